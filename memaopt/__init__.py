@@ -1,0 +1,1 @@
+"""memaopt: certified, memory-optimal schedules for microcontrollers."""

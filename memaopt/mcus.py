@@ -1,0 +1,148 @@
+"""WHERE a problem is computed: a microcontroller's memories, registers, clock and timing figures.
+
+A machine is a TOML file (presets in ``memaopt/mcus/``); nothing here knows any chip by name. Every figure
+in a preset has its source beside it. Sizes and addresses are bytes, costs are core cycles.
+"""
+
+import difflib
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from memaopt.errors import InputError
+
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
+
+
+class Memory(BaseModel):
+    """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
+    the first and each directly following access of up to 4 bytes cost.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Literal["flash", "sram", "external"]
+    base: int = Field(ge=0, lt=1 << 32)
+    size: int = Field(gt=0, le=1 << 32)
+    writable: bool = True
+    first: int = Field(default=0, ge=0)
+    next: int = Field(default=0, ge=0)
+    energy_pj_per_byte: float = Field(default=0.0, ge=0)
+    source: str = ""
+
+    @property
+    def end(self) -> int:
+        """The first address past this memory."""
+        return self.base + self.size
+
+
+class Mcu(BaseModel):
+    """A microcontroller: resources that schedules must fit, and figures that price them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    core: str = "cortex-m4"
+    clock_hz: int = Field(gt=0)
+    core_registers: int = Field(default=14, ge=1)
+    fpu_registers: int = Field(default=32, ge=0)
+    memories: tuple[Memory, ...]
+    power_mw: float = Field(default=0.0, ge=0)
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Mcu":
+        names = [m.name for m in self.memories]
+        if len(set(names)) != len(names):
+            raise ValueError("two memories have the same name")
+        for kind in ("flash", "sram"):
+            if not any(m.name == kind for m in self.memories):
+                raise ValueError(f"a memory named {kind!r} is needed")
+        ordered = sorted(self.memories, key=lambda m: m.base)
+        for low, high in zip(ordered, ordered[1:], strict=False):
+            if low.end > high.base:
+                raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
+        return self
+
+    def memory(self, name: str) -> Memory:
+        """The memory called ``name``; InputError names those there are."""
+        for m in self.memories:
+            if m.name == name:
+                return m
+        have = ", ".join(m.name for m in self.memories)
+        raise InputError(f"{self.name} has no memory {name!r}: it has {have}")
+
+    @property
+    def sram(self) -> Memory:
+        """The memory that holds tiles, stack and activations."""
+        return self.memory("sram")
+
+    def with_sizes(self, **sizes: int) -> "Mcu":
+        """A copy with the given memories resized, as in ``with_sizes(sram=32768)``."""
+        for name in sizes:
+            self.memory(name)
+        memories = [
+            m.model_copy(update={"size": sizes[m.name]}) if m.name in sizes else m for m in self.memories
+        ]
+        return _validated({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
+
+
+def parse_size(text: str) -> int:
+    """Bytes from text like ``32KiB``, ``1.5MiB``, ``4096`` or ``0x1000``."""
+    match = re.fullmatch(r"\s*(0x[0-9a-f]+|\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match and match[2] in _UNITS:
+        value = int(match[1], 16) if match[1].startswith("0x") else float(match[1])
+        size = int(value * _UNITS[match[2]])
+        if size > 0:
+            return size
+    raise InputError(f"{text!r} is not a size: write bytes, or a number with KiB or MiB, such as 32KiB")
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that come with the package, sorted."""
+    folder = resources.files("memaopt") / "mcus"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def mcu(name: str | Path) -> Mcu:
+    """The preset called ``name``, or the machine described in the TOML file at that path.
+
+    Raises InputError for an unknown name (with the nearest preset) or a file that is not a valid machine.
+    """
+    text = str(name)
+    if text.endswith(".toml"):
+        return _read(Path(text).read_text if Path(text).is_file() else None, text)
+    if text.lower() in preset_names():
+        preset = resources.files("memaopt") / "mcus" / f"{text.lower()}.toml"
+        return _read(preset.read_text, text)
+    near = difflib.get_close_matches(text.lower(), preset_names(), n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(preset_names())}"
+    raise InputError(f"no microcontroller {text!r}: {hint} (or give a .toml file)")
+
+
+def _read(read_text: Any, where: str) -> Mcu:
+    if read_text is None:
+        raise InputError(f"{where}: no such file")
+    try:
+        data = tomllib.loads(read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
+    return _validated(data, where)
+
+
+def _validated(data: dict[str, Any], where: str) -> Mcu:
+    try:
+        return Mcu.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {place + ': ' if place else ''}{message}") from None
