@@ -21,7 +21,8 @@ def saturating_rounding_doubling_high_mul(a: IntLike, b: IntLike) -> Int64Array:
     floor((a*b + 2^30) / 2^31) for every product.
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    result: Int64Array = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return result
 
 
 def rounding_divide_by_pot(x: IntLike, exponent: IntLike) -> Int64Array:
@@ -52,7 +53,10 @@ def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: Int
 def multiply_by_quantized_multiplier_single_rounding(
     x: IntLike, multiplier: IntLike, shift: IntLike
 ) -> Int64Array:
-    """x * multiplier * 2^(shift - 31), rounded once, ties towards plus infinity: TFLite's FULLY_CONNECTED."""
+    """x * multiplier * 2^(shift - 31), rounded once, ties towards plus infinity.
+
+    What TFLite's optimised FULLY_CONNECTED does; its reference kernel is :func:`requantize_in_double`.
+    """
     total = 31 - np.asarray(shift, np.int64)
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
     return (product + (np.int64(1) << (total - 1))) >> total
@@ -72,7 +76,87 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 
+def quantize_multipliers(scales: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
+    """:func:`quantize_multiplier` of each (double) scale, as arrays of multipliers and shifts.
+
+    A negative scale gives a negative multiplier (LEAKY_RELU's alpha may be negative).
+    """
+    values = np.asarray(scales, np.float64)
+    mantissa, exponent = np.frexp(np.abs(values))
+    multiplier = np.floor(mantissa * (1 << 31) + 0.5).astype(np.int64)
+    shift = exponent.astype(np.int64)
+    carried = multiplier == 1 << 31
+    multiplier, shift = np.where(carried, multiplier // 2, multiplier), shift + carried
+    flushed = (values == 0.0) | (shift < -31)
+    return np.where(flushed, 0, multiplier * np.sign(values).astype(np.int64)), np.where(flushed, 0, shift)
+
+
+def round_half_away_from_zero(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """C's round(): the nearest integer, ties away from zero, exact for every double."""
+    values = np.asarray(x, np.float64)
+    truncated = np.trunc(values)
+    rounded: npt.NDArray[np.float64] = truncated + np.copysign(np.abs(values - truncated) >= 0.5, values)
+    return rounded
+
+
+def requantize_in_double(x: IntLike, scale: npt.ArrayLike) -> Int64Array:
+    """round(x * scale) in double precision, ties away from zero: TFLite's reference FULLY_CONNECTED.
+
+    ``scale`` is the double input_scale * weights_scale / output_scale; |x * scale| must stay below 2^31.
+    """
+    product = np.asarray(x, np.int64).astype(np.float64) * np.asarray(scale, np.float64)
+    return round_half_away_from_zero(product).astype(np.int64)
+
+
 def round_q15(accumulator: IntLike) -> Int64Array:
     """A 2.30 accumulator (modulo 2^32) as q15: round to nearest, ties up, saturated to 16 bits."""
     rounded = wrap_int32(np.asarray(accumulator, np.int64) + (1 << 14)) >> 15
-    return np.clip(rounded, -(1 << 15), (1 << 15) - 1)
+    saturated: Int64Array = np.clip(rounded, -(1 << 15), (1 << 15) - 1)
+    return saturated
+
+
+# exp(-2^k) in Q0.31 for k = -2 .. 4, and the constants of the polynomial and of the Newton iteration below.
+_EXP_OF_MINUS_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+_EXP_MINUS_ONE_EIGHTH, _ONE_THIRD = 1895147668, 715827883
+_48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540
+
+
+def _saturating_shift_left(x: Int64Array, bits: int) -> Int64Array:
+    saturated: Int64Array = np.clip(x << bits, INT32_MIN, INT32_MAX)
+    return saturated
+
+
+def exp_on_negative_values(x: IntLike, integer_bits: int = 5) -> Int64Array:
+    """exp(x) in Q0.31 of x <= 0 with that many integer bits, as gemmlowp computes it for SOFTMAX.
+
+    x = r - n/4 with r in [-1/4, 0): a fourth-order Taylor polynomial around -1/8 gives exp(r), and each
+    bit of n multiplies by its exp(-2^k).
+    """
+    q = np.asarray(x, np.int64)
+    fractional_bits = 31 - integer_bits
+    quarter = 1 << (fractional_bits - 2)
+    remainder = (q & (quarter - 1)) - quarter
+    t = _saturating_shift_left(remainder, integer_bits) + (1 << 28)
+    t2 = saturating_rounding_doubling_high_mul(t, t)
+    t3 = saturating_rounding_doubling_high_mul(t2, t)
+    t4_over_4 = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(t2, t2), 2)
+    tail = saturating_rounding_doubling_high_mul(t4_over_4 + t3, _ONE_THIRD) + t2
+    polynomial = t + rounding_divide_by_pot(tail, 1)
+    result = _EXP_MINUS_ONE_EIGHTH + saturating_rounding_doubling_high_mul(_EXP_MINUS_ONE_EIGHTH, polynomial)
+    quarters = remainder - q
+    for k, factor in enumerate(_EXP_OF_MINUS_POWERS, start=-2):
+        if integer_bits > k:
+            bit = (quarters >> (fractional_bits + k)) & 1
+            result = np.where(bit, saturating_rounding_doubling_high_mul(result, factor), result)
+    return np.where(q == 0, INT32_MAX, result)
+
+
+def one_over_one_plus_x(x: IntLike) -> Int64Array:
+    """1 / (1 + x) in Q0.31 of x in [0, 1), also Q0.31: gemmlowp's three Newton-Raphson steps."""
+    half_denominator = (np.asarray(x, np.int64) + INT32_MAX + 1) >> 1
+    estimate = _48_OVER_17 + saturating_rounding_doubling_high_mul(half_denominator, _MINUS_32_OVER_17)
+    for _ in range(3):
+        error = (1 << 29) - saturating_rounding_doubling_high_mul(half_denominator, estimate)
+        correction = saturating_rounding_doubling_high_mul(estimate, error)
+        estimate = estimate + _saturating_shift_left(correction, 2)
+    return _saturating_shift_left(estimate, 1)
