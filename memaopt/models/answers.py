@@ -1,0 +1,18 @@
+"""What each optimisation model returns."""
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.schedules import Schedule
+
+
+class Answer(BaseModel):
+    """One model's optimum: a schedule that reaches it, the objective's parts, and how long it took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    schedule: Schedule
+    objective: tuple[int, ...]
+    proven: bool
+    milliseconds: float
+    version: str = ""

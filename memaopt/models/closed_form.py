@@ -1,0 +1,220 @@
+"""The analytical schedule: no search, because the cost falls in every tile size and only O(sqrt) sizes matter.
+
+Every objective is non-decreasing in the trip counts and in the numbers of register tiles, and the footprint is
+non-decreasing in the blocks. So for a loop of length X only the smallest block for each value of ceil(X / block)
+matters, and, where blocks are cut into register tiles, the few larger ones that leave fewer ragged tiles. With MC
+and NC fixed the footprint is linear in KC, so the largest KC that fits follows from the capacity: it gives the
+fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md`` has the proofs.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.families import Family, RegisterTile
+from memaopt.models.answers import Answer
+from memaopt.models.traffic import (
+    Counts,
+    ceil_div,
+    check_feasible,
+    counts,
+    external_bytes,
+    footprint,
+    kernel_cycles,
+    passes,
+    price,
+    tiles_over_blocks,
+    visits,
+)
+from memaopt.problems import DIMS, Dim
+from memaopt.schedules import ORDERS, Order, Schedule, Space
+
+_Array = npt.NDArray[np.int64]
+_ONE = RegisterTile(1, 1, 1)
+
+
+class _Best(NamedTuple):
+    """The best candidate so far: its objective with the tie-break behind it, and how to build its schedule."""
+
+    key: tuple[int, ...]
+    schedule: Schedule
+
+
+def solve(space: Space) -> Answer:
+    """The optimal schedule of ``space``. Raises InfeasibleError if no schedule fits."""
+    start = time.perf_counter()
+    check_feasible(space)
+    best = _solve_bytes(space) if space.objective == "bytes" else _solve_weighted(space)
+    parts = len(best.key) - 2
+    return Answer(
+        model="closed_form",
+        schedule=best.schedule,
+        objective=best.key[:parts],
+        proven=True,
+        milliseconds=1e3 * (time.perf_counter() - start),
+    )
+
+
+def smallest_blocks(size: int) -> _Array:
+    """The smallest block for each value that ceil(size / block) takes, ascending."""
+    root = np.arange(1, int(np.sqrt(size)) + 2, dtype=np.int64)
+    blocks = np.concatenate([root, ceil_div(size, root)])
+    blocks = blocks[blocks <= size]
+    return np.unique(ceil_div(size, ceil_div(size, blocks)))
+
+
+def useful_blocks(size: int, smallest: _Array, tile: int) -> _Array:
+    """``smallest``, and for each of them the larger blocks of equal trip count that need fewer register tiles.
+
+    Those lie below the next multiple of ``tile``, which reaches the fewest possible, ceil(size / tile).
+    """
+    grown = smallest[:, None] + np.arange(tile, dtype=np.int64)
+    same_trips = ceil_div(size, grown) == ceil_div(size, smallest)[:, None]
+    needed = np.where(same_trips, tiles_over_blocks(size, grown, tile), np.iinfo(np.int64).max)
+    fewer = np.ones_like(same_trips)
+    fewer[:, 1:] = needed[:, 1:] < np.minimum.accumulate(needed, axis=1)[:, :-1]
+    return np.unique(grown[same_trips & fewer])
+
+
+def _largest_kc(space: Space, mc: _Array, nc: _Array, spilling: _Array | int) -> _Array:
+    """The largest KC < K whose tiles fit beside 4-byte accumulators; below 1 where none does."""
+    fixed = footprint(space, mc, 0 * mc, nc, 1, spilling)
+    slope = footprint(space, mc, 0 * mc + 1, nc, 1, spilling) - fixed
+    room = space.capacity - fixed
+    fitting = np.where(slope > 0, room // np.maximum(slope, 1), np.where(room >= 0, space.problem.k, 0))
+    return np.minimum(fitting, space.problem.k - 1)
+
+
+def _candidates(
+    space: Space, order: Order, family: Family, tile: RegisterTile, mc: _Array, nc: _Array
+) -> tuple[_Array, _Array, _Array]:
+    """MC, KC, NC (1-D each) of the feasible blocks that can be optimal for these pairs of MC and NC."""
+    problem, k = space.problem, space.problem.k
+    whole = np.full_like(mc, k)
+    whole_counts = counts(problem, mc, whole, nc, tile)
+    fits = footprint(space, mc, whole, nc, passes(family, whole_counts) > 1, 0) <= space.capacity
+    found = [(mc[fits], whole[fits], nc[fits])]
+    if k > 1 and not bool(fits.all()):
+        trips = {"m": ceil_div(problem.m, mc), "k": 0 * mc + 2, "n": ceil_div(problem.n, nc)}
+        spilling = visits(order, trips, "C") > 1  # type: ignore[arg-type]
+        allowed = np.asarray(~fits & (space.may_spill | ~np.asarray(spilling)))
+        largest = _largest_kc(space, mc, nc, np.asarray(spilling).astype(np.int64))
+        multiple = largest // tile.kr * tile.kr
+        for kc in (largest, multiple):
+            keep = allowed & (kc >= 1)
+            found.append((mc[keep], kc[keep], nc[keep]))
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def _solve_bytes(space: Space) -> _Best:
+    """External bytes first, over the smallest blocks alone; then the kernels over the pairs that reach them."""
+    problem = space.problem
+    m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
+    grid = [part.ravel() for part in np.meshgrid(m_blocks, n_blocks, indexing="ij")]
+    plain = next(family for family, _ in space.kernels if family.stationary == "C")
+    fewest, reached = None, {}
+    for order in ORDERS:
+        mc, kc, nc = _candidates(space, order, plain, _ONE, grid[0], grid[1])
+        if not len(mc):
+            continue
+        moved = np.asarray(external_bytes(space, order, counts(problem, mc, kc, nc, _ONE)))
+        reached[order] = np.stack([mc, kc, nc]), moved
+        fewest = int(moved.min()) if fewest is None else min(fewest, int(moved.min()))
+    blocks = {order: at[:, moved == fewest] for order, (at, moved) in reached.items() if (moved == fewest).any()}
+    cells = [counts(problem, at[0], at[1], at[2], _ONE) for at in blocks.values()]
+    fewest_trips = {d: min(int(np.min(c.trips[d])) for c in cells) for d in DIMS}
+    pairs = {order: np.unique(at[[0, 2]], axis=1) for order, at in blocks.items()}
+    best: _Best | None = None
+    for bound, family, tile in _kernels_by_bound(space, fewest_trips):
+        if best is not None and (fewest, *bound[1:]) > best.key:
+            continue
+        whole = _candidates(space, ORDERS[0], family, tile, np.array([problem.m]), np.array([problem.n]))
+        if problem.k in whole[1] and ORDERS[0] in pairs:
+            best = _better(best, space, ORDERS[0], family, tile, (whole[0][:1], whole[2][:1]))
+            continue
+        for order, (mc, nc) in pairs.items():
+            best = _better(best, space, order, family, tile, _grow(problem.m, mc, tile.mr, problem.n, nc, tile.nr))
+    assert best is not None
+    return best
+
+
+def _grow(m: int, mc: _Array, mr: int, n: int, nc: _Array, nr: int) -> tuple[_Array, _Array]:
+    """Each pair of smallest blocks with the useful larger blocks of the same trip counts."""
+    found_m, found_n = [], []
+    m_of = {int(b): useful_blocks(m, np.array([b]), mr) for b in np.unique(mc)}
+    n_of = {int(b): useful_blocks(n, np.array([b]), nr) for b in np.unique(nc)}
+    for one_m, one_n in zip(mc.tolist(), nc.tolist(), strict=True):
+        grown_m, grown_n = m_of[one_m], n_of[one_n]
+        found_m.append(np.repeat(grown_m, len(grown_n)))
+        found_n.append(np.tile(grown_n, len(grown_m)))
+    return np.concatenate(found_m), np.concatenate(found_n)
+
+
+def _solve_weighted(space: Space) -> _Best:
+    """One weighted sum: every kernel over all useful blocks, skipping kernels whose bound cannot win."""
+    problem, best = space.problem, None
+    m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
+    for bound, family, tile in _kernels_by_bound(space):
+        if best is not None and bound > best.key:
+            continue
+        mc = useful_blocks(problem.m, m_blocks, tile.mr)
+        nc = useful_blocks(problem.n, n_blocks, tile.nr)
+        grid = np.meshgrid(mc, nc, indexing="ij")
+        for order in ORDERS:
+            best = _better(best, space, order, family, tile, (grid[0].ravel(), grid[1].ravel()))
+    assert best is not None
+    return best
+
+
+def _kernels_by_bound(
+    space: Space, trips: Mapping[Dim, int] | None = None
+) -> list[tuple[tuple[int, ...], Family, RegisterTile]]:
+    """The kernels with an objective that no blocks can better, best first: ``trips`` and the fewest tiles."""
+    problem, found = space.problem, []
+    for family, tile in space.kernels:
+        c = counts(problem, problem.m, problem.k, problem.n, tile)
+        if trips is not None:
+            c = Counts(trips["m"], trips["k"], trips["n"], c.rm, np.maximum(c.rk, trips["k"]), c.rn)
+        found.append((tuple(int(part) for part in price(space, family, tile, ORDERS[0], c)), family, tile))
+    return sorted(found, key=lambda entry: entry[0][-1])
+
+
+def _better(
+    best: _Best | None,
+    space: Space,
+    order: Order,
+    family: Family,
+    tile: RegisterTile,
+    pairs: tuple[_Array, _Array],
+) -> _Best | None:
+    """``best``, or the best of these blocks if it beats it: objective, then predicted cycles, then fewest blocks."""
+    mc, kc, nc = _candidates(space, order, family, tile, *pairs)
+    if not len(mc):
+        return best
+    c = counts(space.problem, mc, kc, nc, tile)
+    key = [*price(space, family, tile, order, c), kernel_cycles(space.problem, family, tile.kr, c), c.tm * c.tk * c.tn]
+    chosen = np.arange(len(mc))
+    for part in key:
+        values = np.broadcast_to(np.asarray(part), mc.shape)[chosen]
+        chosen = chosen[values == values.min()]
+    i = chosen[0]
+    found = tuple(int(np.broadcast_to(np.asarray(part), mc.shape)[i]) for part in key)
+    if best is not None and best.key <= found:
+        return best
+    schedule = Schedule(
+        order=order, mc=int(mc[i]), kc=_even(space.problem.k, int(kc[i]), tile.kr), nc=int(nc[i]),
+        buffering=space.buffering, kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+    )  # fmt: skip
+    return _Best(found, schedule)
+
+
+def _even(k: int, kc: int, kr: int) -> int:
+    """A smaller KC of equal cost, the blocks even in size and a multiple of KR, if there is one."""
+    trips = ceil_div(k, kc)
+    smallest = ceil_div(k, trips)
+    even = int(ceil_div(smallest, kr) * kr)
+    same = even <= kc and tiles_over_blocks(k, even, kr) <= tiles_over_blocks(k, kc, kr) and ceil_div(k, even) == trips
+    return even if same else kc

@@ -1,0 +1,290 @@
+"""The constraint model, written from the statement of the problem, solved to proven optimality by OR-Tools CP-SAT.
+
+Nothing of the closed form's case analysis is used: blocks and trip counts are integer variables tied by what a
+trip count is, the loop order is a permutation, a block is revisited when the loop that does not index it runs
+outside one that does, and a kernel is one Boolean for each register tile that fits. ``docs/models.md`` writes it
+out. Lexicographic objectives are solved part by part, each fixed before the next.
+"""
+
+import time
+from typing import NamedTuple
+
+import ortools
+from ortools.sat.python import cp_model
+
+from memaopt.errors import InfeasibleError, MemaoptError
+from memaopt.families import Family, RegisterTile
+from memaopt.models.answers import Answer
+from memaopt.models.traffic import check_feasible, prices
+from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
+from memaopt.schedules import ORDERS, Schedule, Space
+
+Var = cp_model.IntVar
+Expr = cp_model.LinearExprT
+
+
+class _Loop(NamedTuple):
+    """One loop over blocks: the block, its trip count, and whether it runs more than once."""
+
+    size: int
+    block: Var
+    trips: Var
+    runs: Var
+    full: Var
+
+
+class _Kernel(NamedTuple):
+    """The register kernel: which operand it keeps, its tile, and the tiles along each loop over all blocks."""
+
+    chosen: list[Var]
+    tile: dict[Dim, Var]
+    tiles: dict[Dim, Var]
+    keeps: dict[Operand, Var]
+
+
+class _Model(NamedTuple):
+    """The container of variables that the objective and the schedule are read from."""
+
+    cp: cp_model.CpModel
+    loops: dict[Dim, _Loop]
+    orders: list[Var]
+    kernel: _Kernel
+    parts: list[Expr]
+
+
+def solve(space: Space, seconds: float = 60.0) -> Answer:
+    """The optimal schedule of ``space``; ``proven`` says whether CP-SAT closed the gap within ``seconds``."""
+    start = time.perf_counter()
+    check_feasible(space)
+    model = build(space)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    values: list[int] = []
+    proven = True
+    for part in model.parts:
+        model.cp.minimize(part)
+        solver.parameters.max_time_in_seconds = max(0.1, seconds - (time.perf_counter() - start))
+        status = solver.solve(model.cp)
+        if status == cp_model.INFEASIBLE:
+            raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            raise MemaoptError(f"CP-SAT found no schedule of gemm {space.problem.name} in {seconds:g} s")
+        value = round(solver.objective_value)
+        proven = proven and status == cp_model.OPTIMAL and round(solver.best_objective_bound) == value
+        values.append(value)
+        model.cp.clear_objective()
+        model.cp.add(part == value)
+        model.cp.clear_hints()
+        for var in [*model.orders, *model.kernel.chosen, *(loop.block for loop in model.loops.values())]:
+            model.cp.add_hint(var, solver.value(var))
+    return Answer(
+        model="cp_sat",
+        schedule=_schedule(space, model, solver),
+        objective=tuple(values),
+        proven=proven,
+        milliseconds=1e3 * (time.perf_counter() - start),
+        version=ortools.__version__,
+    )
+
+
+def build(space: Space) -> _Model:
+    """The model of the whole space, without an objective."""
+    cp = cp_model.CpModel()
+    loops = {d: _loop(cp, d, space.problem.sizes[d]) for d in DIMS}
+    orders = [cp.new_bool_var(">".join(order)) for order in ORDERS]
+    cp.add_exactly_one(orders)
+    kernel = _kernel(cp, space, loops)
+    visits = {operand: _visits(cp, operand, loops, orders) for operand in OPERANDS}
+    partial = cp.new_bool_var("partial sums leave the registers")
+    for var, leaves in ((kernel.keeps["C"], loops["k"].trips), (kernel.keeps["C"].Not(), kernel.tiles["k"])):
+        cp.add(leaves >= 2).only_enforce_if(var, partial)
+        cp.add(leaves == 1).only_enforce_if(var, partial.Not())
+    _capacity(cp, space, loops, visits, partial)
+    external = {operand: _external(space, operand, visits[operand]) for operand in OPERANDS}
+    if space.objective == "bytes":
+        parts = [sum(external.values()), _register_bytes(cp, space, loops, kernel)]
+    else:
+        rates = prices(space)
+        staging = sum(rates.staged_byte[operand] * external[operand] for operand in OPERANDS)
+        parts = [rates.cycle * _kernel_cycles(cp, space, loops, kernel) + staging]
+    return _Model(cp, loops, orders, kernel, parts)
+
+
+def _loop(cp: cp_model.CpModel, name: str, size: int) -> _Loop:
+    """A loop of length ``size``: (trips - 1) * block < size <= trips * block."""
+    block, trips = cp.new_int_var(1, size, f"{name}c"), cp.new_int_var(1, size, f"t{name}")
+    runs = cp.new_bool_var(f"{name} runs more than once")
+    cp.add(trips >= 2).only_enforce_if(runs)
+    cp.add(trips == 1).only_enforce_if(runs.Not())
+    full = cp.new_int_var(0, size - 1, f"{name} in all blocks but the last")
+    cp.add_multiplication_equality(full, [trips - 1, block])
+    cp.add(full + block >= size)
+    return _Loop(size, block, trips, runs, full)
+
+
+def _kernel(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop]) -> _Kernel:
+    """One of the kernels that fit the registers; each block is cut into tiles of its own, the last one ragged."""
+    kernels = space.kernels
+    chosen = [cp.new_bool_var(f"{family.name} {tile}") for family, tile in kernels]
+    cp.add_exactly_one(chosen)
+    keeps = {operand: cp.new_bool_var(f"{operand} is stationary") for operand in OPERANDS}
+    for operand, var in keeps.items():
+        cp.add(sum(c for c, (family, _) in zip(chosen, kernels, strict=True) if family.stationary == operand) == var)
+    tile, tiles = {}, {}
+    for i, d in enumerate(DIMS):
+        values = [t[i] for _, t in kernels]
+        tile[d] = cp.new_int_var_from_domain(cp_model.Domain.from_values(values), f"{d}r")
+        cp.add(sum(v * c for v, c in zip(values, chosen, strict=True)) == tile[d])
+        tiles[d] = _tiles(cp, loops[d], tile[d], max(values), f"r{d}")
+    return _Kernel(chosen, tile, tiles, keeps)
+
+
+def _tiles(cp: cp_model.CpModel, loop: _Loop, tile: Var, largest: int, name: str) -> Var:
+    """Register tiles along a loop: (trips - 1) * ceil(block / tile) + ceil(last block / tile)."""
+
+    def ceil_of(length: Expr, what: str) -> Var:
+        quotient = cp.new_int_var(1, loop.size, what)
+        cover = cp.new_int_var(1, loop.size + largest, "")
+        cp.add_multiplication_equality(cover, [quotient, tile])
+        cp.add(cover >= length)
+        cp.add(cover - tile < length)
+        return quotient
+
+    each, last = ceil_of(loop.block, f"{name} of a block"), ceil_of(loop.size - loop.full, f"{name} of the last block")
+    before = cp.new_int_var(0, loop.size, "")
+    cp.add_multiplication_equality(before, [loop.trips - 1, each])
+    total = cp.new_int_var(1, loop.size, name)
+    cp.add(total == before + last)
+    return total
+
+
+def _visits(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, _Loop], orders: list[Var]) -> Var:
+    """How often each block of ``operand`` is moved.
+
+    Running the loop that does not index the operand, with an indexing loop running inside it, brings every block
+    back; without one the block is still held.
+    """
+    outer = REVISITED_BY[operand]
+    again = cp.new_bool_var(f"{operand} is moved again")
+    reasons = []
+    for d in INDEXED_BY[operand]:
+        inside = [var for var, order in zip(orders, ORDERS, strict=True) if order.index(outer) < order.index(d)]
+        reason = cp.new_bool_var(f"{d} runs inside {outer}")
+        cp.add_bool_or(inside).only_enforce_if(reason)
+        cp.add_implication(reason, loops[d].runs)
+        for var in inside:
+            cp.add_bool_or(var.Not(), loops[d].runs.Not(), reason)
+        reasons.append(reason)
+    cp.add_max_equality(again, reasons)
+    visits = cp.new_int_var(1, loops[outer].size, f"visits {operand}")
+    cp.add(visits == loops[outer].trips).only_enforce_if(again)
+    cp.add(visits == 1).only_enforce_if(again.Not())
+    return visits
+
+
+def _area(cp: cp_model.CpModel, space: Space, operand: Operand, loops: dict[Dim, _Loop]) -> Var:
+    """Elements of one block of ``operand``."""
+    first, second = INDEXED_BY[operand]
+    area = cp.new_int_var(1, space.problem.elements(operand), f"block of {operand}")
+    cp.add_multiplication_equality(area, [loops[first].block, loops[second].block])
+    return area
+
+
+def _capacity(
+    cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], visits: dict[Operand, Var], partial: Var
+) -> None:
+    """The tiles fit the SRAM left for them, and partial sums that leave it have a place to go."""
+    problem, room = space.problem, space.capacity
+    need: list[Expr] = []
+    for operand in ("A", "B"):
+        if operand in space.staged:
+            need.append(space.copies * problem.width * _area(cp, space, operand, loops))
+    spills = cp.new_bool_var("partial sums leave SRAM")
+    cp.add(visits["C"] >= 2).only_enforce_if(spills)
+    cp.add(visits["C"] == 1).only_enforce_if(spills.Not())
+    if not space.may_spill:
+        cp.add(spills == 0)
+    if "C" in space.staged:
+        block = _area(cp, space, "C", loops)
+        cp.add(sum(need) + space.copies * problem.width * block <= room).only_enforce_if(partial.Not())
+        cp.add(sum(need) + space.copies * ACCUMULATOR_BYTES * block <= room).only_enforce_if(partial)
+    elif problem.width < ACCUMULATOR_BYTES:
+        block = _area(cp, space, "C", loops)
+        cp.add(sum(need) <= room)
+        cp.add(sum(need) + ACCUMULATOR_BYTES * block <= room).only_enforce_if(partial)
+        cp.add(sum(need) + ACCUMULATOR_BYTES * problem.elements("C") <= room).only_enforce_if(partial, spills)
+    else:
+        cp.add(sum(need) <= room)
+
+
+def _external(space: Space, operand: Operand, visits: Var) -> Expr:
+    """Bytes of ``operand`` that cross between its memory and SRAM."""
+    problem = space.problem
+    if operand not in space.staged:
+        return 0
+    if operand == "C":
+        final, partial = problem.elements("C") * problem.width, problem.elements("C") * ACCUMULATOR_BYTES
+        return final + (visits - 1) * partial + (visits - 1) * partial
+    return visits * problem.bytes_of(operand)
+
+
+def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
+    """Bytes between SRAM and registers: what stays put is moved once a block, what streams once a tile."""
+    problem = space.problem
+    moved: Expr = problem.channel_bytes * problem.m * kernel.tiles["n"]
+    for operand in OPERANDS:
+        d = REVISITED_BY[operand]
+        times = cp.new_int_var(1, loops[d].size, f"register visits {operand}")
+        cp.add(times == loops[d].trips).only_enforce_if(kernel.keeps[operand])
+        cp.add(times == kernel.tiles[d]).only_enforce_if(kernel.keeps[operand].Not())
+        if operand == "C":
+            moved += problem.elements("C") * (problem.width + 2 * ACCUMULATOR_BYTES * (times - 1))
+        else:
+            moved += problem.bytes_of(operand) * times
+    return moved
+
+
+def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
+    """Cycles of the chosen kernel over all its tiles, from its family's cost data."""
+    problem = space.problem
+    passes = cp.new_int_var(1, problem.k, "passes")
+    rm, rk, rn = kernel.tiles["m"], kernel.tiles["k"], kernel.tiles["n"]
+    cp.add(passes == loops["k"].trips).only_enforce_if(kernel.keeps["C"])
+    cp.add(passes == rk).only_enforce_if(kernel.keeps["C"].Not())
+    m, k, n = problem.m, problem.k, problem.n
+    pairs = _product(cp, rm, rn, m * n)
+    over = (("m", rn, n), ("n", rm, m), ("one", pairs, m * n))
+    by_steps = {key: _product(cp, rk, var, k * most) for key, var, most in over}
+    by_passes = {key: _product(cp, passes, var, k * most) for key, var, most in over}
+    total = cp.new_int_var(0, 1 << 56, "kernel cycles")
+
+    def cost(rates: tuple[int, int, int, int], times: Var, products: dict[str, Var]) -> Expr:
+        mn, per_m, per_n, one = rates
+        inner = per_m * problem.m * products["m"] + per_n * problem.n * products["n"] + one * products["one"]
+        return mn * problem.m * problem.n * times + inner
+
+    for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
+        in_steps = cost(family.step[tile.kr], rk, by_steps)
+        cp.add(total == in_steps + cost(family.ends, passes, by_passes)).only_enforce_if(chosen)
+    return total
+
+
+def _product(cp: cp_model.CpModel, a: Var, b: Var, most: int) -> Var:
+    product = cp.new_int_var(1, most, "")
+    cp.add_multiplication_equality(product, [a, b])
+    return product
+
+
+def _schedule(space: Space, model: _Model, solver: cp_model.CpSolver) -> Schedule:
+    def first(chosen: list[Var]) -> int:
+        return next(i for i, var in enumerate(chosen) if solver.value(var))
+
+    tile: RegisterTile
+    family: Family
+    family, tile = space.kernels[first(model.kernel.chosen)]
+    mc, kc, nc = (solver.value(model.loops[d].block) for d in DIMS)
+    return Schedule(
+        order=ORDERS[first(model.orders)], mc=mc, kc=kc, nc=nc, buffering=space.buffering,
+        kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+    )  # fmt: skip

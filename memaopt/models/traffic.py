@@ -1,0 +1,235 @@
+"""The one cost function: what a schedule moves between external memory, SRAM and registers, and what it costs.
+
+The formulas take integers or numpy arrays alike, so that the exhaustive proof can price a whole grid at once.
+With trip counts t and register-tile counts r over all blocks, loops outermost first:
+
+* a block of operand X is moved each time the nest arrives at one that is not the one held, so X is moved
+  ``visits(X)`` times: the trip count of the loop that does not index X, if that loop lies outside an indexing
+  loop that runs more than once, else 1;
+* between SRAM and registers the stationary operand is read once for each block-level trip of the loop that
+  does not index it, and the others once for each of its register tiles;
+* a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.errors import InfeasibleError
+from memaopt.families import Family, RegisterTile
+from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
+from memaopt.schedules import Order, Schedule, Space
+
+#: An integer, or an array of them: every formula below works on both.
+Ints = int | npt.NDArray[np.int64]
+
+
+class Counts(NamedTuple):
+    """What determines the traffic of a schedule: for each loop, trips over blocks (t) and register tiles (r)."""
+
+    tm: Ints
+    tk: Ints
+    tn: Ints
+    rm: Ints
+    rk: Ints
+    rn: Ints
+
+    @property
+    def trips(self) -> dict[Dim, Ints]:
+        """Trip counts of the block loops by loop name."""
+        return {"m": self.tm, "k": self.tk, "n": self.tn}
+
+    @property
+    def register_tiles(self) -> dict[Dim, Ints]:
+        """Register tiles along each loop, summed over its blocks, by loop name."""
+        return {"m": self.rm, "k": self.rk, "n": self.rn}
+
+
+def ceil_div(a: Ints, b: Ints) -> Ints:
+    """The smallest integer not below a / b."""
+    return -(-a // b)
+
+
+def tiles_over_blocks(size: int, block: Ints, tile: int) -> Ints:
+    """Register tiles along a loop of ``size``, cut into blocks first and each block into tiles of ``tile``."""
+    trips = ceil_div(size, block)
+    return (trips - 1) * ceil_div(block, tile) + ceil_div(size - (trips - 1) * block, tile)
+
+
+def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile) -> Counts:
+    """The trip counts and register-tile counts of blocks MC x KC x NC computed with ``tile``."""
+    m, k, n = problem.m, problem.k, problem.n
+    return Counts(
+        ceil_div(m, mc), ceil_div(k, kc), ceil_div(n, nc),
+        tiles_over_blocks(m, mc, tile.mr), tiles_over_blocks(k, kc, tile.kr), tiles_over_blocks(n, nc, tile.nr),
+    )  # fmt: skip
+
+
+def visits(order: Order, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:
+    """How often each tile of ``operand`` is moved by block loops in ``order``."""
+    revisiting = REVISITED_BY[operand]
+    inner: Ints = 1
+    for d in order[order.index(revisiting) + 1 :]:
+        inner = inner * trips[d]
+    return 1 + (trips[revisiting] - 1) * (inner > 1)
+
+
+def passes(family: Family, c: Counts) -> Ints:
+    """How often each element of C leaves the registers: once for each part of the reduction done apart."""
+    return c.tk if family.stationary == "C" else c.rk
+
+
+def external_bytes_of(space: Space, operand: Operand, order: Order, c: Counts) -> Ints:
+    """Bytes of ``operand`` moved between the memory it lives in and its SRAM tiles; 0 if it is not staged."""
+    problem, times = space.problem, visits(order, c.trips, operand)
+    if operand not in space.staged:
+        return 0 * times
+    if operand == "C":
+        return problem.elements("C") * (problem.width + 2 * ACCUMULATOR_BYTES * (times - 1))
+    return problem.bytes_of(operand) * times
+
+
+def external_bytes(space: Space, order: Order, c: Counts) -> Ints:
+    """Bytes moved between external memory and the SRAM tiles."""
+    total: Ints = 0
+    for operand in OPERANDS:
+        total = total + external_bytes_of(space, operand, order, c)
+    return total
+
+
+def register_bytes(problem: Gemm, family: Family, c: Counts) -> Ints:
+    """Bytes moved between SRAM and registers by the kernels, parameters of output channels included."""
+
+    def times(operand: Operand) -> Ints:
+        loop = REVISITED_BY[operand]
+        return c.trips[loop] if family.stationary == operand else c.register_tiles[loop]
+
+    c_element = problem.width + 2 * ACCUMULATOR_BYTES * (times("C") - 1)
+    return (
+        problem.bytes_of("A") * times("A")
+        + problem.bytes_of("B") * times("B")
+        + problem.elements("C") * c_element
+        + problem.m * problem.channel_bytes * c.rn
+    )
+
+
+def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Ints, spilling: Ints) -> Ints:
+    """Bytes of SRAM for the tiles.
+
+    ``accumulating``: partial sums leave the registers, so a tile of C has 4-byte elements. ``spilling``: they
+    leave the tile as well; a C that lives in SRAM then needs 4 bytes for each of its elements beside it.
+    """
+    problem, staged = space.problem, space.staged
+    width, total = problem.width, 0 * mc * kc * nc
+    if "A" in staged:
+        total = total + space.copies * width * mc * kc
+    if "B" in staged:
+        total = total + space.copies * width * kc * nc
+    if "C" in staged:
+        total = total + space.copies * mc * nc * (width + (ACCUMULATOR_BYTES - width) * accumulating)
+    elif width < ACCUMULATOR_BYTES:
+        block, whole = mc * nc, problem.elements("C")
+        total = total + ACCUMULATOR_BYTES * accumulating * (block + (whole - block) * spilling)
+    return total
+
+
+def kernel_cycles(problem: Gemm, family: Family, kr: int, c: Counts) -> Ints:
+    """Cycles at zero wait states that the family's cost data gives for all its tiles, edges included."""
+    step, ends = family.step[kr], family.ends
+    m, n = problem.m, problem.n
+
+    def over_tiles(cost: tuple[int, int, int, int], times: Ints) -> Ints:
+        mn, per_m, per_n, one = cost
+        return times * (mn * m * n + per_m * m * c.rn + per_n * n * c.rm + one * c.rm * c.rn)
+
+    return over_tiles(step, c.rk) + over_tiles(ends, passes(family, c))
+
+
+class Prices(NamedTuple):
+    """Integer prices, in quarters of a cycle or of a picojoule: of a kernel cycle, and of a byte staged."""
+
+    cycle: int
+    staged_byte: dict[Operand, int]
+
+
+#: Core cycles to copy a word within zero-wait-state memory: a load, a store and a share of the loop.
+COPY_CYCLES_PER_WORD = 3
+
+
+def prices(space: Space) -> Prices:
+    """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
+    machine, placed = space.machine, space.problem.placement
+    homes = {operand: machine.memory(placed.of(operand)) for operand in OPERANDS}
+    word_cycles = {operand: COPY_CYCLES_PER_WORD + home.next for operand, home in homes.items()}
+    if space.objective == "cycles":
+        return Prices(4, word_cycles)
+    picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
+    byte_energy = {x: 4 * round(home.energy_pj_per_byte) for x, home in homes.items()}
+    return Prices(4 * picojoules, {x: picojoules * word_cycles[x] + byte_energy[x] for x in OPERANDS})
+
+
+def price(space: Space, family: Family, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
+    """The objective's value, lexicographic: smaller is better, the most important part first.
+
+    ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in quarters of a cycle
+    or picojoule; the kernels' cycles and the staged bytes at the machine's figures.
+    """
+    if space.objective == "bytes":
+        return external_bytes(space, order, c), register_bytes(space.problem, family, c)
+    rates = prices(space)
+    total = rates.cycle * kernel_cycles(space.problem, family, tile.kr, c)
+    for operand in OPERANDS:
+        total = total + rates.staged_byte[operand] * external_bytes_of(space, operand, order, c)
+    return (total,)
+
+
+def schedule_counts(space: Space, schedule: Schedule) -> Counts:
+    """The trip counts and register-tile counts of one schedule."""
+    return counts(space.problem, schedule.mc, schedule.kc, schedule.nc, schedule.tile)
+
+
+def price_of(space: Space, schedule: Schedule) -> tuple[int, ...]:
+    """The objective's value for one schedule."""
+    c = schedule_counts(space, schedule)
+    return tuple(int(part) for part in price(space, schedule.family, schedule.tile, schedule.order, c))
+
+
+def why_infeasible(space: Space, schedule: Schedule) -> str | None:
+    """Why the schedule is outside the space, or None if it is inside."""
+    problem = space.problem
+    for d in DIMS:
+        if schedule.block[d] > problem.sizes[d]:
+            return f"{d}c = {schedule.block[d]} is larger than {d.upper()} = {problem.sizes[d]}"
+    if schedule.buffering != space.buffering:
+        return f"buffering is {schedule.buffering}, not {space.buffering}"
+    if (schedule.family, schedule.tile) not in space.kernels:
+        return f"no kernel {schedule.kernel} {schedule.tile} fits the registers"
+    c = schedule_counts(space, schedule)
+    spilling = visits(schedule.order, c.trips, "C") > 1
+    if spilling and not space.may_spill:
+        return f"partial sums leave SRAM, and {problem.placement.c} has no room for them"
+    accumulating = passes(schedule.family, c) > 1
+    need = footprint(space, schedule.mc, schedule.kc, schedule.nc, accumulating, spilling)
+    if need > space.capacity:
+        return f"its tiles need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
+    return None
+
+
+def check_feasible(space: Space) -> None:
+    """Raise InfeasibleError, with the least SRAM that would do, if no schedule fits."""
+    problem, machine = space.problem, space.machine
+    if not space.kernels:
+        raise InfeasibleError(
+            f"no {problem.dtype} kernel fits the {machine.core_registers} core and {machine.fpu_registers} FPU "
+            f"registers of {machine.name}"
+        )
+    whole_k = footprint(space, 1, problem.k, 1, 0, 0)
+    least = min(whole_k, footprint(space, 1, 1, 1, int(problem.k > 1), 0))
+    if least > space.capacity:
+        need, have = machine.sram.size - space.capacity + least, machine.sram.size
+        raise InfeasibleError(
+            f"gemm {problem.name} {problem.dtype} does not fit the SRAM of {machine.name}: the least that would "
+            f"do is {need:,} bytes and there are {have:,}; give more with --sram or place operands elsewhere"
+        )

@@ -1,0 +1,172 @@
+"""WHAT to compute. A problem says sizes, element type, where each operand lives, and the exact arithmetic."""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from memaopt.errors import InfeasibleError, InputError
+from memaopt.mcus import Mcu
+
+Dtype = Literal["f32", "q15", "s8"]
+Operand = Literal["A", "B", "C"]
+Dim = Literal["m", "k", "n"]
+
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+OPERANDS: tuple[Operand, ...] = get_args(Operand)
+DIMS: tuple[Dim, ...] = get_args(Dim)
+
+#: The dimensions that index each operand: A[M,K], B[K,N], C[M,N].
+INDEXED_BY: dict[Operand, tuple[Dim, Dim]] = {"A": ("m", "k"), "B": ("k", "n"), "C": ("m", "n")}
+#: The one loop that does not index the operand: running it revisits the same tile.
+REVISITED_BY: dict[Operand, Dim] = {"A": "n", "B": "m", "C": "k"}
+ELEMENT_BYTES: dict[Dtype, int] = {"f32": 4, "q15": 2, "s8": 1}
+#: Partial sums are 32 bits wide in every dtype.
+ACCUMULATOR_BYTES = 4
+#: s8: bias, multiplier, left shift and right shift of one output channel, an int32 each.
+CHANNEL_BYTES = {"f32": 0, "q15": 0, "s8": 16}
+
+
+#: Leaves the memory of an operand to :func:`placed`.
+AUTO = "auto"
+
+
+class Placement(BaseModel):
+    """The memory in which each operand lives, by the names that the machine gives them, or ``auto``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    a: str = AUTO
+    b: str = AUTO
+    c: str = AUTO
+
+    def of(self, operand: Operand) -> str:
+        """The memory of ``operand``."""
+        return {"A": self.a, "B": self.b, "C": self.c}[operand]
+
+
+class Gemm(BaseModel):
+    """C[M,N] = A[M,K] B[K,N], with A the weights (M output channels) and N output positions.
+
+    ========  =====================================================================================
+    dtype     arithmetic and layout
+    ========  =====================================================================================
+    ``f32``   single precision, products and sums rounded apart; A, B and C row-major
+    ``q15``   int16 operands, a 32-bit accumulator modulo 2^32, then (acc + 2^14) >> 15 saturated to
+              int16 (round to nearest, ties up); A, B and C row-major
+    ``s8``    TFLite's int8 1x1 CONV_2D: int32 bias, multiplier and shift for each output channel, double
+              rounding, zero points and clamp; B is [N,K] and C is [N,M], which is NHWC, A is [M,K]
+    ========  =====================================================================================
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    m: int = Field(ge=1)
+    k: int = Field(ge=1)
+    n: int = Field(ge=1)
+    dtype: Dtype = "q15"
+    placement: Placement = Placement()
+    input_zero_point: int = Field(default=0, ge=-128, le=127)
+    output_zero_point: int = Field(default=0, ge=-128, le=127)
+    clamp: tuple[int, int] = (-128, 127)
+
+    @field_validator("m", "k", "n")
+    @classmethod
+    def _addressable(cls, size: int) -> int:
+        if size >= 1 << 32:
+            raise ValueError("is beyond a 32-bit address space")
+        return size
+
+    @model_validator(mode="after")
+    def _check(self) -> "Gemm":
+        low, high = self.clamp
+        if not -128 <= low <= high <= 127:
+            raise ValueError(f"clamp {self.clamp} is not a range within int8")
+        return self
+
+    @property
+    def name(self) -> str:
+        """``64x576x64``, in the order M, K, N."""
+        return f"{self.m}x{self.k}x{self.n}"
+
+    @property
+    def sizes(self) -> dict[Dim, int]:
+        """M, K and N by loop name."""
+        return {"m": self.m, "k": self.k, "n": self.n}
+
+    @property
+    def width(self) -> int:
+        """Bytes of one element of A, B or C."""
+        return ELEMENT_BYTES[self.dtype]
+
+    @property
+    def channel_bytes(self) -> int:
+        """Bytes of parameters for each output channel (s8), else 0."""
+        return CHANNEL_BYTES[self.dtype]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, M K N."""
+        return self.m * self.k * self.n
+
+    def elements(self, operand: Operand) -> int:
+        """Number of elements of ``operand``."""
+        first, second = INDEXED_BY[operand]
+        return self.sizes[first] * self.sizes[second]
+
+    def bytes_of(self, operand: Operand) -> int:
+        """Size of ``operand`` in bytes."""
+        return self.elements(operand) * self.width
+
+
+def gemm(m: int, k: int, n: int, **fields: object) -> Gemm:
+    """A Gemm from outside the program: what is wrong with it becomes one InputError line."""
+    try:
+        return Gemm.model_validate({"m": m, "k": k, "n": n, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "problem"
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise InputError(f"gemm {m}x{k}x{n}: {place} {message}") from None
+
+
+def placed(problem: Gemm, machine: Mcu) -> Gemm:
+    """``problem`` with every ``auto`` in its placement decided, and all of it checked.
+
+    A, the weights, goes to flash. B and C go to SRAM, but while they would leave less than an eighth of it for
+    tiles, the larger of those that may move goes to external memory. What does not fit flash goes there as well.
+    Raises InputError or InfeasibleError where a memory does not exist, is read-only for C, or is too small.
+    """
+    outside = next((memory.name for memory in machine.memories if memory.kind == "external"), None)
+    given = {x: problem.placement.of(x) for x in OPERANDS}
+    home = {x: name if name != AUTO else ("flash" if x == "A" else "sram") for x, name in given.items()}
+    movable = [x for x in OPERANDS if given[x] == AUTO and outside is not None]
+    if "A" in movable and problem.bytes_of("A") > machine.memory("flash").size:
+        home["A"] = str(outside)
+
+    def in_sram() -> list[Operand]:
+        return [x for x in OPERANDS if home[x] == machine.sram.name]
+
+    limit = machine.sram.size - machine.sram.size // 8
+    while sum(map(problem.bytes_of, in_sram())) > limit and set(in_sram()) & set(movable):
+        home[max((x for x in in_sram() if x in movable), key=problem.bytes_of)] = str(outside)
+    decided = Placement(a=home["A"], b=home["B"], c=home["C"])
+    problem = problem.model_copy(update={"placement": decided})
+    _check_placement(problem, machine)
+    return problem
+
+
+def _check_placement(problem: Gemm, machine: Mcu) -> None:
+    held: dict[str, list[Operand]] = {}
+    for operand in OPERANDS:
+        memory = machine.memory(problem.placement.of(operand))
+        if operand == "C" and not memory.writable:
+            raise InputError(f"C cannot live in {memory.name}, which is read-only: place it elsewhere, as in c=sram")
+        held.setdefault(memory.name, []).append(operand)
+    for name, operands in held.items():
+        size = sum(problem.bytes_of(operand) for operand in operands)
+        memory = machine.memory(name)
+        if size > memory.size:
+            raise InfeasibleError(
+                f"{' and '.join(operands)} of gemm {problem.name} {problem.dtype} need {size:,} bytes, but "
+                f"{name} of {machine.name} has {memory.size:,}: place one of them in a larger memory"
+            )

@@ -1,0 +1,135 @@
+"""HOW a problem is computed: the schedule, and the space of all schedules that a certificate speaks about."""
+
+from functools import cached_property
+from itertools import permutations
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from memaopt.errors import InputError
+from memaopt.families import BY_NAME, Family, RegisterTile, families, tiles
+from memaopt.mcus import Mcu
+from memaopt.problems import (
+    ACCUMULATOR_BYTES,
+    DIMS,
+    OPERANDS,
+    Dim,
+    Gemm,
+    Operand,
+    placed,
+)
+
+Order = tuple[Dim, Dim, Dim]
+Buffering = Literal["single", "double"]
+Objective = Literal["bytes", "cycles", "energy"]
+
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
+ORDERS: tuple[Order, ...] = tuple((a, b, c) for a, b, c in permutations(DIMS))
+
+#: SRAM set aside for the stack of the emitted code and for aligning the tiles.
+STACK_BYTES = 512
+
+
+class Schedule(BaseModel):
+    """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
+
+    ``order`` is outermost first. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order: Order
+    mc: int = Field(ge=1)
+    kc: int = Field(ge=1)
+    nc: int = Field(ge=1)
+    buffering: Buffering = "single"
+    kernel: str
+    mr: int = Field(ge=1)
+    kr: int = Field(ge=1)
+    nr: int = Field(ge=1)
+
+    @property
+    def family(self) -> Family:
+        """The kernel family; InputError if there is none of that name."""
+        if self.kernel not in BY_NAME:
+            raise InputError(f"no kernel family {self.kernel!r}: there are {', '.join(BY_NAME)}")
+        return BY_NAME[self.kernel]
+
+    @property
+    def tile(self) -> RegisterTile:
+        """MR x KR x NR."""
+        return RegisterTile(self.mr, self.kr, self.nr)
+
+    @property
+    def block(self) -> dict[Dim, int]:
+        """MC, KC and NC by loop name."""
+        return {"m": self.mc, "k": self.kc, "n": self.nc}
+
+    def __str__(self) -> str:
+        loops = ">".join(self.order)
+        return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}"
+
+
+class Space(BaseModel):
+    """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
+
+    A block is any MC <= M, KC <= K, NC <= N in any of the six loop orders, with the buffering given; a kernel
+    is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    problem: Gemm
+    machine: Mcu
+    objective: Objective = "bytes"
+    buffering: Buffering = "single"
+
+    @cached_property
+    def staged(self) -> frozenset[Operand]:
+        """The operands that live outside SRAM and so pass through a tile in it."""
+        placed = self.problem.placement
+        return frozenset(operand for operand in OPERANDS if placed.of(operand) != self.machine.sram.name)
+
+    @cached_property
+    def capacity(self) -> int:
+        """Bytes of SRAM left for tiles: all of it, less the operands that live there and the stack."""
+        resident = sum(self.problem.bytes_of(operand) for operand in OPERANDS if operand not in self.staged)
+        return self.machine.sram.size - resident - STACK_BYTES
+
+    @cached_property
+    def copies(self) -> int:
+        """Buffers for each staged tile."""
+        return 2 if self.buffering == "double" else 1
+
+    @cached_property
+    def kernels(self) -> tuple[tuple[Family, RegisterTile], ...]:
+        """Every register kernel that fits the machine's registers, in a fixed order."""
+        machine = self.machine
+        return tuple(
+            (family, tile)
+            for family in families(self.problem.dtype)
+            for tile in tiles(family.name, machine.core_registers, machine.fpu_registers)
+        )
+
+    @cached_property
+    def may_spill(self) -> bool:
+        """Whether C's partial sums, 4 bytes each, may leave SRAM: is there room beside C in its memory?"""
+        problem = self.problem
+        if "C" not in self.staged or problem.width == ACCUMULATOR_BYTES:
+            return True
+        home = self.machine.memory(problem.placement.c)
+        held = sum(problem.bytes_of(x) for x in OPERANDS if problem.placement.of(x) == home.name)
+        return held + problem.elements("C") * ACCUMULATOR_BYTES <= home.size
+
+
+def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Space:
+    """The space of schedules for a problem, its placement decided; InputError if a word is unknown.
+
+    Raises InfeasibleError if an operand does not fit its memory.
+    """
+    if objective not in OBJECTIVES:
+        raise InputError(f"no objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
+    if buffering not in BUFFERINGS:
+        raise InputError(f"no buffering {buffering!r}: choose single or double")
+    return Space(problem=placed(problem, machine), machine=machine, objective=objective, buffering=buffering)
