@@ -1,0 +1,214 @@
+"""The network as data: tensors, operators in execution order, inputs and outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.errors import InputError
+from memaopt.networks.operators import Operator
+
+
+class DType(StrEnum):
+    """Element types. Activations are int8; float32 is met at the ends only, int32 in biases."""
+
+    INT8 = "int8"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT32 = "float32"
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The little-endian numpy type."""
+        return np.dtype(self.value).newbyteorder("<")
+
+    @property
+    def itemsize(self) -> int:
+        return self.numpy.itemsize
+
+
+def _no_scales() -> npt.NDArray[np.float32]:
+    return np.zeros(0, np.float32)
+
+
+def _no_zero_points() -> npt.NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor. real = scale * (quantised - zero_point), with one scale or one for each index of an axis.
+
+    ``scales`` and ``zero_points`` have equal lengths (0 when not quantised); ``data`` is None for activations.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    scales: npt.NDArray[np.float32] = field(default_factory=_no_scales)
+    zero_points: npt.NDArray[np.int64] = field(default_factory=_no_zero_points)
+    quantized_dimension: int = 0
+    data: npt.NDArray[Any] | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        return self.data is not None
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.elements * self.dtype.itemsize
+
+    @property
+    def is_per_channel(self) -> bool:
+        return len(self.scales) > 1
+
+    @property
+    def scale(self) -> np.float32:
+        """The one scale of a per-tensor quantised tensor."""
+        if len(self.scales) != 1:
+            raise InputError(f"tensor {self.name!r} has {len(self.scales)} scales where one is needed")
+        return np.float32(self.scales[0])
+
+    @property
+    def zero_point(self) -> int:
+        """The one zero point of a per-tensor quantised tensor."""
+        if len(self.zero_points) != 1:
+            raise InputError(f"tensor {self.name!r} has {len(self.zero_points)} zero points where one is needed")
+        return int(self.zero_points[0])
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The data of a constant."""
+        if self.data is None:
+            raise InputError(f"tensor {self.name!r} is not a constant")
+        return self.data
+
+    def same_quantization(self, other: Tensor) -> bool:
+        """Equal type, scales and zero points: the same bytes mean the same reals."""
+        return (
+            self.dtype == other.dtype
+            and np.array_equal(self.scales, other.scales)
+            and np.array_equal(self.zero_points, other.zero_points)
+        )
+
+    def describe(self) -> str:
+        """``int8[1,49,10,1]``."""
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network. Operators are in execution order; every tensor is a constant, an input, or written once."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @functools.cached_property
+    def producers(self) -> dict[int, int]:
+        """For each tensor that an operator writes, that operator's position."""
+        return {tensor: i for i, op in enumerate(self.operators) for tensor in op.outputs}
+
+    @functools.cached_property
+    def consumers(self) -> dict[int, tuple[int, ...]]:
+        """For each tensor that operators read, their positions in ascending order."""
+        readers: dict[int, list[int]] = {}
+        for i, op in enumerate(self.operators):
+            for tensor in dict.fromkeys(op.inputs):
+                readers.setdefault(tensor, []).append(i)
+        return {tensor: tuple(positions) for tensor, positions in readers.items()}
+
+    @functools.cached_property
+    def activations(self) -> tuple[int, ...]:
+        """The tensors that live in the arena: the inputs, and what operators write; ascending."""
+        return tuple(sorted({*self.inputs, *self.producers}))
+
+    @functools.cached_property
+    def constants(self) -> tuple[int, ...]:
+        """The constants that some operator reads; ascending."""
+        return tuple(sorted(t for t in self.consumers if self.tensors[t].is_constant))
+
+    def tensor_of(self, op: Operator, position: int = 0) -> Tensor:
+        """The tensor of an operator's input."""
+        return self.tensors[op.inputs[position]]
+
+    def output_of(self, op: Operator) -> Tensor:
+        """The tensor of an operator's output."""
+        return self.tensors[op.output]
+
+    def place(self, op: Operator) -> str:
+        """``operator 3 (CONV_2D)``: how messages name an operator of the file."""
+        return f"operator {op.location} ({op.kind})"
+
+    def replace(
+        self,
+        *,
+        tensors: Sequence[Tensor] | None = None,
+        operators: Sequence[Operator] | None = None,
+        outputs: Sequence[int] | None = None,
+    ) -> Graph:
+        """A copy with other parts, validated again."""
+        return dataclasses.replace(
+            self,
+            tensors=self.tensors if tensors is None else tuple(tensors),
+            operators=self.operators if operators is None else tuple(operators),
+            outputs=self.outputs if outputs is None else tuple(outputs),
+        )
+
+
+def _validate(graph: Graph) -> None:
+    """Raise InputError unless indices are in range and the order of operators is an execution order."""
+    count = len(graph.tensors)
+    for name, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        if not indices:
+            raise InputError(f"network {graph.name!r} has no {name}")
+        if len(set(indices)) != len(indices):
+            raise InputError(f"network {graph.name!r} lists the same {name} twice")
+        for index in indices:
+            if not 0 <= index < count:
+                raise InputError(f"network {graph.name!r} has {name} {index}, but only {count} tensors")
+    for index in graph.inputs:
+        if graph.tensors[index].is_constant:
+            raise InputError(f"input {graph.tensors[index].name!r} of network {graph.name!r} is a constant")
+
+    written = set(graph.inputs)
+    for op in graph.operators:
+        where = graph.place(op)
+        for index in (*op.inputs, *op.outputs):
+            if not 0 <= index < count:
+                raise InputError(f"{where} uses tensor {index}, but there are only {count}")
+        low, high = op.arity
+        if not low <= len(op.inputs) <= high:
+            expected = str(low) if low == high else f"{low} to {high}"
+            raise InputError(f"{where} has {len(op.inputs)} inputs; it takes {expected}")
+        if len(op.outputs) != 1:
+            raise InputError(f"{where} has {len(op.outputs)} outputs; it has one")
+        for index in op.inputs:
+            if index not in written and not graph.tensors[index].is_constant:
+                raise InputError(f"{where} reads tensor {graph.tensors[index].name!r} before anything writes it")
+        for index in op.outputs:
+            if index in written:
+                raise InputError(f"{where} writes tensor {graph.tensors[index].name!r}, which is written already")
+            if graph.tensors[index].is_constant:
+                raise InputError(f"{where} writes tensor {graph.tensors[index].name!r}, which is a constant")
+            written.add(index)
+    for index in graph.outputs:
+        if index not in written:
+            raise InputError(f"output {graph.tensors[index].name!r} of network {graph.name!r} is never written")

@@ -1,0 +1,24 @@
+"""What a network may hold at most.
+
+A file is hostile until proven otherwise: these bounds keep the time and the memory that any file can cost
+small by construction, and lie far beyond what a microcontroller can hold.
+"""
+
+MAX_FILE_BYTES = 64 << 20
+MAX_ENTRIES = 1 << 14
+"""Tensors, operators, operator codes or buffers in one file, each."""
+MAX_RANK = 6
+"""Dimensions of a tensor; TFLite's broadcasting kernels stop here too."""
+MAX_TENSOR_BYTES = 16 << 20
+MAX_CONSTANT_BYTES = 64 << 20
+"""All constants together, counted once for each tensor even if tensors share a buffer."""
+MAX_ACTIVATION_BYTES = 256 << 20
+"""All activations together."""
+MAX_OPERANDS = 256
+"""Inputs of one operator (CONCATENATION has the most)."""
+MAX_MACS = 1 << 33
+"""Multiply-accumulates of one inference; a minute and more on a Cortex-M4."""
+MAX_NAME = 240
+MAX_NAME_BYTES = 1 << 16
+MAX_CHANNELS = 1 << 16
+"""Channels of a per-channel quantised tensor."""
