@@ -1,0 +1,178 @@
+"""Cross-compile C and assembly for a microcontroller's memories: GCC when it is on PATH, else Zig's Clang.
+
+The program has no entry point and no start-up code: the board (:mod:`memaopt.board.board`) loads every
+section where it runs and calls functions by symbol. Each memory of the machine has an output section of
+its name, so ``__attribute__((section(".qspi")))`` places an array in the memory called ``qspi``; functions
+in ``.ramfunc`` run from RAM.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.board.link import linker_script
+from memaopt.errors import BuildError, InputError, MissingToolError
+from memaopt.mcus import Mcu
+
+GCC = "arm-none-eabi-gcc"
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+_GCC_TARGET = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+_ZIG_TARGET = (
+    *("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp"),
+    *("-fno-sanitize=undefined", "-fomit-frame-pointer"),
+)
+_COMMON = ("-std=c11", "-ffreestanding", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
+
+CompilerName = Literal["gcc", "zig"]
+
+
+class Compiler(BaseModel):
+    """A C compiler for the Cortex-M4: its command, its version line and the flags that choose the target."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: CompilerName
+    version: str
+    command: tuple[str, ...]
+    target: tuple[str, ...]
+
+
+class Build(BaseModel):
+    """A linked program, and what made it. ``flags`` are all that the compiler was given besides files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    elf: Path
+    compiler: str
+    version: str
+    flags: tuple[str, ...]
+
+
+def find_compiler(name: str | None = None) -> Compiler:
+    """The compiler called ``name`` (``gcc`` or ``zig``), or the first of the two that is installed.
+
+    Raises MissingToolError with the command that installs it, InputError for another name.
+    """
+    if name not in (None, "gcc", "zig"):
+        raise InputError(f"no compiler {name!r}: there are gcc and zig")
+    if name != "zig" and shutil.which(GCC):
+        return _identify("gcc")
+    if name != "gcc" and find_spec("ziglang"):
+        return _identify("zig")
+    if name == "gcc":
+        raise MissingToolError(f"{GCC} is not on PATH: install it (apt install gcc-arm-none-eabi)")
+    if name == "zig":
+        raise MissingToolError("zig is not installed: pip install 'memaopt[board]'")
+    raise MissingToolError(f"no C compiler: pip install 'memaopt[board]', or put {GCC} on PATH")
+
+
+def build(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    mcu: Mcu,
+    *,
+    compiler: str | None = None,
+    optimise: str = "-O3",
+    flags: Sequence[str] = (),
+    include: Sequence[str | Path] = (),
+    define: Mapping[str, str | int] | None = None,
+    warnings: Sequence[str] = WARNINGS,
+) -> Build:
+    """Compile ``sources`` (.c, .s, .S) and link them into the ELF ``output`` for ``mcu``'s memories.
+
+    ``warnings=()`` accepts sources that are not free of warnings. Raises BuildError with the compiler's
+    first error; ``output`` appears only when the build succeeded.
+    """
+    chosen = find_compiler(compiler)
+    target = Path(output)
+    paths = [Path(source) for source in sources]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such source file")
+    cflags = (
+        *chosen.target,
+        *_COMMON,
+        optimise,
+        *warnings,
+        *(f"-D{key}={value}" for key, value in (define or {}).items()),
+        *(f"-I{folder}" for folder in include),
+        *flags,
+    )
+    headers = resources.files("memaopt") / "board" / "include"
+    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch, resources.as_file(headers) as system:
+        folder = Path(scratch)
+        # After all others: our few headers stand in only where the compiler has none.
+        options = (*cflags, "-idirafter", str(system))
+        objects = [_compile(chosen, path, options, folder / f"{i}.o") for i, path in enumerate(paths)]
+        linked = _link(chosen, objects, mcu, folder, target.name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(target.name + ".partial")
+            shutil.copyfile(linked, partial)
+            os.replace(partial, target)
+        except OSError as error:
+            raise BuildError(f"{target}: cannot be written: {error.strerror}") from None
+    return Build(elf=target, compiler=chosen.name, version=chosen.version, flags=cflags)
+
+
+@cache
+def _identify(name: CompilerName) -> Compiler:
+    if name == "gcc":
+        version = _run([GCC, "--version"], "arm-none-eabi-gcc").splitlines()[0]
+        return Compiler(name=name, version=version, command=(GCC,), target=_GCC_TARGET)
+    command = (sys.executable, "-m", "ziglang", "cc")
+    version = _run([*command, "--version"], "zig").splitlines()[0]
+    return Compiler(name=name, version=version, command=command, target=_ZIG_TARGET)
+
+
+def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Path) -> Path:
+    _run([*compiler.command, *cflags, "-c", str(source), "-o", str(output)], str(source))
+    return output
+
+
+def _link(compiler: Compiler, objects: Sequence[Path], mcu: Mcu, folder: Path, name: str) -> Path:
+    script = folder / "memaopt.ld"
+    script.write_text(linker_script(mcu), encoding="utf-8")
+    output = folder / "program.elf"
+    command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", "-Wl,--entry=0"]
+    # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.
+    # Zig links its compiler-rt unless told not to, and has no C library for this target.
+    gcc = compiler.name == "gcc"
+    loops = "-fno-tree-loop-distribute-patterns" if gcc else "-fno-builtin"
+    runtime = resources.files("memaopt") / "board" / "freestanding.c"
+    with resources.as_file(runtime) as path:
+        extra = _compile(compiler, path, (*compiler.target, *_COMMON, "-O2", loops), folder / "freestanding.o")
+    libraries = ["-nostdlib", "-lgcc"] if gcc else []
+    _run([*command, *map(str, objects), str(extra), *libraries, "-o", str(output)], name)
+    return output
+
+
+def _run(command: Sequence[str], what: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise BuildError(f"{command[0]} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise BuildError(f"{what}: {_first_error(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def _first_error(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for pattern in (r"\berror:", r"overflowed|undefined (reference|symbol)|will not fit"):
+        for line in lines:
+            if re.search(pattern, line):
+                return line
+    return lines[-1] if lines else "the compiler failed without a message"

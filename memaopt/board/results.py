@@ -1,0 +1,68 @@
+"""What a run on the virtual board returns: plain, frozen, JSON-friendly."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.errors import InputError
+
+
+class Access(BaseModel):
+    """Loads and stores by the core, in number and in bytes. Each register that LDRD, LDM, VLDM and their
+    stores move counts as one access of 4 bytes; an unaligned access counts once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    loads: int = 0
+    load_bytes: int = 0
+    stores: int = 0
+    store_bytes: int = 0
+
+    def __add__(self, other: "Access") -> "Access":
+        return Access(
+            loads=self.loads + other.loads,
+            load_bytes=self.load_bytes + other.load_bytes,
+            stores=self.stores + other.stores,
+            store_bytes=self.store_bytes + other.store_bytes,
+        )
+
+
+class Run(BaseModel):
+    """One call on the board. ``cycles`` are core cycles; ``seconds`` is the host's time, not the chip's.
+
+    ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
+    within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
+    instructions inside IT blocks whose condition was false; ``instructions`` does not include them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    function: str
+    r0: int
+    s0: float
+    instructions: int
+    skipped: int
+    cycles: int
+    buffers: dict[str, Access]
+    memories: dict[str, Access]
+    seconds: float
+
+    def accesses(self, buffer: str) -> Access:
+        """The accesses to the buffer of that name; InputError if there is no such buffer."""
+        if buffer not in self.buffers:
+            raise InputError(f"no buffer {buffer!r} in this run: it has {', '.join(sorted(self.buffers))}")
+        return self.buffers[buffer]
+
+    @property
+    def instructions_per_second(self) -> float:
+        """The speed of the virtual board on this host."""
+        return self.instructions / self.seconds if self.seconds > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for JSON, without the host's time (so it is the same on every run) and without
+        the buffers that were not accessed.
+        """
+        data = self.model_dump(mode="json", exclude={"seconds"})
+        data["buffers"] = {name: a for name, a in data["buffers"].items() if any(a.values())}
+        return data

@@ -1,0 +1,46 @@
+"""The Cortex-M4's instruction timing: every rule is a number with its source, and each can be overridden.
+
+Sources: *TRM* is the Arm Cortex-M4 r0p1 Technical Reference Manual (DDI 0439), instruction set summary
+and load/store timings; *P* is Thomas Pornin's arm-asm-notes, memory.md; *I* is compendium.i-0.nl,
+instruction alignment; *fit* was fitted to cycle counts published for real boards (pqm4, NTT kernels).
+``docs/timing.md`` says what was compared with silicon.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _rule(cycles: int, text: str) -> int:
+    return Field(default=cycles, ge=0, le=64, description=text)
+
+
+class Timing(BaseModel):
+    """Core cycles of the timing rules. ``Timing(load=3)`` overrides one; descriptions carry the sources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    simple: int = _rule(1, "data processing and multiplies (MUL, SMULL, SMLAD, UMAAL, SXTB16, ...): TRM")
+    it: int = _rule(0, "IT, folded into the instruction before: TRM")
+    skipped: int = _rule(1, "each instruction skipped inside an IT block: fit")
+    load: int = _rule(2, "LDR and VLDR of one word: TRM")
+    load_after_load: int = _rule(1, "single load right after a single load not feeding its address: TRM, P")
+    store: int = _rule(1, "STR, through the store buffer: TRM, fit")
+    vstr: int = _rule(2, "VSTR of one word: TRM")
+    access_after_store: int = _rule(1, "added to a memory access right after a store: P, fit")
+    double: int = _rule(3, "LDRD, STRD, VLDR.64, VSTR.64: P, TRM")
+    multiple: int = _rule(1, "LDM, STM, PUSH, POP, VLDM, VSTM besides one cycle for each word: TRM")
+    address_interlock: int = _rule(1, "address register written by the instruction before: TRM, fit")
+    unaligned_halfword: int = _rule(1, "halfword at an odd address: P")
+    unaligned_word: int = _rule(1, "word at an address 2 mod 4: P")
+    unaligned_word_odd: int = _rule(2, "word at an odd address: P")
+    branch: int = _rule(1, "branch, taken or not, besides the refill: TRM")
+    table_branch: int = _rule(2, "TBB and TBH besides the refill: TRM")
+    refill: int = _rule(2, "refill of a forward conditional, B, BL, BX, BLX, CBZ, POP {pc}, LDR pc: TRM, fit")
+    refill_backward: int = _rule(1, "refill of a taken backward conditional branch: TRM, fit")
+    refill_unaligned: int = _rule(1, "taken branch to a 32-bit instruction at an address 2 mod 4: I, fit")
+    vmov_two: int = _rule(2, "VMOV of two core registers, the first usable at once: TRM, fit")
+    float_simple: int = _rule(1, "VADD, VSUB, VMUL, VMOV, VCVT, VCMP: TRM")
+    float_accumulate: int = _rule(3, "VMLA, VMLS, VFMA, VFMS and their negations: TRM")
+    float_divide: int = _rule(14, "VDIV, VSQRT: TRM")
+    float_result: int = _rule(1, "floating-point result read by the next instruction, but as an addend: TRM")
+    divide_zero: int = _rule(2, "UDIV, SDIV whose quotient is 0: P; TRM gives 2 to 12")
+    divide: int = _rule(3, "UDIV, SDIV besides one cycle for each 4 bits of quotient: P; TRM gives 2 to 12")
