@@ -9,10 +9,10 @@ MAX_ENTRIES = 1 << 14
 """Tensors, operators, operator codes or buffers in one file, each."""
 MAX_RANK = 6
 """Dimensions of a tensor; TFLite's broadcasting kernels stop here too."""
-MAX_TENSOR_BYTES = 16 << 20
-MAX_CONSTANT_BYTES = 64 << 20
+MAX_TENSOR_BYTES = 8 << 20
+MAX_CONSTANT_BYTES = 32 << 20
 """All constants together, counted once for each tensor even if tensors share a buffer."""
-MAX_ACTIVATION_BYTES = 256 << 20
+MAX_ACTIVATION_BYTES = 128 << 20
 """All activations together."""
 MAX_OPERANDS = 256
 """Inputs of one operator (CONCATENATION has the most)."""
