@@ -1,0 +1,347 @@
+"""Seeded single-operator networks with random attributes, shapes and quantisation, for tests of the front end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.shapes import Window, same_padding
+
+Rng = np.random.Generator
+Array = np.ndarray[Any, Any]
+
+
+def activation(name: str, shape: tuple[int, ...], scale: float | None = None, zero_point: int = 0) -> Tensor:
+    """An int8 activation."""
+    if scale is None:
+        return Tensor(name, shape, DType.INT8)
+    return Tensor(name, shape, DType.INT8, np.array([scale], np.float32), np.array([zero_point]))
+
+
+def constant(name: str, data: Array, scales: Array | None = None, axis: int = 0) -> Tensor:
+    dtype = DType(str(data.dtype))
+    if scales is None:
+        return Tensor(name, data.shape, dtype, data=data)
+    return Tensor(name, data.shape, dtype, scales.astype(np.float32), np.zeros(len(scales), np.int64), axis, data)
+
+
+def single(op: type[Operator], tensors: list[Tensor], inputs: int, **attributes: Any) -> Graph:
+    """A network of one operator: the last tensor is its output, the first ``inputs`` are the network's inputs."""
+    last = len(tensors) - 1
+    node = op(inputs=tuple(range(last)), outputs=(last,), **attributes)
+    return Graph(op.kind.lower(), tuple(tensors), (node,), tuple(range(inputs)), (last,))
+
+
+def scale(rng: Rng, low: float = 0.002, high: float = 0.5) -> float:
+    return float(np.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def zero_point(rng: Rng) -> int:
+    return int(rng.choice([-128, 127, 0, -1, int(rng.integers(-128, 128))]))
+
+
+def fused(rng: Rng) -> Activation:
+    return list(Activation)[rng.integers(4)]
+
+
+def int8(rng: Rng, *shape: int) -> Array:
+    """Random bytes, now and then extreme or constant ones."""
+    style = rng.integers(5)
+    if style == 0:
+        return rng.choice(np.array([-128, 127, 0], np.int8), shape)
+    if style == 1:
+        return np.full(shape, rng.integers(-128, 128), np.int8)
+    return rng.integers(-128, 128, shape).astype(np.int8)
+
+
+def _window(rng: Rng, height: int, width: int, dilated: bool) -> tuple[Size2D, Size2D, Size2D, Padding2D]:
+    """A kernel, stride, dilation and SAME or VALID padding that fit the image."""
+    while True:
+        kernel = Size2D(*rng.integers(1, 5, 2).tolist())
+        stride = Size2D(*rng.integers(1, 4, 2).tolist())
+        dilation = Size2D(*(rng.integers(1, 4, 2).tolist() if dilated and rng.integers(3) == 0 else (1, 1)))
+        same = bool(rng.integers(2))
+        padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
+        if min(Window(kernel, stride, dilation, padding).output(height, width)) > 0:
+            return kernel, stride, dilation, padding
+
+
+def _weights(rng: Rng, shape: tuple[int, ...], axis: int, depth: int, out: Tensor, x: Tensor) -> list[Tensor]:
+    """Weights (per channel or not), maybe a bias, scaled so that outputs are neither all clamped nor all equal."""
+    channels = shape[axis]
+    data = np.maximum(int8(rng, *shape), -127).astype(np.int8)
+    typical = float(out.scales[0]) * 60 / (float(x.scales[0]) * 74 * 74 * math.sqrt(depth))
+    count = channels if channels > 1 and rng.integers(2) else 1
+    scales = typical * np.exp(rng.uniform(-1, 1, count))
+    tensors = [constant("weights", data, scales, axis)]
+    bias = rng.normal(0, 3000, channels).astype(np.int32)
+    tensors.append(constant("bias", bias, scales.astype(np.float32) * x.scales[0], 0))
+    return tensors
+
+
+def conv_2d(rng: Rng) -> Graph:
+    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 10, 10, 9]))
+    groups = int(rng.choice([g for g in range(1, c + 1) if c % g == 0])) if rng.integers(4) == 0 else 1
+    outputs = int(rng.integers(1, 5)) * groups
+    kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
+    rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
+    y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
+    k = kernel.height * kernel.width * c // groups
+    weights = _weights(rng, (outputs, *kernel, c // groups), 0, k, y, x)
+    attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": fused(rng)}
+    return single(ops.Conv2D, [x, *weights, y], 1, **attributes)
+
+
+def depthwise_conv_2d(rng: Rng) -> Graph:
+    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 10, 10, 7]))
+    outputs = c * int(rng.integers(1, 4))
+    kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
+    rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
+    y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
+    weights = _weights(rng, (1, *kernel, outputs), 3, kernel.height * kernel.width, y, x)
+    if rng.integers(3) == 0:
+        weights.pop()
+    attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": fused(rng)}
+    return single(ops.DepthwiseConv2D, [x, *weights, y], 1, **attributes)
+
+
+def fully_connected(rng: Rng) -> Graph:
+    depth, units = (int(v) for v in rng.integers([1, 1], [50, 12]))
+    shape = ((1, depth), (3, depth), (2, 3, depth))[rng.integers(3)]
+    keep = len(shape) == 2 or bool(rng.integers(2))
+    x = activation("x", shape, scale(rng), zero_point(rng))
+    output = (*shape[:-1], units) if keep else (math.prod(shape) // depth, units)
+    y = activation("y", output, scale(rng), zero_point(rng))
+    weights = _weights(rng, (units, depth), 0, depth, y, x)
+    if rng.integers(3) == 0:
+        # powers of two put many accumulators on ties, where the direction of rounding shows
+        x = activation("x", shape, 0.25, zero_point(rng))
+        y = activation("y", output, 0.5, zero_point(rng))
+        power = np.array([2.0 ** -rng.integers(0, 9)])
+        weights = [constant("weights", weights[0].values, power), constant("bias", weights[1].values, power / 4)]
+    if rng.integers(3) == 0:
+        weights.pop()
+    return single(ops.FullyConnected, [x, *weights, y], 1, activation=fused(rng))
+
+
+def _broadcast(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
+    style = rng.integers(4)
+    if style == 0:
+        return tuple(1 if rng.integers(2) else s for s in shape)
+    if style == 1:
+        return shape[rng.integers(len(shape)) :]
+    return shape
+
+
+def binary(op: type[ops.Add] | type[ops.Sub] | type[ops.Mul]) -> Callable[[Rng], Graph]:
+    def build(rng: Rng) -> Graph:
+        shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+        other = _broadcast(rng, shape)
+        first, second = (shape, other) if rng.integers(2) else (other, shape)
+        scales = scale(rng), scale(rng)
+        a = activation("a", first, scales[0], zero_point(rng))
+        b = activation("b", second, scales[1], zero_point(rng))
+        if op is ops.Mul:
+            out = scales[0] * scales[1] * float(np.exp(rng.uniform(0, 6)))
+        else:
+            out = max(scales) * float(np.exp(rng.uniform(-3, 2)))
+        y = activation("y", np.broadcast_shapes(shape, other), out, zero_point(rng))
+        return single(op, [a, b, y], 2, activation=fused(rng))
+
+    return build
+
+
+def pool(op: type[ops.AveragePool2D] | type[ops.MaxPool2D]) -> Callable[[Rng], Graph]:
+    def build(rng: Rng) -> Graph:
+        n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 12, 12, 6]))
+        kernel, stride, dilation, padding = _window(rng, h, w, dilated=False)
+        quantization = scale(rng), zero_point(rng)
+        rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+        x, y = activation("x", (n, h, w, c), *quantization), activation("y", (n, rows, columns, c), *quantization)
+        return single(op, [x, y], 1, kernel=kernel, stride=stride, padding=padding, activation=fused(rng))
+
+    return build
+
+
+def mean(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
+    axes = tuple(i for i in range(len(shape)) if rng.integers(2)) or (0,)
+    keep = bool(rng.integers(2))
+    output = tuple(1 if i in axes else s for i, s in enumerate(shape) if keep or i not in axes)
+    s = scale(rng)
+    x, y = activation("x", shape, s, zero_point(rng)), activation("y", output, s * scale(rng, 0.3, 3), zero_point(rng))
+    return single(ops.Mean, [x, y], 1, axes=axes)
+
+
+def pad(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+    paddings = tuple((int(a), int(b)) for a, b in rng.integers(0, 4, (len(shape), 2)))
+    output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
+    quantization = scale(rng), zero_point(rng)
+    return single(
+        ops.Pad, [activation("x", shape, *quantization), activation("y", output, *quantization)], 1, paddings=paddings
+    )
+
+
+def concatenation(rng: Rng) -> Graph:
+    shape = rng.integers(1, 6, rng.integers(1, 5)).tolist()
+    axis, count = int(rng.integers(len(shape))), int(rng.integers(1, 5))
+    quantization = scale(rng), zero_point(rng)
+    parts = [[int(rng.integers(1, 5)) if i == axis else s for i, s in enumerate(shape)] for _ in range(count)]
+    tensors = [activation(f"x{i}", tuple(part), *quantization) for i, part in enumerate(parts)]
+    output = tuple(sum(p[axis] for p in parts) if i == axis else s for i, s in enumerate(shape))
+    return single(ops.Concatenation, [*tensors, activation("y", output, *quantization)], count, axis=axis)
+
+
+def reshape(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+    q = scale(rng), zero_point(rng)
+    output = ((math.prod(shape),), (1, math.prod(shape)), tuple(reversed(shape)))[rng.integers(3)]
+    return single(ops.Reshape, [activation("x", shape, *q), activation("y", output, *q)], 1)
+
+
+def squeeze(rng: Rng) -> Graph:
+    shape = (1, *rng.integers(2, 6, rng.integers(1, 4)).tolist(), 1)
+    q = scale(rng), zero_point(rng)
+    output = (shape[1:], shape[:-1], shape[1:-1])[rng.integers(3)]
+    return single(ops.Squeeze, [activation("x", shape, *q), activation("y", output, *q)], 1)
+
+
+def expand_dims(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+    q = scale(rng), zero_point(rng)
+    axis = int(rng.integers(len(shape) + 1))
+    output = (*shape[:axis], 1, *shape[axis:])
+    return single(ops.ExpandDims, [activation("x", shape, *q), activation("y", output, *q)], 1)
+
+
+def transpose(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 6)).tolist())
+    permutation = tuple(rng.permutation(len(shape)).tolist())
+    q = scale(rng), zero_point(rng)
+    output = tuple(shape[i] for i in permutation)
+    return single(
+        ops.Transpose, [activation("x", shape, *q), activation("y", output, *q)], 1, permutation=permutation
+    )
+
+
+def strided_slice(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 8, rng.integers(1, 5)).tolist())
+    slices = []
+    for size in shape:
+        start = int(rng.integers(size))
+        step = int(rng.choice([1, 1, 2, 3, -1, -2]))
+        room = (size - start + step - 1) // step if step > 0 else (start - step) // -step
+        slices.append(Slice(start, step, int(rng.integers(1, room + 1))))
+    output = tuple(s.length for s in slices)
+    if rng.integers(2):
+        output = tuple(length for length in output if length > 1)
+    q = scale(rng), zero_point(rng)
+    return single(
+        ops.StridedSlice, [activation("x", shape, *q), activation("y", output, *q)], 1, slices=tuple(slices)
+    )
+
+
+def resize_nearest_neighbor(rng: Rng) -> Graph:
+    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 12, 12, 4]))
+    rows, columns = (int(v) for v in rng.integers(1, 20, 2))
+    q = scale(rng), zero_point(rng)
+    tensors = [activation("x", (n, h, w, c), *q), activation("y", (n, rows, columns, c), *q)]
+    style = rng.integers(3)
+    return single(
+        ops.ResizeNearestNeighbor, tensors, 1, align_corners=bool(style == 1), half_pixel_centers=bool(style == 2)
+    )
+
+
+def unary(
+    op: type[Operator], output: Callable[[Rng, float], tuple[float, int]], **attributes: Callable[[Rng], float]
+) -> Callable[[Rng], Graph]:
+    """An operator on one tensor; ``output`` gives the output's scale and zero point for the input's scale."""
+
+    def build(rng: Rng) -> Graph:
+        shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
+        s = scale(rng, 0.001, 2.0)
+        tensors = [activation("x", shape, s, zero_point(rng)), activation("y", shape, *output(rng, s))]
+        return single(op, tensors, 1, **{name: value(rng) for name, value in attributes.items()})
+
+    return build
+
+
+def _near(rng: Rng, s: float) -> tuple[float, int]:
+    return s * scale(rng, 0.2, 5), zero_point(rng)
+
+
+def quantize(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
+    s = scale(rng)
+    y = activation("y", shape, *_near(rng, s))
+    if rng.integers(2):
+        return single(ops.Quantize, [Tensor("x", shape, DType.FLOAT32), y], 1)
+    return single(ops.Quantize, [activation("x", shape, s, zero_point(rng)), y], 1)
+
+
+def dequantize(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
+    tensors = [activation("x", shape, scale(rng), zero_point(rng)), Tensor("y", shape, DType.FLOAT32)]
+    return single(ops.Dequantize, tensors, 1)
+
+
+CASES: dict[str, Callable[[Rng], Graph]] = {
+    "CONV_2D": conv_2d,
+    "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "FULLY_CONNECTED": fully_connected,
+    "ADD": binary(ops.Add),
+    "SUB": binary(ops.Sub),
+    "MUL": binary(ops.Mul),
+    "AVERAGE_POOL_2D": pool(ops.AveragePool2D),
+    "MAX_POOL_2D": pool(ops.MaxPool2D),
+    "MEAN": mean,
+    "PAD": pad,
+    "CONCATENATION": concatenation,
+    "RESHAPE": reshape,
+    "SQUEEZE": squeeze,
+    "EXPAND_DIMS": expand_dims,
+    "TRANSPOSE": transpose,
+    "STRIDED_SLICE": strided_slice,
+    "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
+    "SOFTMAX": unary(ops.Softmax, lambda _, __: (1 / 256, -128), beta=lambda rng: scale(rng, 0.3, 3)),
+    "LOGISTIC": unary(ops.Logistic, lambda rng, _: (1 / 256, zero_point(rng))),
+    "TANH": unary(ops.Tanh, lambda rng, _: (scale(rng, 0.003, 0.02), zero_point(rng))),
+    "HARD_SWISH": unary(ops.HardSwish, _near),
+    "LEAKY_RELU": unary(ops.LeakyRelu, _near, alpha=lambda rng: float(rng.uniform(-1, 1.5))),
+    "RELU": unary(ops.Relu, _near),
+    "RELU6": unary(ops.Relu6, _near),
+    "QUANTIZE": quantize,
+    "DEQUANTIZE": dequantize,
+}
+
+
+def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
+    """Random inputs, and the extreme ones: all -128, all 127, all at the zero point, a mix of -128 and 127."""
+    tensors = [graph.tensors[i] for i in graph.inputs]
+
+    def values(make: Callable[[Tensor], Array]) -> list[Array]:
+        return [make(t) for t in tensors]
+
+    def random(t: Tensor) -> Array:
+        if t.dtype is DType.FLOAT32:
+            return rng.normal(0, 20 * float(graph.output_of(graph.operators[0]).scales[0]), t.shape).astype(np.float32)
+        return rng.integers(-128, 128, t.shape).astype(np.int8)
+
+    def filled(low: float, high: float) -> Callable[[Tensor], Array]:
+        return lambda t: rng.choice(np.array([low, high]), t.shape).astype(t.dtype.value)
+
+    yield values(random)
+    yield values(random)
+    yield values(filled(-128, -128))
+    yield values(filled(127, 127))
+    yield values(filled(-128, 127))
+    yield values(lambda t: np.full(t.shape, t.zero_points[0] if len(t.zero_points) else 0, t.dtype.value))
