@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from networks_helpers import CASES, inputs
+from networks_helpers import CASES, activation, constant, inputs, single
 
 from memaopt.networks import checks, reference, tflite, writer
+from memaopt.networks.graph import DType
+from memaopt.networks.operators import OPERATORS
 from memaopt.networks.oracle import Oracle
 
 pytest.importorskip("ai_edge_litert")
@@ -56,3 +59,53 @@ def test_real_model_equals_tflite_on_every_layer(path: Path) -> None:
         oracle.run(values)
         for op, actual in reference.layers(graph, values):
             np.testing.assert_array_equal(actual, oracle.tensor(op.output), f"{path.stem}: {graph.place(op)}")
+
+
+EVERY = np.arange(-128, 128).astype(np.int8)
+TABLES = ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "QUANTIZE", "DEQUANTIZE")
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_unary_operator_equals_tflite_on_all_256_inputs(kind: str) -> None:
+    """Catches an entry of a table, or a tie, that random inputs miss."""
+    for seed in range(SEEDS):
+        graph = CASES[kind](np.random.default_rng([seed, 256]))
+        x, y = (dataclasses.replace(tensor, shape=(256,)) for tensor in graph.tensors)
+        if x.dtype is DType.FLOAT32:
+            continue
+        graph = graph.replace(tensors=[x, y])
+        expected = Oracle(writer.write(graph)).run([EVERY])[0]
+        np.testing.assert_array_equal(reference.run(graph, [EVERY])[0], expected, f"{kind} seed {seed}")
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL"])
+def test_binary_operator_equals_tflite_on_all_65536_pairs(kind: str) -> None:
+    """Catches a rounding that shows in one pair of inputs among thousands."""
+    pair = [EVERY.reshape(256, 1), EVERY.reshape(1, 256)]
+    for seed in range(max(SEEDS // 4, 1)):
+        graph = CASES[kind](np.random.default_rng([seed, 65536]))
+        shapes = ((256, 1), (1, 256), (256, 256))
+        tensors = [dataclasses.replace(t, shape=s) for t, s in zip(graph.tensors, shapes, strict=True)]
+        graph = graph.replace(tensors=tensors)
+        expected = Oracle(writer.write(graph)).run(pair)[0]
+        np.testing.assert_array_equal(reference.run(graph, pair)[0], expected, f"{kind} seed {seed}")
+
+
+@pytest.mark.parametrize("kind", ["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"])
+@pytest.mark.parametrize("power", [0, -1, -2, -3])
+def test_ties_round_as_in_tflite(kind: str, power: int) -> None:
+    """Catches one rounding where two are due, and ties in the wrong direction: weights of zero leave the biases
+    -120 .. 119 as accumulators, rescaled by a power of two."""
+    count = 240
+    bias = constant("bias", np.arange(-120, 120).astype(np.int32), np.array([0.5 * 2.0**power]))
+    shape = {"FULLY_CONNECTED": (count, 1), "CONV_2D": (count, 1, 1, 1), "DEPTHWISE_CONV_2D": (1, 1, 1, count)}[kind]
+    weights = constant("weights", np.zeros(shape, np.int8), np.array([2.0**power]))
+    lead = (1,) * (len(shape) - 1)
+    x, y = activation("x", (*lead, 1), 0.5, 0), activation("y", (*lead, count), 0.5, 0)
+    graph = single(OPERATORS[kind], [x, weights, bias, y], 1)
+    values = [np.zeros(x.shape, np.int8)]
+    expected = Oracle(writer.write(graph)).run(values)[0]
+    np.testing.assert_array_equal(reference.run(graph, values)[0], expected)
+    if power == -1:
+        # -1 * 0.5: rounded once it goes away from zero, in the high multiplication of convolutions up
+        assert expected.reshape(-1)[119] == (-1 if kind == "FULLY_CONNECTED" else 0)
