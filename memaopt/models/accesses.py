@@ -1,0 +1,221 @@
+"""The accesses a schedule promises: for each named buffer, how many loads and stores the emitted C makes, and bytes.
+
+``traffic`` prices bytes; here the same walk is told access by access, vector by vector, so that the figures can be
+held against what a binary does. Blocks come in at most two sizes along a loop and register tiles in at most two
+along a block, so the sums run over those shapes and never over the tiles.
+
+========================== ===========================================================================
+buffer                     what it is
+========================== ===========================================================================
+``A``, ``B``, ``C``        the operand in the memory where it lives
+``C_partial``              4-byte partial sums of a staged C of narrower elements, spilled to C's memory
+``a_tile``, ``b_tile``     SRAM tiles of staged operands
+``c_tile``                 the SRAM tile of a staged C, or the 4-byte accumulators of a C that lives in SRAM
+``channels``               s8: bias, multiplier, left and right shift of each output channel
+========================== ===========================================================================
+"""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from memaopt.families import Family, RegisterTile
+from memaopt.models.traffic import passes, schedule_counts, visits
+from memaopt.problems import ACCUMULATOR_BYTES, Dim, Gemm, Operand
+from memaopt.schedules import Schedule, Space
+
+#: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
+CHANNEL_WORDS_FIRST, CHANNEL_WORDS_LAST = 1, 3
+
+
+class Accesses(BaseModel):
+    """Loads and stores of one buffer, with the bytes they move."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loads: int = Field(default=0, ge=0)
+    load_bytes: int = Field(default=0, ge=0)
+    stores: int = Field(default=0, ge=0)
+    store_bytes: int = Field(default=0, ge=0)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes moved, both ways."""
+        return self.load_bytes + self.store_bytes
+
+
+class Tally:
+    """Sums accesses by buffer."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+
+    def load(self, buffer: str, accesses: int, moved: int) -> None:
+        """Add loads of ``moved`` bytes in all."""
+        count = self._counts[buffer]
+        count[0] += accesses
+        count[1] += moved
+
+    def store(self, buffer: str, accesses: int, moved: int) -> None:
+        """Add stores of ``moved`` bytes in all."""
+        count = self._counts[buffer]
+        count[2] += accesses
+        count[3] += moved
+
+    def result(self) -> dict[str, Accesses]:
+        """The buffers that were accessed, in alphabetical order."""
+        return {
+            name: Accesses(loads=loads, load_bytes=load_bytes, stores=stores, store_bytes=store_bytes)
+            for name, (loads, load_bytes, stores, store_bytes) in sorted(self._counts.items())
+            if loads or stores
+        }
+
+
+class Buffers(NamedTuple):
+    """The buffer that each access of a kernel goes to, and how wide C is in its tile."""
+
+    a: str
+    b: str
+    final: str
+    partial: str
+    spilled: str
+    accumulating: bool
+
+
+class _Block(NamedTuple):
+    """Blocks of one length along a loop: how many, and whether they are the first or last of the loop."""
+
+    length: int
+    times: int
+    first: bool
+    last: bool
+
+
+def buffers_of(space: Space, schedule: Schedule) -> Buffers:
+    """Which buffer each of the kernel's accesses goes to, and whether partial sums leave the registers."""
+    staged, wide = space.staged, space.problem.width == ACCUMULATOR_BYTES
+    return Buffers(
+        a="a_tile" if "A" in staged else "A",
+        b="b_tile" if "B" in staged else "B",
+        final="c_tile" if "C" in staged else "C",
+        partial="C" if wide and "C" not in staged else "c_tile",
+        spilled="C" if wide else "C_partial",
+        accumulating=bool(passes(schedule.family, schedule_counts(space, schedule)) > 1),
+    )
+
+
+def promise(space: Space, schedule: Schedule) -> dict[str, Accesses]:
+    """What the emitted C does to each buffer, access for access; buffers that do not exist are left out.
+
+    The schedule must be one of ``space`` (see :func:`memaopt.models.traffic.why_infeasible`).
+    """
+    tally = Tally()
+    _stage(tally, space, schedule)
+    where, tile = buffers_of(space, schedule), schedule.tile
+    blocks = {d: _blocks(space.problem.sizes[d], schedule.block[d]) for d in space.problem.sizes}
+    for m in blocks["m"]:
+        for n in blocks["n"]:
+            for k in blocks["k"]:
+                _kernel(tally, space.problem, schedule.family, tile, where, (m, k, n))
+    return tally.result()
+
+
+def _blocks(size: int, block: int) -> list[_Block]:
+    """The first block of a loop, those in the middle, and the last, which may be shorter."""
+    trips = -(-size // block)
+    if trips == 1:
+        return [_Block(size, 1, True, True)]
+    middle = [_Block(block, trips - 2, False, False)] if trips > 2 else []
+    return [_Block(block, 1, True, False), *middle, _Block(size - (trips - 1) * block, 1, False, True)]
+
+
+def _vectors(length: int, vector: int) -> int:
+    """Accesses to ``length`` elements in a row: whole vectors, then single elements."""
+    return length // vector + length % vector
+
+
+def _vectors_over_tiles(length: int, tile: int, vector: int) -> int:
+    """Accesses to ``length`` elements in a row, cut into tiles first."""
+    return length // tile * _vectors(tile, vector) + _vectors(length % tile, vector)
+
+
+def _kernel(
+    tally: Tally,
+    problem: Gemm,
+    family: Family,
+    tile: RegisterTile,
+    where: Buffers,
+    block: tuple[_Block, _Block, _Block],
+) -> None:
+    """The register kernel on all blocks of these lengths."""
+    (m, k, n), width = block, problem.width
+    times = m.times * k.times * n.times
+    mr_tiles, kr_tiles, nr_tiles = (-(-d.length // t) for d, t in zip(block, tile, strict=True))
+    c_stays = family.stationary == "C"
+
+    # What is stationary is read once; what streams is read once for each register tile of the loop it lacks.
+    a_times = 1 if family.stationary == "A" else nr_tiles
+    b_times = 1 if family.stationary == "B" else mr_tiles
+    steps = k.length if c_stays else tile.kr
+    a_row = _vectors_over_tiles(k.length, steps, family.a_vector)
+    if family.b_along == "k":
+        b_all = n.length * _vectors_over_tiles(k.length, steps, family.b_vector)
+    else:
+        b_all = k.length * _vectors_over_tiles(n.length, tile.nr, family.b_vector)
+    tally.load(where.a, times * a_times * m.length * a_row, times * a_times * m.length * k.length * width)
+    tally.load(where.b, times * b_times * b_all, times * b_times * k.length * n.length * width)
+
+    elements = times * m.length * n.length
+    passing = 1 if c_stays else kr_tiles
+    loads, partial_stores = elements * (passing - k.first), elements * (passing - k.last)
+    tally.load(where.partial, loads, ACCUMULATOR_BYTES * loads)
+    tally.store(where.partial, partial_stores, ACCUMULATOR_BYTES * partial_stores)
+    tally.store(where.final, elements * k.last, width * elements * k.last)
+
+    if problem.channel_bytes:
+        words = CHANNEL_WORDS_FIRST * k.first + CHANNEL_WORDS_LAST * k.last
+        tally.load("channels", times * m.length * nr_tiles * words, 4 * times * m.length * nr_tiles * words)
+
+
+def run_accesses(length: int) -> int:
+    """Accesses that copy ``length`` bytes in a row: words, then a halfword, then a byte."""
+    return length // 4 + length % 4 // 2 + length % 2
+
+
+def _tile_accesses(rows: int, row_bytes: int, whole_row_bytes: int) -> int:
+    """Accesses that copy a tile one way; rows that are whole follow one another and make one run."""
+    return run_accesses(rows * row_bytes) if row_bytes == whole_row_bytes else rows * run_accesses(row_bytes)
+
+
+def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
+    """The copies between the memories in which operands live and their SRAM tiles."""
+    problem, c = space.problem, schedule_counts(space, schedule)
+    width, sizes, s8 = problem.width, problem.sizes, problem.dtype == "s8"
+    # Rows and columns as each operand is stored; s8 keeps B as [N,K] and C as [N,M].
+    stored: dict[Operand, tuple[Dim, Dim]] = {
+        "A": ("m", "k"),
+        "B": ("n", "k") if s8 else ("k", "n"),
+        "C": ("n", "m") if s8 else ("m", "n"),
+    }
+    where = buffers_of(space, schedule)
+    narrow = where.accumulating and width < ACCUMULATOR_BYTES
+    for operand in space.staged:
+        along, across = stored[operand]
+        moved = int(visits(schedule.order, c.trips, operand))
+        home, tile = operand, f"{operand.lower()}_tile"
+        for row in _blocks(sizes[along], schedule.block[along]):
+            for column in _blocks(sizes[across], schedule.block[across]):
+                tiles, elements = row.times * column.times, row.length * column.length
+                accesses = _tile_accesses(row.length, column.length * width, sizes[across] * width)
+                if operand == "C":
+                    accesses = elements if narrow else accesses
+                    tally.load(tile, tiles * accesses, tiles * elements * width)
+                    tally.store(home, tiles * accesses, tiles * elements * width)
+                    words = tiles * elements * (moved - 1)
+                    for source, target in ((tile, where.spilled), (where.spilled, tile)):
+                        tally.load(source, words, ACCUMULATOR_BYTES * words)
+                        tally.store(target, words, ACCUMULATOR_BYTES * words)
+                else:
+                    tally.load(home, tiles * moved * accesses, tiles * moved * elements * width)
+                    tally.store(tile, tiles * moved * accesses, tiles * moved * elements * width)

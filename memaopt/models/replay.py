@@ -1,0 +1,260 @@
+"""A simulator that knows no formula: it walks the loop nest, moves a tile when it is not the one held, and counts.
+
+It is what :func:`memaopt.models.accesses.promise` is held against. Every copy is made row by row and access by
+access, every kernel call tile by tile, every tile step by step; a shape seen before is looked up instead of run again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from memaopt.families import Family, RegisterTile
+from memaopt.models.accesses import Accesses
+from memaopt.problems import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
+from memaopt.schedules import Schedule, Space
+
+#: (buffer, "load" or "store", bytes of the access) and how often it was made.
+_Events = Counter[tuple[str, str, int]]
+
+
+class Replay(NamedTuple):
+    """What happened: accesses by buffer, tiles moved by operand (both ways), SRAM the tiles took, in bytes."""
+
+    accesses: dict[str, Accesses]
+    moves: dict[Operand, int]
+    tile_bytes: int
+
+
+class _Span(NamedTuple):
+    """A block's or tile's extent along a loop, and whether it is at the loop's start or end."""
+
+    start: int
+    length: int
+    first: bool
+    last: bool
+
+
+def replay(space: Space, schedule: Schedule) -> dict[str, Accesses]:
+    """The accesses to each buffer, counted one by one."""
+    return simulate(space, schedule).accesses
+
+
+def simulate(space: Space, schedule: Schedule) -> Replay:
+    """Walk the whole loop nest of ``schedule``."""
+    problem, staged = space.problem, space.staged
+    spans = {d: list(_spans(problem.sizes[d], schedule.block[d])) for d in schedule.order}
+    calls: Counter[tuple[_Span, _Span, _Span]] = Counter()
+    copies: Counter[tuple[Operand, str, int, int]] = Counter()
+    moves: Counter[Operand] = Counter()
+    held: dict[Operand, tuple[_Span, _Span]] = {}
+    begun: set[tuple[_Span, _Span]] = set()
+    spilled = False
+
+    def leave(tile: tuple[_Span, _Span], done: bool) -> None:
+        nonlocal spilled
+        spilled = spilled or not done
+        if "C" in staged:
+            copies["C", "final" if done else "out", tile[0].length, tile[1].length] += 1
+            moves["C"] += 1
+
+    outer, middle, inner = schedule.order
+    done = False
+    for i in spans[outer]:
+        for j in spans[middle]:
+            for l in spans[inner]:  # noqa: E741
+                at: dict[Dim, _Span] = {outer: i, middle: j, inner: l}
+                for operand in OPERANDS:
+                    first, second = INDEXED_BY[operand]
+                    tile = (at[first], at[second])
+                    if held.get(operand) == tile:
+                        continue
+                    if operand == "C":
+                        if "C" in held:
+                            leave(held["C"], done)
+                        if tile in begun and "C" in staged:
+                            copies["C", "in", tile[0].length, tile[1].length] += 1
+                            moves["C"] += 1
+                        begun.add(tile)
+                    elif operand in staged:
+                        copies[operand, "in", tile[0].length, tile[1].length] += 1
+                        moves[operand] += 1
+                    held[operand] = tile
+                calls[at["m"], at["k"], at["n"]] += 1
+                done = at["k"].last
+    leave(held["C"], done)
+    return _counted(space, schedule, calls, copies, moves, spilled)
+
+
+def _counted(
+    space: Space,
+    schedule: Schedule,
+    calls: Counter[tuple[_Span, _Span, _Span]],
+    copies: Counter[tuple[Operand, str, int, int]],
+    moves: Counter[Operand],
+    spilled: bool,
+) -> Replay:
+    """The accesses behind the kernel calls and tile copies of a walk."""
+    problem = space.problem
+    kernel = _kernel_of(problem, schedule.family, schedule.tile)
+    shapes: Counter[tuple[int, int, int, bool, bool]] = Counter()
+    for (m, k, n), times in calls.items():
+        shapes[m.length, k.length, n.length, k.first, k.last] += times
+    steps: _Events = Counter()
+    for shape, times in shapes.items():
+        _add(steps, kernel(*shape), times)
+    partial = any(buffer == "partial" for buffer, _, _ in steps)
+    names = {
+        "a": "a_tile" if "A" in space.staged else "A",
+        "b": "b_tile" if "B" in space.staged else "B",
+        "final": "c_tile" if "C" in space.staged else "C",
+        "partial": "c_tile" if "C" in space.staged or problem.width < ACCUMULATOR_BYTES else "C",
+        "channels": "channels",
+    }
+    events: _Events = Counter()
+    for (buffer, what, size), times in steps.items():
+        events[names[buffer], what, size] += times
+    largest: dict[Operand, int] = {}
+    for (operand, what, rows, columns), times in copies.items():
+        _add(events, _copied(problem, operand, what, rows, columns, partial), times)
+        largest[operand] = max(largest.get(operand, 0), rows * columns)
+    slots = {x: ACCUMULATOR_BYTES if x == "C" and partial else problem.width for x in OPERANDS}
+    tile_bytes = sum(space.copies * largest.get(x, 0) * slots[x] for x in OPERANDS)
+    if "C" not in space.staged and partial and problem.width < ACCUMULATOR_BYTES:
+        block = max(m * n for m, _, n, _, _ in shapes)
+        tile_bytes += ACCUMULATOR_BYTES * (problem.elements("C") if spilled else block)
+    return Replay(_by_buffer(events), {x: moves[x] for x in OPERANDS}, tile_bytes)
+
+
+def _spans(size: int, step: int) -> Iterator[_Span]:
+    for start in range(0, size, step):
+        length = min(step, size - start)
+        yield _Span(start, length, start == 0, start + length == size)
+
+
+def _add(events: _Events, more: _Events, times: int) -> None:
+    for event, count in more.items():
+        events[event] += times * count
+
+
+def _by_buffer(events: _Events) -> dict[str, Accesses]:
+    found: dict[str, Counter[str]] = {}
+    for (buffer, what, size), times in sorted(events.items()):
+        fields = found.setdefault(buffer, Counter())
+        fields[f"{what}s"] += times
+        fields[f"{what}_bytes"] += times * size
+    return {buffer: Accesses(**fields) for buffer, fields in found.items()}
+
+
+def _copied(problem: Gemm, operand: Operand, what: str, rows: int, columns: int, partial: bool) -> _Events:
+    """The accesses that copy one tile, ``rows`` x ``columns`` as INDEXED_BY names them, in, out or out for good."""
+    events: _Events = Counter()
+    tile, home, width = f"{operand.lower()}_tile", str(operand), problem.width
+
+    def move(size: int) -> None:
+        source, target = (home, tile) if what == "in" else (tile, home)
+        events[source, "load", size] += 1
+        events[target, "store", size] += 1
+
+    if operand == "C" and (what != "final" or (partial and width < ACCUMULATOR_BYTES)):
+        if what != "final" and width < ACCUMULATOR_BYTES:
+            home = "C_partial"
+        for _ in range(rows * columns):
+            move(width if what == "final" else ACCUMULATOR_BYTES)
+        return events
+    across = INDEXED_BY[operand][1]
+    if problem.dtype == "s8" and operand != "A":
+        rows, columns, across = columns, rows, INDEXED_BY[operand][0]
+    if columns == problem.sizes[across]:
+        rows, columns = 1, rows * columns
+    for _ in range(rows):
+        left = columns * width
+        while left:
+            size = 4 if left >= 4 else 2 if left >= 2 else 1
+            move(size)
+            left -= size
+    return events
+
+
+def _kernel_of(
+    problem: Gemm, family: Family, tile: RegisterTile
+) -> Callable[[int, int, int, bool, bool], _Events]:
+    """A function that runs the register kernel on a block: (mc, kc, nc, first k block?, last k block?) -> accesses."""
+    run = {"C": _c_stays, "A": _a_stays, "B": _b_stays}[family.stationary]
+    on_tile = cache(lambda *shape: run(problem, family, *shape))
+
+    def on_block(mc: int, kc: int, nc: int, first: bool, last: bool) -> _Events:
+        events: _Events = Counter()
+        tiles: Counter[tuple[int, int, int, bool, bool]] = Counter()
+        # The stationary operand is tiled along its two loops; the third loop streams past within a tile.
+        for m in _spans(mc, mc if family.stationary == "B" else tile.mr):
+            for k in _spans(kc, kc if family.stationary == "C" else tile.kr):
+                for n in _spans(nc, nc if family.stationary == "A" else tile.nr):
+                    tiles[m.length, k.length, n.length, first and k.first, last and k.last] += 1
+        for shape, times in tiles.items():
+            _add(events, on_tile(*shape), times)
+        return events
+
+    return on_block
+
+
+def _line(events: _Events, buffer: str, problem: Gemm, length: int, vector: int) -> None:
+    """Load ``length`` elements in a row: a vector at a time while one is left, then one by one."""
+    while length:
+        step = vector if length >= vector else 1
+        events[buffer, "load", step * problem.width] += 1
+        length -= step
+
+
+def _b_tile(events: _Events, problem: Gemm, family: Family, kr: int, nr: int) -> None:
+    """Load a tile of B the way it is stored."""
+    for _ in range(nr if family.b_along == "k" else kr):
+        _line(events, "b", problem, kr if family.b_along == "k" else nr, family.b_vector)
+
+
+def _start(events: _Events, problem: Gemm, first: bool, mr: int, nr: int) -> None:
+    """Accumulators begin at zero, or at the bias, which one load brings to a row of them; or are loaded."""
+    for _ in range(0 if first else mr * nr):
+        events["partial", "load", ACCUMULATOR_BYTES] += 1
+    for _ in range(mr if first and problem.dtype == "s8" else 0):
+        events["channels", "load", 4] += 1
+
+
+def _finish(events: _Events, problem: Gemm, last: bool, mr: int, nr: int) -> None:
+    """Accumulators are stored as they are, or requantised with a row's multiplier, left and right shift first."""
+    for _ in range(mr * nr):
+        events["final" if last else "partial", "store", problem.width if last else ACCUMULATOR_BYTES] += 1
+    for _ in range(mr if last and problem.dtype == "s8" else 0):
+        for _parameter in ("multiplier", "left shift", "right shift"):
+            events["channels", "load", 4] += 1
+
+
+def _c_stays(problem: Gemm, family: Family, mr: int, kc: int, nr: int, first: bool, last: bool) -> _Events:
+    events: _Events = Counter()
+    _start(events, problem, first, mr, nr)
+    for _ in range(mr):
+        _line(events, "a", problem, kc, family.a_vector)
+    _b_tile(events, problem, family, kc, nr)
+    _finish(events, problem, last, mr, nr)
+    return events
+
+
+def _a_stays(problem: Gemm, family: Family, mr: int, kr: int, nc: int, first: bool, last: bool) -> _Events:
+    events: _Events = Counter()
+    for _ in range(mr):
+        _line(events, "a", problem, kr, family.a_vector)
+    for _ in range(nc):
+        _start(events, problem, first, mr, 1)
+        _b_tile(events, problem, family, kr, 1)
+        _finish(events, problem, last, mr, 1)
+    return events
+
+
+def _b_stays(problem: Gemm, family: Family, mc: int, kr: int, nr: int, first: bool, last: bool) -> _Events:
+    events: _Events = Counter()
+    _b_tile(events, problem, family, kr, nr)
+    for _ in range(mc):
+        _start(events, problem, first, 1, nr)
+        _line(events, "a", problem, kr, family.a_vector)
+        _finish(events, problem, last, 1, nr)
+    return events
