@@ -1,0 +1,48 @@
+"""int8 layers as C: what a layer computes, the kernel families that can compute it, and the text of the chosen one.
+
+>>> plan = min(plans(layer), key=lambda plan: plan.cycles)      # doctest: +SKIP
+>>> emitted = emit(layer, plan, "conv_1")                       # doctest: +SKIP
+>>> text = source_file([emitted])                               # doctest: +SKIP
+"""
+
+from collections.abc import Iterable
+
+from memaopt.emit.layers import elementwise, generic, movement, pooling, softmax
+from memaopt.emit.layers.describe import Layer
+from memaopt.emit.layers.family import Family
+from memaopt.emit.layers.render import preamble
+from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise
+
+FAMILIES: tuple[Family, ...] = (
+    *generic.FAMILIES,
+    *elementwise.FAMILIES,
+    *pooling.FAMILIES,
+    *softmax.FAMILIES,
+    *movement.FAMILIES,
+)
+
+__all__ = [
+    "FAMILIES", "Access", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
+    "emit", "plans", "preamble", "source_file",
+]  # fmt: skip
+
+
+def plans(layer: Layer) -> tuple[Plan, ...]:
+    """Every way to compute ``layer``; there is always at least one, and the generic kernel's comes first."""
+    return tuple(plan for family in FAMILIES if isinstance(layer, family.computes) for plan in family.plans(layer))
+
+
+def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
+    """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans`, says."""
+    for family in FAMILIES:
+        if family.name == plan.family and isinstance(layer, family.computes):
+            return family.emit(layer, plan, name)
+    raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")
+
+
+def source_file(layers: Iterable[Emitted], head: str = "") -> str:
+    """One C file with these layers: includes, helpers, each shared kernel once, then the layers in order."""
+    emitted = tuple(layers)
+    kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
+    texts = [*kernels.values(), *(layer.source for layer in emitted)]
+    return "\n".join(part for part in (head, preamble(texts), *texts) if part)

@@ -1,0 +1,401 @@
+"""WHAT a layer computes: quantised layers as plain frozen data, one class for each kind.
+
+Images are NHWC with N = 1 (a batch is a loop over calls), ``shape`` is (height, width, channels), and arrays
+hold int8 weights and int64 everything else. Nothing here knows how a layer is computed.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt import fixedpoint
+from memaopt.fixedpoint import Int64Array
+
+Int8Array = npt.NDArray[np.int8]
+Float64Array = npt.NDArray[np.float64]
+
+INT8_MIN, INT8_MAX = -128, 127
+
+
+class Image(NamedTuple):
+    """Height, width and channels of one NHWC activation."""
+
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def elements(self) -> int:
+        return self.height * self.width * self.channels
+
+    @property
+    def positions(self) -> int:
+        return self.height * self.width
+
+
+class Pair(NamedTuple):
+    """Rows and columns of a kernel, stride or dilation."""
+
+    height: int
+    width: int
+
+
+class Padding(NamedTuple):
+    """Rows above and columns to the left of the image; what is needed below and to the right follows."""
+
+    top: int = 0
+    left: int = 0
+
+
+_ONE = Pair(1, 1)
+_NO_PADDING = Padding()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A kernel sliding over an image."""
+
+    kernel: Pair
+    stride: Pair = _ONE
+    dilation: Pair = _ONE
+    padding: Padding = _NO_PADDING
+
+    def describe(self) -> str:
+        """For head comments."""
+        text = f"kernel {self.kernel.height}x{self.kernel.width}, stride {self.stride.height}x{self.stride.width}"
+        if self.dilation != _ONE:
+            text += f", dilation {self.dilation.height}x{self.dilation.width}"
+        return f"{text}, padding {self.padding.top} above and {self.padding.left} on the left"
+
+    def taps(self, image: Image, output: Image) -> int:
+        """(output position, kernel tap) pairs that fall inside the image, one channel."""
+        rows, columns = (
+            _inside(size, outputs, kernel, stride, dilation, before)
+            for size, outputs, kernel, stride, dilation, before in zip(
+                image[:2], output[:2], self.kernel, self.stride, self.dilation, self.padding, strict=True
+            )
+        )
+        return rows * columns
+
+
+def _inside(size: int, outputs: int, kernel: int, stride: int, dilation: int, before: int) -> int:
+    at = np.arange(outputs)[:, None] * stride + np.arange(kernel)[None, :] * dilation - before
+    return int(np.count_nonzero((at >= 0) & (at < size)))
+
+
+@dataclass(frozen=True, eq=False)
+class Requantization:
+    """clamp(zero_point + round(acc * scale)): how an accumulator becomes an output, channel by channel.
+
+    Either ``multipliers`` and ``shifts`` (rounded twice, fixedpoint.multiply_by_quantized_multiplier) or
+    ``scales`` (rounded once, fixedpoint.requantize_in_double) are given, with one entry for each channel.
+    """
+
+    zero_point: int
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
+    multipliers: Int64Array | None = None
+    shifts: Int64Array | None = None
+    scales: Float64Array | None = None
+
+    def __post_init__(self) -> None:
+        if (self.scales is None) == (self.multipliers is None or self.shifts is None):
+            raise ValueError("a requantisation has either multipliers and shifts, or scales")
+        if not INT8_MIN <= self.minimum <= self.maximum <= INT8_MAX:
+            raise ValueError(f"clamp [{self.minimum}, {self.maximum}] is not a range of int8")
+
+    @property
+    def channels(self) -> int:
+        return len(self.real_scales)
+
+    @cached_property
+    def real_scales(self) -> Float64Array:
+        """The factor of each channel as a double: exact for ``scales``, else multiplier * 2^(shift - 31)."""
+        if self.scales is not None:
+            return self.scales
+        assert self.multipliers is not None
+        assert self.shifts is not None
+        return np.ldexp(self.multipliers.astype(np.float64), (self.shifts - 31).astype(np.int32))
+
+    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
+        """Outputs of accumulators whose last axis is the channel (or of size 1)."""
+        if self.scales is not None:
+            scaled = fixedpoint.requantize_in_double(accumulators, self.scales)
+        else:
+            assert self.multipliers is not None
+            assert self.shifts is not None
+            scaled = fixedpoint.multiply_by_quantized_multiplier(accumulators, self.multipliers, self.shifts)
+        clamped: Int64Array = np.clip(scaled + self.zero_point, self.minimum, self.maximum)
+        return clamped
+
+
+class AccumulatorRange(NamedTuple):
+    """For each channel, the least and the greatest accumulator over all int8 inputs."""
+
+    low: Int64Array
+    high: Int64Array
+
+
+def _range(weights: Int64Array, bias: Int64Array, zero_point: int) -> AccumulatorRange:
+    """``weights`` is [taps, M]. A tap in the padding adds nothing, which lies inside the range too."""
+    positive, negative = np.maximum(weights, 0).sum(axis=0), np.minimum(weights, 0).sum(axis=0)
+    least, most = INT8_MIN - zero_point, INT8_MAX - zero_point
+    return AccumulatorRange(bias + positive * least + negative * most, bias + positive * most + negative * least)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
+
+    shape: Image
+    output: Image
+    weights: Int8Array
+    bias: Int64Array
+    window: Window
+    input_zero_point: int
+    requantization: Requantization
+    groups: int = 1
+
+    @property
+    def macs(self) -> int:
+        return self.output.positions * self.weights.size
+
+    @cached_property
+    def range(self) -> AccumulatorRange:
+        flat = self.weights.reshape(len(self.weights), -1).T.astype(np.int64)
+        return _range(flat, self.bias, self.input_zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise:
+    """DEPTHWISE_CONV_2D: ``weights`` are HWO; output channel o reads input channel o // (O / C)."""
+
+    shape: Image
+    output: Image
+    weights: Int8Array
+    bias: Int64Array
+    window: Window
+    input_zero_point: int
+    requantization: Requantization
+
+    @property
+    def multiplier(self) -> int:
+        """Output channels for each input channel."""
+        return self.output.channels // self.shape.channels
+
+    @property
+    def macs(self) -> int:
+        return self.output.positions * self.weights.size
+
+    @cached_property
+    def range(self) -> AccumulatorRange:
+        flat = self.weights.reshape(-1, self.output.channels).astype(np.int64)
+        return _range(flat, self.bias, self.input_zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class FullyConnected:
+    """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]."""
+
+    rows: int
+    weights: Int8Array
+    bias: Int64Array
+    input_zero_point: int
+    requantization: Requantization
+
+    @property
+    def macs(self) -> int:
+        return self.rows * self.weights.size
+
+    @cached_property
+    def range(self) -> AccumulatorRange:
+        return _range(self.weights.T.astype(np.int64), self.bias, self.input_zero_point)
+
+
+class BinaryKind(StrEnum):
+    ADD = "add"
+    SUB = "sub"
+    MUL = "mul"
+
+
+class Rescale(NamedTuple):
+    """multiplier * 2^(shift - 31), rounded twice."""
+
+    multiplier: int
+    shift: int
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        return fixedpoint.multiply_by_quantized_multiplier(x, self.multiplier, self.shift)
+
+
+_ZERO = Rescale(0, 0)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """ADD, SUB, MUL of two inputs, broadcast against each other as numpy does.
+
+    ADD and SUB: (a - za) << left_shift and (b - zb) << left_shift are rescaled by ``first`` and ``second``, then
+    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only.
+    """
+
+    kind: BinaryKind
+    first_shape: tuple[int, ...]
+    second_shape: tuple[int, ...]
+    first_zero_point: int
+    second_zero_point: int
+    zero_point: int
+    result: Rescale
+    first: Rescale = _ZERO
+    second: Rescale = _ZERO
+    left_shift: int = 20
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.broadcast_shapes(self.first_shape, self.second_shape))
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.output_shape)
+
+    def apply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Int64Array:
+        """The output of int8 inputs."""
+        x = np.asarray(a, np.int64) - self.first_zero_point
+        y = np.asarray(b, np.int64) - self.second_zero_point
+        if self.kind is BinaryKind.MUL:
+            raw = x * y
+        else:
+            x, y = self.first.apply(x << self.left_shift), self.second.apply(y << self.left_shift)
+            raw = x + y if self.kind is BinaryKind.ADD else x - y
+        clamped: Int64Array = np.clip(self.result.apply(raw) + self.zero_point, self.minimum, self.maximum)
+        return clamped
+
+
+class PoolKind(StrEnum):
+    AVERAGE = "average"
+    MAX = "max"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """AVERAGE_POOL_2D (over the part of the window inside the image, ties away from zero) and MAX_POOL_2D."""
+
+    kind: PoolKind
+    shape: Image
+    output: Image
+    window: Window
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """MEAN over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    input_zero_point: int
+    requantization: Requantization
+
+    @property
+    def count(self) -> int:
+        """Elements that one output averages."""
+        return math.prod(self.shape[axis] for axis in self.axes)
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """SOFTMAX along the last axis, as TFLite's reference does it in fixed point.
+
+    Differences to the row's greatest element, below ``least_difference`` taken as exp(x) = 0, are rescaled by
+    ``multiplier`` * 2^(left_shift - 31) to Q5.26.
+    """
+
+    rows: int
+    depth: int
+    multiplier: int
+    left_shift: int
+    least_difference: int
+
+    @cached_property
+    def exponentials(self) -> Int64Array:
+        """exp of the differences 0, -1, ... -255 in Q0.31."""
+        difference = -np.arange(256, dtype=np.int64)
+        counted = difference >= self.least_difference
+        kept = np.where(counted, difference, 0)
+        scaled = fixedpoint.saturating_rounding_doubling_high_mul(kept << self.left_shift, self.multiplier)
+        return np.where(counted, fixedpoint.exp_on_negative_values(scaled), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """out = table[in + 128], element by element: every unary int8 operator."""
+
+    elements: int
+    table: Int8Array
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A box of elements moved from one input to the output: for each index of ``shape``,
+    output[output_offset + sum(output_tables[d][i_d])] = input[input_offset + sum(input_tables[d][i_d])].
+    """
+
+    source: int
+    shape: tuple[int, ...]
+    input_tables: tuple[Int64Array, ...]
+    output_tables: tuple[Int64Array, ...]
+    input_offset: int = 0
+    output_offset: int = 0
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """Operators that only move elements. What no piece writes (padding) becomes ``fill``."""
+
+    what: str
+    elements: int
+    pieces: tuple[Piece, ...] = field(default_factory=tuple)
+    fill: int = 0
+
+    @property
+    def sources(self) -> int:
+        return 1 + max((piece.source for piece in self.pieces), default=0)
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """float32 to int8: clamp(zero_point + round(x / scale)), ties away from zero."""
+
+    elements: int
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """int8 to float32: scale * (x - zero_point)."""
+
+    elements: int
+    scale: float
+    zero_point: int
+
+
+Layer = (
+    Conv | Depthwise | FullyConnected | Binary | Pool | Mean | Softmax | Lookup | Movement | Quantize | Dequantize
+)

@@ -1,0 +1,147 @@
+"""Kernels that take each element by itself: ADD, SUB, MUL, lookup tables, and float32 at the network's ends."""
+
+import numpy as np
+
+from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
+from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
+from memaopt.emit.layers.render import Array, render
+from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+
+
+class GenericBinary:
+    """ADD, SUB, MUL with any broadcasting and any scales, in the reference's own arithmetic."""
+
+    name = "generic"
+    computes = Binary
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Binary)
+        n = layer.elements
+        same = layer.first_shape == layer.output_shape
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=(27 if layer.kind == "mul" else 57) * n,
+                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=400,
+                in_place=same,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Binary)
+        shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+        title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        source = render(
+            "generic_binary.c.j2",
+            head=plan_comment(f"{title} -> {dimensions(layer.output_shape)}", plan),
+            name=name,
+            layer=layer,
+            shape=shape,
+            first_index=_index(first),
+            second_index=_index(second),
+        )
+        return Emitted(name, binary(name), source, plan)
+
+
+def binary(name: str) -> str:
+    """The prototype of a layer with two int8 inputs."""
+    return f"void {name}(const int8_t *first, const int8_t *second, int8_t *out, void *scratch)"
+
+
+def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
+    """Element strides of a shape broadcast to ``rank`` dimensions: 0 where it is repeated."""
+    padded = (1,) * (rank - len(shape)) + shape
+    strides, step = [], 1
+    for size in reversed(padded):
+        strides.append(0 if size == 1 else step)
+        step *= size
+    return strides[::-1]
+
+
+def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[int], list[int]]:
+    """Sizes and strides with neighbouring dimensions joined where both inputs run through them."""
+    first, second = (_strides(x, len(shape)) for x in inputs)
+    axes: list[tuple[int, int, int]] = []
+    for size, a, b in zip(shape, first, second, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1] == a * size and axes[-1][2] == b * size:
+            axes[-1] = (axes[-1][0] * size, a, b)
+        else:
+            axes.append((size, a, b))
+    axes = axes or [(1, 0, 0)]
+    return [x[0] for x in axes], [x[1] for x in axes], [x[2] for x in axes]
+
+
+def _index(strides: list[int]) -> str:
+    terms = [f"i{d}" if s == 1 else f"i{d} * {s}" for d, s in enumerate(strides) if s]
+    return " + ".join(terms) or "0"
+
+
+class TableLookup:
+    """Any unary int8 operator: 256 outputs, computed offline."""
+
+    name = "lookup"
+    computes = Lookup
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
+        return (Plan(self.name, "", 12 * n + 20, promise, data_bytes=256, code_bytes=40, in_place=True),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up")]
+        head = plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan)
+        source = render("lookup.c.j2", head=head, data=definitions(table), name=name, layer=layer)
+        return Emitted(name, unary(name), source, plan, (table[0].name,))
+
+
+class FloatToInt8:
+    """QUANTIZE of float32."""
+
+    name = "quantize"
+    computes = Quantize
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Quantize)
+        n = layer.elements
+        return (Plan(self.name, "", 49 * n, Promise((loads(n, 4),), stores(n, 1)), data_bytes=0, code_bytes=120),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Quantize)
+        head = plan_comment(f"{name}: QUANTIZE float32 -> int8, {layer.elements} elements", plan)
+        source = render("quantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        return Emitted(name, f"void {name}(const float *in, int8_t *out, void *scratch)", source, plan)
+
+
+class Int8ToFloat:
+    """DEQUANTIZE. The float product rounds as TFLite's double one does, for it is exact in double."""
+
+    name = "dequantize"
+    computes = Dequantize
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Dequantize)
+        n = layer.elements
+        return (Plan(self.name, "", 14 * n, Promise((loads(n, 1),), stores(n, 4)), data_bytes=0, code_bytes=60),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Dequantize)
+        head = plan_comment(f"{name}: DEQUANTIZE int8 -> float32, {layer.elements} elements", plan)
+        source = render("dequantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        return Emitted(name, f"void {name}(const int8_t *in, float *out, void *scratch)", source, plan)
+
+
+def float_text(value: float) -> str:
+    """The shortest decimal of the nearest float, with a point or an exponent."""
+    text = str(np.float32(value))
+    return text if "." in text or "e" in text else text + ".0"
+
+
+FAMILIES = (GenericBinary(), TableLookup(), FloatToInt8(), Int8ToFloat())

@@ -1,0 +1,78 @@
+"""What a kernel family is: the plans that it offers for a layer, and the C text of the one that is chosen."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from memaopt.emit.layers.describe import Layer
+from memaopt.emit.layers.render import Array
+from memaopt.emit.layers.result import Access, Emitted, Plan
+
+
+class Family(Protocol):
+    """One way of computing a kind of layer. Adding a kernel is adding one of these and its template."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def computes(self) -> type:
+        """The class of layers that it is for."""
+        ...
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        """The plans for a layer of that class: none where a precondition fails."""
+        ...
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        """The C text of one of :meth:`plans`' plans, as function ``name``."""
+        ...
+
+
+def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:
+    """The head comment of a layer: what it computes, how, and what it promises."""
+    promise = plan.promise
+    lines = [title, f"Kernel: {plan.family}{' ' + plan.tile if plan.tile else ''}."]
+    if plan.requantization:
+        lines.append(f"Requantisation: {plan.requantization}.")
+    lines.extend(notes)
+    operands: list[tuple[str, Access | None]] = [
+        *((("input" if len(promise.inputs) == 1 else f"input {i}"), access) for i, access in enumerate(promise.inputs)),
+        ("output", promise.output),
+        ("parameters", promise.parameters),
+        ("scratch", promise.scratch),
+        ("stack", promise.stack),
+    ]  # fmt: skip
+    lines.append("Accesses:")
+    lines.extend(f"  {name:<10} {_access(access)}" for name, access in operands if access is not None and any(access))
+    memory = f"Memory: {plan.data_bytes:,} bytes of constants, {plan.scratch_bytes:,} of scratch"
+    lines.append(memory + (f", {plan.stack_bytes:,} of stack." if plan.stack_bytes else "."))
+    return "/* " + "\n * ".join(lines) + "\n */"
+
+
+def _access(access: Access) -> str:
+    parts = []
+    if access.loads:
+        parts.append(f"{access.loads:,} loads ({access.load_bytes:,} bytes)")
+    if access.stores:
+        parts.append(f"{access.stores:,} stores ({access.store_bytes:,} bytes)")
+    return ", ".join(parts)
+
+
+def unary(name: str) -> str:
+    """The prototype of a layer with one int8 input."""
+    return f"void {name}(const int8_t *in, int8_t *out, void *scratch)"
+
+
+def data_bytes(arrays: Sequence[Array]) -> int:
+    """Bytes of a layer's constants."""
+    return sum(array.nbytes for array in arrays)
+
+
+def definitions(arrays: Sequence[Array]) -> str:
+    """C definitions of a layer's constants."""
+    return "\n".join(array.definition() for array in arrays)
+
+
+def dimensions(shape: Sequence[int]) -> str:
+    """``32x32x16``."""
+    return "x".join(map(str, shape)) or "scalar"

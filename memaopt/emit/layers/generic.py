@@ -1,0 +1,127 @@
+"""Kernels without preconditions: plain loops for convolutions and fully connected layers.
+
+They take any zero point, clamp, stride, dilation, padding, size and rounding, and do TFLite's arithmetic step by
+step. Cycles are fitted to counts on the virtual board (GCC 12.2 -O3), for they depend on the compiler.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from memaopt.emit.layers.describe import Conv, Depthwise, FullyConnected, Layer
+from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.emit.layers.render import Array, render
+from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+
+_FULL = "the reference's own arithmetic"
+
+
+class _Generic:
+    """What the three generic kernels share."""
+
+    name: ClassVar[str] = "generic"
+    template: ClassVar[str]
+    code: ClassVar[int]
+
+    def _arrays(self, layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
+        weights = Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model")
+        q = layer.requantization
+        if q.scales is not None:
+            bias = Array("int32_t", f"{name}_bias", layer.bias, "bias of each output channel")
+            return [weights, bias, Array("double", f"{name}_scales", q.scales, "scale of each output channel")]
+        assert q.multipliers is not None
+        assert q.shifts is not None
+        channels = np.stack([layer.bias, q.multipliers, q.shifts], axis=1)
+        return [weights, Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
+
+    def _plan(self, layer: Conv | Depthwise | FullyConnected, taps: int, outputs: int, cycles: float) -> Plan:
+        """``taps``: multiply-accumulates with elements inside the image."""
+        parameters = loads(taps, 1) + loads(3 * outputs, 4)  # a double counts as two words
+        return Plan(
+            family=self.name,
+            tile="",
+            cycles=round(cycles),
+            promise=Promise((loads(taps, 1),), stores(outputs, 1), parameters),
+            data_bytes=data_bytes(self._arrays(layer, "")),
+            code_bytes=self.code,
+            requantization=_FULL,
+        )
+
+    def _emit(
+        self, layer: Conv | Depthwise | FullyConnected, plan: Plan, name: str, title: str, **values: object
+    ) -> Emitted:
+        arrays = self._arrays(layer, name)
+        source = render(
+            self.template,
+            head=plan_comment(title, plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            **values,
+        )
+        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays))
+
+
+class GenericConv(_Generic):
+    """CONV_2D with loops over positions, channels and taps."""
+
+    computes = Conv
+    template = "generic_conv.c.j2"
+    code = 420
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        window = layer.window
+        taps = window.taps(layer.shape, layer.output) * layer.output.channels
+        depth = layer.weights.shape[3]
+        steps = layer.output.elements * window.kernel.height * window.kernel.width
+        cycles = 7 * taps * depth + 13 * steps + 48 * layer.output.elements
+        return (self._plan(layer, taps * depth, layer.output.elements, cycles),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        title = f"{name}: CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        return self._emit(layer, plan, name, title, window=layer.window, depth=layer.weights.shape[3])
+
+
+class GenericDepthwise(_Generic):
+    """DEPTHWISE_CONV_2D with loops over positions, channels and taps."""
+
+    computes = Depthwise
+    template = "generic_depthwise.c.j2"
+    code = 400
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Depthwise)
+        window = layer.window
+        taps = window.taps(layer.shape, layer.output) * layer.output.channels
+        cycles = 15.5 * taps + 19 * layer.output.elements
+        return (self._plan(layer, taps, layer.output.elements, cycles),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Depthwise)
+        shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
+        title = f"{name}: DEPTHWISE_CONV_2D {shapes}, {layer.window.describe()}"
+        return self._emit(layer, plan, name, title, window=layer.window)
+
+
+class GenericFullyConnected(_Generic):
+    """FULLY_CONNECTED with loops over rows, outputs and inputs."""
+
+    computes = FullyConnected
+    template = "generic_fully_connected.c.j2"
+    code = 300
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, FullyConnected)
+        outputs = layer.rows * len(layer.weights)
+        return (self._plan(layer, layer.macs, outputs, 12.75 * layer.macs + 334 * outputs),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, FullyConnected)
+        m, k = layer.weights.shape
+        title = f"{name}: FULLY_CONNECTED {layer.rows}x{k} -> {layer.rows}x{m}"
+        return self._emit(layer, plan, name, title, outputs=m, depth=k)
+
+
+FAMILIES = (GenericConv(), GenericDepthwise(), GenericFullyConnected())

@@ -1,0 +1,141 @@
+"""Operators that only move elements: PAD, CONCATENATION, TRANSPOSE, STRIDED_SLICE, RESIZE_NEAREST_NEIGHBOR."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.emit.layers.describe import Layer, Movement, Piece
+from memaopt.emit.layers.family import data_bytes, definitions, plan_comment
+from memaopt.emit.layers.render import Array, render
+from memaopt.emit.layers.result import Access, Emitted, Plan, Promise, loads, stores
+from memaopt.fixedpoint import Int64Array
+
+
+class _Axis(NamedTuple):
+    """One loop: its size, and the C text of what its index adds to the input and the output pointer."""
+
+    size: int
+    input: str
+    output: str
+
+
+class _Nest(NamedTuple):
+    """The loops of one piece, and where they start."""
+
+    source: int
+    axes: tuple[_Axis, ...]
+    input: int
+    output: int
+
+
+class ElementMover:
+    """Nested loops over boxes, one byte at a time; an index that is no multiple of its loop's has a table."""
+
+    name = "move"
+    computes = Movement
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Movement)
+        moved = sum(piece.elements for piece in layer.pieces)
+        _, arrays, table_loads = _loops(layer, "")
+        inputs = tuple(
+            loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
+        )
+        filled = layer.elements if _fills(layer) else 0
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=8 * moved + 5 * filled + 30 * len(layer.pieces),
+                promise=Promise(inputs, stores(moved + filled, 1), table_loads),
+                data_bytes=data_bytes(arrays),
+                code_bytes=80 * len(layer.pieces),
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Movement)
+        nests, arrays, _ = _loops(layer, name)
+        parameters = ", ".join(f"const int8_t *in{i}" for i in range(layer.sources))
+        source = render(
+            "movement.c.j2",
+            head=plan_comment(f"{name}: {layer.what}", plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            parameters=parameters,
+            fills=_fills(layer),
+            pieces=nests,
+        )
+        signature = f"void {name}({parameters}, int8_t *out, void *scratch)"
+        return Emitted(name, signature, source, plan, tuple(a.name for a in arrays))
+
+
+def _fills(layer: Movement) -> bool:
+    """Whether some output element comes from no piece."""
+    return sum(piece.elements for piece in layer.pieces) < layer.elements
+
+
+def _loops(layer: Movement, name: str) -> tuple[list[_Nest], list[Array], Access]:
+    """The loop nests, the tables of offsets that they read, and those reads."""
+    nests: list[_Nest] = []
+    arrays: list[Array] = []
+    reads = Access()
+    for number, piece in enumerate(layer.pieces):
+        axes = []
+        for d, size in enumerate(piece.shape, start=1):
+            texts = []
+            for kind, table in (("from", piece.input_tables[d - 1]), ("to", piece.output_tables[d - 1])):
+                step = _step(table)
+                if step is not None:
+                    texts.append(_product(d, step))
+                    continue
+                array = Array("int32_t", f"{name}_{kind}_{number}_{d}", table, f"offsets by index {d}")
+                arrays.append(array)
+                reads += loads(math.prod(piece.shape[:d]), 4)
+                texts.append(f"load_s32(&{array.name}[i{d}])")
+            axes.append(_Axis(size, *texts))
+        nests.append(_Nest(piece.source, tuple(axes), piece.input_offset, piece.output_offset))
+    return nests, arrays, reads
+
+
+def _product(d: int, step: int) -> str:
+    if step in (0, 1):
+        return f"i{d}" if step else "0"
+    return f"i{d} * {step}" if step > 0 else f"i{d} * ({step})"
+
+
+def _step(table: Int64Array) -> int | None:
+    """The constant step of offsets that start at 0, or None."""
+    step = int(table[1]) if len(table) > 1 else 0
+    return step if np.array_equal(table, np.arange(len(table)) * step) else None
+
+
+def box(
+    source: int, input_shape: tuple[int, ...], output_shape: tuple[int, ...], *,
+    shape: tuple[int, ...], input_start: tuple[int, ...] | None = None, input_step: tuple[int, ...] | None = None,
+    output_start: tuple[int, ...] | None = None, permutation: tuple[int, ...] | None = None,
+) -> Piece:  # fmt: skip
+    """The piece that moves a box of ``shape`` between two tensors of equal rank.
+
+    Output index o_d = output_start[d] + i_d reads input index input_start[p] + i_d * input_step[p] of the input
+    axis p = permutation[d] (d itself by default).
+    """
+    rank = len(shape)
+    axes = permutation or tuple(range(rank))
+    start, step = input_start or (0,) * rank, input_step or (1,) * rank
+    to = output_start or (0,) * rank
+    input_strides = [math.prod(input_shape[d + 1 :]) for d in range(rank)]
+    output_strides = [math.prod(output_shape[d + 1 :]) for d in range(rank)]
+    return Piece(
+        source,
+        shape,
+        tuple(np.arange(shape[d], dtype=np.int64) * step[axes[d]] * input_strides[axes[d]] for d in range(rank)),
+        tuple(np.arange(shape[d], dtype=np.int64) * output_strides[d] for d in range(rank)),
+        sum(s * stride for s, stride in zip(start, input_strides, strict=True)),
+        sum(s * stride for s, stride in zip(to, output_strides, strict=True)),
+    )
+
+
+FAMILIES = (ElementMover(),)

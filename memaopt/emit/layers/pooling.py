@@ -1,0 +1,89 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN."""
+
+import math
+
+from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
+from memaopt.emit.layers.family import dimensions, plan_comment, unary
+from memaopt.emit.layers.render import render
+from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+
+
+class GenericPool:
+    """Pooling with any window, element by element."""
+
+    name = "generic"
+    computes = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool)
+        taps = layer.window.taps(layer.shape, layer.output) * layer.shape.channels
+        n = layer.output.elements
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=5 * taps + 10 * n,
+                promise=Promise((loads(taps, 1),), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=300,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool)
+        kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
+        title = f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        head = plan_comment(title, plan)
+        source = render("generic_pool.c.j2", head=head, name=name, layer=layer, window=layer.window)
+        return Emitted(name, unary(name), source, plan)
+
+
+class GenericMean:
+    """MEAN over any axes, element by element."""
+
+    name = "generic"
+    computes = Mean
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Mean)
+        if layer.requantization.scales is not None:
+            return ()
+        outputs = layer.elements // layer.count
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(5.5 * layer.elements) + 40 * outputs,
+                promise=Promise((loads(layer.elements, 1),), stores(outputs, 1)),
+                data_bytes=0,
+                code_bytes=200,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Mean)
+        strides = [math.prod(layer.shape[d + 1 :]) for d in range(len(layer.shape))]
+        axes = list(zip(layer.shape, strides, strict=True))
+        kept = [axes[d] for d in range(len(axes)) if d not in layer.axes]
+        reduced = [axes[d] for d in range(len(axes)) if d in layer.axes]
+        index = [f"i{i} * {stride}" for i, (_, stride) in enumerate(kept)]
+        index += [f"j{i} * {stride}" for i, (_, stride) in enumerate(reduced)]
+        q = layer.requantization
+        assert q.multipliers is not None
+        assert q.shifts is not None
+        source = render(
+            "generic_mean.c.j2",
+            head=plan_comment(f"{name}: MEAN of {dimensions(layer.shape)} over axes {layer.axes}", plan),
+            name=name,
+            layer=layer,
+            multiplier=int(q.multipliers[0]),
+            shift=int(q.shifts[0]),
+            kept=kept,
+            reduced=reduced,
+            index=" + ".join(index) or "0",
+        )
+        return Emitted(name, unary(name), source, plan)
+
+
+FAMILIES = (GenericPool(), GenericMean())

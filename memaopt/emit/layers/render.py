@@ -1,0 +1,99 @@
+"""Templates to C text: the jinja environment, constant arrays, and the helpers that a text uses."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+_WIDTH = 112
+_TYPES: dict[str, np.dtype[Any]] = {
+    "int8_t": np.dtype(np.int8), "int16_t": np.dtype(np.int16), "int32_t": np.dtype(np.int32),
+    "uint16_t": np.dtype(np.uint16), "float": np.dtype(np.float32), "double": np.dtype(np.float64),
+}  # fmt: skip
+
+
+class Array(NamedTuple):
+    """A constant array of a layer: C type, symbol, values (flattened in C order), and what it holds."""
+
+    type: str
+    name: str
+    values: npt.NDArray[Any]
+    comment: str
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.values.size) * _TYPES[self.type].itemsize
+
+    def definition(self) -> str:
+        """``static const int32_t name[] = { ... };`` with a comment above."""
+        flat = np.asarray(self.values).reshape(-1)
+        if self.type in ("float", "double"):
+            suffix = "f" if self.type == "float" else ""
+            texts = [_float(float(x)) + suffix for x in flat.astype(_TYPES[self.type])]
+        else:
+            info = np.iinfo(str(_TYPES[self.type]))
+            if flat.size and (flat.min() < info.min or flat.max() > info.max):
+                raise ValueError(f"{self.name} does not fit {self.type}")
+            # The most negative int32 has no decimal literal of its type.
+            texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
+        return (
+            f"/* {self.comment} */\n"
+            f"static const {self.type} {self.name}[{max(flat.size, 1)}] = {{\n{_wrapped(texts or ['0'])}}};\n"
+        )
+
+
+def _float(x: float) -> str:
+    text = repr(x)
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def _wrapped(texts: Sequence[str]) -> str:
+    lines, line = [], "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > _WIDTH:
+            lines.append(line + "\n")
+            line = "   "
+        line += f" {text},"
+    return "".join(lines) + line + "\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("memaopt.emit.layers", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def render(template: str, **values: object) -> str:
+    """The text of ``templates/<template>`` with these values."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _helpers() -> dict[str, str]:
+    text = (resources.files("memaopt.emit.layers") / "templates" / "helpers.c").read_text(encoding="utf-8")
+    _, *sections = re.split(r"^@ (\w+)\n", text, flags=re.MULTILINE)
+    return {name: body.strip() + "\n" for name, body in zip(sections[::2], sections[1::2], strict=True)}
+
+
+def preamble(texts: Iterable[str]) -> str:
+    """Includes and the helpers that ``texts`` call, in the order of helpers.c."""
+    helpers = _helpers()
+    used: set[str] = set()
+    pending = list(texts)
+    while pending:
+        words = set(re.findall(r"\b[a-z]\w*(?=\()", pending.pop()))
+        found = (words & helpers.keys()) - used
+        used |= found
+        pending.extend(helpers[name] for name in found)
+    return "#include <stdint.h>\n\n" + "\n".join(body for name, body in helpers.items() if name in used)

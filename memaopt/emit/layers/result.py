@@ -1,0 +1,114 @@
+"""What a kernel family answers: a plan (its price and its promises as data) and the C text that keeps them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Access(NamedTuple):
+    """Loads and stores, in number and in bytes. Each register that a multiple load or store moves counts as one."""
+
+    loads: int = 0
+    load_bytes: int = 0
+    stores: int = 0
+    store_bytes: int = 0
+
+    def __add__(self, other: object) -> "Access":
+        if not isinstance(other, Access):
+            return NotImplemented
+        return Access(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, count: int) -> "Access":
+        """The accesses of ``count`` repetitions."""
+        return Access(*(a * count for a in self))
+
+
+def loads(count: int, width: int) -> Access:
+    """``count`` loads of ``width`` bytes each."""
+    return Access(loads=count, load_bytes=count * width)
+
+
+def stores(count: int, width: int) -> Access:
+    """``count`` stores of ``width`` bytes each."""
+    return Access(stores=count, store_bytes=count * width)
+
+
+class Promise(NamedTuple):
+    """What one call of a layer accesses; ``stack`` is None where the compiler decides it."""
+
+    inputs: tuple[Access, ...]
+    output: Access
+    parameters: Access = Access()
+    scratch: Access = Access()
+    stack: Access | None = None
+
+
+class Format(StrEnum):
+    """How an activation lies in memory.
+
+    ``S8``: NHWC bytes, signed. ``RAW``: the same, but the bytes of even channels hold value + 128 (the top bit
+    is flipped), as the raw-pair kernels read them.
+    """
+
+    S8 = "s8"
+    RAW = "raw"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to compute a layer: everything that an optimiser needs in order to choose.
+
+    ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
+    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``in_place``: the output may
+    start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
+    """
+
+    family: str
+    tile: str
+    cycles: int
+    promise: Promise
+    data_bytes: int
+    code_bytes: int
+    scratch_bytes: int = 0
+    stack_bytes: int = 0
+    kernels: tuple[str, ...] = ()
+    shared_bytes: int = 0
+    input_format: Format = Format.S8
+    output_format: Format = Format.S8
+    in_place: bool = False
+    alignment: int = 1
+    requantization: str = ""
+    options: tuple[tuple[str, int], ...] = ()
+    """The family's own choices (tile sizes), by name."""
+
+    def option(self, name: str) -> int:
+        """The value of one of the family's choices."""
+        return dict(self.options)[name]
+
+    @property
+    def flash_bytes(self) -> int:
+        """Weights, parameters and code."""
+        return self.data_bytes + self.code_bytes
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function that several layers may share; a file defines it once."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """C text of one layer. ``parameters`` are the symbols of its constant data; ``signature`` its prototype.
+
+    A file holds :func:`memaopt.emit.layers.preamble` of all its layers, the kernels (each once), the sources.
+    """
+
+    name: str
+    signature: str
+    source: str
+    plan: Plan
+    parameters: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...] = field(default_factory=tuple)

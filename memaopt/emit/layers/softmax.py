@@ -1,0 +1,37 @@
+"""SOFTMAX in TFLite's fixed point. A difference to the row's greatest element has 256 values, so exp is a table."""
+
+from memaopt.emit.layers.describe import Layer, Softmax
+from memaopt.emit.layers.family import definitions, plan_comment, unary
+from memaopt.emit.layers.render import Array, render
+from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+
+
+class TableSoftmax:
+    """Three passes over a row: the greatest element, the sum of exponentials, the outputs."""
+
+    name = "softmax"
+    computes = Softmax
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Softmax)
+        n = layer.rows * layer.depth
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=60 * n + 120 * layer.rows,
+                promise=Promise((loads(3 * n, 1),), stores(n, 1), loads(2 * n, 4)),
+                data_bytes=1024,
+                code_bytes=400,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Softmax)
+        table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
+        head = plan_comment(f"{name}: SOFTMAX of {layer.rows} rows of {layer.depth}", plan)
+        source = render("softmax.c.j2", head=head, data=definitions(table), name=name, layer=layer)
+        return Emitted(name, unary(name), source, plan, (table[0].name,))
+
+
+FAMILIES = (TableSoftmax(),)

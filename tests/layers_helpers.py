@@ -1,0 +1,328 @@
+"""Layers for tests: random ones, their outputs by plain numpy, and runners on the host and on the board."""
+
+import ctypes
+import math
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.board import Board, Run, build
+from memaopt.emit.layers import Emitted, describe, source_file
+from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, Window
+from memaopt.mcus import mcu
+
+MCU = mcu("stm32l4r5")
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+def requantization(
+    rng: np.random.Generator, accumulators: np.ndarray, *, zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
+    in_double: bool = False,
+) -> Requantization:  # fmt: skip
+    """Scales that spread the accumulators [..., M] over the outputs and saturate a few of them."""
+    flat = np.abs(accumulators.reshape(-1, accumulators.shape[-1]))
+    scales = rng.uniform(0.7, 1.3, flat.shape[1]) * 160 / np.maximum(flat.max(axis=0), 1)
+    if in_double:
+        return Requantization(zero_point, *clamp, scales=scales)
+    multipliers, shifts = fixedpoint.quantize_multipliers(scales)
+    return Requantization(zero_point, *clamp, multipliers=multipliers, shifts=shifts)
+
+
+def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """int8 weights as training leaves them: bell-shaped, in [-127, 127]."""
+    return np.clip(np.rint(rng.normal(0, 35, shape)), -127, 127).astype(np.int8)
+
+
+def output_size(size: int, kernel: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
+    """Outputs along an axis and the padding before it, as TFLite's SAME and VALID have it."""
+    span = (kernel - 1) * dilation + 1
+    if padding == "valid":
+        return (size - span) // stride + 1, 0
+    outputs = -(-size // stride)
+    return outputs, max((outputs - 1) * stride + span - size, 0) // 2
+
+
+def window(
+    image: Image, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: str
+) -> tuple[Window, int, int]:
+    """A window and its output's height and width."""
+    (height, top), (width, left) = (
+        output_size(size, k, s, d, padding) for size, k, s, d in zip(image[:2], kernel, stride, dilation, strict=True)
+    )
+    return Window(Pair(*kernel), Pair(*stride), Pair(*dilation), Padding(top, left)), height, width
+
+
+def conv(
+    rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int] = (1, 1), *,
+    stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same", groups: int = 1,
+    zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
+) -> describe.Conv:  # fmt: skip
+    """A random convolution."""
+    shape = Image(*image)
+    view, height, width = window(shape, kernel, stride, dilation, padding)
+    w = weights(rng, outputs, *kernel, shape.channels // groups)
+    bias = rng.integers(-2000, 2001, outputs)
+    layer = describe.Conv(
+        shape, Image(height, width, outputs), w, bias, view, zero_point, _none(outputs), groups
+    )
+    sample = rng.integers(-128, 128, shape).astype(np.int8)
+    q = requantization(rng, conv_accumulators(layer, sample), zero_point=output_zero_point, clamp=clamp)
+    return describe.Conv(shape, layer.output, w, bias, view, zero_point, q, groups)
+
+
+def depthwise(
+    rng: np.random.Generator, image: tuple[int, int, int], kernel: tuple[int, int] = (3, 3), *,
+    multiplier: int = 1, stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same",
+    zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
+) -> describe.Depthwise:  # fmt: skip
+    """A random depthwise convolution."""
+    shape = Image(*image)
+    view, height, width = window(shape, kernel, stride, dilation, padding)
+    outputs = shape.channels * multiplier
+    w, bias = weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)
+    output = Image(height, width, outputs)
+    layer = describe.Depthwise(shape, output, w, bias, view, zero_point, _none(outputs))
+    sample = rng.integers(-128, 128, shape).astype(np.int8)
+    q = requantization(rng, conv_accumulators(_as_conv(layer), sample), zero_point=output_zero_point, clamp=clamp)
+    return describe.Depthwise(shape, output, w, bias, view, zero_point, q)
+
+
+def fully_connected(
+    rng: np.random.Generator, k: int, m: int, *, rows: int = 1, zero_point: int = -128, output_zero_point: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
+) -> describe.FullyConnected:  # fmt: skip
+    """A random fully connected layer, rounded once."""
+    w, bias = weights(rng, m, k), rng.integers(-2000, 2001, m)
+    sample = rng.integers(-128, 128, (64, k)) - zero_point
+    q = requantization(
+        rng, sample @ w.T.astype(np.int64) + bias, zero_point=output_zero_point, clamp=clamp, in_double=True
+    )
+    return describe.FullyConnected(rows, w, bias, zero_point, q)
+
+
+def _none(channels: int) -> Requantization:
+    return Requantization(0, multipliers=np.zeros(channels, np.int64), shifts=np.zeros(channels, np.int64))
+
+
+def _as_conv(layer: describe.Depthwise) -> describe.Conv:
+    """The grouped convolution that a depthwise one is."""
+    w = layer.weights.transpose(2, 0, 1)[..., None]
+    return describe.Conv(
+        layer.shape, layer.output, w, layer.bias, layer.window, layer.input_zero_point, layer.requantization,
+        layer.shape.channels,
+    )  # fmt: skip
+
+
+def conv_accumulators(layer: describe.Conv, image: np.ndarray) -> np.ndarray:
+    """Accumulators [height, width, M], tap by tap, with the padding taken as x = zero point."""
+    view, (height, width, outputs) = layer.window, layer.output
+    centred = image.astype(np.int64) - layer.input_zero_point
+    below = (height - 1) * view.stride.height + (view.kernel.height - 1) * view.dilation.height + 1
+    right = (width - 1) * view.stride.width + (view.kernel.width - 1) * view.dilation.width + 1
+    size = (max(below, layer.shape.height + view.padding.top), max(right, layer.shape.width + view.padding.left))
+    padded = np.zeros((*size, layer.shape.channels), np.int64)
+    padded[view.padding.top :, view.padding.left :][: layer.shape.height, : layer.shape.width] = centred
+    total = np.broadcast_to(layer.bias, (height, width, outputs)).astype(np.int64)
+    depth, per_group = layer.weights.shape[3], outputs // layer.groups
+    for ky in range(view.kernel.height):
+        for kx in range(view.kernel.width):
+            top, left = ky * view.dilation.height, kx * view.dilation.width
+            part = padded[top : top + (height - 1) * view.stride.height + 1 : view.stride.height,
+                          left : left + (width - 1) * view.stride.width + 1 : view.stride.width]  # fmt: skip
+            for g in range(layer.groups):
+                w = layer.weights[g * per_group : (g + 1) * per_group, ky, kx].astype(np.int64)
+                total[..., g * per_group : (g + 1) * per_group] += part[..., g * depth : (g + 1) * depth] @ w.T
+    return total
+
+
+def expected(layer: describe.Layer, *inputs: np.ndarray) -> np.ndarray:
+    """The layer's output, flat, by numpy and memaopt.fixedpoint alone."""
+    first = inputs[0]
+    match layer:
+        case describe.Conv():
+            return layer.requantization.apply(conv_accumulators(layer, first.reshape(layer.shape))).ravel()
+        case describe.Depthwise():
+            image = first.reshape(layer.shape)
+            return layer.requantization.apply(conv_accumulators(_as_conv(layer), image)).ravel()
+        case describe.FullyConnected():
+            rows = first.reshape(layer.rows, -1).astype(np.int64) - layer.input_zero_point
+            return layer.requantization.apply(rows @ layer.weights.T.astype(np.int64) + layer.bias).ravel()
+        case describe.Binary():
+            return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
+        case describe.Pool():
+            return _pooled(layer, first.reshape(layer.shape)).ravel()
+        case describe.Mean():
+            total = (first.reshape(layer.shape).astype(np.int64) - layer.input_zero_point).sum(axis=layer.axes)
+            return layer.requantization.apply(total[..., None]).ravel()
+        case describe.Lookup():
+            return layer.table[first.astype(np.int64) + 128].ravel()
+        case describe.Softmax():
+            return _softmax(layer, first.reshape(layer.rows, layer.depth)).ravel()
+        case describe.Quantize():
+            ratio = np.float32(first) / np.float32(layer.scale)
+            return np.clip(fixedpoint.round_half_away_from_zero(ratio) + layer.zero_point, -128, 127).ravel()
+        case describe.Dequantize():
+            product = np.float64(np.float32(layer.scale)) * (first.astype(np.float64) - layer.zero_point)
+            return product.astype(np.float32).ravel()
+    raise AssertionError(f"no reference for {type(layer).__name__}")
+
+
+def _pooled(layer: describe.Pool, image: np.ndarray) -> np.ndarray:
+    view, out = layer.window, np.zeros(layer.output, np.int64)
+    for y in range(layer.output.height):
+        for x in range(layer.output.width):
+            top, left = y * view.stride.height - view.padding.top, x * view.stride.width - view.padding.left
+            part = image[max(top, 0) : top + view.kernel.height, max(left, 0) : left + view.kernel.width]
+            if layer.kind is describe.PoolKind.MAX:
+                out[y, x] = part.max(axis=(0, 1))
+            else:
+                total, count = part.astype(np.int64).sum(axis=(0, 1)), part.shape[0] * part.shape[1]
+                out[y, x] = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    return np.clip(out, layer.minimum, layer.maximum)
+
+
+def _softmax(layer: describe.Softmax, rows: np.ndarray) -> np.ndarray:
+    out = np.zeros(rows.shape, np.int64)
+    for r, row in enumerate(rows.astype(np.int64)):
+        exps = layer.exponentials[row.max() - row]
+        total = int(fixedpoint.rounding_divide_by_pot(exps, 12).sum())
+        over = total.bit_length() - 20
+        scale = fixedpoint.one_over_one_plus_x((total << (11 - over + 1)) - (1 << 31))
+        product = fixedpoint.saturating_rounding_doubling_high_mul(scale, exps)
+        out[r] = np.clip(fixedpoint.rounding_divide_by_pot(product, over + 23) - 128, -128, 127)
+    return out
+
+
+def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> np.ndarray:
+    """int8 data: uniform, or all at an extreme, or alternating between both."""
+    match kind:
+        case "random":
+            return rng.integers(-128, 128, size).astype(np.int8)
+        case "low":
+            return np.full(size, -128, np.int8)
+        case "high":
+            return np.full(size, 127, np.int8)
+        case _:
+            return np.where(rng.integers(0, 2, size), 127, -128).astype(np.int8)
+
+
+class Host:
+    """Layers compiled with the host's compiler: what their portable C computes."""
+
+    def __init__(
+        self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", flags: Sequence[str] = ()
+    ) -> None:
+        source, library = folder / "layers.c", folder / "layers.so"
+        source.write_text(source_file(layers))
+        command = [compiler, "-std=c11", "-O2", *WARNINGS, "-fwrapv", "-shared", "-fPIC", *flags]
+        subprocess.run([*command, str(source), "-o", str(library)], check=True)
+        self._library = ctypes.CDLL(str(library))
+
+    def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> np.ndarray:
+        """The layer's output; guard bytes around it must survive."""
+        arrays = [_guarded(x) for x in inputs]
+        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.zeros(layer.plan.scratch_bytes, np.int8))
+        pointers = [ctypes.c_void_p(a.ctypes.data + _GUARD) for a in (*arrays, out, scratch)]
+        getattr(self._library, layer.name)(*pointers)
+        for a in (*arrays, out, scratch):
+            assert (a[:_GUARD] == 0x5A).all(), "something was written outside a buffer"
+            assert (a[-_GUARD:] == 0x5A).all(), "something was written outside a buffer"
+        return out[_GUARD:-_GUARD].view(output.dtype)
+
+
+_GUARD = 64
+
+
+def _guarded(data: np.ndarray) -> np.ndarray:
+    memory = np.full(data.nbytes + 2 * _GUARD + 16, 0x5A, np.uint8)
+    start = -memory.ctypes.data % 16
+    view = memory[start : start + data.nbytes + 2 * _GUARD]
+    view[_GUARD : _GUARD + data.nbytes] = np.frombuffer(data.tobytes(), np.uint8)
+    return view
+
+
+class OnBoard:
+    """Layers on the virtual Cortex-M4, compiled by ``compiler``."""
+
+    def __init__(self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", optimise: str = "-O3") -> None:
+        source = folder / f"layers_{compiler}.c"
+        source.write_text(source_file(layers))
+        program = build([source], folder / f"layers_{compiler}.elf", MCU, compiler=compiler, optimise=optimise)
+        self.board = Board(MCU).load(program)
+
+    def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> tuple[np.ndarray, Run]:
+        """The layer's output, and what the board counted."""
+        at, buffers, arguments = MCU.sram.base + 0x1000, {}, []
+        sizes = [*(x.nbytes for x in inputs), output.nbytes, layer.plan.scratch_bytes]
+        names = [*(f"input{i}" for i in range(len(inputs))), "output", "scratch"]
+        for name, size in zip(names, sizes, strict=True):
+            if size:
+                buffers[name] = (at, size)
+            arguments.append(at)
+            at += -(-size // 16) * 16 + 32
+        for address, data in zip(arguments, inputs, strict=False):
+            self.board.write(address, data.tobytes())
+        self.board.write(arguments[len(inputs)], b"\x5a" * output.nbytes)
+        run = self.board.call(layer.name, *arguments, buffers=buffers)
+        raw = self.board.read(arguments[len(inputs)], output.nbytes)
+        return np.frombuffer(raw, output.dtype), run
+
+
+def counted(layer: Emitted, run: Run) -> dict[str, tuple[int, int, int, int]]:
+    """The board's counts under the names of a promise, without the stack."""
+    counts: dict[str, Any] = {}
+    for name, access in run.buffers.items():
+        key = "parameters" if name in layer.parameters else name
+        values = (access.loads, access.load_bytes, access.stores, access.store_bytes)
+        if key in ("output", "scratch", "parameters") or key.startswith("input"):
+            counts[key] = tuple(a + b for a, b in zip(counts.get(key, (0, 0, 0, 0)), values, strict=True))
+    return {name: c for name, c in counts.items() if any(c)}
+
+
+def promised(layer: Emitted) -> dict[str, tuple[int, int, int, int]]:
+    """The plan's promise in the same form."""
+    promise = layer.plan.promise
+    named = {f"input{i}": a for i, a in enumerate(promise.inputs)}
+    named |= {"output": promise.output, "parameters": promise.parameters, "scratch": promise.scratch}
+    return {name: tuple(a) for name, a in named.items() if any(a)}
+
+
+def inputs_of(rng: np.random.Generator, layer: describe.Layer, kind: str = "random") -> list[np.ndarray]:
+    """Inputs for a layer."""
+    match layer:
+        case describe.Binary():
+            shapes = [layer.first_shape, layer.second_shape]
+        case describe.FullyConnected():
+            shapes = [(layer.rows, layer.weights.shape[1])]
+        case describe.Softmax():
+            shapes = [(layer.rows, layer.depth)]
+        case describe.Quantize():
+            return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
+        case describe.Lookup() | describe.Dequantize():
+            shapes = [(layer.elements,)]
+        case describe.Movement():
+            raise AssertionError("a movement does not know its inputs' sizes")
+        case _:
+            shapes = [layer.shape]
+    return [random_input(rng, math.prod(shape), kind) for shape in shapes]
+
+
+def output_of(layer: describe.Layer) -> np.ndarray:
+    """An array of the output's size and type."""
+    match layer:
+        case describe.FullyConnected():
+            return np.zeros(layer.rows * len(layer.weights), np.int8)
+        case describe.Binary() | describe.Lookup() | describe.Quantize() | describe.Movement():
+            return np.zeros(layer.elements, np.int8)
+        case describe.Mean():
+            return np.zeros(layer.elements // layer.count, np.int8)
+        case describe.Softmax():
+            return np.zeros(layer.rows * layer.depth, np.int8)
+        case describe.Dequantize():
+            return np.zeros(layer.elements, np.float32)
+        case _:
+            return np.zeros(layer.output.elements, np.int8)
