@@ -19,7 +19,7 @@ from memaopt.networks.shapes import Window, same_padding
 
 Array = npt.NDArray[Any]
 
-_CALIBRATION_INPUTS = 4
+_CALIBRATION_INPUTS = 8
 
 
 def _int8(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
@@ -154,7 +154,8 @@ class Builder:
         if largest is not None:
             scales = (scales * (largest / np.abs(reals).max())).astype(np.float32)
             reals = (ranges + bias) * (scales.astype(np.float64) * np.float64(self.tensors[x].scale))
-        scale, zero_point = _range(float(reals.min()), float(reals.max()), attributes["activation"])
+        margin = 1.25  # for inputs that were not seen here
+        scale, zero_point = _range(margin * float(reals.min()), margin * float(reals.max()), attributes["activation"])
         graph = self._draft(cls, x, name, weights, scales, axis or 0, bias, shape, attributes)
         first = len(self.tensors)
         self.tensors += [graph.tensors[1], graph.tensors[2]]
