@@ -139,3 +139,175 @@ static inline int32_t one_over_one_plus(int32_t x)
     }
     return shift_left_saturating(estimate, 1);
 }
+
+@ MEMAOPT_ASM
+/* Kernels that need every register are assembly on cores with the DSP instructions, and plain C elsewhere. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(MEMAOPT_NO_ASM)
+#define MEMAOPT_ASM 1
+#else
+#define MEMAOPT_ASM 0
+#endif
+
+@ KERNEL
+/* A function that is all assembly: it reads its arguments itself, and GCC must not guess what it changes. */
+#if defined(__clang__)
+#define KERNEL __attribute__((naked, noinline, aligned(8)))
+#elif defined(__GNUC__)
+#define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
+#endif
+#if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#endif
+
+@ load_word
+/* Four bytes as a little-endian word; nothing need be aligned. */
+static inline uint32_t load_word(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+@ low_half
+static inline int32_t low_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)x;
+}
+
+@ high_half
+static inline int32_t high_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)(x >> 16);
+}
+
+@ smlad
+/* SMLAD: both products of signed halfwords, added modulo 2^32. */
+static inline int32_t smlad(uint32_t x, uint32_t y, int32_t acc)
+{
+    const uint32_t low = (uint32_t)(low_half(x) * low_half(y)), high = (uint32_t)(high_half(x) * high_half(y));
+    return (int32_t)((uint32_t)acc + low + high);
+}
+
+@ uxtb16
+/* UXTB16: bytes 0 and 2, each in a halfword. */
+static inline uint32_t uxtb16(uint32_t x)
+{
+    return x & 0x00FF00FFu;
+}
+
+@ smmla
+/* SMMLA: the high word of a * b, plus c. */
+static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
+{
+    return c + (int32_t)(((int64_t)a * b) >> 32);
+}
+
+@ copy_words
+/* Copies ``words`` words; both ends are aligned to 4 bytes. */
+#if MEMAOPT_ASM
+KERNEL static void copy_words(void *to, const void *from, int32_t words)
+{
+    __asm__ volatile(
+        "  push  {r4-r10}          \n"
+        "  subs  r2, r2, #8        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  ldmia r1!, {r3-r10}     \n"
+        "  subs  r2, r2, #8        \n"
+        "  stmia r0!, {r3-r10}     \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #8        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  ldr   r3, [r1], #4      \n"
+        "  subs  r2, r2, #1        \n"
+        "  str   r3, [r0], #4      \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4-r10}          \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void copy_words(void *to, const void *from, int32_t words)
+{
+    uint8_t *target = to;
+    const uint8_t *source = from;
+    for (int32_t i = 0; i < 4 * words; i++) {
+        target[i] = source[i];
+    }
+}
+#endif
+
+@ copy_bytes
+/* Copies ``bytes`` bytes, by words where there are four; nothing need be aligned. */
+#if MEMAOPT_ASM
+KERNEL static void copy_bytes(void *to, const void *from, int32_t bytes)
+{
+    __asm__ volatile(
+        "  subs  r2, r2, #4        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  ldr   r3, [r1], #4      \n"
+        "  subs  r2, r2, #4        \n"
+        "  str   r3, [r0], #4      \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #4        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  ldrb  r3, [r1], #1      \n"
+        "  subs  r2, r2, #1        \n"
+        "  strb  r3, [r0], #1      \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void copy_bytes(void *to, const void *from, int32_t bytes)
+{
+    uint8_t *target = to;
+    const uint8_t *source = from;
+    for (int32_t i = 0; i < bytes; i++) {
+        target[i] = source[i];
+    }
+}
+#endif
+
+@ fill_words
+/* Sets ``words`` words, aligned to 4 bytes. */
+#if MEMAOPT_ASM
+KERNEL static void fill_words(void *to, uint32_t value, int32_t words)
+{
+    __asm__ volatile(
+        "  push  {r4-r6}           \n"
+        "  mov   r3, r1            \n"
+        "  mov   r4, r1            \n"
+        "  mov   r5, r1            \n"
+        "  subs  r2, r2, #4        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  stmia r0!, {r1, r3, r4, r5} \n"
+        "  subs  r2, r2, #4        \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #4        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  str   r1, [r0], #4      \n"
+        "  subs  r2, r2, #1        \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4-r6}           \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void fill_words(void *to, uint32_t value, int32_t words)
+{
+    uint8_t *target = to;
+    for (int32_t i = 0; i < 4 * words; i++) {
+        target[i] = (uint8_t)(value >> (i % 4 * 8));
+    }
+}
+#endif

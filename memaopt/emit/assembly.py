@@ -1,0 +1,65 @@
+"""Helpers that the assembly templates call: constants, address arithmetic and VFP register lists for Thumb-2."""
+
+
+def encodable(value: int) -> bool:
+    """Whether ``value`` is a modified immediate constant (Armv7-M Architecture Reference Manual, A5.3.2)."""
+    if 0 <= value < 256:
+        return True
+    if any(value == pattern * (value & 0xFF) for pattern in (0x01010101, 0x00010001)):
+        return True
+    if value & 0xFF00 and value == 0x01000100 * (value >> 8 & 0xFF):
+        return True
+    shift = max(0, value.bit_length() - 8)
+    return shift > 0 and value >> shift << shift == value
+
+
+def load_imm(register: str, value: int) -> str:
+    """``register`` = ``value``, 0 to 2^32 - 1, in one instruction or two."""
+    if value < 0 or value >= 1 << 32:
+        raise ValueError(f"{value} does not fit a register")
+    if value < 1 << 16:
+        return f"movw {register}, #{value}"
+    low, high = value & 0xFFFF, value >> 16
+    return f"movw {register}, #{low}\n  movt {register}, #{high}"
+
+
+def add_imm(target: str, source: str, value: int, scratch: str) -> str:
+    """``target`` = ``source`` + ``value``; ``scratch`` (not ``source``) is used only for a value out of reach."""
+    operation, size = ("add", value) if value >= 0 else ("sub", -value)
+    if size == 0:
+        return "" if target == source else f"mov {target}, {source}"
+    if encodable(size) or size < 4096:
+        wide = "" if encodable(size) else "w"
+        return f"{operation}{wide} {target}, {source}, #{size}"
+    low, high = size & 0xFFF, size & ~0xFFF
+    if encodable(high):
+        return f"{operation} {target}, {source}, #{high}\n  {operation}w {target}, {target}, #{low}"
+    if scratch == source:
+        raise ValueError(f"no scratch register to add {value} to {source}")
+    return f"{load_imm(scratch, size)}\n  {operation} {target}, {source}, {scratch}"
+
+
+def _vfp(operation: str, single: str, base: str, first: int, count: int, writeback: str) -> str:
+    if count == 1 and not writeback:
+        return f"{single} s{first}, [{base}]"
+    last = first + count - 1
+    registers = f"s{first}" if count == 1 else f"s{first}-s{last}"
+    return f"{operation} {base}{writeback}, {{{registers}}}"
+
+
+def vload(base: str, first: int, count: int, writeback: str = "") -> str:
+    """Load ``count`` single-precision registers from s``first`` on; ``writeback`` is "!" to advance ``base``."""
+    return _vfp("vldmia", "vldr", base, first, count, writeback)
+
+
+def vstore(base: str, first: int, count: int) -> str:
+    """Store ``count`` single-precision registers from s``first`` on."""
+    return _vfp("vstmia", "vstr", base, first, count, "")
+
+
+def quote(text: str) -> str:
+    """Assembly lines as the C string literals of one asm statement, blank lines dropped, columns aligned."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    cleaned = [line.strip() if line.lstrip()[0].isdigit() else "  " + line.strip() for line in lines]
+    width = max(map(len, cleaned))
+    return "\n".join(f'        "{line:<{width}}\\n"' for line in cleaned)

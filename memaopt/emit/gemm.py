@@ -1,0 +1,208 @@
+"""A certified GEMM as a C project: kernels, block nest, test vector, build files. Pure: text in, text out."""
+
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from memaopt import reference
+from memaopt.certificates import Certificate
+from memaopt.emit import assembly
+from memaopt.emit.nest import fetches, nest
+from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
+from memaopt.problems import OPERANDS
+from memaopt.schedules import Space
+from memaopt.version import __version__
+
+_LAYOUTS = {
+    "f32": {"a": "[M][K]", "b": "[K][N]", "c": "[M][N]"},
+    "q15": {"a": "[M][K]", "b": "[K][N]", "c": "[M][N]"},
+    "s8": {"a": "[M][K], the weights", "b": "[N][K], NHWC activations", "c": "[N][M], NHWC activations"},
+}
+_ARITHMETIC = {
+    "f32": "c = a b in single precision; each product and each sum is rounded.",
+    "q15": "c = saturate16((a b + 2^14) >> 15), the sum modulo 2^32: round to nearest, ties up.",
+    "s8": "TFLite's int8 1x1 CONV_2D, to the last bit: int32 sums, double rounding, zero points and clamp.",
+}
+_FAMILY_TEXT = {
+    "C": "MR x NR sums stay in registers while A and B stream past.",
+    "A": "MR x KR of A stays in registers while the columns of B and C stream past.",
+    "B": "KR x NR of B stays in registers while the rows of A and C stream past.",
+}
+
+
+def name_of(certificate: Certificate) -> str:
+    """The emitted function's name, such as ``gemm_q15_64x576x64``."""
+    problem = certificate.problem
+    return f"gemm_{problem.dtype}_{problem.name}"
+
+
+def files(certificate: Certificate) -> dict[str, str]:
+    """Every file of the C project by name, deterministic."""
+    name = name_of(certificate)
+    context = _context(certificate)
+    made = {
+        f"{name}.h": _render("gemm.h.j2", context),
+        f"{name}.c": _render("gemm.c.j2", context),
+        "test_vector.h": _render("test_vector.h.j2", context),
+        "test_vector.c": _render("test_vector.c.j2", {**context, **_vector(certificate)}),
+        "main.c": _render("main.c.j2", context),
+        "Makefile": _render("Makefile.j2", context),
+        "CMakeLists.txt": _render("CMakeLists.txt.j2", context),
+        "certificate.json": certificate.to_json(),
+    }
+    return made
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("memaopt.emit"),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.do"],
+    )  # fmt: skip
+    environment.filters["quote"] = assembly.quote
+    helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
+    environment.globals.update({helper.__name__: helper for helper in helpers})
+    return environment
+
+
+def _render(template: str, context: dict[str, Any]) -> str:
+    return _environment().get_template(template).render(context)
+
+
+def _context(certificate: Certificate) -> dict[str, Any]:
+    """What the templates see."""
+    space = Space(
+        problem=certificate.problem, machine=certificate.machine,
+        objective=certificate.objective, buffering=certificate.schedule.buffering,
+    )  # fmt: skip
+    problem, schedule, made, name = certificate.problem, certificate.schedule, plan(space, certificate.schedule), ""
+    name = name_of(certificate)
+    spills = made.spilling and "C" in space.staged
+    context: dict[str, Any] = {
+        "name": name, "macro": name.upper(), "guard": f"{name.upper()}_H", "version": __version__,
+        "digest": certificate.sha256, "p": problem, "s": schedule, "plan": made, "dtype": problem.dtype,
+        "ctype": C_TYPES[problem.dtype], "atype": ACCUMULATOR_TYPES[problem.dtype],
+        "stationary": schedule.family.stationary, "family_text": _FAMILY_TEXT[schedule.family.stationary],
+        "layout": _LAYOUTS[problem.dtype], "arithmetic": _ARITHMETIC[problem.dtype],
+        "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
+        f"{problem.dtype}, for {certificate.machine.title}",
+        "summary": _summary(certificate), "tiles": _tiles(made, spills), "partial_section": spills,
+        "copies": _copies(made),
+        "sections": _sections(certificate),
+    }  # fmt: skip
+    context["kernels"] = [
+        {"name": k.name, "mr": k.mr, "nr": k.nr, "steps": k.steps, "first": k.first, "last": k.last,
+         "assembly": _assembly(made, k)}
+        for k in made.kernels
+    ]  # fmt: skip
+    context["kernel_name"] = _kernel_name
+    context["blocks"] = [_render("block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks]
+    context["stages"] = fetches(made)
+    context["nest"] = nest(made)
+    return context
+
+
+def _kernel_name(mr: int, segment: Segment, nr: int) -> str:
+    return Kernel(mr, segment.steps, nr, segment.first, segment.last).name
+
+
+def _assembly(made: Plan, kernel: Kernel) -> str:
+    """One register kernel as the string literals of its asm statement."""
+    stationary = made.family.stationary == "C"
+    strides, problem = made.strides, made.problem
+    text = _render(
+        f"{made.family.slug}.s.j2",
+        {
+            "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps,
+            "kr": made.schedule.kr if stationary else kernel.steps, "first": kernel.first, "last": kernel.last,
+            "zero_point": problem.output_zero_point, "clamp": problem.clamp, **vars(strides),
+        },
+    )  # fmt: skip
+    return assembly.quote(text)
+
+
+def _tiles(made: Plan, spills: bool) -> list[dict[str, Any]]:
+    """The static buffers: tiles of the staged operands, wide sums, and where partial sums go outside."""
+    problem, schedule, space = made.problem, made.schedule, made.space
+    ctype, atype = C_TYPES[problem.dtype], ACCUMULATOR_TYPES[problem.dtype]
+    found = []
+
+    def add(name: str, kind: str, length: int, copies: int, attribute: str = "") -> None:
+        found.append({"name": name, "ctype": kind, "length": length, "copies": copies, "attribute": attribute})
+
+    if "A" in space.staged:
+        add("a_tile", ctype, schedule.mc * schedule.kc, space.copies)
+    if "B" in space.staged:
+        add("b_tile", ctype, schedule.kc * schedule.nc, space.copies)
+    if "C" in space.staged:
+        add("c_tile", atype if made.accumulating else ctype, schedule.mc * schedule.nc, space.copies)
+    elif made.separate_accumulators:
+        add("c_tile", atype, problem.m * problem.n if made.spilling else schedule.mc * schedule.nc, 1)
+    if spills and problem.width < 4:
+        section = f' SECTION(".{problem.placement.c}")'
+        add("c_partial", "int32_t", problem.m * problem.n, 1, section)
+    return found
+
+
+def _copies(made: Plan) -> dict[str, bool]:
+    """Which copy functions the nest calls."""
+    staged = made.space.staged
+    rows = bool(staged & {"A", "B"}) or ("C" in staged and (made.spilling or not made.packed_results))
+    return {"rows": rows, "narrow": made.packed_results}
+
+
+def _sections(certificate: Certificate) -> dict[str, str]:
+    """The section attribute of each operand in the test program, empty where the default placement is right."""
+    sram = certificate.machine.sram.name
+    homes = {x: certificate.problem.placement.of(x) for x in OPERANDS}
+    return {x.lower(): "" if home in (sram, "flash") else f' SECTION(".{home}")' for x, home in homes.items()}
+
+
+def _summary(certificate: Certificate) -> list[str]:
+    """The head comment: schedule, promise and proof."""
+    schedule, traffic = certificate.schedule, certificate.traffic
+    placed = ", ".join(f"{x} in {certificate.problem.placement.of(x)}" for x in OPERANDS)
+    lines = [
+        f"Placement: {placed}. Objective: {certificate.objective}.",
+        f"Schedule:  loops {' > '.join(schedule.order)}, SRAM block {schedule.mc} x {schedule.kc} x {schedule.nc} "
+        f"({schedule.buffering} buffering), kernel {schedule.kernel} {schedule.tile}.",
+        f"Promised:  {traffic.external_bytes:,} bytes between external memory and SRAM, "
+        f"{traffic.register_bytes:,} between SRAM and registers.",
+    ]
+    for name, accesses in traffic.accesses.items():
+        lines.append(
+            f"  {name:<9} {accesses.loads:>12,} loads {accesses.load_bytes:>12,} bytes"
+            f" {accesses.stores:>12,} stores {accesses.store_bytes:>12,} bytes"
+        )
+    lines.append("Proof:     closed form = CP-SAT = exhaustive enumeration: no schedule of the space moves less.")
+    return lines
+
+
+def _vector(certificate: Certificate) -> dict[str, Any]:
+    """Seeded operands and the result that they give, as C initialisers."""
+    problem = certificate.problem
+    data = reference.random_data(problem)
+    expected = reference.multiply(problem, data)
+    vector: dict[str, Any] = {"a": _literals(data.a), "b": _literals(data.b), "expected": _literals(expected)}
+    vector["channels"] = [] if data.channels is None else list(zip(*map(np.ndarray.tolist, data.channels), strict=True))
+    return vector
+
+
+def _literals(values: reference.Array) -> str:
+    """The elements in storage order as lines of C literals."""
+    flat = values.ravel()
+    if flat.dtype.kind == "f":
+        flat = flat.astype(np.float32)
+        words = [f"{float(v).hex()}F" for v in flat]
+    else:
+        words = [str(v) for v in flat.tolist()]
+    lines, line = [], "   "
+    for word in words:
+        if len(line) + len(word) + 2 > 118:
+            lines.append(line)
+            line = "   "
+        line += f" {word},"
+    return "\n".join([*lines, line])
