@@ -1,0 +1,329 @@
+"""Certificates: a schedule with the proof that no schedule of its space does better, as one JSON file.
+
+:func:`certify` runs the three models and demands that they agree; :func:`verify` trusts nothing in a certificate
+and derives every claim again, without the solver.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
+from memaopt.mcus import Mcu
+from memaopt.models import closed_form, cp_sat, exhaustive
+from memaopt.models.accesses import Accesses, promise
+from memaopt.models.answers import Answer
+from memaopt.models.bounds import Bounds, gap, lower_bounds
+from memaopt.models.replay import simulate
+from memaopt.models.traffic import (
+    external_bytes,
+    kernel_cycles,
+    price_of,
+    register_bytes,
+    schedule_counts,
+    why_infeasible,
+)
+from memaopt.problems import Gemm, placed
+from memaopt.schedules import Buffering, Objective, Schedule, Space, space
+
+MODELS: dict[str, Callable[[Space], Answer]] = {
+    "closed_form": closed_form.solve,
+    "cp_sat": cp_sat.solve,
+    "exhaustive": exhaustive.solve,
+}
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Traffic(BaseModel):
+    """What the schedule moves: accesses by buffer, bytes at both levels, and the kernels' cycles as predicted.
+
+    ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
+    ``kernel_cycles`` are those of the register kernels at zero wait states.
+    """
+
+    model_config = _FROZEN
+
+    buffers: dict[str, Accesses]
+    external_bytes: int
+    register_bytes: int
+    kernel_cycles: int
+
+
+class ModelAnswer(BaseModel):
+    """One model's answer: the objective's parts, whether it is proven, the time, and the solver's version."""
+
+    model_config = _FROZEN
+
+    model: str
+    objective: tuple[int, ...]
+    proven: bool
+    milliseconds: float = Field(ge=0)
+    version: str
+
+
+class Certificate(BaseModel):
+    """The optimal schedule of a problem on a machine, and everything claimed about it.
+
+    ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
+    bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields.
+    """
+
+    model_config = _FROZEN
+
+    format: Literal["memaopt-certificate-1"] = "memaopt-certificate-1"
+    problem: Gemm
+    machine: Mcu
+    objective: Objective
+    buffering: Buffering
+    schedule: Schedule
+    traffic: Traffic
+    answers: tuple[ModelAnswer, ...]
+    agreed: bool
+    bounds: Bounds
+    gap: float
+    register_gap: float
+    sha256: str
+
+    @property
+    def space(self) -> Space:
+        """The space of schedules that the certificate speaks about."""
+        return space(self.problem, self.machine, self.objective, self.buffering)
+
+    def to_json(self) -> str:
+        """The certificate as JSON text, indented, in the order of the fields."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, where: str = "certificate") -> "Certificate":
+        """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
+        try:
+            json.loads(text)
+            return Certificate.model_validate_json(text, strict=True)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}:{error.lineno}: not valid JSON: {error.msg} (is it truncated?)") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the top level"
+            raise InputError(f"{where}: not a certificate: {place}: {first['msg']}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not valid JSON: {error}") from None
+
+    def write(self, path: str | Path) -> None:
+        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            try:
+                with temporary.open("w", encoding="utf-8") as file:
+                    file.write(self.to_json())
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+
+    @staticmethod
+    def read(path: str | Path) -> "Certificate":
+        """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+        return Certificate.from_json(text, str(path))
+
+
+def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Certificate:
+    """The certified optimal schedule of ``problem`` on ``machine``.
+
+    ``objective``: ``bytes`` (external first, then register bytes), ``cycles`` or ``energy``; ``buffering``:
+    ``single`` or ``double``. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ or
+    one of them could not prove its answer.
+    """
+    where = space(problem, machine, objective, buffering)
+    answers = [solve(where) for solve in MODELS.values()]
+    _demand_agreement(where, answers)
+    schedule = answers[0].schedule
+    traffic, bounds = _traffic(where, schedule), lower_bounds(where)
+    if simulate(where, schedule).accesses != traffic.buffers:
+        raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
+    fields: dict[str, Any] = {
+        "problem": where.problem,
+        "machine": machine,
+        "objective": where.objective,
+        "buffering": where.buffering,
+        "schedule": schedule,
+        "traffic": traffic,
+        "answers": tuple(_claimed(answer) for answer in answers),
+        "agreed": True,
+        "bounds": bounds,
+        "gap": gap(traffic.external_bytes, bounds.external_bytes),
+        "register_gap": gap(traffic.register_bytes, bounds.register_bytes),
+    }
+    unsigned = Certificate(**fields, sha256="")
+    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+
+
+def verify(certificate: Certificate | str | Path) -> None:
+    """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
+
+    The placement and the fit of the tiles are checked, the traffic is recomputed by formula and by replay, the
+    bounds and gaps recomputed, and optimality proven again by enumeration, without the solver. Of the times and
+    the versions only the digest can tell. Raises InputError if the file is no certificate.
+    """
+    cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
+    for false_claim in _false_claims(cert):
+        raise FalseClaimError(f"gemm {cert.problem.name} on {cert.machine.name}: {false_claim}")
+
+
+def digest(data: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of a certificate's JSON object without its ``sha256``, keys sorted, no spaces."""
+    rest = {key: value for key, value in data.items() if key != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _demand_agreement(where: Space, answers: list[Answer]) -> None:
+    """Raise DisagreementError unless all answers are proven, equal, and what their schedules really cost."""
+    for answer in answers:
+        why = why_infeasible(where, answer.schedule)
+        if why is None and price_of(where, answer.schedule) != answer.objective:
+            why = f"it costs {price_of(where, answer.schedule)}"
+        if why is not None:
+            raise DisagreementError(
+                f"gemm {where.problem.name} on {where.machine.name}: {answer.model} answers {answer.objective} with "
+                f"{answer.schedule}, but {why}"
+            )
+    if len({answer.objective for answer in answers}) > 1 or not all(answer.proven for answer in answers):
+        each = "; ".join(
+            f"{answer.model} {answer.objective}{'' if answer.proven else ' (not proven)'} with {answer.schedule}"
+            for answer in answers
+        )
+        raise DisagreementError(
+            f"gemm {where.problem.name} on {where.machine.name}: no certificate, the models differ: {each}"
+        )
+
+
+def _claimed(answer: Answer) -> ModelAnswer:
+    return ModelAnswer(
+        model=answer.model,
+        objective=answer.objective,
+        proven=answer.proven,
+        milliseconds=round(answer.milliseconds, 3),
+        version=answer.version,
+    )
+
+
+def _traffic(where: Space, schedule: Schedule) -> Traffic:
+    problem, family, c = where.problem, schedule.family, schedule_counts(where, schedule)
+    return Traffic(
+        buffers=promise(where, schedule),
+        external_bytes=int(external_bytes(where, schedule.order, c)),
+        register_bytes=int(register_bytes(problem, family, c)),
+        kernel_cycles=int(kernel_cycles(problem, family, schedule.kr, c)),
+    )
+
+
+def _false_claims(cert: Certificate) -> Iterator[str]:
+    """What does not hold, cheapest check first; each check relies on those before it."""
+    found = digest(cert.model_dump(mode="json"))
+    if cert.sha256 != found:
+        yield f"sha256: its content has {found}, not {cert.sha256}"
+    yield from _false_premises(cert)
+    where = cert.space
+    yield from _false_fit(cert, where)
+    yield from _false_traffic(cert, where)
+    yield from _false_answers(cert, where)
+    yield from _false_bounds(cert, where)
+    best = exhaustive.solve(where).objective
+    if best != price_of(where, cert.schedule):
+        yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best} is possible"
+    analytical = closed_form.solve(where).schedule
+    if analytical != cert.schedule:
+        yield f"schedule {cert.schedule}: the closed form gives {analytical}"
+
+
+def _false_premises(cert: Certificate) -> Iterator[str]:
+    try:
+        decided = placed(cert.problem, cert.machine)
+    except MemaoptError as error:
+        yield f"problem: {error}"
+        return
+    if decided != cert.problem:
+        yield f"problem: its placement is left open ({cert.problem.placement})"
+
+
+def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
+    try:
+        why = why_infeasible(where, cert.schedule)
+    except InputError as error:
+        why = str(error)
+    if why is not None:
+        yield f"schedule {cert.schedule}: {why}"
+        return
+    needed = simulate(where, cert.schedule).tile_bytes
+    if needed > where.capacity:
+        yield f"schedule {cert.schedule}: its tiles take {needed:,} bytes of SRAM, and {where.capacity:,} are left"
+
+
+def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
+    claimed, formula = cert.traffic, _traffic(where, cert.schedule)
+    replayed = simulate(where, cert.schedule).accesses
+    for how, buffers in (("the formula gives", formula.buffers), ("replaying makes", replayed)):
+        for name in sorted(claimed.buffers.keys() | buffers.keys()):
+            claim, truth = claimed.buffers.get(name), buffers.get(name)
+            if claim != truth:
+                yield f"traffic of {name}: {_told(claim)} claimed, but {how} {_told(truth)}"
+    for field in ("external_bytes", "register_bytes", "kernel_cycles"):
+        claim, truth = getattr(claimed, field), getattr(formula, field)
+        if claim != truth:
+            yield f"traffic: {field} is {truth:,}, not {claim:,}"
+    crossing = sum(moved.bytes for name, moved in replayed.items() if name[0] in where.staged)
+    if crossing != claimed.external_bytes:
+        yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
+
+
+def _told(accesses: Accesses | None) -> str:
+    if accesses is None:
+        return "no access"
+    loads = f"{accesses.loads:,} loads of {accesses.load_bytes:,} bytes"
+    return f"{loads} and {accesses.stores:,} stores of {accesses.store_bytes:,} bytes"
+
+
+def _false_answers(cert: Certificate, where: Space) -> Iterator[str]:
+    models = tuple(answer.model for answer in cert.answers)
+    if models != tuple(MODELS):
+        yield f"answers: they are of {', '.join(models) or 'no model'}, not of {', '.join(MODELS)}"
+    cost = price_of(where, cert.schedule)
+    for answer in cert.answers:
+        if answer.objective != cost:
+            yield f"answer of {answer.model}: the schedule costs {cost}, not {answer.objective}"
+        if not answer.proven:
+            yield f"answer of {answer.model}: it is not proven"
+    if not cert.agreed:
+        yield "agreed: the models' answers are equal, and it says they are not"
+
+
+def _false_bounds(cert: Certificate, where: Space) -> Iterator[str]:
+    bounds, traffic = lower_bounds(where), cert.traffic
+    for field in type(bounds).model_fields:
+        claim, truth = getattr(cert.bounds, field), getattr(bounds, field)
+        if claim != truth:
+            yield f"bounds: {field} is {truth:,}, not {claim:,}"
+    for name, moved, bound, claimed in (
+        ("gap", traffic.external_bytes, bounds.external_bytes, cert.gap),
+        ("register_gap", traffic.register_bytes, bounds.register_bytes, cert.register_gap),
+    ):
+        if moved < bound:
+            yield f"bounds: {moved:,} bytes are fewer than the bound of {bound:,}"
+        if claimed != gap(moved, bound):
+            yield f"{name}: it is {gap(moved, bound)!r}, not {claimed!r}"
