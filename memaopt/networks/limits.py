@@ -5,8 +5,9 @@ small by construction, and lie far beyond what a microcontroller can hold.
 """
 
 MAX_FILE_BYTES = 64 << 20
-MAX_ENTRIES = 1 << 14
-"""Tensors, operators, operator codes or buffers in one file, each."""
+MAX_ENTRIES = 1 << 13
+"""Tensors, operator codes or buffers in one file, each."""
+MAX_OPERATORS = 1 << 10
 MAX_RANK = 6
 """Dimensions of a tensor; TFLite's broadcasting kernels stop here too."""
 MAX_TENSOR_BYTES = 8 << 20

@@ -17,8 +17,8 @@ from memaopt.networks.operators import Operator
 InPlace = Callable[[Graph, Operator], tuple[int, ...]]
 """For an operator, the positions of the inputs whose bytes its output may take."""
 
-MAX_STATES = 20_000
-"""Partial orders that the search for the best order looks at, at most."""
+MAX_WORK = 4_000_000
+"""Of the search for the best order: steps tried times blocks looked at, a few seconds."""
 
 
 def elementwise_in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
@@ -157,6 +157,7 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
     ]
     everything = (1 << count) - 1
     limit, _ = peak(p, given)
+    steps = MAX_WORK // max(count, 1)
     heap: list[tuple[int, int, int]] = [(p.live(0), 0, 0)]
     best: dict[int, int] = {0: p.live(0)}
     previous: dict[int, tuple[int, int]] = {}
@@ -168,11 +169,13 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
             return given, True
         if done == everything:
             return _path(previous, done), True
-        if len(best) > MAX_STATES:
-            return given, False
+        steps -= 1
         for position in given:
             if done >> position & 1 or needs[position] & ~done:
                 continue
+            steps -= 1
+            if steps < 0:
+                return given, False
             following = done | 1 << position
             reached = max(cost, p.during(position, done))
             if reached < best.get(following, limit):

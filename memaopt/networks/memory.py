@@ -127,7 +127,7 @@ class _Rectangle(BaseModel):
         return self.first <= other.last and other.first <= self.last
 
 
-_TIME_LIMIT = 8.0
+_TIME_LIMIT = 5.0
 
 
 def plan(

@@ -82,7 +82,7 @@ _SUBGRAPH = Table(
         0: Tables(_TENSOR, limits.MAX_ENTRIES),
         1: Vector(4, limits.MAX_OPERANDS),  # inputs
         2: Vector(4, limits.MAX_OPERANDS),  # outputs
-        3: Tables(_OPERATOR, limits.MAX_ENTRIES),
+        3: Tables(_OPERATOR, limits.MAX_OPERATORS),
         4: _STRING,
     },
 )
