@@ -172,7 +172,7 @@ def _summary(certificate: Certificate) -> list[str]:
         f"Promised:  {traffic.external_bytes:,} bytes between external memory and SRAM, "
         f"{traffic.register_bytes:,} between SRAM and registers.",
     ]
-    for name, accesses in traffic.accesses.items():
+    for name, accesses in traffic.buffers.items():
         lines.append(
             f"  {name:<9} {accesses.loads:>12,} loads {accesses.load_bytes:>12,} bytes"
             f" {accesses.stores:>12,} stores {accesses.store_bytes:>12,} bytes"

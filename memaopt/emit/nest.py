@@ -1,5 +1,7 @@
 """The block loop nest as C: loops in the certified order, each tile moved exactly where the schedule arrives at it."""
 
+import re
+
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Block, Plan
 from memaopt.problems import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
 
@@ -57,8 +59,11 @@ def _level(plan: Plan, out: _Writer, level: int) -> None:
         loop = plan.loops[level]
         d, size = loop.dim, loop.dim.upper()
         out.open(f"for (uint32_t {d}0 = 0; {d}0 < {size}; {d}0 += {size}C)")
+        at = len(out.lines)
         out.add(f"const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
         _level(plan, out, level + 1)
+        if not any(re.search(rf"\b{d}c\b", line) for line in out.lines[at + 1 :]):
+            del out.lines[at]
         out.close()
     if plan.depth.get("C") == level:
         _move_out(plan, out)

@@ -15,7 +15,7 @@ from ortools.sat.python import cp_model
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.families import Family, RegisterTile
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import check_feasible, prices
+from memaopt.models.traffic import Counts, check_feasible, counts, kernel_cycles, prices
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.schedules import ORDERS, Schedule, Space
 
@@ -257,7 +257,10 @@ def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], 
     over = (("m", rn, n), ("n", rm, m), ("one", pairs, m * n))
     by_steps = {key: _product(cp, rk, var, k * most) for key, var, most in over}
     by_passes = {key: _product(cp, passes, var, k * most) for key, var, most in over}
-    total = cp.new_int_var(0, 1 << 56, "kernel cycles")
+    # Register tiles of a single element in blocks of one: no kernel ever takes longer.
+    most = Counts(m, k, n, m, k, n)
+    slowest = max(int(kernel_cycles(problem, family, tile.kr, most)) for family, tile in space.kernels)
+    total = cp.new_int_var(0, slowest, "kernel cycles")
 
     def cost(rates: tuple[int, int, int, int], times: Var, products: dict[str, Var]) -> Expr:
         mn, per_m, per_n, one = rates
@@ -267,6 +270,11 @@ def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], 
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
         in_steps = cost(family.step[tile.kr], rk, by_steps)
         cp.add(total == in_steps + cost(family.ends, passes, by_passes)).only_enforce_if(chosen)
+        # Redundant, for the bound: no loop is covered by fewer tiles than if one block held all of it.
+        fewest = counts(problem, problem.m, problem.k, problem.n, tile)
+        cp.add(total >= int(kernel_cycles(problem, family, tile.kr, fewest))).only_enforce_if(chosen)
+        for d in DIMS:
+            cp.add(kernel.tiles[d] >= int(fewest.register_tiles[d])).only_enforce_if(chosen)
     return total
 
 

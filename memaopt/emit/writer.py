@@ -1,0 +1,33 @@
+"""Writing emitted files: all of them whole, or none."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from memaopt.errors import InputError
+
+
+def write_files(files: dict[str, str], folder: str | Path) -> Path:
+    """Write ``files`` (name to text) into ``folder``, made if need be; InputError if that cannot be done.
+
+    Everything is written beside its place first and moved there only once all of it is on the disk.
+    """
+    target = Path(folder)
+    scratch: Path | None = None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".memaopt-", dir=target))
+        for name, text in files.items():
+            with (scratch / name).open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in files:
+            (scratch / name).replace(target / name)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror}; choose another folder with --out") from None
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return target
