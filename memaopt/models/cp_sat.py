@@ -15,7 +15,7 @@ from ortools.sat.python import cp_model
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.families import Family, RegisterTile
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import Counts, check_feasible, counts, kernel_cycles, prices
+from memaopt.models.traffic import Counts, check_feasible, counts, kernel_cycles, prices, register_bytes
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.schedules import ORDERS, Schedule, Space
 
@@ -137,6 +137,12 @@ def _kernel(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop]) -> _Ker
         tile[d] = cp.new_int_var_from_domain(cp_model.Domain.from_values(values), f"{d}r")
         cp.add(sum(v * c for v, c in zip(values, chosen, strict=True)) == tile[d])
         tiles[d] = _tiles(cp, loops[d], tile[d], max(values), f"r{d}")
+        # Redundant, for the bound: no loop is covered by fewer tiles than if one block held all of it.
+        for value in set(values):
+            among = [c for v, c in zip(values, chosen, strict=True) if v == value]
+            picked = cp.new_bool_var(f"{d}r = {value}")
+            cp.add(sum(among) == picked)
+            cp.add(tiles[d] >= -(-loops[d].size // value)).only_enforce_if(picked)
     return _Kernel(chosen, tile, tiles, keeps)
 
 
@@ -232,6 +238,7 @@ def _external(space: Space, operand: Operand, visits: Var) -> Expr:
 def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
     """Bytes between SRAM and registers: what stays put is moved once a block, what streams once a tile."""
     problem = space.problem
+    total = cp.new_int_var(0, 1 << 56, "register bytes")
     moved: Expr = problem.channel_bytes * problem.m * kernel.tiles["n"]
     for operand in OPERANDS:
         d = REVISITED_BY[operand]
@@ -242,7 +249,12 @@ def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop],
             moved += problem.elements("C") * (problem.width + 2 * ACCUMULATOR_BYTES * (times - 1))
         else:
             moved += problem.bytes_of(operand) * times
-    return moved
+    cp.add(total == moved)
+    for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
+        # Redundant, for the bound: the bytes if one block held everything.
+        fewest = counts(problem, problem.m, problem.k, problem.n, tile)
+        cp.add(total >= int(register_bytes(problem, family, fewest))).only_enforce_if(chosen)
+    return total
 
 
 def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
@@ -270,11 +282,9 @@ def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], 
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
         in_steps = cost(family.step[tile.kr], rk, by_steps)
         cp.add(total == in_steps + cost(family.ends, passes, by_passes)).only_enforce_if(chosen)
-        # Redundant, for the bound: no loop is covered by fewer tiles than if one block held all of it.
+        # Redundant, for the bound: the cost if one block held everything.
         fewest = counts(problem, problem.m, problem.k, problem.n, tile)
         cp.add(total >= int(kernel_cycles(problem, family, tile.kr, fewest))).only_enforce_if(chosen)
-        for d in DIMS:
-            cp.add(kernel.tiles[d] >= int(fewest.register_tiles[d])).only_enforce_if(chosen)
     return total
 
 
