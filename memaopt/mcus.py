@@ -8,6 +8,7 @@ import difflib
 import re
 import tomllib
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,36 @@ from memaopt.errors import InputError
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 
 
+class Accelerator(BaseModel):
+    """Caches between the core and a flash array, fully associative with LRU replacement.
+
+    The array delivers ``read_bytes`` at a time, in the memory's ``first`` wait states. A cache line holds
+    ``line_bytes``; each read in it is filled on its own. ``prefetch`` reads the next instructions ahead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read_bytes: int = Field(ge=4, le=64)
+    line_bytes: int = Field(ge=4, le=64)
+    instruction_lines: int = Field(default=0, ge=0, le=128)
+    data_lines: int = Field(default=0, ge=0, le=128)
+    prefetch: bool = False
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Accelerator":
+        for size in (self.read_bytes, self.line_bytes):
+            if size & (size - 1):
+                raise ValueError(f"{size} is not a power of two")
+        if self.line_bytes < self.read_bytes:
+            raise ValueError("a cache line is shorter than one read")
+        return self
+
+
 class Memory(BaseModel):
     """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
-    the first and each directly following access of up to 4 bytes cost.
+    the first and each directly following access of up to 4 bytes cost, ``fetch`` those of each 4 bytes of
+    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +60,9 @@ class Memory(BaseModel):
     writable: bool = True
     first: int = Field(default=0, ge=0)
     next: int = Field(default=0, ge=0)
+    fetch: int = Field(default=0, ge=0)
+    accelerator: Accelerator | None = None
+    executable: bool = True
     energy_pj_per_byte: float = Field(default=0.0, ge=0)
     source: str = ""
 
@@ -41,8 +72,36 @@ class Memory(BaseModel):
         return self.base + self.size
 
 
+class Alias(BaseModel):
+    """A second address of part of a memory: ``size`` bytes from ``offset`` on also appear at ``base``.
+
+    It adds no capacity. Fetching code there may be faster, since addresses below 0x2000_0000 are on the
+    core's code buses (Armv7-M address map).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    memory: str
+    offset: int = Field(ge=0)
+    base: int = Field(ge=0, lt=1 << 32)
+    size: int = Field(gt=0)
+    fetch: int = Field(default=0, ge=0)
+    source: str = ""
+
+    @property
+    def end(self) -> int:
+        """The first address past this alias."""
+        return self.base + self.size
+
+
 class Mcu(BaseModel):
-    """A microcontroller: resources that schedules must fit, and figures that price them."""
+    """A microcontroller: resources that schedules must fit, and figures that price them.
+
+    ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit instructions (see
+    docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from. ``power_mw``
+    is drawn while computing; ``power_range_mw`` is the spread of what was measured.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,8 +111,12 @@ class Mcu(BaseModel):
     clock_hz: int = Field(gt=0)
     core_registers: int = Field(default=14, ge=1)
     fpu_registers: int = Field(default=32, ge=0)
+    fetch_queue_words: int = Field(default=3, ge=2, le=7)
     memories: tuple[Memory, ...]
+    aliases: tuple[Alias, ...] = ()
+    code_ram: str = "sram"
     power_mw: float = Field(default=0.0, ge=0)
+    power_range_mw: tuple[float, float] | None = None
     sources: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -64,10 +127,15 @@ class Mcu(BaseModel):
         for kind in ("flash", "sram"):
             if not any(m.name == kind for m in self.memories):
                 raise ValueError(f"a memory named {kind!r} is needed")
-        ordered = sorted(self.memories, key=lambda m: m.base)
-        for low, high in zip(ordered, ordered[1:], strict=False):
+        for alias in self.aliases:
+            if alias.memory not in names:
+                raise ValueError(f"alias {alias.name!r} is of {alias.memory!r}, which is not a memory")
+        ordered = sorted(self.places, key=lambda m: m.base)
+        for low, high in pairwise(ordered):
             if low.end > high.base:
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
+        if self.code_ram not in [m.name for m in self.places]:
+            raise ValueError(f"code_ram is {self.code_ram!r}, which is no memory and no alias")
         return self
 
     def memory(self, name: str) -> Memory:
@@ -83,13 +151,38 @@ class Mcu(BaseModel):
         """The memory that holds tiles, stack and activations."""
         return self.memory("sram")
 
+    @property
+    def places(self) -> "tuple[Memory | Alias, ...]":
+        """Everything that has addresses: the memories, then the aliases."""
+        return (*self.memories, *self.aliases)
+
+    @property
+    def has_wait_states(self) -> bool:
+        """Whether any access or instruction fetch costs more than the core itself takes."""
+        memories = any(m.first or m.next or m.fetch for m in self.memories)
+        return memories or any(a.fetch for a in self.aliases)
+
+    def with_wait_states(self, flash: int) -> "Mcu":
+        """A copy whose flash has that many wait states; with 0, no memory has any (the ideal core)."""
+        if flash < 0:
+            raise InputError(f"{flash} wait states: give 0 or more")
+        ideal = {"first": 0, "next": 0, "fetch": 0, "accelerator": None}
+        memories = [m.model_dump() for m in self.memories]
+        aliases = [a.model_dump() for a in self.aliases]
+        for m in memories:
+            if flash == 0:
+                m.update(ideal)
+            elif m["kind"] == "flash":
+                m.update(first=flash, next=flash)
+        if flash == 0:
+            aliases = [{**a, "fetch": 0} for a in aliases]
+        return _validated({**self.model_dump(), "memories": memories, "aliases": aliases}, self.name)
+
     def with_sizes(self, **sizes: int) -> "Mcu":
         """A copy with the given memories resized, as in ``with_sizes(sram=32768)``."""
         for name in sizes:
             self.memory(name)
-        memories = [
-            m.model_copy(update={"size": sizes[m.name]}) if m.name in sizes else m for m in self.memories
-        ]
+        memories = [m.model_copy(update={"size": sizes[m.name]}) if m.name in sizes else m for m in self.memories]
         return _validated({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from memaopt.board import layout
 from memaopt.board.build import Build
 from memaopt.board.elf import Image, read_elf
 from memaopt.board.results import Run
@@ -53,7 +54,7 @@ class Board:
         image = read_elf(program.elf if isinstance(program, Build) else program)
         core = Core(self.mcu, self._timing)
         for s in image.segments:
-            if not any(m.base <= s.address and s.address + s.size <= m.end for m in self.mcu.memories):
+            if not any(m.base <= s.address and s.address + s.size <= m.end for m in self.mcu.places):
                 raise InputError(
                     f"{image.name}: {s.size} bytes at {s.address:#010x} do not fit a memory of {self.mcu.name}"
                 )
@@ -114,7 +115,10 @@ class Board:
             s0=_single(core.register(_register("S0"))),
             instructions=core.counter("instructions"),
             skipped=core.counter("skips"),
-            cycles=core.counter("cycles"),
+            cycles=core.cycles(layout.REAL),
+            ideal_cycles=core.cycles(layout.IDEAL),
+            fetch_stalls=core.lane("fetching", layout.REAL),
+            data_stalls=core.lane("waiting", layout.REAL),
             buffers=map_.by_buffer(core.counts),
             memories=map_.by_memory(core.counts),
             seconds=seconds,
@@ -167,16 +171,14 @@ class Board:
         core.set_register(_register("LR"), core.exit | 1)
 
     def _fault(self, stop: "Stop", budget: int) -> str:
-        from memaopt.board import hooks
-
         what = {
-            hooks.FAULT_UNMAPPED: f"access to {stop.access:#010x}, outside every memory of {self.mcu.name}",
-            hooks.FAULT_READ_ONLY: f"write to {stop.access:#010x}, in read-only memory",
-            hooks.FAULT_UNALIGNED: f"unaligned access to {stop.access:#010x} by an instruction that cannot",
-            hooks.FAULT_UNDEFINED: "undefined instruction",
-            hooks.FAULT_STACK: f"stack overflow: SP is {stop.access:#010x}",
-            hooks.FAULT_DIVIDE: "division by zero",
-            hooks.BUDGET: f"still running after {budget} instructions",
+            layout.FAULT_UNMAPPED: f"access to {stop.access:#010x}, outside every memory of {self.mcu.name}",
+            layout.FAULT_READ_ONLY: f"write to {stop.access:#010x}, in read-only memory",
+            layout.FAULT_UNALIGNED: f"unaligned access to {stop.access:#010x} by an instruction that cannot",
+            layout.FAULT_UNDEFINED: "undefined instruction",
+            layout.FAULT_STACK: f"stack overflow: SP is {stop.access:#010x}",
+            layout.FAULT_DIVIDE: "division by zero",
+            layout.BUDGET: f"still running after {budget} instructions",
         }[stop.reason]
         return f"{what}, at {stop.address:#010x} in {self._loaded()[0].function_at(stop.address)}"
 

@@ -24,6 +24,7 @@ class _Buffer(NamedTuple):
     name: str
     memory: str
     writable: bool
+    place: str  # the memory, or the alias of it that it is accessed through
 
 
 class BufferMap:
@@ -32,11 +33,15 @@ class BufferMap:
     def __init__(self, mcu: Mcu) -> None:
         self._mcu = mcu
         self._numbers: dict[tuple[str, str], int] = {}
-        self._buffers = [_Buffer("", "", False)]
+        self._buffers = [_Buffer("", "", False, "")]
         self.map = PagedMap(1, np.uint16)
         for memory in mcu.memories:
             number = self._number(f"{memory.name}:other", memory.name, memory.writable)
             self.map.fill(memory.base, memory.end, number)
+        for alias in mcu.aliases:
+            memory = mcu.memory(alias.memory)
+            number = self._number(f"{memory.name}:other", memory.name, memory.writable, alias.name)
+            self.map.fill(alias.base, alias.end, number)
         for base, size in PERIPHERALS:
             self.map.fill(base, base + size, self._number(PERIPHERAL, PERIPHERAL, True))
 
@@ -45,6 +50,11 @@ class BufferMap:
         for memory in self._mcu.memories:
             if memory.base <= address and address + size <= memory.end:
                 self.map.fill(address, address + size, self._number(name, memory.name, memory.writable))
+                return
+        for alias in self._mcu.aliases:
+            if alias.base <= address and address + size <= alias.end:
+                writable = self._mcu.memory(alias.memory).writable
+                self.map.fill(address, address + size, self._number(name, alias.memory, writable, alias.name))
                 return
         if any(base <= address and address + size <= base + length for base, length in PERIPHERALS):
             self.map.fill(address, address + size, self._number(name, PERIPHERAL, True))
@@ -72,6 +82,13 @@ class BufferMap:
         """Whether each number's memory can be written."""
         return np.array([b.writable for b in self._buffers], np.uint8)
 
+    @property
+    def memory_numbers(self) -> NDArray[np.uint8]:
+        """For each number, the place of its memory or alias in the machine's list of both (see waits.py)."""
+        places = [p.name for p in self._mcu.places]
+        peripheral = len(places)
+        return np.array([places.index(b.place) if b.place in places else peripheral for b in self._buffers], np.uint8)
+
     def __len__(self) -> int:
         return len(self._buffers)
 
@@ -83,13 +100,14 @@ class BufferMap:
         """Counts for each memory, and for the peripherals."""
         return self._sum(counts, [b.memory for b in self._buffers])
 
-    def _number(self, name: str, memory: str, writable: bool) -> int:
-        key = (name, memory)
+    def _number(self, name: str, memory: str, writable: bool, alias: str = "") -> int:
+        place = alias or memory
+        key = (name, place)
         if key not in self._numbers:
             if len(self._buffers) == _MOST:
                 raise InputError(f"more than {_MOST - 1} buffers: the board cannot name them all")
             self._numbers[key] = len(self._buffers)
-            self._buffers.append(_Buffer(name, memory, writable))
+            self._buffers.append(_Buffer(name, memory, writable, place))
         return self._numbers[key]
 
     @staticmethod

@@ -171,7 +171,8 @@ def _run(command: Sequence[str], what: str) -> str:
 
 def _first_error(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for pattern in (r"\berror:", r"overflowed|undefined (reference|symbol)|will not fit"):
+    # GCC's driver ends with a line of its own; what went wrong stands in the linker's line before it.
+    for pattern in (r"(?<!collect2: )\berror:", r"\bld(\.\w+)?: |undefined reference"):
         for line in lines:
             if re.search(pattern, line):
                 return line

@@ -11,7 +11,7 @@ import capstone
 from capstone import arm_const as cs
 from unicorn import arm_const as uc
 
-from memaopt.board import hooks
+from memaopt.board import layout
 from memaopt.board.timing import Timing
 
 _CORE = {cs.ARM_REG_R0 + n: n for n in range(13)} | {cs.ARM_REG_SP: 13, cs.ARM_REG_LR: 14, cs.ARM_REG_PC: 15}
@@ -33,7 +33,7 @@ _ARITHMETIC = {"vadd", "vsub", "vmul", "vnmul", "vdiv", "vsqrt", "vcvt", "vcvtr"
 
 
 class Row(NamedTuple):
-    """One instruction, in the fields of :data:`memaopt.board.hooks.ROW`; masks have bit n for rn or sn."""
+    """One instruction, in the fields of :data:`memaopt.board.layout.ROW`; masks have bit n for rn or sn."""
 
     offset: int = 0
     address_registers: int = 0
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     base: int = 0
     index_register: int = 0
     shift: int = 0
-    kind: int = hooks.OTHER
+    kind: int = layout.OTHER
     size: int = 2
     cost: int = 1
     refill: int = 0
@@ -73,7 +73,7 @@ class Decoder:
         if row is None:
             row = self._decode(code[:size], address, first)
             self._seen[key] = row
-        if row.base == hooks.LITERAL:
+        if row.base == layout.LITERAL:
             # The remembered offset is relative to the instruction.
             row = row._replace(offset=(row.offset + address) & 0xFFFFFFFF)
         return row
@@ -88,21 +88,21 @@ class Decoder:
         t = self._timing
         size = len(code)
         if first & 0xFF00 == 0xBF00 and first & 0xF:
-            return Row(size=2, cost=t.it, flags=hooks.IT_BLOCK)
+            return Row(size=2, cost=t.it, flags=layout.IT_BLOCK)
         branch = _conditional_branch(code, first)
         if branch is not None:
             refill = t.refill_backward if branch < 0 else t.refill
-            return Row(size=size, cost=t.branch, refill=refill, flags=hooks.BRANCH | hooks.CONDITIONAL)
+            return self._conditional(size, branch, refill)
         i = next(self._md.disasm(code, address, 1), None)
         if i is None or i.size != size:
-            return Row(size=size, flags=hooks.UNDEFINED)
+            return Row(size=size, flags=layout.UNDEFINED)
         name = i.insn_name().split(".")[0]
         if name in ("udf", "bkpt"):
-            return Row(size=size, flags=hooks.UNDEFINED)
+            return Row(size=size, flags=layout.UNDEFINED)
         if name in ("cbz", "cbnz"):
-            return Row(size=size, cost=t.branch, refill=t.refill, flags=hooks.BRANCH | hooks.CONDITIONAL)
+            return self._conditional(size, i.operands[1].imm - address - 4, t.refill)
         if name in ("b", "bl", "blx", "bx"):
-            return Row(size=size, cost=t.branch, refill=t.refill, flags=hooks.BRANCH)
+            return Row(size=size, cost=t.branch, refill=t.refill, flags=layout.BRANCH)
         if name in ("tbb", "tbh"):
             return self._table_branch(i, name, address)
         if name.startswith(("ldm", "stm", "vldm", "vstm")) or name in ("push", "pop", "vpush", "vpop"):
@@ -110,6 +110,17 @@ class Decoder:
         if name.startswith(("ldr", "str", "vldr", "vstr")):
             return self._single(i, name, address)
         return self._processing(i, name)
+
+    def _conditional(self, size: int, displacement: int, refill: int) -> Row:
+        """A branch that may fall through: its target stands where a load has its literal's address."""
+        return Row(
+            offset=displacement + 4,
+            base=layout.LITERAL,
+            size=size,
+            cost=self._timing.branch,
+            refill=refill,
+            flags=layout.BRANCH | layout.CONDITIONAL,
+        )
 
     def _single(self, i: Any, name: str, address: int) -> Row:
         """LDR, STR, their widths, doubles and exclusives, VLDR and VSTR."""
@@ -123,24 +134,24 @@ class Decoder:
         index = _CORE[operand.mem.index] if operand.mem.index else None
         loaded = 0 if store or floating else _core_mask(registers[: 2 if double else 1])
         jump = bool(loaded >> _PC)
-        flags = hooks.ACCESSES
+        flags = layout.ACCESSES
         if double or floating or (exclusive and kind == ""):
-            flags |= hooks.MUST_ALIGN
+            flags |= layout.MUST_ALIGN
         if jump:
-            flags |= hooks.BRANCH
+            flags |= layout.BRANCH
         if (i.writeback and base == _SP) or loaded >> _SP & 1:
-            flags |= hooks.WRITES_SP
+            flags |= layout.WRITES_SP
         if double:
             cost = t.double
         elif store:
             cost = t.vstr if floating else t.store
         else:
             cost = t.load
-        single, many = (hooks.STORE, hooks.STORE_MANY) if store else (hooks.LOAD, hooks.LOAD_MANY)
+        single, many = (layout.STORE, layout.STORE_MANY) if store else (layout.LOAD, layout.LOAD_MANY)
         row = _addressed(base, index, operand.shift.value, operand.mem.disp, address)
         return row._replace(
             loaded=loaded,
-            late=1 << base if store and i.writeback else _core_mask(registers[:1]) if store and exclusive else 0,
+            late=_core_mask(registers[:1]) if store and exclusive else 1 << base if store and i.writeback else 0,
             float_reads=_float_mask(registers) if store else 0,
             flags=flags,
             kind=many if double or jump else single,
@@ -163,19 +174,18 @@ class Decoder:
         words = sum(2 if r in _DOUBLES else 1 for r in registers)
         loaded = 0 if store or floating else _core_mask(registers)
         jump = bool(loaded >> _PC)
-        flags = hooks.ACCESSES | hooks.MUST_ALIGN | (hooks.BRANCH if jump else 0)
+        flags = layout.ACCESSES | layout.MUST_ALIGN | (layout.BRANCH if jump else 0)
         if (writeback and base == _SP) or loaded >> _SP & 1:
-            flags |= hooks.WRITES_SP
+            flags |= layout.WRITES_SP
         down = name.endswith("db") or name in ("push", "vpush")
         return Row(
             offset=-4 * words if down else 0,
             address_registers=1 << base,
             loaded=loaded,
-            late=1 << base if store and writeback else 0,
             float_reads=_float_mask(registers) if store else 0,
             flags=flags,
             base=_UNICORN[base],
-            kind=hooks.STORE_MANY if store else hooks.LOAD_MANY,
+            kind=layout.STORE_MANY if store else layout.LOAD_MANY,
             size=i.size,
             cost=t.multiple + words,
             refill=t.refill if jump else 0,
@@ -191,8 +201,8 @@ class Decoder:
         if base == _PC:
             row = row._replace(offset=4)  # not rounded down to a word, unlike a literal's
         return row._replace(
-            flags=hooks.ACCESSES | hooks.BRANCH,
-            kind=hooks.LOAD_MANY,
+            flags=layout.ACCESSES | layout.BRANCH,
+            kind=layout.LOAD_MANY,
             size=i.size,
             cost=self._timing.table_branch,
             refill=self._timing.refill,
@@ -208,14 +218,14 @@ class Decoder:
         results = registers[:count]
         flags, refill = 0, 0
         if any(_CORE.get(r) == _PC for r in results):
-            flags, refill = hooks.BRANCH, t.refill
+            flags, refill = layout.BRANCH, t.refill
         if any(_CORE.get(r) == _SP for r in results):
-            flags |= hooks.WRITES_SP
+            flags |= layout.WRITES_SP
         late = _core_mask(results)
         cost = t.simple
         divisor = dividend = 0
         if name in ("udiv", "sdiv"):
-            flags |= hooks.DIVIDE | (hooks.SIGNED if name == "sdiv" else 0)
+            flags |= layout.DIVIDE | (layout.SIGNED if name == "sdiv" else 0)
             dividend, divisor = (_UNICORN[_CORE[r]] for r in registers[1:3])
             cost = 0
         elif name.startswith(("v", "fconst")):
@@ -243,15 +253,19 @@ class Decoder:
 
 
 def _conditional_branch(code: bytes, first: int) -> int | None:
-    """The displacement of a conditional branch in bytes (encodings T1 and T3 of B), None for anything else."""
+    """The displacement of a conditional branch in bytes (encodings T1 and T3 of B), None for anything else.
+
+    It is relative to the PC, which is four bytes ahead of the instruction.
+    """
     if len(code) == 2:
         if first >> 12 != 0b1101 or first >> 8 & 0xF >= 0xE:
             return None
-        return (first & 0xFF) - ((first & 0x80) << 1)
+        return 2 * ((first & 0xFF) - ((first & 0x80) << 1))
     second = int.from_bytes(code[2:4], "little")
     if first >> 11 != 0b11110 or second & 0xD000 != 0x8000 or first >> 7 & 0x7 == 0x7:
         return None
-    return -1 if first >> 10 & 1 else 1
+    sign, j1, j2 = first >> 10 & 1, second >> 13 & 1, second >> 11 & 1
+    return ((second & 0x7FF) << 1 | (first & 0x3F) << 12 | (j1 << 18) | (j2 << 19)) - (sign << 20)
 
 
 def _addressed(base: int, index: int | None, shift: int, offset: int, address: int) -> Row:
@@ -262,7 +276,7 @@ def _addressed(base: int, index: int | None, shift: int, offset: int, address: i
     return Row(
         offset=offset + ((address + 4) & ~3) - address if base == _PC else offset,
         address_registers=mask,
-        base=hooks.LITERAL if base == _PC else _UNICORN[base],
+        base=layout.LITERAL if base == _PC else _UNICORN[base],
         index_register=0 if index is None else _UNICORN[index],
         shift=shift,
     )

@@ -1,202 +1,110 @@
-# Numba compiles these functions; to mypy they are untyped.
-# mypy: ignore-errors
-"""The native hook: counts, times and checks every instruction at some ten nanoseconds apiece.
+"""The native hook: counts, times and checks every instruction at some twenty nanoseconds apiece.
 
-Unicorn calls :data:`ON_INSTRUCTION` (a numba ``cfunc``, by its C address) before each instruction. It finds
-the instruction's decoded row, computes the address of its access from the registers (a memory hook would
-corrupt IT blocks), and updates counters that live in numpy arrays. Everything that it reads and writes is
-in the layouts below; they stay in this file because numba's cache follows one file's changes.
+Unicorn calls the function at :data:`ON_INSTRUCTION` (a numba ``cfunc``, by its C address) before each
+instruction. It finds the instruction's decoded row, computes the address of its access from the registers
+(a memory hook would corrupt IT blocks), and updates the counters and clocks of :mod:`memaopt.board.layout`.
 """
 
-import ctypes
+# Numba compiles these functions; to mypy they are untyped.
+# mypy: ignore-errors
+
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
-from llvmlite import binding as llvm
 from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic
-from unicorn.unicorn_py3.unicorn import uclib
 
-# What an instruction does to memory, and how the pipeline sees it.
-OTHER, LOAD, STORE, LOAD_MANY, STORE_MANY = range(5)
-
-# Flags of a row.
-BRANCH = 1  # may change the PC
-CONDITIONAL = 2  # may fall through (Bcc, CBZ; inside an IT block a branch that runs is taken)
-IT_BLOCK = 4  # the IT instruction itself
-MUST_ALIGN = 8  # faults on an address that is no multiple of 4
-DIVIDE = 16
-SIGNED = 32
-WRITES_SP = 64
-UNDEFINED = 128
-ACCESSES = 256  # moves data between the core and memory
-
-# Why the run stopped, besides returning.
-RUNNING, NOT_DECODED, FAULT_UNMAPPED, FAULT_READ_ONLY, FAULT_UNALIGNED = range(5)
-FAULT_UNDEFINED, FAULT_STACK, FAULT_DIVIDE, BUDGET = range(5, 9)
-
-LITERAL = 0xFFFF  # a base "register": the row's offset is the address
-
-ROW = np.dtype(
-    [
-        ("executed", "i8"),
-        ("cycles", "i8"),
-        ("offset", "i8"),
-        ("address_registers", "u4"),  # bit n for rn, as the four masks below
-        ("loaded", "u4"),  # written by a load, late for the next load's address
-        ("late", "u4"),  # written too late for the next instruction's address
-        ("float_reads", "u4"),  # bit n for sn; the addend of an accumulation is not among them
-        ("float_late", "u4"),  # a result that the next instruction should not read
-        ("flags", "u2"),
-        ("base", "u2"),  # Unicorn's register number, LITERAL, or 0
-        ("index", "u2"),
-        ("shift", "u1"),
-        ("kind", "u1"),
-        ("size", "u1"),  # bytes of the instruction
-        ("cost", "u1"),
-        ("refill", "u1"),  # cycles beyond `cost` when the branch is taken
-        ("words", "u1"),  # accesses
-        ("width", "u1"),  # bytes of each
-        ("divisor", "u1"),  # Unicorn's register number
-        ("dividend", "u1"),
-    ],
-    align=True,
-)
-
-STATE = np.dtype(
-    [
-        ("instructions", "i8"),
-        ("skips", "i8"),
-        ("cycles", "i8"),
-        ("stop", "i8"),
-        ("stop_address", "u8"),  # of the instruction
-        ("fault_address", "u8"),  # of the access
-        ("budget", "i8"),
-        ("exit", "u8"),
-        ("here", "u8"),  # the address of this record
-        ("last", "i8"),  # row of the instruction executed last, 0 for none
-        ("previous", "i8"),  # row that stands before this one in the pipeline, 0 for none
-        ("expected", "u8"),  # the address after the last instruction
-        ("watch_stack", "i8"),  # the previous instruction wrote SP
-        ("stack_limit", "u8"),
-        ("stack_low", "u8"),
-        ("trap_divide", "i8"),
-        ("register", "u8"),  # where uc_reg_read puts its answer
-        ("load_after_load", "i8"),  # rules of timing.py that depend on what came before
-        ("access_after_store", "i8"),
-        ("address_interlock", "i8"),
-        ("unaligned_halfword", "i8"),
-        ("unaligned_word", "i8"),
-        ("unaligned_word_odd", "i8"),
-        ("refill_unaligned", "i8"),
-        ("skipped", "i8"),
-        ("float_result", "i8"),
-        ("divide_zero", "i8"),
-        ("divide", "i8"),
-        ("rows", "u8"),  # addresses of the arrays
-        ("code_pages", "u8"),
-        ("code_map", "u8"),
-        ("data_pages", "u8"),
-        ("data_map", "u8"),
-        ("writable", "u8"),
-        ("counts", "u8"),
-    ],
-    align=True,
-)
-
-# The rules of timing.py that the hook applies itself, since they depend on what happens at run time.
-RULES = (
-    *("load_after_load", "access_after_store", "address_interlock", "float_result", "refill_unaligned"),
-    *("unaligned_halfword", "unaligned_word", "unaligned_word_odd", "skipped", "divide_zero", "divide"),
-)
-
-PAGE = 4096  # both maps are arrays of pages, and a table of 2**20 gives the page of an address
-LOADS, LOAD_BYTES, STORES, STORE_BYTES = range(4)
+from memaopt.board import layout
+from memaopt.board.fetch import contend, issue, restart, speculate_branch
+from memaopt.board.layout import IDEAL, LOAD, LOADS, REAL, ROW, STATE, STORE, STORE_MANY, STORES
+from memaopt.board.memories import data_wait, memory_at
+from memaopt.board.native import buffer_at, emu_stop, pointer, register, row_at
 
 _SP = 12  # UC_ARM_REG_SP
-_REGISTER = STATE.fields["register"][1]
-_ROW_SIZE = ROW.itemsize
-
-llvm.add_symbol("memaopt_uc_reg_read", ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value)
-llvm.add_symbol("memaopt_uc_emu_stop", ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value)
-_reg_read = types.ExternalFunction("memaopt_uc_reg_read", types.int32(types.voidptr, types.int32, types.voidptr))
-_emu_stop = types.ExternalFunction("memaopt_uc_emu_stop", types.int32(types.voidptr))
+_MASK = np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
 
 
-@intrinsic
-def _pointer(context, address):
-    """The address, an integer, as a C pointer."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.uint64), generate
-
-
-@njit(inline="always")
-def _register(uc, s, here, number):
-    s.register = np.uint64(0)
-    _reg_read(uc, np.int32(number), _pointer(here + np.uint64(_REGISTER)))
-    return s.register & np.uint64(0xFFFFFFFF)
-
-
-@njit(inline="always")
-def _row_at(s, address):
-    """The number of the row decoded for an address, 0 if there is none."""
-    pages = carray(_pointer(s.code_pages), (1 << 20,), np.uint32)
-    rows = carray(_pointer(s.code_map), (1 << 40,), np.uint32)
-    page = np.uint64(pages[address >> np.uint64(12)])
-    return np.int64(rows[page * np.uint64(PAGE // 2) + ((address & np.uint64(PAGE - 1)) >> np.uint64(1))])
-
-
-@njit(inline="always")
-def _buffer_at(s, address):
-    """The number of the buffer that holds a byte, 0 if nothing is mapped there."""
-    pages = carray(_pointer(s.data_pages), (1 << 20,), np.uint32)
-    buffers = carray(_pointer(s.data_map), (1 << 40,), np.uint16)
-    page = np.uint64(pages[address >> np.uint64(12)])
-    return np.uint64(buffers[page * np.uint64(PAGE) + (address & np.uint64(PAGE - 1))])
-
-
-@njit(inline="always")
-def _bits(x):
-    n = 0
-    while x:
-        x >>= np.uint64(1)
-        n += 1
-    return n
-
-
-@njit(inline="always")
+@njit
 def _stop(uc, s, reason, address, access):
     s.stop = reason
     s.stop_address = address
     s.fault_address = access
-    _emu_stop(uc)
+    emu_stop(uc)
 
 
 @njit
-def _account_skipped(s, rows, address):
-    """Cost of the instructions between the previous one and this: those that an IT block skipped."""
+def _spend(s, row, cycles):
+    """Cycles of the core itself, the same with and without wait states."""
+    s.lanes[IDEAL].cycles += cycles
+    row.cycles[IDEAL] += cycles
+    if s.waits:
+        s.lanes[REAL].cycles += cycles
+        row.cycles[REAL] += cycles
+
+
+@njit
+def _issue(s, row, address):
+    """Wait for the instruction to be fetched."""
+    row.cycles[IDEAL] += issue(s, s.lanes[IDEAL], address, row.size, False)
+    if s.waits:
+        row.cycles[REAL] += issue(s, s.lanes[REAL], address, row.size, True)
+
+
+@njit
+def _arrive(s, rows, address, size):
+    """How the core came here: by a taken branch, or past instructions that an IT block skipped."""
+    last = rows[s.last]
+    if address == s.expected and (last.flags & layout.CONDITIONAL or not last.flags & layout.BRANCH):
+        if s.waits and last.flags & layout.CONDITIONAL:
+            speculate_branch(s, s.lanes[REAL], np.uint64(last.offset))
+        return
+    if last.flags & layout.BRANCH:
+        _spend(s, last, np.int64(last.refill))
+        restart(s, s.lanes[IDEAL], address, size, False)
+        if s.waits:
+            restart(s, s.lanes[REAL], address, size, True)
+        return
     at = s.expected
     while at < address:
-        n = _row_at(s, at)
+        n = row_at(s, at)
         if n == 0:
             break
-        rows[n].cycles += s.skipped
-        s.cycles += s.skipped
+        _issue(s, rows[n], at)
+        _spend(s, rows[n], s.skipped)
         s.skips += 1
+        s.previous = 0
         at += np.uint64(rows[n].size)
-    s.previous = 0
 
 
 @njit
-def _division(uc, s, here, row):
-    """Cycles of a division beyond the row's cost, -1 for a divisor of zero."""
-    divisor = _register(uc, s, here, row.divisor)
-    dividend = _register(uc, s, here, row.dividend)
+def _wait(s, row, memory, at, width, words, store):
+    """Wait states of an instruction's accesses to one memory, from cycle ``lane.cycles`` on."""
+    lane = s.lanes[REAL]
+    now = lane.cycles
+    wait = max(np.int64(0), lane.stored - now)
+    contend(s, lane, memory, now + wait, np.int64(words))
+    # A single store leaves its wait states to the store buffer.
+    buffered = store and words == 1
+    for i in range(np.uint64(words)):
+        states = data_wait(memory, at + i * width, width, now + wait + np.int64(i))
+        if buffered:
+            lane.stored = now + wait + 1 + states
+        else:
+            wait += states
+    lane.cycles += wait
+    lane.waiting += wait
+    row.cycles[REAL] += wait
+
+
+@njit
+def _division(uc, s, row):
+    """Cycles of a division, -1 for a divisor of zero."""
+    divisor = register(uc, s, row.divisor)
+    dividend = register(uc, s, row.dividend)
     if divisor == 0:
         return np.int64(-1)
-    if row.flags & SIGNED:
+    if row.flags & layout.SIGNED:
         if dividend >> np.uint64(31):
             dividend = np.uint64(0x100000000) - dividend
         if divisor >> np.uint64(31):
@@ -204,45 +112,54 @@ def _division(uc, s, here, row):
     quotient = dividend // divisor
     if quotient == 0:
         return s.divide_zero
-    return s.divide + np.int64((_bits(quotient) + 3) // 4)
+    nibbles = np.int64(0)
+    while quotient:
+        quotient >>= np.uint64(4)
+        nibbles += 1
+    return s.divide + nibbles
 
 
 @njit
-def _access(uc, s, here, row, before, address):
-    """Checks and counts the memory accesses of an instruction; their cycles beyond its cost, -1 for a fault."""
+def _access(uc, s, row, before, address):
+    """Check and count an instruction's memory accesses: their cycles beyond its cost, -1 after a fault."""
     at = np.uint64(row.offset)
-    if row.base != LITERAL:
-        at += _register(uc, s, here, row.base)
+    if row.base != layout.LITERAL:
+        at += register(uc, s, row.base)
     if row.index != 0:
-        at += _register(uc, s, here, row.index) << np.uint64(row.shift)
-    at &= np.uint64(0xFFFFFFFF)
+        at += register(uc, s, row.index) << np.uint64(row.shift)
+    at &= _MASK
 
     store = row.kind == STORE or row.kind == STORE_MANY
-    width = np.uint64(row.width)
-    if row.flags & MUST_ALIGN and at & np.uint64(3):
-        _stop(uc, s, FAULT_UNALIGNED, address, at)
-        return np.int64(-1)
-    writable = carray(_pointer(s.writable), (1 << 16,), np.uint8)
-    counts = carray(_pointer(s.counts), (1 << 16, 4), np.int64)
     column = STORES if store else LOADS
+    width = np.uint64(row.width)
+    if row.flags & layout.MUST_ALIGN and at & np.uint64(3):
+        _stop(uc, s, layout.FAULT_UNALIGNED, address, at)
+        return np.int64(-1)
+    writable = carray(pointer(s.writable), (1 << 16,), np.uint8)
+    counts = carray(pointer(s.counts), (1 << 16, 4), np.int64)
     for i in range(np.uint64(row.words)):
-        byte = (at + i * width) & np.uint64(0xFFFFFFFF)
-        buffer = _buffer_at(s, byte)
-        if buffer == 0 or (width > 1 and _buffer_at(s, (byte + width - np.uint64(1)) & np.uint64(0xFFFFFFFF)) == 0):
-            _stop(uc, s, FAULT_UNMAPPED, address, byte)
+        byte = (at + i * width) & _MASK
+        buffer = buffer_at(s, byte)
+        if buffer == 0 or buffer_at(s, (byte + width - _ONE) & _MASK) == 0:
+            _stop(uc, s, layout.FAULT_UNMAPPED, address, byte)
             return np.int64(-1)
         if store and not writable[buffer]:
-            _stop(uc, s, FAULT_READ_ONLY, address, byte)
+            _stop(uc, s, layout.FAULT_READ_ONLY, address, byte)
             return np.int64(-1)
         counts[buffer, column] += 1
         counts[buffer, column + 1] += np.int64(width)
+    if s.waits:
+        memory_of = carray(pointer(s.memory_of), (1 << 16,), np.uint8)
+        memory = memory_at(s, np.int64(memory_of[buffer_at(s, at)]))
+        _wait(s, row, memory, at, width, row.words, store)
 
     extra = np.int64(0)
-    if before.kind == STORE or before.kind == STORE_MANY:
-        extra += s.access_after_store
+    if before.kind == STORE:
+        if not store:
+            extra += s.load_after_store
     elif before.kind == LOAD and row.kind == LOAD and not (before.loaded & row.address_registers):
         extra += s.load_after_load - np.int64(row.cost)
-    if before.late & row.address_registers:
+    if before.late & row.address_registers and row.kind != STORE_MANY:
         extra += s.address_interlock
     if width == 4:
         if at & np.uint64(1):
@@ -255,89 +172,79 @@ def _access(uc, s, here, row, before, address):
 
 
 @njit
-def _instruction(uc, address, s, here):
-    rows = carray(_pointer(s.rows), (1 << 30,), ROW)
+def _instruction(uc, address, s):
+    rows = carray(pointer(s.rows), (1 << 30,), ROW)
     if s.watch_stack:
         s.watch_stack = 0
-        sp = _register(uc, s, here, _SP)
+        sp = register(uc, s, _SP)
         if sp < s.stack_low:
             s.stack_low = sp
             if sp < s.stack_limit:
-                _stop(uc, s, FAULT_STACK, s.expected, sp)
+                _stop(uc, s, layout.FAULT_STACK, s.last_address, sp)
                 return
-    n = np.int64(0)
-    if address != s.exit:
-        n = _row_at(s, address)
-        if n == 0:
-            _stop(uc, s, NOT_DECODED, address, address)
-            return
-    row = rows[n]
-
-    last = rows[s.last]
-    if address != s.expected or not last.flags & CONDITIONAL:
-        if last.flags & BRANCH:
-            refill = np.int64(last.refill)
-            if row.size == 4 and address & np.uint64(2):
-                refill += s.refill_unaligned
-            last.cycles += refill
-            s.cycles += refill
-        elif address != s.expected:
-            _account_skipped(s, rows, address)
+    n = row_at(s, address)
+    if n == 0 and address != s.exit:
+        _stop(uc, s, layout.NOT_DECODED, address, address)
+        return
+    _arrive(s, rows, address, rows[n].size)
     if n == 0:
         return
     if s.instructions >= s.budget:
-        _stop(uc, s, BUDGET, address, address)
+        _stop(uc, s, layout.BUDGET, address, address)
         return
 
+    row = rows[n]
+    _issue(s, row, address)
     before = rows[s.previous]
-    cycles = np.int64(row.cost)
     flags = row.flags
-    if flags & (UNDEFINED | DIVIDE):
-        if flags & UNDEFINED:
-            _stop(uc, s, FAULT_UNDEFINED, address, address)
+    cycles = np.int64(row.cost)
+    if flags & (layout.UNDEFINED | layout.DIVIDE):
+        if flags & layout.UNDEFINED:
+            _stop(uc, s, layout.FAULT_UNDEFINED, address, address)
             return
-        extra = _division(uc, s, here, row)
+        extra = _division(uc, s, row)
         if extra < 0:
             if s.trap_divide:
-                _stop(uc, s, FAULT_DIVIDE, address, address)
+                _stop(uc, s, layout.FAULT_DIVIDE, address, address)
                 return
             extra = s.divide_zero
         cycles += extra
-    if flags & ACCESSES:
-        extra = _access(uc, s, here, row, before, address)
+    if flags & layout.ACCESSES:
+        extra = _access(uc, s, row, before, address)
         if s.stop:
             return
         cycles += extra
     if before.float_late & row.float_reads:
         cycles += s.float_result
-    if flags & WRITES_SP:
+    if flags & layout.WRITES_SP:
         s.watch_stack = 1
     row.executed += 1
-    row.cycles += cycles
-    s.cycles += cycles
+    _spend(s, row, cycles)
     s.instructions += 1
     s.expected = address + np.uint64(row.size)
     s.last = n
+    s.last_address = address
     # A folded IT takes no place in the pipeline: what stood before it still stands before its successor.
-    if not flags & IT_BLOCK:
+    if not flags & layout.IT_BLOCK:
         s.previous = n
-
-
-def _hook(uc, address, size, here):
-    s = carray(here, 1, STATE)[0]
-    _instruction(uc, address, s, s.here)
-
-
-_SIGNATURE = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
 
 
 def _compiled() -> int:
     """The hook's C address. Numba keeps the machine code in its cache, where there is a folder for it."""
+    # Numba's cache looks at this file only; as part of the closure, the digest makes it see the others.
+    here = Path(__file__)
+    sources = [here.with_name(f"{name}.py") for name in ("layout", "native", "memories", "fetch", "hooks")]
+    digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+    def hook(uc, address, size, here):
+        digest  # noqa: B018
+        _instruction(uc, address, carray(here, 1, STATE)[0])
+
+    signature = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
     try:
-        hook = cfunc(_SIGNATURE, cache=True)(_hook)
+        return int(cfunc(signature, cache=True)(hook).address)
     except RuntimeError:  # no folder that can be written
-        hook = cfunc(_SIGNATURE)(_hook)
-    return int(hook.address)
+        return int(cfunc(signature)(hook).address)
 
 
 ON_INSTRUCTION = _compiled()

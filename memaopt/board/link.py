@@ -17,26 +17,38 @@ SECTIONS
   .ARM.exidx : {{ *(.ARM.exidx .ARM.exidx.*) }} > flash
   .data : ALIGN(4) {{ *(.data .data.*) }} > sram
   .bss (NOLOAD) : ALIGN(4) {{ *(.bss .bss.*) *(COMMON) }} > sram
+  .sram : ALIGN(8) {{ *(.sram .sram.*) }} > sram
+  memaopt_data_end = ALIGN(8);
 {sections}
-  end = .;
   /DISCARD/ : {{ *(.comment) *(.note .note.*) }}
 }}
 """
 
 
 def linker_script(mcu: Mcu) -> str:
-    """A GNU linker script (ld and lld): code and constants in ``flash``, data in ``sram``, ``.NAME`` in NAME."""
+    """A GNU linker script (ld and lld): code and constants in ``flash``, data in ``sram``, ``.NAME`` in NAME.
+
+    Functions in ``.ramfunc`` go to the machine's ``code_ram``. If that is an alias of the SRAM they are
+    placed behind the data, where both addresses mean the same bytes.
+    """
+    regions = [(m.name, "rwx" if m.writable else "rx", m.base, m.size) for m in mcu.memories]
+    regions += [(a.name, "rwx", a.base, a.size) for a in mcu.aliases]
     memories = "\n".join(
-        f"  {m.name} ({'rwx' if m.writable else 'rx'}) : ORIGIN = {m.base:#x}, LENGTH = {m.size:#x}"
-        for m in mcu.memories
+        f"  {name} ({attributes}) : ORIGIN = {base:#x}, LENGTH = {size:#x}" for name, attributes, base, size in regions
     )
-    # The section of sram comes last, with code that runs from RAM, so that `end` is where its data end.
-    names = [m.name for m in mcu.memories if m.name != "sram"]
-    sections = [_section(name, f".{name} .{name}.*", name) for name in names]
-    sections.append(_section("ramfunc", ".ramfunc .ramfunc.*", "sram"))
-    sections.append(_section("sram", ".sram .sram.*", "sram"))
+    sections = [
+        f"  .{m.name} : ALIGN(8) {{ *(.{m.name} .{m.name}.*) }} > {m.name}" for m in mcu.memories if m.name != "sram"
+    ]
+    sections.append(_ramfunc(mcu))
     return _HEAD.format(title=mcu.title, memories=memories, sections="\n".join(sections))
 
 
-def _section(name: str, patterns: str, memory: str) -> str:
-    return f"  .{name} : ALIGN(8) {{ *({patterns}) }} > {memory}"
+def _ramfunc(mcu: Mcu) -> str:
+    """The section of code in RAM, and a check that its bytes are not also data under another address."""
+    content = "{ *(.ramfunc .ramfunc.*) }"
+    for alias in mcu.aliases:
+        if alias.name == mcu.code_ram:
+            start = mcu.memory(alias.memory).base + alias.offset
+            behind = f"MAX(memaopt_data_end, {start:#x}) - {start:#x}" if alias.memory == "sram" else "0"
+            return f"  .ramfunc {alias.base:#x} + {behind} : {content} > {alias.name}"
+    return f"  .ramfunc : ALIGN(8) {content} > {mcu.code_ram}"

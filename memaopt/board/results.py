@@ -29,7 +29,9 @@ class Access(BaseModel):
 
 
 class Run(BaseModel):
-    """One call on the board. ``cycles`` are core cycles; ``seconds`` is the host's time, not the chip's.
+    """One call on the board. ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles``
+    those of the same run without any; ``fetch_stalls`` and ``data_stalls`` are the cycles that the core
+    waited for instructions and for data. ``seconds`` is the host's time, not the chip's.
 
     ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
     within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
@@ -44,6 +46,9 @@ class Run(BaseModel):
     instructions: int
     skipped: int
     cycles: int
+    ideal_cycles: int
+    fetch_stalls: int
+    data_stalls: int
     buffers: dict[str, Access]
     memories: dict[str, Access]
     seconds: float

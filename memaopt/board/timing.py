@@ -25,10 +25,12 @@ class Timing(BaseModel):
     load_after_load: int = _rule(1, "single load right after a single load not feeding its address: TRM, P")
     store: int = _rule(1, "STR, through the store buffer: TRM, fit")
     vstr: int = _rule(2, "VSTR of one word: TRM")
-    access_after_store: int = _rule(1, "added to a memory access right after a store: P, fit")
+    load_after_store: int = _rule(1, "added to a load right after a single store, and it is not pipelined: P, fit")
     double: int = _rule(3, "LDRD, STRD, VLDR.64, VSTR.64: P, TRM")
     multiple: int = _rule(1, "LDM, STM, PUSH, POP, VLDM, VSTM besides one cycle for each word: TRM")
-    address_interlock: int = _rule(1, "address register written by the instruction before: TRM, fit")
+    address_interlock: int = _rule(
+        1, "address register written by the instruction before (data processing, VMOV, STR write-back): TRM, fit"
+    )
     unaligned_halfword: int = _rule(1, "halfword at an odd address: P")
     unaligned_word: int = _rule(1, "word at an address 2 mod 4: P")
     unaligned_word_odd: int = _rule(2, "word at an odd address: P")
@@ -44,3 +46,4 @@ class Timing(BaseModel):
     float_result: int = _rule(1, "floating-point result read by the next instruction, but as an addend: TRM")
     divide_zero: int = _rule(2, "UDIV, SDIV whose quotient is 0: P; TRM gives 2 to 12")
     divide: int = _rule(3, "UDIV, SDIV besides one cycle for each 4 bits of quotient: P; TRM gives 2 to 12")
+    fetch_latency: int = _rule(3, "from the request of a word to the issue of an instruction in it: fit")

@@ -1,0 +1,161 @@
+"""The records that Python and the native hook share, and the numbers that mean something in them.
+
+Python fills them before a run, the hook (:mod:`memaopt.board.hooks`) reads and updates them at every
+instruction, Python reads the counters afterwards. Everything is little more than C structs.
+"""
+
+import numpy as np
+
+# What an instruction does to memory, and how the pipeline sees it.
+OTHER, LOAD, STORE, LOAD_MANY, STORE_MANY = range(5)
+
+# Flags of a row.
+BRANCH = 1  # may change the PC
+CONDITIONAL = 2  # may fall through (Bcc, CBZ; inside an IT block a branch that runs is taken)
+IT_BLOCK = 4  # the IT instruction itself
+MUST_ALIGN = 8  # faults on an address that is no multiple of 4
+DIVIDE = 16
+SIGNED = 32
+WRITES_SP = 64
+UNDEFINED = 128
+ACCESSES = 256  # moves data between the core and memory
+
+# Why a run stopped; RUNNING after it returned.
+RUNNING, NOT_DECODED, FAULT_UNMAPPED, FAULT_READ_ONLY, FAULT_UNALIGNED = range(5)
+FAULT_UNDEFINED, FAULT_STACK, FAULT_DIVIDE, FAULT_FETCH, BUDGET = range(5, 10)
+
+LITERAL = 0xFFFF  # a base "register": the row's offset is the address
+
+# Both address maps are arrays of pages, and a table of 2**20 gives the page of an address.
+PAGE = 4096
+
+LOADS, LOAD_BYTES, STORES, STORE_BYTES = range(4)
+
+# Every time is kept twice: with the machine's wait states, and on an ideal core without any.
+REAL, IDEAL = range(2)
+
+# One decoded instruction.
+ROW = np.dtype(
+    [
+        ("executed", "i8"),
+        ("cycles", "i8", 2),
+        ("offset", "i8"),
+        ("address_registers", "u4"),  # bit n for rn, as the four masks below
+        ("loaded", "u4"),  # written by a load, late for the next load's address
+        ("late", "u4"),  # written too late for the next instruction's address
+        ("float_reads", "u4"),  # bit n for sn; the addend of an accumulation is not among them
+        ("float_late", "u4"),  # a result that the next instruction should not read
+        ("flags", "u2"),
+        ("base", "u2"),  # Unicorn's register number, LITERAL, or 0
+        ("index", "u2"),
+        ("shift", "u1"),
+        ("kind", "u1"),
+        ("size", "u1"),  # bytes of the instruction
+        ("cost", "u1"),
+        ("refill", "u1"),  # cycles beyond `cost` when the branch is taken
+        ("words", "u1"),  # accesses
+        ("width", "u1"),  # bytes of each
+        ("divisor", "u1"),  # Unicorn's register number
+        ("dividend", "u1"),
+    ],
+    align=True,
+)
+
+# A fully associative cache with LRU replacement, each `read` of a line filled on its own.
+LINES = 128
+CACHE = np.dtype(
+    [
+        ("lines", "i8"),
+        ("slots", "u8"),  # address of a table: the slot + 1 of each line of the memory
+        ("clock", "i8"),
+        ("used", "i8", LINES),  # the clock when a slot was last used
+        ("line", "u8", LINES),
+        ("valid", "u4", LINES),  # bit n for the line's read n
+    ],
+    align=True,
+)
+
+# One memory: what it costs, and what its flash accelerator holds.
+MEMORY = np.dtype(
+    [
+        ("base", "u8"),
+        ("end", "u8"),
+        ("first", "i8"),  # wait states of a data access, or of a read of the flash array
+        ("next", "i8"),  # the same for an access right after the last one
+        ("fetch", "i8"),  # wait states of each word of instructions
+        ("port", "i8"),  # accesses at one port get in each other's way
+        ("accelerated", "i8"),
+        ("prefetch", "i8"),
+        ("read", "u8"),  # log2 of the bytes that the flash array delivers
+        ("line", "u8"),  # log2 of the bytes of a cache line
+        ("busy", "i8"),  # when the flash array is free again
+        ("current", "u8"),  # the read that instructions come from now
+        ("ahead", "u8"),  # the read fetched ahead
+        ("ahead_ready", "i8"),
+        ("following", "u8"),  # the address after the last data access
+        ("instructions", CACHE),
+        ("data", CACHE),
+    ],
+    align=True,
+)
+
+# The core's clock and its instruction fetch, once for REAL and once for IDEAL.
+LANE = np.dtype(
+    [
+        ("cycles", "i8"),  # when the next instruction issues, if it has been fetched
+        ("word", "u8"),  # the next word (address / 4) to request
+        ("first", "u8"),  # the first word since the last taken branch
+        ("unread", "u8"),  # the first word not yet fully consumed
+        ("requested", "i8"),  # when the last request was made
+        ("ready", "i8", 8),  # when word w can issue, at w mod 8
+        ("freed", "i8", 8),  # when word w left the queue
+        ("stored", "i8"),  # when the store buffer is free again
+        ("fetching", "i8"),  # cycles lost to instruction fetch
+        ("waiting", "i8"),  # cycles lost to data's wait states
+    ],
+    align=True,
+)
+
+# The rules of timing.py that depend on what happens at run time, so that the hook applies them.
+RULES = (
+    *("load_after_load", "load_after_store", "address_interlock", "float_result", "refill_unaligned"),
+    *("unaligned_halfword", "unaligned_word", "unaligned_word_odd", "skipped", "divide_zero", "divide"),
+    *("fetch_latency",),
+)
+
+STATE = np.dtype(
+    [
+        ("lanes", LANE, 2),
+        ("instructions", "i8"),
+        ("skips", "i8"),
+        ("stop", "i8"),
+        ("stop_address", "u8"),  # of the instruction
+        ("fault_address", "u8"),  # of the access
+        ("budget", "i8"),
+        ("exit", "u8"),
+        ("here", "u8"),  # the address of this record
+        ("last_address", "u8"),
+        ("last", "i8"),  # row of the instruction executed last, 0 for none
+        ("previous", "i8"),  # row that stands before this one in the pipeline, 0 for none
+        ("expected", "u8"),  # the address after the last instruction
+        ("watch_stack", "i8"),  # the last instruction wrote SP
+        ("stack_limit", "u8"),
+        ("stack_low", "u8"),
+        ("trap_divide", "i8"),
+        ("register", "u8"),  # where uc_reg_read puts its answer
+        ("fetch_queue", "i8"),  # words
+        ("waits", "i8"),  # some memory has wait states: keep the REAL lane as well
+        ("code", "i8"),  # the memory that instructions come from
+        *((rule, "i8") for rule in RULES),
+        ("rows", "u8"),  # addresses of the arrays
+        ("code_pages", "u8"),
+        ("code_map", "u8"),
+        ("data_pages", "u8"),
+        ("data_map", "u8"),
+        ("writable", "u8"),
+        ("memory_of", "u8"),  # for each buffer
+        ("memories", "u8"),
+        ("counts", "u8"),
+    ],
+    align=True,
+)

@@ -1,0 +1,48 @@
+"""The table of memories that native code prices accesses with (see memories.py), made from a machine."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memaopt.board.layout import LINES, MEMORY, PAGE
+from memaopt.mcus import Accelerator, Mcu, Memory
+
+# Arm ARM DDI 0403, B3.1: below this address the core fetches over its code buses, above over the system bus.
+_SYSTEM_BUS = 0x2000_0000
+_SYSTEM_PORT = 0
+
+
+class WaitTable:
+    """One record for each memory, then each alias, then what has no wait states (peripherals, the exit page).
+
+    Caches start empty, and nothing is under way: every run starts the same.
+    """
+
+    def __init__(self, mcu: Mcu, exit_page: int) -> None:
+        self._tables: list[NDArray[np.uint16]] = []
+        places = mcu.places
+        self.records: NDArray[Any] = np.zeros(len(places) + 1, MEMORY)
+        for n, place in enumerate(places):
+            memory = place if isinstance(place, Memory) else mcu.memory(place.memory)
+            record = self.records[n]
+            record["base"], record["end"] = place.base, place.end
+            record["port"] = _SYSTEM_PORT if place.base >= _SYSTEM_BUS else n + 1
+            record["first"], record["next"], record["fetch"] = memory.first, memory.next, place.fetch
+            record["current"] = record["ahead"] = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+            if memory.accelerator is not None:
+                self._accelerate(record, memory.accelerator, memory.size)
+        rest = self.records[len(places)]
+        rest["base"], rest["end"], rest["port"] = exit_page, exit_page + PAGE, -1
+
+    def _accelerate(self, record: Any, accelerator: Accelerator, size: int) -> None:
+        record["accelerated"] = 1
+        record["prefetch"] = accelerator.prefetch
+        record["read"] = accelerator.read_bytes.bit_length() - 1
+        record["line"] = accelerator.line_bytes.bit_length() - 1
+        lines = {"instructions": accelerator.instruction_lines, "data": accelerator.data_lines}
+        for name, count in lines.items():
+            slots = np.zeros(size // accelerator.line_bytes + 1, np.uint16)
+            self._tables.append(slots)
+            record[name]["lines"] = min(count, LINES)
+            record[name]["slots"] = slots.ctypes.data
