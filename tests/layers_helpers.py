@@ -11,7 +11,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.board import Board, Run, build
-from memaopt.emit.layers import Emitted, describe, source_file
+from memaopt.emit.layers import Emitted, Format, Plan, describe, emit, plans, source_file
 from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, Window
 from memaopt.mcus import mcu
 
@@ -248,10 +248,13 @@ def _guarded(data: np.ndarray) -> np.ndarray:
 class OnBoard:
     """Layers on the virtual Cortex-M4, compiled by ``compiler``."""
 
-    def __init__(self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", optimise: str = "-O3") -> None:
-        source = folder / f"layers_{compiler}.c"
+    def __init__(
+        self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", optimise: str = "-O3",
+        define: dict[str, str | int] | None = None,
+    ) -> None:  # fmt: skip
+        source, elf = folder / f"layers_{compiler}.c", folder / f"layers_{compiler}.elf"
         source.write_text(source_file(layers))
-        program = build([source], folder / f"layers_{compiler}.elf", MCU, compiler=compiler, optimise=optimise)
+        program = build([source], elf, MCU, compiler=compiler, optimise=optimise, define=define)
         self.board = Board(MCU).load(program)
 
     def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> tuple[np.ndarray, Run]:
@@ -326,3 +329,63 @@ def output_of(layer: describe.Layer) -> np.ndarray:
             return np.zeros(layer.elements, np.float32)
         case _:
             return np.zeros(layer.output.elements, np.int8)
+
+
+def in_format(data: np.ndarray, format_: Format, channels: int) -> np.ndarray:
+    """An NHWC activation's bytes as the format stores them."""
+    stored = data.view(np.uint8).reshape(-1, channels).copy()
+    if format_ is Format.RAW:
+        stored[:, ::2] ^= 0x80
+    return stored.ravel().view(np.int8)
+
+
+def every_plan(layers: dict[str, describe.Layer], family: str) -> dict[str, tuple[describe.Layer, Emitted]]:
+    """All plans of one family for each layer, emitted; each layer must have at least one."""
+    emitted = {}
+    for name, layer in layers.items():
+        chosen = [plan for plan in plans(layer) if plan.family == family]
+        assert chosen, f"{family} offers nothing for {name}"
+        for number, plan in enumerate(chosen):
+            emitted[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
+    return emitted
+
+
+def expected_in_format(layer: describe.Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The reference's output as the plan stores it."""
+    wanted = expected(layer, *inputs)
+    if not isinstance(layer, describe.Conv | describe.Depthwise):
+        return wanted.astype(np.int8)
+    return in_format(wanted.astype(np.int8), plan.output_format, layer.output.channels)
+
+
+def stored_inputs(layer: describe.Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The inputs as the plan reads them."""
+    if not isinstance(layer, describe.Conv | describe.Depthwise):
+        return list(inputs)
+    return [in_format(inputs[0], plan.input_format, layer.shape.channels)]
+
+
+def check_on_host(folder: Path, emitted: dict[str, tuple[describe.Layer, Emitted]], rng: np.random.Generator) -> None:
+    """The plain C of every layer, on random and extreme inputs."""
+    host = Host(folder, [e for _, e in emitted.values()], flags=["-fsanitize=undefined", "-fno-sanitize=alignment"])
+    for name, (layer, e) in emitted.items():
+        for kind in ("random", "low", "high", "extreme"):
+            inputs = inputs_of(rng, layer, kind)
+            got = host.run(e, stored_inputs(layer, e.plan, inputs), output_of(layer))
+            np.testing.assert_array_equal(got, expected_in_format(layer, e.plan, inputs), err_msg=f"{name}, {kind}")
+
+
+def check_on_board(
+    folder: Path, emitted: dict[str, tuple[describe.Layer, Emitted]], rng: np.random.Generator, compiler: str,
+    *, cycles_within: float | None = None, kinds: Sequence[str] = ("random", "extreme"),
+) -> None:  # fmt: skip
+    """Outputs and accesses of every layer on the board, and its cycles where a tolerance is given."""
+    board = OnBoard(folder, [e for _, e in emitted.values()], compiler)
+    for name, (layer, e) in emitted.items():
+        for kind in kinds:
+            inputs = inputs_of(rng, layer, kind)
+            got, run = board.run(e, stored_inputs(layer, e.plan, inputs), output_of(layer))
+            np.testing.assert_array_equal(got, expected_in_format(layer, e.plan, inputs), err_msg=f"{name}, {kind}")
+            assert counted(e, run) == promised(e), name
+        if cycles_within is not None:
+            assert abs(e.plan.cycles / run.cycles - 1) <= cycles_within, (name, e.plan.cycles, run.cycles)

@@ -7,7 +7,7 @@
 
 from collections.abc import Iterable
 
-from memaopt.emit.layers import elementwise, generic, movement, pooling, softmax
+from memaopt.emit.layers import elementwise, generic, movement, pooling, raw_pairs, softmax
 from memaopt.emit.layers.describe import Layer
 from memaopt.emit.layers.family import Family
 from memaopt.emit.layers.render import preamble
@@ -15,6 +15,7 @@ from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Pr
 
 FAMILIES: tuple[Family, ...] = (
     *generic.FAMILIES,
+    *raw_pairs.FAMILIES,
     *elementwise.FAMILIES,
     *pooling.FAMILIES,
     *softmax.FAMILIES,

@@ -10,6 +10,8 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from memaopt.emit.assembly import add_imm, load_imm, quote
+
 _WIDTH = 112
 _TYPES: dict[str, np.dtype[Any]] = {
     "int8_t": np.dtype(np.int8), "int16_t": np.dtype(np.int16), "int32_t": np.dtype(np.int32),
@@ -64,7 +66,7 @@ def _wrapped(texts: Sequence[str]) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("memaopt.emit.layers", "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -72,6 +74,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["quote"] = quote
+    environment.globals.update(add_imm=add_imm, load_imm=load_imm)
+    return environment
 
 
 def render(template: str, **values: object) -> str:
@@ -92,8 +97,11 @@ def preamble(texts: Iterable[str]) -> str:
     used: set[str] = set()
     pending = list(texts)
     while pending:
-        words = set(re.findall(r"\b[a-z]\w*(?=\()", pending.pop()))
+        words = set(re.findall(r"\b[A-Za-z]\w*", pending.pop()))
         found = (words & helpers.keys()) - used
         used |= found
         pending.extend(helpers[name] for name in found)
-    return "#include <stdint.h>\n\n" + "\n".join(body for name, body in helpers.items() if name in used)
+    include = "#include <stdint.h>\n\n"
+    if "smlad" in used:
+        include = "#include <stdint.h>\n\n#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
+    return include + "\n".join(body for name, body in helpers.items() if name in used)

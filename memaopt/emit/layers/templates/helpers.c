@@ -1,6 +1,27 @@
 /* The small functions that emitted layers share. A layer's source is scanned for their names, and only those that
  * are used (with what they use in turn) go into the file. Each section starts with a line "@ name". */
 
+@ MEMAOPT_ASM
+/* Kernels that need every register are assembly on cores with the DSP instructions, and plain C elsewhere. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(MEMAOPT_NO_ASM)
+#define MEMAOPT_ASM 1
+#else
+#define MEMAOPT_ASM 0
+#endif
+
+@ KERNEL
+/* A function that is all assembly: it reads its arguments itself, and GCC must not guess what it changes. */
+#if defined(__clang__)
+#define KERNEL __attribute__((naked, noinline, aligned(8)))
+#elif defined(__GNUC__)
+#define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
+#endif
+#if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+/* Some helpers are for the plain C alone. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 @ load_s8
 /* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
  * neither merges nor repeats an access: the accesses that the layer's comment promises are the ones made. */
@@ -140,24 +161,42 @@ static inline int32_t one_over_one_plus(int32_t x)
     return shift_left_saturating(estimate, 1);
 }
 
-@ MEMAOPT_ASM
-/* Kernels that need every register are assembly on cores with the DSP instructions, and plain C elsewhere. */
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(MEMAOPT_NO_ASM)
-#define MEMAOPT_ASM 1
-#else
-#define MEMAOPT_ASM 0
-#endif
+@ patch_tiles
+/* What a matrix kernel works on: tiles of up to three output positions. In each following tile the positions'
+ * inputs and the outputs lie at a fixed distance from this one's. */
+struct patch_tiles {
+    const int8_t *x[3];
+    int8_t *out;
+    const int32_t *weights;
+    int32_t tiles;
+};
 
-@ KERNEL
-/* A function that is all assembly: it reads its arguments itself, and GCC must not guess what it changes. */
-#if defined(__clang__)
-#define KERNEL __attribute__((naked, noinline, aligned(8)))
-#elif defined(__GNUC__)
-#define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
-#endif
-#if defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#endif
+@ patch_grid
+/* Rows of output positions: bytes from a position's input to the next one's, and to the next row's. */
+struct patch_grid {
+    int32_t n, width, row_step, step, outputs;
+};
+
+@ run_tiles
+/* Runs a kernel over rows of positions, n at a time. What a row leaves over starts a tile that ends in the next
+ * row; the last tile of all overlaps the one before it. */
+static void run_tiles(void (*kernel)(const struct patch_tiles *), const struct patch_grid *grid, const int32_t *weights,
+                      const int8_t *x, int8_t *out, int32_t rows)
+{
+    const int32_t count = rows * grid->width;
+    int32_t p = 0;
+    while (p < count) {
+        p = p > count - grid->n ? count - grid->n : p;
+        struct patch_tiles tiles = {.out = out + p * grid->outputs, .weights = weights};
+        for (int32_t j = 0; j < grid->n; j++) {
+            tiles.x[j] = x + (p + j) / grid->width * grid->row_step + (p + j) % grid->width * grid->step;
+        }
+        const int32_t whole = (grid->width - p % grid->width) / grid->n;
+        tiles.tiles = whole > 0 ? whole : 1;
+        kernel(&tiles);
+        p += tiles.tiles * grid->n;
+    }
+}
 
 @ load_word
 /* Four bytes as a little-endian word; nothing need be aligned. */
@@ -182,8 +221,12 @@ static inline int32_t high_half(uint32_t x)
 /* SMLAD: both products of signed halfwords, added modulo 2^32. */
 static inline int32_t smlad(uint32_t x, uint32_t y, int32_t acc)
 {
+#if defined(__ARM_FEATURE_SIMD32)
+    return __smlad((int16x2_t)x, (int16x2_t)y, acc);
+#else
     const uint32_t low = (uint32_t)(low_half(x) * low_half(y)), high = (uint32_t)(high_half(x) * high_half(y));
     return (int32_t)((uint32_t)acc + low + high);
+#endif
 }
 
 @ uxtb16

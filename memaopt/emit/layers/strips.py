@@ -1,0 +1,118 @@
+"""Driving a patch kernel over an image: rows of positions in tiles, and strips that add the padding.
+
+A strip is a copy in scratch memory of the input rows under some rows of outputs, with the padding around them, so
+that every patch of it has the same geometry. Without padding the kernel reads the input itself.
+"""
+
+from typing import NamedTuple
+
+from memaopt.emit.layers.describe import Conv
+from memaopt.emit.layers.result import Access, Format, loads, stores
+
+
+class Grid(NamedTuple):
+    """Rows of ``width`` positions, computed ``n`` at a time; steps in bytes of the input (or strip)."""
+
+    n: int
+    rows: int
+    width: int
+    row_step: int
+    step: int
+    outputs: int
+
+    def runs(self, rows: int) -> list[int]:
+        """The tiles of each call of the kernel over ``rows`` rows, as run_tiles makes them."""
+        count, done, calls = rows * self.width, 0, []
+        while done < count:
+            at = min(done, count - self.n)
+            calls.append(max((self.width - at % self.width) // self.n, 1))
+            done = at + calls[-1] * self.n
+        return calls
+
+
+class Strip(NamedTuple):
+    """``rows`` of outputs at a time; ``reach``: input rows under one of them; everything else in bytes."""
+
+    rows: int
+    stride: int
+    reach: int
+    pitch: int
+    lead: int
+    start: int
+    row_bytes: int
+    bytes: int
+    copy: str
+    fill: str
+
+
+def pads(layer: Conv) -> bool:
+    """Whether some window reaches beyond the image."""
+    window = layer.window
+    sizes = zip(
+        layer.shape[:2], layer.output[:2], window.kernel, window.stride, window.dilation, window.padding, strict=True
+    )
+    return any(
+        before > 0 or (outputs - 1) * stride + (kernel - 1) * dilation - before >= size
+        for size, outputs, kernel, stride, dilation, before in sizes
+    )
+
+
+def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
+    """The strip under ``rows`` rows of outputs."""
+    window, (_, width, channels) = layer.window, layer.shape
+    lead = -(-window.padding.left * channels // 4) * 4
+    span = (layer.output.width - 1) * window.stride.width + (window.kernel.width - 1) * window.dilation.width + 1
+    pitch = -(-(lead + max(width, span - window.padding.left) * channels) // 4) * 4
+    reach = (window.kernel.height - 1) * window.dilation.height + 1
+    row_bytes = width * channels
+    fill = (layer.input_zero_point & 0xFF) * 0x01010101
+    return Strip(
+        rows=rows,
+        stride=window.stride.height,
+        reach=reach,
+        pitch=pitch,
+        lead=lead,
+        start=lead - window.padding.left * channels,
+        row_bytes=row_bytes,
+        bytes=((rows - 1) * window.stride.height + reach) * pitch,
+        copy="copy_words" if row_bytes % 4 == 0 else "copy_bytes",
+        fill=f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}",
+    )
+
+
+def grid_of(layer: Conv, n: int, pitch: int) -> Grid:
+    """The positions of a layer whose input rows (or the strip's) are ``pitch`` bytes apart."""
+    window, channels = layer.window, layer.shape.channels
+    step = window.stride.width * channels
+    row_step = window.stride.height * pitch
+    rows, width = layer.output.height, layer.output.width
+    if row_step == width * step:
+        # One row follows on the other: they are one long row.
+        return Grid(n, 1, rows * width, 0, step, layer.output.channels)
+    return Grid(n, rows, width, row_step, step, layer.output.channels)
+
+
+class StripWork(NamedTuple):
+    """What filling a layer's strips costs, and the rows of outputs of each."""
+
+    heights: list[int]
+    input: Access
+    scratch: Access
+    cycles: int
+
+
+def strip_work(layer: Conv, strip: Strip) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer."""
+    heights = [min(strip.rows, layer.output.height - y) for y in range(0, layer.output.height, strip.rows)]
+    copied = filled = 0
+    for number, rows in enumerate(heights):
+        first = number * strip.rows * strip.stride - layer.window.padding.top
+        at = range(first, first + (rows - 1) * strip.stride + strip.reach)
+        copied += sum(0 <= row < layer.shape.height for row in at)
+        filled += sum(row >= layer.shape.height for row in at)
+    words, rest = divmod(strip.row_bytes, 4)
+    row_in, row_out = loads(words, 4) + loads(rest, 1), stores(words, 4) + stores(rest, 1)
+    fill_words = strip.bytes // 4 + filled * strip.pitch // 4
+    per_row = 2.6 * words + 32 if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
+    cycles = copied * per_row + 1.8 * fill_words + 25 * filled + 12 * sum(heights) + 40 * len(heights)
+    return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
