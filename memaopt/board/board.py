@@ -150,7 +150,7 @@ class Board:
             raise InputError(
                 f"{image.name}: static data leave {max(free, 0)} bytes of SRAM, the stack needs {max(size, 8)}"
             )
-        return top, top - size & ~7
+        return top, (top - size + 7) & ~7
 
     def _pass(self, args: tuple[int | float, ...], top: int) -> None:
         core = self._loaded()[1]
