@@ -20,12 +20,14 @@ from memaopt.models.traffic import (
     Counts,
     ceil_div,
     check_feasible,
+    combined,
     counts,
-    external_bytes,
     footprint,
+    kernel_cost,
     kernel_cycles,
     passes,
     price,
+    staging_cost,
     tiles_over_blocks,
     visits,
 )
@@ -72,7 +74,7 @@ def useful_blocks(size: int, smallest: _Array, tile: int) -> _Array:
     Those lie below the next multiple of ``tile``, which reaches the fewest possible, ceil(size / tile).
     """
     grown = smallest[:, None] + np.arange(tile, dtype=np.int64)
-    same_trips = ceil_div(size, grown) == ceil_div(size, smallest)[:, None]
+    same_trips = np.asarray(ceil_div(size, grown)) == np.asarray(ceil_div(size, smallest))[:, None]
     needed = np.where(same_trips, tiles_over_blocks(size, grown, tile), np.iinfo(np.int64).max)
     fewer = np.ones_like(same_trips)
     fewer[:, 1:] = needed[:, 1:] < np.minimum.accumulate(needed, axis=1)[:, :-1]
@@ -95,7 +97,8 @@ def _candidates(
     problem, k = space.problem, space.problem.k
     whole = np.full_like(mc, k)
     whole_counts = counts(problem, mc, whole, nc, tile)
-    fits = footprint(space, mc, whole, nc, passes(family, whole_counts) > 1, 0) <= space.capacity
+    accumulating = np.asarray(passes(family, whole_counts)) > 1
+    fits = np.asarray(footprint(space, mc, whole, nc, accumulating, 0)) <= space.capacity
     found = [(mc[fits], whole[fits], nc[fits])]
     if k > 1 and not bool(fits.all()):
         trips = {"m": ceil_div(problem.m, mc), "k": 0 * mc + 2, "n": ceil_div(problem.n, nc)}
@@ -109,27 +112,36 @@ def _candidates(
     return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _solve_bytes(space: Space) -> _Best:
-    """External bytes first, over the smallest blocks alone; then the kernels over the pairs that reach them."""
+def _least_staging(space: Space) -> tuple[int, dict[Order, _Array]]:
+    """The least cost of staging, and the blocks (rows MC, KC, NC) that reach it in each order.
+
+    It depends on the trip counts alone, so the smallest blocks do, and the kernel that needs the least SRAM.
+    """
     problem = space.problem
     m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
-    grid = [part.ravel() for part in np.meshgrid(m_blocks, n_blocks, indexing="ij")]
+    mc, nc = (part.ravel() for part in np.meshgrid(m_blocks, n_blocks, indexing="ij"))
     plain = next(family for family, _ in space.kernels if family.stationary == "C")
-    fewest, reached = None, {}
+    costs, blocks = {}, {}
     for order in ORDERS:
-        mc, kc, nc = _candidates(space, order, plain, _ONE, grid[0], grid[1])
-        if not len(mc):
-            continue
-        moved = np.asarray(external_bytes(space, order, counts(problem, mc, kc, nc, _ONE)))
-        reached[order] = np.stack([mc, kc, nc]), moved
-        fewest = int(moved.min()) if fewest is None else min(fewest, int(moved.min()))
-    blocks = {order: at[:, moved == fewest] for order, (at, moved) in reached.items() if (moved == fewest).any()}
+        at = _candidates(space, order, plain, _ONE, mc, nc)
+        if len(at[0]):
+            c = counts(problem, *at, _ONE)
+            costs[order] = np.broadcast_to(np.asarray(staging_cost(space, order, c)), at[0].shape)
+            blocks[order] = np.stack(at)
+    least = min(int(cost.min()) for cost in costs.values())
+    return least, {order: blocks[order][:, cost == least] for order, cost in costs.items() if (cost == least).any()}
+
+
+def _solve_bytes(space: Space) -> _Best:
+    """External bytes first; then the kernels over the pairs of MC and NC that reach the fewest."""
+    problem = space.problem
+    fewest, blocks = _least_staging(space)
     cells = [counts(problem, at[0], at[1], at[2], _ONE) for at in blocks.values()]
     fewest_trips = {d: min(int(np.min(c.trips[d])) for c in cells) for d in DIMS}
     pairs = {order: np.unique(at[[0, 2]], axis=1) for order, at in blocks.items()}
     best: _Best | None = None
-    for bound, family, tile in _kernels_by_bound(space, fewest_trips):
-        if best is not None and (fewest, *bound[1:]) > best.key:
+    for bound, family, tile in _kernels_by_bound(space, fewest, fewest_trips):
+        if best is not None and bound > best.key:
             continue
         whole = _candidates(space, ORDERS[0], family, tile, np.array([problem.m]), np.array([problem.n]))
         if problem.k in whole[1] and ORDERS[0] in pairs:
@@ -143,21 +155,17 @@ def _solve_bytes(space: Space) -> _Best:
 
 def _grow(m: int, mc: _Array, mr: int, n: int, nc: _Array, nr: int) -> tuple[_Array, _Array]:
     """Each pair of smallest blocks with the useful larger blocks of the same trip counts."""
-    found_m, found_n = [], []
-    m_of = {int(b): useful_blocks(m, np.array([b]), mr) for b in np.unique(mc)}
-    n_of = {int(b): useful_blocks(n, np.array([b]), nr) for b in np.unique(nc)}
-    for one_m, one_n in zip(mc.tolist(), nc.tolist(), strict=True):
-        grown_m, grown_n = m_of[one_m], n_of[one_n]
-        found_m.append(np.repeat(grown_m, len(grown_n)))
-        found_n.append(np.tile(grown_n, len(grown_m)))
-    return np.concatenate(found_m), np.concatenate(found_n)
+    grown_m, grown_n = useful_blocks(m, np.unique(mc), mr), useful_blocks(n, np.unique(nc), nr)
+    found_m, found_n = (part.ravel() for part in np.meshgrid(grown_m, grown_n, indexing="ij"))
+    same = np.isin(ceil_div(m, found_m) * (n + 1) + ceil_div(n, found_n), ceil_div(m, mc) * (n + 1) + ceil_div(n, nc))
+    return found_m[same], found_n[same]
 
 
 def _solve_weighted(space: Space) -> _Best:
     """One weighted sum: every kernel over all useful blocks, skipping kernels whose bound cannot win."""
     problem, best = space.problem, None
     m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
-    for bound, family, tile in _kernels_by_bound(space):
+    for bound, family, tile in _kernels_by_bound(space, _least_staging(space)[0]):
         if best is not None and bound > best.key:
             continue
         mc = useful_blocks(problem.m, m_blocks, tile.mr)
@@ -170,16 +178,22 @@ def _solve_weighted(space: Space) -> _Best:
 
 
 def _kernels_by_bound(
-    space: Space, trips: Mapping[Dim, int] | None = None
+    space: Space, staging: int, trips: Mapping[Dim, int] | None = None
 ) -> list[tuple[tuple[int, ...], Family, RegisterTile]]:
-    """The kernels with an objective that no blocks can better, best first: ``trips`` and the fewest tiles."""
+    """The kernels with an objective, and cycles behind it, that no blocks can better; best first.
+
+    ``staging``: the least cost of staging; ``trips``: the fewest trips of each loop, where they are known.
+    """
     problem, found = space.problem, []
+    fewest = dict.fromkeys(DIMS, 1) if trips is None else trips
     for family, tile in space.kernels:
         c = counts(problem, problem.m, problem.k, problem.n, tile)
-        if trips is not None:
-            c = Counts(trips["m"], trips["k"], trips["n"], c.rm, np.maximum(c.rk, trips["k"]), c.rn)
-        found.append((tuple(int(part) for part in price(space, family, tile, ORDERS[0], c)), family, tile))
-    return sorted(found, key=lambda entry: entry[0][-1])
+        tiles = {d: max(int(c.register_tiles[d]), fewest[d]) for d in DIMS}
+        c = Counts(fewest["m"], fewest["k"], fewest["n"], tiles["m"], tiles["k"], tiles["n"])
+        parts = combined(space, staging, kernel_cost(space, family, tile, c))
+        bound = (*parts, kernel_cycles(problem, family, tile.kr, c))
+        found.append((tuple(int(part) for part in bound), family, tile))
+    return sorted(found, key=lambda entry: entry[0])
 
 
 def _better(

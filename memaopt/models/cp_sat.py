@@ -7,9 +7,9 @@ out. Lexicographic objectives are solved part by part, each fixed before the nex
 """
 
 import time
+from importlib import metadata
 from typing import NamedTuple
 
-import ortools
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, MemaoptError
@@ -20,7 +20,7 @@ from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVI
 from memaopt.schedules import ORDERS, Schedule, Space
 
 Var = cp_model.IntVar
-Expr = cp_model.LinearExprT
+Expr = cp_model.LinearExpr | int
 
 
 class _Loop(NamedTuple):
@@ -70,12 +70,12 @@ def solve(space: Space, seconds: float = 60.0) -> Answer:
             raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             raise MemaoptError(f"CP-SAT found no schedule of gemm {space.problem.name} in {seconds:g} s")
-        value = round(solver.objective_value)
-        proven = proven and status == cp_model.OPTIMAL and round(solver.best_objective_bound) == value
+        value = int(solver.value(part))
+        proven = proven and status == cp_model.OPTIMAL and solver.best_objective_bound == solver.objective_value
         values.append(value)
-        model.cp.clear_objective()
+        model.cp.clear_objective()  # type: ignore[no-untyped-call]
         model.cp.add(part == value)
-        model.cp.clear_hints()
+        model.cp.clear_hints()  # type: ignore[no-untyped-call]
         for var in [*model.orders, *model.kernel.chosen, *(loop.block for loop in model.loops.values())]:
             model.cp.add_hint(var, solver.value(var))
     return Answer(
@@ -84,7 +84,7 @@ def solve(space: Space, seconds: float = 60.0) -> Answer:
         objective=tuple(values),
         proven=proven,
         milliseconds=1e3 * (time.perf_counter() - start),
-        version=ortools.__version__,
+        version=metadata.version("ortools"),
     )
 
 

@@ -24,6 +24,8 @@ from memaopt.schedules import Order, Schedule, Space
 
 #: An integer, or an array of them: every formula below works on both.
 Ints = int | npt.NDArray[np.int64]
+#: A truth value, or an array of them, to multiply with.
+Flags = Ints | bool | npt.NDArray[np.bool_]
 
 
 class Counts(NamedTuple):
@@ -115,7 +117,7 @@ def register_bytes(problem: Gemm, family: Family, c: Counts) -> Ints:
     )
 
 
-def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Ints, spilling: Ints) -> Ints:
+def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags, spilling: Flags) -> Ints:
     """Bytes of SRAM for the tiles.
 
     ``accumulating``: partial sums leave the registers, so a tile of C has 4-byte elements. ``spilling``: they
@@ -170,19 +172,36 @@ def prices(space: Space) -> Prices:
     return Prices(4 * picojoules, {x: picojoules * word_cycles[x] + byte_energy[x] for x in OPERANDS})
 
 
+def staging_cost(space: Space, order: Order, c: Counts) -> Ints:
+    """The objective's part that the blocks alone decide: external bytes, or what staging them costs."""
+    if space.objective == "bytes":
+        return external_bytes(space, order, c)
+    rates = prices(space)
+    total: Ints = 0
+    for operand in OPERANDS:
+        total = total + rates.staged_byte[operand] * external_bytes_of(space, operand, order, c)
+    return total
+
+
+def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
+    if space.objective == "bytes":
+        return register_bytes(space.problem, family, c)
+    return prices(space).cycle * kernel_cycles(space.problem, family, tile.kr, c)
+
+
+def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
+    """The objective's value: staging first and then the kernel under ``bytes``, else their sum."""
+    return (staging, kernel) if space.objective == "bytes" else (staging + kernel,)
+
+
 def price(space: Space, family: Family, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
     ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in quarters of a cycle
     or picojoule; the kernels' cycles and the staged bytes at the machine's figures.
     """
-    if space.objective == "bytes":
-        return external_bytes(space, order, c), register_bytes(space.problem, family, c)
-    rates = prices(space)
-    total = rates.cycle * kernel_cycles(space.problem, family, tile.kr, c)
-    for operand in OPERANDS:
-        total = total + rates.staged_byte[operand] * external_bytes_of(space, operand, order, c)
-    return (total,)
+    return combined(space, staging_cost(space, order, c), kernel_cost(space, family, tile, c))
 
 
 def schedule_counts(space: Space, schedule: Schedule) -> Counts:

@@ -1,0 +1,117 @@
+"""Random problems, machines and spaces for the tests of the optimisation models."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+
+from memaopt.mcus import Mcu, mcu
+from memaopt.models.traffic import counts, footprint, passes, price, visits
+from memaopt.problems import DTYPES, Gemm, gemm
+from memaopt.schedules import BUFFERINGS, OBJECTIVES, ORDERS, STACK_BYTES, Schedule, Space, space
+
+_BASE = mcu("stm32l4r5")
+Draw = st.DrawFn
+
+
+def machine_with(sram: int, *, external: int = 1 << 20, core: int = 14, fpu: int = 32, waits: int = 0) -> Mcu:
+    """A machine with flash, SRAM and one external memory of these sizes and registers, and figures to price them."""
+    energies = {"flash": 9.0, "sram": 1.0, "qspi": 50.0}
+    memories = [
+        memory.model_copy(update={"next": waits, "first": waits, "energy_pj_per_byte": energies[memory.name]})
+        for memory in _BASE.memories
+    ]
+    changes = {"memories": tuple(memories), "core_registers": core, "fpu_registers": fpu, "power_mw": 37.0}
+    return _BASE.model_copy(update=changes).with_sizes(sram=sram, qspi=external)
+
+
+@st.composite
+def problems(draw: Draw, most: int = 14) -> Gemm:
+    """Gemms of every dtype with each operand in any memory that can hold it; sizes of 1 are frequent."""
+    size = st.integers(1, most) | st.sampled_from((1, 2, most))
+    m, k, n = draw(size), draw(size), draw(size)
+    homes = {x: draw(st.sampled_from(("flash", "sram", "qspi"))) for x in "ab"}
+    homes["c"] = draw(st.sampled_from(("sram", "qspi")))
+    return gemm(m, k, n, dtype=draw(st.sampled_from(DTYPES)), placement=homes)
+
+
+@st.composite
+def spaces(draw: Draw, most: int = 14, objectives: tuple[str, ...] = OBJECTIVES, small: bool = False) -> Space:
+    """Spaces with little SRAM for tiles, sometimes too little, and sometimes no room for partial sums outside.
+
+    ``small``: so few registers that there are only a handful of kernels.
+    """
+    problem = draw(problems(most))
+    inside = [x for x in ("A", "B", "C") if problem.placement.of(x) == "sram"]
+    outside = [x for x in ("A", "B", "C") if problem.placement.of(x) == "qspi"]
+    whole = 4 * (problem.elements("A") + problem.elements("B") + 2 * problem.elements("C"))
+    tiles = draw(st.integers(0, 48) | st.integers(0, whole))
+    room = draw(st.sampled_from((0, 4 * problem.elements("C") - 1, 4 * problem.elements("C"), 1 << 16)))
+    registers = draw(st.sampled_from(((8, 9), (9, 11)) if small else ((14, 32), (9, 11), (11, 16))))
+    machine = machine_with(
+        sum(problem.bytes_of(x) for x in inside) + STACK_BYTES + tiles,
+        external=max(1, sum(problem.bytes_of(x) for x in outside) + room),
+        core=registers[0],
+        fpu=registers[1],
+        waits=draw(st.sampled_from((0, 2, 8))),
+    )
+    return space(problem, machine, draw(st.sampled_from(objectives)), draw(st.sampled_from(BUFFERINGS)))
+
+
+@st.composite
+def schedules_in(draw: Draw, where: Space) -> Schedule:
+    """Any schedule: blocks, order and kernel at will, whether its tiles fit or not."""
+    family, tile = draw(st.sampled_from(where.kernels))
+    mc, kc, nc = (draw(st.integers(1, size)) for size in where.problem.sizes.values())
+    return Schedule(
+        order=draw(st.sampled_from(ORDERS)), mc=mc, kc=kc, nc=nc, buffering=where.buffering,
+        kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+    )  # fmt: skip
+
+
+@st.composite
+def spaces_with_schedule(draw: Draw, most: int = 14) -> tuple[Space, Schedule]:
+    """A space and any schedule of its problem."""
+    where = draw(spaces(most))
+    return where, draw(schedules_in(where))
+
+
+def every_schedule(where: Space) -> Iterator[Schedule]:
+    """Every schedule there is, one by one: all MC, KC, NC, orders and kernels, feasible or not."""
+    p = where.problem
+    blocks = [(mc, kc, nc) for mc in range(1, p.m + 1) for kc in range(1, p.k + 1) for nc in range(1, p.n + 1)]
+    for family, tile in where.kernels:
+        for order in ORDERS:
+            for mc, kc, nc in blocks:
+                yield Schedule(
+                    order=order, mc=mc, kc=kc, nc=nc, buffering=where.buffering,
+                    kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+                )  # fmt: skip
+
+
+def brute_force(where: Space) -> tuple[int, ...] | None:
+    """The optimum over every MC, KC, NC, order and kernel, dropping nothing; None if none is feasible."""
+    p = where.problem
+    axes = np.meshgrid(*(np.arange(1, size + 1, dtype=np.int64) for size in (p.m, p.k, p.n)), indexing="ij")
+    mc, kc, nc = (axis.ravel() for axis in axes)
+    best: tuple[int, ...] | None = None
+    for family, tile in where.kernels:
+        c = counts(p, mc, kc, nc, tile)
+        for order in ORDERS:
+            spilling = np.asarray(visits(order, c.trips, "C") > 1)
+            need = footprint(where, mc, kc, nc, np.asarray(passes(family, c) > 1), spilling)
+            fits = (np.broadcast_to(need, mc.shape) <= where.capacity) & (where.may_spill | ~spilling)
+            cost = [np.broadcast_to(part, mc.shape)[fits] for part in price(where, family, tile, order, c)]
+            if fits.any():
+                found = _least(cost)
+                best = found if best is None else min(best, found)
+    return best
+
+
+def _least(cost: list[npt.NDArray[np.int64]]) -> tuple[int, ...]:
+    """The lexicographically smallest column."""
+    chosen = np.arange(len(cost[0]))
+    for part in cost:
+        chosen = chosen[part[chosen] == part[chosen].min()]
+    return tuple(int(part[chosen[0]]) for part in cost)
