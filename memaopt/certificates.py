@@ -117,7 +117,7 @@ class Certificate(BaseModel):
     def write(self, path: str | Path) -> None:
         """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
         try:
             try:
                 with temporary.open("w", encoding="utf-8") as file:

@@ -166,7 +166,7 @@ def test_more_sram_never_means_more_traffic(where: Space, extra: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(spaces(most=40, objectives=("bytes",)))
 def test_the_least_sram_that_is_said_to_do_does(where: Space) -> None:
-    """Catches a wrong figure in the message for too little SRAM: with it there is a schedule, with less there is none."""
+    """Catches a wrong figure in the message for too little SRAM: it does, and a byte less does not."""
     tight = where.machine.with_sizes(sram=where.machine.sram.size - where.capacity)
     if not where.staged:
         return

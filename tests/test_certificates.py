@@ -1,0 +1,337 @@
+"""Certificates: written only on agreement, read back whole, and refused with any one number changed."""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from models_helpers import brute_force, machine_with, spaces
+
+import memaopt
+from memaopt import certificates
+from memaopt.certificates import Certificate, certify, digest, verify
+from memaopt.errors import DisagreementError, FalseClaimError, InfeasibleError, InputError, MemaoptError
+from memaopt.mcus import mcu
+from memaopt.models import closed_form, cp_sat
+from memaopt.models.accesses import promise
+from memaopt.models.answers import Answer
+from memaopt.models.replay import replay
+from memaopt.problems import Gemm, gemm
+from memaopt.schedules import Space
+
+_OUTSIDE = {"a": "qspi", "b": "qspi", "c": "qspi"}
+_MIXED = {"a": "flash", "b": "sram", "c": "qspi"}
+
+Path_ = tuple[str | int, ...]
+
+#: Spilling partial sums, ragged tiles, parameters of channels, accumulators beside a C in SRAM, both bufferings.
+_CASES: dict[str, tuple[Gemm, int, str, str]] = {
+    "f32 all outside": (gemm(11, 9, 13, dtype="f32", placement=_OUTSIDE), 1024, "bytes", "single"),
+    "q15 spilling": (gemm(9, 40, 7, dtype="q15", placement=_OUTSIDE), 620, "bytes", "double"),
+    "s8 mixed": (gemm(9, 23, 10, dtype="s8", placement=_MIXED), 1000, "cycles", "single"),
+    "q15 inside": (gemm(6, 2, 16, dtype="q15", placement={**_OUTSIDE, "c": "sram"}), 1024, "energy", "single"),
+}
+
+
+def _made(name: str) -> Certificate:
+    if name not in _cache:
+        problem, sram, objective, buffering = _CASES[name]
+        _cache[name] = certify(problem, machine_with(sram, waits=3, core=9, fpu=11), objective, buffering)
+    return _cache[name]
+
+
+_cache: dict[str, Certificate] = {}
+
+
+def _leaves(data: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """The path of every number and truth value in a JSON tree."""
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in children:
+        yield from _leaves(value, (*path, key))
+    if isinstance(data, bool | int | float):
+        yield path
+
+
+def _changed(data: dict[str, Any], path: Path_, by: int) -> dict[str, Any]:
+    """A copy with the number at ``path`` changed."""
+    data = copy.deepcopy(data)
+    at: Any = data
+    for key in path[:-1]:
+        at = at[key]
+    value = at[path[-1]]
+    at[path[-1]] = not value if isinstance(value, bool) else value + by
+    return data
+
+
+def _json(cert: Certificate) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(cert.to_json())
+    return data
+
+
+@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("by", [1, -1])
+def test_any_one_number_changed_is_refused(name: str, by: int) -> None:
+    """Catches a number that neither the digest nor the schema protects."""
+    data = _json(_made(name))
+    for path in _leaves(data):
+        with pytest.raises((FalseClaimError, InputError)):
+            verify(Certificate.from_json(json.dumps(_changed(data, path, by))))
+
+
+@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("by", [1, -1])
+def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: int) -> None:
+    """Catches a claim that is taken on trust: with the digest made anew, only deriving the claim can refuse it.
+
+    A changed premise (the problem, the machine) makes a claim about something else: it must be false, or true of
+    what it now speaks about, as brute force and the replay then show.
+    """
+    cert = _made(name)
+    data = _json(cert)
+    refused = 0
+    for path in _leaves(data):
+        if path[-1] == "milliseconds":
+            continue
+        changed = _changed(data, path, by)
+        changed["sha256"] = digest(changed)
+        try:
+            read = Certificate.from_json(json.dumps(changed))
+        except InputError:
+            refused += 1
+            continue
+        if path[0] in ("problem", "machine"):
+            try:
+                verify(read)
+            except FalseClaimError:
+                refused += 1
+            else:
+                assert brute_force(read.space) == read.answers[0].objective, path
+                assert replay(read.space, read.schedule) == read.traffic.buffers, path
+        else:
+            with pytest.raises(FalseClaimError):
+                verify(read)
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "claim"),
+    [
+        (("traffic", "buffers", "a_tile", "loads"), 1, "traffic of a_tile: 1 loads"),
+        (("traffic", "external_bytes"), 5, "external_bytes"),
+        (("bounds", "external_io"), 10**9, "external_io"),
+        (("answers", 1, "objective"), [1, 2], "answer of cp_sat"),
+        (("answers", 1, "proven"), False, "answer of cp_sat"),
+        (("schedule", "nc"), 13, "its tiles need"),
+        (("schedule", "kernel"), "f33-c", "no kernel family 'f33-c'"),
+        (("problem", "placement", "c"), "flash", "read-only"),
+        (("problem", "placement", "a"), "auto", "left open"),
+        (("problem", "placement", "a"), "tape", "no memory 'tape'"),
+        (("machine", "core_registers"), 1, "no kernel f32"),
+        (("gap"), 0.25, "gap: it is"),
+        (("sha256"), "0" * 64, "sha256"),
+    ],
+)
+def test_verify_names_the_claim(path: Path_ | str, value: object, claim: str) -> None:
+    """Catches a refusal that leaves the reader to search, or a traceback instead of one."""
+    data = _json(_made("f32 all outside"))
+    keys = (path,) if isinstance(path, str) else path
+    at: Any = data
+    for key in keys[:-1]:
+        at = at[key]
+    at[keys[-1]] = value
+    if keys[-1] != "sha256":
+        data["sha256"] = digest(data)
+    with pytest.raises(FalseClaimError, match=re.escape(claim)) as caught:
+        verify(Certificate.from_json(json.dumps(data)))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_worse_schedule_told_truly_is_refused() -> None:
+    """Catches a verifier that checks the figures of a schedule but not that nothing is better."""
+    cert = _made("f32 all outside")
+    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    unsigned = cert.model_copy(update=_told_of(cert.space, worse))
+    forged = unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    with pytest.raises(FalseClaimError, match="is possible"):
+        verify(forged)
+
+
+def _told_of(where: Space, schedule: Any) -> dict[str, Any]:
+    """All that a certificate would truly say of a schedule, but for its being optimal."""
+    traffic = certificates._traffic(where, schedule)
+    cost = certificates.price_of(where, schedule)
+    bounds = certificates.lower_bounds(where)
+    answers = tuple(
+        certificates.ModelAnswer(model=model, objective=cost, proven=True, milliseconds=1.0, version="")
+        for model in certificates.MODELS
+    )
+    return {
+        "schedule": schedule,
+        "traffic": traffic,
+        "answers": answers,
+        "gap": certificates.gap(traffic.external_bytes, bounds.external_bytes),
+        "register_gap": certificates.gap(traffic.register_bytes, bounds.register_bytes),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(spaces(most=20))
+def test_what_is_certified_verifies_and_survives_json(where: Space) -> None:
+    """Catches a certificate that its own verifier refuses, or that JSON does not carry exactly."""
+    try:
+        cert = certify(where.problem, where.machine, where.objective, where.buffering)
+    except InfeasibleError:
+        return
+    again = Certificate.from_json(cert.to_json())
+    assert again == cert
+    verify(again)
+    assert cert.agreed
+    assert cert.gap >= 0
+    assert cert.register_gap >= 0
+    assert cert.traffic.buffers == promise(where, cert.schedule)
+
+
+def test_the_digest_does_not_depend_on_the_layout_of_the_text() -> None:
+    """Catches a digest over one particular rendering: keys reordered and no indentation is the same certificate."""
+    data = _json(_made("s8 mixed"))
+    verify(Certificate.from_json(json.dumps(dict(reversed(data.items())))))
+
+
+def test_the_public_api_reads_as_documented() -> None:
+    """Catches a name that the package no longer exports."""
+    cert = memaopt.certify(memaopt.Gemm(m=8, k=16, n=8, dtype="q15"), memaopt.mcu("stm32l4r5"), objective="bytes")
+    assert (cert.schedule.mc, cert.agreed, cert.gap) == (8, True, 0.0)
+    assert cert.traffic.external_bytes == 8 * 16 * 2
+    assert [answer.model for answer in cert.answers] == ["closed_form", "cp_sat", "exhaustive"]
+    memaopt.verify(cert)
+
+
+def test_write_and_read(tmp_path: Path) -> None:
+    """Catches a file that is not what was certified."""
+    path = tmp_path / "gemm.json"
+    cert = _made("q15 spilling")
+    cert.write(path)
+    assert Certificate.read(path) == cert
+    verify(path)
+    verify(str(path))
+    assert os.listdir(tmp_path) == ["gemm.json"]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -2])
+def test_a_truncated_file_is_said_to_be_so(tmp_path: Path, keep: float) -> None:
+    """Catches a traceback, or a message without file and line, for a file cut short."""
+    text = _made("q15 spilling").to_json()
+    path = tmp_path / "cut.json"
+    path.write_text(text[: int(keep * len(text)) if isinstance(keep, float) else keep])
+    with pytest.raises(InputError, match=r"cut\.json:\d+: not valid JSON"):
+        verify(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "not a certificate"),
+        ("{}", "not a certificate: problem"),
+        ('{"problem": 1' + "0" * 5000 + "}", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("\x00", "not valid JSON"),
+        ('{"gap": NaN}', "not a certificate"),
+    ],
+)
+def test_what_is_no_certificate_is_one_clear_line(text: str, message: str) -> None:
+    """Catches tracebacks on hostile text."""
+    with pytest.raises(InputError, match=message) as caught:
+        Certificate.from_json(text, "odd.json")
+    assert str(caught.value).startswith("odd.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_another_type_are_refused() -> None:
+    """Catches text or fractions taken for integers."""
+    data = _json(_made("s8 mixed"))
+    for value in ("9", 9.5, None, True):
+        data["schedule"]["mc"] = value
+        with pytest.raises(InputError, match=r"schedule\.mc"):
+            Certificate.from_json(json.dumps(data))
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    """Catches a traceback for a binary file given as a certificate."""
+    path = tmp_path / "binary.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        verify(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    """Catches tracebacks where a file or its folder is not there, or the path is a folder."""
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(tmp_path / "nowhere.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(tmp_path)
+    with pytest.raises(InputError, match="cannot be written"):
+        _made("s8 mixed").write(tmp_path / "no" / "such.json")
+
+
+def test_nothing_half_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a truncated file, or the old one lost, when the disk fills while writing."""
+    path = tmp_path / "gemm.json"
+    path.write_text("what was there")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"gemm\.json: cannot be written: No space left on device"):
+        _made("s8 mixed").write(path)
+    assert path.read_text() == "what was there"
+    assert os.listdir(tmp_path) == ["gemm.json"]
+
+
+def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a certificate written although the models disagree; the message shows each answer."""
+    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+
+    def worse(where: Space) -> Answer:
+        answer = closed_form.solve(where)
+        schedule = answer.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        cost = certificates.price_of(where, schedule)
+        return answer.model_copy(update={"model": "cp_sat", "schedule": schedule, "objective": cost})
+
+    def lying(where: Space) -> Answer:
+        return closed_form.solve(where).model_copy(update={"model": "cp_sat", "objective": (0, 0)})
+
+    def unproven(where: Space) -> Answer:
+        return cp_sat.solve(where).model_copy(update={"proven": False})
+
+    for model, message in (
+        (worse, r"the models differ: closed_form \(.*cp_sat \(.*exhaustive \("),
+        (lying, r"cp_sat answers \(0, 0\) .* but it costs"),
+        (unproven, "not proven"),
+    ):
+        monkeypatch.setitem(certificates.MODELS, "cp_sat", model)
+        with pytest.raises(DisagreementError, match=message):
+            certify(problem, machine)
+
+
+def test_words_that_are_unknown() -> None:
+    """Catches a traceback for a misspelt objective or buffering."""
+    problem, machine = gemm(4, 4, 4), mcu("stm32l4r5")
+    with pytest.raises(InputError, match="no objective 'speed'"):
+        certify(problem, machine, objective="speed")
+    with pytest.raises(InputError, match="no buffering 'triple'"):
+        certify(problem, machine, buffering="triple")
+
+
+def test_every_error_is_in_one_tree() -> None:
+    """Catches an exported error that `except MemaoptError` would miss."""
+    errors = [value for name, value in vars(memaopt).items() if name.endswith("Error")]
+    assert len(errors) >= 9
+    assert all(issubclass(error, MemaoptError) for error in errors)
