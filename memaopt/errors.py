@@ -38,7 +38,12 @@ class BuildError(MemaoptError):
 
 
 class FaultError(MemaoptError):
-    """The program on the virtual board did what the chip would fault on."""
+    """The program on the virtual board did what the chip would fault on, at ``address`` in ``function``."""
+
+    def __init__(self, message: str, address: int = 0, function: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+        self.function = function
 
 
 class UnsupportedModelError(InputError):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from memaopt.board import layout
 from memaopt.board.build import Build
 from memaopt.board.elf import Image, read_elf
+from memaopt.board.energy import energy
+from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
 from memaopt.board.timing import Timing
 from memaopt.errors import FaultError, InputError, MissingToolError
@@ -18,8 +20,12 @@ from memaopt.mcus import Mcu
 if TYPE_CHECKING:
     from memaopt.board.core import Core, Stop
 
-BUDGET = 10_000_000_000
+BUDGET = 2_000_000_000
 _STACK_BYTES = 16 << 10
+_LEAST_STACK = 64
+# What common linker scripts call the ends of the stack (newlib, CMSIS, STM32CubeIDE).
+_STACK_TOPS = ("__StackTop", "_estack", "__stack", "__initial_sp")
+_STACK_LIMITS = ("__StackLimit", "__stack_limit", "_sstack")
 _NEEDED = {"unicorn": "unicorn", "capstone": "capstone", "elftools": "pyelftools", "numba": "numba"}
 
 
@@ -27,8 +33,11 @@ class Board:
     """A virtual Cortex-M4 board with the memories of ``mcu``.
 
     ``Board(mcu).load("program.elf").call("f", 1, 2)`` runs ``f(1, 2)`` and returns a :class:`Run`. Memory
-    keeps its contents between calls; counters start from zero at each. The stack takes ``stack_bytes`` at
-    the end of the SRAM (16 KiB, or what static data leaves). ``timing`` overrides rules of the core.
+    keeps its contents between calls; counters, clocks and caches start afresh at each.
+
+    ``timing`` overrides rules of the core, ``wait_states`` those of the flash (0: no memory has any, the
+    ideal core). The stack takes ``stack_bytes`` at the end of the SRAM (16 KiB, or what static data leave).
+    ``trap_divide`` makes a division by zero a fault, as CCR.DIV_0_TRP does.
     """
 
     def __init__(
@@ -36,11 +45,12 @@ class Board:
         mcu: Mcu,
         *,
         timing: Timing | None = None,
+        wait_states: int | None = None,
         stack_bytes: int | None = None,
         trap_divide: bool = False,
     ) -> None:
         _require_packages()
-        self.mcu = mcu
+        self.mcu = mcu if wait_states is None else mcu.with_wait_states(wait_states)
         self._timing = timing or Timing()
         self._stack_bytes = stack_bytes
         self._trap_divide = trap_divide
@@ -88,6 +98,7 @@ class Board:
         *args: int | float,
         buffers: Mapping[str, tuple[int, int]] | None = None,
         max_instructions: int = BUDGET,
+        profile: bool = False,
     ) -> Run:
         """Call a function by name or address with the hard-float AAPCS and run until it returns.
 
@@ -95,32 +106,77 @@ class Board:
         ``(address, bytes)`` whose accesses are counted apart; they take precedence over the ELF's objects.
         Raises FaultError where the chip would fault, or after ``max_instructions``.
         """
+        entry = self._address(function) & ~1
+        top, limit = self._stack()
+        self._pass(args, top)
+        return self._execute(entry, (limit, top), buffers, max_instructions, profile, call=True)
+
+    def run(
+        self,
+        *,
+        buffers: Mapping[str, tuple[int, int]] | None = None,
+        max_instructions: int = BUDGET,
+        profile: bool = False,
+    ) -> Run:
+        """Run the program from its reset handler until it halts: a branch to itself, or a breakpoint.
+
+        The stack pointer comes from the vector table (the start of the lowest segment), or is the end of
+        the SRAM. Peripherals are plain memory that nothing changes, and there are no interrupts.
+        """
+        image, core = self._loaded()
+        entry, top = image.entry & ~1, self.mcu.sram.end
+        if image.segments:
+            lowest = min(image.segments, key=lambda s: s.address)
+            if len(lowest.data) >= 8:
+                sp, reset = struct.unpack("<2I", lowest.data[:8])
+                if self.mcu.sram.base < sp <= self.mcu.sram.end and reset & 1:
+                    top, entry = sp, entry or reset & ~1
+        if not image.entry and entry == 0:
+            raise InputError(f"{image.name} has no entry point: call one of its functions")
+        core.set_register(_register("SP"), top)
+        core.set_register(_register("LR"), core.exit | 1)
+        limit = self._symbol(_STACK_LIMITS)
+        limits = (self._static_end() if limit is None or not limit < top else limit, top)
+        return self._execute(entry, limits, buffers, max_instructions, profile, call=False)
+
+    def _execute(
+        self,
+        entry: int,
+        stack: tuple[int, int],
+        buffers: Mapping[str, tuple[int, int]] | None,
+        budget: int,
+        profile: bool,
+        call: bool,
+    ) -> Run:
         from memaopt.board.buffers import STACK, BufferMap
 
         image, core = self._loaded()
-        entry = self._address(function) & ~1
-        top, limit = self._stack()
-        map_ = BufferMap(self.mcu)
-        map_.add_image(image)
-        map_.add(STACK, limit, top - limit)
-        map_.add_all(buffers or {})
-        self._pass(args, top)
-        stop, seconds = core.run(entry, map_, limit, max_instructions, self._trap_divide)
-        name = image.function_at(entry)
-        if stop.reason:
-            raise FaultError(self._fault(stop, max_instructions))
+        limit, top = stack
+        names = BufferMap(self.mcu)
+        names.add_image(image)
+        names.add(STACK, limit, top - limit)
+        names.add_all(buffers or {})
+        stop, seconds = core.run(entry, names, limit, budget, self._trap_divide)
+        halted = stop.reason in (layout.STOP_HALT, layout.STOP_BREAKPOINT)
+        if stop.reason and (call or not halted):
+            raise self._fault(stop, budget)
+        memories = names.by_memory(core.counts)
+        cycles = core.lane("cycles", layout.REAL)
         return Run(
-            function=name,
+            function=image.function_at(entry),
             r0=core.register(_register("R0")),
             s0=_single(core.register(_register("S0"))),
             instructions=core.counter("instructions"),
             skipped=core.counter("skips"),
-            cycles=core.cycles(layout.REAL),
-            ideal_cycles=core.cycles(layout.IDEAL),
+            cycles=cycles,
+            ideal_cycles=core.lane("cycles", layout.IDEAL),
             fetch_stalls=core.lane("fetching", layout.REAL),
             data_stalls=core.lane("waiting", layout.REAL),
-            buffers=map_.by_buffer(core.counts),
-            memories=map_.by_memory(core.counts),
+            stack_bytes=top - core.counter("stack_low"),
+            buffers=names.by_buffer(core.counts),
+            memories=memories,
+            energy=energy(self.mcu, cycles, memories),
+            profile=make_profile(image, *core.decoded(), core.disassemble) if profile else None,
             seconds=seconds,
         )
 
@@ -137,20 +193,33 @@ class Board:
             raise InputError(f"{image.name} has no symbol {where!r}")
         return image.symbols[where]
 
+    def _symbol(self, names: tuple[str, ...]) -> int | None:
+        symbols = self._loaded()[0].symbols
+        return next((symbols[name] for name in names if name in symbols), None)
+
+    def _static_end(self) -> int:
+        """The first address of the SRAM that the program's data leave free."""
+        ranges = [(s.address, s.address + s.size) for s in self._loaded()[0].segments]
+        places = [(self.mcu.sram.base, self.mcu.sram.base, self.mcu.sram.end)]
+        places += [(self.mcu.sram.base + a.offset, a.base, a.end) for a in self.mcu.aliases if a.memory == "sram"]
+        ends = [home + end - base for home, base, limit in places for start, end in ranges if base <= start < limit]
+        return max(ends, default=self.mcu.sram.base)
+
     def _stack(self) -> tuple[int, int]:
-        """Top and limit of the stack: the end of the SRAM, above static data."""
-        sram = self.mcu.sram
-        image = self._loaded()[0]
-        ends = [s.address + s.size for s in image.segments if sram.base <= s.address < sram.end]
-        static = max(ends, default=sram.base)
-        top = sram.end & ~7
-        free = top - static
-        size = min(_STACK_BYTES, free) if self._stack_bytes is None else self._stack_bytes
-        if not 8 <= size <= free:
+        """Top and limit of the stack for a call: the end of the SRAM, or the program's own if it has one there."""
+        top, static = self.mcu.sram.end & ~7, self._static_end()
+        wanted = self._stack_bytes
+        own = self._symbol(_STACK_TOPS)
+        if top - static < _LEAST_STACK and wanted is None and own is not None:
+            limit = self._symbol(_STACK_LIMITS)
+            return own & ~7, limit if limit is not None and limit < own else own - _LEAST_STACK
+        size = min(_STACK_BYTES, top - static) if wanted is None else wanted
+        if not _LEAST_STACK <= size <= top - static:
             raise InputError(
-                f"{image.name}: static data leave {max(free, 0)} bytes of SRAM, the stack needs {max(size, 8)}"
+                f"{self._loaded()[0].name}: static data leave {max(top - static, 0)} bytes of SRAM, "
+                f"the stack needs {max(size, _LEAST_STACK)}"
             )
-        return top, (top - size + 7) & ~7
+        return top, top - size & ~7
 
     def _pass(self, args: tuple[int | float, ...], top: int) -> None:
         core = self._loaded()[1]
@@ -170,17 +239,23 @@ class Board:
         core.set_register(_register("SP"), sp)
         core.set_register(_register("LR"), core.exit | 1)
 
-    def _fault(self, stop: "Stop", budget: int) -> str:
+    def _fault(self, stop: "Stop", budget: int) -> FaultError:
+        where = f"{stop.access:#010x}"
         what = {
-            layout.FAULT_UNMAPPED: f"access to {stop.access:#010x}, outside every memory of {self.mcu.name}",
-            layout.FAULT_READ_ONLY: f"write to {stop.access:#010x}, in read-only memory",
-            layout.FAULT_UNALIGNED: f"unaligned access to {stop.access:#010x} by an instruction that cannot",
+            layout.FAULT_UNMAPPED: f"access to {where}, outside every memory of {self.mcu.name}",
+            layout.FAULT_READ_ONLY: f"write to {where}, in read-only memory",
+            layout.FAULT_UNALIGNED: f"unaligned access to {where} by an instruction that needs a multiple of 4",
             layout.FAULT_UNDEFINED: "undefined instruction",
-            layout.FAULT_STACK: f"stack overflow: SP is {stop.access:#010x}",
+            layout.FAULT_STACK: f"stack overflow: SP is {where}",
             layout.FAULT_DIVIDE: "division by zero",
+            layout.FAULT_FETCH: f"jump to {where}, where there is no code",
+            layout.FAULT_SUPERVISOR: "supervisor call: the board has no exception handlers",
             layout.BUDGET: f"still running after {budget} instructions",
+            layout.STOP_BREAKPOINT: "breakpoint",
+            layout.STOP_HALT: "endless loop: a branch to itself",
         }[stop.reason]
-        return f"{what}, at {stop.address:#010x} in {self._loaded()[0].function_at(stop.address)}"
+        function = self._loaded()[0].function_at(stop.address)
+        return FaultError(f"{what}, at {stop.address:#010x} in {function}", stop.address, function)
 
 
 def _require_packages() -> None:

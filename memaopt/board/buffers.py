@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from memaopt.board.accesses import Access
 from memaopt.board.elf import Image
 from memaopt.board.maps import PagedMap
-from memaopt.board.results import Access
 from memaopt.errors import InputError
 from memaopt.mcus import Mcu
 

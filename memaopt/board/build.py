@@ -115,7 +115,7 @@ def build(
         folder = Path(scratch)
         # After all others: our few headers stand in only where the compiler has none.
         options = (*cflags, "-idirafter", str(system))
-        objects = [_compile(chosen, path, options, folder / f"{i}.o") for i, path in enumerate(paths)]
+        objects = [_compile(chosen, path, options, folder / f"{i}-{path.stem}.o") for i, path in enumerate(paths)]
         linked = _link(chosen, objects, mcu, folder, target.name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,9 +171,10 @@ def _run(command: Sequence[str], what: str) -> str:
 
 def _first_error(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # GCC's driver ends with a line of its own; what went wrong stands in the linker's line before it.
-    for pattern in (r"(?<!collect2: )\berror:", r"\bld(\.\w+)?: |undefined reference"):
+    # GCC's driver ends with a line of its own; what went wrong stands in the linker's lines before it.
+    for pattern in (r"(?<!collect2: )\berror:", r"undefined reference", r"\bld(\.\w+)?: "):
         for line in lines:
             if re.search(pattern, line):
-                return line
+                # Without the linker's own path and that of the folder of object files.
+                return re.sub(r"^\S*\bld(\.\w+)?: |\S*/memaopt-\w+/", "", line)
     return lines[-1] if lines else "the compiler failed without a message"

@@ -140,13 +140,20 @@ class Core:
                 return Stop(layout.FAULT_FETCH, self.counter("last_address"), target), seconds
             return stop, seconds
 
-    def cycles(self, lane: int) -> int:
-        """Cycles of the last run: ``layout.REAL`` or ``layout.IDEAL``."""
-        return self.lane("cycles", lane)
-
     def lane(self, field: str, lane: int) -> int:
         """A counter of one of the two clocks: a field of :data:`layout.LANE`. Without waits there is one clock."""
         return int(self._state["lanes"][field][0, lane if self._state["waits"][0] else layout.IDEAL])
+
+    def decoded(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The addresses of the instructions decoded so far, and their rows with the last run's counters."""
+        rows = self.rows[1 : self._used].copy()
+        if not self._state["waits"][0]:
+            rows["cycles"][:, layout.REAL] = rows["cycles"][:, layout.IDEAL]
+        return np.array(self._addresses[1:], np.int64), rows
+
+    def disassemble(self, address: int) -> str:
+        """The instruction at an address as assembly text."""
+        return self._decoder.text(bytes(self._uc.mem_read(address, 4)), address)
 
     def counter(self, field: str) -> int:
         """A counter of the last run: a field of :data:`layout.STATE`."""

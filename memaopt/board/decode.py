@@ -22,7 +22,8 @@ _UNICORN = [uc.UC_ARM_REG_R0 + n for n in range(13)] + [uc.UC_ARM_REG_SP, uc.UC_
 _SP, _PC = 13, 15
 
 _WIDTHS = {"b": 1, "sb": 1, "h": 2, "sh": 2}
-_NO_RESULT = {"cmp", "cmn", "tst", "teq", "vcmp", "vcmpe", "msr", "vmsr", "svc"}
+_STOPS = {"udf": layout.UNDEFINED, "bkpt": layout.BREAKPOINT, "svc": layout.SUPERVISOR}
+_NO_RESULT = {"cmp", "cmn", "tst", "teq", "vcmp", "vcmpe", "msr", "vmsr"}
 _LONG = {
     *("umull", "smull", "umlal", "smlal", "umaal", "smlald", "smlaldx", "smlsld", "smlsldx"),
     *("smlalbb", "smlalbt", "smlaltb", "smlaltt"),
@@ -97,11 +98,13 @@ class Decoder:
         if i is None or i.size != size:
             return Row(size=size, flags=layout.UNDEFINED)
         name = i.insn_name().split(".")[0]
-        if name in ("udf", "bkpt"):
-            return Row(size=size, flags=layout.UNDEFINED)
+        if name in _STOPS:
+            return Row(size=size, flags=_STOPS[name])
         if name in ("cbz", "cbnz"):
             return self._conditional(size, i.operands[1].imm - address - 4, t.refill)
-        if name in ("b", "bl", "blx", "bx"):
+        if name in ("b", "bl") and i.operands[0].type == cs.ARM_OP_IMM:
+            return self._jump(size, i.operands[0].imm - address, name == "b")
+        if name in ("blx", "bx"):
             return Row(size=size, cost=t.branch, refill=t.refill, flags=layout.BRANCH)
         if name in ("tbb", "tbh"):
             return self._table_branch(i, name, address)
@@ -120,6 +123,17 @@ class Decoder:
             cost=self._timing.branch,
             refill=refill,
             flags=layout.BRANCH | layout.CONDITIONAL,
+        )
+
+    def _jump(self, size: int, displacement: int, plain: bool) -> Row:
+        """B or BL, its target stored likewise. A branch to itself never ends on a board without interrupts."""
+        return Row(
+            offset=displacement,
+            base=layout.LITERAL,
+            size=size,
+            cost=self._timing.branch,
+            refill=self._timing.refill,
+            flags=layout.BRANCH | (layout.HALT if plain and displacement == 0 else 0),
         )
 
     def _single(self, i: Any, name: str, address: int) -> Row:

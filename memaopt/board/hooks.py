@@ -98,6 +98,16 @@ def _wait(s, row, memory, at, width, words, store):
 
 
 @njit
+def _reason(flags):
+    """Why an instruction that stops the run does so."""
+    if flags & layout.UNDEFINED:
+        return layout.FAULT_UNDEFINED
+    if flags & layout.SUPERVISOR:
+        return layout.FAULT_SUPERVISOR
+    return layout.STOP_BREAKPOINT if flags & layout.BREAKPOINT else layout.STOP_HALT
+
+
+@njit
 def _division(uc, s, row):
     """Cycles of a division, -1 for a divisor of zero."""
     divisor = register(uc, s, row.divisor)
@@ -198,9 +208,9 @@ def _instruction(uc, address, s):
     before = rows[s.previous]
     flags = row.flags
     cycles = np.int64(row.cost)
-    if flags & (layout.UNDEFINED | layout.DIVIDE):
-        if flags & layout.UNDEFINED:
-            _stop(uc, s, layout.FAULT_UNDEFINED, address, address)
+    if flags & (layout.STOPS | layout.DIVIDE):
+        if flags & layout.STOPS:
+            _stop(uc, s, _reason(flags), address, address)
             return
         extra = _division(uc, s, row)
         if extra < 0:

@@ -4,34 +4,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from memaopt.board.accesses import Access
+from memaopt.board.energy import Energy
+from memaopt.board.profile import Profile
 from memaopt.errors import InputError
 
 
-class Access(BaseModel):
-    """Loads and stores by the core, in number and in bytes. Each register that LDRD, LDM, VLDM and their
-    stores move counts as one access of 4 bytes; an unaligned access counts once.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    loads: int = 0
-    load_bytes: int = 0
-    stores: int = 0
-    store_bytes: int = 0
-
-    def __add__(self, other: "Access") -> "Access":
-        return Access(
-            loads=self.loads + other.loads,
-            load_bytes=self.load_bytes + other.load_bytes,
-            stores=self.stores + other.stores,
-            store_bytes=self.store_bytes + other.store_bytes,
-        )
-
-
 class Run(BaseModel):
-    """One call on the board. ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles``
-    those of the same run without any; ``fetch_stalls`` and ``data_stalls`` are the cycles that the core
-    waited for instructions and for data. ``seconds`` is the host's time, not the chip's.
+    """One call on the board.
+
+    ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles`` those of the same run without
+    any; ``fetch_stalls`` and ``data_stalls`` are the cycles that the core waited for instructions and for
+    data. ``stack_bytes`` is the most that the stack held. ``seconds`` is the host's time, not the chip's.
 
     ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
     within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
@@ -49,8 +33,11 @@ class Run(BaseModel):
     ideal_cycles: int
     fetch_stalls: int
     data_stalls: int
+    stack_bytes: int
     buffers: dict[str, Access]
     memories: dict[str, Access]
+    energy: Energy
+    profile: Profile | None
     seconds: float
 
     def accesses(self, buffer: str) -> Access:
@@ -68,6 +55,6 @@ class Run(BaseModel):
         """A dictionary for JSON, without the host's time (so it is the same on every run) and without
         the buffers that were not accessed.
         """
-        data = self.model_dump(mode="json", exclude={"seconds"})
+        data = self.model_dump(mode="json", exclude={"seconds"} | ({"profile"} if self.profile is None else set()))
         data["buffers"] = {name: a for name, a in data["buffers"].items() if any(a.values())}
         return data

@@ -1,0 +1,143 @@
+"""Machines: presets with sources, users' own files, sizes, and clear errors."""
+
+import re
+
+import pytest
+
+from memaopt.errors import InputError
+from memaopt.mcus import Mcu, mcu, parse_size, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_is_complete_and_has_sources(name):
+    """Catches a figure without a source, or a preset without external memory."""
+    machine = mcu(name)
+    assert machine.name == name
+    assert machine.core_registers == 14
+    assert machine.fpu_registers == 32
+    assert any(m.kind == "external" for m in machine.memories)
+    assert {"clock_hz", "fetch_queue_words", "power_mw"} <= set(machine.sources)
+    assert all(m.source for m in machine.memories)
+    assert all(a.source for a in machine.aliases)
+    assert all(m.accelerator.source for m in machine.memories if m.accelerator)
+    assert machine.power_mw > 0
+    assert machine.has_wait_states
+
+
+def test_the_four_machines_are_there():
+    """Catches a preset that was not packaged."""
+    assert preset_names() == ["nrf52840", "stm32f407", "stm32f446", "stm32l4r5"]
+    assert mcu("STM32L4R5") == mcu("stm32l4r5")
+
+
+def test_without_wait_states_nothing_waits():
+    """Catches a memory that the ideal core still waits for."""
+    for name in preset_names():
+        ideal = mcu(name).with_wait_states(0)
+        assert not ideal.has_wait_states
+        assert [m.size for m in ideal.memories] == [m.size for m in mcu(name).memories]
+        assert all(m.accelerator is None for m in ideal.memories)
+    assert mcu("stm32l4r5").with_wait_states(3).memory("flash").first == 3
+    assert mcu("stm32l4r5").with_wait_states(3).memory("qspi").first == mcu("stm32l4r5").memory("qspi").first
+    with pytest.raises(InputError, match="-1 wait states"):
+        mcu("stm32l4r5").with_wait_states(-1)
+
+
+def test_sizes_can_be_overridden():
+    """Catches an override that is lost, or that changes another memory."""
+    machine = mcu("stm32l4r5").with_sizes(sram=16384)
+    assert machine.sram.size == 16384
+    assert machine.memory("flash") == mcu("stm32l4r5").memory("flash")
+    with pytest.raises(InputError, match="has no memory 'ram'"):
+        machine.with_sizes(ram=1)
+    with pytest.raises(InputError, match="size"):
+        machine.with_sizes(sram=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("32KiB", 32768), ("1.5MiB", 1572864), ("4096", 4096), ("0x1000", 4096), ("64k", 65536), (" 2 MB ", 2097152)],
+)
+def test_sizes_as_people_write_them(text, size):
+    """Catches a unit read wrongly."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "0", "3GiB", "KiB", "1e3"])
+def test_what_is_no_size_is_refused(text):
+    """Catches nonsense taken for a number."""
+    with pytest.raises(InputError, match="is not a size"):
+        parse_size(text)
+
+
+GOOD = """
+name = "mine"
+title = "My machine"
+clock_hz = 100_000_000
+[[memories]]
+name = "flash"
+kind = "flash"
+base = 0x0800_0000
+size = 0x1_0000
+writable = false
+[[memories]]
+name = "sram"
+kind = "sram"
+base = 0x2000_0000
+size = 0x8000
+"""
+
+
+def test_a_users_own_machine(tmp_path):
+    """Catches a field that a minimal machine should not need."""
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    machine = mcu(path)
+    assert (machine.name, machine.sram.size, machine.has_wait_states) == ("mine", 0x8000, False)
+    assert Mcu.model_validate(machine.model_dump()) == machine
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("clock_hz = 100_000_000", "clock_hz = ", "not valid TOML.*line 4"),
+        ("clock_hz = 100_000_000", "", "clock_hz: Field required"),
+        ("clock_hz = 100_000_000", "clock_hz = 1\nspeed = 3", "speed: Extra inputs"),
+        ('kind = "sram"', 'kind = "ram"', "memories.1.kind"),
+        ('name = "sram"', 'name = "dram"', "a memory named 'sram' is needed"),
+        ("base = 0x2000_0000", "base = 0x0800_8000", "'flash' and 'sram' overlap"),
+        ('name = "sram"', 'name = "flash"', "same name"),
+        ("clock_hz = 100_000_000", 'clock_hz = 1\ncode_ram = "x"', "code_ram is 'x'"),
+        (
+            "[[memories]]",
+            '[[aliases]]\nname="a"\nmemory="x"\noffset=0\nbase=0\nsize=16\n[[memories]]',
+            "alias 'a' is of 'x'",
+        ),
+        (
+            "size = 0x1_0000",
+            "size = 0x1_0000\naccelerator = {read_bytes = 12, line_bytes = 32}",
+            "12 is not a power of two",
+        ),
+        (
+            "size = 0x1_0000",
+            "size = 0x1_0000\naccelerator = {read_bytes = 32, line_bytes = 16}",
+            "a cache line is shorter",
+        ),
+    ],
+)
+def test_bad_machine_is_one_line_with_file_and_place(tmp_path, old, new, message):
+    """Catches tracebacks, and errors that do not say where."""
+    path = tmp_path / "bad.toml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(InputError, match=message) as caught:
+        mcu(path)
+    assert "\n" not in str(caught.value)
+    assert re.search(r"bad\.toml", str(caught.value))
+
+
+def test_unknown_machine_suggests_the_nearest(tmp_path):
+    """Catches an unhelpful error for a typing mistake."""
+    with pytest.raises(InputError, match=r"no microcontroller 'stm32l4r': did you mean stm32l4r5\?"):
+        mcu("stm32l4r")
+    with pytest.raises(InputError, match="no such file"):
+        mcu(tmp_path / "none.toml")
