@@ -64,7 +64,7 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters["quote"] = assembly.quote
     helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
-    environment.globals.update({helper.__name__: helper for helper in helpers})
+    environment.globals.update({helper.__name__: helper for helper in helpers}, zip=zip)
     return environment
 
 
