@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from memaopt.networks import limits, reference, shapes
 from memaopt.networks import operators as ops
-from memaopt.networks import reference, shapes
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator
 
@@ -205,7 +205,7 @@ def drop_channels(
     mapping. Repeated until nothing is left to drop, as what only dropped channels read is unread in turn.
     """
     kept: dict[int, npt.NDArray[np.int64]] = {}
-    while True:
+    while _worth_analysing(graph):
         smaller, lost = _drop_once(graph, multiple)
         if not lost:
             break
@@ -216,6 +216,20 @@ def drop_channels(
         if op.output in kept and isinstance(op, ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected):
             report(f"{graph.place(op)}: {len(kept[op.output])} channels are left, the others are known or unread")
     return graph, {tensor: tuple(channels.tolist()) for tensor, channels in kept.items()}
+
+
+def _worth_analysing(graph: Graph) -> bool:
+    """Whether some weights are zero for a whole channel, and the analysis is affordable."""
+    if sum(_depth(graph.tensors[t]) for t in graph.activations) > limits.MAX_ANALYSED_CHANNELS:
+        return False
+    if sum(shapes.macs(graph, op) for op in graph.operators) > limits.MAX_ANALYSED_MACS:
+        return False
+    for op in graph.operators:
+        if isinstance(op, _MIXING):
+            used = graph.tensors[op.weights].values != 0
+            if not used.reshape(len(used), -1).any(axis=1).all() or not used.reshape(-1, used.shape[-1]).any(0).all():
+                return True
+    return False
 
 
 def _drop_once(graph: Graph, multiple: int) -> tuple[Graph, dict[int, npt.NDArray[np.int64]]]:

@@ -28,8 +28,14 @@ _MAX_ATTRIBUTE = (1 << 15) - 1
 def check(graph: Graph) -> None:
     """Raise UnsupportedModelError, naming the operator, for the first thing that is not supported."""
     _check_sizes(graph)
-    work = 0
+    work = weights = 0
     for op in graph.operators:
+        weights += sum(graph.tensors[i].nbytes for i in op.inputs if graph.tensors[i].is_constant)
+        if weights > limits.MAX_WEIGHTS_READ:
+            raise UnsupportedModelError(
+                f"{graph.place(op)}: {weights:,} bytes of constants so far; at most {limits.MAX_WEIGHTS_READ:,} are "
+                "supported"
+            )
         _check_types(graph, op)
         _check_quantization(graph, op)
         work += _check_window(graph, op)

@@ -17,8 +17,13 @@ MAX_ACTIVATION_BYTES = 128 << 20
 """All activations together."""
 MAX_OPERANDS = 256
 """Inputs of one operator (CONCATENATION has the most)."""
-MAX_MACS = 1 << 33
-"""Multiply-accumulates of one inference; a minute and more on a Cortex-M4."""
+MAX_WEIGHTS_READ = 64 << 20
+"""Weights of all operators together, counted again for each operator that shares them."""
+MAX_MACS = 1 << 32
+"""Multiply-accumulates of one inference; half a minute and more on a Cortex-M4."""
+MAX_ANALYSED_MACS = 1 << 30
+MAX_ANALYSED_CHANNELS = 1 << 17
+"""Beyond these, simplification leaves channels and constants as they are, since the analysis would take long."""
 MAX_NAME = 240
 MAX_NAME_BYTES = 1 << 16
 MAX_CHANNELS = 1 << 16

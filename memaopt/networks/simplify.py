@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memaopt.networks import channels, checks, reference
+from memaopt.networks import channels, checks, limits, reference, shapes
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Operator, Padding2D
@@ -53,7 +53,8 @@ def fold_constants(graph: Graph, report: Report) -> Graph:
     tensors = list(graph.tensors)
     remaining: list[Operator] = []
     for op in graph.operators:
-        if op.output not in graph.outputs and all(tensors[i].is_constant for i in op.inputs):
+        small = shapes.macs(graph, op) <= limits.MAX_ANALYSED_MACS >> 4
+        if small and op.output not in graph.outputs and all(tensors[i].is_constant for i in op.inputs):
             value = reference.evaluate(graph, op, [tensors[i].values for i in op.inputs])
             tensors[op.output] = dataclasses.replace(tensors[op.output], data=value)
             report(f"{graph.place(op)}: computed once, its inputs are constants")

@@ -1,7 +1,6 @@
 """CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED.
 
-Products are summed in float64, which is exact: every partial sum is an integer below 2^53 (a product is below
-2^15, and the checks bound a sum by 2^31).
+Products are summed in float64 or int32, which is exact: the checks bound every partial sum by 2^31.
 """
 
 from __future__ import annotations
@@ -94,11 +93,11 @@ def depthwise_conv_2d(graph: Graph, op: ops.DepthwiseConv2D, arguments: Sequence
 
 def depthwise_conv_2d_accumulators(graph: Graph, op: ops.DepthwiseConv2D, value: Array) -> Int64Array:
     """The int32 accumulators, bias included, of the output's shape."""
-    weights = graph.tensors[op.weights].values[0].astype(np.int64)
+    weights = graph.tensors[op.weights].values[0].astype(np.int32)
     images, window = _padded(graph, op, value), shapes.window_of(graph, op)
     batch, rows, columns, outputs = graph.output_of(op).shape
     depth = value.shape[3]
-    accumulators = np.zeros((batch, rows, columns, depth, outputs // depth), np.int64)
+    accumulators = np.zeros((batch, rows, columns, depth, outputs // depth), np.int32)
     for image, result in zip(images, accumulators, strict=True):
         for y in range(rows):
             taps = _taps(window, image, y, range(columns), slice(None))
