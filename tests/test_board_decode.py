@@ -8,6 +8,7 @@ from board_helpers import assemble, function
 
 from memaopt.board import Timing, layout
 from memaopt.board.decode import Decoder
+from memaopt.errors import FaultError
 
 unicorn = pytest.importorskip("unicorn")
 
@@ -187,3 +188,32 @@ def test_stale_it_state_does_not_skip_instructions(tmp_path):
     assert run.r0 == 50
     assert int.from_bytes(board.read(0x2000_0100, 4), "little") == 50
     assert run.memories["sram"].loads == run.memories["sram"].stores == 50
+
+
+def test_a_run_that_stopped_inside_an_it_block_does_not_spoil_the_next(tmp_path):
+    """Catches IT state left behind by a fault, which makes the next call skip its first instructions."""
+    block = "itttt eq\n addeq r0,#1\n addeq r0,#1\n ldreq r1,[r2]\n addeq r0,#1\n"
+    text = function("f", f"cmp r0,r0\n {block} bx lr") + function("g", "movs r0,#1\n adds r0,#2\n adds r0,#4\n bx lr")
+    board = assemble(tmp_path, text + function("unequal", "cmp r0,#0\n bx lr"))
+    for instructions in range(1, 6):
+        with pytest.raises(FaultError):
+            board.call("f", 5, 0, 0, max_instructions=instructions)
+        run = board.call("g")
+        assert (run.r0, run.instructions, run.skipped) == (7, 4, 0)
+        board.call("unequal", 1)
+        assert board.call("g").instructions == 4
+
+
+def test_code_that_changes_is_decoded_again(tmp_path):
+    """Catches stale instructions after a write from outside, and after the program has copied code itself."""
+    copy = "ldr r2,=0x20000100\n ldrh r1,[r0]\n strh r1,[r2]\n movw r1,#0x4770\n strh r1,[r2,#2]\n"
+    run = "push {lr}\n adds r2,#1\n blx r2\n pop {pc}\n .ltorg"
+    board = assemble(tmp_path, function("f", copy + run) + function("g", "movs r0,#1\n bx lr"))
+    for value in (5, 6, 7):
+        code = (0x2000 | value).to_bytes(2, "little")  # movs r0,#value
+        board.write(0x2000_0200, code)
+        result = board.call("f", 0x2000_0200)
+        assert result.r0 == value
+        assert result.memories["sram"].stores == 3
+        board.write("g", code)
+        assert board.call("g").r0 == value

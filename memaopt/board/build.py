@@ -145,7 +145,7 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
 def _link(compiler: Compiler, objects: Sequence[Path], mcu: Mcu, folder: Path, name: str) -> Path:
     script = folder / "memaopt.ld"
     script.write_text(linker_script(mcu), encoding="utf-8")
-    output = folder / "program.elf"
+    output = folder / name
     command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", "-Wl,--entry=0"]
     # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.
     # Zig links its compiler-rt unless told not to, and has no C library for this target.
@@ -165,7 +165,8 @@ def _run(command: Sequence[str], what: str) -> str:
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise BuildError(f"{what}: {_first_error(done.stderr or done.stdout)}")
+        message = _first_error(done.stderr or done.stdout)
+        raise BuildError(message if message.startswith(what) else f"{what}: {message}")
     return done.stdout
 
 

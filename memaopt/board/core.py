@@ -71,13 +71,12 @@ class Core:
             self._uc.mem_write(address, data)
         except UcError:
             raise InputError(f"{len(data)} bytes at {address:#010x} cannot be written: no memory there") from None
-
-    def forget_code(self) -> None:
-        """Drop what was decoded: call it when code has been loaded or overwritten."""
-        self._code = PagedMap(2, np.uint32)
-        self._used = 1
-        self._addresses = [0]
-        self._uc.ctl_flush_tb()
+        if self._code.pages[address // PAGE : (address + len(data)) // PAGE + 1].any():
+            # Code may have changed: translate and decode it again.
+            self._uc.ctl_flush_tb()
+            self._code = PagedMap(2, np.uint32)
+            self._used = 1
+            self._addresses = [0]
 
     def register(self, number: int) -> int:
         """A register by Unicorn's number."""
@@ -121,6 +120,8 @@ class Core:
         state["memories"] = table.records.ctypes.data
         state["counts"] = self.counts.ctypes.data
         self._point()
+        # A run that stopped inside an IT block leaves its state behind.
+        self.set_register(uc.UC_ARM_REG_XPSR, 1 << 24)
         pc = entry
         start = time.perf_counter()
         while True:

@@ -18,7 +18,7 @@ from memaopt.board import layout
 from memaopt.board.fetch import contend, issue, restart, speculate_branch
 from memaopt.board.layout import IDEAL, LOAD, LOADS, REAL, ROW, STATE, STORE, STORE_MANY, STORES
 from memaopt.board.memories import data_wait, memory_at
-from memaopt.board.native import buffer_at, emu_stop, pointer, register, row_at
+from memaopt.board.native import buffer_at, emu_stop, forget_row, pointer, register, row_at
 
 _SP = 12  # UC_ARM_REG_SP
 _MASK = np.uint64(0xFFFFFFFF)
@@ -158,6 +158,8 @@ def _access(uc, s, row, before, address):
             return np.int64(-1)
         counts[buffer, column] += 1
         counts[buffer, column + 1] += np.int64(width)
+        if store:
+            forget_row(s, byte, width)
     if s.waits:
         memory_of = carray(pointer(s.memory_of), (1 << 16,), np.uint8)
         memory = memory_at(s, np.int64(memory_of[buffer_at(s, at)]))

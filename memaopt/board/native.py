@@ -50,6 +50,20 @@ def row_at(s, address):
 
 
 @njit
+def forget_row(s, address, width):
+    """Drop what was decoded where a store changes code: it is decoded again when it is next executed."""
+    pages = carray(pointer(s.code_pages), (1 << 20,), np.uint32)
+    rows = carray(pointer(s.code_map), (1 << 40,), np.uint32)
+    # An instruction that begins a halfword earlier may reach into the bytes stored.
+    at = (address & ~np.uint64(1)) - np.uint64(2)
+    while at < address + width:
+        page = np.uint64(pages[(at >> np.uint64(12)) & np.uint64(0xFFFFF)])
+        if page:
+            rows[page * np.uint64(PAGE // 2) + ((at & np.uint64(PAGE - 1)) >> np.uint64(1))] = 0
+        at += np.uint64(2)
+
+
+@njit
 def buffer_at(s, address):
     """The number of the buffer that holds a byte, 0 if nothing is mapped there."""
     pages = carray(pointer(s.data_pages), (1 << 20,), np.uint32)
