@@ -15,7 +15,7 @@ from memaopt.emit.layers import Emitted, Format, Plan, describe, emit, plans, so
 from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, Window
 from memaopt.mcus import mcu
 
-MCU = mcu("stm32l4r5")
+MCU = mcu("stm32l4r5").with_wait_states(0)
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -93,13 +93,13 @@ def depthwise(
 
 def fully_connected(
     rng: np.random.Generator, k: int, m: int, *, rows: int = 1, zero_point: int = -128, output_zero_point: int = -128,
-    clamp: tuple[int, int] = (-128, 127),
+    clamp: tuple[int, int] = (-128, 127), in_double: bool = True,
 ) -> describe.FullyConnected:  # fmt: skip
-    """A random fully connected layer, rounded once."""
+    """A random fully connected layer, rounded once as TFLite's, or twice."""
     w, bias = weights(rng, m, k), rng.integers(-2000, 2001, m)
     sample = rng.integers(-128, 128, (64, k)) - zero_point
     q = requantization(
-        rng, sample @ w.T.astype(np.int64) + bias, zero_point=output_zero_point, clamp=clamp, in_double=True
+        rng, sample @ w.T.astype(np.int64) + bias, zero_point=output_zero_point, clamp=clamp, in_double=in_double
     )
     return describe.FullyConnected(rows, w, bias, zero_point, q)
 

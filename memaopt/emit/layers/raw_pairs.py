@@ -18,8 +18,9 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.emit.layers import requantize, strips
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, Conv, Layer
+from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy, patch_of
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
@@ -30,50 +31,6 @@ SCALE = 256
 _ROWS = 2  # output channels of a tile
 _REACH = 4095  # of an immediate offset
 _SLOTS = 24  # bytes of the stack before the tile
-
-
-@dataclass(frozen=True)
-class Output:
-    """How the kernel turns accumulators into bytes; part of what layers that share a kernel have in common."""
-
-    shift: int
-    by_sign: bool
-    minimum: int | None
-    maximum: int | None
-
-    @classmethod
-    def of(cls, proven: Proven, low: int, high: int) -> "Output":
-        """The output stage of a proven requantisation, with the clamps that saturation does not make."""
-        return cls(
-            proven.shift,
-            proven.negative is not None,
-            low if proven.clamp_low else None,
-            high if proven.clamp_high else None,
-        )
-
-    @property
-    def slug(self) -> str:
-        """For the names of kernels."""
-        clamps = [f"_{key}{value}".replace("-", "m") for key, value in (("ge", self.minimum), ("le", self.maximum))
-                  if value is not None]  # fmt: skip
-        return f"s{self.shift}{'_signed' if self.by_sign else ''}{''.join(clamps)}"
-
-    @property
-    def words(self) -> int:
-        """Parameters of one channel: multiplier, addend and, by sign, the negative accumulators' addend."""
-        return 3 if self.by_sign else 2
-
-    @property
-    def instructions(self) -> int:
-        """Of one output, without the store."""
-        clamps = (self.minimum is not None) + (self.maximum is not None)
-        return 2 + (2 if self.by_sign else 0) + 3 * clamps
-
-    @property
-    def cycles(self) -> int:
-        """Of one output, without the store: an IT costs nothing."""
-        clamps = (self.minimum is not None) + (self.maximum is not None)
-        return 2 + (2 if self.by_sign else 0) + 2 * clamps
 
 
 @dataclass(frozen=True)
@@ -196,8 +153,8 @@ class RawPairsKernel:
             frame=self.frame,
             tile=_SLOTS,
             q=o,
-            low=INT8_MIN if o.minimum is None else o.minimum,
-            high=INT8_MAX if o.maximum is None else o.maximum,
+            low=o.low,
+            high=o.high,
             unsigned=self.output_format is Format.RAW,
         )
 
@@ -224,13 +181,11 @@ def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64A
     first = np.array([*range(m - _ROWS, -1, -_ROWS), *([0] if m % _ROWS else [])], np.int64)
     rows = np.stack([first, first + 1], axis=1)
     blocks = np.stack([a[rows[:, 0]], a[rows[:, 1]], b[rows[:, 0]], b[rows[:, 1]]], axis=2)
-    per_channel = [proven.multiplier, proven.addend] + ([proven.negative] if proven.negative is not None else [])
-    parameters = np.stack(per_channel, axis=1)
     return np.concatenate(
         [
             bias[rows],
             blocks.reshape(len(first), -1),
-            parameters[rows].reshape(len(first), -1),
+            channel_parameters(proven)[rows].reshape(len(first), -1),
             first[:, None],
         ],
         axis=1,
@@ -287,10 +242,8 @@ class RawPairs:
             return None
         grid = strips.grid_of(layer, n, pitch)
         aligned = channels % 4 == 0
-        q = layer.requantization
-        kernel = RawPairsKernel(
-            n, m, patch, n * grid.step, aligned, Output.of(proven, q.minimum, q.maximum), input_format, output_format
-        )
+        output = Output.of(proven, layer.requantization)
+        kernel = RawPairsKernel(n, m, patch, n * grid.step, aligned, output, input_format, output_format)
         return kernel, grid, proven
 
     def _plan(self, layer: Conv, rows: int, input_format: Format, output_format: Format) -> Plan | None:

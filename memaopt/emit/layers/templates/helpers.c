@@ -236,6 +236,19 @@ static inline uint32_t uxtb16(uint32_t x)
     return x & 0x00FF00FFu;
 }
 
+@ pack_halves
+static inline uint32_t pack_halves(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+}
+
+@ sxtb16
+/* SXTB16: bytes 0 and 2, each with its sign in a halfword. */
+static inline uint32_t sxtb16(uint32_t x)
+{
+    return pack_halves((int8_t)(uint8_t)x, (int8_t)(uint8_t)(x >> 16));
+}
+
 @ smmla
 /* SMMLA: the high word of a * b, plus c. */
 static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
