@@ -207,7 +207,7 @@ class Board:
 
     def _stack(self) -> tuple[int, int]:
         """Top and limit of the stack for a call: the end of the SRAM, or the program's own if it has one there."""
-        top, static = self.mcu.sram.end & ~7, self._static_end()
+        top, static = self.mcu.sram.end & ~7, self._static_end() + 7 & ~7
         wanted = self._stack_bytes
         own = self._symbol(_STACK_TOPS)
         if top - static < _LEAST_STACK and wanted is None and own is not None:
