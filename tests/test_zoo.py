@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memaopt.errors import InputError
-from memaopt.networks import reference, tflite, writer, zoo
+from memaopt.networks import memory, reference, simplify, tflite, writer, zoo
 from memaopt.networks.graph import Graph
 
 pytest.importorskip("ai_edge_litert")
@@ -79,6 +79,20 @@ def test_architecture_is_that_of_the_reference_model(name: str) -> None:
         pytest.skip("MEMAOPT_MODELS is not set")
     real, ours = tflite.read(Path(folder) / f"{REAL[name]}.tflite"), zoo.build(name)
     assert sorted(map(repr, _shapes(real))) == sorted(map(repr, _shapes(ours)))
+
+
+def test_float_ends_equal_tflite() -> None:
+    """Catches a network that cannot begin and end in float32."""
+    graph = zoo.with_float_ends(zoo.build("ds_cnn"))
+    data = writer.write(graph)
+    read, oracle = tflite.parse(data), Oracle(data)
+    assert [read.tensors[i].dtype for i in (*read.inputs, *read.outputs)] == ["float32", "float32"]
+    value = np.random.default_rng(0).normal(0, 1, read.tensors[read.inputs[0]].shape).astype(np.float32)
+    expected = oracle.run([value])[0]
+    np.testing.assert_array_equal(reference.run(read, [value])[0], expected)
+    simplified = simplify.simplify(read).graph
+    np.testing.assert_array_equal(reference.run(simplified, [value])[0], expected)
+    memory.plan(simplified).verify(simplified)
 
 
 def test_save_writes_the_files_and_reports_a_bad_name(tmp_path: Path, files: dict[str, bytes]) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from memaopt.errors import InputError
-from memaopt.networks.graph import Graph
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.writer import write
 from memaopt.networks.zoo_builder import Builder
@@ -98,6 +99,22 @@ def build(name: str) -> Graph:
     if name not in NETWORKS:
         raise InputError(f"no network {name!r} in the zoo: choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name]()
+
+
+def with_float_ends(graph: Graph) -> Graph:
+    """The network with float32 inputs and outputs: QUANTIZE before and DEQUANTIZE after it."""
+    tensors, before, after = list(graph.tensors), [], []
+    inputs, outputs = [], []
+    for index in graph.inputs:
+        tensors.append(Tensor(f"{tensors[index].name}_float", tensors[index].shape, DType.FLOAT32))
+        inputs.append(len(tensors) - 1)
+        before.append(ops.Quantize(inputs=(inputs[-1],), outputs=(index,)))
+    for index in graph.outputs:
+        tensors.append(Tensor(f"{tensors[index].name}_float", tensors[index].shape, DType.FLOAT32))
+        outputs.append(len(tensors) - 1)
+        after.append(ops.Dequantize(inputs=(index,), outputs=(outputs[-1],)))
+    operators = [op.model_copy(update={"location": i}) for i, op in enumerate((*before, *graph.operators, *after))]
+    return Graph(f"{graph.name}_float", tuple(tensors), tuple(operators), tuple(inputs), tuple(outputs))
 
 
 def save(folder: str | Path, names: tuple[str, ...] = tuple(NETWORKS)) -> list[Path]:
