@@ -207,7 +207,7 @@ class Board:
 
     def _stack(self) -> tuple[int, int]:
         """Top and limit of the stack for a call: the end of the SRAM, or the program's own if it has one there."""
-        top, static = self.mcu.sram.end & ~7, self._static_end() + 7 & ~7
+        top, static = self.mcu.sram.end & ~7, self._static_end()
         wanted = self._stack_bytes
         own = self._symbol(_STACK_TOPS)
         if top - static < _LEAST_STACK and wanted is None and own is not None:
@@ -219,7 +219,7 @@ class Board:
                 f"{self._loaded()[0].name}: static data leave {max(top - static, 0)} bytes of SRAM, "
                 f"the stack needs {max(size, _LEAST_STACK)}"
             )
-        return top, top - size & ~7
+        return top, top - size + 7 & ~7  # rounded up: below it are static data
 
     def _pass(self, args: tuple[int | float, ...], top: int) -> None:
         core = self._loaded()[1]
