@@ -8,7 +8,6 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 """
 
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,11 +30,13 @@ from memaopt.models.traffic import (
     tiles_over_blocks,
     visits,
 )
-from memaopt.problems import DIMS, Dim
+from memaopt.problems import DIMS
 from memaopt.schedules import ORDERS, Order, Schedule, Space
 
 _Array = npt.NDArray[np.int64]
 _ONE = RegisterTile(1, 1, 1)
+#: Trip counts, one each, and how many different ones are looked at each for itself.
+_ONE_BLOCK, _FEW = np.ones((3, 1), dtype=np.int64), 8
 
 
 class _Best(NamedTuple):
@@ -136,11 +137,10 @@ def _solve_bytes(space: Space) -> _Best:
     """External bytes first; then the kernels over the pairs of MC and NC that reach the fewest."""
     problem = space.problem
     fewest, blocks = _least_staging(space)
-    cells = [counts(problem, at[0], at[1], at[2], _ONE) for at in blocks.values()]
-    fewest_trips = {d: min(int(np.min(c.trips[d])) for c in cells) for d in DIMS}
+    trips = ceil_div(np.array([[problem.m], [problem.k], [problem.n]]), np.concatenate([*blocks.values()], axis=1))
     pairs = {order: np.unique(at[[0, 2]], axis=1) for order, at in blocks.items()}
     best: _Best | None = None
-    for bound, family, tile in _kernels_by_bound(space, fewest, fewest_trips):
+    for bound, family, tile in _kernels_by_bound(space, fewest, np.asarray(trips)):
         if best is not None and bound > best.key:
             continue
         whole = _candidates(space, ORDERS[0], family, tile, np.array([problem.m]), np.array([problem.n]))
@@ -178,21 +178,23 @@ def _solve_weighted(space: Space) -> _Best:
 
 
 def _kernels_by_bound(
-    space: Space, staging: int, trips: Mapping[Dim, int] | None = None
+    space: Space, staging: int, trips: _Array = _ONE_BLOCK
 ) -> list[tuple[tuple[int, ...], Family, RegisterTile]]:
     """The kernels with an objective, and cycles behind it, that no blocks can better; best first.
 
-    ``staging``: the least cost of staging; ``trips``: the fewest trips of each loop, where they are known.
+    ``staging``: the least cost of staging; ``trips`` (a column each): the trip counts that no blocks can undercut.
     """
     problem, found = space.problem, []
-    fewest = dict.fromkeys(DIMS, 1) if trips is None else trips
+    few = np.unique(trips, axis=1)
+    few = few if few.shape[1] <= _FEW else few.min(axis=1, keepdims=True)
     for family, tile in space.kernels:
-        c = counts(problem, problem.m, problem.k, problem.n, tile)
-        tiles = {d: max(int(c.register_tiles[d]), fewest[d]) for d in DIMS}
-        c = Counts(fewest["m"], fewest["k"], fewest["n"], tiles["m"], tiles["k"], tiles["n"])
-        parts = combined(space, staging, kernel_cost(space, family, tile, c))
-        bound = (*parts, kernel_cycles(problem, family, tile.kr, c))
-        found.append((tuple(int(part) for part in bound), family, tile))
+        fewest = [-(-problem.sizes[d] // along) for d, along in zip(DIMS, tile, strict=True)]
+        bounds = []
+        for t in few.T.tolist():
+            c = Counts(*t, *map(max, fewest, t))
+            parts = combined(space, staging, kernel_cost(space, family, tile, c))
+            bounds.append(tuple(int(part) for part in (*parts, kernel_cycles(problem, family, tile.kr, c))))
+        found.append((min(bounds), family, tile))
     return sorted(found, key=lambda entry: entry[0])
 
 
