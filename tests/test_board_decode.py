@@ -39,7 +39,7 @@ def random_accesses(count):
         lines.append(
             rng.choice(
                 [
-                    f"{kind}.w {to},{rng.choice(modes)}",
+                    f"{kind} {to},{rng.choice(modes)}",
                     f"{kind} {to},[{base},#{4 * rng.randrange(5) if kind.endswith('r') else 0}]",
                     f"{rng.choice(['ldrd', 'strd'])} {to},{other},{rng.choice(modes[3:] + modes[:1])}"
                     if base != to
@@ -158,23 +158,25 @@ def test_decoded_addresses_are_those_that_the_emulator_accesses(tmp_path):
         ("sub sp,#16", {"flags": layout.WRITES_SP}),
         ("ldr r1,[sp],#8", {"flags": layout.ACCESSES | layout.WRITES_SP}),
         ("pop {r4,pc}", {"flags": layout.ACCESSES | layout.MUST_ALIGN | layout.WRITES_SP | layout.BRANCH}),
-        ("it eq\n nop", {"flags": layout.IT_BLOCK, "cost": 0}),
+        ("it eq\n nopeq", {"flags": layout.IT_BLOCK, "cost": 0}),
         ("nop", {"flags": 0, "cost": 1, "kind": layout.OTHER}),
         ("pld [r0]", {"flags": 0, "words": 0}),
         ("dmb", {"flags": 0}),
         ("mrs r1,primask", {"late": 0b10}),
         ("b .", {"flags": layout.BRANCH | layout.HALT}),
         ("bl .", {"flags": layout.BRANCH}),
-        ("beq .-8", {"refill": 1, "offset": CODE - 8}),
-        ("beq.w .-4000", {"refill": 1, "offset": CODE - 4000}),
-        ("beq.w .+4000", {"refill": 2, "offset": CODE + 4000}),
-        ("bne .+100", {"refill": 2, "offset": CODE + 100}),
-        ("cbz r1,.+20", {"refill": 2, "offset": CODE + 20}),
+        ("f: beq 9b", {"refill": 1, "offset": CODE - 8}),
+        ("f: beq.w 8b", {"refill": 1, "offset": CODE - 4000}),
+        ("f: beq.w 9f", {"refill": 2, "offset": CODE + 4004}),
+        ("f: bne 9f\n .space 98\n 9:", {"refill": 2, "offset": CODE + 100}),
+        ("f: cbz r1,9f\n .space 18\n 9:", {"refill": 2, "offset": CODE + 20}),
     ],
 )
 def test_registers_and_flags(tmp_path, text, fields):
     """Catches a dependence that the pipeline model does not see, or sees where there is none."""
-    board = assemble(tmp_path, f".global f\n.thumb_func\n.type f,%function\nf: {text}\n .space 5000")
+    label = "" if text.startswith("f:") else "f:"
+    around = f"8: .space 3992\n9: .space 8\n.thumb_func\n.type f,%function\n{label} {text}\n .space 4000\n9: nop"
+    board = assemble(tmp_path, f".global f\n{around}")
     row = Decoder(Timing()).decode(board.read("f", 4), CODE)
     assert {name: getattr(row, name) for name in fields} == fields
 

@@ -8,6 +8,7 @@ import pytest
 from board_helpers import assemble, compile_c, compilers, function
 
 from memaopt.board import Board, build
+from memaopt.errors import BuildError
 from memaopt.mcus import Mcu, mcu
 
 L4R5 = mcu("stm32l4r5")
@@ -153,6 +154,15 @@ def test_code_in_ram_does_not_overlap_data(tmp_path, compiler, name):
     )
     assert board.call("f", size).r0 == sum(i & 127 for i in range(size))
     assert board.call("f", size).r0 == sum(i & 127 for i in range(size))
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_no_room_for_code_in_ram_is_told(tmp_path, compiler):
+    """Catches RAM code over data where data fill the RAM that code could run from, and the error without such code."""
+    big = "char big[300000]; char f(int n) { return big[n]; }"
+    assert compile_c(tmp_path, big, L4R5, compiler).call("f", 5).r0 == 0
+    with pytest.raises(BuildError, match=r"\.ramfunc will not fit in sram2"):
+        compile_c(tmp_path, big + '__attribute__((section(".ramfunc"))) int g(void) { return 1; }', L4R5, compiler)
 
 
 def test_external_memory_costs_a_first_and_following_accesses(tmp_path):

@@ -50,5 +50,12 @@ def _ramfunc(mcu: Mcu) -> str:
         if alias.name == mcu.code_ram:
             start = mcu.memory(alias.memory).base + alias.offset
             behind = f"MAX(memaopt_data_end, {start:#x}) - {start:#x}" if alias.memory == "sram" else "0"
-            return f"  .ramfunc {alias.base:#x} + {behind} : {content} > {alias.name}"
+            # lld counts the address of an empty section against its region, so keep that inside in any case.
+            return (
+                f"  memaopt_behind = {behind};\n"
+                f"  .ramfunc {alias.base:#x} + (memaopt_behind < {alias.size:#x} ? memaopt_behind : 0) : "
+                f"{content} > {alias.name}\n"
+                f"  ASSERT(SIZEOF(.ramfunc) == 0 || memaopt_behind < {alias.size:#x}, "
+                f'"error: section .ramfunc will not fit in {alias.name}: data take its place")'
+            )
     return f"  .ramfunc : ALIGN(8) {content} > {mcu.code_ram}"
