@@ -7,7 +7,7 @@
 
 from collections.abc import Iterable
 
-from memaopt.emit.layers import elementwise, fully_connected, generic, movement, pooling, raw_pairs, softmax
+from memaopt.emit.layers import depthwise, elementwise, fully_connected, generic, movement, pooling, raw_pairs, softmax
 from memaopt.emit.layers.describe import Layer
 from memaopt.emit.layers.family import Family
 from memaopt.emit.layers.render import preamble
@@ -17,6 +17,7 @@ FAMILIES: tuple[Family, ...] = (
     *generic.FAMILIES,
     *raw_pairs.FAMILIES,
     *fully_connected.FAMILIES,
+    *depthwise.FAMILIES,
     *elementwise.FAMILIES,
     *pooling.FAMILIES,
     *softmax.FAMILIES,

@@ -1,6 +1,6 @@
 """What a kernel family is: the plans that it offers for a layer, and the C text of the one that is chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from memaopt.emit.layers.describe import Layer
@@ -26,6 +26,24 @@ class Family(Protocol):
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         """The C text of one of :meth:`plans`' plans, as function ``name``."""
         ...
+
+
+def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
+    """The plans that no other one of equal formats matches or beats in cycles, flash and memory."""
+
+    def price(plan: Plan) -> tuple[int, ...]:
+        return plan.cycles, plan.flash_bytes, plan.scratch_bytes, plan.stack_bytes, not plan.in_place
+
+    kept: list[Plan] = []
+    for plan in sorted(plans, key=price):
+        formats = plan.input_format, plan.output_format
+        if not any(
+            (other.input_format, other.output_format) == formats
+            and all(a <= b for a, b in zip(price(other), price(plan), strict=True))
+            for other in kept
+        ):
+            kept.append(plan)
+    return tuple(kept)
 
 
 def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:

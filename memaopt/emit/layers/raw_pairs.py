@@ -19,7 +19,7 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.emit.layers import requantize, strips
 from memaopt.emit.layers.describe import Conv, Layer
-from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy, patch_of
 from memaopt.emit.layers.render import Array, render
@@ -223,7 +223,7 @@ class RawPairs:
             for input_format in ((Format.S8, Format.RAW) if layer.shape.channels % 2 == 0 else (Format.S8,))
             for output_format in ((Format.S8, Format.RAW) if len(layer.weights) % 2 == 0 else (Format.S8,))
         ]
-        return tuple(plan for plan in plans if plan is not None)
+        return pareto(plan for plan in plans if plan is not None)
 
     def _kernel(
         self, layer: Conv, rows: int, input_format: Format, output_format: Format
