@@ -1,12 +1,14 @@
 """What faults on the chip faults on the board, with the address and the function; programs that do not return."""
 
 import re
+import struct
+import sys
 
 import pytest
 from board_helpers import MCU, assemble, compile_c, compilers, function
 
 from memaopt.board import Board
-from memaopt.errors import FaultError, InputError
+from memaopt.errors import FaultError, InputError, MissingToolError
 
 SRAM, FLASH = MCU.sram.base, MCU.memory("flash").base
 
@@ -134,8 +136,6 @@ def test_program_runs_from_its_vector_table(tmp_path, compiler):
 
 def test_data_are_where_start_up_code_looks_for_them(tmp_path):
     """Catches an ELF whose .data is loaded at its run address only."""
-    import struct
-
     image = _elf([(0x2000_0000, 0x0800_1000, b"DATA")], symbols=False)
     board = Board(MCU).load(image)
     assert board.read(0x0800_1000, 4) == board.read(0x2000_0000, 4) == b"DATA"
@@ -150,8 +150,6 @@ def test_data_are_where_start_up_code_looks_for_them(tmp_path):
 
 def _elf(segments, symbols):
     """A minimal ELF file with the given (virtual address, physical address, bytes)."""
-    import struct
-
     assert not symbols
     offset = 52 + 32 * len(segments)
     head = b"\x7fELF\x01\x01\x01" + bytes(9)
@@ -209,3 +207,11 @@ def test_stack_that_does_not_fit_is_refused(tmp_path):
     assert assemble(tmp_path, text).call("f").stack_bytes == 0
     with pytest.raises(InputError, match="static data leave 100 bytes of SRAM, the stack needs 1024"):
         assemble(tmp_path, text, stack_bytes=1024).call("f")
+
+
+def test_missing_packages_are_told_with_the_command(monkeypatch):
+    """Catches a traceback when the board's packages are not installed."""
+    module = sys.modules["memaopt.board.board"]
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name in ("unicorn", "numba") else True)
+    with pytest.raises(MissingToolError, match=r"the board needs unicorn, numba: pip install 'memaopt\[board\]'"):
+        Board(MCU)

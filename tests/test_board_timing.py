@@ -4,6 +4,7 @@ import pytest
 from board_helpers import assemble, function
 
 from memaopt.board import Board, Timing
+from memaopt.errors import InputError
 from memaopt.mcus import mcu
 
 # Ideal memories: what is left are the rules of the core, with a fetch queue of 4 words and of 3.
@@ -183,3 +184,18 @@ def test_loop_at_a_misaligned_target_pays_for_each_turn(tmp_path):
     text = function("even", loop.format(pad="")) + function("odd", loop.format(pad="nop"))
     board = assemble(tmp_path, text, QUEUE4)
     assert board.call("odd").cycles - board.call("even").cycles == 1 + 9
+
+
+def test_overrides_by_name_are_checked():
+    """Catches a misspelt rule that changes nothing, silently."""
+    assert Timing.override({"load": 3}) == Timing(load=3)
+    with pytest.raises(InputError, match=r"no timing rule 'refil': did you mean refill\?"):
+        Timing.override({"refil": 3})
+    with pytest.raises(InputError, match="timing rule load: "):
+        Timing.override({"load": -1})
+
+
+def test_every_rule_names_its_source():
+    """Catches a number that nobody can look up."""
+    for name, field in Timing.model_fields.items():
+        assert any(source in (field.description or "") for source in ("TRM", "P", "I", "fit")), name

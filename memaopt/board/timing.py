@@ -6,7 +6,12 @@ instruction alignment; *fit* was fitted to cycle counts published for real board
 ``docs/timing.md`` says what was compared with silicon.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+import difflib
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from memaopt.errors import InputError
 
 
 def _rule(cycles: int, text: str) -> int:
@@ -47,3 +52,17 @@ class Timing(BaseModel):
     divide_zero: int = _rule(2, "UDIV, SDIV whose quotient is 0: P; TRM gives 2 to 12")
     divide: int = _rule(3, "UDIV, SDIV besides one cycle for each 4 bits of quotient: P; TRM gives 2 to 12")
     fetch_latency: int = _rule(3, "from the request of a word to the issue of an instruction in it: fit")
+
+    @classmethod
+    def override(cls, rules: Mapping[str, int]) -> "Timing":
+        """The rules with some of them changed; InputError for a name or a number that cannot be."""
+        for name in rules:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.3)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
+                raise InputError(f"no timing rule {name!r}: {hint}")
+        try:
+            return cls(**rules)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"timing rule {first['loc'][0]}: {first['msg']}") from None
