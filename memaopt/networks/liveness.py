@@ -19,6 +19,8 @@ InPlace = Callable[[Graph, Operator], tuple[int, ...]]
 
 MAX_WORK = 4_000_000
 """Of the search for the best order: steps tried times blocks looked at, a few seconds."""
+MAX_GREEDY = 256
+"""Operators of a network whose order is chosen greedily where the search takes too long."""
 
 
 def elementwise_in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
@@ -147,7 +149,8 @@ def peak(p: Problem, order: Sequence[int]) -> tuple[int, int]:
 def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
     """An order with the least peak, and whether that was proven; the given order wins ties.
 
-    Dijkstra over sets of executed operators, the cost of a path being its greatest live set.
+    Dijkstra over sets of executed operators, the cost of a path being its greatest live set. Where that takes too
+    long, the better of the given order and a greedy one.
     """
     graph = p.graph
     count = len(graph.operators)
@@ -175,7 +178,8 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
                 continue
             steps -= 1
             if steps < 0:
-                return given, False
+                greedy = _greedy_order(p, needs) if count <= MAX_GREEDY else given
+                return min(given, greedy, key=lambda order: peak(p, order)[0]), False
             following = done | 1 << position
             reached = max(cost, p.during(position, done))
             if reached < best.get(following, limit):
@@ -183,6 +187,17 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
                 previous[following] = (done, position)
                 heapq.heappush(heap, (reached, -following.bit_count(), following))
     return given, True
+
+
+def _greedy_order(p: Problem, needs: Sequence[int]) -> tuple[int, ...]:
+    """Always the operator that leaves the fewest bytes alive, the given order deciding ties."""
+    done, order = 0, []
+    for _ in needs:
+        ready = [i for i, need in enumerate(needs) if not done >> i & 1 and not need & ~done]
+        best = min(ready, key=lambda i: (p.live(done | 1 << i), p.during(i, done), i))
+        order.append(best)
+        done |= 1 << best
+    return tuple(order)
 
 
 def _path(previous: Mapping[int, tuple[int, int]], done: int) -> tuple[int, ...]:
