@@ -156,6 +156,14 @@ def test_code_in_ram_does_not_overlap_data(tmp_path, compiler, name):
     assert board.call("f", size).r0 == sum(i & 127 for i in range(size))
 
 
+@pytest.mark.parametrize("name", ["stm32l4r5", "nrf52840", "stm32f407"])
+def test_small_sram_still_has_a_stack_beside_code_in_ram(tmp_path, name):
+    """Catches RAM code outside a reduced SRAM that is taken for its contents."""
+    machine = mcu(name).with_sizes(sram=16 * 1024)
+    code = '__attribute__((section(".ramfunc"))) int f(int n) { volatile int a[100]; a[n] = n; return a[n]; }'
+    assert compile_c(tmp_path, code, machine).call("f", 5).r0 == 5
+
+
 @pytest.mark.parametrize("compiler", compilers())
 def test_no_room_for_code_in_ram_is_told(tmp_path, compiler):
     """Catches RAM code over data where data fill the RAM that code could run from, and the error without such code."""

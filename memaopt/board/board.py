@@ -199,11 +199,17 @@ class Board:
 
     def _static_end(self) -> int:
         """The first address of the SRAM that the program's data leave free."""
-        ranges = [(s.address, s.address + s.size) for s in self._loaded()[0].segments]
-        places = [(self.mcu.sram.base, self.mcu.sram.base, self.mcu.sram.end)]
-        places += [(self.mcu.sram.base + a.offset, a.base, a.end) for a in self.mcu.aliases if a.memory == "sram"]
-        ends = [home + end - base for home, base, limit in places for start, end in ranges if base <= start < limit]
-        return max(ends, default=self.mcu.sram.base)
+        sram = self.mcu.sram
+        homes = [(sram.base, sram.base, sram.end)]
+        homes += [(sram.base + a.offset, a.base, a.end) for a in self.mcu.aliases if a.memory == sram.name]
+        ends = [sram.base]
+        for segment in self._loaded()[0].segments:
+            for home, base, limit in homes:
+                start = home + segment.address - base
+                # An alias may reach beyond an SRAM that was given a smaller size.
+                if base <= segment.address < limit and start < sram.end:
+                    ends.append(start + segment.size)
+        return max(ends)
 
     def _stack(self) -> tuple[int, int]:
         """Top and limit of the stack for a call: the end of the SRAM, or the program's own if it has one there."""
