@@ -1,0 +1,183 @@
+"""Schedules chosen at will, not by the models, and certificates that say what they promise."""
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.certificates import Certificate, Traffic, digest
+from memaopt.emit import gemm as emitter
+from memaopt.emit.writer import write_files
+from memaopt.families import Family, RegisterTile
+from memaopt.mcus import Mcu, mcu
+from memaopt.models.accesses import promise
+from memaopt.models.bounds import gap, lower_bounds
+from memaopt.models.traffic import (
+    external_bytes,
+    kernel_cycles,
+    register_bytes,
+    schedule_counts,
+    visits,
+    why_infeasible,
+)
+from memaopt.problems import Dtype, Operand, gemm
+from memaopt.reference import NUMPY_TYPES, Array, GemmData
+from memaopt.schedules import BUFFERINGS, ORDERS, Schedule, Space, space
+
+MACHINE = mcu("stm32l4r5").with_sizes(sram=64 << 10)
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+class Case(NamedTuple):
+    """One schedule of one space, feasible but in general far from the best."""
+
+    space: Space
+    schedule: Schedule
+
+    @property
+    def traits(self) -> set[str]:
+        """What makes the case special."""
+        where, schedule, sizes = self.space, self.schedule, self.space.problem.sizes
+        trips = schedule_counts(where, schedule).trips
+        found = {where.buffering}
+        if visits(schedule.order, trips, "C") > 1:
+            found.add("spilling to " + ("external memory" if "C" in where.staged else "SRAM"))
+        if any(sizes[d] % schedule.block[d] for d in sizes):
+            found.add("ragged blocks")
+        if schedule.mc % schedule.mr or schedule.nc % schedule.nr:
+            found.add("ragged tiles")
+        if schedule.kc % schedule.kr:
+            found.add("ragged steps")
+        if where.staged == {"A", "B", "C"}:
+            found.add("all staged")
+        if not where.staged:
+            found.add("none staged")
+        return found
+
+
+def certificate_of(case: Case) -> Certificate:
+    """A certificate of what the schedule promises; nothing in it says that the schedule is the best."""
+    where, schedule = case
+    counts, bounds = schedule_counts(where, schedule), lower_bounds(where)
+    traffic = Traffic(
+        buffers=promise(where, schedule),
+        external_bytes=int(external_bytes(where, schedule.order, counts)),
+        register_bytes=int(register_bytes(where.problem, schedule.family, counts)),
+        kernel_cycles=int(kernel_cycles(where, schedule.family, schedule.tile, counts)),
+    )
+    unsigned = Certificate(
+        problem=where.problem, machine=where.machine, objective=where.objective, buffering=where.buffering,
+        schedule=schedule, traffic=traffic, answers=(), agreed=False, bounds=bounds,
+        gap=gap(traffic.external_bytes, bounds.external_bytes),
+        register_gap=gap(traffic.register_bytes, bounds.register_bytes), sha256="",
+    )  # fmt: skip
+    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+
+
+def case(
+    sizes: tuple[int, int, int], kernel: str, tile: tuple[int, int, int], *,
+    block: tuple[int, int, int] | None = None, order: str = "mnk", buffering: str = "single",
+    homes: tuple[str, str, str] = ("flash", "sram", "sram"), machine: Mcu = MACHINE, **fields: object,
+) -> Case:  # fmt: skip
+    """A schedule written out; the block is the whole problem unless given."""
+    placement = dict(zip("abc", homes, strict=True))
+    where = space(gemm(*sizes, dtype=kernel.split("-")[0], placement=placement, **fields), machine, buffering=buffering)
+    mc, kc, nc = block or sizes
+    mr, kr, nr = tile
+    schedule = Schedule(
+        order=tuple(order), mc=mc, kc=kc, nc=nc, buffering=where.buffering, kernel=kernel, mr=mr, kr=kr, nr=nr
+    )
+    why = why_infeasible(where, schedule)
+    assert why is None, why
+    return Case(where, schedule)
+
+
+def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -> Iterator[Case]:
+    """``count`` seeded cases: any sizes, memories, order, block, buffering and tile of the families."""
+    rng = random.Random(f"{dtype} {stationary} {seed}")
+    while count:
+        m, k, n = (
+            rng.choice((1, 2, 3, 5, 7, 8, 13, 20)),
+            rng.choice((1, 2, 3, 4, 5, 7, 9, 16, 21, 37)),
+            rng.choice((1, 2, 3, 4, 5, 6, 8, 11, 17)),
+        )
+        homes = [rng.choice(("flash", "sram", "qspi")) for _ in "ab"] + [rng.choice(("sram", "qspi"))]
+        fields: dict[str, object] = {"dtype": dtype, "placement": dict(zip("abc", homes, strict=True))}
+        if dtype == "s8":
+            fields |= {
+                "input_zero_point": rng.randint(-128, 127),
+                "output_zero_point": rng.randint(-128, 127),
+                "clamp": (rng.choice((-128, -128, -50, 0)), rng.choice((127, 127, 60))),
+            }
+        where = space(gemm(m, k, n, **fields), MACHINE, buffering=rng.choice(BUFFERINGS))
+        family, tile = rng.choice(kernels_of(where, stationary))
+        mc, kc, nc = (rng.choice((size, rng.randint(1, size), rng.randint(1, -(-size // 2)))) for size in (m, k, n))
+        schedule = Schedule(
+            order=rng.choice(ORDERS), mc=mc, kc=kc, nc=nc, buffering=where.buffering,
+            kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+        )  # fmt: skip
+        if why_infeasible(where, schedule) is None:
+            count -= 1
+            yield Case(where, schedule)
+
+
+def kernels_of(where: Space, stationary: Operand) -> list[tuple[Family, RegisterTile]]:
+    """The kernels of the space that keep that operand in registers."""
+    return [(family, tile) for family, tile in where.kernels if family.stationary == stationary]
+
+
+def write(certificate: Certificate, folder: Path) -> str:
+    """Write the project and return the function's name."""
+    write_files(emitter.files(certificate), folder)
+    return emitter.name_of(certificate)
+
+
+@cache
+def host_compilers() -> tuple[tuple[str, ...], ...]:
+    """C compilers for this computer: the system's, and Zig's Clang."""
+    found: list[tuple[str, ...]] = [("cc",)] if shutil.which("cc") else []
+    found.append((sys.executable, "-m", "ziglang", "cc"))
+    return tuple(found)
+
+
+def run_on_host(folder: Path, name: str, compiler: tuple[str, ...], *flags: str) -> subprocess.CompletedProcess[str]:
+    """Build main.c, the test vector and the function in ``folder`` for this computer, without a warning, and run it."""
+    sources = [str(folder / source) for source in ("main.c", "test_vector.c", f"{name}.c")]
+    program = folder / "on_host"
+    built = subprocess.run(
+        [*compiler, *WARNINGS, *flags, *sources, "-o", str(program)], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    return subprocess.run([str(program)], capture_output=True, text=True, check=False)
+
+
+class OnBoard:
+    """An emitted function on the virtual board, to be called with any operands."""
+
+    def __init__(self, made: Case, folder: Path, compiler: str | None = None, **define: int) -> None:
+        from memaopt.board import Board, build
+
+        self.name = write(certificate_of(made), folder)
+        self.problem = made.space.problem
+        sources = [folder / f"{self.name}.c", folder / "test_vector.c"]
+        built = build(sources, folder / "on_board.elf", made.space.machine, compiler=compiler, define=define)
+        self.board = Board(made.space.machine).load(built)
+
+    def multiply(self, data: GemmData) -> Array:
+        """C, as stored, of those operands."""
+        operands = {"A": data.a, "B": data.b}
+        if data.channels is not None:
+            operands["channels"] = np.stack(data.channels, axis=1).astype(np.int32)
+        for symbol, values in operands.items():
+            self.board.write(symbol, np.ascontiguousarray(values).tobytes())
+        addresses = [self.board.symbols[x] for x in ("A", "B", "C", *(["channels"] if data.channels else []))]
+        self.board.call(self.name, *addresses)
+        m, n = self.problem.m, self.problem.n
+        shape = (n, m) if self.problem.dtype == "s8" else (m, n)
+        return np.frombuffer(self.board.read("C"), NUMPY_TYPES[self.problem.dtype]).reshape(shape)
