@@ -218,11 +218,17 @@ def drop_channels(
     return graph, {tensor: tuple(channels.tolist()) for tensor, channels in kept.items()}
 
 
+def _work(graph: Graph, op: Operator) -> int:
+    """Roughly how long the executor takes, in multiply-accumulates of a convolution."""
+    slowness = 40 if isinstance(op, ops.DepthwiseConv2D) else 1
+    return slowness * shapes.macs(graph, op) + 100 * graph.output_of(op).elements
+
+
 def _worth_analysing(graph: Graph) -> bool:
     """Whether some weights are zero for a whole channel, and the analysis is affordable."""
     if sum(_depth(graph.tensors[t]) for t in graph.activations) > limits.MAX_ANALYSED_CHANNELS:
         return False
-    if sum(shapes.macs(graph, op) for op in graph.operators) > limits.MAX_ANALYSED_MACS:
+    if sum(_work(graph, op) for op in graph.operators) > limits.MAX_ANALYSIS:
         return False
     for op in graph.operators:
         if isinstance(op, _MIXING):

@@ -21,9 +21,12 @@ MAX_WEIGHTS_READ = 64 << 20
 """Weights of all operators together, counted again for each operator that shares them."""
 MAX_MACS = 1 << 32
 """Multiply-accumulates of one inference; half a minute and more on a Cortex-M4."""
-MAX_ANALYSED_MACS = 1 << 30
+MAX_ANALYSIS = 1 << 32
+"""Work of one inference (multiply-accumulates, weighted by how long the executor takes) up to which simplification
+runs one to find known channels."""
 MAX_ANALYSED_CHANNELS = 1 << 17
-"""Beyond these, simplification leaves channels and constants as they are, since the analysis would take long."""
+MAX_FOLDED_MACS = 1 << 26
+"""Of an operator on constants that is computed when the network is simplified."""
 MAX_NAME = 240
 MAX_NAME_BYTES = 1 << 16
 MAX_CHANNELS = 1 << 16

@@ -34,7 +34,8 @@ def transpose(graph: Graph, op: ops.Transpose, arguments: Sequence[Array]) -> Ar
 def strided_slice(graph: Graph, op: ops.StridedSlice, arguments: Sequence[Array]) -> Array:
     result = arguments[0]
     for axis, (start, step, length) in enumerate(op.slices):
-        result = np.take(result, start + step * np.arange(length), axis=axis)
+        if (start, step, length) != (0, 1, result.shape[axis]):
+            result = np.take(result, start + step * np.arange(length), axis=axis)
     return result
 
 
