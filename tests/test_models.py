@@ -13,11 +13,14 @@ from memaopt.models import closed_form, cp_sat, exhaustive
 from memaopt.models.bounds import gap, io_bytes, lower_bounds
 from memaopt.models.replay import simulate
 from memaopt.models.traffic import (
+    Counts,
     ceil_div,
     external_bytes,
+    kernel_cost,
     price_of,
     register_bytes,
     schedule_counts,
+    staging_cost,
     tiles_over_blocks,
     why_infeasible,
 )
@@ -164,6 +167,18 @@ def test_the_io_bound_is_within_reach() -> None:
     best, bound = closed_form.solve(where).objective[0], lower_bounds(where).external_io
     assert bound <= best <= 4 * bound // 3
     assert gap(best, bound) == pytest.approx(best / bound - 1)
+
+
+@settings(max_examples=400, deadline=None)
+@given(spaces_with_schedule(most=40), st.integers(0, 5), st.integers(1, 9))
+def test_more_trips_or_tiles_never_cost_less(drawn: tuple[Space, Schedule], which: int, more: int) -> None:
+    """Catches cost data under which dropping dominated blocks, as all three models' bounds do, would be wrong."""
+    where, schedule = drawn
+    c = schedule_counts(where, schedule)
+    larger = Counts(*(count + more * (i == which) for i, count in enumerate(c)))
+    family, tile = schedule.family, schedule.tile
+    assert 0 < kernel_cost(where, family, tile, c) <= kernel_cost(where, family, tile, larger)
+    assert 0 <= staging_cost(where, schedule.order, c) <= staging_cost(where, schedule.order, larger)
 
 
 @settings(max_examples=200, deadline=None)
