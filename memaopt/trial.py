@@ -24,7 +24,8 @@ class Trial(BaseModel):
 
     ``counted`` has the accesses of every buffer that the certificate can promise something about; ``equal`` says
     whether they are the promised ones, access for access, ``correct`` whether every element of C is right.
-    ``cycles`` are those of the whole call, the compiler and its flags beside them.
+    ``cycles`` are those of the whole call with the machine's wait states, ``ideal_cycles`` without any; energy is
+    modelled. The compiler and its flags stand beside them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +34,8 @@ class Trial(BaseModel):
     equal: bool
     correct: bool
     cycles: int
+    ideal_cycles: int
+    energy_uj: float
     instructions: int
     stack: Accesses
     memories: dict[str, Accesses]
@@ -98,6 +101,8 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
         equal=counted == certificate.traffic.buffers,
         correct=correct,
         cycles=ran.cycles,
+        ideal_cycles=ran.ideal_cycles,
+        energy_uj=ran.energy.total_uj,
         instructions=ran.instructions,
         stack=Accesses(**stack.model_dump()),
         memories={memory: Accesses(**access.model_dump()) for memory, access in ran.memories.items()},
