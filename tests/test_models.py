@@ -210,8 +210,8 @@ def test_the_kernel_follows_the_shape() -> None:
 
     # 13 columns of B stay: B once, A for each of 5 tiles of columns, C out once.
     assert chosen(64, 2, 64, "f32") == ("B", 4 * (2 * 64 + 5 * 64 * 2 + 64 * 64))
-    # 5 rows of A stay: A once, B for each of 13 tiles of rows, C out once.
-    assert chosen(64, 2, 64, "q15") == ("A", 2 * (64 * 2 + 13 * 2 * 64 + 64 * 64))
+    # 5 columns of B stay: B once, A for each of 13 tiles of columns, C out once (5 rows of A move as much).
+    assert chosen(64, 2, 64, "q15") == ("B", 2 * (64 * 2 + 13 * 2 * 64 + 64 * 64))
     # 6x4 accumulators stay: A for each of 16 tiles of columns, B for each of 11 tiles of rows.
     assert chosen(64, 64, 64, "f32") == ("C", 4 * (16 * 64 * 64 + 11 * 64 * 64 + 64 * 64))
 
