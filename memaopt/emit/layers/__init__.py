@@ -7,7 +7,17 @@
 
 from collections.abc import Iterable
 
-from memaopt.emit.layers import depthwise, elementwise, fully_connected, generic, movement, pooling, raw_pairs, softmax
+from memaopt.emit.layers import (
+    depthwise,
+    elementwise,
+    fully_connected,
+    generic,
+    movement,
+    pooling,
+    raw_pairs,
+    softmax,
+    winograd,
+)
 from memaopt.emit.layers.describe import Layer
 from memaopt.emit.layers.family import Family
 from memaopt.emit.layers.render import preamble
@@ -16,6 +26,7 @@ from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Pr
 FAMILIES: tuple[Family, ...] = (
     *generic.FAMILIES,
     *raw_pairs.FAMILIES,
+    *winograd.FAMILIES,
     *fully_connected.FAMILIES,
     *depthwise.FAMILIES,
     *elementwise.FAMILIES,

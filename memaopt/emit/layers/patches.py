@@ -118,8 +118,8 @@ def _pieces(start: int, size: int) -> list[tuple[int, int]]:
     return pieces
 
 
-_LOAD = {4: "ldr.w", 2: "ldrh.w", 1: "ldrb.w"}
-_STORE = {4: "str.w", 2: "strh.w", 1: "strb.w"}
+_LOAD = {4: "ldr", 2: "ldrh", 1: "ldrb"}
+_STORE = {4: "str", 2: "strh", 1: "strb"}
 
 
 def _by_pieces(patch: Patch, flip: bool) -> Copy:

@@ -294,6 +294,53 @@ static void copy_words(void *to, const void *from, int32_t words)
 }
 #endif
 
+@ copy_words_flipped
+/* Copies ``words`` words, each exclusive-ored with ``mask``; both ends are aligned to 4 bytes. */
+#if MEMAOPT_ASM
+KERNEL static void copy_words_flipped(void *to, const void *from, int32_t words, uint32_t mask)
+{
+    __asm__ volatile(
+        "  push  {r4-r11}          \n"
+        "  subs  r2, r2, #8        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  ldmia r1!, {r4-r11}     \n"
+        "  eor   r4, r4, r3        \n"
+        "  eor   r5, r5, r3        \n"
+        "  eor   r6, r6, r3        \n"
+        "  eor   r7, r7, r3        \n"
+        "  eor   r8, r8, r3        \n"
+        "  eor   r9, r9, r3        \n"
+        "  eor   r10, r10, r3      \n"
+        "  eor   r11, r11, r3      \n"
+        "  subs  r2, r2, #8        \n"
+        "  stmia r0!, {r4-r11}     \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #8        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  ldr   r4, [r1], #4      \n"
+        "  subs  r2, r2, #1        \n"
+        "  eor   r4, r4, r3        \n"
+        "  str   r4, [r0], #4      \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4-r11}          \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void copy_words_flipped(void *to, const void *from, int32_t words, uint32_t mask)
+{
+    uint8_t *target = to;
+    const uint8_t *source = from;
+    for (int32_t i = 0; i < 4 * words; i++) {
+        target[i] = (uint8_t)(source[i] ^ (mask >> (i % 4 * 8)));
+    }
+}
+#endif
+
 @ copy_bytes
 /* Copies ``bytes`` bytes, by words where there are four; nothing need be aligned. */
 #if MEMAOPT_ASM
