@@ -229,7 +229,7 @@ def _traffic(where: Space, schedule: Schedule) -> Traffic:
         buffers=promise(where, schedule),
         external_bytes=int(external_bytes(where, schedule.order, c)),
         register_bytes=int(register_bytes(problem, family, c)),
-        kernel_cycles=int(kernel_cycles(problem, family, schedule.kr, c)),
+        kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)),
     )
 
 

@@ -4,6 +4,7 @@ A family is one template in ``memaopt/emit/templates`` and one entry here. Its *
 registers while the innermost loop runs; the other two stream past it. A tile is MR x KR x NR.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -39,8 +40,12 @@ class Registers(NamedTuple):
         return -int(-(area + self.m * mr + self.k * kr + self.n * nr + self.one) // 1)
 
 
+#: Costs are integers in this fraction of a cycle, so that loop overhead shared by several steps has an exact share.
+CYCLE = 60
+
+
 class Cycles(NamedTuple):
-    """Cycles at zero wait states, as coefficients of mr*nr, mr, nr and 1."""
+    """A cost at zero wait states as coefficients of mr*nr, mr, nr and 1, in units of 1/CYCLE of a cycle."""
 
     mn: int = 0
     m: int = 0
@@ -48,12 +53,40 @@ class Cycles(NamedTuple):
     one: int = 0
 
 
+def cycles(mn: float = 0, m: float = 0, n: float = 0, one: float = 0) -> Cycles:
+    """Cycles given as numbers of cycles."""
+    return Cycles(round(CYCLE * mn), round(CYCLE * m), round(CYCLE * n), round(CYCLE * one))
+
+
+class Shape(NamedTuple):
+    """What else a kernel's cost depends on: the length of the reduction, and bytes from row to row of A and of B."""
+
+    k: int
+    lda: int
+    ldb: int
+
+
+class Cost(NamedTuple):
+    """What a kernel spends on a tile: for each step of KR, for each pass over the reduction, once, for each k left
+    over by the steps, and for each call (of ``mr`` rows or ``nr`` columns, whichever the calls run over).
+
+    The figures follow from the instructions of the template by the core's timing rules (``docs/timing.md``); where a
+    count is not linear in the tile it is exact for the full tile.
+    """
+
+    step: Cycles
+    ends: Cycles = Cycles()
+    once: Cycles = Cycles()
+    tail: Cycles = Cycles()
+    call: Cycles = Cycles()
+
+
 class Family(NamedTuple):
     """One kernel family.
 
     ``a_vector``/``b_vector``: elements that one access moves, of A along k and of B along ``b_along``; what is
     left over moves element by element. ``kr``/``mr``/``nr``: the values that the template can unroll to.
-    ``step``: cycles of one KR step of a tile; ``ends``: what a tile costs before and after its steps.
+    ``cost``: what the kernel spends on a tile of a product of that shape.
     """
 
     name: str
@@ -67,8 +100,7 @@ class Family(NamedTuple):
     a_vector: int
     b_vector: int
     b_along: Literal["k", "n"]
-    step: dict[int, Cycles]
-    ends: Cycles
+    cost: Callable[[RegisterTile, Shape], Cost]
 
     @property
     def slug(self) -> str:
@@ -76,8 +108,114 @@ class Family(NamedTuple):
         return self.name.replace("-", "_")
 
 
-def _steps(krs: tuple[int, ...], mn: int, m: int, n: int, one: int) -> dict[int, Cycles]:
-    return {kr: Cycles(mn * kr, m * kr, n * kr, one) for kr in krs}
+def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
+    """Each k: VLDM of a row of B and an addition; each row of A: VLDM of KR values; two cycles a multiply-add."""
+    mr, kr, nr = tile
+    saved = 64 / 2 + 2 if mr * nr + kr * nr + kr + 2 <= 16 else 0
+    return Cost(
+        step=cycles(2 * kr, 1 + kr, kr, 2 * kr + 3 + (kr == 4)),
+        ends=cycles(m=4, one=5 + (kr == 4) + (mr == 9) * 2 + (mr == 10) * 5),
+        tail=cycles(2, 2, 1, 2),
+        call=cycles(m=1, one=82.75 - saved),
+    )
+
+
+def _f32_a(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(2.39 * kr + 6.77, 0, 4.27 * kr + 6.4), once=cycles(0.31 * kr - 4.5, 0, 1 - 0.44 * kr),
+        call=cycles(m=1.03 * kr + 2.93, one=70),
+    )  # fmt: skip
+
+
+def _f32_b(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(2.24 * kr + 5.92, 0.85 * kr + 5.68), once=cycles(0.42 * kr - 4.59, 2.3 - 0.44 * kr),
+        call=cycles(n=kr, one=3.05 * kr + 70),
+    )  # fmt: skip
+
+
+def unrolling(steps: int, most: int) -> int:
+    """Steps in one round of a loop: all of them if half as many again fit, else up to ``most``, leaving the fewest."""
+    if steps <= most * 3 // 2:
+        return max(steps, 1)
+    return min(range(most, most // 2, -1), key=lambda u: steps % u)
+
+
+def _loop(steps: int, most: int) -> tuple[float, float]:
+    """Cycles of a counted loop for each step, and for each tile beyond that."""
+    u = unrolling(steps, most)
+    if u == max(steps, 1):
+        return 0.0, 2.0
+    rounds, rest = divmod(steps, u)
+    return 6 * rounds / steps, 2 + 2.0 * (rest > 0)
+
+
+def _q15_c(tile: RegisterTile, shape: Shape) -> Cost:
+    """Each pair of k: two loads and two packs for two columns of B; the rows of A in groups of the words free.
+
+    The pointer to B moves on after as many steps as immediate offsets (4095 bytes) reach.
+    """
+    mr, _, nr = tile
+    steps = shape.k // 2
+    u = unrolling(steps, 8)
+    words, columns = 12 - mr * nr - nr, nr // 2 * 5 + nr % 2 * 4
+    share, once = _loop(steps, 8)
+    straight = share == 0
+    reach = max(1, min(u, (4095 - 2 * nr + shape.ldb) // (2 * shape.ldb)))
+    share += (-(-u // reach) - 1) / u
+    if shape.ldb + 2 * nr > 4095:
+        columns += -(-nr // 2)
+    if (mr - 1) * shape.lda + 4 * u > 4095:
+        columns += 3 * (mr - 1) + 1
+    return Cost(
+        step=cycles(1, 1 + -(-mr // words) / mr, columns / nr, share),
+        ends=cycles(2 if straight else 3, 1, 0, once + (16.5 if straight else 14)),
+        tail=cycles(1, 2, 0.5, 1), call=cycles(one=51.75),
+    )  # fmt: skip
+
+
+def _q15_a(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(0.505 * kr + 6.2, 0, 1.96 * kr + 8.85), once=cycles(-0.085 * kr - 2.65, 0, 0.03 * kr + 1.2),
+        call=cycles(m=1.5 * kr + 14),
+    )  # fmt: skip
+
+
+def _q15_b(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(0.32 * kr + 2.6, 1.03 * kr + 9.8), once=cycles(0.95, -2.6),
+        call=cycles(n=0.3 * kr + 3, one=4.5 * kr + 43.5),
+    )  # fmt: skip
+
+
+def _s8_c(tile: RegisterTile, shape: Shape) -> Cost:
+    """Each four k: a load and two sign extensions for each row and column, two SMLAD for each result."""
+    _, _, nr = tile
+    share, once = _loop(shape.k // 4, 4)
+    return Cost(
+        step=cycles(2, 4, (3 * nr + 1) / nr, share), ends=cycles(m=0, one=once),
+        once=cycles(24, 7, 0, 0), tail=cycles(1, 2, 2, 0), call=cycles(one=53.75),
+    )  # fmt: skip
+
+
+def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(0.15 * kr + 7.54, 0, 1.49 * kr + 9.77), once=cycles(0.31 * kr + 16.3, 0, 2.6 - 0.54 * kr),
+        call=cycles(m=0.78 * kr + 4, one=60),
+    )  # fmt: skip
+
+
+def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
+    kr = tile.kr
+    return Cost(
+        step=cycles(0.885 * kr + 6.16, 0.43 * kr + 15.6), once=cycles(2.2 * kr + 3.2, 18 - 2.2 * kr),
+        call=cycles(n=0.8 * kr + 4, one=60),
+    )  # fmt: skip
 
 
 _PAIRS = tuple(range(2, 19, 2))
@@ -89,55 +227,55 @@ FAMILIES: tuple[Family, ...] = (
         "f32-c", "f32", "C", range(1, 11), (1, 2, 4), range(1, 17),
         core=Registers(m=1, one=4), fpu=Registers(mn=1, kn=1, k=1, one=2),
         a_vector=1, b_vector=1, b_along="n",
-        step={u: Cycles(2 * u, 1 + u, u, 2 * u + 4) for u in (1, 2, 4)}, ends=Cycles(2, 4, 2, 30),
+        cost=_f32_c,
     ),
     Family(
         "f32-a", "f32", "A", range(1, 28), tuple(range(1, 13)), range(1, 2),
         core=Registers(one=8), fpu=Registers(mk=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
-        step=_steps(tuple(range(1, 13)), 2, 0, 3, 12), ends=Cycles(0, 4, 0, 20),
+        cost=_f32_a,
     ),
     Family(
         "f32-b", "f32", "B", range(1, 2), tuple(range(1, 13)), range(1, 28),
         core=Registers(one=8), fpu=Registers(kn=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
-        step=_steps(tuple(range(1, 13)), 2, 1, 0, 12), ends=Cycles(0, 0, 4, 20),
+        cost=_f32_b,
     ),
     Family(
         "q15-c", "q15", "C", range(1, 11), (2,), range(1, 5),
         core=Registers(mn=1, n=1, one=3), fpu=Registers(one=8),
         a_vector=2, b_vector=2, b_along="n",
-        step={2: Cycles(1, 2, 2, 4)}, ends=Cycles(4, 1, 1, 40),
+        cost=_q15_c,
     ),
     Family(
         "q15-a", "q15", "A", range(1, 6), _PAIRS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=1, b_along="n",
-        step={kr: Cycles(kr // 2 + 6, 0, 3 * kr, 6) for kr in _PAIRS}, ends=Cycles(0, 4, 0, 30),
+        cost=_q15_a,
     ),
     Family(
         "q15-b", "q15", "B", range(1, 2), _PAIRS, range(1, 6),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=2, b_along="n",
-        step={kr: Cycles(kr // 2 + 6, kr, 0, 6) for kr in _PAIRS}, ends=Cycles(0, 0, 8, 30),
+        cost=_q15_b,
     ),
     Family(
         "s8-c", "s8", "C", range(1, 9), (4,), range(1, 5),
         core=Registers(mn=1, n=2, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
-        step={4: Cycles(2, 4, 4, 4)}, ends=Cycles(12, 10, 1, 40),
+        cost=_s8_c,
     ),
     Family(
         "s8-a", "s8", "A", range(1, 4), _QUADS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
-        step={kr: Cycles(kr // 2 + 14, 6, kr, 6) for kr in _QUADS}, ends=Cycles(0, 8, 0, 30),
+        cost=_s8_a,
     ),
     Family(
         "s8-b", "s8", "B", range(1, 2), _QUADS, range(1, 4),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
-        step={kr: Cycles(kr // 2 + 14, kr, 6, 6) for kr in _QUADS}, ends=Cycles(0, 0, 8, 30),
+        cost=_s8_b,
     ),
 )  # fmt: skip
 

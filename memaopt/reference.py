@@ -35,7 +35,7 @@ class GemmData(NamedTuple):
 
 def fold_zero_point(problem: Gemm, a: Array, bias: Array) -> Array:
     """TFLite's bias [M] less input_zero_point times the sum of each channel's weights: what the kernels start from."""
-    return np.asarray(bias, np.int64) - problem.input_zero_point * np.asarray(a, np.int64).sum(axis=1)
+    return np.asarray(np.asarray(bias, np.int64) - problem.input_zero_point * np.asarray(a, np.int64).sum(axis=1))
 
 
 def multiply(problem: Gemm, data: GemmData) -> Array:

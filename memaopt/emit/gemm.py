@@ -42,7 +42,7 @@ def files(certificate: Certificate) -> dict[str, str]:
     """Every file of the C project by name, deterministic."""
     name = name_of(certificate)
     context = _context(certificate)
-    made = {
+    return {
         f"{name}.h": _render("gemm.h.j2", context),
         f"{name}.c": _render("gemm.c.j2", context),
         "test_vector.h": _render("test_vector.h.j2", context),
@@ -52,7 +52,6 @@ def files(certificate: Certificate) -> dict[str, str]:
         "CMakeLists.txt": _render("CMakeLists.txt.j2", context),
         "certificate.json": certificate.to_json(),
     }
-    return made
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ from memaopt.models.traffic import (
     counts,
     footprint,
     kernel_cost,
-    kernel_cycles,
+    kernel_time,
     passes,
     price,
     staging_cost,
@@ -193,7 +193,7 @@ def _kernels_by_bound(
         for t in few.T.tolist():
             c = Counts(*t, *map(max, fewest, t))
             parts = combined(space, staging, kernel_cost(space, family, tile, c))
-            bounds.append(tuple(int(part) for part in (*parts, kernel_cycles(problem, family, tile.kr, c))))
+            bounds.append(tuple(int(part) for part in (*parts, kernel_time(space, family, tile, c))))
         found.append((min(bounds), family, tile))
     return sorted(found, key=lambda entry: entry[0])
 
@@ -211,7 +211,7 @@ def _better(
     if not len(mc):
         return best
     c = counts(space.problem, mc, kc, nc, tile)
-    key = [*price(space, family, tile, order, c), kernel_cycles(space.problem, family, tile.kr, c), c.tm * c.tk * c.tn]
+    key = [*price(space, family, tile, order, c), kernel_time(space, family, tile, c), c.tm * c.tk * c.tn]
     chosen = np.arange(len(mc))
     for part in key:
         values = np.broadcast_to(np.asarray(part), mc.shape)[chosen]

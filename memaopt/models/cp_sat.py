@@ -13,9 +13,19 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, MemaoptError
-from memaopt.families import Family, RegisterTile
+from memaopt.families import Cycles, Family, RegisterTile
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import Counts, check_feasible, counts, kernel_cycles, prices, register_bytes
+from memaopt.models.traffic import (
+    Counts,
+    check_feasible,
+    counts,
+    kernel_shape,
+    kernel_time,
+    prices,
+    register_bytes,
+    steps_left_over,
+    unaligned_shares,
+)
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.schedules import ORDERS, Schedule, Space
 
@@ -107,7 +117,7 @@ def build(space: Space) -> _Model:
     else:
         rates = prices(space)
         staging = sum(rates.staged_byte[operand] * external[operand] for operand in OPERANDS)
-        parts = [rates.cycle * _kernel_cycles(cp, space, loops, kernel) + staging]
+        parts = [rates.unit * _kernel_time(cp, space, loops, kernel) + staging]
     return _Model(cp, loops, orders, kernel, parts)
 
 
@@ -257,34 +267,49 @@ def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop],
     return total
 
 
-def _kernel_cycles(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
-    """Cycles of the chosen kernel over all its tiles, from its family's cost data."""
+def _kernel_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
+    """What the chosen kernel spends over all its tiles, from its family's cost data, in 1/CYCLE of a cycle."""
     problem = space.problem
-    passes = cp.new_int_var(1, problem.k, "passes")
+    m, k, n = problem.m, problem.k, problem.n
     rm, rk, rn = kernel.tiles["m"], kernel.tiles["k"], kernel.tiles["n"]
+    passes = cp.new_int_var(1, k, "passes")
     cp.add(passes == loops["k"].trips).only_enforce_if(kernel.keeps["C"])
     cp.add(passes == rk).only_enforce_if(kernel.keeps["C"].Not())
-    m, k, n = problem.m, problem.k, problem.n
     pairs = _product(cp, rm, rn, m * n)
-    over = (("m", rn, n), ("n", rm, m), ("one", pairs, m * n))
-    by_steps = {key: _product(cp, rk, var, k * most) for key, var, most in over}
-    by_passes = {key: _product(cp, passes, var, k * most) for key, var, most in over}
+    over = {"m": (rn, n), "n": (rm, m), "one": (pairs, m * n)}
+    by_steps = {key: _product(cp, rk, var, k * most) for key, (var, most) in over.items()}
+    by_passes = {key: _product(cp, passes, var, k * most) for key, (var, most) in over.items()}
+    by_once = {key: var for key, (var, _) in over.items()}
+    # A call runs over the rows of a tile of C or A, or over the columns of a tile of B.
+    inside, outer = cp.new_int_var(1, max(m, n) + 1, "calls for each tile and pass"), cp.new_int_var(1, max(m, n), "")
+    calls = _product(cp, passes, inside, k * (max(m, n) + 1))
+    by_calls = _product(cp, calls, outer, k * (max(m, n) + 1) * max(m, n))
     # Register tiles of a single element in blocks of one: no kernel ever takes longer.
     most = Counts(m, k, n, m, k, n)
-    slowest = max(int(kernel_cycles(problem, family, tile.kr, most)) for family, tile in space.kernels)
-    total = cp.new_int_var(0, slowest, "kernel cycles")
+    slowest = max(int(kernel_time(space, family, tile, most)) for family, tile in space.kernels)
+    total = cp.new_int_var(0, slowest, "kernel time")
 
-    def cost(rates: tuple[int, int, int, int], times: Var, products: dict[str, Var]) -> Expr:
+    def over_tiles(rates: Cycles, times: Expr, products: dict[str, Var], count: int = 1) -> Expr:
         mn, per_m, per_n, one = rates
-        inner = per_m * problem.m * products["m"] + per_n * problem.n * products["n"] + one * products["one"]
-        return mn * problem.m * problem.n * times + inner
+        inner = per_m * m * products["m"] + per_n * n * products["n"] + one * products["one"]
+        return mn * m * n * times + count * inner
 
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
-        in_steps = cost(family.step[tile.kr], rk, by_steps)
-        cp.add(total == in_steps + cost(family.ends, passes, by_passes)).only_enforce_if(chosen)
+        cost, left_over = family.cost(tile, kernel_shape(problem)), steps_left_over(problem, family, tile)
+        spent = over_tiles(cost.step, rk, by_steps) + over_tiles(cost.ends, passes, by_passes)
+        spent += over_tiles(cost.once, 1, by_once) + over_tiles(cost.tail, left_over, by_once, left_over)
+        if left_over:
+            spent -= over_tiles(cost.step, 1, by_once)
+        by_rows = family.stationary != "B"
+        ragged = family.stationary == "C" and n % tile.nr > 0
+        cp.add(inside == loops["n" if by_rows else "m"].trips + ragged).only_enforce_if(chosen)
+        cp.add(outer == (rm if by_rows else rn)).only_enforce_if(chosen)
+        spent += (cost.call.m * m if by_rows else cost.call.n * n) * calls + cost.call.one * by_calls
+        a_unaligned, b_unaligned = unaligned_shares(space, family)
+        cp.add(total == spent + a_unaligned * rn + b_unaligned * rm).only_enforce_if(chosen)
         # Redundant, for the bound: the cost if one block held everything.
-        fewest = counts(problem, problem.m, problem.k, problem.n, tile)
-        cp.add(total >= int(kernel_cycles(problem, family, tile.kr, fewest))).only_enforce_if(chosen)
+        fewest = counts(problem, m, k, n, tile)
+        cp.add(total >= int(kernel_time(space, family, tile, fewest))).only_enforce_if(chosen)
     return total
 
 

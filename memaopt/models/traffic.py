@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.families import Family, RegisterTile
+from memaopt.families import CYCLE, Cycles, Family, RegisterTile, Shape
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 from memaopt.schedules import Order, Schedule, Space
 
@@ -137,22 +137,71 @@ def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags, s
     return total
 
 
-def kernel_cycles(problem: Gemm, family: Family, kr: int, c: Counts) -> Ints:
-    """Cycles at zero wait states that the family's cost data gives for all its tiles, edges included."""
-    step, ends = family.step[kr], family.ends
-    m, n = problem.m, problem.n
+def kernel_shape(problem: Gemm) -> Shape:
+    """The shape that the families' cost data ask for, with the strides of operands that are not in tiles."""
+    along_b = problem.k if problem.dtype == "s8" else problem.n
+    return Shape(problem.k, problem.k * problem.width, along_b * problem.width)
 
-    def over_tiles(cost: tuple[int, int, int, int], times: Ints) -> Ints:
-        mn, per_m, per_n, one = cost
+
+def steps_left_over(problem: Gemm, family: Family, tile: RegisterTile) -> int:
+    """The k that whole steps of KR leave over: done one by one if C is stationary, else in a shorter step."""
+    return problem.k % tile.kr if family.stationary == "C" else 0
+
+
+def kernel_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """What the kernels spend at zero wait states by the family's cost data, edges included, in 1/CYCLE of a cycle."""
+    problem = space.problem
+    m, n = problem.m, problem.n
+    cost, left_over = family.cost(tile, kernel_shape(problem)), steps_left_over(problem, family, tile)
+
+    def over_tiles(rate: Cycles, times: Ints) -> Ints:
+        mn, per_m, per_n, one = rate
         return times * (mn * m * n + per_m * m * c.rn + per_n * n * c.rm + one * c.rm * c.rn)
 
-    return over_tiles(step, c.rk) + over_tiles(ends, passes(family, c))
+    total: Ints = over_tiles(cost.step, c.rk - int(left_over > 0)) + over_tiles(cost.tail, left_over)
+    total = total + over_tiles(cost.ends, passes(family, c)) + over_tiles(cost.once, 1)
+    if family.stationary == "B":
+        return total + c.rk * c.tm * (cost.call.n * n + cost.call.one * c.rn)
+    calls: Ints = c.rk * c.tn if family.stationary == "A" else c.tk * (c.tn + int(n % tile.nr > 0))
+    a_unaligned, b_unaligned = unaligned_shares(space, family)
+    each: Ints = cost.call.m * m + cost.call.one * c.rm
+    unaligned: Ints = a_unaligned * c.rn + b_unaligned * c.rm
+    called: Ints = calls * each
+    return total + called + unaligned
+
+
+def kernel_cycles(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """:func:`kernel_time` in whole cycles."""
+    return kernel_time(space, family, tile, c) // CYCLE
+
+
+#: Cycles that LDR takes beyond its own at byte offsets 0 to 3 from a word (docs/timing.md).
+UNALIGNED_CYCLES = (0, 2, 1, 2)
+
+
+def unaligned_shares(space: Space, family: Family) -> tuple[int, int]:
+    """What one reading of A, and one of B, costs beyond aligned words, in 1/CYCLE of a cycle.
+
+    Rows of an operand that lives in SRAM need not be whole words; the rows of tiles are taken to be.
+    """
+    problem = space.problem
+    if family.stationary != "C" or problem.width == ACCUMULATOR_BYTES:
+        return 0, 0
+
+    def share(operand: Operand, row: int, vector: int) -> int:
+        if operand in space.staged:
+            return 0
+        cycles = sum(UNALIGNED_CYCLES[i * row * problem.width % 4] for i in range(4))
+        return CYCLE * cycles * (problem.elements(operand) // vector) // 4
+
+    row_of_b = problem.k if problem.dtype == "s8" else problem.n
+    return share("A", problem.k, family.a_vector), share("B", row_of_b, family.b_vector)
 
 
 class Prices(NamedTuple):
-    """Integer prices, in quarters of a cycle or of a picojoule: of a kernel cycle, and of a byte staged."""
+    """Integer prices, in 1/CYCLE of a cycle or of a picojoule: of a unit of kernel cost, and of a byte staged."""
 
-    cycle: int
+    unit: int
     staged_byte: dict[Operand, int]
 
 
@@ -164,12 +213,12 @@ def prices(space: Space) -> Prices:
     """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
     machine, placed = space.machine, space.problem.placement
     homes = {operand: machine.memory(placed.of(operand)) for operand in OPERANDS}
-    word_cycles = {operand: COPY_CYCLES_PER_WORD + home.next for operand, home in homes.items()}
+    byte_cost = {x: CYCLE * (COPY_CYCLES_PER_WORD + home.next) // 4 for x, home in homes.items()}
     if space.objective == "cycles":
-        return Prices(4, word_cycles)
+        return Prices(1, byte_cost)
     picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
-    byte_energy = {x: 4 * round(home.energy_pj_per_byte) for x, home in homes.items()}
-    return Prices(4 * picojoules, {x: picojoules * word_cycles[x] + byte_energy[x] for x in OPERANDS})
+    byte_energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
+    return Prices(picojoules, {x: picojoules * byte_cost[x] + byte_energy[x] for x in OPERANDS})
 
 
 def staging_cost(space: Space, order: Order, c: Counts) -> Ints:
@@ -187,7 +236,7 @@ def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
-    return prices(space).cycle * kernel_cycles(space.problem, family, tile.kr, c)
+    return prices(space).unit * kernel_time(space, family, tile, c)
 
 
 def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
@@ -198,7 +247,7 @@ def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
 def price(space: Space, family: Family, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
-    ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in quarters of a cycle
+    ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in 1/CYCLE of a cycle
     or picojoule; the kernels' cycles and the staged bytes at the machine's figures.
     """
     return combined(space, staging_cost(space, order, c), kernel_cost(space, family, tile, c))
