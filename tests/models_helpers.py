@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from memaopt.mcus import Mcu, mcu
-from memaopt.models.traffic import counts, footprint, passes, price, visits
+from memaopt.models.traffic import combined, counts, footprint, kernel_cost, passes, staging_cost, visits
 from memaopt.problems import DTYPES, Gemm, gemm
 from memaopt.schedules import BUFFERINGS, OBJECTIVES, ORDERS, STACK_BYTES, Schedule, Space, space
 
@@ -98,11 +98,13 @@ def brute_force(where: Space) -> tuple[int, ...] | None:
     best: tuple[int, ...] | None = None
     for family, tile in where.kernels:
         c = counts(p, mc, kc, nc, tile)
+        kernel = np.broadcast_to(kernel_cost(where, family, tile, c), mc.shape)
         for order in ORDERS:
             spilling = np.asarray(visits(order, c.trips, "C") > 1)
             need = footprint(where, mc, kc, nc, np.asarray(passes(family, c) > 1), spilling)
             fits = (np.broadcast_to(need, mc.shape) <= where.capacity) & (where.may_spill | ~spilling)
-            cost = [np.broadcast_to(part, mc.shape)[fits] for part in price(where, family, tile, order, c)]
+            staging = np.broadcast_to(staging_cost(where, order, c), mc.shape)
+            cost = [np.asarray(part) for part in combined(where, staging[fits], kernel[fits])]
             if fits.any():
                 found = _least(cost)
                 best = found if best is None else min(best, found)
