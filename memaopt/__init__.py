@@ -6,6 +6,7 @@ True
 """
 
 from memaopt.certificates import Certificate, certify, verify
+from memaopt.emit import emit
 from memaopt.errors import (
     BuildError,
     DisagreementError,
@@ -37,6 +38,7 @@ __all__ = [
     "Schedule",
     "UnsupportedModelError",
     "certify",
+    "emit",
     "mcu",
     "verify",
 ]

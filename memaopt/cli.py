@@ -1,106 +1,170 @@
 """The command line: ``python -m memaopt``."""
 
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from memaopt import report, suites
 from memaopt.certificates import Certificate, certify, verify
 from memaopt.emit import emit
-from memaopt.errors import InputError, MemaoptError
+from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError, MemaoptError
 from memaopt.mcus import Mcu, mcu, parse_size, preset_names
 from memaopt.problems import DTYPES, Gemm, gemm
 from memaopt.report import Row
 from memaopt.schedules import BUFFERINGS, OBJECTIVES
+from memaopt.version import __version__
 
 app = typer.Typer(
     name="memaopt",
     help="Certified, memory-optimal schedules for microcontrollers.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
 
 #: Typer's own errors: BadParameter, UsageError, ClickException (of click, or of the copy that newer typers bring).
 _COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+#: What one problem of many may fail with while the others go on.
+_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, BuildError, FaultError)
 _SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
+_WIDTH = 100
 
-McuOption = Annotated[str, typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file.")]
-SizeOption = Annotated[list[str], typer.Option("--size", help="Resize a memory, as in qspi=4MiB; repeatable.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
-CompilerOption = Annotated[str | None, typer.Option("--compiler", help="gcc or zig; default: gcc if on PATH.")]
+McuOption = Annotated[
+    str,
+    typer.Option("--mcu", metavar="NAME|FILE", rich_help_panel="Machine",
+                 help="A preset (see memaopt mcus) or a .toml file."),
+]  # fmt: skip
+SramOption = Annotated[
+    str | None,
+    typer.Option("--sram", metavar="SIZE", rich_help_panel="Machine",
+                 help="SRAM to use, as in 32KiB.  \\[default: all that the chip has]"),
+]  # fmt: skip
+SizeOption = Annotated[
+    list[str],
+    typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
+                 help="Resize another memory, as in qspi=4MiB; repeatable."),
+]  # fmt: skip
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar="", rich_help_panel="Output", help="Nothing but JSON on stdout.")
+]
+CompilerOption = Annotated[
+    str | None,
+    typer.Option("--compiler", metavar="gcc|zig", rich_help_panel="Output",
+                 help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]"),
+]  # fmt: skip
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"memaopt {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
 def solve(
-    what: Annotated[list[str] | None, typer.Argument(help="`gemm MxKxN`.", show_default=False)] = None,
-    dtype: Annotated[str, typer.Option(help=f"{', '.join(DTYPES)}.")] = "q15",
-    mcu_name: McuOption = "stm32l4r5",
-    place: Annotated[
-        str | None, typer.Option(help="Memory of each operand, as in a=qspi,b=sram, or all=qspi; default: auto.")
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="gemm MxKxN", help="The problem and its sizes.", show_default=False)
     ] = None,
-    objective: Annotated[str, typer.Option(help=f"{', '.join(OBJECTIVES)}.")] = "bytes",
-    buffering: Annotated[str, typer.Option(help=f"{' or '.join(BUFFERINGS)}: buffers for each tile.")] = "single",
-    sram: Annotated[str | None, typer.Option(help="SRAM to use, as in 32KiB; default: all the chip has.")] = None,
+    dtype: Annotated[
+        str, typer.Option(metavar="|".join(DTYPES), rich_help_panel="Problem", help="Element type and arithmetic.")
+    ] = "q15",
+    place: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X=MEMORY,...", rich_help_panel="Problem",
+            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi.  \\[default: A in flash, B and C in sram, "
+            "what does not fit in external memory]",
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(suites.SUITES), rich_help_panel="Problem", help="A named set of problems."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="TOML", rich_help_panel="Problem", help="A file with many problems."),
+    ] = None,
+    mcu_name: McuOption = "stm32l4r5",
+    sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
-    suite: Annotated[str | None, typer.Option(help=f"A named set of problems: {', '.join(suites.SUITES)}.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A TOML file with a [[gemm]] table for each problem.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the C project and the certificate there.")] = None,
-    run: Annotated[bool, typer.Option("--run", help="Build it, run it on the virtual board, count.")] = False,
+    objective: Annotated[
+        str, typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule", help="What to minimise.")
+    ] = "bytes",
+    buffering: Annotated[
+        str, typer.Option(metavar="|".join(BUFFERINGS), rich_help_panel="Schedule", help="Buffers for each SRAM tile.")
+    ] = "single",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
+    ] = None,
+    run: Annotated[
+        bool,
+        typer.Option("--run", metavar="", rich_help_panel="Output",
+                     help="Build the C, run it on the virtual board, count its accesses."),
+    ] = False,
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Find the schedule that moves the fewest bytes, prove it, and write (and run) the C.
 
+    \b
     Examples:
-
-        memaopt solve gemm 64x576x64 --dtype q15 --mcu stm32l4r5 --run
-
-        memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
-
-        memaopt solve --suite tinyml --dtype s8 --run --json
+      memaopt solve gemm 64x576x64 --dtype q15 --mcu stm32l4r5 --run
+      memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
+      memaopt solve --suite tinyml --dtype s8 --run --json
+      memaopt solve --file problems.toml --objective cycles
     """
     machine = _machine(mcu_name, sram, size)
-    fields = {"dtype": dtype, "placement": _placement(place)}
-    problems = _problems(what or [], suite, file, fields)
-    if out is not None and len(problems) > 1:
-        folders: list[Path | None] = [out / f"gemm_{p.dtype}_{p.name}" for p in problems]
-    else:
-        folders = [out] * len(problems)
+    problems = _problems(what or [], suite, file, {"dtype": dtype, "placement": _placement(place)})
+    if run:
+        from memaopt import trial
 
-    def one(job: tuple[Gemm, Path | None]) -> Row:
-        return _solve_one(*job, machine, objective, buffering, run, compiler)
+        trial.require_tools(machine, compiler)
 
-    jobs = list(zip(problems, folders, strict=True))
-    if len(jobs) == 1:
-        rows = [_raising(one(jobs[0]))]
+    folders = [None] * len(problems) if out is None else _folders(out, problems)
+    rows = [
+        _solve_one(problem, folder, machine, objective, buffering, run, compiler)
+        for problem, folder in zip(_watched(problems), folders, strict=True)
+    ]
+    if len(rows) == 1 and rows[0].error is not None:
+        raise rows[0].error
+    if as_json:
+        objects = [report.row_json(row) for row in rows]
+        _print_json(objects if len(problems) > 1 else objects[0])
     else:
-        rows = _with_progress(one, jobs, "solving")
-    _print_rows(rows, machine, objective, run, as_json)
-    if out is not None and not as_json:
-        _console().print(f"written to {out}", highlight=False, soft_wrap=True)
+        report.print_rows(_console(), rows, run)
+        if out is not None:
+            _console().print(f"written to {out}", highlight=False, soft_wrap=True)
     if not all(row.passed for row in rows):
         raise typer.Exit(1)
 
 
 @app.command("verify")
 def verify_command(
-    files: Annotated[list[Path], typer.Argument(help="Certificates to verify.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Certificates.", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Check every claim of a certificate, without the solver. Exit 0 if all hold, 1 naming the first that is false.
+    """Check every claim of a certificate, without the solver. Exit 1 names the first claim that is false.
 
+    \b
     Example:
-
-        memaopt verify build/certificate.json
+      memaopt verify build/certificate.json
     """
     for path in files:
         verify(path)
@@ -112,15 +176,16 @@ def verify_command(
 
 @app.command("run")
 def run_command(
-    folder: Annotated[Path, typer.Argument(help="A folder that solve --out wrote.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that solve --out wrote.", show_default=False)],
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a written project, run it on the virtual board, and hold the accesses counted to those promised.
+    """Build a written project, run it on the virtual board, hold the accesses counted to those promised.
 
+    \b
     Example:
-
-        memaopt run build/
+      memaopt solve gemm 64x576x64 --out build/
+      memaopt run build/
     """
     from memaopt import trial
 
@@ -129,23 +194,31 @@ def run_command(
     if as_json:
         _print_json(report.row_json(row))
     else:
-        report.print_accesses(_console(), certificate, tried)
-        _print_rows([row], certificate.machine, certificate.objective, True, False)
+        report.print_rows(_console(), [row], True)
     if not row.passed:
         raise typer.Exit(1)
 
 
 @app.command("mcus")
-def mcus_command(as_json: JsonOption = False) -> None:
-    """List the microcontrollers that come with memaopt.
+def mcus_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Print this preset as TOML.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the microcontrollers that come with memaopt, or print one, with its sources, to start your own from.
 
-    Example:
-
-        memaopt mcus
+    \b
+    Examples:
+      memaopt mcus
+      memaopt mcus stm32l4r5 > my.toml
     """
-    machines = [mcu(name) for name in preset_names()]
+    machines = [mcu(each) for each in ([name] if name else preset_names())]
     if as_json:
         _print_json([machine.model_dump(mode="json") for machine in machines])
+    elif name and machines[0].name in preset_names():
+        preset = resources.files("memaopt") / "mcus" / f"{machines[0].name}.toml"
+        sys.stdout.write(preset.read_text(encoding="utf-8"))
     else:
         report.print_machines(_console(), machines)
 
@@ -159,61 +232,62 @@ def _solve_one(
     run: bool,
     compiler: str | None,
 ) -> Row:
-    """Certify, emit and run one problem; what goes wrong is kept in the row."""
+    """Certify, write and run one problem; an error that concerns this problem alone is kept in the row."""
     certificate: Certificate | None = None
     try:
         certificate = certify(problem, machine, objective, buffering)
-        if folder is not None:
-            emit(certificate, folder)
-        if not run:
-            return Row(problem, certificate, None, None)
-        from memaopt import trial
+    except _OF_ONE_PROBLEM as error:
+        return Row(problem, None, None, error)
+    if folder is not None:
+        emit(certificate, folder)
+    if not run:
+        return Row(problem, certificate, None, None)
+    from memaopt import trial
 
+    try:
         return Row(problem, certificate, trial.run(certificate, compiler=compiler), None)
-    except MemaoptError as error:
+    except _OF_ONE_PROBLEM as error:
         return Row(problem, certificate, None, error)
 
 
-def _raising(row: Row) -> Row:
-    """A single problem's error is the command's error."""
-    if row.error is not None:
-        raise row.error
-    return row
+def _folders(out: Path, problems: Sequence[Gemm]) -> list[Path]:
+    """Where each problem is written: ``out`` itself for one, a folder in it, named after the problem, for many."""
+    if len(problems) == 1:
+        return [out]
+    names = [f"gemm_{problem.dtype}_{problem.name}" for problem in problems]
+    earlier = [names[:i].count(name) for i, name in enumerate(names)]
+    return [out / (f"{name}_{count + 1}" if count else name) for name, count in zip(names, earlier, strict=True)]
 
 
-def _with_progress(one: Callable[[Any], Row], jobs: Iterable[Any], what: str) -> list[Row]:
-    jobs = list(jobs)
-    rows = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=len(jobs))
-        for job in jobs:
-            rows.append(one(job))
+def _watched(problems: Sequence[Gemm]) -> Iterator[Gemm]:
+    """The problems one by one, with a bar on stderr if somebody watches it."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(problems))
+        for problem in problems:
+            progress.update(task, description=f"gemm {problem.name} {problem.dtype}")
+            yield problem
             progress.advance(task)
-    return rows
-
-
-def _print_rows(rows: list[Row], machine: Mcu, objective: str, ran: bool, as_json: bool) -> None:
-    if as_json:
-        objects = [report.row_json(row) for row in rows]
-        _print_json(objects if len(objects) > 1 else objects[0])
-    else:
-        report.print_rows(_console(), rows, machine, objective, ran)
 
 
 def _console() -> Console:
-    """stdout; a table is never folded to fit where nobody looks at it."""
-    return Console() if sys.stdout.isatty() else Console(width=220)
+    """stdout, at least as wide as the tables: a narrow terminal folds lines, but no figure is cut."""
+    width = Console().width if sys.stdout.isatty() else _WIDTH
+    return Console(width=max(width, _WIDTH))
 
 
 def _print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
-def _machine(name: str, sram: str | None, sizes: list[str]) -> Mcu:
+def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> Mcu:
     """The machine with its memories resized as asked."""
     machine, resized = mcu(name), {}
     for text in [*([f"sram={sram}"] if sram else []), *sizes]:
-        memory, _, amount = text.partition("=")
+        memory, equals, amount = text.partition("=")
+        if not equals:
+            raise InputError(f"--size {text}: give a memory and its size, as in qspi=4MiB")
         machine.memory(memory)
         resized[memory] = parse_size(amount)
     return machine.with_sizes(**resized) if resized else machine
@@ -246,20 +320,39 @@ def _problems(what: list[str], suite: str | None, file: Path | None, fields: dic
     return [gemm(m, k, n, **fields)]
 
 
-def main() -> None:
-    """Run the command line; a MemaoptError is one line on stderr and its exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; what the user can put right is one line on stderr and exit code 1 or 2."""
+    code: Any = 0
     try:
-        code = app(standalone_mode=False)
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        sys.stdout.flush()
     except MemaoptError as error:
-        sys.stderr.write(f"memaopt: {error}\n")
-        code = error.exit_code
+        code = _fail(str(error), error.exit_code)
+    except _COMMAND_LINE_ERROR as error:
+        code = _fail(_usage(error), 2)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
-    except _COMMAND_LINE_ERROR as error:
-        sys.stderr.write(f"memaopt: {getattr(error, 'format_message', error.__str__)()}; see memaopt --help\n")
-        code = 2
     except BrokenPipeError:
-        code = 0
+        _discard_stdout()
+    except OSError as error:
+        _discard_stdout()
+        code = _fail(f"{error.filename or 'standard output'}: {error.strerror}", 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"memaopt: {' '.join(message.split())}\n")
+    return code
+
+
+def _usage(error: Exception) -> str:
+    """What is wrong with the command line, and where to look."""
+    message = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "info_name", None) if getattr(context, "parent", None) else None
+    return f"{message}; see memaopt {f'{command} ' if command else ''}--help"
+
+
+def _discard_stdout() -> None:
+    """Nobody reads stdout, or it is full: what is still buffered goes nowhere, instead of failing again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

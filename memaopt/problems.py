@@ -126,6 +126,8 @@ def gemm(m: int, k: int, n: int, **fields: object) -> Gemm:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "problem"
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if first["type"] == "extra_forbidden":
+            message = f"is no field: there are {', '.join(Gemm.model_fields)}"
         raise InputError(f"gemm {m}x{k}x{n}: {place} {message}") from None
 
 
@@ -166,7 +168,11 @@ def _check_placement(problem: Gemm, machine: Mcu) -> None:
         size = sum(problem.bytes_of(operand) for operand in operands)
         memory = machine.memory(name)
         if size > memory.size:
+            largest = max(machine.memories, key=lambda other: other.size)
+            hint = "place one of them in another memory" if len(operands) > 1 else f"place it in {largest.name}"
+            if max(map(problem.bytes_of, operands)) > largest.size:
+                hint = f"none of its memories is large enough; the largest is {largest.name} with {largest.size:,}"
             raise InfeasibleError(
-                f"{' and '.join(operands)} of gemm {problem.name} {problem.dtype} need {size:,} bytes, but "
-                f"{name} of {machine.name} has {memory.size:,}: place one of them in a larger memory"
+                f"gemm {problem.name} {problem.dtype}: {', '.join(operands)} take {size:,} bytes, but {name} of "
+                f"{machine.name} has {memory.size:,}: {hint}"
             )

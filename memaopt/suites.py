@@ -1,5 +1,6 @@
 """Named sets of problems, and sets read from TOML."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ TINYML: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 
 SUITES = {"tinyml": TINYML}
+_TABLE = re.compile(r"\s*\[\[\s*gemm\s*\]\]")
 
 
 def suite(name: str, **fields: Any) -> list[Gemm]:
@@ -30,7 +32,8 @@ def read_problems(path: str | Path, **defaults: Any) -> list[Gemm]:
     ``defaults`` fill in what a table leaves out. InputError names the file and the line or table at fault.
     """
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -39,9 +42,10 @@ def read_problems(path: str | Path, **defaults: Any) -> list[Gemm]:
     if not isinstance(tables, list) or not tables or set(data) != {"gemm"}:
         extra = ", ".join(sorted(set(data) - {"gemm"}))
         raise InputError(f"{path}: expected [[gemm]] tables{f', found {extra}' if extra else ', found none'}")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if _TABLE.match(line)]
     problems = []
-    for number, table in enumerate(tables, 1):
-        where = f"{path}: [[gemm]] number {number}"
+    for number, table in enumerate(tables):
+        where = f"{path}:{lines[number]}: [[gemm]]" if len(lines) == len(tables) else f"{path}: gemm {number + 1}"
         if not isinstance(table, dict) or {"m", "k", "n"} - set(table):
             raise InputError(f"{where}: m, k and n are needed, as in m = 64, k = 576, n = 64")
         try:

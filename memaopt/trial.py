@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,7 @@ from memaopt.certificates import Certificate
 from memaopt.emit import gemm
 from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
+from memaopt.mcus import Mcu
 from memaopt.models.accesses import Accesses
 
 #: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
@@ -40,6 +41,7 @@ class Trial(BaseModel):
     stack: Accesses
     memories: dict[str, Accesses]
     compiler: str
+    flags: tuple[str, ...]
     seconds: float
 
     @property
@@ -48,11 +50,12 @@ class Trial(BaseModel):
         return self.equal and self.correct
 
 
-class _Files(NamedTuple):
-    """The sources that are compiled, in a folder."""
+def require_tools(machine: Mcu, compiler: str | None = None) -> None:
+    """Raise MissingToolError, with the command that installs it, unless programs can be built and run here."""
+    from memaopt.board import Board, find_compiler
 
-    folder: Path
-    names: tuple[str, ...]
+    Board(machine)
+    find_compiler(compiler)
 
 
 def run(certificate: Certificate, folder: str | Path | None = None, compiler: str | None = None) -> Trial:
@@ -88,8 +91,9 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
         arguments = [board.symbols[operand] for operand in ("A", "B", "C")]
         if problem.dtype == "s8":
             arguments.append(board.symbols["channels"])
+        operands = _operands(certificate, board)
         ran = board.call(name, *arguments)
-        correct = reference.is_correct(problem, _operands(certificate, board), _result(certificate, board))
+        correct = reference.is_correct(problem, operands, _result(certificate, board))
     counted = {}
     for buffer in _COUNTED:
         access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
@@ -106,7 +110,8 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
         instructions=ran.instructions,
         stack=Accesses(**stack.model_dump()),
         memories={memory: Accesses(**access.model_dump()) for memory, access in ran.memories.items()},
-        compiler=f"{built.version} {' '.join(built.flags)}",
+        compiler=built.version,
+        flags=built.flags,
         seconds=ran.seconds,
     )
 
