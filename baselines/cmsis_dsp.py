@@ -90,7 +90,9 @@ def _download(path: Path) -> None:
 def _run(command: list[str]) -> str | None:
     """Run pip; what went wrong, in one line, or None."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no answer in {_TIMEOUT_S} s"
     except OSError as error:

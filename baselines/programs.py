@@ -65,8 +65,10 @@ class Program:
             elf = folder / f"{dtype}.elf"
             sources = resources.files("baselines") / "c"
             with resources.as_file(sources) as own:
-                self.build = _cmsis(folder, own, elf, machine, compiler) if cmsis else build(
-                    [own / f"{dtype}.c"], elf, machine, compiler=compiler, flags=FLAGS
+                self.build = (
+                    _cmsis(folder, own, elf, machine, compiler)
+                    if cmsis
+                    else build([own / f"{dtype}.c"], elf, machine, compiler=compiler, flags=FLAGS)
                 )
             self._board = Board(machine).load(self.build)
         self._machine = machine

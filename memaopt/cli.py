@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from memaopt import report, suites
+from memaopt.bench.cli import bench_command
 from memaopt.certificates import Certificate, certify, verify
 from memaopt.emit import emit
 from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError, MemaoptError
@@ -221,6 +222,9 @@ def mcus_command(
         sys.stdout.write(preset.read_text(encoding="utf-8"))
     else:
         report.print_machines(_console(), machines)
+
+
+app.command("bench")(bench_command)
 
 
 def _solve_one(

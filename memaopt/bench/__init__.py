@@ -1,0 +1,1 @@
+"""The comparison: memaopt's kernels, baselines and search-based tilers, measured alike on the virtual board."""

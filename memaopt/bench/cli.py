@@ -1,0 +1,186 @@
+"""``memaopt bench``: run the comparison, print it, write it."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from memaopt.errors import InputError
+from memaopt.mcus import Mcu, mcu
+from memaopt.problems import DTYPES, Dtype
+from memaopt.suites import TINYML
+
+if TYPE_CHECKING:
+    from memaopt.bench.results import Bench
+
+SECTIONS = ("layers", "squares", "search", "traffic")
+_T = TypeVar("_T")
+
+
+def bench_command(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; default: all.", show_default=False)
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help=f"{', '.join(DTYPES)}; repeatable; default: all.")] = None,
+    mcu_name: Annotated[
+        str, typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file.")
+    ] = "stm32l4r5",
+    wait_states: Annotated[
+        int | None, typer.Option(min=0, help="Of the flash; 0: of no memory. Default: the chip's own, beside none.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only this MxKxN instead of the 20 layers; repeatable.")
+    ] = None,
+    compiler: Annotated[str | None, typer.Option(help="gcc or zig; default: gcc if on PATH.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write PNG and SVG plots there.")] = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Instead, run every register tile: is the chosen one best?")
+    ] = False,
+    within: Annotated[
+        float, typer.Option(min=1, help="With --tiles: only those predicted within this factor of the chosen one.")
+    ] = 1.15,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
+
+    Everything runs on the same virtual board, built by the same compiler. CMSIS-DSP is fetched by pip, once.
+
+    Examples:
+
+        memaopt bench
+
+        memaopt bench layers --dtype q15 --plots plots/
+
+        memaopt bench --wait-states 0 --json
+    """
+    chosen = _sections(sections or [])
+    dtypes = _dtypes(dtype or [])
+    machine = mcu(mcu_name)
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
+    sizes = [_size(text) for text in layer] if layer else list(TINYML)
+    if tiles:
+        _tiles(sizes, dtypes, machine, compiler, within, as_json)
+        return
+    if plots is not None:
+        from memaopt.bench.plots import require_matplotlib
+
+        require_matplotlib()
+    times: dict[str, float] = defaultdict(float)
+    bench = run(chosen, sizes, dtypes, machine, compiler, times)
+    if as_json:
+        sys.stdout.write(json.dumps(bench.model_dump(mode="json"), indent=2) + "\n")
+    else:
+        from memaopt.bench.tables import print_bench
+
+        print_bench(_console(), bench, times)
+    if plots is not None:
+        from memaopt.bench.plots import write_plots
+
+        for path in write_plots(bench, plots):
+            sys.stderr.write(f"written {path}\n")
+
+
+def run(
+    sections: Iterable[str],
+    sizes: list[tuple[int, int, int]],
+    dtypes: list[Dtype],
+    machine: Mcu,
+    compiler: str | None = None,
+    times: dict[str, float] | None = None,
+) -> "Bench":
+    """The sections of the benchmark. ``times`` receives the tilers' seconds on this host."""
+    from memaopt.bench import measure, results, sweeps
+
+    squares = [(n, n, n) for n in measure.SQUARES]
+    wanted = {"layers": measure.in_sram(sizes, dtypes), "squares": measure.in_sram(squares, dtypes)}
+    wanted = {name: problems if name in sections else [] for name, problems in wanted.items()}
+    lab = measure.Lab(measure.with_room(machine, [p for problems in wanted.values() for p in problems]), compiler)
+    cases = {
+        name: tuple(lab.case(problem) for problem in _progress(problems, name)) for name, problems in wanted.items()
+    }
+    rows, curves, spent = [], [], times if times is not None else defaultdict(float)
+    if "search" in sections:
+        smaller = machine.with_sizes(sram=sweeps.SEARCH_SRAM)
+        problems = [sweeps.outside(smaller, size, dtypes[0]) for size in sizes]
+        for problem in _progress([p for p in problems if p is not None], "search"):
+            rows += sweeps.searched(problem, smaller, spent)
+    if "traffic" in sections:
+        found = (sweeps.traffic_curve(machine, dtype) for dtype in _progress(dtypes, "traffic"))
+        curves = [curve for curve in found if curve is not None]
+    return results.Bench(
+        heading=lab.heading(dtypes[0], machine),
+        layers=cases["layers"],
+        squares=cases["squares"],
+        speedups=results.speedups(cases["layers"]),
+        search=tuple(rows),
+        traffic=tuple(curves),
+        notes=(*lab.notes, *_without_external_memory(sections, machine)),
+    )
+
+
+def _without_external_memory(sections: Iterable[str], machine: Mcu) -> list[str]:
+    if any(memory.kind == "external" for memory in machine.memories):
+        return []
+    left_out = [name for name in ("search", "traffic") if name in sections]
+    return [f"{' and '.join(left_out)} left out: {machine.name} has no external memory"] if left_out else []
+
+
+def _tiles(
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: Mcu, compiler: str | None, within: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from memaopt.bench import measure, tiles
+
+    problems = measure.in_sram(sizes, dtypes)
+    machine = measure.with_room(machine, problems)
+    studies = [tiles.study(problem, machine, within, compiler) for problem in _progress(problems, "tiles")]
+    if as_json:
+        sys.stdout.write(json.dumps([study.model_dump(mode="json") for study in studies], indent=2) + "\n")
+    else:
+        tiles.print_studies(_console(), studies, machine, within)
+    if not all(study.holds for study in studies):
+        raise typer.Exit(1)
+
+
+def _progress(items: Iterable[_T], what: str) -> Iterator[_T]:
+    """The items, with a progress bar on stderr."""
+    listed = list(items)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=len(listed))
+        for item in listed:
+            yield item
+            progress.advance(task)
+
+
+def _console() -> Console:
+    """stdout; 100 columns where nobody looks at it."""
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def _sections(names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in SECTIONS:
+            raise InputError(f"bench: no section {name!r}: there are {', '.join(SECTIONS)}")
+    return tuple(name for name in SECTIONS if name in names) or SECTIONS
+
+
+def _dtypes(names: list[str]) -> list[Dtype]:
+    for name in names:
+        if name not in DTYPES:
+            raise InputError(f"bench: no dtype {name!r}: there are {', '.join(DTYPES)}")
+    return [dtype for dtype in DTYPES if dtype in names] or list(DTYPES)
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+        raise InputError(f"bench --layer {text}: expected sizes M, K and N, as in 64x576x64")
+    m, k, n = map(int, parts)
+    return m, k, n

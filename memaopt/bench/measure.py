@@ -1,0 +1,160 @@
+"""Measure: one problem by memaopt and by every baseline of its dtype, all operands in SRAM, on the same board."""
+
+from collections.abc import Iterable, Sequence
+
+from baselines import cmsis_dsp
+from baselines.kernels import Kernel, kernels
+from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
+from memaopt import reference, trial
+from memaopt.bench.results import OURS, Case, Entry, Heading
+from memaopt.board import Access
+from memaopt.board.energy import energy
+from memaopt.certificates import Certificate, certify
+from memaopt.errors import MemaoptError
+from memaopt.mcus import Mcu
+from memaopt.problems import Dtype, Gemm, Placement, gemm
+from memaopt.trial import Trial
+from memaopt.version import __version__
+
+IN_SRAM = Placement(a="sram", b="sram", c="sram")
+#: Squares of the paper's throughput figures.
+SQUARES = tuple(range(8, 105, 8))
+_ROOM = 24 << 10
+_GRAIN = 128 << 10
+
+
+def in_sram(sizes: Iterable[tuple[int, int, int]], dtypes: Sequence[Dtype]) -> list[Gemm]:
+    """The problems of every size and dtype, all operands in SRAM."""
+    return [gemm(m, k, n, dtype=dtype, placement=IN_SRAM) for dtype in dtypes for m, k, n in sizes]
+
+
+def with_room(machine: Mcu, problems: Sequence[Gemm]) -> Mcu:
+    """The machine with its SRAM enlarged, if it must be, so that every problem with a transposed B fits it."""
+    need = max(
+        (p.bytes_of("A") + 2 * p.bytes_of("B") + p.bytes_of("C") + p.m * p.channel_bytes for p in problems), default=0
+    )
+    need += _ROOM
+    if need <= machine.sram.size:
+        return machine
+    return machine.with_sizes(sram=-(-need // _GRAIN) * _GRAIN)
+
+
+class Lab:
+    """Builds each baseline once and measures; what cannot be had is left out, and ``notes`` says why."""
+
+    def __init__(self, machine: Mcu, compiler: str | None = None) -> None:
+        self.machine, self.compiler = machine, compiler
+        self.notes: list[str] = []
+        self._ideal = machine.with_wait_states(0)
+        self._own: dict[Dtype, Program] = {}
+        self._cmsis_dsp: dict[Dtype, Program | None] = {}
+
+    def case(self, problem: Gemm) -> Case:
+        """Every kernel on ``problem``, memaopt's first."""
+        entries, errors = {}, {}
+        try:
+            entries[OURS] = self.ours(problem)
+        except MemaoptError as error:
+            errors[OURS] = str(error)
+        data = reference.random_data(problem)
+        for kernel in kernels(problem.dtype):
+            try:
+                program = self._program(kernel)
+                if program is not None:
+                    entries[kernel.name] = _baseline_entry(program.run(kernel, problem, data))
+            except MemaoptError as error:
+                errors[kernel.name] = str(error)
+        return Case(m=problem.m, k=problem.k, n=problem.n, dtype=problem.dtype, entries=entries, errors=errors)
+
+    def ours(self, problem: Gemm) -> Entry:
+        """memaopt's own entry: certified, emitted, built, run; its result and its accesses checked.
+
+        Without wait states another schedule may be optimal than with the machine's; then both are run.
+        """
+        certificate, ideal = (certify(problem, machine, "cycles") for machine in (self.machine, self._ideal))
+        ran = trial.run(certificate, compiler=self.compiler)
+        ideal_run = ran if ideal.schedule == certificate.schedule else trial.run(ideal, compiler=self.compiler)
+        return our_entry(certificate, ran, ideal, ideal_run)
+
+    def heading(self, dtype: Dtype, own: Mcu) -> Heading:
+        """What all figures depend on. ``own`` is the machine before its SRAM was enlarged."""
+        build = self._written(dtype).build
+        flags = build.flags[: len(build.flags) - len(FLAGS)]
+        enlarged = ""
+        if self.machine.sram.size != own.sram.size:
+            sizes = f"from {own.sram.size >> 10} to {self.machine.sram.size >> 10} KiB"
+            enlarged = f", SRAM enlarged {sizes} so that all operands fit"
+        return Heading(
+            version=__version__,
+            machine=self.machine.title,
+            clock_hz=self.machine.clock_hz,
+            has_wait_states=self.machine.has_wait_states,
+            memory_model=f"operands in SRAM, code in flash ({_flash(self.machine)}){enlarged}",
+            compiler=build.version,
+            flags=" ".join(flags),
+            baseline_flags=" ".join(FLAGS),
+            cmsis_dsp=f"{cmsis_dsp.VERSION}, {' '.join(CMSIS_FLAGS)}",
+        )
+
+    def _program(self, kernel: Kernel) -> Program | None:
+        """The program that holds ``kernel``; None if it is CMSIS-DSP's and cannot be had or built."""
+        if kernel.origin != "CMSIS-DSP":
+            return self._written(kernel.dtype)
+        if kernel.dtype not in self._cmsis_dsp:
+            try:
+                program = Program(self.machine, kernel.dtype, cmsis=True, compiler=self.compiler)
+            except MemaoptError as error:
+                program = None
+                if str(error) not in self.notes:
+                    self.notes.append(str(error))
+            self._cmsis_dsp[kernel.dtype] = program
+        return self._cmsis_dsp[kernel.dtype]
+
+    def _written(self, dtype: Dtype) -> Program:
+        if dtype not in self._own:
+            self._own[dtype] = Program(self.machine, dtype, compiler=self.compiler)
+        return self._own[dtype]
+
+
+def our_entry(certificate: Certificate, ran: Trial, ideal: Certificate, ideal_run: Trial) -> Entry:
+    """What the trials of the certificates for the machine and for one without wait states showed."""
+    moved = ran.memories.values()
+    memories = {name: Access(**accesses.model_dump()) for name, accesses in ideal_run.memories.items()}
+    return Entry(
+        correct=ran.correct and ideal_run.correct,
+        cycles=ran.cycles,
+        ideal_cycles=ideal_run.ideal_cycles,
+        instructions=ran.instructions,
+        accesses=sum(a.loads + a.stores for a in moved),
+        bytes=sum(a.load_bytes + a.store_bytes for a in moved),
+        energy_uj=ran.energy_uj,
+        ideal_energy_uj=energy(ideal.machine, ideal_run.ideal_cycles, memories).total_uj,
+        schedule=str(certificate.schedule),
+        ideal_schedule=str(ideal.schedule),
+        kernel=f"{ideal.schedule.kernel} {ideal.schedule.tile}",
+        predicted_cycles=ideal.traffic.kernel_cycles,
+        as_promised=ran.equal and ideal_run.equal,
+    )
+
+
+def _flash(machine: Mcu) -> str:
+    flash = machine.memory("flash")
+    if flash.accelerator is None:
+        return f"{flash.first} wait states" if flash.first else "no wait states"
+    accelerator = flash.accelerator
+    caches = f"{accelerator.instruction_lines} + {accelerator.data_lines} lines of {accelerator.line_bytes} bytes"
+    prefetch = ", prefetch" if accelerator.prefetch else ""
+    return f"{flash.first} wait states, {accelerator.read_bytes}-byte reads, caches of {caches}{prefetch}"
+
+
+def _baseline_entry(measured: Measurement) -> Entry:
+    return Entry(
+        correct=measured.correct,
+        cycles=measured.cycles,
+        ideal_cycles=measured.ideal_cycles,
+        instructions=measured.instructions,
+        accesses=measured.accesses,
+        bytes=measured.bytes,
+        energy_uj=measured.energy_uj,
+        ideal_energy_uj=measured.ideal_energy_uj,
+    )

@@ -1,0 +1,168 @@
+"""A benchmark as plots, each as PNG and SVG. The same figures give the same files: no dates, fixed identifiers."""
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
+from memaopt.bench.tables import SHORT, throughput
+from memaopt.errors import InputError, MissingToolError
+from memaopt.problems import Dtype
+
+_STYLE = {
+    "svg.hashsalt": "memaopt",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.axisbelow": True,
+    "figure.dpi": 120,
+}
+_COLOURS = ("#d62728", "#7f7f7f", "#9467bd", "#1f77b4", "#2ca02c", "#ff7f0e")
+_MARKERS = "osv^D*"
+#: Multiply-accumulates a cycle that the core's instructions allow (Arm DDI 0439, instruction timing).
+_PEAKS: dict[Dtype, tuple[tuple[str, float], ...]] = {
+    "f32": (("VMUL and VADD: 1/2", 1 / 2), ("VFMA: 1/3", 1 / 3)),
+    "q15": (("SMLAD: 2", 2.0),),
+    "s8": (("SMLAD: 2", 2.0),),
+}
+#: Pipelined loads move one word a cycle.
+_BYTES_PER_CYCLE = 4
+
+
+def require_matplotlib() -> None:
+    """Raise MissingToolError unless matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        raise MissingToolError("plots need matplotlib: pip install 'memaopt[plots]'")
+
+
+def write_plots(bench: Bench, folder: Path) -> list[Path]:
+    """Write every plot that ``bench`` has figures for into ``folder``; returns the files."""
+    require_matplotlib()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(_STYLE):
+            for name, figure in _figures(bench):
+                for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+                    path = folder / f"{name}.{suffix}"
+                    figure.savefig(path, metadata=metadata, bbox_inches="tight")
+                    written.append(path)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+    return written
+
+
+def _figures(bench: Bench) -> Iterator[tuple[str, Any]]:
+    for dtype in dict.fromkeys(case.dtype for case in bench.layers):
+        cases = [case for case in bench.layers if case.dtype == dtype]
+        yield f"layers_{dtype}", _layers(cases, bench)
+        yield f"roofline_{dtype}", _roofline(cases, bench)
+    for dtype in dict.fromkeys(case.dtype for case in bench.squares):
+        yield f"squares_{dtype}", _squares([case for case in bench.squares if case.dtype == dtype], bench)
+    for curve in bench.traffic:
+        yield f"traffic_{curve.dtype}", _traffic(curve)
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def _names(cases: Sequence[Case]) -> list[str]:
+    return list(dict.fromkeys(name for case in cases for name in case.entries))
+
+
+def _label(name: str) -> str:
+    return SHORT.get(name, name)
+
+
+def _layers(cases: Sequence[Case], bench: Bench) -> Any:
+    """Bars: multiply-accumulates a cycle on each layer, with the machine's wait states."""
+    figure, axes = _axes(11, 4)
+    names = _names(cases)
+    width = 0.84 / len(names)
+    for i, name in enumerate(names):
+        bars = [(x, case.macs / case.entries[name].cycles) for x, case in enumerate(cases) if name in case.entries]
+        places = [x - 0.42 + (i + 0.5) * width for x, _ in bars]
+        axes.bar(places, [height for _, height in bars], width, color=_COLOURS[i], label=_label(name))
+    axes.set_xticks(range(len(cases)), [case.name for case in cases], rotation=45, ha="right")
+    axes.set_ylabel("multiply-accumulates a cycle")
+    axes.set_title(f"Layers, {cases[0].dtype}, {bench.heading.machine}")
+    axes.grid(axis="x", visible=False)
+    axes.legend(ncols=len(names), fontsize=8, loc="upper left")
+    axes.set_ylim(top=1.18 * axes.get_ylim()[1])
+    return figure
+
+
+def _squares(cases: Sequence[Case], bench: Bench) -> Any:
+    """Lines: throughput over N, with the machine's wait states."""
+    figure, axes = _axes(6, 4)
+    for i, name in enumerate(_names(cases)):
+        mine = [case for case in cases if name in case.entries]
+        heights = [throughput(case, case.entries[name].cycles, bench.heading) for case in mine]
+        axes.plot([case.n for case in mine], heights, marker=_MARKERS[i], color=_COLOURS[i], label=_label(name))
+    axes.set_xlabel("N")
+    axes.set_ylabel("million operations a second")
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"N x N x N, {cases[0].dtype}, {bench.heading.machine}")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
+    """Points: each layer's rate over its intensity, below what the core computes and what its loads bring."""
+    figure, axes = _axes(6, 4.5)
+    names, intensities = _names(cases), []
+    for i, name in enumerate(names):
+        mine = [(case.macs, case.entries[name]) for case in cases if name in case.entries]
+        across = [macs / entry.bytes for macs, entry in mine]
+        intensities += across
+        axes.scatter(
+            across, [macs / entry.cycles for macs, entry in mine],
+            s=14, marker=_MARKERS[i], color=_COLOURS[i], label=_label(name), zorder=3,
+        )  # fmt: skip
+    low, high = 0.8 * min(intensities), 1.6 * max(intensities)
+    peaks = _PEAKS[cases[0].dtype]
+    top = peaks[0][1]
+    ridge = top / _BYTES_PER_CYCLE
+    axes.plot([low, ridge], [low * _BYTES_PER_CYCLE, top], color="black", lw=1)
+    for i, (text, peak) in enumerate(peaks):
+        start = peak / _BYTES_PER_CYCLE
+        axes.plot([min(start, high), max(high, 2 * ridge)], [peak, peak], color="black", lw=1, ls="--" if i else "-")
+        axes.annotate(text, (max(high, 2 * ridge), peak), ha="right", va="bottom", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("multiply-accumulates for a byte between memory and registers")
+    axes.set_ylabel("multiply-accumulates a cycle")
+    axes.set_title(f"Roofline, {cases[0].dtype}, {bench.heading.machine}")
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def _traffic(curve: TrafficCurve) -> Any:
+    """Lines: external bytes against the size of the SRAM, and what nothing can beat."""
+    figure, axes = _axes(6, 4)
+    sizes = [point.sram / 1024 for point in curve.points]
+    grid = [point for point in curve.points if point.grid is not None]
+    axes.plot(
+        [point.sram / 1024 for point in grid], [point.grid for point in grid],
+        marker=_MARKERS[3], color=_COLOURS[3], label="powers of two",
+    )  # fmt: skip
+    certified = [point.certified for point in curve.points]
+    axes.plot(sizes, certified, marker=_MARKERS[0], color=_COLOURS[0], label=f"{OURS}, certified")
+    axes.plot(sizes, [point.bound for point in curve.points], color="black", ls="--", label="lower bound")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xlabel("SRAM (KiB)")
+    axes.set_ylabel("external bytes")
+    axes.set_title(f"{curve.problem} {curve.dtype}, all operands in {curve.memory}")
+    axes.legend(fontsize=8)
+    return figure
