@@ -135,15 +135,18 @@ def placed(problem: Gemm, machine: Mcu) -> Gemm:
     """``problem`` with every ``auto`` in its placement decided, and all of it checked.
 
     A, the weights, goes to flash. B and C go to SRAM, but while they would leave less than an eighth of it for
-    tiles, the larger of those that may move goes to external memory. What does not fit flash goes there as well.
+    tiles, the larger of those that may move goes to the first external memory that can be written. An A that does not
+    fit flash goes to the first external memory.
     Raises InputError or InfeasibleError where a memory does not exist, is read-only for C, or is too small.
     """
-    outside = next((memory.name for memory in machine.memories if memory.kind == "external"), None)
+    external = [memory for memory in machine.memories if memory.kind == "external"]
+    for_a = external[0].name if external else None
+    outside = next((memory.name for memory in external if memory.writable), None)
     given = {x: problem.placement.of(x) for x in OPERANDS}
     home = {x: name if name != AUTO else ("flash" if x == "A" else "sram") for x, name in given.items()}
     movable = [x for x in OPERANDS if given[x] == AUTO and outside is not None]
-    if "A" in movable and problem.bytes_of("A") > machine.memory("flash").size:
-        home["A"] = str(outside)
+    if given["A"] == AUTO and for_a is not None and problem.bytes_of("A") > machine.memory("flash").size:
+        home["A"] = for_a
 
     def in_sram() -> list[Operand]:
         return [x for x in OPERANDS if home[x] == machine.sram.name]
@@ -168,11 +171,13 @@ def _check_placement(problem: Gemm, machine: Mcu) -> None:
         size = sum(problem.bytes_of(operand) for operand in operands)
         memory = machine.memory(name)
         if size > memory.size:
-            largest = max(machine.memories, key=lambda other: other.size)
-            hint = "place one of them in another memory" if len(operands) > 1 else f"place it in {largest.name}"
-            if max(map(problem.bytes_of, operands)) > largest.size:
-                hint = f"none of its memories is large enough; the largest is {largest.name} with {largest.size:,}"
+            biggest = max(operands, key=problem.bytes_of)
+            allowed = [other for other in machine.memories if other.writable or biggest != "C"]
+            largest = max(allowed, key=lambda other: other.size)
+            hint = f"place {'one of them' if len(operands) > 1 else 'it'} in another memory"
+            if problem.bytes_of(biggest) > largest.size:
+                hint = f"no memory that {biggest} could live in is larger than {largest.name} with {largest.size:,}"
             raise InfeasibleError(
-                f"gemm {problem.name} {problem.dtype}: {', '.join(operands)} take {size:,} bytes, but {name} of "
-                f"{machine.name} has {memory.size:,}: {hint}"
+                f"gemm {problem.name} {problem.dtype}: {', '.join(operands)}: {size:,} bytes do not fit {name} of "
+                f"{machine.name}, which has {memory.size:,}: {hint}"
             )
