@@ -8,6 +8,7 @@
 from collections.abc import Iterable
 
 from memaopt.emit.layers import (
+    channel_sums,
     depthwise,
     elementwise,
     fully_connected,
@@ -16,6 +17,7 @@ from memaopt.emit.layers import (
     pooling,
     raw_pairs,
     softmax,
+    sums,
     winograd,
 )
 from memaopt.emit.layers.describe import Layer
@@ -30,7 +32,9 @@ FAMILIES: tuple[Family, ...] = (
     *fully_connected.FAMILIES,
     *depthwise.FAMILIES,
     *elementwise.FAMILIES,
+    *sums.FAMILIES,
     *pooling.FAMILIES,
+    *channel_sums.FAMILIES,
     *softmax.FAMILIES,
     *movement.FAMILIES,
 )

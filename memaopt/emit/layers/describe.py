@@ -284,6 +284,27 @@ class PoolKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Average:
+    """The output of AVERAGE_POOL_2D from a sum over ``count`` elements: a step function, as requantisation is."""
+
+    count: int
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
+    zero_point: int = 0
+
+    @property
+    def real_scales(self) -> Float64Array:
+        return np.array([1 / self.count])
+
+    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
+        """The mean, ties away from zero, clamped."""
+        total = np.asarray(accumulators, np.int64)
+        mean = np.sign(total) * ((np.abs(total) + self.count // 2) // self.count)
+        clamped: Int64Array = np.clip(mean, self.minimum, self.maximum)
+        return clamped
+
+
+@dataclass(frozen=True)
 class Pool:
     """AVERAGE_POOL_2D (over the part of the window inside the image, ties away from zero) and MAX_POOL_2D."""
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, Requantization
-from memaopt.emit.layers.requantize import Proven
+from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN
+from memaopt.emit.layers.requantize import Proven, StepFunction
 from memaopt.fixedpoint import Int64Array
 
 
@@ -22,7 +22,7 @@ class Output:
     maximum: int | None
 
     @classmethod
-    def of(cls, proven: Proven, requantization: Requantization) -> "Output":
+    def of(cls, proven: Proven, requantization: StepFunction) -> "Output":
         """The output stage of a proven requantisation."""
         return cls(
             proven.shift,
@@ -64,8 +64,8 @@ class Output:
 
     @property
     def cycles(self) -> int:
-        """Of one output, without the store: an IT costs nothing."""
-        return 2 + (2 if self.by_sign else 0) + 2 * self._clamps
+        """Of one output, without the store."""
+        return self.instructions
 
 
 def channel_parameters(proven: Proven) -> Int64Array:

@@ -95,10 +95,11 @@ def _by_words(patch: Patch, flip: bool) -> Copy:
         for i in range(chunks):
             count = words * (i + 1) // chunks - words * i // chunks
             registers = _DATA[:count]
-            span = "{" + (f"{registers[0]}-{registers[-1]}" if count > 1 else registers[0]) + "}"
-            lines.append(f"ldmia r0!, {span}")
+            # A multiple load of one register is unpredictable in its 32-bit form.
+            span = f"{{{registers[0]}-{registers[-1]}}}"
+            lines.append(f"ldmia r0!, {span}" if count > 1 else f"ldr {registers[0]}, [r0], #4")
             lines.extend(f"eor {r}, {r}, #{_EVEN:#010x}" for r in registers if flip)
-            lines.append(f"stmia lr!, {span}")
+            lines.append(f"stmia lr!, {span}" if count > 1 else f"str {registers[0]}, [lr], #4")
             cycles += 2 * (1 + count) + (count if flip else 0)
             # A multiple load right after a multiple store waits a cycle.
             cycles += 1 if i else 0

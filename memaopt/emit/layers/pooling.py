@@ -8,6 +8,11 @@ from memaopt.emit.layers.render import render
 from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
 
 
+def _title(layer: Pool, name: str) -> str:
+    kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
+    return f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+
+
 class GenericPool:
     """Pooling with any window, element by element."""
 
@@ -31,10 +36,40 @@ class GenericPool:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Pool)
-        kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
-        title = f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        head = plan_comment(title, plan)
+        head = plan_comment(_title(layer, name), plan)
         source = render("generic_pool.c.j2", head=head, name=name, layer=layer, window=layer.window)
+        return Emitted(name, unary(name), source, plan)
+
+
+class WordPool:
+    """Pooling of four channels at once; a 16-bit sum holds 255 elements."""
+
+    name = "words"
+    computes = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool)
+        kernel = layer.window.kernel
+        if layer.shape.channels % 4 or (layer.kind is PoolKind.AVERAGE and kernel.height * kernel.width > 255):
+            return ()
+        words = layer.window.taps(layer.shape, layer.output) * layer.shape.channels // 4
+        n = layer.output.elements
+        return (
+            Plan(
+                family=self.name,
+                tile="4",
+                cycles=14 * words + 10 * n if layer.kind is PoolKind.AVERAGE else 8 * words + 5 * n,
+                promise=Promise((loads(words, 4),), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=400,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool)
+        head = plan_comment(_title(layer, name), plan)
+        source = render("pool_words.c.j2", head=head, name=name, layer=layer, window=layer.window)
         return Emitted(name, unary(name), source, plan)
 
 
@@ -86,4 +121,4 @@ class GenericMean:
         return Emitted(name, unary(name), source, plan)
 
 
-FAMILIES = (GenericPool(), GenericMean())
+FAMILIES = (GenericPool(), GenericMean(), WordPool())

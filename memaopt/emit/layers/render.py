@@ -80,7 +80,7 @@ def _environment() -> jinja2.Environment:
 
 
 _WIDE = re.compile(
-    r"^(\s*)((?:mov|add|adds|sub|subs|cmp|cmn|lsl|lsr|asr|eor|and|ldr|ldrb|ldrh|ldrsb|str|strb|strh|ldmia|stmia)"
+    r"^(\s*)((?:mov|mvn|add|adds|sub|subs|rsb|cmp|cmn|lsl|lsr|asr|eor|and|ldr|ldrb|ldrh|ldrsb|str|strb|strh|ldmia|stmia)"
     r"(?:lt|gt)?|b(?:ne|eq|ge|lt)?)(?= )",
     re.MULTILINE,
 )
@@ -107,6 +107,16 @@ def _helpers() -> dict[str, str]:
     return {name: body.strip() + "\n" for name, body in zip(sections[::2], sections[1::2], strict=True)}
 
 
+_QUIET = """\
+#if defined(__GNUC__)
+/* Some of the small functions below are for the plain C alone, and assembly names its arguments by register. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#endif
+
+"""
+
+
 def preamble(texts: Iterable[str]) -> str:
     """Includes and the helpers that ``texts`` call, in the order of helpers.c."""
     helpers = _helpers()
@@ -118,6 +128,8 @@ def preamble(texts: Iterable[str]) -> str:
         used |= found
         pending.extend(helpers[name] for name in found)
     include = "#include <stdint.h>\n\n"
-    if "smlad" in used:
-        include = "#include <stdint.h>\n\n#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
+    if used & {"smlad", "sxtab16", "greater_bytes"}:
+        include += "#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
+    if used & {"KERNEL", "load_word"}:
+        include += _QUIET
     return include + "\n".join(body for name, body in helpers.items() if name in used)

@@ -14,17 +14,38 @@ own: :attr:`Proven.negative`. Each output channel has its m, c or b; the shift i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Requantization
+from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
 
 #: The shift that is tried first. Layers with equal shifts share kernels, and 13 suits most (scales below 1/64).
 USUAL_SHIFT = 13
 _NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 _FAR_AND_NEAR = tuple(sorted(range(-200, 201), key=abs))
+
+
+class StepFunction(Protocol):
+    """Non-decreasing outputs of accumulators, channel by channel, close to zero_point + scale * accumulator."""
+
+    @property
+    def minimum(self) -> int: ...
+
+    @property
+    def maximum(self) -> int: ...
+
+    @property
+    def zero_point(self) -> int: ...
+
+    @property
+    def real_scales(self) -> Float64Array: ...
+
+    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
+        """Outputs of accumulators whose last axis is the channel."""
+        ...
 
 
 class Thresholds(NamedTuple):
@@ -36,12 +57,12 @@ class Thresholds(NamedTuple):
     high: Int64Array
 
 
-def thresholds(requantization: Requantization, span: AccumulatorRange) -> Thresholds:
+def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Thresholds:
     """The steps of each channel over its accumulators, found by bisection and checked on both sides."""
     outputs = np.arange(requantization.minimum + 1, requantization.maximum + 1, dtype=np.int64)
     low, high = span.low[:, None], span.high[:, None]
 
-    def reached(at: Int64Array) -> np.typing.NDArray[np.bool_]:
+    def reached(at: Int64Array) -> npt.NDArray[np.bool_]:
         return np.asarray(outputs <= requantization.apply(at.T).T)
 
     # Bisect between `below`, where the output is not yet reached, and `above`, where it is. Start close to the
@@ -98,11 +119,11 @@ class _Points(NamedTuple):
 
     least: Int64Array
     a: Int64Array
-    needs_a: np.typing.NDArray[np.bool_]
+    needs_a: npt.NDArray[np.bool_]
     b: Int64Array
-    needs_b: np.typing.NDArray[np.bool_]
+    needs_b: npt.NDArray[np.bool_]
 
-    def of(self, channels: np.typing.NDArray[np.bool_]) -> "_Points":
+    def of(self, channels: npt.NDArray[np.bool_]) -> "_Points":
         return _Points(
             self.least[channels], self.a[channels], self.needs_a[channels], self.b[channels], self.needs_b[channels]
         )
@@ -118,8 +139,8 @@ _FAR = np.int64(1) << 60
 
 
 def _interval(
-    floors: Int64Array, needs_floor: np.typing.NDArray[np.bool_],
-    ceilings: Int64Array, needs_ceiling: np.typing.NDArray[np.bool_],
+    floors: Int64Array, needs_floor: npt.NDArray[np.bool_],
+    ceilings: Int64Array, needs_ceiling: npt.NDArray[np.bool_],
 ) -> tuple[Int64Array, Int64Array]:  # fmt: skip
     least = np.where(needs_floor, floors, -_FAR).max(axis=1, initial=-_FAR)
     most = np.where(needs_ceiling, ceilings, _FAR).min(axis=1, initial=_FAR)
@@ -132,7 +153,7 @@ def _middle(least: Int64Array, most: Int64Array) -> Int64Array:
     return np.where((least > -_FAR) & (most < _FAR), (least + most) >> 1, one_sided)
 
 
-def _shifts(requantization: Requantization, scale: int) -> Iterator[int]:
+def _shifts(requantization: StepFunction, scale: int) -> Iterator[int]:
     """Shifts whose multipliers fit 31 bits, the usual one first, then by precision."""
     greatest = float(requantization.real_scales.max(initial=0.0))
     limit = 24
@@ -143,7 +164,7 @@ def _shifts(requantization: Requantization, scale: int) -> Iterator[int]:
     yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
 
 
-def _multipliers(requantization: Requantization, scale: int, shift: int) -> Int64Array:
+def _multipliers(requantization: StepFunction, scale: int, shift: int) -> Int64Array:
     return np.rint(requantization.real_scales * (2.0 ** (32 + shift) / scale)).astype(np.int64)
 
 
@@ -153,7 +174,7 @@ def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
 
 
 def prove_multiply_add(
-    requantization: Requantization, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
 ) -> Proven | None:
     """m, c and a shift with (H(scale a * m) + c) >> shift = output + offset for every accumulator, or None.
 
@@ -188,7 +209,7 @@ def prove_multiply_add(
 
 
 def _search_multiply_add(
-    requantization: Requantization, points: _Points, scale: int, shift: int, by_sign: bool
+    requantization: StepFunction, points: _Points, scale: int, shift: int, by_sign: bool
 ) -> tuple[Int64Array, Int64Array, Int64Array] | None:
     base = _multipliers(requantization, scale, shift)
     multiplier, addend, negative = base.copy(), np.zeros_like(base), np.zeros_like(base)
@@ -219,7 +240,7 @@ def _search_multiply_add(
 
 
 def prove_multiply(
-    requantization: Requantization, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
 ) -> Proven | None:
     """m, b and a shift with H((scale a + b) * m) >> shift = output + offset for every accumulator, or None."""
     steps = thresholds(requantization, span)

@@ -16,11 +16,6 @@
 #elif defined(__GNUC__)
 #define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
 #endif
-#if defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-/* Some helpers are for the plain C alone. */
-#pragma GCC diagnostic ignored "-Wunused-function"
-#endif
 
 @ load_s8
 /* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
@@ -249,11 +244,64 @@ static inline uint32_t sxtb16(uint32_t x)
     return pack_halves((int8_t)(uint8_t)x, (int8_t)(uint8_t)(x >> 16));
 }
 
+@ load_four
+/* Four bytes of an activation, aligned to 4, in one access. */
+static inline uint32_t load_four(const int8_t *p)
+{
+#if defined(__ARM_FEATURE_SIMD32)
+    return *(const volatile uint32_t *)(const volatile void *)p;
+#else
+    return load_word((const uint8_t *)p);
+#endif
+}
+
+@ sxtab16
+/* SXTAB16: bytes 0 and 2 of y, each with its sign, added to the halves of x. */
+static inline uint32_t sxtab16(uint32_t x, uint32_t y)
+{
+#if defined(__ARM_FEATURE_SIMD32)
+    return (uint32_t)__sxtab16((int16x2_t)x, (int8x4_t)y);
+#else
+    return pack_halves(low_half(x) + (int8_t)(uint8_t)y, high_half(x) + (int8_t)(uint8_t)(y >> 16));
+#endif
+}
+
+@ greater_bytes
+/* The greater of two signed bytes, four times: SSUB8 and SEL. */
+static inline uint32_t greater_bytes(uint32_t x, uint32_t y)
+{
+#if defined(__ARM_FEATURE_SIMD32)
+    (void)__ssub8((int8x4_t)x, (int8x4_t)y);
+    return (uint32_t)__sel((uint8x4_t)x, (uint8x4_t)y);
+#else
+    uint32_t greater = 0;
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+        const int32_t a = (int8_t)(uint8_t)(x >> shift), b = (int8_t)(uint8_t)(y >> shift);
+        greater |= (uint32_t)(uint8_t)(a > b ? a : b) << shift;
+    }
+    return greater;
+#endif
+}
+
+@ divide_rounding
+/* The nearest integer, ties away from zero: division truncates. */
+static inline int32_t divide_rounding(int32_t sum, int32_t count)
+{
+    return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+}
+
 @ smmla
 /* SMMLA: the high word of a * b, plus c. */
 static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
 {
     return c + (int32_t)(((int64_t)a * b) >> 32);
+}
+
+@ multiply_wide
+/* SMLAWB: the upper 32 of the 48 bits of a * b, for a b of 16 bits, plus c. */
+static inline int32_t multiply_wide(int32_t a, int32_t b, int32_t c)
+{
+    return c + (int32_t)(((int64_t)a * b) >> 16);
 }
 
 @ copy_words

@@ -1,0 +1,144 @@
+"""AVERAGE_POOL_2D over a whole image and MEAN over its rows and columns: sums of each channel.
+
+SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow. The output is a
+non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from memaopt.emit.layers import requantize
+from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Average, Layer, Mean, Pool, PoolKind
+from memaopt.emit.layers.family import dimensions, plan_comment, unary
+from memaopt.emit.layers.output import Output
+from memaopt.emit.layers.render import render
+from memaopt.emit.layers.requantize import Proven, StepFunction
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+
+SCALE = 256
+_MOST = 255
+_REACH = 4095
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """``count`` positions of ``channels`` channels, and the step function of their sums."""
+
+    channels: int
+    count: int
+    zero_point: int
+    function: StepFunction
+
+    @property
+    def range(self) -> AccumulatorRange:
+        """Sums of x - zero point."""
+        ends = (INT8_MIN - self.zero_point, INT8_MAX - self.zero_point)
+        low, high = (np.array([self.count * end]) for end in ends)
+        return AccumulatorRange(low, high)
+
+    @property
+    def unroll(self) -> int:
+        """Positions in a turn of the loop: as many as there are registers for, with few left over."""
+        most = min(8, _REACH // self.channels + 1, self.count)
+        return min(range(1, most + 1), key=lambda u: (self.count // u * (3 * u + 5) + (self.count % u) * 3 + 2, u))
+
+
+def _sums(layer: Pool | Mean) -> _Sums | None:
+    if isinstance(layer, Pool):
+        window, (height, width, channels) = layer.window, layer.shape
+        whole = window.padding == (0, 0) and layer.output.positions == 1 and window.kernel == (height, width)
+        if layer.kind is not PoolKind.AVERAGE or not whole:
+            return None
+        return _Sums(channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum))
+    leading = [d for d in range(len(layer.shape)) if layer.shape[d] > 1 and d not in layer.axes]
+    if leading not in ([len(layer.shape) - 1], []) or len(layer.shape) - 1 in layer.axes:
+        return None
+    return _Sums(layer.shape[-1], layer.count, layer.input_zero_point, layer.requantization)
+
+
+class ChannelSums:
+    """What the two families share."""
+
+    name = "channel sums"
+    computes: type = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool | Mean)
+        sums = _sums(layer)
+        if sums is None or sums.count > _MOST or sums.channels % 4:
+            return ()
+        proven = _proven(layer)
+        if proven is None:
+            return ()
+        output, fours = Output.of(proven, sums.function), sums.channels // 4
+        unroll = sums.unroll
+        turns, rest = divmod(sums.count, unroll)
+        words = sums.count * fours
+        group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
+        # Constants take one or two instructions each.
+        group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
+        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.instructions)
+        return (
+            Plan(
+                family=self.name,
+                tile=f"4x{unroll}",
+                cycles=34 + fours * group,
+                promise=Promise((loads(words, 4),), stores(sums.channels, 1)),
+                data_bytes=0,
+                code_bytes=code + 20,
+                stack_bytes=44,
+                kernels=(self._kernel_name(sums, proven),),
+                shared_bytes=code,
+                in_place=True,
+                alignment=4,
+                requantization=proven.describe(),
+            ),
+        )
+
+    def _kernel_name(self, sums: _Sums, proven: Proven) -> str:
+        constants = f"{proven.multiplier[0]}_{proven.addend[0]}_{sums.zero_point}".replace("-", "m")
+        return f"channel_sums_{sums.count}x{sums.channels}_{Output.of(proven, sums.function).slug}_{constants}"
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool | Mean)
+        sums, proven = _sums(layer), _proven(layer)
+        assert sums is not None
+        assert proven is not None
+        turns, rest = divmod(sums.count, sums.unroll)
+        kernel = self._kernel_name(sums, proven)
+        what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
+        head = plan_comment(f"{name}: {what} of {dimensions(layer.shape)} over {sums.count} positions", plan)
+        text = render(
+            "channel_sums.c.j2",
+            name=kernel,
+            channels=sums.channels,
+            count=sums.count,
+            unroll=sums.unroll,
+            turns=turns,
+            rest=rest,
+            start=-SCALE * sums.count * sums.zero_point,
+            multiplier=int(proven.multiplier[0]),
+            addend=int(proven.addend[0]),
+            negative=0 if proven.negative is None else int(proven.negative[0]),
+            q=Output.of(proven, sums.function),
+        )
+        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel}(in, out);\n}}\n"
+        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel, text),))
+
+
+class WholeImageMean(ChannelSums):
+    """MEAN over everything but the last axis."""
+
+    computes = Mean
+
+
+@lru_cache(maxsize=256)
+def _proven(layer: Pool | Mean) -> Proven | None:
+    sums = _sums(layer)
+    assert sums is not None
+    return requantize.prove_multiply_add(sums.function, sums.range, SCALE)
+
+
+FAMILIES = (ChannelSums(), WholeImageMean())

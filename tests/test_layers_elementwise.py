@@ -1,0 +1,118 @@
+"""Sums, pooling and means: exact for every input, accesses as promised, and cycles that can be trusted."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt import fixedpoint
+from memaopt.emit.layers import Emitted, describe, emit, plans
+from memaopt.emit.layers.describe import Binary, BinaryKind, Image, Mean, Padding, Pair, Pool, PoolKind, Rescale, Window
+from memaopt.emit.layers.sums import prove_sum
+
+RNG = np.random.default_rng(9)
+FAMILIES = ("weighted sum", "channel sums", "words")
+
+
+def _sum(
+    kind: BinaryKind, shape: tuple[int, ...], scales: tuple[float, float, float], zero_points: tuple[int, int, int],
+    clamp: tuple[int, int] = (-128, 127),
+) -> Binary:  # fmt: skip
+    """ADD or SUB with TFLite's multipliers for these scales."""
+    first, second, output = scales
+    twice = 2 * max(first, second)
+    real = (twice / (2**20 * output), first / twice, second / twice)
+    rescales = [Rescale(*fixedpoint.quantize_multiplier(scale)) for scale in real]
+    return Binary(kind, shape, shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1])
+
+
+def _mean(shape: tuple[int, ...], axes: tuple[int, ...], scale: float, zero_points: tuple[int, int]) -> Mean:
+    count = int(np.prod([shape[axis] for axis in axes]))
+    multiplier, shift = fixedpoint.quantize_multiplier(scale / count)
+    q = describe.Requantization(zero_points[1], multipliers=np.array([multiplier]), shifts=np.array([shift]))
+    return Mean(shape, axes, zero_points[0], q)
+
+
+def _pool(kind: PoolKind, image: tuple[int, int, int], kernel: tuple[int, int], **clamp: int) -> Pool:
+    return Pool(kind, Image(*image), Image(1, 1, image[2]), Window(Pair(*kernel)), **clamp)
+
+
+def _layers() -> dict[str, describe.Layer]:
+    three, two = Window(Pair(3, 3), padding=Padding(1, 1)), Window(Pair(2, 2), Pair(2, 2))
+    return {
+        "add": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
+        "sub": _sum(BinaryKind.SUB, (4, 4, 8), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90)),
+        "add_few": _sum(BinaryKind.ADD, (7,), (0.5, 0.1, 0.3), (0, 0, 3)),
+        "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
+        "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
+        "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
+        "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
+        "mean_rows": _mean((3, 85, 4), (0, 1), 1.0, (0, 3)),
+        "mean_far": _mean((7, 7, 16), (0, 1), 0.9, (100, -128)),
+        "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
+        "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
+        "halved": Pool(PoolKind.MAX, Image(8, 6, 12), Image(4, 3, 12), two),
+    }
+
+
+def _emitted() -> dict[str, tuple[describe.Layer, Emitted]]:
+    emitted = {}
+    for name, layer in _layers().items():
+        for number, plan in enumerate(p for p in plans(layer) if p.family in FAMILIES):
+            emitted[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
+        assert f"{name}_0" in emitted, f"no fast kernel for {name}"
+    return emitted
+
+
+def test_on_the_host(tmp_path: Path) -> None:
+    """Wrong rounding, overflow of a 16-bit sum, or a tail left out in the plain C."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, _emitted(), RNG, compiler, kinds=("random", "low", "high", "extreme"))
+
+
+def test_every_pair_of_inputs(tmp_path: Path) -> None:
+    """A pair of inputs for which the factors of a sum are wrong, in either precision."""
+    x = np.repeat(np.arange(-128, 128), 256).astype(np.int8)
+    y = np.tile(np.arange(-128, 128), 256).astype(np.int8)
+    layers = {
+        "coarse_or_fine": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
+        "unequal": _sum(BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0)),
+    }
+    emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
+    assert {e.plan.family for e in emitted} == {"weighted sum"}
+    board = h.OnBoard(tmp_path, emitted)
+    for layer, e in zip(layers.values(), emitted, strict=True):
+        got, _ = board.run(e, [x, y], h.output_of(layer))
+        np.testing.assert_array_equal(got, h.expected(layer, x, y))
+        fine = prove_sum(layer, fine=True)
+        assert fine is not None
+        assert fine.fine
+
+
+def test_ties_fall_back() -> None:
+    """The sum offered where the reference's own roundings break ties, which no factors reproduce."""
+    layer = _sum(BinaryKind.ADD, (8,), (0.031, 0.044, 0.052), (-3, 100, -128))
+    assert prove_sum(layer, fine=False) is None
+    assert prove_sum(layer, fine=True) is None
+    assert [plan.family for plan in plans(layer)] == ["generic"]
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    layers = {
+        "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 6.6 * 16384),
+        "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
+        "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
+    }
+    for name, (layer, limit) in layers.items():
+        plan = min(plans(layer), key=lambda p: p.cycles)
+        e = emit(layer, plan, name)
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, "gcc", cycles_within=0.03, kinds=["random"])
+        assert plan.cycles <= limit
