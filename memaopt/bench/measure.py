@@ -93,7 +93,7 @@ class Lab:
             compiler=build.version,
             flags=" ".join(flags),
             baseline_flags=" ".join(FLAGS),
-            cmsis_dsp=f"{cmsis_dsp.VERSION}, {' '.join(CMSIS_FLAGS)}",
+            cmsis_dsp=f"{cmsis_dsp.VERSION}: {' '.join(CMSIS_FLAGS)}",
         )
 
     def _program(self, kernel: Kernel) -> Program | None:

@@ -51,7 +51,7 @@ def print_heading(console: Console, heading: Heading) -> None:
         ("memory", heading.memory_model + both),
         ("compiler", heading.compiler),
         ("flags", heading.flags),
-        ("baselines", f"{heading.baseline_flags} as well; CMSIS-DSP {heading.cmsis_dsp}"),
+        ("baselines", f"the same flags and {heading.baseline_flags}; CMSIS-DSP {heading.cmsis_dsp}"),
     )
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, text in lines:
@@ -59,8 +59,10 @@ def print_heading(console: Console, heading: Heading) -> None:
     console.print(table)
 
 
-def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+def _table(console: Console, title: str, columns: Sequence[str], left: int = 1) -> Table:
+    """An empty table, its title printed already: rich would fold it to the width of the columns."""
+    console.print(f"\n{title}", style="bold", highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=i >= left)
     return table
@@ -79,8 +81,8 @@ def _pair(ideal: float | None, real: float | None, both: bool) -> str:
 
 def _print_layers(console: Console, cases: Sequence[Case], both: bool) -> None:
     names = _baselines(cases)
-    title = f"\n{len(cases)} layers, {cases[0].dtype}: cycles per multiply-accumulate; how many times as fast as ..."
-    table = _table(title, ["M x K x N", "kernel", OURS, *(SHORT.get(name, name) for name in names)], left=2)
+    title = f"{len(cases)} layers, {cases[0].dtype}: cycles per multiply-accumulate; how many times as fast as ..."
+    table = _table(console, title, ["M x K x N", "kernel", OURS, *(SHORT.get(name, name) for name in names)], left=2)
     for case in cases:
         ours = case.entries.get(OURS)
         cells = (
@@ -105,8 +107,8 @@ def _print_totals(console: Console, cases: Sequence[Case], both: bool) -> None:
     whole = [case for case in cases if set(names) <= set(case.entries)]
     if not whole:
         return
-    title = f"\n{len(whole)} layers, {cases[0].dtype}, geometric means per multiply-accumulate; energy is modelled"
-    table = _table(title, ["", "cycles", "instructions", "accesses", "bytes", "energy (pJ)"])
+    title = f"{len(whole)} layers, {cases[0].dtype}, geometric means per multiply-accumulate; energy is modelled"
+    table = _table(console, title, ["", "cycles", "instructions", "accesses", "bytes", "energy (pJ)"])
     for name in names:
         entries = [(case.entries[name], case.macs) for case in whole]
         ideal, real = (geometric_mean(e.of(side) / macs for e, macs in entries) for side in (True, False))
@@ -127,8 +129,8 @@ def _print_squares(console: Console, cases: Sequence[Case], heading: Heading) ->
     """Throughput over N, as the paper plots it: an operation is a multiplication or an addition."""
     names = [OURS, *_baselines(cases)]
     both = heading.has_wait_states
-    title = f"\nN x N x N, {cases[0].dtype}: million operations a second at {heading.clock_hz / 1e6:g} MHz"
-    table = _table(title, ["N", *(SHORT.get(name, name) for name in names)])
+    title = f"N x N x N, {cases[0].dtype}: million operations a second at {heading.clock_hz / 1e6:g} MHz"
+    table = _table(console, title, ["N", *(SHORT.get(name, name) for name in names)])
     for case in cases:
         cells = []
         for name in names:
@@ -146,9 +148,9 @@ def throughput(case: Case, cycles: int, heading: Heading) -> float:
 
 def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, float]) -> None:
     problems = len({row.problem for row in rows})
-    title = f"\nSearch-based tilers on {problems} products, operands outside SRAM, same space and cost"
+    title = f"Search-based tilers on {problems} products, operands outside SRAM, same space and cost"
     columns = ["", "runs", "evaluations", "gap, mean", "worst", "external optimum", "whole optimum", "ms a run"]
-    table = _table(title, columns)
+    table = _table(console, title, columns)
     for tiler in dict.fromkeys(row.tiler for row in rows):
         mine = [row for row in rows if row.tiler == tiler]
         table.add_row(
@@ -174,8 +176,8 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
 
 
 def _print_traffic(console: Console, curve: TrafficCurve) -> None:
-    title = f"\n{curve.problem} {curve.dtype}, all operands in {curve.memory}: external bytes against SRAM"
-    table = _table(title, ["SRAM", "certified", "lower bound", "gap", "powers of two", "more than certified"])
+    title = f"{curve.problem} {curve.dtype}, all operands in {curve.memory}: external bytes against SRAM"
+    table = _table(console, title, ["SRAM", "certified", "lower bound", "gap", "powers of two", "more than certified"])
     for point in curve.points:
         grid = point.grid
         table.add_row(

@@ -82,7 +82,8 @@ def study(problem: Gemm, machine: Mcu, within: float, compiler: str | None = Non
 def print_studies(console: Console, studies: list[TileStudy], machine: Mcu, within: float) -> None:
     """One line for each problem."""
     title = f"Register tiles predicted within {within:g} times the chosen one, {machine.title}, no wait states"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    console.print(title, style="bold", highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(
         ("M x K x N", "dtype", "chosen", "cycles", "predicted", "best", "slower", "tiles", "errors")
     ):
