@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
+from memaopt.errors import DisagreementError, FalseClaimError, InfeasibleError, InputError, MemaoptError
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, cp_sat, exhaustive
 from memaopt.models.accesses import Accesses, promise
@@ -28,8 +28,8 @@ from memaopt.models.traffic import (
     schedule_counts,
     why_infeasible,
 )
-from memaopt.problems import Gemm, placed
-from memaopt.schedules import Buffering, Objective, Schedule, Space, space
+from memaopt.problems import Gemm, Operand, placed
+from memaopt.schedules import Buffering, Code, Objective, Schedule, Space, space, variants
 
 MODELS: dict[str, Callable[[Space], Answer]] = {
     "closed_form": closed_form.solve,
@@ -67,6 +67,16 @@ class ModelAnswer(BaseModel):
     version: str
 
 
+class Variant(BaseModel):
+    """What the best schedule costs with these operands streamed and the code there; None if no schedule fits."""
+
+    model_config = _FROZEN
+
+    streamed: tuple[Operand, ...]
+    code: Code
+    objective: tuple[int, ...] | None
+
+
 class Certificate(BaseModel):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
@@ -84,6 +94,7 @@ class Certificate(BaseModel):
     schedule: Schedule
     traffic: Traffic
     answers: tuple[ModelAnswer, ...]
+    variants: tuple[Variant, ...]
     agreed: bool
     bounds: Bounds
     gap: float
@@ -93,7 +104,8 @@ class Certificate(BaseModel):
     @property
     def space(self) -> Space:
         """The space of schedules that the certificate speaks about."""
-        return space(self.problem, self.machine, self.objective, self.buffering)
+        whole = space(self.problem, self.machine, self.objective, self.buffering)
+        return whole.model_copy(update={"streamed": self.schedule.streamed, "code": self.schedule.code})
 
     def to_json(self) -> str:
         """The certificate as JSON text, indented, in the order of the fields."""
@@ -149,7 +161,8 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     ``single`` or ``double``. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ or
     one of them could not prove its answer.
     """
-    where = space(problem, machine, objective, buffering)
+    costs = _variants(space(problem, machine, objective, buffering), closed_form.solve)
+    where = _cheapest(costs)
     answers = [solve(where) for solve in MODELS.values()]
     _demand_agreement(where, answers)
     schedule = answers[0].schedule
@@ -164,6 +177,7 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
         "schedule": schedule,
         "traffic": traffic,
         "answers": tuple(_claimed(answer) for answer in answers),
+        "variants": tuple(_variant(each, answer) for each, answer in costs),
         "agreed": True,
         "bounds": bounds,
         "gap": gap(traffic.external_bytes, bounds.external_bytes),
@@ -213,6 +227,30 @@ def _demand_agreement(where: Space, answers: list[Answer]) -> None:
         )
 
 
+def _variants(whole: Space, solve: Callable[[Space], Answer]) -> list[tuple[Space, Answer | None]]:
+    """The best answer of each space to choose among, None where nothing fits; an error if nothing fits any."""
+    found: list[tuple[Space, Answer | None]] = []
+    error: InfeasibleError | None = None
+    for each in variants(whole):
+        try:
+            found.append((each, solve(each)))
+        except InfeasibleError as caught:
+            error = error or caught
+            found.append((each, None))
+    if error is not None and all(answer is None for _, answer in found):
+        raise error
+    return found
+
+
+def _cheapest(costs: list[tuple[Space, Answer | None]]) -> Space:
+    """The space with the least cost, the first of equals."""
+    return min(((each, answer) for each, answer in costs if answer), key=lambda found: found[1].objective)[0]
+
+
+def _variant(each: Space, answer: Answer | None) -> Variant:
+    return Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
+
+
 def _claimed(answer: Answer) -> ModelAnswer:
     return ModelAnswer(
         model=answer.model,
@@ -244,9 +282,13 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     yield from _false_traffic(cert, where)
     yield from _false_answers(cert, where)
     yield from _false_bounds(cert, where)
-    best = exhaustive.solve(where).objective
+    costs = _variants(space(cert.problem, cert.machine, cert.objective, cert.buffering), exhaustive.solve)
+    best = min(answer.objective for _, answer in costs if answer)
     if best != price_of(where, cert.schedule):
         yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best} is possible"
+    proven = tuple(_variant(each, answer) for each, answer in costs)
+    if proven != cert.variants:
+        yield f"variants: their least costs are {[v.objective for v in proven]}"
     analytical = closed_form.solve(where).schedule
     if analytical != cert.schedule:
         yield f"schedule {cert.schedule}: the closed form gives {analytical}"

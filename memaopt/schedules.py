@@ -22,6 +22,7 @@ from memaopt.problems import (
 Order = tuple[Dim, Dim, Dim]
 Buffering = Literal["single", "double"]
 Objective = Literal["bytes", "cycles", "energy"]
+Code = Literal["flash", "ram"]
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
@@ -29,12 +30,16 @@ ORDERS: tuple[Order, ...] = tuple((a, b, c) for a, b, c in permutations(DIMS))
 
 #: SRAM set aside for the stack of the emitted code and for aligning the tiles.
 STACK_BYTES = 512
+#: SRAM set aside for the emitted code where it runs from there.
+CODE_BYTES = 8 << 10
 
 
 class Schedule(BaseModel):
     """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
 
     ``order`` is outermost first. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
+    ``streamed`` operands are read by the kernel where they live, without a tile in SRAM; ``code`` is where the
+    emitted functions run from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +49,8 @@ class Schedule(BaseModel):
     kc: int = Field(ge=1)
     nc: int = Field(ge=1)
     buffering: Buffering = "single"
+    streamed: tuple[Operand, ...] = ()
+    code: Code = "flash"
     kernel: str
     mr: int = Field(ge=1)
     kr: int = Field(ge=1)
@@ -68,14 +75,16 @@ class Schedule(BaseModel):
 
     def __str__(self) -> str:
         loops = ">".join(self.order)
-        return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}"
+        extra = "".join(f", {x} streamed" for x in self.streamed) + (", code in RAM" if self.code == "ram" else "")
+        return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
 
 
 class Space(BaseModel):
     """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
 
     A block is any MC <= M, KC <= K, NC <= N in any of the six loop orders, with the buffering given; a kernel
-    is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it.
+    is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but
+    for those that are ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,18 +93,33 @@ class Space(BaseModel):
     machine: Mcu
     objective: Objective = "bytes"
     buffering: Buffering = "single"
+    streamed: tuple[Operand, ...] = ()
+    code: Code = "flash"
 
     @cached_property
     def staged(self) -> frozenset[Operand]:
         """The operands that live outside SRAM and so pass through a tile in it."""
         placed = self.problem.placement
-        return frozenset(operand for operand in OPERANDS if placed.of(operand) != self.machine.sram.name)
+        outside = (operand for operand in OPERANDS if placed.of(operand) != self.machine.sram.name)
+        return frozenset(outside) - frozenset(self.streamed)
 
     @cached_property
     def capacity(self) -> int:
         """Bytes of SRAM left for tiles: all of it, less the operands that live there and the stack."""
-        resident = sum(self.problem.bytes_of(operand) for operand in OPERANDS if operand not in self.staged)
-        return self.machine.sram.size - resident - STACK_BYTES
+        placed, sram = self.problem.placement, self.machine.sram
+        resident = sum(self.problem.bytes_of(operand) for operand in OPERANDS if placed.of(operand) == sram.name)
+        return min(sram.size, self._data_limit) - resident - STACK_BYTES
+
+    @property
+    def _data_limit(self) -> int:
+        """Where data in SRAM must end so that code in RAM has its place: behind them, within what it can run from."""
+        machine = self.machine
+        if self.code == "flash":
+            return machine.sram.size
+        for alias in machine.aliases:
+            if alias.name == machine.code_ram and alias.memory == machine.sram.name:
+                return alias.offset + alias.size - CODE_BYTES
+        return machine.sram.size - (CODE_BYTES if machine.code_ram == machine.sram.name else 0)
 
     @cached_property
     def copies(self) -> int:
@@ -121,6 +145,29 @@ class Space(BaseModel):
         home = self.machine.memory(problem.placement.c)
         held = sum(problem.bytes_of(x) for x in OPERANDS if problem.placement.of(x) == home.name)
         return held + problem.elements("C") * ACCUMULATOR_BYTES <= home.size
+
+
+    def schedule(self, order: Order, block: tuple[int, int, int], family: Family, tile: RegisterTile) -> Schedule:
+        """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
+        mc, kc, nc = block
+        return Schedule(
+            order=order, mc=mc, kc=kc, nc=nc, buffering=self.buffering, streamed=self.streamed, code=self.code,
+            kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+        )  # fmt: skip
+
+
+def variants(whole: Space) -> list[Space]:
+    """The spaces to choose among: weights in flash staged or streamed, code in flash or in RAM.
+
+    Only wait states tell them apart, so under ``bytes`` there is just the one given.
+    """
+    if whole.objective == "bytes":
+        return [whole]
+    streams: list[tuple[Operand, ...]] = [()]
+    if whole.machine.memory(whole.problem.placement.a).kind == "flash":
+        streams.append(("A",))
+    codes: tuple[Code, ...] = ("flash", "ram")
+    return [whole.model_copy(update={"streamed": s, "code": c}) for s in streams for c in codes]
 
 
 def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Space:

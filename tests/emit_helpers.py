@@ -72,7 +72,7 @@ def certificate_of(case: Case) -> Certificate:
     )
     unsigned = Certificate(
         problem=where.problem, machine=where.machine, objective=where.objective, buffering=where.buffering,
-        schedule=schedule, traffic=traffic, answers=(), agreed=False, bounds=bounds,
+        schedule=schedule, traffic=traffic, answers=(), variants=(), agreed=False, bounds=bounds,
         gap=gap(traffic.external_bytes, bounds.external_bytes),
         register_gap=gap(traffic.register_bytes, bounds.register_bytes), sha256="",
     )  # fmt: skip

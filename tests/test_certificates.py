@@ -203,7 +203,7 @@ def test_what_is_certified_verifies_and_survives_json(where: Space) -> None:
     assert cert.agreed
     assert cert.gap >= 0
     assert cert.register_gap >= 0
-    assert cert.traffic.buffers == promise(where, cert.schedule)
+    assert cert.traffic.buffers == promise(cert.space, cert.schedule)
 
 
 def test_the_digest_does_not_depend_on_the_layout_of_the_text() -> None:

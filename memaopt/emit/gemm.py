@@ -12,7 +12,6 @@ from memaopt.emit import assembly
 from memaopt.emit.nest import fetches, nest
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
 from memaopt.problems import OPERANDS
-from memaopt.schedules import Space
 from memaopt.version import __version__
 
 _LAYOUTS = {
@@ -73,12 +72,9 @@ def _render(template: str, context: dict[str, Any]) -> str:
 
 def _context(certificate: Certificate) -> dict[str, Any]:
     """What the templates see."""
-    space = Space(
-        problem=certificate.problem, machine=certificate.machine,
-        objective=certificate.objective, buffering=certificate.schedule.buffering,
-    )  # fmt: skip
-    problem, schedule, made, name = certificate.problem, certificate.schedule, plan(space, certificate.schedule), ""
-    name = name_of(certificate)
+    space = certificate.space
+    problem, schedule, name = certificate.problem, certificate.schedule, name_of(certificate)
+    made = plan(space, schedule)
     spills = made.spilling and "C" in space.staged
     context: dict[str, Any] = {
         "name": name, "macro": name.upper(), "guard": f"{name.upper()}_H", "version": __version__,
@@ -167,7 +163,8 @@ def _summary(certificate: Certificate) -> list[str]:
     lines = [
         f"Placement: {placed}. Objective: {certificate.objective}.",
         f"Schedule:  loops {' > '.join(schedule.order)}, SRAM block {schedule.mc} x {schedule.kc} x {schedule.nc} "
-        f"({schedule.buffering} buffering), kernel {schedule.kernel} {schedule.tile}.",
+        f"({schedule.buffering} buffering), kernel {schedule.kernel} {schedule.tile}, code in {schedule.code}"
+        f"{', ' + ' and '.join(schedule.streamed) + ' streamed' if schedule.streamed else ''}.",
         f"Promised:  {traffic.external_bytes:,} bytes between external memory and SRAM, "
         f"{traffic.register_bytes:,} between SRAM and registers.",
     ]

@@ -127,10 +127,10 @@ def _fetch(plan: Plan, operand: Operand) -> str:
         inner *= loop.trips
     source = f"{x}{_offset(plan, operand)}"
     out.add(_copy(plan, operand, f"{x}_tile[move & 1U]", source, plan.problem.width, True))
-    body = "\n".join(out.lines)
+    body, code = "\n".join(out.lines), "CODE " if plan.schedule.code == "ram" else ""
     return (
         f"/* Fetches tile number `move` of {operand} into the buffer that the nest will read it from; a DMA engine can "
-        f"take this over. */\nstatic void fetch_{x}(const {_ctype(plan)} *{x}, uint32_t move)\n{{\n{body}\n}}"
+        f"take this over. */\n{code}static void fetch_{x}(const {_ctype(plan)} *{x}, uint32_t move)\n{{\n{body}\n}}"
     )
 
 

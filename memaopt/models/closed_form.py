@@ -220,10 +220,8 @@ def _better(
     found = tuple(int(np.broadcast_to(np.asarray(part), mc.shape)[i]) for part in key)
     if best is not None and best.key <= found:
         return best
-    schedule = Schedule(
-        order=order, mc=int(mc[i]), kc=_even(space.problem.k, int(kc[i]), tile.kr), nc=int(nc[i]),
-        buffering=space.buffering, kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-    )  # fmt: skip
+    block = int(mc[i]), _even(space.problem.k, int(kc[i]), tile.kr), int(nc[i])
+    schedule = space.schedule(order, block, family, tile)
     return _Best(found, schedule)
 
 

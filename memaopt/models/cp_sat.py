@@ -13,9 +13,10 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, MemaoptError
-from memaopt.families import Cycles, Family, RegisterTile
+from memaopt.families import CYCLE, Cycles, Family, RegisterTile
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
+    FETCH_SHARE,
     Counts,
     check_feasible,
     counts,
@@ -23,6 +24,8 @@ from memaopt.models.traffic import (
     kernel_time,
     prices,
     register_bytes,
+    rereads,
+    stall_per_byte,
     steps_left_over,
     unaligned_shares,
 )
@@ -117,7 +120,8 @@ def build(space: Space) -> _Model:
     else:
         rates = prices(space)
         staging = sum(rates.staged_byte[operand] * external[operand] for operand in OPERANDS)
-        parts = [rates.unit * _kernel_time(cp, space, loops, kernel) + staging]
+        kernels = _kernel_time(cp, space, loops, kernel) + _stall_time(cp, space, loops, kernel)
+        parts = [rates.unit * kernels + staging]
     return _Model(cp, loops, orders, kernel, parts)
 
 
@@ -313,6 +317,22 @@ def _kernel_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], ke
     return total
 
 
+def _stall_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
+    """What wait states add: a streamed A is read once for each tile of columns, or for each block if it is kept."""
+    problem = space.problem
+    lost = 0
+    if space.code == "flash" and space.machine.memory("flash").first > 0:
+        lost = CYCLE * problem.macs // FETCH_SHARE
+    if "A" not in space.streamed:
+        return lost
+    times = cp.new_int_var(1, problem.n, "readings of A")
+    for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
+        again = rereads(space, family, tile)
+        cp.add(times == (kernel.tiles["n"] if again else loops["n"].trips)).only_enforce_if(chosen)
+    home = space.machine.memory(problem.placement.a)
+    return stall_per_byte(home) * problem.bytes_of("A") * times + lost
+
+
 def _product(cp: cp_model.CpModel, a: Var, b: Var, most: int) -> Var:
     product = cp.new_int_var(1, most, "")
     cp.add_multiplication_equality(product, [a, b])
@@ -327,7 +347,4 @@ def _schedule(space: Space, model: _Model, solver: cp_model.CpSolver) -> Schedul
     family: Family
     family, tile = space.kernels[first(model.kernel.chosen)]
     mc, kc, nc = (solver.value(model.loops[d].block) for d in DIMS)
-    return Schedule(
-        order=ORDERS[first(model.orders)], mc=mc, kc=kc, nc=nc, buffering=space.buffering,
-        kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-    )  # fmt: skip
+    return space.schedule(ORDERS[first(model.orders)], (mc, kc, nc), family, tile)

@@ -64,10 +64,7 @@ def solve(space: Space) -> Answer:
                 if best is None or found < best:
                     mc, kc, nc = (int(axis[i[at]]) for axis in cells[:3])
                     best = found
-                    schedule = Schedule(
-                        order=order, mc=mc, kc=kc, nc=nc, buffering=space.buffering,
-                        kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-                    )  # fmt: skip
+                    schedule = space.schedule(order, (mc, kc, nc), family, tile)
     if best is None or schedule is None:
         raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
     spent = 1e3 * (time.perf_counter() - start)

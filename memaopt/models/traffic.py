@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
 from memaopt.families import CYCLE, Cycles, Family, RegisterTile, Shape
+from memaopt.mcus import Memory
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 from memaopt.schedules import Order, Schedule, Space
 
@@ -198,6 +199,43 @@ def unaligned_shares(space: Space, family: Family) -> tuple[int, int]:
     return share("A", problem.k, family.a_vector), share("B", row_of_b, family.b_vector)
 
 
+def stall_per_byte(memory: Memory) -> int:
+    """What a byte of data read in order from ``memory`` stalls the core, in 1/CYCLE of a cycle.
+
+    Behind an accelerator a read of the array delivers ``read_bytes`` at once (RM0432 and RM0090, flash memory).
+    """
+    if memory.accelerator is not None:
+        return CYCLE * memory.first // memory.accelerator.read_bytes
+    return CYCLE * memory.next // 4
+
+
+#: Share of the kernels' time lost to refilling the instruction cache where code runs from flash, as 1/FETCH_SHARE:
+#: an estimate on the low side, since any loss decides for RAM and none is measured below it.
+FETCH_SHARE = 500
+
+
+def rereads(space: Space, family: Family, tile: RegisterTile) -> bool:
+    """Whether a streamed A is read from its memory again for each tile of columns: the accelerator's data cache does
+    not hold the MR rows that a call goes over again and again (beside a line for constants in the code, as it
+    replaces the least recently used), and the kernel does not keep them in registers.
+    """
+    accelerator = space.machine.memory(space.problem.placement.a).accelerator
+    held = (accelerator.data_lines - 1) * accelerator.line_bytes if accelerator is not None else 0
+    return family.stationary != "A" and tile.mr * space.problem.k * space.problem.width > held
+
+
+def stall_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """What wait states add to the kernels: streamed operands, and code in flash."""
+    total: Ints = 0 * c.rn
+    if "A" in space.streamed:
+        home = space.machine.memory(space.problem.placement.a)
+        times = c.rn if rereads(space, family, tile) else c.tn
+        total = total + stall_per_byte(home) * space.problem.bytes_of("A") * times
+    if space.code == "flash" and space.machine.memory("flash").first > 0:
+        total = total + CYCLE * space.problem.macs // FETCH_SHARE
+    return total
+
+
 class Prices(NamedTuple):
     """Integer prices, in 1/CYCLE of a cycle or of a picojoule: of a unit of kernel cost, and of a byte staged."""
 
@@ -213,7 +251,7 @@ def prices(space: Space) -> Prices:
     """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
     machine, placed = space.machine, space.problem.placement
     homes = {operand: machine.memory(placed.of(operand)) for operand in OPERANDS}
-    byte_cost = {x: CYCLE * (COPY_CYCLES_PER_WORD + home.next) // 4 for x, home in homes.items()}
+    byte_cost = {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
     if space.objective == "cycles":
         return Prices(1, byte_cost)
     picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
@@ -236,7 +274,7 @@ def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
-    return prices(space).unit * kernel_time(space, family, tile, c)
+    return prices(space).unit * (kernel_time(space, family, tile, c) + stall_time(space, family, tile, c))
 
 
 def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
@@ -270,6 +308,8 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
     for d in DIMS:
         if schedule.block[d] > problem.sizes[d]:
             return f"{d}c = {schedule.block[d]} is larger than {d.upper()} = {problem.sizes[d]}"
+    if (schedule.streamed, schedule.code) != (space.streamed, space.code):
+        return f"operands streamed and place of the code differ from {space.streamed} and {space.code}"
     if schedule.buffering != space.buffering:
         return f"buffering is {schedule.buffering}, not {space.buffering}"
     if (schedule.family, schedule.tile) not in space.kernels:
