@@ -9,7 +9,7 @@ from memaopt.certificates import Certificate, certify
 from memaopt.mcus import Mcu
 from memaopt.models.traffic import kernel_cycles, schedule_counts
 from memaopt.problems import Dtype, Gemm
-from memaopt.schedules import Schedule, space
+from memaopt.schedules import Schedule
 
 #: The chosen tile may be this much slower than the best measured, and predicted cycles this far from the counted.
 CHOICE_LIMIT = 0.01
@@ -119,13 +119,13 @@ def _schedules(certificate: Certificate) -> list[Schedule]:
         certificate.schedule.model_copy(
             update={**whole, "kernel": family.name, "mr": tile.mr, "kr": tile.kr, "nr": tile.nr}
         )
-        for family, tile in space(problem, certificate.machine, "cycles").kernels
+        for family, tile in certificate.space.kernels
     ]
 
 
 def _predicted(certificate: Certificate, schedule: Schedule) -> int:
-    where = space(certificate.problem, certificate.machine, "cycles")
-    return int(kernel_cycles(certificate.problem, schedule.family, schedule.kr, schedule_counts(where, schedule)))
+    where = certificate.space
+    return int(kernel_cycles(where, schedule.family, schedule.tile, schedule_counts(where, schedule)))
 
 
 def _run(certificate: Certificate, schedule: Schedule, compiler: str | None) -> TileRun:
