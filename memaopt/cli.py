@@ -54,12 +54,15 @@ SizeOption = Annotated[
     typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
                  help="Resize another memory, as in qspi=4MiB; repeatable."),
 ]  # fmt: skip
-JsonOption = Annotated[
-    bool, typer.Option("--json", metavar="", rich_help_panel="Output", help="Nothing but JSON on stdout.")
-]
+WaitStatesOption = Annotated[
+    int | None,
+    typer.Option("--wait-states", metavar="N", min=0, rich_help_panel="Machine",
+                 help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]"),
+]  # fmt: skip
+JsonOption = Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")]
 CompilerOption = Annotated[
     str | None,
-    typer.Option("--compiler", metavar="gcc|zig", rich_help_panel="Output",
+    typer.Option("--compiler", metavar="gcc|zig",
                  help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]"),
 ]  # fmt: skip
 
@@ -104,6 +107,7 @@ def solve(
     mcu_name: McuOption = "stm32l4r5",
     sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
+    wait_states: WaitStatesOption = None,
     objective: Annotated[
         str, typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule", help="What to minimise.")
     ] = "bytes",
@@ -132,6 +136,8 @@ def solve(
       memaopt solve --file problems.toml --objective cycles
     """
     machine = _machine(mcu_name, sram, size)
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
     problems = _problems(what or [], suite, file, {"dtype": dtype, "placement": _placement(place)})
     if run:
         from memaopt import trial
