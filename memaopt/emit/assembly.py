@@ -58,8 +58,14 @@ def vstore(base: str, first: int, count: int) -> str:
 
 
 def quote(text: str) -> str:
-    """Assembly lines as the C string literals of one asm statement, blank lines dropped, columns aligned."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    cleaned = [line.strip() if line.lstrip()[0].isdigit() else "  " + line.strip() for line in lines]
-    width = max(map(len, cleaned))
-    return "\n".join(f'        "{line:<{width}}\\n"' for line in cleaned)
+    """Assembly lines as the C string literals of one asm statement, columns aligned, blank lines dropped.
+
+    A line that starts with ``@`` becomes a C comment between the literals.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    code = [line if line[0].isdigit() else "  " + line for line in lines if line[0] != "@"]
+    width = max(map(len, code))
+    made, rest = [], iter(code)
+    for line in lines:
+        made.append(f"        /* {line[1:].strip()} */" if line[0] == "@" else f'        "{next(rest):<{width}}\\n"')
+    return "\n".join(made)

@@ -67,7 +67,22 @@ def _environment() -> jinja2.Environment:
 
 
 def _render(template: str, context: dict[str, Any]) -> str:
-    return _environment().get_template(template).render(context)
+    return _folded(_environment().get_template(template).render(context))
+
+
+def _folded(text: str, width: int = 120) -> str:
+    """Lines too long are folded after a comma, the rest set below the opening parenthesis."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        rest = line
+        while len(rest) > width and "(" in rest[:width] and not rest.lstrip().startswith(('"', "/*", "*", "#")):
+            cut = rest.rfind(", ", 0, width)
+            if cut <= rest.index("("):
+                break
+            lines.append(rest[: cut + 1])
+            rest = " " * (line.index("(") + 1) + rest[cut + 2 :]
+        lines.append(rest)
+    return "\n".join(lines)
 
 
 def _context(certificate: Certificate) -> dict[str, Any]:
