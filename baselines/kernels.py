@@ -47,13 +47,13 @@ def _fast_q15(data: reference.GemmData) -> reference.Array:
 
 def _wide_q15(data: reference.GemmData) -> reference.Array:
     """64-bit sums, shifted and saturated."""
-    return np.clip(_sums(data) >> 15, -(1 << 15), (1 << 15) - 1).astype(np.int16)
+    return np.asarray(np.clip(_sums(data) >> 15, -(1 << 15), (1 << 15) - 1).astype(np.int16))
 
 
 def _q7(data: reference.GemmData) -> reference.Array:
     """32-bit sums, shifted and saturated; B is [N,K] in ``data``."""
     sums = data.a.astype(np.int64) @ data.b.astype(np.int64).T
-    return np.clip(sums >> 7, -(1 << 7), (1 << 7) - 1).astype(np.int8)
+    return np.asarray(np.clip(sums >> 7, -(1 << 7), (1 << 7) - 1).astype(np.int8))
 
 
 _PAPER = "the MEMA paper's outer-product kernel"

@@ -70,9 +70,9 @@ class Evaluator:
 
     def anywhere(self, rng: random.Random) -> Genes:
         """A point drawn uniformly; block sizes uniformly on a logarithmic scale."""
-        order, *blocks, kernel = self.sizes
-        drawn = (min(size, int(math.exp(rng.uniform(0, math.log(size + 1))))) for size in blocks)
-        return Genes(rng.randrange(order), *drawn, rng.randrange(kernel))
+        order, m, k, n, kernel = self.sizes
+        mc, kc, nc = (min(size, int(math.exp(rng.uniform(0, math.log(size + 1))))) for size in (m, k, n))
+        return Genes(rng.randrange(order), mc, kc, nc, rng.randrange(kernel))
 
     def near(self, genes: Genes, rng: random.Random) -> Genes:
         """A neighbour: one gene changed, a block size by one, by a factor, or to any."""
@@ -187,7 +187,7 @@ def _feasible(evaluate: Evaluator, rng: random.Random) -> tuple[Genes, Cost]:
 
 def _energy(cost: Cost) -> float:
     """A lexicographic cost as one number: each part counts a thousandth of the one before."""
-    return sum(math.log(part + 1) / 1000**i for i, part in enumerate(cost))
+    return sum((math.log(part + 1) / 1000.0**i for i, part in enumerate(cost)), 0.0)
 
 
 def _largest(kernel: tuple[Family, RegisterTile], kernels: Sequence[tuple[Family, RegisterTile]]) -> bool:

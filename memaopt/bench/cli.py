@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -17,7 +17,9 @@ from memaopt.problems import DTYPES, Dtype
 from memaopt.suites import TINYML
 
 if TYPE_CHECKING:
+    from memaopt.bench.places import PlaceStudy
     from memaopt.bench.results import Bench
+    from memaopt.bench.tiles import TileStudy
 
 SECTIONS = ("layers", "squares", "search", "traffic")
 _T = TypeVar("_T")
@@ -42,6 +44,9 @@ def bench_command(
     tiles: Annotated[
         bool, typer.Option("--tiles", help="Instead, run every register tile: is the chosen one best?")
     ] = False,
+    places: Annotated[
+        bool, typer.Option("--places", help="Instead, run weights staged and streamed, code in flash and in RAM.")
+    ] = False,
     within: Annotated[
         float, typer.Option(min=1, help="With --tiles: only those predicted within this factor of the chosen one.")
     ] = 1.15,
@@ -65,8 +70,11 @@ def bench_command(
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     sizes = [_size(text) for text in layer] if layer else list(TINYML)
-    if tiles:
-        _tiles(sizes, dtypes, machine, compiler, within, as_json)
+    if tiles or places:
+        if tiles:
+            _study_tiles(sizes, dtypes, machine, compiler, within, as_json)
+        else:
+            _study_places(sizes, dtypes, machine, compiler, as_json)
         return
     if plots is not None:
         from memaopt.bench.plots import require_matplotlib
@@ -105,7 +113,9 @@ def run(
     cases = {
         name: tuple(lab.case(problem) for problem in _progress(problems, name)) for name, problems in wanted.items()
     }
-    rows, curves, spent = [], [], times if times is not None else defaultdict(float)
+    rows: list[results.Searched] = []
+    curves: list[results.TrafficCurve] = []
+    spent = times if times is not None else defaultdict(float)
     if "search" in sections:
         smaller = machine.with_sizes(sram=sweeps.SEARCH_SRAM)
         problems = [sweeps.outside(smaller, size, dtypes[0]) for size in sizes]
@@ -132,7 +142,7 @@ def _without_external_memory(sections: Iterable[str], machine: Mcu) -> list[str]
     return [f"{' and '.join(left_out)} left out: {machine.name} has no external memory"] if left_out else []
 
 
-def _tiles(
+def _study_tiles(
     sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: Mcu, compiler: str | None, within: float,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -141,10 +151,28 @@ def _tiles(
     problems = measure.in_sram(sizes, dtypes)
     machine = measure.with_room(machine, problems)
     studies = [tiles.study(problem, machine, within, compiler) for problem in _progress(problems, "tiles")]
+    if not as_json:
+        tiles.print_studies(_console(), studies, machine, within)
+    _finish_studies(studies, as_json)
+
+
+def _study_places(
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: Mcu, compiler: str | None, as_json: bool
+) -> None:
+    from memaopt.bench import measure, places
+
+    problems = places.weights_in_flash(sizes, dtypes)
+    machine = measure.with_room(machine, problems)
+    studies = [places.study(problem, machine, compiler) for problem in _progress(problems, "places")]
+    if not as_json:
+        places.print_studies(_console(), studies, machine)
+    _finish_studies(studies, as_json)
+
+
+def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:
+    """JSON if it was asked for; exit 1 unless every study holds."""
     if as_json:
         sys.stdout.write(json.dumps([study.model_dump(mode="json") for study in studies], indent=2) + "\n")
-    else:
-        tiles.print_studies(_console(), studies, machine, within)
     if not all(study.holds for study in studies):
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from memaopt.bench.tables import SHORT, throughput
 from memaopt.errors import InputError, MissingToolError
 from memaopt.problems import Dtype
 
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "memaopt",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -19,8 +19,15 @@ _STYLE = {
     "axes.axisbelow": True,
     "figure.dpi": 120,
 }
-_COLOURS = ("#d62728", "#7f7f7f", "#9467bd", "#1f77b4", "#2ca02c", "#ff7f0e")
-_MARKERS = "osv^D*"
+#: Colour and marker by the first word of what a kernel is called in the tables, so that they mean the same everywhere.
+_LOOKS = {
+    OURS: ("#d62728", "o"),
+    "naive": ("#7f7f7f", "s"),
+    "inner": ("#9467bd", "v"),
+    "CMSIS": ("#1f77b4", "^"),
+    "CMSIS fast": ("#17becf", ">"),
+    "MEMA": ("#2ca02c", "D"),
+}
 #: Multiply-accumulates a cycle that the core's instructions allow (Arm DDI 0439, instruction timing).
 _PEAKS: dict[Dtype, tuple[tuple[str, float], ...]] = {
     "f32": (("VMUL and VADD: 1/2", 1 / 2), ("VFMA: 1/3", 1 / 3)),
@@ -63,7 +70,9 @@ def _figures(bench: Bench) -> Iterator[tuple[str, Any]]:
         yield f"layers_{dtype}", _layers(cases, bench)
         yield f"roofline_{dtype}", _roofline(cases, bench)
     for dtype in dict.fromkeys(case.dtype for case in bench.squares):
-        yield f"squares_{dtype}", _squares([case for case in bench.squares if case.dtype == dtype], bench)
+        cases = [case for case in bench.squares if case.dtype == dtype]
+        yield f"squares_{dtype}", _squares(cases, bench)
+        yield f"energy_{dtype}", _energy(cases, bench)
     for curve in bench.traffic:
         yield f"traffic_{curve.dtype}", _traffic(curve)
 
@@ -83,6 +92,12 @@ def _label(name: str) -> str:
     return SHORT.get(name, name)
 
 
+def _look(name: str) -> tuple[str, str]:
+    """Colour and marker."""
+    label = _label(name)
+    return _LOOKS.get(label) or _LOOKS[label.split()[0]]
+
+
 def _layers(cases: Sequence[Case], bench: Bench) -> Any:
     """Bars: multiply-accumulates a cycle on each layer, with the machine's wait states."""
     figure, axes = _axes(11, 4)
@@ -91,11 +106,12 @@ def _layers(cases: Sequence[Case], bench: Bench) -> Any:
     for i, name in enumerate(names):
         bars = [(x, case.macs / case.entries[name].cycles) for x, case in enumerate(cases) if name in case.entries]
         places = [x - 0.42 + (i + 0.5) * width for x, _ in bars]
-        axes.bar(places, [height for _, height in bars], width, color=_COLOURS[i], label=_label(name))
+        axes.bar(places, [height for _, height in bars], width, color=_look(name)[0], label=_label(name))
     axes.set_xticks(range(len(cases)), [case.name for case in cases], rotation=45, ha="right")
     axes.set_ylabel("multiply-accumulates a cycle")
     axes.set_title(f"Layers, {cases[0].dtype}, {bench.heading.machine}")
     axes.grid(axis="x", visible=False)
+    axes.set_xlim(-0.6, len(cases) - 0.4)
     axes.legend(ncols=len(names), fontsize=8, loc="upper left")
     axes.set_ylim(top=1.18 * axes.get_ylim()[1])
     return figure
@@ -103,30 +119,63 @@ def _layers(cases: Sequence[Case], bench: Bench) -> Any:
 
 def _squares(cases: Sequence[Case], bench: Bench) -> Any:
     """Lines: throughput over N, with the machine's wait states."""
-    figure, axes = _axes(6, 4)
-    for i, name in enumerate(_names(cases)):
+    figure, axes = _axes(7, 4)
+    for name in _names(cases):
         mine = [case for case in cases if name in case.entries]
         heights = [throughput(case, case.entries[name].cycles, bench.heading) for case in mine]
-        axes.plot([case.n for case in mine], heights, marker=_MARKERS[i], color=_COLOURS[i], label=_label(name))
+        _line(axes, [case.n for case in mine], heights, name)
     axes.set_xlabel("N")
     axes.set_ylabel("million operations a second")
     axes.set_ylim(bottom=0)
     axes.set_title(f"N x N x N, {cases[0].dtype}, {bench.heading.machine}")
-    axes.legend(fontsize=8)
+    _legend_beside(axes)
     return figure
+
+
+def _energy(cases: Sequence[Case], bench: Bench) -> Any:
+    """Lines: modelled energy over the number of operations, with the machine's wait states."""
+    figure, axes = _axes(7, 4)
+    for name in _names(cases):
+        mine = [case for case in cases if name in case.entries]
+        _line(axes, [2e-6 * case.macs for case in mine], [case.entries[name].energy_uj for case in mine], name)
+    axes.set_xlabel("million operations")
+    axes.set_ylabel("energy, modelled (\N{MICRO SIGN}J)")
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"N x N x N, {cases[0].dtype}, {bench.heading.machine}")
+    _legend_beside(axes)
+    return figure
+
+
+def _line(axes: Any, across: Sequence[float], heights: Sequence[float], name: str) -> None:
+    colour, marker = _look(name)
+    axes.plot(across, heights, marker=marker, ms=4, color=colour, label=_label(name))
+
+
+def _legend_beside(axes: Any) -> None:
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as they are on a logarithmic axis, at 1, 2 and 5 of each power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1000 else f"{value:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
     """Points: each layer's rate over its intensity, below what the core computes and what its loads bring."""
     figure, axes = _axes(6, 4.5)
     names, intensities = _names(cases), []
-    for i, name in enumerate(names):
+    for name in names:
         mine = [(case.macs, case.entries[name]) for case in cases if name in case.entries]
         across = [macs / entry.bytes for macs, entry in mine]
         intensities += across
+        colour, marker = _look(name)
         axes.scatter(
             across, [macs / entry.cycles for macs, entry in mine],
-            s=14, marker=_MARKERS[i], color=_COLOURS[i], label=_label(name), zorder=3,
+            s=14, marker=marker, color=colour, label=_label(name), zorder=3,
         )  # fmt: skip
     low, high = 0.8 * min(intensities), 1.6 * max(intensities)
     peaks = _PEAKS[cases[0].dtype]
@@ -142,7 +191,9 @@ def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
     axes.set_xlabel("multiply-accumulates for a byte between memory and registers")
     axes.set_ylabel("multiply-accumulates a cycle")
     axes.set_title(f"Roofline, {cases[0].dtype}, {bench.heading.machine}")
-    axes.legend(fontsize=8, loc="lower right")
+    _plain(axes.xaxis)
+    _plain(axes.yaxis)
+    _legend_beside(axes)
     return figure
 
 
@@ -153,13 +204,14 @@ def _traffic(curve: TrafficCurve) -> Any:
     grid = [point for point in curve.points if point.grid is not None]
     axes.plot(
         [point.sram / 1024 for point in grid], [point.grid for point in grid],
-        marker=_MARKERS[3], color=_COLOURS[3], label="powers of two",
+        marker="^", color="#1f77b4", label="powers of two",
     )  # fmt: skip
     certified = [point.certified for point in curve.points]
-    axes.plot(sizes, certified, marker=_MARKERS[0], color=_COLOURS[0], label=f"{OURS}, certified")
+    axes.plot(sizes, certified, marker="o", color=_LOOKS[OURS][0], label=f"{OURS}, certified")
     axes.plot(sizes, [point.bound for point in curve.points], color="black", ls="--", label="lower bound")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    _plain(axes.yaxis)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.set_xlabel("SRAM (KiB)")
     axes.set_ylabel("external bytes")
