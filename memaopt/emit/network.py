@@ -1,0 +1,230 @@
+"""A compiled network as a C library: header, source, test program, build files and snippets, as texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.emit.layers import source_file
+from memaopt.emit.layers.render import Array
+from memaopt.emit.writer import write_files
+from memaopt.networks import reference
+from memaopt.networks.compile import ALIGNMENT, LayerPlan, NetworkPlan
+from memaopt.networks.graph import DType, Tensor
+
+_C_TYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float"}
+
+
+@dataclass(frozen=True)
+class End:
+    """An input or output of the network, as the templates see it."""
+
+    parameter: str
+    macro: str
+    type: str
+    comment: str
+    elements: int
+    bytes: int
+    shape: tuple[int, ...]
+    offset: int
+    scale: str
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer's call in ``invoke``."""
+
+    function: str
+    arguments: tuple[str, ...]
+    batch: int
+    offset: int
+    bytes: int
+
+
+def ends(plan: NetworkPlan) -> tuple[list[End], list[End]]:
+    """The inputs and the outputs, in the order of the parameters of ``invoke``."""
+    return _ends(plan, plan.graph.inputs, "input"), _ends(plan, plan.graph.outputs, "output")
+
+
+def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
+    made = []
+    for number, index in enumerate(tensors):
+        tensor = plan.graph.tensors[index]
+        suffix = f"_{number}" if len(tensors) > 1 else ""
+        quantized = tensor.dtype is DType.INT8 and len(tensor.scales) == 1
+        made.append(
+            End(
+                parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
+                macro=f"{plan.name.upper()}_{what.upper()}{suffix}",
+                type=_C_TYPES[tensor.dtype],
+                comment=f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}",
+                elements=tensor.elements,
+                bytes=tensor.nbytes,
+                shape=tensor.shape,
+                offset=plan.place(index),
+                scale=_float(float(tensor.scale)) if quantized else "",
+                zero_point=tensor.zero_point if quantized else 0,
+            )
+        )
+    return made
+
+
+def _float(value: float) -> str:
+    text = repr(float(np.float32(value)))
+    return (text if "." in text or "e" in text else text + ".0") + "f"
+
+
+def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -> dict[str, str]:
+    """The library's files, name to text. ``vector`` has the test vector's inputs, random ones by default."""
+    inputs, outputs = ends(plan)
+    values: dict[str, Any] = {
+        "p": plan,
+        "name": plan.name,
+        "upper": plan.name.upper(),
+        "title": _title(plan),
+        "alignment": ALIGNMENT,
+        "inputs": inputs,
+        "outputs": outputs,
+        "ends": inputs + outputs,
+        "parameters": [end.parameter for end in inputs + outputs],
+        "arguments": [f"const {e.type} *{e.parameter}" for e in inputs]
+        + [f"{e.type} *{e.parameter}" for e in outputs],
+        "test_arguments": [f"test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
+    }
+    head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
+    body = source_file([layer.emitted for layer in plan.layers], head).rstrip() + "\n"
+    calls = [_call(plan, layer) for layer in plan.layers]
+    arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
+    return {
+        f"{plan.name}.h": _render("network.h.j2", **values),
+        f"{plan.name}.c": _render("network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
+        "main.c": _render("network_main.c.j2", **values),
+        "test_vector.h": _render("network_test_vector.h.j2", **values),
+        "test_vector.c": _render("network_test_vector.c.j2", arrays=arrays, **values),
+        "Makefile": _render("network_Makefile.j2", **values),
+        "CMakeLists.txt": _render("CMakeLists.txt.j2", **values),
+        "arduino.ino": _render("network_arduino.ino.j2", **values),
+        "zephyr_main.c": _render("network_zephyr_main.c.j2", **values),
+        "stm32cube_main.c": _render("network_stm32cube_main.c.j2", **values),
+    }
+
+
+def write(plan: NetworkPlan, folder: str | Path) -> Path:
+    """Write :func:`files` into a folder: all of them, or none."""
+    return write_files(files(plan), folder)
+
+
+def random_inputs(plan: NetworkPlan, seed: int = 0) -> list[npt.NDArray[Any]]:
+    """Inputs for a test: uniform bytes, or floats about as wide as int8's range at the network's first scale."""
+    rng = np.random.default_rng(seed)
+    return [random_tensor(rng, plan, tensor) for tensor in (plan.graph.tensors[i] for i in plan.graph.inputs)]
+
+
+def random_tensor(rng: np.random.Generator, plan: NetworkPlan, tensor: Tensor) -> npt.NDArray[Any]:
+    """One random input."""
+    if tensor.dtype is DType.INT8:
+        return rng.integers(-128, 128, tensor.shape).astype(np.int8)
+    scales = [float(t.scales[0]) for t in plan.graph.tensors if t.dtype is DType.INT8 and len(t.scales) == 1]
+    return rng.normal(0, 64 * (scales[0] if scales else 1 / 64), tensor.shape).astype(np.float32)
+
+
+def _title(plan: NetworkPlan) -> str:
+    source = f", model sha256 {plan.model_sha256[:16]}" if plan.model_sha256 else ""
+    return f"an int8 network of {len(plan.layers)} layers, {plan.macs:,} multiply-accumulates{source}"
+
+
+def _head(plan: NetworkPlan) -> str:
+    width = max((len(layer.name) for layer in plan.layers), default=0)
+    lines = [f"{plan.name}: {_title(plan)}", ""]
+    lines.append(f"For {plan.mcu.title}; {plan.cycles:,} cycles predicted at zero wait states.")
+    lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
+    lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
+    if plan.steps:
+        lines += ["", "Simplified, bit for bit:", *(f"  {_comment(step)}" for step in plan.steps)]
+    lines += ["", "Layers: kernel, predicted cycles, bytes of the output in the arena:"]
+    for layer in plan.layers:
+        kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
+        output = layer.op.output
+        start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
+        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.cycles:,} cycles, [{start}, {end})")
+    return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
+
+
+def _comment(text: str) -> str:
+    """Text from a file, harmless inside a comment."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
+
+
+def _constant_name(plan: NetworkPlan, tensor: int) -> str:
+    return f"{plan.name}_constant_{tensor}"
+
+
+def constant_operands(plan: NetworkPlan) -> dict[int, str]:
+    """Constants that layers read as inputs, with their symbols."""
+    tensors = sorted({i for layer in plan.layers for i in layer.lowered.inputs if plan.graph.tensors[i].is_constant})
+    return {tensor: _constant_name(plan, tensor) for tensor in tensors}
+
+
+def _constants(plan: NetworkPlan) -> list[str]:
+    texts = []
+    for tensor, symbol in constant_operands(plan).items():
+        values = plan.graph.tensors[tensor].values
+        text = Array("int8_t", symbol, values, "a constant operand").definition()
+        # Kernels may read it in words.
+        texts.append(text.replace("static const int8_t", "static _Alignas(4) const int8_t", 1))
+    return texts
+
+
+def _call(plan: NetworkPlan, layer: LayerPlan) -> Call:
+    graph, batch = plan.graph, layer.batch
+    arguments = []
+    for tensor in layer.lowered.inputs:
+        t = graph.tensors[tensor]
+        start = _constant_name(plan, tensor) if t.is_constant else f"base + {plan.place(tensor)}"
+        arguments.append(_argument(start, t, batch, "const "))
+    output = graph.tensors[layer.op.output]
+    arguments.append(_argument(f"base + {plan.place(layer.op.output)}", output, batch, ""))
+    scratch = plan.memory.scratch_offset(layer.position)
+    arguments.append("NULL" if scratch is None else f"base + {scratch}")
+    return Call(layer.name, tuple(arguments), batch, plan.place(layer.op.output), output.nbytes)
+
+
+def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
+    if batch > 1:
+        start += f" + n * {tensor.nbytes // batch}"
+    if tensor.dtype is DType.FLOAT32:
+        return f"({const}float *)({const}void *)({start})"
+    return start
+
+
+def _vector(
+    plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End], values: Sequence[npt.NDArray[Any]]
+) -> list[str]:
+    expected = reference.run(plan.source, list(values))
+    named = [(f"test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
+    named += [(f"expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
+    return [Array(e.type, name, v, what).definition().replace("static ", "", 1) for name, e, v, what in named]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("memaopt.emit", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,165 @@
+"""The choice of kernels as an optimisation: one plan for each operator, the best together under the budgets.
+
+CP-SAT picks for every operator one of its plans (kernel family, tile, activation formats). A tensor has one format,
+so its producer and all its readers agree on it; the network's ends are plain int8. Flash is what the plans' constants
+and code take, a kernel that several layers share counted once; SRAM is, at each operator, what is alive there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memaopt.emit.layers import Format, Plan
+from memaopt.errors import InfeasibleError
+
+Objective = Literal["cycles", "bytes", "energy"]
+OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
+
+_TIME_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan of an operator, run ``batch`` times, and the SRAM that it needs: tensors alive, scratch and stack."""
+
+    plan: Plan
+    batch: int
+    sram_bytes: int
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states, for all calls."""
+        return self.plan.cycles * self.batch
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that the promise moves, for all calls."""
+        p = self.plan.promise
+        return self.batch * sum(a.load_bytes + a.store_bytes for a in (*p.inputs, p.output, p.parameters, p.scratch))
+
+    def price(self, objective: Objective) -> int:
+        """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""
+        return self.moved_bytes if objective == "bytes" else self.cycles
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator: its candidates, and the tensors (alias roots) whose format it reads and writes.
+
+    None stands for a constant, whose bytes are plain int8.
+    """
+
+    candidates: tuple[Candidate, ...]
+    inputs: tuple[int | None, ...]
+    output: int
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Bytes of flash and SRAM; ``flash_overhead`` is what the rest of the library takes. None is no limit."""
+
+    flash: int | None = None
+    sram: int | None = None
+    flash_overhead: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The index of the candidate of each stage, its price, and the bound that the solver proved for it."""
+
+    picks: tuple[int, ...]
+    price: int
+    bound: int
+    proven: bool
+    flash_bytes: int
+
+
+def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
+    """Constants and code of the plans together; kernels of the same names are there once."""
+    shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
+    return overhead + sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans) + sum(
+        shared.values()
+    )
+
+
+def choose(stages: Sequence[Stage], plain: frozenset[int], objective: Objective, budgets: Budgets) -> Choice | None:
+    """The cheapest candidates within the budgets, None if there are none. ``plain`` tensors must be plain int8."""
+    return _solve(stages, plain, budgets, lambda candidate: candidate.price(objective))
+
+
+def least_sram(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
+    """The least SRAM that any choice needs, and the stage that sets it."""
+    least = [min(candidate.sram_bytes for candidate in stage.candidates) for stage in stages]
+    peak = max(range(len(least)), key=least.__getitem__)
+    return least[peak], peak
+
+
+def least_flash(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets) -> int:
+    """The least flash that any choice needs within the SRAM given; InfeasibleError if no choice fits that."""
+    found = _solve(stages, plain, Budgets(None, budgets.sram, budgets.flash_overhead), None)
+    if found is None:
+        raise InfeasibleError("no choice of kernels fits the SRAM")
+    return found.flash_bytes
+
+
+def _formats(model: Any, stages: Sequence[Stage], plain: frozenset[int]) -> Mapping[int, Any]:
+    tensors = sorted({t for stage in stages for t in (*stage.inputs, stage.output) if t is not None})
+    return {t: model.new_constant(0) if t in plain else model.new_bool_var(f"raw{t}") for t in tensors}
+
+
+def _solve(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Any) -> Choice | None:
+    """Minimise the sum of ``price`` over the candidates taken, or the flash if it is None."""
+    from ortools.sat.python import cp_model
+
+    model: Any = cp_model.CpModel()
+    raw = _formats(model, stages, plain)
+    shared: dict[tuple[str, ...], tuple[Any, int]] = {}
+    costs: list[Any] = []
+    flash: list[Any] = []
+    taken: list[list[Any]] = []
+    for i, stage in enumerate(stages):
+        row = [model.new_bool_var(f"x{i}_{j}") for j in range(len(stage.candidates))]
+        taken.append(row)
+        model.add_exactly_one(row)
+        for x, candidate in zip(row, stage.candidates, strict=True):
+            plan = candidate.plan
+            for tensor in stage.inputs:
+                if tensor is None:
+                    if plan.input_format is Format.RAW:
+                        model.add(x == 0)
+                else:
+                    model.add(raw[tensor] == int(plan.input_format is Format.RAW)).only_enforce_if(x)
+            model.add(raw[stage.output] == int(plan.output_format is Format.RAW)).only_enforce_if(x)
+            if budgets.sram is not None and candidate.sram_bytes > budgets.sram:
+                model.add(x == 0)
+            own = plan.flash_bytes
+            if plan.kernels:
+                if plan.kernels not in shared:
+                    shared[plan.kernels] = (model.new_bool_var("/".join(plan.kernels)), plan.shared_bytes)
+                model.add_implication(x, shared[plan.kernels][0])
+                own -= plan.shared_bytes
+            flash.append(own * x)
+            if price is not None:
+                costs.append(price(candidate) * x)
+    flash += [size * there for there, size in shared.values()]
+    if budgets.flash is not None:
+        model.add(sum(flash) <= budgets.flash - budgets.flash_overhead)
+    model.minimize(sum(flash if price is None else costs))
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = _TIME_LIMIT
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    status = solver.solve(model)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return None
+    picks = tuple(next(j for j, x in enumerate(row) if solver.boolean_value(x)) for row in taken)
+    plans = [stage.candidates[j].plan for stage, j in zip(stages, picks, strict=True)]
+    return Choice(
+        picks,
+        round(solver.objective_value),
+        round(solver.best_objective_bound),
+        status == cp_model.OPTIMAL,
+        flash_bytes(plans, budgets.flash_overhead),
+    )

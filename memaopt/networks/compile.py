@@ -1,0 +1,380 @@
+"""A network compiled: simplified exactly, a kernel for each layer, a place in memory for each tensor, totals.
+
+:func:`compile_network` decides everything and writes nothing; :mod:`memaopt.emit.network` turns its plan into C.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from memaopt.emit.layers import Emitted, Format, Plan, emit, plans
+from memaopt.emit.layers.result import Access, Promise
+from memaopt.errors import InfeasibleError, InputError
+from memaopt.mcus import Mcu
+from memaopt.networks import choice, liveness, memory, shapes, simplify, tflite
+from memaopt.networks import operators as ops
+from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
+from memaopt.networks.graph import Graph
+from memaopt.networks.liveness import InPlace, elementwise_in_place
+from memaopt.networks.lower import Lowered, lower
+from memaopt.networks.memory import MemoryPlan
+from memaopt.networks.operators import Operator
+
+ALIGNMENT = 16
+#: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
+_FRAME = 160
+#: Code of ``invoke``: a fixed part, and the call of one layer.
+_INVOKE, _CALL = 120, 40
+_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main"
+    .split()
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """One layer that runs. ``position`` is that of its operator in the simplified graph."""
+
+    position: int
+    op: Operator
+    name: str
+    lowered: Lowered
+    plan: Plan
+    macs: int
+
+    @property
+    def batch(self) -> int:
+        return self.lowered.batch
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states."""
+        return self.plan.cycles * self.batch
+
+    @cached_property
+    def promise(self) -> Promise:
+        """What the layer accesses in one inference."""
+        p = self.plan.promise
+        return Promise(
+            tuple(a.times(self.batch) for a in p.inputs),
+            p.output.times(self.batch),
+            p.parameters.times(self.batch),
+            p.scratch.times(self.batch),
+        )
+
+    @property
+    def traffic(self) -> Access:
+        """All promised accesses, stack apart."""
+        total = self.promise.output + self.promise.parameters + self.promise.scratch
+        for access in self.promise.inputs:
+            total = total + access
+        return total
+
+    @cached_property
+    def emitted(self) -> Emitted:
+        """The C text."""
+        return emit(self.lowered.layer, self.plan, self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """A compiled network: what runs in which order, where everything lives, what it costs.
+
+    ``source`` is the network as read, ``graph`` the simplified one, whose tensors keep their indices; ``steps`` the
+    rewrites between them. ``model_sha256`` is the digest of the file, empty for a network that came from none.
+    """
+
+    name: str
+    mcu: Mcu
+    objective: Objective
+    budgets: Budgets
+    source: Graph
+    graph: Graph
+    kept: Mapping[int, tuple[int, ...]]
+    steps: tuple[str, ...]
+    layers: tuple[LayerPlan, ...]
+    memory: MemoryPlan
+    choice: Choice
+    model_sha256: str = ""
+
+    @cached_property
+    def roots(self) -> dict[int, int]:
+        """The first tensor of each activation's alias class."""
+        return _roots(self.graph)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states."""
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Tensors and scratch together."""
+        return self.memory.arena_bytes
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The largest live set of tensors."""
+        return self.memory.tensor_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What scratch adds to the arena."""
+        return self.arena_bytes - self.tensor_bytes
+
+    @property
+    def stack_bytes(self) -> int:
+        """An estimate of what ``invoke`` puts on the stack."""
+        return _FRAME + max((layer.plan.stack_bytes for layer in self.layers), default=0)
+
+    @property
+    def sram_bytes(self) -> int:
+        """Arena and stack."""
+        return self.arena_bytes + self.stack_bytes
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash for weights, tables and parameters."""
+        operands = {i for layer in self.layers for i in layer.lowered.inputs if self.graph.tensors[i].is_constant}
+        return sum(layer.plan.data_bytes for layer in self.layers) + sum(self.graph.tensors[i].nbytes for i in operands)
+
+    @property
+    def code_bytes(self) -> int:
+        """Flash for code, an estimate for a Cortex-M4."""
+        return self.flash_bytes - self.constant_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        return choice.flash_bytes([layer.plan for layer in self.layers], self.budgets.flash_overhead)
+
+    def format_of(self, tensor: int) -> Format:
+        """How an activation lies in memory."""
+        root = self.roots[tensor]
+        for layer in self.layers:
+            if layer.op.output == root:
+                return layer.plan.output_format
+        return Format.S8
+
+    def place(self, tensor: int) -> int:
+        """The byte offset of an activation in the arena."""
+        return self.memory.offset(tensor)
+
+
+def compile_network(
+    network: Graph | str | Path,
+    mcu: Mcu,
+    objective: Objective = "cycles",
+    *,
+    name: str | None = None,
+    sram: int | None = None,
+    flash: int | None = None,
+    formats: bool = True,
+) -> NetworkPlan:
+    """Compile a network (a graph, or the path of a ``.tflite`` file) for a machine.
+
+    ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
+    the machine's. ``formats``: whether tensors inside the network may lie in memory as their reader wants them,
+    instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
+    """
+    digest = ""
+    if isinstance(network, Graph):
+        graph = network
+    else:
+        graph = tflite.read(network)
+        digest = hashlib.sha256(Path(network).read_bytes()).hexdigest()
+    if objective not in choice.OBJECTIVES:
+        raise InputError(f"objective {objective!r}: there are {', '.join(choice.OBJECTIVES)}")
+    identifier = identifier_of(graph.name if name is None else name)
+    best: NetworkPlan | None = None
+    failure: InfeasibleError | None = None
+    for multiple in (1, 2):
+        simple = simplify.simplify(graph, multiple=multiple)
+        try:
+            plan = _compile(graph, simple, identifier, mcu, objective, sram, flash, formats, digest)
+        except InfeasibleError as error:
+            failure = failure or error
+            continue
+        finally:
+            once = not simple.kept  # without dropped channels every multiple gives the same network
+        if best is None or plan.choice.price < best.choice.price:
+            best = plan
+        if once:
+            break
+    if best is None:
+        assert failure is not None
+        raise failure
+    return best
+
+
+def identifier_of(name: str) -> str:
+    """A C identifier made of a file's or network's name."""
+    text = re.sub(r"\W+", "_", Path(name).name.removesuffix(".tflite"), flags=re.ASCII).strip("_").lower()[:48]
+    if not text or text[0].isdigit() or text in _KEYWORDS:
+        text = f"net_{text}".rstrip("_")
+    return text
+
+
+def _compile(
+    source: Graph, simple: simplify.Simplified, name: str, mcu: Mcu, objective: Objective,
+    sram: int | None, flash: int | None, formats: bool, digest: str,
+) -> NetworkPlan:  # fmt: skip
+    graph = simple.graph
+    lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
+    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
+    constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
+    overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
+    limits = Budgets(mcu.memory("flash").size if flash is None else flash, sram or mcu.sram.size, overhead)
+    roots, order = _roots(graph), _order(graph)
+    stages = _stages(graph, lowered, options, roots, order)
+    plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
+
+    budgets = limits
+    positions = [i for i in order if i in lowered]
+    while True:
+        picked = choice.choose(stages, plain, objective, budgets)
+        if picked is None:
+            raise _why(graph, name, stages, plain, limits, positions)
+        chosen = {i: options[i][j] for i, j in zip(positions, picked.picks, strict=True)}
+        scratch = {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+        placed = memory.plan(graph, scratch=scratch, alignment=ALIGNMENT, in_place=in_place_of(graph, chosen, lowered))
+        stack = _FRAME + max((plan.stack_bytes for plan in chosen.values()), default=0)
+        over = placed.arena_bytes + stack - (limits.sram or 0)
+        if over <= 0:
+            break
+        # Packing needs more than what is alive: ask for less until it fits, or nothing does.
+        budgets = Budgets(limits.flash, (budgets.sram or 0) - max(over, ALIGNMENT), overhead)
+    layers = tuple(
+        LayerPlan(
+            position=i,
+            op=graph.operators[i],
+            name=f"{name}_{step}_{graph.operators[i].kind.lower()}",
+            lowered=lowered[i],
+            plan=chosen[i],
+            macs=shapes.macs(graph, graph.operators[i]),
+        )
+        for step, i in enumerate(i for i in placed.order if i in lowered)
+    )
+    return NetworkPlan(
+        name, mcu, objective, limits, source, graph, simple.kept, simple.steps, layers, placed, picked, digest
+    )
+
+
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
+    """The plans whose alignment holds for every image of a batch."""
+    sizes = [graph.tensors[t].nbytes // low.batch for t in (op.input, op.output)]
+    return tuple(
+        plan
+        for plan in plans(low.layer)
+        if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
+        and plan.alignment <= ALIGNMENT
+        and (formats or plan.input_format is plan.output_format is Format.S8)
+    )
+
+
+def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
+    """Which inputs the chosen kernels may overwrite, for :func:`memaopt.networks.memory.plan`."""
+    by_output = {graph.operators[i].output: i for i in chosen}
+
+    def in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
+        i = by_output.get(op.output)
+        if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
+            return ()
+        if isinstance(op, (ops.Add, ops.Sub, ops.Mul)):
+            # Element by element: either input will do, if no element of it is read again for another output.
+            return elementwise_in_place(graph, op)
+        if isinstance(op, ops.FullyConnected):
+            return ()  # only the assembly has read all inputs before it writes; the plain C has not
+        sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
+        return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
+
+    return in_place
+
+
+def _roots(graph: Graph) -> dict[int, int]:
+    roots = {tensor: tensor for tensor in graph.inputs}
+    for op in graph.operators:
+        alias = isinstance(op, ops.Reshape) and op.input in roots
+        roots[op.output] = roots[op.input] if alias else op.output
+    return roots
+
+
+def _order(graph: Graph) -> tuple[int, ...]:
+    """The order whose largest live set of tensors is the least."""
+    problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
+    return liveness.best_order(problem)[0]
+
+
+def _stages(
+    graph: Graph, lowered: Mapping[int, Lowered], options: Mapping[int, tuple[Plan, ...]], roots: Mapping[int, int],
+    order: tuple[int, ...],
+) -> list[Stage]:  # fmt: skip
+    """A stage for each operator that runs, in execution order, with what is alive while it does."""
+    ready: list[Stage] = []
+    done = 0
+    for i in order:
+        if i in lowered:
+            op = graph.operators[i]
+            alive: dict[bool, int] = {}
+            for in_place in (False, True):
+                plan = next((p for p in options[i] if p.in_place == in_place), None)
+                if plan is not None:
+                    rule = in_place_of(graph, {i: plan}, lowered)
+                    alive[in_place] = liveness.problem(graph, ALIGNMENT, rule, {}, ()).during(i, done)
+            candidates = tuple(
+                Candidate(
+                    plan,
+                    lowered[i].batch,
+                    alive[plan.in_place]
+                    + liveness.align(plan.scratch_bytes, ALIGNMENT)
+                    + plan.stack_bytes
+                    + _FRAME,
+                )
+                for plan in options[i]
+            )
+            ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
+        done |= 1 << i
+    return ready
+
+
+def _why(
+    graph: Graph, name: str, stages: list[Stage], plain: frozenset[int], limits: Budgets, positions: list[int]
+) -> InfeasibleError:
+    """What does not fit, by how many bytes, where, and what would help."""
+    assert limits.sram is not None
+    assert limits.flash is not None
+    sram, peak = choice.least_sram(stages, plain)
+    where = graph.place(graph.operators[positions[peak]])
+    if sram > limits.sram:
+        return InfeasibleError(
+            f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "
+            f"{where} sets the peak, with the kernel that takes least; smaller images or fewer channels there, or "
+            f"--sram {sram} on a larger machine, would do"
+        )
+    try:
+        flash = choice.least_flash(stages, plain, limits)
+    except InfeasibleError:
+        return InfeasibleError(
+            f"{name} does not fit {limits.sram:,} bytes of SRAM: {where} needs {sram:,} with the kernels that take "
+            f"least, but they do not agree on formats or do not pack; a little more --sram would do"
+        )
+    if flash > limits.flash:
+        heaviest = max(range(len(stages)), key=lambda i: min(c.plan.flash_bytes for c in stages[i].candidates))
+        return InfeasibleError(
+            f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given, "
+            f"with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes most; fewer "
+            f"weights there, or --flash {flash} on a larger machine, would do"
+        )
+    return InfeasibleError(
+        f"{name} fits {limits.flash:,} bytes of flash and {limits.sram:,} of SRAM each, but not both; at least "
+        f"{flash:,} of flash are needed with that SRAM, {sram:,} of SRAM without a limit of flash"
+    )
