@@ -98,7 +98,8 @@ class ChannelSums:
         )
 
     def _kernel_name(self, sums: _Sums, proven: Proven) -> str:
-        constants = f"{proven.multiplier[0]}_{proven.addend[0]}_{sums.zero_point}".replace("-", "m")
+        values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
+        constants = "_".join(str(value) for value in values).replace("-", "m")
         return f"channel_sums_{sums.count}x{sums.channels}_{Output.of(proven, sums.function).slug}_{constants}"
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
@@ -118,7 +119,7 @@ class ChannelSums:
             unroll=sums.unroll,
             turns=turns,
             rest=rest,
-            start=-SCALE * sums.count * sums.zero_point,
+            start=int(proven.start[0]) - SCALE * sums.count * sums.zero_point,
             multiplier=int(proven.multiplier[0]),
             addend=int(proven.addend[0]),
             negative=0 if proven.negative is None else int(proven.negative[0]),

@@ -427,6 +427,8 @@ class DepthwiseWalk(_Depthwise):
         if not kernel.walk.turns:
             kernel = replace(kernel, unroll=0)
         w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
+        w[proven.constant] = 0
+        start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
         blocks = []
         for number, columns in enumerate(shape.sets):
             pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
@@ -434,7 +436,7 @@ class DepthwiseWalk(_Depthwise):
             alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
             blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
             if number == 0:
-                blocks += [proven.multiplier[:, None], (SCALE * layer.bias + proven.addend)[:, None]]
+                blocks += [proven.multiplier[:, None], start[:, None]]
         return _Chosen(kernel, np.concatenate(blocks, axis=1), proven.describe())
 
 
@@ -475,7 +477,8 @@ class DepthwiseTaps(_Depthwise):
             shape, t, rows, words, window.stride.height, window.dilation.height, out_pitch, output
         )
         channels = len(layer.bias)
-        blocks = [SCALE * layer.bias[:, None], channel_parameters(proven), taps.reshape(channels, -1)]
+        start = fixedpoint.wrap_int32(SCALE * layer.bias + proven.start)
+        blocks = [start[:, None], channel_parameters(proven), taps.reshape(channels, -1)]
         return _Chosen(kernel, np.concatenate(blocks, axis=1), proven.describe())
 
 

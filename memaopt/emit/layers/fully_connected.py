@@ -107,7 +107,7 @@ def weight_stream(layer: FullyConnected, kernel: RowsKernel, k: int, proven: Pro
     w = np.zeros((m, k), np.int64)
     w[:, :depth] = layer.weights
     folded = layer.bias - layer.input_zero_point * w.sum(axis=1) + 127 * w[:, 1::2].sum(axis=1)
-    bias = fixedpoint.wrap_int32(SCALE * folded)
+    bias = fixedpoint.wrap_int32(SCALE * folded + proven.start)
     halves = 256 * w[:, 1::2] + w[:, ::2]
     words = fixedpoint.wrap_int32((halves[:, ::2] & 0xFFFF) | (halves[:, 1::2] << 16))
     # Turns of the loop go from the last inputs to the first.

@@ -173,7 +173,7 @@ def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64A
     w = np.zeros((m, padded), np.int64)
     w[:, :bytes_] = layer.weights.reshape(m, bytes_)
     folded = layer.bias - layer.input_zero_point * w.sum(axis=1) - 128 * w[:, ::2].sum(axis=1)
-    bias = fixedpoint.wrap_int32(SCALE * folded)
+    bias = fixedpoint.wrap_int32(SCALE * folded + proven.start)
     even, odd = w[:, ::2], w[:, 1::2]
     a, b = _halves(odd), _halves(256 * even - odd)
 

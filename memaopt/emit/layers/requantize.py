@@ -2,18 +2,19 @@
 
 An output is a non-decreasing step function of the accumulator, with at most 255 steps. A cheaper instruction
 sequence, also non-decreasing, therefore equals it for ALL accumulators in a range if it agrees at each step's
-threshold t (the least accumulator with that output) and at t - 1. The sequences, for an accumulator
-``a`` that the kernel holds scaled by a constant S (H is the high word of a 64-bit product):
+threshold t (the least accumulator with that output) and at t - 1. The sequence, for an accumulator ``a`` that the
+kernel holds scaled by a constant S (H is the high word of a 64-bit product), is
 
-- multiply-add: ``(H(S a * m) + c) >> shift`` is SMMLA, then SSAT or USAT with a shift;
-- multiply: ``H((S a + b) * m) >> shift`` is SMMUL, then the same; b is folded into the initial accumulator.
+    (H((S a + b) m) + c) >> shift
 
-Where rounding is symmetric about zero (ties away from it), negative accumulators may need a constant of their
-own: :attr:`Proven.negative`. Each output channel has its m, c or b; the shift is the layer's.
+b is folded into the initial accumulator; SMMLA multiplies and adds c (SMMUL does where c = 0), and SSAT or USAT
+shifts. Each output channel has its m, b and c; the shift is the layer's. Where rounding is symmetric about zero
+(ties away from it), negative accumulators may need another c: :attr:`Proven.negative`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,10 +23,11 @@ import numpy.typing as npt
 from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
 
+Bools = npt.NDArray[np.bool_]
+
 #: The shift that is tried first. Layers with equal shifts share kernels, and 13 suits most (scales below 1/64).
 USUAL_SHIFT = 13
 _NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4)
-_FAR_AND_NEAR = tuple(sorted(range(-200, 201), key=abs))
 
 
 class StepFunction(Protocol):
@@ -62,7 +64,7 @@ def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Threshol
     outputs = np.arange(requantization.minimum + 1, requantization.maximum + 1, dtype=np.int64)
     low, high = span.low[:, None], span.high[:, None]
 
-    def reached(at: Int64Array) -> npt.NDArray[np.bool_]:
+    def reached(at: Int64Array) -> Bools:
         return np.asarray(outputs <= requantization.apply(at.T).T)
 
     # Bisect between `below`, where the output is not yet reached, and `above`, where it is. Start close to the
@@ -90,22 +92,20 @@ def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Threshol
 class Proven:
     """One layer's sequence: equal to the reference for every accumulator of the layer.
 
-    ``addend`` is c (multiply-add) or b (multiply). ``negative``, if not None, is what multiply-add adds to c
-    where a < 0. ``clamp_low``/``clamp_high``: the saturation to 8 bits does not make the clamp by itself.
+    ``start`` is b, ``addend`` c; ``negative``, if not None, is added to c where a < 0. ``clamp_low`` and
+    ``clamp_high``: the saturation to 8 bits does not make the clamp by itself. ``constant`` marks channels whose
+    output no input changes: their m is 0, or (without c) their accumulator has to be ``start`` alone.
     """
 
     shift: int
     multiplier: Int64Array
+    start: Int64Array
     addend: Int64Array
     negative: Int64Array | None
+    constant: Bools
     clamp_low: bool
     clamp_high: bool
     thresholds: int
-
-    @property
-    def is_plain(self) -> bool:
-        """Three instructions: multiply, saturate, store."""
-        return self.negative is None and not self.clamp_low and not self.clamp_high
 
     def describe(self) -> str:
         """For the layer's head comment."""
@@ -119,31 +119,37 @@ class _Points(NamedTuple):
 
     least: Int64Array
     a: Int64Array
-    needs_a: npt.NDArray[np.bool_]
+    needs_a: Bools
     b: Int64Array
-    needs_b: npt.NDArray[np.bool_]
+    needs_b: Bools
 
-    def of(self, channels: npt.NDArray[np.bool_]) -> "_Points":
+    def of(self, channels: Bools) -> "_Points":
         return _Points(
             self.least[channels], self.a[channels], self.needs_a[channels], self.b[channels], self.needs_b[channels]
         )
 
+    def side(self, negative: bool) -> "_Points":
+        """Only what concerns negative accumulators, or only the others."""
+        on_a, on_b = (self.a < 0, self.b < 0) if negative else (self.a >= 0, self.b >= 0)
+        return self._replace(needs_a=self.needs_a & on_a, needs_b=self.needs_b & on_b)
 
-def _points(steps: Thresholds, offset: Int64Array) -> _Points:
-    a, b = steps.at, steps.at - 1
-    least = steps.outputs[None, :] + offset[:, None]
-    return _Points(least, a, a <= steps.high[:, None], b, b >= steps.low[:, None])
+
+class _Constants(NamedTuple):
+    """For each channel: whether constants were found, and b, c and the c of negative accumulators."""
+
+    found: Bools
+    b: Int64Array
+    c: Int64Array
+    c_negative: Int64Array
 
 
 _FAR = np.int64(1) << 60
 
 
-def _interval(
-    floors: Int64Array, needs_floor: npt.NDArray[np.bool_],
-    ceilings: Int64Array, needs_ceiling: npt.NDArray[np.bool_],
-) -> tuple[Int64Array, Int64Array]:  # fmt: skip
-    least = np.where(needs_floor, floors, -_FAR).max(axis=1, initial=-_FAR)
-    most = np.where(needs_ceiling, ceilings, _FAR).min(axis=1, initial=_FAR)
+def _interval(floors: Int64Array, ceilings: Int64Array, points: _Points) -> tuple[Int64Array, Int64Array]:
+    """What lies between the floors and the ceilings that are needed."""
+    least = np.where(points.needs_a, floors, -_FAR).max(axis=1, initial=-_FAR)
+    most = np.where(points.needs_b, ceilings, _FAR).min(axis=1, initial=_FAR)
     return least, most
 
 
@@ -153,19 +159,48 @@ def _middle(least: Int64Array, most: Int64Array) -> Int64Array:
     return np.where((least > -_FAR) & (most < _FAR), (least + most) >> 1, one_sided)
 
 
-def _shifts(requantization: StepFunction, scale: int) -> Iterator[int]:
-    """Shifts whose multipliers fit 31 bits, the usual one first, then by precision."""
-    greatest = float(requantization.real_scales.max(initial=0.0))
-    limit = 24
-    while limit > 0 and greatest * 2.0 ** (32 + limit) / scale >= 2.0**31 - 8:
-        limit -= 1
-    if limit >= USUAL_SHIFT:
-        yield USUAL_SHIFT
-    yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
+def _addends(points: _Points, m: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
+    """The interval of c with b = 0."""
+    floors = (points.least << shift) - _high_word(points.a * scale, m[:, None])
+    ceilings = (points.least << shift) - 1 - _high_word(points.b * scale, m[:, None])
+    return _interval(floors, ceilings, points)
 
 
-def _multipliers(requantization: StepFunction, scale: int, shift: int) -> Int64Array:
-    return np.rint(requantization.real_scales * (2.0 ** (32 + shift) / scale)).astype(np.int64)
+def _starts(points: _Points, m: Int64Array, c: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
+    """The interval of b for given c: (scale a + b) m reaches ((least << shift) - c) << 32."""
+    target, divisor = (points.least << shift) - c[:, None], np.maximum(m, 2)[:, None]
+    quotient, remainder = np.divmod(-target, divisor)
+    edge = -((np.clip(quotient, -(1 << 29), 1 << 29) << 32) + (remainder << 32) // divisor)
+    return _interval(edge - scale * points.a, edge - 1 - scale * points.b, points)
+
+
+def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_Form") -> _Constants:
+    """b and c for given m, where there are any."""
+    zero = np.zeros_like(m)
+    if form is _Form.MULTIPLY:
+        low, high = _starts(points, m, zero, scale, shift)
+        return _Constants(low <= high, _middle(low, high), zero, zero)
+    sides = [points.side(False), points.side(True)] if form is _Form.BY_SIGN else [points]
+    intervals = [_addends(side, m, scale, shift) for side in sides]
+    c = [_middle(*interval) for interval in intervals]
+    free = [(low <= -_FAR) & (high >= _FAR) for low, high in intervals]
+    if len(sides) == 2:
+        # A side that constrains nothing takes the other side's constant.
+        c = [np.where(free[0], c[1], c[0]), np.where(free[1], c[0], c[1])]
+    fits = np.all([low <= high for low, high in intervals], axis=0)
+    # c moves a step by 1/m of an accumulator at best. Where that is too coarse, b places it finely.
+    bounds = [_starts(side, m, value, scale, shift) for side, value in zip(sides, c, strict=True)]
+    low, high = np.max([x[0] for x in bounds], axis=0), np.min([x[1] for x in bounds], axis=0)
+    if len(sides) == 2:
+        low, high = np.maximum(low, 0), np.minimum(high, scale - 1)  # so that b changes no sign
+    b = np.where(fits, 0, _middle(low, high))
+    return _Constants(fits | (low <= high), b, c[0], c[-1])
+
+
+class _Form(Enum):
+    MULTIPLY = "multiply"
+    ADD = "multiply and add"
+    BY_SIGN = "multiply and add by sign"
 
 
 def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
@@ -176,31 +211,53 @@ def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
 def prove_multiply_add(
     requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
 ) -> Proven | None:
-    """m, c and a shift with (H(scale a * m) + c) >> shift = output + offset for every accumulator, or None.
+    """The sequence with SMMLA, in which constant channels' accumulators may be anything; None if not found.
 
     ``offset`` is added to a channel's outputs (128 where bytes are stored unsigned).
     """
+    return _prove(requantization, span, scale, offset, (_Form.ADD, _Form.BY_SIGN))
+
+
+def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: int) -> Proven | None:
+    """The sequence with SMMUL: c is 0, and constant channels must have no weights; None if not found."""
+    return _prove(requantization, span, scale, None, (_Form.MULTIPLY,))
+
+
+def _prove(
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None,
+    forms: tuple[_Form, ...],
+) -> Proven | None:  # fmt: skip
     steps = thresholds(requantization, span)
-    channels = len(span.low)
-    points = _points(steps, np.zeros(channels, np.int64) if offset is None else offset)
-    if max(np.abs(span.low).max(initial=0), np.abs(span.high).max(initial=0)) * scale > INT32_MAX:
+    base = np.zeros(len(span.low), np.int64) if offset is None else offset
+    points = _Points(
+        steps.outputs[None, :] + base[:, None],
+        steps.at, steps.at <= steps.high[:, None],
+        steps.at - 1, steps.at > steps.low[:, None],
+    )  # fmt: skip
+    constant: Bools = np.logical_not((points.needs_a & points.needs_b).any(axis=1))
+    active = AccumulatorRange(np.where(constant, 0, span.low), np.where(constant, 0, span.high))
+    if max(np.abs(end).max(initial=0) for end in active) * scale > INT32_MAX:
         return None
-    for shift in _shifts(requantization, scale):
-        for by_sign in (False, True):
-            found = _search_multiply_add(requantization, points, scale, shift, by_sign)
+    values = requantization.apply(span.low) + base
+    real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
+    for shift in _shifts(real, scale):
+        for form in forms:
+            found = _search(points, real, active, constant, scale, shift, form)
             if found is None:
                 continue
-            multiplier, addend, negative = found
-            ends = [
-                _high_word(end * scale, multiplier) + addend + (np.where(end < 0, negative, 0) if by_sign else 0)
-                for end in span
-            ]
+            m, b, c, c_negative = found
+            if form is _Form.MULTIPLY:
+                m[constant] = 1 << 30
+                b[constant] = ((2 * values[constant] + 1) << (32 + shift)) >> 31
+            else:
+                m[constant], b[constant] = 0, 0
+                c[constant] = c_negative[constant] = ((2 * values[constant] + 1) << shift) >> 1
+            ends = [_high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active]
             if min(e.min(initial=0) for e in ends) < INT32_MIN or max(e.max(initial=0) for e in ends) > INT32_MAX:
                 continue
-            base = 0 if offset is None else offset
-            low, high = (ends[0] >> shift) - base, (ends[1] >> shift) - base
+            low, high = ((end >> shift) - base for end in ends)
             return Proven(
-                shift, multiplier, addend, negative if by_sign else None,
+                shift, m, b, c, c_negative - c if form is _Form.BY_SIGN else None, constant,
                 clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
                 clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
                 thresholds=steps.at.size,
@@ -208,76 +265,58 @@ def prove_multiply_add(
     return None
 
 
-def _search_multiply_add(
-    requantization: StepFunction, points: _Points, scale: int, shift: int, by_sign: bool
-) -> tuple[Int64Array, Int64Array, Int64Array] | None:
-    base = _multipliers(requantization, scale, shift)
-    multiplier, addend, negative = base.copy(), np.zeros_like(base), np.zeros_like(base)
-    open_ = np.ones(len(base), np.bool_)
+def _shifts(real: Float64Array, scale: int) -> Iterator[int]:
+    """Shifts whose multipliers fit 31 bits, the usual one first, then by precision."""
+    greatest = float(real.max(initial=0.0))
+    limit = 24
+    while limit > 0 and greatest * 2.0 ** (32 + limit) / scale >= 2.0**31 - 8:
+        limit -= 1
+    if limit >= USUAL_SHIFT:
+        yield USUAL_SHIFT
+    yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
+
+
+def _search(
+    points: _Points, real: Float64Array, span: AccumulatorRange, constant: Bools, scale: int, shift: int, form: _Form
+) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array] | None:
+    """m, b, c and c of negative accumulators of every channel that is not constant, or None."""
+    base = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
+    if form is _Form.MULTIPLY:
+        base[~constant] = _roomiest(points.of(~constant), base[~constant], scale, shift)
+    result = base.copy(), np.zeros_like(base), np.zeros_like(base), np.zeros_like(base)
+    open_ = ~constant
     for delta in _NEAR:
-        p, m = points.of(open_), base[open_] + delta
-        floors = (p.least << shift) - _high_word(p.a * scale, m[:, None])
-        ceilings = (p.least << shift) - 1 - _high_word(p.b * scale, m[:, None])
-        if by_sign:
-            low0, high0 = _interval(floors, p.needs_a & (p.a >= 0), ceilings, p.needs_b & (p.b >= 0))
-            low1, high1 = _interval(floors, p.needs_a & (p.a < 0), ceilings, p.needs_b & (p.b < 0))
-            fits = (low0 <= high0) & (low1 <= high1)
-            c, d = _middle(low0, high0), _middle(low1, high1)
-            # A side that constrains nothing takes the other side's constant.
-            c = np.where((low0 <= -_FAR) & (high0 >= _FAR), d, c)
-            d = np.where((low1 <= -_FAR) & (high1 >= _FAR), c, d)
-        else:
-            low0, high0 = _interval(floors, p.needs_a, ceilings, p.needs_b)
-            fits, c = low0 <= high0, _middle(low0, high0)
-            d = c
-        fits &= (m >= 0) & (m <= INT32_MAX) & (np.abs(c) <= INT32_MAX) & (np.abs(d) <= INT32_MAX)
-        where = np.flatnonzero(open_)[fits]
-        multiplier[where], addend[where], negative[where] = m[fits], c[fits], (d - c)[fits]
-        open_[where] = False
         if not open_.any():
-            return multiplier, addend, negative
-    return None
+            return result
+        m = np.maximum(base[open_] + delta, 1)
+        k = _constants(points.of(open_), m, scale, shift, form)
+        held = np.stack([scale * end[open_] + k.b for end in span])
+        fits = k.found & (m <= INT32_MAX) & (np.abs(np.stack([*held, k.c, k.c_negative])) <= INT32_MAX).all(axis=0)
+        where = np.flatnonzero(open_)[fits]
+        for target, value in zip(result, (m, k.b, k.c, k.c_negative), strict=True):
+            target[where] = value[fits]
+        open_[where] = False
+    return None if open_.any() else result
 
 
-def prove_multiply(
-    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
-) -> Proven | None:
-    """m, b and a shift with H((scale a + b) * m) >> shift = output + offset for every accumulator, or None."""
-    steps = thresholds(requantization, span)
-    channels = len(span.low)
-    base_offset = np.zeros(channels, np.int64) if offset is None else offset
-    points = _points(steps, base_offset)
-    # b has a resolution of 1/scale accumulator, so a slope that meets every threshold has to be looked for: one
-    # step of m moves the line by about 1/512 of an accumulator over the range that is not saturated.
-    with np.errstate(divide="ignore"):
-        unsaturated = np.minimum(np.abs(np.stack(span)).max(axis=0), 256 / requantization.real_scales) + 1
-    for shift in _shifts(requantization, scale):
-        base = _multipliers(requantization, scale, shift)
-        step = np.maximum(base // (512 * unsaturated).astype(np.int64), 1)
-        multiplier, addend = base.copy(), np.zeros_like(base)
-        open_ = np.ones(channels, np.bool_)
-        for delta in _FAR_AND_NEAR:
-            p, m = points.of(open_), np.maximum(base[open_] + delta * step[open_], 1)
-            # (scale a + b) m >= least << (32 + shift), and below it at the point before.
-            edge = -((-(p.least << (32 + shift))) // m[:, None])
-            low, high = _interval(edge - scale * p.a, p.needs_a, edge - 1 - scale * p.b, p.needs_b)
-            b = _middle(low, high)
-            held = np.stack([scale * end[open_] + b for end in span])
-            fits = (low <= high) & (m <= INT32_MAX) & (np.abs(held) <= INT32_MAX).all(axis=0)
-            where = np.flatnonzero(open_)[fits]
-            multiplier[where], addend[where] = m[fits], b[fits]
-            open_[where] = False
-            if not open_.any():
-                break
-        if open_.any():
-            continue
-        low, high = (
-            (_high_word(scale * end + addend, multiplier) >> shift) - base_offset for end in span
-        )
-        return Proven(
-            shift, multiplier, addend, None,
-            clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
-            clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
-            thresholds=steps.at.size,
-        )  # fmt: skip
-    return None
+def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
+    """The m next to ``base`` that leaves b the widest interval.
+
+    With u = 1/m, every threshold bounds b by a line in u, so the interval's width is concave in u: a ternary search
+    finds its maximum. (b has a resolution of 1/scale accumulator, so the real slope itself seldom leaves room.)
+    """
+    edge = np.ldexp(points.least.astype(np.float64), 32 + shift)
+    low, high = 1 / (base * 1.01 + 1), 1 / np.maximum(base * 0.99 - 1, 0.5)
+
+    def width(u: Float64Array) -> Float64Array:
+        line = edge * u[:, None]
+        least = np.where(points.needs_a, line - scale * points.a, -np.inf).max(axis=1, initial=-np.inf)
+        most = np.where(points.needs_b, line - scale * points.b, np.inf).min(axis=1, initial=np.inf)
+        return np.asarray(most - least)
+
+    for _ in range(36):
+        third = (high - low) / 3
+        rising = width(low + third) < width(high - third)
+        low, high = np.where(rising, low + third, low), np.where(rising, high, high - third)
+    roomiest: Int64Array = np.rint(2 / (low + high)).astype(np.int64)
+    return roomiest

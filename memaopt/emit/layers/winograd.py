@@ -170,7 +170,8 @@ def channel_words(layer: Conv, proven: Proven) -> Int64Array:
     lower = w[..., [c for c in range(w.shape[3]) if c % 4 < 2]].sum(axis=3)
     places = [(i, j) for i in (2, 3) for j in (2, 3)]
     corrections = [(offset[i : i + 3, j : j + 3] * lower).sum(axis=(1, 2)) for i, j in places]
-    columns = [SCALE * bias[:, None], channel_parameters(proven), SCALE * np.stack(corrections, axis=1)]
+    start = (SCALE * bias + proven.start)[:, None]
+    columns = [start, channel_parameters(proven), SCALE * np.stack(corrections, axis=1)]
     return fixedpoint.wrap_int32(np.concatenate(columns, axis=1))
 
 
