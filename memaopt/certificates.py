@@ -7,17 +7,17 @@ and derives every claim again, without the solver.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memaopt.errors import DisagreementError, FalseClaimError, InfeasibleError, InputError, MemaoptError
+from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import Mcu
-from memaopt.models import closed_form, cp_sat, exhaustive
+from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import Accesses, promise
-from memaopt.models.answers import Answer
+from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
 from memaopt.models.bounds import Bounds, gap, lower_bounds
 from memaopt.models.replay import simulate
 from memaopt.models.traffic import (
@@ -30,12 +30,6 @@ from memaopt.models.traffic import (
 )
 from memaopt.problems import Gemm, Operand, placed
 from memaopt.schedules import Buffering, Code, Objective, Schedule, Space, space, variants
-
-MODELS: dict[str, Callable[[Space], Answer]] = {
-    "closed_form": closed_form.solve,
-    "cp_sat": cp_sat.solve,
-    "exhaustive": exhaustive.solve,
-}
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -161,11 +155,10 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     ``single`` or ``double``. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ or
     one of them could not prove its answer.
     """
-    costs = _variants(space(problem, machine, objective, buffering), closed_form.solve)
-    where = _cheapest(costs)
-    answers = [solve(where) for solve in MODELS.values()]
-    _demand_agreement(where, answers)
-    schedule = answers[0].schedule
+    spaces = variants(space(problem, machine, objective, buffering))
+    solved = solve_and_agree(spaces)
+    chosen, best = cheapest(solved["closed_form"])
+    where, schedule = spaces[chosen], best.schedule
     traffic, bounds = _traffic(where, schedule), lower_bounds(where)
     if simulate(where, schedule).accesses != traffic.buffers:
         raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
@@ -176,8 +169,8 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
         "buffering": where.buffering,
         "schedule": schedule,
         "traffic": traffic,
-        "answers": tuple(_claimed(answer) for answer in answers),
-        "variants": tuple(_variant(each, answer) for each, answer in costs),
+        "answers": tuple(_claimed(answers) for answers in solved.values()),
+        "variants": _variants(spaces, solved["closed_form"]),
         "agreed": True,
         "bounds": bounds,
         "gap": gap(traffic.external_bytes, bounds.external_bytes),
@@ -206,58 +199,22 @@ def digest(data: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _demand_agreement(where: Space, answers: list[Answer]) -> None:
-    """Raise DisagreementError unless all answers are proven, equal, and what their schedules really cost."""
-    for answer in answers:
-        why = why_infeasible(where, answer.schedule)
-        if why is None and price_of(where, answer.schedule) != answer.objective:
-            why = f"it costs {price_of(where, answer.schedule)}"
-        if why is not None:
-            raise DisagreementError(
-                f"gemm {where.problem.name} on {where.machine.name}: {answer.model} answers {answer.objective} with "
-                f"{answer.schedule}, but {why}"
-            )
-    if len({answer.objective for answer in answers}) > 1 or not all(answer.proven for answer in answers):
-        each = "; ".join(
-            f"{answer.model} {answer.objective}{'' if answer.proven else ' (not proven)'} with {answer.schedule}"
-            for answer in answers
-        )
-        raise DisagreementError(
-            f"gemm {where.problem.name} on {where.machine.name}: no certificate, the models differ: {each}"
-        )
+def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
+    return tuple(
+        Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
+        for each, answer in zip(spaces, answers, strict=True)
+    )
 
 
-def _variants(whole: Space, solve: Callable[[Space], Answer]) -> list[tuple[Space, Answer | None]]:
-    """The best answer of each space to choose among, None where nothing fits; an error if nothing fits any."""
-    found: list[tuple[Space, Answer | None]] = []
-    error: InfeasibleError | None = None
-    for each in variants(whole):
-        try:
-            found.append((each, solve(each)))
-        except InfeasibleError as caught:
-            error = error or caught
-            found.append((each, None))
-    if error is not None and all(answer is None for _, answer in found):
-        raise error
-    return found
-
-
-def _cheapest(costs: list[tuple[Space, Answer | None]]) -> Space:
-    """The space with the least cost, the first of equals."""
-    return min(((each, answer) for each, answer in costs if answer), key=lambda found: found[1].objective)[0]
-
-
-def _variant(each: Space, answer: Answer | None) -> Variant:
-    return Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
-
-
-def _claimed(answer: Answer) -> ModelAnswer:
+def _claimed(answers: Answers) -> ModelAnswer:
+    """What a model answered, with the time it took for all the spaces to choose among."""
+    best = cheapest(answers)[1]
     return ModelAnswer(
-        model=answer.model,
-        objective=answer.objective,
-        proven=answer.proven,
-        milliseconds=round(answer.milliseconds, 3),
-        version=answer.version,
+        model=best.model,
+        objective=best.objective,
+        proven=best.proven,
+        milliseconds=round(sum(answer.milliseconds for answer in answers if answer), 3),
+        version=best.version,
     )
 
 
@@ -282,13 +239,15 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     yield from _false_traffic(cert, where)
     yield from _false_answers(cert, where)
     yield from _false_bounds(cert, where)
-    costs = _variants(space(cert.problem, cert.machine, cert.objective, cert.buffering), exhaustive.solve)
-    best = min(answer.objective for _, answer in costs if answer)
-    if best != price_of(where, cert.schedule):
-        yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best} is possible"
-    proven = tuple(_variant(each, answer) for each, answer in costs)
-    if proven != cert.variants:
-        yield f"variants: their least costs are {[v.objective for v in proven]}"
+    spaces = _spaces(cert)
+    proven = solve_each(spaces, exhaustive.solve)
+    chosen, best = cheapest(proven)
+    if best.objective != price_of(where, cert.schedule):
+        yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best.objective} is possible"
+    if (claims := _variants(spaces, proven)) != cert.variants:
+        yield f"variants: their least costs are {[claim.objective for claim in claims]}"
+    if spaces[chosen] != where:
+        yield f"schedule {cert.schedule}: with as little cost it is {best.schedule}"
     analytical = closed_form.solve(where).schedule
     if analytical != cert.schedule:
         yield f"schedule {cert.schedule}: the closed form gives {analytical}"
@@ -304,7 +263,15 @@ def _false_premises(cert: Certificate) -> Iterator[str]:
         yield f"problem: its placement is left open ({cert.problem.placement})"
 
 
+def _spaces(cert: Certificate) -> list[Space]:
+    """The spaces that the certificate's schedule was chosen from."""
+    return variants(space(cert.problem, cert.machine, cert.objective, cert.buffering))
+
+
 def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
+    if where not in _spaces(cert):
+        yield f"schedule {cert.schedule}: what is streamed, or where the code runs from, is not among the choices"
+        return
     try:
         why = why_infeasible(where, cert.schedule)
     except InputError as error:
