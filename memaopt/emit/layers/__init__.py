@@ -22,6 +22,7 @@ from memaopt.emit.layers import (
 )
 from memaopt.emit.layers.describe import Layer
 from memaopt.emit.layers.family import Family
+from memaopt.emit.layers.placement import placed
 from memaopt.emit.layers.render import preamble
 from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise
 
@@ -41,7 +42,7 @@ FAMILIES: tuple[Family, ...] = (
 
 __all__ = [
     "FAMILIES", "Access", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "plans", "preamble", "source_file",
+    "emit", "placed", "plans", "preamble", "source_file",
 ]  # fmt: skip
 
 

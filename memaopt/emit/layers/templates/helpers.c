@@ -17,6 +17,14 @@
 #define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
 #endif
 
+@ IN_SECTION
+/* Where code or constants live is the linker's business; on a host they live where the compiler puts them. */
+#if defined(__arm__) && defined(__GNUC__)
+#define IN_SECTION(name) __attribute__((section(name)))
+#else
+#define IN_SECTION(name)
+#endif
+
 @ load_s8
 /* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
  * neither merges nor repeats an access: the accesses that the layer's comment promises are the ones made. */
