@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from memaopt import report, suites
+from memaopt import elf_cli, report, suites
 from memaopt.bench.cli import bench_command
 from memaopt.certificates import Certificate, certify, verify
 from memaopt.emit import emit
@@ -181,19 +181,8 @@ def verify_command(
         _print_json([{"file": str(path), "holds": True} for path in files])
 
 
-@app.command("run")
-def run_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that solve --out wrote.", show_default=False)],
-    compiler: CompilerOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Build a written project, run it on the virtual board, hold the accesses counted to those promised.
-
-    \b
-    Example:
-      memaopt solve gemm 64x576x64 --out build/
-      memaopt run build/
-    """
+def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
+    """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
     from memaopt import trial
 
     certificate, tried = trial.run_folder(folder, compiler)
@@ -204,6 +193,9 @@ def run_command(
         report.print_rows(_console(), [row], True)
     if not row.passed:
         raise typer.Exit(1)
+
+
+app.command("run")(elf_cli.command(_run_folder))
 
 
 @app.command("mcus")
