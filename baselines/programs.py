@@ -22,6 +22,7 @@ FLAGS = ("-falign-loops=4",)
 #: CMSIS-DSP's README: no -ffreestanding, which keeps memcpy of a word from being one load, and loops unrolled.
 CMSIS_FLAGS = (*FLAGS, "-fhosted", "-fbuiltin", "-ffp-contract=fast", "-DARM_MATH_LOOPUNROLL")
 _ALIGNMENT = 8
+_STACK_BYTES = 16 << 10
 
 
 class Measurement(BaseModel):
@@ -140,7 +141,7 @@ def _places(kernel: Kernel, problem: Gemm, machine: Mcu) -> dict[str, tuple[int,
     for name, size in sizes.items():
         places[name] = (address, size)
         address += -(-size // _ALIGNMENT) * _ALIGNMENT
-    if address > machine.sram.end - 1024:
+    if address > machine.sram.end - _STACK_BYTES:
         raise InfeasibleError(
             f"{kernel.name} on gemm {problem.name} {problem.dtype}: its operands take {address - machine.sram.base:,} "
             f"bytes, and the SRAM of {machine.name} has {machine.sram.size:,}: enlarge it"

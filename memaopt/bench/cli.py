@@ -178,9 +178,9 @@ def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) 
 
 
 def _progress(items: Iterable[_T], what: str) -> Iterator[_T]:
-    """The items, with a progress bar on stderr."""
-    listed = list(items)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    """The items, with a progress bar on stderr if it is a terminal."""
+    listed, console = list(items), Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=len(listed))
         for item in listed:
             yield item
