@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from memaopt import elf_cli, report, suites
+from memaopt import elf_cli, network_cli, report, suites
 from memaopt.bench.cli import bench_command
 from memaopt.certificates import Certificate, certify, verify
 from memaopt.emit import emit
@@ -49,6 +49,11 @@ SramOption = Annotated[
     typer.Option("--sram", metavar="SIZE", rich_help_panel="Machine",
                  help="SRAM to use, as in 32KiB.  \\[default: all that the chip has]"),
 ]  # fmt: skip
+FlashOption = Annotated[
+    str | None,
+    typer.Option("--flash", metavar="SIZE", rich_help_panel="Machine",
+                 help="Flash to use, as in 512KiB.  \\[default: all that the chip has]"),
+]  # fmt: skip
 SizeOption = Annotated[
     list[str],
     typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
@@ -83,7 +88,10 @@ def _start(
 @app.command()
 def solve(
     what: Annotated[
-        list[str] | None, typer.Argument(metavar="gemm MxKxN", help="The problem and its sizes.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="gemm MxKxN|MODEL.tflite", help="The problem and its sizes, or a network.", show_default=False
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option(metavar="|".join(DTYPES), rich_help_panel="Problem", help="Element type and arithmetic.")
@@ -108,9 +116,12 @@ def solve(
     sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
     wait_states: WaitStatesOption = None,
+    flash: FlashOption = None,
     objective: Annotated[
-        str, typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule", help="What to minimise.")
-    ] = "bytes",
+        str | None,
+        typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule",
+                     help="What to minimise.  \\[default: bytes; cycles for a network]"),
+    ] = None,
     buffering: Annotated[
         str, typer.Option(metavar="|".join(BUFFERINGS), rich_help_panel="Schedule", help="Buffers for each SRAM tile.")
     ] = "single",
@@ -123,6 +134,9 @@ def solve(
         typer.Option("--run", metavar="", rich_help_panel="Output",
                      help="Build the C, run it on the virtual board, count its accesses."),
     ] = False,
+    inputs: Annotated[
+        int, typer.Option(metavar="N", min=1, rich_help_panel="Output", help="Inputs that --run tries on a network.")
+    ] = 1,
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -134,10 +148,17 @@ def solve(
       memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
       memaopt solve --suite tinyml --dtype s8 --run --json
       memaopt solve --file problems.toml --objective cycles
+      memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
     """
-    machine = _machine(mcu_name, sram, size)
+    machine = _machine(mcu_name, sram, [*size, *([f"flash={flash}"] if flash else [])])
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
+    if what and network_cli.is_model(what) and suite is None and file is None:
+        network_cli.solve(
+            what[0], machine, objective, out=out, run=run, inputs=inputs, compiler=compiler, as_json=as_json
+        )
+        return
+    objective = "bytes" if objective is None else objective
     problems = _problems(what or [], suite, file, {"dtype": dtype, "placement": _placement(place)})
     if run:
         from memaopt import trial
@@ -174,7 +195,8 @@ def verify_command(
       memaopt verify build/certificate.json
     """
     for path in files:
-        verify(path)
+        if not network_cli.verify_if_network(path):
+            verify(path)
         if not as_json:
             _console().print(f"{path}: every claim holds", highlight=False, soft_wrap=True)
     if as_json:
@@ -223,6 +245,7 @@ def mcus_command(
 
 
 app.command("bench")(bench_command)
+network_cli.register(app)
 
 
 def _solve_one(
@@ -317,7 +340,8 @@ def _problems(what: list[str], suite: str | None, file: Path | None, fields: dic
         return suites.read_problems(file, **fields)
     match = _SIZES.fullmatch(what[1]) if len(what) == 2 and what[0] == "gemm" else None
     if match is None:
-        raise InputError(f"solve {' '.join(what)}: expected gemm and its sizes M, K and N, as in gemm 64x576x64")
+        expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite file"
+        raise InputError(f"solve {' '.join(what)}: expected {expected}")
     m, k, n = map(int, match.groups())
     return [gemm(m, k, n, **fields)]
 

@@ -160,7 +160,8 @@ def _head(plan: NetworkPlan) -> str:
 
 def _comment(text: str) -> str:
     """Text from a file, harmless inside a comment."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return plain.replace("*/", "* /").replace("/*", "/ *")
 
 
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:

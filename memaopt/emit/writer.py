@@ -3,14 +3,15 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from memaopt.errors import InputError
 
 
-def write_files(files: dict[str, str], folder: str | Path) -> Path:
-    """Write ``files`` (name to text) into ``folder``, made if need be; InputError if that cannot be done.
+def write_files(files: Mapping[str, str | bytes], folder: str | Path) -> Path:
+    """Write ``files`` (name to text or bytes) into ``folder``, made if need be; InputError if that cannot be done.
 
     Everything is written beside its place first and moved there only once all of it is on the disk. A folder
     made for nothing is removed again.

@@ -7,17 +7,21 @@ and code take, a kernel that several layers share counted once; SRAM is, at each
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from memaopt.emit.layers import Format, Plan
-from memaopt.errors import InfeasibleError
+from memaopt.errors import DisagreementError, InfeasibleError
 
 Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
 
+Proof = Literal["enumeration", "solver", "none"]
+
 _TIME_LIMIT = 5.0
+_MOST_STATES = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,18 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Choice:
-    """The index of the candidate of each stage, its price, and the bound that the solver proved for it."""
+    """The index of the candidate of each stage, its price, and the bound that the solver proved for it.
+
+    ``sram_limit`` is what the choice was held to. ``proof`` says why nothing is cheaper: ``enumeration`` (all formats
+    were tried, and the cheapest choice fits the flash), else ``solver``, else ``none``.
+    """
 
     picks: tuple[int, ...]
     price: int
     bound: int
-    proven: bool
     flash_bytes: int
+    sram_limit: int | None
+    proof: Proof
 
 
 def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
@@ -85,8 +94,46 @@ def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
 
 
 def choose(stages: Sequence[Stage], plain: frozenset[int], objective: Objective, budgets: Budgets) -> Choice | None:
-    """The cheapest candidates within the budgets, None if there are none. ``plain`` tensors must be plain int8."""
-    return _solve(stages, plain, budgets, lambda candidate: candidate.price(objective))
+    """The cheapest candidates within the budgets, None if there are none. ``plain`` tensors must be plain int8.
+
+    Raises DisagreementError if the solver and the enumeration contradict each other.
+    """
+    found = _solve(stages, plain, budgets, lambda candidate: candidate.price(objective))
+    least = cheapest(stages, plain, objective, budgets.sram)
+    if found is None or least is None:
+        return found
+    if found.bound > found.price or (found.proof == "solver" and found.price < least):
+        raise DisagreementError(f"the solver finds a choice of {found.price}, the enumeration none below {least}")
+    return dataclasses.replace(found, proof="enumeration") if found.price == least else found
+
+
+def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objective, sram: int | None) -> int | None:
+    """The least price of any choice within the SRAM, without a limit of flash and without a solver.
+
+    Walks the stages with the cheapest way to each combination of formats of the tensors that are still read. None
+    if nothing fits, or if there are too many combinations.
+    """
+    last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}
+    states: dict[frozenset[int], int] = {frozenset(): 0}  # the tensors alive that are not plain int8
+    for i, stage in enumerate(stages):
+        following: dict[frozenset[int], int] = {}
+        for raw, price in states.items():
+            for candidate in stage.candidates:
+                if sram is not None and candidate.sram_bytes > sram:
+                    continue
+                wanted = candidate.plan.input_format is Format.RAW
+                if any((t in raw) != wanted for t in stage.inputs):
+                    continue
+                made = candidate.plan.output_format is Format.RAW
+                if made and stage.output in plain:
+                    continue
+                alive = frozenset(t for t in (raw | {stage.output} if made else raw) if last[t] > i)
+                cost = price + candidate.price(objective)
+                following[alive] = min(cost, following.get(alive, cost))
+        states = following
+        if len(states) > _MOST_STATES:
+            return None
+    return min(states.values(), default=None)
 
 
 def least_sram(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
@@ -160,6 +207,7 @@ def _solve(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, pri
         picks,
         round(solver.objective_value),
         round(solver.best_objective_bound),
-        status == cp_model.OPTIMAL,
         flash_bytes(plans, budgets.flash_overhead),
+        budgets.sram,
+        "solver" if status == cp_model.OPTIMAL else "none",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,13 +28,12 @@ from memaopt.networks.operators import Operator
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
 _FRAME = 160
-#: Code of ``invoke``: a fixed part, and the call of one layer.
-_INVOKE, _CALL = 120, 40
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main"
-    .split()
-)  # fmt: skip
+#: Code of ``invoke`` (with memmove), and of the call of one layer.
+_INVOKE, _CALL = 500, 80
+_KEYWORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +85,9 @@ class LayerPlan:
 class NetworkPlan:
     """A compiled network: what runs in which order, where everything lives, what it costs.
 
-    ``source`` is the network as read, ``graph`` the simplified one, whose tensors keep their indices; ``steps`` the
-    rewrites between them. ``model_sha256`` is the digest of the file, empty for a network that came from none.
+    ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
+    tensors keep their indices; ``steps`` the rewrites between them. ``model_sha256`` is the digest of the file, empty
+    for a network that came from none.
     """
 
     name: str
@@ -101,6 +101,8 @@ class NetworkPlan:
     layers: tuple[LayerPlan, ...]
     memory: MemoryPlan
     choice: Choice
+    multiple: int = 1
+    formats: bool = True
     model_sha256: str = ""
 
     @cached_property
@@ -135,7 +137,7 @@ class NetworkPlan:
     @property
     def stack_bytes(self) -> int:
         """An estimate of what ``invoke`` puts on the stack."""
-        return _FRAME + max((layer.plan.stack_bytes for layer in self.layers), default=0)
+        return stack_bytes(layer.plan for layer in self.layers)
 
     @property
     def sram_bytes(self) -> int:
@@ -200,14 +202,19 @@ def compile_network(
     for multiple in (1, 2):
         simple = simplify.simplify(graph, multiple=multiple)
         try:
-            plan = _compile(graph, simple, identifier, mcu, objective, sram, flash, formats, digest)
+            problem = prepare(simple.graph, mcu, sram=sram, flash=flash, formats=formats)
+            picked, placed = _solve(problem, identifier, objective)
         except InfeasibleError as error:
             failure = failure or error
             continue
         finally:
             once = not simple.kept  # without dropped channels every multiple gives the same network
-        if best is None or plan.choice.price < best.choice.price:
-            best = plan
+        if best is None or picked.price < best.choice.price:
+            layers = layers_of(problem, identifier, placed.order, picked.picks)
+            best = NetworkPlan(
+                identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
+                placed, picked, multiple, formats, digest,
+            )  # fmt: skip
         if once:
             break
     if best is None:
@@ -219,53 +226,89 @@ def compile_network(
 def identifier_of(name: str) -> str:
     """A C identifier made of a file's or network's name."""
     text = re.sub(r"\W+", "_", Path(name).name.removesuffix(".tflite"), flags=re.ASCII).strip("_").lower()[:48]
-    if not text or text[0].isdigit() or text in _KEYWORDS:
+    if not text or text[0].isdigit() or text in _KEYWORDS.split():
         text = f"net_{text}".rstrip("_")
     return text
 
 
-def _compile(
-    source: Graph, simple: simplify.Simplified, name: str, mcu: Mcu, objective: Objective,
-    sram: int | None, flash: int | None, formats: bool, digest: str,
-) -> NetworkPlan:  # fmt: skip
-    graph = simple.graph
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order."""
+
+    graph: Graph
+    lowered: Mapping[int, Lowered]
+    options: Mapping[int, tuple[Plan, ...]]
+    positions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    plain: frozenset[int]
+    limits: Budgets
+
+    def chosen(self, picks: Sequence[int]) -> dict[int, Plan]:
+        """The plan of each operator, by position."""
+        return {i: self.options[i][j] for i, j in zip(self.positions, picks, strict=True)}
+
+    def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
+        """Scratch bytes by position, where there are any."""
+        return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+
+
+def prepare(graph: Graph, mcu: Mcu, *, sram: int | None, flash: int | None, formats: bool = True) -> Problem:
+    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
     options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
-    limits = Budgets(mcu.memory("flash").size if flash is None else flash, sram or mcu.sram.size, overhead)
+    flash_bytes = mcu.memory("flash").size if flash is None else flash
+    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead)
     roots, order = _roots(graph), _order(graph)
-    stages = _stages(graph, lowered, options, roots, order)
+    stages = tuple(_stages(graph, lowered, options, roots, order))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
+    positions = tuple(i for i in order if i in lowered)
+    return Problem(graph, lowered, options, positions, stages, plain, limits)
 
-    budgets = limits
-    positions = [i for i in order if i in lowered]
+
+def _solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
+    """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
+    budgets = problem.limits
+    assert budgets.sram is not None
+    limit = budgets.sram
     while True:
-        picked = choice.choose(stages, plain, objective, budgets)
+        picked = choice.choose(problem.stages, problem.plain, objective, budgets)
         if picked is None:
-            raise _why(graph, name, stages, plain, limits, positions)
-        chosen = {i: options[i][j] for i, j in zip(positions, picked.picks, strict=True)}
-        scratch = {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
-        placed = memory.plan(graph, scratch=scratch, alignment=ALIGNMENT, in_place=in_place_of(graph, chosen, lowered))
-        stack = _FRAME + max((plan.stack_bytes for plan in chosen.values()), default=0)
-        over = placed.arena_bytes + stack - (limits.sram or 0)
+            raise _why(problem, name)
+        chosen = problem.chosen(picked.picks)
+        in_place = in_place_of(problem.graph, chosen, problem.lowered)
+        placed = memory.plan(
+            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
+        )
+        over = placed.arena_bytes + stack_bytes(chosen.values()) - limit
         if over <= 0:
-            break
-        # Packing needs more than what is alive: ask for less until it fits, or nothing does.
-        budgets = Budgets(limits.flash, (budgets.sram or 0) - max(over, ALIGNMENT), overhead)
-    layers = tuple(
+            return picked, placed
+        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does.
+        assert budgets.sram is not None
+        budgets = Budgets(budgets.flash, budgets.sram - max(over, ALIGNMENT), budgets.flash_overhead)
+
+
+def stack_bytes(chosen: Iterable[Plan]) -> int:
+    """An estimate of what ``invoke`` puts on the stack with these plans."""
+    return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
+
+
+def layers_of(
+    problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
+) -> tuple[LayerPlan, ...]:
+    """The layers in execution order, named."""
+    graph, chosen = problem.graph, problem.chosen(picks)
+    return tuple(
         LayerPlan(
             position=i,
             op=graph.operators[i],
             name=f"{name}_{step}_{graph.operators[i].kind.lower()}",
-            lowered=lowered[i],
+            lowered=problem.lowered[i],
             plan=chosen[i],
             macs=shapes.macs(graph, graph.operators[i]),
         )
-        for step, i in enumerate(i for i in placed.order if i in lowered)
-    )
-    return NetworkPlan(
-        name, mcu, objective, limits, source, graph, simple.kept, simple.steps, layers, placed, picked, digest
+        for step, i in enumerate(i for i in order if i in chosen)
     )
 
 
@@ -346,10 +389,10 @@ def _stages(
     return ready
 
 
-def _why(
-    graph: Graph, name: str, stages: list[Stage], plain: frozenset[int], limits: Budgets, positions: list[int]
-) -> InfeasibleError:
+def _why(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
+    graph, stages, plain, limits = problem.graph, problem.stages, problem.plain, problem.limits
+    positions = problem.positions
     assert limits.sram is not None
     assert limits.flash is not None
     sram, peak = choice.least_sram(stages, plain)

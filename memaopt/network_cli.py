@@ -1,0 +1,159 @@
+"""The command line's part for networks: solve a .tflite file, inspect one, write the zoo, sweep budgets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from memaopt import network_report, network_trial
+from memaopt.emit import network as emit
+from memaopt.emit.writer import write_files
+from memaopt.errors import InputError
+from memaopt.mcus import Mcu
+from memaopt.networks import certificate, choice, summary, tflite, zoo
+from memaopt.networks.choice import Objective
+from memaopt.networks.compile import NetworkPlan, compile_network
+
+_WIDTH = 100
+_CERTIFICATE = "certificate.json"
+
+
+def is_model(what: list[str]) -> bool:
+    """Whether the arguments of ``solve`` name a network."""
+    return len(what) == 1 and what[0].lower().endswith(".tflite")
+
+
+def solve(
+    model: str,
+    machine: Mcu,
+    objective: str | None,
+    *,
+    out: Path | None,
+    run: bool,
+    inputs: int = 1,
+    compiler: str | None,
+    as_json: bool,
+) -> None:
+    """Compile, certify, write and run a network; Exit 1 if a check on the board fails."""
+    if run:
+        from memaopt import trial
+
+        trial.require_tools(machine, compiler)
+    goal = cast(Objective, "cycles" if objective is None else objective)
+    if goal not in choice.OBJECTIVES:
+        raise InputError(f"objective {goal!r}: there are {', '.join(choice.OBJECTIVES)}")
+    with _watched(f"compiling {Path(model).name}"):
+        plan = compile_network(model, machine, goal)
+        signed = certificate.certify(plan, f"{plan.name}.tflite")
+    if out is not None:
+        with _watched(f"writing {out}"):
+            write(plan, signed, Path(model), out)
+    trial_found = _tried(plan, inputs, compiler) if run else None
+    if as_json:
+        _print_json(network_report.plan_json(plan, signed, trial_found))
+    else:
+        console = _console()
+        network_report.print_plan(console, plan, trial_found)
+        console.print(f"certificate {signed.sha256[:16]}", highlight=False)
+        if out is not None:
+            console.print(f"written to {out}", highlight=False, soft_wrap=True)
+    if trial_found is not None and not trial_found.passed:
+        raise typer.Exit(1)
+
+
+def write(plan: NetworkPlan, signed: certificate.NetworkCertificate, model: Path, out: Path) -> None:
+    """The library, its certificate and the model that the certificate speaks of, all of them or nothing."""
+    files: dict[str, str | bytes] = dict(emit.files(plan))
+    files[_CERTIFICATE] = signed.to_json()
+    files[signed.model] = model.read_bytes()
+    write_files(files, out)
+
+
+def verify_if_network(path: Path) -> bool:
+    """Verify the file if it is a network's certificate; False if it is something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(found, dict) or not str(found.get("format", "")).startswith("memaopt-network-certificate"):
+        return False
+    with _watched(f"verifying {path.name}"):
+        certificate.verify_file(path)
+    return True
+
+
+def inspect_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Show the operators of a .tflite file without compiling it.
+
+    \b
+    Example:
+      memaopt inspect model.tflite
+    """
+    found = summary.summarize(tflite.read(model))
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        network_report.print_summary(_console(), found)
+
+
+def zoo_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Write five networks with seeded weights as .tflite files: the MLPerf Tiny architectures and a MobileNetV2.
+
+    \b
+    Examples:
+      memaopt zoo models/
+      memaopt solve models/ds_cnn.tflite --run
+    """
+    with _watched("building the zoo"):
+        paths = zoo.save(folder)
+    if as_json:
+        _print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            _console().print(str(path), highlight=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands for networks."""
+    app.command("inspect")(inspect_command)
+    app.command("zoo")(zoo_command)
+
+
+def _tried(plan: NetworkPlan, inputs: int, compiler: str | None) -> network_trial.NetworkTrial:
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("running on the virtual board", total=inputs)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return network_trial.run(plan, inputs, compiler=compiler, progress=advance)
+
+
+def _watched(what: str) -> AbstractContextManager[Any]:
+    """A spinner on stderr if somebody watches it."""
+    console = Console(stderr=True)
+    return console.status(what) if console.is_terminal else nullcontext()
+
+
+def _console() -> Console:
+    width = Console().width if sys.stdout.isatty() else _WIDTH
+    return Console(width=max(width, _WIDTH))
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -1,0 +1,206 @@
+"""What people see of a network: tables and JSON of its operators, of its plan, of a run. At most 100 columns wide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaopt.board.energy import energy
+from memaopt.network_trial import NetworkTrial
+from memaopt.networks.certificate import NetworkCertificate
+from memaopt.networks.compile import LayerPlan, NetworkPlan
+from memaopt.networks.summary import Summary
+
+_PROOFS = {
+    "enumeration": "proven by CP-SAT and by enumerating all formats",
+    "solver": "proven by CP-SAT",
+    "none": "not proven: the solver ran out of time",
+}
+_NAMES = {
+    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "fully connected",
+    "AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool",
+}  # fmt: skip
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """The graph, an operator a line."""
+    table = _table("", "operator", "", "input", "output", "weights", "MAC")
+    for column in (0, 5, 6):
+        table.columns[column].justify = "right"
+    for row in summary.rows:
+        inputs = " + ".join(_short(text) for text in row.inputs)
+        table.add_row(
+            str(row.index), _name(row.kind), row.detail, inputs, _short(row.output), _count(row.weight_bytes),
+            _count(row.macs),
+        )  # fmt: skip
+    console.print(Text(summary.name, style="bold"))
+    for kind, texts in (("input", summary.inputs), ("output", summary.outputs)):
+        for text in texts:
+            console.print(f"{kind:<7}{text}", highlight=False, markup=False)
+    console.print(table)
+    console.print(
+        f"{len(summary.rows)} operators, {summary.macs:,} multiply-accumulates, {summary.weight_bytes:,} bytes of "
+        "weights and biases",
+        highlight=False,
+    )
+
+
+def print_plan(console: Console, plan: NetworkPlan, trial: NetworkTrial | None) -> None:
+    """A layer a line, then the totals and what is proven."""
+    console.print(f"[bold]{plan.name}[/] on {plan.mcu.title}", highlight=False)
+    console.print(_layers(plan, trial))
+    facts = Table.grid(padding=(0, 2))
+    for name, text, style in _facts(plan, trial):
+        facts.add_row(Text(name, style="bold"), Text(text, style=style))
+    console.print(facts)
+
+
+def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
+    columns = ["", "operator", "shape", "kernel", "bytes moved", "cycles", "/MAC", "share"]
+    table = _table(*columns, *(["counted", ""] if trial else []))
+    for column in (0, *range(4, 8 + bool(trial))):
+        table.columns[column].justify = "right"
+    for number, layer in enumerate(plan.layers):
+        cells = [
+            str(number),
+            _name(layer.op.kind),
+            _shape(plan, layer),
+            f"{layer.plan.family} {layer.plan.tile}".strip().replace("strips of", "strips"),
+            f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
+            f"{layer.cycles:,}",
+            f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",
+            f"{100 * layer.cycles / max(plan.cycles, 1):.1f}%",
+        ]
+        if trial is not None:
+            found = trial.layers[number]
+            what = "" if found.passed else f"{found.wrong} wrong" if found.wrong else "accesses"
+            cells += [f"{found.ideal_cycles:,}", Text("ok", style="green") if not what else Text(what, style="red")]
+        table.add_row(*cells)
+    return table
+
+
+def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
+    memory, clock = plan.memory, plan.mcu.clock_hz
+    proof = {"live set": "it equals the largest live set", "solver": "proven by CP-SAT", "none": "not proven minimal"}
+    facts = [
+        ("cycles", f"{plan.cycles:,} predicted at zero wait states, {_ms(plan.cycles, clock)}", ""),
+        (
+            "arena",
+            f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
+            f"{proof[memory.proof]} ({memory.lower_bound:,})",
+            "" if memory.proof != "none" else "yellow",
+        ),
+        ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
+        ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
+        (
+            "kernels",
+            f"the choice is the best of its space: {_PROOFS[plan.choice.proof]}",
+            "" if plan.choice.proof != "none" else "yellow",
+        ),
+        ("rounding", f"exact: {_rounding(plan)}", ""),
+    ]
+    if plan.steps:
+        facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
+    if trial is None:
+        predicted = energy(plan.mcu, plan.cycles, {})
+        facts.append(("energy", f"{predicted.total_uj:,.1f} uJ at zero wait states (modelled)", ""))
+        return facts
+    facts += [
+        ("counted", f"{trial.ideal_cycles:,} cycles at zero wait states, {_ms(trial.ideal_cycles, clock)}", ""),
+        ("", f"{trial.cycles:,} cycles with the machine's, {_ms(trial.cycles, clock)}", ""),
+        ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
+        ("stack", f"{trial.stack_bytes:,} bytes used", ""),
+        ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
+        _verdict(trial),
+    ]
+    return facts
+
+
+def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
+    wrong = sum(layer.wrong for layer in trial.layers) + trial.wrong
+    unequal = [layer.name for layer in trial.layers if not layer.equal]
+    inputs = f"{trial.inputs} input{'s' if trial.inputs > 1 else ''}"
+    if trial.passed:
+        text = f"every layer's output equals the reference's on {inputs}; every access counted was promised"
+        return "checked", text, "green"
+    parts = [f"{wrong} bytes differ from the reference's on {inputs}"] if wrong else []
+    parts += [f"accesses of {', '.join(unequal)} are not those promised"] if unequal else []
+    return "FAILED", "; ".join(parts), "red"
+
+
+def _rounding(plan: NetworkPlan) -> str:
+    rounded = [layer for layer in plan.layers if layer.plan.requantization]
+    proven = sum(layer.plan.requantization.startswith("proven") for layer in rounded)
+    rest = len(rounded) - proven
+    text = f"proven for every accumulator in {proven} layers"
+    return text + (f", the reference's own arithmetic in {rest}" if rest else "")
+
+
+def plan_json(
+    plan: NetworkPlan, certificate: NetworkCertificate | None, trial: NetworkTrial | None
+) -> dict[str, Any]:
+    """One object: the certificate's fields (null without one), and the trial's."""
+    return {
+        "name": plan.name,
+        "mcu": plan.mcu.name,
+        "passed": trial is None or trial.passed,
+        "milliseconds": 1000 * plan.cycles / plan.mcu.clock_hz,
+        "totals": {
+            "macs": plan.macs,
+            "cycles": plan.cycles,
+            "arena_bytes": plan.arena_bytes,
+            "tensor_bytes": plan.tensor_bytes,
+            "scratch_bytes": plan.scratch_bytes,
+            "stack_bytes": plan.stack_bytes,
+            "constant_bytes": plan.constant_bytes,
+            "flash_bytes": plan.flash_bytes,
+        },
+        "certificate": None if certificate is None else certificate.model_dump(mode="json"),
+        "trial": None if trial is None else trial_json(trial),
+    }
+
+
+def trial_json(trial: NetworkTrial) -> dict[str, Any]:
+    """A trial as data, without the host's time: the same on every run."""
+    data = trial.model_dump(mode="json", exclude={"seconds"})
+    for layer, found in zip(data["layers"], trial.layers, strict=True):
+        layer |= {
+            "equal": found.equal,
+            "promised": {name: access._asdict() for name, access in found.promised.items()},
+            "counted": {name: access._asdict() for name, access in found.counted.items()},
+        }
+    return data | {"passed": trial.passed}
+
+
+def _shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+    shapes = [plan.graph.tensors[t].shape for t in (layer.lowered.inputs[0], layer.op.output)]
+    texts = ["x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1" for shape in shapes]
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]}→{texts[1]}"
+
+
+def _name(kind: str) -> str:
+    return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
+
+
+def _short(text: str) -> str:
+    """``int8[1,49,10,1]`` as ``1x49x10x1``; other types keep their name."""
+    return text.removeprefix("int8").strip("[]").replace(",", "x") if text.startswith("int8[") else text
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _ms(cycles: int, clock: int) -> str:
+    return f"{1000 * cycles / clock:,.2f} ms at {clock / 1e6:g} MHz"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
