@@ -23,11 +23,11 @@ def write_files(files: Mapping[str, str | bytes], folder: str | Path) -> Path:
         made = [path for path in (target, *target.parents) if not path.exists()]
         target.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".memaopt-", dir=target))
-        for name, text in files.items():
+        for name, content in files.items():
             if (target / name).is_dir():
                 raise IsADirectoryError(0, f"{name} is a folder there")
-            with (scratch / name).open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with (scratch / name).open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:
