@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 from cli_helpers import Cli
+from elf_helpers import firmware
 
 from memaopt import Certificate, suites, trial
 from memaopt.cli import app
@@ -217,6 +218,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(suites.SUITES, "tinyml", suites.TINYML[:2])
     shutil.copy(_ROOT / "examples" / "problems.toml", tmp_path)
+    firmware(tmp_path)
     for command in ("solve", "mcus", "run", "verify"):
         lines = _examples(cli(f"{command} --help").out)
         assert lines
