@@ -91,6 +91,7 @@ class ChannelSums:
                 stack_bytes=44,
                 kernels=(self._kernel_name(sums, proven),),
                 shared_bytes=code,
+                loop_bytes=4 * (3 * unroll + 3),
                 in_place=True,
                 alignment=4,
                 requantization=proven.describe(),

@@ -12,6 +12,7 @@ unpacked and padding needs no tests. Weights are 256 w, so the accumulator is 25
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -133,13 +134,19 @@ class WalkKernel:
         channel = sum(s.columns * column + 15 for s in sets) + 13
         return 32 + channels * channel
 
+    def _bytes(self, steps: Sequence[Step]) -> int:
+        done = sum(tap.y is not None for step in steps for tap in step.taps)
+        taps = sum(len(step.taps) for step in steps)
+        return 4 * (2 * len(steps) + 2 * taps + done * (self.output.instructions + 1))
+
     @property
     def code_bytes(self) -> int:
-        rows = sum(
-            2 + 2 * len(s.taps) + sum(t.y is not None for t in s.taps) * (self.output.instructions + 1)
-            for s in self.walk.code
-        )
-        return 4 * (len(self.geometry.sets) * (rows + 14) + 18)
+        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 72
+
+    @property
+    def loop_bytes(self) -> int:
+        """Of the loop over rows, or over columns where there is none."""
+        return self._bytes(self.walk.turn or self.walk.code) + 20
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""
@@ -224,8 +231,13 @@ class TapsKernel:
 
     @property
     def code_bytes(self) -> int:
-        tile = 2 + self.t + self.rows * self.words_a_row * (1 + 2 * self.t) + self.t * (self.output.instructions + 1)
-        return 4 * (len(self.geometry.sets) * (tile + 22) + 16)
+        return len(self.geometry.sets) * (self.loop_bytes + 56) + 64
+
+    @property
+    def loop_bytes(self) -> int:
+        """Of the loop over tiles."""
+        taps = self.rows * self.words_a_row * (1 + 2 * self.t)
+        return 4 * (2 + self.t + taps + self.t * (self.output.instructions + 1) + 8)
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""
@@ -332,6 +344,7 @@ class _Depthwise:
             stack_bytes=72 + 64,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
+            loop_bytes=kernel.loop_bytes,
             input_format=input_format,
             in_place=same,
             alignment=4,

@@ -71,9 +71,13 @@ class RowsKernel:
     @property
     def code_bytes(self) -> int:
         step = 1 if self.output.by_sign else 2
-        block = 2 + 4 * self.m
         output = 6 + -(-self.m // step) + self.m * (self.output.instructions + 1)
-        return 4 * (self.unroll * block + output + 24)
+        return self.loop_bytes + 4 * (output + 20)
+
+    @property
+    def loop_bytes(self) -> int:
+        """Of the loop over inputs."""
+        return 4 * (self.unroll * (2 + 4 * self.m) + 4)
 
     def words(self, k: int) -> int:
         """Of parameters for m rows: biases, weights, the first channel's number, output parameters."""
@@ -183,6 +187,7 @@ class RawRows:
             stack_bytes=2 * k + 56,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
+            loop_bytes=kernel.loop_bytes,
             in_place=layer.rows == 1,
             alignment=4,
             requantization=proven.describe(),

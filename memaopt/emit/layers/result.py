@@ -59,7 +59,8 @@ class Plan:
     """One way to compute a layer: everything that an optimiser needs in order to choose.
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
-    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``in_place``: the output may
+    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
+    runs over and over: beyond the instruction cache it is fetched from flash each time. ``in_place``: the output may
     start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
@@ -73,6 +74,7 @@ class Plan:
     stack_bytes: int = 0
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
+    loop_bytes: int = 0
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False

@@ -99,6 +99,7 @@ class WeightedSum:
                 stack_bytes=48,
                 kernels=(_kernel_name(factors, output),),
                 shared_bytes=code,
+                loop_bytes=code - 48,
                 in_place=True,
                 alignment=4,
                 requantization="proven for all 65,536 pairs of inputs",

@@ -241,6 +241,7 @@ class Winograd:
             stack_bytes=344 + 80,
             kernels=(first.name, product.name, last.name),
             shared_bytes=code,
+            loop_bytes=max(first.code_bytes, product.code_bytes, last.code_bytes) - 80,
             input_format=input_format,
             alignment=4,
             requantization=proven.describe(),
