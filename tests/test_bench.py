@@ -33,8 +33,8 @@ def small() -> Bench:
     """Every section, small: one layer, one square, two sizes of SRAM."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "SQUARES", (8,))
-        patch.setattr(sweeps, "TRAFFIC_PROBLEM", (48, 40, 56))
-        patch.setattr(sweeps, "TRAFFIC_SIZES", (2 << 10, 8 << 10))
+        patch.setattr(sweeps, "TRAFFIC_PROBLEM", (16, 12, 20))
+        patch.setattr(sweeps, "TRAFFIC_SIZES", (1 << 10, 4 << 10))
         patch.setattr(sweeps, "BUDGET", 60)
         return bench_cli.run(bench_cli.SECTIONS, [(9, 6, 10)], ["f32", "q15", "s8"], _MCU)
 
@@ -92,7 +92,7 @@ def test_search_and_traffic_respect_the_proof(small: Bench) -> None:
     assert all(row.gap >= 0 for row in small.search)
     assert all(row.gap == 0 for row in small.search if row.optimal)
     for curve in small.traffic:
-        assert [point.sram for point in curve.points] == [2 << 10, 8 << 10]
+        assert [point.sram for point in curve.points] == [1 << 10, 4 << 10]
         for point in curve.points:
             assert point.grid is not None
             assert point.bound <= point.certified <= point.grid
