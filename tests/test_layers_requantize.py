@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt import fixedpoint
-from memaopt.emit.layers.describe import AccumulatorRange, Average, Requantization
+from memaopt.emit.layers.step_functions import AccumulatorRange, Average, Requantization
 from memaopt.emit.layers.requantize import Proven, prove_multiply, prove_multiply_add, thresholds
 
 

@@ -10,12 +10,13 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt.emit.layers import requantize
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Average, Layer, Mean, Pool, PoolKind
+from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
 from memaopt.emit.layers.family import dimensions, plan_comment, unary
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import render
 from memaopt.emit.layers.requantize import Proven, StepFunction
 from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
 
 SCALE = 256
 _MOST = 255

@@ -14,12 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
+from memaopt.emit.layers.step_functions import (
+    INT8_MAX,
+    INT8_MIN,
+    AccumulatorRange,
+    Requantization,
+    Rescale,
+    accumulator_range,
+)
 from memaopt.fixedpoint import Int64Array
 
-Int8Array = npt.NDArray[np.int8]
-Float64Array = npt.NDArray[np.float64]
+__all__ = [
+    "Binary", "BinaryKind", "Conv", "Depthwise", "Dequantize", "FullyConnected", "Image", "Layer", "Lookup", "Mean",
+    "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind", "Quantize", "Requantization", "Rescale", "Softmax",
+    "Window",
+]  # fmt: skip
 
-INT8_MIN, INT8_MAX = -128, 127
+Int8Array = npt.NDArray[np.int8]
 
 
 class Image(NamedTuple):
@@ -89,66 +100,6 @@ def _inside(size: int, outputs: int, kernel: int, stride: int, dilation: int, be
 
 
 @dataclass(frozen=True, eq=False)
-class Requantization:
-    """clamp(zero_point + round(acc * scale)): how an accumulator becomes an output, channel by channel.
-
-    Either ``multipliers`` and ``shifts`` (rounded twice, fixedpoint.multiply_by_quantized_multiplier) or
-    ``scales`` (rounded once, fixedpoint.requantize_in_double) are given, with one entry for each channel.
-    """
-
-    zero_point: int
-    minimum: int = INT8_MIN
-    maximum: int = INT8_MAX
-    multipliers: Int64Array | None = None
-    shifts: Int64Array | None = None
-    scales: Float64Array | None = None
-
-    def __post_init__(self) -> None:
-        if (self.scales is None) == (self.multipliers is None or self.shifts is None):
-            raise ValueError("a requantisation has either multipliers and shifts, or scales")
-        if not INT8_MIN <= self.minimum <= self.maximum <= INT8_MAX:
-            raise ValueError(f"clamp [{self.minimum}, {self.maximum}] is not a range of int8")
-
-    @property
-    def channels(self) -> int:
-        return len(self.real_scales)
-
-    @cached_property
-    def real_scales(self) -> Float64Array:
-        """The factor of each channel as a double: exact for ``scales``, else multiplier * 2^(shift - 31)."""
-        if self.scales is not None:
-            return self.scales
-        assert self.multipliers is not None
-        assert self.shifts is not None
-        return np.ldexp(self.multipliers.astype(np.float64), (self.shifts - 31).astype(np.int32))
-
-    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
-        """Outputs of accumulators whose last axis is the channel (or of size 1)."""
-        if self.scales is not None:
-            scaled = fixedpoint.requantize_in_double(accumulators, self.scales)
-        else:
-            assert self.multipliers is not None
-            assert self.shifts is not None
-            scaled = fixedpoint.multiply_by_quantized_multiplier(accumulators, self.multipliers, self.shifts)
-        clamped: Int64Array = np.clip(scaled + self.zero_point, self.minimum, self.maximum)
-        return clamped
-
-
-class AccumulatorRange(NamedTuple):
-    """For each channel, the least and the greatest accumulator over all int8 inputs."""
-
-    low: Int64Array
-    high: Int64Array
-
-
-def _range(weights: Int64Array, bias: Int64Array, zero_point: int) -> AccumulatorRange:
-    """``weights`` is [taps, M]. A tap in the padding adds nothing, which lies inside the range too."""
-    positive, negative = np.maximum(weights, 0).sum(axis=0), np.minimum(weights, 0).sum(axis=0)
-    least, most = INT8_MIN - zero_point, INT8_MAX - zero_point
-    return AccumulatorRange(bias + positive * least + negative * most, bias + positive * most + negative * least)
-
-
-@dataclass(frozen=True, eq=False)
 class Conv:
     """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
 
@@ -168,7 +119,7 @@ class Conv:
     @cached_property
     def range(self) -> AccumulatorRange:
         flat = self.weights.reshape(len(self.weights), -1).T.astype(np.int64)
-        return _range(flat, self.bias, self.input_zero_point)
+        return accumulator_range(flat, self.bias, self.input_zero_point)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +146,7 @@ class Depthwise:
     @cached_property
     def range(self) -> AccumulatorRange:
         flat = self.weights.reshape(-1, self.output.channels).astype(np.int64)
-        return _range(flat, self.bias, self.input_zero_point)
+        return accumulator_range(flat, self.bias, self.input_zero_point)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,23 +165,13 @@ class FullyConnected:
 
     @cached_property
     def range(self) -> AccumulatorRange:
-        return _range(self.weights.T.astype(np.int64), self.bias, self.input_zero_point)
+        return accumulator_range(self.weights.T.astype(np.int64), self.bias, self.input_zero_point)
 
 
 class BinaryKind(StrEnum):
     ADD = "add"
     SUB = "sub"
     MUL = "mul"
-
-
-class Rescale(NamedTuple):
-    """multiplier * 2^(shift - 31), rounded twice."""
-
-    multiplier: int
-    shift: int
-
-    def apply(self, x: npt.ArrayLike) -> Int64Array:
-        return fixedpoint.multiply_by_quantized_multiplier(x, self.multiplier, self.shift)
 
 
 _ZERO = Rescale(0, 0)
@@ -281,27 +222,6 @@ class Binary:
 class PoolKind(StrEnum):
     AVERAGE = "average"
     MAX = "max"
-
-
-@dataclass(frozen=True)
-class Average:
-    """The output of AVERAGE_POOL_2D from a sum over ``count`` elements: a step function, as requantisation is."""
-
-    count: int
-    minimum: int = INT8_MIN
-    maximum: int = INT8_MAX
-    zero_point: int = 0
-
-    @property
-    def real_scales(self) -> Float64Array:
-        return np.array([1 / self.count])
-
-    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
-        """The mean, ties away from zero, clamped."""
-        total = np.asarray(accumulators, np.int64)
-        mean = np.sign(total) * ((np.abs(total) + self.count // 2) // self.count)
-        clamped: Int64Array = np.clip(mean, self.minimum, self.maximum)
-        return clamped
 
 
 @dataclass(frozen=True)

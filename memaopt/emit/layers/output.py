@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN
 from memaopt.emit.layers.requantize import Proven, StepFunction
+from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 from memaopt.fixedpoint import Int64Array
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
+from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
 
 Bools = npt.NDArray[np.bool_]

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.emit.layers.describe import INT8_MAX, INT8_MIN, Binary, BinaryKind, Layer
+from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
 from memaopt.emit.layers.elementwise import binary
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
