@@ -99,7 +99,7 @@ class Certificate(BaseModel):
     def space(self) -> Space:
         """The space of schedules that the certificate speaks about."""
         whole = space(self.problem, self.machine, self.objective, self.buffering)
-        return whole.model_copy(update={"streamed": self.schedule.streamed, "code": self.schedule.code})
+        return whole.variant(self.schedule.streamed, self.schedule.code)
 
     def to_json(self) -> str:
         """The certificate as JSON text, indented, in the order of the fields."""

@@ -147,6 +147,13 @@ class Space(BaseModel):
         return held + problem.elements("C") * ACCUMULATOR_BYTES <= home.size
 
 
+    def variant(self, streamed: tuple[Operand, ...], code: Code) -> "Space":
+        """This space with other operands streamed and the code elsewhere (made anew: a copy keeps what is cached)."""
+        return Space(
+            problem=self.problem, machine=self.machine, objective=self.objective, buffering=self.buffering,
+            streamed=streamed, code=code,
+        )  # fmt: skip
+
     def schedule(self, order: Order, block: tuple[int, int, int], family: Family, tile: RegisterTile) -> Schedule:
         """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
         mc, kc, nc = block
@@ -167,7 +174,7 @@ def variants(whole: Space) -> list[Space]:
     if whole.machine.memory(whole.problem.placement.a).kind == "flash":
         streams.append(("A",))
     codes: tuple[Code, ...] = ("flash", "ram")
-    return [whole.model_copy(update={"streamed": s, "code": c}) for s in streams for c in codes]
+    return [whole.variant(streamed, code) for streamed in streams for code in codes]
 
 
 def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Space:

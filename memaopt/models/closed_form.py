@@ -36,7 +36,7 @@ from memaopt.schedules import ORDERS, Order, Schedule, Space
 _Array = npt.NDArray[np.int64]
 _ONE = RegisterTile(1, 1, 1)
 #: Trip counts, one each, and how many different ones are looked at each for itself.
-_ONE_BLOCK, _FEW = np.ones((3, 1), dtype=np.int64), 8
+_FEW = 8
 
 
 class _Best(NamedTuple):
@@ -140,8 +140,13 @@ def _solve_bytes(space: Space) -> _Best:
     trips = ceil_div(np.array([[problem.m], [problem.k], [problem.n]]), np.concatenate([*blocks.values()], axis=1))
     pairs = {order: np.unique(at[[0, 2]], axis=1) for order, at in blocks.items()}
     best: _Best | None = None
-    for bound, family, tile in _kernels_by_bound(space, fewest, np.asarray(trips)):
-        if best is not None and bound > best.key:
+    sets = np.unique(trips, axis=1)
+    least = sets.min(axis=1).tolist()
+    for coarse, family, tile in _kernels_by_bound(space, fewest, least):
+        if best is not None and coarse > best.key[:2]:
+            break
+        fine = sets.T.tolist() if sets.shape[1] <= _FEW else [least]
+        if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.key[:2]:
             continue
         whole = _candidates(space, ORDERS[0], family, tile, np.array([problem.m]), np.array([problem.n]))
         if problem.k in whole[1] and ORDERS[0] in pairs:
@@ -165,9 +170,9 @@ def _solve_weighted(space: Space) -> _Best:
     """One weighted sum: every kernel over all useful blocks, skipping kernels whose bound cannot win."""
     problem, best = space.problem, None
     m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
-    for bound, family, tile in _kernels_by_bound(space, _least_staging(space)[0]):
-        if best is not None and bound > best.key:
-            continue
+    for bound, family, tile in _kernels_by_bound(space, _least_staging(space)[0], [1, 1, 1]):
+        if best is not None and bound > best.key[:1]:
+            break
         mc = useful_blocks(problem.m, m_blocks, tile.mr)
         nc = useful_blocks(problem.n, n_blocks, tile.nr)
         grid = np.meshgrid(mc, nc, indexing="ij")
@@ -178,24 +183,21 @@ def _solve_weighted(space: Space) -> _Best:
 
 
 def _kernels_by_bound(
-    space: Space, staging: int, trips: _Array = _ONE_BLOCK
+    space: Space, staging: int, trips: list[int]
 ) -> list[tuple[tuple[int, ...], Family, RegisterTile]]:
-    """The kernels with an objective, and cycles behind it, that no blocks can better; best first.
+    """The kernels with an objective that no blocks can better, best first.
 
-    ``staging``: the least cost of staging; ``trips`` (a column each): the trip counts that no blocks can undercut.
+    ``staging``: the least cost of staging; ``trips``: counts of M, K and N that no blocks can undercut.
     """
-    problem, found = space.problem, []
-    few = np.unique(trips, axis=1)
-    few = few if few.shape[1] <= _FEW else few.min(axis=1, keepdims=True)
-    for family, tile in space.kernels:
-        fewest = [-(-problem.sizes[d] // along) for d, along in zip(DIMS, tile, strict=True)]
-        bounds = []
-        for t in few.T.tolist():
-            c = Counts(*t, *map(max, fewest, t))
-            parts = combined(space, staging, kernel_cost(space, family, tile, c))
-            bounds.append(tuple(int(part) for part in (*parts, kernel_time(space, family, tile, c))))
-        found.append((min(bounds), family, tile))
+    found = [(_bound(space, staging, family, tile, trips), family, tile) for family, tile in space.kernels]
     return sorted(found, key=lambda entry: entry[0])
+
+
+def _bound(space: Space, staging: int, family: Family, tile: RegisterTile, trips: list[int]) -> tuple[int, ...]:
+    """The objective of a kernel with these trip counts and the fewest register tiles."""
+    fewest = [-(-space.problem.sizes[d] // along) for d, along in zip(DIMS, tile, strict=True)]
+    c = Counts(*trips, *map(max, fewest, trips))
+    return tuple(int(part) for part in combined(space, staging, kernel_cost(space, family, tile, c)))
 
 
 def _better(

@@ -12,13 +12,14 @@ With trip counts t and register-tile counts r over all blocks, loops outermost f
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.families import CYCLE, Cycles, Family, RegisterTile, Shape
+from memaopt.families import CYCLE, Cost, Cycles, Family, RegisterTile, Shape
 from memaopt.mcus import Memory
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 from memaopt.schedules import Order, Schedule, Space
@@ -144,6 +145,11 @@ def kernel_shape(problem: Gemm) -> Shape:
     return Shape(problem.k, problem.k * problem.width, along_b * problem.width)
 
 
+@lru_cache(maxsize=4096)
+def _cost(family: Family, tile: RegisterTile, shape: Shape) -> Cost:
+    return family.cost(tile, shape)
+
+
 def steps_left_over(problem: Gemm, family: Family, tile: RegisterTile) -> int:
     """The k that whole steps of KR leave over: done one by one if C is stationary, else in a shorter step."""
     return problem.k % tile.kr if family.stationary == "C" else 0
@@ -153,7 +159,7 @@ def kernel_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     """What the kernels spend at zero wait states by the family's cost data, edges included, in 1/CYCLE of a cycle."""
     problem = space.problem
     m, n = problem.m, problem.n
-    cost, left_over = family.cost(tile, kernel_shape(problem)), steps_left_over(problem, family, tile)
+    cost, left_over = _cost(family, tile, kernel_shape(problem)), steps_left_over(problem, family, tile)
 
     def over_tiles(rate: Cycles, times: Ints) -> Ints:
         mn, per_m, per_n, one = rate
