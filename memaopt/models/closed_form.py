@@ -35,7 +35,7 @@ from memaopt.schedules import ORDERS, Order, Schedule, Space
 
 _Array = npt.NDArray[np.int64]
 _ONE = RegisterTile(1, 1, 1)
-#: Trip counts, one each, and how many different ones are looked at each for itself.
+#: How many different sets of trip counts are looked at each for itself when a kernel is bounded.
 _FEW = 8
 
 
