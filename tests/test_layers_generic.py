@@ -120,18 +120,23 @@ def _movements() -> dict[str, tuple[describe.Movement, list[np.ndarray], np.ndar
             )), [x], strided,
         ),
         "resize": (describe.Movement("RESIZE_NEAREST_NEIGHBOR", resized.size, (resize,)), [x], resized),
+        "copy": (describe.Movement("RESHAPE", 60, (box(0, x.shape, x.shape, shape=x.shape),)), [x], x),
     }  # fmt: skip
 
 
-def test_movements_on_host_and_board(tmp_path: Path) -> None:
-    """A wrong stride, offset, table or fill of PAD, CONCATENATION, TRANSPOSE, STRIDED_SLICE or RESIZE."""
-    cases = _movements()
-    emitted = {name: emit(layer, plans(layer)[0], name) for name, (layer, _, _) in cases.items()}
+@pytest.mark.parametrize("family", ["move", "move runs"])
+def test_movements_on_host_and_board(family: str, tmp_path: Path) -> None:
+    """A wrong stride, offset, run, table or fill of PAD, CONCATENATION, TRANSPOSE, STRIDED_SLICE or RESIZE."""
+    cases, emitted = _movements(), {}
+    for name, (layer, _, _) in cases.items():
+        emitted |= {name: emit(layer, plan, name) for plan in plans(layer) if plan.family == family}
+    assert len(emitted) >= 4
     host = h.Host(tmp_path, list(emitted.values()), flags=["-fsanitize=undefined"])
     board = h.OnBoard(tmp_path, list(emitted.values()))
-    for name, (layer, inputs, wanted) in cases.items():
-        got = host.run(emitted[name], inputs, h.output_of(layer))
+    for name, e in emitted.items():
+        layer, inputs, wanted = cases[name]
+        got = host.run(e, inputs, h.output_of(layer))
         np.testing.assert_array_equal(got, wanted.ravel(), err_msg=name)
-        got, run = board.run(emitted[name], inputs, h.output_of(layer))
+        got, run = board.run(e, inputs, h.output_of(layer))
         np.testing.assert_array_equal(got, wanted.ravel(), err_msg=name)
-        assert h.counted(emitted[name], run) == h.promised(emitted[name]), name
+        assert h.counted(e, run) == h.promised(e), name

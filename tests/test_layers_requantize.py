@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt import fixedpoint
-from memaopt.emit.layers.step_functions import AccumulatorRange, Average, Requantization
 from memaopt.emit.layers.requantize import Proven, prove_multiply, prove_multiply_add, thresholds
+from memaopt.emit.layers.step_functions import AccumulatorRange, Average, Requantization
 
 
 def _requantization(scales: np.ndarray, zero_point: int, clamp: tuple[int, int], in_double: bool) -> Requantization:

@@ -85,7 +85,7 @@ class ChannelSums:
             Plan(
                 family=self.name,
                 tile=f"4x{unroll}",
-                cycles=34 + fours * group,
+                cycles=12 + fours * group,
                 promise=Promise((loads(words, 4),), stores(sums.channels, 1)),
                 data_bytes=0,
                 code_bytes=code + 20,

@@ -203,9 +203,9 @@ class TapsKernel:
             4 + (self.t - 1) + self.rows * self.words_a_row * (2 + 2 * self.t)
             + 1 + self.output.words + self.t * (self.output.cycles + 1) + 5 + (4 if self.overlap else 0)
         )  # fmt: skip
-        column = self.tiles * tile + 11
-        channel = sum(s.columns * column + 9 for s in self.geometry.sets) + 20
-        return 34 + channels * channel
+        column = self.tiles * tile + 8
+        channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
+        return 32 + channels * channel
 
     @property
     def code_bytes(self) -> int:

@@ -166,7 +166,8 @@ class RawRows:
         padded = k != depth
         words, rest = divmod(depth, 4)
         read = loads(words, 4) + loads(rest, 1) if padded else loads(words, 4)
-        cycles = 16 + layer.rows * (tiles * kernel.tile_cycles(k) + kernel.call_cycles(k) + 14)
+        cycles = 4 + layer.rows * (tiles * kernel.tile_cycles(k) + kernel.call_cycles(k))
+        cycles += 12 * layer.rows if layer.rows > 1 else 0
         scratch = (stores(words, 4) + stores(rest, 1) + loads(k // 4, 4)).times(layer.rows) + stores(1, 4)
         if padded:
             cycles += layer.rows * (8 * words + 6 * rest + 20) + 30

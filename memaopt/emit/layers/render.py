@@ -28,8 +28,16 @@ class Array(NamedTuple):
     comment: str
 
     @property
+    def length(self) -> int:
+        """Elements. Equal constants of 4, 8 or 16 bytes would be merged, and their accesses could not be told
+        apart, so such an array has one element more than values.
+        """
+        size = max(int(self.values.size), 1)
+        return size + (size * _TYPES[self.type].itemsize in (4, 8, 16))
+
+    @property
     def nbytes(self) -> int:
-        return int(self.values.size) * _TYPES[self.type].itemsize
+        return self.length * _TYPES[self.type].itemsize
 
     def definition(self) -> str:
         """``static const int32_t name[] = { ... };`` with a comment above."""
@@ -45,7 +53,7 @@ class Array(NamedTuple):
             texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
         return (
             f"/* {self.comment} */\n"
-            f"static const {self.type} {self.name}[{max(flat.size, 1)}] = {{\n{_wrapped(texts or ['0'])}}};\n"
+            f"static const {self.type} {self.name}[{self.length}] = {{\n{_wrapped(texts or ['0'])}}};\n"
         )
 
 
