@@ -1,0 +1,240 @@
+"""Whole networks: compiled, emitted, and every layer's bytes compared with the reference executor's."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from network_helpers import MCU, WARNINGS, Library
+from networks_helpers import CASES, inputs
+
+from memaopt import network_trial
+from memaopt.board.build import find_compiler
+from memaopt.emit import network as emit
+from memaopt.emit.layers import Format, Plan, Promise
+from memaopt.emit.layers.result import Access
+from memaopt.errors import InfeasibleError, InputError
+from memaopt.networks import choice, checks, reference, zoo
+from memaopt.networks.choice import Budgets, Candidate, Stage
+from memaopt.networks.compile import compile_network, identifier_of
+from memaopt.networks.oracle import Oracle
+
+SEEDS = int(os.environ.get("MEMAOPT_NETWORK_SEEDS", "2"))
+#: Arena for the tensors, and CMSIS-NN's cycles without wait states, of the MLPerf Tiny reference models.
+REAL = {
+    "ad01_int8": (768, 714_303),
+    "kws_ref_model": (16_000, 9_070_434),
+    "pretrainedResnet_quant": (49_728, 35_906_199),
+    "vww_96_int8": (55_296, 28_893_922),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_every_operator_compiles_to_the_references_bytes(kind: str, tmp_path: Path) -> None:
+    """Catches an operator lowered with a wrong shape, window, multiplier, table or offset, on random attributes,
+    batches and quantisation: the emitted library runs under the sanitizer and its output is compared."""
+    for seed in range(SEEDS):
+        rng = np.random.default_rng([zlib.crc32(kind.encode()), seed])
+        graph = CASES[kind](rng)
+        checks.check(graph)
+        library = Library(compile_network(graph, MCU, name=f"{kind}_{seed}"), tmp_path / str(seed))
+        for value in itertools.islice(inputs(rng, graph), 4):
+            library.check(value)
+
+
+@pytest.mark.parametrize("name", ["ds_cnn", "mobilenet_v2"])
+def test_float_ends_are_kept(name: str, tmp_path: Path) -> None:
+    """Catches wrong casts or sizes where inputs and outputs are float32."""
+    plan = compile_network(zoo.with_float_ends(zoo.build(name)), MCU)
+    library = Library(plan, tmp_path)
+    for seed in range(2):
+        library.check(emit.random_inputs(plan, seed))
+
+
+@pytest.mark.parametrize("name", zoo.NETWORKS)
+def test_zoo_on_the_board(name: str) -> None:
+    """Catches any layer whose bytes, loads or stores are not those promised, and a plan above its lower bound."""
+    plan = compile_network(zoo.build(name), MCU.with_wait_states(0))
+    trial = network_trial.run(plan, 2)
+    for layer in trial.layers:
+        assert layer.wrong == 0, layer.name
+        assert layer.counted == layer.promised, layer.name
+    assert trial.wrong == 0
+    assert plan.memory.proof == "live set"
+    assert plan.memory.arena_bytes == plan.memory.lower_bound
+    assert plan.choice.proof != "none"
+    assert abs(plan.cycles / trial.ideal_cycles - 1) < 0.03
+    assert trial.stack_bytes <= plan.stack_bytes
+
+
+def _real_models() -> list[Path]:
+    folder = os.environ.get("MEMAOPT_MODELS")
+    return sorted(path for path in Path(folder).glob("*.tflite") if path.stem in REAL) if folder else []
+
+
+@pytest.mark.skipif(not _real_models(), reason="MEMAOPT_MODELS is not set")
+@pytest.mark.parametrize("path", _real_models(), ids=lambda path: path.stem)
+def test_real_models_on_the_board(path: Path) -> None:
+    """The four MLPerf Tiny reference models: TFLite's bytes, promised = counted, arenas, faster than CMSIS-NN."""
+    arena, cmsis_nn = REAL[path.stem]
+    plan = compile_network(path, MCU.with_wait_states(0))
+    count = int(os.environ.get("MEMAOPT_INPUTS", "2"))
+    trial = network_trial.run(plan, count)
+    assert trial.passed
+    assert plan.tensor_bytes <= arena
+    assert plan.memory.proof != "none"
+    assert trial.ideal_cycles < cmsis_nn / 2
+    assert abs(plan.cycles / trial.ideal_cycles - 1) < 0.03
+    pytest.importorskip("ai_edge_litert")
+    oracle = Oracle(path.read_bytes())
+    for values in network_trial.sample_inputs(plan, count):
+        for found, wanted in zip(reference.run(plan.source, values), oracle.run(values), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        # Each layer of the simplified network against TFLite's own tensor, less the channels that were dropped.
+        for op, value in reference.layers(plan.graph, values):
+            tensor = oracle.tensor(op.output)
+            kept = plan.kept.get(op.output)
+            np.testing.assert_array_equal(value, tensor if kept is None else tensor[..., list(kept)])
+
+
+@pytest.fixture(scope="module")
+def ds_cnn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ds_cnn")
+    return emit.write(compile_network(zoo.build("ds_cnn"), MCU), folder)
+
+
+def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
+    """Catches a test vector, main.c or Makefile that does not work as shipped."""
+    done = subprocess.run(["make", "-s", "-C", str(ds_cnn_folder), "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "every output is right" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        ("-mcpu=cortex-m4", "-mfloat-abi=soft"),
+        ("-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
+        ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    ],
+    ids=["m4", "m4-no-fpu", "m7", "m33"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["ds_cnn", "mobilenet_v2"])
+def test_library_is_free_of_warnings_on_every_core(core: tuple[str, ...], name: str, tmp_path: Path) -> None:
+    """Catches code that GCC warns of, or that needs an instruction that a core lacks."""
+    try:
+        command = find_compiler("gcc").command
+    except Exception:  # noqa: BLE001  # whatever the reason, there is no GCC here
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    emit.write(compile_network(zoo.build(name), MCU), tmp_path)
+    subprocess.run(
+        [*command, "-std=c11", "-O3", "-mthumb", "-ffreestanding", *core, *WARNINGS, "-c", f"{name}.c", "-o", "n.o"],
+        check=True, cwd=tmp_path,
+    )  # fmt: skip
+
+
+def test_clang_builds_the_same_bytes(tmp_path: Path) -> None:
+    """Catches code that only GCC compiles as meant."""
+    pytest.importorskip("ziglang")
+    trial = network_trial.run(compile_network(zoo.build("fc_autoencoder"), MCU.with_wait_states(0)), 1, compiler="zig")
+    assert trial.passed
+
+
+def test_emission_is_deterministic() -> None:
+    """Catches order that depends on hashing, time or the solver's threads."""
+    first, second = (emit.files(compile_network(zoo.build("ds_cnn"), MCU)) for _ in range(2))
+    assert first == second
+
+
+def test_names_become_c_identifiers() -> None:
+    """Catches file names that would not compile, or that end a comment."""
+    for name in ("kws model-1.tflite", "1st", "int", "*/ #error", "", "Ünïcode", "a" * 300):
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", identifier_of(name))
+    assert identifier_of("int") != "int"
+
+
+def test_budgets_that_cannot_be_met_say_by_how_much() -> None:
+    """Catches a refusal without the number of bytes, the layer at fault and a way out; and one that is not true."""
+    graph = zoo.build("ds_cnn")
+    with pytest.raises(InfeasibleError, match=r"needs 1\d,\d{3} bytes of SRAM, \d,\d{3} more .* sets the peak") as sram:
+        compile_network(graph, MCU, sram=10_000)
+    enough = int(re.search(r"--sram (\d+)", str(sram.value))[1])  # type: ignore[index]
+    assert compile_network(graph, MCU, sram=enough).sram_bytes <= enough
+    with pytest.raises(InfeasibleError, match=r"bytes of flash, [\d,]+ more than the 20,000 given") as flash:
+        compile_network(graph, MCU, flash=20_000)
+    least = int(re.search(r"--flash (\d+)", str(flash.value))[1])  # type: ignore[index]
+    tight = compile_network(graph, MCU, flash=least)
+    assert tight.flash_bytes <= least
+    assert tight.cycles >= compile_network(graph, MCU).cycles
+
+
+def test_tighter_flash_never_makes_it_faster() -> None:
+    """Catches a choice that ignores its budget or its price."""
+    graph = zoo.build("resnet8")
+    free = compile_network(graph, MCU)
+    last = free.cycles
+    for share in (0.8, 0.5, 0.3):
+        budget = int(free.flash_bytes * share)
+        plan = compile_network(graph, MCU, flash=budget)
+        assert plan.flash_bytes <= budget
+        assert plan.cycles >= last
+        last = plan.cycles
+
+
+def test_objective_must_be_known() -> None:
+    """Catches an objective that is silently taken for another."""
+    with pytest.raises(InputError, match="objective 'speed'"):
+        compile_network(zoo.build("fc_autoencoder"), MCU, "speed")  # type: ignore[arg-type]
+
+
+def _candidate(rng: np.random.Generator) -> Candidate:
+    formats = [Format.S8, Format.RAW]
+    access = Access(int(rng.integers(50)), int(rng.integers(50)))
+    kernels = (f"k{rng.integers(3)}",)
+    plan = Plan(
+        "family", "", int(rng.integers(1, 100)), Promise((access,), access), int(rng.integers(50)),
+        20 + int(rng.integers(20)), kernels=kernels, shared_bytes=20,
+        input_format=formats[rng.integers(2)], output_format=formats[rng.integers(2)],
+    )  # fmt: skip
+    return Candidate(plan, 1, int(rng.integers(10, 100)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_choice_equals_brute_force(seed: int) -> None:
+    """Catches a wrong format, flash, SRAM or sharing constraint: every combination is priced by hand."""
+    rng = np.random.default_rng(seed)
+    stages = [
+        Stage(tuple(_candidate(rng) for _ in range(int(rng.integers(1, 5)))), ((i - 1,) if i else (99,)), i)
+        for i in range(4)
+    ]
+    # A branch: the last stage also reads the first one's output.
+    stages[3] = Stage(stages[3].candidates, (2, 0), 3)
+    plain = frozenset({99, 3})
+    budgets = Budgets(flash=int(rng.integers(150, 400)), sram=int(rng.integers(50, 110)), flash_overhead=7)
+    best: dict[str, int | None] = {"cycles": None, "bytes": None}
+    for combination in itertools.product(*(stage.candidates for stage in stages)):
+        written = {99: Format.S8, **{i: c.plan.output_format for i, c in enumerate(combination)}}
+        fits = written[3] is Format.S8 and all(
+            written[t] is c.plan.input_format
+            for stage, c in zip(stages, combination, strict=True)
+            for t in stage.inputs
+            if t is not None
+        )
+        shared = {c.plan.kernels for c in combination}
+        flash = 7 + 20 * len(shared) + sum(c.plan.flash_bytes - 20 for c in combination)
+        assert flash == choice.flash_bytes([c.plan for c in combination], 7)
+        if fits and flash <= budgets.flash and all(c.sram_bytes <= budgets.sram for c in combination):
+            for goal, least in best.items():
+                price = sum(c.price(goal) for c in combination)  # type: ignore[arg-type]
+                best[goal] = price if least is None else min(least, price)
+    for goal, least in best.items():
+        found = choice.choose(stages, plain, goal, budgets)  # type: ignore[arg-type]
+        assert (found and found.price) == least
+        assert found is None or found.proof != "none"
