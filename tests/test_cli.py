@@ -16,6 +16,8 @@ from elf_helpers import firmware
 from memaopt import Certificate, suites, trial
 from memaopt.cli import app
 from memaopt.mcus import preset_names
+from memaopt.networks.writer import write
+from memaopt.networks.zoo import fc_autoencoder
 from memaopt.version import __version__
 
 _ROOT = Path(__file__).parents[1]
@@ -219,6 +221,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(suites.SUITES, "tinyml", suites.TINYML[:2])
     shutil.copy(_ROOT / "examples" / "problems.toml", tmp_path)
     firmware(tmp_path)
+    (tmp_path / "model.tflite").write_bytes(write(fc_autoencoder()))
     for command in ("solve", "mcus", "run", "verify"):
         lines = _examples(cli(f"{command} --help").out)
         assert lines
