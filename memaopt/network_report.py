@@ -65,11 +65,11 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     for column in (0, *range(4, 8 + bool(trial))):
         table.columns[column].justify = "right"
     for number, layer in enumerate(plan.layers):
-        cells = [
+        cells: list[str | Text] = [
             str(number),
             _name(layer.op.kind),
             _shape(plan, layer),
-            f"{layer.plan.family} {layer.plan.tile}".strip().replace("strips of", "strips"),
+            f"{layer.plan.family} {layer.plan.tile.split(',')[0]}".strip(),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
             f"{layer.cycles:,}",
             f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",
@@ -88,6 +88,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     proof = {"live set": "it equals the largest live set", "solver": "proven by CP-SAT", "none": "not proven minimal"}
     facts = [
         ("cycles", f"{plan.cycles:,} predicted at zero wait states, {_ms(plan.cycles, clock)}", ""),
+        *([("", f"{plan.machine_cycles:,} with the machine's", "")] if plan.machine_cycles > plan.cycles else []),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
@@ -96,6 +97,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
+        *_in_ram(plan),
         (
             "kernels",
             f"the choice is the best of its space: {_PROOFS[plan.choice.proof]}",
@@ -118,6 +120,15 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         _verdict(trial),
     ]
     return facts
+
+
+def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    if not plan.ram_bytes:
+        return []
+    code = sum(layer.where.code for layer in plan.layers)
+    data = sum(layer.where.data for layer in plan.layers)
+    text = f"{plan.ram_bytes:,} bytes copied at start-up: kernels of {code} layers, constants of {data}"
+    return [("RAM", text, "")]
 
 
 def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
@@ -152,6 +163,8 @@ def plan_json(
         "totals": {
             "macs": plan.macs,
             "cycles": plan.cycles,
+            "machine_cycles": plan.machine_cycles,
+            "ram_bytes": plan.ram_bytes,
             "arena_bytes": plan.arena_bytes,
             "tensor_bytes": plan.tensor_bytes,
             "scratch_bytes": plan.scratch_bytes,
@@ -200,7 +213,7 @@ def _ms(cycles: int, clock: int) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

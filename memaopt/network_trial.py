@@ -111,7 +111,10 @@ def run(
         if folder is None:
             write_files(emit.files(plan), source)
         elf = Path(scratch) / f"{plan.name}.elf"
-        built = build([source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise)
+        define = {emit.behind_section(plan): '".sram_behind."'} if _has_behind(plan) else {}
+        built = build(
+            [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise, define=define
+        )
         flash_bytes = _flash_bytes(plan, elf)
         board = Board(plan.mcu).load(built)
     states: list[_LayerState] = [_LayerState() for _ in plan.layers]
@@ -299,8 +302,14 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
     return wrong, run
 
 
+def _has_behind(plan: NetworkPlan) -> bool:
+    """Whether the machine's linker script has a section behind the RAM that code runs from."""
+    return any(a.name == plan.mcu.code_ram and a.memory == "sram" for a in plan.mcu.aliases)
+
+
 def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:
     from memaopt.board.elf import read_elf
 
     flash = plan.mcu.memory("flash")
-    return sum(s.size for s in read_elf(elf).segments if flash.base <= s.address < flash.end)
+    # What start-up code copies into RAM has its image in flash; what is all zeros has none.
+    return sum(s.size if flash.base <= s.address < flash.end else len(s.data) for s in read_elf(elf).segments)

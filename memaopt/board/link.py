@@ -40,7 +40,18 @@ def linker_script(mcu: Mcu) -> str:
         f"  .{m.name} : ALIGN(8) {{ *(.{m.name} .{m.name}.*) }} > {m.name}" for m in mcu.memories if m.name != "sram"
     ]
     sections.append(_ramfunc(mcu))
+    sections.extend(_behind(mcu))
     return _HEAD.format(title=mcu.title, memories=memories, sections="\n".join(sections))
+
+
+def _behind(mcu: Mcu) -> list[str]:
+    """The section of data behind the RAM that code runs from, where that lies in the middle of the SRAM."""
+    for alias in mcu.aliases:
+        end = alias.offset + alias.size
+        if alias.name == mcu.code_ram and alias.memory == "sram" and end < mcu.sram.size:
+            start = mcu.sram.base + end
+            return [f"  .sram_behind {start:#x} : ALIGN(8) {{ *(.sram_behind .sram_behind.*) }} > sram"]
+    return []
 
 
 def _ramfunc(mcu: Mcu) -> str:

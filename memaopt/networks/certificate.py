@@ -7,6 +7,7 @@ and proves the choice again.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -20,10 +21,11 @@ from memaopt.emit.layers.result import Access
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, compile, simplify, tflite
-from memaopt.networks.choice import Budgets, Objective
+from memaopt.networks.choice import Objective
 from memaopt.networks.compile import LayerPlan, NetworkPlan, Problem
 from memaopt.networks.graph import Graph
 from memaopt.networks.memory import MemoryPlan
+from memaopt.networks.placement import Placement
 from memaopt.version import __version__
 
 FORMAT: Literal["memaopt-network-certificate-1"] = "memaopt-network-certificate-1"
@@ -35,7 +37,7 @@ class LayerClaim(BaseModel):
     """One layer: which kernel, what it promises in one inference, what it costs, why its rounding is exact.
 
     ``operator`` is a position in the simplified network, ``location`` in the file. ``cycles`` are predicted at zero
-    wait states. ``requantization`` is empty for layers that round nothing.
+    wait states, ``stall_cycles`` are what the machine's add. ``requantization`` is empty for layers that round nothing.
     """
 
     model_config = _FROZEN
@@ -49,10 +51,13 @@ class LayerClaim(BaseModel):
     options: tuple[tuple[str, int], ...]
     input_format: Format
     output_format: Format
+    code_in_ram: bool
+    data_in_ram: bool
     batch: int
     macs: int
     promised: dict[str, Access]
     cycles: int
+    stall_cycles: int
     data_bytes: int
     code_bytes: int
     scratch_bytes: int
@@ -78,6 +83,8 @@ class Totals(BaseModel):
 
     macs: int
     cycles: int
+    machine_cycles: int
+    ram_bytes: int
     arena_bytes: int
     tensor_bytes: int
     scratch_bytes: int
@@ -180,10 +187,13 @@ def claim(layer: LayerPlan) -> LayerClaim:
         options=plan.options,
         input_format=plan.input_format,
         output_format=plan.output_format,
+        code_in_ram=layer.where.code,
+        data_in_ram=layer.where.data,
         batch=layer.batch,
         macs=layer.macs,
         promised={name: access for name, access in operands.items() if any(access)},
         cycles=layer.cycles,
+        stall_cycles=layer.stall_cycles,
         data_bytes=plan.data_bytes,
         code_bytes=plan.code_bytes,
         scratch_bytes=plan.scratch_bytes,
@@ -197,6 +207,8 @@ def totals(plan: NetworkPlan) -> Totals:
     return Totals(
         macs=plan.macs,
         cycles=plan.cycles,
+        machine_cycles=plan.machine_cycles,
+        ram_bytes=plan.ram_bytes,
         arena_bytes=plan.arena_bytes,
         tensor_bytes=plan.tensor_bytes,
         scratch_bytes=plan.scratch_bytes,
@@ -263,11 +275,14 @@ def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tup
     if sorted(by_position) != sorted(problem.positions) or len(certificate.layers) != len(problem.positions):
         raise FalseClaimError(f"{where}: the layers are not those of the simplified network")
     picks = []
-    for position in problem.positions:
+    for position, stage in zip(problem.positions, problem.stages, strict=True):
         said = by_position[position]
-        wanted = (said.family, said.tile, said.options, said.input_format, said.output_format)
-        for j, plan in enumerate(problem.options[position]):
-            if (plan.family, plan.tile, plan.options, plan.input_format, plan.output_format) == wanted:
+        where_said = Placement(said.code_in_ram, said.data_in_ram)
+        wanted = (said.family, said.tile, said.options, said.input_format, said.output_format, where_said)
+        for j, candidate in enumerate(stage.candidates):
+            plan = candidate.plan
+            found = (plan.family, plan.tile, plan.options, plan.input_format, plan.output_format, candidate.where)
+            if found == wanted:
                 picks.append(j)
                 break
         else:
@@ -289,18 +304,16 @@ def _false_claims(
                 yield f"{said.name} claims {field} {getattr(said, field)}, but it is {getattr(derived, field)}"
     said_choice = certificate.choice
     limits = problem.limits
-    budgets = Budgets(limits.flash, said_choice.sram_limit, limits.flash_overhead)
+    budgets = dataclasses.replace(limits, sram=said_choice.sram_limit)
     price = sum(
         stage.candidates[j].price(certificate.objective) for stage, j in zip(problem.stages, picks, strict=True)
     )
     if price != said_choice.price:
         yield f"the choice claims a price of {said_choice.price}, but it is {price}"
     yield from _disagreeing_formats(problem, picks)
-    if any(
-        stage.candidates[j].sram_bytes > said_choice.sram_limit
-        for stage, j in zip(problem.stages, picks, strict=True)
-    ):
-        yield f"a layer needs more than the {said_choice.sram_limit} bytes of SRAM that it was held to"
+    taken = list(problem.taken(picks).values())
+    if choice.sram_bytes(taken) > said_choice.sram_limit:
+        yield f"the layers need more than the {said_choice.sram_limit} bytes of SRAM that they were held to"
     least = choice.cheapest(problem.stages, problem.plain, certificate.objective, said_choice.sram_limit)
     if said_choice.proof == "enumeration" and least != price:
         yield f"the choice claims that nothing is cheaper than {price}, but enumeration finds {least}"

@@ -1,8 +1,9 @@
 """The choice of kernels as an optimisation: one plan for each operator, the best together under the budgets.
 
-CP-SAT picks for every operator one of its plans (kernel family, tile, activation formats). A tensor has one format,
-so its producer and all its readers agree on it; the network's ends are plain int8. Flash is what the plans' constants
-and code take, a kernel that several layers share counted once; SRAM is, at each operator, what is alive there.
+CP-SAT picks for every operator one of its plans (kernel family, tile, activation formats) and where its code and
+constants live. A tensor has one format, so its producer and all its readers agree on it; the network's ends are plain
+int8. Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
+largest arena that an operator needs, the largest stack, and what was placed in RAM.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from memaopt.emit.layers import Format, Plan
 from memaopt.errors import DisagreementError, InfeasibleError
+from memaopt.networks.placement import IN_FLASH, Placement, code_bytes
 
 Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
@@ -22,20 +24,35 @@ Proof = Literal["enumeration", "solver", "none"]
 
 _TIME_LIMIT = 5.0
 _MOST_STATES = 1 << 12
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan of an operator, run ``batch`` times, and the SRAM that it needs: tensors alive, scratch and stack."""
+    """A plan of an operator, run ``batch`` times: the arena that it needs (tensors alive and scratch), its stack,
+    where its code and constants live, and the cycles that it waits for them."""
 
     plan: Plan
     batch: int
-    sram_bytes: int
+    arena_bytes: int
+    stack_bytes: int = 0
+    where: Placement = IN_FLASH
+    stall_cycles: int = 0
+
+    @property
+    def sram_bytes(self) -> int:
+        """What this operator alone needs."""
+        return self.arena_bytes + self.stack_bytes + self.ram_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants in RAM."""
+        return self.where.data * self.plan.data_bytes + self.where.code * code_bytes(self.plan)
 
     @property
     def cycles(self) -> int:
-        """Predicted at zero wait states, for all calls."""
-        return self.plan.cycles * self.batch
+        """Predicted with the machine's wait states, for all calls."""
+        return self.plan.cycles * self.batch + self.stall_cycles
 
     @property
     def moved_bytes(self) -> int:
@@ -62,11 +79,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Bytes of flash and SRAM; ``flash_overhead`` is what the rest of the library takes. None is no limit."""
+    """Bytes of flash, SRAM and the part of it that code runs from; None is no limit. ``flash_overhead`` is what the
+    rest of the library takes."""
 
     flash: int | None = None
     sram: int | None = None
     flash_overhead: int = 0
+    code_ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,15 +156,30 @@ def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objectiv
 
 
 def least_sram(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
-    """The least SRAM that any choice needs, and the stage that sets it."""
-    least = [min(candidate.sram_bytes for candidate in stage.candidates) for stage in stages]
-    peak = max(range(len(least)), key=least.__getitem__)
-    return least[peak], peak
+    """The least SRAM that any choice needs, and the stage that sets its peak."""
+    found = _solve(stages, plain, Budgets(), None, least="sram")
+    assert found is not None
+    taken = [stage.candidates[j] for stage, j in zip(stages, found.picks, strict=True)]
+    peak = max(range(len(taken)), key=lambda i: taken[i].arena_bytes)
+    return sram_bytes(taken), peak
+
+
+def sram_bytes(taken: Sequence[Candidate]) -> int:
+    """What candidates need together, if tensors can be packed without gaps."""
+    arena = max((c.arena_bytes for c in taken), default=0)
+    return arena + max((c.stack_bytes for c in taken), default=0) + ram_bytes(taken)
+
+
+def ram_bytes(taken: Sequence[Candidate]) -> int:
+    """Code and constants in RAM; a kernel that several layers share is there once."""
+    shared = {c.plan.kernels: code_bytes(c.plan) for c in taken if c.where.code and c.plan.kernels}
+    own = sum(code_bytes(c.plan) for c in taken if c.where.code and not c.plan.kernels)
+    return sum(shared.values()) + own + sum(c.plan.data_bytes for c in taken if c.where.data)
 
 
 def least_flash(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets) -> int:
     """The least flash that any choice needs within the SRAM given; InfeasibleError if no choice fits that."""
-    found = _solve(stages, plain, Budgets(None, budgets.sram, budgets.flash_overhead), None)
+    found = _solve(stages, plain, dataclasses.replace(budgets, flash=None), None)
     if found is None:
         raise InfeasibleError("no choice of kernels fits the SRAM")
     return found.flash_bytes
@@ -156,13 +190,18 @@ def _formats(model: Any, stages: Sequence[Stage], plain: frozenset[int]) -> Mapp
     return {t: model.new_constant(0) if t in plain else model.new_bool_var(f"raw{t}") for t in tensors}
 
 
-def _solve(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Any) -> Choice | None:
-    """Minimise the sum of ``price`` over the candidates taken, or the flash if it is None."""
+def _solve(
+    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Any, least: str = "flash"
+) -> Choice | None:
+    """Minimise the sum of ``price`` over the candidates taken; if it is None, the flash or the SRAM."""
     from ortools.sat.python import cp_model
 
     model: Any = cp_model.CpModel()
     raw = _formats(model, stages, plain)
-    shared: dict[tuple[str, ...], tuple[Any, int]] = {}
+    shared: dict[tuple[str, ...], tuple[Any, Any, int]] = {}
+    arena, stack = model.new_int_var(0, _MOST_BYTES, "arena"), model.new_int_var(0, _MOST_BYTES, "stack")
+    moved: list[Any] = []
+    code: list[Any] = []
     costs: list[Any] = []
     flash: list[Any] = []
     taken: list[list[Any]] = []
@@ -179,21 +218,38 @@ def _solve(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, pri
                 else:
                     model.add(raw[tensor] == int(plan.input_format is Format.RAW)).only_enforce_if(x)
             model.add(raw[stage.output] == int(plan.output_format is Format.RAW)).only_enforce_if(x)
-            if budgets.sram is not None and candidate.sram_bytes > budgets.sram:
-                model.add(x == 0)
-            own = plan.flash_bytes
+            model.add(arena >= candidate.arena_bytes * x)
+            model.add(stack >= candidate.stack_bytes * x)
+            own, where = plan.flash_bytes, candidate.where
+            if where.data:
+                moved.append(plan.data_bytes * x)
             if plan.kernels:
                 if plan.kernels not in shared:
-                    shared[plan.kernels] = (model.new_bool_var("/".join(plan.kernels)), plan.shared_bytes)
-                model.add_implication(x, shared[plan.kernels][0])
+                    key = "/".join(plan.kernels)
+                    shared[plan.kernels] = (model.new_bool_var(key), model.new_bool_var(f"ram {key}"), code_bytes(plan))
+                there, in_ram, _ = shared[plan.kernels]
+                model.add_implication(x, there)
+                # One function has one place.
+                model.add(in_ram == int(where.code)).only_enforce_if(x)
                 own -= plan.shared_bytes
+            elif where.code:
+                code.append(code_bytes(plan) * x)
             flash.append(own * x)
             if price is not None:
                 costs.append(price(candidate) * x)
-    flash += [size * there for there, size in shared.values()]
+    flash += [size * there for there, _, size in shared.values()]
+    code += [size * in_ram for _, in_ram, size in shared.values()]
+    sram = arena + stack + sum(moved) + sum(code)
+    if budgets.sram is not None:
+        model.add(sram <= budgets.sram)
+    if budgets.code_ram is not None:
+        model.add(sum(code) <= budgets.code_ram)
     if budgets.flash is not None:
         model.add(sum(flash) <= budgets.flash - budgets.flash_overhead)
-    model.minimize(sum(flash if price is None else costs))
+    if price is not None:
+        model.minimize(sum(costs))
+    else:
+        model.minimize(sram if least == "sram" else sum(flash))
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = _TIME_LIMIT
     solver.parameters.num_workers = 1

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from memaopt.networks.liveness import InPlace, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
+from memaopt.networks.placement import IN_FLASH, Placement, Waits, code_bytes, placements, stall_cycles, waits
 
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
@@ -38,7 +40,8 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
-    """One layer that runs. ``position`` is that of its operator in the simplified graph."""
+    """One layer that runs. ``position`` is that of its operator in the simplified graph; ``stall_cycles`` are what the
+    machine's wait states are predicted to add."""
 
     position: int
     op: Operator
@@ -46,6 +49,8 @@ class LayerPlan:
     lowered: Lowered
     plan: Plan
     macs: int
+    where: Placement = IN_FLASH
+    stall_cycles: int = 0
 
     @property
     def batch(self) -> int:
@@ -120,6 +125,24 @@ class NetworkPlan:
         return sum(layer.cycles for layer in self.layers)
 
     @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        return self.cycles + sum(layer.stall_cycles for layer in self.layers)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants that start-up code copies into RAM."""
+        code: dict[tuple[str, ...], int] = {}
+        total = 0
+        for layer in self.layers:
+            total += layer.plan.data_bytes if layer.where.data else 0
+            if layer.where.code and layer.plan.kernels:
+                code[layer.plan.kernels] = code_bytes(layer.plan)
+            elif layer.where.code:
+                total += code_bytes(layer.plan)
+        return total + sum(code.values())
+
+    @property
     def arena_bytes(self) -> int:
         """Tensors and scratch together."""
         return self.memory.arena_bytes
@@ -141,8 +164,8 @@ class NetworkPlan:
 
     @property
     def sram_bytes(self) -> int:
-        """Arena and stack."""
-        return self.arena_bytes + self.stack_bytes
+        """Arena, stack, and what is in RAM besides."""
+        return self.arena_bytes + self.stack_bytes + self.ram_bytes
 
     @property
     def constant_bytes(self) -> int:
@@ -237,15 +260,19 @@ class Problem:
 
     graph: Graph
     lowered: Mapping[int, Lowered]
-    options: Mapping[int, tuple[Plan, ...]]
     positions: tuple[int, ...]
     stages: tuple[Stage, ...]
     plain: frozenset[int]
     limits: Budgets
 
+    def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
+        """The candidate of each operator, by position."""
+        rows = zip(self.positions, self.stages, picks, strict=True)
+        return {i: stage.candidates[j] for i, stage, j in rows}
+
     def chosen(self, picks: Sequence[int]) -> dict[int, Plan]:
         """The plan of each operator, by position."""
-        return {i: self.options[i][j] for i, j in zip(self.positions, picks, strict=True)}
+        return {i: candidate.plan for i, candidate in self.taken(picks).items()}
 
     def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
         """Scratch bytes by position, where there are any."""
@@ -259,12 +286,13 @@ def prepare(graph: Graph, mcu: Mcu, *, sram: int | None, flash: int | None, form
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
-    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead)
+    code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
+    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram)
     roots, order = _roots(graph), _order(graph)
-    stages = tuple(_stages(graph, lowered, options, roots, order))
+    stages = tuple(_stages(graph, lowered, options, roots, order, waits(mcu)))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, options, positions, stages, plain, limits)
+    return Problem(graph, lowered, positions, stages, plain, limits)
 
 
 def _solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
@@ -281,12 +309,13 @@ def _solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, M
         placed = memory.plan(
             problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
         )
-        over = placed.arena_bytes + stack_bytes(chosen.values()) - limit
+        arena = max((c.arena_bytes for c in problem.taken(picked.picks).values()), default=0)
+        over = placed.arena_bytes + choice.sram_bytes(list(problem.taken(picked.picks).values())) - arena - limit
         if over <= 0:
             return picked, placed
         # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does.
         assert budgets.sram is not None
-        budgets = Budgets(budgets.flash, budgets.sram - max(over, ALIGNMENT), budgets.flash_overhead)
+        budgets = dataclasses.replace(budgets, sram=budgets.sram - max(over, ALIGNMENT))
 
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
@@ -298,17 +327,19 @@ def layers_of(
     problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
 ) -> tuple[LayerPlan, ...]:
     """The layers in execution order, named."""
-    graph, chosen = problem.graph, problem.chosen(picks)
+    graph, taken = problem.graph, problem.taken(picks)
     return tuple(
         LayerPlan(
             position=i,
             op=graph.operators[i],
             name=f"{name}_{step}_{graph.operators[i].kind.lower()}",
             lowered=problem.lowered[i],
-            plan=chosen[i],
+            plan=taken[i].plan,
             macs=shapes.macs(graph, graph.operators[i]),
+            where=taken[i].where,
+            stall_cycles=taken[i].stall_cycles,
         )
-        for step, i in enumerate(i for i in order if i in chosen)
+        for step, i in enumerate(i for i in order if i in taken)
     )
 
 
@@ -359,7 +390,7 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 def _stages(
     graph: Graph, lowered: Mapping[int, Lowered], options: Mapping[int, tuple[Plan, ...]], roots: Mapping[int, int],
-    order: tuple[int, ...],
+    order: tuple[int, ...], machine: Waits,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -377,12 +408,13 @@ def _stages(
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[plan.in_place]
-                    + liveness.align(plan.scratch_bytes, ALIGNMENT)
-                    + plan.stack_bytes
-                    + _FRAME,
+                    alive[plan.in_place] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    plan.stack_bytes + _FRAME,
+                    where,
+                    stall_cycles(plan, lowered[i].batch, where, machine),
                 )
                 for plan in options[i]
+                for where in placements(plan, machine)
             )
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i

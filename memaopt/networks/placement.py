@@ -1,0 +1,78 @@
+"""Where a layer's kernel and its constants live: in flash, or in RAM, which the start-up code fills once.
+
+Flash has wait states; what they cost is predicted from the machine's figures, so that RAM goes where it saves most.
+The fetch rules are those of docs/timing.md, condensed: a loop that fits the instruction cache costs nothing, one that
+does not waits for each word as the array delivers it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memaopt.emit.layers import Plan
+from memaopt.mcus import Mcu
+
+#: Words of instructions that a cycle of a kernel fetches: nearly all take one cycle and are 4 bytes long.
+_WORDS_PER_CYCLE = 0.9
+#: Of the time that the array needs for a word, what runs on meanwhile where the next words are fetched ahead.
+_PREFETCHED = 0.5
+
+
+class Placement(NamedTuple):
+    """Whether the kernel's code, and the layer's constants, are in RAM."""
+
+    code: bool = False
+    data: bool = False
+
+
+IN_FLASH = Placement()
+
+
+class Waits(NamedTuple):
+    """Cycles that the machine waits: for a word of constants in flash, for a word of code that no cache holds, in
+    flash and in the RAM that code runs from; and the bytes that the instruction cache holds."""
+
+    data: float
+    code: float
+    ram_code: float
+    cache_bytes: int
+
+
+def waits(mcu: Mcu) -> Waits:
+    """The waits of a machine. Without an accelerator each access waits on its own."""
+    flash = mcu.memory("flash")
+    ram = next(place for place in mcu.places if place.name == mcu.code_ram)
+    if flash.accelerator is None:
+        return Waits(flash.next, max(flash.fetch, flash.next), ram.fetch, 0)
+    a = flash.accelerator
+    word = flash.first * 4 / a.read_bytes
+    fetch = max(word - _PREFETCHED, 0.0) if a.prefetch else word
+    return Waits(word, fetch, ram.fetch, a.instruction_lines * a.line_bytes)
+
+
+def code_bytes(plan: Plan) -> int:
+    """The code that moves to RAM: the kernels that layers share, or all of it where there are none."""
+    return plan.shared_bytes if plan.kernels else plan.code_bytes
+
+
+def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Waits) -> int:
+    """The cycles that one inference waits for this layer's code and constants."""
+    words = batch * plan.cycles * _WORDS_PER_CYCLE
+    if where.code:
+        fetching = words * machine.ram_code
+    else:
+        fetching = words * machine.code if code_bytes(plan) > machine.cache_bytes else 0.0
+    reading = 0.0 if where.data else batch * plan.promise.parameters.loads * machine.data
+    return round(fetching + reading)
+
+
+def placements(plan: Plan, machine: Waits) -> tuple[Placement, ...]:
+    """The placements that can pay: RAM only for what waits in flash."""
+    base = stall_cycles(plan, 1, IN_FLASH, machine)
+    code = stall_cycles(plan, 1, Placement(code=True), machine) < base
+    data = plan.data_bytes > 0 and stall_cycles(plan, 1, Placement(data=True), machine) < base
+    made = [IN_FLASH]
+    made += [Placement(code=True)] if code else []
+    made += [Placement(data=True)] if data else []
+    made += [Placement(code=True, data=True)] if code and data else []
+    return tuple(made)
