@@ -2,8 +2,9 @@
  * are used (with what they use in turn) go into the file. Each section starts with a line "@ name". */
 
 @ MEMAOPT_ASM
-/* Kernels that need every register are assembly on cores with the DSP instructions, and plain C elsewhere. */
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(MEMAOPT_NO_ASM)
+/* Kernels that need every register are assembly on Cortex-M cores with the DSP instructions (M4, M7, M33, ...), and
+ * plain C elsewhere. */
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(MEMAOPT_NO_ASM)
 #define MEMAOPT_ASM 1
 #else
 #define MEMAOPT_ASM 0
