@@ -47,29 +47,29 @@ def _objectives(where: Space, *, solver: bool) -> set[tuple[int, ...] | None]:
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(spaces(most=12))
 def test_closed_form_and_exhaustive_equal_brute_force(where: Space) -> None:
     """Catches any block, order or kernel dropped that was needed, on both sides of feasibility."""
     assert _objectives(where, solver=False) == {brute_force(where)}
 
 
-@settings(max_examples=100, deadline=None)
-@given(spaces(most=12))
+@settings(max_examples=70, deadline=None)
+@given(spaces(most=11))
 def test_cp_sat_equals_brute_force(where: Space) -> None:
     """Catches a constraint model that says something else than the statement of the problem."""
     assert _objectives(where, solver=True) == {brute_force(where)}
 
 
-@settings(max_examples=40, deadline=None)
-@given(spaces(most=90))
+@settings(max_examples=25, deadline=None)
+@given(spaces(most=70))
 def test_the_three_models_agree_on_larger_sizes(where: Space) -> None:
     """Catches errors that need many trips to show, where brute force is too slow."""
     assert len(_objectives(where, solver=True)) == 1
 
 
-@settings(max_examples=150, deadline=None)
-@given(spaces(most=400))
+@settings(max_examples=80, deadline=None)
+@given(spaces(most=250))
 def test_closed_form_and_exhaustive_agree_on_larger_sizes(where: Space) -> None:
     """Catches a breakpoint missed by the closed form's case analysis."""
     assert len(_objectives(where, solver=False)) == 1
