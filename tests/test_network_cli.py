@@ -1,0 +1,114 @@
+"""The command line for networks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memaopt import cli, network_trial
+from memaopt.networks import zoo
+
+
+def _run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return zoo.save(tmp_path_factory.mktemp("zoo"), ("ds_cnn",))[0]
+
+
+def test_solve_writes_a_verified_library(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a table, a certificate or a library that does not fit the others; all of it as a user would do it."""
+    out = tmp_path / "build"
+    assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
+    text = capsys.readouterr().out
+    for part in ("raw pairs", "depthwise", "arena", "equals the largest live set", "every access counted was promised"):
+        assert part in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+    names = {path.name for path in out.iterdir()}
+    assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
+    assert _run("verify", str(out / "certificate.json")) == 0
+    assert "every claim holds" in capsys.readouterr().out
+    damaged = json.loads((out / "certificate.json").read_text())
+    damaged["totals"]["cycles"] = 1
+    (out / "certificate.json").write_text(json.dumps(damaged))
+    assert _run("verify", str(out / "certificate.json")) == 1
+
+
+def test_json_is_one_object_with_the_trial(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches text mixed into JSON, and a run whose figures are missing."""
+    assert _run("solve", str(model), "--run", "--json", "--wait-states", "0") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is True
+    assert found["trial"]["layers"][0]["counted"] == found["trial"]["layers"][0]["promised"]
+    assert found["certificate"]["totals"]["arena_bytes"] == found["totals"]["arena_bytes"]
+
+
+def test_a_failed_check_ends_with_1(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a run whose failure a script would not notice."""
+    run = network_trial.run
+
+    def broken(*args: object, **kwargs: object) -> network_trial.NetworkTrial:
+        return run(*args, **kwargs).model_copy(update={"wrong": 3})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network_trial, "run", broken)
+    assert _run("solve", str(model), "--run") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sram", "10KiB"), "bytes of SRAM"),
+        (("--flash", "16KiB"), "bytes of flash"),
+        (("--objective", "speed"), "objective"),
+        (("--mcu", "stm32"), "no microcontroller"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    model: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Catches a traceback, a half-written folder, or an exit code of 0."""
+    out = tmp_path / "build"
+    assert _run("solve", str(model), "--out", str(out), *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"\x00" * 100])
+def test_a_file_that_is_no_model_is_one_line(data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a traceback on a damaged model, from either command."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(data)
+    for command in ("solve", "inspect"):
+        assert _run(command, str(path)) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_inspect_shows_every_operator(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches an operator missing from the table or from JSON."""
+    assert _run("inspect", str(model)) == 0
+    text = capsys.readouterr().out
+    assert text.count("depthwise") == 4
+    assert _run("inspect", str(model), "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == len(zoo.build("ds_cnn").operators)
+
+
+def test_zoo_writes_models_that_solve(tmp_path: Path) -> None:
+    """Catches a zoo that only the test suite can build: a process of its own writes and compiles it."""
+    folder = tmp_path / "zoo"
+    command = [sys.executable, "-m", "memaopt"]
+    done = subprocess.run([*command, "zoo", str(folder)], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == len(zoo.NETWORKS)
+    model = folder / "fc_autoencoder.tflite"
+    subprocess.run([*command, "solve", str(model)], capture_output=True, check=True)
