@@ -136,10 +136,17 @@ def run(
 
 
 def _without_external_memory(sections: Iterable[str], machine: Mcu) -> list[str]:
-    if any(memory.kind == "external" for memory in machine.memories):
+    """What is left out for want of a memory to stage from, in a line."""
+    from memaopt.bench.sweeps import external_memory
+
+    if external_memory(machine) is not None:
         return []
     left_out = [name for name in ("search", "traffic") if name in sections]
-    return [f"{' and '.join(left_out)} left out: {machine.name} has no external memory"] if left_out else []
+    return (
+        [f"{' and '.join(left_out)} left out: {machine.name} has no external memory that can be written"]
+        if left_out
+        else []
+    )
 
 
 def _study_tiles(

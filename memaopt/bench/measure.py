@@ -86,12 +86,13 @@ class Lab:
         if self.machine.sram.size != own.sram.size:
             sizes = f"from {own.sram.size >> 10} to {self.machine.sram.size >> 10} KiB"
             enlarged = f", SRAM enlarged {sizes} so that all operands fit"
+        code = f"code in flash ({_flash(self.machine)}), memaopt's where its schedule says"
         return Heading(
             version=__version__,
             machine=self.machine.title,
             clock_hz=self.machine.clock_hz,
             has_wait_states=self.machine.has_wait_states,
-            memory_model=f"operands in SRAM, code in flash ({_flash(self.machine)}){enlarged}",
+            memory_model=f"operands in SRAM; {code}{enlarged}",
             compiler=build.version,
             flags=" ".join(flags),
             baseline_flags=" ".join(FLAGS),

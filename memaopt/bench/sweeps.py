@@ -20,9 +20,14 @@ TRAFFIC_PROBLEM = (256, 256, 256)
 TRAFFIC_SIZES = tuple((4 << 10) << i for i in range(9))
 
 
+def external_memory(machine: Mcu) -> str | None:
+    """The external memory that can hold all operands, C as well; None if there is none that can be written."""
+    return next((memory.name for memory in machine.memories if memory.kind == "external" and memory.writable), None)
+
+
 def outside(machine: Mcu, sizes: tuple[int, int, int], dtype: Dtype) -> Gemm | None:
-    """The problem with all operands in external memory; None if the machine has none."""
-    home = next((memory.name for memory in machine.memories if memory.kind == "external"), None)
+    """The problem with all operands in external memory; None if the machine has none that can be written."""
+    home = external_memory(machine)
     return None if home is None else gemm(*sizes, dtype=dtype, placement=Placement(a=home, b=home, c=home))
 
 

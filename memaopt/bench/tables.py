@@ -72,6 +72,10 @@ def _baselines(cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(name for case in cases for name in case.entries if name != OURS))
 
 
+def _count(cases: Sequence[Case]) -> str:
+    return f"{len(cases)} layer{'s' if len(cases) > 1 else ''}"
+
+
 def _pair(ideal: float | None, real: float | None, both: bool) -> str:
     """One figure, or the two side by side."""
     if ideal is None or real is None:
@@ -81,7 +85,7 @@ def _pair(ideal: float | None, real: float | None, both: bool) -> str:
 
 def _print_layers(console: Console, cases: Sequence[Case], both: bool) -> None:
     names = _baselines(cases)
-    title = f"{len(cases)} layers, {cases[0].dtype}: cycles per multiply-accumulate; how many times as fast as ..."
+    title = f"{_count(cases)}, {cases[0].dtype}: cycles per multiply-accumulate; how many times as fast as ..."
     table = _table(console, title, ["M x K x N", "kernel", OURS, *(SHORT.get(name, name) for name in names)], left=2)
     for case in cases:
         ours = case.entries.get(OURS)
@@ -107,7 +111,7 @@ def _print_totals(console: Console, cases: Sequence[Case], both: bool) -> None:
     whole = [case for case in cases if set(names) <= set(case.entries)]
     if not whole:
         return
-    title = f"{len(whole)} layers, {cases[0].dtype}, geometric means per multiply-accumulate; energy is modelled"
+    title = f"{_count(whole)}, {cases[0].dtype}, geometric means per multiply-accumulate; energy is modelled"
     table = _table(console, title, ["", "cycles", "instructions", "accesses", "bytes", "energy (pJ)"])
     for name in names:
         entries = [(case.entries[name], case.macs) for case in whole]
@@ -148,7 +152,8 @@ def throughput(case: Case, cycles: int, heading: Heading) -> float:
 
 def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, float]) -> None:
     problems = len({row.problem for row in rows})
-    title = f"Search-based tilers on {problems} products, operands outside SRAM, same space and cost"
+    products = f"{problems} product{'s' if problems > 1 else ''}"
+    title = f"Search-based tilers on {products}, operands outside SRAM, same space and cost"
     columns = ["", "runs", "evaluations", "gap, mean", "worst", "external optimum", "whole optimum", "ms a run"]
     table = _table(console, title, columns)
     for tiler in dict.fromkeys(row.tiler for row in rows):
