@@ -11,8 +11,7 @@ bias. Two output channels by n = 3 positions fill the 13 registers besides SP, w
 Preconditions, checked offline: B fits 16 bits, 256 |acc| < 2^31 for every input, and the requantisation is proven.
 """
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,172 +20,15 @@ from memaopt.emit.layers import requantize, strips
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
-from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy, patch_of
+from memaopt.emit.layers.patches import patch_of
+from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
-_ROWS = 2  # output channels of a tile
-_REACH = 4095  # of an immediate offset
 _MOST_UNROLLED = 8  # words of a patch; so a loop stays below 1 KiB
-_SLOTS = 24  # bytes of the stack before the tile
-
-
-@dataclass(frozen=True)
-class RawPairsKernel:
-    """The assembly that layers share: 2 channels x n positions over a patch, m output channels.
-
-    ``unroll`` words of a patch in a turn of the inner loop, or 0 for straight code, which is faster by up to a
-    tenth but does not fit an instruction cache of 1 KiB.
-    """
-
-    n: int
-    m: int
-    unroll: int
-    patch: Patch
-    advance: int
-    aligned: bool
-    output: Output
-    input_format: Format
-    output_format: Format
-
-    @property
-    def name(self) -> str:
-        """A C identifier that tells kernels apart."""
-        formats = ("_raw_in" if not flips(self.input_format) else "") + (
-            "_raw_out" if self.output_format is Format.RAW else ""
-        )
-        return (
-            f"raw_pairs_2x{self.n}_k{self.patch.slug}_a{self.advance}_m{self.m}_{self.output.slug}{formats}"
-            f"{'' if self.aligned else '_unaligned'}{f'_by{self.unroll}' if self.unroll else ''}"
-        )
-
-    @property
-    def blocks(self) -> int:
-        """Steps of four bytes."""
-        return self.patch.padded_bytes // 4
-
-    @cached_property
-    def copy(self) -> Copy:
-        return patch_copy(self.patch, self.aligned, flips(self.input_format))
-
-    @property
-    def frame(self) -> int:
-        """Stack bytes besides the nine registers pushed; the sum is a multiple of 8."""
-        return _SLOTS + (self.n * self.patch.padded_bytes + 3) // 8 * 8 + 4
-
-    @property
-    def stack_bytes(self) -> int:
-        return 36 + self.frame
-
-    @cached_property
-    def _chunks(self) -> tuple[list[dict[str, int]], int]:
-        """Runs of blocks within an offset's reach of lr, and where the channel parameters then are."""
-        if self.unroll:
-            return [], 0
-        chunks: list[dict[str, int]] = []
-        done, w_at, advance = 1, 24, 0
-        while True:
-            blocks = min(self.blocks - done, (_REACH - w_at - 64) // 16)
-            chunks.append({"blocks": blocks, "x_at": 4 * done, "w_at": w_at, "advance": advance})
-            done += blocks
-            if done == self.blocks:
-                return chunks, w_at + 16 * blocks
-            advance, w_at = w_at + 16 * blocks, 0
-
-    @property
-    def words(self) -> int:
-        """Of parameters for a pair of channels: biases, weights, output parameters and the channel's number."""
-        return 2 + self.patch.padded_bytes + 2 * self.output.words + 1
-
-    @property
-    def channel_tiles(self) -> int:
-        return -(-self.m // _ROWS)
-
-    @property
-    def pair_cycles(self) -> int:
-        """Two channels of one tile."""
-        n, by_sign = self.n, self.output.by_sign
-        if self.unroll:
-            turn = (6 * n + 6) * self.unroll + 5
-            block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
-        else:
-            block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
-        parameters = 8 + (5 if by_sign else 0)
-        return block + parameters + 2 * n * (self.output.cycles + 1) + 4
-
-    @property
-    def tile_cycles(self) -> int:
-        """n positions, all channels."""
-        gather = self.n * (self.copy.cycles + (7 if self.n > 1 else 3)) + 4
-        return gather + self.channel_tiles * self.pair_cycles - 1 + 2 + 14 + self.n + 5
-
-    @property
-    def call_cycles(self) -> int:
-        """Entry and exit."""
-        return 10 + 7 + 1 + 8 + 1 + 12
-
-    @property
-    def code_bytes(self) -> int:
-        """Of the kernel; its instructions are 4 bytes long."""
-        return self.loop_bytes + 4 * (self.copy.instructions + 24 + self.n)
-
-    @property
-    def loop_bytes(self) -> int:
-        """Of the loop over channels."""
-        n = self.n
-        block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
-        block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
-        output = 8 + (3 if self.output.by_sign else 0) + 2 * n * (self.output.instructions + 1)
-        return 4 * (block + output)
-
-    def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:
-        """Source, output, parameters and stack of ``tiles`` tiles (without entry and exit)."""
-        pairs, n = self.channel_tiles, self.n
-        source = self.copy.source.times(n)
-        output = stores(2 * n * pairs, 1)
-        parameters = loads(self.words * pairs, 4)
-        stack = self.copy.tile.times(n) + loads(n + 1 + pairs * (n * self.blocks + 1) + 6, 4) + stores(6, 4)
-        return source.times(tiles), output.times(tiles), parameters.times(tiles), stack.times(tiles)
-
-    def source(self) -> str:
-        """The kernel's C text."""
-        o = self.output
-        chunks, after = self._chunks
-        return render(
-            "raw_pairs.c.j2",
-            name=self.name,
-            title=f"{_ROWS} channels x {self.n} positions over {self.patch.bytes} bytes a position, {self.m} channels.",
-            comment=self._comment(),
-            n=self.n,
-            m=self.m,
-            unroll=self.unroll,
-            blocks=self.blocks,
-            patch=self.patch,
-            advance=self.advance,
-            flip=flips(self.input_format),
-            copy=self.copy.assembly,
-            chunks=chunks,
-            after=after,
-            frame=self.frame,
-            tile=_SLOTS,
-            q=o,
-            low=o.low,
-            high=o.high,
-            unsigned=self.output_format is Format.RAW,
-        )
-
-    def _comment(self) -> list[str]:
-        per_mac = self.pair_cycles / (2 * self.n * self.patch.bytes)
-        return [
-            "The patches are copied to the stack, even bytes as u = x + 128; weights stream past once a tile. A word is",
-            "the halfwords R = 256 x1 + u0, UXTB16 gives E = u0, weights are A = w1 and B = 256 w0 - w1, and",
-            "SMLAD(R, A) + SMLAD(E, B) = 256 (w0 u0 + w1 x1).",
-            f"Predicted at zero wait states: {self.tile_cycles:,} cycles a tile, {per_mac:.3f} a multiply-accumulate in"
-            " the loop over channels.",
-        ]
 
 
 def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64Array:
@@ -200,7 +42,7 @@ def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64A
     a, b = _halves(odd), _halves(256 * even - odd)
 
     # From the last pair down to channel 0, whose number ends the loop; of an odd m, channel 1 is computed twice.
-    first = np.array([*range(m - _ROWS, -1, -_ROWS), *([0] if m % _ROWS else [])], np.int64)
+    first = np.array([*range(m - ROWS, -1, -ROWS), *([0] if m % ROWS else [])], np.int64)
     rows = np.stack([first, first + 1], axis=1)
     blocks = np.stack([a[rows[:, 0]], a[rows[:, 1]], b[rows[:, 0]], b[rows[:, 1]]], axis=2)
     if kernel.unroll:
@@ -240,7 +82,7 @@ class RawPairs:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        if layer.groups != 1 or len(layer.weights) < _ROWS or not fits(layer):
+        if layer.groups != 1 or len(layer.weights) < ROWS or not fits(layer):
             return ()
         plans = [
             self._plan(layer, rows, looped, input_format, output_format)
@@ -263,7 +105,7 @@ class RawPairs:
         patch = patch_of(layer, pitch)
         height, width = layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
-        n = min(3, positions, (_REACH - _SLOTS - 4) // patch.padded_bytes, (_REACH - 1) // m + 1)
+        n = min(3, positions, (REACH - SLOTS - 4) // patch.padded_bytes, (REACH - 1) // m + 1)
         if n < 1:
             return None
         grid = strips.grid_of(layer, n, pitch)
