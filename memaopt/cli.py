@@ -54,6 +54,11 @@ FlashOption = Annotated[
     typer.Option("--flash", metavar="SIZE", rich_help_panel="Machine",
                  help="Flash to use, as in 512KiB.  \\[default: all that the chip has]"),
 ]  # fmt: skip
+ArenaOption = Annotated[
+    str | None,
+    typer.Option("--arena", metavar="SIZE", rich_help_panel="Machine",
+                 help="Arena to use for a network's tensors and scratch.  \\[default: what is fastest]"),
+]  # fmt: skip
 SizeOption = Annotated[
     list[str],
     typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
@@ -117,6 +122,7 @@ def solve(
     size: SizeOption = [],  # noqa: B006  # typer copies it
     wait_states: WaitStatesOption = None,
     flash: FlashOption = None,
+    arena: ArenaOption = None,
     objective: Annotated[
         str | None,
         typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule",
@@ -155,8 +161,9 @@ def solve(
         machine = machine.with_wait_states(wait_states)
     if what and network_cli.is_model(what) and suite is None and file is None:
         network_cli.solve(
-            what[0], machine, objective, out=out, run=run, inputs=inputs, compiler=compiler, as_json=as_json
-        )
+            what[0], machine, objective, out=out, run=run, inputs=inputs, compiler=compiler, as_json=as_json,
+            arena=None if arena is None else parse_size(arena),
+        )  # fmt: skip
         return
     objective = "bytes" if objective is None else objective
     problems = _problems(what or [], suite, file, {"dtype": dtype, "placement": _placement(place)})

@@ -16,8 +16,8 @@ from memaopt import network_report, network_trial
 from memaopt.emit import network as emit
 from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu
-from memaopt.networks import certificate, choice, summary, tflite, zoo
+from memaopt.mcus import Mcu, mcu
+from memaopt.networks import certificate, choice, pareto, summary, tflite, zoo
 from memaopt.networks.choice import Objective
 from memaopt.networks.compile import NetworkPlan, compile_network
 
@@ -40,6 +40,7 @@ def solve(
     inputs: int = 1,
     compiler: str | None,
     as_json: bool,
+    arena: int | None = None,
 ) -> None:
     """Compile, certify, write and run a network; Exit 1 if a check on the board fails."""
     if run:
@@ -50,7 +51,7 @@ def solve(
     if goal not in choice.OBJECTIVES:
         raise InputError(f"objective {goal!r}: there are {', '.join(choice.OBJECTIVES)}")
     with _watched(f"compiling {Path(model).name}"):
-        plan = compile_network(model, machine, goal)
+        plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
     if out is not None:
         with _watched(f"writing {out}"):
@@ -126,10 +127,46 @@ def zoo_command(
             _console().print(str(path), highlight=False, soft_wrap=True)
 
 
+def pareto_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    mcu_name: Annotated[
+        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+    ] = "stm32l4r5",
+    wait_states: Annotated[
+        int | None,
+        typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven.
+
+    \b
+    Example:
+      memaopt pareto model.tflite --plot front.png
+    """
+    machine = mcu(mcu_name)
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
+    with _watched("sweeping the budgets"):
+        fronts = pareto.fronts(model, machine)
+    if plot is not None:
+        network_report.plot_fronts(fronts, plot)
+    if as_json:
+        _print_json({budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()})
+    else:
+        network_report.print_fronts(_console(), fronts)
+        if plot is not None:
+            _console().print(f"written to {plot}", highlight=False, soft_wrap=True)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands for networks."""
     app.command("inspect")(inspect_command)
     app.command("zoo")(zoo_command)
+    app.command("pareto")(pareto_command)
 
 
 def _tried(plan: NetworkPlan, inputs: int, compiler: str | None) -> network_trial.NetworkTrial:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -10,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.board.energy import energy
+from memaopt.errors import InputError, MissingToolError
 from memaopt.network_trial import NetworkTrial
 from memaopt.networks.certificate import NetworkCertificate
 from memaopt.networks.compile import LayerPlan, NetworkPlan
+from memaopt.networks.pareto import Point
 from memaopt.networks.summary import Summary
 
 _PROOFS = {
@@ -187,6 +191,42 @@ def trial_json(trial: NetworkTrial) -> dict[str, Any]:
             "counted": {name: access._asdict() for name, access in found.counted.items()},
         }
     return data | {"passed": trial.passed}
+
+
+def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> None:
+    """A table for each budget, from the fastest library to the smallest."""
+    for budget, points in fronts.items():
+        console.print(f"[bold]{budget}[/] against cycles", highlight=False)
+        table = _table(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
+        for column in table.columns[:-1]:
+            column.justify = "right"
+        for p in points:
+            limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
+            numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
+            table.add_row(*(f"{n:,}" for n in numbers), p.proof)
+        console.print(table)
+
+
+def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
+    """The fronts side by side, as steps: between two points the larger budget buys nothing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingToolError("plots need matplotlib: pip install 'memaopt[plots]'") from None
+    figure = Figure(figsize=(4 * len(fronts), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(fronts), squeeze=False)[0]
+    for axis, (budget, points) in zip(axes, fronts.items(), strict=True):
+        name = f"{budget.lower()}_bytes"
+        sizes = [getattr(point, name) / 1024 for point in points]
+        axis.step(sizes, [point.machine_cycles / 1e6 for point in points], where="pre", marker="o", markersize=3)
+        axis.set_xlabel(f"{budget} (KiB)")
+        axis.set_ylabel("million cycles")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
 
 
 def _shape(plan: NetworkPlan, layer: LayerPlan) -> str:

@@ -74,6 +74,7 @@ class ChoiceClaim(BaseModel):
     bound: int
     proof: choice.Proof
     sram_limit: int
+    arena_limit: int | None
 
 
 class Totals(BaseModel):
@@ -107,7 +108,9 @@ class NetworkCertificate(BaseModel):
     objective: Objective
     sram_bytes: int
     flash_bytes: int
+    arena_bytes: int | None
     formats: bool
+    constants_in_ram: bool
     multiple: int = Field(ge=1, le=64)
     simplified: tuple[str, ...]
     layers: tuple[LayerClaim, ...]
@@ -149,7 +152,9 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         objective=plan.objective,
         sram_bytes=plan.budgets.sram,
         flash_bytes=plan.budgets.flash,
+        arena_bytes=plan.budgets.arena,
         formats=plan.formats,
+        constants_in_ram=plan.data_in_ram,
         multiple=plan.multiple,
         simplified=plan.steps,
         layers=tuple(claim(layer) for layer in plan.layers),
@@ -159,6 +164,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
             bound=plan.choice.bound,
             proof=plan.choice.proof,
             sram_limit=plan.choice.sram_limit,
+            arena_limit=plan.choice.arena_limit,
         ),
         totals=totals(plan),
         sha256="",
@@ -251,7 +257,8 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
     simple = simplify.simplify(graph, multiple=certificate.multiple)
     problem = compile.prepare(
         simple.graph, certificate.machine,
-        sram=certificate.sram_bytes, flash=certificate.flash_bytes, formats=certificate.formats,
+        sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
+        formats=certificate.formats, data_in_ram=certificate.constants_in_ram,
     )  # fmt: skip
     if simple.steps != certificate.simplified:
         raise FalseClaimError(f"{where}: the network does not simplify as claimed")
@@ -304,7 +311,7 @@ def _false_claims(
                 yield f"{said.name} claims {field} {getattr(said, field)}, but it is {getattr(derived, field)}"
     said_choice = certificate.choice
     limits = problem.limits
-    budgets = dataclasses.replace(limits, sram=said_choice.sram_limit)
+    budgets = dataclasses.replace(limits, sram=said_choice.sram_limit, arena=said_choice.arena_limit)
     price = sum(
         stage.candidates[j].price(certificate.objective) for stage, j in zip(problem.stages, picks, strict=True)
     )
@@ -314,7 +321,7 @@ def _false_claims(
     taken = list(problem.taken(picks).values())
     if choice.sram_bytes(taken) > said_choice.sram_limit:
         yield f"the layers need more than the {said_choice.sram_limit} bytes of SRAM that they were held to"
-    least = choice.cheapest(problem.stages, problem.plain, certificate.objective, said_choice.sram_limit)
+    least = choice.cheapest(problem.stages, problem.plain, certificate.objective, budgets)
     if said_choice.proof == "enumeration" and least != price:
         yield f"the choice claims that nothing is cheaper than {price}, but enumeration finds {least}"
     if said_choice.proof == "solver":
@@ -327,13 +334,15 @@ def _false_claims(
         certificate.name, certificate.machine, certificate.objective, limits, source, simple.graph, simple.kept,
         simple.steps, layers, certificate.memory,
         choice.Choice(tuple(picks), price, price, 0, said_choice.sram_limit, said_choice.proof),
-        certificate.multiple, certificate.formats, certificate.model_sha256,
+        certificate.multiple, certificate.formats, certificate.constants_in_ram, certificate.model_sha256,
     )  # fmt: skip
     for field, value in totals(plan).model_dump().items():
         if getattr(certificate.totals, field) != value:
             yield f"the totals claim {field} {getattr(certificate.totals, field)}, but it is {value}"
     if plan.sram_bytes > certificate.sram_bytes:
         yield f"arena and stack take {plan.sram_bytes} bytes, more than the {certificate.sram_bytes} of SRAM"
+    if certificate.arena_bytes is not None and plan.arena_bytes > certificate.arena_bytes:
+        yield f"the arena takes {plan.arena_bytes} bytes, more than the {certificate.arena_bytes} given"
     if plan.flash_bytes > certificate.flash_bytes:
         yield f"the library takes {plan.flash_bytes} bytes, more than the {certificate.flash_bytes} of flash"
 

@@ -79,21 +79,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Bytes of flash, SRAM and the part of it that code runs from; None is no limit. ``flash_overhead`` is what the
-    rest of the library takes."""
+    """Bytes of flash, SRAM, the part of it that code runs from, and the arena; None is no limit. ``flash_overhead`` is
+    what the rest of the library takes."""
 
     flash: int | None = None
     sram: int | None = None
     flash_overhead: int = 0
     code_ram: int | None = None
+    arena: int | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
     """The index of the candidate of each stage, its price, and the bound that the solver proved for it.
 
-    ``sram_limit`` is what the choice was held to. ``proof`` says why nothing is cheaper: ``enumeration`` (all formats
-    were tried, and the cheapest choice fits the flash), else ``solver``, else ``none``.
+    ``sram_limit`` and ``arena_limit`` are what the choice was held to. ``proof`` says why nothing is cheaper:
+    ``enumeration`` (all formats were tried, and the cheapest choice fits), else ``solver``, else ``none``.
     """
 
     picks: tuple[int, ...]
@@ -102,6 +103,7 @@ class Choice:
     flash_bytes: int
     sram_limit: int | None
     proof: Proof
+    arena_limit: int | None = None
 
 
 def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
@@ -118,7 +120,7 @@ def choose(stages: Sequence[Stage], plain: frozenset[int], objective: Objective,
     Raises DisagreementError if the solver and the enumeration contradict each other.
     """
     found = _solve(stages, plain, budgets, lambda candidate: candidate.price(objective))
-    least = cheapest(stages, plain, objective, budgets.sram)
+    least = cheapest(stages, plain, objective, budgets)
     if found is None or least is None:
         return found
     if found.bound > found.price or (found.proof == "solver" and found.price < least):
@@ -126,11 +128,11 @@ def choose(stages: Sequence[Stage], plain: frozenset[int], objective: Objective,
     return dataclasses.replace(found, proof="enumeration") if found.price == least else found
 
 
-def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objective, sram: int | None) -> int | None:
-    """The least price of any choice within the SRAM, without a limit of flash and without a solver.
+def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objective, budgets: Budgets) -> int | None:
+    """The least price of any choice, without a solver, where each layer by itself is within the SRAM and the arena.
 
-    Walks the stages with the cheapest way to each combination of formats of the tensors that are still read. None
-    if nothing fits, or if there are too many combinations.
+    No choice that is within them, and within the flash, is cheaper. Walks the stages with the cheapest way to each
+    combination of formats of the tensors that are still read. None if nothing fits, or there are too many of them.
     """
     last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}
     states: dict[frozenset[int], int] = {frozenset(): 0}  # the tensors alive that are not plain int8
@@ -138,7 +140,7 @@ def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objectiv
         following: dict[frozenset[int], int] = {}
         for raw, price in states.items():
             for candidate in stage.candidates:
-                if sram is not None and candidate.sram_bytes > sram:
+                if not _fits(candidate, budgets):
                     continue
                 wanted = candidate.plan.input_format is Format.RAW
                 if any((t in raw) != wanted for t in stage.inputs):
@@ -153,6 +155,12 @@ def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objectiv
         if len(states) > _MOST_STATES:
             return None
     return min(states.values(), default=None)
+
+
+def _fits(candidate: Candidate, budgets: Budgets) -> bool:
+    """Whether the candidate alone is within the SRAM and the arena."""
+    sram = budgets.sram is None or candidate.sram_bytes <= budgets.sram
+    return sram and (budgets.arena is None or candidate.arena_bytes <= budgets.arena)
 
 
 def least_sram(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
@@ -242,6 +250,8 @@ def _solve(
     sram = arena + stack + sum(moved) + sum(code)
     if budgets.sram is not None:
         model.add(sram <= budgets.sram)
+    if budgets.arena is not None:
+        model.add(arena <= budgets.arena)
     if budgets.code_ram is not None:
         model.add(sum(code) <= budgets.code_ram)
     if budgets.flash is not None:
@@ -266,4 +276,5 @@ def _solve(
         flash_bytes(plans, budgets.flash_overhead),
         budgets.sram,
         "solver" if status == cp_model.OPTIMAL else "none",
+        budgets.arena,
     )

@@ -108,6 +108,7 @@ class NetworkPlan:
     choice: Choice
     multiple: int = 1
     formats: bool = True
+    data_in_ram: bool = True
     model_sha256: str = ""
 
     @cached_property
@@ -203,13 +204,17 @@ def compile_network(
     name: str | None = None,
     sram: int | None = None,
     flash: int | None = None,
+    arena: int | None = None,
     formats: bool = True,
+    data_in_ram: bool = True,
 ) -> NetworkPlan:
     """Compile a network (a graph, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
-    the machine's. ``formats``: whether tensors inside the network may lie in memory as their reader wants them,
-    instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
+    the machine's; ``arena`` is one for tensors and scratch. ``data_in_ram``: whether constants may be copied into RAM,
+    instead of being streamed from flash. ``formats``: whether tensors inside the network may lie in memory as their
+    reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network
+    that cannot be read.
     """
     digest = ""
     if isinstance(network, Graph):
@@ -225,8 +230,10 @@ def compile_network(
     for multiple in (1, 2):
         simple = simplify.simplify(graph, multiple=multiple)
         try:
-            problem = prepare(simple.graph, mcu, sram=sram, flash=flash, formats=formats)
-            picked, placed = _solve(problem, identifier, objective)
+            problem = prepare(
+                simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats, data_in_ram=data_in_ram
+            )
+            picked, placed = solve(problem, identifier, objective)
         except InfeasibleError as error:
             failure = failure or error
             continue
@@ -236,7 +243,7 @@ def compile_network(
             layers = layers_of(problem, identifier, placed.order, picked.picks)
             best = NetworkPlan(
                 identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
-                placed, picked, multiple, formats, digest,
+                placed, picked, multiple, formats, data_in_ram, digest,
             )  # fmt: skip
         if once:
             break
@@ -279,7 +286,16 @@ class Problem:
         return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
 
 
-def prepare(graph: Graph, mcu: Mcu, *, sram: int | None, flash: int | None, formats: bool = True) -> Problem:
+def prepare(
+    graph: Graph,
+    mcu: Mcu,
+    *,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+    formats: bool = True,
+    data_in_ram: bool = True,
+) -> Problem:
     """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
     options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
@@ -287,15 +303,15 @@ def prepare(graph: Graph, mcu: Mcu, *, sram: int | None, flash: int | None, form
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
-    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram)
+    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
     roots, order = _roots(graph), _order(graph)
-    stages = tuple(_stages(graph, lowered, options, roots, order, waits(mcu)))
+    stages = tuple(_stages(graph, lowered, options, roots, order, waits(mcu), data_in_ram))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, positions, stages, plain, limits)
 
 
-def _solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
+def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
     """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
     budgets = problem.limits
     assert budgets.sram is not None
@@ -309,13 +325,19 @@ def _solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, M
         placed = memory.plan(
             problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
         )
-        arena = max((c.arena_bytes for c in problem.taken(picked.picks).values()), default=0)
-        over = placed.arena_bytes + choice.sram_bytes(list(problem.taken(picked.picks).values())) - arena - limit
-        if over <= 0:
+        taken = list(problem.taken(picked.picks).values())
+        arena = max((c.arena_bytes for c in taken), default=0)
+        over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
+        wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
+        if over <= 0 and wide <= 0:
             return picked, placed
         # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does.
         assert budgets.sram is not None
-        budgets = dataclasses.replace(budgets, sram=budgets.sram - max(over, ALIGNMENT))
+        if over > 0:
+            budgets = dataclasses.replace(budgets, sram=budgets.sram - max(over, ALIGNMENT))
+        if wide > 0:
+            assert budgets.arena is not None
+            budgets = dataclasses.replace(budgets, arena=budgets.arena - max(wide, ALIGNMENT))
 
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
@@ -390,7 +412,7 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 def _stages(
     graph: Graph, lowered: Mapping[int, Lowered], options: Mapping[int, tuple[Plan, ...]], roots: Mapping[int, int],
-    order: tuple[int, ...], machine: Waits,
+    order: tuple[int, ...], machine: Waits, data_in_ram: bool,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -415,6 +437,7 @@ def _stages(
                 )
                 for plan in options[i]
                 for where in placements(plan, machine)
+                if data_in_ram or not where.data
             )
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i
@@ -428,6 +451,13 @@ def _why(problem: Problem, name: str) -> InfeasibleError:
     assert limits.sram is not None
     assert limits.flash is not None
     sram, peak = choice.least_sram(stages, plain)
+    least_arena = max(min(c.arena_bytes for c in stage.candidates) for stage in stages)
+    if limits.arena is not None and least_arena > limits.arena:
+        i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
+        return InfeasibleError(
+            f"{name} needs an arena of {least_arena:,} bytes, {least_arena - limits.arena:,} more than the "
+            f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
+        )
     where = graph.place(graph.operators[positions[peak]])
     if sram > limits.sram:
         return InfeasibleError(

@@ -1,0 +1,79 @@
+"""Fronts: the fastest library for each budget of flash, arena or SRAM.
+
+Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
+point took, so no point is dominated, and between two points no budget was skipped by more than that step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.errors import InfeasibleError
+from memaopt.mcus import Mcu
+from memaopt.networks import choice, simplify, tflite
+from memaopt.networks.choice import Budgets
+from memaopt.networks.compile import Problem, identifier_of, prepare, solve, stack_bytes
+from memaopt.networks.graph import Graph
+
+BUDGETS = ("flash", "arena", "SRAM")
+_FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}
+_STEP = 1 / 12
+_MOST_POINTS = 16
+
+
+class Point(BaseModel):
+    """A library: predicted cycles without and with the machine's wait states, and what it takes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cycles: int
+    machine_cycles: int
+    flash_bytes: int
+    arena_bytes: int
+    sram_bytes: int
+    proof: choice.Proof
+
+
+def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
+    """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
+    graph = network if isinstance(network, Graph) else tflite.read(network)
+    problem = prepare(simplify.simplify(graph).graph, mcu)
+    return {budget: _front(problem, identifier_of(graph.name), _FIELDS[budget]) for budget in BUDGETS}
+
+
+def _front(problem: Problem, name: str, field: str) -> list[Point]:
+    points: list[Point] = []
+    limit: int | None = None
+    while len(points) < _MOST_POINTS:
+        limits = problem.limits if limit is None else _limited(problem.limits, field, limit)
+        try:
+            point = _point(dataclasses.replace(problem, limits=limits), name)
+        except InfeasibleError:
+            break
+        # A smaller budget may cost nothing: then it replaces the point before.
+        if points and points[-1].machine_cycles == point.machine_cycles:
+            points.pop()
+        points.append(point)
+        taken = int(getattr(point, f"{field}_bytes"))
+        limit = taken - max(1, int(taken * _STEP))
+    return points
+
+
+def _limited(limits: Budgets, field: str, limit: int) -> Budgets:
+    return dataclasses.replace(limits, **{field: limit})
+
+
+def _point(problem: Problem, name: str) -> Point:
+    picked, placed = solve(problem, name, "cycles")
+    taken = list(problem.taken(picked.picks).values())
+    return Point(
+        cycles=sum(c.plan.cycles * c.batch for c in taken),
+        machine_cycles=sum(c.cycles for c in taken),
+        flash_bytes=picked.flash_bytes,
+        arena_bytes=placed.arena_bytes,
+        sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),
+        proof=picked.proof,
+    )
