@@ -30,6 +30,7 @@ def _walks() -> dict[str, describe.Layer]:
         "tall": h.depthwise(rng, (40, 4, 4)),
         "tall_strided": h.depthwise(rng, (41, 3, 5), stride=(2, 2)),
         "long_rows": h.depthwise(rng, (14, 9, 96)),
+        "far_rows": h.depthwise(rng, (5, 6, 344)),
     }
 
 
@@ -44,6 +45,7 @@ def _others() -> dict[str, describe.Layer]:
         "dilated_row": h.depthwise(rng, (12, 12, 2), (3, 2), dilation=(1, 3)),
         "multiplied": h.depthwise(rng, (5, 6, 4), (5, 5), multiplier=3, zero_point=-1, output_zero_point=5),
         "signed": h.depthwise(rng, (6, 6, 4), output_zero_point=3),
+        "far_rows": h.depthwise(rng, (6, 7, 200), (5, 3)),
     }
 
 

@@ -57,6 +57,8 @@ class _Depthwise:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Depthwise)
+        if layer.shape.channels > _REACH:
+            return ()
         plans = [self._plan(layer, options) for options in self._options(layer)]
         return pareto(plan for plan in plans if plan is not None)
 
@@ -238,12 +240,11 @@ class DepthwiseTaps(_Depthwise):
         rows, words = window.kernel.height, taps.shape[-1]
         t = min(4, options["band"])
         while t and max(
-            (t - 1) * out_pitch,
             ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
             4 * (5 + 2 * rows * words),
         ) > _REACH:  # fmt: skip
             t -= 1
-        if t == 0:
+        if t == 0 or out_pitch >= 1 << 20:
             return None
         output = Output.of(proven, layer.requantization)
         kernel = TapsKernel(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from memaopt.emit.assembly import add_imm
 from memaopt.emit.layers.describe import Depthwise
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.planes import Plane
@@ -99,6 +100,7 @@ class WalkKernel:
     def _step_cycles(self, step: Step) -> int:
         done = sum(tap.y is not None for tap in step.taps)
         moves = (step.x_advance > 0) + (step.y_advance > 0)
+        moves += sum(_instructions(tap.y_advance) for tap in step.taps)
         # A load right after the last store waits a cycle and is not pipelined; so does one after its pointer moved.
         after = 1 if step.taps[-1].y is not None and not moves else 1 if step.x_advance and not step.y_advance else 0
         return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + moves + after
@@ -113,9 +115,9 @@ class WalkKernel:
         return 32 + channels * channel
 
     def _bytes(self, steps: Sequence[Step]) -> int:
-        done = sum(tap.y is not None for step in steps for tap in step.taps)
-        taps = sum(len(step.taps) for step in steps)
-        return 4 * (2 * len(steps) + 2 * taps + done * (self.output.instructions + 1))
+        taps = [tap for step in steps for tap in step.taps]
+        done, moves = sum(tap.y is not None for tap in taps), sum(_instructions(tap.y_advance) for tap in taps)
+        return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.instructions + 1) + moves)
 
     @property
     def code_bytes(self) -> int:
@@ -159,6 +161,11 @@ class WalkKernel:
         return Kernel(self.name, source)
 
 
+def _instructions(advance: int) -> int:
+    """Of moving a pointer on."""
+    return len(add_imm("r1", "r1", advance, "").splitlines())
+
+
 @dataclass(frozen=True)
 class TapsKernel:
     """Any window over planes with their rows of zeros, ``t`` rows of outputs of a column at a time."""
@@ -188,6 +195,11 @@ class TapsKernel:
         return -(-self.geometry.band // self.t)
 
     @property
+    def far(self) -> bool:
+        """Whether outputs of a tile lie too far apart for offsets from one pointer."""
+        return (self.t - 1) * self.out_pitch > 4095
+
+    @property
     def overlap(self) -> int:
         """Rows that the last tile computes again."""
         return self.tiles * self.t - self.geometry.band
@@ -202,6 +214,7 @@ class TapsKernel:
         tile = (
             4 + (self.t - 1) + self.rows * self.words_a_row * (2 + 2 * self.t)
             + 1 + self.output.words + self.t * (self.output.cycles + 1) + 5 + (4 if self.overlap else 0)
+            + (self.t * _instructions(self.out_pitch) if self.far else 0)
         )  # fmt: skip
         column = self.tiles * tile + 8
         channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
@@ -248,6 +261,7 @@ class TapsKernel:
             tiles=self.tiles,
             overlap=self.overlap,
             outputs=self.geometry.band,
+            far=self.far,
             q=self.output,
         )
         return Kernel(self.name, source)

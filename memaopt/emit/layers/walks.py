@@ -9,12 +9,15 @@ _REACH = 4095  # of an immediate offset
 
 
 class Tap(NamedTuple):
-    """Kernel row ``ky`` into accumulator ``acc``; ``y``: the offset at which the finished output is stored."""
+    """Kernel row ``ky`` into accumulator ``acc``; ``y``: the offset at which the finished output is stored, after
+    which the output's pointer moves on by ``y_advance``.
+    """
 
     ky: int
     acc: int
     first: bool
     y: int | None
+    y_advance: int = 0
 
 
 class Step(NamedTuple):
@@ -87,10 +90,10 @@ def _rows(column: Column) -> list[_Row] | None:
 def walk_of(column: Column, unroll: int) -> Walk | None:
     """The walk with at most ``unroll`` outputs in a turn of its loop; 0 for straight code only.
 
-    None if some output has no row, or if one row's step exceeds an offset's reach.
+    None if some output has no row, or if rows lie too far apart.
     """
     rows = _rows(column)
-    if rows is None or max(column.pitch, column.out_pitch) * 2 > _REACH:
+    if rows is None or column.pitch * 2 > _REACH or column.out_pitch >= 1 << 20:
         return None
     live = 2 if column.stride == 1 else 1
     period = max(unroll // live * live, live) * column.stride if unroll else 0
@@ -135,6 +138,8 @@ def _place(
     ``total``: by how much they must have moved at the end.
     """
     x0, y0 = x_base, y_base
+    # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
+    far = 2 * column.out_pitch > _REACH
     steps: list[Step] = []
     for i in which:
         outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
@@ -143,14 +148,15 @@ def _place(
         if i * column.pitch + 4 - x_base > _REACH:
             steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
             x_base = i * column.pitch
-        if outputs and max(outputs) - y_base > _REACH:
+        if outputs and not far and max(outputs) - y_base > _REACH:
             steps[-1] = steps[-1]._replace(y_advance=outputs[0] - y_base)
             y_base = outputs[0]
-        taps = tuple(
-            Tap(ky, o % live, first, o * column.out_pitch - y_base if last else None)
-            for ky, o, first, last in rows[i].taps
-        )
-        steps.append(Step(i * column.pitch - x_base, taps))
+        taps = []
+        for ky, o, first, last in rows[i].taps:
+            move = column.out_pitch if last and far else 0
+            taps.append(Tap(ky, o % live, first, o * column.out_pitch - y_base if last else None, move))
+            y_base += move
+        steps.append(Step(i * column.pitch - x_base, tuple(taps)))
     if total is not None:
         x_move, y_move = x0 + total[0] - x_base, y0 + total[1] - y_base
         steps[-1] = steps[-1]._replace(x_advance=x_move, y_advance=y_move)
