@@ -50,6 +50,14 @@ def bench_command(
     within: Annotated[
         float, typer.Option(min=1, help="With --tiles: only those predicted within this factor of the chosen one.")
     ] = 1.15,
+    suite: Annotated[
+        str | None, typer.Option(help="mlperf-tiny: instead, the four networks, whole, on several machines.")
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="With --suite: MLPerf Tiny's models; default: MEMAOPT_MODELS, else seeded weights."),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="With --suite: every layer too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
@@ -63,7 +71,12 @@ def bench_command(
         memaopt bench layers --dtype q15 --plots plots/
 
         memaopt bench --wait-states 0 --json
+
+        memaopt bench --suite mlperf-tiny --layers
     """
+    if suite is not None:
+        _networks(suite, models, layers, compiler, as_json)
+        return
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
     machine = mcu(mcu_name)
@@ -93,6 +106,28 @@ def bench_command(
 
         for path in write_plots(bench, plots):
             sys.stderr.write(f"written {path}\n")
+
+
+def _networks(suite: str, models: Path | None, layers: bool, compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import networks
+
+    if suite not in networks.SUITES:
+        raise InputError(f"no suite {suite!r}: there is {', '.join(networks.SUITES)}")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        results = networks.run(
+            models,
+            compiler,
+            lambda what: progress.update(task, description=what),
+            (lambda plan, trial: networks.print_layers(_console(), plan, trial)) if layers and not as_json else None,
+        )
+    if as_json:
+        sys.stdout.write(json.dumps([result.model_dump(mode="json") for result in results], indent=2) + "\n")
+    else:
+        networks.print_results(_console(), results)
+    if not all(result.passed for result in results):
+        raise typer.Exit(1)
 
 
 def run(

@@ -14,8 +14,6 @@ from memaopt.mcus import Mcu
 
 #: Words of instructions that a cycle of a kernel fetches: nearly all take one cycle and are 4 bytes long.
 _WORDS_PER_CYCLE = 0.9
-#: Of the time that the array needs for a word, what runs on meanwhile where the next words are fetched ahead.
-_PREFETCHED = 0.5
 
 
 class Placement(NamedTuple):
@@ -39,14 +37,16 @@ class Waits(NamedTuple):
 
 
 def waits(mcu: Mcu) -> Waits:
-    """The waits of a machine. Without an accelerator each access waits on its own."""
+    """The waits of a machine. Without an accelerator each access waits on its own; with one that fetches ahead, the
+    array is busy wait states + 1 cycles for each read, during which a cycle runs for each word (docs/timing.md).
+    """
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     if flash.accelerator is None:
         return Waits(flash.next, max(flash.fetch, flash.next), ram.fetch, 0)
     a = flash.accelerator
     word = flash.first * 4 / a.read_bytes
-    fetch = max(word - _PREFETCHED, 0.0) if a.prefetch else word
+    fetch = max((flash.first + 1) * 4 / a.read_bytes - 1, 0.0) if a.prefetch else word
     return Waits(word, fetch, ram.fetch, a.instruction_lines * a.line_bytes)
 
 
