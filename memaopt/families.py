@@ -205,7 +205,7 @@ def _s8_c(tile: RegisterTile, shape: Shape) -> Cost:
 def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.15 * kr + 7.54, 0, 1.49 * kr + 9.77), once=cycles(0.31 * kr + 16.3, 0, 2.6 - 0.54 * kr),
+        step=cycles(0.19 * kr + 6.97, 0, 1.45 * kr + 9.93), once=cycles(0.5 * kr + 13.4, 0, 3.4 - 0.72 * kr),
         call=cycles(m=0.78 * kr + 4, one=60),
     )  # fmt: skip
 
@@ -213,7 +213,7 @@ def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
 def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.885 * kr + 6.16, 0.43 * kr + 15.6), once=cycles(2.2 * kr + 3.2, 18 - 2.2 * kr),
+        step=cycles(0.88 * kr + 6.28, 0.43 * kr + 15.26), once=cycles(2.14 * kr + 2.8, 16.06 - 2.03 * kr),
         call=cycles(n=0.8 * kr + 4, one=60),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from memaopt.models.traffic import (
     Counts,
     check_feasible,
     counts,
+    fetch_cycles,
     kernel_shape,
     kernel_time,
     prices,
@@ -120,8 +121,8 @@ def build(space: Space) -> _Model:
     else:
         rates = prices(space)
         staging = sum(rates.staged_byte[operand] * external[operand] for operand in OPERANDS)
-        kernels = _kernel_time(cp, space, loops, kernel) + _stall_time(cp, space, loops, kernel)
-        parts = [rates.unit * kernels + staging]
+        busy = (1 + fetch_cycles(space)) * _kernel_time(cp, space, loops, kernel)
+        parts = [rates.unit * (busy + _stall_time(cp, space, loops, kernel)) + staging]
     return _Model(cp, loops, orders, kernel, parts)
 
 

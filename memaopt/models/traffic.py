@@ -221,13 +221,26 @@ FETCH_SHARE = 500
 
 
 def rereads(space: Space, family: Family, tile: RegisterTile) -> bool:
-    """Whether a streamed A is read from its memory again for each tile of columns: the accelerator's data cache does
-    not hold the MR rows that a call goes over again and again (beside a line for constants in the code, as it
-    replaces the least recently used), and the kernel does not keep them in registers.
+    """Whether a streamed A is read from its memory again for each tile of columns.
+
+    Not if the kernel keeps it in registers, nor if the MR rows that a call goes over again and again stay in the
+    accelerator's data cache, with the channels' parameters; each may begin within a line.
     """
     accelerator = space.machine.memory(space.problem.placement.a).accelerator
-    held = (accelerator.data_lines - 1) * accelerator.line_bytes if accelerator is not None else 0
-    return family.stationary != "A" and tile.mr * space.problem.k * space.problem.width > held
+    if family.stationary == "A":
+        return False
+    if accelerator is None:
+        return True
+    wanted = (tile.mr * space.problem.k * space.problem.width, tile.mr * space.problem.channel_bytes)
+    lines = sum(-(-size // accelerator.line_bytes) + 1 for size in wanted if size)
+    return lines > accelerator.data_lines
+
+
+def fetch_cycles(space: Space) -> int:
+    """Cycles beyond one for each word fetched where the code runs: RAM on the system bus has some (Arm DDI 0439)."""
+    if space.code == "flash":
+        return 0
+    return next(place.fetch for place in space.machine.places if place.name == space.machine.code_ram)
 
 
 def stall_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
@@ -280,7 +293,8 @@ def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
-    return prices(space).unit * (kernel_time(space, family, tile, c) + stall_time(space, family, tile, c))
+    busy = kernel_time(space, family, tile, c) * (1 + fetch_cycles(space))
+    return prices(space).unit * (busy + stall_time(space, family, tile, c))
 
 
 def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
