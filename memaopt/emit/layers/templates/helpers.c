@@ -40,34 +40,10 @@ static inline void store_s8(int8_t *p, int32_t value)
     *(volatile int8_t *)p = (int8_t)value;
 }
 
-@ load_s16
-static inline int32_t load_s16(const int16_t *p)
-{
-    return *(const volatile int16_t *)p;
-}
-
-@ store_s16
-static inline void store_s16(int16_t *p, int32_t value)
-{
-    *(volatile int16_t *)p = (int16_t)value;
-}
-
-@ load_u16
-static inline int32_t load_u16(const uint16_t *p)
-{
-    return *(const volatile uint16_t *)p;
-}
-
 @ load_s32
 static inline int32_t load_s32(const int32_t *p)
 {
     return *(const volatile int32_t *)p;
-}
-
-@ store_s32
-static inline void store_s32(int32_t *p, int32_t value)
-{
-    *(volatile int32_t *)p = value;
 }
 
 @ load_f32
