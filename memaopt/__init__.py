@@ -19,6 +19,7 @@ from memaopt.errors import (
     UnsupportedModelError,
 )
 from memaopt.mcus import Mcu, mcu
+from memaopt.networks.compile import NetworkPlan, compile_network
 from memaopt.problems import Gemm, Placement
 from memaopt.schedules import Schedule
 
@@ -34,10 +35,12 @@ __all__ = [
     "Mcu",
     "MemaoptError",
     "MissingToolError",
+    "NetworkPlan",
     "Placement",
     "Schedule",
     "UnsupportedModelError",
     "certify",
+    "compile_network",
     "emit",
     "mcu",
     "verify",

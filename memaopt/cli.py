@@ -212,6 +212,8 @@ def verify_command(
 
 def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
     """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
+    if network_cli.run_if_network(folder, compiler, as_json):
+        return
     from memaopt import trial
 
     certificate, tried = trial.run_folder(folder, compiler)

@@ -79,15 +79,39 @@ def write(plan: NetworkPlan, signed: certificate.NetworkCertificate, model: Path
 
 def verify_if_network(path: Path) -> bool:
     """Verify the file if it is a network's certificate; False if it is something else."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    if not isinstance(found, dict) or not str(found.get("format", "")).startswith("memaopt-network-certificate"):
+    if not _is_network(path):
         return False
     with _watched(f"verifying {path.name}"):
         certificate.verify_file(path)
     return True
+
+
+def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
+    """Build and run the library in a folder as it is there; False if the folder holds something else."""
+    path = folder / _CERTIFICATE
+    if not _is_network(path):
+        return False
+    signed = certificate.read(path)
+    if Path(signed.model).name != signed.model:
+        raise InputError(f"{path}: the model {signed.model!r} is not the name of a file beside the certificate")
+    with _watched(f"reading {signed.model}"):
+        plan = certificate.plan_of(signed, folder / signed.model)
+    found = _tried(plan, 1, compiler, folder)
+    if as_json:
+        _print_json(network_report.plan_json(plan, signed, found))
+    else:
+        network_report.print_plan(_console(), plan, found)
+    if not found.passed:
+        raise typer.Exit(1)
+    return True
+
+
+def _is_network(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and str(found.get("format", "")).startswith("memaopt-network-certificate")
 
 
 def inspect_command(
@@ -169,7 +193,9 @@ def register(app: typer.Typer) -> None:
     app.command("pareto")(pareto_command)
 
 
-def _tried(plan: NetworkPlan, inputs: int, compiler: str | None) -> network_trial.NetworkTrial:
+def _tried(
+    plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None
+) -> network_trial.NetworkTrial:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -178,7 +204,7 @@ def _tried(plan: NetworkPlan, inputs: int, compiler: str | None) -> network_tria
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return network_trial.run(plan, inputs, compiler=compiler, progress=advance)
+        return network_trial.run(plan, inputs, folder=folder, compiler=compiler, progress=advance)
 
 
 def _watched(what: str) -> AbstractContextManager[Any]:

@@ -38,6 +38,11 @@ def test_solve_writes_a_verified_library(
     assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
     assert _run("verify", str(out / "certificate.json")) == 0
     assert "every claim holds" in capsys.readouterr().out
+    assert _run("run", str(out)) == 0
+    assert "every access counted was promised" in capsys.readouterr().out
+    source = out / "ds_cnn.c"
+    source.write_text(source.read_text().replace("ds_cnn_2_conv_2d(base + ", "ds_cnn_2_conv_2d(16 + base + ", 1))
+    assert _run("run", str(out)) == 1, "a library that was changed by hand must fail"
     damaged = json.loads((out / "certificate.json").read_text())
     damaged["totals"]["cycles"] = 1
     (out / "certificate.json").write_text(json.dumps(damaged))

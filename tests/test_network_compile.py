@@ -118,6 +118,32 @@ def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
     assert "every output is right" in done.stdout
 
 
+_STUBS = {
+    "zephyr/kernel.h": "#include <stdint.h>\nuint32_t k_cycle_get_32(void);\nvoid printk(const char *text, ...);\n"
+    "int k_msleep(int ms);\n",
+    "main.h": "#include <stdint.h>\nstruct debug { uint32_t DEMCR; };\nstruct watch { uint32_t CTRL, CYCCNT; };\n"
+    "extern volatile struct debug *CoreDebug;\nextern volatile struct watch *DWT;\n"
+    "#define CoreDebug_DEMCR_TRCENA_Msk 1u\n#define DWT_CTRL_CYCCNTENA_Msk 1u\n",
+    "Arduino.h": "struct Port { void begin(int); void print(const char *); template <class T> void println(T, int = 0); };\n"
+    "extern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["ds_cnn", "float ends"])
+def test_snippets_compile(name: str, tmp_path: Path) -> None:
+    """Catches a snippet that does not fit the header; the platforms' own headers are stubs here."""
+    graph = zoo.build("ds_cnn") if name == "ds_cnn" else zoo.with_float_ends(zoo.build("ds_cnn"))
+    emit.write(compile_network(graph, MCU), tmp_path)
+    for file, text in _STUBS.items():
+        (tmp_path / "stubs" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "stubs" / file).write_text(text)
+    common = ["-Istubs", "-fsyntax-only", "-Wall", "-Wextra"]
+    for file in ("zephyr_main.c", "stm32cube_main.c"):
+        subprocess.run(["gcc", "-std=c11", *common, "-Werror", file], check=True, cwd=tmp_path)
+    sketch = ["g++", *common, "-include", "Arduino.h", "-x", "c++", "arduino.ino"]
+    subprocess.run(sketch, check=True, cwd=tmp_path)
+
+
 @pytest.mark.parametrize(
     "core",
     [

@@ -243,6 +243,14 @@ def verify_file(path: str | Path) -> None:
     verify(certificate, Path(path).parent / certificate.model)
 
 
+def plan_of(certificate: NetworkCertificate, model: str | Path) -> NetworkPlan:
+    """The plan that a certificate describes, derived from the model's file; none of its claims is checked but that
+    the model is the one certified and that its layers exist (FalseClaimError).
+    """
+    graph, simple, problem, picks = _derived(certificate, model)
+    return _plan(certificate, graph, simple, problem, picks)
+
+
 def verify(certificate: NetworkCertificate, model: str | Path) -> None:
     """Derive every claim again from the model's file; FalseClaimError names the first that does not hold.
 
@@ -251,18 +259,9 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
     where = f"{certificate.name} on {certificate.machine.name}"
     if digest(certificate) != certificate.sha256:
         raise FalseClaimError(f"{where}: the digest is not that of the certificate")
-    graph = tflite.read(model)
-    if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
-        raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
-    simple = simplify.simplify(graph, multiple=certificate.multiple)
-    problem = compile.prepare(
-        simple.graph, certificate.machine,
-        sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
-        formats=certificate.formats, data_in_ram=certificate.constants_in_ram,
-    )  # fmt: skip
+    graph, simple, problem, picks = _derived(certificate, model)
     if simple.steps != certificate.simplified:
         raise FalseClaimError(f"{where}: the network does not simplify as claimed")
-    picks = _picks(problem, certificate, where)
     chosen = problem.chosen(picks)
     try:
         certificate.memory.verify(
@@ -274,6 +273,36 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
         raise FalseClaimError(f"{where}: {error}") from None
     for false_claim in _false_claims(problem, certificate, graph, simple, picks):
         raise FalseClaimError(f"{where}: {false_claim}")
+
+
+def _derived(
+    certificate: NetworkCertificate, model: str | Path
+) -> tuple[Graph, simplify.Simplified, Problem, tuple[int, ...]]:
+    """The network as read and as simplified, what was chosen from, and what the certificate's layers chose."""
+    where = f"{certificate.name} on {certificate.machine.name}"
+    graph = tflite.read(model)
+    if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
+        raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
+    simple = simplify.simplify(graph, multiple=certificate.multiple)
+    problem = compile.prepare(
+        simple.graph, certificate.machine,
+        sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
+        formats=certificate.formats, data_in_ram=certificate.constants_in_ram,
+    )  # fmt: skip
+    return graph, simple, problem, _picks(problem, certificate, where)
+
+
+def _plan(
+    certificate: NetworkCertificate, graph: Graph, simple: simplify.Simplified, problem: Problem, picks: Sequence[int]
+) -> NetworkPlan:
+    said = certificate.choice
+    chosen = choice.Choice(tuple(picks), said.price, said.bound, 0, said.sram_limit, said.proof, said.arena_limit)
+    layers = compile.layers_of(problem, certificate.name, certificate.memory.order, picks)
+    return NetworkPlan(
+        certificate.name, certificate.machine, certificate.objective, problem.limits, graph, simple.graph, simple.kept,
+        simple.steps, layers, certificate.memory, chosen, certificate.multiple, certificate.formats,
+        certificate.constants_in_ram, certificate.model_sha256,
+    )  # fmt: skip
 
 
 def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tuple[int, ...]:
@@ -301,10 +330,10 @@ def _false_claims(
     problem: Problem, certificate: NetworkCertificate, source: Graph, simple: simplify.Simplified,
     picks: Sequence[int],
 ) -> Iterator[str]:  # fmt: skip
-    layers = compile.layers_of(problem, certificate.name, certificate.memory.order, picks)
     if compile.identifier_of(certificate.name) != certificate.name:
         yield f"{certificate.name!r} is not a C identifier"
-    for layer, said in zip(layers, certificate.layers, strict=True):
+    plan = _plan(certificate, source, simple, problem, picks)
+    for layer, said in zip(plan.layers, certificate.layers, strict=True):
         derived = claim(layer)
         for field in LayerClaim.model_fields:
             if getattr(derived, field) != getattr(said, field):
@@ -330,12 +359,6 @@ def _false_claims(
             yield f"the choice claims that nothing is cheaper than {price}, but {again and again.price} is"
     if said_choice.bound > price or (said_choice.proof != "none" and said_choice.bound != price):
         yield f"the choice claims the bound {said_choice.bound} for its price {price}"
-    plan = NetworkPlan(
-        certificate.name, certificate.machine, certificate.objective, limits, source, simple.graph, simple.kept,
-        simple.steps, layers, certificate.memory,
-        choice.Choice(tuple(picks), price, price, 0, said_choice.sram_limit, said_choice.proof),
-        certificate.multiple, certificate.formats, certificate.constants_in_ram, certificate.model_sha256,
-    )  # fmt: skip
     for field, value in totals(plan).model_dump().items():
         if getattr(certificate.totals, field) != value:
             yield f"the totals claim {field} {getattr(certificate.totals, field)}, but it is {value}"

@@ -261,7 +261,8 @@ def _solve(
     else:
         model.minimize(sram if least == "sram" else sum(flash))
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = _TIME_LIMIT
+    solver.parameters.max_time_in_seconds = 2 * _TIME_LIMIT
+    solver.parameters.max_deterministic_time = _TIME_LIMIT  # about a second each, and the same everywhere
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
     status = solver.solve(model)
