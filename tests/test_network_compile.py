@@ -124,8 +124,8 @@ _STUBS = {
     "main.h": "#include <stdint.h>\nstruct debug { uint32_t DEMCR; };\nstruct watch { uint32_t CTRL, CYCCNT; };\n"
     "extern volatile struct debug *CoreDebug;\nextern volatile struct watch *DWT;\n"
     "#define CoreDebug_DEMCR_TRCENA_Msk 1u\n#define DWT_CTRL_CYCCNTENA_Msk 1u\n",
-    "Arduino.h": "struct Port { void begin(int); void print(const char *); template <class T> void println(T, int = 0); };\n"
-    "extern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
+    "Arduino.h": "struct Port { void begin(int); void print(const char *); "
+    "template <class T> void println(T, int = 0); };\nextern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
 }  # fmt: skip
 
 
