@@ -49,6 +49,18 @@ def test_every_operator_compiles_to_the_references_bytes(kind: str, tmp_path: Pa
             library.check(value)
 
 
+@pytest.mark.parametrize("kind", CASES)
+def test_every_operator_keeps_its_promise_on_the_board(kind: str) -> None:
+    """Catches an operator whose loads or stores are not those promised, in batches and with constant operands too."""
+    for seed in range(SEEDS):
+        graph = CASES[kind](np.random.default_rng([zlib.crc32(kind.encode()), 50 + seed]))
+        trial = network_trial.run(compile_network(graph, MCU, name=kind), 2)
+        for layer in trial.layers:
+            assert layer.wrong == 0, layer.name
+            assert layer.counted == layer.promised, layer.name
+        assert trial.wrong == 0
+
+
 @pytest.mark.parametrize("name", ["ds_cnn", "mobilenet_v2"])
 def test_float_ends_are_kept(name: str, tmp_path: Path) -> None:
     """Catches wrong casts or sizes where inputs and outputs are float32."""

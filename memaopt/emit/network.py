@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.emit.layers import Emitted, Kernel, source_file
+from memaopt.emit.layers import Emitted, Format, Kernel, source_file
 from memaopt.emit.layers.render import Array
 from memaopt.emit.writer import write_files
 from memaopt.networks import reference
@@ -211,9 +211,12 @@ def _head(plan: NetworkPlan) -> str:
     lines += ["", "Layers: kernel, predicted cycles, bytes of the output in the arena:"]
     for layer in plan.layers:
         kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
+        raw = ", raw" if layer.plan.output_format is Format.RAW else ""
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
-        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.cycles:,} cycles, [{start}, {end})")
+        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.cycles:,} cycles, [{start}, {end}){raw}")
+    if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
+        lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
 
 
