@@ -1,5 +1,6 @@
 """The command line: ``python -m memaopt``."""
 
+import io
 import json
 import os
 import re
@@ -357,6 +358,9 @@ def _problems(what: list[str], suite: str | None, file: Path | None, fields: dic
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; what the user can put right is one line on stderr and exit code 1 or 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without some character shows ? for it
     code: Any = 0
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)

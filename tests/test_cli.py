@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -241,10 +242,10 @@ def test_without_a_command_the_help_is_shown(cli: Cli) -> None:
     assert cli("--version").out == f"memaopt {__version__}\n"
 
 
-def _spawn(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+def _spawn(*arguments: str, stdout: int | IO[str], **variables: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), **variables}
     command = [sys.executable, "-m", "memaopt", *arguments]
-    return subprocess.run(command, env=environment, check=False, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, env=environment, check=False, stdout=stdout, stderr=subprocess.PIPE)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -263,6 +264,14 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = _spawn("mcus", "--json", stdout=writing)
     os.close(writing)
     assert done.stderr == b""
+
+
+def test_a_terminal_without_the_characters() -> None:
+    """Catches a UnicodeEncodeError where stdout is ASCII."""
+    for arguments in (["solve", "gemm", "4x4x4"], ["solve", "--help"], ["mcus"], ["verify", "\udcff\u2192.json"]):
+        done = _spawn(*arguments, stdout=subprocess.PIPE, PYTHONIOENCODING="ascii")
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (2 if arguments[0] == "verify" else 0)
 
 
 def test_the_module_is_a_program() -> None:
