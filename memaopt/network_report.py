@@ -73,7 +73,7 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             str(number),
             _name(layer.op.kind),
             _shape(plan, layer),
-            f"{layer.plan.family} {layer.plan.tile.split(',')[0]}".strip(),
+            f"{layer.plan.family} {layer.plan.tile.split(',')[0].removesuffix(' channels')}".strip(),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
             f"{layer.cycles:,}",
             f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",

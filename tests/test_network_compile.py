@@ -130,6 +130,48 @@ def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
     assert "every output is right" in done.stdout
 
 
+_ARENAS = """
+#include <string.h>
+#include "ds_cnn.h"
+#include "test_vector.h"
+
+static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t first[DS_CNN_ARENA_BYTES + 1], second[DS_CNN_ARENA_BYTES];
+static int8_t other[DS_CNN_OUTPUT_BYTES];
+
+/* In the middle of one inference another one runs, in an arena of its own. */
+static void nested(void *context, int32_t layer, const void *output, int32_t bytes)
+{
+    (void)output;
+    (void)bytes;
+    if (layer == 4) {
+        *(int *)context = ds_cnn_invoke_with(second, test_in, other);
+    }
+}
+
+int main(void)
+{
+    int8_t out[DS_CNN_OUTPUT_BYTES];
+    int status = 9;
+    if (ds_cnn_invoke_with(first + 1, test_in, out) != -1 || ds_cnn_invoke_with(0, test_in, out) != -1) {
+        return 1;
+    }
+    if (ds_cnn_invoke_observed(first, test_in, out, nested, &status) != 0 || status != 0) {
+        return 2;
+    }
+    return memcmp(out, expected_out, sizeof out) != 0 || memcmp(other, expected_out, sizeof other) != 0 ? 3 : 0;
+}
+"""
+
+
+def test_a_callers_arena_is_reentrant(ds_cnn_folder: Path, tmp_path: Path) -> None:
+    """Catches state outside the arena, an arena that is not checked, and a static one that cannot be left out."""
+    (tmp_path / "arenas.c").write_text(_ARENAS)
+    sources = ["arenas.c", *(str(ds_cnn_folder / name) for name in ("ds_cnn.c", "test_vector.c"))]
+    options = ["-std=c11", "-O1", *WARNINGS, f"-I{ds_cnn_folder}", "-DDS_CNN_NO_STATIC_ARENA"]
+    subprocess.run(["gcc", *options, *sources, "-o", "arenas"], check=True, cwd=tmp_path)
+    assert subprocess.run([tmp_path / "arenas"], check=False).returncode == 0
+
+
 _STUBS = {
     "zephyr/kernel.h": "#include <stdint.h>\nuint32_t k_cycle_get_32(void);\nvoid printk(const char *text, ...);\n"
     "int k_msleep(int ms);\n",
