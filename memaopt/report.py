@@ -150,7 +150,9 @@ def _trial_facts(certificate: Certificate, trial: Trial) -> list[_Fact]:
     machine, macs = certificate.machine, certificate.problem.macs
     used = {"flash", *_homes(certificate.problem)}
     waits = [f"{m.name} {_waits(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
-    time = f"{trial.cycles:,} cycles, {trial.cycles / machine.clock_hz * 1e3:.3g} ms at {machine.clock_hz / 1e6:g} MHz"
+    seconds = trial.cycles / machine.clock_hz
+    duration = f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
+    time = f"{trial.cycles:,} cycles, {duration} at {machine.clock_hz / 1e6:g} MHz"
     equal = "every access is as promised" if trial.equal else "not as promised"
     facts = [
         _Fact("counted", equal, "green" if trial.equal else "red"),

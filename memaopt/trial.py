@@ -86,7 +86,9 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
     problem, name = certificate.problem, gemm.name_of(certificate)
     with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
         elf = Path(scratch) / f"{name}.elf"
-        built = build([folder / f"{name}.c", folder / "test_vector.c"], elf, certificate.machine, compiler=compiler)
+        sources = [folder / f"{name}.c", folder / "test_vector.c"]
+        # The result is checked here, not on the board, whose flash may have no room for another C.
+        built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})
         board = Board(certificate.machine).load(built)
         arguments = [board.symbols[operand] for operand in ("A", "B", "C")]
         if problem.dtype == "s8":

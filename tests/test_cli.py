@@ -132,6 +132,11 @@ def test_a_written_project_runs_and_verifies(cli: Cli, tmp_path: Path) -> None:
     assert cli("verify", folder / "certificate.json", "--json").json[0]["holds"] is True
 
 
+def test_flash_holds_no_more_than_the_program(cli: Cli) -> None:
+    """Catches expected results linked into a flash that has room for the code alone."""
+    assert cli("solve gemm 64x64x64 --dtype f32 --place all=qspi --size flash=12KiB --run").code == 0
+
+
 def _changed_c(folder: Path, old: str, new: str) -> None:
     path = folder / "gemm_q15_20x9x7.c"
     text = path.read_text()

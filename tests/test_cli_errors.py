@@ -57,6 +57,7 @@ from memaopt.emit import writer
         ("gemm 4000x4000x1", "no memory that A could live in is larger than qspi with 8,388,608"),
         ("gemm 1000x10x1000 --mcu nrf52840", "no memory that C could live in is larger than sram with 262,144"),
         ("gemm 1000x1000x10 --place a=sram", "do not fit sram of stm32l4r5, which has 655,360: place it in another"),
+        ("gemm 9000x1000x1000 --place all=qspi --size qspi=64MiB --run", "vector would have 19,000,000 elements"),
         ("gemm 4294967295x4294967295x4294967295", "no memory that A could live in is larger"),
     ],
 )  # fmt: skip

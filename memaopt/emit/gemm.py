@@ -11,6 +11,7 @@ from memaopt.certificates import Certificate
 from memaopt.emit import assembly
 from memaopt.emit.nest import fetches, nest
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
+from memaopt.errors import InputError
 from memaopt.problems import OPERANDS
 from memaopt.version import __version__
 
@@ -29,6 +30,8 @@ _FAMILY_TEXT = {
     "A": "MR x KR of A stays in registers while the columns of B and C stream past.",
     "B": "KR x NR of B stays in registers while the rows of A and C stream past.",
 }
+#: Elements of A, B and C together in a test vector, which is C text: about 6 bytes an element.
+_MOST_ELEMENTS = 1 << 24
 
 
 def name_of(certificate: Certificate) -> str:
@@ -38,8 +41,14 @@ def name_of(certificate: Certificate) -> str:
 
 
 def files(certificate: Certificate) -> dict[str, str]:
-    """Every file of the C project by name, deterministic."""
-    name = name_of(certificate)
+    """Every file of the C project by name, deterministic; InputError if the test vector would be too long to write."""
+    name, problem = name_of(certificate), certificate.problem
+    elements = sum(map(problem.elements, OPERANDS))
+    if elements > _MOST_ELEMENTS:
+        raise InputError(
+            f"gemm {problem.name}: its test vector would have {elements:,} elements, {_MOST_ELEMENTS:,} are the most: "
+            "it can be solved, but not written or run"
+        )
     context = _context(certificate)
     return {
         f"{name}.h": _render("gemm.h.j2", context),
