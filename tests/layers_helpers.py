@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from board_helpers import compilers
+from emit_helpers import host_compilers
 
 from memaopt import fixedpoint
 from memaopt.board import Board, Run, build
@@ -16,6 +18,8 @@ from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, W
 from memaopt.mcus import mcu
 
 MCU = mcu("stm32l4r5").with_wait_states(0)
+#: GCC if it is installed, else Zig's Clang.
+COMPILER = compilers()[0]
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -214,11 +218,11 @@ class Host:
     """Layers compiled with the host's compiler: what their portable C computes."""
 
     def __init__(
-        self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", flags: Sequence[str] = ()
+        self, folder: Path, layers: Sequence[Emitted], flags: Sequence[str] = ()
     ) -> None:
         source, library = folder / "layers.c", folder / "layers.so"
         source.write_text(source_file(layers))
-        command = [compiler, "-std=c11", "-O2", *WARNINGS, "-fwrapv", "-shared", "-fPIC", *flags]
+        command = [*host_compilers()[0], "-std=c11", "-O2", *WARNINGS, "-fwrapv", "-shared", "-fPIC", *flags]
         subprocess.run([*command, str(source), "-o", str(library)], check=True)
         self._library = ctypes.CDLL(str(library))
 
@@ -249,7 +253,7 @@ class OnBoard:
     """Layers on the virtual Cortex-M4, compiled by ``compiler``."""
 
     def __init__(
-        self, folder: Path, layers: Sequence[Emitted], compiler: str = "gcc", optimise: str = "-O3",
+        self, folder: Path, layers: Sequence[Emitted], compiler: str = COMPILER, optimise: str = "-O3",
         define: dict[str, str | int] | None = None,
     ) -> None:  # fmt: skip
         source, elf = folder / f"layers_{compiler}.c", folder / f"layers_{compiler}.elf"

@@ -52,7 +52,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         plan = min(plans(layer), key=lambda p: p.cycles)
         assert plan.family == FAMILY
         layers = {"layer": (layer, emit(layer, plan, "layer"))}
-        h.check_on_board(tmp_path, layers, RNG, "gcc", cycles_within=0.02, kinds=["random"])
+        h.check_on_board(tmp_path, layers, RNG, h.COMPILER, cycles_within=0.02, kinds=["random"])
         assert plan.cycles / layer.macs <= limit
 
 
