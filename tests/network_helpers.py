@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from emit_helpers import host_compilers
 
 from memaopt.emit import network as emit
 from memaopt.emit.writer import write_files
@@ -30,7 +31,8 @@ class Library:
         library = folder / "library.so"
         flags = ["-std=c11", "-O1", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
         sources = [str(folder / f"{plan.name}.c"), "-o", str(library)]
-        subprocess.run(["gcc", *flags, "-fno-sanitize=alignment", "-shared", "-fPIC", *sources], check=True)
+        command = [*host_compilers()[0], *flags, "-fno-sanitize=alignment", "-shared", "-fPIC"]
+        subprocess.run([*command, *sources], check=True)
         self._library = ctypes.CDLL(str(library))
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> tuple[list[bytes], list[np.ndarray[Any, Any]]]:

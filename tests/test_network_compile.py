@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from emit_helpers import host_compilers
 from network_helpers import MCU, WARNINGS, Library
 from networks_helpers import CASES, inputs
 
@@ -122,6 +124,7 @@ def ds_cnn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return emit.write(compile_network(zoo.build("ds_cnn"), MCU), folder)
 
 
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and cc")
 def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
     """Catches a test vector, main.c or Makefile that does not work as shipped."""
     command = ["make", "-s", "-C", str(ds_cnn_folder), "check"]
@@ -168,7 +171,7 @@ def test_a_callers_arena_is_reentrant(ds_cnn_folder: Path, tmp_path: Path) -> No
     (tmp_path / "arenas.c").write_text(_ARENAS)
     sources = ["arenas.c", *(str(ds_cnn_folder / name) for name in ("ds_cnn.c", "test_vector.c"))]
     options = ["-std=c11", "-O1", *WARNINGS, f"-I{ds_cnn_folder}", "-DDS_CNN_NO_STATIC_ARENA"]
-    subprocess.run(["gcc", *options, *sources, "-o", "arenas"], check=True, cwd=tmp_path)
+    subprocess.run([*host_compilers()[0], *options, *sources, "-o", "arenas"], check=True, cwd=tmp_path)
     assert subprocess.run([tmp_path / "arenas"], check=False).returncode == 0
 
 
@@ -183,6 +186,7 @@ _STUBS = {
 }  # fmt: skip
 
 
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("g++")), reason="needs gcc and g++")
 @pytest.mark.parametrize("name", ["ds_cnn", "float ends"])
 def test_snippets_compile(name: str, tmp_path: Path) -> None:
     """Catches a snippet that does not fit the header; the platforms' own headers are stubs here."""
