@@ -23,7 +23,8 @@ def test_ram_is_used_only_where_waiting_costs() -> None:
     assert compile_network(DS_CNN, MCU.with_wait_states(0)).ram_bytes == 0
     plan = compile_network(DS_CNN, MCU)
     assert plan.ram_bytes > 0
-    assert plan.machine_cycles == plan.cycles
+    # Only what runs for the first time waits.
+    assert plan.cycles < plan.machine_cycles < 1.002 * plan.cycles
     assert plan.sram_bytes == plan.arena_bytes + plan.stack_bytes + plan.ram_bytes
     streamed = compile_network(DS_CNN, MCU, data_in_ram=False)
     assert not any(layer.where.data for layer in streamed.layers)

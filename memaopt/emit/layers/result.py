@@ -60,8 +60,9 @@ class Plan:
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
     ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
-    runs over and over: beyond the instruction cache it is fetched from flash each time. ``in_place``: the output may
-    start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
+    runs over and over, in ``loop_cycles`` (all, if not given): beyond the instruction cache it is fetched from flash
+    each time. So is the code around it, as ``rounds`` has it: (bytes, how often they run). ``in_place``: the output
+    may start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
     family: str
@@ -75,6 +76,8 @@ class Plan:
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
     loop_bytes: int = 0
+    loop_cycles: int | None = None
+    rounds: tuple[tuple[int, int], ...] = ()
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
@@ -86,6 +89,11 @@ class Plan:
     def option(self, name: str) -> int:
         """The value of one of the family's choices."""
         return dict(self.options)[name]
+
+    @property
+    def looping(self) -> int:
+        """The cycles spent in the code that ``loop_bytes`` measures."""
+        return self.cycles if self.loop_cycles is None else self.loop_cycles
 
     @property
     def flash_bytes(self) -> int:
