@@ -102,3 +102,11 @@ def test_benchmark_names_a_missing_model(tmp_path: Path) -> None:
     """Catches a traceback where the folder does not hold the models."""
     with pytest.raises(InputError, match=r"ad01_int8\.tflite"):
         bench.networks(tmp_path)
+
+
+def test_shares_of_others_cycles_are_complete() -> None:
+    """Catches an operator of CMSIS-NN's that counts twice or not at all; a reshape counts with what follows."""
+    peer = bench.PEERS["kws"]
+    shares = bench._shares(peer, compile_network(DS_CNN, MCU.with_wait_states(0)))
+    assert sum(shares) == sum(peer.cmsis_nn) == 9_070_434
+    assert shares[-2:] == [77 + 2802, 3370]
