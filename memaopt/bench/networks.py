@@ -239,9 +239,15 @@ def print_layers(console: Console, results: list[NetworkResult]) -> None:
             table.add_column(column, justify="left" if words or not column else "right", no_wrap=not words)
         for number, r in enumerate(result.layers):
             table.add_row(
-                str(number), r.operator if r.passed else f"{r.operator} FAILED", r.shape, r.kernel, f"{r.cycles:,}", f"{r.cycles / r.macs:.2f}" if r.macs else "",
-                f"{100 * r.cycles / result.cycles:.1f}%", f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
+                str(number),
+                r.operator if r.passed else f"{r.operator} FAILED",
+                r.shape,
+                r.kernel,
+                f"{r.cycles:,}",
+                f"{r.cycles / r.macs:.2f}" if r.macs else "",
+                f"{100 * r.cycles / result.cycles:.1f}%",
+                f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
                 f"{r.cmsis_nn / r.cycles:.1f}x",
-            )  # fmt: skip
+            )
         console.print(f"[bold]{result.model}, {result.setting}[/]", highlight=False)
         console.print(table)
