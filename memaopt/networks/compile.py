@@ -21,7 +21,7 @@ from memaopt.networks import choice, liveness, memory, shapes, simplify, tflite
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import InPlace, elementwise_in_place
+from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
@@ -323,8 +323,9 @@ def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, Me
         chosen = problem.chosen(picked.picks)
         in_place = in_place_of(problem.graph, chosen, problem.lowered)
         placed = memory.plan(
-            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
-        )
+            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
+            leads=leads_of(problem.graph, chosen, problem.lowered),
+        )  # fmt: skip
         taken = list(problem.taken(picked.picks).values())
         arena = max((c.arena_bytes for c in taken), default=0)
         over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
@@ -396,6 +397,17 @@ def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, 
     return in_place
 
 
+def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
+    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.networks.memory.plan`."""
+    # A batch's later images would be overwritten by the outputs of its first ones.
+    found = {
+        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
+        for i, plan in chosen.items()
+        if plan.lead is not None and lowered[i].batch == 1
+    }
+    return lambda _, op: found.get(op.output)
+
+
 def _roots(graph: Graph) -> dict[int, int]:
     roots = {tensor: tensor for tensor in graph.inputs}
     for op in graph.operators:
@@ -420,17 +432,17 @@ def _stages(
     for i in order:
         if i in lowered:
             op = graph.operators[i]
-            alive: dict[bool, int] = {}
-            for in_place in (False, True):
-                plan = next((p for p in options[i] if p.in_place == in_place), None)
-                if plan is not None:
-                    rule = in_place_of(graph, {i: plan}, lowered)
-                    alive[in_place] = liveness.problem(graph, ALIGNMENT, rule, {}, ()).during(i, done)
+            alive: dict[tuple[object, ...], int] = {}
+            for plan in options[i]:
+                if _sharing(plan) not in alive:
+                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
+                    together = liveness.problem(graph, ALIGNMENT, in_place, {}, (), leads)
+                    alive[_sharing(plan)] = together.during(i, done)
             candidates = tuple(
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[plan.in_place] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
                     plan.stack_bytes + _FRAME,
                     where,
                     stall_cycles(plan, lowered[i].batch, where, machine),
@@ -442,6 +454,11 @@ def _stages(
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i
     return ready
+
+
+def _sharing(plan: Plan) -> tuple[object, ...]:
+    """What decides how a plan's output may share its input's bytes."""
+    return plan.in_place, plan.lead, plan.lead_step
 
 
 def _why(problem: Problem, name: str) -> InfeasibleError:
