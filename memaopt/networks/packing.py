@@ -7,7 +7,7 @@ version; OR-Tools CP-SAT finds better ones where there are any, or proves that t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from memaopt.networks.liveness import Lead
@@ -40,7 +40,13 @@ def pack(
 
     ``bound`` is a lower bound of the arena. Sizes and leads are multiples of the alignment.
     """
-    offsets, arena = _first_fit(rectangles, pairs)
+    orders: tuple[Callable[[int], tuple[int, ...]], ...] = (
+        lambda i: (-rectangles[i].size, rectangles[i].first, i),
+        lambda i: (-rectangles[i].size, -rectangles[i].first, i),
+    )
+    # Greatest first, ties by time: forwards, and backwards, so that an input finds its output placed below it.
+    fits = [_first_fit(rectangles, pairs, sorted(range(len(rectangles)), key=key)) for key in orders[: 1 + bool(pairs)]]
+    offsets, arena = min(fits, key=lambda fit: fit[1])
     if arena == bound or not rectangles:
         return offsets, arena, True
     solved, proven = _solve(rectangles, pairs, alignment, bound, arena, time_limit)
@@ -51,15 +57,17 @@ def pack(
     return offsets, arena, proven
 
 
-def _first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair]) -> tuple[list[int], int]:
-    """The lowest possible address for each, greatest first; ties by time."""
+def _first_fit(
+    rectangles: Sequence[Rectangle], pairs: Sequence[Pair], order: Sequence[int]
+) -> tuple[list[int], int]:
+    """The lowest possible address for each, in an order; and the arena that they need."""
     offsets = [0] * len(rectangles)
     partners: dict[int, dict[int, Pair]] = {}
     for pair in pairs:
         partners.setdefault(pair.before, {})[pair.after] = pair
         partners.setdefault(pair.after, {})[pair.before] = pair
     placed: list[int] = []
-    for i in sorted(range(len(rectangles)), key=lambda i: (-rectangles[i].size, rectangles[i].first, i)):
+    for i in order:
         size, own = rectangles[i].size, partners.get(i, {})
         near = [j for j in placed if rectangles[i].meets(rectangles[j])]
         busy = sorted((offsets[j], rectangles[j].size) for j in near if j not in own)
@@ -103,34 +111,28 @@ def _solve(
     top = model.new_int_var(bound // alignment, height, "top")
     sizes = [r.size // alignment for r in rectangles]
     starts = [model.new_int_var(0, height - size, f"start{i}") for i, size in enumerate(sizes)]
-    ends = [start + size for start, size in zip(starts, sizes, strict=True)]
-    time, address = [], []
-    begins, finishes = {pair.after for pair in pairs}, {pair.before for pair in pairs}
-    for i, r in enumerate(rectangles):
-        model.add(ends[i] <= top)
-        # The step that a pair has in common is modelled apart.
-        first, last = r.first + (i in begins), r.last - (i in finishes)
-        if first <= last:
-            time.append(model.new_fixed_size_interval_var(first, last - first + 1, f"time{i}"))
-            address.append(model.new_fixed_size_interval_var(starts[i], sizes[i], f"address{i}"))
-    for number, (i, j, lead) in enumerate(pairs):
-        # Either both are there by themselves, or one interval covers both.
-        step, shared = rectangles[j].first, model.new_bool_var(f"shared{number}")
-        for k in (i, j):
-            apart = shared.negated()
-            time.append(model.new_optional_fixed_size_interval_var(step, 1, apart, f"time{number}_{k}"))
-            address.append(model.new_optional_fixed_size_interval_var(starts[k], sizes[k], apart, f"one{number}_{k}"))
-        low, high = model.new_int_var(0, height, f"low{number}"), model.new_int_var(0, height, f"high{number}")
-        both = model.new_int_var(max(sizes[i], sizes[j]), sizes[i] + sizes[j], f"both{number}")
-        for k in (i, j):
-            model.add(low <= starts[k]).only_enforce_if(shared)
-            model.add(high >= ends[k]).only_enforce_if(shared)
-        steps = model.new_int_var(-height, height, f"steps{number}")
+    for start, size in zip(starts, sizes, strict=True):
+        model.add(start + size <= top)
+    address = [model.new_fixed_size_interval_var(start, sizes[i], f"address{i}") for i, start in enumerate(starts)]
+    # Every two rectangles meet as themselves in one of two constraints, except a pair: in the first the input is gone
+    # when its output begins, in the second the output begins a step later.
+    for number in range(2 if pairs else 1):
+        shortened = {pair[number] for pair in pairs}
+        kept, time = [], []
+        for i, r in enumerate(rectangles):
+            first, last = r.first + (number == 1 and i in shortened), r.last - (number == 0 and i in shortened)
+            if first <= last:
+                kept.append(address[i])
+                time.append(model.new_fixed_size_interval_var(first, last - first + 1, f"time{number}_{i}"))
+        model.add_no_overlap_2d(time, kept)
+    for i, j, lead in pairs:
+        below, above, shared = (model.new_bool_var(f"{what}{i}_{j}") for what in ("below", "above", "shared"))
+        model.add_exactly_one(below, above, shared)
+        model.add(starts[j] + sizes[j] <= starts[i]).only_enforce_if(below)
+        model.add(starts[j] >= starts[i] + sizes[i]).only_enforce_if(above)
+        steps = model.new_int_var(-height, height, f"steps{i}_{j}")
         model.add(starts[i] - starts[j] >= lead.bytes // alignment).only_enforce_if(shared)
         model.add(starts[i] - starts[j] == lead.step // alignment * steps).only_enforce_if(shared)
-        time.append(model.new_optional_fixed_size_interval_var(step, 1, shared, f"time{number}"))
-        address.append(model.new_optional_interval_var(low, both, high, shared, f"address_both{number}"))
-    model.add_no_overlap_2d(time, address)
     model.minimize(top)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = time_limit
