@@ -180,7 +180,9 @@ def problem(
     found: dict[int, Lead] = {}
     for position, op in enumerate(graph.operators):
         lead = leads(graph, op)
-        if lead is not None and roots.get(op.output) == op.output and op.inputs and op.inputs[0] in roots:
+        read = [roots.get(tensor) for tensor in op.inputs]
+        # What is read as another input too is not done with when the first input is.
+        if lead is not None and roots.get(op.output) == op.output and read[0] is not None and read.count(read[0]) == 1:
             # Distances between offsets are multiples of the alignment.
             step = math.lcm(lead.step, alignment)
             found[position] = Lead(align(lead.bytes, step), step)
