@@ -53,7 +53,12 @@ def pack(
     if solved is not None:
         needed = max(o + r.size for o, r in zip(solved, rectangles, strict=True))
         if needed < arena:
-            return solved, needed, proven
+            offsets, arena = solved, needed
+    if not proven and pairs:
+        # Without them there is less to decide, and every packing is one with them too.
+        apart, needed, _ = pack(rectangles, (), alignment, bound, time_limit)
+        if needed < arena:
+            return apart, needed, needed == bound
     return offsets, arena, proven
 
 
@@ -130,9 +135,10 @@ def _solve(
         model.add_exactly_one(below, above, shared)
         model.add(starts[j] + sizes[j] <= starts[i]).only_enforce_if(below)
         model.add(starts[j] >= starts[i] + sizes[i]).only_enforce_if(above)
-        steps = model.new_int_var(-height, height, f"steps{i}_{j}")
         model.add(starts[i] - starts[j] >= lead.bytes // alignment).only_enforce_if(shared)
-        model.add(starts[i] - starts[j] == lead.step // alignment * steps).only_enforce_if(shared)
+        if lead.step > alignment:
+            steps = model.new_int_var(-height, height, f"steps{i}_{j}")
+            model.add(starts[i] - starts[j] == lead.step // alignment * steps).only_enforce_if(shared)
     model.minimize(top)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = time_limit
