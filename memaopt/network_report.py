@@ -89,14 +89,19 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
 
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
     memory, clock = plan.memory, plan.mcu.clock_hz
-    proof = {"live set": "it equals the largest live set", "solver": "proven by CP-SAT", "none": "not proven minimal"}
+    live_set = f"({memory.lower_bound:,})"
+    proof = {
+        "live set": f"it equals the largest live set {live_set}",
+        "solver": f"proven least by CP-SAT {live_set}",
+        "none": f"not proven least {live_set}",
+    }
     facts = [
         ("cycles", f"{plan.cycles:,} predicted at zero wait states, {_ms(plan.cycles, clock)}", ""),
         *([("", f"{plan.machine_cycles:,} with the machine's", "")] if plan.machine_cycles > plan.cycles else []),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
-            f"{proof[memory.proof]} ({memory.lower_bound:,})",
+            + proof[memory.proof],
             "" if memory.proof != "none" else "yellow",
         ),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),

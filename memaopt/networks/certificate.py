@@ -268,6 +268,7 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
             simple.graph,
             scratch=problem.scratch(chosen),
             in_place=compile.in_place_of(simple.graph, chosen, problem.lowered),
+            leads=compile.leads_of(simple.graph, chosen, problem.lowered),
         )
     except MemaoptError as error:
         raise FalseClaimError(f"{where}: {error}") from None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from memaopt.emit.layers import Emitted, Format, Plan, emit, plans
 from memaopt.emit.layers.result import Access, Promise
@@ -21,7 +23,7 @@ from memaopt.networks import choice, liveness, memory, shapes, simplify, tflite
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import InPlace, elementwise_in_place
+from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
@@ -32,6 +34,10 @@ ALIGNMENT = 16
 _FRAME = 160
 #: Code of ``invoke`` (with memmove), and of the call of one layer.
 _INVOKE, _CALL = 500, 80
+#: Bytes that no network needs.
+_UNLIMITED = 1 << 30
+#: Choices that are tried with what they have alive a little smaller each time, where it does not pack.
+_FINE_TRIES = 32
 _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long main "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
@@ -313,31 +319,44 @@ def prepare(
 
 def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
     """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
+    found = _search(problem, objective)
+    if found is None:
+        raise _why(problem, name)
+    return found
+
+
+def _search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
+    """What :func:`solve` returns, None if nothing fits."""
     budgets = problem.limits
     assert budgets.sram is not None
     limit = budgets.sram
-    while True:
+    for tries in itertools.count():
         picked = choice.choose(problem.stages, problem.plain, objective, budgets)
         if picked is None:
-            raise _why(problem, name)
+            return None
         chosen = problem.chosen(picked.picks)
         in_place = in_place_of(problem.graph, chosen, problem.lowered)
         placed = memory.plan(
-            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
-        )
+            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
+            leads=leads_of(problem.graph, chosen, problem.lowered),
+        )  # fmt: skip
         taken = list(problem.taken(picked.picks).values())
         arena = max((c.arena_bytes for c in taken), default=0)
         over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
         wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
         if over <= 0 and wide <= 0:
             return picked, placed
-        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does.
+        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does. First for a
+        # little less than what these layers have alive, for others may pack better; then for all that is too much.
         assert budgets.sram is not None
         if over > 0:
-            budgets = dataclasses.replace(budgets, sram=budgets.sram - max(over, ALIGNMENT))
+            less = choice.sram_bytes(taken) - ALIGNMENT if tries < _FINE_TRIES else budgets.sram - over
+            budgets = dataclasses.replace(budgets, sram=min(less, budgets.sram - ALIGNMENT))
         if wide > 0:
             assert budgets.arena is not None
-            budgets = dataclasses.replace(budgets, arena=budgets.arena - max(wide, ALIGNMENT))
+            less = arena - ALIGNMENT if tries < _FINE_TRIES else budgets.arena - wide
+            budgets = dataclasses.replace(budgets, arena=min(less, budgets.arena - ALIGNMENT))
+    raise AssertionError
 
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
@@ -396,6 +415,17 @@ def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, 
     return in_place
 
 
+def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
+    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.networks.memory.plan`."""
+    # A batch's later images would be overwritten by the outputs of its first ones.
+    found = {
+        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
+        for i, plan in chosen.items()
+        if plan.lead is not None and lowered[i].batch == 1
+    }
+    return lambda _, op: found.get(op.output)
+
+
 def _roots(graph: Graph) -> dict[int, int]:
     roots = {tensor: tensor for tensor in graph.inputs}
     for op in graph.operators:
@@ -420,17 +450,17 @@ def _stages(
     for i in order:
         if i in lowered:
             op = graph.operators[i]
-            alive: dict[bool, int] = {}
-            for in_place in (False, True):
-                plan = next((p for p in options[i] if p.in_place == in_place), None)
-                if plan is not None:
-                    rule = in_place_of(graph, {i: plan}, lowered)
-                    alive[in_place] = liveness.problem(graph, ALIGNMENT, rule, {}, ()).during(i, done)
+            alive: dict[tuple[object, ...], int] = {}
+            for plan in options[i]:
+                if _sharing(plan) not in alive:
+                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
+                    together = liveness.problem(graph, ALIGNMENT, in_place, {}, (), leads)
+                    alive[_sharing(plan)] = together.during(i, done)
             candidates = tuple(
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[plan.in_place] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
                     plan.stack_bytes + _FRAME,
                     where,
                     stall_cycles(plan, lowered[i].batch, where, machine),
@@ -444,20 +474,48 @@ def _stages(
     return ready
 
 
+def _sharing(plan: Plan) -> tuple[object, ...]:
+    """What decides how a plan's output may share its input's bytes."""
+    return plan.in_place, plan.lead, plan.lead_step
+
+
+def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
+    """Bytes of SRAM or arena that do if nothing else is limited: the ``least`` that is alive, and what packing adds."""
+
+    def used(limit: int) -> int | None:
+        """What a solution within the limit takes."""
+        limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
+        found = _search(dataclasses.replace(problem, limits=dataclasses.replace(limits, **{what: limit})), "cycles")
+        if found is None:
+            return None
+        picked, placed = found
+        taken = list(problem.taken(picked.picks).values())
+        rest = choice.sram_bytes(taken) - max((c.arena_bytes for c in taken), default=0)
+        return placed.arena_bytes + (rest if what == "sram" else 0)
+
+    more = 0
+    while (enough := used(least + more)) is None:
+        more = max(2 * more, ALIGNMENT)
+    # The search is greedy: what one solution takes is enough if it is found there too.
+    return enough if used(enough) is not None else least + more
+
+
 def _why(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
     graph, stages, plain, limits = problem.graph, problem.stages, problem.plain, problem.limits
     positions = problem.positions
     assert limits.sram is not None
     assert limits.flash is not None
-    sram, peak = choice.least_sram(stages, plain)
-    least_arena = max(min(c.arena_bytes for c in stage.candidates) for stage in stages)
-    if limits.arena is not None and least_arena > limits.arena:
-        i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
-        return InfeasibleError(
-            f"{name} needs an arena of {least_arena:,} bytes, {least_arena - limits.arena:,} more than the "
-            f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
-        )
+    if limits.arena is not None:
+        arena = _enough(problem, "arena", max(min(c.arena_bytes for c in stage.candidates) for stage in stages))
+        if arena > limits.arena:
+            i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
+            return InfeasibleError(
+                f"{name} needs an arena of {arena:,} bytes, {arena - limits.arena:,} more than the "
+                f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
+            )
+    alive, peak = choice.least_sram(stages, plain)
+    sram = _enough(problem, "sram", alive)
     where = graph.place(graph.operators[positions[peak]])
     if sram > limits.sram:
         return InfeasibleError(

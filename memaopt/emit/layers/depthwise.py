@@ -23,6 +23,7 @@ from memaopt.emit.layers import requantize
 from memaopt.emit.layers.depthwise_kernels import Geometry, TapsKernel, WalkKernel, geometry
 from memaopt.emit.layers.describe import Depthwise, Layer
 from memaopt.emit.layers.family import definitions, dimensions, pareto, plan_comment, unary
+from memaopt.emit.layers.leads import lead_of
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.planes import Gather, Plane, groups
 from memaopt.emit.layers.render import Array, render
@@ -97,7 +98,6 @@ class _Depthwise:
         size, count = groups(layer.shape.channels, options["group"])[0]
         around = kernel.code_bytes + self._gather(layer, size, plane, input_format).code_bytes + _AROUND
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
-        same = layer.multiplier == 1 and layer.output == layer.shape and not band
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
             tile += f", loop of {kernel.unroll}"
@@ -116,7 +116,8 @@ class _Depthwise:
             loop_cycles=walking,
             rounds=((kernel.code_bytes, bands * layer.output.channels), (around, bands * count)),
             input_format=input_format,
-            in_place=same,
+            lead=_lead(layer, plane, band) if layer.multiplier == 1 else None,
+            lead_step=layer.shape.channels if layer.multiplier == 1 else 1,
             alignment=4,
             requantization=proven,
             options=tuple(sorted(options.items())),
@@ -165,6 +166,16 @@ def _bands(layer: Depthwise, plane: Plane, band: int) -> list[tuple[int, int]]:
         above, below = max(-top, 0), max(top + plane.rows - layer.shape.height, 0)
         bands.append((plane.rows - above - below, above + below))
     return bands
+
+
+def _lead(layer: Depthwise, plane: Plane, band: int) -> int:
+    """The lead of an output whose channels lie on the input's same channels, so that groups never meet: within a
+    group each band (or the whole image) is gathered before its outputs are written. In whole positions."""
+    window, (height, width, channels) = layer.window, layer.output
+    rows = band or height
+    tops = [min(y, height - rows) for y in range(0, height, rows)]
+    reads = [max(top * window.stride.height - window.padding.top, 0) * layer.shape.width * channels for top in tops]
+    return lead_of(reads, [(top + rows) * width * channels for top in tops], layer.shape.elements)
 
 
 def _pairs(low: Int64Array, high: Int64Array) -> Int64Array:

@@ -140,7 +140,6 @@ class RawPairs:
             promise = Promise((source,), output, parameters)
         cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
         whole = kernel.channel_tiles * kernel.words * 4
-        ascends = kernel.m <= grid.step and (grid.rows == 1 or grid.width * kernel.m <= grid.row_step)
         return Plan(
             family=self.name,
             tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
@@ -156,7 +155,7 @@ class RawPairs:
             rounds=((kernel.code_bytes, sum(runs)),),
             input_format=input_format,
             output_format=output_format,
-            in_place=ascends and not rows and layer.output.positions % kernel.n == 0,
+            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
             alignment=4,
             requantization=proven.describe(),
             options=(("loop", int(looped)), ("strip", rows)),

@@ -62,7 +62,9 @@ class Plan:
     ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
     runs over and over, in ``loop_cycles`` (all, if not given): beyond the instruction cache it is fetched from flash
     each time. So is the code around it, as ``rounds`` has it: (bytes, how often they run). ``in_place``: the output
-    may start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
+    may start at the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts
+    at least so many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple
+    of ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
     family: str
@@ -81,6 +83,8 @@ class Plan:
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
+    lead: int | None = None
+    lead_step: int = 1
     alignment: int = 1
     requantization: str = ""
     options: tuple[tuple[str, int], ...] = ()
