@@ -47,11 +47,13 @@ class Format(StrEnum):
     """How an activation lies in memory.
 
     ``S8``: NHWC bytes, signed. ``RAW``: the same, but the bytes of even channels hold value + 128 (the top bit
-    is flipped), as the raw-pair kernels read them.
+    is flipped), as the raw-pair kernels read them. ``FUSED``: it lies nowhere; the layer that reads it computes it,
+    part by part, from the (S8) input of the operator that would have written it.
     """
 
     S8 = "s8"
     RAW = "raw"
+    FUSED = "fused"
 
 
 @dataclass(frozen=True)
