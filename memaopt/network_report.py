@@ -71,7 +71,7 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     for number, layer in enumerate(plan.layers):
         cells: list[str | Text] = [
             str(number),
-            _name(layer.op.kind),
+            _name(layer.kind),
             _shape(plan, layer),
             f"{layer.plan.family} {layer.plan.tile.split(',')[0].removesuffix(' channels')}".strip(),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
@@ -236,6 +236,8 @@ def _shape(plan: NetworkPlan, layer: LayerPlan) -> str:
 
 
 def _name(kind: str) -> str:
+    if " + " in kind:
+        return " + ".join(_name(part) for part in kind.split(" + "))
     return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
 
 

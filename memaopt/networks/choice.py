@@ -2,7 +2,7 @@
 
 CP-SAT picks for every operator one of its plans (kernel family, tile, activation formats) and where its code and
 constants live. A tensor has one format, so its producer and all its readers agree on it; the network's ends are plain
-int8. Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
+int8. Two operators computed as one agree on the format ``fused`` (see fusion.py). Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
 largest arena that an operator needs, the largest stack, and what was placed in RAM.
 """
 
@@ -21,6 +21,10 @@ Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
 
 Proof = Literal["enumeration", "solver", "none"]
+
+#: The tensors alive that are not plain int8, with their formats.
+_Others = frozenset[tuple[int, Format]]
+_FORMATS = tuple(Format)
 
 _TIME_LIMIT = 5.0
 _MOST_STATES = 1 << 12
@@ -135,20 +139,21 @@ def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objectiv
     combination of formats of the tensors that are still read. None if nothing fits, or there are too many of them.
     """
     last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}
-    states: dict[frozenset[int], int] = {frozenset(): 0}  # the tensors alive that are not plain int8
+    states: dict[_Others, int] = {frozenset(): 0}
     for i, stage in enumerate(stages):
-        following: dict[frozenset[int], int] = {}
-        for raw, price in states.items():
+        following: dict[_Others, int] = {}
+        for others, price in states.items():
+            formats = dict(others)
             for candidate in stage.candidates:
                 if not _fits(candidate, budgets):
                     continue
-                wanted = candidate.plan.input_format is Format.RAW
-                if any((t in raw) != wanted for t in stage.inputs):
+                wanted, made = candidate.plan.input_format, candidate.plan.output_format
+                if any((Format.S8 if t is None else formats.get(t, Format.S8)) is not wanted for t in stage.inputs):
                     continue
-                made = candidate.plan.output_format is Format.RAW
-                if made and stage.output in plain:
+                if made is not Format.S8 and stage.output in plain:
                     continue
-                alive = frozenset(t for t in (raw | {stage.output} if made else raw) if last[t] > i)
+                added = {(stage.output, made)} if made is not Format.S8 else set()
+                alive = frozenset(item for item in others | added if last[item[0]] > i)
                 cost = price + candidate.price(objective)
                 following[alive] = min(cost, following.get(alive, cost))
         states = following
@@ -195,7 +200,10 @@ def least_flash(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets
 
 def _formats(model: Any, stages: Sequence[Stage], plain: frozenset[int]) -> Mapping[int, Any]:
     tensors = sorted({t for stage in stages for t in (*stage.inputs, stage.output) if t is not None})
-    return {t: model.new_constant(0) if t in plain else model.new_bool_var(f"raw{t}") for t in tensors}
+    plain_int8, last = _FORMATS.index(Format.S8), len(_FORMATS) - 1
+    return {
+        t: model.new_constant(plain_int8) if t in plain else model.new_int_var(0, last, f"format{t}") for t in tensors
+    }
 
 
 def _solve(
@@ -205,7 +213,7 @@ def _solve(
     from ortools.sat.python import cp_model
 
     model: Any = cp_model.CpModel()
-    raw = _formats(model, stages, plain)
+    formats = _formats(model, stages, plain)
     shared: dict[tuple[str, ...], tuple[Any, Any, int]] = {}
     arena, stack = model.new_int_var(0, _MOST_BYTES, "arena"), model.new_int_var(0, _MOST_BYTES, "stack")
     moved: list[Any] = []
@@ -221,11 +229,11 @@ def _solve(
             plan = candidate.plan
             for tensor in stage.inputs:
                 if tensor is None:
-                    if plan.input_format is Format.RAW:
+                    if plan.input_format is not Format.S8:
                         model.add(x == 0)
                 else:
-                    model.add(raw[tensor] == int(plan.input_format is Format.RAW)).only_enforce_if(x)
-            model.add(raw[stage.output] == int(plan.output_format is Format.RAW)).only_enforce_if(x)
+                    model.add(formats[tensor] == _FORMATS.index(plan.input_format)).only_enforce_if(x)
+            model.add(formats[stage.output] == _FORMATS.index(plan.output_format)).only_enforce_if(x)
             model.add(arena >= candidate.arena_bytes * x)
             model.add(stack >= candidate.stack_bytes * x)
             own, where = plan.flash_bytes, candidate.where
