@@ -375,7 +375,7 @@ def layers_of(
     problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
 ) -> tuple[LayerPlan, ...]:
     """The layers in execution order, named."""
-    graph, taken = problem.graph, problem.taken(picks)
+    taken = problem.taken(picks)
     later = fusion.deferred(problem.chosen(picks))
     return tuple(
         _layer(problem, i, f"{name}_{step}", taken[i])
@@ -492,12 +492,11 @@ def _why(problem: Problem, name: str) -> InfeasibleError:
     assert limits.sram is not None
     assert limits.flash is not None
     sram, peak = choice.least_sram(stages, plain)
-    least_arena = max(min(c.arena_bytes for c in stage.candidates) for stage in stages)
+    least_arena, widest = (0, 0) if limits.arena is None else choice.least_arena(stages, plain)
     if limits.arena is not None and least_arena > limits.arena:
-        i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
         return InfeasibleError(
             f"{name} needs an arena of {least_arena:,} bytes, {least_arena - limits.arena:,} more than the "
-            f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
+            f"{limits.arena:,} given: {graph.place(graph.operators[positions[widest]])} sets the peak"
         )
     where = graph.place(graph.operators[positions[peak]])
     if sram > limits.sram:

@@ -8,6 +8,7 @@ its input, which so lives until the depthwise layer has run.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 from memaopt.emit.layers import Format, Plan, Promise
@@ -29,7 +30,7 @@ def pairs(graph: Graph, lowered: Mapping[int, Lowered], order: Sequence[int]) ->
     """
     run = [i for i in order if i in lowered]
     found = {}
-    for first, second in zip(run, run[1:], strict=False):
+    for first, second in itertools.pairwise(run):
         conv, depthwise = graph.operators[first], graph.operators[second]
         between = depthwise.input
         if (

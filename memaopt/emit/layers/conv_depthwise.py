@@ -11,20 +11,19 @@ The columns of zeros between two rows serve both: right of the one, left of the 
 rows written, in ascending order. Preconditions, checked offline: those of both kernels.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from memaopt.emit.layers import raw_pairs, strips
 from memaopt.emit.layers.depthwise import walk_for
 from memaopt.emit.layers.depthwise_kernels import Geometry, WalkKernel, geometry
-from memaopt.emit.layers.describe import Conv, ConvDepthwise, Depthwise, Layer
+from memaopt.emit.layers.describe import ConvDepthwise, Depthwise, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import patch_of
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
 _BANDS = (16, 8, 4, 2, 1)

@@ -158,7 +158,8 @@ class RawPairsKernel:
         n = self.n
         block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
         block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
-        output = 8 + (3 if self.output.by_sign else 0) + len(self._far) + 2 * n * (self.output.instructions + self._store)
+        output = 8 + (3 if self.output.by_sign else 0) + len(self._far)
+        output += 2 * n * (self.output.instructions + self._store)
         return 4 * (block + output)
 
     def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:

@@ -160,7 +160,7 @@ def _place(
         outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
         if not rows[i].taps:
             continue
-        if far_rows and steps or i * column.pitch + 4 - x_base > _REACH:
+        if (far_rows and steps) or i * column.pitch + 4 - x_base > _REACH:
             steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
             x_base = i * column.pitch
         if outputs and not far and max(outputs) - y_base > _REACH:
