@@ -84,7 +84,7 @@ def _macs(graph: Graph) -> int:
 def _least_arena(graph: Graph) -> int:
     with pytest.raises(InfeasibleError, match=r"needs an arena of [\d,]+ bytes, [\d,]+ more than the 16 given") as e:
         compile_network(graph, ZERO, arena=16)
-    return int(str(found.value).split("arena of ")[1].split()[0].replace(",", ""))
+    return int(str(e.value).split("arena of ")[1].split()[0].replace(",", ""))
 
 
 @pytest.mark.parametrize("build", [_separable, _branched, zoo.mobilenet_v2])
