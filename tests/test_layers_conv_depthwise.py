@@ -48,7 +48,8 @@ def _emitted() -> dict[str, tuple[describe.Layer, Emitted]]:
         assert offered, name
         seen: set[object] = set()
         for number, plan in enumerate(offered):
-            forms = {("band", plan.option("band")), (plan.option("loop"), "loop of" in plan.tile, plan.option("strip"))}
+            form = (plan.option("loop"), plan.option("columns"), plan.option("strip"), "loop of" in plan.tile)
+            forms = {("band", plan.option("band"), plan.option("columns")), form}
             if not forms <= seen:
                 chosen[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
             seen |= forms

@@ -11,6 +11,7 @@ The columns of zeros between two rows serve both: right of the one, left of the 
 rows written, in ascending order. Preconditions, checked offline: those of both kernels.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from memaopt.emit.layers import raw_pairs, strips
@@ -23,7 +24,7 @@ from memaopt.emit.layers.patches import patch_of
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Phase, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
 _BANDS = (16, 8, 4, 2, 1)
@@ -66,9 +67,12 @@ class Band(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Both kernels with their parameters, the planes, and what was proven."""
+    """Both kernels with their parameters, the planes, and what was proven. ``across``: the same convolution for tiles
+    of one column.
+    """
 
     conv: RawPairsKernel
+    across: RawPairsKernel | None
     grid: strips.Grid
     strip: strips.Strip | None
     stream: Int64Array
@@ -121,11 +125,14 @@ class ConvIntoDepthwise:
         if not walked or layer.depthwise.multiplier != 1:
             return ()
         height = layer.output.height
-        heights = sorted({min(rows, conv.output.height) for rows in _STRIPS}) if strips.pads(conv) else [0]
+        strip_heights = sorted({min(rows, conv.output.height) for rows in _STRIPS}) if strips.pads(conv) else [0]
+        forms = [(strip, 0) for strip in strip_heights]
+        if conv.output.width > 3 and conv.output.width % 3 and conv.output.height >= 3:
+            forms.append((3 if strips.pads(conv) else 0, 1))
         plans = [
-            self._plan(layer, {"band": band, "loop": loop, "strip": strip, "unroll": unroll})
+            self._plan(layer, {"band": band, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll})
             for band in (0, *(b for b in _BANDS if b < height))
-            for strip in heights
+            for strip, columns in forms
             for loop in (0, 1)
             for unroll in ([0, 8] if (band or height) > 12 else [0])
         ]
@@ -153,31 +160,43 @@ class ConvIntoDepthwise:
         kernel = RawPairsKernel(
             n, len(conv.weights), unroll, patch, n * step, conv.shape.channels % 4 == 0,
             Output.of(proven, conv.requantization), Format.S8, Format.FUSED,
-            PlaneRows(planes.channel, depthwise.input_zero_point),
+            PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
         )  # fmt: skip
+        across = None
+        if options["columns"]:
+            if n < 3:
+                return None
+            columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
+            across = replace(kernel, advance=step, planes=columns)
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
         stream = raw_pairs.weight_stream(conv, kernel, proven)
         text = f"{proven.describe()}; {walk.proven}"
-        return _Chosen(kernel, grid, strip, stream, walk.kernel, walk.parameters, planes, text)
+        return _Chosen(kernel, across, grid, strip, stream, walk.kernel, walk.parameters, planes, text)
 
     def _plan(self, layer: ConvDepthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, grid, strip, stream, walk, parameters, planes, proven = chosen
+        kernel, across, grid, strip, stream, walk, parameters, planes, proven = chosen
         bands = _bands(layer, planes.rows, options["band"])
-        rows = sum(len(band.rows) for band in bands)
-        tiles = -(-grid.width // grid.n)
-        source, stored, weights, _ = kernel.accesses(tiles * rows)
+        whole, rest = divmod(grid.width, grid.n)
+        at_once = [len(band.rows) for band in bands]
+        if strip is not None:
+            at_once = [min(strip.rows, rows - i) for rows in at_once for i in range(0, rows, strip.rows)]
+        rows = sum(at_once)
+        groups = sum(count // grid.n for count in at_once) if across else 0
+        alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
+        source, stored, weights, _ = kernel.accesses(rows * whole + groups * rest + alone)
         taps, output, read = walk.accesses(planes.channels)
         cleared = sum(count for _, count in planes.zeros())
         filled = sum(band.zeros for band in bands) * planes.row // 4
         kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
         scratch = stored + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
-        calls = 1 + (grid.width % grid.n > 0)
         cycles = 70 + sum(20 + 2.25 * count for _, count in planes.zeros())
-        cycles += rows * (tiles * kernel.tile_cycles + calls * (kernel.call_cycles + 12) + 20)
-        cycles += len(bands) * (walk.cycles(planes.channels) + 12)
+        computing = (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * (kernel.call_cycles + 12) + 20 * rows
+        crossing = 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles + 24)
+        walking = len(bands) * (walk.cycles(planes.channels) + 12)
+        cycles += computing + crossing + walking
         if options["band"]:
             cycles += 60 * len(bands) + 2.6 * kept + 1.8 * filled + 30 * sum(band.zeros for band in bands)
         scratch_bytes = planes.bytes
@@ -191,8 +210,10 @@ class ConvIntoDepthwise:
             )  # fmt: skip
             scratch_bytes += strip.bytes
             cycles += work.cycles
-        shared = kernel.code_bytes + walk.code_bytes
+        kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
+        shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
         tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
+        tile += " and columns" if across is not None else ""
         tile += f", bands of {options['band']}" if options["band"] else ""
         tile += f", strips of {strip.rows}" if strip else ""
         tile += f", loop of {walk.unroll}" if walk.walk.turns else ""
@@ -205,9 +226,10 @@ class ConvIntoDepthwise:
             code_bytes=shared + 320,
             scratch_bytes=scratch_bytes,
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
-            kernels=(kernel.name, walk.name),
+            kernels=tuple(kernels),
             shared_bytes=shared,
             loop_bytes=max(kernel.loop_bytes, walk.loop_bytes),
+            phases=(Phase(computing + crossing, kernel.code_bytes), *walk.phases(walking)),
             input_format=Format.FUSED,
             alignment=4,
             requantization=proven,
@@ -218,7 +240,7 @@ class ConvIntoDepthwise:
         assert isinstance(layer, ConvDepthwise)
         chosen = self._choose(layer, dict(plan.options))
         assert chosen is not None
-        kernel, grid, strip, stream, walk, parameters, planes, _ = chosen
+        kernel, across, grid, strip, stream, walk, parameters, planes, _ = chosen
         arrays = _arrays(name, stream, parameters)
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
         title = f"{name}: CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
@@ -231,6 +253,7 @@ class ConvIntoDepthwise:
             conv=conv,
             depthwise=depthwise,
             kernel=kernel.name,
+            across=None if across is None else across.name,
             walk=walk.name,
             grid=grid,
             strip=strip,
@@ -241,7 +264,8 @@ class ConvIntoDepthwise:
             step=depthwise.window.stride.height,
             above=depthwise.window.padding.top,
         )
-        kernels = (Kernel(kernel.name, kernel.source()), walk.kernel())
+        convolutions = [kernel] if across is None else [kernel, across]
+        kernels = (*(Kernel(k.name, k.source()) for k in convolutions), walk.kernel())
         return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), kernels)
 
 

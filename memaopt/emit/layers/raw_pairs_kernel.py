@@ -16,11 +16,13 @@ SLOTS = 24  # bytes of the stack before the tile
 
 
 class PlaneRows(NamedTuple):
-    """Outputs as int16 values x - zero point, as depthwise kernels read them: the positions of a row follow each other,
-    channels are ``step`` bytes apart.
+    """Outputs as int16 values x - zero point, as depthwise kernels read them: channels are ``step`` bytes apart, a
+    tile's positions ``position``, and the next tile begins ``advance`` bytes after it.
     """
 
     step: int
+    position: int
+    advance: int
     zero_point: int
 
 
@@ -50,7 +52,8 @@ class RawPairsKernel:
             "_raw_out" if self.output_format is Format.RAW else ""
         )
         if self.planes is not None:
-            formats += f"_planes{self.planes.step}_z{self.planes.zero_point}".replace("-", "m")
+            step, position, advance, zero_point = self.planes
+            formats += f"_planes{step}x{position}_{advance}_z{zero_point}".replace("-", "m")
         return (
             f"raw_pairs_2x{self.n}_k{self.patch.slug}_a{self.advance}_m{self.m}_{self.output.slug}{formats}"
             f"{'' if self.aligned else '_unaligned'}{f'_by{self.unroll}' if self.unroll else ''}"
@@ -59,7 +62,7 @@ class RawPairsKernel:
     @property
     def position_step(self) -> int:
         """Bytes from an output position to the next one."""
-        return 2 if self.planes is not None else self.m
+        return self.planes.position if self.planes is not None else self.m
 
     @property
     def channel_step(self) -> int:
@@ -200,6 +203,7 @@ class RawPairsKernel:
             moved=self._moved,
             far=bool(self._far),
             position_step=self.position_step,
+            out_advance=self.n * self.m if self.planes is None else self.planes.advance,
             channel_step=self.channel_step,
         )
 
