@@ -249,7 +249,8 @@ class Host:
     def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> np.ndarray:
         """The layer's output; guard bytes around it must survive."""
         arrays = [_guarded(x) for x in inputs]
-        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.zeros(layer.plan.scratch_bytes, np.int8))
+        # Scratch memory holds rubbish.
+        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.full(layer.plan.scratch_bytes, 0x6B, np.int8))
         pointers = [ctypes.c_void_p(a.ctypes.data + _GUARD) for a in (*arrays, out, scratch)]
         getattr(self._library, layer.name)(*pointers)
         for a in (*arrays, out, scratch):
@@ -294,6 +295,7 @@ class OnBoard:
         for address, data in zip(arguments, inputs, strict=False):
             self.board.write(address, data.tobytes())
         self.board.write(arguments[len(inputs)], b"\x5a" * output.nbytes)
+        self.board.write(arguments[-1], b"\x6b" * layer.plan.scratch_bytes)
         run = self.board.call(layer.name, *arguments, buffers=buffers)
         raw = self.board.read(arguments[len(inputs)], output.nbytes)
         return np.frombuffer(raw, output.dtype), run
