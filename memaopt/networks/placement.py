@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memaopt.emit.layers import Plan
-from memaopt.emit.layers.result import Phase
 from memaopt.mcus import Mcu
 
 #: Words of instructions that a cycle of a kernel fetches: nearly all take one cycle and are 4 bytes long.
@@ -58,13 +57,13 @@ def code_bytes(plan: Plan) -> int:
 
 def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Waits) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
+    words = batch * plan.cycles * _WORDS_PER_CYCLE
     if where.code:
-        fetching = plan.cycles * machine.ram_code
+        fetching = words * machine.ram_code
     else:
-        phases = plan.phases or (Phase(plan.cycles, code_bytes(plan)),)
-        fetching = sum(phase.cycles for phase in phases if phase.code_bytes > machine.cache_bytes) * machine.code
+        fetching = words * machine.code if code_bytes(plan) > machine.cache_bytes else 0.0
     reading = 0.0 if where.data else batch * plan.promise.parameters.loads * machine.data
-    return round(batch * _WORDS_PER_CYCLE * fetching + reading)
+    return round(fetching + reading)
 
 
 def placements(plan: Plan, machine: Waits) -> tuple[Placement, ...]:

@@ -27,7 +27,7 @@ from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.planes import Gather, Plane, groups
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Access, Emitted, Format, Phase, Plan, Promise, stores
+from memaopt.emit.layers.result import Access, Emitted, Format, Plan, Promise, stores
 from memaopt.emit.layers.walks import Column, walk_of
 from memaopt.fixedpoint import Int64Array
 
@@ -83,7 +83,6 @@ class _Depthwise:
         scratch_bytes = plane.bytes * min(options["group"], layer.shape.channels)
         source, planes, output, read = Access(), stores(scratch_bytes // 4, 4), Access(), Access()
         cycles = 40 + 1.8 * scratch_bytes / 4
-        gathering, walking = dict.fromkeys((4, 2, 1), 0), 0
         for size, count in groups(layer.shape.channels, options["group"]):
             gather = self._gather(layer, size, plane, input_format)
             calls = size if layer.multiplier > 1 else 1
@@ -96,11 +95,9 @@ class _Depthwise:
                 planes += (filled + zeroed + taps.times(calls)).times(count)
                 output, read = output + stored.times(count * calls), read + parameter.times(count * calls)
                 fill = size * (2 * 28 + 1.8 * zeros * plane.pitch / 4) + 30 if band else 0
-                gathering[size] += count * gather.cycles(rows)
-                walking += count * calls * kernel.cycles(channels)
                 cycles += count * (gather.cycles(rows) + calls * (kernel.cycles(channels) + 10) + fill + 12)
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
-        gathers = [self._gather(layer, size, plane, input_format) for size in sizes]
+        gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
         same = layer.multiplier == 1 and layer.output == layer.shape and not band
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
@@ -118,7 +115,6 @@ class _Depthwise:
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
             loop_bytes=kernel.loop_bytes,
-            phases=(*kernel.phases(walking), *(Phase(gathering[g.channels], g.code_bytes) for g in gathers)),
             input_format=input_format,
             in_place=same,
             alignment=4,

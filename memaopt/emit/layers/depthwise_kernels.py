@@ -10,7 +10,7 @@ from memaopt.emit.layers.describe import Depthwise
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.render import render
-from memaopt.emit.layers.result import Access, Kernel, Phase, loads, stores
+from memaopt.emit.layers.result import Access, Kernel, loads, stores
 from memaopt.emit.layers.walks import Column, Step, Walk, walk_of
 
 
@@ -115,11 +115,6 @@ class WalkKernel:
             column += 1 + 5
         channel = sum(s.columns * column + 15 for s in sets) + 13
         return 32 + channels * channel
-
-    def phases(self, cycles: int) -> tuple[Phase, ...]:
-        """Where ``cycles`` of calls go: of a channel the first column of a set fetches code, the others repeat it."""
-        first = cycles * len(self.geometry.sets) // sum(s.columns for s in self.geometry.sets)
-        return Phase(first, self.code_bytes), Phase(cycles - first, self._bytes(self.walk.code) + 56)
 
     def _bytes(self, steps: Sequence[Step]) -> int:
         taps = [tap for step in steps for tap in step.taps]
@@ -226,11 +221,6 @@ class TapsKernel:
         column = self.tiles * tile + 8
         channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
         return 32 + channels * channel
-
-    def phases(self, cycles: int) -> tuple[Phase, ...]:
-        """Where ``cycles`` of calls go: for each channel the first tile of a set fetches code, the others repeat it."""
-        first = cycles * len(self.geometry.sets) // (self.tiles * sum(s.columns for s in self.geometry.sets))
-        return Phase(first, self.code_bytes), Phase(cycles - first, self.loop_bytes + 56)
 
     @property
     def code_bytes(self) -> int:

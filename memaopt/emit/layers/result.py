@@ -56,21 +56,13 @@ class Format(StrEnum):
     FUSED = "fused"
 
 
-class Phase(NamedTuple):
-    """Part of a layer that repeats the same ``code_bytes`` of code, and the cycles that go there."""
-
-    cycles: int
-    code_bytes: int
-
-
 @dataclass(frozen=True)
 class Plan:
     """One way to compute a layer: everything that an optimiser needs in order to choose.
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
     ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
-    runs over and over: beyond the instruction cache it is fetched from flash each time; ``phases`` says where the
-    cycles go if several kernels take turns. ``in_place``: the output may
+    runs over and over: beyond the instruction cache it is fetched from flash each time. ``in_place``: the output may
     start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
@@ -85,7 +77,6 @@ class Plan:
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
     loop_bytes: int = 0
-    phases: tuple[Phase, ...] = ()
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
