@@ -71,9 +71,9 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     for number, layer in enumerate(plan.layers):
         cells: list[str | Text] = [
             str(number),
-            _name(layer.kind),
-            _shape(plan, layer),
-            f"{layer.plan.family} {layer.plan.tile.split(',')[0].removesuffix(' channels')}".strip(),
+            operator_name(layer),
+            layer_shape(plan, layer),
+            kernel_name(layer),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
             f"{layer.cycles:,}",
             f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",
@@ -229,7 +229,18 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {error}") from None
 
 
-def _shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+def operator_name(layer: LayerPlan) -> str:
+    """What a layer computes, in short."""
+    return _name(layer.kind)
+
+
+def kernel_name(layer: LayerPlan) -> str:
+    """Its kernel family and tile, in short."""
+    return f"{layer.plan.family} {layer.plan.tile.split(', ')[0].removesuffix(' channels')}".strip()
+
+
+def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+    """The shape of its input and, where another, of its output."""
     shapes = [plan.graph.tensors[t].shape for t in (layer.lowered.inputs[0], layer.op.output)]
     texts = ["x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1" for shape in shapes]
     return texts[0] if texts[0] == texts[1] else f"{texts[0]}→{texts[1]}"

@@ -133,6 +133,19 @@ def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
     assert "every output is right" in done.stdout
 
 
+@pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("cc")), reason="needs cmake and cc")
+def test_ctest_passes_on_this_computer(ds_cnn_folder: Path, tmp_path: Path) -> None:
+    """Catches a CMakeLists.txt that does not configure, build or test as shipped."""
+    for command in (
+        ["cmake", "-S", str(ds_cnn_folder), "-B", str(tmp_path)],
+        ["cmake", "--build", str(tmp_path)],
+        ["cmake", "-E", "chdir", str(tmp_path), "ctest"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "100% tests passed" in done.stdout
+
+
 _ARENAS = """
 #include <string.h>
 #include "ds_cnn.h"

@@ -24,7 +24,7 @@ from memaopt.emit.layers.patches import patch_of
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Format, Kernel, Phase, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
 _BANDS = (16, 8, 4, 2, 1)
@@ -186,7 +186,8 @@ class ConvIntoDepthwise:
         rows = sum(at_once)
         groups = sum(count // grid.n for count in at_once) if across else 0
         alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
-        source, stored, weights, _ = kernel.accesses(rows * whole + groups * rest + alone)
+        tiles = rows * whole + groups * rest + alone
+        source, stored, weights, _ = kernel.accesses(tiles)
         taps, output, read = walk.accesses(planes.channels)
         cleared = sum(count for _, count in planes.zeros())
         filled = sum(band.zeros for band in bands) * planes.row // 4
@@ -228,8 +229,10 @@ class ConvIntoDepthwise:
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
             kernels=tuple(kernels),
             shared_bytes=shared,
-            loop_bytes=max(kernel.loop_bytes, walk.loop_bytes),
-            phases=(Phase(computing + crossing, kernel.code_bytes), *walk.phases(walking)),
+            loop_bytes=kernel.loop_bytes,
+            loop_cycles=computing + crossing,
+            rounds=((kernel.code_bytes, tiles), (shared - walk.code_bytes, groups)),
+            second_loop=Loop(walk.loop_bytes, walking, ((walk.code_bytes, len(bands) * planes.channels),)),
             input_format=Format.FUSED,
             alignment=4,
             requantization=proven,

@@ -33,6 +33,7 @@ from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
 _REACH = 4095
+_AROUND = 160  # code of the C around the kernels
 
 
 class _Chosen(NamedTuple):
@@ -82,7 +83,7 @@ class _Depthwise:
         input_format = Format.RAW if options["raw"] else Format.S8
         scratch_bytes = plane.bytes * min(options["group"], layer.shape.channels)
         source, planes, output, read = Access(), stores(scratch_bytes // 4, 4), Access(), Access()
-        cycles = 40 + 1.8 * scratch_bytes / 4
+        cycles, walking = 40 + 1.8 * scratch_bytes / 4, 0
         for size, count in groups(layer.shape.channels, options["group"]):
             gather = self._gather(layer, size, plane, input_format)
             calls = size if layer.multiplier > 1 else 1
@@ -95,9 +96,14 @@ class _Depthwise:
                 planes += (filled + zeroed + taps.times(calls)).times(count)
                 output, read = output + stored.times(count * calls), read + parameter.times(count * calls)
                 fill = size * (2 * 28 + 1.8 * zeros * plane.pitch / 4) + 30 if band else 0
-                cycles += count * (gather.cycles(rows) + calls * (kernel.cycles(channels) + 10) + fill + 12)
+                walking += count * calls * kernel.cycles(channels)
+                cycles += count * (gather.cycles(rows) + calls * 10 + fill + 12)
+        cycles += walking
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
         gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
+        bands = len(_bands(layer, plane, band))
+        size, count = groups(layer.shape.channels, options["group"])[0]
+        around = kernel.code_bytes + self._gather(layer, size, plane, input_format).code_bytes + _AROUND
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
         same = layer.multiplier == 1 and layer.output == layer.shape and not band
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
@@ -109,12 +115,14 @@ class _Depthwise:
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes),
             data_bytes=4 * parameters.size,
-            code_bytes=shared + 160,
+            code_bytes=shared + _AROUND,
             scratch_bytes=scratch_bytes,
             stack_bytes=72 + 64,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
             loop_bytes=kernel.loop_bytes,
+            loop_cycles=walking,
+            rounds=((kernel.code_bytes, bands * layer.output.channels), (around, bands * count)),
             input_format=input_format,
             in_place=same,
             alignment=4,

@@ -161,6 +161,7 @@ class RawPairs:
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             loop_bytes=kernel.loop_bytes,
+            rounds=((kernel.code_bytes, sum(runs)),),
             input_format=input_format,
             output_format=output_format,
             in_place=ascends and not rows and layer.output.positions % kernel.n == 0,

@@ -26,6 +26,16 @@
 #define IN_SECTION(name)
 #endif
 
+@ NO_UNROLL
+/* A loop of few iterations that stays a loop: unrolled it would take kilobytes of flash to save some cycles. */
+#if defined(__clang__)
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define NO_UNROLL _Pragma("GCC unroll 1")
+#else
+#define NO_UNROLL
+#endif
+
 @ load_s8
 /* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
  * neither merges nor repeats an access: the accesses that the layer's comment promises are the ones made. */
@@ -134,6 +144,7 @@ static inline int32_t one_over_one_plus(int32_t x)
 {
     const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) >> 1);
     int32_t estimate = 1515870810 + multiply_high(half_denominator, -1010580540);
+    NO_UNROLL
     for (int32_t i = 0; i < 3; i++) {
         const int32_t error = (1 << 29) - multiply_high(half_denominator, estimate);
         estimate += shift_left_saturating(multiply_high(estimate, error), 2);
