@@ -27,7 +27,7 @@ from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
-_BANDS = (16, 8, 4, 2, 1)
+_BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
 
 
@@ -131,7 +131,7 @@ class ConvIntoDepthwise:
             forms.append((3 if strips.pads(conv) else 0, 1))
         plans = [
             self._plan(layer, {"band": band, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll})
-            for band in (0, *(b for b in _BANDS if b < height))
+            for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
             for strip, columns in forms
             for loop in (0, 1)
             for unroll in ([0, 8] if (band or height) > 12 else [0])
