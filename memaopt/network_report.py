@@ -236,7 +236,7 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
 
 def operator_name(layer: LayerPlan) -> str:
     """What a layer computes, in short."""
-    return _name(layer.op.kind)
+    return _name(layer.kind)
 
 
 def kernel_name(layer: LayerPlan) -> str:
@@ -252,6 +252,8 @@ def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
 
 
 def _name(kind: str) -> str:
+    if " + " in kind:
+        return " + ".join(_name(part) for part in kind.split(" + "))
     return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
 
 

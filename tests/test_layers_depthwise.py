@@ -31,6 +31,7 @@ def _walks() -> dict[str, describe.Layer]:
         "tall_strided": h.depthwise(rng, (41, 3, 5), stride=(2, 2)),
         "long_rows": h.depthwise(rng, (14, 9, 96)),
         "far_rows": h.depthwise(rng, (5, 6, 344)),
+        "wide": h.depthwise(rng, (5, 1050, 1)),
     }
 
 

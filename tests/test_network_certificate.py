@@ -67,8 +67,7 @@ def test_every_false_claim_is_found(what: str, signed: tuple[Path, NetworkCertif
     at = data
     for key in place[:-1]:
         at = at[key]
-    if isinstance(value, dict):
-        value = value[at[place[-1]]]
+    value = value[at[place[-1]]] if isinstance(value, dict) else value
     assert at[place[-1]] != value, "the change changes nothing"
     at[place[-1]] = value
     changed = NetworkCertificate.from_json(json.dumps(data))

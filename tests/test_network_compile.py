@@ -295,13 +295,13 @@ def test_objective_must_be_known() -> None:
 
 
 def _candidate(rng: np.random.Generator) -> Candidate:
-    formats = [Format.S8, Format.RAW]
+    formats = [Format.S8, Format.RAW, Format.FUSED]
     access = Access(int(rng.integers(50)), int(rng.integers(50)))
     kernels = (f"k{rng.integers(3)}",)
     plan = Plan(
         "family", "", int(rng.integers(1, 100)), Promise((access,), access), int(rng.integers(50)),
         20 + int(rng.integers(20)), kernels=kernels, shared_bytes=20,
-        input_format=formats[rng.integers(2)], output_format=formats[rng.integers(2)],
+        input_format=formats[rng.integers(3)], output_format=formats[rng.integers(3)],
     )  # fmt: skip
     where = Placement(bool(rng.integers(2)), bool(rng.integers(2)))
     return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where, int(rng.integers(50)))
@@ -312,7 +312,7 @@ def test_choice_equals_brute_force(seed: int) -> None:
     """Catches a wrong format, flash, SRAM, placement or sharing constraint: every combination is priced by hand."""
     rng = np.random.default_rng(seed)
     stages = [
-        Stage(tuple(_candidate(rng) for _ in range(int(rng.integers(3, 7)))), ((i - 1,) if i else (99,)), i)
+        Stage(tuple(_candidate(rng) for _ in range(int(rng.integers(6, 10)))), ((i - 1,) if i else (99,)), i)
         for i in range(4)
     ]
     # A branch: the last stage also reads the first one's output.

@@ -19,7 +19,7 @@ from memaopt.emit.layers import Emitted, Format, Plan, emit, plans
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, liveness, memory, shapes, simplify, tflite
+from memaopt.networks import choice, fusion, liveness, memory, shapes, simplify, tflite
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
 from memaopt.networks.graph import Graph
@@ -46,8 +46,9 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
-    """One layer that runs. ``position`` is that of its operator in the simplified graph; ``stall_cycles`` are what the
-    machine's wait states are predicted to add."""
+    """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
+    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add.
+    """
 
     position: int
     op: Operator
@@ -57,6 +58,12 @@ class LayerPlan:
     macs: int
     where: Placement = IN_FLASH
     stall_cycles: int = 0
+    within: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kinds of the operators that it computes."""
+        return self.op.kind if self.within is None else f"CONV_2D + {self.op.kind}"
 
     @property
     def batch(self) -> int:
@@ -195,6 +202,8 @@ class NetworkPlan:
         for layer in self.layers:
             if layer.op.output == root:
                 return layer.plan.output_format
+            if layer.within is not None and self.graph.operators[layer.within].output == root:
+                return Format.FUSED
         return Format.S8
 
     def place(self, tensor: int) -> int:
@@ -269,10 +278,15 @@ def identifier_of(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order."""
+    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
+
+    ``pairs`` has, for each depthwise convolution that can be computed with the convolution before it, that one's
+    position.
+    """
 
     graph: Graph
     lowered: Mapping[int, Lowered]
+    pairs: Mapping[int, int]
     positions: tuple[int, ...]
     stages: tuple[Stage, ...]
     plain: frozenset[int]
@@ -290,6 +304,10 @@ class Problem:
     def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
         """Scratch bytes by position, where there are any."""
         return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+
+    def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
+        """The network as its memory plan sees it."""
+        return fusion.in_memory(self.graph, fusion.deferred(chosen))
 
 
 def prepare(
@@ -311,10 +329,18 @@ def prepare(
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
     limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
     roots, order = _roots(graph), _order(graph)
-    stages = tuple(_stages(graph, lowered, options, roots, order, waits(mcu), data_in_ram))
+    pairs = fusion.pairs(graph, lowered, order) if formats else {}
+    for i, first in dict(pairs).items():
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        options[i] += fused
+        if fused:
+            options[first] += (fusion.DEFERRED,)
+        else:
+            del pairs[i]
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, waits(mcu), data_in_ram))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, positions, stages, plain, limits)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits)
 
 
 def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
@@ -337,7 +363,7 @@ def _search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan]
         chosen = problem.chosen(picked.picks)
         in_place = in_place_of(problem.graph, chosen, problem.lowered)
         placed = memory.plan(
-            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
+            problem.in_memory(chosen), scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
             leads=leads_of(problem.graph, chosen, problem.lowered),
         )  # fmt: skip
         taken = list(problem.taken(picked.picks).values())
@@ -368,25 +394,33 @@ def layers_of(
     problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
 ) -> tuple[LayerPlan, ...]:
     """The layers in execution order, named."""
-    graph, taken = problem.graph, problem.taken(picks)
+    taken = problem.taken(picks)
+    later = fusion.deferred(problem.chosen(picks))
     return tuple(
-        LayerPlan(
-            position=i,
-            op=graph.operators[i],
-            name=f"{name}_{step}_{graph.operators[i].kind.lower()}",
-            lowered=problem.lowered[i],
-            plan=taken[i].plan,
-            macs=shapes.macs(graph, graph.operators[i]),
-            where=taken[i].where,
-            stall_cycles=taken[i].stall_cycles,
-        )
-        for step, i in enumerate(i for i in order if i in taken)
+        _layer(problem, i, f"{name}_{step}", taken[i])
+        for step, i in enumerate(i for i in order if i in taken and i not in later)
+    )
+
+
+def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
+    graph, lowered, op = problem.graph, problem.lowered, problem.graph.operators[i]
+    first = problem.pairs[i] if taken.plan.input_format is Format.FUSED else None
+    return LayerPlan(
+        position=i,
+        op=op,
+        name=f"{name}_{op.kind.lower()}" if first is None else f"{name}_conv_2d_{op.kind.lower()}",
+        lowered=lowered[i] if first is None else fusion.together(lowered[first], lowered[i]),
+        plan=taken.plan,
+        macs=shapes.macs(graph, op) + (0 if first is None else shapes.macs(graph, graph.operators[first])),
+        where=taken.where,
+        stall_cycles=taken.stall_cycles,
+        within=first,
     )
 
 
 def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
     """The plans whose alignment holds for every image of a batch."""
-    sizes = [graph.tensors[t].nbytes // low.batch for t in (op.input, op.output)]
+    sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     return tuple(
         plan
         for plan in plans(low.layer)
@@ -441,8 +475,8 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 
 def _stages(
-    graph: Graph, lowered: Mapping[int, Lowered], options: Mapping[int, tuple[Plan, ...]], roots: Mapping[int, int],
-    order: tuple[int, ...], machine: Waits, data_in_ram: bool,
+    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, data_in_ram: bool,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -453,8 +487,9 @@ def _stages(
             alive: dict[tuple[object, ...], int] = {}
             for plan in options[i]:
                 if _sharing(plan) not in alive:
+                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
                     in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
-                    together = liveness.problem(graph, ALIGNMENT, in_place, {}, (), leads)
+                    together = liveness.problem(view, ALIGNMENT, in_place, {}, (), leads)
                     alive[_sharing(plan)] = together.during(i, done)
             candidates = tuple(
                 Candidate(
@@ -465,6 +500,8 @@ def _stages(
                     where,
                     stall_cycles(plan, lowered[i].batch, where, machine),
                 )
+                if plan is not fusion.DEFERRED
+                else Candidate(plan, lowered[i].batch, 0)
                 for plan in options[i]
                 for where in placements(plan, machine)
                 if data_in_ram or not where.data
@@ -475,8 +512,8 @@ def _stages(
 
 
 def _sharing(plan: Plan) -> tuple[object, ...]:
-    """What decides how a plan's output may share its input's bytes."""
-    return plan.in_place, plan.lead, plan.lead_step
+    """What decides which bytes are alive while a plan runs."""
+    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step
 
 
 def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
@@ -507,12 +544,12 @@ def _why(problem: Problem, name: str) -> InfeasibleError:
     assert limits.sram is not None
     assert limits.flash is not None
     if limits.arena is not None:
-        arena = _enough(problem, "arena", max(min(c.arena_bytes for c in stage.candidates) for stage in stages))
+        alive, widest = choice.least_arena(stages, plain)
+        arena = _enough(problem, "arena", alive)
         if arena > limits.arena:
-            i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
             return InfeasibleError(
                 f"{name} needs an arena of {arena:,} bytes, {arena - limits.arena:,} more than the "
-                f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
+                f"{limits.arena:,} given: {graph.place(graph.operators[positions[widest]])} sets the peak"
             )
     alive, peak = choice.least_sram(stages, plain)
     sram = _enough(problem, "sram", alive)

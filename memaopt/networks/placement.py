@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memaopt.emit.layers import Plan
+from memaopt.emit.layers.result import Loop
 from memaopt.mcus import Mcu
 
 #: Words of instructions that a cycle of a kernel fetches: nearly all take one cycle and are 4 bytes long.
@@ -72,9 +73,14 @@ def _repeated(plan: Plan, where: Placement, machine: Waits) -> float:
         return plan.cycles * _WORDS_PER_CYCLE * machine.ram_code + reading
     if machine.cache_bytes == 0:
         return plan.cycles * _WORDS_PER_CYCLE * machine.code + reading
-    loops = [(plan.loop_bytes, plan.looping * _WORDS_PER_CYCLE)]
-    loops += [(size, size / 4 * times) for size, times in plan.rounds]
-    return max(words if size > machine.cache_bytes else 0.0 for size, words in loops) * machine.code + reading
+    return sum(_missed(loop, machine.cache_bytes) for loop in plan.loops) * machine.code + reading
+
+
+def _missed(loop: Loop, cache_bytes: int) -> float:
+    """Words of code that a cache does not hold when they are fetched again: of the loop, or of all around it."""
+    runs = [(loop.size, loop.cycles * _WORDS_PER_CYCLE)]
+    runs += [(size, size / 4 * times) for size, times in loop.rounds]
+    return max(words if size > cache_bytes else 0.0 for size, words in runs)
 
 
 def placements(plan: Plan, machine: Waits) -> tuple[Placement, ...]:

@@ -45,6 +45,14 @@ class _Chosen(NamedTuple):
     proven: str
 
 
+class Walked(NamedTuple):
+    """The same of a walk."""
+
+    kernel: WalkKernel
+    parameters: Int64Array
+    proven: str
+
+
 class _Depthwise:
     """What both families share: groups of planes, bands, the layer's function."""
 
@@ -201,37 +209,43 @@ class DepthwiseWalk(_Depthwise):
         ]  # fmt: skip
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Chosen | None:
-        proven = _proven_multiply(layer)
-        if proven is None:
-            return None
-        band, window = options["band"], layer.window
-        shape = geometry(layer, band, zero_rows=bool(band))
-        column = Column(
-            rows=shape.plane.rows,
-            above=0 if band else window.padding.top,
-            stride=window.stride.height,
-            outputs=band or layer.output.height,
-            pitch=shape.plane.pitch,
-            out_pitch=layer.output.width * layer.output.channels,
-        )
-        if walk_of(column, options["unroll"]) is None:
-            return None
-        output = Output.of(proven, layer.requantization)
-        kernel = WalkKernel(shape, column, options["unroll"], output)
-        if not kernel.walk.turns:
-            kernel = replace(kernel, unroll=0)
-        w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
-        w[proven.constant] = 0
-        start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
-        blocks = []
-        for number, columns in enumerate(shape.sets):
-            pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
-            alone = w[..., 0] if columns.odd else w[..., 2]
-            alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
-            blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
-            if number == 0:
-                blocks += [proven.multiplier[:, None], start[:, None]]
-        return _Chosen(kernel, np.concatenate(blocks, axis=1), proven.describe())
+        band = options["band"]
+        walked = walk_for(layer, geometry(layer, band, zero_rows=bool(band)), band, options["unroll"])
+        return None if walked is None else _Chosen(*walked)
+
+
+def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walked | None:
+    """The walk over planes of that shape, ``band`` rows of outputs high (0: all, without rows of zeros)."""
+    proven = _proven_multiply(layer)
+    if proven is None:
+        return None
+    window = layer.window
+    column = Column(
+        rows=shape.plane.rows,
+        above=0 if band else window.padding.top,
+        stride=window.stride.height,
+        outputs=band or layer.output.height,
+        pitch=shape.plane.pitch,
+        out_pitch=layer.output.width * layer.output.channels,
+    )
+    if walk_of(column, unroll) is None:
+        return None
+    output = Output.of(proven, layer.requantization)
+    kernel = WalkKernel(shape, column, unroll, output)
+    if not kernel.walk.turns:
+        kernel = replace(kernel, unroll=0)
+    w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
+    w[proven.constant] = 0
+    start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
+    blocks = []
+    for number, columns in enumerate(shape.sets):
+        pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
+        alone = w[..., 0] if columns.odd else w[..., 2]
+        alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
+        blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
+        if number == 0:
+            blocks += [proven.multiplier[:, None], start[:, None]]
+    return Walked(kernel, np.concatenate(blocks, axis=1), proven.describe())
 
 
 class DepthwiseTaps(_Depthwise):

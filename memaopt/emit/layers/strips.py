@@ -4,6 +4,7 @@ A strip is a copy in scratch memory of the input rows under some rows of outputs
 that every patch of it has the same geometry. Without padding the kernel reads the input itself.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from memaopt.emit.layers.describe import Conv
@@ -112,13 +113,15 @@ class StripWork(NamedTuple):
     cycles: int
 
 
-def strip_work(layer: Conv, strip: Strip) -> StripWork:
-    """Accesses and cycles of filling every strip of a layer."""
-    heights = [min(strip.rows, layer.output.height - y) for y in range(0, layer.output.height, strip.rows)]
+def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``."""
+    rows_of = [range(layer.output.height)] if parts is None else parts
+    strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
+    heights = [len(rows) for rows in strips]
     copied = filled = 0
-    for number, rows in enumerate(heights):
-        first = number * strip.rows * strip.stride - layer.window.padding.top
-        at = range(first, first + (rows - 1) * strip.stride + strip.reach)
+    for rows in strips:
+        first = rows.start * strip.stride - layer.window.padding.top
+        at = range(first, first + (len(rows) - 1) * strip.stride + strip.reach)
         copied += sum(0 <= row < layer.shape.height for row in at)
         filled += sum(row >= layer.shape.height for row in at)
     words, rest = divmod(strip.row_bytes, 4)

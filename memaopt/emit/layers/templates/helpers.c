@@ -458,3 +458,45 @@ static void fill_words(void *to, uint32_t value, int32_t words)
     }
 }
 #endif
+
+@ clear_words_apart
+/* Sets ``words`` words to 0, ``step`` bytes from each to the next; all are aligned to 4 bytes. */
+#if MEMAOPT_ASM
+KERNEL static void clear_words_apart(void *to, int32_t step, int32_t words)
+{
+    __asm__ volatile(
+        "  push  {r4, r5}          \n"
+        "  mov   r3, #0            \n"
+        "  add   r4, r1, r1, lsl #1 \n"
+        "  subs  r2, r2, #4        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  str   r3, [r0]          \n"
+        "  str   r3, [r0, r1]      \n"
+        "  str   r3, [r0, r1, lsl #1] \n"
+        "  str   r3, [r0, r4]      \n"
+        "  subs  r2, r2, #4        \n"
+        "  add   r0, r0, r1, lsl #2 \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #4        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  str   r3, [r0]          \n"
+        "  subs  r2, r2, #1        \n"
+        "  add   r0, r0, r1        \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4, r5}          \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void clear_words_apart(void *to, int32_t step, int32_t words)
+{
+    uint8_t *target = to;
+    for (int32_t i = 0; i < 4 * words; i++) {
+        target[i / 4 * step + i % 4] = 0;
+    }
+}
+#endif
