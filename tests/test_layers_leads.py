@@ -37,6 +37,8 @@ def _layers() -> dict[str, describe.Layer]:
         "depthwise_walk": h.depthwise(rng, (18, 6, 6), zero_point=3),
         "depthwise_taps": h.depthwise(rng, (18, 4, 5), (5, 3), padding="valid", **zero),
         "depthwise_multiplied": h.depthwise(rng, (5, 4, 3), multiplier=2, **zero),
+        "fused": h.conv_depthwise(rng, (9, 6, 8), 6, zero_point=3),
+        "fused_strided": h.conv_depthwise(rng, (14, 12, 3), 4, (3, 3), conv_stride=(2, 1), stride=(2, 2)),
         "average": describe.Pool(describe.PoolKind.AVERAGE, image, Image(height, width, 8), view),
         "greatest": describe.Pool(describe.PoolKind.MAX, Image(5, 6, 3), Image(odd_height, odd_width, 3), odd),
         "dequantize": describe.Dequantize(13, 0.5, 3),
@@ -51,7 +53,8 @@ def _emitted(where: str) -> dict[str, tuple[describe.Layer, Emitted]]:
         seen = set()
         for number, plan in enumerate(plans(layer)):
             key = (plan.family, plan.lead, plan.lead_step, plan.scratch_bytes)
-            if plan.lead is None or key in seen or {plan.input_format, plan.output_format} != {Format.S8}:
+            raw = Format.RAW in (plan.input_format, plan.output_format)
+            if plan.lead is None or key in seen or raw:
                 continue
             seen.add(key)
             chosen[f"{where}_{name}_{number}"] = (layer, emit(layer, plan, f"{where}_{name}_{number}"))
@@ -99,7 +102,10 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
             assert (wrong == 0) == (distance in allowed), (name, e.plan.lead, distance)
             if wrong:
                 tight.add(e.plan.family)
-    assert tight >= {"raw pairs", "winograd", "generic", "words", "depthwise walk", "depthwise taps", "dequantize"}
+    assert tight >= {
+        "raw pairs", "winograd", "conv into depthwise", "generic", "words", "depthwise walk", "depthwise taps",
+        "dequantize",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("compiler", compilers())

@@ -110,6 +110,17 @@ def _bands(layer: ConvDepthwise, rows: int, band: int) -> list[Band]:
     return bands
 
 
+def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
+    """The lead where each band's rows of the convolution are computed before its outputs are written."""
+    conv, output = layer.conv, layer.output
+    tops = [
+        b.rows.start * conv.window.stride.height - conv.window.padding.top if b.rows else conv.shape.height
+        for b in bands
+    ]
+    ends = [(b.y + (band or output.height)) * output.width * output.channels for b in bands]
+    return strips.copied_rows_lead(conv, tops, ends)
+
+
 class ConvIntoDepthwise:
     """A CONV_2D without groups, then a 3x3 DEPTHWISE_CONV_2D that reads it."""
 
@@ -234,6 +245,7 @@ class ConvIntoDepthwise:
             rounds=((kernel.code_bytes, tiles), (shared - walk.code_bytes, groups)),
             second_loop=Loop(walk.loop_bytes, walking, ((walk.code_bytes, len(bands) * planes.channels),)),
             input_format=Format.FUSED,
+            lead=_lead(layer, bands, options["band"]),
             alignment=4,
             requantization=proven,
             options=tuple(sorted(options.items())),
