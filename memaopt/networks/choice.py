@@ -18,6 +18,7 @@ from typing import Any, Literal
 from memaopt.emit.layers import Format, Plan
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.networks.placement import IN_FLASH, Placement, code_bytes
+from memaopt.networks.solver import limited
 
 Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
@@ -286,12 +287,8 @@ def _solve(
         model.minimize(sum(costs))
     else:
         model.minimize({"sram": sram, "arena": arena, "flash": sum(flash)}[least])
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = 2 * _TIME_LIMIT
-    solver.parameters.max_deterministic_time = _TIME_LIMIT  # about a second each, and the same everywhere
-    solver.parameters.num_workers = 1
+    solver = limited(_TIME_LIMIT)
     solver.parameters.linearization_level = 2  # budgets and formats are sums: their relaxation bounds the price tightly
-    solver.parameters.random_seed = 0
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None

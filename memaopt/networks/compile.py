@@ -518,15 +518,22 @@ def _sharing(plan: Plan) -> tuple[object, ...]:
 
 def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
     """Bytes of SRAM or arena that do if nothing else is limited: the ``least`` that is alive, and what packing adds."""
+    # What need not be in RAM would take what is given.
+    bare = tuple(
+        dataclasses.replace(stage, candidates=tuple(c for c in stage.candidates if c.where == IN_FLASH))
+        for stage in problem.stages
+    )
 
     def used(limit: int) -> int | None:
         """What a solution within the limit takes."""
         limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
-        found = _search(dataclasses.replace(problem, limits=dataclasses.replace(limits, **{what: limit})), "cycles")
+        limits = dataclasses.replace(limits, **{what: limit})
+        small = dataclasses.replace(problem, stages=bare, limits=limits)
+        found = _search(small, "cycles")
         if found is None:
             return None
         picked, placed = found
-        taken = list(problem.taken(picked.picks).values())
+        taken = list(small.taken(picked.picks).values())
         rest = choice.sram_bytes(taken) - max((c.arena_bytes for c in taken), default=0)
         return placed.arena_bytes + (rest if what == "sram" else 0)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from memaopt.networks.liveness import Lead
+from memaopt.networks.solver import limited
 
 
 class Rectangle(NamedTuple):
@@ -140,11 +141,7 @@ def _solve(
             steps = model.new_int_var(-height, height, f"steps{i}_{j}")
             model.add(starts[i] - starts[j] == lead.step // alignment * steps).only_enforce_if(shared)
     model.minimize(top)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = time_limit
-    solver.parameters.max_deterministic_time = time_limit  # about a second each, and the same everywhere
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
+    solver = limited(time_limit)
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None, False
