@@ -77,6 +77,16 @@ def test_fused_layers_on_board_and_host(build: Any, batch: int, tmp_path: Path) 
         Library(plan, tmp_path / str(arena)).check(emit.random_inputs(plan, 1))
 
 
+@pytest.mark.parametrize("build", [_separable, _branched])
+def test_fused_layers_built_by_clang(build: Any) -> None:
+    """Catches accesses that another compiler adds, as of an initialiser that it keeps as a constant."""
+    pytest.importorskip("ziglang")
+    trial = network_trial.run(compile_network(build(), ZERO), 1, compiler="zig")
+    for layer in trial.layers:
+        assert layer.counted == layer.promised, layer.name
+    assert trial.passed
+
+
 def _macs(graph: Graph) -> int:
     return compile_network(graph, ZERO, formats=False).macs
 
