@@ -1,4 +1,4 @@
-"""Sums, pooling and means: exact for every input, accesses as promised, and cycles that can be trusted."""
+"""Sums, tables, pooling and means: exact for every input, accesses as promised, and cycles that can be trusted."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from memaopt.emit.layers.describe import Binary, BinaryKind, Image, Mean, Paddin
 from memaopt.emit.layers.sums import prove_sum
 
 RNG = np.random.default_rng(9)
-FAMILIES = ("weighted sum", "channel sums", "words")
+FAMILIES = ("weighted sum", "channel sums", "words", "lookup words")
+TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
 
 
 def _sum(
@@ -45,6 +46,8 @@ def _layers() -> dict[str, describe.Layer]:
         "add": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
         "sub": _sum(BinaryKind.SUB, (4, 4, 8), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90)),
         "add_few": _sum(BinaryKind.ADD, (7,), (0.5, 0.1, 0.3), (0, 0, 3)),
+        "lookup": describe.Lookup(333, TABLE),
+        "lookup_turn": describe.Lookup(16, TABLE),
         "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
         "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
         "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
@@ -96,6 +99,23 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
         assert fine.fine
 
 
+@pytest.mark.parametrize("layer", [_sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
+                                   describe.Lookup(93, TABLE)])  # fmt: skip
+def test_in_place(layer: describe.Layer, tmp_path: Path) -> None:
+    """A kernel that reads an element of its input after the output has taken its place."""
+    offered = [plan for plan in plans(layer) if plan.in_place]
+    emitted = [emit(layer, plan, f"layer_{i}") for i, plan in enumerate(offered)]
+    board = h.OnBoard(tmp_path, emitted).board
+    at = h.MCU.sram.base + 0x1000
+    for e in emitted:
+        inputs = h.inputs_of(RNG, layer)
+        for i, x in enumerate(inputs):
+            board.write(at + 256 * i, x.tobytes())
+        board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
+        got = np.frombuffer(board.read(at, 93), np.int8)
+        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=e.plan.family)
+
+
 def test_ties_fall_back() -> None:
     """The sum offered where the reference's own roundings break ties, which no factors reproduce."""
     layer = _sum(BinaryKind.ADD, (8,), (0.031, 0.044, 0.052), (-3, 100, -128))
@@ -108,6 +128,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     """A kernel that got slower, or a cost that an optimiser could not trust."""
     layers = {
         "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 6.6 * 16384),
+        "table": (describe.Lookup(16400, TABLE), 3.9 * 16400),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
     }

@@ -5,7 +5,7 @@ import numpy as np
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
 
 
 class GenericBinary:
@@ -102,6 +102,59 @@ class TableLookup:
         return Emitted(name, unary(name), source, plan, (table[0].name,))
 
 
+class WordLookup:
+    """The same, a word of four elements at a time."""
+
+    name = "lookup words"
+    computes = Lookup
+    _kernel = "lookup_words"
+    _per_turn = 16
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        if not turns:
+            return ()
+        words = turns * self._per_turn // 4
+        code = 4 * (5 + 24 * self._per_turn // 8)
+        return (
+            Plan(
+                family=self.name,
+                tile=str(self._per_turn),
+                cycles=27 + 61 * turns + (8 + 8 * rest if rest else 0),
+                promise=Promise(
+                    (loads(words, 4) + loads(rest, 1),), stores(words, 4) + stores(rest, 1), loads(layer.elements, 1)
+                ),
+                data_bytes=256,
+                code_bytes=code + (60 if rest else 20),
+                stack_bytes=32,
+                kernels=(self._kernel,),
+                shared_bytes=code,
+                loop_bytes=code - 16,
+                in_place=True,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        by_byte = np.roll(layer.table, 128)
+        table = [Array("int8_t", f"{name}_table", by_byte, "output of each input: 0 to 127, then -128 to -1")]
+        source = render(
+            "lookup_words_layer.c.j2",
+            head=plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan),
+            data=definitions(table),
+            name=name,
+            layer=layer,
+            kernel=self._kernel,
+            turns=turns,
+            rest=rest,
+        )
+        text = render("lookup_words.c.j2", name=self._kernel, unroll=self._per_turn // 8)
+        return Emitted(name, unary(name), source, plan, (table[0].name,), (Kernel(self._kernel, text),))
+
+
 class FloatToInt8:
     """QUANTIZE of float32."""
 
@@ -144,4 +197,4 @@ def float_text(value: float) -> str:
     return text if "." in text or "e" in text else text + ".0"
 
 
-FAMILIES = (GenericBinary(), TableLookup(), FloatToInt8(), Int8ToFloat())
+FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat())
