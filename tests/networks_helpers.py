@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from memaopt.errors import UnsupportedModelError
+from memaopt.networks import checks
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators import OPERATORS, Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.shapes import Window, same_padding
 
 Rng = np.random.Generator
@@ -322,6 +324,61 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }
+
+
+PRODUCERS = (
+    "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN",
+    "TANH", "RESHAPE",
+)  # fmt: skip
+_UNARY = ("RELU", "RELU6", "LEAKY_RELU", "HARD_SWISH", "TANH", "LOGISTIC", "QUANTIZE", "ADD", "SUB", "MUL")
+
+
+def chain(rng: Rng) -> Graph:
+    """Consecutive element-wise work: a random operator, then up to four that take each element by itself (unary ones,
+    sums and products with one constant or of a tensor with itself), often without rescaling; now and then what lies
+    between is an output of the network too."""
+    while True:
+        graph = CASES[PRODUCERS[rng.integers(len(PRODUCERS))]](rng)
+        tensors, operators = list(graph.tensors), list(graph.operators)
+        outputs, x = [], graph.outputs[0]
+        for _ in range(int(rng.integers(1, 5))):
+            if rng.integers(6) == 0:
+                outputs.append(x)
+            x = _follow(rng, tensors, operators, x)
+        result = Graph("chain", tuple(tensors), tuple(operators), graph.inputs, (*outputs, x))
+        try:
+            checks.check(result)
+        except UnsupportedModelError:
+            continue  # a ratio of scales that the operator does not take
+        return result
+
+
+def _follow(rng: Rng, tensors: list[Tensor], operators: list[Operator], x: int) -> int:
+    """Append an element-wise operator on the tensor ``x``; the index of its output."""
+    kind = _UNARY[rng.integers(len(_UNARY))]
+    before, attributes, arguments = tensors[x], {}, [x]
+    s, z = float(before.scales[0]), int(before.zero_points[0])
+    if kind == "LOGISTIC":
+        s, z = 1 / 256, -128
+    elif rng.integers(2):
+        s, z = s if rng.integers(2) else s * scale(rng, 0.3, 3), zero_point(rng)
+    if kind == "LEAKY_RELU":
+        attributes["alpha"] = float(rng.uniform(0, 1))
+    if kind in ("ADD", "SUB", "MUL"):
+        attributes["activation"] = fused(rng)
+        if rng.integers(3):
+            shape = ((1,), (1,) * len(before.shape), before.shape)[rng.integers(3)]
+            value = np.full(shape, rng.integers(-128, 128), np.int8)
+            tensors.append(constant(f"c{len(tensors)}", value, np.array([scale(rng)])))
+            arguments.insert(int(rng.integers(2)), len(tensors) - 1)
+        else:
+            arguments.append(x)
+    tensors.append(activation(f"t{len(tensors)}", before.shape, s, z))
+    op = OPERATORS[kind](
+        inputs=tuple(arguments), outputs=(len(tensors) - 1,), location=len(operators), **attributes
+    )
+    operators.append(op)
+    return op.output
 
 
 def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:

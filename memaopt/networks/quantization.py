@@ -101,7 +101,9 @@ def _quantized(graph: Graph, op: Operator, value: float, tensor: Tensor) -> int:
 
 
 def clamp(graph: Graph, op: Operator, activation: Activation) -> Clamp:
-    """The range that a fused activation leaves of the operator's output."""
+    """The range that a fused activation leaves of the operator's output; the operator's own bounds come first."""
+    if isinstance(op, ops.Bounded) and op.bounds is not None:
+        return Clamp(*op.bounds)
     output = graph.output_of(op)
     low, high = INT8_MIN, INT8_MAX
     if activation in (Activation.RELU, Activation.RELU6):
