@@ -1,5 +1,8 @@
 """Kernels that take each element by itself: ADD, SUB, MUL, lookup tables, and float32 at the network's ends."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
@@ -80,6 +83,52 @@ def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int]
 def _index(strides: list[int]) -> str:
     terms = [f"i{d}" if s == 1 else f"i{d} * {s}" for d, s in enumerate(strides) if s]
     return " + ".join(terms) or "0"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
+
+    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``.
+    """
+
+    shape: tuple[int, ...]
+    first: str
+    second: str
+    out: str
+    eights: int
+    rest: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def code_bytes(self) -> int:
+        """An estimate of the code around the kernel."""
+        return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
+
+    def cycles(self, call: int, turn: int, each: int) -> int:
+        """``call`` cycles for entry and exit, ``turn`` for eight elements, ``each`` for one of the rest."""
+        loops = 20 - 8 * self.count if self.shape else 0
+        return loops + self.count * (call + turn * self.eights) + each * self.rest
+
+
+def runs_of(layer: Binary) -> Runs | None:
+    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
+    shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    if (first[-1], second[-1]) != (1, 1):
+        return None
+    eights, rest = divmod(shape[-1], 8)
+    outer = shape[:-1]
+    if outer and rest:
+        return None
+    steps = _strides(tuple(shape), len(shape))
+    first_at, second_at, out_at = (
+        name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
+        for name, strides in (("first", first), ("second", second), ("out", steps))
+    )
+    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
 
 
 class TableLookup:
