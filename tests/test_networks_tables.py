@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import activation, chain, constant, inputs, single
+from networks_helpers import activation, chain, constant, gated, inputs, single
 
 from memaopt import network_trial
 from memaopt.errors import InputError
@@ -72,6 +72,25 @@ def test_random_chains_compile(tmp_path: Path) -> None:
         trial = network_trial.run(plan, 2)
         assert trial.wrong == 0
         assert all(layer.counted == layer.promised for layer in trial.layers)
+
+
+def test_a_gate_on_the_board() -> None:
+    """Catches a fused network that TFLite computes otherwise, a gate that falls back to the generic kernel, and
+    predictions of element-wise layers that cannot be trusted."""
+    pytest.importorskip("ai_edge_litert")
+    graph = gated(np.random.default_rng(8))
+    plan = compile_network(graph, MCU.with_wait_states(0))
+    families = {(layer.op.kind, layer.plan.family) for layer in plan.layers}
+    assert {("MUL", "product"), ("ADD", "weighted sum"), ("LOOKUP", "lookup words")} <= families
+    assert len(plan.layers) == len(graph.operators) - 4
+    oracle = Oracle(writer.write(graph))
+    for values in inputs(np.random.default_rng(1), graph):
+        np.testing.assert_array_equal(reference.run(plan.graph, values)[0], oracle.run(values)[0])
+    trial = network_trial.run(plan, 2)
+    assert trial.passed
+    for layer, counted in zip(plan.layers, trial.layers, strict=True):
+        if layer.op.kind in ("MUL", "ADD", "HARD_SWISH"):
+            assert abs(layer.cycles / counted.cycles - 1) < 0.03, layer.name
 
 
 def test_tables_compose_over_all_values() -> None:

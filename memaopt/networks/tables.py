@@ -74,7 +74,7 @@ def fuse_tables(graph: Graph, report: Report) -> Graph:
             at = {tensor: i - (i > before) for tensor, i in at.items()}
             values = table(graph, op)[table(graph, first).astype(np.int64) + 128]
             names = f"{_names(first)}, {_names(op)}"
-            report(f"{graph.place(op)}: one table with {graph.place(first)}")
+            report(f"{graph.place(op)}: one table with {graph.place(graph.operators[graph.producers[x]])}")
             fused: Operator = _lookup(op, _unary_source(graph, first), values, names)
         elif isinstance(op, ops.Add | ops.Sub | ops.Mul):
             fused = _lookup(op, x, table(graph, op), _names(op))
