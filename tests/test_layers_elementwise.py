@@ -16,20 +16,21 @@ from memaopt.emit.layers.products import prove_product
 from memaopt.emit.layers.sums import prove_sum
 
 RNG = np.random.default_rng(9)
-FAMILIES = ("weighted sum", "product", "channel sums", "words", "lookup words")
+FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "lookup words")
 TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
+OUTPUTS = tuple(TABLE.tolist())
 
 
 def _sum(
     kind: BinaryKind, shape: tuple[int, ...], scales: tuple[float, float, float], zero_points: tuple[int, int, int],
-    clamp: tuple[int, int] = (-128, 127), other: tuple[int, ...] | None = None,
+    clamp: tuple[int, int] = (-128, 127), other: tuple[int, ...] | None = None, table: tuple[int, ...] = (),
 ) -> Binary:  # fmt: skip
     """ADD or SUB with TFLite's multipliers for these scales."""
     first, second, output = scales
     twice = 2 * max(first, second)
     real = (twice / (2**20 * output), first / twice, second / twice)
     rescales = [Rescale(*fixedpoint.quantize_multiplier(scale)) for scale in real]
-    return Binary(kind, shape, other or shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1])
+    return Binary(kind, shape, other or shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1], table=table)
 
 
 def _mul(
@@ -59,6 +60,10 @@ def _layers() -> dict[str, describe.Layer]:
         "sub": _sum(BinaryKind.SUB, (4, 4, 8), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90)),
         "add_few": _sum(BinaryKind.ADD, (7,), (0.5, 0.1, 0.3), (0, 0, 3)),
         "add_channels": _sum(BinaryKind.ADD, (3, 5, 24), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(24,)),
+        "add_table": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+        "add_table_few": _sum(BinaryKind.ADD, (5,), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS[::-1]),
+        "sub_table_channels": _sum(BinaryKind.SUB, (24,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-90, 80),
+                                   other=(5, 24), table=OUTPUTS),
         "mul": _mul((5, 7, 3), (5, 7, 3), 0.0141, (3, -20, 5)),
         "mul_relu": _mul((8, 8, 8), (8, 8, 8), 0.0043, (-128, -128, -128)),
         "mul_clamped": _mul((47,), (47,), 0.0079, (127, 5, 11), (-20, 90)),
@@ -105,16 +110,20 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
     layers = {
         "coarse_or_fine": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
         "unequal": _sum(BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0)),
+        "through_table": _sum(
+            BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-50, 90), table=OUTPUTS
+        ),
         "both_signs": _mul((65536,), (65536,), 0.0071, (5, -3, -1)),
         "ties": _mul((65536,), (65536,), 2**-8, (0, 0, 0)),
     }
     emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
-    assert [e.plan.family for e in emitted] == ["weighted sum"] * 2 + ["product"] * 2
+    families = ["weighted sum", "weighted sum", "sum through table", "product", "product"]
+    assert [e.plan.family for e in emitted] == families
     board = h.OnBoard(tmp_path, emitted)
     for layer, e in zip(layers.values(), emitted, strict=True):
         got, _ = board.run(e, [x, y], h.output_of(layer))
         np.testing.assert_array_equal(got, h.expected(layer, x, y))
-        if layer.kind is not BinaryKind.MUL:
+        if e.plan.family == "weighted sum":
             fine = prove_sum(layer, fine=True)
             assert fine is not None
             assert fine.fine
@@ -142,6 +151,7 @@ def test_products_are_always_proven(power: float, zero_points: tuple[int, int, i
 
 
 @pytest.mark.parametrize("layer", [_sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
+                                   _sum(BinaryKind.SUB, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8), table=OUTPUTS),
                                    _mul((93,), (93,), 0.0141, (3, -20, 5)), describe.Lookup(93, TABLE)])  # fmt: skip
 def test_in_place(layer: describe.Layer, tmp_path: Path) -> None:
     """A kernel that reads an element of its input after the output has taken its place."""
@@ -174,6 +184,10 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "gate": (_mul((1, 16, 16, 64), (1, 1, 1, 64), 0.0039, (-5, -128, -128)), 7.9 * 16384),
         "channels": (_sum(BinaryKind.ADD, (16, 16, 64), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(64,)),
                      6.8 * 16384),
+        "sum_through_table": (
+            _sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+            7.9 * 16384,
+        ),
         "table": (describe.Lookup(16400, TABLE), 3.9 * 16400),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),

@@ -151,7 +151,7 @@ _KINDS = {"ADD": describe.BinaryKind.ADD, "SUB": describe.BinaryKind.SUB, "MUL":
 
 
 def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> describe.Binary:
-    first, second, output = graph.tensor_of(op, 0), graph.tensor_of(op, 1), graph.output_of(op)
+    first, second, output = graph.tensor_of(op, 0), graph.tensor_of(op, 1), quantization.computed(graph, op)
     low, high = quantization.clamp(graph, op, op.activation)
     rescales: dict[str, Any]
     if isinstance(op, ops.Mul):
@@ -163,6 +163,7 @@ def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> describe.Binary:
             "first": describe.Rescale(*r.first),
             "second": describe.Rescale(*r.second),
             "result": describe.Rescale(*r.output),
+            "table": op.table,
         }
     return describe.Binary(
         kind=_KINDS[op.kind], first_shape=first.shape, second_shape=second.shape, minimum=low, maximum=high,

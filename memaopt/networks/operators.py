@@ -70,6 +70,12 @@ class Operator(BaseModel):
         return self.outputs[0]
 
 
+def _int8_table(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(values) != 256 or not -128 <= min(values) <= max(values) <= 127:
+        raise ValueError("a table has 256 values of int8")
+    return values
+
+
 class Bounded(Operator):
     """An operator that clamps its int8 outputs. ``bounds``, where given, stand in place of any fused activation:
     no file has them, they come from operators that were folded into this one.
@@ -148,11 +154,25 @@ class _Binary(Bounded):
     activation: Activation = Activation.NONE
 
 
-class Add(_Binary):
+class _Sum(_Binary):
+    """``table``, where there is one, has the outputs of the clamped sums -128 to 127. No file has it; ``then`` names
+    the operators that it stands for, and ``sum`` is the tensor whose quantisation the sums have."""
+
+    table: tuple[int, ...] = ()
+    then: str = ""
+    sum: int | None = None
+
+    @field_validator("table")
+    @classmethod
+    def _check_table(cls, table: tuple[int, ...]) -> tuple[int, ...]:
+        return _int8_table(table) if table else table
+
+
+class Add(_Sum):
     kind: ClassVar[str] = "ADD"
 
 
-class Sub(_Binary):
+class Sub(_Sum):
     kind: ClassVar[str] = "SUB"
 
 
@@ -266,8 +286,13 @@ class Lookup(Operator):
     """
 
     kind: ClassVar[str] = "LOOKUP"
-    values: tuple[int, ...] = Field(min_length=256, max_length=256)
+    values: tuple[int, ...]
     of: str = ""
+
+    @field_validator("values")
+    @classmethod
+    def _check_values(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return _int8_table(values)
 
 
 class Dequantize(Operator):

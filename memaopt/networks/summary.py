@@ -127,6 +127,8 @@ def detail(graph: Graph, op: Operator) -> str:
             words.append(f"{name} {_plain(value)}")
     if isinstance(op, ops.Lookup):
         words.append(f"of {op.of}")
+    if isinstance(op, ops.Add | ops.Sub) and op.table:
+        words.append(f"then {op.then}")
     if isinstance(op, ops.Bounded) and op.bounds is not None:
         words.append(f"clamp {_plain(op.bounds)}")
     activation = getattr(op, "activation", ops.Activation.NONE)

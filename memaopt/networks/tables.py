@@ -107,21 +107,40 @@ def _read_once(graph: Graph, tensor: int) -> bool:
 
 def fold_clamps(graph: Graph, report: Report) -> Graph:
     """A table that shifts and clamps what its producer can give goes into the producer."""
+    return _folded(graph, _clamped, lambda op, into: report(f"{op}: folded into the clamp of {into}"))
+
+
+def fold_tables(graph: Graph, report: Report) -> Graph:
+    """A table that alone reads a sum of two tensors goes into the sum, which then writes the table's outputs."""
+    return _folded(graph, _through_table, lambda op, into: report(f"{op}: a table that {into} goes through"))
+
+
+def _folded(
+    graph: Graph, fold: Callable[[Graph, Operator, Operator], Operator | None], report: Callable[[str, str], None]
+) -> Graph:
+    """The graph where ``fold`` makes one operator of a producer and the table that alone reads its output."""
     operators: list[Operator] = []
     at: dict[int, int] = {}
     for op in graph.operators:
         x = unary_input(graph, op)
         producer = operators[at[x]] if x is not None and x in at and _read_once(graph, x) else None
-        clamped = None if producer is None else _clamped(graph, producer, op)
-        if clamped is None:
+        folded = None if producer is None else fold(graph, producer, op)
+        if folded is None or x is None:
             at[op.output] = len(operators)
             operators.append(op)
         else:
-            assert x is not None
-            report(f"{graph.place(op)}: folded into the clamp of {graph.place(clamped)}")
+            report(graph.place(op), graph.place(folded))
             at[op.output] = at[x]
-            operators[at[x]] = clamped
+            operators[at[x]] = folded
     return graph.replace(operators=operators)
+
+
+def _through_table(graph: Graph, producer: Operator, op: Operator) -> Operator | None:
+    if not isinstance(producer, ops.Add | ops.Sub) or producer.table:
+        return None
+    values = tuple(int(v) for v in table(graph, op))
+    update = {"outputs": op.outputs, "table": values, "then": _names(op), "sum": producer.output}
+    return producer.model_copy(update=update)
 
 
 def _clamped(graph: Graph, producer: Operator, op: Operator) -> Operator | None:
@@ -130,7 +149,7 @@ def _clamped(graph: Graph, producer: Operator, op: Operator) -> Operator | None:
     The output is clamp(zero point + r) with r independent of both; so a table that adds d within the clamp and
     clamps needs the scale that r is computed for, and the zero point + d.
     """
-    if not isinstance(producer, Bounded):
+    if not isinstance(producer, Bounded) or (isinstance(producer, ops.Add | ops.Sub) and producer.table):
         return None
     activation = getattr(producer, "activation", Activation.NONE)
     low, high = quantization.clamp(graph, producer, activation)

@@ -18,6 +18,7 @@ from memaopt.emit.layers import (
     products,
     raw_pairs,
     softmax,
+    sum_tables,
     sums,
     winograd,
 )
@@ -35,6 +36,7 @@ FAMILIES: tuple[Family, ...] = (
     *depthwise.FAMILIES,
     *elementwise.FAMILIES,
     *sums.FAMILIES,
+    *sum_tables.FAMILIES,
     *products.FAMILIES,
     *pooling.FAMILIES,
     *channel_sums.FAMILIES,

@@ -26,8 +26,8 @@ class GenericBinary:
                 family=self.name,
                 tile="",
                 cycles=(27 if layer.kind == "mul" else 57) * n,
-                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1)),
-                data_bytes=0,
+                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
+                data_bytes=len(layer.table),
                 code_bytes=400,
                 in_place=same,
                 requantization="the reference's own arithmetic",
@@ -38,16 +38,19 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
         title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        table = [Array("int8_t", f"{name}_table", np.array(layer.table), "output of each result, from -128 up")]
+        table = table if layer.table else []
         source = render(
             "generic_binary.c.j2",
             head=plan_comment(f"{title} -> {dimensions(layer.output_shape)}", plan),
+            data=definitions(table),
             name=name,
             layer=layer,
             shape=shape,
             first_index=_index(first),
             second_index=_index(second),
         )
-        return Emitted(name, binary(name), source, plan)
+        return Emitted(name, binary(name), source, plan, tuple(array.name for array in table))
 
 
 def binary(name: str) -> str:

@@ -96,13 +96,13 @@ class Product:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
         runs = runs_of(layer)
-        if layer.kind is not BinaryKind.MUL or runs is None or not runs.eights:
+        if layer.kind is not BinaryKind.MUL or layer.table or runs is None or not runs.eights:
             return ()
         factors = _factors(layer)
         if factors is None:
             return ()
         output = _output(layer, factors)
-        turn = 2 * (3 + 7 + 4 * (2 + output.cycles)) + 4
+        turn = 2 * (3 + 7 + 4 * (2 + output.signed_cycles)) + 4
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.instructions)))
         read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         return (

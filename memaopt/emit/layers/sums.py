@@ -80,13 +80,13 @@ class WeightedSum:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
         runs = runs_of(layer)
-        if layer.kind is BinaryKind.MUL or runs is None:
+        if layer.kind is BinaryKind.MUL or layer.table or runs is None:
             return ()
-        factors = _factors(layer)
+        factors = factors_of(layer)
         if factors is None:
             return ()
         output = _output(layer, factors)
-        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.cycles - 1 + 1) + 3
+        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.signed_cycles) + 3
         read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
@@ -110,7 +110,7 @@ class WeightedSum:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
-        factors, runs = _factors(layer), runs_of(layer)
+        factors, runs = factors_of(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None
         output = _output(layer, factors)
@@ -151,7 +151,8 @@ def _kernel_name(factors: Factors, output: Output) -> str:
 
 
 @lru_cache(maxsize=256)
-def _factors(layer: Binary) -> Factors | None:
+def factors_of(layer: Binary) -> Factors | None:
+    """:func:`prove_sum` in the coarser precision, or else in the finer one."""
     return prove_sum(layer, fine=False) or prove_sum(layer, fine=True)
 
 
