@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from memaopt.accesses import Access
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, exhaustive
-from memaopt.models.accesses import Accesses, promise
+from memaopt.models.accesses import promise
 from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
 from memaopt.models.bounds import Bounds, gap, lower_bounds
 from memaopt.models.replay import simulate
@@ -43,7 +44,7 @@ class Traffic(BaseModel):
 
     model_config = _FROZEN
 
-    buffers: dict[str, Accesses]
+    buffers: dict[str, Access]
     external_bytes: int
     register_bytes: int
     kernel_cycles: int
@@ -301,7 +302,7 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
         yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
 
 
-def _told(accesses: Accesses | None) -> str:
+def _told(accesses: Access | None) -> str:
     if accesses is None:
         return "no access"
     loads = f"{accesses.loads:,} loads of {accesses.load_bytes:,} bytes"

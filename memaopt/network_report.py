@@ -71,9 +71,9 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     for number, layer in enumerate(plan.layers):
         cells: list[str | Text] = [
             str(number),
-            _name(layer.op.kind),
-            _shape(plan, layer),
-            f"{layer.plan.family} {layer.plan.tile.split(',')[0].removesuffix(' channels')}".strip(),
+            operator_name(layer),
+            layer_shape(plan, layer),
+            kernel_name(layer),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
             f"{layer.cycles:,}",
             f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",
@@ -89,14 +89,19 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
 
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
     memory, clock = plan.memory, plan.mcu.clock_hz
-    proof = {"live set": "it equals the largest live set", "solver": "proven by CP-SAT", "none": "not proven minimal"}
+    live_set = f"({memory.lower_bound:,})"
+    proof = {
+        "live set": f"it equals the largest live set {live_set}",
+        "solver": f"proven least by CP-SAT {live_set}",
+        "none": f"not proven least {live_set}",
+    }
     facts = [
         ("cycles", f"{plan.cycles:,} predicted at zero wait states, {_ms(plan.cycles, clock)}", ""),
         *([("", f"{plan.machine_cycles:,} with the machine's", "")] if plan.machine_cycles > plan.cycles else []),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
-            f"{proof[memory.proof]} ({memory.lower_bound:,})",
+            + proof[memory.proof],
             "" if memory.proof != "none" else "yellow",
         ),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
@@ -229,13 +234,26 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {error}") from None
 
 
-def _shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+def operator_name(layer: LayerPlan) -> str:
+    """What a layer computes, in short."""
+    return _name(layer.kind)
+
+
+def kernel_name(layer: LayerPlan) -> str:
+    """Its kernel family and tile, in short."""
+    return f"{layer.plan.family} {layer.plan.tile.split(', ')[0].removesuffix(' channels')}".strip()
+
+
+def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+    """The shape of its input and, where another, of its output."""
     shapes = [plan.graph.tensors[t].shape for t in (layer.lowered.inputs[0], layer.op.output)]
     texts = ["x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1" for shape in shapes]
     return texts[0] if texts[0] == texts[1] else f"{texts[0]}→{texts[1]}"
 
 
 def _name(kind: str) -> str:
+    if " + " in kind:
+        return " + ".join(_name(part) for part in kind.split(" + "))
     return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
 
 

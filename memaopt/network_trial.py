@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 _FROZEN = ConfigDict(frozen=True)
 #: Constants of a layer's loops, which a compiler may fold into the code: literals by another name.
 _LOOPS = ("grid",)
+#: Suffixes of the parts of an operand that its layer's output lies on, and of those behind the output.
+_AND_OUTPUT, _BEHIND = " under the output", " behind the output"
 #: What a range of the arena, or a constant, is to a layer.
 _Ranges = dict[str, tuple[int, int]]
 _Array = npt.NDArray[Any]
 
 
 class LayerTrial(BaseModel):
-    """One layer on the board. ``promised`` and ``counted`` are for one inference, by operand; where an output takes
-    its input's bytes they are one operand, as in ``input+output``. ``wrong`` counts output bytes over all inputs.
+    """One layer on the board. ``promised`` and ``counted`` are for one inference, by operand; in bytes that an output
+    shares with an input, loads are the input's and stores the output's. ``wrong`` counts output bytes over all inputs.
     ``cycles`` are with the machine's wait states, ``ideal_cycles`` without any, of the first input.
     """
 
@@ -183,7 +185,7 @@ class _LayerState:
         cycles = ideal_cycles = 0
         for n in range(layer.batch):
             run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=ranges)
-            _add(counted, _counted(layer, run, board.symbols))
+            _add(counted, _counted(layer, run, ranges, board.symbols))
             cycles += run.cycles
             ideal_cycles += run.ideal_cycles
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
@@ -219,42 +221,43 @@ def _add(total: dict[str, Access], more: Mapping[str, Access]) -> None:
 def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges, dict[str, Access]]:
     """The layer's operands in the arena as disjoint ranges, and what is promised of each and of its constants."""
     promise = layer.promise
-    pieces: list[tuple[str, int, int]] = []
+    pieces: dict[tuple[int, int], str] = {}
     promised: dict[str, Access] = {}
     many = len(promise.inputs) > 1
     for number, (tensor, access) in enumerate(zip(layer.lowered.inputs, promise.inputs, strict=True)):
-        name = f"input{number if many else ''}"
         t = plan.graph.tensors[tensor]
         if t.is_constant:
             _add(promised, {emit.constant_operands(plan)[tensor]: access})
             continue
-        pieces.append((name, plan.place(tensor), t.nbytes))
-        promised[name] = access
-    output = layer.op.output
-    pieces.append(("output", plan.place(output), plan.graph.tensors[output].nbytes))
-    promised["output"] = promise.output
-    promised["parameters"] = promise.parameters
+        # An operand that is read as two inputs is one.
+        name = pieces.setdefault((plan.place(tensor), t.nbytes), f"input{number if many else ''}")
+        _add(promised, {name: access})
     scratch = plan.memory.scratch_offset(layer.position)
     if scratch is not None:
-        pieces.append(("scratch", scratch, layer.plan.scratch_bytes))
+        pieces[scratch, layer.plan.scratch_bytes] = "scratch"
         promised["scratch"] = promise.scratch
-    ranges: _Ranges = {}
-    merged: list[tuple[str, int, int]] = []
-    for name, start, size in sorted(pieces, key=lambda piece: piece[1]):
-        if merged and start < merged[-1][1] + merged[-1][2]:
-            before, first, length = merged.pop()
-            both = f"{before}+{name}"
-            promised[both] = promised.pop(before) + promised.pop(name)
-            merged.append((both, first, max(length, start + size - first)))
-        else:
-            merged.append((name, start, size))
-    for name, start, size in merged:
-        ranges[name] = (arena + start, size)
+    output = layer.op.output
+    start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
+    promised |= {"output": promise.output, "parameters": promise.parameters}
+    ranges: _Ranges = {"output": (arena + start, end - start)}
+    for (first, size), name in pieces.items():
+        last = first + size
+        for piece, low, high in (
+            (name, first, min(last, start)),
+            (f"{name}{_AND_OUTPUT}", max(first, start), min(last, end)),
+            (f"{name}{_BEHIND}", max(first, end), last),
+        ):
+            if low < high:
+                ranges[piece] = (arena + low, high - low)
     return ranges, {name: access for name, access in promised.items() if any(access)}
 
 
-def _counted(layer: LayerPlan, run: Run, symbols: Mapping[str, int]) -> dict[str, Access]:
-    """The board's counts under the promise's names; whatever else of the data was touched under its own."""
+def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, int]) -> dict[str, Access]:
+    """The board's counts under the promise's names; whatever else of the data was touched under its own.
+
+    Where an output lies on an input, loads are the input's and stores the output's: no layer reads its output, and
+    only scratch, which nothing lies on, is both written and read.
+    """
     # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
     own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
     counted: dict[str, Access] = {}
@@ -264,6 +267,11 @@ def _counted(layer: LayerPlan, run: Run, symbols: Mapping[str, int]) -> dict[str
             continue
         if symbols.get(name) in own:
             name = "parameters"
+        if name in ranges and name.endswith(_AND_OUTPUT):
+            _add(counted, {"output": access._replace(loads=0, load_bytes=0)})
+            access = access._replace(stores=0, store_bytes=0)
+        if name in ranges:
+            name = name.removesuffix(_AND_OUTPUT).removesuffix(_BEHIND)
         _add(counted, {name: access})
     return counted
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from memaopt.accesses import Access
 from memaopt.certificates import Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.mcus import Mcu, Memory
-from memaopt.models.accesses import Accesses
 from memaopt.problems import OPERANDS, Gemm
 from memaopt.schedules import Schedule
 from memaopt.trial import Trial
@@ -195,7 +195,7 @@ def _accesses(certificate: Certificate, trial: Trial | None) -> Table:
     promised = certificate.traffic.buffers
     counted = promised if trial is None else trial.counted
     for name in sorted(promised.keys() | counted.keys()):
-        pairs = [tuple(getattr(side.get(name, Accesses()), field) for side in (promised, counted)) for field in _FIELDS]
+        pairs = [tuple(getattr(side.get(name, Access()), field) for side in (promised, counted)) for field in _FIELDS]
         table.add_row(name, *(_cell(claim, count) for claim, count in pairs))
     if trial is not None:
         table.add_row("(stack)", *(f"{getattr(trial.stack, field):,}" for field in _FIELDS), style="dim")

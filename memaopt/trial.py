@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import reference
+from memaopt.accesses import Access
 from memaopt.certificates import Certificate
 from memaopt.emit import gemm
 from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
 from memaopt.mcus import Mcu
-from memaopt.models.accesses import Accesses
 
 #: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
 _SYMBOLS = {"C_partial": "c_partial"}
@@ -31,15 +31,15 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    counted: dict[str, Accesses]
+    counted: dict[str, Access]
     equal: bool
     correct: bool
     cycles: int
     ideal_cycles: int
     energy_uj: float
     instructions: int
-    stack: Accesses
-    memories: dict[str, Accesses]
+    stack: Access
+    memories: dict[str, Access]
     compiler: str
     flags: tuple[str, ...]
     seconds: float
@@ -100,7 +100,7 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
     for buffer in _COUNTED:
         access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
         if access is not None and (access.loads or access.stores):
-            counted[buffer] = Accesses(**access.model_dump())
+            counted[buffer] = access
     stack = ran.buffers["stack"]
     return Trial(
         counted=counted,
@@ -110,8 +110,8 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
         ideal_cycles=ran.ideal_cycles,
         energy_uj=ran.energy.total_uj,
         instructions=ran.instructions,
-        stack=Accesses(**stack.model_dump()),
-        memories={memory: Accesses(**access.model_dump()) for memory, access in ran.memories.items()},
+        stack=stack,
+        memories=ran.memories,
         compiler=built.version,
         flags=built.flags,
         seconds=ran.seconds,

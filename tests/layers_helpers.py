@@ -95,6 +95,24 @@ def depthwise(
     return describe.Depthwise(shape, output, w, bias, view, zero_point, q)
 
 
+def conv_depthwise(
+    rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int] = (1, 1), *,
+    conv_stride: tuple[int, int] = (1, 1), conv_padding: str = "same", dilation: tuple[int, int] = (1, 1),
+    zero_point: int = -128, between: int = -128, clamp: tuple[int, int] = (-128, 127),
+    stride: tuple[int, int] = (1, 1), padding: str = "same", output_zero_point: int = -128,
+) -> describe.ConvDepthwise:  # fmt: skip
+    """A random convolution and a random 3x3 depthwise one that reads it; ``between`` is the zero point there."""
+    first = conv(
+        rng, image, outputs, kernel, stride=conv_stride, padding=conv_padding, dilation=dilation, zero_point=zero_point,
+        output_zero_point=between, clamp=clamp,
+    )  # fmt: skip
+    second = depthwise(
+        rng, tuple(first.output), stride=stride, padding=padding, zero_point=between,
+        output_zero_point=output_zero_point,
+    )  # fmt: skip
+    return describe.ConvDepthwise(first, second)
+
+
 def fully_connected(
     rng: np.random.Generator, k: int, m: int, *, rows: int = 1, zero_point: int = -128, output_zero_point: int = -128,
     clamp: tuple[int, int] = (-128, 127), in_double: bool = True,
@@ -152,6 +170,8 @@ def expected(layer: describe.Layer, *inputs: np.ndarray) -> np.ndarray:
         case describe.Depthwise():
             image = first.reshape(layer.shape)
             return layer.requantization.apply(conv_accumulators(_as_conv(layer), image)).ravel()
+        case describe.ConvDepthwise():
+            return expected(layer.depthwise, expected(layer.conv, first))
         case describe.FullyConnected():
             rows = first.reshape(layer.rows, -1).astype(np.int64) - layer.input_zero_point
             return layer.requantization.apply(rows @ layer.weights.T.astype(np.int64) + layer.bias).ravel()
@@ -229,7 +249,8 @@ class Host:
     def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> np.ndarray:
         """The layer's output; guard bytes around it must survive."""
         arrays = [_guarded(x) for x in inputs]
-        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.zeros(layer.plan.scratch_bytes, np.int8))
+        # Scratch memory holds rubbish.
+        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.full(layer.plan.scratch_bytes, 0x6B, np.int8))
         pointers = [ctypes.c_void_p(a.ctypes.data + _GUARD) for a in (*arrays, out, scratch)]
         getattr(self._library, layer.name)(*pointers)
         for a in (*arrays, out, scratch):
@@ -274,6 +295,7 @@ class OnBoard:
         for address, data in zip(arguments, inputs, strict=False):
             self.board.write(address, data.tobytes())
         self.board.write(arguments[len(inputs)], b"\x5a" * output.nbytes)
+        self.board.write(arguments[-1], b"\x6b" * layer.plan.scratch_bytes)
         run = self.board.call(layer.name, *arguments, buffers=buffers)
         raw = self.board.read(arguments[len(inputs)], output.nbytes)
         return np.frombuffer(raw, output.dtype), run

@@ -5,8 +5,8 @@ import json
 import pytest
 from board_helpers import MCU, assemble, compile_c, function
 
+from memaopt.accesses import Access
 from memaopt.board import Board
-from memaopt.board.accesses import Access
 from memaopt.board.energy import energy
 from memaopt.mcus import mcu
 

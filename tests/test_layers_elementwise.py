@@ -73,6 +73,9 @@ def _layers() -> dict[str, describe.Layer]:
         "lookup_turn": describe.Lookup(16, TABLE),
         "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
         "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
+        "average_22": _pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)),
+        "average_odd": _pool(PoolKind.AVERAGE, (4, 3, 13), (4, 3)),
+        "average_few": _pool(PoolKind.AVERAGE, (5, 5, 7), (5, 5), minimum=-100, maximum=100),
         "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
         "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
         "mean_rows": _mean((3, 85, 4), (0, 1), 1.0, (0, 3)),
@@ -190,6 +193,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         ),
         "table": (describe.Lookup(16400, TABLE), 3.9 * 16400),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
+        "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
     }
     for name, (layer, limit) in layers.items():

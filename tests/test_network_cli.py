@@ -31,7 +31,7 @@ def test_solve_writes_a_verified_library(
     out = tmp_path / "build"
     assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
     text = capsys.readouterr().out
-    for part in ("raw pairs", "depthwise", "arena", "equals the largest live set", "every access counted was promised"):
+    for part in ("raw pairs", "depthwise", "arena", "proven least by CP-SAT", "every access counted was promised"):
         assert part in text
     assert all(len(line) <= 100 for line in text.splitlines())
     names = {path.name for path in out.iterdir()}
@@ -72,7 +72,7 @@ def test_a_failed_check_ends_with_1(model: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sram", "10KiB"), "bytes of SRAM"),
+        (("--sram", "8KiB"), "bytes of SRAM"),
         (("--flash", "16KiB"), "bytes of flash"),
         (("--objective", "speed"), "objective"),
         (("--mcu", "stm32"), "no microcontroller"),

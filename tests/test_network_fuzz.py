@@ -28,14 +28,14 @@ def test_mutated_files_end_in_one_line_or_a_correct_library(tmp_path: Path) -> N
     for number in range(COUNT):
         rng = np.random.default_rng([77, number])
         data = fuzz_tflite.mutated(rng, seeds)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             plan = compile_network(tflite.parse(bytes(data), f"fuzz{number}"), MCU)
             emit.files(plan)
         except (InputError, InfeasibleError) as error:
             messages.append(str(error))
             continue
-        assert time.monotonic() - start < 10
+        assert time.process_time() - start < 10
         accepted += 1
         if built < BUILT:
             built += 1

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_helpers import machine_with, schedules_in, spaces, spaces_with_schedule
 
+from memaopt.accesses import Access
 from memaopt.errors import InfeasibleError
 from memaopt.families import BY_NAME
 from memaopt.models import closed_form
-from memaopt.models.accesses import Accesses, promise, run_accesses
+from memaopt.models.accesses import promise, run_accesses
 from memaopt.models.replay import replay, simulate
 from memaopt.models.traffic import (
     external_bytes,
@@ -57,7 +58,7 @@ def test_bytes_of_the_formulas_are_bytes_of_the_replay(drawn: tuple[Space, Sched
     """Catches a cost function that prices other bytes than the nest moves, operand by operand."""
     where, schedule = drawn
     c, made = schedule_counts(where, schedule), replay(where, schedule)
-    nothing = Accesses()
+    nothing = Access()
     for operand in where.staged:
         moved = made[operand].bytes + (made.get("C_partial", nothing).bytes if operand == "C" else 0)
         assert moved == external_bytes_of(where, operand, schedule.order, c)
@@ -104,10 +105,10 @@ def test_counts_done_by_hand_q15_all_in_sram() -> None:
     made = promise(where, _schedule("mkn", 5, 3, 3, "q15-c", 2, 2, 2))
     assert made == {
         # 5 rows of a pair and a single element, for each of 2 register tiles along N.
-        "A": Accesses(loads=5 * 2 * 2, load_bytes=5 * 3 * 2 * 2),
+        "A": Access(loads=5 * 2 * 2, load_bytes=5 * 3 * 2 * 2),
         # For each of 3 register tiles along M, 3 rows: a pair in the full tile and a single in the ragged one.
-        "B": Accesses(loads=3 * 3 * 2, load_bytes=3 * 3 * 3 * 2),
-        "C": Accesses(stores=15, store_bytes=30),
+        "B": Access(loads=3 * 3 * 2, load_bytes=3 * 3 * 3 * 2),
+        "C": Access(stores=15, store_bytes=30),
     }
 
 
@@ -117,18 +118,18 @@ def test_counts_done_by_hand_s8_staged_and_spilling() -> None:
     made = promise(where, _schedule("kmn", 1, 4, 1, "s8-c", 1, 4, 1))
     assert made == {
         # 4 blocks of A, each held over n: a run of 4 bytes each is one word.
-        "A": Accesses(loads=4, load_bytes=16),
-        "a_tile": Accesses(loads=8, load_bytes=32, stores=4, store_bytes=16),
+        "A": Access(loads=4, load_bytes=16),
+        "a_tile": Access(loads=8, load_bytes=32, stores=4, store_bytes=16),
         # 4 blocks of B, each moved for both m.
-        "B": Accesses(loads=8, load_bytes=32),
-        "b_tile": Accesses(loads=8, load_bytes=32, stores=8, store_bytes=32),
+        "B": Access(loads=8, load_bytes=32),
+        "b_tile": Access(loads=8, load_bytes=32, stores=8, store_bytes=32),
         # 4 tiles of one element leave as a word, come back, and leave for good as a byte.
-        "C": Accesses(stores=4, store_bytes=4),
-        "C_partial": Accesses(loads=4, load_bytes=16, stores=4, store_bytes=16),
+        "C": Access(stores=4, store_bytes=4),
+        "C_partial": Access(loads=4, load_bytes=16, stores=4, store_bytes=16),
         # The kernel stores 4 words, loads 4 and stores 4 bytes; copies load 4 words and 4 bytes and store 4 words.
-        "c_tile": Accesses(loads=4 + 4 + 4, load_bytes=16 + 16 + 4, stores=4 + 4 + 4, store_bytes=16 + 4 + 16),
+        "c_tile": Access(loads=4 + 4 + 4, load_bytes=16 + 16 + 4, stores=4 + 4 + 4, store_bytes=16 + 4 + 16),
         # 4 tiles of one element: a bias at the start, three parameters at the end.
-        "channels": Accesses(loads=16, load_bytes=64),
+        "channels": Access(loads=16, load_bytes=64),
     }
 
 
@@ -137,10 +138,10 @@ def test_counts_done_by_hand_f32_stationary_a() -> None:
     where = _space(4, 2, 3, "f32", "fss")
     made = promise(where, _schedule("mnk", 4, 2, 3, "f32-a", 2, 1, 1))
     assert made == {
-        "A": Accesses(loads=8, load_bytes=32),
-        "a_tile": Accesses(loads=8, load_bytes=32, stores=8, store_bytes=32),
-        "B": Accesses(loads=2 * 6, load_bytes=2 * 24),
-        "C": Accesses(loads=12, load_bytes=48, stores=24, store_bytes=96),
+        "A": Access(loads=8, load_bytes=32),
+        "a_tile": Access(loads=8, load_bytes=32, stores=8, store_bytes=32),
+        "B": Access(loads=2 * 6, load_bytes=2 * 24),
+        "C": Access(loads=12, load_bytes=48, stores=24, store_bytes=96),
     }
 
 

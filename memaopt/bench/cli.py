@@ -120,11 +120,13 @@ def _networks(suite: str, models: Path | None, layers: bool, compiler: str | Non
             models,
             compiler,
             lambda what: progress.update(task, description=what),
-            (lambda plan, trial: networks.print_layers(_console(), plan, trial)) if layers and not as_json else None,
+            layers,
         )
     if as_json:
         sys.stdout.write(json.dumps([result.model_dump(mode="json") for result in results], indent=2) + "\n")
     else:
+        if layers:
+            networks.print_layers(_console(), results)
         networks.print_results(_console(), results)
     if not all(result.passed for result in results):
         raise typer.Exit(1)

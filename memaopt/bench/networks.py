@@ -25,23 +25,50 @@ SUITES = ("mlperf-tiny",)
 class Peer(NamedTuple):
     """What a network takes elsewhere, in cycles.
 
-    ``cmsis_nn``: CMSIS-NN 99f736a, counted on a virtual Cortex-M4 without wait states (GCC 12.2 -O3). ``published``:
-    the best latency in MLPerf Tiny's closed division on a NUCLEO-L4R5ZI at 120 MHz, up to v1.3, by ``who``.
+    ``cmsis_nn``: CMSIS-NN 99f736a, counted on a virtual Cortex-M4 without wait states (GCC 12.2 -O3), for each operator
+    of the file. ``published``: the best latency in MLPerf Tiny's closed division on a NUCLEO-L4R5ZI at 120 MHz, up to
+    v1.3, by ``who``.
     """
 
     file: str
     stand_in: str
-    cmsis_nn: int
+    cmsis_nn: tuple[int, ...]
     published: int
     who: str
 
 
 PEERS = {
-    "ad": Peer("ad01_int8.tflite", "fc_autoencoder", 714_303, 486_196, "Plumerai 2023.05 (v1.1)"),
-    "kws": Peer("kws_ref_model.tflite", "ds_cnn", 9_070_434, 5_182_466, "X-CUBE-AI 9.0 (v1.2)"),
-    "ic": Peer("pretrainedResnet_quant.tflite", "resnet8", 35_906_199, 19_815_059, "X-CUBE-AI 9.0 (v1.2)"),
-    "vww": Peer("vww_96_int8.tflite", "mobilenet_v1", 28_893_922, 10_671_410, "X-CUBE-AI 9.0 (v1.2)"),
-}
+    "ad": Peer(
+        "ad01_int8.tflite", "fc_autoencoder",
+        (197_359, 45_813, 45_874, 45_846, 3_122, 10_192, 45_855, 45_768, 45_693, 228_781),
+        486_196, "Plumerai 2023.05 (v1.1)",
+    ),
+    "kws": Peer(
+        "kws_ref_model.tflite", "ds_cnn",
+        (
+            1_380_456, 667_676, 1_234_747, 666_683, 1_234_898, 665_898, 1_236_305, 667_296, 1_234_496, 75_730, 77,
+            2_802, 3_370,
+        ),
+        5_182_466, "X-CUBE-AI 9.0 (v1.2)",
+    ),
+    "ic": Peer(
+        "pretrainedResnet_quant.tflite", "resnet8",
+        (
+            2_645_432, 6_675_833, 6_669_420, 1_518_832, 3_025_415, 5_447_992, 645_758, 769_646, 2_614_194, 4_958_736,
+            503_893, 385_921, 39_400, 77, 2_383, 3_267,
+        ),
+        19_815_059, "X-CUBE-AI 9.0 (v1.2)",
+    ),
+    "vww": Peer(
+        "vww_96_int8.tflite", "mobilenet_v1",
+        (
+            3_940_445, 1_840_961, 2_257_159, 857_685, 1_315_007, 1_641_053, 1_810_137, 410_235, 915_390, 789_643,
+            1_413_808, 197_332, 742_132, 373_926, 1_272_143, 375_695, 1_273_181, 376_225, 1_273_703, 376_584,
+            1_272_804, 376_140, 1_271_972, 93_934, 781_581, 170_761, 1_445_289, 25_858, 188, 1_599, 1_352,
+        ),
+        10_671_410, "X-CUBE-AI 9.0 (v1.2)",
+    ),
+}  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -50,6 +77,22 @@ class Setting(NamedTuple):
     name: str
     mcu: Mcu
     data_in_ram: bool = True
+
+
+class LayerResult(BaseModel):
+    """One layer: cycles counted and predicted with the machine's wait states, and CMSIS-NN's for the same operators."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    operator: str
+    shape: str
+    kernel: str
+    macs: int
+    cycles: int
+    predicted: int
+    cmsis_nn: int
+    passed: bool
 
 
 class NetworkResult(BaseModel):
@@ -71,6 +114,7 @@ class NetworkResult(BaseModel):
     passed: bool
     cmsis_nn: int
     published: int
+    layers: tuple[LayerResult, ...] = ()
 
 
 def settings() -> list[Setting]:
@@ -99,23 +143,23 @@ def run(
     folder: Path | None = None,
     compiler: str | None = None,
     progress: Callable[[str], None] | None = None,
-    seen: Callable[[NetworkPlan, network_trial.NetworkTrial], None] | None = None,
+    layers: bool = False,
 ) -> list[NetworkResult]:
-    """Compile and run each network with each setting. ``seen`` gets each plan without wait states and its trial."""
+    """Compile and run each network with each setting. ``layers``: whether the results have those of each layer."""
     results = []
     for name, network in networks(folder).items():
-        for number, setting in enumerate(settings()):
+        for setting in settings():
             if progress is not None:
                 progress(f"{name}, {setting.name}")
             plan = compile_network(network, setting.mcu, data_in_ram=setting.data_in_ram)
             trial = network_trial.run(plan, 1, compiler=compiler)
-            results.append(_result(name, setting, plan, trial))
-            if seen is not None and number == 0:
-                seen(plan, trial)
+            results.append(_result(name, setting, plan, trial, layers))
     return results
 
 
-def _result(name: str, setting: Setting, plan: NetworkPlan, trial: network_trial.NetworkTrial) -> NetworkResult:
+def _result(
+    name: str, setting: Setting, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool
+) -> NetworkResult:
     peer = PEERS[name]
     return NetworkResult(
         model=name,
@@ -130,9 +174,35 @@ def _result(name: str, setting: Setting, plan: NetworkPlan, trial: network_trial
         flash_bytes=trial.flash_bytes,
         stack_bytes=trial.stack_bytes,
         passed=trial.passed,
-        cmsis_nn=peer.cmsis_nn,
+        cmsis_nn=sum(peer.cmsis_nn),
         published=peer.published,
+        layers=_layers(peer, plan, trial) if layers else (),
     )
+
+
+def _layers(peer: Peer, plan: NetworkPlan, trial: network_trial.NetworkTrial) -> tuple[LayerResult, ...]:
+    return tuple(
+        LayerResult(
+            name=layer.name,
+            operator=network_report.operator_name(layer),
+            shape=network_report.layer_shape(plan, layer),
+            kernel=network_report.kernel_name(layer),
+            macs=layer.macs,
+            cycles=found.cycles,
+            predicted=layer.cycles + layer.stall_cycles,
+            cmsis_nn=cycles,
+            passed=found.passed,
+        )
+        for layer, found, cycles in zip(plan.layers, trial.layers, _shares(peer, plan), strict=True)
+    )
+
+
+def _shares(peer: Peer, plan: NetworkPlan) -> list[int]:
+    """CMSIS-NN's cycles of each layer; those of an operator that is no layer here count with the next layer's."""
+    at = [layer.op.location for layer in plan.layers]
+    before = {location: max((other + 1 for other in at if other < location), default=0) for location in at}
+    ends = [len(peer.cmsis_nn) if location == max(at) else location + 1 for location in at]
+    return [sum(peer.cmsis_nn[before[location] : end]) for location, end in zip(at, ends, strict=True)]
 
 
 def print_results(console: Console, results: list[NetworkResult]) -> None:
@@ -160,6 +230,24 @@ def _published(result: NetworkResult) -> str:
     return f"{result.published / result.cycles:.2f}x" if result.setting.startswith("STM32L4R5") else ""
 
 
-def print_layers(console: Console, plan: NetworkPlan, trial: network_trial.NetworkTrial) -> None:
-    """The layers of one network."""
-    network_report.print_plan(console, plan, trial)
+def print_layers(console: Console, results: list[NetworkResult]) -> None:
+    """A table for each network, without wait states."""
+    for result in (r for r in results if r.setting == settings()[0].name):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+        for column in ("", "operator", "shape", "kernel", "cycles", "/MAC", "share", "predicted", "CMSIS-NN"):
+            words = column in ("operator", "shape", "kernel")
+            table.add_column(column, justify="left" if words or not column else "right", no_wrap=not words)
+        for number, r in enumerate(result.layers):
+            table.add_row(
+                str(number),
+                r.operator if r.passed else f"{r.operator} FAILED",
+                r.shape,
+                r.kernel,
+                f"{r.cycles:,}",
+                f"{r.cycles / r.macs:.2f}" if r.macs else "",
+                f"{100 * r.cycles / result.cycles:.1f}%",
+                f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
+                f"{r.cmsis_nn / r.cycles:.1f}x",
+            )
+        console.print(f"[bold]{result.model}, {result.setting}[/]", highlight=False)
+        console.print(table)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memaopt.board.accesses import Access
+from memaopt.accesses import Access
 from memaopt.board.elf import Image
 from memaopt.board.maps import PagedMap
 from memaopt.errors import InputError

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.board.accesses import Access
+from memaopt.accesses import Access
 from memaopt.mcus import Mcu
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.board.accesses import Access
+from memaopt.accesses import Access
 from memaopt.board.energy import Energy
 from memaopt.board.profile import Profile
 from memaopt.errors import InputError

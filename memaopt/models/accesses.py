@@ -18,8 +18,7 @@ buffer                     what it is
 from collections import defaultdict
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from memaopt.accesses import Access
 from memaopt.families import Family, RegisterTile
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems import ACCUMULATOR_BYTES, Dim, Gemm, Operand
@@ -27,22 +26,6 @@ from memaopt.schedules import Schedule, Space
 
 #: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
 CHANNEL_WORDS_FIRST, CHANNEL_WORDS_LAST = 1, 3
-
-
-class Accesses(BaseModel):
-    """Loads and stores of one buffer, with the bytes they move."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    loads: int = Field(default=0, ge=0)
-    load_bytes: int = Field(default=0, ge=0)
-    stores: int = Field(default=0, ge=0)
-    store_bytes: int = Field(default=0, ge=0)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes moved, both ways."""
-        return self.load_bytes + self.store_bytes
 
 
 class Tally:
@@ -63,10 +46,10 @@ class Tally:
         count[2] += accesses
         count[3] += moved
 
-    def result(self) -> dict[str, Accesses]:
+    def result(self) -> dict[str, Access]:
         """The buffers that were accessed, in alphabetical order."""
         return {
-            name: Accesses(loads=loads, load_bytes=load_bytes, stores=stores, store_bytes=store_bytes)
+            name: Access(loads=loads, load_bytes=load_bytes, stores=stores, store_bytes=store_bytes)
             for name, (loads, load_bytes, stores, store_bytes) in sorted(self._counts.items())
             if loads or stores
         }
@@ -105,7 +88,7 @@ def buffers_of(space: Space, schedule: Schedule) -> Buffers:
     )
 
 
-def promise(space: Space, schedule: Schedule) -> dict[str, Accesses]:
+def promise(space: Space, schedule: Schedule) -> dict[str, Access]:
     """What the emitted C does to each buffer, access for access; buffers that do not exist are left out.
 
     The schedule must be one of ``space`` (see :func:`memaopt.models.traffic.why_infeasible`).

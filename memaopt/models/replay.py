@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
+from memaopt.accesses import Access
 from memaopt.families import Family, RegisterTile
-from memaopt.models.accesses import Accesses
 from memaopt.problems import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 from memaopt.schedules import Schedule, Space
 
@@ -21,7 +21,7 @@ _Events = Counter[tuple[str, str, int]]
 class Replay(NamedTuple):
     """What happened: accesses by buffer, tiles moved by operand (both ways), SRAM the tiles took, in bytes."""
 
-    accesses: dict[str, Accesses]
+    accesses: dict[str, Access]
     moves: dict[Operand, int]
     tile_bytes: int
 
@@ -35,7 +35,7 @@ class _Span(NamedTuple):
     last: bool
 
 
-def replay(space: Space, schedule: Schedule) -> dict[str, Accesses]:
+def replay(space: Space, schedule: Schedule) -> dict[str, Access]:
     """The accesses to each buffer, counted one by one."""
     return simulate(space, schedule).accesses
 
@@ -137,13 +137,13 @@ def _add(events: _Events, more: _Events, times: int) -> None:
         events[event] += times * count
 
 
-def _by_buffer(events: _Events) -> dict[str, Accesses]:
+def _by_buffer(events: _Events) -> dict[str, Access]:
     found: dict[str, Counter[str]] = {}
     for (buffer, what, size), times in sorted(events.items()):
         fields = found.setdefault(buffer, Counter())
         fields[f"{what}s"] += times
         fields[f"{what}_bytes"] += times * size
-    return {buffer: Accesses(**fields) for buffer, fields in found.items()}
+    return {buffer: Access(**fields) for buffer, fields in found.items()}
 
 
 def _copied(problem: Gemm, operand: Operand, what: str, rows: int, columns: int, partial: bool) -> _Events:

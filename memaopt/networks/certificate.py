@@ -20,7 +20,7 @@ from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, compile, simplify, tflite
+from memaopt.networks import choice, compile, fusion, simplify, tflite
 from memaopt.networks.choice import Objective
 from memaopt.networks.compile import LayerPlan, NetworkPlan, Problem
 from memaopt.networks.graph import Graph
@@ -36,7 +36,8 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 class LayerClaim(BaseModel):
     """One layer: which kernel, what it promises in one inference, what it costs, why its rounding is exact.
 
-    ``operator`` is a position in the simplified network, ``location`` in the file. ``cycles`` are predicted at zero
+    ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
+    operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
     wait states, ``stall_cycles`` are what the machine's add. ``requantization`` is empty for layers that round nothing.
     """
 
@@ -45,6 +46,7 @@ class LayerClaim(BaseModel):
     name: str
     kind: str
     operator: int
+    within: int | None
     location: int
     family: str
     tile: str
@@ -185,8 +187,9 @@ def claim(layer: LayerPlan) -> LayerClaim:
     operands |= {"output": promise.output, "parameters": promise.parameters, "scratch": promise.scratch}
     return LayerClaim(
         name=layer.name,
-        kind=layer.op.kind,
+        kind=layer.kind,
         operator=layer.position,
+        within=layer.within,
         location=layer.op.location,
         family=plan.family,
         tile=plan.tile,
@@ -265,9 +268,10 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
     chosen = problem.chosen(picks)
     try:
         certificate.memory.verify(
-            simple.graph,
+            problem.in_memory(chosen),
             scratch=problem.scratch(chosen),
             in_place=compile.in_place_of(simple.graph, chosen, problem.lowered),
+            leads=compile.leads_of(simple.graph, chosen, problem.lowered),
         )
     except MemaoptError as error:
         raise FalseClaimError(f"{where}: {error}") from None
@@ -308,10 +312,18 @@ def _plan(
 def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tuple[int, ...]:
     """The candidate of each stage that the certificate's layer names."""
     by_position = {layer.operator: layer for layer in certificate.layers}
-    if sorted(by_position) != sorted(problem.positions) or len(certificate.layers) != len(problem.positions):
+    within = [layer.within for layer in certificate.layers if layer.within is not None]
+    computed = [*(layer.operator for layer in certificate.layers), *within]
+    if sorted(computed) != sorted(problem.positions):
         raise FalseClaimError(f"{where}: the layers are not those of the simplified network")
     picks = []
     for position, stage in zip(problem.positions, problem.stages, strict=True):
+        if position in within:
+            deferred = [j for j, candidate in enumerate(stage.candidates) if candidate.plan is fusion.DEFERRED]
+            if not deferred:
+                raise FalseClaimError(f"{where}: no layer computes operator {position} within itself")
+            picks += deferred
+            continue
         said = by_position[position]
         where_said = Placement(said.code_in_ram, said.data_in_ram)
         wanted = (said.family, said.tile, said.options, said.input_format, said.output_format, where_said)

@@ -2,14 +2,16 @@
 
 CP-SAT picks for every operator one of its plans (kernel family, tile, activation formats) and where its code and
 constants live. A tensor has one format, so its producer and all its readers agree on it; the network's ends are plain
-int8. Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
+int8. Two operators computed as one agree on the format ``fused`` (see fusion.py).
+
+Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
 largest arena that an operator needs, the largest stack, and what was placed in RAM.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +23,9 @@ Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
 
 Proof = Literal["enumeration", "solver", "none"]
+
+#: The tensors alive that are not plain int8, with their formats.
+_Others = frozenset[tuple[int, Format]]
 
 _TIME_LIMIT = 5.0
 _MOST_STATES = 1 << 12
@@ -135,20 +140,21 @@ def cheapest(stages: Sequence[Stage], plain: frozenset[int], objective: Objectiv
     combination of formats of the tensors that are still read. None if nothing fits, or there are too many of them.
     """
     last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}
-    states: dict[frozenset[int], int] = {frozenset(): 0}  # the tensors alive that are not plain int8
+    states: dict[_Others, int] = {frozenset(): 0}
     for i, stage in enumerate(stages):
-        following: dict[frozenset[int], int] = {}
-        for raw, price in states.items():
+        following: dict[_Others, int] = {}
+        for others, price in states.items():
+            formats = dict(others)
             for candidate in stage.candidates:
                 if not _fits(candidate, budgets):
                     continue
-                wanted = candidate.plan.input_format is Format.RAW
-                if any((t in raw) != wanted for t in stage.inputs):
+                wanted, made = candidate.plan.input_format, candidate.plan.output_format
+                if any((Format.S8 if t is None else formats.get(t, Format.S8)) is not wanted for t in stage.inputs):
                     continue
-                made = candidate.plan.output_format is Format.RAW
-                if made and stage.output in plain:
+                if made is not Format.S8 and stage.output in plain:
                     continue
-                alive = frozenset(t for t in (raw | {stage.output} if made else raw) if last[t] > i)
+                added = {(stage.output, made)} if made is not Format.S8 else set()
+                alive = frozenset(item for item in others | added if last[item[0]] > i)
                 cost = price + candidate.price(objective)
                 following[alive] = min(cost, following.get(alive, cost))
         states = following
@@ -165,11 +171,21 @@ def _fits(candidate: Candidate, budgets: Budgets) -> bool:
 
 def least_sram(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
     """The least SRAM that any choice needs, and the stage that sets its peak."""
-    found = _solve(stages, plain, Budgets(), None, least="sram")
+    taken, peak = _least(stages, plain, "sram")
+    return sram_bytes(taken), peak
+
+
+def least_arena(stages: Sequence[Stage], plain: frozenset[int]) -> tuple[int, int]:
+    """The least arena that any choice needs, and the stage that sets its peak."""
+    taken, peak = _least(stages, plain, "arena")
+    return taken[peak].arena_bytes, peak
+
+
+def _least(stages: Sequence[Stage], plain: frozenset[int], what: str) -> tuple[list[Candidate], int]:
+    found = _solve(stages, plain, Budgets(), None, least=what)
     assert found is not None
     taken = [stage.candidates[j] for stage, j in zip(stages, found.picks, strict=True)]
-    peak = max(range(len(taken)), key=lambda i: taken[i].arena_bytes)
-    return sram_bytes(taken), peak
+    return taken, max(range(len(taken)), key=lambda i: taken[i].arena_bytes)
 
 
 def sram_bytes(taken: Sequence[Candidate]) -> int:
@@ -193,21 +209,36 @@ def least_flash(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets
     return found.flash_bytes
 
 
-def _formats(model: Any, stages: Sequence[Stage], plain: frozenset[int]) -> Mapping[int, Any]:
+def _agree(model: Any, stages: Sequence[Stage], taken: Sequence[Sequence[Any]], plain: frozenset[int]) -> None:
+    """A tensor has one format: the one of the candidate that writes it, and of each that reads it."""
     tensors = sorted({t for stage in stages for t in (*stage.inputs, stage.output) if t is not None})
-    return {t: model.new_constant(0) if t in plain else model.new_bool_var(f"raw{t}") for t in tensors}
+    formats = {t: {f: model.new_bool_var(f"{f}{t}") for f in Format} for t in tensors}
+    for t, has in formats.items():
+        model.add_exactly_one(has.values())
+        if t in plain:
+            model.add(has[Format.S8] == 1)
+    for stage, row in zip(stages, taken, strict=True):
+        for f in Format:
+            reads = sum(x for x, c in zip(row, stage.candidates, strict=True) if c.plan.input_format is f)
+            writes = sum(x for x, c in zip(row, stage.candidates, strict=True) if c.plan.output_format is f)
+            model.add(writes == formats[stage.output][f])
+            for tensor in stage.inputs:
+                model.add(reads == (int(f is Format.S8) if tensor is None else formats[tensor][f]))
 
 
 def _solve(
     stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Any, least: str = "flash"
 ) -> Choice | None:
-    """Minimise the sum of ``price`` over the candidates taken; if it is None, the flash or the SRAM."""
+    """Minimise the sum of ``price`` over the candidates taken; if it is None, the flash, the SRAM or the arena."""
     from ortools.sat.python import cp_model
 
     model: Any = cp_model.CpModel()
-    raw = _formats(model, stages, plain)
-    shared: dict[tuple[str, ...], tuple[Any, Any, int]] = {}
     arena, stack = model.new_int_var(0, _MOST_BYTES, "arena"), model.new_int_var(0, _MOST_BYTES, "stack")
+    users: dict[tuple[str, ...], set[int]] = {}
+    for number, stage in enumerate(stages):
+        for candidate in stage.candidates:
+            users.setdefault(candidate.plan.kernels, set()).add(number)
+    shared: dict[tuple[str, ...], tuple[Any, Any, int]] = {}
     moved: list[Any] = []
     code: list[Any] = []
     costs: list[Any] = []
@@ -217,21 +248,15 @@ def _solve(
         row = [model.new_bool_var(f"x{i}_{j}") for j in range(len(stage.candidates))]
         taken.append(row)
         model.add_exactly_one(row)
+        model.add(arena >= sum(c.arena_bytes * x for x, c in zip(row, stage.candidates, strict=True)))
+        model.add(stack >= sum(c.stack_bytes * x for x, c in zip(row, stage.candidates, strict=True)))
         for x, candidate in zip(row, stage.candidates, strict=True):
             plan = candidate.plan
-            for tensor in stage.inputs:
-                if tensor is None:
-                    if plan.input_format is Format.RAW:
-                        model.add(x == 0)
-                else:
-                    model.add(raw[tensor] == int(plan.input_format is Format.RAW)).only_enforce_if(x)
-            model.add(raw[stage.output] == int(plan.output_format is Format.RAW)).only_enforce_if(x)
-            model.add(arena >= candidate.arena_bytes * x)
-            model.add(stack >= candidate.stack_bytes * x)
             own, where = plan.flash_bytes, candidate.where
             if where.data:
                 moved.append(plan.data_bytes * x)
-            if plan.kernels:
+            # A kernel that only one operator can have is part of that operator's own code.
+            if plan.kernels and len(users[plan.kernels]) > 1:
                 if plan.kernels not in shared:
                     key = "/".join(plan.kernels)
                     shared[plan.kernels] = (model.new_bool_var(key), model.new_bool_var(f"ram {key}"), code_bytes(plan))
@@ -245,6 +270,7 @@ def _solve(
             flash.append(own * x)
             if price is not None:
                 costs.append(price(candidate) * x)
+    _agree(model, stages, taken, plain)
     flash += [size * there for there, _, size in shared.values()]
     code += [size * in_ram for _, in_ram, size in shared.values()]
     sram = arena + stack + sum(moved) + sum(code)
@@ -259,11 +285,12 @@ def _solve(
     if price is not None:
         model.minimize(sum(costs))
     else:
-        model.minimize(sram if least == "sram" else sum(flash))
+        model.minimize({"sram": sram, "arena": arena, "flash": sum(flash)}[least])
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = 2 * _TIME_LIMIT
     solver.parameters.max_deterministic_time = _TIME_LIMIT  # about a second each, and the same everywhere
     solver.parameters.num_workers = 1
+    solver.parameters.linearization_level = 2  # budgets and formats are sums: their relaxation bounds the price tightly
     solver.parameters.random_seed = 0
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

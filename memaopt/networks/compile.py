@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from memaopt.emit.layers import Emitted, Format, Plan, emit, plans
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, liveness, memory, shapes, simplify, tflite
+from memaopt.networks import choice, fusion, liveness, memory, shapes, simplify, tflite
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import InPlace, elementwise_in_place
+from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
@@ -32,6 +34,10 @@ ALIGNMENT = 16
 _FRAME = 160
 #: Code of ``invoke`` (with memmove), and of the call of one layer.
 _INVOKE, _CALL = 500, 80
+#: Bytes that no network needs.
+_UNLIMITED = 1 << 30
+#: Choices that are tried with what they have alive a little smaller each time, where it does not pack.
+_FINE_TRIES = 32
 _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long main "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
@@ -40,8 +46,9 @@ _KEYWORDS = (
 
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
-    """One layer that runs. ``position`` is that of its operator in the simplified graph; ``stall_cycles`` are what the
-    machine's wait states are predicted to add."""
+    """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
+    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add.
+    """
 
     position: int
     op: Operator
@@ -51,6 +58,12 @@ class LayerPlan:
     macs: int
     where: Placement = IN_FLASH
     stall_cycles: int = 0
+    within: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kinds of the operators that it computes."""
+        return self.op.kind if self.within is None else f"CONV_2D + {self.op.kind}"
 
     @property
     def batch(self) -> int:
@@ -189,6 +202,8 @@ class NetworkPlan:
         for layer in self.layers:
             if layer.op.output == root:
                 return layer.plan.output_format
+            if layer.within is not None and self.graph.operators[layer.within].output == root:
+                return Format.FUSED
         return Format.S8
 
     def place(self, tensor: int) -> int:
@@ -263,10 +278,15 @@ def identifier_of(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order."""
+    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
+
+    ``pairs`` has, for each depthwise convolution that can be computed with the convolution before it, that one's
+    position.
+    """
 
     graph: Graph
     lowered: Mapping[int, Lowered]
+    pairs: Mapping[int, int]
     positions: tuple[int, ...]
     stages: tuple[Stage, ...]
     plain: frozenset[int]
@@ -284,6 +304,10 @@ class Problem:
     def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
         """Scratch bytes by position, where there are any."""
         return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+
+    def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
+        """The network as its memory plan sees it."""
+        return fusion.in_memory(self.graph, fusion.deferred(chosen))
 
 
 def prepare(
@@ -305,39 +329,60 @@ def prepare(
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
     limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
     roots, order = _roots(graph), _order(graph)
-    stages = tuple(_stages(graph, lowered, options, roots, order, waits(mcu), data_in_ram))
+    pairs = fusion.pairs(graph, lowered, order) if formats else {}
+    for i, first in dict(pairs).items():
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        options[i] += fused
+        if fused:
+            options[first] += (fusion.DEFERRED,)
+        else:
+            del pairs[i]
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, waits(mcu), data_in_ram))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, positions, stages, plain, limits)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits)
 
 
 def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
     """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
+    found = _search(problem, objective)
+    if found is None:
+        raise _why(problem, name)
+    return found
+
+
+def _search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
+    """What :func:`solve` returns, None if nothing fits."""
     budgets = problem.limits
     assert budgets.sram is not None
     limit = budgets.sram
-    while True:
+    for tries in itertools.count():
         picked = choice.choose(problem.stages, problem.plain, objective, budgets)
         if picked is None:
-            raise _why(problem, name)
+            return None
         chosen = problem.chosen(picked.picks)
         in_place = in_place_of(problem.graph, chosen, problem.lowered)
         placed = memory.plan(
-            problem.graph, scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place
-        )
+            problem.in_memory(chosen), scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
+            leads=leads_of(problem.graph, chosen, problem.lowered),
+        )  # fmt: skip
         taken = list(problem.taken(picked.picks).values())
         arena = max((c.arena_bytes for c in taken), default=0)
         over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
         wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
         if over <= 0 and wide <= 0:
             return picked, placed
-        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does.
+        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does. First for a
+        # little less than what these layers have alive, for others may pack better; then for all that is too much.
         assert budgets.sram is not None
         if over > 0:
-            budgets = dataclasses.replace(budgets, sram=budgets.sram - max(over, ALIGNMENT))
+            less = choice.sram_bytes(taken) - ALIGNMENT if tries < _FINE_TRIES else budgets.sram - over
+            budgets = dataclasses.replace(budgets, sram=min(less, budgets.sram - ALIGNMENT))
         if wide > 0:
             assert budgets.arena is not None
-            budgets = dataclasses.replace(budgets, arena=budgets.arena - max(wide, ALIGNMENT))
+            less = arena - ALIGNMENT if tries < _FINE_TRIES else budgets.arena - wide
+            budgets = dataclasses.replace(budgets, arena=min(less, budgets.arena - ALIGNMENT))
+    raise AssertionError
 
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
@@ -349,25 +394,33 @@ def layers_of(
     problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
 ) -> tuple[LayerPlan, ...]:
     """The layers in execution order, named."""
-    graph, taken = problem.graph, problem.taken(picks)
+    taken = problem.taken(picks)
+    later = fusion.deferred(problem.chosen(picks))
     return tuple(
-        LayerPlan(
-            position=i,
-            op=graph.operators[i],
-            name=f"{name}_{step}_{graph.operators[i].kind.lower()}",
-            lowered=problem.lowered[i],
-            plan=taken[i].plan,
-            macs=shapes.macs(graph, graph.operators[i]),
-            where=taken[i].where,
-            stall_cycles=taken[i].stall_cycles,
-        )
-        for step, i in enumerate(i for i in order if i in taken)
+        _layer(problem, i, f"{name}_{step}", taken[i])
+        for step, i in enumerate(i for i in order if i in taken and i not in later)
+    )
+
+
+def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
+    graph, lowered, op = problem.graph, problem.lowered, problem.graph.operators[i]
+    first = problem.pairs[i] if taken.plan.input_format is Format.FUSED else None
+    return LayerPlan(
+        position=i,
+        op=op,
+        name=f"{name}_{op.kind.lower()}" if first is None else f"{name}_conv_2d_{op.kind.lower()}",
+        lowered=lowered[i] if first is None else fusion.together(lowered[first], lowered[i]),
+        plan=taken.plan,
+        macs=shapes.macs(graph, op) + (0 if first is None else shapes.macs(graph, graph.operators[first])),
+        where=taken.where,
+        stall_cycles=taken.stall_cycles,
+        within=first,
     )
 
 
 def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
     """The plans whose alignment holds for every image of a batch."""
-    sizes = [graph.tensors[t].nbytes // low.batch for t in (op.input, op.output)]
+    sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     return tuple(
         plan
         for plan in plans(low.layer)
@@ -396,6 +449,17 @@ def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, 
     return in_place
 
 
+def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
+    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.networks.memory.plan`."""
+    # A batch's later images would be overwritten by the outputs of its first ones.
+    found = {
+        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
+        for i, plan in chosen.items()
+        if plan.lead is not None and lowered[i].batch == 1
+    }
+    return lambda _, op: found.get(op.output)
+
+
 def _roots(graph: Graph) -> dict[int, int]:
     roots = {tensor: tensor for tensor in graph.inputs}
     for op in graph.operators:
@@ -411,8 +475,8 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 
 def _stages(
-    graph: Graph, lowered: Mapping[int, Lowered], options: Mapping[int, tuple[Plan, ...]], roots: Mapping[int, int],
-    order: tuple[int, ...], machine: Waits, data_in_ram: bool,
+    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, data_in_ram: bool,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -420,21 +484,24 @@ def _stages(
     for i in order:
         if i in lowered:
             op = graph.operators[i]
-            alive: dict[bool, int] = {}
-            for in_place in (False, True):
-                plan = next((p for p in options[i] if p.in_place == in_place), None)
-                if plan is not None:
-                    rule = in_place_of(graph, {i: plan}, lowered)
-                    alive[in_place] = liveness.problem(graph, ALIGNMENT, rule, {}, ()).during(i, done)
+            alive: dict[tuple[object, ...], int] = {}
+            for plan in options[i]:
+                if _sharing(plan) not in alive:
+                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
+                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
+                    together = liveness.problem(view, ALIGNMENT, in_place, {}, (), leads)
+                    alive[_sharing(plan)] = together.during(i, done)
             candidates = tuple(
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[plan.in_place] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
                     plan.stack_bytes + _FRAME,
                     where,
                     stall_cycles(plan, lowered[i].batch, where, machine),
                 )
+                if plan is not fusion.DEFERRED
+                else Candidate(plan, lowered[i].batch, 0)
                 for plan in options[i]
                 for where in placements(plan, machine)
                 if data_in_ram or not where.data
@@ -444,20 +511,48 @@ def _stages(
     return ready
 
 
+def _sharing(plan: Plan) -> tuple[object, ...]:
+    """What decides which bytes are alive while a plan runs."""
+    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step
+
+
+def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
+    """Bytes of SRAM or arena that do if nothing else is limited: the ``least`` that is alive, and what packing adds."""
+
+    def used(limit: int) -> int | None:
+        """What a solution within the limit takes."""
+        limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
+        found = _search(dataclasses.replace(problem, limits=dataclasses.replace(limits, **{what: limit})), "cycles")
+        if found is None:
+            return None
+        picked, placed = found
+        taken = list(problem.taken(picked.picks).values())
+        rest = choice.sram_bytes(taken) - max((c.arena_bytes for c in taken), default=0)
+        return placed.arena_bytes + (rest if what == "sram" else 0)
+
+    more = 0
+    while (enough := used(least + more)) is None:
+        more = max(2 * more, ALIGNMENT)
+    # The search is greedy: what one solution takes is enough if it is found there too.
+    return enough if used(enough) is not None else least + more
+
+
 def _why(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
     graph, stages, plain, limits = problem.graph, problem.stages, problem.plain, problem.limits
     positions = problem.positions
     assert limits.sram is not None
     assert limits.flash is not None
-    sram, peak = choice.least_sram(stages, plain)
-    least_arena = max(min(c.arena_bytes for c in stage.candidates) for stage in stages)
-    if limits.arena is not None and least_arena > limits.arena:
-        i = max(range(len(stages)), key=lambda i: min(c.arena_bytes for c in stages[i].candidates))
-        return InfeasibleError(
-            f"{name} needs an arena of {least_arena:,} bytes, {least_arena - limits.arena:,} more than the "
-            f"{limits.arena:,} given: {graph.place(graph.operators[positions[i]])} sets the peak"
-        )
+    if limits.arena is not None:
+        alive, widest = choice.least_arena(stages, plain)
+        arena = _enough(problem, "arena", alive)
+        if arena > limits.arena:
+            return InfeasibleError(
+                f"{name} needs an arena of {arena:,} bytes, {arena - limits.arena:,} more than the "
+                f"{limits.arena:,} given: {graph.place(graph.operators[positions[widest]])} sets the peak"
+            )
+    alive, peak = choice.least_sram(stages, plain)
+    sram = _enough(problem, "sram", alive)
     where = graph.place(graph.operators[positions[peak]])
     if sram > limits.sram:
         return InfeasibleError(

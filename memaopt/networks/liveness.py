@@ -1,14 +1,18 @@
 """What is alive when: tensors that share bytes, execution orders, and the largest live set of an order.
 
 RESHAPE and its kin never copy, so a tensor and its reshapes are one *block* of bytes. An operator that works in
-place writes its output into the block of an input that nothing reads afterwards; the block lives on.
+place writes its output into the block of an input that nothing reads afterwards; the block lives on. An operator with
+a *lead* writes a block of its own, which may overlap that of such an input if it starts early enough: together they
+take fewer bytes than apart.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
@@ -16,6 +20,23 @@ from memaopt.networks.operators import Operator
 
 InPlace = Callable[[Graph, Operator], tuple[int, ...]]
 """For an operator, the positions of the inputs whose bytes its output may take."""
+
+
+
+class Lead(NamedTuple):
+    """The output may overlap the (first) input if it starts at least ``bytes`` before it (negative: or so many behind
+    it), at a distance that is a multiple of ``step``."""
+
+    bytes: int
+    step: int = 1
+
+    def allows(self, distance: int) -> bool:
+        """Whether the output may start ``distance`` bytes before the input."""
+        return distance >= self.bytes and distance % self.step == 0
+
+
+Leads = Callable[[Graph, Operator], Lead | None]
+"""For an operator, how its output may overlap its first input; None if it may not."""
 
 MAX_WORK = 4_000_000
 """Of the search for the best order: steps tried times blocks looked at, a few seconds."""
@@ -31,6 +52,12 @@ def elementwise_in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
     inputs = [graph.tensors[i] for i in op.inputs]
     fits = [t.shape == output.shape and t.dtype == output.dtype and not t.is_constant for t in inputs]
     return tuple(position for position, fit in enumerate(fits) if fit)
+
+
+def no_leads(graph: Graph, op: Operator) -> Lead | None:
+    """No output overlaps an input."""
+    del graph, op
+    return None
 
 
 def align(size: int, alignment: int) -> int:
@@ -66,6 +93,8 @@ class Problem:
     """For each root, the operators (as a bit mask) that read its class, aliases themselves not counted."""
     kept: frozenset[int] = frozenset()
     """Roots of the network's outputs, which live to the end."""
+    leads: Mapping[int, Lead] = field(default_factory=dict)
+    """Of operators (by position) that fill a root and whose first input is in the arena, in aligned bytes."""
 
     def writes(self, position: int) -> int | None:
         """The root that an operator fills, None for an alias or a tensor outside the arena."""
@@ -87,6 +116,13 @@ class Problem:
                 return root
         return None
 
+    def overlapped(self, position: int, done: int) -> int | None:
+        """The root that the operator's output may overlap, when ``done`` ran before it; it dies there."""
+        if position not in self.leads or self.overwritten(position, done) is not None:
+            return None
+        root = self.roots[self.graph.operators[position].inputs[0]]
+        return None if root in self.kept or self.readers[root] & ~(done | 1 << position) else root
+
     def live(self, done: int) -> int:
         """Bytes that are alive between operators, when ``done`` ran."""
         producers, inputs = self.graph.producers, self.graph.inputs
@@ -102,13 +138,22 @@ class Problem:
         output = self.writes(position)
         extra = self.scratch.get(position, 0)
         if output is not None and self.overwritten(position, done) is None:
-            extra += self.sizes[output]
+            dying = self.overlapped(position, done)
+            size = self.sizes[output]
+            extra += size if dying is None else joint(self.sizes[dying], size, self.leads[position]) - self.sizes[dying]
         return self.live(done) + extra
 
 
+def joint(size_in: int, size_out: int, lead: Lead) -> int:
+    """The fewest bytes that an input and an output which may overlap take together."""
+    distance = align(max(lead.bytes, 0), lead.step)
+    return min(size_in + size_out, max(size_out, size_in + distance))
+
+
 def problem(
-    graph: Graph, alignment: int, in_place: InPlace, scratch: Mapping[int, int], external: Collection[int]
-) -> Problem:
+    graph: Graph, alignment: int, in_place: InPlace, scratch: Mapping[int, int], external: Collection[int],
+    leads: Leads = no_leads,
+) -> Problem:  # fmt: skip
     """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
     roots: dict[int, int] = {}
     outside: set[int] = set(external)
@@ -132,7 +177,16 @@ def problem(
                 readers[roots[tensor]] |= 1 << position
     kept = frozenset(roots[tensor] for tensor in graph.outputs if tensor in roots)
     aligned = {position: align(size, alignment) for position, size in scratch.items() if size}
-    return Problem(graph, alignment, in_place, aligned, roots, sizes, readers, kept)
+    found: dict[int, Lead] = {}
+    for position, op in enumerate(graph.operators):
+        lead = leads(graph, op)
+        read = [roots.get(tensor) for tensor in op.inputs]
+        # What is read as another input too is not done with when the first input is.
+        if lead is not None and roots.get(op.output) == op.output and read[0] is not None and read.count(read[0]) == 1:
+            # Distances between offsets are multiples of the alignment.
+            step = math.lcm(lead.step, alignment)
+            found[position] = Lead(align(lead.bytes, step), step)
+    return Problem(graph, alignment, in_place, aligned, roots, sizes, readers, kept, found)
 
 
 def peak(p: Problem, order: Sequence[int]) -> tuple[int, int]:
@@ -237,3 +291,18 @@ def blocks(p: Problem, order: Sequence[int]) -> list[Block]:
         made[root].last = len(order) - 1
     unique = {id(block): block for block in made.values()}
     return list(unique.values())
+
+
+def overlapping(p: Problem, order: Sequence[int], made: Sequence[Block]) -> list[tuple[int, int, Lead]]:
+    """The pairs of blocks (input, output) that may overlap at the step where one ends and the other begins."""
+    number = {tensor: i for i, block in enumerate(made) for tensor in block.tensors}
+    pairs, done = [], 0
+    for step, position in enumerate(order):
+        dying = p.overlapped(position, done)
+        if dying is not None:
+            i, j = number[dying], number[p.graph.operators[position].output]
+            # An alias that nobody reads may keep the input's block.
+            if made[i].last == step == made[j].first:
+                pairs.append((i, j, p.leads[position]))
+        done |= 1 << position
+    return pairs

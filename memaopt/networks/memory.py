@@ -1,8 +1,8 @@
 """The memory plan: which bytes of the arena each activation takes, and the proof that no plan takes fewer.
 
-Offsets are a packing of rectangles in time x address, found by OR-Tools CP-SAT (no-overlap in two dimensions) and
-bounded below by the largest live set of the execution order. A plan verifies itself without trusting how it was
-made: see :meth:`MemoryPlan.verify`.
+Offsets are a packing of rectangles in time x address (:mod:`memaopt.networks.packing`), bounded below by the largest
+live set of the execution order, in which an input and an output that may overlap count with the bytes that both take
+together. A plan verifies itself without trusting how it was made: see :meth:`MemoryPlan.verify`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.networks import liveness, memory_check
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import Block, InPlace, elementwise_in_place
+from memaopt.networks.liveness import Block, InPlace, Leads, Problem, elementwise_in_place, no_leads
+from memaopt.networks.packing import Pair, Rectangle, pack
 
 Proof = Literal["live set", "solver", "none"]
 
@@ -81,6 +82,7 @@ class MemoryPlan(BaseModel):
         *,
         scratch: Mapping[int, int] | None = None,
         in_place: InPlace = elementwise_in_place,
+        leads: Leads = no_leads,
         external: Collection[int] = (),
     ) -> None:
         """Raise FalseClaimError for the first claim that does not hold.
@@ -89,9 +91,9 @@ class MemoryPlan(BaseModel):
         the network; a proof by the solver is made again.
         """
         scratch = scratch or {}
-        memory_check.replay(self, graph, scratch, in_place, frozenset(external))
-        problem = liveness.problem(graph, self.alignment, in_place, scratch, external)
-        bare = liveness.problem(graph, self.alignment, in_place, {}, external)
+        memory_check.replay(self, graph, scratch, in_place, frozenset(external), leads)
+        problem = liveness.problem(graph, self.alignment, in_place, scratch, external, leads)
+        bare = liveness.problem(graph, self.alignment, in_place, {}, external, leads)
         bound, at = liveness.peak(problem, self.order)
         tensors, _ = liveness.peak(bare, self.order)
         for name, claimed, actual in (
@@ -108,23 +110,12 @@ class MemoryPlan(BaseModel):
             if not proven or liveness.peak(problem, order)[0] != bound:
                 raise FalseClaimError("the memory plan says that no order has a smaller live set; one has")
         if self.proof == "solver":
-            rectangles = _rectangles(liveness.blocks(problem, self.order), problem.scratch, self.order)
-            _, best, proven = _pack(rectangles, self.alignment, bound, _TIME_LIMIT)
+            blocks = liveness.blocks(problem, self.order)
+            rectangles = _rectangles(blocks, problem.scratch, self.order)
+            pairs = _pairs(problem, self.order, blocks)
+            _, best, proven = pack(rectangles, pairs, self.alignment, bound, _TIME_LIMIT)
             if not proven or best != self.arena_bytes:
                 raise FalseClaimError(f"the memory plan says that {self.arena_bytes} bytes are the least; {best} do")
-
-
-class _Rectangle(BaseModel):
-    """Alive in steps [first, last], ``size`` bytes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    first: int
-    last: int
-    size: int
-
-    def meets(self, other: _Rectangle) -> bool:
-        return self.first <= other.last and other.first <= self.last
 
 
 _TIME_LIMIT = 5.0
@@ -136,6 +127,7 @@ def plan(
     scratch: Mapping[int, int] | None = None,
     alignment: int = 16,
     in_place: InPlace = elementwise_in_place,
+    leads: Leads = no_leads,
     external: Collection[int] = (),
     reorder: bool = True,
     limit: int | None = None,
@@ -144,21 +136,22 @@ def plan(
     """The smallest arena for a network.
 
     ``scratch``: bytes that an operator (by position) needs while it runs. ``alignment``: of every offset, a power of
-    two. ``in_place``: which inputs an operator may overwrite. ``external``: inputs or outputs of the network that
-    live outside the arena. ``reorder``: whether operators may run in another order. ``limit``: a budget in bytes.
+    two. ``in_place``: which inputs an operator may overwrite. ``leads``: how an output may overlap the first input, if
+    nothing reads that afterwards. ``external``: inputs or outputs of the network that live outside the arena.
+    ``reorder``: whether operators may run in another order. ``limit``: a budget in bytes.
 
     Raises InfeasibleError if the arena exceeds ``limit``; the message names the operator that sets the peak.
     """
     scratch = scratch or {}
     _check_arguments(graph, scratch, alignment, external)
-    problem = liveness.problem(graph, alignment, in_place, scratch, external)
+    problem = liveness.problem(graph, alignment, in_place, scratch, external, leads)
     given = tuple(range(len(graph.operators)))
     order, order_proven = liveness.best_order(problem) if reorder else (given, False)
     bound, at = liveness.peak(problem, order)
-    tensor_bytes, _ = liveness.peak(liveness.problem(graph, alignment, in_place, {}, external), order)
+    tensor_bytes, _ = liveness.peak(liveness.problem(graph, alignment, in_place, {}, external, leads), order)
     blocks = liveness.blocks(problem, order)
     rectangles = _rectangles(blocks, problem.scratch, order)
-    offsets, arena, proven = _pack(rectangles, alignment, bound, time_limit)
+    offsets, arena, proven = pack(rectangles, _pairs(problem, order, blocks), alignment, bound, time_limit)
     if limit is not None and arena > limit:
         raise InfeasibleError(
             f"{graph.name} needs an arena of {arena:,} bytes, {arena - limit:,} more than the {limit:,} given; "
@@ -196,72 +189,13 @@ def _check_arguments(graph: Graph, scratch: Mapping[int, int], alignment: int, e
             raise InputError(f"tensor {tensor} is neither an input nor an output, so it cannot lie outside the arena")
 
 
-def _rectangles(blocks: Sequence[Block], scratch: Mapping[int, int], order: Sequence[int]) -> list[_Rectangle]:
+def _rectangles(blocks: Sequence[Block], scratch: Mapping[int, int], order: Sequence[int]) -> list[Rectangle]:
     """The blocks, then the scratch of each operator in execution order."""
-    tensors = [_Rectangle(first=b.first, last=b.last, size=b.size) for b in blocks]
+    tensors = [Rectangle(b.first, b.last, b.size) for b in blocks]
     steps = [(step, scratch[position]) for step, position in enumerate(order) if position in scratch]
-    return tensors + [_Rectangle(first=step, last=step, size=size) for step, size in steps]
+    return tensors + [Rectangle(step, step, size) for step, size in steps]
 
 
-def _pack(
-    rectangles: Sequence[_Rectangle], alignment: int, bound: int, time_limit: float
-) -> tuple[list[int], int, bool]:
-    """Offsets, the arena they need, and whether it is proven minimal.
-
-    First-fit gives offsets that do not depend on the solver's version; the solver's are used only where smaller.
-    """
-    offsets, arena = _first_fit(rectangles)
-    if not rectangles:
-        return offsets, arena, True
-    solved, proven = _solve(rectangles, alignment, bound, arena, time_limit)
-    if solved is not None:
-        needed = max(o + r.size for o, r in zip(solved, rectangles, strict=True))
-        if needed < arena:
-            return solved, needed, proven
-    return offsets, arena, proven or arena == bound
-
-
-def _first_fit(rectangles: Sequence[_Rectangle]) -> tuple[list[int], int]:
-    """The lowest free address for each, greatest first; ties by time."""
-    offsets = [0] * len(rectangles)
-    placed: list[int] = []
-    for i in sorted(range(len(rectangles)), key=lambda i: (-rectangles[i].size, rectangles[i].first, i)):
-        offset = 0
-        busy = sorted((offsets[j], rectangles[j].size) for j in placed if rectangles[i].meets(rectangles[j]))
-        for start, size in busy:
-            if offset + rectangles[i].size <= start:
-                break
-            offset = max(offset, start + size)
-        offsets[i] = offset
-        placed.append(i)
-    return offsets, max((o + r.size for o, r in zip(offsets, rectangles, strict=True)), default=0)
-
-
-def _solve(
-    rectangles: Sequence[_Rectangle], alignment: int, bound: int, arena: int, time_limit: float
-) -> tuple[list[int] | None, bool]:
-    """Offsets that minimise the arena, and whether the solver proved it. Variables count units of the alignment."""
-    from ortools.sat.python import cp_model
-
-    model = cp_model.CpModel()
-    height = arena // alignment
-    top = model.new_int_var(bound // alignment, height, "top")
-    starts, time, address = [], [], []
-    for i, r in enumerate(rectangles):
-        size = r.size // alignment
-        start = model.new_int_var(0, height - size, f"start{i}")
-        starts.append(start)
-        time.append(model.new_fixed_size_interval_var(r.first, r.last - r.first + 1, f"time{i}"))
-        address.append(model.new_fixed_size_interval_var(start, size, f"address{i}"))
-        model.add(start + size <= top)
-    model.add_no_overlap_2d(time, address)
-    model.minimize(top)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = time_limit
-    solver.parameters.max_deterministic_time = time_limit  # about a second each, and the same everywhere
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    status = solver.solve(model)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return None, False
-    return [alignment * solver.value(start) for start in starts], status == cp_model.OPTIMAL
+def _pairs(problem: Problem, order: Sequence[int], blocks: Sequence[Block]) -> list[Pair]:
+    """The blocks that may overlap."""
+    return [Pair(i, j, lead) for i, j, lead in liveness.overlapping(problem, order, blocks)]

@@ -10,7 +10,7 @@ import numpy as np
 from memaopt.errors import FalseClaimError
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import InPlace
+from memaopt.networks.liveness import InPlace, Leads, no_leads
 
 _NOBODY, _SCRATCH = -1, -2
 
@@ -57,9 +57,12 @@ class Plan(Protocol):
 
 
 def replay(
-    plan: Plan, graph: Graph, scratch: Mapping[int, int], in_place: InPlace, external: frozenset[int]
-) -> None:
+    plan: Plan, graph: Graph, scratch: Mapping[int, int], in_place: InPlace, external: frozenset[int],
+    leads: Leads = no_leads,
+) -> None:  # fmt: skip
     """Raise FalseClaimError unless every operator finds its inputs intact and its output fits.
+
+    An output may lie on an input that it overwrites in place, or that it starts far enough before (``leads``).
 
     Each byte of the arena remembers whose value it holds. An alias has its source's value, so they share a label.
     """
@@ -97,8 +100,12 @@ def replay(
             label[op.output] = label[op.input]
             continue
         allowed = {op.inputs[i] for i in in_place(graph, op)}
+        lead = leads(graph, op)
         for tensor in inputs:
-            shared = tensor in allowed and ranges[tensor][0] == target[0]
+            distance = ranges[tensor][0] - target[0]
+            shared = tensor in allowed and distance == 0
+            if lead is not None and op.inputs.count(tensor) == 1 and tensor == op.inputs[0]:
+                shared = shared or (distance >= lead.bytes and distance % lead.step == 0)
             if _overlap(ranges[tensor], target) and not shared:
                 name = graph.tensors[tensor].name
                 raise FalseClaimError(f"the memory plan lets {where} write over its input {name!r}")

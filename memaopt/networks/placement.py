@@ -1,8 +1,8 @@
 """Where a layer's kernel and its constants live: in flash, or in RAM, which the start-up code fills once.
 
 Flash has wait states; what they cost is predicted from the machine's figures, so that RAM goes where it saves most.
-The fetch rules are those of docs/timing.md, condensed: a loop that fits the instruction cache costs nothing, one that
-does not waits for each word as the array delivers it.
+The fetch rules are those of docs/timing.md, condensed: code that runs for the first time, and a loop that does not fit
+the instruction cache each time, waits for each word as the array delivers it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memaopt.emit.layers import Plan
+from memaopt.emit.layers.result import Loop
 from memaopt.mcus import Mcu
 
 #: Words of instructions that a cycle of a kernel fetches: nearly all take one cycle and are 4 bytes long.
 _WORDS_PER_CYCLE = 0.9
+#: Code of ``invoke`` that runs around the call of a layer.
+_CALL_BYTES = 40
 
 
 class Placement(NamedTuple):
@@ -28,7 +31,8 @@ IN_FLASH = Placement()
 
 class Waits(NamedTuple):
     """Cycles that the machine waits: for a word of constants in flash, for a word of code that no cache holds, in
-    flash and in the RAM that code runs from; and the bytes that the instruction cache holds."""
+    flash and in the RAM that code runs from; and the bytes of a loop, wherever it starts, that the instruction cache
+    holds."""
 
     data: float
     code: float
@@ -47,7 +51,7 @@ def waits(mcu: Mcu) -> Waits:
     a = flash.accelerator
     word = flash.first * 4 / a.read_bytes
     fetch = max((flash.first + 1) * 4 / a.read_bytes - 1, 0.0) if a.prefetch else word
-    return Waits(word, fetch, ram.fetch, a.instruction_lines * a.line_bytes)
+    return Waits(word, fetch, ram.fetch, (a.instruction_lines - 2) * a.line_bytes)
 
 
 def code_bytes(plan: Plan) -> int:
@@ -57,20 +61,33 @@ def code_bytes(plan: Plan) -> int:
 
 def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Waits) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
-    words = batch * plan.cycles * _WORDS_PER_CYCLE
+    moved = code_bytes(plan) if where.code else 0
+    first = (plan.code_bytes - moved + _CALL_BYTES) / 4 * machine.code
+    return round(first + batch * _repeated(plan, where, machine))
+
+
+def _repeated(plan: Plan, where: Placement, machine: Waits) -> float:
+    """The cycles that each call waits, but for code that runs for the first time."""
+    reading = 0.0 if where.data else plan.promise.parameters.loads * machine.data
     if where.code:
-        fetching = words * machine.ram_code
-    else:
-        fetching = words * machine.code if code_bytes(plan) > machine.cache_bytes else 0.0
-    reading = 0.0 if where.data else batch * plan.promise.parameters.loads * machine.data
-    return round(fetching + reading)
+        return plan.cycles * _WORDS_PER_CYCLE * machine.ram_code + reading
+    if machine.cache_bytes == 0:
+        return plan.cycles * _WORDS_PER_CYCLE * machine.code + reading
+    return sum(_missed(loop, machine.cache_bytes) for loop in plan.loops) * machine.code + reading
+
+
+def _missed(loop: Loop, cache_bytes: int) -> float:
+    """Words of code that a cache does not hold when they are fetched again: of the loop, or of all around it."""
+    runs = [(loop.size, loop.cycles * _WORDS_PER_CYCLE)]
+    runs += [(size, size / 4 * times) for size, times in loop.rounds]
+    return max(words if size > cache_bytes else 0.0 for size, words in runs)
 
 
 def placements(plan: Plan, machine: Waits) -> tuple[Placement, ...]:
-    """The placements that can pay: RAM only for what waits in flash."""
-    base = stall_cycles(plan, 1, IN_FLASH, machine)
-    code = stall_cycles(plan, 1, Placement(code=True), machine) < base
-    data = plan.data_bytes > 0 and stall_cycles(plan, 1, Placement(data=True), machine) < base
+    """The placements that can pay: RAM only for what waits in flash again and again."""
+    base = _repeated(plan, IN_FLASH, machine)
+    code = _repeated(plan, Placement(code=True), machine) < base
+    data = plan.data_bytes > 0 and _repeated(plan, Placement(data=True), machine) < base
     made = [IN_FLASH]
     made += [Placement(code=True)] if code else []
     made += [Placement(data=True)] if data else []

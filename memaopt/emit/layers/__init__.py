@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from memaopt.emit.layers import (
     channel_sums,
+    conv_depthwise,
     depthwise,
     elementwise,
     fully_connected,
@@ -34,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     *winograd.FAMILIES,
     *fully_connected.FAMILIES,
     *depthwise.FAMILIES,
+    *conv_depthwise.FAMILIES,
     *elementwise.FAMILIES,
     *sums.FAMILIES,
     *sum_tables.FAMILIES,
@@ -51,7 +53,10 @@ __all__ = [
 
 
 def plans(layer: Layer) -> tuple[Plan, ...]:
-    """Every way to compute ``layer``; there is always at least one, and the generic kernel's comes first."""
+    """Every way to compute ``layer``; there is always at least one, and the generic kernel's comes first.
+
+    But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself.
+    """
     return tuple(plan for family in FAMILIES if isinstance(layer, family.computes) for plan in family.plans(layer))
 
 

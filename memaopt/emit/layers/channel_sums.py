@@ -1,7 +1,8 @@
 """AVERAGE_POOL_2D over a whole image and MEAN over its rows and columns: sums of each channel.
 
 SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow. The output is a
-non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds.
+non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds. Channels that are no
+multiple of four make the last four overlap those before.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,18 @@ class _Sums:
         return AccumulatorRange(low, high)
 
     @property
+    def fours(self) -> int:
+        """Groups of four channels."""
+        return -(-self.channels // 4)
+
+    @property
+    def unaligned_cycles(self) -> int:
+        """What words at addresses that are no multiple of 4 cost more."""
+        starts = np.minimum(4 * np.arange(self.fours), self.channels - 4)
+        at = np.add.outer(np.arange(self.count) * self.channels, starts)
+        return int(np.where(at % 2 == 1, 2, np.where(at % 4 == 2, 1, 0)).sum())
+
+    @property
     def unroll(self) -> int:
         """Positions in a turn of the loop: as many as there are registers for, with few left over."""
         most = min(8, _REACH // self.channels + 1, self.count)
@@ -68,32 +81,33 @@ class ChannelSums:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Pool | Mean)
         sums = _sums(layer)
-        if sums is None or sums.count > _MOST or sums.channels % 4:
+        if sums is None or sums.count > _MOST or sums.channels < 4:
             return ()
         proven = _proven(layer)
         if proven is None:
             return ()
-        output, fours = Output.of(proven, sums.function), sums.channels // 4
+        output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
         unroll = sums.unroll
         turns, rest = divmod(sums.count, unroll)
         words = sums.count * fours
         group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
         # Constants take one or two instructions each.
         group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
-        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.instructions)
+        group += overlap
+        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.instructions + 4 * overlap)
         return (
             Plan(
                 family=self.name,
                 tile=f"4x{unroll}",
-                cycles=12 + fours * group,
-                promise=Promise((loads(words, 4),), stores(sums.channels, 1)),
+                cycles=12 + fours * group + 5 * overlap + sums.unaligned_cycles,
+                promise=Promise((loads(words, 4),), stores(4 * fours, 1)),
                 data_bytes=0,
                 code_bytes=code + 20,
                 stack_bytes=44,
                 kernels=(self._kernel_name(sums, proven),),
                 shared_bytes=code,
                 loop_bytes=4 * (3 * unroll + 3),
-                in_place=True,
+                in_place=not overlap,
                 alignment=4,
                 requantization=proven.describe(),
             ),

@@ -23,6 +23,7 @@ from memaopt.emit.layers import requantize
 from memaopt.emit.layers.depthwise_kernels import Geometry, TapsKernel, WalkKernel, geometry
 from memaopt.emit.layers.describe import Depthwise, Layer
 from memaopt.emit.layers.family import definitions, dimensions, pareto, plan_comment, unary
+from memaopt.emit.layers.leads import lead_of
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.planes import Gather, Plane, groups
 from memaopt.emit.layers.render import Array, render
@@ -33,12 +34,21 @@ from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
 _REACH = 4095
+_AROUND = 160  # code of the C around the kernels
 
 
 class _Chosen(NamedTuple):
     """A kernel, its parameters [channels, words] and what was proven."""
 
     kernel: WalkKernel | TapsKernel
+    parameters: Int64Array
+    proven: str
+
+
+class Walked(NamedTuple):
+    """The same of a walk."""
+
+    kernel: WalkKernel
     parameters: Int64Array
     proven: str
 
@@ -74,7 +84,7 @@ class _Depthwise:
         input_format = Format.RAW if options["raw"] else Format.S8
         scratch_bytes = plane.bytes * min(options["group"], layer.shape.channels)
         source, planes, output, read = Access(), stores(scratch_bytes // 4, 4), Access(), Access()
-        cycles = 40 + 1.8 * scratch_bytes / 4
+        cycles, walking = 40 + 1.8 * scratch_bytes / 4, 0
         for size, count in groups(layer.shape.channels, options["group"]):
             gather = self._gather(layer, size, plane, input_format)
             calls = size if layer.multiplier > 1 else 1
@@ -87,11 +97,15 @@ class _Depthwise:
                 planes += (filled + zeroed + taps.times(calls)).times(count)
                 output, read = output + stored.times(count * calls), read + parameter.times(count * calls)
                 fill = size * (2 * 28 + 1.8 * zeros * plane.pitch / 4) + 30 if band else 0
-                cycles += count * (gather.cycles(rows) + calls * (kernel.cycles(channels) + 10) + fill + 12)
+                walking += count * calls * kernel.cycles(channels)
+                cycles += count * (gather.cycles(rows) + calls * 10 + fill + 12)
+        cycles += walking
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
         gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
+        bands = len(_bands(layer, plane, band))
+        size, count = groups(layer.shape.channels, options["group"])[0]
+        around = kernel.code_bytes + self._gather(layer, size, plane, input_format).code_bytes + _AROUND
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
-        same = layer.multiplier == 1 and layer.output == layer.shape and not band
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
             tile += f", loop of {kernel.unroll}"
@@ -101,14 +115,17 @@ class _Depthwise:
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes),
             data_bytes=4 * parameters.size,
-            code_bytes=shared + 160,
+            code_bytes=shared + _AROUND,
             scratch_bytes=scratch_bytes,
             stack_bytes=72 + 64,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
             loop_bytes=kernel.loop_bytes,
+            loop_cycles=walking,
+            rounds=((kernel.code_bytes, bands * layer.output.channels), (around, bands * count)),
             input_format=input_format,
-            in_place=same,
+            lead=_lead(layer, plane, band) if layer.multiplier == 1 else None,
+            lead_step=layer.shape.channels if layer.multiplier == 1 else 1,
             alignment=4,
             requantization=proven,
             options=tuple(sorted(options.items())),
@@ -159,6 +176,16 @@ def _bands(layer: Depthwise, plane: Plane, band: int) -> list[tuple[int, int]]:
     return bands
 
 
+def _lead(layer: Depthwise, plane: Plane, band: int) -> int:
+    """The lead of an output whose channels lie on the input's same channels, so that groups never meet: within a
+    group each band (or the whole image) is gathered before its outputs are written. In whole positions."""
+    window, (height, width, channels) = layer.window, layer.output
+    rows = band or height
+    tops = [min(y, height - rows) for y in range(0, height, rows)]
+    reads = [max(top * window.stride.height - window.padding.top, 0) * layer.shape.width * channels for top in tops]
+    return lead_of(reads, [(top + rows) * width * channels for top in tops], layer.shape.elements)
+
+
 def _pairs(low: Int64Array, high: Int64Array) -> Int64Array:
     return fixedpoint.wrap_int32((low & 0xFFFF) | (high << 16))
 
@@ -182,37 +209,43 @@ class DepthwiseWalk(_Depthwise):
         ]  # fmt: skip
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Chosen | None:
-        proven = _proven_multiply(layer)
-        if proven is None:
-            return None
-        band, window = options["band"], layer.window
-        shape = geometry(layer, band, zero_rows=bool(band))
-        column = Column(
-            rows=shape.plane.rows,
-            above=0 if band else window.padding.top,
-            stride=window.stride.height,
-            outputs=band or layer.output.height,
-            pitch=shape.plane.pitch,
-            out_pitch=layer.output.width * layer.output.channels,
-        )
-        if walk_of(column, options["unroll"]) is None:
-            return None
-        output = Output.of(proven, layer.requantization)
-        kernel = WalkKernel(shape, column, options["unroll"], output)
-        if not kernel.walk.turns:
-            kernel = replace(kernel, unroll=0)
-        w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
-        w[proven.constant] = 0
-        start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
-        blocks = []
-        for number, columns in enumerate(shape.sets):
-            pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
-            alone = w[..., 0] if columns.odd else w[..., 2]
-            alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
-            blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
-            if number == 0:
-                blocks += [proven.multiplier[:, None], start[:, None]]
-        return _Chosen(kernel, np.concatenate(blocks, axis=1), proven.describe())
+        band = options["band"]
+        walked = walk_for(layer, geometry(layer, band, zero_rows=bool(band)), band, options["unroll"])
+        return None if walked is None else _Chosen(*walked)
+
+
+def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walked | None:
+    """The walk over planes of that shape, ``band`` rows of outputs high (0: all, without rows of zeros)."""
+    proven = _proven_multiply(layer)
+    if proven is None:
+        return None
+    window = layer.window
+    column = Column(
+        rows=shape.plane.rows,
+        above=0 if band else window.padding.top,
+        stride=window.stride.height,
+        outputs=band or layer.output.height,
+        pitch=shape.plane.pitch,
+        out_pitch=layer.output.width * layer.output.channels,
+    )
+    if walk_of(column, unroll) is None:
+        return None
+    output = Output.of(proven, layer.requantization)
+    kernel = WalkKernel(shape, column, unroll, output)
+    if not kernel.walk.turns:
+        kernel = replace(kernel, unroll=0)
+    w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
+    w[proven.constant] = 0
+    start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
+    blocks = []
+    for number, columns in enumerate(shape.sets):
+        pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
+        alone = w[..., 0] if columns.odd else w[..., 2]
+        alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
+        blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
+        if number == 0:
+            blocks += [proven.multiplier[:, None], start[:, None]]
+    return Walked(kernel, np.concatenate(blocks, axis=1), proven.describe())
 
 
 class DepthwiseTaps(_Depthwise):

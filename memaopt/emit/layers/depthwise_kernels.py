@@ -99,11 +99,13 @@ class WalkKernel:
 
     def _step_cycles(self, step: Step) -> int:
         done = sum(tap.y is not None for tap in step.taps)
-        moves = (step.x_advance > 0) + (step.y_advance > 0)
+        early = _instructions(step.x_advance) if step.early else 0
+        moves = _instructions(step.x_advance) - early + (step.y_advance > 0)
         moves += sum(_instructions(tap.y_advance) for tap in step.taps)
         # A load right after the last store waits a cycle and is not pipelined; so does one after its pointer moved.
-        after = 1 if step.taps[-1].y is not None and not moves else 1 if step.x_advance and not step.y_advance else 0
-        return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + moves + after
+        late = step.x_advance and not step.early and not step.y_advance
+        after = 1 if step.taps[-1].y is not None and not moves else 1 if late else 0
+        return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + early + moves + after
 
     def cycles(self, channels: int) -> int:
         """One call."""

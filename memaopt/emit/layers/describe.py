@@ -25,9 +25,9 @@ from memaopt.emit.layers.step_functions import (
 from memaopt.fixedpoint import Int64Array
 
 __all__ = [
-    "Binary", "BinaryKind", "Conv", "Depthwise", "Dequantize", "FullyConnected", "Image", "Layer", "Lookup", "Mean",
-    "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind", "Quantize", "Requantization", "Rescale", "Softmax",
-    "Window",
+    "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "FullyConnected", "Image", "Layer",
+    "Lookup", "Mean", "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind", "Quantize", "Requantization",
+    "Rescale", "Softmax", "Window",
 ]  # fmt: skip
 
 Int8Array = npt.NDArray[np.int8]
@@ -166,6 +166,26 @@ class FullyConnected:
     @cached_property
     def range(self) -> AccumulatorRange:
         return accumulator_range(self.weights.T.astype(np.int64), self.bias, self.input_zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvDepthwise:
+    """CONV_2D and the DEPTHWISE_CONV_2D that alone reads its output; that output lies nowhere as a whole."""
+
+    conv: Conv
+    depthwise: Depthwise
+
+    @property
+    def shape(self) -> Image:
+        return self.conv.shape
+
+    @property
+    def output(self) -> Image:
+        return self.depthwise.output
+
+    @property
+    def macs(self) -> int:
+        return self.conv.macs + self.depthwise.macs
 
 
 class BinaryKind(StrEnum):
@@ -340,5 +360,6 @@ class Dequantize:
 
 
 Layer = (
-    Conv | Depthwise | FullyConnected | Binary | Pool | Mean | Softmax | Lookup | Movement | Quantize | Dequantize
+    Conv | Depthwise | ConvDepthwise | FullyConnected | Binary | Pool | Mean | Softmax | Lookup | Movement | Quantize
+    | Dequantize
 )

@@ -216,7 +216,8 @@ class FloatToInt8:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Quantize)
         n = layer.elements
-        return (Plan(self.name, "", 49 * n, Promise((loads(n, 4),), stores(n, 1)), data_bytes=0, code_bytes=120),)
+        promise = Promise((loads(n, 4),), stores(n, 1))
+        return (Plan(self.name, "", 49 * n, promise, data_bytes=0, code_bytes=120, lead=-3),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Quantize)
@@ -234,7 +235,8 @@ class Int8ToFloat:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Dequantize)
         n = layer.elements
-        return (Plan(self.name, "", 14 * n, Promise((loads(n, 1),), stores(n, 4)), data_bytes=0, code_bytes=60),)
+        promise = Promise((loads(n, 1),), stores(n, 4))
+        return (Plan(self.name, "", 14 * n, promise, data_bytes=0, code_bytes=60, lead=3 * (n - 1)),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Dequantize)

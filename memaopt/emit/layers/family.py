@@ -1,5 +1,6 @@
 """What a kernel family is: the plans that it offers for a layer, and the C text of the one that is chosen."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -31,8 +32,9 @@ class Family(Protocol):
 def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
     """The plans that no other one of equal formats matches or beats in cycles, flash and memory."""
 
-    def price(plan: Plan) -> tuple[int, ...]:
-        return plan.cycles, plan.flash_bytes, plan.scratch_bytes, plan.stack_bytes, not plan.in_place
+    def price(plan: Plan) -> tuple[float, ...]:
+        apart = math.inf if plan.lead is None else max(plan.lead, 0)
+        return plan.cycles, plan.flash_bytes, plan.scratch_bytes, plan.stack_bytes, not plan.in_place, apart
 
     kept: list[Plan] = []
     for plan in sorted(plans, key=price):
@@ -64,7 +66,15 @@ def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:
     lines.extend(f"  {name:<10} {_access(access)}" for name, access in operands if access is not None and any(access))
     memory = f"Memory: {plan.data_bytes:,} bytes of constants, {plan.scratch_bytes:,} of scratch"
     lines.append(memory + (f", {plan.stack_bytes:,} of stack." if plan.stack_bytes else "."))
+    if plan.lead is not None:
+        lines.append(_sharing(plan.lead, plan.lead_step))
     return "/* " + "\n * ".join(lines) + "\n */"
+
+
+def _sharing(lead: int, step: int) -> str:
+    where = f"at least {lead:,} bytes before the input" if lead > 0 else "where the input starts, or before it"
+    every = f", at a multiple of {step} bytes from it" if step > 1 else ""
+    return f"The output may share memory with the input if it starts {where}{every}."
 
 
 def _access(access: Access) -> str:

@@ -183,7 +183,7 @@ class RawRows:
                 scratch if padded else loads(0, 4),
             ),
             data_bytes=data,
-            code_bytes=kernel.code_bytes + 40,
+            code_bytes=kernel.code_bytes + 56,
             scratch_bytes=k if padded else 0,
             stack_bytes=2 * k + 56,
             kernels=(kernel.name,),

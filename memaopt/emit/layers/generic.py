@@ -10,6 +10,7 @@ import numpy as np
 
 from memaopt.emit.layers.describe import Conv, Depthwise, FullyConnected, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.emit.layers.leads import window_lead
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
 
@@ -34,7 +35,9 @@ class _Generic:
         channels = np.stack([layer.bias, q.multipliers, q.shifts], axis=1)
         return [weights, Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
 
-    def _plan(self, layer: Conv | Depthwise | FullyConnected, taps: int, outputs: int, cycles: float) -> Plan:
+    def _plan(
+        self, layer: Conv | Depthwise | FullyConnected, taps: int, outputs: int, cycles: float, lead: int | None = None
+    ) -> Plan:
         """``taps``: multiply-accumulates with elements inside the image."""
         parameters = loads(taps, 1) + loads(3 * outputs, 4)  # a double counts as two words
         return Plan(
@@ -44,6 +47,7 @@ class _Generic:
             promise=Promise((loads(taps, 1),), stores(outputs, 1), parameters),
             data_bytes=data_bytes(self._arrays(layer, "")),
             code_bytes=self.code,
+            lead=lead,
             requantization=_FULL,
         )
 
@@ -76,7 +80,9 @@ class GenericConv(_Generic):
         depth = layer.weights.shape[3]
         steps = layer.output.elements * window.kernel.height * window.kernel.width
         cycles = 7 * taps * depth + 13 * steps + 48 * layer.output.elements
-        return (self._plan(layer, taps * depth, layer.output.elements, cycles),)
+        first = np.arange(layer.output.channels) // (layer.output.channels // layer.groups) * depth
+        lead = window_lead(window, layer.shape, layer.output, first, 1)
+        return (self._plan(layer, taps * depth, layer.output.elements, cycles, lead),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
@@ -96,7 +102,9 @@ class GenericDepthwise(_Generic):
         window = layer.window
         taps = window.taps(layer.shape, layer.output) * layer.output.channels
         cycles = 15.5 * taps + 19 * layer.output.elements
-        return (self._plan(layer, taps, layer.output.elements, cycles),)
+        first = np.arange(layer.output.channels) // layer.multiplier
+        lead = window_lead(window, layer.shape, layer.output, first, 1)
+        return (self._plan(layer, taps, layer.output.elements, cycles, lead),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Depthwise)

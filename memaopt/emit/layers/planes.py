@@ -7,6 +7,7 @@ A plane's rows are ``pitch`` bytes apart and start ``left`` (even) columns befor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from memaopt.emit.assembly import load_imm
 from memaopt.emit.layers.render import render
 from memaopt.emit.layers.result import Access, Format, Kernel, loads, stores
 
@@ -43,6 +44,13 @@ class Gather:
         return f"gather_{self.channels}_of_{self.depth}_w{self.width}_z{zero}_to_{plane}_{self.plane.left}{raw}"
 
     @property
+    def _constants(self) -> int:
+        """Instructions that load the second constant, which bytes stored as value + 128 need."""
+        if self.input_format is not Format.RAW:
+            return 0
+        return len(load_imm("r8", (-self.zero_point - 128) % 65536 * 65537).splitlines())
+
+    @property
     def unroll(self) -> int:
         """Pairs of columns in a turn of the loop."""
         pairs = self.width // 2
@@ -59,7 +67,7 @@ class Gather:
         turns = pairs // self.unroll
         last = 4 + {4: 6, 2: 3, 1: 2}[self.channels] + self.channels
         row = turns * (self.unroll * (self.pair_cycles + 1) - 1 + 3) + odd * last
-        return 26 + rows * (row + 3 + self.channels)
+        return 26 + self._constants + rows * (row + 3 + self.channels)
 
     @property
     def code_bytes(self) -> int:

@@ -4,6 +4,7 @@ import math
 
 from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
 from memaopt.emit.layers.family import dimensions, plan_comment, unary
+from memaopt.emit.layers.leads import window_lead
 from memaopt.emit.layers.render import render
 from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
 
@@ -31,6 +32,7 @@ class GenericPool:
                 promise=Promise((loads(taps, 1),), stores(n, 1)),
                 data_bytes=0,
                 code_bytes=300,
+                lead=window_lead(layer.window, layer.shape, layer.output, range(layer.shape.channels), 1),
             ),
         )
 
@@ -62,6 +64,7 @@ class WordPool:
                 promise=Promise((loads(words, 4),), stores(n, 1)),
                 data_bytes=0,
                 code_bytes=400,
+                lead=window_lead(layer.window, layer.shape, layer.output, range(0, layer.shape.channels, 4), 4),
                 alignment=4,
             ),
         )

@@ -20,7 +20,7 @@ from memaopt.emit.layers import requantize, strips
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
-from memaopt.emit.layers.patches import patch_of
+from memaopt.emit.layers.patches import Patch, patch_of
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
@@ -53,7 +53,7 @@ def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64A
             bias[rows],
             blocks.reshape(len(first), -1),
             channel_parameters(proven)[rows].reshape(len(first), -1),
-            first[:, None],
+            kernel.channel_step * first[:, None],
         ],
         axis=1,
     )
@@ -72,6 +72,15 @@ def fits(layer: Conv) -> bool:
     odd[:, : w.shape[1] // 2] = w[:, 1::2]
     b = 256 * even - odd
     return bool(b.min() >= -(1 << 15) and b.max() < 1 << 15)
+
+
+def unroll_of(patch: Patch, looped: bool) -> int | None:
+    """Words of a patch in a turn of the kernel's loop, 0 for straight code; None where a loop would turn once."""
+    if not looped:
+        return 0
+    blocks = patch.padded_bytes // 4
+    unroll = max(u for u in range(1, _MOST_UNROLLED + 1) if blocks % u == 0)
+    return None if unroll == blocks else unroll
 
 
 class RawPairs:
@@ -111,9 +120,8 @@ class RawPairs:
         grid = strips.grid_of(layer, n, pitch)
         aligned = channels % 4 == 0
         output = Output.of(proven, layer.requantization)
-        blocks = patch.padded_bytes // 4
-        unroll = max(u for u in range(1, _MOST_UNROLLED + 1) if blocks % u == 0) if looped else 0
-        if unroll == blocks:
+        unroll = unroll_of(patch, looped)
+        if unroll is None:
             return None
         kernel = RawPairsKernel(n, m, unroll, patch, n * grid.step, aligned, output, input_format, output_format)
         return kernel, grid, proven
@@ -140,7 +148,6 @@ class RawPairs:
             promise = Promise((source,), output, parameters)
         cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
         whole = kernel.channel_tiles * kernel.words * 4
-        ascends = kernel.m <= grid.step and (grid.rows == 1 or grid.width * kernel.m <= grid.row_step)
         return Plan(
             family=self.name,
             tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
@@ -153,9 +160,10 @@ class RawPairs:
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             loop_bytes=kernel.loop_bytes,
+            rounds=((kernel.code_bytes, sum(runs)),),
             input_format=input_format,
             output_format=output_format,
-            in_place=ascends and not rows and layer.output.positions % kernel.n == 0,
+            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
             alignment=4,
             requantization=proven.describe(),
             options=(("loop", int(looped)), ("strip", rows)),
@@ -199,6 +207,12 @@ def _proven(layer: Conv, output_format: Format) -> Proven | None:
     even = np.arange(len(layer.weights)) % 2 == 0
     offset = np.where(even, 128, 0) if output_format is Format.RAW else None
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset)
+
+
+@lru_cache(maxsize=256)
+def proven_unsigned(layer: Conv) -> Proven | None:
+    """The requantisation whose outputs are x + 128 in all channels, None if not found."""
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, np.full(len(layer.weights), 128))
 
 
 FAMILIES = (RawPairs(),)

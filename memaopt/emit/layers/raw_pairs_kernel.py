@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
+from memaopt.emit.assembly import add_imm
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy
 from memaopt.emit.layers.render import render
@@ -13,12 +15,23 @@ REACH = 4095  # of an immediate offset
 SLOTS = 24  # bytes of the stack before the tile
 
 
+class PlaneRows(NamedTuple):
+    """Outputs as int16 values x - zero point, as depthwise kernels read them: channels are ``step`` bytes apart, a
+    tile's positions ``position``, and the next tile begins ``advance`` bytes after it.
+    """
+
+    step: int
+    position: int
+    advance: int
+    zero_point: int
+
+
 @dataclass(frozen=True)
 class RawPairsKernel:
     """The assembly that layers share: 2 channels x n positions over a patch, m output channels.
 
     ``unroll`` words of a patch in a turn of the inner loop, or 0 for straight code, which is faster by up to a
-    tenth but does not fit an instruction cache of 1 KiB.
+    tenth but does not fit an instruction cache of 1 KiB. Outputs are NHWC bytes, or ``planes``.
     """
 
     n: int
@@ -30,6 +43,7 @@ class RawPairsKernel:
     output: Output
     input_format: Format
     output_format: Format
+    planes: PlaneRows | None = None
 
     @property
     def name(self) -> str:
@@ -37,10 +51,39 @@ class RawPairsKernel:
         formats = ("_raw_in" if not flips(self.input_format) else "") + (
             "_raw_out" if self.output_format is Format.RAW else ""
         )
+        if self.planes is not None:
+            step, position, advance, zero_point = self.planes
+            formats += f"_planes{step}x{position}_{advance}_z{zero_point}".replace("-", "m")
         return (
             f"raw_pairs_2x{self.n}_k{self.patch.slug}_a{self.advance}_m{self.m}_{self.output.slug}{formats}"
             f"{'' if self.aligned else '_unaligned'}{f'_by{self.unroll}' if self.unroll else ''}"
         )
+
+    @property
+    def position_step(self) -> int:
+        """Bytes from an output position to the next one."""
+        return self.planes.position if self.planes is not None else self.m
+
+    @property
+    def channel_step(self) -> int:
+        """Bytes from an output channel to the next one."""
+        return self.planes.step if self.planes is not None else 1
+
+    @property
+    def _far(self) -> list[str]:
+        """What finds the second channel's outputs where they are out of an offset's reach."""
+        reached = (self.n - 1) * self.position_step + self.channel_step <= REACH
+        return [] if reached else add_imm("r12", "r11", self.channel_step, "r12").splitlines()
+
+    @property
+    def _moved(self) -> int:
+        """What is subtracted from the unsigned outputs before they are stored."""
+        return 128 + self.planes.zero_point if self.planes is not None else 0
+
+    @property
+    def _store(self) -> int:
+        """Instructions that store an output."""
+        return 2 if self._moved else 1
 
     @property
     def blocks(self) -> int:
@@ -93,8 +136,8 @@ class RawPairsKernel:
             block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
         else:
             block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
-        parameters = 8 + (5 if by_sign else 0)
-        return block + parameters + 2 * n * (self.output.cycles + 1) + 4
+        parameters = 8 + (5 if by_sign else 0) + len(self._far)
+        return block + parameters + 2 * n * (self.output.cycles + self._store) + 4
 
     @property
     def tile_cycles(self) -> int:
@@ -118,14 +161,15 @@ class RawPairsKernel:
         n = self.n
         block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
         block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
-        output = 8 + (3 if self.output.by_sign else 0) + 2 * n * (self.output.instructions + 1)
+        output = 8 + (3 if self.output.by_sign else 0) + len(self._far)
+        output += 2 * n * (self.output.instructions + self._store)
         return 4 * (block + output)
 
     def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:
         """Source, output, parameters and stack of ``tiles`` tiles (without entry and exit)."""
         pairs, n = self.channel_tiles, self.n
         source = self.copy.source.times(n)
-        output = stores(2 * n * pairs, 1)
+        output = stores(2 * n * pairs, 1 if self.planes is None else 2)
         parameters = loads(self.words * pairs, 4)
         stack = self.copy.tile.times(n) + loads(n + 1 + pairs * (n * self.blocks + 1) + 6, 4) + stores(6, 4)
         return source.times(tiles), output.times(tiles), parameters.times(tiles), stack.times(tiles)
@@ -154,7 +198,13 @@ class RawPairsKernel:
             q=o,
             low=o.low,
             high=o.high,
-            unsigned=self.output_format is Format.RAW,
+            unsigned=(self.output_format is Format.RAW or self.planes is not None, self.planes is not None),
+            planes=self.planes,
+            moved=self._moved,
+            far=bool(self._far),
+            position_step=self.position_step,
+            out_advance=self.n * self.m if self.planes is None else self.planes.advance,
+            channel_step=self.channel_step,
         )
 
     def _comment(self) -> list[str]:

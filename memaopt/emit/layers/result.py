@@ -47,11 +47,21 @@ class Format(StrEnum):
     """How an activation lies in memory.
 
     ``S8``: NHWC bytes, signed. ``RAW``: the same, but the bytes of even channels hold value + 128 (the top bit
-    is flipped), as the raw-pair kernels read them.
+    is flipped), as the raw-pair kernels read them. ``FUSED``: it lies nowhere; the layer that reads it computes it,
+    part by part, from the (S8) input of the operator that would have written it.
     """
 
     S8 = "s8"
     RAW = "raw"
+    FUSED = "fused"
+
+
+class Loop(NamedTuple):
+    """Code of ``size`` bytes that repeats for ``cycles``, and the code around it: (bytes, how often they run)."""
+
+    size: int
+    cycles: int
+    rounds: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,12 @@ class Plan:
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
     ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
-    runs over and over: beyond the instruction cache it is fetched from flash each time. ``in_place``: the output may
-    start at the (first) input's address. ``alignment``: bytes, of inputs, output and scratch memory.
+    runs over and over, in ``loop_cycles`` (all, if not given): beyond the instruction cache it is fetched from flash
+    each time. So is the code around it, as ``rounds`` has it: (bytes, how often they run). Where a second kernel takes
+    turns with the first, ``second_loop`` has the same of it. ``in_place``: the output may start at the (first) input's
+    address. ``lead``: the output may share memory with the (first) input if it starts at least so many bytes before it
+    (a negative number: or up to so many behind it), at a distance that is a multiple of ``lead_step``; None if it may
+    not. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
     family: str
@@ -75,9 +89,14 @@ class Plan:
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
     loop_bytes: int = 0
+    loop_cycles: int | None = None
+    rounds: tuple[tuple[int, int], ...] = ()
+    second_loop: Loop | None = None
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
+    lead: int | None = None
+    lead_step: int = 1
     alignment: int = 1
     requantization: str = ""
     options: tuple[tuple[str, int], ...] = ()
@@ -86,6 +105,12 @@ class Plan:
     def option(self, name: str) -> int:
         """The value of one of the family's choices."""
         return dict(self.options)[name]
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The code that runs over and over."""
+        first = Loop(self.loop_bytes, self.cycles if self.loop_cycles is None else self.loop_cycles, self.rounds)
+        return (first,) if self.second_loop is None else (first, self.second_loop)
 
     @property
     def flash_bytes(self) -> int:

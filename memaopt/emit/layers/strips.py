@@ -4,9 +4,11 @@ A strip is a copy in scratch memory of the input rows under some rows of outputs
 that every patch of it has the same geometry. Without padding the kernel reads the input itself.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from memaopt.emit.layers.describe import Conv
+from memaopt.emit.layers.leads import lead_of
 from memaopt.emit.layers.result import Access, Format, loads, stores
 
 
@@ -19,6 +21,16 @@ class Grid(NamedTuple):
     row_step: int
     step: int
     outputs: int
+
+    def starts(self, rows: int) -> list[int]:
+        """The first position of every tile, in order."""
+        starts: list[int] = []
+        done, count = 0, rows * self.width
+        for tiles in self.runs(rows):
+            at = min(done, count - self.n)
+            starts.extend(range(at, at + tiles * self.n, self.n))
+            done = at + tiles * self.n
+        return starts
 
     def runs(self, rows: int) -> list[int]:
         """The tiles of each call of the kernel over ``rows`` rows, as run_tiles makes them."""
@@ -101,13 +113,15 @@ class StripWork(NamedTuple):
     cycles: int
 
 
-def strip_work(layer: Conv, strip: Strip) -> StripWork:
-    """Accesses and cycles of filling every strip of a layer."""
-    heights = [min(strip.rows, layer.output.height - y) for y in range(0, layer.output.height, strip.rows)]
+def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``."""
+    rows_of = [range(layer.output.height)] if parts is None else parts
+    strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
+    heights = [len(rows) for rows in strips]
     copied = filled = 0
-    for number, rows in enumerate(heights):
-        first = number * strip.rows * strip.stride - layer.window.padding.top
-        at = range(first, first + (rows - 1) * strip.stride + strip.reach)
+    for rows in strips:
+        first = rows.start * strip.stride - layer.window.padding.top
+        at = range(first, first + (len(rows) - 1) * strip.stride + strip.reach)
         copied += sum(0 <= row < layer.shape.height for row in at)
         filled += sum(row >= layer.shape.height for row in at)
     words, rest = divmod(strip.row_bytes, 4)
@@ -116,3 +130,24 @@ def strip_work(layer: Conv, strip: Strip) -> StripWork:
     per_row = 2.6 * words + 32 if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
     cycles = copied * per_row + 1.8 * fill_words + 25 * filled + 12 * sum(heights) + 40 * len(heights)
     return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
+
+
+def tiles_lead(layer: Conv, grid: Grid) -> int:
+    """The lead of tiles that read the input itself: each gathers its patches before it writes."""
+    starts = grid.starts(grid.rows)
+    reads = [p // grid.width * grid.row_step + p % grid.width * grid.step for p in starts]
+    return lead_of(reads, [(p + grid.n) * grid.outputs for p in starts], layer.shape.elements)
+
+
+def strip_lead(layer: Conv, strip: Strip) -> int:
+    """The lead where each strip is copied before its outputs are written."""
+    rows = range(0, layer.output.height, strip.rows)
+    tops = [y * strip.stride - layer.window.padding.top for y in rows]
+    ends = [min(y + strip.rows, layer.output.height) * layer.output.width * layer.output.channels for y in rows]
+    return copied_rows_lead(layer, tops, ends)
+
+
+def copied_rows_lead(layer: Conv, tops: list[int], ends: list[int]) -> int:
+    """The lead of steps that copy the image's rows from ``tops`` on (negative: padding) and write below ``ends``."""
+    row_bytes = layer.shape.width * layer.shape.channels
+    return lead_of([max(top, 0) * row_bytes for top in tops], ends, layer.shape.elements)

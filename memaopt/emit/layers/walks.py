@@ -5,6 +5,8 @@ and a loop. Two accumulators are enough: an output is finished before the next b
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from memaopt.emit.assembly import encodable
+
 _REACH = 4095  # of an immediate offset
 
 
@@ -27,6 +29,11 @@ class Step(NamedTuple):
     taps: tuple[Tap, ...]
     x_advance: int = 0
     y_advance: int = 0
+
+    @property
+    def early(self) -> bool:
+        """Whether the rows' pointer moves right after the loads: in one instruction, which needs no register."""
+        return self.x_advance > 0 and (self.x_advance <= _REACH or encodable(self.x_advance))
 
 
 class Walk(NamedTuple):
@@ -93,7 +100,9 @@ def walk_of(column: Column, unroll: int) -> Walk | None:
     None if some output has no row, or if rows lie too far apart.
     """
     rows = _rows(column)
-    if rows is None or column.pitch * 2 > _REACH or column.out_pitch >= 1 << 20:
+    if rows is None or max(column.pitch, column.out_pitch) >= 1 << 20:
+        return None
+    if _far(column) and not all(row.taps for row in rows):
         return None
     live = 2 if column.stride == 1 else 1
     period = max(unroll // live * live, live) * column.stride if unroll else 0
@@ -129,6 +138,11 @@ def _steady(rows: Sequence[_Row], period: int, repeat: int) -> tuple[int, int]:
     return best if best[1] >= 2 else (0, 0)
 
 
+def _far(column: Column) -> bool:
+    """Whether rows lie so far apart that the pointer moves on after each."""
+    return 2 * column.pitch > _REACH
+
+
 def _place(
     column: Column, rows: Sequence[_Row], which: range, live: int, x_base: int, y_base: int,
     total: tuple[int, int] | None,
@@ -140,12 +154,13 @@ def _place(
     x0, y0 = x_base, y_base
     # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
     far = 2 * column.out_pitch > _REACH
+    far_rows = _far(column)
     steps: list[Step] = []
     for i in which:
         outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
         if not rows[i].taps:
             continue
-        if i * column.pitch + 4 - x_base > _REACH:
+        if (far_rows and steps) or i * column.pitch + 4 - x_base > _REACH:
             steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
             x_base = i * column.pitch
         if outputs and not far and max(outputs) - y_base > _REACH:
@@ -157,8 +172,11 @@ def _place(
             taps.append(Tap(ky, o % live, first, o * column.out_pitch - y_base if last else None, move))
             y_base += move
         steps.append(Step(i * column.pitch - x_base, tuple(taps)))
+    if far_rows and steps:
+        steps[-1] = steps[-1]._replace(x_advance=column.pitch)
+        x_base = which.stop * column.pitch
     if total is not None:
         x_move, y_move = x0 + total[0] - x_base, y0 + total[1] - y_base
-        steps[-1] = steps[-1]._replace(x_advance=x_move, y_advance=y_move)
+        steps[-1] = steps[-1]._replace(x_advance=steps[-1].x_advance + x_move, y_advance=y_move)
         x_base, y_base = x0 + total[0], y0 + total[1]
     return steps, x_base, y_base

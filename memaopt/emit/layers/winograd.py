@@ -23,6 +23,7 @@ from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
 from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.strips import copied_rows_lead
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 576
@@ -215,6 +216,7 @@ class Winograd:
         strips, pairs, chunks = -(-height // 4), -(-width // 8), outputs // chunk
         tiles = strips * pairs
         tops = [min(y, height - 4) - layer.window.padding.top for y in range(0, height, 4)]
+        ends = [(top + layer.window.padding.top + 4) * width * outputs for top in tops]
         copied = sum(0 <= row < layer.shape.height for top in tops for row in range(top, top + 6))
         zeroed = sum(row >= layer.shape.height for top in tops for row in range(top, top + 6))
         words, strip_bytes = layer.shape.width * depth // 4, 6 * first.pitch
@@ -243,6 +245,7 @@ class Winograd:
             shared_bytes=code,
             loop_bytes=max(first.code_bytes, product.code_bytes, last.code_bytes) - 80,
             input_format=input_format,
+            lead=copied_rows_lead(layer, tops, ends),
             alignment=4,
             requantization=proven.describe(),
             options=(("chunk", chunk), ("turn", turn)),

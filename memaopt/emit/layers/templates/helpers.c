@@ -26,6 +26,16 @@
 #define IN_SECTION(name)
 #endif
 
+@ NO_UNROLL
+/* A loop of few iterations that stays a loop: unrolled it would take kilobytes of flash to save some cycles. */
+#if defined(__clang__)
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define NO_UNROLL _Pragma("GCC unroll 1")
+#else
+#define NO_UNROLL
+#endif
+
 @ load_s8
 /* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
  * neither merges nor repeats an access: the accesses that the layer's comment promises are the ones made. */
@@ -134,6 +144,7 @@ static inline int32_t one_over_one_plus(int32_t x)
 {
     const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) >> 1);
     int32_t estimate = 1515870810 + multiply_high(half_denominator, -1010580540);
+    NO_UNROLL
     for (int32_t i = 0; i < 3; i++) {
         const int32_t error = (1 << 29) - multiply_high(half_denominator, estimate);
         estimate += shift_left_saturating(multiply_high(estimate, error), 2);
@@ -444,6 +455,48 @@ static void fill_words(void *to, uint32_t value, int32_t words)
     uint8_t *target = to;
     for (int32_t i = 0; i < 4 * words; i++) {
         target[i] = (uint8_t)(value >> (i % 4 * 8));
+    }
+}
+#endif
+
+@ clear_words_apart
+/* Sets ``words`` words to 0, ``step`` bytes from each to the next; all are aligned to 4 bytes. */
+#if MEMAOPT_ASM
+KERNEL static void clear_words_apart(void *to, int32_t step, int32_t words)
+{
+    __asm__ volatile(
+        "  push  {r4, r5}          \n"
+        "  mov   r3, #0            \n"
+        "  add   r4, r1, r1, lsl #1 \n"
+        "  subs  r2, r2, #4        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  str   r3, [r0]          \n"
+        "  str   r3, [r0, r1]      \n"
+        "  str   r3, [r0, r1, lsl #1] \n"
+        "  str   r3, [r0, r4]      \n"
+        "  subs  r2, r2, #4        \n"
+        "  add   r0, r0, r1, lsl #2 \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #4        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  str   r3, [r0]          \n"
+        "  subs  r2, r2, #1        \n"
+        "  add   r0, r0, r1        \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4, r5}          \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void clear_words_apart(void *to, int32_t step, int32_t words)
+{
+    uint8_t *target = to;
+    for (int32_t i = 0; i < 4 * words; i++) {
+        target[i / 4 * step + i % 4] = 0;
     }
 }
 #endif
