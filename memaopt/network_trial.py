@@ -185,7 +185,7 @@ class _LayerState:
         cycles = ideal_cycles = 0
         for n in range(layer.batch):
             run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=ranges)
-            _add(counted, _counted(plan, layer, run, ranges))
+            _add(counted, _counted(layer, run, ranges, board.symbols))
             cycles += run.cycles
             ideal_cycles += run.ideal_cycles
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
@@ -252,18 +252,20 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges,
     return ranges, {name: access for name, access in promised.items() if any(access)}
 
 
-def _counted(plan: NetworkPlan, layer: LayerPlan, run: Run, ranges: _Ranges) -> dict[str, Access]:
+def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, int]) -> dict[str, Access]:
     """The board's counts under the promise's names; whatever else of the data was touched under its own.
 
     Where an output lies on an input, loads are the input's and stores the output's: no layer reads its output, and
     only scratch, which nothing lies on, is both written and read.
     """
+    # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
+    own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
     counted: dict[str, Access] = {}
     for name, a in run.buffers.items():
         access = Access(a.loads, a.load_bytes, a.stores, a.store_bytes)
         if not any(access) or name in ("stack", "literals") or name.split(".")[0] in _LOOPS:
             continue
-        if name in layer.emitted.parameters:
+        if symbols.get(name) in own:
             name = "parameters"
         if name in ranges and name.endswith(_AND_OUTPUT):
             _add(counted, {"output": access._replace(loads=0, load_bytes=0)})

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from memaopt.errors import UnsupportedModelError
+from memaopt.networks import checks
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators import OPERATORS, Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.shapes import Window, same_padding
 
 Rng = np.random.Generator
@@ -324,6 +326,61 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
 }
 
 
+PRODUCERS = (
+    "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN",
+    "TANH", "RESHAPE",
+)  # fmt: skip
+_UNARY = ("RELU", "RELU6", "LEAKY_RELU", "HARD_SWISH", "TANH", "LOGISTIC", "QUANTIZE", "ADD", "SUB", "MUL")
+
+
+def chain(rng: Rng) -> Graph:
+    """Consecutive element-wise work: a random operator, then up to four that take each element by itself (unary ones,
+    sums and products with one constant or of a tensor with itself), often without rescaling; now and then what lies
+    between is an output of the network too."""
+    while True:
+        graph = CASES[PRODUCERS[rng.integers(len(PRODUCERS))]](rng)
+        tensors, operators = list(graph.tensors), list(graph.operators)
+        outputs, x = [], graph.outputs[0]
+        for _ in range(int(rng.integers(1, 5))):
+            if rng.integers(6) == 0:
+                outputs.append(x)
+            x = _follow(rng, tensors, operators, x)
+        result = Graph("chain", tuple(tensors), tuple(operators), graph.inputs, (*outputs, x))
+        try:
+            checks.check(result)
+        except UnsupportedModelError:
+            continue  # a ratio of scales that the operator does not take
+        return result
+
+
+def _follow(rng: Rng, tensors: list[Tensor], operators: list[Operator], x: int) -> int:
+    """Append an element-wise operator on the tensor ``x``; the index of its output."""
+    kind = _UNARY[rng.integers(len(_UNARY))]
+    before, attributes, arguments = tensors[x], {}, [x]
+    s, z = float(before.scales[0]), int(before.zero_points[0])
+    if kind == "LOGISTIC":
+        s, z = 1 / 256, -128
+    elif rng.integers(2):
+        s, z = s if rng.integers(2) else s * scale(rng, 0.3, 3), zero_point(rng)
+    if kind == "LEAKY_RELU":
+        attributes["alpha"] = float(rng.uniform(0, 1))
+    if kind in ("ADD", "SUB", "MUL"):
+        attributes["activation"] = fused(rng)
+        if rng.integers(3):
+            shape = ((1,), (1,) * len(before.shape), before.shape)[rng.integers(3)]
+            value = np.full(shape, rng.integers(-128, 128), np.int8)
+            tensors.append(constant(f"c{len(tensors)}", value, np.array([scale(rng)])))
+            arguments.insert(int(rng.integers(2)), len(tensors) - 1)
+        else:
+            arguments.append(x)
+    tensors.append(activation(f"t{len(tensors)}", before.shape, s, z))
+    op = OPERATORS[kind](
+        inputs=tuple(arguments), outputs=(len(tensors) - 1,), location=len(operators), **attributes
+    )
+    operators.append(op)
+    return op.output
+
+
 def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
     """Random inputs, and the extreme ones: all -128, all 127, all at the zero point, a mix of -128 and 127."""
     tensors = [graph.tensors[i] for i in graph.inputs]
@@ -345,3 +402,46 @@ def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
     yield values(filled(127, 127))
     yield values(filled(-128, 127))
     yield values(lambda t: np.full(t.shape, t.zero_points[0] if len(t.zero_points) else 0, t.dtype.value))
+
+
+def gated(rng: Rng, height: int = 12, channels: int = 24) -> Graph:
+    """A squeeze-and-excite block with its activations apart, as MobileNetV3 has them: convolution, HARD_SWISH,
+    MEAN, two convolutions with RELU and (as ADD, RELU6, MUL) a hard sigmoid, the gate, and a residual with RELU."""
+    tensors = [activation("x", (1, height, height, channels), 0.05, -3)]
+    operators: list[Operator] = []
+
+    def put(
+        op: type[Operator], arguments: tuple[int, ...], shape: tuple[int, ...], s: float, z: int, **more: Any
+    ) -> int:
+        tensors.append(activation(f"t{len(tensors)}", shape, s, z))
+        output = len(tensors) - 1
+        operators.append(op(inputs=arguments, outputs=(output,), location=len(operators), **more))
+        return output
+
+    def pointwise(x: int, outputs: int, s: float, z: int) -> int:
+        shape = (*tensors[x].shape[:3], outputs)
+        weights = _weights(rng, (outputs, 1, 1, tensors[x].shape[3]), 0, tensors[x].shape[3],
+                           activation("y", shape, s, z), tensors[x])  # fmt: skip
+        tensors.extend(weights)
+        return put(ops.Conv2D, (x, len(tensors) - 2, len(tensors) - 1), shape, s, z)
+
+    def scalar(value: int, s: float) -> int:
+        tensors.append(constant(f"c{len(tensors)}", np.array([value], np.int8), np.array([s])))
+        return len(tensors) - 1
+
+    image, one = (1, height, height, channels), (1, 1, 1, channels)
+    x = pointwise(0, channels, 0.05, 4)
+    x = put(ops.HardSwish, (x,), image, 0.04, -20)
+    y = put(ops.Mean, (x,), one, 0.03, -20, axes=(1, 2))
+    y = pointwise(y, 8, 0.05, 3)
+    y = put(ops.Relu, (y,), (1, 1, 1, 8), 0.05, 3)
+    y = pointwise(y, channels, 0.05, 3)
+    y = put(ops.Add, (y, scalar(60, 0.05)), one, 0.05, -30)
+    y = put(ops.Relu6, (y,), one, 0.024, -128)
+    y = put(ops.Mul, (y, scalar(127, 0.0013)), one, 0.004, -128)
+    x = put(ops.Mul, (x, y), image, 0.03, -30)
+    x = put(ops.Add, (x, 0), image, 0.07, -10)
+    x = put(ops.Relu, (x,), image, 0.07, -10)
+    graph = Graph("gated", tuple(tensors), tuple(operators), (0,), (x,))
+    checks.check(graph)
+    return graph

@@ -1,4 +1,4 @@
-"""Sums, pooling and means: exact for every input, accesses as promised, and cycles that can be trusted."""
+"""Sums, products, tables, pooling, means: exact for every input, accesses as promised, cycles that can be trusted."""
 
 from pathlib import Path
 
@@ -6,26 +6,40 @@ import layers_helpers as h
 import numpy as np
 import pytest
 from board_helpers import compilers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memaopt import fixedpoint
 from memaopt.emit.layers import Emitted, describe, emit, plans
 from memaopt.emit.layers.describe import Binary, BinaryKind, Image, Mean, Padding, Pair, Pool, PoolKind, Rescale, Window
+from memaopt.emit.layers.products import prove_product
 from memaopt.emit.layers.sums import prove_sum
 
 RNG = np.random.default_rng(9)
-FAMILIES = ("weighted sum", "channel sums", "words")
+FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "lookup words")
+TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
+OUTPUTS = tuple(TABLE.tolist())
 
 
 def _sum(
     kind: BinaryKind, shape: tuple[int, ...], scales: tuple[float, float, float], zero_points: tuple[int, int, int],
-    clamp: tuple[int, int] = (-128, 127),
+    clamp: tuple[int, int] = (-128, 127), other: tuple[int, ...] | None = None, table: tuple[int, ...] = (),
 ) -> Binary:  # fmt: skip
     """ADD or SUB with TFLite's multipliers for these scales."""
     first, second, output = scales
     twice = 2 * max(first, second)
     real = (twice / (2**20 * output), first / twice, second / twice)
     rescales = [Rescale(*fixedpoint.quantize_multiplier(scale)) for scale in real]
-    return Binary(kind, shape, shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1])
+    return Binary(kind, shape, other or shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1], table=table)
+
+
+def _mul(
+    first: tuple[int, ...], second: tuple[int, ...], scale: float, zero_points: tuple[int, int, int],
+    clamp: tuple[int, int] = (-128, 127),
+) -> Binary:  # fmt: skip
+    """MUL with TFLite's multiplier for the ratio of scales."""
+    rescale = Rescale(*fixedpoint.quantize_multiplier(float(np.float32(scale))))
+    return Binary(BinaryKind.MUL, first, second, *zero_points, rescale, minimum=clamp[0], maximum=clamp[1])
 
 
 def _mean(shape: tuple[int, ...], axes: tuple[int, ...], scale: float, zero_points: tuple[int, int]) -> Mean:
@@ -45,6 +59,18 @@ def _layers() -> dict[str, describe.Layer]:
         "add": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
         "sub": _sum(BinaryKind.SUB, (4, 4, 8), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90)),
         "add_few": _sum(BinaryKind.ADD, (7,), (0.5, 0.1, 0.3), (0, 0, 3)),
+        "add_channels": _sum(BinaryKind.ADD, (3, 5, 24), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(24,)),
+        "add_table": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+        "add_table_few": _sum(BinaryKind.ADD, (5,), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS[::-1]),
+        "sub_table_channels": _sum(BinaryKind.SUB, (24,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-90, 80),
+                                   other=(5, 24), table=OUTPUTS),
+        "mul": _mul((5, 7, 3), (5, 7, 3), 0.0141, (3, -20, 5)),
+        "mul_relu": _mul((8, 8, 8), (8, 8, 8), 0.0043, (-128, -128, -128)),
+        "mul_clamped": _mul((47,), (47,), 0.0079, (127, 5, 11), (-20, 90)),
+        "mul_gate": _mul((2, 5, 3, 16), (2, 1, 1, 16), 0.0039, (-5, -128, -7)),
+        "mul_channels": _mul((24,), (3, 5, 24), 0.02, (0, 0, 0), (-128, 100)),
+        "lookup": describe.Lookup(333, TABLE),
+        "lookup_turn": describe.Lookup(16, TABLE),
         "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
         "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
         "average_22": _pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)),
@@ -87,16 +113,62 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
     layers = {
         "coarse_or_fine": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
         "unequal": _sum(BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0)),
+        "through_table": _sum(
+            BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-50, 90), table=OUTPUTS
+        ),
+        "both_signs": _mul((65536,), (65536,), 0.0071, (5, -3, -1)),
+        "ties": _mul((65536,), (65536,), 2**-8, (0, 0, 0)),
     }
     emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
-    assert {e.plan.family for e in emitted} == {"weighted sum"}
+    families = ["weighted sum", "weighted sum", "sum through table", "product", "product"]
+    assert [e.plan.family for e in emitted] == families
     board = h.OnBoard(tmp_path, emitted)
     for layer, e in zip(layers.values(), emitted, strict=True):
         got, _ = board.run(e, [x, y], h.output_of(layer))
         np.testing.assert_array_equal(got, h.expected(layer, x, y))
-        fine = prove_sum(layer, fine=True)
-        assert fine is not None
-        assert fine.fine
+        if e.plan.family == "weighted sum":
+            fine = prove_sum(layer, fine=True)
+            assert fine is not None
+            assert fine.fine
+
+
+@given(
+    st.one_of(st.floats(-18, 0), st.integers(-18, 0)),
+    st.tuples(*[st.one_of(st.sampled_from([-128, 0, 127]), st.integers(-128, 127))] * 3),
+    st.booleans(),
+)
+@settings(max_examples=120, deadline=None)
+def test_products_are_always_proven(power: float, zero_points: tuple[int, int, int], relu: bool) -> None:
+    """Constants that differ from the reference for some pair, of which this tries each in plain integers, and scales
+    (powers of two, where ties are) for which none are found."""
+    layer = _mul((8,), (8,), 2.0**power, zero_points, (zero_points[2] if relu else -128, 127))
+    found = prove_product(layer)
+    assert found is not None
+    assert 0 < found.m < 1 << 31
+    x = np.arange(-128, 128)
+    p = (x[:, None] - zero_points[0]) * (x - zero_points[1])
+    high = (128 * p * found.m >> 32) + found.c + np.where(p < 0, found.negative, 0)
+    assert np.abs(high).max() < 1 << 31
+    got = np.clip(np.clip(high >> found.shift, -128, 127), layer.minimum, layer.maximum)
+    np.testing.assert_array_equal(got, layer.apply(x[:, None], x))
+
+
+@pytest.mark.parametrize("layer", [_sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
+                                   _sum(BinaryKind.SUB, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8), table=OUTPUTS),
+                                   _mul((93,), (93,), 0.0141, (3, -20, 5)), describe.Lookup(93, TABLE)])  # fmt: skip
+def test_in_place(layer: describe.Layer, tmp_path: Path) -> None:
+    """A kernel that reads an element of its input after the output has taken its place."""
+    offered = [plan for plan in plans(layer) if plan.in_place]
+    emitted = [emit(layer, plan, f"layer_{i}") for i, plan in enumerate(offered)]
+    board = h.OnBoard(tmp_path, emitted).board
+    at = h.MCU.sram.base + 0x1000
+    for e in emitted:
+        inputs = h.inputs_of(RNG, layer)
+        for i, x in enumerate(inputs):
+            board.write(at + 256 * i, x.tobytes())
+        board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
+        got = np.frombuffer(board.read(at, 93), np.int8)
+        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=e.plan.family)
 
 
 def test_ties_fall_back() -> None:
@@ -111,6 +183,15 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     """A kernel that got slower, or a cost that an optimiser could not trust."""
     layers = {
         "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 6.6 * 16384),
+        "product": (_mul((32, 32, 16), (32, 32, 16), 0.0141, (3, -20, 5)), 9.1 * 16384),
+        "gate": (_mul((1, 16, 16, 64), (1, 1, 1, 64), 0.0039, (-5, -128, -128)), 7.9 * 16384),
+        "channels": (_sum(BinaryKind.ADD, (16, 16, 64), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(64,)),
+                     6.8 * 16384),
+        "sum_through_table": (
+            _sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+            7.9 * 16384,
+        ),
+        "table": (describe.Lookup(16400, TABLE), 3.9 * 16400),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
         "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),

@@ -29,6 +29,9 @@ def _layers() -> dict[str, describe.Layer]:
         "fully_connected": h.fully_connected(rng, 37, 5, rows=3, zero_point=-7, output_zero_point=3),
         "add": describe.Binary(describe.BinaryKind.ADD, (5, 4, 3), (5, 4, 3), -3, 7, 11, **add),
         "sub": describe.Binary(describe.BinaryKind.SUB, (5, 4, 3), (4, 1), 0, 127, -128, **add, minimum=-100),
+        "add_table": describe.Binary(
+            describe.BinaryKind.ADD, (3, 5), (5,), -3, 7, 11, **add, maximum=60, table=tuple(range(127, -129, -1))
+        ),
         "mul": describe.Binary(describe.BinaryKind.MUL, (1,), (2, 3, 4), 3, -4, 5, Rescale(1518500250, -8), maximum=90),
         "average": describe.Pool(describe.PoolKind.AVERAGE, Image(5, 6, 3), Image(3, 6, 3), odd, -100, 90),
         "max": describe.Pool(describe.PoolKind.MAX, Image(5, 6, 3), Image(3, 6, 3), odd, -20, 127),

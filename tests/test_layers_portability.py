@@ -1,5 +1,6 @@
 """The same C file for other cores and compilers: without assembly, without DSP instructions, without an FPU."""
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,6 +30,8 @@ def _every_family() -> dict[str, tuple[describe.Layer, Emitted]]:
     sum_ = describe.Binary(
         describe.BinaryKind.ADD, (5, 4, 4), (5, 4, 4), -3, 7, 11, describe.Rescale(1288490189, -18), *rescale
     )
+    mul = describe.Binary(describe.BinaryKind.MUL, (5, 4, 4), (5, 4, 4), -3, 7, 11, describe.Rescale(1518500250, -6))
+    through_table = dataclasses.replace(sum_, table=tuple(range(127, -129, -1)))
     image = describe.Image(8, 6, 12)
     layers = [
         h.conv(rng, (8, 9, 8), 4, (3, 3), zero_point=3, output_zero_point=-9),
@@ -37,6 +40,8 @@ def _every_family() -> dict[str, tuple[describe.Layer, Emitted]]:
         h.depthwise(rng, (7, 6, 5), (5, 5)),
         h.fully_connected(rng, 37, 9),
         sum_,
+        through_table,
+        mul,
         describe.Pool(describe.PoolKind.AVERAGE, image, describe.Image(4, 3, 12), two),
         describe.Pool(describe.PoolKind.MAX, image, describe.Image(4, 3, 12), two),
         describe.Pool(describe.PoolKind.AVERAGE, image, describe.Image(1, 1, 12), describe.Window(describe.Pair(8, 6))),

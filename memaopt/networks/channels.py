@@ -29,9 +29,8 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 _CHANNELWISE = (
-    ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D, ops.Relu, ops.Relu6, ops.LeakyRelu, ops.HardSwish,
-    ops.Tanh, ops.Logistic, ops.Quantize, ops.ResizeNearestNeighbor,
-)  # fmt: skip
+    ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D, *ops.UNARY, ops.ResizeNearestNeighbor,
+)
 _MIXING = (ops.Conv2D, ops.FullyConnected)
 
 

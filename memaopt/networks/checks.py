@@ -18,7 +18,7 @@ from memaopt.networks.operators import Operator
 
 _MOVES_ANY = (ops.Reshape,)
 """Operators that move bytes of int8 or float32 alike; all others work on int8."""
-_NEEDS_NO_SCALE = (ops.Reshape, ops.Transpose, ops.StridedSlice, ops.ResizeNearestNeighbor)
+_NEEDS_NO_SCALE = (ops.Reshape, ops.Transpose, ops.StridedSlice, ops.ResizeNearestNeighbor, ops.Lookup)
 _SAME_QUANTIZATION = (ops.Concatenation, ops.ExpandDims)
 _WEIGHTED = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 _MAX_PADDED_ELEMENTS = 4 * limits.MAX_TENSOR_BYTES

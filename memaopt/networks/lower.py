@@ -12,9 +12,9 @@ import numpy.typing as npt
 from memaopt.emit.layers import describe, movement
 from memaopt.emit.layers.describe import Image, Layer, Movement, Padding, Pair, Piece, Requantization
 from memaopt.networks import operators as ops
-from memaopt.networks import quantization, reference, shapes
+from memaopt.networks import quantization, shapes, tables
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Operator
+from memaopt.networks.operators import Activation, Operator
 from memaopt.networks.reference import layout
 
 
@@ -57,7 +57,7 @@ def lower(graph: Graph, op: Operator) -> Lowered | None:
         case ops.Pad() | ops.Concatenation() | ops.Transpose() | ops.StridedSlice() | ops.ResizeNearestNeighbor():
             return Lowered(_movement(graph, op), op.inputs)
         case _:
-            return Lowered(describe.Lookup(graph.output_of(op).elements, _table(graph, op)), (op.input,))
+            return Lowered(describe.Lookup(graph.output_of(op).elements, tables.table(graph, op)), (op.input,))
 
 
 def _images(graph: Graph, op: Operator, layer: Layer) -> Lowered:
@@ -151,7 +151,7 @@ _KINDS = {"ADD": describe.BinaryKind.ADD, "SUB": describe.BinaryKind.SUB, "MUL":
 
 
 def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> describe.Binary:
-    first, second, output = graph.tensor_of(op, 0), graph.tensor_of(op, 1), graph.output_of(op)
+    first, second, output = graph.tensor_of(op, 0), graph.tensor_of(op, 1), quantization.computed(graph, op)
     low, high = quantization.clamp(graph, op, op.activation)
     rescales: dict[str, Any]
     if isinstance(op, ops.Mul):
@@ -163,6 +163,7 @@ def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> describe.Binary:
             "first": describe.Rescale(*r.first),
             "second": describe.Rescale(*r.second),
             "result": describe.Rescale(*r.output),
+            "table": op.table,
         }
     return describe.Binary(
         kind=_KINDS[op.kind], first_shape=first.shape, second_shape=second.shape, minimum=low, maximum=high,
@@ -176,6 +177,7 @@ def _mean(graph: Graph, op: ops.Mean) -> describe.Mean:
     rescale = quantization.mean_rescale(graph, op, math.prod(x.shape[axis] for axis in op.axes))
     q = Requantization(
         graph.output_of(op).zero_point,
+        *quantization.clamp(graph, op, Activation.NONE),
         multipliers=np.array([rescale.multiplier], np.int64),
         shifts=np.array([rescale.shift], np.int64),
     )
@@ -188,17 +190,6 @@ def _softmax(graph: Graph, op: ops.Softmax) -> describe.Softmax:
     return describe.Softmax(
         x.elements // depth, depth, rescale.multiplier, rescale.left_shift, rescale.least_difference
     )
-
-
-def _table(graph: Graph, op: Operator) -> npt.NDArray[np.int8]:
-    """The outputs of an elementwise operator for every int8, by the reference kernel."""
-    tensors = list(graph.tensors)
-    for tensor in (op.input, op.output):
-        tensors[tensor] = dataclasses.replace(tensors[tensor], shape=(256,), data=None)
-    small = Graph(graph.name, tuple(tensors), (op,), (op.input,), (op.output,))
-    every = np.arange(-128, 128).astype(np.int8)
-    table: npt.NDArray[np.int8] = reference.run(small, [every])[0].astype(np.int8)
-    return table
 
 
 def _copy(graph: Graph, op: Operator) -> Movement:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Activation(StrEnum):
@@ -38,6 +38,13 @@ class Padding2D(NamedTuple):
     right: int = 0
 
 
+class Bounds(NamedTuple):
+    """The least and the greatest int8 output that a clamp leaves."""
+
+    minimum: int
+    maximum: int
+
+
 ONE = Size2D(1, 1)
 
 
@@ -63,7 +70,28 @@ class Operator(BaseModel):
         return self.outputs[0]
 
 
-class _Weighted(Operator):
+def _int8_table(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(values) != 256 or not -128 <= min(values) <= max(values) <= 127:
+        raise ValueError("a table has 256 values of int8")
+    return values
+
+
+class Bounded(Operator):
+    """An operator that clamps its int8 outputs. ``bounds``, where given, stand in place of any fused activation:
+    no file has them, they come from operators that were folded into this one.
+    """
+
+    bounds: Bounds | None = None
+
+    @field_validator("bounds")
+    @classmethod
+    def _check_bounds(cls, bounds: Bounds | None) -> Bounds | None:
+        if bounds is not None and not -128 <= bounds.minimum <= bounds.maximum <= 127:
+            raise ValueError(f"bounds {list(bounds)} are no range of int8")
+        return bounds
+
+
+class _Weighted(Bounded):
     """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias])."""
 
     arity: ClassVar[tuple[int, int]] = (2, 3)
@@ -102,7 +130,7 @@ class FullyConnected(_Weighted):
     kind: ClassVar[str] = "FULLY_CONNECTED"
 
 
-class _Pool(Operator):
+class _Pool(Bounded):
     kernel: Size2D
     stride: Size2D = ONE
     padding: Padding2D = Padding2D()
@@ -119,18 +147,32 @@ class MaxPool2D(_Pool):
     kind: ClassVar[str] = "MAX_POOL_2D"
 
 
-class _Binary(Operator):
+class _Binary(Bounded):
     """Two inputs, broadcast against each other as numpy does."""
 
     arity: ClassVar[tuple[int, int]] = (2, 2)
     activation: Activation = Activation.NONE
 
 
-class Add(_Binary):
+class _Sum(_Binary):
+    """``table``, where there is one, has the outputs of the clamped sums -128 to 127. No file has it; ``then`` names
+    the operators that it stands for, and ``sum`` is the tensor whose quantisation the sums have."""
+
+    table: tuple[int, ...] = ()
+    then: str = ""
+    sum: int | None = None
+
+    @field_validator("table")
+    @classmethod
+    def _check_table(cls, table: tuple[int, ...]) -> tuple[int, ...]:
+        return _int8_table(table) if table else table
+
+
+class Add(_Sum):
     kind: ClassVar[str] = "ADD"
 
 
-class Sub(_Binary):
+class Sub(_Sum):
     kind: ClassVar[str] = "SUB"
 
 
@@ -138,7 +180,7 @@ class Mul(_Binary):
     kind: ClassVar[str] = "MUL"
 
 
-class Mean(Operator):
+class Mean(Bounded):
     """The mean over ``axes`` (sorted, not negative)."""
 
     kind: ClassVar[str] = "MEAN"
@@ -238,6 +280,21 @@ class Quantize(Operator):
     kind: ClassVar[str] = "QUANTIZE"
 
 
+class Lookup(Operator):
+    """Each element by a table: ``values`` are the outputs of the inputs -128 to 127. No file has it; ``of`` names
+    the operators that it stands for.
+    """
+
+    kind: ClassVar[str] = "LOOKUP"
+    values: tuple[int, ...]
+    of: str = ""
+
+    @field_validator("values")
+    @classmethod
+    def _check_values(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return _int8_table(values)
+
+
 class Dequantize(Operator):
     """int8 to float32."""
 
@@ -252,7 +309,10 @@ OPERATORS: dict[str, type[Operator]] = {
         Relu, Relu6, Quantize, Dequantize, ResizeNearestNeighbor, StridedSlice,
     )
 }  # fmt: skip
-"""Every operator that is supported, by its TFLite name."""
+"""Every operator of a file that is supported, by its TFLite name."""
 
-ELEMENTWISE = (Add, Sub, Mul, Logistic, Tanh, HardSwish, LeakyRelu, Relu, Relu6, Quantize)
+UNARY = (Relu, Relu6, LeakyRelu, HardSwish, Tanh, Logistic, Quantize, Lookup)
+"""Operators on one tensor of any shape whose output element i depends on element i, and nothing else."""
+
+ELEMENTWISE = (Add, Sub, Mul, *UNARY)
 """Operators whose output element i depends on element i of each input of the same shape, and nothing else."""

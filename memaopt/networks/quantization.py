@@ -100,9 +100,18 @@ def _quantized(graph: Graph, op: Operator, value: float, tensor: Tensor) -> int:
     return tensor.zero_point + int(fixedpoint.round_half_away_from_zero(steps))
 
 
+def computed(graph: Graph, op: Operator) -> Tensor:
+    """The tensor whose quantisation the operator computes in: its output, but where a table follows in it."""
+    if isinstance(op, ops.Add | ops.Sub) and op.sum is not None:
+        return graph.tensors[op.sum]
+    return graph.output_of(op)
+
+
 def clamp(graph: Graph, op: Operator, activation: Activation) -> Clamp:
-    """The range that a fused activation leaves of the operator's output."""
-    output = graph.output_of(op)
+    """The range that a fused activation leaves of the operator's output; the operator's own bounds come first."""
+    if isinstance(op, ops.Bounded) and op.bounds is not None:
+        return Clamp(*op.bounds)
+    output = computed(graph, op)
     low, high = INT8_MIN, INT8_MAX
     if activation in (Activation.RELU, Activation.RELU6):
         low = max(low, output.zero_point)
@@ -168,7 +177,7 @@ def fully_connected_scales(graph: Graph, op: Operator) -> npt.NDArray[np.float64
 
 def binary_rescale(graph: Graph, op: Operator) -> BinaryRescale:
     """ADD and SUB. The output's multiplier must be below 1, which TFLite's kernels check."""
-    first, second, output = graph.tensor_of(op, 0).scale, graph.tensor_of(op, 1).scale, graph.output_of(op).scale
+    first, second, output = graph.tensor_of(op, 0).scale, graph.tensor_of(op, 1).scale, computed(graph, op).scale
     with np.errstate(over="ignore"):
         twice_greater = float(np.float32(2) * max(first, second))
         real_output = twice_greater / float(np.float32(1 << 20) * output)

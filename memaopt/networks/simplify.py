@@ -1,7 +1,8 @@
 """Exact simplification: the network computes the same bytes with less work.
 
 Each rewrite is exact by construction: constants are computed by the reference kernels, an operator goes only if
-its table over all inputs is the identity, padding moves only where it adds zeros.
+its table over all inputs is the identity, padding moves only where it adds zeros, and element-wise work is fused
+(:mod:`memaopt.networks.tables`) where all 256 values come out the same.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memaopt.networks import channels, checks, limits, reference, shapes
+from memaopt.networks import channels, checks, limits, reference, shapes, tables
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Operator, Padding2D
 from memaopt.networks.reference import layout
-
-_UNARY = (ops.Relu, ops.Relu6, ops.LeakyRelu, ops.HardSwish, ops.Tanh, ops.Logistic, ops.Quantize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,10 @@ class Simplified:
 def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> Simplified:
     """Apply every rewrite. ``multiple``: kept channels stay a multiple of it where channels are dropped."""
     steps: list[str] = []
-    for rewrite in (fold_constants, drop_identities, fold_padding, drop_dead_code):
+    for rewrite in (
+        fold_constants, tables.fuse_tables, drop_identities, tables.fold_clamps, tables.fold_tables, fold_padding,
+        drop_dead_code,
+    ):  # fmt: skip
         graph = rewrite(graph, steps.append)
     kept: dict[int, tuple[int, ...]] = {}
     if drop_channels:
@@ -85,7 +87,7 @@ def is_identity(graph: Graph, op: Operator) -> bool:
             return one and x.elements == y.elements and _maps_each_byte_to_itself(graph, op)
         case ops.Mean():
             return x.elements == y.elements and _maps_each_byte_to_itself(graph, op)
-        case _ if isinstance(op, _UNARY) and x.dtype is DType.INT8:
+        case _ if isinstance(op, ops.UNARY) and x.dtype is DType.INT8:
             return _maps_each_byte_to_itself(graph, op)
         case _:
             return False

@@ -125,6 +125,12 @@ def detail(graph: Graph, op: Operator) -> str:
         value = getattr(op, name, None)
         if value is not None:
             words.append(f"{name} {_plain(value)}")
+    if isinstance(op, ops.Lookup):
+        words.append(f"of {op.of}")
+    if isinstance(op, ops.Add | ops.Sub) and op.table:
+        words.append(f"then {op.then}")
+    if isinstance(op, ops.Bounded) and op.bounds is not None:
+        words.append(f"clamp {_plain(op.bounds)}")
     activation = getattr(op, "activation", ops.Activation.NONE)
     if activation is not ops.Activation.NONE:
         words.append(str(activation))

@@ -96,6 +96,12 @@ class _Writer:
         return len(self.tensors) - 1
 
     def _operator(self, op: Operator) -> Any:
+        through_table = isinstance(op, ops.Lookup) or (isinstance(op, ops.Add | ops.Sub) and op.table)
+        if through_table or (isinstance(op, ops.Bounded) and op.bounds is not None):
+            raise InputError(
+                f"{self.graph.place(op)}: .tflite has no form for operators that were fused into one; write the "
+                "network before it is simplified"
+            )
         if op.kind not in self.codes:
             self.codes.append(op.kind)
         table = self.module.OperatorT()

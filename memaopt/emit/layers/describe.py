@@ -202,7 +202,8 @@ class Binary:
     """ADD, SUB, MUL of two inputs, broadcast against each other as numpy does.
 
     ADD and SUB: (a - za) << left_shift and (b - zb) << left_shift are rescaled by ``first`` and ``second``, then
-    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only.
+    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only. A ``table``
+    of 256 outputs, where there is one, takes the clamped result, from -128 up.
     """
 
     kind: BinaryKind
@@ -217,6 +218,7 @@ class Binary:
     left_shift: int = 20
     minimum: int = INT8_MIN
     maximum: int = INT8_MAX
+    table: tuple[int, ...] = ()
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -236,7 +238,7 @@ class Binary:
             x, y = self.first.apply(x << self.left_shift), self.second.apply(y << self.left_shift)
             raw = x + y if self.kind is BinaryKind.ADD else x - y
         clamped: Int64Array = np.clip(self.result.apply(raw) + self.zero_point, self.minimum, self.maximum)
-        return clamped
+        return np.array(self.table, np.int64)[clamped + 128] if self.table else clamped
 
 
 class PoolKind(StrEnum):

@@ -1,11 +1,14 @@
 """Kernels that take each element by itself: ADD, SUB, MUL, lookup tables, and float32 at the network's ends."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
 
 
 class GenericBinary:
@@ -23,8 +26,8 @@ class GenericBinary:
                 family=self.name,
                 tile="",
                 cycles=(27 if layer.kind == "mul" else 57) * n,
-                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1)),
-                data_bytes=0,
+                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
+                data_bytes=len(layer.table),
                 code_bytes=400,
                 in_place=same,
                 requantization="the reference's own arithmetic",
@@ -35,16 +38,19 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
         title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        table = [Array("int8_t", f"{name}_table", np.array(layer.table), "output of each result, from -128 up")]
+        table = table if layer.table else []
         source = render(
             "generic_binary.c.j2",
             head=plan_comment(f"{title} -> {dimensions(layer.output_shape)}", plan),
+            data=definitions(table),
             name=name,
             layer=layer,
             shape=shape,
             first_index=_index(first),
             second_index=_index(second),
         )
-        return Emitted(name, binary(name), source, plan)
+        return Emitted(name, binary(name), source, plan, tuple(array.name for array in table))
 
 
 def binary(name: str) -> str:
@@ -82,6 +88,52 @@ def _index(strides: list[int]) -> str:
     return " + ".join(terms) or "0"
 
 
+@dataclass(frozen=True)
+class Runs:
+    """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
+
+    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``.
+    """
+
+    shape: tuple[int, ...]
+    first: str
+    second: str
+    out: str
+    eights: int
+    rest: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def code_bytes(self) -> int:
+        """An estimate of the code around the kernel."""
+        return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
+
+    def cycles(self, call: int, turn: int, each: int) -> int:
+        """``call`` cycles for entry and exit, ``turn`` for eight elements, ``each`` for one of the rest."""
+        loops = 20 - 8 * self.count if self.shape else 0
+        return loops + self.count * (call + turn * self.eights) + each * self.rest
+
+
+def runs_of(layer: Binary) -> Runs | None:
+    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
+    shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    if (first[-1], second[-1]) != (1, 1):
+        return None
+    eights, rest = divmod(shape[-1], 8)
+    outer = shape[:-1]
+    if outer and rest:
+        return None
+    steps = _strides(tuple(shape), len(shape))
+    first_at, second_at, out_at = (
+        name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
+        for name, strides in (("first", first), ("second", second), ("out", steps))
+    )
+    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
+
+
 class TableLookup:
     """Any unary int8 operator: 256 outputs, computed offline."""
 
@@ -100,6 +152,59 @@ class TableLookup:
         head = plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan)
         source = render("lookup.c.j2", head=head, data=definitions(table), name=name, layer=layer)
         return Emitted(name, unary(name), source, plan, (table[0].name,))
+
+
+class WordLookup:
+    """The same, a word of four elements at a time."""
+
+    name = "lookup words"
+    computes = Lookup
+    _kernel = "lookup_words"
+    _per_turn = 16
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        if not turns:
+            return ()
+        words = turns * self._per_turn // 4
+        code = 4 * (5 + 24 * self._per_turn // 8)
+        return (
+            Plan(
+                family=self.name,
+                tile=str(self._per_turn),
+                cycles=27 + 61 * turns + (8 + 8 * rest if rest else 0),
+                promise=Promise(
+                    (loads(words, 4) + loads(rest, 1),), stores(words, 4) + stores(rest, 1), loads(layer.elements, 1)
+                ),
+                data_bytes=256,
+                code_bytes=code + (60 if rest else 20),
+                stack_bytes=32,
+                kernels=(self._kernel,),
+                shared_bytes=code,
+                loop_bytes=code - 16,
+                in_place=True,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        by_byte = np.roll(layer.table, 128)
+        table = [Array("int8_t", f"{name}_table", by_byte, "output of each input: 0 to 127, then -128 to -1")]
+        source = render(
+            "lookup_words_layer.c.j2",
+            head=plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan),
+            data=definitions(table),
+            name=name,
+            layer=layer,
+            kernel=self._kernel,
+            turns=turns,
+            rest=rest,
+        )
+        text = render("lookup_words.c.j2", name=self._kernel, unroll=self._per_turn // 8)
+        return Emitted(name, unary(name), source, plan, (table[0].name,), (Kernel(self._kernel, text),))
 
 
 class FloatToInt8:
@@ -146,4 +251,4 @@ def float_text(value: float) -> str:
     return text if "." in text or "e" in text else text + ".0"
 
 
-FAMILIES = (GenericBinary(), TableLookup(), FloatToInt8(), Int8ToFloat())
+FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat())

@@ -67,6 +67,11 @@ class Output:
         """Of one output, without the store."""
         return self.instructions
 
+    @property
+    def signed_cycles(self) -> int:
+        """The same where all bytes are signed: the distance to a least output of 0 is the output itself."""
+        return self.cycles - (2 if self.minimum == 0 else 0)
+
 
 def channel_parameters(proven: Proven) -> Int64Array:
     """The output stage's words, [channels, Output.words]."""

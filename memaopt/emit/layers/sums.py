@@ -1,4 +1,4 @@
-"""ADD and SUB of inputs of one shape, as a weighted sum in fixed point, proven by trying every pair of inputs.
+"""ADD and SUB as a weighted sum in fixed point, proven by trying every pair of inputs.
 
 The reference rescales each input, adds, and rescales the sum: with its roundings a function of 65,536 pairs. Here
 SMLAWx multiplies a 32-bit factor by a 16-bit input and keeps the upper 32 bits, twice, and SSAT shifts:
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
-from memaopt.emit.layers.elementwise import binary
+from memaopt.emit.layers.elementwise import binary, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import Array, render
@@ -72,36 +72,37 @@ def prove_sum(layer: Binary, fine: bool) -> Factors | None:
 
 
 class WeightedSum:
-    """ADD and SUB without broadcasting."""
+    """ADD and SUB of inputs that run along together; outer axes may be broadcast, by eights."""
 
     name = "weighted sum"
     computes = Binary
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
-        if layer.kind is BinaryKind.MUL or layer.first_shape != layer.second_shape:
+        runs = runs_of(layer)
+        if layer.kind is BinaryKind.MUL or layer.table or runs is None:
             return ()
-        factors = _factors(layer)
+        factors = factors_of(layer)
         if factors is None:
             return ()
-        n, output = layer.elements, _output(layer, factors)
-        eights, rest = divmod(n, 8)
-        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.cycles - 1 + 1) + 3
-        read = loads(2 * eights, 4) + loads(rest, 1)
+        output = _output(layer, factors)
+        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.signed_cycles) + 3
+        read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
+        parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
         return (
             Plan(
                 family=self.name,
                 tile="8",
-                cycles=48 + turn * eights + 14 * rest,
-                promise=Promise((read, read), stores(n, 1), loads(3 if eights else 0, 4)),
+                cycles=runs.cycles(48, turn, 14),
+                promise=Promise((read, read), stores(layer.elements, 1), parameters),
                 data_bytes=12,
-                code_bytes=code + 40 + (80 if rest else 0),
+                code_bytes=code + runs.code_bytes,
                 stack_bytes=48,
                 kernels=(_kernel_name(factors, output),),
                 shared_bytes=code,
                 loop_bytes=code - 48,
-                in_place=True,
+                in_place=layer.first_shape == layer.output_shape,
                 alignment=4,
                 requantization="proven for all 65,536 pairs of inputs",
             ),
@@ -109,30 +110,30 @@ class WeightedSum:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
-        factors = _factors(layer)
+        factors, runs = factors_of(layer), runs_of(layer)
         assert factors is not None
+        assert runs is not None
         output = _output(layer, factors)
         kernel = _kernel_name(factors, output)
         words = np.array(factors[:3])
         arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
         assert data_bytes(arrays) == plan.data_bytes
-        title = f"{name}: {layer.kind.upper()} of two inputs of {dimensions(layer.output_shape)}"
-        eights, rest = divmod(layer.elements, 8)
+        shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
+        title = f"{name}: {layer.kind.upper()} of {shapes}"
         source = render(
             "sum_layer.c.j2",
             head=plan_comment(title, plan),
-            data=definitions(arrays) if eights else "",
+            data=definitions(arrays) if runs.eights else "",
             name=name,
             layer=layer,
             kernel=kernel,
-            eights=eights,
-            rest=rest,
+            runs=runs,
             fine=factors.fine,
             factors=factors[:3],
             shift=factors.shift,
         )
         text = render("sum.c.j2", name=kernel, fine=factors.fine, q_=output)
-        kernels = (Kernel(kernel, text),) if eights else ()
+        kernels = (Kernel(kernel, text),) if runs.eights else ()
         return Emitted(name, binary(name), source, plan, (arrays[0].name,), kernels)
 
 
@@ -150,7 +151,8 @@ def _kernel_name(factors: Factors, output: Output) -> str:
 
 
 @lru_cache(maxsize=256)
-def _factors(layer: Binary) -> Factors | None:
+def factors_of(layer: Binary) -> Factors | None:
+    """:func:`prove_sum` in the coarser precision, or else in the finer one."""
     return prove_sum(layer, fine=False) or prove_sum(layer, fine=True)
 
 

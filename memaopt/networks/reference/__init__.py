@@ -36,6 +36,7 @@ KERNELS: Mapping[str, Kernel] = {
     "LOGISTIC": activations.logistic,
     "TANH": activations.tanh,
     "HARD_SWISH": activations.hard_swish,
+    "LOOKUP": activations.lookup,
     "SOFTMAX": activations.softmax,
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
     "MAX_POOL_2D": pooling.max_pool_2d,

@@ -84,6 +84,10 @@ def tanh(graph: Graph, op: ops.Tanh, arguments: Sequence[Array]) -> Array:
     return _lookup(tanh_table(graph, op), arguments[0])
 
 
+def lookup(graph: Graph, op: ops.Lookup, arguments: Sequence[Array]) -> Array:
+    return _lookup(np.array(op.values, np.int8), arguments[0])
+
+
 def _rounding_high_mul16(a: Int64Array, b: int) -> Int64Array:
     """round(a * b / 2^15), ties up; saturation cannot occur, as b is never -2^15."""
     return (a * b + (1 << 14)) >> 15

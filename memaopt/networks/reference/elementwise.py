@@ -30,14 +30,15 @@ def _scaled(x: Int64Array, rescale: Rescale) -> Int64Array:
 
 def _clamped(graph: Graph, op: Operator, x: Int64Array, activation: Activation) -> Array:
     low, high = quantization.clamp(graph, op, activation)
-    return np.clip(x + graph.output_of(op).zero_point, low, high)
+    return np.clip(x + quantization.computed(graph, op).zero_point, low, high)
 
 
 def _sum(graph: Graph, op: ops.Add | ops.Sub, arguments: Sequence[Array], sign: int) -> Array:
     rescale = quantization.binary_rescale(graph, op)
     first = _scaled(_centred(graph, op, arguments, 0) << rescale.left_shift, rescale.first)
     second = _scaled(_centred(graph, op, arguments, 1) << rescale.left_shift, rescale.second)
-    return _clamped(graph, op, _scaled(first + sign * second, rescale.output), op.activation)
+    result = _clamped(graph, op, _scaled(first + sign * second, rescale.output), op.activation)
+    return np.array(op.table, np.int64)[result + 128] if op.table else result
 
 
 def add(graph: Graph, op: ops.Add, arguments: Sequence[Array]) -> Array:

@@ -14,6 +14,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.networks import operators as ops
 from memaopt.networks import quantization, shapes
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation
 
 Array = npt.NDArray[Any]
 
@@ -59,4 +60,5 @@ def mean(graph: Graph, op: ops.Mean, arguments: Sequence[Array]) -> Array:
     total: Int64Array = arguments[0].sum(axis=op.axes, dtype=np.int64) - tensor.zero_point * count
     multiplier, shift = quantization.mean_rescale(graph, op, count)
     scaled = fixedpoint.multiply_by_quantized_multiplier(total, multiplier, shift)
-    return np.clip(scaled + graph.output_of(op).zero_point, quantization.INT8_MIN, quantization.INT8_MAX)
+    low, high = quantization.clamp(graph, op, Activation.NONE)
+    return np.clip(scaled + graph.output_of(op).zero_point, low, high)
