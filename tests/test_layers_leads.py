@@ -108,12 +108,16 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("compiler", compilers())
-def test_nearest_distances_on_the_board(compiler: str, tmp_path: Path) -> None:
-    """Assembly that reads later or writes earlier than the plain C, and a lead that is too small or too great."""
+@pytest.mark.parametrize(
+    ("compiler", "define"),
+    [*((compiler, {}) for compiler in compilers()), (h.COMPILER, {"MEMAOPT_NO_ASM": 1})],
+    ids=[*compilers(), "without assembly"],
+)
+def test_nearest_distances_on_the_board(compiler: str, define: dict[str, str | int], tmp_path: Path) -> None:
+    """Assembly or intrinsics that read later or write earlier than the plain C, and a lead too small or too great."""
     rng = np.random.default_rng(2)
     emitted = _emitted("board")
-    board = h.OnBoard(tmp_path, [e for _, e in emitted.values()], compiler).board
+    board = h.OnBoard(tmp_path, [e for _, e in emitted.values()], compiler, define=define).board
     at, scratch = h.MCU.sram.base + 0x4000, h.MCU.sram.base + 0x8000
     for name, (layer, e) in emitted.items():
         cases = [h.inputs_of(rng, layer)[0] for _ in range(16)]
