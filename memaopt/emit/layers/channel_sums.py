@@ -16,7 +16,7 @@ from memaopt.emit.layers.family import dimensions, plan_comment, unary
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import render
 from memaopt.emit.layers.requantize import Proven, StepFunction
-from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
 
 SCALE = 256
@@ -106,7 +106,7 @@ class ChannelSums:
                 stack_bytes=44,
                 kernels=(self._kernel_name(sums, proven),),
                 shared_bytes=code,
-                loop_bytes=4 * (3 * unroll + 3),
+                loops=(Loop(4 * (3 * unroll + 3), sums.count * fours),),
                 in_place=not overlap,
                 alignment=4,
                 requantization=proven.describe(),

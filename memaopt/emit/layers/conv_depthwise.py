@@ -224,6 +224,7 @@ class ConvIntoDepthwise:
             cycles += work.cycles
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
+        around = ((kernel.code_bytes, tiles), (shared - walk.code_bytes, groups))
         tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
         tile += " and columns" if across is not None else ""
         tile += f", bands of {options['band']}" if options["band"] else ""
@@ -240,10 +241,10 @@ class ConvIntoDepthwise:
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
             kernels=tuple(kernels),
             shared_bytes=shared,
-            loop_bytes=kernel.loop_bytes,
-            loop_cycles=computing + crossing,
-            rounds=((kernel.code_bytes, tiles), (shared - walk.code_bytes, groups)),
-            second_loop=Loop(walk.loop_bytes, walking, ((walk.code_bytes, len(bands) * planes.channels),)),
+            loops=(
+                Loop(kernel.loop_bytes, computing + crossing, around),
+                Loop(walk.loop_bytes, walking, ((walk.code_bytes, len(bands) * planes.channels),)),
+            ),
             input_format=Format.FUSED,
             lead=_lead(layer, bands, options["band"]),
             alignment=4,

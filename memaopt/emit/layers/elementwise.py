@@ -8,7 +8,7 @@ import numpy as np
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 
 
 class GenericBinary:
@@ -169,11 +169,12 @@ class WordLookup:
             return ()
         words = turns * self._per_turn // 4
         code = 4 * (5 + 24 * self._per_turn // 8)
+        cycles = 27 + 61 * turns + (8 + 8 * rest if rest else 0)
         return (
             Plan(
                 family=self.name,
                 tile=str(self._per_turn),
-                cycles=27 + 61 * turns + (8 + 8 * rest if rest else 0),
+                cycles=cycles,
                 promise=Promise(
                     (loads(words, 4) + loads(rest, 1),), stores(words, 4) + stores(rest, 1), loads(layer.elements, 1)
                 ),
@@ -182,7 +183,7 @@ class WordLookup:
                 stack_bytes=32,
                 kernels=(self._kernel,),
                 shared_bytes=code,
-                loop_bytes=code - 16,
+                loops=(Loop(code - 16, cycles),),
                 in_place=True,
                 alignment=4,
             ),

@@ -22,7 +22,7 @@ from memaopt.emit.layers.family import definitions, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
@@ -188,7 +188,7 @@ class RawRows:
             stack_bytes=2 * k + 56,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            loop_bytes=kernel.loop_bytes,
+            loops=(Loop(kernel.loop_bytes, round(cycles)),),
             in_place=layer.rows == 1,
             alignment=4,
             requantization=proven.describe(),

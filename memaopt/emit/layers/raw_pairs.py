@@ -24,7 +24,7 @@ from memaopt.emit.layers.patches import Patch, patch_of
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
@@ -159,8 +159,7 @@ class RawPairs:
             stack_bytes=kernel.stack_bytes + 120,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            loop_bytes=kernel.loop_bytes,
-            rounds=((kernel.code_bytes, sum(runs)),),
+            loops=(Loop(kernel.loop_bytes, round(cycles), ((kernel.code_bytes, sum(runs)),)),),
             input_format=input_format,
             output_format=output_format,
             lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),

@@ -57,7 +57,7 @@ class Format(StrEnum):
 
 
 class Loop(NamedTuple):
-    """Code of ``size`` bytes that repeats for ``cycles``, and the code around it: (bytes, how often they run)."""
+    """Code of ``size`` bytes that repeats for ``cycles``, and the code around it: (bytes, how often it runs)."""
 
     size: int
     cycles: int
@@ -69,13 +69,11 @@ class Plan:
     """One way to compute a layer: everything that an optimiser needs in order to choose.
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
-    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loop_bytes`` is the code that
-    runs over and over, in ``loop_cycles`` (all, if not given): beyond the instruction cache it is fetched from flash
-    each time. So is the code around it, as ``rounds`` has it: (bytes, how often they run). Where a second kernel takes
-    turns with the first, ``second_loop`` has the same of it. ``in_place``: the output may start at the (first) input's
-    address. ``lead``: the output may share memory with the (first) input if it starts at least so many bytes before it
-    (a negative number: or up to so many behind it), at a distance that is a multiple of ``lead_step``; None if it may
-    not. ``alignment``: bytes, of inputs, output and scratch memory.
+    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loops`` is the code that runs over
+    and over, which beyond the instruction cache is fetched from flash each time. ``in_place``: the output may start at
+    the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts at least so
+    many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
+    ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory.
     """
 
     family: str
@@ -88,10 +86,7 @@ class Plan:
     stack_bytes: int = 0
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
-    loop_bytes: int = 0
-    loop_cycles: int | None = None
-    rounds: tuple[tuple[int, int], ...] = ()
-    second_loop: Loop | None = None
+    loops: tuple[Loop, ...] = ()
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
@@ -105,12 +100,6 @@ class Plan:
     def option(self, name: str) -> int:
         """The value of one of the family's choices."""
         return dict(self.options)[name]
-
-    @property
-    def loops(self) -> tuple[Loop, ...]:
-        """The code that runs over and over."""
-        first = Loop(self.loop_bytes, self.cycles if self.loop_cycles is None else self.loop_cycles, self.rounds)
-        return (first,) if self.second_loop is None else (first, self.second_loop)
 
     @property
     def flash_bytes(self) -> int:

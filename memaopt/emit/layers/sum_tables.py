@@ -11,7 +11,7 @@ from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
 from memaopt.emit.layers.elementwise import binary, runs_of
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 from memaopt.emit.layers.sums import Factors, factors_of
 
@@ -36,11 +36,12 @@ class SumThroughTable:
         code = 4 * (9 + 2 * (2 + spread + 8 + 4 + 4 + 3 + 1))
         read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         whole = runs.count * runs.eights
+        cycles = runs.cycles(50, turn, 17)
         return (
             Plan(
                 family=self.name,
                 tile="8",
-                cycles=runs.cycles(50, turn, 17),
+                cycles=cycles,
                 promise=Promise(
                     (read, read),
                     stores(2 * whole, 4) + stores(runs.rest, 1),
@@ -51,7 +52,7 @@ class SumThroughTable:
                 stack_bytes=52,
                 kernels=(_kernel_name(factors),),
                 shared_bytes=code,
-                loop_bytes=code - 52,
+                loops=(Loop(code - 52, cycles),),
                 in_place=layer.first_shape == layer.output_shape,
                 alignment=4,
                 requantization="proven for all 65,536 pairs of inputs",

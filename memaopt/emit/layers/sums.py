@@ -18,7 +18,7 @@ from memaopt.emit.layers.elementwise import binary, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
@@ -90,18 +90,19 @@ class WeightedSum:
         read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
+        cycles = runs.cycles(48, turn, 14)
         return (
             Plan(
                 family=self.name,
                 tile="8",
-                cycles=runs.cycles(48, turn, 14),
+                cycles=cycles,
                 promise=Promise((read, read), stores(layer.elements, 1), parameters),
                 data_bytes=12,
                 code_bytes=code + runs.code_bytes,
                 stack_bytes=48,
                 kernels=(_kernel_name(factors, output),),
                 shared_bytes=code,
-                loop_bytes=code - 48,
+                loops=(Loop(code - 48, cycles),),
                 in_place=layer.first_shape == layer.output_shape,
                 alignment=4,
                 requantization="proven for all 65,536 pairs of inputs",

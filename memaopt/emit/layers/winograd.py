@@ -22,7 +22,7 @@ from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pare
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.emit.layers.strips import copied_rows_lead
 from memaopt.fixedpoint import Int64Array
 
@@ -243,7 +243,11 @@ class Winograd:
             stack_bytes=344 + 80,
             kernels=(first.name, product.name, last.name),
             shared_bytes=code,
-            loop_bytes=max(first.code_bytes, product.code_bytes, last.code_bytes) - 80,
+            loops=(
+                Loop(first.code_bytes - 80, tiles * first.cycles),
+                Loop(product.code_bytes - 80, tiles * chunks * product.cycles),
+                Loop(last.code_bytes - 80, tiles * chunks * last.cycles),
+            ),
             input_format=input_format,
             lead=copied_rows_lead(layer, tops, ends),
             alignment=4,
