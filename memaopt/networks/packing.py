@@ -7,6 +7,7 @@ version; OR-Tools CP-SAT finds better ones where there are any, or proves that t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -131,12 +132,22 @@ def _solve(
                 kept.append(address[i])
                 time.append(model.new_fixed_size_interval_var(first, last - first + 1, f"time{number}_{i}"))
         model.add_no_overlap_2d(time, kept)
+    changes = [0] * (max(r.last for r in rectangles) + 2)
+    for r, size in zip(rectangles, sizes, strict=True):
+        changes[r.first] += size
+        changes[r.last + 1] -= size
+    alive = list(itertools.accumulate(changes))
     for i, j, lead in pairs:
         below, above, shared = (model.new_bool_var(f"{what}{i}_{j}") for what in ("below", "above", "shared"))
         model.add_exactly_one(below, above, shared)
         model.add(starts[j] + sizes[j] <= starts[i]).only_enforce_if(below)
         model.add(starts[j] >= starts[i] + sizes[i]).only_enforce_if(above)
         model.add(starts[i] - starts[j] >= lead.bytes // alignment).only_enforce_if(shared)
+        # What both cover, and everything else that is there at that step, is apart: a bound that the rest implies.
+        others = alive[rectangles[j].first] - sizes[i] - sizes[j]
+        model.add(others + starts[i] + sizes[i] - starts[j] <= top).only_enforce_if(shared)
+        model.add(others + starts[j] + sizes[j] - starts[i] <= top).only_enforce_if(shared)
+        model.add(others + sizes[i] + sizes[j] <= top).only_enforce_if(shared.negated())
         if lead.step > alignment:
             steps = model.new_int_var(-height, height, f"steps{i}_{j}")
             model.add(starts[i] - starts[j] == lead.step // alignment * steps).only_enforce_if(shared)
