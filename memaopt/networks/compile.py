@@ -451,6 +451,7 @@ def _stages(
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
     done = 0
+    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
     for i in order:
         if i in lowered:
             op = graph.operators[i]
@@ -458,8 +459,10 @@ def _stages(
             for plan in options[i]:
                 if _lives(plan) not in alive:
                     rule = in_place_of(graph, {i: plan}, lowered)
-                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
-                    alive[_lives(plan)] = liveness.problem(view, ALIGNMENT, rule, {}, ()).during(i, done)
+                    view = dataclasses.replace(apart, in_place=rule)
+                    if plan.input_format is Format.FUSED:
+                        view = liveness.problem(fusion.in_memory(graph, [pairs[i]]), ALIGNMENT, rule, {}, ())
+                    alive[_lives(plan)] = view.during(i, done)
             candidates = tuple(
                 Candidate(
                     plan,
