@@ -24,6 +24,7 @@ from memaopt.emit.layers.patches import patch_of
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
+from memaopt.emit.layers.requantize import Proven
 from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
@@ -67,7 +68,7 @@ class Band(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Both kernels with their parameters, the planes, and what was proven. ``across``: the same convolution for tiles
+    """Both kernels, the walk's parameters, the planes, and what was proven. ``across``: the same convolution for tiles
     of one column.
     """
 
@@ -75,7 +76,7 @@ class _Chosen(NamedTuple):
     across: RawPairsKernel | None
     grid: strips.Grid
     strip: strips.Strip | None
-    stream: Int64Array
+    rounding: Proven
     walk: WalkKernel
     parameters: Int64Array
     planes: Planes
@@ -180,15 +181,14 @@ class ConvIntoDepthwise:
             columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
             across = replace(kernel, advance=step, planes=columns)
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
-        stream = raw_pairs.weight_stream(conv, kernel, proven)
         text = f"{proven.describe()}; {walk.proven}"
-        return _Chosen(kernel, across, grid, strip, stream, walk.kernel, walk.parameters, planes, text)
+        return _Chosen(kernel, across, grid, strip, proven, walk.kernel, walk.parameters, planes, text)
 
     def _plan(self, layer: ConvDepthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, across, grid, strip, stream, walk, parameters, planes, proven = chosen
+        kernel, across, grid, strip, _, walk, _, planes, proven = chosen
         bands = _bands(layer, planes.rows, options["band"])
         whole, rest = divmod(grid.width, grid.n)
         at_once = [len(band.rows) for band in bands]
@@ -235,7 +235,7 @@ class ConvIntoDepthwise:
             tile=tile,
             cycles=round(cycles),
             promise=promise,
-            data_bytes=data_bytes(_arrays("", stream, parameters)),
+            data_bytes=4 * (kernel.channel_tiles * kernel.words + planes.channels * walk.words),
             code_bytes=shared + 320,
             scratch_bytes=scratch_bytes,
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
@@ -256,8 +256,9 @@ class ConvIntoDepthwise:
         assert isinstance(layer, ConvDepthwise)
         chosen = self._choose(layer, dict(plan.options))
         assert chosen is not None
-        kernel, across, grid, strip, stream, walk, parameters, planes, _ = chosen
-        arrays = _arrays(name, stream, parameters)
+        kernel, across, grid, strip, rounding, walk, parameters, planes, _ = chosen
+        arrays = _arrays(name, raw_pairs.weight_stream(layer.conv, kernel, rounding), parameters)
+        assert data_bytes(arrays) == plan.data_bytes
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
         title = f"{name}: CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
         then = f"then DEPTHWISE_CONV_2D -> {dimensions(depthwise.output)}, {depthwise.window.describe()}"
