@@ -100,7 +100,7 @@ def _real_models() -> list[Path]:
 def test_real_models_on_the_board(path: Path) -> None:
     """The four MLPerf Tiny reference models: TFLite's bytes, promised = counted, arenas, faster than CMSIS-NN."""
     tensors, arena, cmsis_nn = REAL[path.stem]
-    plan = compile_network(path, MCU.with_wait_states(0))
+    plan = compile_network(path, MCU.with_wait_states(0), arena=arena)
     count = int(os.environ.get("MEMAOPT_INPUTS", "2"))
     trial = network_trial.run(plan, count)
     assert trial.passed

@@ -18,9 +18,10 @@ from memaopt.errors import FalseClaimError, InfeasibleError
 from memaopt.networks import certificate, fusion, zoo
 from memaopt.networks import operators as ops
 from memaopt.networks.certificate import NetworkCertificate
-from memaopt.networks.compile import NetworkPlan, compile_network, prepare
+from memaopt.networks.compile import NetworkPlan, compile_network
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.problem import prepare
 from memaopt.networks.writer import write
 from memaopt.networks.zoo_builder import Builder
 

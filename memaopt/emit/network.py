@@ -18,9 +18,10 @@ from memaopt.emit.layers import Emitted, Format, Kernel, source_file
 from memaopt.emit.layers.render import Array
 from memaopt.emit.writer import write_files
 from memaopt.networks import reference
-from memaopt.networks.compile import ALIGNMENT, LayerPlan, NetworkPlan
+from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.placement import IN_FLASH
+from memaopt.networks.problem import ALIGNMENT
 
 #: Bytes left for alignment where constants and code share the SRAM.
 _SLACK = 256

@@ -22,10 +22,11 @@ from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, compile, fusion, simplify, tflite
 from memaopt.networks.choice import Objective
-from memaopt.networks.compile import LayerPlan, NetworkPlan, Problem
+from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import Graph
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.placement import Placement
+from memaopt.networks.problem import Problem, in_place_of, leads_of, prepare
 from memaopt.version import __version__
 
 FORMAT: Literal["memaopt-network-certificate-1"] = "memaopt-network-certificate-1"
@@ -270,8 +271,8 @@ def verify(certificate: NetworkCertificate, model: str | Path) -> None:
         certificate.memory.verify(
             problem.in_memory(chosen),
             scratch=problem.scratch(chosen),
-            in_place=compile.in_place_of(simple.graph, chosen, problem.lowered),
-            leads=compile.leads_of(simple.graph, chosen, problem.lowered),
+            in_place=in_place_of(simple.graph, chosen, problem.lowered),
+            leads=leads_of(simple.graph, chosen, problem.lowered),
         )
     except MemaoptError as error:
         raise FalseClaimError(f"{where}: {error}") from None
@@ -288,7 +289,7 @@ def _derived(
     if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
         raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
     simple = simplify.simplify(graph, multiple=certificate.multiple)
-    problem = compile.prepare(
+    problem = prepare(
         simple.graph, certificate.machine,
         sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
         formats=certificate.formats, data_in_ram=certificate.constants_in_ram,

@@ -5,39 +5,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-from memaopt.emit.layers import Emitted, Format, Plan, emit, plans
+from memaopt.emit.layers import Emitted, Format, Plan, emit
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, fusion, liveness, memory, shapes, simplify, tflite
-from memaopt.networks import operators as ops
-from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Stage
+from memaopt.networks import choice, fusion, shapes, simplify, tflite
+from memaopt.networks.choice import Budgets, Candidate, Choice, Objective
 from memaopt.networks.graph import Graph
-from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
-from memaopt.networks.lower import Lowered, lower
+from memaopt.networks.lower import Lowered
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
-from memaopt.networks.placement import IN_FLASH, Placement, Waits, code_bytes, placements, stall_cycles, waits
+from memaopt.networks.placement import IN_FLASH, Placement, code_bytes
+from memaopt.networks.problem import Problem, prepare, roots_of, stack_bytes
+from memaopt.networks.solution import solve
 
-ALIGNMENT = 16
-#: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
-_FRAME = 160
-#: Code of ``invoke`` (with memmove), and of the call of one layer.
-_INVOKE, _CALL = 500, 80
-#: Bytes that no network needs.
-_UNLIMITED = 1 << 30
-#: Choices that are tried with what they have alive a little smaller each time, where it does not pack.
-_FINE_TRIES = 32
 _KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long main "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
@@ -127,7 +115,7 @@ class NetworkPlan:
     @cached_property
     def roots(self) -> dict[int, int]:
         """The first tensor of each activation's alias class."""
-        return _roots(self.graph)
+        return roots_of(self.graph)
 
     @property
     def macs(self) -> int:
@@ -276,120 +264,6 @@ def identifier_of(name: str) -> str:
     return text
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
-
-    ``pairs`` has, for each depthwise convolution that can be computed with the convolution before it, that one's
-    position.
-    """
-
-    graph: Graph
-    lowered: Mapping[int, Lowered]
-    pairs: Mapping[int, int]
-    positions: tuple[int, ...]
-    stages: tuple[Stage, ...]
-    plain: frozenset[int]
-    limits: Budgets
-
-    def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
-        """The candidate of each operator, by position."""
-        rows = zip(self.positions, self.stages, picks, strict=True)
-        return {i: stage.candidates[j] for i, stage, j in rows}
-
-    def chosen(self, picks: Sequence[int]) -> dict[int, Plan]:
-        """The plan of each operator, by position."""
-        return {i: candidate.plan for i, candidate in self.taken(picks).items()}
-
-    def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
-        """Scratch bytes by position, where there are any."""
-        return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
-
-    def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
-        """The network as its memory plan sees it."""
-        return fusion.in_memory(self.graph, fusion.deferred(chosen))
-
-
-def prepare(
-    graph: Graph,
-    mcu: Mcu,
-    *,
-    sram: int | None = None,
-    flash: int | None = None,
-    arena: int | None = None,
-    formats: bool = True,
-    data_in_ram: bool = True,
-) -> Problem:
-    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
-    lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
-    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
-    constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
-    overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
-    flash_bytes = mcu.memory("flash").size if flash is None else flash
-    code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
-    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
-    roots, order = _roots(graph), _order(graph)
-    pairs = fusion.pairs(graph, lowered, order) if formats else {}
-    for i, first in dict(pairs).items():
-        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
-        options[i] += fused
-        if fused:
-            options[first] += (fusion.DEFERRED,)
-        else:
-            del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, waits(mcu), data_in_ram))
-    plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
-    positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits)
-
-
-def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
-    """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
-    found = _search(problem, objective)
-    if found is None:
-        raise _why(problem, name)
-    return found
-
-
-def _search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
-    """What :func:`solve` returns, None if nothing fits."""
-    budgets = problem.limits
-    assert budgets.sram is not None
-    limit = budgets.sram
-    for tries in itertools.count():
-        picked = choice.choose(problem.stages, problem.plain, objective, budgets)
-        if picked is None:
-            return None
-        chosen = problem.chosen(picked.picks)
-        in_place = in_place_of(problem.graph, chosen, problem.lowered)
-        placed = memory.plan(
-            problem.in_memory(chosen), scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
-            leads=leads_of(problem.graph, chosen, problem.lowered),
-        )  # fmt: skip
-        taken = list(problem.taken(picked.picks).values())
-        arena = max((c.arena_bytes for c in taken), default=0)
-        over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
-        wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
-        if over <= 0 and wide <= 0:
-            return picked, placed
-        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does. First for a
-        # little less than what these layers have alive, for others may pack better; then for all that is too much.
-        assert budgets.sram is not None
-        if over > 0:
-            less = choice.sram_bytes(taken) - ALIGNMENT if tries < _FINE_TRIES else budgets.sram - over
-            budgets = dataclasses.replace(budgets, sram=min(less, budgets.sram - ALIGNMENT))
-        if wide > 0:
-            assert budgets.arena is not None
-            less = arena - ALIGNMENT if tries < _FINE_TRIES else budgets.arena - wide
-            budgets = dataclasses.replace(budgets, arena=min(less, budgets.arena - ALIGNMENT))
-    raise AssertionError
-
-
-def stack_bytes(chosen: Iterable[Plan]) -> int:
-    """An estimate of what ``invoke`` puts on the stack with these plans."""
-    return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
-
-
 def layers_of(
     problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
 ) -> tuple[LayerPlan, ...]:
@@ -415,173 +289,4 @@ def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
         where=taken.where,
         stall_cycles=taken.stall_cycles,
         within=first,
-    )
-
-
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
-    """The plans whose alignment holds for every image of a batch."""
-    sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
-    return tuple(
-        plan
-        for plan in plans(low.layer)
-        if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
-        and plan.alignment <= ALIGNMENT
-        and (formats or plan.input_format is plan.output_format is Format.S8)
-    )
-
-
-def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
-    """Which inputs the chosen kernels may overwrite, for :func:`memaopt.networks.memory.plan`."""
-    by_output = {graph.operators[i].output: i for i in chosen}
-
-    def in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
-        i = by_output.get(op.output)
-        if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
-            return ()
-        if isinstance(op, (ops.Add, ops.Sub, ops.Mul)):
-            # Element by element: either input will do, if no element of it is read again for another output.
-            return elementwise_in_place(graph, op)
-        if isinstance(op, ops.FullyConnected):
-            return ()  # only the assembly has read all inputs before it writes; the plain C has not
-        sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
-        return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
-
-    return in_place
-
-
-def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
-    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.networks.memory.plan`."""
-    # A batch's later images would be overwritten by the outputs of its first ones.
-    found = {
-        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
-        for i, plan in chosen.items()
-        if plan.lead is not None and lowered[i].batch == 1
-    }
-    return lambda _, op: found.get(op.output)
-
-
-def _roots(graph: Graph) -> dict[int, int]:
-    roots = {tensor: tensor for tensor in graph.inputs}
-    for op in graph.operators:
-        alias = isinstance(op, ops.Reshape) and op.input in roots
-        roots[op.output] = roots[op.input] if alias else op.output
-    return roots
-
-
-def _order(graph: Graph) -> tuple[int, ...]:
-    """The order whose largest live set of tensors is the least."""
-    problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-    return liveness.best_order(problem)[0]
-
-
-def _stages(
-    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
-    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, data_in_ram: bool,
-) -> list[Stage]:  # fmt: skip
-    """A stage for each operator that runs, in execution order, with what is alive while it does."""
-    ready: list[Stage] = []
-    done = 0
-    for i in order:
-        if i in lowered:
-            op = graph.operators[i]
-            alive: dict[tuple[object, ...], int] = {}
-            for plan in options[i]:
-                if _sharing(plan) not in alive:
-                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
-                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
-                    together = liveness.problem(view, ALIGNMENT, in_place, {}, (), leads)
-                    alive[_sharing(plan)] = together.during(i, done)
-            candidates = tuple(
-                Candidate(
-                    plan,
-                    lowered[i].batch,
-                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
-                    plan.stack_bytes + _FRAME,
-                    where,
-                    stall_cycles(plan, lowered[i].batch, where, machine),
-                )
-                if plan is not fusion.DEFERRED
-                else Candidate(plan, lowered[i].batch, 0)
-                for plan in options[i]
-                for where in placements(plan, machine)
-                if data_in_ram or not where.data
-            )
-            ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
-        done |= 1 << i
-    return ready
-
-
-def _sharing(plan: Plan) -> tuple[object, ...]:
-    """What decides which bytes are alive while a plan runs."""
-    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step
-
-
-def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
-    """Bytes of SRAM or arena that do if nothing else is limited: the ``least`` that is alive, and what packing adds."""
-    # What need not be in RAM would take what is given.
-    bare = tuple(
-        dataclasses.replace(stage, candidates=tuple(c for c in stage.candidates if c.where == IN_FLASH))
-        for stage in problem.stages
-    )
-
-    def used(limit: int) -> int | None:
-        """What a solution within the limit takes."""
-        limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
-        limits = dataclasses.replace(limits, **{what: limit})
-        small = dataclasses.replace(problem, stages=bare, limits=limits)
-        found = _search(small, "cycles")
-        if found is None:
-            return None
-        picked, placed = found
-        taken = list(small.taken(picked.picks).values())
-        rest = choice.sram_bytes(taken) - max((c.arena_bytes for c in taken), default=0)
-        return placed.arena_bytes + (rest if what == "sram" else 0)
-
-    more = 0
-    while (enough := used(least + more)) is None:
-        more = max(2 * more, ALIGNMENT)
-    # The search is greedy: what one solution takes is enough if it is found there too.
-    return enough if used(enough) is not None else least + more
-
-
-def _why(problem: Problem, name: str) -> InfeasibleError:
-    """What does not fit, by how many bytes, where, and what would help."""
-    graph, stages, plain, limits = problem.graph, problem.stages, problem.plain, problem.limits
-    positions = problem.positions
-    assert limits.sram is not None
-    assert limits.flash is not None
-    if limits.arena is not None:
-        alive, widest = choice.least_arena(stages, plain)
-        arena = _enough(problem, "arena", alive)
-        if arena > limits.arena:
-            return InfeasibleError(
-                f"{name} needs an arena of {arena:,} bytes, {arena - limits.arena:,} more than the "
-                f"{limits.arena:,} given: {graph.place(graph.operators[positions[widest]])} sets the peak"
-            )
-    alive, peak = choice.least_sram(stages, plain)
-    sram = _enough(problem, "sram", alive)
-    where = graph.place(graph.operators[positions[peak]])
-    if sram > limits.sram:
-        return InfeasibleError(
-            f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "
-            f"{where} sets the peak, with the kernel that takes least; smaller images or fewer channels there, or "
-            f"--sram {sram} on a larger machine, would do"
-        )
-    try:
-        flash = choice.least_flash(stages, plain, limits)
-    except InfeasibleError:
-        return InfeasibleError(
-            f"{name} does not fit {limits.sram:,} bytes of SRAM: {where} needs {sram:,} with the kernels that take "
-            f"least, but they do not agree on formats or do not pack; a little more --sram would do"
-        )
-    if flash > limits.flash:
-        heaviest = max(range(len(stages)), key=lambda i: min(c.plan.flash_bytes for c in stages[i].candidates))
-        return InfeasibleError(
-            f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given, "
-            f"with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes most; fewer "
-            f"weights there, or --flash {flash} on a larger machine, would do"
-        )
-    return InfeasibleError(
-        f"{name} fits {limits.flash:,} bytes of flash and {limits.sram:,} of SRAM each, but not both; at least "
-        f"{flash:,} of flash are needed with that SRAM, {sram:,} of SRAM without a limit of flash"
     )

@@ -15,8 +15,10 @@ from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, simplify, tflite
 from memaopt.networks.choice import Budgets
-from memaopt.networks.compile import Problem, identifier_of, prepare, solve, stack_bytes
+from memaopt.networks.compile import identifier_of
 from memaopt.networks.graph import Graph
+from memaopt.networks.problem import Problem, prepare, stack_bytes
+from memaopt.networks.solution import solve
 
 BUDGETS = ("flash", "arena", "SRAM")
 _FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}

@@ -1,0 +1,193 @@
+"""The problem that a network's choice solves: what each layer could be, and what is alive while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memaopt.emit.layers import Format, Plan, plans
+from memaopt.mcus import Mcu
+from memaopt.networks import fusion, liveness
+from memaopt.networks import operators as ops
+from memaopt.networks.choice import Budgets, Candidate, Stage
+from memaopt.networks.graph import Graph
+from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
+from memaopt.networks.lower import Lowered, lower
+from memaopt.networks.operators import Operator
+from memaopt.networks.placement import Waits, placements, stall_cycles, waits
+
+ALIGNMENT = 16
+#: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
+_FRAME = 160
+#: Code of ``invoke`` (with memmove), and of the call of one layer.
+_INVOKE, _CALL = 500, 80
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
+
+    ``pairs`` has, for each depthwise convolution that can be computed with the convolution before it, that one's
+    position.
+    """
+
+    graph: Graph
+    lowered: Mapping[int, Lowered]
+    pairs: Mapping[int, int]
+    positions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    plain: frozenset[int]
+    limits: Budgets
+
+    def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
+        """The candidate of each operator, by position."""
+        rows = zip(self.positions, self.stages, picks, strict=True)
+        return {i: stage.candidates[j] for i, stage, j in rows}
+
+    def chosen(self, picks: Sequence[int]) -> dict[int, Plan]:
+        """The plan of each operator, by position."""
+        return {i: candidate.plan for i, candidate in self.taken(picks).items()}
+
+    def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
+        """Scratch bytes by position, where there are any."""
+        return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+
+    def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
+        """The network as its memory plan sees it."""
+        return fusion.in_memory(self.graph, fusion.deferred(chosen))
+
+
+def prepare(
+    graph: Graph,
+    mcu: Mcu,
+    *,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+    formats: bool = True,
+    data_in_ram: bool = True,
+) -> Problem:
+    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
+    lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
+    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
+    constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
+    overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
+    flash_bytes = mcu.memory("flash").size if flash is None else flash
+    code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
+    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
+    roots, order = roots_of(graph), _order(graph)
+    pairs = fusion.pairs(graph, lowered, order) if formats else {}
+    for i, first in dict(pairs).items():
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        options[i] += fused
+        if fused:
+            options[first] += (fusion.DEFERRED,)
+        else:
+            del pairs[i]
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, waits(mcu), data_in_ram))
+    plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
+    positions = tuple(i for i in order if i in lowered)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits)
+
+
+def stack_bytes(chosen: Iterable[Plan]) -> int:
+    """An estimate of what ``invoke`` puts on the stack with these plans."""
+    return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
+
+
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
+    """The plans whose alignment holds for every image of a batch."""
+    sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
+    return tuple(
+        plan
+        for plan in plans(low.layer)
+        if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
+        and plan.alignment <= ALIGNMENT
+        and (formats or plan.input_format is plan.output_format is Format.S8)
+    )
+
+
+def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
+    """Which inputs the chosen kernels may overwrite, for :func:`memaopt.networks.memory.plan`."""
+    by_output = {graph.operators[i].output: i for i in chosen}
+
+    def in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
+        i = by_output.get(op.output)
+        if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
+            return ()
+        if isinstance(op, (ops.Add, ops.Sub, ops.Mul)):
+            # Element by element: either input will do, if no element of it is read again for another output.
+            return elementwise_in_place(graph, op)
+        if isinstance(op, ops.FullyConnected):
+            return ()  # only the assembly has read all inputs before it writes; the plain C has not
+        sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
+        return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
+
+    return in_place
+
+
+def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
+    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.networks.memory.plan`."""
+    # A batch's later images would be overwritten by the outputs of its first ones.
+    found = {
+        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
+        for i, plan in chosen.items()
+        if plan.lead is not None and lowered[i].batch == 1
+    }
+    return lambda _, op: found.get(op.output)
+
+
+def roots_of(graph: Graph) -> dict[int, int]:
+    roots = {tensor: tensor for tensor in graph.inputs}
+    for op in graph.operators:
+        alias = isinstance(op, ops.Reshape) and op.input in roots
+        roots[op.output] = roots[op.input] if alias else op.output
+    return roots
+
+
+def _order(graph: Graph) -> tuple[int, ...]:
+    """The order whose largest live set of tensors is the least."""
+    problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
+    return liveness.best_order(problem)[0]
+
+
+def _stages(
+    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, data_in_ram: bool,
+) -> list[Stage]:  # fmt: skip
+    """A stage for each operator that runs, in execution order, with what is alive while it does."""
+    ready: list[Stage] = []
+    done = 0
+    for i in order:
+        if i in lowered:
+            op = graph.operators[i]
+            alive: dict[tuple[object, ...], int] = {}
+            for plan in options[i]:
+                if _sharing(plan) not in alive:
+                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
+                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
+                    together = liveness.problem(view, ALIGNMENT, in_place, {}, (), leads)
+                    alive[_sharing(plan)] = together.during(i, done)
+            candidates = tuple(
+                Candidate(
+                    plan,
+                    lowered[i].batch,
+                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    plan.stack_bytes + _FRAME,
+                    where,
+                    stall_cycles(plan, lowered[i].batch, where, machine),
+                )
+                if plan is not fusion.DEFERRED
+                else Candidate(plan, lowered[i].batch, 0)
+                for plan in options[i]
+                for where in placements(plan, machine)
+                if data_in_ram or not where.data
+            )
+            ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
+        done |= 1 << i
+    return ready
+
+
+def _sharing(plan: Plan) -> tuple[object, ...]:
+    """What decides which bytes are alive while a plan runs."""
+    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step
