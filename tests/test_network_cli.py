@@ -32,7 +32,7 @@ def test_solve_writes_a_verified_library(
     out = tmp_path / "build"
     assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
     text = capsys.readouterr().out
-    for part in ("raw pairs", "depthwise", "arena", "proven least by CP-SAT", "every access counted was promised"):
+    for part in ("raw pairs", "depthwise", "arena", "largest live set", "every access counted was promised"):
         assert part in text
     assert all(len(line) <= 100 for line in text.splitlines())
     names = {path.name for path in out.iterdir()}
