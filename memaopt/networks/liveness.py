@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from memaopt.networks import operators as ops
@@ -177,16 +177,25 @@ def problem(
                 readers[roots[tensor]] |= 1 << position
     kept = frozenset(roots[tensor] for tensor in graph.outputs if tensor in roots)
     aligned = {position: align(size, alignment) for position, size in scratch.items() if size}
+    bare = Problem(graph, alignment, in_place, aligned, roots, sizes, readers, kept)
+    return ruled(bare, in_place, leads, range(len(graph.operators)))
+
+
+def ruled(p: Problem, in_place: InPlace, leads: Leads, positions: Iterable[int]) -> Problem:
+    """The problem with other rules for how operators share bytes; ``leads`` counts for those at ``positions``."""
     found: dict[int, Lead] = {}
-    for position, op in enumerate(graph.operators):
-        lead = leads(graph, op)
-        read = [roots.get(tensor) for tensor in op.inputs]
+    for position in positions:
+        op = p.graph.operators[position]
+        lead = leads(p.graph, op)
+        if lead is None:
+            continue
+        read = [p.roots.get(tensor) for tensor in op.inputs]
         # What is read as another input too is not done with when the first input is.
-        if lead is not None and roots.get(op.output) == op.output and read[0] is not None and read.count(read[0]) == 1:
+        if p.roots.get(op.output) == op.output and read[0] is not None and read.count(read[0]) == 1:
             # Distances between offsets are multiples of the alignment.
-            step = math.lcm(lead.step, alignment)
+            step = math.lcm(lead.step, p.alignment)
             found[position] = Lead(align(lead.bytes, step), step)
-    return Problem(graph, alignment, in_place, aligned, roots, sizes, readers, kept, found)
+    return replace(p, in_place=in_place, leads=found)
 
 
 def peak(p: Problem, order: Sequence[int]) -> tuple[int, int]:

@@ -138,6 +138,7 @@ def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Low
 
 
 def roots_of(graph: Graph) -> dict[int, int]:
+    """The first tensor of each activation's alias class."""
     roots = {tensor: tensor for tensor in graph.inputs}
     for op in graph.operators:
         alias = isinstance(op, ops.Reshape) and op.input in roots
@@ -158,16 +159,20 @@ def _stages(
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
     done = 0
+    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
     for i in order:
         if i in lowered:
             op = graph.operators[i]
+            views = {False: apart}
+            if i in pairs:
+                together = fusion.in_memory(graph, [pairs[i]])
+                views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, ())
             alive: dict[tuple[object, ...], int] = {}
             for plan in options[i]:
                 if _sharing(plan) not in alive:
-                    view = fusion.in_memory(graph, [pairs[i]] if plan.input_format is Format.FUSED else [])
                     in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
-                    together = liveness.problem(view, ALIGNMENT, in_place, {}, (), leads)
-                    alive[_sharing(plan)] = together.during(i, done)
+                    view = liveness.ruled(views[plan.input_format is Format.FUSED], in_place, leads, [i])
+                    alive[_sharing(plan)] = view.during(i, done)
             candidates = tuple(
                 Candidate(
                     plan,
