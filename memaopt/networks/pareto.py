@@ -1,7 +1,8 @@
 """Fronts: the fastest library for each budget of flash, arena or SRAM.
 
 Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
-point took, so no point is dominated, and between two points no budget was skipped by more than that step.
+point took, so no point is dominated, and between two points no budget was skipped by more than that step. Where nothing
+fits the next budget, steps get smaller, down to a hundredth of what the last point took.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, simplify, tflite
-from memaopt.networks.choice import Budgets
+from memaopt.networks.choice import Budgets, Choice
 from memaopt.networks.compile import identifier_of
 from memaopt.networks.graph import Graph
+from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.problem import Problem, prepare, stack_bytes
-from memaopt.networks.solution import solve
+from memaopt.networks.solution import search, solve
 
 BUDGETS = ("flash", "arena", "SRAM")
 _FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}
-_STEP = 1 / 12
-_MOST_POINTS = 16
+_STEPS = {"flash": 1 / 12, "arena": 1 / 50, "SRAM": 1 / 12}
+_LEAST_STEP = 1 / 100
 
 
 class Point(BaseModel):
@@ -43,24 +44,26 @@ def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
     graph = network if isinstance(network, Graph) else tflite.read(network)
     problem = prepare(simplify.simplify(graph).graph, mcu)
-    return {budget: _front(problem, identifier_of(graph.name), _FIELDS[budget]) for budget in BUDGETS}
+    return {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
 
 
-def _front(problem: Problem, name: str, field: str) -> list[Point]:
-    points: list[Point] = []
-    limit: int | None = None
-    while len(points) < _MOST_POINTS:
-        limits = problem.limits if limit is None else _limited(problem.limits, field, limit)
-        try:
-            point = _point(dataclasses.replace(problem, limits=limits), name)
-        except InfeasibleError:
-            break
+def _front(problem: Problem, name: str, budget: str) -> list[Point]:
+    field, step = _FIELDS[budget], _STEPS[budget]
+    found = solve(problem, name, "cycles")
+    points = [_point(problem, *found)]
+    while step >= _LEAST_STEP:
+        taken = int(getattr(points[-1], f"{field}_bytes"))
+        limits = _limited(problem.limits, field, taken - max(1, int(taken * step)))
+        limited = dataclasses.replace(problem, limits=limits)
+        smaller = search(limited, "cycles")
+        if smaller is None:
+            step /= 2
+            continue
+        point = _point(limited, *smaller)
         # A smaller budget may cost nothing: then it replaces the point before.
-        if points and points[-1].machine_cycles == point.machine_cycles:
+        if points[-1].machine_cycles == point.machine_cycles:
             points.pop()
         points.append(point)
-        taken = int(getattr(point, f"{field}_bytes"))
-        limit = taken - max(1, int(taken * _STEP))
     return points
 
 
@@ -68,8 +71,7 @@ def _limited(limits: Budgets, field: str, limit: int) -> Budgets:
     return dataclasses.replace(limits, **{field: limit})
 
 
-def _point(problem: Problem, name: str) -> Point:
-    picked, placed = solve(problem, name, "cycles")
+def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
     taken = list(problem.taken(picked.picks).values())
     return Point(
         cycles=sum(c.plan.cycles * c.batch for c in taken),

@@ -21,14 +21,14 @@ _FINE_TRIES = 32
 
 def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
     """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
-    found = _search(problem, objective)
+    found = search(problem, objective)
     if found is None:
         raise _why(problem, name)
     return found
 
 
-def _search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
-    """What :func:`solve` returns, None if nothing fits."""
+def search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
+    """What :func:`solve` returns; None if nothing fits, without asking why."""
     budgets = problem.limits
     assert budgets.sram is not None
     limit = budgets.sram
@@ -74,7 +74,7 @@ def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int
         limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
         limits = dataclasses.replace(limits, **{what: limit})
         small = dataclasses.replace(problem, stages=bare, limits=limits)
-        found = _search(small, "cycles")
+        found = search(small, "cycles")
         if found is None:
             return None
         picked, placed = found
