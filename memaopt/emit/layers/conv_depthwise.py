@@ -125,7 +125,7 @@ def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
 class ConvIntoDepthwise:
     """A CONV_2D without groups, then a 3x3 DEPTHWISE_CONV_2D that reads it."""
 
-    name = "conv into depthwise"
+    name = "fused planes"
     computes = ConvDepthwise
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
