@@ -258,16 +258,13 @@ def _title(file: Path, options: _Options) -> str:
 
 
 def _json(file: Path, machine: Mcu, options: _Options, arguments: list[int | float], run: "Run") -> dict[str, Any]:
-    data = run.to_dict()
-    if not math.isfinite(run.s0):
-        data["s0"] = None  # JSON has neither infinities nor NaN
     return {
         "program": str(file),
         "mcu": machine.name,
         "clock_hz": machine.clock_hz,
         "call": options.call,
         "arguments": [x if math.isfinite(x) else str(x) for x in arguments],
-        **data,
+        **run.to_dict(),
     }
 
 

@@ -1,5 +1,6 @@
 """What a run on the virtual board returns: plain, frozen, JSON-friendly."""
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -53,8 +54,9 @@ class Run(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON, without the host's time (so it is the same on every run) and without
-        the buffers that were not accessed.
+        the buffers that were not accessed. ``s0`` is None where it is infinite or no number, for JSON has neither.
         """
         data = self.model_dump(mode="json", exclude={"seconds"} | ({"profile"} if self.profile is None else set()))
         data["buffers"] = {name: a for name, a in data["buffers"].items() if any(a.values())}
+        data["s0"] = self.s0 if math.isfinite(self.s0) else None
         return data
