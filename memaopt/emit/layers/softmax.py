@@ -19,7 +19,7 @@ class TableSoftmax:
             Plan(
                 family=self.name,
                 tile="",
-                cycles=62 * n + 145 * layer.rows,
+                cycles=62 * n + 128 * layer.rows,
                 promise=Promise((loads(3 * n, 1),), stores(n, 1), loads(2 * n, 4)),
                 data_bytes=1024,
                 code_bytes=400,
