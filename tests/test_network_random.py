@@ -43,7 +43,8 @@ def _network(seed: int) -> Graph:
 @pytest.mark.parametrize("seed", [3, 5, 7, 9, 12, 16])
 def test_tighter_arenas_give_the_same_bytes(seed: int, tmp_path: Path) -> None:
     """Catches an output that overtakes its input, planes or strips beyond their scratch, or a choice that does not
-    agree with its memory plan: other kernels, formats and overlaps for each arena, on the host and once on the board."""
+    agree with its memory plan: other kernels, formats and overlaps for each arena, on the host and once on the board.
+    """
     graph, arena = _network(seed), None
     for share in (0.9, 0.8, 0.7):
         try:
