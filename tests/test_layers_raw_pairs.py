@@ -26,6 +26,8 @@ def _odd_layers() -> dict[str, describe.Layer]:
         "signed": h.conv(rng, (4, 7, 33), 9, output_zero_point=5),
         "deep": h.conv(rng, (5, 4, 128), 3, (3, 3)),
         "dilated_row": h.conv(rng, (8, 8, 12), 4, (1, 3), dilation=(1, 2)),
+        "column": h.conv(rng, (5, 8, 4), 24, (2, 1)),
+        "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
     }
 
 

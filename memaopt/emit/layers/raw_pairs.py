@@ -117,7 +117,7 @@ class RawPairs:
         n = min(3, positions, (REACH - SLOTS - 4) // patch.padded_bytes, (REACH - 1) // m + 1)
         if n < 1:
             return None
-        grid = strips.grid_of(layer, n, pitch)
+        grid = strips.grid_of(layer, n, pitch, rows > 0)
         aligned = channels % 4 == 0
         output = Output.of(proven, layer.requantization)
         unroll = unroll_of(patch, looped)

@@ -92,16 +92,21 @@ def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
     )
 
 
-def grid_of(layer: Conv, n: int, pitch: int) -> Grid:
+def grid_of(layer: Conv, n: int, pitch: int, in_strips: bool) -> Grid:
     """The positions of a layer whose input rows (or the strip's) are ``pitch`` bytes apart."""
     window, channels = layer.window, layer.shape.channels
     step = window.stride.width * channels
     row_step = window.stride.height * pitch
     rows, width = layer.output.height, layer.output.width
-    if row_step == width * step:
-        # One row follows on the other: they are one long row.
+    if row_step == width * step and not in_strips:
+        # One row follows on the other: they are one long row. A strip has only some of them.
         return Grid(n, 1, rows * width, 0, step, layer.output.channels)
     return Grid(n, rows, width, row_step, step, layer.output.channels)
+
+
+def copy_cycles(words: int) -> float:
+    """Of copy_words, with its call."""
+    return 2.6 * words + 32
 
 
 class StripWork(NamedTuple):
@@ -127,7 +132,7 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) 
     words, rest = divmod(strip.row_bytes, 4)
     row_in, row_out = loads(words, 4) + loads(rest, 1), stores(words, 4) + stores(rest, 1)
     fill_words = strip.bytes // 4 + filled * strip.pitch // 4
-    per_row = 2.6 * words + 32 if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
+    per_row = copy_cycles(words) if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
     cycles = copied * per_row + 1.8 * fill_words + 25 * filled + 12 * sum(heights) + 40 * len(heights)
     return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
 
