@@ -83,11 +83,18 @@ def _missed(loop: Loop, cache_bytes: int) -> float:
     return max(words if size > cache_bytes else 0.0 for size, words in runs)
 
 
+def staging_pays(plan: Plan, machine: Waits) -> bool:
+    """Whether a staged plan saves more than its copy costs."""
+    assert plan.streams is not None
+    saved = plan.streams.promise.parameters.loads - plan.promise.parameters.loads
+    return saved * machine.data > plan.cycles - plan.streams.cycles
+
+
 def placements(plan: Plan, machine: Waits) -> tuple[Placement, ...]:
     """The placements that can pay: RAM only for what waits in flash again and again."""
     base = _repeated(plan, IN_FLASH, machine)
     code = _repeated(plan, Placement(code=True), machine) < base
-    data = plan.data_bytes > 0 and _repeated(plan, Placement(data=True), machine) < base
+    data = plan.data_bytes > 0 and plan.streams is None and _repeated(plan, Placement(data=True), machine) < base
     made = [IN_FLASH]
     made += [Placement(code=True)] if code else []
     made += [Placement(data=True)] if data else []

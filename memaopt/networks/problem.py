@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from memaopt.emit.layers import Format, Plan, plans
+from memaopt.emit.layers import Format, Plan, plans, staged
 from memaopt.mcus import Mcu
 from memaopt.networks import fusion, liveness
 from memaopt.networks import operators as ops
@@ -14,7 +14,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.operators import Operator
-from memaopt.networks.placement import Waits, placements, stall_cycles, waits
+from memaopt.networks.placement import Waits, placements, staging_pays, stall_cycles, waits
 
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
@@ -69,7 +69,8 @@ def prepare(
 ) -> Problem:
     """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
-    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
+    machine = waits(mcu)
+    options = {i: _options(graph, graph.operators[i], low, formats, machine) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
@@ -78,13 +79,13 @@ def prepare(
     roots, order = roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
-        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats, machine)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
         else:
             del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, waits(mcu), data_in_ram))
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, data_in_ram))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, pairs, positions, stages, plain, limits)
@@ -95,16 +96,18 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
 
 
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
-    """The plans whose alignment holds for every image of a batch."""
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: Waits) -> tuple[Plan, ...]:
+    """The plans whose alignment holds for every image of a batch, also with their constants staged where that pays."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
-    return tuple(
+    streamed = [
         plan
         for plan in plans(low.layer)
         if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
         and plan.alignment <= ALIGNMENT
         and (formats or plan.input_format is plan.output_format is Format.S8)
-    )
+    ]
+    copied = [staged(plan) for plan in streamed]
+    return (*streamed, *(plan for plan in copied if plan is not None and staging_pays(plan, machine)))
 
 
 def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:

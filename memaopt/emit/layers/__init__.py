@@ -28,6 +28,7 @@ from memaopt.emit.layers.family import Family
 from memaopt.emit.layers.placement import placed
 from memaopt.emit.layers.render import preamble
 from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise
+from memaopt.emit.layers.staging import stage, staged
 
 FAMILIES: tuple[Family, ...] = (
     *generic.FAMILIES,
@@ -48,7 +49,7 @@ FAMILIES: tuple[Family, ...] = (
 
 __all__ = [
     "FAMILIES", "Access", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "placed", "plans", "preamble", "source_file",
+    "emit", "placed", "plans", "preamble", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -61,7 +62,9 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
 
 
 def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
-    """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans`, says."""
+    """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans` or staged, says."""
+    if plan.streams is not None:
+        return stage(emit(layer, plan.streams, name), plan)
     for family in FAMILIES:
         if family.name == plan.family and isinstance(layer, family.computes):
             return family.emit(layer, plan, name)

@@ -50,11 +50,18 @@ def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
 
 def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:
     """The head comment of a layer: what it computes, how, and what it promises."""
+    lines = [title, *notes, *facts(plan)]
+    if plan.lead is not None:
+        lines.append(_sharing(plan.lead, plan.lead_step))
+    return "/* " + "\n * ".join(lines) + "\n */"
+
+
+def facts(plan: Plan) -> list[str]:
+    """A line for each thing that a plan says of itself: kernel, rounding, accesses, memory."""
     promise = plan.promise
-    lines = [title, f"Kernel: {plan.family}{' ' + plan.tile if plan.tile else ''}."]
+    lines = [f"Kernel: {plan.family}{' ' + plan.tile if plan.tile else ''}."]
     if plan.requantization:
         lines.append(f"Requantisation: {plan.requantization}.")
-    lines.extend(notes)
     operands: list[tuple[str, Access | None]] = [
         *((("input" if len(promise.inputs) == 1 else f"input {i}"), access) for i, access in enumerate(promise.inputs)),
         ("output", promise.output),
@@ -66,9 +73,7 @@ def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:
     lines.extend(f"  {name:<10} {_access(access)}" for name, access in operands if access is not None and any(access))
     memory = f"Memory: {plan.data_bytes:,} bytes of constants, {plan.scratch_bytes:,} of scratch"
     lines.append(memory + (f", {plan.stack_bytes:,} of stack." if plan.stack_bytes else "."))
-    if plan.lead is not None:
-        lines.append(_sharing(plan.lead, plan.lead_step))
-    return "/* " + "\n * ".join(lines) + "\n */"
+    return lines
 
 
 def _sharing(lead: int, step: int) -> str:

@@ -73,7 +73,8 @@ class Plan:
     and over, which beyond the instruction cache is fetched from flash each time. ``in_place``: the output may start at
     the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts at least so
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
-    ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory.
+    ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
+    without the copy, if this one copies its constants into scratch before it reads them.
     """
 
     family: str
@@ -94,6 +95,7 @@ class Plan:
     lead_step: int = 1
     alignment: int = 1
     requantization: str = ""
+    streams: "Plan | None" = None
     options: tuple[tuple[str, int], ...] = ()
     """The family's own choices (tile sizes), by name."""
 
