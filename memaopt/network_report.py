@@ -132,12 +132,15 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
 
 
 def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
-    if not plan.ram_bytes:
-        return []
-    code = sum(layer.where.code for layer in plan.layers)
-    data = sum(layer.where.data for layer in plan.layers)
-    text = f"{plan.ram_bytes:,} bytes copied at start-up: kernels of {code} layers, constants of {data}"
-    return [("RAM", text, "")]
+    texts = []
+    if plan.ram_bytes:
+        code = sum(layer.where.code for layer in plan.layers)
+        data = sum(layer.where.data for layer in plan.layers)
+        texts.append(f"{plan.ram_bytes:,} bytes copied at start-up: kernels of {code} layers, constants of {data}")
+    staged = sum(layer.plan.streams is not None for layer in plan.layers)
+    if staged:
+        texts.append(f"constants of {staged} layers copied into scratch while they run")
+    return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
 
 
 def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
