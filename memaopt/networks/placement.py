@@ -30,11 +30,12 @@ IN_FLASH = Placement()
 
 
 class Waits(NamedTuple):
-    """Cycles that the machine waits: for a word of constants in flash, for a word of code that no cache holds, in
-    flash and in the RAM that code runs from; and the bytes of a loop, wherever it starts, that the instruction cache
-    holds."""
+    """Cycles that the machine waits: for a word of constants in flash, for one that is read apart from others, for a
+    word of code that no cache holds, in flash and in the RAM that code runs from; and the bytes of a loop, wherever it
+    starts, that the instruction cache holds."""
 
     data: float
+    apart: float
     code: float
     ram_code: float
     cache_bytes: int
@@ -47,11 +48,11 @@ def waits(mcu: Mcu) -> Waits:
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     if flash.accelerator is None:
-        return Waits(flash.next, max(flash.fetch, flash.next), ram.fetch, 0)
+        return Waits(flash.next, flash.next, max(flash.fetch, flash.next), ram.fetch, 0)
     a = flash.accelerator
     word = flash.first * 4 / a.read_bytes
     fetch = max((flash.first + 1) * 4 / a.read_bytes - 1, 0.0) if a.prefetch else word
-    return Waits(word, fetch, ram.fetch, (a.instruction_lines - 2) * a.line_bytes)
+    return Waits(word, flash.first, fetch, ram.fetch, (a.instruction_lines - 2) * a.line_bytes)
 
 
 def code_bytes(plan: Plan) -> int:
@@ -68,7 +69,9 @@ def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Waits) -> in
 
 def _repeated(plan: Plan, where: Placement, machine: Waits) -> float:
     """The cycles that each call waits, but for code that runs for the first time."""
-    reading = 0.0 if where.data else plan.promise.parameters.loads * machine.data
+    loads = 0 if where.data else plan.promise.parameters.loads
+    # Fewer words than there are: those of a table, here and there.
+    reading = loads * (machine.apart if loads < plan.data_bytes // 4 else machine.data)
     if where.code:
         return plan.cycles * _WORDS_PER_CYCLE * machine.ram_code + reading
     if machine.cache_bytes == 0:
