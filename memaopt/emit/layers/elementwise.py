@@ -8,7 +8,7 @@ import numpy as np
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Access, Emitted, Kernel, Loop, Plan, Promise, loads, stores
 
 
 class GenericBinary:
@@ -132,6 +132,30 @@ def runs_of(layer: Binary) -> Runs | None:
         for name, strides in (("first", first), ("second", second), ("out", steps))
     )
     return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
+
+
+def pairs_plan(
+    family: str, layer: Binary, runs: Runs, kernel: str, *, cycles: int, code: int, stack: int, data: int,
+    parameters: Access, output: Access | None = None,
+) -> Plan:  # fmt: skip
+    """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
+    ``data`` bytes of constants; ``output`` by bytes if not given."""
+    read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
+    return Plan(
+        family=family,
+        tile="8",
+        cycles=cycles,
+        promise=Promise((read, read), stores(layer.elements, 1) if output is None else output, parameters),
+        data_bytes=data,
+        code_bytes=code + runs.code_bytes,
+        stack_bytes=stack,
+        kernels=(kernel,),
+        shared_bytes=code,
+        loops=(Loop(code - 48, cycles),),
+        in_place=layer.first_shape == layer.output_shape,
+        alignment=4,
+        requantization="proven for all 65,536 pairs of inputs",
+    )
 
 
 class TableLookup:

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
-from memaopt.emit.layers.elementwise import binary, runs_of
+from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, loads
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 from memaopt.fixedpoint import Int64Array
 
@@ -104,25 +104,12 @@ class Product:
         output = _output(layer, factors)
         turn = 2 * (3 + 7 + 4 * (2 + output.signed_cycles)) + 4
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.instructions)))
-        read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
-        cycles = runs.cycles(49, turn, 17)
         return (
-            Plan(
-                family=self.name,
-                tile="8",
-                cycles=cycles,
-                promise=Promise((read, read), stores(layer.elements, 1), loads(5, 4).times(runs.count)),
-                data_bytes=20,
-                code_bytes=code + runs.code_bytes,
-                stack_bytes=48,
-                kernels=(_kernel_name(output),),
-                shared_bytes=code,
-                loops=(Loop(code - 48, cycles),),
-                in_place=layer.first_shape == layer.output_shape,
-                alignment=4,
-                requantization="proven for all 65,536 pairs of inputs",
+            pairs_plan(
+                self.name, layer, runs, _kernel_name(output), cycles=runs.cycles(49, turn, 17), code=code, stack=48,
+                data=20, parameters=loads(5, 4).times(runs.count),
             ),
-        )
+        )  # fmt: skip
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)

@@ -8,10 +8,10 @@ import dataclasses
 import numpy as np
 
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
-from memaopt.emit.layers.elementwise import binary, runs_of
+from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 from memaopt.emit.layers.sums import Factors, factors_of
 
@@ -34,30 +34,14 @@ class SumThroughTable:
         spread = 6 if factors.fine else 4
         turn = 2 * (3 + spread + 8 + 4 + 5 + 3 + 1) + 3
         code = 4 * (9 + 2 * (2 + spread + 8 + 4 + 4 + 3 + 1))
-        read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         whole = runs.count * runs.eights
-        cycles = runs.cycles(50, turn, 17)
         return (
-            Plan(
-                family=self.name,
-                tile="8",
-                cycles=cycles,
-                promise=Promise(
-                    (read, read),
-                    stores(2 * whole, 4) + stores(runs.rest, 1),
-                    loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
-                ),
-                data_bytes=12 + 256,
-                code_bytes=code + runs.code_bytes,
-                stack_bytes=52,
-                kernels=(_kernel_name(factors),),
-                shared_bytes=code,
-                loops=(Loop(code - 52, cycles),),
-                in_place=layer.first_shape == layer.output_shape,
-                alignment=4,
-                requantization="proven for all 65,536 pairs of inputs",
+            pairs_plan(
+                self.name, layer, runs, _kernel_name(factors), cycles=runs.cycles(50, turn, 17), code=code, stack=52,
+                data=12 + 256, parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
+                output=stores(2 * whole, 4) + stores(runs.rest, 1),
             ),
-        )
+        )  # fmt: skip
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)

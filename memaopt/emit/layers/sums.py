@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
-from memaopt.emit.layers.elementwise import binary, runs_of
+from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, loads
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
@@ -87,27 +87,14 @@ class WeightedSum:
             return ()
         output = _output(layer, factors)
         turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.signed_cycles) + 3
-        read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
-        cycles = runs.cycles(48, turn, 14)
         return (
-            Plan(
-                family=self.name,
-                tile="8",
-                cycles=cycles,
-                promise=Promise((read, read), stores(layer.elements, 1), parameters),
-                data_bytes=12,
-                code_bytes=code + runs.code_bytes,
-                stack_bytes=48,
-                kernels=(_kernel_name(factors, output),),
-                shared_bytes=code,
-                loops=(Loop(code - 48, cycles),),
-                in_place=layer.first_shape == layer.output_shape,
-                alignment=4,
-                requantization="proven for all 65,536 pairs of inputs",
+            pairs_plan(
+                self.name, layer, runs, _kernel_name(factors, output), cycles=runs.cycles(48, turn, 14), code=code,
+                stack=48, data=12, parameters=parameters,
             ),
-        )
+        )  # fmt: skip
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
