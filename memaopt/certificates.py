@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memaopt.accesses import Access
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
+from memaopt.files import read_text
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import promise
@@ -140,13 +141,7 @@ class Certificate(BaseModel):
     @staticmethod
     def read(path: str | Path) -> "Certificate":
         """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-        return Certificate.from_json(text, str(path))
+        return Certificate.from_json(read_text(path), str(path))
 
 
 def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Certificate:

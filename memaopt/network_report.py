@@ -32,7 +32,7 @@ _NAMES = {
 
 def print_summary(console: Console, summary: Summary) -> None:
     """The graph, an operator a line."""
-    table = _table("", "operator", "", "input", "output", "weights", "MAC")
+    table = table_of("", "operator", "", "input", "output", "weights", "MAC")
     for column in (0, 5, 6):
         table.columns[column].justify = "right"
     for row in summary.rows:
@@ -65,7 +65,7 @@ def print_plan(console: Console, plan: NetworkPlan, trial: NetworkTrial | None) 
 
 def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     columns = ["", "operator", "shape", "kernel", "bytes moved", "cycles", "/MAC", "share"]
-    table = _table(*columns, *(["counted", ""] if trial else []))
+    table = table_of(*columns, *(["counted", ""] if trial else []))
     for column in (0, *range(4, 8 + bool(trial))):
         table.columns[column].justify = "right"
     for number, layer in enumerate(plan.layers):
@@ -205,7 +205,7 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> Non
     """A table for each budget, from the fastest library to the smallest."""
     for budget, points in fronts.items():
         console.print(f"[bold]{budget}[/] against cycles", highlight=False)
-        table = _table(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
+        table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
         for column in table.columns[:-1]:
             column.justify = "right"
         for p in points:
@@ -273,7 +273,8 @@ def _ms(cycles: int, clock: int) -> str:
     return f"{1000 * cycles / clock:,.2f} ms at {clock / 1e6:g} MHz"
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """An empty table with these columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

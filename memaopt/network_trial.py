@@ -119,7 +119,8 @@ def run(
         )
         flash_bytes = _flash_bytes(plan, elf)
         board = Board(plan.mcu).load(built)
-    states: list[_LayerState] = [_LayerState() for _ in plan.layers]
+    arena = board.symbols[f"{plan.name}_static_arena"]
+    states = [_LayerState(plan, layer, arena) for layer in plan.layers]
     runs: list[Run] = []
     wrong = 0
     for number, values in enumerate(inputs):
@@ -171,30 +172,29 @@ def stored(values: _Array, layout: Format) -> bytes:
 class _LayerState:
     """What the runs of one layer have shown so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: NetworkPlan, layer: LayerPlan, arena: int) -> None:
         self.wrong = 0
         self.seconds = 0.0
+        self.ranges, self.promised = _operands(plan, layer, arena)
         self.first: dict[str, Access] | None = None
-        self.promised: dict[str, Access] = {}
         self.cycles = self.ideal_cycles = self.stack_bytes = 0
 
     def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
         arena = board.symbols[f"{plan.name}_static_arena"]
-        ranges, promised = _operands(plan, layer, arena)
         counted: dict[str, Access] = {}
         cycles = ideal_cycles = 0
         for n in range(layer.batch):
-            run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=ranges)
-            _add(counted, _counted(layer, run, ranges, board.symbols))
+            run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=self.ranges)
+            _add(counted, _counted(layer, run, self.ranges, board.symbols))
             cycles += run.cycles
             ideal_cycles += run.ideal_cycles
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
             self.seconds += run.seconds
         counted = {name: access for name, access in counted.items() if any(access)}
         if self.first is None:
-            self.first, self.promised = counted, promised
+            self.first = counted
             self.cycles, self.ideal_cycles = cycles, ideal_cycles
-        elif counted != self.first and self.first == promised:
+        elif counted != self.first and self.first == self.promised:
             self.first = counted  # the first run that breaks the promise is shown
         wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
         found = np.frombuffer(board.read(arena + plan.place(layer.op.output), len(wanted)), np.uint8)

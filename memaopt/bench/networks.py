@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from memaopt import network_report, network_trial
 from memaopt.errors import InputError
@@ -212,7 +210,7 @@ def _shares(peer: Peer, plan: NetworkPlan) -> list[int]:
 def print_results(console: Console, results: list[NetworkResult]) -> None:
     """A table for each setting."""
     for name in dict.fromkeys(result.setting for result in results):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+        table = network_report.table_of()
         for column in ("", "cycles", "predicted", "ms", "uJ", "arena", "in RAM", "flash", "CMSIS-NN", "published", ""):
             table.add_column(column, justify="left" if not column else "right")
         for r in (r for r in results if r.setting == name):
@@ -237,8 +235,9 @@ def _published(result: NetworkResult) -> str:
 
 def print_layers(console: Console, results: list[NetworkResult]) -> None:
     """A table for each network, without wait states."""
-    for result in (r for r in results if r.setting == settings()[0].name):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    without_waits = settings()[0].name
+    for result in (r for r in results if r.setting == without_waits):
+        table = network_report.table_of()
         for column in ("", "operator", "shape", "kernel", "cycles", "/MAC", "share", "predicted", "CMSIS-NN"):
             words = column in ("operator", "shape", "kernel")
             table.add_column(column, justify="left" if words or not column else "right", no_wrap=not words)

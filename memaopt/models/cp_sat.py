@@ -32,6 +32,7 @@ from memaopt.models.traffic import (
 )
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.schedules import ORDERS, Schedule, Space
+from memaopt.solver import reproducible
 
 Var = cp_model.IntVar
 Expr = cp_model.LinearExpr | int
@@ -71,9 +72,7 @@ def solve(space: Space, seconds: float = 60.0) -> Answer:
     start = time.perf_counter()
     check_feasible(space)
     model = build(space)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
+    solver = reproducible()
     values: list[int] = []
     proven = True
     for part in model.parts:

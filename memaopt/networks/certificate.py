@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
+from memaopt.files import read_text
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, compile, fusion, simplify, tflite
 from memaopt.networks.choice import Objective
@@ -230,13 +231,7 @@ def totals(plan: NetworkPlan) -> Totals:
 
 def read(path: str | Path) -> NetworkCertificate:
     """The certificate in a file, unverified; InputError if there is none that can be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    return NetworkCertificate.from_json(text, str(path))
+    return NetworkCertificate.from_json(read_text(path), str(path))
 
 
 def verify_file(path: str | Path) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from memaopt.emit.layers import Format, Plan
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.networks.placement import IN_FLASH, Placement, code_bytes
-from memaopt.networks.solver import limited
+from memaopt.solver import limited
 
 Objective = Literal["cycles", "bytes", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
@@ -189,13 +189,23 @@ def _least(stages: Sequence[Stage], plain: frozenset[int], what: str) -> tuple[l
     return taken, max(range(len(taken)), key=lambda i: taken[i].arena_bytes)
 
 
-def sram_bytes(taken: Sequence[Candidate]) -> int:
-    """What candidates need together, if tensors can be packed without gaps."""
-    arena = max((c.arena_bytes for c in taken), default=0)
+def sram_bytes(taken: Sequence[Candidate], arena: int | None = None) -> int:
+    """What candidates need together with an arena; if none is given, with that of tensors packed without gaps."""
+    if arena is None:
+        arena = max((c.arena_bytes for c in taken), default=0)
     return arena + max((c.stack_bytes for c in taken), default=0) + ram_bytes(taken)
 
 
-def ram_bytes(taken: Sequence[Candidate]) -> int:
+class Placed(Protocol):
+    """A plan, and where its code and constants live."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def where(self) -> Placement: ...
+
+
+def ram_bytes(taken: Sequence[Placed]) -> int:
     """Code and constants in RAM; a kernel that several layers share is there once."""
     shared = {c.plan.kernels: code_bytes(c.plan) for c in taken if c.where.code and c.plan.kernels}
     own = sum(code_bytes(c.plan) for c in taken if c.where.code and not c.plan.kernels)

@@ -19,11 +19,12 @@ from memaopt.mcus import Mcu
 from memaopt.networks import choice, fusion, shapes, simplify, tflite
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective
 from memaopt.networks.graph import Graph
+from memaopt.networks.liveness import roots_of
 from memaopt.networks.lower import Lowered
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
-from memaopt.networks.placement import IN_FLASH, Placement, code_bytes
-from memaopt.networks.problem import Problem, prepare, roots_of, stack_bytes
+from memaopt.networks.placement import IN_FLASH, Placement
+from memaopt.networks.problem import Problem, prepare, stack_bytes
 from memaopt.networks.solution import solve
 
 _KEYWORDS = (
@@ -134,15 +135,7 @@ class NetworkPlan:
     @property
     def ram_bytes(self) -> int:
         """Code and constants that start-up code copies into RAM."""
-        code: dict[tuple[str, ...], int] = {}
-        total = 0
-        for layer in self.layers:
-            total += layer.plan.data_bytes if layer.where.data else 0
-            if layer.where.code and layer.plan.kernels:
-                code[layer.plan.kernels] = code_bytes(layer.plan)
-            elif layer.where.code:
-                total += code_bytes(layer.plan)
-        return total + sum(code.values())
+        return choice.ram_bytes(self.layers)
 
     @property
     def arena_bytes(self) -> int:

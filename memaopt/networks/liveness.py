@@ -150,11 +150,8 @@ def joint(size_in: int, size_out: int, lead: Lead) -> int:
     return min(size_in + size_out, max(size_out, size_in + distance))
 
 
-def problem(
-    graph: Graph, alignment: int, in_place: InPlace, scratch: Mapping[int, int], external: Collection[int],
-    leads: Leads = no_leads,
-) -> Problem:  # fmt: skip
-    """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
+def roots_of(graph: Graph, external: Collection[int] = ()) -> dict[int, int]:
+    """The first tensor of each activation's alias class; ``external`` tensors and their aliases have none."""
     roots: dict[int, int] = {}
     outside: set[int] = set(external)
     for tensor in graph.inputs:
@@ -168,6 +165,15 @@ def problem(
                 roots[op.output] = roots[op.input]
         elif op.output not in outside:
             roots[op.output] = op.output
+    return roots
+
+
+def problem(
+    graph: Graph, alignment: int, in_place: InPlace, scratch: Mapping[int, int], external: Collection[int],
+    leads: Leads = no_leads,
+) -> Problem:  # fmt: skip
+    """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
+    roots = roots_of(graph, external)
     sizes = {root: align(graph.tensors[root].nbytes, alignment) for root in roots.values()}
     readers = dict.fromkeys(sizes, 0)
     for position, op in enumerate(graph.operators):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from memaopt.networks.liveness import Lead
-from memaopt.networks.solver import limited
+from memaopt.solver import limited
 
 
 class Rectangle(NamedTuple):

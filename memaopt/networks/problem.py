@@ -76,7 +76,7 @@ def prepare(
     flash_bytes = mcu.memory("flash").size if flash is None else flash
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
     limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
-    roots, order = roots_of(graph), _order(graph)
+    roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
         fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats, machine)
@@ -138,15 +138,6 @@ def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Low
         if plan.lead is not None and lowered[i].batch == 1
     }
     return lambda _, op: found.get(op.output)
-
-
-def roots_of(graph: Graph) -> dict[int, int]:
-    """The first tensor of each activation's alias class."""
-    roots = {tensor: tensor for tensor in graph.inputs}
-    for op in graph.operators:
-        alias = isinstance(op, ops.Reshape) and op.input in roots
-        roots[op.output] = roots[op.input] if alias else op.output
-    return roots
 
 
 def _order(graph: Graph) -> tuple[int, ...]:

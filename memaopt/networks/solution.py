@@ -44,7 +44,7 @@ def search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] 
         )  # fmt: skip
         taken = list(problem.taken(picked.picks).values())
         arena = max((c.arena_bytes for c in taken), default=0)
-        over = placed.arena_bytes + choice.sram_bytes(taken) - arena - limit
+        over = choice.sram_bytes(taken, placed.arena_bytes) - limit
         wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
         if over <= 0 and wide <= 0:
             return picked, placed
@@ -79,8 +79,7 @@ def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int
             return None
         picked, placed = found
         taken = list(small.taken(picked.picks).values())
-        rest = choice.sram_bytes(taken) - max((c.arena_bytes for c in taken), default=0)
-        return placed.arena_bytes + (rest if what == "sram" else 0)
+        return placed.arena_bytes if what == "arena" else choice.sram_bytes(taken, placed.arena_bytes)
 
     more = 0
     while (enough := used(least + more)) is None:

@@ -32,11 +32,6 @@ class Geometry(NamedTuple):
     sets: tuple[ColumnSet, ...]
     band: int
 
-    @property
-    def is_banded(self) -> bool:
-        """Whether the planes include the rows of zeros above and below."""
-        return self.plane.above > 0 or self.band > 0
-
 
 def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
     """``band`` rows of outputs at a time; without ``zero_rows`` (and with one band) planes hold the image alone."""

@@ -1,0 +1,28 @@
+"""OR-Tools CP-SAT as it is used here: one worker and one seed, so that an answer is the same everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+_SLOWEST = 12.0  # seconds that a unit of deterministic time may take before a machine is too slow to wait for
+
+
+def reproducible() -> cp_model.CpSolver:
+    """A solver without limits."""
+    from ortools.sat.python import cp_model
+
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    return solver
+
+
+def limited(units: float) -> cp_model.CpSolver:
+    """A solver that stops after ``units`` of deterministic time, about a second each on a common computer."""
+    solver = reproducible()
+    solver.parameters.max_deterministic_time = units
+    solver.parameters.max_time_in_seconds = _SLOWEST * units
+    return solver
