@@ -36,6 +36,8 @@ def _layers() -> dict[str, describe.Layer]:
         "far_channels": h.conv_depthwise(rng, (44, 50, 4), 2, between=1),
         "far_rows": h.conv_depthwise(rng, (5, 24, 4), 96),
         "far_rows_late": h.conv_depthwise(rng, (7, 24, 4), 83, stride=(2, 2)),
+        "far_columns": h.conv_depthwise(rng, (5, 35, 4), 60),
+        "far_rows_and_columns": h.conv_depthwise(rng, (37, 35, 4), 2),
         "long_rows": h.conv_depthwise(rng, (5, 18, 4), 36),
     }
 

@@ -27,6 +27,7 @@ from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.compile import compile_network, identifier_of
 from memaopt.networks.oracle import Oracle
 from memaopt.networks.placement import Placement
+from memaopt.networks.zoo_builder import Builder
 
 SEEDS = int(os.environ.get("MEMAOPT_NETWORK_SEEDS", "2"))
 #: Of the MLPerf Tiny reference models: the tensors' live set, and CMSIS-NN's arena with scratch and cycles without wait
@@ -134,6 +135,15 @@ def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "every output is right" in done.stdout
+
+
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and cc")
+@pytest.mark.parametrize("size", [1, 4, 8, 16])
+def test_a_test_vector_of_any_size_compiles(size: int, tmp_path: Path) -> None:
+    """Catches an array that the header declares with another length than its definition has."""
+    b = Builder("short", (1, size), 0)
+    emit.write(compile_network(b.finish(b.fully_connected(0, size)), MCU), tmp_path)
+    subprocess.run(["make", "-s", "-C", str(tmp_path), "check"], check=True)
 
 
 @pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("cc")), reason="needs cmake and cc")

@@ -113,7 +113,7 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         f"{plan.name}.h": _render("network.h.j2", **values),
         f"{plan.name}.c": _render("network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
         "main.c": _render("network_main.c.j2", **values),
-        "test_vector.h": _render("network_test_vector.h.j2", **values),
+        "test_vector.h": _render("network_test_vector.h.j2", arrays=arrays, **values),
         "test_vector.c": _render("network_test_vector.c.j2", arrays=arrays, **values),
         "Makefile": _render("network_Makefile.j2", **values),
         "CMakeLists.txt": _render("CMakeLists.txt.j2", **values),
@@ -271,11 +271,11 @@ def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
 
 def _vector(
     plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End], values: Sequence[npt.NDArray[Any]]
-) -> list[str]:
+) -> list[Array]:
     expected = reference.run(plan.source, list(values))
     named = [(f"test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
     named += [(f"expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
-    return [Array(e.type, name, v, what).definition().replace("static ", "", 1) for name, e, v, what in named]
+    return [Array(e.type, name, v, what, external=True) for name, e, v, what in named]
 
 
 @cache

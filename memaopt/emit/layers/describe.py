@@ -326,6 +326,19 @@ class Piece:
     def elements(self) -> int:
         return math.prod(self.shape)
 
+    def without_ones(self) -> "Piece":
+        """The same elements without the axes of size 1: what their tables add is in the offsets."""
+        kept = [d for d, size in enumerate(self.shape) if size != 1]
+        fixed = [d for d, size in enumerate(self.shape) if size == 1]
+        return Piece(
+            self.source,
+            tuple(self.shape[d] for d in kept),
+            tuple(self.input_tables[d] for d in kept),
+            tuple(self.output_tables[d] for d in kept),
+            self.input_offset + sum(int(self.input_tables[d][0]) for d in fixed),
+            self.output_offset + sum(int(self.output_tables[d][0]) for d in fixed),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Movement:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -36,8 +37,10 @@ class _Mover:
     name: ClassVar[str]
     computes = Movement
 
-    def _text(self, layer: Movement, runs: tuple[int, ...], plan: Plan, name: str) -> Emitted:
-        nests, arrays, _ = _loops(_without_runs(layer, runs), name)
+    def _text(self, layer: Movement, pieces: list[tuple[Piece, int]], plan: Plan, name: str) -> Emitted:
+        """``pieces``: what is moved, and the bytes of each of its elements."""
+        nests, arrays, _ = _loops((piece for piece, _ in pieces), name)
+        runs = [run for _, run in pieces]
         parameters = ", ".join(f"const int8_t *in{i}" for i in range(layer.sources))
         source = render(
             "movement.c.j2",
@@ -63,7 +66,7 @@ class ElementMover(_Mover):
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Movement)
         moved = sum(piece.elements for piece in layer.pieces)
-        _, arrays, table_loads = _loops(layer, "")
+        _, arrays, table_loads = _loops((piece.without_ones() for piece in layer.pieces), "")
         inputs = tuple(
             loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
         )
@@ -81,7 +84,7 @@ class ElementMover(_Mover):
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Movement)
-        return self._text(layer, (1,) * len(layer.pieces), plan, name)
+        return self._text(layer, [(piece.without_ones(), 1) for piece in layer.pieces], plan, name)
 
 
 class RunMover(_Mover):
@@ -91,16 +94,16 @@ class RunMover(_Mover):
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Movement)
-        runs = tuple(_run(piece) for piece in layer.pieces)
-        if min(runs, default=0) < 4:
+        pieces = [_split(piece) for piece in layer.pieces]
+        if min((run for _, run in pieces), default=0) < 4:
             return ()
-        _, arrays, table_loads = _loops(_without_runs(layer, runs), "")
+        _, arrays, table_loads = _loops((piece for piece, _ in pieces), "")
         inputs, written, cycles = [Access()] * layer.sources, Access(), 40
         if _fills(layer):
             written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
             cycles += layer.elements // 2 + 20
-        for piece, run in zip(layer.pieces, runs, strict=True):
-            times, (words, rest) = piece.elements // run, divmod(run, 4)
+        for piece, run in pieces:
+            times, (words, rest) = piece.elements, divmod(run, 4)
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
             cycles += times * (7 * words + 6 * rest + 22)
@@ -118,37 +121,18 @@ class RunMover(_Mover):
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Movement)
-        return self._text(layer, tuple(_run(piece) for piece in layer.pieces), plan, name)
+        return self._text(layer, [_split(piece) for piece in layer.pieces], plan, name)
 
 
-def _run(piece: Piece) -> int:
-    """Bytes that are contiguous in both tensors for each index of the outer axes."""
-    run = 1
-    for size, *tables in reversed(list(zip(piece.shape, piece.input_tables, piece.output_tables, strict=True))):
-        if size > 1 and any(_step(table) != run for table in tables):
-            break
-        run *= size
-    return run
-
-
-def _without_runs(layer: Movement, runs: tuple[int, ...]) -> Movement:
-    """The same with each run as one element."""
-    pieces = []
-    for piece, run in zip(layer.pieces, runs, strict=True):
-        outer = len(piece.shape)
-        while outer and math.prod(piece.shape[outer - 1 :]) <= run:
-            outer -= 1
-        pieces.append(
-            dataclasses.replace(
-                piece,
-                shape=piece.shape[:outer],
-                input_tables=piece.input_tables[:outer],
-                output_tables=piece.output_tables[:outer],
-            )
-            if run > 1
-            else piece
-        )
-    return dataclasses.replace(layer, pieces=tuple(pieces))
+def _split(piece: Piece) -> tuple[Piece, int]:
+    """The piece with the innermost axes that are contiguous in both tensors as one element, and the bytes of that."""
+    whole = piece.without_ones()
+    outer, run = len(whole.shape), 1
+    while outer and _step(whole.input_tables[outer - 1]) == _step(whole.output_tables[outer - 1]) == run:
+        outer -= 1
+        run *= whole.shape[outer]
+    inputs, outputs = whole.input_tables[:outer], whole.output_tables[:outer]
+    return dataclasses.replace(whole, shape=whole.shape[:outer], input_tables=inputs, output_tables=outputs), run
 
 
 def _fills(layer: Movement) -> bool:
@@ -156,12 +140,12 @@ def _fills(layer: Movement) -> bool:
     return sum(piece.elements for piece in layer.pieces) < layer.elements
 
 
-def _loops(layer: Movement, name: str) -> tuple[list[_Nest], list[Array], Access]:
-    """The loop nests, the tables of offsets that they read, and those reads."""
+def _loops(pieces: Iterable[Piece], name: str) -> tuple[list[_Nest], list[Array], Access]:
+    """The loop nests of the pieces, the tables of offsets that they read, and those reads."""
     nests: list[_Nest] = []
     arrays: list[Array] = []
     reads = Access()
-    for number, piece in enumerate(layer.pieces):
+    for number, piece in enumerate(pieces):
         axes = []
         for d, size in enumerate(piece.shape, start=1):
             texts = []

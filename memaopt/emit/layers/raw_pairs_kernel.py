@@ -26,6 +26,13 @@ class PlaneRows(NamedTuple):
     zero_point: int
 
 
+class Store(NamedTuple):
+    """How an output's address is reached: the instructions that move the pointer there, if any, and the offset."""
+
+    move: str
+    offset: int
+
+
 @dataclass(frozen=True)
 class RawPairsKernel:
     """The assembly that layers share: 2 channels x n positions over a patch, m output channels.
@@ -69,11 +76,23 @@ class RawPairsKernel:
         """Bytes from an output channel to the next one."""
         return self.planes.step if self.planes is not None else 1
 
+    @cached_property
+    def _stores(self) -> list[list[Store]]:
+        """Of each channel and position: the pointer moves on wherever an offset would not reach."""
+        base, stores = 0, list[list[Store]]()
+        for i in range(ROWS):
+            stores.append([])
+            for j in range(self.n):
+                place = i * self.channel_step + j * self.position_step
+                move = 0 if 0 <= place - base <= REACH else place - base
+                base += move
+                stores[i].append(Store(add_imm("r11", "r11", move, "r12"), place - base))
+        return stores
+
     @property
-    def _far(self) -> list[str]:
-        """What finds the second channel's outputs where they are out of an offset's reach."""
-        reached = (self.n - 1) * self.position_step + self.channel_step <= REACH
-        return [] if reached else add_imm("r12", "r11", self.channel_step, "r12").splitlines()
+    def _moves(self) -> int:
+        """Instructions that move the outputs' pointer on."""
+        return sum(len(store.move.splitlines()) for row in self._stores for store in row)
 
     @property
     def _moved(self) -> int:
@@ -136,7 +155,7 @@ class RawPairsKernel:
             block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
         else:
             block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
-        parameters = 8 + (5 if by_sign else 0) + len(self._far)
+        parameters = 8 + (5 if by_sign else 0) + self._moves
         return block + parameters + 2 * n * (self.output.cycles + self._store) + 4
 
     @property
@@ -161,7 +180,7 @@ class RawPairsKernel:
         n = self.n
         block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
         block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
-        output = 8 + (3 if self.output.by_sign else 0) + len(self._far)
+        output = 8 + (3 if self.output.by_sign else 0) + self._moves
         output += 2 * n * (self.output.instructions + self._store)
         return 4 * (block + output)
 
@@ -201,7 +220,7 @@ class RawPairsKernel:
             unsigned=(self.output_format is Format.RAW or self.planes is not None, self.planes is not None),
             planes=self.planes,
             moved=self._moved,
-            far=bool(self._far),
+            stores=self._stores,
             position_step=self.position_step,
             out_advance=self.n * self.m if self.planes is None else self.planes.advance,
             channel_step=self.channel_step,

@@ -20,27 +20,37 @@ _TYPES: dict[str, np.dtype[Any]] = {
 
 
 class Array(NamedTuple):
-    """A constant array of a layer: C type, symbol, values (flattened in C order), and what it holds."""
+    """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
+    """
 
     type: str
     name: str
     values: npt.NDArray[Any]
     comment: str
+    external: bool = False
 
     @property
     def length(self) -> int:
-        """Elements. Equal constants of 4, 8 or 16 bytes would be merged, and their accesses could not be told
-        apart, so such an array has one element more than values.
+        """Elements. Equal static constants of 4, 8 or 16 bytes would be merged, and their accesses could not be told
+        apart, so such an array has one element more than values. An external one is never merged.
         """
         size = max(int(self.values.size), 1)
-        return size + (size * _TYPES[self.type].itemsize in (4, 8, 16))
+        return size + (not self.external and size * _TYPES[self.type].itemsize in (4, 8, 16))
 
     @property
     def nbytes(self) -> int:
         return self.length * _TYPES[self.type].itemsize
 
+    def declaration(self) -> str:
+        """``extern const int8_t name[20];`` of an array that other files see."""
+        return f"extern const {self._typed};"
+
+    @property
+    def _typed(self) -> str:
+        return f"{self.type} {self.name}[{self.length}]"
+
     def definition(self) -> str:
-        """``static const int32_t name[] = { ... };`` with a comment above."""
+        """``static const int32_t name[20] = { ... };`` with a comment above."""
         flat = np.asarray(self.values).reshape(-1)
         if self.type in ("float", "double"):
             suffix = "f" if self.type == "float" else ""
@@ -53,7 +63,7 @@ class Array(NamedTuple):
             texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
         return (
             f"/* {self.comment} */\n"
-            f"static const {self.type} {self.name}[{self.length}] = {{\n{_wrapped(texts or ['0'])}}};\n"
+            f"{'' if self.external else 'static '}const {self._typed} = {{\n{_wrapped(texts or ['0'])}}};\n"
         )
 
 
