@@ -45,10 +45,27 @@ class Accelerator(BaseModel):
         return self
 
 
+class Region(BaseModel):
+    """A part of a memory with hardware of its own, such as one bank of an SRAM: ``size`` bytes from ``offset`` on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    offset: int = Field(ge=0)
+    size: int = Field(gt=0)
+    source: str = ""
+
+    @property
+    def end(self) -> int:
+        """The first offset past this region."""
+        return self.offset + self.size
+
+
 class Memory(BaseModel):
     """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
     the first and each directly following access of up to 4 bytes cost, ``fetch`` those of each 4 bytes of
-    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs.
+    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs. ``regions`` are the
+    banks that it is made of, from its first byte to its last; none: it is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,12 +81,35 @@ class Memory(BaseModel):
     accelerator: Accelerator | None = None
     executable: bool = True
     energy_pj_per_byte: float = Field(default=0.0, ge=0)
+    regions: tuple[Region, ...] = ()
     source: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Memory":
+        names = [r.name for r in self.regions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two regions of {self.name!r} have the same name")
+        at = 0
+        for region in self.regions:
+            if region.offset != at:
+                where = f"region {region.name!r} of {self.name!r}"
+                raise ValueError(f"{where} starts at {region.offset:#x}, not at {at:#x}")
+            at = region.end
+        if self.regions and at != self.size:
+            raise ValueError(f"the regions of {self.name!r} are {at:#x} bytes, not its {self.size:#x}")
+        return self
 
     @property
     def end(self) -> int:
         """The first address past this memory."""
         return self.base + self.size
+
+    def resized(self, size: int) -> "Memory":
+        """A copy of another size: regions are cut off at its end, and the last one reaches it."""
+        kept = [r for r in self.regions if r.offset < size]
+        if kept:
+            kept[-1] = kept[-1].model_copy(update={"size": size - kept[-1].offset})
+        return self.model_copy(update={"size": size, "regions": tuple(kept)})
 
 
 class Alias(BaseModel):
@@ -182,7 +222,7 @@ class Mcu(BaseModel):
         """A copy with the given memories resized, as in ``with_sizes(sram=32768)``."""
         for name in sizes:
             self.memory(name)
-        memories = [m.model_copy(update={"size": sizes[m.name]}) if m.name in sizes else m for m in self.memories]
+        memories = [m.resized(sizes[m.name]) if m.name in sizes else m for m in self.memories]
         return _validated({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
 
 

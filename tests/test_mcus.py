@@ -54,6 +54,16 @@ def test_sizes_can_be_overridden():
         machine.with_sizes(sram=0)
 
 
+def test_regions_follow_their_memory():
+    """Catches banks of a chip that are lost, or that reach beyond a memory that was made smaller."""
+    sram = mcu("stm32l4r5").sram
+    assert [(r.name, r.size >> 10) for r in sram.regions] == [("sram1", 192), ("sram2", 64), ("sram3", 384)]
+    assert all(r.source for r in sram.regions)
+    small = mcu("stm32l4r5").with_sizes(sram=0x3_4000).sram
+    assert [(r.name, r.size) for r in small.regions] == [("sram1", 0x3_0000), ("sram2", 0x4000)]
+    assert mcu("stm32l4r5").with_sizes(sram=0x1000).sram.regions[-1].end == 0x1000
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("32KiB", 32768), ("1.5MiB", 1572864), ("4096", 4096), ("0x1000", 4096), ("64k", 65536), (" 2 MB ", 2097152)],
@@ -122,6 +132,21 @@ def test_a_users_own_machine(tmp_path):
             "size = 0x1_0000",
             "size = 0x1_0000\naccelerator = {read_bytes = 32, line_bytes = 16}",
             "a cache line is shorter",
+        ),
+        (
+            "size = 0x1_0000",
+            'size = 0x1_0000\nregions = [{name = "a", offset = 0, size = 16}, {name = "b", offset = 32, size = 16}]',
+            "region 'b' of 'flash' starts at 0x20, not at 0x10",
+        ),
+        (
+            "size = 0x1_0000",
+            'size = 0x1_0000\nregions = [{name = "a", offset = 0, size = 16}]',
+            "the regions of 'flash' are 0x10 bytes, not its 0x10000",
+        ),
+        (
+            "size = 0x1_0000",
+            'size = 0x1_0000\nregions = [{name = "a", offset = 0, size = 16}, {name = "a", offset = 16, size = 16}]',
+            "two regions of 'flash' have the same name",
         ),
     ],
 )
