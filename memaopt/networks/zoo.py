@@ -1,9 +1,9 @@
 """Networks with seeded weights for examples, tests and benchmarks.
 
 The four architectures of MLPerf Tiny, with the shapes of its reference models, and one in the manner of
-MobileNetV2. Weights are random integers; each layer's output scale and zero point follow from the range that its
-exact accumulators take on a few seeded inputs, so every layer's output is spread over int8. The bytes are the same
-everywhere: nothing but integers and single float operations decides them.
+MobileNetV2; :mod:`memaopt.networks.zoo_large` has larger ones. Weights are random integers; each layer's output scale
+and zero point follow from the range that its exact accumulators take on a few seeded inputs, so every layer's output
+is spread over int8. The bytes are the same everywhere: nothing but integers and single float operations decides them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from memaopt.errors import InputError
 from memaopt.networks import operators as ops
+from memaopt.networks import zoo_large
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.writer import write
@@ -85,13 +86,14 @@ def mobilenet_v2() -> Graph:
     return b.finish(b.classify(b.mean(x), 10))
 
 
-NETWORKS: dict[str, Callable[[], Graph]] = {
+SMALL: dict[str, Callable[[], Graph]] = {
     "fc_autoencoder": fc_autoencoder,
     "ds_cnn": ds_cnn,
     "resnet8": resnet8,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
 }
+NETWORKS = SMALL | zoo_large.NETWORKS
 
 
 def build(name: str) -> Graph:

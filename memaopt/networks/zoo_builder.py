@@ -92,6 +92,27 @@ class Builder:
         y = self._append(ops.AveragePool2D, (x,), pooled, {"kernel": kernel, "stride": kernel})
         return self._append(ops.Reshape, (y,), self._like(y, "reshape", (batch, channels)), {})
 
+    def max_pool(self, x: int, kernel: Size2D) -> int:
+        """Windows that neither overlap nor reach beyond the image."""
+        batch, height, width, channels = self.tensors[x].shape
+        pooled = self._like(x, "pool", (batch, height // kernel.height, width // kernel.width, channels))
+        return self._append(ops.MaxPool2D, (x,), pooled, {"kernel": kernel, "stride": kernel})
+
+    def resize(self, x: int, factor: int) -> int:
+        """Each pixel ``factor`` x ``factor`` times."""
+        batch, height, width, channels = self.tensors[x].shape
+        larger = self._like(x, "resize", (batch, factor * height, factor * width, channels))
+        return self._append(ops.ResizeNearestNeighbor, (x,), larger, {"half_pixel_centers": True})
+
+    def concatenate(self, inputs: tuple[int, ...]) -> int:
+        """The channels of all inputs, whose quantisation has to be the same."""
+        *size, _ = self.tensors[inputs[0]].shape
+        output = self._like(inputs[0], "concat", (*size, sum(map(self.channels, inputs))))
+        return self._append(ops.Concatenation, inputs, output, {"axis": len(size)})
+
+    def logistic(self, x: int) -> int:
+        return self._append(ops.Logistic, (x,), _int8(self._name("logistic"), self.tensors[x].shape, 1 / 256, -128), {})
+
     def mean(self, x: int) -> int:
         batch, _, _, channels = self.tensors[x].shape
         return self._append(ops.Mean, (x,), self._like(x, "mean", (batch, channels)), {"axes": (1, 2)})
@@ -100,9 +121,9 @@ class Builder:
         shape = tuple(size + a + b for size, (a, b) in zip(self.tensors[x].shape, paddings, strict=True))
         return self._append(ops.Pad, (x,), self._like(x, "pad", shape), {"paddings": paddings})
 
-    def classify(self, x: int, classes: int) -> int:
-        """A fully connected layer and its softmax."""
-        logits = self.fully_connected(x, classes, largest=4.0)
+    def classify(self, x: int, classes: int, *, largest: float = 4.0) -> int:
+        """A fully connected layer and its softmax; ``largest``: the magnitude of the logits."""
+        logits = self.fully_connected(x, classes, largest=largest)
         output = _int8(self._name("softmax"), self.tensors[logits].shape, 1 / 256, -128)
         return self._append(ops.Softmax, (logits,), output, {})
 
