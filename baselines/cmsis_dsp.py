@@ -6,12 +6,11 @@ is checked again at every use. Nothing of it is part of this project.
 
 import hashlib
 import os
-import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
+from memaopt import interrupts
 from memaopt.errors import InputError, MissingToolError
 
 VERSION = "1.10.3"
@@ -64,16 +63,16 @@ def unpack(path: Path, folder: Path) -> Path:
 
 def _download(path: Path) -> None:
     """Fetch the archive with pip, which refuses another hash, and move it into place whole."""
-    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
-        requirements = Path(scratch) / "requirements.txt"
+    with interrupts.scratch_folder() as scratch:
+        requirements = scratch / "requirements.txt"
         requirements.write_text(f"cmsisdsp=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"),
             *("--retries", "1", "--timeout", "20", "--no-deps", "--no-binary", "cmsisdsp"),
-            *("--require-hashes", "--requirement", str(requirements), "--dest", scratch),
+            *("--require-hashes", "--requirement", str(requirements), "--dest", str(scratch)),
         ]
         why = _run(command)
-        fetched = Path(scratch) / ARCHIVE
+        fetched = scratch / ARCHIVE
         if why is None and not fetched.is_file():
             why = f"pip did not leave {ARCHIVE}"
         if why is not None:
@@ -90,16 +89,14 @@ def _download(path: Path) -> None:
 def _run(command: list[str]) -> str | None:
     """Run pip; what went wrong, in one line, or None."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer in {_TIMEOUT_S} s"
+        code, _, told = interrupts.run(command, timeout=_TIMEOUT_S)
+    except TimeoutError as error:
+        return str(error).rpartition(": ")[2]
     except OSError as error:
         return str(error.strerror)
-    if done.returncode == 0:
+    if code == 0:
         return None
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
     if any("DO NOT MATCH THE HASHES" in line for line in lines):
         return f"the archive's SHA-256 is not the pinned {SHA256}"
     errors = [line for line in lines if line.startswith("ERROR")]

@@ -1,7 +1,6 @@
 """Build the baselines and run them on the virtual board, on operands placed in SRAM."""
 
 import struct
-import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from memaopt import reference
 from memaopt.board import Access, Board, Build, build
 from memaopt.board.energy import energy
 from memaopt.errors import InfeasibleError
+from memaopt.interrupts import scratch_folder
 from memaopt.mcus import Mcu
 from memaopt.problems import Dtype, Gemm
 
@@ -61,8 +61,7 @@ class Program:
     """
 
     def __init__(self, machine: Mcu, dtype: Dtype, *, cmsis: bool = False, compiler: str | None = None) -> None:
-        with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
-            folder = Path(scratch)
+        with scratch_folder() as folder:
             elf = folder / f"{dtype}.elf"
             sources = resources.files("baselines") / "c"
             with resources.as_file(sources) as own:

@@ -3,25 +3,31 @@
 >>> from memaopt import Gemm, certify, mcu
 >>> certify(Gemm(m=16, k=27, n=64, dtype="q15"), mcu("stm32l4r5")).agreed
 True
+
+What is named here is imported when it is first used.
 """
 
-from memaopt.certificates import Certificate, certify, verify
-from memaopt.emit import emit
-from memaopt.errors import (
-    BuildError,
-    DisagreementError,
-    FalseClaimError,
-    FaultError,
-    InfeasibleError,
-    InputError,
-    MemaoptError,
-    MissingToolError,
-    UnsupportedModelError,
-)
-from memaopt.mcus import Mcu, mcu
-from memaopt.networks.compile import NetworkPlan, compile_network
-from memaopt.problems import Gemm, Placement
-from memaopt.schedules import Schedule
+from typing import TYPE_CHECKING, Any
+
+from memaopt.emit import emit  # now: imported later, the package of that name would take its place
+
+if TYPE_CHECKING:
+    from memaopt.certificates import Certificate, certify, verify
+    from memaopt.errors import (
+        BuildError,
+        DisagreementError,
+        FalseClaimError,
+        FaultError,
+        InfeasibleError,
+        InputError,
+        MemaoptError,
+        MissingToolError,
+        UnsupportedModelError,
+    )
+    from memaopt.mcus import Mcu, mcu
+    from memaopt.networks.compile import NetworkPlan, compile_network
+    from memaopt.problems import Gemm, Placement
+    from memaopt.schedules import Schedule
 
 __all__ = [
     "BuildError",
@@ -45,3 +51,26 @@ __all__ = [
     "mcu",
     "verify",
 ]
+
+_ERRORS = [name for name in __all__ if name.endswith("Error")]
+_HOMES = {
+    **dict.fromkeys(_ERRORS, "memaopt.errors"),
+    **dict.fromkeys(["Certificate", "certify", "verify"], "memaopt.certificates"),
+    **dict.fromkeys(["Mcu", "mcu"], "memaopt.mcus"),
+    **dict.fromkeys(["NetworkPlan", "compile_network"], "memaopt.networks.compile"),
+    **dict.fromkeys(["Gemm", "Placement"], "memaopt.problems"),
+    "Schedule": "memaopt.schedules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'memaopt' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

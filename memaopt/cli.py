@@ -1,29 +1,27 @@
-"""The command line: ``python -m memaopt``."""
+"""The command line: ``python -m memaopt``.
+
+Only what the options need is imported here; each command imports the rest when it runs.
+"""
 
 import io
-import json
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from memaopt import elf_cli, network_cli, report, suites
+from memaopt import elf_cli, network_cli, suites
 from memaopt.bench.cli import bench_command
-from memaopt.certificates import Certificate, certify, verify
-from memaopt.emit import emit
-from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError, MemaoptError
-from memaopt.mcus import Mcu, mcu, parse_size, preset_names
-from memaopt.problems import DTYPES, Gemm, gemm
-from memaopt.report import Row
-from memaopt.schedules import BUFFERINGS, OBJECTIVES
+from memaopt.errors import InputError, MemaoptError
+from memaopt.printable import printable
 from memaopt.version import __version__
+from memaopt.words import BUFFERINGS, DTYPES, OBJECTIVES
+
+if TYPE_CHECKING:
+    from memaopt.mcus import Mcu
 
 app = typer.Typer(
     name="memaopt",
@@ -35,11 +33,6 @@ app = typer.Typer(
 
 #: Typer's own errors: BadParameter, UsageError, ClickException (of click, or of the copy that newer typers bring).
 _COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
-#: What one problem of many may fail with while the others go on.
-_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, BuildError, FaultError)
-_SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
-_WIDTH = 100
-
 McuOption = Annotated[
     str,
     typer.Option("--mcu", metavar="NAME|FILE", rich_help_panel="Machine",
@@ -157,6 +150,8 @@ def solve(
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
     """
+    from memaopt.mcus import parse_size
+
     machine = _machine(mcu_name, sram, [*size, *([f"flash={flash}"] if flash else [])])
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
@@ -166,29 +161,13 @@ def solve(
             arena=None if arena is None else parse_size(arena),
         )  # fmt: skip
         return
-    objective = "bytes" if objective is None else objective
-    problems = _problems(what or [], suite, file, {"dtype": dtype, "placement": _placement(place)})
-    if run:
-        from memaopt import trial
+    from memaopt import gemm_cli
 
-        trial.require_tools(machine, compiler)
-
-    folders = [None] * len(problems) if out is None else _folders(out, problems)
-    rows = [
-        _solve_one(problem, folder, machine, objective, buffering, run, compiler)
-        for problem, folder in zip(_watched(problems), folders, strict=True)
-    ]
-    if len(rows) == 1 and rows[0].error is not None:
-        raise rows[0].error
-    if as_json:
-        objects = [report.row_json(row) for row in rows]
-        _print_json(objects if len(problems) > 1 else objects[0])
-    else:
-        report.print_rows(_console(), rows, run)
-        if out is not None:
-            _console().print(f"written to {out}", highlight=False, soft_wrap=True)
-    if not all(row.passed for row in rows):
-        raise typer.Exit(1)
+    fields = {"dtype": dtype, "placement": gemm_cli.placement(place)}
+    gemm_cli.solve(
+        gemm_cli.problems_of(what or [], suite, file, fields), machine, objective or "bytes", buffering,
+        out=out, run=run, compiler=compiler, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command("verify")
@@ -202,29 +181,25 @@ def verify_command(
     Example:
       memaopt verify build/certificate.json
     """
+    from memaopt import console
+    from memaopt.certificates import verify
+
     for path in files:
         if not network_cli.verify_if_network(path):
             verify(path)
         if not as_json:
-            _console().print(f"{path}: every claim holds", highlight=False, soft_wrap=True)
+            console.stdout().print(f"{path}: every claim holds", soft_wrap=True)
     if as_json:
-        _print_json([{"file": str(path), "holds": True} for path in files])
+        console.print_json([{"file": str(path), "holds": True} for path in files])
 
 
 def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
-    """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
+    """Build and run what ``solve --out`` wrote: a network or a GEMM."""
     if network_cli.run_if_network(folder, compiler, as_json):
         return
-    from memaopt import trial
+    from memaopt import gemm_cli
 
-    certificate, tried = trial.run_folder(folder, compiler)
-    row = Row(certificate.problem, certificate, tried, None)
-    if as_json:
-        _print_json(report.row_json(row))
-    else:
-        report.print_rows(_console(), [row], True)
-    if not row.passed:
-        raise typer.Exit(1)
+    gemm_cli.run_folder(folder, compiler, as_json)
 
 
 app.command("run")(elf_cli.command(_run_folder))
@@ -244,80 +219,27 @@ def mcus_command(
       memaopt mcus
       memaopt mcus stm32l4r5 > my.toml
     """
+    from memaopt import console, report
+    from memaopt.mcus import mcu, preset_names
+
     machines = [mcu(each) for each in ([name] if name else preset_names())]
     if as_json:
-        _print_json([machine.model_dump(mode="json") for machine in machines])
+        console.print_json([machine.model_dump(mode="json") for machine in machines])
     elif name and machines[0].name in preset_names():
         preset = resources.files("memaopt") / "mcus" / f"{machines[0].name}.toml"
         sys.stdout.write(preset.read_text(encoding="utf-8"))
     else:
-        report.print_machines(_console(), machines)
+        report.print_machines(console.stdout(), machines)
 
 
 app.command("bench")(bench_command)
 network_cli.register(app)
 
 
-def _solve_one(
-    problem: Gemm,
-    folder: Path | None,
-    machine: Mcu,
-    objective: str,
-    buffering: str,
-    run: bool,
-    compiler: str | None,
-) -> Row:
-    """Certify, write and run one problem; an error that concerns this problem alone is kept in the row."""
-    certificate: Certificate | None = None
-    try:
-        certificate = certify(problem, machine, objective, buffering)
-    except _OF_ONE_PROBLEM as error:
-        return Row(problem, None, None, error)
-    if folder is not None:
-        emit(certificate, folder)
-    if not run:
-        return Row(problem, certificate, None, None)
-    from memaopt import trial
-
-    try:
-        return Row(problem, certificate, trial.run(certificate, compiler=compiler), None)
-    except _OF_ONE_PROBLEM as error:
-        return Row(problem, certificate, None, error)
-
-
-def _folders(out: Path, problems: Sequence[Gemm]) -> list[Path]:
-    """Where each problem is written: ``out`` itself for one, a folder in it, named after the problem, for many."""
-    if len(problems) == 1:
-        return [out]
-    names = [f"gemm_{problem.dtype}_{problem.name}" for problem in problems]
-    earlier = [names[:i].count(name) for i, name in enumerate(names)]
-    return [out / (f"{name}_{count + 1}" if count else name) for name, count in zip(names, earlier, strict=True)]
-
-
-def _watched(problems: Sequence[Gemm]) -> Iterator[Gemm]:
-    """The problems one by one, with a bar on stderr if somebody watches it."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(problems))
-        for problem in problems:
-            progress.update(task, description=f"gemm {problem.name} {problem.dtype}")
-            yield problem
-            progress.advance(task)
-
-
-def _console() -> Console:
-    """stdout, at least as wide as the tables: a narrow terminal folds lines, but no figure is cut."""
-    width = Console().width if sys.stdout.isatty() else _WIDTH
-    return Console(width=max(width, _WIDTH))
-
-
-def _print_json(data: Any) -> None:
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
-
-
-def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> Mcu:
+def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> "Mcu":
     """The machine with its memories resized as asked."""
+    from memaopt.mcus import mcu, parse_size
+
     machine, resized = mcu(name), {}
     for text in [*([f"sram={sram}"] if sram else []), *sizes]:
         memory, equals, amount = text.partition("=")
@@ -326,34 +248,6 @@ def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> Mcu:
         machine.memory(memory)
         resized[memory] = parse_size(amount)
     return machine.with_sizes(**resized) if resized else machine
-
-
-def _placement(text: str | None) -> dict[str, str]:
-    """``a=qspi,b=sram`` or ``all=qspi`` as a mapping."""
-    placement: dict[str, str] = {}
-    for part in filter(None, (text or "").split(",")):
-        operand, equals, memory = part.strip().partition("=")
-        operand = operand.lower()
-        if not equals or not memory or operand not in ("a", "b", "c", "all"):
-            raise InputError(f"--place {text}: {part!r} is not an operand and a memory, as in a=qspi or all=qspi")
-        placement.update(dict.fromkeys("abc", memory) if operand == "all" else {operand: memory})
-    return placement
-
-
-def _problems(what: list[str], suite: str | None, file: Path | None, fields: dict[str, Any]) -> list[Gemm]:
-    """The problems that the arguments name, in exactly one way."""
-    if sum((bool(what), suite is not None, file is not None)) != 1:
-        raise InputError("solve: give one of gemm MxKxN, --suite NAME or --file FILE")
-    if suite is not None:
-        return suites.suite(suite, **fields)
-    if file is not None:
-        return suites.read_problems(file, **fields)
-    match = _SIZES.fullmatch(what[1]) if len(what) == 2 and what[0] == "gemm" else None
-    if match is None:
-        expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite file"
-        raise InputError(f"solve {' '.join(what)}: expected {expected}")
-    m, k, n = map(int, match.groups())
-    return [gemm(m, k, n, **fields)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -380,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"memaopt: {' '.join(message.split())}\n")
+    sys.stderr.write(f"memaopt: {printable(' '.join(message.split()))}\n")
     return code
 
 

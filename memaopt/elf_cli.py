@@ -1,28 +1,21 @@
 """``memaopt run``: an ELF program on the virtual board, or a folder that ``solve --out`` wrote."""
 
 import difflib
-import json
 import math
 import re
-import signal
 import struct
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
 
-from memaopt import elf_report
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu, mcu, parse_size
 
 if TYPE_CHECKING:
     from memaopt.board import Run
     from memaopt.board.elf import Image
+    from memaopt.mcus import Mcu
 
 _MCU = "stm32l4r5"
 _INTEGER = re.compile(r"[-+]?(0x[0-9a-f]+|0b[01]+|\d+)", re.IGNORECASE)
@@ -136,9 +129,11 @@ def _is_program(target: Path, options: _Options) -> bool:
 
 
 def _run_program(file: Path, options: _Options, as_json: bool) -> None:
+    from memaopt import console, elf_report
     from memaopt.board import Board
     from memaopt.board.board import BUDGET
     from memaopt.board.elf import read_elf
+    from memaopt.mcus import mcu, parse_size
 
     machine = mcu(options.mcu or _MCU)
     if options.call is None:
@@ -157,29 +152,14 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     arguments = _arguments(image, options.args)
     board.load(file)
     budget = options.budget or BUDGET
-    with _interruptible():
-        if function is None:
-            run = board.run(max_instructions=budget, profile=options.profile)
-        else:
-            run = board.call(function, *arguments, max_instructions=budget, profile=options.profile)
-    if as_json:
-        data = _json(file, board.mcu, options, arguments, run)
-        sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    if function is None:
+        run = board.run(max_instructions=budget, profile=options.profile)
     else:
-        elf_report.print_run(_console(), _title(file, options), board.mcu, run, options.call is not None)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the process at once: inside the emulator Python's own handler waits for the end of the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        run = board.call(function, *arguments, max_instructions=budget, profile=options.profile)
+    if as_json:
+        console.print_json(_json(file, board.mcu, options, arguments, run))
+    else:
+        elf_report.print_run(console.stdout(), _title(file, options), board.mcu, run, options.call is not None)
 
 
 def _timing(text: str | None) -> Any:
@@ -257,7 +237,7 @@ def _title(file: Path, options: _Options) -> str:
     return f"{options.call}({', '.join(_parts('--args', options.args))}) in {file}"
 
 
-def _json(file: Path, machine: Mcu, options: _Options, arguments: list[int | float], run: "Run") -> dict[str, Any]:
+def _json(file: Path, machine: "Mcu", options: _Options, arguments: list[int | float], run: "Run") -> dict[str, Any]:
     return {
         "program": str(file),
         "mcu": machine.name,
@@ -266,9 +246,3 @@ def _json(file: Path, machine: Mcu, options: _Options, arguments: list[int | flo
         "arguments": [x if math.isfinite(x) else str(x) for x in arguments],
         **run.to_dict(),
     }
-
-
-def _console() -> Console:
-    """stdout, at least as wide as the tables."""
-    width = Console().width if sys.stdout.isatty() else elf_report.WIDTH
-    return Console(width=max(width, elf_report.WIDTH))

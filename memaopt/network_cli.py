@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from memaopt import network_report, network_trial
-from memaopt.emit import network as emit
-from memaopt.emit.writer import write_files
+from memaopt import console
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu, mcu
-from memaopt.networks import certificate, choice, pareto, summary, tflite, zoo
-from memaopt.networks.choice import Objective
-from memaopt.networks.compile import NetworkPlan, compile_network
 
-_WIDTH = 100
+if TYPE_CHECKING:
+    from memaopt.mcus import Mcu
+    from memaopt.network_trial import NetworkTrial
+    from memaopt.networks.certificate import NetworkCertificate
+    from memaopt.networks.choice import Objective
+    from memaopt.networks.compile import NetworkPlan
+
 _CERTIFICATE = "certificate.json"
 
 
@@ -43,34 +39,41 @@ def solve(
     arena: int | None = None,
 ) -> None:
     """Compile, certify, write and run a network; Exit 1 if a check on the board fails."""
+    from memaopt import network_report
+    from memaopt.networks import certificate, choice
+    from memaopt.networks.compile import compile_network
+
     if run:
         from memaopt import trial
 
         trial.require_tools(machine, compiler)
-    goal = cast(Objective, "cycles" if objective is None else objective)
+    goal = cast("Objective", "cycles" if objective is None else objective)
     if goal not in choice.OBJECTIVES:
         raise InputError(f"objective {goal!r}: there are {', '.join(choice.OBJECTIVES)}")
-    with _watched(f"compiling {Path(model).name}"):
+    with console.spinner(f"compiling {Path(model).name}"):
         plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
     if out is not None:
-        with _watched(f"writing {out}"):
+        with console.spinner(f"writing {out}"):
             write(plan, signed, Path(model), out)
     trial_found = _tried(plan, inputs, compiler) if run else None
     if as_json:
-        _print_json(network_report.plan_json(plan, signed, trial_found))
+        console.print_json(network_report.plan_json(plan, signed, trial_found))
     else:
-        console = _console()
-        network_report.print_plan(console, plan, trial_found)
-        console.print(f"certificate {signed.sha256[:16]}", highlight=False)
+        stdout = console.stdout()
+        network_report.print_plan(stdout, plan, trial_found)
+        stdout.print(f"certificate {signed.sha256[:16]}")
         if out is not None:
-            console.print(f"written to {out}", highlight=False, soft_wrap=True)
+            stdout.print(f"written to {out}", soft_wrap=True)
     if trial_found is not None and not trial_found.passed:
         raise typer.Exit(1)
 
 
-def write(plan: NetworkPlan, signed: certificate.NetworkCertificate, model: Path, out: Path) -> None:
+def write(plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path) -> None:
     """The library, its certificate and the model that the certificate speaks of, all of them or nothing."""
+    from memaopt.emit import network as emit
+    from memaopt.emit.writer import write_files
+
     files: dict[str, str | bytes] = dict(emit.files(plan))
     files[_CERTIFICATE] = signed.to_json()
     files[signed.model] = model.read_bytes()
@@ -81,7 +84,9 @@ def verify_if_network(path: Path) -> bool:
     """Verify the file if it is a network's certificate; False if it is something else."""
     if not _is_network(path):
         return False
-    with _watched(f"verifying {path.name}"):
+    from memaopt.networks import certificate
+
+    with console.spinner(f"verifying {path.name}"):
         certificate.verify_file(path)
     return True
 
@@ -91,16 +96,19 @@ def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
     path = folder / _CERTIFICATE
     if not _is_network(path):
         return False
+    from memaopt import network_report
+    from memaopt.networks import certificate
+
     signed = certificate.read(path)
     if Path(signed.model).name != signed.model:
         raise InputError(f"{path}: the model {signed.model!r} is not the name of a file beside the certificate")
-    with _watched(f"reading {signed.model}"):
+    with console.spinner(f"reading {signed.model}"):
         plan = certificate.plan_of(signed, folder / signed.model)
     found = _tried(plan, 1, compiler, folder)
     if as_json:
-        _print_json(network_report.plan_json(plan, signed, found))
+        console.print_json(network_report.plan_json(plan, signed, found))
     else:
-        network_report.print_plan(_console(), plan, found)
+        network_report.print_plan(console.stdout(), plan, found)
     if not found.passed:
         raise typer.Exit(1)
     return True
@@ -124,11 +132,14 @@ def inspect_command(
     Example:
       memaopt inspect model.tflite
     """
+    from memaopt import network_report
+    from memaopt.networks import summary, tflite
+
     found = summary.summarize(tflite.read(model))
     if as_json:
-        _print_json(found.model_dump(mode="json"))
+        console.print_json(found.model_dump(mode="json"))
     else:
-        network_report.print_summary(_console(), found)
+        network_report.print_summary(console.stdout(), found)
 
 
 def zoo_command(
@@ -143,13 +154,15 @@ def zoo_command(
       memaopt zoo models/
       memaopt solve models/ds_cnn.tflite --run
     """
-    with _watched("building the zoo"):
+    from memaopt.networks import zoo
+
+    with console.spinner("building the zoo"):
         paths = zoo.save(folder)
     if as_json:
-        _print_json([str(path) for path in paths])
+        console.print_json([str(path) for path in paths])
     else:
         for path in paths:
-            _console().print(str(path), highlight=False, soft_wrap=True)
+            console.stdout().print(str(path), soft_wrap=True)
 
 
 def pareto_command(
@@ -172,19 +185,24 @@ def pareto_command(
     Example:
       memaopt pareto model.tflite --plot front.png
     """
+    from memaopt import network_report
+    from memaopt.mcus import mcu
+    from memaopt.networks import pareto
+
     machine = mcu(mcu_name)
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
-    with _watched("sweeping the budgets"):
+    with console.spinner("sweeping the budgets"):
         fronts = pareto.fronts(model, machine)
     if plot is not None:
         network_report.plot_fronts(fronts, plot)
     if as_json:
-        _print_json({budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()})
+        found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
+        console.print_json(found)
     else:
-        network_report.print_fronts(_console(), fronts)
+        network_report.print_fronts(console.stdout(), fronts)
         if plot is not None:
-            _console().print(f"written to {plot}", highlight=False, soft_wrap=True)
+            console.stdout().print(f"written to {plot}", soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -196,28 +214,13 @@ def register(app: typer.Typer) -> None:
 
 def _tried(
     plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None
-) -> network_trial.NetworkTrial:
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+) -> NetworkTrial:
+    from memaopt import network_trial
+
+    with console.progress() as progress:
         task = progress.add_task("running on the virtual board", total=inputs)
 
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         return network_trial.run(plan, inputs, folder=folder, compiler=compiler, progress=advance)
-
-
-def _watched(what: str) -> AbstractContextManager[Any]:
-    """A spinner on stderr if somebody watches it."""
-    console = Console(stderr=True)
-    return console.status(what) if console.is_terminal else nullcontext()
-
-
-def _console() -> Console:
-    width = Console().width if sys.stdout.isatty() else _WIDTH
-    return Console(width=max(width, _WIDTH))
-
-
-def _print_json(data: Any) -> None:
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")

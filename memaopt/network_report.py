@@ -55,7 +55,7 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def print_plan(console: Console, plan: NetworkPlan, trial: NetworkTrial | None) -> None:
     """A layer a line, then the totals and what is proven."""
-    console.print(f"[bold]{plan.name}[/] on {plan.mcu.title}", highlight=False)
+    console.print(Text.assemble((plan.name, "bold"), f" on {plan.mcu.title}"))
     console.print(_layers(plan, trial))
     facts = Table.grid(padding=(0, 2))
     for name, text, style in _facts(plan, trial):
@@ -204,7 +204,7 @@ def trial_json(trial: NetworkTrial) -> dict[str, Any]:
 def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> None:
     """A table for each budget, from the fastest library to the smallest."""
     for budget, points in fronts.items():
-        console.print(f"[bold]{budget}[/] against cycles", highlight=False)
+        console.print(Text.assemble((budget, "bold"), " against cycles"))
         table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
         for column in table.columns[:-1]:
             column.justify = "right"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
+from memaopt.interrupts import scratch_folder
 from memaopt.networks import reference
 from memaopt.networks.compile import LayerPlan, NetworkPlan
 
@@ -108,11 +108,11 @@ def run(
         inputs = sample_inputs(plan, inputs)
     from memaopt.board import Board, build
 
-    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
-        source = Path(scratch) if folder is None else Path(folder)
+    with scratch_folder() as scratch:
+        source = scratch if folder is None else Path(folder)
         if folder is None:
             write_files(emit.files(plan), source)
-        elf = Path(scratch) / f"{plan.name}.elf"
+        elf = scratch / f"{plan.name}.elf"
         define = {emit.behind_section(plan): '".sram_behind."'} if _has_behind(plan) else {}
         built = build(
             [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise, define=define

@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.mcus import Mcu
+from memaopt.words import DTYPES as DTYPES
+from memaopt.words import Dtype as Dtype
 
-Dtype = Literal["f32", "q15", "s8"]
 Operand = Literal["A", "B", "C"]
 Dim = Literal["m", "k", "n"]
 
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OPERANDS: tuple[Operand, ...] = get_args(Operand)
 DIMS: tuple[Dim, ...] = get_args(Dim)
 

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from itertools import permutations
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,14 +18,14 @@ from memaopt.problems import (
     Operand,
     placed,
 )
+from memaopt.words import BUFFERINGS as BUFFERINGS
+from memaopt.words import OBJECTIVES as OBJECTIVES
+from memaopt.words import Buffering as Buffering
+from memaopt.words import Objective as Objective
 
 Order = tuple[Dim, Dim, Dim]
-Buffering = Literal["single", "double"]
-Objective = Literal["bytes", "cycles", "energy"]
 Code = Literal["flash", "ram"]
 
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
 ORDERS: tuple[Order, ...] = tuple((a, b, c) for a, b, c in permutations(DIMS))
 
 #: SRAM set aside for the stack of the emitted code and for aligning the tiles.

@@ -17,6 +17,7 @@ def reproducible() -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
+    solver.parameters.catch_sigint_signal = False  # an interrupt is the caller's, not "no better answer"
     return solver
 
 

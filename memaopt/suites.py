@@ -3,10 +3,12 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memaopt.errors import InputError
-from memaopt.problems import Gemm, gemm
+
+if TYPE_CHECKING:
+    from memaopt.problems import Gemm
 
 #: The 20 layers of the MEMA paper (arXiv 2304.05544), as M, K, N.
 TINYML: tuple[tuple[int, int, int], ...] = (
@@ -19,18 +21,22 @@ SUITES = {"tinyml": TINYML}
 _TABLE = re.compile(r"\s*\[\[\s*gemm\s*\]\]")
 
 
-def suite(name: str, **fields: Any) -> list[Gemm]:
+def suite(name: str, **fields: Any) -> "list[Gemm]":
     """The problems of the suite called ``name``, each with the same dtype and placement given in ``fields``."""
+    from memaopt.problems import gemm
+
     if name not in SUITES:
         raise InputError(f"no suite {name!r}: there is {', '.join(SUITES)}")
     return [gemm(m, k, n, **fields) for m, k, n in SUITES[name]]
 
 
-def read_problems(path: str | Path, **defaults: Any) -> list[Gemm]:
+def read_problems(path: str | Path, **defaults: Any) -> "list[Gemm]":
     """The problems in a TOML file: one ``[[gemm]]`` table each, with m, k, n and any other field of Gemm.
 
     ``defaults`` fill in what a table leaves out. InputError names the file and the line or table at fault.
     """
+    from memaopt.problems import gemm
+
     try:
         text = Path(path).read_text(encoding="utf-8")
         data = tomllib.loads(text)

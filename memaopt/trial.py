@@ -1,6 +1,5 @@
 """A certified GEMM tried on the virtual board: built, run, its result checked, its accesses held to the promise."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from memaopt.certificates import Certificate
 from memaopt.emit import gemm
 from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
+from memaopt.interrupts import scratch_folder
 from memaopt.mcus import Mcu
 
 #: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
@@ -66,9 +66,9 @@ def run(certificate: Certificate, folder: str | Path | None = None, compiler: st
     """
     if folder is not None:
         return _run(certificate, Path(folder), compiler)
-    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
+    with scratch_folder() as scratch:
         write_files(gemm.files(certificate), scratch)
-        return _run(certificate, Path(scratch), compiler)
+        return _run(certificate, scratch, compiler)
 
 
 def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certificate, Trial]:
@@ -84,8 +84,8 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
     from memaopt.board import Board, build
 
     problem, name = certificate.problem, gemm.name_of(certificate)
-    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch:
-        elf = Path(scratch) / f"{name}.elf"
+    with scratch_folder() as scratch:
+        elf = scratch / f"{name}.elf"
         sources = [folder / f"{name}.c", folder / "test_vector.c"]
         # The result is checked here, not on the board, whose flash may have no room for another C.
         built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})

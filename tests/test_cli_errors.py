@@ -294,5 +294,5 @@ def test_interrupted(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("memaopt.cli.certify", interrupted)
+    monkeypatch.setattr("memaopt.gemm_cli.certify", interrupted)
     assert cli("solve gemm 4x4x4") == (130, "", "")

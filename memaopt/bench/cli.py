@@ -1,28 +1,23 @@
 """``memaopt bench``: run the comparison, print it, write it."""
 
-import json
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu, mcu
-from memaopt.problems import DTYPES, Dtype
 from memaopt.suites import TINYML
+from memaopt.words import DTYPES, Dtype
 
 if TYPE_CHECKING:
     from memaopt.bench.places import PlaceStudy
     from memaopt.bench.results import Bench
     from memaopt.bench.tiles import TileStudy
+    from memaopt.mcus import Mcu
 
 SECTIONS = ("layers", "squares", "search", "traffic")
-_T = TypeVar("_T")
 
 
 def bench_command(
@@ -77,6 +72,9 @@ def bench_command(
     if suite is not None:
         _networks(suite, models, layers, compiler, as_json)
         return
+    from memaopt import console
+    from memaopt.mcus import mcu
+
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
     machine = mcu(mcu_name)
@@ -96,25 +94,25 @@ def bench_command(
     times: dict[str, float] = defaultdict(float)
     bench = run(chosen, sizes, dtypes, machine, compiler, times)
     if as_json:
-        sys.stdout.write(json.dumps(bench.model_dump(mode="json"), indent=2) + "\n")
+        console.print_json(bench.model_dump(mode="json"))
     else:
         from memaopt.bench.tables import print_bench
 
-        print_bench(_console(), bench, times)
+        print_bench(console.stdout(), bench, times)
     if plots is not None:
         from memaopt.bench.plots import write_plots
 
         for path in write_plots(bench, plots):
-            sys.stderr.write(f"written {path}\n")
+            console.stderr().print(f"written {path}", soft_wrap=True)
 
 
 def _networks(suite: str, models: Path | None, layers: bool, compiler: str | None, as_json: bool) -> None:
+    from memaopt import console
     from memaopt.bench import networks
 
     if suite not in networks.SUITES:
         raise InputError(f"no suite {suite!r}: there is {', '.join(networks.SUITES)}")
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with console.progress() as progress:
         task = progress.add_task("", total=None)
         results = networks.run(
             models,
@@ -123,11 +121,11 @@ def _networks(suite: str, models: Path | None, layers: bool, compiler: str | Non
             layers,
         )
     if as_json:
-        sys.stdout.write(json.dumps([result.model_dump(mode="json") for result in results], indent=2) + "\n")
+        console.print_json([result.model_dump(mode="json") for result in results])
     else:
         if layers:
-            networks.print_layers(_console(), results)
-        networks.print_results(_console(), results)
+            networks.print_layers(console.stdout(), results)
+        networks.print_results(console.stdout(), results)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 
@@ -136,11 +134,12 @@ def run(
     sections: Iterable[str],
     sizes: list[tuple[int, int, int]],
     dtypes: list[Dtype],
-    machine: Mcu,
+    machine: "Mcu",
     compiler: str | None = None,
     times: dict[str, float] | None = None,
 ) -> "Bench":
     """The sections of the benchmark. ``times`` receives the tilers' seconds on this host."""
+    from memaopt import console
     from memaopt.bench import measure, results, sweeps
 
     squares = [(n, n, n) for n in measure.SQUARES]
@@ -148,7 +147,8 @@ def run(
     wanted = {name: problems if name in sections else [] for name, problems in wanted.items()}
     lab = measure.Lab(measure.with_room(machine, [p for problems in wanted.values() for p in problems]), compiler)
     cases = {
-        name: tuple(lab.case(problem) for problem in _progress(problems, name)) for name, problems in wanted.items()
+        name: tuple(lab.case(problem) for problem in console.watched(problems, name))
+        for name, problems in wanted.items()
     }
     rows: list[results.Searched] = []
     curves: list[results.TrafficCurve] = []
@@ -156,10 +156,10 @@ def run(
     if "search" in sections:
         smaller = machine.with_sizes(sram=sweeps.SEARCH_SRAM)
         problems = [sweeps.outside(smaller, size, dtypes[0]) for size in sizes]
-        for problem in _progress([p for p in problems if p is not None], "search"):
+        for problem in console.watched([p for p in problems if p is not None], "search"):
             rows += sweeps.searched(problem, smaller, spent)
     if "traffic" in sections:
-        found = (sweeps.traffic_curve(machine, dtype) for dtype in _progress(dtypes, "traffic"))
+        found = (sweeps.traffic_curve(machine, dtype) for dtype in console.watched(dtypes, "traffic"))
         curves = [curve for curve in found if curve is not None]
     return results.Bench(
         heading=lab.heading(dtypes[0], machine),
@@ -172,7 +172,7 @@ def run(
     )
 
 
-def _without_external_memory(sections: Iterable[str], machine: Mcu) -> list[str]:
+def _without_external_memory(sections: Iterable[str], machine: "Mcu") -> list[str]:
     """What is left out for want of a memory to stage from, in a line."""
     from memaopt.bench.sweeps import external_memory
 
@@ -187,53 +187,42 @@ def _without_external_memory(sections: Iterable[str], machine: Mcu) -> list[str]
 
 
 def _study_tiles(
-    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: Mcu, compiler: str | None, within: float,
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, within: float,
     as_json: bool,
 ) -> None:  # fmt: skip
+    from memaopt import console
     from memaopt.bench import measure, tiles
 
     problems = measure.in_sram(sizes, dtypes)
     machine = measure.with_room(machine, problems)
-    studies = [tiles.study(problem, machine, within, compiler) for problem in _progress(problems, "tiles")]
+    studies = [tiles.study(problem, machine, within, compiler) for problem in console.watched(problems, "tiles")]
     if not as_json:
-        tiles.print_studies(_console(), studies, machine, within)
+        tiles.print_studies(console.stdout(), studies, machine, within)
     _finish_studies(studies, as_json)
 
 
 def _study_places(
-    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: Mcu, compiler: str | None, as_json: bool
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, as_json: bool
 ) -> None:
+    from memaopt import console
     from memaopt.bench import measure, places
 
     problems = places.weights_in_flash(sizes, dtypes)
     machine = measure.with_room(machine, problems)
-    studies = [places.study(problem, machine, compiler) for problem in _progress(problems, "places")]
+    studies = [places.study(problem, machine, compiler) for problem in console.watched(problems, "places")]
     if not as_json:
-        places.print_studies(_console(), studies, machine)
+        places.print_studies(console.stdout(), studies, machine)
     _finish_studies(studies, as_json)
 
 
 def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:
     """JSON if it was asked for; exit 1 unless every study holds."""
+    from memaopt import console
+
     if as_json:
-        sys.stdout.write(json.dumps([study.model_dump(mode="json") for study in studies], indent=2) + "\n")
+        console.print_json([study.model_dump(mode="json") for study in studies])
     if not all(study.holds for study in studies):
         raise typer.Exit(1)
-
-
-def _progress(items: Iterable[_T], what: str) -> Iterator[_T]:
-    """The items, with a progress bar on stderr if it is a terminal."""
-    listed, console = list(items), Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=len(listed))
-        for item in listed:
-            yield item
-            progress.advance(task)
-
-
-def _console() -> Console:
-    """stdout; 100 columns where nobody looks at it."""
-    return Console() if sys.stdout.isatty() else Console(width=100)
 
 
 def _sections(names: list[str]) -> tuple[str, ...]:

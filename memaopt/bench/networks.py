@@ -219,7 +219,7 @@ def print_results(console: Console, results: list[NetworkResult]) -> None:
                 f"{r.energy_uj:,.0f}", f"{r.arena_bytes:,}", f"{r.ram_bytes:,}", f"{r.flash_bytes:,}",
                 f"{r.cmsis_nn / r.cycles:.2f}x", _published(r), "ok" if r.passed else "FAILED",
             )  # fmt: skip
-        console.print(f"[bold]{name}[/]", highlight=False)
+        console.print(name, style="bold", highlight=False)
         console.print(table)
     console.print(
         "CMSIS-NN: its cycles without wait states over these; arenas are held to its own. published: the best on a "
@@ -253,5 +253,5 @@ def print_layers(console: Console, results: list[NetworkResult]) -> None:
                 f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
                 f"{r.cmsis_nn / r.cycles:.1f}x",
             )
-        console.print(f"[bold]{result.model}, {result.setting}[/]", highlight=False)
+        console.print(f"{result.model}, {result.setting}", style="bold", highlight=False)
         console.print(table)

@@ -9,9 +9,7 @@ in ``.ramfunc`` run from RAM.
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -21,6 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from memaopt import interrupts
 from memaopt.board.link import linker_script
 from memaopt.errors import BuildError, InputError, MissingToolError
 from memaopt.mcus import Mcu
@@ -111,8 +110,7 @@ def build(
         *flags,
     )
     headers = resources.files("memaopt") / "board" / "include"
-    with tempfile.TemporaryDirectory(prefix="memaopt-") as scratch, resources.as_file(headers) as system:
-        folder = Path(scratch)
+    with interrupts.scratch_folder() as folder, resources.as_file(headers) as system:
         # After all others: our few headers stand in only where the compiler has none.
         options = (*cflags, "-idirafter", str(system))
         objects = [_compile(chosen, path, options, folder / f"{i}-{path.stem}.o") for i, path in enumerate(paths)]
@@ -140,7 +138,7 @@ def _identify(name: CompilerName) -> Compiler:
 def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Path) -> Path:
     # Clang warns of every flag that means nothing to its assembler.
     quiet = ["-Wno-unused-command-line-argument"] if compiler.name == "zig" and source.suffix in (".s", ".S") else []
-    _run([*compiler.command, *cflags, *quiet, "-c", str(source), "-o", str(output)], str(source))
+    _run([*compiler.command, *cflags, *quiet, "-c", str(source), "-o", str(output)], str(source), output.parent)
     return output
 
 
@@ -157,19 +155,19 @@ def _link(compiler: Compiler, objects: Sequence[Path], mcu: Mcu, folder: Path, n
     with resources.as_file(runtime) as path:
         extra = _compile(compiler, path, (*compiler.target, *_COMMON, "-O2", loops), folder / "freestanding.o")
     libraries = ["-nostdlib", "-lgcc"] if gcc else []
-    _run([*command, *map(str, objects), str(extra), *libraries, "-o", str(output)], name)
+    _run([*command, *map(str, objects), str(extra), *libraries, "-o", str(output)], name, folder)
     return output
 
 
-def _run(command: Sequence[str], what: str) -> str:
+def _run(command: Sequence[str], what: str, scratch: Path | None = None) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        code, out, errors = interrupts.run(command, scratch)
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        message = _first_error(done.stderr or done.stdout)
+    if code:
+        message = _first_error(errors or out)
         raise BuildError(message if message.startswith(what) else f"{what}: {message}")
-    return done.stdout
+    return out
 
 
 def _first_error(text: str) -> str:

@@ -1,18 +1,21 @@
 """Certified schedules as C projects."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from memaopt.certificates import Certificate
-from memaopt.emit import gemm
-from memaopt.emit.writer import write_files
+if TYPE_CHECKING:
+    from memaopt.certificates import Certificate
 
 
-def emit(certificate: Certificate, folder: str | Path) -> Path:
+def emit(certificate: "Certificate", folder: str | Path) -> Path:
     """Write the C project of a certified GEMM into ``folder`` and return the path of its main C file.
 
     The function, its test vector, ``main.c``, a Makefile, a CMakeLists.txt and the certificate; same certificate,
     same bytes. Files appear whole or not at all; InputError if the folder cannot be written.
     """
+    from memaopt.emit import gemm
+    from memaopt.emit.writer import write_files
+
     return write_files(gemm.files(certificate), folder) / f"{gemm.name_of(certificate)}.c"
 
 

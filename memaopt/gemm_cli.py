@@ -1,0 +1,144 @@
+"""The command line's part for GEMMs: solve them, write them, run them, show what came of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from memaopt import console, report, suites
+from memaopt.certificates import Certificate, certify
+from memaopt.emit import emit
+from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError
+from memaopt.mcus import Mcu
+from memaopt.problems import Gemm, gemm
+from memaopt.report import Row
+
+#: What one problem of many may fail with while the others go on.
+_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, BuildError, FaultError)
+_SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
+
+
+def solve(
+    problems: Sequence[Gemm],
+    machine: Mcu,
+    objective: str,
+    buffering: str,
+    *,
+    out: Path | None,
+    run: bool,
+    compiler: str | None,
+    as_json: bool,
+) -> None:
+    """Certify, write, run and show the problems; Exit 1 if one of them fails."""
+    if run:
+        from memaopt import trial
+
+        trial.require_tools(machine, compiler)
+    folders = [None] * len(problems) if out is None else _folders(out, problems)
+    rows = [
+        _solve_one(problem, folder, machine, objective, buffering, run, compiler)
+        for problem, folder in zip(_watched(problems), folders, strict=True)
+    ]
+    if len(rows) == 1 and rows[0].error is not None:
+        raise rows[0].error
+    if as_json:
+        objects = [report.row_json(row) for row in rows]
+        console.print_json(objects if len(problems) > 1 else objects[0])
+    else:
+        report.print_rows(console.stdout(), rows, run)
+        if out is not None:
+            console.stdout().print(f"written to {out}", soft_wrap=True)
+    if not all(row.passed for row in rows):
+        raise typer.Exit(1)
+
+
+def run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
+    """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
+    from memaopt import trial
+
+    certificate, tried = trial.run_folder(folder, compiler)
+    row = Row(certificate.problem, certificate, tried, None)
+    if as_json:
+        console.print_json(report.row_json(row))
+    else:
+        report.print_rows(console.stdout(), [row], True)
+    if not row.passed:
+        raise typer.Exit(1)
+
+
+def _solve_one(
+    problem: Gemm,
+    folder: Path | None,
+    machine: Mcu,
+    objective: str,
+    buffering: str,
+    run: bool,
+    compiler: str | None,
+) -> Row:
+    """Certify, write and run one problem; an error that concerns this problem alone is kept in the row."""
+    certificate: Certificate | None = None
+    try:
+        certificate = certify(problem, machine, objective, buffering)
+    except _OF_ONE_PROBLEM as error:
+        return Row(problem, None, None, error)
+    if folder is not None:
+        emit(certificate, folder)
+    if not run:
+        return Row(problem, certificate, None, None)
+    from memaopt import trial
+
+    try:
+        return Row(problem, certificate, trial.run(certificate, compiler=compiler), None)
+    except _OF_ONE_PROBLEM as error:
+        return Row(problem, certificate, None, error)
+
+
+def _folders(out: Path, problems: Sequence[Gemm]) -> list[Path]:
+    """Where each problem is written: ``out`` itself for one, a folder in it, named after the problem, for many."""
+    if len(problems) == 1:
+        return [out]
+    names = [f"gemm_{problem.dtype}_{problem.name}" for problem in problems]
+    earlier = [names[:i].count(name) for i, name in enumerate(names)]
+    return [out / (f"{name}_{count + 1}" if count else name) for name, count in zip(names, earlier, strict=True)]
+
+
+def _watched(problems: Sequence[Gemm]) -> Iterator[Gemm]:
+    """The problems one by one, with a bar on stderr if somebody watches it."""
+    with console.progress() as bar:
+        task = bar.add_task("", total=len(problems))
+        for problem in problems:
+            bar.update(task, description=f"gemm {problem.name} {problem.dtype}")
+            yield problem
+            bar.advance(task)
+
+
+def placement(text: str | None) -> dict[str, str]:
+    """``a=qspi,b=sram`` or ``all=qspi`` as a mapping."""
+    found: dict[str, str] = {}
+    for part in filter(None, (text or "").split(",")):
+        operand, equals, memory = part.strip().partition("=")
+        operand = operand.lower()
+        if not equals or not memory or operand not in ("a", "b", "c", "all"):
+            raise InputError(f"--place {text}: {part!r} is not an operand and a memory, as in a=qspi or all=qspi")
+        found.update(dict.fromkeys("abc", memory) if operand == "all" else {operand: memory})
+    return found
+
+
+def problems_of(what: list[str], suite: str | None, file: Path | None, fields: dict[str, Any]) -> list[Gemm]:
+    """The problems that the arguments name, in exactly one way."""
+    if sum((bool(what), suite is not None, file is not None)) != 1:
+        raise InputError("solve: give one of gemm MxKxN, --suite NAME or --file FILE")
+    if suite is not None:
+        return suites.suite(suite, **fields)
+    if file is not None:
+        return suites.read_problems(file, **fields)
+    match = _SIZES.fullmatch(what[1]) if len(what) == 2 and what[0] == "gemm" else None
+    if match is None:
+        expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite file"
+        raise InputError(f"solve {' '.join(what)}: expected {expected}")
+    m, k, n = map(int, match.groups())
+    return [gemm(m, k, n, **fields)]

@@ -1,0 +1,11 @@
+"""Text of others (titles, names of symbols, words of a command line) as it may be shown on a terminal."""
+
+
+def printable(text: str) -> str:
+    """``text`` with ``?`` for each character that has no sign of its own; line ends stay.
+
+    A terminal obeys control characters; those of direction and width make a line look like another one.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
