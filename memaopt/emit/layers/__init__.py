@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from memaopt.emit.layers import (
     channel_sums,
@@ -53,10 +54,12 @@ __all__ = [
 ]  # fmt: skip
 
 
+@lru_cache(maxsize=256)
 def plans(layer: Layer) -> tuple[Plan, ...]:
     """Every way to compute ``layer``; there is always at least one, and the generic kernel's comes first.
 
-    But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself.
+    But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself. Layers of equal
+    content, as versions of a network have them, are planned once.
     """
     return tuple(plan for family in FAMILIES if isinstance(layer, family.computes) for plan in family.plans(layer))
 

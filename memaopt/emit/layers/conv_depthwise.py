@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from memaopt.emit.layers import raw_pairs, strips
-from memaopt.emit.layers.depthwise import walk_for
-from memaopt.emit.layers.depthwise_kernels import Geometry, WalkKernel, geometry
+from memaopt.emit.layers.depthwise import Walked, walk_for, walk_parameters
+from memaopt.emit.layers.depthwise_kernels import Geometry, geometry
 from memaopt.emit.layers.describe import ConvDepthwise, Depthwise, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output
@@ -68,19 +68,15 @@ class Band(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Both kernels, the walk's parameters, the planes, and what was proven. ``across``: the same convolution for tiles
-    of one column.
-    """
+    """Both kernels, how they requantise, and the planes. ``across``: the same convolution for tiles of one column."""
 
     conv: RawPairsKernel
     across: RawPairsKernel | None
     grid: strips.Grid
     strip: strips.Strip | None
     rounding: Proven
-    walk: WalkKernel
-    parameters: Int64Array
+    walked: Walked
     planes: Planes
-    proven: str
 
 
 def _planes(layer: Depthwise, shape: Geometry, banded: bool) -> Planes:
@@ -181,14 +177,14 @@ class ConvIntoDepthwise:
             columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
             across = replace(kernel, advance=step, planes=columns)
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
-        text = f"{proven.describe()}; {walk.proven}"
-        return _Chosen(kernel, across, grid, strip, proven, walk.kernel, walk.parameters, planes, text)
+        return _Chosen(kernel, across, grid, strip, proven, walk, planes)
 
     def _plan(self, layer: ConvDepthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, across, grid, strip, _, walk, _, planes, proven = chosen
+        kernel, across, grid, strip, rounding, walked, planes = chosen
+        walk = walked.kernel
         bands = _bands(layer, planes.rows, options["band"])
         whole, rest = divmod(grid.width, grid.n)
         at_once = [len(band.rows) for band in bands]
@@ -248,7 +244,7 @@ class ConvIntoDepthwise:
             input_format=Format.FUSED,
             lead=_lead(layer, bands, options["band"]),
             alignment=4,
-            requantization=proven,
+            requantization=f"{rounding.describe()}; {walked.proven.describe()}",
             options=tuple(sorted(options.items())),
         )
 
@@ -256,7 +252,9 @@ class ConvIntoDepthwise:
         assert isinstance(layer, ConvDepthwise)
         chosen = self._choose(layer, dict(plan.options))
         assert chosen is not None
-        kernel, across, grid, strip, rounding, walk, parameters, planes, _ = chosen
+        kernel, across, grid, strip, rounding, walked, planes = chosen
+        walk = walked.kernel
+        parameters = walk_parameters(layer.depthwise, walked)
         arrays = _arrays(name, raw_pairs.weight_stream(layer.conv, kernel, rounding), parameters)
         assert data_bytes(arrays) == plan.data_bytes
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")

@@ -12,7 +12,6 @@ unpacked and padding needs no tests. Weights are 256 w, so the accumulator is 25
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven.
 """
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from memaopt import fixedpoint
 from memaopt.emit.layers import requantize
 from memaopt.emit.layers.depthwise_kernels import Geometry, TapsKernel, WalkKernel, geometry
 from memaopt.emit.layers.describe import Depthwise, Layer
-from memaopt.emit.layers.family import definitions, dimensions, pareto, plan_comment, unary
+from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.leads import lead_of
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.planes import Gather, Plane, groups
@@ -37,20 +36,18 @@ _REACH = 4095
 _AROUND = 160  # code of the C around the kernels
 
 
-class _Chosen(NamedTuple):
-    """A kernel, its parameters [channels, words] and what was proven."""
-
-    kernel: WalkKernel | TapsKernel
-    parameters: Int64Array
-    proven: str
-
-
 class Walked(NamedTuple):
-    """The same of a walk."""
+    """The walk's kernel, and how it requantises."""
 
     kernel: WalkKernel
-    parameters: Int64Array
-    proven: str
+    proven: Proven
+
+
+class _Tapped(NamedTuple):
+    """The same of taps."""
+
+    kernel: TapsKernel
+    proven: Proven
 
 
 class _Depthwise:
@@ -59,7 +56,11 @@ class _Depthwise:
     name: str
     computes = Depthwise
 
-    def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Chosen | None:
+    def _choose(self, layer: Depthwise, options: dict[str, int]) -> Walked | _Tapped | None:
+        raise AssertionError
+
+    def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:
+        """What the kernel reads, [channels, words]."""
         raise AssertionError
 
     def _options(self, layer: Depthwise) -> list[dict[str, int]]:
@@ -79,7 +80,7 @@ class _Depthwise:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, parameters, proven = chosen
+        kernel, proven = chosen
         plane, band = kernel.geometry.plane, kernel.geometry.band
         input_format = Format.RAW if options["raw"] else Format.S8
         scratch_bytes = plane.bytes * min(options["group"], layer.shape.channels)
@@ -116,7 +117,7 @@ class _Depthwise:
             tile=tile,
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes),
-            data_bytes=4 * parameters.size,
+            data_bytes=4 * layer.output.channels * kernel.words,
             code_bytes=shared + _AROUND,
             scratch_bytes=scratch_bytes,
             stack_bytes=72 + 64,
@@ -127,7 +128,7 @@ class _Depthwise:
             lead=_lead(layer, plane, band) if layer.multiplier == 1 else None,
             lead_step=layer.shape.channels if layer.multiplier == 1 else 1,
             alignment=4,
-            requantization=proven,
+            requantization=proven.describe(),
             options=tuple(sorted(options.items())),
         )
 
@@ -136,12 +137,13 @@ class _Depthwise:
         options = dict(plan.options)
         chosen = self._choose(layer, options)
         assert chosen is not None
-        kernel, parameters, _ = chosen
+        kernel = chosen.kernel
         plane, band = kernel.geometry.plane, kernel.geometry.band
         split = groups(layer.shape.channels, options["group"])
         gathers = [self._gather(layer, size, plane, plan.input_format) for size, _ in split]
         comment = "parameters of each channel, as the kernel reads them"
-        arrays = [Array("int32_t", f"{name}_weights", parameters, comment)]
+        arrays = [Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)]
+        assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         source = render(
             "depthwise_layer.c.j2",
@@ -208,10 +210,14 @@ class DepthwiseWalk(_Depthwise):
             for band in bands for group in most for unroll in unrolls for raw in formats
         ]  # fmt: skip
 
-    def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Chosen | None:
+    def _choose(self, layer: Depthwise, options: dict[str, int]) -> Walked | None:
         band = options["band"]
-        walked = walk_for(layer, geometry(layer, band, zero_rows=bool(band)), band, options["unroll"])
-        return None if walked is None else _Chosen(*walked)
+        return walk_for(layer, geometry(layer, band, zero_rows=bool(band)), band, options["unroll"])
+
+    def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:
+        walked = self._choose(layer, options)
+        assert walked is not None
+        return walk_parameters(layer, walked)
 
 
 def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walked | None:
@@ -228,24 +234,32 @@ def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walke
         pitch=shape.plane.pitch,
         out_pitch=layer.output.width * layer.output.channels,
     )
-    if walk_of(column, unroll) is None:
-        return None
-    output = Output.of(proven, layer.requantization)
-    kernel = WalkKernel(shape, column, unroll, output)
-    if not kernel.walk.turns:
-        kernel = replace(kernel, unroll=0)
+    kernel = _walk_kernel(shape, column, unroll, Output.of(proven, layer.requantization))
+    return None if kernel is None else Walked(kernel, proven)
+
+
+@lru_cache(maxsize=1024)
+def _walk_kernel(shape: Geometry, column: Column, unroll: int, output: Output) -> WalkKernel | None:
+    """The kernel, None if there is no walk; plans that share it price it once."""
+    walk = walk_of(column, unroll)
+    return None if walk is None else WalkKernel(shape, column, unroll if walk.turns else 0, output)
+
+
+def walk_parameters(layer: Depthwise, walked: Walked) -> Int64Array:
+    """What the walk reads of each channel, [channels, words]."""
+    kernel, proven = walked
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     w[proven.constant] = 0
     start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
     blocks = []
-    for number, columns in enumerate(shape.sets):
+    for number, columns in enumerate(kernel.geometry.sets):
         pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
         alone = w[..., 0] if columns.odd else w[..., 2]
         alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
         blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
         if number == 0:
             blocks += [proven.multiplier[:, None], start[:, None]]
-    return Walked(kernel, np.concatenate(blocks, axis=1), proven.describe())
+    return np.concatenate(blocks, axis=1)
 
 
 class DepthwiseTaps(_Depthwise):
@@ -262,15 +276,14 @@ class DepthwiseTaps(_Depthwise):
             {"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats
         ]  # fmt: skip
 
-    def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Chosen | None:
+    def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Tapped | None:
         proven = _proven_multiply_add(layer)
         if proven is None:
             return None
         window = layer.window
         shape = geometry(layer, options["band"], zero_rows=True)
-        taps = _taps(layer, shape)
         out_pitch = layer.output.width * layer.output.channels
-        rows, words = window.kernel.height, taps.shape[-1]
+        rows, words = window.kernel.height, _words(layer, shape)
         t = min(4, options["band"])
         while t and max(
             ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
@@ -283,10 +296,21 @@ class DepthwiseTaps(_Depthwise):
         kernel = TapsKernel(
             shape, t, rows, words, window.stride.height, window.dilation.height, out_pitch, output
         )
-        channels = len(layer.bias)
+        return _Tapped(kernel, proven)
+
+    def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:
+        tapped = self._choose(layer, options)
+        assert tapped is not None
+        proven = tapped.proven
         start = fixedpoint.wrap_int32(SCALE * layer.bias + proven.start)
-        blocks = [start[:, None], channel_parameters(proven), taps.reshape(channels, -1)]
-        return _Chosen(kernel, np.concatenate(blocks, axis=1), proven.describe())
+        taps = _taps(layer, tapped.kernel.geometry)
+        return np.concatenate([start[:, None], channel_parameters(proven), taps.reshape(len(start), -1)], axis=1)
+
+
+def _words(layer: Depthwise, shape: Geometry) -> int:
+    """Words of a row of weights in pairs, shifted by one for odd columns where there are any."""
+    span = (layer.window.kernel.width - 1) * layer.window.dilation.width + 1
+    return -(-(span + any(s.odd for s in shape.sets)) // 2)
 
 
 def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
@@ -294,9 +318,7 @@ def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
     window = layer.window
     height, width = window.kernel
     span = (width - 1) * window.dilation.width + 1
-    odd = any(s.odd for s in shape.sets)
-    words = -(-(span + odd) // 2)
-    spread = np.zeros((layer.output.channels, len(shape.sets), height, 2 * words), np.int64)
+    spread = np.zeros((layer.output.channels, len(shape.sets), height, 2 * _words(layer, shape)), np.int64)
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     for number, columns in enumerate(shape.sets):
         spread[:, number, :, columns.odd : columns.odd + span : window.dilation.width] = w

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from memaopt.emit.assembly import add_imm
@@ -102,13 +102,16 @@ class WalkKernel:
         after = 1 if step.taps[-1].y is not None and not moves else 1 if late else 0
         return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + early + moves + after
 
+    @cached_property
+    def _column_cycles(self) -> int:
+        walk = self.walk
+        straight = sum(map(self._step_cycles, walk.before)) + sum(map(self._step_cycles, walk.after))
+        turns = walk.turns * (sum(map(self._step_cycles, walk.turn)) + 3) + 1 + 5 if walk.turns else 0
+        return straight + turns + 5
+
     def cycles(self, channels: int) -> int:
         """One call."""
-        walk, sets = self.walk, self.geometry.sets
-        column = sum(map(self._step_cycles, walk.steps)) + 5 + (walk.turns * 3 if walk.turns else 0)
-        if walk.turns:
-            column += 1 + 5
-        channel = sum(s.columns * column + 15 for s in sets) + 13
+        channel = sum(s.columns * self._column_cycles + 15 for s in self.geometry.sets) + 13
         return 32 + channels * channel
 
     def _bytes(self, steps: Sequence[Step]) -> int:
@@ -116,7 +119,7 @@ class WalkKernel:
         done, moves = sum(tap.y is not None for tap in taps), sum(_instructions(tap.y_advance) for tap in taps)
         return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.instructions + 1) + moves)
 
-    @property
+    @cached_property
     def code_bytes(self) -> int:
         return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 72
 
@@ -129,7 +132,7 @@ class WalkKernel:
         """Planes, output and parameters of one call."""
         columns = sum(s.columns for s in self.geometry.sets) * channels
         return (
-            loads(2 * len(self.walk.steps) * columns, 4),
+            loads(2 * self.walk.rows * columns, 4),
             stores(self.column.outputs * columns, 1),
             loads(self.words * channels, 4),
         )
@@ -158,6 +161,7 @@ class WalkKernel:
         return Kernel(self.name, source)
 
 
+@cache
 def _instructions(advance: int) -> int:
     """Of moving a pointer on."""
     return len(add_imm("r1", "r1", advance, "").splitlines())

@@ -1,7 +1,8 @@
 """WHAT a layer computes: quantised layers as plain frozen data, one class for each kind.
 
 Images are NHWC with N = 1 (a batch is a loop over calls), ``shape`` is (height, width, channels), and arrays
-hold int8 weights and int64 everything else. Nothing here knows how a layer is computed.
+hold int8 weights and int64 everything else. Nothing here knows how a layer is computed. Layers are equal, and hash, by
+content.
 """
 
 import math
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
+from memaopt.emit.layers.content import ByContent
 from memaopt.emit.layers.step_functions import (
     INT8_MAX,
     INT8_MIN,
@@ -100,7 +102,7 @@ def _inside(size: int, outputs: int, kernel: int, stride: int, dilation: int, be
 
 
 @dataclass(frozen=True, eq=False)
-class Conv:
+class Conv(ByContent):
     """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
 
     shape: Image
@@ -123,7 +125,7 @@ class Conv:
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise:
+class Depthwise(ByContent):
     """DEPTHWISE_CONV_2D: ``weights`` are HWO; output channel o reads input channel o // (O / C)."""
 
     shape: Image
@@ -150,7 +152,7 @@ class Depthwise:
 
 
 @dataclass(frozen=True, eq=False)
-class FullyConnected:
+class FullyConnected(ByContent):
     """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]."""
 
     rows: int
@@ -169,7 +171,7 @@ class FullyConnected:
 
 
 @dataclass(frozen=True, eq=False)
-class ConvDepthwise:
+class ConvDepthwise(ByContent):
     """CONV_2D and the DEPTHWISE_CONV_2D that alone reads its output; that output lies nowhere as a whole."""
 
     conv: Conv
@@ -259,7 +261,7 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Mean:
+class Mean(ByContent):
     """MEAN over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
 
     shape: tuple[int, ...]
@@ -302,7 +304,7 @@ class Softmax:
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup:
+class Lookup(ByContent):
     """out = table[in + 128], element by element: every unary int8 operator."""
 
     elements: int
@@ -310,7 +312,7 @@ class Lookup:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Piece(ByContent):
     """A box of elements moved from one input to the output: for each index of ``shape``,
     output[output_offset + sum(output_tables[d][i_d])] = input[input_offset + sum(input_tables[d][i_d])].
     """
@@ -341,7 +343,7 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Movement:
+class Movement(ByContent):
     """Operators that only move elements. What no piece writes (padding) becomes ``fill``."""
 
     what: str

@@ -15,6 +15,7 @@ shifts. Each output channel has its m, b and c; the shift is the layer's. Where 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -31,7 +32,10 @@ _NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 
 
 class StepFunction(Protocol):
-    """Non-decreasing outputs of accumulators, channel by channel, close to zero_point + scale * accumulator."""
+    """Non-decreasing outputs of accumulators, channel by channel, close to zero_point + scale * accumulator; equal, and
+    hashed, by content."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def minimum(self) -> int: ...
@@ -59,6 +63,7 @@ class Thresholds(NamedTuple):
     high: Int64Array
 
 
+@lru_cache(maxsize=256)
 def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Thresholds:
     """The steps of each channel over its accumulators, found by bisection and checked on both sides."""
     outputs = np.arange(requantization.minimum + 1, requantization.maximum + 1, dtype=np.int64)
@@ -188,6 +193,8 @@ def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_F
         # A side that constrains nothing takes the other side's constant.
         c = [np.where(free[0], c[1], c[0]), np.where(free[1], c[0], c[1])]
     fits = np.all([low <= high for low, high in intervals], axis=0)
+    if fits.all():
+        return _Constants(fits, zero, c[0], c[-1])
     # c moves a step by 1/m of an accumulator at best. Where that is too coarse, b places it finely.
     bounds = [_starts(side, m, value, scale, shift) for side, value in zip(sides, c, strict=True)]
     low, high = np.max([x[0] for x in bounds], axis=0), np.min([x[1] for x in bounds], axis=0)
@@ -236,7 +243,7 @@ def _prove(
     )  # fmt: skip
     constant: Bools = np.logical_not((points.needs_a & points.needs_b).any(axis=1))
     active = AccumulatorRange(np.where(constant, 0, span.low), np.where(constant, 0, span.high))
-    if max(np.abs(end).max(initial=0) for end in active) * scale > INT32_MAX:
+    if max(np.abs(end).max(initial=0) for end in active.ends) * scale > INT32_MAX:
         return None
     values = requantization.apply(span.low) + base
     real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
@@ -252,7 +259,7 @@ def _prove(
             else:
                 m[constant], b[constant] = 0, 0
                 c[constant] = c_negative[constant] = ((2 * values[constant] + 1) << shift) >> 1
-            ends = [_high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active]
+            ends = [_high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active.ends]
             if min(e.min(initial=0) for e in ends) < INT32_MIN or max(e.max(initial=0) for e in ends) > INT32_MAX:
                 continue
             low, high = ((end >> shift) - base for end in ends)
@@ -290,7 +297,7 @@ def _search(
             return result
         m = np.maximum(base[open_] + delta, 1)
         k = _constants(points.of(open_), m, scale, shift, form)
-        held = np.stack([scale * end[open_] + k.b for end in span])
+        held = np.stack([scale * end[open_] + k.b for end in span.ends])
         fits = k.found & (m <= INT32_MAX) & (np.abs(np.stack([*held, k.c, k.c_negative])) <= INT32_MAX).all(axis=0)
         where = np.flatnonzero(open_)[fits]
         for target, value in zip(result, (m, k.b, k.c, k.c_negative), strict=True):
@@ -308,10 +315,13 @@ def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int6
     edge = np.ldexp(points.least.astype(np.float64), 32 + shift)
     low, high = 1 / (base * 1.01 + 1), 1 / np.maximum(base * 0.99 - 1, 0.5)
 
+    from_a = np.where(points.needs_a, -scale * points.a, -np.inf)
+    from_b = np.where(points.needs_b, -scale * points.b, np.inf)
+
     def width(u: Float64Array) -> Float64Array:
         line = edge * u[:, None]
-        least = np.where(points.needs_a, line - scale * points.a, -np.inf).max(axis=1, initial=-np.inf)
-        most = np.where(points.needs_b, line - scale * points.b, np.inf).min(axis=1, initial=np.inf)
+        least = (line + from_a).max(axis=1, initial=-np.inf)
+        most = (line + from_b).min(axis=1, initial=np.inf)
         return np.asarray(most - least)
 
     for _ in range(36):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
+from memaopt.emit.layers.content import ByContent
 from memaopt.fixedpoint import Int64Array
 
 Float64Array = npt.NDArray[np.float64]
@@ -16,7 +17,7 @@ INT8_MIN, INT8_MAX = -128, 127
 
 
 @dataclass(frozen=True, eq=False)
-class Requantization:
+class Requantization(ByContent):
     """clamp(zero_point + round(acc * scale)): how an accumulator becomes an output, channel by channel.
 
     Either ``multipliers`` and ``shifts`` (rounded twice, fixedpoint.multiply_by_quantized_multiplier) or
@@ -61,11 +62,16 @@ class Requantization:
         return clamped
 
 
-class AccumulatorRange(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class AccumulatorRange(ByContent):
     """For each channel, the least and the greatest accumulator over all int8 inputs."""
 
     low: Int64Array
     high: Int64Array
+
+    @property
+    def ends(self) -> tuple[Int64Array, Int64Array]:
+        return self.low, self.high
 
 
 def accumulator_range(weights: Int64Array, bias: Int64Array, zero_point: int) -> AccumulatorRange:

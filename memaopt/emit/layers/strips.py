@@ -5,6 +5,7 @@ that every patch of it has the same geometry. Without padding the kernel reads t
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.emit.layers.describe import Conv
@@ -137,6 +138,7 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) 
     return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
 
 
+@lru_cache(maxsize=256)
 def tiles_lead(layer: Conv, grid: Grid) -> int:
     """The lead of tiles that read the input itself: each gathers its patches before it writes."""
     starts = grid.starts(grid.rows)

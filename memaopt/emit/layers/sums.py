@@ -49,16 +49,18 @@ def prove_sum(layer: Binary, fine: bool) -> Factors | None:
     greatest = max(abs(first), abs(second), 2.0**-16)
     most = min(22 if fine else 15, math.floor(math.log2(((1 << 31) - 16) / greatest)) - drop)
     for shift in range(most, max(most - 3, 0), -1):
+        # Where a pair bounds c on one side only, the other bound stays far beyond 32 bits.
+        floors = np.where(above, wanted << shift, -_FAR)
+        ceilings = np.where(below, ((wanted + 1) << shift) - 1, _FAR)
         a, b = (round(f * 2.0 ** (shift + drop)) for f in (first, second))
         rows = {d: ((a + d) * width) >> 16 for d in _STEPS}
         columns = {d: ((b + d) * width) >> 16 for d in _STEPS}
         for d, e in sorted(((d, e) for d in _STEPS for e in _STEPS), key=lambda pair: abs(pair[0]) + abs(pair[1])):
             value = rows[d][:, None] + columns[e][None, :]
-            least = int(((wanted << shift) - value)[above].max(initial=-_FAR))
-            most = int((((wanted + 1) << shift) - 1 - value)[below].min(initial=_FAR))
+            least, most = int((floors - value).max()), int((ceilings - value).min())
             if least > most:
                 continue
-            c = (least + most) // 2 if least > -_FAR and most < _FAR else max(least, -(1 << 30))
+            c = (least + most) // 2 if least > -_FAR // 2 and most < _FAR // 2 else max(least, -(1 << 30))
             total = value + c
             if max(abs(c), int(np.abs(total).max())) >= 1 << 31:
                 continue

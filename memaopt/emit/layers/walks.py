@@ -3,6 +3,7 @@ and a loop. Two accumulators are enough: an output is finished before the next b
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.emit.assembly import encodable
@@ -47,9 +48,9 @@ class Walk(NamedTuple):
     y_total: int
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """Every row, as executed."""
-        return self.before + self.turn * self.turns + self.after
+    def rows(self) -> int:
+        """Rows of a column, as executed."""
+        return len(self.before) + len(self.turn) * self.turns + len(self.after)
 
     @property
     def code(self) -> tuple[Step, ...]:
@@ -94,6 +95,7 @@ def _rows(column: Column) -> list[_Row] | None:
     ]
 
 
+@lru_cache(maxsize=1024)
 def walk_of(column: Column, unroll: int) -> Walk | None:
     """The walk with at most ``unroll`` outputs in a turn of its loop; 0 for straight code only.
 
