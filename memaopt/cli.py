@@ -58,6 +58,22 @@ SizeOption = Annotated[
     typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
                  help="Resize another memory, as in qspi=4MiB; repeatable."),
 ]  # fmt: skip
+SettingOption = Annotated[
+    str,
+    typer.Option("--setting", metavar="NAME", rich_help_panel="Machine",
+                 help="The project that the machine is used in (see memaopt mcus): what is on, what may be copied into "
+                 "RAM."),
+]  # fmt: skip
+ConstantsInRamOption = Annotated[
+    str | None,
+    typer.Option("--ram-for-constants", metavar="SIZE", rich_help_panel="Machine",
+                 help="RAM that constants of a network may be copied into.  \\[default: the setting's]"),
+]  # fmt: skip
+CodeInRamOption = Annotated[
+    str | None,
+    typer.Option("--ram-for-code", metavar="SIZE", rich_help_panel="Machine",
+                 help="RAM that code may be copied into.  \\[default: the setting's]"),
+]  # fmt: skip
 WaitStatesOption = Annotated[
     int | None,
     typer.Option("--wait-states", metavar="N", min=0, rich_help_panel="Machine",
@@ -93,8 +109,10 @@ def solve(
         ),
     ] = None,
     dtype: Annotated[
-        str, typer.Option(metavar="|".join(DTYPES), rich_help_panel="Problem", help="Element type and arithmetic.")
-    ] = "q15",
+        str | None,
+        typer.Option(metavar="|".join(DTYPES), rich_help_panel="Problem",
+                     help="Element type and arithmetic of a gemm.  \\[default: q15]"),
+    ] = None,
     place: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +133,9 @@ def solve(
     sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
     wait_states: WaitStatesOption = None,
+    setting: SettingOption = "stock",
+    ram_for_constants: ConstantsInRamOption = None,
+    ram_for_code: CodeInRamOption = None,
     flash: FlashOption = None,
     arena: ArenaOption = None,
     objective: Annotated[
@@ -123,8 +144,10 @@ def solve(
                      help="What to minimise.  \\[default: bytes; cycles for a network]"),
     ] = None,
     buffering: Annotated[
-        str, typer.Option(metavar="|".join(BUFFERINGS), rich_help_panel="Schedule", help="Buffers for each SRAM tile.")
-    ] = "single",
+        str | None,
+        typer.Option(metavar="|".join(BUFFERINGS), rich_help_panel="Schedule",
+                     help="Buffers for each SRAM tile of a gemm.  \\[default: single]"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
@@ -135,8 +158,10 @@ def solve(
                      help="Build the C, run it on the virtual board, count its accesses."),
     ] = False,
     inputs: Annotated[
-        int, typer.Option(metavar="N", min=1, rich_help_panel="Output", help="Inputs that --run tries on a network.")
-    ] = 1,
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel="Output",
+                     help="Inputs that --run tries on a network.  \\[default: 1]"),
+    ] = None,
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -150,22 +175,36 @@ def solve(
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
     """
-    from memaopt.mcus import parse_size
-
-    machine = _machine(mcu_name, sram, [*size, *([f"flash={flash}"] if flash else [])])
+    machine = _machine(mcu_name, setting, sram, [*size, *([f"flash={flash}"] if flash else [])])
+    machine = machine.with_ram(code=_bytes(ram_for_code), constants=_bytes(ram_for_constants))
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
+    if inputs is not None and not run:
+        raise InputError("--inputs has no effect without --run")
     if what and network_cli.is_model(what) and suite is None and file is None:
+        _refuse(
+            "a network",
+            ("--dtype", dtype, "its element types are those of the file"),
+            ("--place", place, "its tensors are placed by the planner"),
+            ("--buffering", buffering, "its layers copy nothing block by block"),
+            *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
+        )
         network_cli.solve(
-            what[0], machine, objective, out=out, run=run, inputs=inputs, compiler=compiler, as_json=as_json,
-            arena=None if arena is None else parse_size(arena),
+            what[0], machine, objective, out=out, run=run, inputs=inputs or 1, compiler=compiler, as_json=as_json,
+            arena=_bytes(arena),
         )  # fmt: skip
         return
     from memaopt import gemm_cli
 
-    fields = {"dtype": dtype, "placement": gemm_cli.placement(place)}
+    _refuse(
+        "a gemm",
+        ("--arena", arena, "it has no arena, see --sram"),
+        ("--inputs", inputs, "it runs on inputs of its own"),
+        ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
+    )
+    fields = {"dtype": dtype or "q15", "placement": gemm_cli.placement(place)}
     gemm_cli.solve(
-        gemm_cli.problems_of(what or [], suite, file, fields), machine, objective or "bytes", buffering,
+        gemm_cli.problems_of(what or [], suite, file, fields), machine, objective or "bytes", buffering or "single",
         out=out, run=run, compiler=compiler, as_json=as_json,
     )  # fmt: skip
 
@@ -236,11 +275,11 @@ app.command("bench")(bench_command)
 network_cli.register(app)
 
 
-def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> "Mcu":
-    """The machine with its memories resized as asked."""
+def _machine(name: str, setting: str, sram: str | None, sizes: Iterable[str]) -> "Mcu":
+    """The machine in a setting, with its memories resized as asked."""
     from memaopt.mcus import mcu, parse_size
 
-    machine, resized = mcu(name), {}
+    machine, resized = mcu(name, setting), {}
     for text in [*([f"sram={sram}"] if sram else []), *sizes]:
         memory, equals, amount = text.partition("=")
         if not equals:
@@ -248,6 +287,24 @@ def _machine(name: str, sram: str | None, sizes: Iterable[str]) -> "Mcu":
         machine.memory(memory)
         resized[memory] = parse_size(amount)
     return machine.with_sizes(**resized) if resized else machine
+
+
+def _bytes(text: str | None) -> int | None:
+    """A size, 0 among them; None stays None."""
+    from memaopt.mcus import parse_size
+
+    return None if text is None else 0 if text.strip() == "0" else parse_size(text)
+
+
+def _is_of(size: str, *memories: str) -> bool:
+    return size.partition("=")[0] in memories
+
+
+def _refuse(what: str, *options: tuple[str, object, str]) -> None:
+    """InputError for the first of ``options`` (name, value, why it has none) that was given without an effect."""
+    for name, value, why in options:
+        if value is not None:
+            raise InputError(f"{name} has no effect on {what}: {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

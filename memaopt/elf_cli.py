@@ -28,6 +28,7 @@ class _Options(NamedTuple):
     call: str | None
     args: str | None
     mcu: str | None
+    setting: str | None
     wait_states: int | None
     timing: str | None
     stack: str | None
@@ -63,6 +64,11 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
         mcu_name: Annotated[
             str | None, typer.Option("--mcu", metavar="NAME|FILE", rich_help_panel=_PANEL,
                                      help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]"),
+        ] = None,
+        setting: Annotated[
+            str | None, typer.Option(metavar="NAME", rich_help_panel=_PANEL,
+                                     help="Which caches and prefetch are on: a setting of the machine (see memaopt "
+                                     "mcus).  \\[default: stock]"),
         ] = None,
         wait_states: Annotated[
             int | None, typer.Option(metavar="N", min=0, rich_help_panel=_PANEL,
@@ -108,7 +114,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
           memaopt solve gemm 64x576x64 --out build/
           memaopt run build/
         """
-        options = _Options(call, args, mcu_name, wait_states, timing, stack, trap_divide, budget, profile)
+        options = _Options(call, args, mcu_name, setting, wait_states, timing, stack, trap_divide, budget, profile)
         if not _is_program(target, options):
             if options.given:
                 raise InputError(f"{target} is a folder: {', '.join(options.given)} can be used with an ELF file only")
@@ -135,7 +141,7 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     from memaopt.board.elf import read_elf
     from memaopt.mcus import mcu, parse_size
 
-    machine = mcu(options.mcu or _MCU)
+    machine = mcu(options.mcu or _MCU, options.setting or "stock")
     if options.call is None:
         for name, value in (("--args", options.args), ("--stack", options.stack)):
             if value is not None:

@@ -2,6 +2,9 @@
 
 A machine is a TOML file (presets in ``memaopt/mcus/``); nothing here knows any chip by name. Every figure
 in a preset has its source beside it. Sizes and addresses are bytes, costs are core cycles.
+
+The chip is one thing, the project that it is used in another: a :class:`Setting` says what that project turns on and
+what may be copied into RAM. An :class:`Mcu` is always in one setting, its accelerators as that setting has them.
 """
 
 import difflib
@@ -16,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from memaopt.errors import InputError
 
+#: Cores whose instructions, registers and timing are known.
+CORES = ("cortex-m4",)
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 
 
@@ -24,6 +29,8 @@ class Accelerator(BaseModel):
 
     The array delivers ``read_bytes`` at a time, in the memory's ``first`` wait states. A cache line holds
     ``line_bytes``; each read in it is filled on its own. ``prefetch`` reads the next instructions ahead.
+    ``instruction_lines`` and ``data_lines`` are what the chip has; ``instruction_cache`` and ``data_cache`` say whether
+    they are on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,7 +40,19 @@ class Accelerator(BaseModel):
     instruction_lines: int = Field(default=0, ge=0, le=128)
     data_lines: int = Field(default=0, ge=0, le=128)
     prefetch: bool = False
+    instruction_cache: bool = True
+    data_cache: bool = True
     source: str = ""
+
+    @property
+    def fetch_lines(self) -> int:
+        """Lines that keep instructions: none while their cache is off."""
+        return self.instruction_lines if self.instruction_cache else 0
+
+    @property
+    def load_lines(self) -> int:
+        """Lines that keep data: none while their cache is off."""
+        return self.data_lines if self.data_cache else 0
 
     @model_validator(mode="after")
     def _check(self) -> "Accelerator":
@@ -135,12 +154,62 @@ class Alias(BaseModel):
         return self.base + self.size
 
 
+class RegisterBits(BaseModel):
+    """Bits that a setting needs set in a register, which start-up code leaves as they are after reset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_>., -]{1,60}$")
+    address: int = Field(ge=0, lt=1 << 32, multiple_of=4)
+    bits: int = Field(gt=0, lt=1 << 32)
+
+
+class Setting(BaseModel):
+    """The project that a chip is used in: what is on, and what may be copied into RAM when it starts.
+
+    ``prefetch``, ``instruction_cache`` and ``data_cache`` are those of every accelerator; None leaves them as the
+    machine's file has them. ``code_in_ram`` and ``constants_in_ram`` are budgets in bytes. ``turn_on`` is what the
+    emitted snippets do beyond the vendor's start-up code.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(default="stock", pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    title: str = "code and constants in flash"
+    prefetch: bool | None = None
+    instruction_cache: bool | None = None
+    data_cache: bool | None = None
+    code_in_ram: int = Field(default=0, ge=0)
+    constants_in_ram: int = Field(default=0, ge=0)
+    turn_on: tuple[RegisterBits, ...] = ()
+    source: str = ""
+
+    def switched(self, accelerator: Accelerator) -> Accelerator:
+        """The accelerator as this setting has it."""
+        wanted = {name: getattr(self, name) for name in _SWITCHES}
+        return accelerator.model_copy(update={name: on for name, on in wanted.items() if on is not None})
+
+
+_SWITCHES = ("prefetch", "instruction_cache", "data_cache")
+#: More than any memory has.
+_ALL = 1 << 32
+#: The settings of a machine whose file has none.
+_USUAL = (
+    Setting(),
+    Setting(
+        name="ram", title="code and constants copied into RAM where that pays",
+        code_in_ram=_ALL, constants_in_ram=_ALL,
+    ),
+)  # fmt: skip
+
+
 class Mcu(BaseModel):
-    """A microcontroller: resources that schedules must fit, and figures that price them.
+    """A microcontroller in a setting: resources that schedules must fit, and figures that price them.
 
     ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit instructions (see
     docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from. ``power_mw``
-    is drawn while computing; ``power_range_mw`` is the spread of what was measured.
+    is drawn while computing; ``power_range_mw`` is the spread of what was measured. ``setting`` is the one it is in,
+    ``settings`` are those it can be put in (:meth:`in_setting`); where a file names none, ``stock`` and ``ram``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -158,9 +227,13 @@ class Mcu(BaseModel):
     power_mw: float = Field(default=0.0, ge=0)
     power_range_mw: tuple[float, float] | None = None
     sources: dict[str, str] = Field(default_factory=dict)
+    settings: tuple[Setting, ...] = _USUAL
+    setting: Setting = _USUAL[0]
 
     @model_validator(mode="after")
     def _check(self) -> "Mcu":
+        if self.core not in CORES:
+            raise ValueError(f"core is {self.core!r}, which is not known: there is {', '.join(CORES)}")
         names = [m.name for m in self.memories]
         if len(set(names)) != len(names):
             raise ValueError("two memories have the same name")
@@ -176,6 +249,14 @@ class Mcu(BaseModel):
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
         if self.code_ram not in [m.name for m in self.places]:
             raise ValueError(f"code_ram is {self.code_ram!r}, which is no memory and no alias")
+        known = [setting.name for setting in self.settings]
+        if len(set(known)) != len(known):
+            raise ValueError("two settings have the same name")
+        if "stock" not in known:
+            raise ValueError("a setting named 'stock' is needed where there are any")
+        for switch in _SWITCHES:
+            if len({getattr(setting, switch) is None for setting in self.settings}) > 1:
+                raise ValueError(f"settings: {switch} is said in some, but not in all")
         return self
 
     def memory(self, name: str) -> Memory:
@@ -201,6 +282,29 @@ class Mcu(BaseModel):
         """Whether any access or instruction fetch costs more than the core itself takes."""
         memories = any(m.first or m.next or m.fetch for m in self.memories)
         return memories or any(a.fetch for a in self.aliases)
+
+    def in_setting(self, name: str) -> "Mcu":
+        """A copy in the setting called ``name``; InputError names those there are."""
+        for setting in self.settings:
+            if setting.name == name:
+                return self._in(setting)
+        have = ", ".join(setting.name for setting in self.settings)
+        raise InputError(f"{self.name} has no setting {name!r}: it has {have}")
+
+    def with_ram(self, *, code: int | None = None, constants: int | None = None) -> "Mcu":
+        """A copy in the same setting with other budgets of bytes copied into RAM; None leaves a budget as it is."""
+        given = {"code_in_ram": code, "constants_in_ram": constants}
+        for budget in given.values():
+            if budget is not None and budget < 0:
+                raise InputError(f"{budget} bytes of RAM: give 0 or more")
+        return self._in(self.setting.model_copy(update={key: n for key, n in given.items() if n is not None}))
+
+    def _in(self, setting: Setting) -> "Mcu":
+        memories = tuple(
+            m if m.accelerator is None else m.model_copy(update={"accelerator": setting.switched(m.accelerator)})
+            for m in self.memories
+        )
+        return self.model_copy(update={"memories": memories, "setting": setting})
 
     def with_wait_states(self, flash: int) -> "Mcu":
         """A copy whose flash has that many wait states; with 0, no memory has any (the ideal core)."""
@@ -243,11 +347,15 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def mcu(name: str | Path) -> Mcu:
-    """The preset called ``name``, or the machine described in the TOML file at that path.
+def mcu(name: str | Path, setting: str = "stock") -> Mcu:
+    """The preset called ``name``, or the machine described in the TOML file at that path, in a setting.
 
-    Raises InputError for an unknown name (with the nearest preset) or a file that is not a valid machine.
+    Raises InputError for an unknown name (with the nearest preset) or setting, or a file that is not a valid machine.
     """
+    return _chip(name).in_setting(setting)
+
+
+def _chip(name: str | Path) -> Mcu:
     text = str(name)
     if text.endswith(".toml"):
         return _read(Path(text).read_text if Path(text).is_file() else None, text)

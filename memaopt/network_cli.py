@@ -170,6 +170,9 @@ def pareto_command(
     mcu_name: Annotated[
         str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
     ] = "stm32l4r5",
+    setting: Annotated[
+        str, typer.Option("--setting", metavar="NAME", help="The project that it is used in (see memaopt mcus).")
+    ] = "stock",
     wait_states: Annotated[
         int | None,
         typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
@@ -189,7 +192,7 @@ def pareto_command(
     from memaopt.mcus import mcu
     from memaopt.networks import pareto
 
-    machine = mcu(mcu_name)
+    machine = mcu(mcu_name, setting)
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     with console.spinner("sweeping the budgets"):

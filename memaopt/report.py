@@ -315,6 +315,8 @@ def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
         for memory in machine.memories:
             table.add_row(memory.name, f"{memory.base:#010x}", size_text(memory.size), _waits(memory), _caches(memory))
         console.print(table)
+        for setting in machine.settings:
+            console.print(Text.assemble("  ", (setting.name, "bold"), f": {setting.title}"), soft_wrap=True)
 
 
 def _waits(memory: Memory) -> str:

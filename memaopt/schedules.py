@@ -164,7 +164,8 @@ class Space(BaseModel):
 
 
 def variants(whole: Space) -> list[Space]:
-    """The spaces to choose among: weights in flash staged or streamed, code in flash or in RAM.
+    """The spaces to choose among: weights in flash staged or streamed, code in flash or, where the machine's setting
+    gives it room, in RAM.
 
     Only wait states tell them apart, so under ``bytes`` there is just the one given.
     """
@@ -173,7 +174,7 @@ def variants(whole: Space) -> list[Space]:
     streams: list[tuple[Operand, ...]] = [()]
     if whole.machine.memory(whole.problem.placement.a).kind == "flash":
         streams.append(("A",))
-    codes: tuple[Code, ...] = ("flash", "ram")
+    codes: tuple[Code, ...] = ("flash", "ram") if whole.machine.setting.code_in_ram >= CODE_BYTES else ("flash",)
     return [whole.variant(streamed, code) for streamed in streams for code in codes]
 
 

@@ -11,7 +11,7 @@ from memaopt.board import Board, build
 from memaopt.errors import BuildError
 from memaopt.mcus import Mcu, mcu
 
-L4R5 = mcu("stm32l4r5")
+L4R5 = mcu("stm32l4r5", "stock-prefetch")
 F407 = mcu("stm32f407")
 
 
@@ -29,7 +29,7 @@ def accelerated(machine: Mcu, **fields) -> Mcu:
 
 
 SINGLE_BANK = accelerated(L4R5, read_bytes=16)
-NO_PREFETCH = accelerated(L4R5, prefetch=False)
+NO_PREFETCH = L4R5.in_setting("stock")
 WIDE, NARROW = "add.w r2,r2,r2", "adds r2,r2"
 
 

@@ -52,6 +52,19 @@ from memaopt.emit import writer
         ("--file missing.toml", "missing.toml: cannot be read: No such file or directory"),
         ("gemm 4x4x4 --frobnicate", "No such option: --frobnicate; see memaopt solve --help"),
         ("gemm 4x4x4 --run --compiler tcc", "no compiler 'tcc': there are gcc and zig"),
+        # Options without an effect on a gemm, and settings that are not there.
+        ("gemm 4x4x4 --arena 4KiB", "--arena has no effect on a gemm"),
+        ("gemm 4x4x4 --run --inputs 2", "--inputs has no effect on a gemm"),
+        ("gemm 4x4x4 --inputs 2", "--inputs has no effect without --run"),
+        ("gemm 4x4x4 --ram-for-constants 4KiB", "--ram-for-constants has no effect on a gemm"),
+        ("gemm 4x4x4 --setting stok", "stm32l4r5 has no setting 'stok': it has stock, stock-prefetch, ram"),
+        ("gemm 4x4x4 --mcu nrf52840 --setting stock-prefetch", "nrf52840 has no setting 'stock-prefetch'"),
+        ("gemm 4x4x4 --ram-for-code much", "'much' is not a size"),
+        # Options without an effect on a network: refused before the file is read.
+        ("model.tflite --dtype s8", "--dtype has no effect on a network"),
+        ("model.tflite --place all=qspi", "--place has no effect on a network"),
+        ("model.tflite --buffering double", "--buffering has no effect on a network"),
+        ("model.tflite --size qspi=4MiB", "--size has no effect on a network"),
         # Operands that fit nowhere, or not where they were put.
         ("gemm 5000x5000x5000", "A, B, C: 150,000,000 bytes do not fit qspi of stm32l4r5, which has 8,388,608"),
         ("gemm 4000x4000x1", "no memory that A could live in is larger than qspi with 8,388,608"),

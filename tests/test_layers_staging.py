@@ -74,16 +74,16 @@ def test_only_what_is_read_again_in_words() -> None:
 
 def test_networks_stage_where_flash_is_slow() -> None:
     """Staging without wait states, none where each reading waits, or cycles and places that are not those counted."""
-    graph, machine = zoo.build("ds_cnn"), mcu("stm32l4r5")
+    graph, machine = zoo.build("ds_cnn"), mcu("stm32l4r5", "ram").with_ram(constants=0)
     at_once = compile_network(graph, machine.with_wait_states(0))
     assert not any(layer.plan.streams for layer in at_once.layers)
-    plan = compile_network(graph, machine, data_in_ram=False)
+    plan = compile_network(graph, machine)
     assert sum(layer.plan.streams is not None for layer in plan.layers) >= 5
     assert plan.machine_cycles < 1.03 * at_once.cycles
     trial = network_trial.run(plan, 1)
     assert trial.passed
     assert abs(plan.machine_cycles / trial.cycles - 1) < 0.03
     # Less RAM for a while, and the copies go where they pay least.
-    tight = compile_network(graph, machine, data_in_ram=False, sram=20_000)
+    tight = compile_network(graph, machine, sram=20_000)
     assert plan.machine_cycles < tight.machine_cycles
     assert tight.sram_bytes <= 20_000

@@ -113,6 +113,16 @@ def test_a_users_own_machine(tmp_path):
         ("clock_hz = 100_000_000", "clock_hz = ", "not valid TOML.*line 4"),
         ("clock_hz = 100_000_000", "", "clock_hz: Field required"),
         ("clock_hz = 100_000_000", "clock_hz = 1\nspeed = 3", "speed: Extra inputs"),
+        ("clock_hz = 100_000_000", 'clock_hz = 1\ncore = "banana"', "core is 'banana', which is not known"),
+        ("[[memories]]", '[[settings]]\nname="ram"\n[[memories]]', "a setting named 'stock' is needed"),
+        ("[[memories]]", '[[settings]]\nname="stock"\n[[settings]]\nname="stock"\n[[memories]]', "same name"),
+        ("[[memories]]", '[[settings]]\nname="a b"\n[[memories]]', "settings.0.name"),
+        ("[[memories]]", '[[settings]]\nname="stock"\nprefech=true\n[[memories]]', "settings.0.prefech: Extra"),
+        (
+            "[[memories]]",
+            '[[settings]]\nname="stock"\n[[settings]]\nname="ram"\nprefetch=true\n[[memories]]',
+            "prefetch is said in some, but not in all",
+        ),
         ('kind = "sram"', 'kind = "ram"', "memories.1.kind"),
         ('name = "sram"', 'name = "dram"', "a memory named 'sram' is needed"),
         ("base = 0x2000_0000", "base = 0x0800_8000", "'flash' and 'sram' overlap"),
@@ -166,3 +176,59 @@ def test_unknown_machine_suggests_the_nearest(tmp_path):
         mcu("stm32l4r")
     with pytest.raises(InputError, match="no such file"):
         mcu(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_in_stock_unless_asked_and_each_setting_has_a_source(name):
+    """Catches a copy into RAM that nobody asked for, a setting without a source or that leaves something behind."""
+    stock = mcu(name)
+    assert stock.setting == stock.settings[0]
+    assert stock.setting.name == "stock"
+    assert (stock.setting.code_in_ram, stock.setting.constants_in_ram, stock.setting.turn_on) == (0, 0, ())
+    for setting in stock.settings:
+        machine = stock.in_setting(setting.name)
+        assert setting.source
+        assert machine == mcu(name, setting.name)
+        assert machine.in_setting("stock") == stock
+        accelerator = machine.memory("flash").accelerator
+        assert accelerator.prefetch == setting.prefetch
+        assert (accelerator.fetch_lines > 0) == setting.instruction_cache
+    ram = stock.in_setting("ram").setting
+    assert ram.code_in_ram > 0
+    assert ram.constants_in_ram > 0
+
+
+def test_settings_as_the_vendors_leave_them():
+    """Catches prefetch on where STM32CubeL4 leaves it off, or off where STM32CubeF4 turns it on."""
+    on = {name: mcu(name).memory("flash").accelerator.prefetch for name in preset_names()}
+    assert on == {"nrf52840": False, "stm32f407": True, "stm32f446": True, "stm32l4r5": False}
+    prefetching = mcu("stm32l4r5", "stock-prefetch")
+    assert prefetching.memory("flash").accelerator.prefetch
+    assert [bits.name for bits in prefetching.setting.turn_on] == ["FLASH->ACR, PRFTEN"]
+    assert mcu("nrf52840", "reset").memory("flash").accelerator.fetch_lines == 0
+
+
+def test_an_unknown_setting_names_those_there_are():
+    """Catches a setting that is silently taken for another: the nRF52840 has no prefetch to turn on."""
+    with pytest.raises(InputError, match="nrf52840 has no setting 'stock-prefetch': it has stock, reset, ram"):
+        mcu("nrf52840", "stock-prefetch")
+
+
+def test_budgets_of_ram_replace_the_settings():
+    """Catches a budget that is lost, or that changes the other one."""
+    machine = mcu("stm32l4r5").with_ram(code=4096)
+    assert (machine.setting.name, machine.setting.code_in_ram, machine.setting.constants_in_ram) == ("stock", 4096, 0)
+    assert machine.with_ram() == machine
+    assert machine.in_setting("stock") == mcu("stm32l4r5")
+    with pytest.raises(InputError, match="-1 bytes of RAM"):
+        machine.with_ram(constants=-1)
+
+
+def test_a_machine_without_settings_has_the_usual_two(tmp_path):
+    """Catches a file of before settings that is refused, or whose accelerator is changed."""
+    path = tmp_path / "mine.toml"
+    accelerator = "accelerator = {read_bytes = 8, line_bytes = 8, prefetch = true}"
+    path.write_text(GOOD.replace("size = 0x1_0000", f"size = 0x1_0000\n{accelerator}"))
+    assert [setting.name for setting in mcu(path).settings] == ["stock", "ram"]
+    assert mcu(path).memory("flash").accelerator.prefetch
+    assert mcu(path, "ram").setting.constants_in_ram > mcu(path).sram.size

@@ -20,7 +20,7 @@ from memaopt.networks.compile import compile_network
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NetworkCertificate]:
     folder = tmp_path_factory.mktemp("zoo")
     (path,) = zoo.save(folder, ("ds_cnn",))
-    return path, certificate.certify(compile_network(path, MCU), path.name)
+    return path, certificate.certify(compile_network(path, MCU.in_setting("ram")), path.name)
 
 
 def test_a_true_certificate_survives_json_and_verifies(signed: tuple[Path, NetworkCertificate]) -> None:
@@ -45,6 +45,8 @@ _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "a smaller arena": (("memory", "arena_bytes"), 8_000),
     "a lower bound below the truth": (("memory", "lower_bound"), 15_000),
     "a tensor on top of another": (("memory", "buffers", 1, "offset"), 16),
+    "a setting without copies in RAM": (("machine", "setting", "constants_in_ram"), 0),
+    "a budget of RAM for code that is too small": (("machine", "setting", "code_in_ram"), 4),
     "another order of layers": (("memory", "order", 0), 1),
     "a cheaper price": (("choice", "price"), 1),
     "a bound below the price": (("choice", "bound"), 1),

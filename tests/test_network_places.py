@@ -16,36 +16,37 @@ from memaopt.networks import pareto, zoo
 from memaopt.networks.compile import compile_network
 
 DS_CNN = zoo.build("ds_cnn")
+IN_RAM = MCU.in_setting("ram")
 
 
 def test_ram_is_used_only_where_waiting_costs() -> None:
     """Catches constants copied into RAM on a machine without wait states, and none where flash is slow."""
-    assert compile_network(DS_CNN, MCU.with_wait_states(0)).ram_bytes == 0
-    plan = compile_network(DS_CNN, MCU)
+    assert compile_network(DS_CNN, IN_RAM.with_wait_states(0)).ram_bytes == 0
+    plan = compile_network(DS_CNN, IN_RAM)
     assert plan.ram_bytes > 0
     # Only what runs for the first time waits.
     assert plan.cycles < plan.machine_cycles < 1.002 * plan.cycles
     assert plan.sram_bytes == plan.arena_bytes + plan.stack_bytes + plan.ram_bytes
-    streamed = compile_network(DS_CNN, MCU, data_in_ram=False)
+    streamed = compile_network(DS_CNN, IN_RAM.with_ram(constants=0))
     assert not any(layer.where.data for layer in streamed.layers)
     assert streamed.machine_cycles > plan.machine_cycles
 
 
 def test_less_sram_means_less_in_ram_and_more_waiting() -> None:
     """Catches a budget that the copies in RAM ignore."""
-    last = compile_network(DS_CNN, MCU)
+    last = compile_network(DS_CNN, IN_RAM)
     for sram in (60_000, 40_000, 24_000):
-        plan = compile_network(DS_CNN, MCU, sram=sram)
+        plan = compile_network(DS_CNN, IN_RAM, sram=sram)
         assert plan.sram_bytes <= sram
         assert plan.machine_cycles > last.machine_cycles
         last = plan
 
 
 @pytest.mark.parametrize("machine", ["stm32l4r5", "stm32f446"])
-@pytest.mark.parametrize("data_in_ram", [True, False])
-def test_waiting_is_predicted(machine: str, data_in_ram: bool) -> None:
+@pytest.mark.parametrize("setting", ["stock", "stock-prefetch", "ram"])
+def test_waiting_is_predicted(machine: str, setting: str) -> None:
     """Catches a wrong price of a flash read or of a kernel that misses the cache: the board counts both."""
-    plan = compile_network(DS_CNN, mcu(machine), data_in_ram=data_in_ram)
+    plan = compile_network(DS_CNN, mcu(machine, setting))
     trial = network_trial.run(plan, 1)
     assert trial.passed
     assert abs(plan.machine_cycles / trial.cycles - 1) < 0.05
@@ -53,7 +54,7 @@ def test_waiting_is_predicted(machine: str, data_in_ram: bool) -> None:
 
 def test_constants_behind_the_code_ram() -> None:
     """Catches constants that the linker puts where code runs: on this machine code RAM is in the middle of the SRAM."""
-    plan = compile_network(zoo.build("fc_autoencoder"), MCU)
+    plan = compile_network(zoo.build("fc_autoencoder"), IN_RAM)
     assert plan.ram_bytes > 250_000
     trial = network_trial.run(plan, 1)
     assert trial.passed
@@ -93,8 +94,8 @@ def test_benchmark_of_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         cli.main(["bench", "--suite", "mlperf-tiny", "--layers"])
     assert not ended.value.code
     text = capsys.readouterr().out
-    for setting in bench.settings():
-        assert setting.name in text
+    for case in bench.cases():
+        assert case.name in text
     assert "raw rows" in text
 
 

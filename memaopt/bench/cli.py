@@ -28,6 +28,9 @@ def bench_command(
     mcu_name: Annotated[
         str, typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file.")
     ] = "stm32l4r5",
+    setting: Annotated[
+        str, typer.Option(help="The project it is used in (see `memaopt mcus`), as in stock-prefetch or ram.")
+    ] = "stock",
     wait_states: Annotated[
         int | None, typer.Option(min=0, help="Of the flash; 0: of no memory. Default: the chip's own, beside none.")
     ] = None,
@@ -77,7 +80,7 @@ def bench_command(
 
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
-    machine = mcu(mcu_name)
+    machine = mcu(mcu_name, setting)
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     sizes = [_size(text) for text in layer] if layer else list(TINYML)
@@ -208,7 +211,7 @@ def _study_places(
     from memaopt.bench import measure, places
 
     problems = places.weights_in_flash(sizes, dtypes)
-    machine = measure.with_room(machine, problems)
+    machine = measure.with_room(machine, problems).with_ram(code=machine.sram.size)
     studies = [places.study(problem, machine, compiler) for problem in console.watched(problems, "places")]
     if not as_json:
         places.print_studies(console.stdout(), studies, machine)

@@ -145,7 +145,7 @@ def _flash(machine: Mcu) -> str:
     if flash.accelerator is None:
         return f"{flash.first} wait states" if flash.first else "no wait states"
     accelerator = flash.accelerator
-    caches = f"{accelerator.instruction_lines} + {accelerator.data_lines} lines of {accelerator.line_bytes} bytes"
+    caches = f"{accelerator.fetch_lines} + {accelerator.load_lines} lines of {accelerator.line_bytes} bytes"
     prefetch = ", prefetch" if accelerator.prefetch else ""
     return f"{flash.first} wait states, {accelerator.read_bytes}-byte reads, caches of {caches}{prefetch}"
 

@@ -70,12 +70,11 @@ PEERS = {
 }  # fmt: skip
 
 
-class Setting(NamedTuple):
-    """A machine, and whether constants may be copied into its RAM."""
+class Case(NamedTuple):
+    """A machine in a setting."""
 
     name: str
     mcu: Mcu
-    data_in_ram: bool = True
 
 
 class LayerResult(BaseModel):
@@ -116,14 +115,13 @@ class NetworkResult(BaseModel):
     layers: tuple[LayerResult, ...] = ()
 
 
-def settings() -> list[Setting]:
-    """No wait states; the STM32L4R5 with all its memories; 512 KB and 128 KB; weights streamed from flash."""
+def cases() -> list[Case]:
+    """No wait states; the STM32L4R5 in each of its settings; a smaller machine."""
     l4r5, f446 = mcu("stm32l4r5"), mcu("stm32f446")
     return [
-        Setting("zero wait states", l4r5.with_wait_states(0)),
-        Setting("STM32L4R5", l4r5),
-        Setting("STM32F446", f446),
-        Setting("STM32L4R5, constants in flash", l4r5, data_in_ram=False),
+        Case("zero wait states", l4r5.with_wait_states(0)),
+        *(Case(f"STM32L4R5, {setting.name}", l4r5.in_setting(setting.name)) for setting in l4r5.settings),
+        Case("STM32F446, stock", f446),
     ]
 
 
@@ -144,31 +142,31 @@ def run(
     progress: Callable[[str], None] | None = None,
     layers: bool = False,
 ) -> list[NetworkResult]:
-    """Compile each network for each setting, within the arena that CMSIS-NN takes, and run it.
+    """Compile each network for each case, within the arena that CMSIS-NN takes, and run it.
 
     ``layers``: whether the results have those of each layer.
     """
     results = []
     for name, network in networks(folder).items():
-        for setting in settings():
+        for case in cases():
             if progress is not None:
-                progress(f"{name}, {setting.name}")
-            plan = compile_network(network, setting.mcu, arena=PEERS[name].arena, data_in_ram=setting.data_in_ram)
+                progress(f"{name}, {case.name}")
+            plan = compile_network(network, case.mcu, arena=PEERS[name].arena)
             trial = network_trial.run(plan, 1, compiler=compiler)
-            results.append(_result(name, setting, plan, trial, layers))
+            results.append(_result(name, case, plan, trial, layers))
     return results
 
 
 def _result(
-    name: str, setting: Setting, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool
+    name: str, case: Case, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool
 ) -> NetworkResult:
     peer = PEERS[name]
     return NetworkResult(
         model=name,
-        setting=setting.name,
+        setting=case.name,
         predicted=plan.machine_cycles,
         cycles=trial.cycles,
-        milliseconds=1000 * trial.cycles / setting.mcu.clock_hz,
+        milliseconds=1000 * trial.cycles / case.mcu.clock_hz,
         energy_uj=trial.energy_uj,
         arena_bytes=plan.arena_bytes,
         tensor_bytes=plan.tensor_bytes,
@@ -235,7 +233,7 @@ def _published(result: NetworkResult) -> str:
 
 def print_layers(console: Console, results: list[NetworkResult]) -> None:
     """A table for each network, without wait states."""
-    without_waits = settings()[0].name
+    without_waits = cases()[0].name
     for result in (r for r in results if r.setting == without_waits):
         table = network_report.table_of()
         for column in ("", "operator", "shape", "kernel", "cycles", "/MAC", "share", "predicted", "CMSIS-NN"):

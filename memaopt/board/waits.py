@@ -40,7 +40,7 @@ class WaitTable:
         record["prefetch"] = accelerator.prefetch
         record["read"] = accelerator.read_bytes.bit_length() - 1
         record["line"] = accelerator.line_bytes.bit_length() - 1
-        lines = {"instructions": accelerator.instruction_lines, "data": accelerator.data_lines}
+        lines = {"instructions": accelerator.fetch_lines, "data": accelerator.load_lines}
         for name, count in lines.items():
             slots = np.zeros(size // accelerator.line_bytes + 1, np.uint16)
             self._tables.append(slots)

@@ -114,7 +114,6 @@ class NetworkCertificate(BaseModel):
     flash_bytes: int
     arena_bytes: int | None
     formats: bool
-    constants_in_ram: bool
     multiple: int = Field(ge=1, le=64)
     simplified: tuple[str, ...]
     layers: tuple[LayerClaim, ...]
@@ -158,7 +157,6 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         flash_bytes=plan.budgets.flash,
         arena_bytes=plan.budgets.arena,
         formats=plan.formats,
-        constants_in_ram=plan.data_in_ram,
         multiple=plan.multiple,
         simplified=plan.steps,
         layers=tuple(claim(layer) for layer in plan.layers),
@@ -287,7 +285,7 @@ def _derived(
     problem = prepare(
         simple.graph, certificate.machine,
         sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
-        formats=certificate.formats, data_in_ram=certificate.constants_in_ram,
+        formats=certificate.formats,
     )  # fmt: skip
     return graph, simple, problem, _picks(problem, certificate, where)
 
@@ -301,7 +299,7 @@ def _plan(
     return NetworkPlan(
         certificate.name, certificate.machine, certificate.objective, problem.limits, graph, simple.graph, simple.kept,
         simple.steps, layers, certificate.memory, chosen, certificate.multiple, certificate.formats,
-        certificate.constants_in_ram, certificate.model_sha256,
+        certificate.model_sha256,
     )  # fmt: skip
 
 
@@ -358,6 +356,13 @@ def _false_claims(
     taken = list(problem.taken(picks).values())
     if choice.sram_bytes(taken) > said_choice.sram_limit:
         yield f"the layers need more than the {said_choice.sram_limit} bytes of SRAM that they were held to"
+    copied = (
+        ("code", choice.ram_code_bytes(taken), limits.code_ram),
+        ("constants", choice.ram_constant_bytes(taken), limits.constants_ram),
+    )
+    for what, size, limit in copied:
+        if limit is not None and size > limit:
+            yield f"{size} bytes of {what} are copied into RAM, more than the {limit} that the setting allows"
     least = choice.cheapest(problem.stages, problem.plain, certificate.objective, budgets)
     if said_choice.proof == "enumeration" and least != price:
         yield f"the choice claims that nothing is cheaper than {price}, but enumeration finds {least}"

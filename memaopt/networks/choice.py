@@ -85,7 +85,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Bytes of flash, SRAM, the part of it that code runs from, and the arena; None is no limit. ``flash_overhead`` is
+    """Bytes of flash, SRAM, code and constants copied into it, and the arena; None is no limit. ``flash_overhead`` is
     what the rest of the library takes."""
 
     flash: int | None = None
@@ -93,6 +93,7 @@ class Budgets:
     flash_overhead: int = 0
     code_ram: int | None = None
     arena: int | None = None
+    constants_ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -205,11 +206,21 @@ class Placed(Protocol):
     def where(self) -> Placement: ...
 
 
-def ram_bytes(taken: Sequence[Placed]) -> int:
-    """Code and constants in RAM; a kernel that several layers share is there once."""
+def ram_code_bytes(taken: Sequence[Placed]) -> int:
+    """Code in RAM; a kernel that several layers share is there once."""
     shared = {c.plan.kernels: code_bytes(c.plan) for c in taken if c.where.code and c.plan.kernels}
     own = sum(code_bytes(c.plan) for c in taken if c.where.code and not c.plan.kernels)
-    return sum(shared.values()) + own + sum(c.plan.data_bytes for c in taken if c.where.data)
+    return sum(shared.values()) + own
+
+
+def ram_constant_bytes(taken: Sequence[Placed]) -> int:
+    """Constants in RAM."""
+    return sum(c.plan.data_bytes for c in taken if c.where.data)
+
+
+def ram_bytes(taken: Sequence[Placed]) -> int:
+    """Code and constants in RAM."""
+    return ram_code_bytes(taken) + ram_constant_bytes(taken)
 
 
 def least_flash(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets) -> int:
@@ -291,6 +302,8 @@ def _solve(
         model.add(arena <= budgets.arena)
     if budgets.code_ram is not None:
         model.add(sum(code) <= budgets.code_ram)
+    if budgets.constants_ram is not None:
+        model.add(sum(moved) <= budgets.constants_ram)
     if budgets.flash is not None:
         model.add(sum(flash) <= budgets.flash - budgets.flash_overhead)
     if price is not None:

@@ -110,7 +110,6 @@ class NetworkPlan:
     choice: Choice
     multiple: int = 1
     formats: bool = True
-    data_in_ram: bool = True
     model_sha256: str = ""
 
     @cached_property
@@ -202,15 +201,13 @@ def compile_network(
     flash: int | None = None,
     arena: int | None = None,
     formats: bool = True,
-    data_in_ram: bool = True,
 ) -> NetworkPlan:
     """Compile a network (a graph, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
-    the machine's; ``arena`` is one for tensors and scratch. ``data_in_ram``: whether constants may be copied into RAM,
-    instead of being streamed from flash. ``formats``: whether tensors inside the network may lie in memory as their
-    reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network
-    that cannot be read.
+    the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's setting
+    allows. ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as
+    int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
     digest = ""
     if isinstance(network, Graph):
@@ -226,9 +223,7 @@ def compile_network(
     for multiple in (1, 2):
         simple = simplify.simplify(graph, multiple=multiple)
         try:
-            problem = prepare(
-                simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats, data_in_ram=data_in_ram
-            )
+            problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
             picked, placed = solve(problem, identifier, objective)
         except InfeasibleError as error:
             failure = failure or error
@@ -239,7 +234,7 @@ def compile_network(
             layers = layers_of(problem, identifier, placed.order, picked.picks)
             best = NetworkPlan(
                 identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
-                placed, picked, multiple, formats, data_in_ram, digest,
+                placed, picked, multiple, formats, digest,
             )  # fmt: skip
         if once:
             break

@@ -52,7 +52,7 @@ def waits(mcu: Mcu) -> Waits:
     a = flash.accelerator
     word = flash.first * 4 / a.read_bytes
     fetch = max((flash.first + 1) * 4 / a.read_bytes - 1, 0.0) if a.prefetch else word
-    return Waits(word, flash.first, fetch, ram.fetch, (a.instruction_lines - 2) * a.line_bytes)
+    return Waits(word, flash.first, fetch, ram.fetch, max(a.fetch_lines - 2, 0) * a.line_bytes)
 
 
 def code_bytes(plan: Plan) -> int:

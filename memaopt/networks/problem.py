@@ -65,9 +65,10 @@ def prepare(
     flash: int | None = None,
     arena: int | None = None,
     formats: bool = True,
-    data_in_ram: bool = True,
 ) -> Problem:
-    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default."""
+    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default, and what
+    may be copied into RAM is what its setting allows.
+    """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
     machine = waits(mcu)
     options = {i: _options(graph, graph.operators[i], low, formats, machine) for i, low in lowered.items()}
@@ -75,7 +76,10 @@ def prepare(
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
-    limits = Budgets(flash_bytes, mcu.sram.size if sram is None else sram, overhead, code_ram, arena)
+    limits = Budgets(
+        flash_bytes, mcu.sram.size if sram is None else sram, overhead, min(code_ram, mcu.setting.code_in_ram), arena,
+        mcu.setting.constants_in_ram,
+    )  # fmt: skip
     roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
@@ -85,7 +89,7 @@ def prepare(
             options[first] += (fusion.DEFERRED,)
         else:
             del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, data_in_ram))
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, pairs, positions, stages, plain, limits)
@@ -148,7 +152,7 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 def _stages(
     graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
-    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, data_in_ram: bool,
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, limits: Budgets,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -180,7 +184,7 @@ def _stages(
                 else Candidate(plan, lowered[i].batch, 0)
                 for plan in options[i]
                 for where in placements(plan, machine)
-                if data_in_ram or not where.data
+                if (limits.constants_ram or not where.data) and (limits.code_ram or not where.code)
             )
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i
