@@ -107,3 +107,10 @@ def test_arrays_of_other_shape_or_type_differ() -> None:
     assert Lookup(1, table) != Lookup(1, table.reshape(2, 128))
     assert Piece(0, (1, 2), (), ()) != Piece(0, (12,), (), ())
     assert Piece(0, (), (table,), ()) != Piece(0, (), (), (table,))
+
+
+@pytest.mark.parametrize("name", [name for name, made in LAYERS.items() if hasattr(made(), "weights")])
+def test_no_plan_keeps_a_weight_in_less_than_a_byte(name: str) -> None:
+    """Catches a kernel with which a network fits that is refused because of its weights alone."""
+    layer = LAYERS[name]()
+    assert all(plan.data_bytes >= layer.weights.size for plan in plans(layer))

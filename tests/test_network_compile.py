@@ -23,6 +23,7 @@ from memaopt.emit.layers import Format, Plan, Promise
 from memaopt.emit.layers.result import Access
 from memaopt.errors import InfeasibleError, InputError, MissingToolError
 from memaopt.networks import checks, choice, reference, zoo
+from memaopt.networks import compile as compile_module
 from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.compile import compile_network, identifier_of
 from memaopt.networks.oracle import Oracle
@@ -279,12 +280,28 @@ def test_budgets_that_cannot_be_met_say_by_how_much() -> None:
         compile_network(graph, MCU, sram=7_000)
     enough = int(re.search(r"--sram (\d+)", str(sram.value))[1])  # type: ignore[index]
     assert compile_network(graph, MCU, sram=enough).sram_bytes <= enough
-    with pytest.raises(InfeasibleError, match=r"bytes of flash, [\d,]+ more than the 20,000 given") as flash:
-        compile_network(graph, MCU, flash=20_000)
+    with pytest.raises(InfeasibleError, match=r"bytes of flash, [\d,]+ more than the 25,000 given") as flash:
+        compile_network(graph, MCU, flash=25_000)
     least = int(re.search(r"--flash (\d+)", str(flash.value))[1])  # type: ignore[index]
     tight = compile_network(graph, MCU, flash=least)
     assert tight.flash_bytes <= least
     assert tight.cycles >= compile_network(graph, MCU).cycles
+
+
+def test_weights_beyond_the_flash_are_refused_before_anything_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches minutes of planning for a network that cannot fit, and a refusal of one that can: its weights fit."""
+    graph = zoo.build("ds_cnn")
+    weights = sum(graph.tensors[t].nbytes for t in graph.constants if graph.tensors[t].dtype == "int8")
+
+    def prepare(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(compile_module, "prepare", prepare)
+    wanted = rf"ds_cnn has {weights:,} bytes of weights, 1 more than the {weights - 1:,} .* has most, 4,096; fewer"
+    with pytest.raises(InfeasibleError, match=wanted):
+        compile_network(graph, MCU, flash=weights - 1)
+    with pytest.raises(NotImplementedError):
+        compile_network(graph, MCU, flash=weights)
 
 
 def test_tighter_flash_never_makes_it_faster() -> None:

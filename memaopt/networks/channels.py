@@ -93,7 +93,8 @@ def _know(graph: Graph) -> _Knowledge:
             if per_input.shape[1] == len(knowledge.known[op.input]):  # one group
                 known = ~(per_input & ~knowledge.known[op.input]).any(axis=1)
         knowledge.known[op.output] = known
-        knowledge.values[op.output] = reference.evaluate(graph, op, arguments)
+        nothing = np.zeros(output.shape, output.dtype.value)  # no channel's value is looked at
+        knowledge.values[op.output] = reference.evaluate(graph, op, arguments) if known.any() else nothing
     return knowledge
 
 

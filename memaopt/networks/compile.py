@@ -24,7 +24,7 @@ from memaopt.networks.lower import Lowered
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
 from memaopt.networks.placement import IN_FLASH, Placement
-from memaopt.networks.problem import Problem, prepare, stack_bytes
+from memaopt.networks.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.networks.solution import solve
 
 _KEYWORDS = (
@@ -222,6 +222,7 @@ def compile_network(
     failure: InfeasibleError | None = None
     for multiple in (1, 2):
         simple = simplify.simplify(graph, multiple=multiple)
+        refuse_weights_beyond(mcu.memory("flash").size if flash is None else flash, simple.graph, identifier)
         try:
             problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
             picked, placed = solve(problem, identifier, objective)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memaopt.emit.layers import Format, Plan, plans, staged
+from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
 from memaopt.networks import fusion, liveness
 from memaopt.networks import operators as ops
@@ -93,6 +94,24 @@ def prepare(
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, pairs, positions, stages, plain, limits)
+
+
+def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
+    """InfeasibleError if the weights alone exceed the flash: no kernel keeps a weight in less than a byte."""
+    sizes: dict[int, int] = {}
+    owners: dict[int, Operator] = {}
+    for op in graph.operators:
+        if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)):
+            sizes[op.weights] = graph.tensors[op.weights].nbytes
+            owners.setdefault(op.weights, op)
+    total = sum(sizes.values())
+    if total > flash:
+        heaviest = max(sizes, key=lambda tensor: sizes[tensor])
+        raise InfeasibleError(
+            f"{name} has {total:,} bytes of weights, {total - flash:,} more than the {flash:,} bytes of flash given: "
+            f"{graph.place(owners[heaviest])} has most, {sizes[heaviest]:,}; fewer weights, or a machine with more "
+            f"flash, would do"
+        )
 
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
