@@ -26,6 +26,7 @@ class _Options(NamedTuple):
     """What only an ELF program can be given."""
 
     call: str | None
+    until: str | None
     args: str | None
     mcu: str | None
     setting: str | None
@@ -54,7 +55,11 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
         ],
         call: Annotated[
             str | None, typer.Option(metavar="FUNCTION", rich_help_panel=_PANEL,
-                                     help="Call it, by name or address.  \\[default: run from the vector table]"),
+                                     help="Call it, by name or address.  \\[default: run from reset]"),
+        ] = None,
+        until: Annotated[
+            str | None, typer.Option(metavar="FUNCTION", rich_help_panel=_PANEL,
+                                     help="Stop the run from reset where it begins, by name or address."),
         ] = None,
         args: Annotated[
             str | None, typer.Option(metavar="X,Y,...", rich_help_panel=_PANEL,
@@ -109,12 +114,15 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
         \b
         Examples:
           memaopt run firmware.elf --profile
+          memaopt run firmware.elf --until main
           memaopt run firmware.elf --call dot --args a,b,100
           memaopt run firmware.elf --call scale --args x,64,0.5 --json
           memaopt solve gemm 64x576x64 --out build/
           memaopt run build/
         """
-        options = _Options(call, args, mcu_name, setting, wait_states, timing, stack, trap_divide, budget, profile)
+        options = _Options(
+            call, until, args, mcu_name, setting, wait_states, timing, stack, trap_divide, budget, profile
+        )
         if not _is_program(target, options):
             if options.given:
                 raise InputError(f"{target} is a folder: {', '.join(options.given)} can be used with an ELF file only")
@@ -146,6 +154,8 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
         for name, value in (("--args", options.args), ("--stack", options.stack)):
             if value is not None:
                 raise InputError(f"{name} needs --call FUNCTION")
+    elif options.until is not None:
+        raise InputError("--until is for a run from reset: leave out --call")
     board = Board(
         machine,
         timing=_timing(options.timing),
@@ -154,18 +164,22 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
         trap_divide=options.trap_divide,
     )
     image = read_elf(file)
-    function = None if options.call is None else _function(image, options.call)
+    function = None if options.call is None else _function(image, "--call", options.call)
+    until = None if options.until is None else _function(image, "--until", options.until)
     arguments = _arguments(image, options.args)
     board.load(file)
     budget = options.budget or BUDGET
     if function is None:
-        run = board.run(max_instructions=budget, profile=options.profile)
+        run = board.reset(until=until, max_instructions=budget, profile=options.profile)
     else:
         run = board.call(function, *arguments, max_instructions=budget, profile=options.profile)
     if as_json:
         console.print_json(_json(file, board.mcu, options, arguments, run))
     else:
-        elf_report.print_run(console.stdout(), _title(file, options), board.mcu, run, options.call is not None)
+        title = _title(file, options, board.vectors is not None)
+        elf_report.print_run(console.stdout(), title, board.mcu, run, image.function_at(run.ended_at))
+    if run.exit_code:
+        raise typer.Exit(1)
 
 
 def _timing(text: str | None) -> Any:
@@ -181,13 +195,13 @@ def _timing(text: str | None) -> Any:
     return Timing.override(rules)
 
 
-def _function(image: "Image", text: str) -> str | int:
-    """What to call: the name of a function or a label, or an address."""
+def _function(image: "Image", option: str, text: str) -> str | int:
+    """What to call or to stop at: the name of a function or a label, or an address."""
     if _INTEGER.fullmatch(text):
         address = _integer(text)
         places = [(start, s.size) for s in image.segments for start in (s.address, s.load_address)]
         if not any(start <= address < start + size for start, size in places):
-            raise InputError(f"--call {text}: nothing of {image.name} is at that address")
+            raise InputError(f"{option} {text}: nothing of {image.name} is at that address")
         return address
     if text in image.symbols and not any(o.name == text for o in image.objects):
         return text
@@ -195,7 +209,7 @@ def _function(image: "Image", text: str) -> str | int:
     names = [f.name for f in image.functions]
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     some = f"it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it has no symbols"
-    raise InputError(f"--call {text}: {what} in {image.name}: {f'did you mean {near[0]}?' if near else some}")
+    raise InputError(f"{option} {text}: {what} in {image.name}: {f'did you mean {near[0]}?' if near else some}")
 
 
 def _arguments(image: "Image", text: str | None) -> list[int | float]:
@@ -237,9 +251,9 @@ def _parts(option: str, text: str | None) -> list[str]:
     return parts
 
 
-def _title(file: Path, options: _Options) -> str:
+def _title(file: Path, options: _Options, from_reset: bool) -> str:
     if options.call is None:
-        return f"{file} from reset"
+        return f"{file} from reset" if from_reset else f"{file} from its entry point (it has no vector table)"
     return f"{options.call}({', '.join(_parts('--args', options.args))}) in {file}"
 
 

@@ -20,6 +20,13 @@ _SYMBOLS = 20
 _FUNCTIONS = 15
 _BLOCKS = 10
 _LABEL = 14
+_ENDS = {
+    "exit": "semihosting exit",
+    "until": "stopped",
+    "loop": "endless loop",
+    "sleep": "sleeps for ever (WFI or WFE, and no interrupts on this board)",
+    "breakpoint": "breakpoint",
+}
 
 
 class _Column(NamedTuple):
@@ -29,10 +36,12 @@ class _Column(NamedTuple):
     figure: bool = True
 
 
-def print_run(console: Console, title: str, machine: Mcu, run: "Run", called: bool) -> None:
-    """What a run took and touched, and its profile if it was taken; ``called`` has a result, a run from reset none."""
+def print_run(console: Console, title: str, machine: Mcu, run: "Run", end: str) -> None:
+    """What a run took and touched, and its profile if it was taken; ``end`` is the function that it ended in."""
     console.print(f"{title}, on {machine.title}\n", style="bold", highlight=False, markup=False, soft_wrap=True)
-    for name, text in _facts(machine, run, called):
+    for line in run.output.splitlines():
+        console.print(Text.assemble((f"{'output':<{_LABEL}}", "cyan"), _printable(line)), soft_wrap=True)
+    for name, text in _facts(machine, run, end):
         _print_fact(console, name, text)
     if any(a.loads or a.stores for a in run.memories.values()):
         _print_accesses(console, "accesses to memory", run.memories)
@@ -43,8 +52,11 @@ def print_run(console: Console, title: str, machine: Mcu, run: "Run", called: bo
         _print_profile(console, run, run.profile)
 
 
-def _facts(machine: Mcu, run: "Run", called: bool) -> Iterable[tuple[str, str]]:
-    if called:
+def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
+    if run.ended != "return":
+        code = "" if run.exit_code is None else f", exit code {run.exit_code}"
+        yield "ended", f"{_ENDS[run.ended]} at {run.ended_at:#010x} in {end}{code}"
+    else:
         signed = run.r0 - (1 << 32) if run.r0 >> 31 else run.r0
         yield "result", f"r0 = {run.r0:#x} = {signed:,}, s0 = {run.s0:.8g}"
     waited = f"waited {run.fetch_stalls:,} for instructions, {run.data_stalls:,} for data"
@@ -60,6 +72,11 @@ def _facts(machine: Mcu, run: "Run", called: bool) -> Iterable[tuple[str, str]]:
     yield "stack", f"{run.stack_bytes:,} bytes at most"
     spread = "" if run.energy.range_uj is None else " ({} to {})".format(*map(_energy, run.energy.range_uj))
     yield "energy", f"{_energy(run.energy.total_uj)}{spread}, modelled"
+
+
+def _printable(line: str) -> str:
+    """A program's line without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\t" else "." for c in line)
 
 
 def _print_fact(console: Console, name: str, text: str) -> None:

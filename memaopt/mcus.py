@@ -24,13 +24,48 @@ CORES = ("cortex-m4",)
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 
 
+class Control(BaseModel):
+    """The register that switches an accelerator, and its bits for each part; 0 where it has none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: int = Field(ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
+    prefetch: int = Field(default=0, ge=0, lt=1 << 32)
+    instruction_cache: int = Field(default=0, ge=0, lt=1 << 32)
+    data_cache: int = Field(default=0, ge=0, lt=1 << 32)
+    source: str = ""
+
+
+class Flag(BaseModel):
+    """Status bits that follow ``bits`` of a register as soon as those are written: ``shift`` to their left, there or
+    in the register ``status``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bits: int = Field(gt=0, lt=1 << 32)
+    shift: int = Field(default=0, ge=-31, le=31)
+    status: int | None = Field(default=None, ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
+
+
+class Register(BaseModel):
+    """A peripheral's register that start-up code looks at: its value after reset, and the flags that follow it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    address: int = Field(ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
+    reset: int = Field(default=0, ge=0, lt=1 << 32)
+    flags: tuple[Flag, ...] = ()
+    source: str = ""
+
+
 class Accelerator(BaseModel):
     """Caches between the core and a flash array, fully associative with LRU replacement.
 
     The array delivers ``read_bytes`` at a time, in the memory's ``first`` wait states. A cache line holds
     ``line_bytes``; each read in it is filled on its own. ``prefetch`` reads the next instructions ahead.
     ``instruction_lines`` and ``data_lines`` are what the chip has; ``instruction_cache`` and ``data_cache`` say whether
-    they are on.
+    they are on. A program switches them where ``control`` is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +77,7 @@ class Accelerator(BaseModel):
     prefetch: bool = False
     instruction_cache: bool = True
     data_cache: bool = True
+    control: Control | None = None
     source: str = ""
 
     @property
@@ -206,7 +242,8 @@ _USUAL = (
 class Mcu(BaseModel):
     """A microcontroller in a setting: resources that schedules must fit, and figures that price them.
 
-    ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit instructions (see
+    ``registers`` are those of the peripherals that the virtual board has something to say of; all others keep what is
+    written. ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit instructions (see
     docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from. ``power_mw``
     is drawn while computing; ``power_range_mw`` is the spread of what was measured. ``setting`` is the one it is in,
     ``settings`` are those it can be put in (:meth:`in_setting`); where a file names none, ``stock`` and ``ram``.
@@ -224,6 +261,7 @@ class Mcu(BaseModel):
     memories: tuple[Memory, ...]
     aliases: tuple[Alias, ...] = ()
     code_ram: str = "sram"
+    registers: tuple[Register, ...] = Field(default=(), max_length=256)
     power_mw: float = Field(default=0.0, ge=0)
     power_range_mw: tuple[float, float] | None = None
     sources: dict[str, str] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A small firmware for the tests of the command line: C with a vector table, and assembly that faults."""
+"""Small firmwares for the tests of the command line: C with a vector table, assembly that faults, one that talks."""
 
 from pathlib import Path
 
@@ -72,3 +72,18 @@ def firmware(folder: Path) -> Path:
     (folder / "faults.s").write_text(f".syntax unified\n.thumb\n.cpu cortex-m4\n.fpu fpv4-sp-d16\n.text\n{text}\n")
     sources = [folder / "firmware.c", folder / "faults.s"]
     return build(sources, folder / "firmware.elf", MCU, optimise="-O2").elf
+
+
+def talking(folder: Path, code: int) -> Path:
+    """A program that prints a line by semihosting, with what a terminal would obey, and exits with ``code``."""
+    text = f""".section .vectors,"a"
+.word 0x20008000, reset
+.text
+{function("reset", "movs r0,#4; ldr r1,=line; bkpt #0xab; movs r0,#0x20; ldr r1,=end; bkpt #0xab; .ltorg")}
+.section .rodata
+.balign 4
+end: .word 0x20026, {code}
+line: .asciz "took 7 cycles \\033[31m\\n"
+"""
+    (folder / "talking.s").write_text(f".syntax unified\n.thumb\n.cpu cortex-m4\n.text\n{text}\n")
+    return build([folder / "talking.s"], folder / "talking.elf", MCU).elf

@@ -110,8 +110,9 @@ void reset(void);
 __attribute__((section(".vectors"), used)) void *const vectors[2] = {(void *)0x20008000, (void *)reset};
 void reset(void)
 {
-    volatile uint32_t *clock = (volatile uint32_t *)0x40021000u; // a peripheral register, written and read
+    volatile uint32_t *clock = (volatile uint32_t *)0x40013800u; // a peripheral register, written and read
     *clock = 5u;
+    result = 0; // nobody has cleared it
     for (int i = 0; i < 4; i++) {
         result = add(result, table[i]);
     }
@@ -126,7 +127,7 @@ void reset(void)
 def test_program_runs_from_its_vector_table(tmp_path, compiler):
     """Catches a wrong initial SP or PC, and peripherals that cannot be touched."""
     board = compile_c(tmp_path, STARTUP, compiler=compiler)
-    run = board.run()
+    run = board.reset()
     assert int.from_bytes(board.read("result"), "little") == 10 + 41 + 5
     assert run.function == "reset"
     assert run.accesses("peripheral").stores == 1
@@ -193,7 +194,7 @@ def test_bad_requests_are_one_line(tmp_path, board):
         (lambda: board.call("f0", SRAM, buffers={"A": (SRAM, 0)}), "has 0 bytes"),
         (lambda: Board(MCU).load(_elf([(0x6000_0000, 0x6000_0000, b"DATA")], symbols=False)), "do not fit a memory"),
         (lambda: Board(MCU, stack_bytes=1 << 20).load(tmp_path / "x").call("f0"), "cannot be read"),
-        (lambda: board.run(), "no entry point"),
+        (lambda: board.reset(), "no vector table and no entry point"),
     ]
     for action, message in cases:
         with pytest.raises(InputError, match=message) as caught:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from board_helpers import MCU
 from cli_helpers import Cli
-from elf_helpers import firmware
+from elf_helpers import firmware, talking
 
 from memaopt.board import Board
 from memaopt.board.board import BUDGET
@@ -35,6 +35,28 @@ def test_run_from_the_vector_table(cli: Cli, elf: Path) -> None:
     assert ran["memories"]["sram"]["stores"] == 201 + ran["buffers"].get("stack", {"stores": 0})["stores"]
     assert ran["energy"]["kind"] == "modelled"
     assert ran["cycles"] > ran["ideal_cycles"] > 1000
+
+
+def test_how_the_run_ended_is_told(cli: Cli, elf: Path) -> None:
+    """Catches a program that ended somewhere else than its user thinks, and a stop that is passed."""
+    main = _symbol(elf, "reset")
+    assert re.search(rf"ended +endless loop at {main >> 8:#08x}.. in reset\n", cli("run", elf).out)
+    ran = cli("run", elf, "--until", "dot", "--json").json
+    assert (ran["ended"], ran["ended_at"], ran["exit_code"]) == ("until", _symbol(elf, "dot"), None)
+    assert ran["buffers"]["a"] == {"loads": 0, "load_bytes": 0, "stores": 100, "store_bytes": 400}
+    assert f"ended         stopped at {_symbol(elf, 'dot'):#010x} in dot" in cli("run", elf, "--until", "dot").out
+    assert cli("run", elf, "--call", "divide", "--args", "6,3", "--json").json["ended"] == "return"
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_output_and_exit_code_are_the_programs(code: int, cli: Cli, tmp_path: Path) -> None:
+    """Catches output that is lost or that the terminal obeys, and a program that fails unnoticed."""
+    elf = talking(tmp_path, code)
+    shown = cli("run", elf)
+    assert shown.code == bool(code)
+    assert "output        took 7 cycles .[31m\n" in shown.out
+    assert re.search(rf"ended +semihosting exit at 0x0800.... in reset, exit code {code}\n", shown.out)
+    assert cli("run", elf, "--json").json["output"] == "took 7 cycles \x1b[31m\n"
 
 
 def test_cycles_counted_by_hand(cli: Cli, elf: Path) -> None:
@@ -201,6 +223,8 @@ def test_the_stack_can_be_chosen(cli: Cli, elf: Path) -> None:
         ("--call scale --args x,1,1e39", "--args: 1e39 does not fit a float of 32 bits"),
         ("--call dot --args " + ",".join(["1.5"] * 17), "at most 16 floats"),
         ("--args 1", "--args needs --call FUNCTION"),
+        ("--until dto", "--until dto: no such function in FILE: did you mean dot?"),
+        ("--until dot --call dot", "--until is for a run from reset: leave out --call"),
         ("--stack 1KiB", "--stack needs --call FUNCTION"),
         ("--call dot --stack 1MiB", "the stack needs"),
         ("--call dot --stack much", "'much' is not a size"),

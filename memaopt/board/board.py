@@ -1,9 +1,10 @@
-"""The virtual board: load a program, call its functions, read what they did."""
+"""The virtual board: load a program, run it from reset or call its functions, read what they did."""
 
 import math
 import struct
 from collections.abc import Mapping
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,11 +15,13 @@ from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
 from memaopt.board.timing import Timing
+from memaopt.board.vectors import Vectors, find_vectors
 from memaopt.errors import FaultError, InputError, MissingToolError
 from memaopt.mcus import Mcu
 
 if TYPE_CHECKING:
     from memaopt.board.core import Core, Stop
+    from memaopt.board.results import End
 
 BUDGET = 2_000_000_000
 _STACK_BYTES = 16 << 10
@@ -26,7 +29,17 @@ _LEAST_STACK = 64
 # What common linker scripts call the ends of the stack (newlib, CMSIS, STM32CubeIDE).
 _STACK_TOPS = ("__StackTop", "_estack", "__stack", "__initial_sp")
 _STACK_LIMITS = ("__StackLimit", "__stack_limit", "_sstack")
-_NEEDED = {"unicorn": "unicorn", "capstone": "capstone", "elftools": "pyelftools", "numba": "numba"}
+_NEEDED = {"unicorn": "unicorn", "capstone": "capstone", "numba": "numba"}
+_NOWHERE = 0xFFFF_FFFF  # LR after reset
+# How a run may end; whatever else stops it is a fault.
+_ENDS: dict[int, "End"] = {
+    layout.RUNNING: "return",
+    layout.STOP_EXIT: "exit",
+    layout.STOP_UNTIL: "until",
+    layout.STOP_HALT: "loop",
+    layout.STOP_SLEEP: "sleep",
+    layout.STOP_BREAKPOINT: "breakpoint",
+}
 
 
 class Board:
@@ -62,17 +75,19 @@ class Board:
         from memaopt.board.core import Core
 
         image = read_elf(program.elf if isinstance(program, Build) else program)
+        self._check_places(image)
         core = Core(self.mcu, self._timing)
         for s in image.segments:
-            if not any(m.base <= s.address and s.address + s.size <= m.end for m in self.mcu.places):
-                raise InputError(
-                    f"{image.name}: {s.size} bytes at {s.address:#010x} do not fit a memory of {self.mcu.name}"
-                )
             # Start-up code may copy data from where flash holds them; without start-up code they are in place.
             for address in {s.load_address, s.address}:
-                core.write(address, s.data)
+                core.write(address, bytes(s.data))
         self._image, self._core = image, core
         return self
+
+    @property
+    def vectors(self) -> Vectors | None:
+        """The program's vector table; None if it has none, and can only be called or started at its entry point."""
+        return find_vectors(self._loaded()[0], self.mcu)
 
     @property
     def symbols(self) -> dict[str, int]:
@@ -111,33 +126,42 @@ class Board:
         self._pass(args, top)
         return self._execute(entry, (limit, top), buffers, max_instructions, profile, call=True)
 
-    def run(
+    def reset(
         self,
         *,
+        until: str | int | None = None,
         buffers: Mapping[str, tuple[int, int]] | None = None,
         max_instructions: int = BUDGET,
         profile: bool = False,
     ) -> Run:
-        """Run the program from its reset handler until it halts: a branch to itself, or a breakpoint.
+        """Run the program as after power-up, from the reset handler in its vector table, until it ends.
 
-        The stack pointer comes from the vector table (the start of the lowest segment), or is the end of
-        the SRAM. Peripherals are plain memory that nothing changes, and there are no interrupts.
+        It ends by a semihosting exit, before the instruction at ``until`` (a symbol or an address), in a branch to
+        itself, in a WFI or WFE that nothing follows but its repetition, or at a breakpoint; ``Run.ended`` says which.
+        RAM holds nothing that the program did not put there (what a debugger would load into RAM is there); flash
+        keeps what was written to it. Without a vector table the program starts at its entry point, with the stack at
+        the end of the SRAM. There are no interrupts; peripherals keep what is written to them, and the machine's file
+        says which flags follow (docs/board.md).
         """
-        image, core = self._loaded()
-        entry, top = image.entry & ~1, self.mcu.sram.end
-        if image.segments:
-            lowest = min(image.segments, key=lambda s: s.address)
-            if len(lowest.data) >= 8:
-                sp, reset = struct.unpack("<2I", lowest.data[:8])
-                if self.mcu.sram.base < sp <= self.mcu.sram.end and reset & 1:
-                    top, entry = sp, entry or reset & ~1
-        if not image.entry and entry == 0:
-            raise InputError(f"{image.name} has no entry point: call one of its functions")
-        core.set_register(_register("SP"), top)
-        core.set_register(_register("LR"), core.exit | 1)
-        limit = self._symbol(_STACK_LIMITS)
-        limits = (self._static_end() if limit is None or not limit < top else limit, top)
-        return self._execute(entry, limits, buffers, max_instructions, profile, call=False)
+        from memaopt.board.core import Core
+
+        image, before = self._loaded()
+        vectors = self.vectors
+        if vectors is None and not image.entry:
+            raise InputError(f"{image.name} has no vector table and no entry point: call one of its functions")
+        entry, top = (image.entry & ~1, self.mcu.sram.end) if vectors is None else (vectors.reset, vectors.stack)
+        self._core = core = Core(self.mcu, self._timing)
+        core.power_up()
+        for m in self.mcu.memories:
+            if not m.writable:
+                core.write(m.base, before.read(m.base, m.size))
+        for s in image.segments:
+            if any(m.writable and m.base <= s.load_address < m.end for m in self.mcu.memories):
+                core.write(s.load_address, bytes(s.data))
+        core.start(top, _NOWHERE)
+        stop = None if until is None else self._address(until) & ~1
+        limits = (self._floor(top), top)
+        return self._execute(entry, limits, buffers, max_instructions, profile, call=False, until=stop)
 
     def _execute(
         self,
@@ -147,6 +171,7 @@ class Board:
         budget: int,
         profile: bool,
         call: bool,
+        until: int | None = None,
     ) -> Run:
         from memaopt.board.buffers import STACK, BufferMap
 
@@ -156,14 +181,20 @@ class Board:
         names.add_image(image)
         names.add(STACK, limit, top - limit)
         names.add_all(buffers or {})
-        stop, seconds = core.run(entry, names, limit, budget, self._trap_divide)
-        halted = stop.reason in (layout.STOP_HALT, layout.STOP_BREAKPOINT)
-        if stop.reason and (call or not halted):
+        stop, seconds = core.run(entry, names, stack, budget, self._trap_divide, until)
+        ended = _ENDS.get(stop.reason)
+        if stop.reason == layout.STOP_SLEEP and not core.sleeps_for_ever(stop.address):
+            ended = None
+        if ended is None or (call and ended not in ("return", "exit")):
             raise self._fault(stop, budget)
         memories = names.by_memory(core.counts)
         cycles = core.lane("cycles", layout.REAL)
         return Run(
             function=image.function_at(entry),
+            ended=ended,
+            ended_at=stop.address if stop.reason else core.exit,
+            exit_code=stop.access if ended == "exit" else None,
+            output=core.output,
             r0=core.register(_register("R0")),
             s0=_single(core.register(_register("S0"))),
             instructions=core.counter("instructions"),
@@ -172,7 +203,7 @@ class Board:
             ideal_cycles=core.lane("cycles", layout.IDEAL),
             fetch_stalls=core.lane("fetching", layout.REAL),
             data_stalls=core.lane("waiting", layout.REAL),
-            stack_bytes=top - core.counter("stack_low"),
+            stack_bytes=core.stack_bytes,
             buffers=names.by_buffer(core.counts),
             memories=memories,
             energy=energy(self.mcu, cycles, memories),
@@ -192,6 +223,41 @@ class Board:
         if where not in image.symbols:
             raise InputError(f"{image.name} has no symbol {where!r}")
         return image.symbols[where]
+
+    def _check_places(self, image: Image) -> None:
+        """Refuse what does not fit the machine, or lies on other bytes of the program under another address."""
+        homes = []
+        for s in image.segments:
+            if len(s.data):
+                self._home(image, s.load_address, len(s.data))
+            homes.append((self._home(image, s.address, s.size), s.size, s.address))
+        for (low, size, one), (high, _, other) in pairwise(sorted(homes)):
+            if low + size > high:
+                raise InputError(f"{image.name}: what is at {one:#010x} and at {other:#010x} are the same bytes of RAM")
+
+    def _home(self, image: Image, address: int, size: int) -> int:
+        """The address of a range in its memory, whatever alias it is given by. Raises InputError if it is in none."""
+        for m in self.mcu.memories:
+            if m.base <= address and address + size <= m.end:
+                return address
+        for a in self.mcu.aliases:
+            if a.base <= address and address + size <= a.end:
+                return self.mcu.memory(a.memory).base + a.offset + address - a.base
+        raise InputError(f"{image.name}: {size} bytes at {address:#010x} do not fit a memory of {self.mcu.name}")
+
+    def _floor(self, top: int) -> int:
+        """Where the stack that grows down from ``top`` must end: at a symbol for it, or at the next object or code."""
+        memory = next((p for p in self.mcu.places if p.base < top <= p.end), self.mcu.sram)
+        limit = self._symbol(_STACK_LIMITS)
+        if limit is not None and memory.base <= limit < top:
+            return limit
+        image = self._loaded()[0]
+        for o in image.objects:
+            if o.address < top <= o.address + o.size:
+                return o.address
+        ends = [o.address + o.size for o in image.objects]
+        ends += [s.address + len(s.data) for s in image.segments]
+        return max([memory.base, *(end for end in ends if memory.base < end < top)])
 
     def _symbol(self, names: tuple[str, ...]) -> int | None:
         symbols = self._loaded()[0].symbols
@@ -242,8 +308,7 @@ class Board:
         rest = b"".join(struct.pack("<I", a & 0xFFFFFFFF) for a in integers[4:])
         sp = top - len(rest) & ~7
         core.write(sp, rest)
-        core.set_register(_register("SP"), sp)
-        core.set_register(_register("LR"), core.exit | 1)
+        core.start(sp, core.exit | 1)
 
     def _fault(self, stop: "Stop", budget: int) -> FaultError:
         where = f"{stop.access:#010x}"
@@ -256,9 +321,14 @@ class Board:
             layout.FAULT_DIVIDE: "division by zero",
             layout.FAULT_FETCH: f"jump to {where}, where there is no code",
             layout.FAULT_SUPERVISOR: "supervisor call: the board has no exception handlers",
+            layout.FAULT_FPU: "floating point while the FPU is off: CPACR does not enable it",
+            layout.FAULT_COPROCESSOR: "coprocessor instruction: a Cortex-M4 has none",
+            layout.FAULT_BLOCK: "WFE, YIELD or a semihosting request inside an IT block, which the board cannot follow",
+            layout.FAULT_HOST: f"the program {stop.refused}",
             layout.BUDGET: f"still running after {budget} instructions",
             layout.STOP_BREAKPOINT: "breakpoint",
             layout.STOP_HALT: "endless loop: a branch to itself",
+            layout.STOP_SLEEP: "waits for an interrupt or an event: the board has none",
         }[stop.reason]
         function = self._loaded()[0].function_at(stop.address)
         return FaultError(f"{what}, at {stop.address:#010x} in {function}", stop.address, function)

@@ -15,9 +15,11 @@ from memaopt.mcus import Mcu
 STACK, LITERALS, PERIPHERAL = "stack", "literals", "peripheral"
 
 # Armv7-M address map (Arm ARM DDI 0403, B3.1): peripherals and the private peripheral bus.
-PERIPHERALS = ((0x4000_0000, 0x2000_0000), (0xE000_0000, 0x10_0000))
+DEVICES, PRIVATE = (0x4000_0000, 0x2000_0000), (0xE000_0000, 0x10_0000)
+PERIPHERALS = (DEVICES, PRIVATE)
 
 _MOST = 1 << 16
+_MOST_OBJECTS = 60_000
 
 
 class _Buffer(NamedTuple):
@@ -47,28 +49,33 @@ class BufferMap:
 
     def add(self, name: str, address: int, size: int) -> None:
         """Give ``size`` bytes at ``address`` the name, in place of what they were called before."""
+        place = self._place(address, size)
+        if place is None:
+            raise InputError(
+                f"buffer {name!r} ({size} bytes at {address:#010x}) is not inside a memory of {self._mcu.name}"
+            )
+        self.map.fill(address, address + size, self._number(name, *place))
+
+    def _place(self, address: int, size: int) -> tuple[str, bool, str] | None:
+        """The memory that holds a range, whether it can be written, and the alias that the range is in."""
         for memory in self._mcu.memories:
             if memory.base <= address and address + size <= memory.end:
-                self.map.fill(address, address + size, self._number(name, memory.name, memory.writable))
-                return
+                return memory.name, memory.writable, ""
         for alias in self._mcu.aliases:
             if alias.base <= address and address + size <= alias.end:
-                writable = self._mcu.memory(alias.memory).writable
-                self.map.fill(address, address + size, self._number(name, alias.memory, writable, alias.name))
-                return
+                return alias.memory, self._mcu.memory(alias.memory).writable, alias.name
         if any(base <= address and address + size <= base + length for base, length in PERIPHERALS):
-            self.map.fill(address, address + size, self._number(name, PERIPHERAL, True))
-            return
-        raise InputError(
-            f"buffer {name!r} ({size} bytes at {address:#010x}) is not inside a memory of {self._mcu.name}"
-        )
+            return PERIPHERAL, True, ""
+        return None
 
     def add_image(self, image: Image) -> None:
         """Name the literals in the program's code, then its objects (the smaller of two that overlap)."""
         for start, end in image.code:
             self.add(LITERALS, start, end - start)
-        for symbol in sorted(image.objects, key=lambda s: -s.size):
-            self.add(symbol.name, symbol.address, symbol.size)
+        # What there is no number for is the rest of its memory.
+        for symbol in sorted(image.objects, key=lambda s: -s.size)[:_MOST_OBJECTS]:
+            if self._place(symbol.address, symbol.size) is not None:
+                self.add(symbol.name, symbol.address, symbol.size)
 
     def add_all(self, ranges: Mapping[str, tuple[int, int]]) -> None:
         """Name the caller's ranges, each ``(address, bytes)``."""

@@ -1,4 +1,8 @@
-"""The emulated core: Unicorn with the native hook, decoding instructions when they are first met."""
+"""The emulated core: Unicorn with the native hook, decoding instructions when they are first met.
+
+Peripherals and the private peripheral bus are the host's memory. The hook stops the emulator for what Python does at
+once and then goes on: instructions that were never decoded, and requests to the host (semihosting).
+"""
 
 import ctypes
 import struct
@@ -13,26 +17,47 @@ from unicorn import arm_const as uc
 from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
 from memaopt.board import layout
-from memaopt.board.buffers import PERIPHERALS, BufferMap
+from memaopt.board.buffers import DEVICES, PERIPHERALS, PRIVATE, BufferMap
 from memaopt.board.decode import Decoder
 from memaopt.board.hooks import ON_INSTRUCTION
 from memaopt.board.maps import PAGE, PagedMap
+from memaopt.board.semihosting import Answer, Semihosting
 from memaopt.board.timing import Timing
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
-from memaopt.mcus import Mcu
+from memaopt.mcus import Accelerator, Mcu
 
 _ARGUMENTS = [uc.UC_ARM_REG_R0 + n for n in range(4)]
-_CPACR = 0xE000_ED88
-_MOST_ROWS = 1 << 22
+_CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004
+_FPU_ON = 0xF << 20
+# Arm ARM DDI 0403, B3.2 and C1; TRM, 4.1: what the core's own registers hold after reset, as far as they differ from 0.
+_PRIVATE_RESET = {
+    0xE000_1000: 0x4000_0000,  # DWT_CTRL: four comparators, a cycle counter
+    0xE000_ED00: 0x410F_C241,  # CPUID: Cortex-M4 r0p1
+    0xE000_ED0C: 0xFA05_0000,  # AIRCR
+    0xE000_ED14: 0x0000_0200,  # CCR: STKALIGN
+    0xE000_EDF0: 0x0003_0001,  # DHCSR: a debugger is there, to which semihosting goes
+    0xE000_EF34: 0xC000_0000,  # FPCCR
+    0xE000_EF40: 0x1011_0021,  # MVFR0
+    0xE000_EF44: 0x1100_0011,  # MVFR1
+}
+_WAITING = ("wfi", "wfe", "sev", "yield", "nop", "dsb", "dmb", "isb", "cpsid", "cpsie")
+_AROUND_SLEEP = 16  # bytes
+# What RAM holds before a program wrote there.
+_UNKNOWN = b"\xa5"
+_MOST_ROWS = 1 << 21
+# Instructions decoded at one go: more than any function needs, few enough to cost nothing where they never run.
+_AHEAD = 256
 
 
 class Stop(NamedTuple):
-    """Why the core stopped: a ``hooks`` constant, the instruction's address, the access's address."""
+    """Why the core stopped: a ``layout`` constant, the instruction's address, the access's address or an exit code,
+    and what the program asked of its host in vain."""
 
     reason: int
     address: int
     access: int
+    refused: str = ""
 
 
 class Core:
@@ -45,10 +70,12 @@ class Core:
         self._uc: Any = Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(uc.UC_CPU_ARM_CORTEX_M4)
         self.exit = _free_page(mcu)
-        self._host: list[NDArray[np.uint8]] = []
+        self._host: dict[int, NDArray[np.uint8]] = {}
         self._map()
         self._uc.mem_write(self.exit, struct.pack("<2H", 0xBF00, 0xBF00))
-        self._uc.mem_write(_CPACR, struct.pack("<I", 0xF << 20))  # the FPU is off at reset
+        self._reset_registers()
+        self._set_word(_CPACR, _FPU_ON)
+        self._host_requests = Semihosting(self.read)
 
         self._code = PagedMap(2, np.uint32)
         self.rows: NDArray[Any] = np.zeros(1024, layout.ROW)
@@ -78,6 +105,18 @@ class Core:
             self._used = 1
             self._addresses = [0]
 
+    @property
+    def output(self) -> str:
+        """What the program wrote by semihosting in the last run."""
+        return self._host_requests.output
+
+    def power_up(self) -> None:
+        """As the chip is before its first instruction: RAM holds anything, the FPU is off."""
+        for m in self._mcu.memories:
+            if m.writable:
+                self.write(m.base, _UNKNOWN * m.size)
+        self._set_word(_CPACR, 0)
+
     def register(self, number: int) -> int:
         """A register by Unicorn's number."""
         return int(self._uc.reg_read(number))
@@ -86,10 +125,26 @@ class Core:
         """Set a register by Unicorn's number."""
         self._uc.reg_write(number, value)
 
+    def start(self, stack: int, link: int) -> None:
+        """Thread mode on the main stack, no exception masked; the stack pointer and the return address."""
+        for number in (uc.UC_ARM_REG_CONTROL, uc.UC_ARM_REG_PRIMASK, uc.UC_ARM_REG_FAULTMASK, uc.UC_ARM_REG_BASEPRI):
+            self.set_register(number, 0)
+        self.set_register(uc.UC_ARM_REG_SP, stack)
+        self.set_register(uc.UC_ARM_REG_LR, link)
+
     def run(
-        self, entry: int, buffers: BufferMap, stack_limit: int, budget: int, trap_divide: bool
+        self,
+        entry: int,
+        buffers: BufferMap,
+        stack: tuple[int, int],
+        budget: int,
+        trap_divide: bool,
+        until: int | None = None,
     ) -> tuple[Stop, float]:
-        """Run from ``entry`` until the program returns to :attr:`exit` or stops; also the host's seconds."""
+        """Run from ``entry`` until the program returns to :attr:`exit` or stops; also the host's seconds.
+
+        ``stack`` is its limit and its top; ``until`` an address whose instruction is not executed any more.
+        """
         state = self._state
         state[:] = 0
         self.rows["executed"] = 0
@@ -110,8 +165,9 @@ class Core:
         state["budget"] = budget
         state["exit"] = self.exit
         state["expected"] = entry
-        state["stack_limit"] = stack_limit
+        state["stack_limit"], state["stack_top"] = stack
         state["stack_low"] = self.register(uc.UC_ARM_REG_SP)
+        state["until"] = 1 if until is None else until
         state["trap_divide"] = trap_divide
         state["data_pages"] = buffers.map.pages.ctypes.data
         state["data_map"] = buffers.map.cells.ctypes.data
@@ -119,27 +175,59 @@ class Core:
         state["memory_of"] = memory_of.ctypes.data
         state["memories"] = table.records.ctypes.data
         state["counts"] = self.counts.ctypes.data
+        flags = _flags(self._mcu)
+        state["private"] = self._host[PRIVATE[0]].ctypes.data
+        state["peripherals"] = self._host[DEVICES[0]].ctypes.data
+        state["flag_table"] = flags.ctypes.data
+        state["flag_count"] = len(flags)
+        state["memory_count"] = len(table.records)
+        self._host_requests = Semihosting(self.read)
+        # The run begins with the registers as memory has them.
+        state["touched"], state["touched_end"] = PRIVATE[0], sum(PRIVATE)
         self._point()
         # A run that stopped inside an IT block leaves its state behind.
         self.set_register(uc.UC_ARM_REG_XPSR, 1 << 24)
         pc = entry
         start = time.perf_counter()
         while True:
-            error = self._emulate(pc)
-            stop = Stop(*(int(state[field][0]) for field in ("stop", "stop_address", "fault_address")))
-            if stop.reason == layout.NOT_DECODED and self._executable(stop.address):
-                state["stop"] = layout.RUNNING
-                self._decode(stop.address)
-                pc = stop.address
-                continue
-            seconds = time.perf_counter() - start
-            if stop.reason == layout.NOT_DECODED:
-                return Stop(layout.FAULT_FETCH, self.counter("last_address"), stop.address), seconds
-            if error and stop.reason == layout.RUNNING:
-                # The hook foresees every other fault; a jump to where nothing is only Unicorn sees.
-                target = self.register(uc.UC_ARM_REG_PC)
-                return Stop(layout.FAULT_FETCH, self.counter("last_address"), target), seconds
-            return stop, seconds
+            self._emulate(pc)
+            stop = Stop(self.counter("stop"), self.counter("stop_address"), self.counter("fault_address"))
+            pc = stop.address
+            if stop.reason == layout.NOT_DECODED and self._executable(pc):
+                self._decode(pc)
+            elif stop.reason == layout.STEP:
+                pc += int(self.rows[self._code.get(pc)]["size"])
+            elif stop.reason == layout.HOST_REQUEST:
+                ended = self._serve(pc)
+                if ended is not None:
+                    return ended, self._finish(start)
+                pc += 2
+            else:
+                return self._ended(stop), self._finish(start)
+            state["stop"] = layout.RUNNING
+
+    @property
+    def stack_bytes(self) -> int:
+        """The most that the stack held in the last run, its process stack's most and the main stack's together."""
+        state = self._state[0]
+        used = int(state["stack_top"] - state["stack_low"]) + int(state["left_top"] - state["left_low"])
+        return used + int(state["left_bytes"])
+
+    def sleeps_for_ever(self, address: int) -> bool:
+        """Whether a WFI or WFE is in a loop of nothing but its like: no flag that an interrupt could have changed."""
+        end = self._idle(address)
+        code = bytes(self._uc.mem_read(end, 4))
+        if not self.disassemble(end).startswith(("b #", "b.w #")):
+            return False
+        target = self._decoder.decode(code, end).offset
+        return address - _AROUND_SLEEP <= target <= address and self._idle(target) == end
+
+    def _idle(self, address: int) -> int:
+        """The first instruction from ``address`` on that does more than wait."""
+        last = address + 2 * _AROUND_SLEEP
+        while address < last and self.disassemble(address).split(".")[0].split(" ")[0] in _WAITING:
+            address += self._decoder.decode(bytes(self._uc.mem_read(address, 4)), address).size
+        return address
 
     def lane(self, field: str, lane: int) -> int:
         """A counter of one of the two clocks: a field of :data:`layout.LANE`. Without waits there is one clock."""
@@ -160,6 +248,49 @@ class Core:
         """A counter of the last run: a field of :data:`layout.STATE`."""
         return int(self._state[field][0])
 
+    def _serve(self, address: int) -> Stop | None:
+        """Do what the program asks of its host at ``address``; a stop if it ends there."""
+        operation, argument = self.register(uc.UC_ARM_REG_R0), self.register(uc.UC_ARM_REG_R1)
+        try:
+            answer = self._host_requests.serve(operation, argument)
+        except InputError as error:
+            answer = Answer(refused=f"gives operation {operation:#x} an argument: {error}")
+        if answer.refused:
+            return Stop(layout.FAULT_HOST, address, argument, answer.refused)
+        if answer.exit_code is not None:
+            return Stop(layout.STOP_EXIT, address, answer.exit_code)
+        if answer.result is not None:
+            self.set_register(uc.UC_ARM_REG_R0, answer.result)
+        return None
+
+    def _ended(self, stop: Stop) -> Stop:
+        """Why the emulator stopped. The hook foresees all but a jump to where nothing is, which only Unicorn sees."""
+        here = self.register(uc.UC_ARM_REG_PC)
+        if stop.reason == layout.NOT_DECODED:
+            return Stop(layout.FAULT_FETCH, self.counter("last_address"), stop.address)
+        if stop.reason == layout.RUNNING and not self.exit <= here <= self.exit + 2:
+            return Stop(layout.FAULT_FETCH, self.counter("last_address"), here)
+        return stop
+
+    def _finish(self, start: float) -> float:
+        """Leave the cycle counter in memory as the run left it; the host's seconds since ``start``."""
+        seconds = time.perf_counter() - start
+        counted = self.lane("cycles", layout.REAL) - self.counter("counted_from") if self.counter("counting") else 0
+        self._set_word(_CYCCNT, (self.counter("counter") + counted) & 0xFFFF_FFFF)
+        return seconds
+
+    def _reset_registers(self) -> None:
+        for address, value in _PRIVATE_RESET.items():
+            self._set_word(address, value)
+        for register in self._mcu.registers:
+            self._set_word(register.address, register.reset)
+        for m in self._mcu.memories:
+            if m.accelerator is not None and m.accelerator.control is not None:
+                self._set_word(m.accelerator.control.address, _switches(m.accelerator))
+
+    def _set_word(self, address: int, value: int) -> None:
+        self._uc.mem_write(address, struct.pack("<I", value))
+
     def _map(self) -> None:
         """Give the emulator its memories; an alias and its memory share the host's bytes."""
         mcu, shared = self._mcu, {a.memory for a in self._mcu.aliases}
@@ -169,31 +300,36 @@ class Core:
                 continue
             aliases = [a for a in mcu.aliases if a.memory == m.name]
             size = _pages(max([m.size] + [a.offset + a.size for a in aliases]))
-            bytes_ = np.zeros(size, np.uint8)
-            self._host.append(bytes_)
+            self._host[m.base] = bytes_ = np.zeros(size, np.uint8)
             everything = const.UC_PROT_ALL
             self._uc.mem_map_ptr(m.base, _pages(m.size), everything, bytes_.ctypes.data)
             for a in aliases:
                 self._uc.mem_map_ptr(a.base, _pages(a.size), everything, bytes_.ctypes.data + a.offset)
-        for base, size in (*PERIPHERALS, (self.exit, PAGE)):
-            self._uc.mem_map(base, size)
+        for base, size in PERIPHERALS:
+            # The host gives a page when it is first written.
+            self._host[base] = bytes_ = np.zeros(size, np.uint8)
+            self._uc.mem_map_ptr(base, size, const.UC_PROT_READ | const.UC_PROT_WRITE, bytes_.ctypes.data)
+        self._uc.mem_map(self.exit, PAGE)
 
-    def _emulate(self, pc: int) -> str:
-        try:
+    def _emulate(self, pc: int) -> None:
+        with suppress(UcError):
             self._uc.emu_start(pc | 1, self.exit + 2)
-        except UcError as error:
-            return str(error)
-        return ""
 
     def _decode(self, address: int) -> None:
-        """Decode from ``address`` to the next branch that is always taken, or what is decoded already."""
-        while not self._code.get(address):
-            if not self._executable(address):
+        """Decode from ``address`` to where the code does not go on, or what is decoded already; never too far."""
+        block, ahead = 0, 0
+        while not self._code.get(address) and self._executable(address):
+            # The emulator cannot go on inside an IT block.
+            if ahead >= _AHEAD and not block:
                 break
+            ahead += 1
             code = bytes(self._uc.mem_read(address & -2, 2))
             with suppress(UcError):
                 code += bytes(self._uc.mem_read(address + 2, 2))
             row = self._decoder.decode(code, address)
+            if block and row.flags & layout.STEPS:
+                row = row._replace(flags=layout.IN_BLOCK)
+            block = row.words if row.flags & layout.IT_BLOCK else max(block - 1, 0)
             if self._used == len(self.rows):
                 if self._used >= _MOST_ROWS:
                     raise FaultError(f"more than {_MOST_ROWS} instructions were executed: the board has no room")
@@ -204,7 +340,7 @@ class Core:
             self._used += 1
             address += row.size
             always = row.flags & layout.BRANCH and not row.flags & layout.CONDITIONAL
-            if always or row.flags & layout.UNDEFINED:
+            if (always or row.flags & layout.STOPS) and not block:
                 break
         self._point()
 
@@ -231,6 +367,26 @@ class Core:
         )
         if status != const.UC_ERR_OK:
             raise FaultError(f"Unicorn takes no native hook (error {status}): a version from 2.1.1 on is needed")
+
+
+def _switches(accelerator: Accelerator) -> int:
+    """What the register of an accelerator holds, as it is switched."""
+    control, bits = accelerator.control, 0
+    if control is not None:
+        bits |= control.prefetch if accelerator.prefetch else 0
+        bits |= control.instruction_cache if accelerator.instruction_cache else 0
+        bits |= control.data_cache if accelerator.data_cache else 0
+    return bits
+
+
+def _flags(mcu: Mcu) -> NDArray[Any]:
+    """The table of the status flags that peripherals set."""
+    rows = [
+        (r.address, flag.bits, r.address if flag.status is None else flag.status, flag.shift)
+        for r in mcu.registers
+        for flag in r.flags
+    ]
+    return np.array(rows, layout.FLAG)
 
 
 def _pages(size: int) -> int:

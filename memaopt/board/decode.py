@@ -20,9 +20,18 @@ _DOUBLES = {cs.ARM_REG_D0 + n: 3 << 2 * n for n in range(16)}
 _FLOATS = _SINGLES | _DOUBLES
 _UNICORN = [uc.UC_ARM_REG_R0 + n for n in range(13)] + [uc.UC_ARM_REG_SP, uc.UC_ARM_REG_LR, uc.UC_ARM_REG_PC]
 _SP, _PC = 13, 15
+_MOST_SEEN = 1 << 16
 
 _WIDTHS = {"b": 1, "sb": 1, "h": 2, "sh": 2}
-_STOPS = {"udf": layout.UNDEFINED, "bkpt": layout.BREAKPOINT, "svc": layout.SUPERVISOR}
+_STOPS = {"udf": layout.UNDEFINED, "svc": layout.SUPERVISOR}
+_STOPS |= dict.fromkeys(
+    ("mrc", "mrc2", "mcr", "mcr2", "mrrc", "mrrc2", "mcrr", "mcrr2", "cdp", "cdp2", "ldc", "ldc2", "stc", "stc2"),
+    layout.COPROCESSOR,
+)
+# Arm semihosting on M profile cores: BKPT 0xAB asks the host for something.
+_HOST = 0xAB
+# Hints by their numbers (Arm ARM DDI 0403, A5.2.5 and A5.3.4); the others do nothing.
+_HINTS = {1: layout.YIELD, 2: layout.WAIT_EVENT, 3: layout.SLEEP, 4: layout.SEND_EVENT}
 _NO_RESULT = {"cmp", "cmn", "tst", "teq", "vcmp", "vcmpe", "msr", "vmsr"}
 _LONG = {
     *("umull", "smull", "umlal", "smlal", "umaal", "smlald", "smlaldx", "smlsld", "smlsldx"),
@@ -73,6 +82,8 @@ class Decoder:
         row = self._seen.get(key)
         if row is None:
             row = self._decode(code[:size], address, first)
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
             self._seen[key] = row
         if row.base == layout.LITERAL:
             # The remembered offset is relative to the instruction.
@@ -89,7 +100,11 @@ class Decoder:
         t = self._timing
         size = len(code)
         if first & 0xFF00 == 0xBF00 and first & 0xF:
-            return Row(size=2, cost=t.it, flags=layout.IT_BLOCK)
+            mask = first & 0xF
+            return Row(size=2, cost=t.it, flags=layout.IT_BLOCK, words=4 - (mask & -mask).bit_length() + 1)
+        hint = _hint(code, first)
+        if hint is not None:
+            return Row(size=size, cost=t.simple, flags=_HINTS.get(hint, 0))
         branch = _conditional_branch(code, first)
         if branch is not None:
             refill = t.refill_backward if branch < 0 else t.refill
@@ -100,6 +115,8 @@ class Decoder:
         name = i.insn_name().split(".")[0]
         if name in _STOPS:
             return Row(size=size, flags=_STOPS[name])
+        if name == "bkpt":
+            return Row(size=size, flags=layout.HOST if first & 0xFF == _HOST else layout.BREAKPOINT)
         if name in ("cbz", "cbnz"):
             return self._conditional(size, i.operands[1].imm - address - 4, t.refill)
         if name in ("b", "bl") and i.operands[0].type == cs.ARM_OP_IMM:
@@ -148,13 +165,15 @@ class Decoder:
         index = _CORE[operand.mem.index] if operand.mem.index else None
         loaded = 0 if store or floating else _core_mask(registers[: 2 if double else 1])
         jump = bool(loaded >> _PC)
-        flags = layout.ACCESSES
+        flags = layout.ACCESSES | (layout.FLOAT if floating else 0)
         if double or floating or (exclusive and kind == ""):
             flags |= layout.MUST_ALIGN
         if jump:
             flags |= layout.BRANCH
-        if (i.writeback and base == _SP) or loaded >> _SP & 1:
+        if i.writeback and base == _SP:
             flags |= layout.WRITES_SP
+        if loaded >> _SP & 1:
+            flags |= layout.WRITES_SP | layout.MOVES_SP
         if double:
             cost = t.double
         elif store:
@@ -189,6 +208,7 @@ class Decoder:
         loaded = 0 if store or floating else _core_mask(registers)
         jump = bool(loaded >> _PC)
         flags = layout.ACCESSES | layout.MUST_ALIGN | (layout.BRANCH if jump else 0)
+        flags |= layout.FLOAT if floating else 0
         if (writeback and base == _SP) or loaded >> _SP & 1:
             flags |= layout.WRITES_SP
         down = name.endswith("db") or name in ("push", "vpush")
@@ -234,7 +254,9 @@ class Decoder:
         if any(_CORE.get(r) == _PC for r in results):
             flags, refill = layout.BRANCH, t.refill
         if any(_CORE.get(r) == _SP for r in results):
-            flags |= layout.WRITES_SP
+            flags |= layout.WRITES_SP | (layout.MOVES_SP if name == "mov" else 0)
+        if name == "msr":
+            flags |= layout.WRITES_SP | layout.MOVES_SP
         late = _core_mask(results)
         cost = t.simple
         divisor = dividend = 0
@@ -244,6 +266,7 @@ class Decoder:
             cost = 0
         elif name.startswith(("v", "fconst")):
             cost = self._float_cost(name)
+            flags |= layout.FLOAT
             if name == "vmov" and sum(r in _CORE for r in registers) == 2:
                 cost = t.vmov_two
                 late = _core_mask(registers[1:2]) if registers[0] in _CORE else 0
@@ -264,6 +287,14 @@ class Decoder:
         if name in _ACCUMULATE:
             return t.float_accumulate
         return t.float_divide if name in ("vdiv", "vsqrt") else t.float_simple
+
+
+def _hint(code: bytes, first: int) -> int | None:
+    """The number of a hint (NOP is 0), None for anything else."""
+    if len(code) == 2:
+        return first >> 4 & 0xF if first & 0xFF0F == 0xBF00 else None
+    second = int.from_bytes(code[2:4], "little")
+    return second & 0xFF if first == 0xF3AF and second & 0xFF00 == 0x8000 else None
 
 
 def _conditional_branch(code: bytes, first: int) -> int | None:

@@ -19,10 +19,13 @@ from memaopt.board.fetch import contend, issue, restart, speculate_branch
 from memaopt.board.layout import IDEAL, LOAD, LOADS, REAL, ROW, STATE, STORE, STORE_MANY, STORES
 from memaopt.board.memories import data_wait, memory_at
 from memaopt.board.native import buffer_at, emu_stop, forget_row, pointer, register, row_at
+from memaopt.board.system import note_access, see_stores
 
 _SP = 12  # UC_ARM_REG_SP
 _MASK = np.uint64(0xFFFFFFFF)
+_PERIPHERALS = np.uint64(0x4000_0000)
 _ONE = np.uint64(1)
+_MOST_STACK = np.uint64(1 << 20)
 
 
 @njit
@@ -104,7 +107,43 @@ def _reason(flags):
         return layout.FAULT_UNDEFINED
     if flags & layout.SUPERVISOR:
         return layout.FAULT_SUPERVISOR
+    if flags & layout.SLEEP:
+        return layout.STOP_SLEEP
+    if flags & layout.COPROCESSOR:
+        return layout.FAULT_COPROCESSOR
+    if flags & layout.IN_BLOCK:
+        return layout.FAULT_BLOCK
     return layout.STOP_BREAKPOINT if flags & layout.BREAKPOINT else layout.STOP_HALT
+
+
+@njit
+def _watch_stack(uc, s):
+    """SP was written: how deep the stack is, and whether SP went to another one."""
+    moved = s.watch_stack & layout.MOVES_SP
+    s.watch_stack = 0
+    sp = register(uc, s, _SP)
+    # The limit of one stack may be the top of another, where that begins.
+    if moved and not s.stack_limit < sp <= s.stack_top:
+        _change_stack(s, sp)
+    if sp < s.stack_low:
+        s.stack_low = sp
+        if sp < s.stack_limit:
+            _stop(uc, s, layout.FAULT_STACK, s.last_address, sp)
+
+
+@njit
+def _change_stack(s, sp):
+    """SP goes to another stack: the one that it left before, or the object or the free bytes that lie below it."""
+    top, limit, low = s.stack_top, s.stack_limit, s.stack_low
+    if s.left_limit < sp <= s.left_top:
+        s.stack_top, s.stack_limit, s.stack_low = s.left_top, s.left_limit, s.left_low
+    else:
+        s.left_bytes = max(s.left_bytes, np.int64(s.left_top - s.left_low))
+        limit_now, holds = sp, buffer_at(s, (sp - _ONE) & _MASK)
+        while holds and buffer_at(s, (limit_now - _ONE) & _MASK) == holds and sp - limit_now < _MOST_STACK:
+            limit_now -= _ONE
+        s.stack_top, s.stack_limit, s.stack_low = sp, limit_now, sp
+    s.left_top, s.left_limit, s.left_low = top, limit, low
 
 
 @njit
@@ -147,6 +186,8 @@ def _access(uc, s, row, before, address):
         return np.int64(-1)
     writable = carray(pointer(s.writable), (1 << 16,), np.uint8)
     counts = carray(pointer(s.counts), (1 << 16, 4), np.int64)
+    if at >= _PERIPHERALS:
+        note_access(s, at, at + np.uint64(row.words) * width, store)
     for i in range(np.uint64(row.words)):
         byte = (at + i * width) & _MASK
         buffer = buffer_at(s, byte)
@@ -185,21 +226,25 @@ def _access(uc, s, row, before, address):
 
 @njit
 def _instruction(uc, address, s):
+    # Inside an IT block the emulator goes on to the block's end.
+    if s.stop:
+        return
     rows = carray(pointer(s.rows), (1 << 30,), ROW)
+    if s.touched_end:
+        see_stores(s)
     if s.watch_stack:
-        s.watch_stack = 0
-        sp = register(uc, s, _SP)
-        if sp < s.stack_low:
-            s.stack_low = sp
-            if sp < s.stack_limit:
-                _stop(uc, s, layout.FAULT_STACK, s.last_address, sp)
-                return
+        _watch_stack(uc, s)
+        if s.stop:
+            return
     n = row_at(s, address)
     if n == 0 and address != s.exit:
         _stop(uc, s, layout.NOT_DECODED, address, address)
         return
     _arrive(s, rows, address, rows[n].size)
     if n == 0:
+        return
+    if address == s.until:
+        _stop(uc, s, layout.STOP_UNTIL, address, address)
         return
     if s.instructions >= s.budget:
         _stop(uc, s, layout.BUDGET, address, address)
@@ -221,6 +266,9 @@ def _instruction(uc, address, s):
                 return
             extra = s.divide_zero
         cycles += extra
+    if s.fpu_off and flags & layout.FLOAT:
+        _stop(uc, s, layout.FAULT_FPU, address, address)
+        return
     if flags & layout.ACCESSES:
         extra = _access(uc, s, row, before, address)
         if s.stop:
@@ -229,7 +277,7 @@ def _instruction(uc, address, s):
     if before.float_late & row.float_reads:
         cycles += s.float_result
     if flags & layout.WRITES_SP:
-        s.watch_stack = 1
+        s.watch_stack = flags
     row.executed += 1
     _spend(s, row, cycles)
     s.instructions += 1
@@ -239,13 +287,29 @@ def _instruction(uc, address, s):
     # A folded IT takes no place in the pipeline: what stood before it still stands before its successor.
     if not flags & layout.IT_BLOCK:
         s.previous = n
+    if flags & (layout.STEPS | layout.SEND_EVENT):
+        _hint(uc, s, flags, address)
+
+
+@njit
+def _hint(uc, s, flags, address):
+    """SEV, WFE, YIELD or a semihosting request: the emulator knows the first only, so the run goes on behind it."""
+    if flags & layout.SEND_EVENT:
+        s.event = 1
+        return
+    if flags & layout.WAIT_EVENT and not s.event:
+        _stop(uc, s, layout.STOP_SLEEP, address, address)
+        return
+    if flags & layout.WAIT_EVENT:
+        s.event = 0
+    _stop(uc, s, layout.HOST_REQUEST if flags & layout.HOST else layout.STEP, address, address)
 
 
 def _compiled() -> int:
     """The hook's C address. Numba keeps the machine code in its cache, where there is a folder for it."""
     # Numba's cache looks at this file only; as part of the closure, the digest makes it see the others.
     here = Path(__file__)
-    sources = [here.with_name(f"{name}.py") for name in ("layout", "native", "memories", "fetch", "hooks")]
+    sources = [here.with_name(f"{name}.py") for name in ("layout", "native", "memories", "fetch", "system", "hooks")]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
     def hook(uc, address, size, here):

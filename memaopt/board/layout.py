@@ -22,12 +22,25 @@ ACCESSES = 256  # moves data between the core and memory
 BREAKPOINT = 512
 SUPERVISOR = 1024  # SVC
 HALT = 2048  # a branch to itself
-STOPS = UNDEFINED | BREAKPOINT | SUPERVISOR | HALT
+FLOAT = 4096  # needs the FPU
+MOVES_SP = 8192  # SP may go to another stack: MSR, or MOV SP and LDR SP
+SLEEP = 1 << 14  # WFI
+WAIT_EVENT = 1 << 15  # WFE
+SEND_EVENT = 1 << 16  # SEV
+YIELD = 1 << 17
+HOST = 1 << 18  # BKPT 0xAB: a semihosting request
+COPROCESSOR = 1 << 19  # MRC, MCR and their kind: the chip has none
+IN_BLOCK = 1 << 20  # one of the above that cannot be told apart inside an IT block
+STOPS = UNDEFINED | BREAKPOINT | SUPERVISOR | HALT | SLEEP | COPROCESSOR | IN_BLOCK
+# After these the run goes on behind the instruction, which the emulator must not execute.
+STEPS = WAIT_EVENT | YIELD | HOST
 
 # Why a run stopped; RUNNING after it returned.
 RUNNING, NOT_DECODED, FAULT_UNMAPPED, FAULT_READ_ONLY, FAULT_UNALIGNED = range(5)
 FAULT_UNDEFINED, FAULT_STACK, FAULT_DIVIDE, FAULT_FETCH, FAULT_SUPERVISOR = range(5, 10)
-BUDGET, STOP_BREAKPOINT, STOP_HALT = range(10, 13)
+BUDGET, STOP_BREAKPOINT, STOP_HALT, STOP_SLEEP, STOP_UNTIL, STOP_EXIT = range(10, 16)
+FAULT_FPU, FAULT_COPROCESSOR, FAULT_BLOCK, FAULT_HOST = range(16, 20)
+STEP, HOST_REQUEST = range(20, 22)  # not the end: Python goes on behind the instruction
 
 LITERAL = 0xFFFF  # a base "register": the row's offset is the address
 
@@ -50,7 +63,7 @@ ROW = np.dtype(
         ("late", "u4"),  # written too late for the next instruction's address
         ("float_reads", "u4"),  # bit n for sn; the addend of an accumulation is not among them
         ("float_late", "u4"),  # a result that the next instruction should not read
-        ("flags", "u2"),
+        ("flags", "u4"),
         ("base", "u2"),  # Unicorn's register number, LITERAL, or 0
         ("index", "u2"),
         ("shift", "u1"),
@@ -58,7 +71,7 @@ ROW = np.dtype(
         ("size", "u1"),  # bytes of the instruction
         ("cost", "u1"),
         ("refill", "u1"),  # cycles beyond `cost` when the branch is taken
-        ("words", "u1"),  # accesses
+        ("words", "u1"),  # accesses; of an IT, the instructions in its block
         ("width", "u1"),  # bytes of each
         ("divisor", "u1"),  # Unicorn's register number
         ("dividend", "u1"),
@@ -70,7 +83,8 @@ ROW = np.dtype(
 LINES = 128
 CACHE = np.dtype(
     [
-        ("lines", "i8"),
+        ("lines", "i8"),  # 0 while it is off
+        ("most", "i8"),  # lines that it has
         ("slots", "u8"),  # address of a table: the slot + 1 of each line of the memory
         ("clock", "i8"),
         ("used", "i8", LINES),  # the clock when a slot was last used
@@ -98,6 +112,10 @@ MEMORY = np.dtype(
         ("ahead", "u8"),  # the read fetched ahead
         ("ahead_ready", "i8"),
         ("following", "u8"),  # the address after the last data access
+        ("control", "u8"),  # the register that switches the accelerator, 0 for none; then its bits
+        ("prefetch_bit", "u8"),
+        ("instructions_bit", "u8"),
+        ("data_bit", "u8"),
         ("instructions", CACHE),
         ("data", CACHE),
     ],
@@ -117,6 +135,17 @@ LANE = np.dtype(
         ("stored", "i8"),  # when the store buffer is free again
         ("fetching", "i8"),  # cycles lost to instruction fetch
         ("waiting", "i8"),  # cycles lost to data's wait states
+    ],
+    align=True,
+)
+
+# A status flag of a peripheral: hardware sets it as soon as a program sets the bit that it follows.
+FLAG = np.dtype(
+    [
+        ("register", "u8"),
+        ("bits", "u8"),
+        ("status", "u8"),
+        ("shift", "i8"),  # to the left
     ],
     align=True,
 )
@@ -143,9 +172,24 @@ STATE = np.dtype(
         ("last", "i8"),  # row of the instruction executed last, 0 for none
         ("previous", "i8"),  # row that stands before this one in the pipeline, 0 for none
         ("expected", "u8"),  # the address after the last instruction
-        ("watch_stack", "i8"),  # the last instruction wrote SP
+        ("watch_stack", "i8"),  # flags of the last instruction if it wrote SP
+        ("stack_top", "u8"),
         ("stack_limit", "u8"),
         ("stack_low", "u8"),
+        ("left_bytes", "i8"),  # the most that a stack held before SP went to another, and where that stack is
+        ("left_top", "u8"),
+        ("left_limit", "u8"),
+        ("left_low", "u8"),
+        ("until", "u8"),  # where to stop, odd for nowhere
+        ("event", "i8"),  # the event register of WFE and SEV
+        ("touched", "u8"),  # registers that the last instruction wrote: from, up to
+        ("touched_end", "u8"),
+        ("counting", "i8"),  # DWT's cycle counter runs
+        ("counter", "i8"),  # what it was
+        ("counted_from", "i8"),  # at this cycle
+        ("fpu_off", "i8"),
+        ("flag_count", "i8"),
+        ("memory_count", "i8"),
         ("trap_divide", "i8"),
         ("register", "u8"),  # where uc_reg_read puts its answer
         ("fetch_queue", "i8"),  # words
@@ -161,6 +205,9 @@ STATE = np.dtype(
         ("memory_of", "u8"),  # for each buffer
         ("memories", "u8"),
         ("counts", "u8"),
+        ("private", "u8"),
+        ("peripherals", "u8"),
+        ("flag_table", "u8"),
     ],
     align=True,
 )

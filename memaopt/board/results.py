@@ -1,7 +1,7 @@
 """What a run on the virtual board returns: plain, frozen, JSON-friendly."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,9 +10,13 @@ from memaopt.board.energy import Energy
 from memaopt.board.profile import Profile
 from memaopt.errors import InputError
 
+#: How a run ended: the function returned; the program exited by semihosting; it came to where it was to stop; a
+#: branch to itself; a WFI or WFE that nothing wakes and nothing follows; a breakpoint.
+End = Literal["return", "exit", "until", "loop", "sleep", "breakpoint"]
+
 
 class Run(BaseModel):
-    """One call on the board.
+    """One call on the board, or a run from reset.
 
     ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles`` those of the same run without
     any; ``fetch_stalls`` and ``data_stalls`` are the cycles that the core waited for instructions and for
@@ -21,11 +25,18 @@ class Run(BaseModel):
     ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
     within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
     instructions inside IT blocks whose condition was false; ``instructions`` does not include them.
+
+    ``ended`` says how the run ended and ``ended_at`` where; ``exit_code`` is that of a semihosting exit, ``output``
+    what the program wrote by semihosting.
     """
 
     model_config = ConfigDict(frozen=True)
 
     function: str
+    ended: End
+    ended_at: int
+    exit_code: int | None
+    output: str
     r0: int
     s0: float
     instructions: int

@@ -38,11 +38,19 @@ class WaitTable:
     def _accelerate(self, record: Any, accelerator: Accelerator, size: int) -> None:
         record["accelerated"] = 1
         record["prefetch"] = accelerator.prefetch
+        if accelerator.control is not None:
+            record["control"] = accelerator.control.address
+            record["prefetch_bit"] = accelerator.control.prefetch
+            record["instructions_bit"] = accelerator.control.instruction_cache
+            record["data_bit"] = accelerator.control.data_cache
         record["read"] = accelerator.read_bytes.bit_length() - 1
         record["line"] = accelerator.line_bytes.bit_length() - 1
-        lines = {"instructions": accelerator.fetch_lines, "data": accelerator.load_lines}
-        for name, count in lines.items():
+        lines = {
+            "instructions": (accelerator.instruction_lines, accelerator.fetch_lines),
+            "data": (accelerator.data_lines, accelerator.load_lines),
+        }
+        for name, (most, count) in lines.items():
             slots = np.zeros(size // accelerator.line_bytes + 1, np.uint16)
             self._tables.append(slots)
-            record[name]["lines"] = min(count, LINES)
+            record[name]["most"], record[name]["lines"] = min(most, LINES), min(count, LINES)
             record[name]["slots"] = slots.ctypes.data
