@@ -39,9 +39,10 @@ def _depth(tensor: Tensor) -> int:
 
 
 def _links(graph: Graph, op: Operator) -> dict[int, npt.NDArray[np.int64]] | None:
-    """For each input tensor, on which of its channels each output channel depends; None if channels mix."""
+    """For each input tensor, on which of its channels each output channel depends; None if channels mix, or if the
+    input is a constant, which keeps all its channels."""
     x, y = graph.tensor_of(op), graph.output_of(op)
-    if x.dtype is not DType.INT8:
+    if x.dtype is not DType.INT8 or x.is_constant:
         return None
     inputs, outputs = _depth(x), _depth(y)
     channels = np.arange(outputs)
@@ -79,9 +80,7 @@ def _know(graph: Graph) -> _Knowledge:
         knowledge.known[index] = np.zeros(_depth(tensor), bool)
         knowledge.values[index] = np.zeros(tensor.shape, tensor.dtype.value)
     for op in graph.operators:
-        arguments = [
-            graph.tensors[i].values if graph.tensors[i].is_constant else knowledge.values[i] for i in op.inputs
-        ]
+        arguments = [_value(graph, knowledge, i) for i in op.inputs]
         output = graph.output_of(op)
         known = np.zeros(_depth(output), bool)
         links = _links(graph, op)
@@ -96,6 +95,11 @@ def _know(graph: Graph) -> _Knowledge:
         nothing = np.zeros(output.shape, output.dtype.value)  # no channel's value is looked at
         knowledge.values[op.output] = reference.evaluate(graph, op, arguments) if known.any() else nothing
     return knowledge
+
+
+def _value(graph: Graph, knowledge: _Knowledge, tensor: int) -> Array:
+    """What is known of a tensor's value: all of it for a constant."""
+    return graph.tensors[tensor].values if graph.tensors[tensor].is_constant else knowledge.values[tensor]
 
 
 class _Classes:
@@ -275,7 +279,7 @@ def _rewritten(
         data = weights.values[..., outputs]
     else:
         inputs = lost.get(op.input, np.arange(weights.shape[-1]))
-        _, added = _contribution(graph, op, knowledge.values[op.input])
+        _, added = _contribution(graph, op, _value(graph, knowledge, op.input))
         gone = np.setdiff1d(np.arange(weights.shape[-1]), inputs)
         bias = bias + added[:, gone].sum(axis=1)
         data = weights.values[outputs][..., inputs]

@@ -1,0 +1,18 @@
+"""The classes of the bench, by name."""
+
+from collections.abc import Callable
+
+from tests.fuzz.bench import Class
+from tests.fuzz.certificates import GemmCertificates, NetworkCertificates
+from tests.fuzz.elfs import Elfs
+from tests.fuzz.machines import Machines, Problems
+from tests.fuzz.networks import BoardNetworks, HostNetworks
+from tests.fuzz.tflite import Files
+from tests.fuzz.writing import Writing
+
+CLASSES: dict[str, Callable[[], Class]] = {
+    kind.name: kind
+    for kind in (
+        HostNetworks, BoardNetworks, Files, NetworkCertificates, GemmCertificates, Elfs, Machines, Problems, Writing,
+    )
+}  # fmt: skip

@@ -1,0 +1,461 @@
+"""Random int8 networks: batches, several ends, tensors read many times, parts of constants alone, extreme zero points
+and scales, axes of size 1, every operator of a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from memaopt.errors import InputError, UnsupportedModelError
+from memaopt.networks import checks, writer
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.shapes import Window, same_padding
+
+Rng = np.random.Generator
+Shape = tuple[int, ...]
+
+#: Elements of one tensor, and multiply-accumulates of one layer, beyond which a layer is not taken.
+_MOST_ELEMENTS, _MOST_WEIGHTS = 6000, 6000
+_ATTEMPTS = 40
+
+
+def random_network(rng: Rng, name: str, *, most: int = 9, writable: bool = False) -> Graph:
+    """A network of one to ``most`` operators that the checks accept; ``writable``: a .tflite file can hold it."""
+    while True:
+        graph = _Growing(rng, name).grown(int(rng.integers(1, most + 1)))
+        try:
+            checks.check(graph)
+            if writable:
+                writer.write(graph)
+        except InputError:
+            continue
+        return graph
+
+
+def _pick(rng: Rng, items: Any) -> Any:
+    return items[int(rng.integers(len(items)))]
+
+
+def _scale(rng: Rng) -> float:
+    """Mostly usual scales, now and then extreme ones."""
+    low, high = (1e-3, 0.5) if rng.integers(6) else (1e-8, 1e6)
+    return float(np.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def _zero_point(rng: Rng) -> int:
+    return int(_pick(rng, (-128, 127, 0, -1, int(rng.integers(-128, 128)))))
+
+
+def _size(rng: Rng, most: int) -> int:
+    """1 as often as not much more."""
+    return 1 if rng.integers(5) == 0 else int(rng.integers(1, most + 1))
+
+
+def _int8(rng: Rng, shape: Shape) -> np.ndarray[Any, Any]:
+    """Random bytes, now and then extreme or constant ones."""
+    style = rng.integers(6)
+    if style == 0:
+        return rng.choice(np.array([-128, 127, 0], np.int8), shape)
+    if style == 1:
+        return np.full(shape, rng.integers(-128, 128), np.int8)
+    return rng.integers(-128, 128, shape).astype(np.int8)
+
+
+class _Growing:
+    """A network that gets one operator after another."""
+
+    def __init__(self, rng: Rng, name: str) -> None:
+        self.rng = rng
+        self.name = name
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.inputs: list[int] = []
+        self.ready: list[int] = []
+        self.vision = bool(rng.integers(2))
+        """Whether it is made of the operators of networks that look at images."""
+        self.final: list[int] = []
+        """Outputs in float32, which nothing reads."""
+
+    def grown(self, operators: int) -> Graph:
+        for _ in range(int(_pick(self.rng, (1, 1, 1, 2, 3)))):
+            self._start()
+        for _ in range(_ATTEMPTS):
+            if len(self.operators) >= operators:
+                break
+            self._step()
+        return self._finished()
+
+    def _start(self) -> None:
+        rng = self.rng
+        rank = int(_pick(rng, (4, 4, 4, 4, 4, 1, 2, 3, 5)))
+        if rank == 4:
+            batch = int(_pick(rng, (1, 1, 1, 2, 3)))
+            shape: Shape = (batch, _size(rng, 14), _size(rng, 14), _size(rng, 20))
+        else:
+            shape = tuple(_size(rng, 7) for _ in range(rank))
+        if math.prod(shape) > _MOST_ELEMENTS:
+            shape = (1, *shape[1:3], 1)
+        if rng.integers(8) == 0:
+            self.tensors.append(Tensor(self._called("input"), shape, DType.FLOAT32))
+            self.inputs.append(len(self.tensors) - 1)
+            self._put(ops.Quantize, (self.inputs[-1],), shape, float(rng.uniform(0.005, 0.1)), _zero_point(rng))
+            return
+        index = self._tensor("input", shape, _scale(rng), _zero_point(rng))
+        self.inputs.append(index)
+        self.ready.append(index)
+
+    def _finished(self) -> Graph:
+        """What nothing reads is an output, and now and then something that is read."""
+        read = {i for op in self.operators for i in op.inputs}
+        ends = [i for i in self.ready if i not in read and i not in self.inputs] + self.final
+        inner = [i for i in self.ready if i in read and i not in self.inputs]
+        while inner and self.rng.integers(5) == 0:
+            ends.append(inner.pop(int(self.rng.integers(len(inner)))))
+        if not ends or self.rng.integers(25) == 0:
+            ends.append(int(_pick(self.rng, self.inputs)))
+        order = self.rng.permutation(len(ends))
+        return Graph(self.name, tuple(self.tensors), tuple(self.operators), tuple(self.inputs),
+                     tuple(ends[i] for i in order))  # fmt: skip
+
+    def _called(self, what: str) -> str:
+        return f"{what}{len(self.tensors)}"
+
+    def _tensor(self, what: str, shape: Shape, scale: float, zero_point: int) -> int:
+        q = np.array([scale], np.float32), np.array([zero_point])
+        self.tensors.append(Tensor(self._called(what), shape, DType.INT8, *q))
+        return len(self.tensors) - 1
+
+    def _constant(self, values: np.ndarray[Any, Any], scales: Any, zero_point: int = 0, axis: int = 0) -> int:
+        scales = np.atleast_1d(np.asarray(scales, np.float32))
+        zeros = np.full(len(scales), zero_point, np.int64)
+        dtype = DType(str(values.dtype))
+        self.tensors.append(Tensor(self._called("constant"), values.shape, dtype, scales, zeros, axis, values))
+        return len(self.tensors) - 1
+
+    def _quantization(self, x: int) -> tuple[float, int]:
+        tensor = self.tensors[x]
+        return float(tensor.scale), tensor.zero_point
+
+    def _near(self, x: int) -> tuple[float, int]:
+        """The quantisation of x, or one that is not far from it."""
+        scale, zero_point = self._quantization(x)
+        if self.rng.integers(3) == 0:
+            return scale, zero_point
+        return scale * float(np.exp(self.rng.uniform(-1.5, 1.5))), _zero_point(self.rng)
+
+    def _put(
+        self, cls: type[Operator], inputs: tuple[int, ...], shape: Shape, scale: float, zero_point: int, **more: Any
+    ) -> bool:
+        """Append an operator if the checks take it, else forget it."""
+        before = len(self.tensors)
+        if min(shape, default=1) < 1 or math.prod(shape) > _MOST_ELEMENTS or not 1e-38 < scale < 1e38:
+            return False
+        output = self._tensor(cls.kind.lower(), shape, scale, zero_point)
+        op = cls(inputs=inputs, outputs=(output,), location=len(self.operators), **more)
+        data = tuple(dict.fromkeys(i for i in inputs if not self.tensors[i].is_constant))
+        # A network needs an input; one of its own stands in where there are constants alone.
+        try:
+            checks.check(Graph("one", tuple(self.tensors), (op,), data or tuple(self.inputs[:1]), (output,)))
+        except UnsupportedModelError:
+            del self.tensors[before:]
+            return False
+        self.operators.append(op)
+        self.ready.append(output)
+        return True
+
+    def _step(self) -> None:
+        before = len(self.tensors)
+        kind = _pick(self.rng, _VISION if self.vision else list(ops.OPERATORS))
+        images = [t for t in self.ready if len(self.tensors[t].shape) == 4]
+        x = int(_pick(self.rng, images[-2:])) if kind in _WINDOWS and images else self._operand()
+        if not _STEPS[kind](self, x):
+            used = {i for op in self.operators for i in (*op.inputs, *op.outputs)} | set(self.inputs)
+            while len(self.tensors) > before and len(self.tensors) - 1 not in used:
+                self.tensors.pop()
+
+    def _operand(self) -> int:
+        """A tensor to read: mostly the last one, any other, or now and then a constant."""
+        rng = self.rng
+        if rng.integers(25) == 0:
+            shape = tuple(_size(rng, 6) for _ in range(int(_pick(rng, (4, 4, 2, 1)))))
+            return self._constant(_int8(rng, shape), _scale(rng), _zero_point(rng))
+        return self.ready[-1] if rng.integers(3) else int(_pick(rng, self.ready))
+
+    # One method for each kind; False where the operand does not do.
+
+    def _weighted(
+        self, cls: type[Operator], x: int, weights: Shape, axis: int, depth: int, shape: Shape, **more: Any
+    ) -> bool:
+        rng, tensor = self.rng, self.tensors[x]
+        if math.prod(weights) > _MOST_WEIGHTS or min(shape, default=1) < 1:
+            return False
+        channels = weights[axis]
+        scale, zero_point = _scale(rng), _zero_point(rng)
+        typical = scale * float(_pick(rng, (60, 60, 60, 0.01, 3000))) / (float(tensor.scale) * 5000 * math.sqrt(depth))
+        count = channels if channels > 1 and rng.integers(2) else 1
+        scales = typical * np.exp(rng.uniform(-1, 1, count))
+        if not (scales.min() > 1e-37 and scales.max() < 1e37):
+            return False
+        if rng.integers(6) == 0:
+            # powers of two put accumulators on ties, where the direction of rounding shows
+            scales = 2.0 ** np.round(np.log2(scales))
+            scale = 2.0 ** round(math.log2(scale))
+        values = _int8(rng, weights)
+        if rng.integers(4) == 0:
+            values = np.where(rng.random(weights) < 0.7, 0, values).astype(np.int8)
+        if rng.integers(6) == 0:
+            values.swapaxes(0, axis)[int(rng.integers(channels))] = 0  # a channel that is constant
+        inputs = [x, self._constant(values, scales, 0, axis)]
+        if rng.integers(4):
+            bias = rng.normal(0, _pick(rng, (3000, 3000, 100000)), channels).astype(np.int32)
+            inputs.append(self._constant(bias, scales * float(tensor.scale)))
+        return self._put(cls, tuple(inputs), shape, scale, zero_point, activation=_pick(rng, list(Activation)), **more)
+
+    def _window(self, x: int, dilated: bool) -> tuple[Size2D, Size2D, Size2D, Padding2D, Shape] | None:
+        rng = self.rng
+        _, height, width, _ = self.tensors[x].shape
+        most = int(_pick(rng, (1, 3, 3, 5, 7)))
+        kernel = Size2D(*(min(_size(rng, most), 8) for _ in "hw"))
+        if rng.integers(3) == 0:
+            kernel = Size2D(3, 3)
+        stride = Size2D(*rng.integers(1, 4, 2).tolist()) if rng.integers(2) else ops.ONE
+        dilation = Size2D(*rng.integers(1, 4, 2).tolist()) if dilated and rng.integers(4) == 0 else ops.ONE
+        same = bool(rng.integers(3))
+        padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
+        output = Window(kernel, stride, dilation, padding).output(height, width)
+        return (kernel, stride, dilation, padding, output) if min(output) > 0 else None
+
+    def conv_2d(self, x: int) -> bool:
+        if len(self.tensors[x].shape) != 4 or (found := self._window(x, True)) is None:
+            return False
+        n, _, _, c = self.tensors[x].shape
+        kernel, stride, dilation, padding, (rows, columns) = found
+        groups = int(_pick(self.rng, [g for g in range(1, c + 1) if c % g == 0])) if self.rng.integers(6) == 0 else 1
+        outputs = groups * (1 + int(self.rng.integers(24 // groups + 1)))
+        depth = kernel.height * kernel.width * c // groups
+        return self._weighted(
+            ops.Conv2D, x, (outputs, *kernel, c // groups), 0, depth, (n, rows, columns, outputs), stride=stride,
+            dilation=dilation, padding=padding,
+        )  # fmt: skip
+
+    def depthwise_conv_2d(self, x: int) -> bool:
+        if len(self.tensors[x].shape) != 4 or (found := self._window(x, True)) is None:
+            return False
+        n, _, _, c = self.tensors[x].shape
+        kernel, stride, dilation, padding, (rows, columns) = found
+        outputs = c * int(_pick(self.rng, (1, 1, 1, 2, 3, 8)))
+        return self._weighted(
+            ops.DepthwiseConv2D, x, (1, *kernel, outputs), 3, kernel.height * kernel.width,
+            (n, rows, columns, outputs), stride=stride, dilation=dilation, padding=padding,
+        )  # fmt: skip
+
+    def fully_connected(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        if not shape:
+            return False
+        units, depth = _size(self.rng, 24), shape[-1] if self.rng.integers(2) else math.prod(shape[1:])
+        keep = depth == shape[-1] and bool(self.rng.integers(2))
+        output = (*shape[:-1], units) if keep else (math.prod(shape) // depth, units)
+        return self._weighted(ops.FullyConnected, x, (units, depth), 0, depth, output)
+
+    def _pool(self, cls: type[Operator], x: int) -> bool:
+        if len(self.tensors[x].shape) != 4 or (found := self._window(x, False)) is None:
+            return False
+        n, _, _, c = self.tensors[x].shape
+        kernel, stride, _, padding, (rows, columns) = found
+        more = {"kernel": kernel, "stride": stride, "padding": padding, "activation": _pick(self.rng, list(Activation))}
+        return self._put(cls, (x,), (n, rows, columns, c), *self._quantization(x), **more)
+
+    def average_pool_2d(self, x: int) -> bool:
+        return self._pool(ops.AveragePool2D, x)
+
+    def max_pool_2d(self, x: int) -> bool:
+        return self._pool(ops.MaxPool2D, x)
+
+    def _binary(self, cls: type[Operator], x: int) -> bool:
+        rng, shape = self.rng, self.tensors[x].shape
+        style = rng.integers(4)
+        if style == 0:
+            y = x
+        elif style == 1:
+            alike = [t for t in self.ready if _broadcasts(self.tensors[t].shape, shape)]
+            y = int(_pick(rng, alike)) if alike else x
+        else:
+            other = tuple(1 if rng.integers(2) else size for size in shape) if style == 2 else shape
+            if other and rng.integers(3) == 0:
+                other = other[int(rng.integers(len(other))) :]
+            y = self._constant(_int8(rng, other), _scale(rng), _zero_point(rng))
+        pair = (x, y) if rng.integers(2) else (y, x)
+        a, b = (float(self.tensors[t].scale) for t in pair)
+        scale = a * b * float(np.exp(rng.uniform(-1, 7))) if cls is ops.Mul else max(a, b) * float(
+            np.exp(rng.uniform(-3, 2))
+        )
+        output = np.broadcast_shapes(*(self.tensors[t].shape for t in pair))
+        return self._put(cls, pair, output, scale, _zero_point(rng), activation=_pick(rng, list(Activation)))
+
+    def add(self, x: int) -> bool:
+        return self._binary(ops.Add, x)
+
+    def sub(self, x: int) -> bool:
+        return self._binary(ops.Sub, x)
+
+    def mul(self, x: int) -> bool:
+        return self._binary(ops.Mul, x)
+
+    def mean(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        axes = tuple(i for i in range(len(shape)) if self.rng.integers(2)) or (0,)
+        if len(shape) == 4 and self.rng.integers(2):
+            axes = (1, 2)
+        keep = bool(self.rng.integers(2))
+        output = tuple(1 if i in axes else s for i, s in enumerate(shape) if keep or i not in axes)
+        return bool(shape) and self._put(ops.Mean, (x,), output, *self._near(x), axes=axes)
+
+    def pad(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        paddings = tuple(
+            (0, 0) if self.rng.integers(2) else (int(self.rng.integers(4)), int(self.rng.integers(4))) for _ in shape
+        )
+        output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
+        return self._put(ops.Pad, (x,), output, *self._quantization(x), paddings=paddings)
+
+    def concatenation(self, x: int) -> bool:
+        rng, tensor = self.rng, self.tensors[x]
+        if not tensor.shape:
+            return False
+        axis = int(rng.integers(len(tensor.shape)))
+        parts = [x]
+        for _ in range(int(rng.integers(4))):
+            alike = [
+                t for t in self.ready
+                if self.tensors[t].same_quantization(tensor) and _joins(self.tensors[t].shape, tensor.shape, axis)
+            ]  # fmt: skip
+            if alike and rng.integers(3):
+                parts.insert(int(rng.integers(len(parts) + 1)), int(_pick(rng, alike)))
+            else:
+                shape = tuple(_size(rng, 4) if i == axis else s for i, s in enumerate(tensor.shape))
+                parts.append(self._constant(_int8(rng, shape), *self._quantization(x)))
+        output = tuple(
+            sum(self.tensors[t].shape[axis] for t in parts) if i == axis else s for i, s in enumerate(tensor.shape)
+        )
+        return self._put(ops.Concatenation, tuple(parts), output, *self._quantization(x), axis=axis)
+
+    def reshape(self, x: int) -> bool:
+        shape, elements = self.tensors[x].shape, self.tensors[x].elements
+        low = [d for d in range(1, 17) if elements % d == 0]
+        a = int(_pick(self.rng, low))
+        b = int(_pick(self.rng, [d for d in low if elements // a % d == 0]))
+        output = _pick(
+            self.rng, [(elements,), (1, elements), tuple(reversed(shape)), (a, b, elements // a // b),
+                       (1, a, b, elements // a // b), (1, 1, *shape)[:6]],
+        )  # fmt: skip
+        return math.prod(output) == elements and self._put(ops.Reshape, (x,), output, *self._quantization(x))
+
+    def squeeze(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        output = tuple(s for s in shape if s > 1 or self.rng.integers(2))
+        return bool(output) and self._put(ops.Squeeze, (x,), output, *self._quantization(x))
+
+    def expand_dims(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        axis = int(self.rng.integers(len(shape) + 1))
+        if len(shape) >= 6:
+            return False
+        return self._put(ops.ExpandDims, (x,), (*shape[:axis], 1, *shape[axis:]), *self._quantization(x))
+
+    def transpose(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        permutation = tuple(self.rng.permutation(len(shape)).tolist())
+        output = tuple(shape[i] for i in permutation)
+        return bool(shape) and self._put(
+            ops.Transpose, (x,), output, *self._quantization(x), permutation=permutation
+        )
+
+    def strided_slice(self, x: int) -> bool:
+        rng, slices = self.rng, []
+        for size in self.tensors[x].shape:
+            if rng.integers(2):
+                slices.append(Slice(0, 1, size))
+                continue
+            start, step = int(rng.integers(size)), int(_pick(rng, (1, 1, 2, 3, -1, -2)))
+            room = (size - start + step - 1) // step if step > 0 else (start - step) // -step
+            slices.append(Slice(start, step, int(rng.integers(1, room + 1))))
+        output = tuple(s.length for s in slices)
+        if rng.integers(3) == 0:
+            output = tuple(length for length in output if length > 1)
+        return bool(slices) and self._put(
+            ops.StridedSlice, (x,), output, *self._quantization(x), slices=tuple(slices)
+        )
+
+    def resize_nearest_neighbor(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        if len(shape) != 4:
+            return False
+        style = self.rng.integers(3)
+        output = (shape[0], _size(self.rng, 20), _size(self.rng, 20), shape[3])
+        return self._put(
+            ops.ResizeNearestNeighbor, (x,), output, *self._quantization(x), align_corners=bool(style == 1),
+            half_pixel_centers=bool(style == 2),
+        )  # fmt: skip
+
+    def softmax(self, x: int) -> bool:
+        beta = float(_pick(self.rng, (1.0, 1.0, 0.3, 4.0)))
+        return self._put(ops.Softmax, (x,), self.tensors[x].shape, 1 / 256, -128, beta=beta)
+
+    def logistic(self, x: int) -> bool:
+        zero_point = int(_pick(self.rng, (-128, _zero_point(self.rng))))
+        return self._put(ops.Logistic, (x,), self.tensors[x].shape, 1 / 256, zero_point)
+
+    def tanh(self, x: int) -> bool:
+        scale = float(_pick(self.rng, (1 / 128, self.rng.uniform(0.003, 0.02))))
+        return self._put(ops.Tanh, (x,), self.tensors[x].shape, scale, _zero_point(self.rng))
+
+    def _unary(self, cls: type[Operator], x: int, **more: Any) -> bool:
+        return self._put(cls, (x,), self.tensors[x].shape, *self._near(x), **more)
+
+    def hard_swish(self, x: int) -> bool:
+        return self._unary(ops.HardSwish, x)
+
+    def leaky_relu(self, x: int) -> bool:
+        return self._unary(ops.LeakyRelu, x, alpha=float(self.rng.uniform(-1, 1.5)))
+
+    def relu(self, x: int) -> bool:
+        return self._unary(ops.Relu, x)
+
+    def relu6(self, x: int) -> bool:
+        return self._unary(ops.Relu6, x)
+
+    def quantize(self, x: int) -> bool:
+        return self._unary(ops.Quantize, x)
+
+    def dequantize(self, x: int) -> bool:
+        """To float32, which is an output of the network."""
+        if self.rng.integers(3) or self.tensors[x].is_constant:
+            return False
+        self.tensors.append(Tensor(self._called("dequantize"), self.tensors[x].shape, DType.FLOAT32))
+        output = len(self.tensors) - 1
+        self.operators.append(ops.Dequantize(inputs=(x,), outputs=(output,), location=len(self.operators)))
+        self.final.append(output)
+        return True
+
+
+def _broadcasts(a: Shape, b: Shape) -> bool:
+    return all(x == y or 1 in (x, y) for x, y in zip(reversed(a), reversed(b), strict=False))
+
+
+def _joins(a: Shape, b: Shape, axis: int) -> bool:
+    return len(a) == len(b) and all(x == y for i, (x, y) in enumerate(zip(a, b, strict=True)) if i != axis)
+
+
+#: Every operator of a file, by its name.
+_STEPS: dict[str, Callable[[_Growing, int], bool]] = {kind: getattr(_Growing, kind.lower()) for kind in ops.OPERATORS}
+_WINDOWS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR")
+_VISION = (
+    *("CONV_2D",) * 4, *("DEPTHWISE_CONV_2D",) * 3, "ADD", "ADD", "FULLY_CONNECTED", "MEAN", "PAD", "RELU6", "MUL",
+    "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "RESIZE_NEAREST_NEIGHBOR", "RESHAPE", "HARD_SWISH",
+)  # fmt: skip

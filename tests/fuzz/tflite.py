@@ -1,0 +1,148 @@
+"""Mutated .tflite files: refused in one line, or compiled, built, and equal to TFLite byte for byte."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from networks_helpers import CASES
+
+from memaopt.emit import network as emit
+from memaopt.errors import InfeasibleError, InputError, MemaoptError
+from memaopt.mcus import mcu
+from memaopt.networks import reference, summary, tflite, writer, zoo
+from memaopt.networks.compile import NetworkPlan, compile_network
+from memaopt.networks.tflite_schema import IDENTIFIER, schema
+from tests.fuzz import mutate
+from tests.fuzz.bench import Case, Rng, judged
+from tests.fuzz.generator import random_network
+from tests.fuzz.host import compilers, samples
+from tests.fuzz.networks import built_and_run
+from tests.fuzz.oracle import ask
+from tests.fuzz.watch import watched
+
+#: Of what is accepted, one in so many is built; all of it is compared with TFLite.
+_BUILT = 4
+_LINE = 1200
+
+
+def pool() -> list[bytes]:
+    """One small network for each operator, a few random ones, and two whole ones."""
+    single = [writer.write(build(np.random.default_rng([9, i]))) for i, build in enumerate(CASES.values())]
+    random = [
+        writer.write(random_network(np.random.default_rng([10, i]), f"random{i}", writable=True)) for i in range(16)
+    ]
+    whole = [writer.write(zoo.build(name)) for name in ("ds_cnn", "mobilenet_v2")]
+    return [*single, *random, *whole]
+
+
+def _fields(node: Any, found: list[tuple[Any, Any]]) -> None:
+    """Every number in the objects of a file, as (container, attribute or index)."""
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            if isinstance(item, (int, float)):
+                found.append((node, i))
+            else:
+                _fields(item, found)
+    elif isinstance(node, np.ndarray):
+        found += [(node, i) for i in range(min(len(node), 16))]
+    elif hasattr(node, "__dict__"):
+        for name, value in vars(node).items():
+            if isinstance(value, (int, float, np.number)):
+                found.append((node, name))
+            elif value is not None and not isinstance(value, (bytes, str)):
+                _fields(value, found)
+
+
+def repacked(rng: Rng, original: bytes) -> bytes:
+    """A well-formed file with one to three of its numbers changed: it gets past the verifier."""
+    module = schema()
+    model = module.ModelT.InitFromObj(module.Model.GetRootAs(original, 0))
+    found: list[tuple[Any, Any]] = []
+    _fields(model, found)
+    for _ in range(int(rng.integers(1, 4))):
+        container, key = found[int(rng.integers(len(found)))]
+        old = getattr(container, key) if isinstance(key, str) else container[key]
+        if isinstance(old, (float, np.floating)):
+            new: Any = rng.choice([0.0, -1.0, 1.0, 1e-30, 1e30, np.inf, np.nan, float(old) * 2, float(old) * 0.7])
+        else:
+            steps = [0, 1, 2, 3, 7, -1, 127, 128, 255, 32768, 1 << 30, int(old) + 1, int(old) - 1, int(old) * 2]
+            new = int(rng.choice(steps))
+        try:
+            if isinstance(key, str):
+                setattr(container, key, new)
+            else:
+                container[key] = new
+        except (OverflowError, ValueError):
+            continue
+    try:
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+    except (TypeError, ValueError, OverflowError, struct.error):  # the number does not fit its field
+        return original
+    return bytes(builder.Output())
+
+
+def mutated(rng: Rng, files: Sequence[bytes]) -> bytes:
+    """One mutated file."""
+    original = files[int(rng.integers(len(files)))]
+    return repacked(rng, original) if rng.integers(2) else mutate.mutated_bytes(rng, original, files)
+
+
+class Files:
+    """Mutated files, through to compared bytes."""
+
+    name = "tflite-files"
+    batch = 48
+
+    def prepare(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.pool = pool()
+        self.machine = mcu("stm32l4r5")
+
+    def check(self, numbers: Sequence[int], rngs: Sequence[Rng]) -> list[str | Case]:
+        found: dict[int, str | Case] = {}
+        plans: dict[int, NetworkPlan] = {}
+        for number, rng in zip(numbers, rngs, strict=True):
+            data = mutated(rng, self.pool)
+
+            def front(data: bytes = data, number: int = number, rng: Rng = rng) -> str:
+                word, plan = self._front(data, rng, f"n{number}")
+                if plan is not None and rng.integers(_BUILT) == 0:
+                    plans[number] = plan
+                    return "accepted, built and equal"
+                return word
+
+            found[number] = judged(front, {"model.tflite": data})
+        if plans:
+            tools = compilers()
+            tool = tools[numbers[0] // self.batch % len(tools)]
+            own = dict(zip(numbers, rngs, strict=True))
+            found.update(built_and_run(plans, self.folder / "host", tool, own))
+        return [found[number] for number in numbers]
+
+    def _front(self, data: bytes, rng: Rng, name: str) -> tuple[str, NetworkPlan | None]:
+        """What the compiler and TFLite make of one file."""
+        try:
+            with watched():
+                graph = tflite.parse(data, "fuzzed.tflite")
+                summary.summarize(graph)
+                plan = compile_network(graph, self.machine, name=name)
+                emit.files(plan)
+        except (InputError, InfeasibleError) as error:
+            message = str(error)
+            assert message.isprintable(), f"not one printable line: {message[:400]!r}"
+            assert 8 < len(message) < _LINE, f"an error of {len(message)} letters"
+            return f"refused ({type(error).__name__})", None
+        except MemaoptError as error:
+            raise AssertionError(f"{type(error).__name__}: {error}") from error
+        values = samples(plan, rng)[0]
+        with watched():
+            expected = reference.run(graph, values)
+        verdict = ask(data, values, expected)
+        assert verdict != "TFLite DIFFERS", "TFLite computes something else"
+        return f"accepted, {verdict}", plan
