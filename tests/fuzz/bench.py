@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import multiprocessing
 import os
 import resource
@@ -23,9 +24,10 @@ from tests.fuzz.watch import TooSlow
 
 Rng = np.random.Generator
 
-#: Wall clock of a batch after which its process is killed, and how much more memory it may ask for than it has.
+#: Wall clock of a batch after which its process is killed, and the addresses that it may ask for (an emulator reserves
+#: a gigabyte that it does not use; what is used is watched call by call).
 _HANG = 240.0
-_MORE_BYTES = 6 << 30
+_MORE_BYTES = 16 << 30
 
 
 class Case(Exception):  # noqa: N818  # raised to end a case, with what it was
@@ -167,6 +169,7 @@ def _work(
     while (last is None or number < last) and (end is None or time.monotonic() < end):
         numbers = range(number, number + kind.batch if last is None else min(number + kind.batch, last))
         pipe.send(_outcomes(kind, seed, numbers))
+        gc.collect()  # emulators that hold themselves
         number = numbers.stop
     pipe.send(None)
 
