@@ -1,16 +1,7 @@
 """Helpers that the assembly templates call: constants, address arithmetic and VFP register lists for Thumb-2."""
 
-
-def encodable(value: int) -> bool:
-    """Whether ``value`` is a modified immediate constant (Armv7-M Architecture Reference Manual, A5.3.2)."""
-    if 0 <= value < 256:
-        return True
-    if any(value == pattern * (value & 0xFF) for pattern in (0x01010101, 0x00010001)):
-        return True
-    if value & 0xFF00 and value == 0x01000100 * (value >> 8 & 0xFF):
-        return True
-    shift = max(0, value.bit_length() - 8)
-    return shift > 0 and value >> shift << shift == value
+from memaopt.emit import thumb
+from memaopt.emit.thumb import REACH, encodable
 
 
 def load_imm(register: str, value: int) -> str:
@@ -24,17 +15,19 @@ def load_imm(register: str, value: int) -> str:
 
 
 def add_imm(target: str, source: str, value: int, scratch: str) -> str:
-    """``target`` = ``source`` + ``value``; ``scratch`` (not ``source``) is used only for a value out of reach."""
+    """``target`` = ``source`` + ``value``; ``scratch`` (not ``source``) is used only for a value out of reach, and
+    may be empty where there is none.
+    """
     operation, size = ("add", value) if value >= 0 else ("sub", -value)
     if size == 0:
         return "" if target == source else f"mov {target}, {source}"
-    if encodable(size) or size < 4096:
+    if encodable(size) or size <= REACH:
         wide = "" if encodable(size) else "w"
         return f"{operation}{wide} {target}, {source}, #{size}"
     low, high = size & 0xFFF, size & ~0xFFF
     if encodable(high):
         return f"{operation} {target}, {source}, #{high}\n  {operation}w {target}, {target}, #{low}"
-    if scratch == source:
+    if scratch in ("", source):
         raise ValueError(f"no scratch register to add {value} to {source}")
     return f"{load_imm(scratch, size)}\n  {operation} {target}, {source}, {scratch}"
 
@@ -60,8 +53,10 @@ def vstore(base: str, first: int, count: int) -> str:
 def quote(text: str) -> str:
     """Assembly lines as the C string literals of one asm statement, columns aligned, blank lines dropped.
 
-    A line that starts with ``@`` becomes a C comment between the literals.
+    A line that starts with ``@`` becomes a C comment between the literals. OutOfReachError if something in the text
+    cannot be encoded.
     """
+    thumb.check(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     code = [line if line[0].isdigit() else "  " + line for line in lines if line[0] != "@"]
     width = max(map(len, code))

@@ -18,10 +18,10 @@ from memaopt.emit.layers.render import render
 from memaopt.emit.layers.requantize import Proven, StepFunction
 from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
+from memaopt.emit.thumb import REACH
 
 SCALE = 256
 _MOST = 255
-_REACH = 4095
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Sums:
     @property
     def unroll(self) -> int:
         """Positions in a turn of the loop: as many as there are registers for, with few left over."""
-        most = min(8, _REACH // self.channels + 1, self.count)
+        most = min(8, REACH // self.channels + 1, self.count)
         return min(range(1, most + 1), key=lambda u: (self.count // u * (3 * u + 5) + (self.count % u) * 3 + 2, u))
 
 

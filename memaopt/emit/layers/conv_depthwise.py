@@ -22,10 +22,11 @@ from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pare
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import patch_of
 from memaopt.emit.layers.planes import Plane
-from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, PlaneRows, RawPairsKernel
+from memaopt.emit.layers.raw_pairs_kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
 from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into

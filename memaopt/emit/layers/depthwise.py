@@ -29,10 +29,10 @@ from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
 from memaopt.emit.layers.result import Access, Emitted, Format, Loop, Plan, Promise, stores
 from memaopt.emit.layers.walks import Column, walk_of
+from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
-_REACH = 4095
 _AROUND = 160  # code of the C around the kernels
 
 
@@ -68,7 +68,7 @@ class _Depthwise:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Depthwise)
-        if layer.shape.channels > _REACH:
+        if layer.shape.channels > REACH:
             return ()
         plans = [self._plan(layer, options) for options in self._options(layer)]
         return pareto(plan for plan in plans if plan is not None)
@@ -288,7 +288,7 @@ class DepthwiseTaps(_Depthwise):
         while t and max(
             ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
             4 * (5 + 2 * rows * words),
-        ) > _REACH:  # fmt: skip
+        ) > REACH:  # fmt: skip
             t -= 1
         if t == 0 or out_pitch >= 1 << 20:
             return None

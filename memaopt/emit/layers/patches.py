@@ -5,11 +5,13 @@ row ``step`` bytes. An undilated window has one tap a row, kernel width x channe
 Bytes are stored one after the other, and even ones leave the tile with their top bit flipped: as value + 128.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from memaopt.emit.assembly import add_imm
 from memaopt.emit.layers.describe import Conv
 from memaopt.emit.layers.result import Access, Format, loads, stores
+from memaopt.emit.thumb import REACH
 
 #: Registers that a copy may use for data, and the most words that go with one multiple load.
 _DATA = [f"r{i}" for i in range(1, 11)]
@@ -119,6 +121,17 @@ def _pieces(start: int, size: int) -> list[tuple[int, int]]:
     return pieces
 
 
+def _groups(pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+    """As many pieces at a time as there are registers, all of them within an offset's reach of the first."""
+    group: list[tuple[int, int, int]] = []
+    for piece in pieces:
+        if len(group) == len(_DATA) or (group and piece[0] - group[0][0] > REACH):
+            yield group
+            group = []
+        group.append(piece)
+    yield group
+
+
 _LOAD = {4: "ldr", 2: "ldrh", 1: "ldrb"}
 _STORE = {4: "str", 2: "strh", 1: "strb"}
 
@@ -133,9 +146,8 @@ def _by_pieces(patch: Patch, flip: bool) -> Copy:
     cycles = 0
     base, base_offset = "r12", 0
     source_access, tile_access = Access(), Access()
-    for at in range(0, len(pieces), len(_DATA)):
-        group = pieces[at : at + len(_DATA)]
-        if group[-1][0] - base_offset > 4092:
+    for group in _groups(pieces):
+        if group[-1][0] - base_offset > REACH:
             base_offset, base = group[0][0], "r0"
             lines.append(add_imm("r0", "r12", base_offset, "r1"))
             cycles += len(lines[-1].splitlines()) + 1

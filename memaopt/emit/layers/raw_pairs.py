@@ -21,10 +21,11 @@ from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.patches import Patch, patch_of
-from memaopt.emit.layers.raw_pairs_kernel import REACH, ROWS, SLOTS, RawPairsKernel
+from memaopt.emit.layers.raw_pairs_kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
 from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise
+from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256

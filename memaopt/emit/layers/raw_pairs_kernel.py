@@ -9,9 +9,9 @@ from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy
 from memaopt.emit.layers.render import render
 from memaopt.emit.layers.result import Access, Format, loads, stores
+from memaopt.emit.thumb import REACH
 
 ROWS = 2  # output channels of a tile
-REACH = 4095  # of an immediate offset
 SLOTS = 24  # bytes of the stack before the tile
 
 

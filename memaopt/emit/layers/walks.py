@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.emit.assembly import encodable
-
-_REACH = 4095  # of an immediate offset
+from memaopt.emit.thumb import REACH, encodable
 
 
 class Tap(NamedTuple):
@@ -34,7 +32,7 @@ class Step(NamedTuple):
     @property
     def early(self) -> bool:
         """Whether the rows' pointer moves right after the loads: in one instruction, which needs no register."""
-        return self.x_advance > 0 and (self.x_advance <= _REACH or encodable(self.x_advance))
+        return self.x_advance > 0 and (self.x_advance <= REACH or encodable(self.x_advance))
 
 
 class Walk(NamedTuple):
@@ -142,7 +140,7 @@ def _steady(rows: Sequence[_Row], period: int, repeat: int) -> tuple[int, int]:
 
 def _far(column: Column) -> bool:
     """Whether rows lie so far apart that the pointer moves on after each."""
-    return 2 * column.pitch > _REACH
+    return 2 * column.pitch > REACH
 
 
 def _place(
@@ -155,17 +153,17 @@ def _place(
     """
     x0, y0 = x_base, y_base
     # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
-    far = 2 * column.out_pitch > _REACH
+    far = 2 * column.out_pitch > REACH
     far_rows = _far(column)
     steps: list[Step] = []
     for i in which:
         outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
         if not rows[i].taps:
             continue
-        if (far_rows and steps) or i * column.pitch + 4 - x_base > _REACH:
+        if (far_rows and steps) or i * column.pitch + 4 - x_base > REACH:
             steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
             x_base = i * column.pitch
-        if outputs and not far and max(outputs) - y_base > _REACH:
+        if outputs and not far and max(outputs) - y_base > REACH:
             steps[-1] = steps[-1]._replace(y_advance=outputs[0] - y_base)
             y_base = outputs[0]
         taps = []
