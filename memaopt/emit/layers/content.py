@@ -6,8 +6,8 @@ version of the network has too.
 
 import dataclasses
 import hashlib
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,15 @@ class ByContent:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+_Value = TypeVar("_Value")
+
+
+@lru_cache(maxsize=2048)
+def interned(value: _Value) -> _Value:
+    """The first equal value that came by, which knows already what it has been asked."""
+    return value
 
 
 def _feed(found: Any, value: object) -> None:

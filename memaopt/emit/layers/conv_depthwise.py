@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from memaopt.emit.layers import raw_pairs, strips
+from memaopt.emit.layers.content import interned
 from memaopt.emit.layers.depthwise import Walked, walk_for, walk_parameters
 from memaopt.emit.layers.depthwise_kernels import Geometry, geometry
 from memaopt.emit.layers.describe import ConvDepthwise, Depthwise, Layer
@@ -166,17 +167,17 @@ class ConvIntoDepthwise:
             return None
         step = conv.window.stride.width * conv.shape.channels
         row_step = conv.window.stride.height * pitch
-        kernel = RawPairsKernel(
+        kernel = interned(RawPairsKernel(
             n, len(conv.weights), unroll, patch, n * step, conv.shape.channels % 4 == 0,
             Output.of(proven, conv.requantization), Format.S8, Format.FUSED,
             PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
-        )  # fmt: skip
+        ))  # fmt: skip
         across = None
         if options["columns"]:
             if n < 3:
                 return None
             columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
-            across = replace(kernel, advance=step, planes=columns)
+            across = interned(replace(kernel, advance=step, planes=columns))
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
         return _Chosen(kernel, across, grid, strip, proven, walk, planes)
 

@@ -6,6 +6,7 @@ Bytes are stored one after the other, and even ones leave the tile with their to
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.emit.assembly import add_imm
@@ -79,6 +80,7 @@ class Copy(NamedTuple):
     tile: Access
 
 
+@lru_cache(maxsize=1024)
 def patch_copy(patch: Patch, aligned: bool, flip: bool) -> Copy:
     """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, so that multiple
     loads do it; else single loads, which may be unaligned. ``flip``: even bytes change their top bit.

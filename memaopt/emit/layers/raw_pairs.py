@@ -17,6 +17,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.emit.layers import requantize, strips
+from memaopt.emit.layers.content import interned
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
@@ -125,7 +126,7 @@ class RawPairs:
         if unroll is None:
             return None
         kernel = RawPairsKernel(n, m, unroll, patch, n * grid.step, aligned, output, input_format, output_format)
-        return kernel, grid, proven
+        return interned(kernel), grid, proven
 
     def _plan(
         self, layer: Conv, rows: int, looped: bool, input_format: Format, output_format: Format

@@ -89,7 +89,7 @@ class RawPairsKernel:
                 stores[i].append(Store(add_imm("r11", "r11", move, "r12"), place - base))
         return stores
 
-    @property
+    @cached_property
     def _moves(self) -> int:
         """Instructions that move the outputs' pointer on."""
         return sum(len(store.move.splitlines()) for row in self._stores for store in row)
@@ -146,7 +146,7 @@ class RawPairsKernel:
     def channel_tiles(self) -> int:
         return -(-self.m // ROWS)
 
-    @property
+    @cached_property
     def pair_cycles(self) -> int:
         """Two channels of one tile."""
         n, by_sign = self.n, self.output.by_sign
@@ -158,7 +158,7 @@ class RawPairsKernel:
         parameters = 8 + (5 if by_sign else 0) + self._moves
         return block + parameters + 2 * n * (self.output.cycles + self._store) + 4
 
-    @property
+    @cached_property
     def tile_cycles(self) -> int:
         """n positions, all channels."""
         gather = self.n * (self.copy.cycles + (7 if self.n > 1 else 3)) + 4
@@ -169,12 +169,12 @@ class RawPairsKernel:
         """Entry and exit."""
         return 10 + 7 + 1 + 8 + 1 + 12
 
-    @property
+    @cached_property
     def code_bytes(self) -> int:
         """Of the kernel; its instructions are 4 bytes long."""
         return self.loop_bytes + 4 * (self.copy.instructions + 24 + self.n)
 
-    @property
+    @cached_property
     def loop_bytes(self) -> int:
         """Of the loop over channels."""
         n = self.n

@@ -79,7 +79,9 @@ def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Threshol
     near = np.clip(np.nan_to_num(guess, nan=0.0), low.astype(float), high.astype(float)).astype(np.int64)
     below = np.broadcast_to(low - 1, near.shape).copy()
     above = np.broadcast_to(high + 1, near.shape).copy()
-    for margin in (-4, 4):
+    for margin in (-1, 1, -4, 4):
+        if margin == -4 and (above - below).max(initial=0) <= 2:
+            break
         probe = np.clip(near + margin, low, high)
         is_reached = reached(probe)
         above = np.where(is_reached, np.minimum(above, probe), above)

@@ -16,11 +16,14 @@ class Access(NamedTuple):
     def __add__(self, other: object) -> "Access":
         if not isinstance(other, Access):
             return NotImplemented
-        return Access(*(a + b for a, b in zip(self, other, strict=True)))
+        return Access(
+            self.loads + other.loads, self.load_bytes + other.load_bytes,
+            self.stores + other.stores, self.store_bytes + other.store_bytes,
+        )  # fmt: skip
 
     def times(self, count: int) -> "Access":
         """The accesses of ``count`` repetitions."""
-        return Access(*(a * count for a in self))
+        return Access(self.loads * count, self.load_bytes * count, self.stores * count, self.store_bytes * count)
 
 
 def loads(count: int, width: int) -> Access:
