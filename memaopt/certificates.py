@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from memaopt.accesses import Access
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
-from memaopt.files import read_text
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
+from memaopt.inputs import Input, public, told
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import promise
@@ -33,17 +34,13 @@ from memaopt.models.traffic import (
 from memaopt.problems import Gemm, Operand, placed
 from memaopt.schedules import Buffering, Code, Objective, Schedule, Space, space, variants
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-
-class Traffic(BaseModel):
+class Traffic(Input):
     """What the schedule moves: accesses by buffer, bytes at both levels, and the kernels' cycles as predicted.
 
     ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
     ``kernel_cycles`` are those of the register kernels at zero wait states.
     """
-
-    model_config = _FROZEN
 
     buffers: dict[str, Access]
     external_bytes: int
@@ -51,10 +48,8 @@ class Traffic(BaseModel):
     kernel_cycles: int
 
 
-class ModelAnswer(BaseModel):
+class ModelAnswer(Input):
     """One model's answer: the objective's parts, whether it is proven, the time, and the solver's version."""
-
-    model_config = _FROZEN
 
     model: str
     objective: tuple[int, ...]
@@ -63,24 +58,20 @@ class ModelAnswer(BaseModel):
     version: str
 
 
-class Variant(BaseModel):
+class Variant(Input):
     """What the best schedule costs with these operands streamed and the code there; None if no schedule fits."""
-
-    model_config = _FROZEN
 
     streamed: tuple[Operand, ...]
     code: Code
     objective: tuple[int, ...] | None
 
 
-class Certificate(BaseModel):
+class Certificate(Input):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
     ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
     bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields.
     """
-
-    model_config = _FROZEN
 
     format: Literal["memaopt-certificate-1"] = "memaopt-certificate-1"
     problem: Gemm
@@ -110,17 +101,11 @@ class Certificate(BaseModel):
     @staticmethod
     def from_json(text: str, where: str = "certificate") -> "Certificate":
         """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
+        parse_json(text, where)
         try:
-            json.loads(text)
             return Certificate.model_validate_json(text, strict=True)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}:{error.lineno}: not valid JSON: {error.msg} (is it truncated?)") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the top level"
-            raise InputError(f"{where}: not a certificate: {place}: {first['msg']}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from None
+            raise InputError(f"{where}: not a certificate: {told(error)}") from None
 
     def write(self, path: str | Path) -> None:
         """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
@@ -141,9 +126,10 @@ class Certificate(BaseModel):
     @staticmethod
     def read(path: str | Path) -> "Certificate":
         """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
-        return Certificate.from_json(read_text(path), str(path))
+        return Certificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
 
 
+@public
 def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Certificate:
     """The certified optimal schedule of ``problem`` on ``machine``.
 
@@ -176,6 +162,7 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
 
 
+@public
 def verify(certificate: Certificate | str | Path) -> None:
     """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
 

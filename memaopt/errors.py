@@ -11,8 +11,8 @@ class MemaoptError(Exception):
     exit_code = 2
 
 
-class InputError(MemaoptError):
-    """A problem, an option or a file that cannot be used as it stands."""
+class InputError(MemaoptError, ValueError):
+    """A problem, an option, an argument or a file that cannot be used as it stands."""
 
 
 class InfeasibleError(MemaoptError):

@@ -9,57 +9,84 @@ what may be copied into RAM. An :class:`Mcu` is always in one setting, its accel
 
 import difflib
 import re
-import tomllib
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from memaopt.errors import InputError
+from memaopt.files import MACHINE_BYTES, parse_toml, read_text
+from memaopt.inputs import MOST_BYTES, Address, Count, Input, Prose, Word, YesNo, public
 
 #: Cores whose instructions, registers and timing are known.
 CORES = ("cortex-m4",)
+#: Names of sections and of keywords in linker scripts, and what else a memory cannot be called.
+_RESERVED = {
+    *("all", "auto", "bss", "comment", "data", "fini", "init", "l", "len", "length", "note", "o", "org", "origin"),
+    *("ramfunc", "rodata", "sram_behind", "stack", "text", "vectors"),
+}
+#: Addresses that the core and its peripherals have: nothing of a machine file lies there.
+_PERIPHERALS = ((0x4000_0000, 0x6000_0000), (0xE000_0000, MOST_BYTES))
+#: Memories begin at a page of the board's emulator.
+_PAGE = 4096
+_MOST_MEMORY = 512 << 20
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 
 
-class Control(BaseModel):
+def _free(name: str) -> str:
+    if name in _RESERVED:
+        raise ValueError(f"{name!r} is taken: give it another name")
+    return name
+
+
+def _aligned(address: int) -> int:
+    if address % _PAGE:
+        raise ValueError(f"{address:#x} is no multiple of {_PAGE:#x}")
+    return address
+
+
+MemoryName = Annotated[Word, AfterValidator(_free)]
+Page = Annotated[Address, AfterValidator(_aligned)]
+MemorySize = Annotated[int, Field(strict=True, gt=0, le=_MOST_MEMORY)]
+WaitStates = Annotated[int, Field(strict=True, ge=0, le=10_000)]
+Peripheral = Annotated[int, Field(strict=True, ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)]
+Bits = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
+SomeBits = Annotated[int, Field(strict=True, gt=0, lt=1 << 32)]
+Power = Annotated[float, Field(strict=True, ge=0, le=1e6)]
+
+
+class Control(Input):
     """The register that switches an accelerator, and its bits for each part; 0 where it has none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: int = Field(ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
-    prefetch: int = Field(default=0, ge=0, lt=1 << 32)
-    instruction_cache: int = Field(default=0, ge=0, lt=1 << 32)
-    data_cache: int = Field(default=0, ge=0, lt=1 << 32)
-    source: str = ""
+    address: Peripheral
+    prefetch: Bits = 0
+    instruction_cache: Bits = 0
+    data_cache: Bits = 0
+    source: Prose = ""
 
 
-class Flag(BaseModel):
+class Flag(Input):
     """Status bits that follow ``bits`` of a register as soon as those are written: ``shift`` to their left, there or
     in the register ``status``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bits: int = Field(gt=0, lt=1 << 32)
-    shift: int = Field(default=0, ge=-31, le=31)
-    status: int | None = Field(default=None, ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
+    bits: SomeBits
+    shift: int = Field(default=0, strict=True, ge=-31, le=31)
+    status: Peripheral | None = None
 
 
-class Register(BaseModel):
+class Register(Input):
     """A peripheral's register that start-up code looks at: its value after reset, and the flags that follow it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    address: int = Field(ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)
-    reset: int = Field(default=0, ge=0, lt=1 << 32)
-    flags: tuple[Flag, ...] = ()
-    source: str = ""
+    name: str = Field(min_length=1, max_length=60)
+    address: Peripheral
+    reset: Bits = 0
+    flags: tuple[Flag, ...] = Field(default=(), max_length=32)
+    source: Prose = ""
 
 
-class Accelerator(BaseModel):
+class Accelerator(Input):
     """Caches between the core and a flash array, fully associative with LRU replacement.
 
     The array delivers ``read_bytes`` at a time, in the memory's ``first`` wait states. A cache line holds
@@ -68,17 +95,15 @@ class Accelerator(BaseModel):
     they are on. A program switches them where ``control`` is known.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    read_bytes: int = Field(ge=4, le=64)
-    line_bytes: int = Field(ge=4, le=64)
-    instruction_lines: int = Field(default=0, ge=0, le=128)
-    data_lines: int = Field(default=0, ge=0, le=128)
-    prefetch: bool = False
-    instruction_cache: bool = True
-    data_cache: bool = True
+    read_bytes: int = Field(strict=True, ge=4, le=64)
+    line_bytes: int = Field(strict=True, ge=4, le=64)
+    instruction_lines: int = Field(default=0, strict=True, ge=0, le=128)
+    data_lines: int = Field(default=0, strict=True, ge=0, le=128)
+    prefetch: YesNo = False
+    instruction_cache: YesNo = True
+    data_cache: YesNo = True
     control: Control | None = None
-    source: str = ""
+    source: Prose = ""
 
     @property
     def fetch_lines(self) -> int:
@@ -100,15 +125,13 @@ class Accelerator(BaseModel):
         return self
 
 
-class Region(BaseModel):
+class Region(Input):
     """A part of a memory with hardware of its own, such as one bank of an SRAM: ``size`` bytes from ``offset`` on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    offset: int = Field(ge=0)
-    size: int = Field(gt=0)
-    source: str = ""
+    name: MemoryName
+    offset: Count
+    size: MemorySize
+    source: Prose = ""
 
     @property
     def end(self) -> int:
@@ -116,28 +139,26 @@ class Region(BaseModel):
         return self.offset + self.size
 
 
-class Memory(BaseModel):
+class Memory(Input):
     """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
     the first and each directly following access of up to 4 bytes cost, ``fetch`` those of each 4 bytes of
     instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs. ``regions`` are the
     banks that it is made of, from its first byte to its last; none: it is one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
+    name: MemoryName
     kind: Literal["flash", "sram", "external"]
-    base: int = Field(ge=0, lt=1 << 32)
-    size: int = Field(gt=0, le=1 << 32)
-    writable: bool = True
-    first: int = Field(default=0, ge=0)
-    next: int = Field(default=0, ge=0)
-    fetch: int = Field(default=0, ge=0)
+    base: Page
+    size: MemorySize
+    writable: YesNo = True
+    first: WaitStates = 0
+    next: WaitStates = 0
+    fetch: WaitStates = 0
     accelerator: Accelerator | None = None
-    executable: bool = True
-    energy_pj_per_byte: float = Field(default=0.0, ge=0)
-    regions: tuple[Region, ...] = ()
-    source: str = ""
+    executable: YesNo = True
+    energy_pj_per_byte: Power = 0.0
+    regions: tuple[Region, ...] = Field(default=(), max_length=16)
+    source: Prose = ""
 
     @model_validator(mode="after")
     def _check(self) -> "Memory":
@@ -167,22 +188,20 @@ class Memory(BaseModel):
         return self.model_copy(update={"size": size, "regions": tuple(kept)})
 
 
-class Alias(BaseModel):
+class Alias(Input):
     """A second address of part of a memory: ``size`` bytes from ``offset`` on also appear at ``base``.
 
     It adds no capacity. Fetching code there may be faster, since addresses below 0x2000_0000 are on the
     core's code buses (Armv7-M address map).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    memory: str
-    offset: int = Field(ge=0)
-    base: int = Field(ge=0, lt=1 << 32)
-    size: int = Field(gt=0)
-    fetch: int = Field(default=0, ge=0)
-    source: str = ""
+    name: MemoryName
+    memory: MemoryName
+    offset: Page
+    base: Page
+    size: MemorySize
+    fetch: WaitStates = 0
+    source: Prose = ""
 
     @property
     def end(self) -> int:
@@ -190,17 +209,15 @@ class Alias(BaseModel):
         return self.base + self.size
 
 
-class RegisterBits(BaseModel):
+class RegisterBits(Input):
     """Bits that a setting needs set in a register, which start-up code leaves as they are after reset."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str = Field(pattern=r"^[A-Za-z0-9_>., -]{1,60}$")
-    address: int = Field(ge=0, lt=1 << 32, multiple_of=4)
-    bits: int = Field(gt=0, lt=1 << 32)
+    address: int = Field(strict=True, ge=0, lt=1 << 32, multiple_of=4)
+    bits: SomeBits
 
 
-class Setting(BaseModel):
+class Setting(Input):
     """The project that a chip is used in: what is on, and what may be copied into RAM when it starts.
 
     ``prefetch``, ``instruction_cache`` and ``data_cache`` are those of every accelerator; None leaves them as the
@@ -208,17 +225,15 @@ class Setting(BaseModel):
     emitted snippets do beyond the vendor's start-up code.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str = Field(default="stock", pattern=r"^[a-z][a-z0-9-]{0,30}$")
-    title: str = "code and constants in flash"
-    prefetch: bool | None = None
-    instruction_cache: bool | None = None
-    data_cache: bool | None = None
-    code_in_ram: int = Field(default=0, ge=0)
-    constants_in_ram: int = Field(default=0, ge=0)
-    turn_on: tuple[RegisterBits, ...] = ()
-    source: str = ""
+    title: str = Field(default="code and constants in flash", min_length=1, max_length=200)
+    prefetch: YesNo | None = None
+    instruction_cache: YesNo | None = None
+    data_cache: YesNo | None = None
+    code_in_ram: Count = 0
+    constants_in_ram: Count = 0
+    turn_on: tuple[RegisterBits, ...] = Field(default=(), max_length=16)
+    source: Prose = ""
 
     def switched(self, accelerator: Accelerator) -> Accelerator:
         """The accelerator as this setting has it."""
@@ -239,7 +254,7 @@ _USUAL = (
 )  # fmt: skip
 
 
-class Mcu(BaseModel):
+class Mcu(Input):
     """A microcontroller in a setting: resources that schedules must fit, and figures that price them.
 
     ``registers`` are those of the peripherals that the virtual board has something to say of; all others keep what is
@@ -249,38 +264,46 @@ class Mcu(BaseModel):
     ``settings`` are those it can be put in (:meth:`in_setting`); where a file names none, ``stock`` and ``ram``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    title: str
-    core: str = "cortex-m4"
-    clock_hz: int = Field(gt=0)
-    core_registers: int = Field(default=14, ge=1)
-    fpu_registers: int = Field(default=32, ge=0)
-    fetch_queue_words: int = Field(default=3, ge=2, le=7)
-    memories: tuple[Memory, ...]
-    aliases: tuple[Alias, ...] = ()
-    code_ram: str = "sram"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)
+    title: str = Field(min_length=1, max_length=200)
+    core: str = Field(default="cortex-m4", max_length=64)
+    clock_hz: int = Field(strict=True, gt=0, le=10**10)
+    core_registers: int = Field(default=14, strict=True, ge=1, le=14)
+    fpu_registers: int = Field(default=32, strict=True, ge=0, le=32)
+    fetch_queue_words: int = Field(default=3, strict=True, ge=2, le=7)
+    memories: tuple[Memory, ...] = Field(max_length=16)
+    aliases: tuple[Alias, ...] = Field(default=(), max_length=16)
+    code_ram: MemoryName = "sram"
     registers: tuple[Register, ...] = Field(default=(), max_length=256)
-    power_mw: float = Field(default=0.0, ge=0)
-    power_range_mw: tuple[float, float] | None = None
-    sources: dict[str, str] = Field(default_factory=dict)
-    settings: tuple[Setting, ...] = _USUAL
+    power_mw: Power = 0.0
+    power_range_mw: tuple[Power, Power] | None = None
+    sources: dict[Word, Prose] = Field(default_factory=dict, max_length=64)
+    settings: tuple[Setting, ...] = Field(default=_USUAL, max_length=16)
     setting: Setting = _USUAL[0]
 
     @model_validator(mode="after")
     def _check(self) -> "Mcu":
         if self.core not in CORES:
             raise ValueError(f"core is {self.core!r}, which is not known: there is {', '.join(CORES)}")
-        names = [m.name for m in self.memories]
+        names = [m.name for m in self.places]
         if len(set(names)) != len(names):
-            raise ValueError("two memories have the same name")
+            raise ValueError("two memories or aliases have the same name")
         for kind in ("flash", "sram"):
-            if not any(m.name == kind for m in self.memories):
-                raise ValueError(f"a memory named {kind!r} is needed")
+            if not any(m.name == m.kind == kind for m in self.memories):
+                raise ValueError(f"a memory named {kind!r} and of that kind is needed")
+        if not self.sram.writable:
+            raise ValueError("memory 'sram' is not writable")
+        if sum(m.size for m in self.memories) > _MOST_MEMORY:
+            raise ValueError(f"the memories have more than {_MOST_MEMORY:,} bytes together")
         for alias in self.aliases:
-            if alias.memory not in names:
+            if alias.memory not in [m.name for m in self.memories]:
                 raise ValueError(f"alias {alias.name!r} is of {alias.memory!r}, which is not a memory")
+        for place in self.places:
+            if place.end > MOST_BYTES:
+                raise ValueError(f"{place.name!r} ends at {place.end:#x}, beyond 32-bit addresses")
+            for start, end in _PERIPHERALS:
+                if place.base < end and start < place.end:
+                    raise ValueError(f"{place.name!r} lies over peripherals, {start:#x} to {end - 1:#x}")
         ordered = sorted(self.places, key=lambda m: m.base)
         for low, high in pairwise(ordered):
             if low.end > high.base:
@@ -297,6 +320,7 @@ class Mcu(BaseModel):
                 raise ValueError(f"settings: {switch} is said in some, but not in all")
         return self
 
+    @public
     def memory(self, name: str) -> Memory:
         """The memory called ``name``; InputError names those there are."""
         for m in self.memories:
@@ -321,6 +345,7 @@ class Mcu(BaseModel):
         memories = any(m.first or m.next or m.fetch for m in self.memories)
         return memories or any(a.fetch for a in self.aliases)
 
+    @public
     def in_setting(self, name: str) -> "Mcu":
         """A copy in the setting called ``name``; InputError names those there are."""
         for setting in self.settings:
@@ -329,6 +354,7 @@ class Mcu(BaseModel):
         have = ", ".join(setting.name for setting in self.settings)
         raise InputError(f"{self.name} has no setting {name!r}: it has {have}")
 
+    @public
     def with_ram(self, *, code: int | None = None, constants: int | None = None) -> "Mcu":
         """A copy in the same setting with other budgets of bytes copied into RAM; None leaves a budget as it is."""
         given = {"code_in_ram": code, "constants_in_ram": constants}
@@ -344,6 +370,7 @@ class Mcu(BaseModel):
         )
         return self.model_copy(update={"memories": memories, "setting": setting})
 
+    @public
     def with_wait_states(self, flash: int) -> "Mcu":
         """A copy whose flash has that many wait states; with 0, no memory has any (the ideal core)."""
         if flash < 0:
@@ -358,25 +385,27 @@ class Mcu(BaseModel):
                 m.update(first=flash, next=flash)
         if flash == 0:
             aliases = [{**a, "fetch": 0} for a in aliases]
-        return _validated({**self.model_dump(), "memories": memories, "aliases": aliases}, self.name)
+        return Mcu.checked({**self.model_dump(), "memories": memories, "aliases": aliases}, self.name)
 
+    @public
     def with_sizes(self, **sizes: int) -> "Mcu":
         """A copy with the given memories resized, as in ``with_sizes(sram=32768)``."""
         for name in sizes:
             self.memory(name)
         memories = [m.resized(sizes[m.name]) if m.name in sizes else m for m in self.memories]
-        return _validated({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
+        return Mcu.checked({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
 
 
+@public
 def parse_size(text: str) -> int:
     """Bytes from text like ``32KiB``, ``1.5MiB``, ``4096`` or ``0x1000``."""
     match = re.fullmatch(r"\s*(0x[0-9a-f]+|\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if match and match[2] in _UNITS:
         value = int(match[1], 16) if match[1].startswith("0x") else float(match[1])
-        size = int(value * _UNITS[match[2]])
-        if size > 0:
+        size = int(value * _UNITS[match[2]]) if value <= MOST_BYTES else 0
+        if 0 < size <= MOST_BYTES:
             return size
-    raise InputError(f"{text!r} is not a size: write bytes, or a number with KiB or MiB, such as 32KiB")
+    raise InputError(f"{text[:40]!r} is not a size: write bytes, or a number with KiB or MiB, such as 32KiB")
 
 
 def preset_names() -> list[str]:
@@ -385,6 +414,7 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
+@public
 def mcu(name: str | Path, setting: str = "stock") -> Mcu:
     """The preset called ``name``, or the machine described in the TOML file at that path, in a setting.
 
@@ -396,32 +426,13 @@ def mcu(name: str | Path, setting: str = "stock") -> Mcu:
 def _chip(name: str | Path) -> Mcu:
     text = str(name)
     if text.endswith(".toml"):
-        return _read(Path(text).read_text if Path(text).is_file() else None, text)
+        return Mcu.checked(parse_toml(read_text(text, MACHINE_BYTES), text), text)
     if text.lower() in preset_names():
         preset = resources.files("memaopt") / "mcus" / f"{text.lower()}.toml"
-        return _read(preset.read_text, text)
-    near = difflib.get_close_matches(text.lower(), preset_names(), n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(preset_names())}"
+        return Mcu.checked(parse_toml(preset.read_text(encoding="utf-8"), text), text)
+    names, short = preset_names(), text.lower()
+    # A letter mistyped or left out, or less or more of the name: another chip of the same family is not meant.
+    part = [name for name in names if len(short) > 2 and (name.startswith(short) or short.startswith(name))]
+    near = part or difflib.get_close_matches(short, names, n=1, cutoff=0.85)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
     raise InputError(f"no microcontroller {text!r}: {hint} (or give a .toml file)")
-
-
-def _read(read_text: Any, where: str) -> Mcu:
-    if read_text is None:
-        raise InputError(f"{where}: no such file")
-    try:
-        data = tomllib.loads(read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
-    return _validated(data, where)
-
-
-def _validated(data: dict[str, Any], where: str) -> Mcu:
-    try:
-        return Mcu.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: {place + ': ' if place else ''}{message}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -10,6 +9,7 @@ import typer
 
 from memaopt import console
 from memaopt.errors import InputError
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 
 if TYPE_CHECKING:
     from memaopt.mcus import Mcu
@@ -116,8 +116,8 @@ def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
 
 def _is_network(path: Path) -> bool:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    except InputError:
         return False
     return isinstance(found, dict) and str(found.get("format", "")).startswith("memaopt-network-certificate")
 

@@ -1,4 +1,4 @@
-"""Text of others (titles, names of symbols, words of a command line) as it may be shown on a terminal."""
+"""Text of others (titles, names of symbols, words of a command line) as it may be shown, and put into comments."""
 
 
 def printable(text: str) -> str:
@@ -9,3 +9,9 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def in_comment(text: str) -> str:
+    """``text`` as one line of a comment in C, a linker script, a Makefile or CMake, which nothing in it can end."""
+    line = printable(" ".join(text.split()))
+    return line.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")

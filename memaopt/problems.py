@@ -1,10 +1,11 @@
 """WHAT to compute. A problem says sizes, element type, where each operand lives, and the exact arithmetic."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from memaopt.errors import InfeasibleError, InputError
+from memaopt.inputs import MOST_BYTES, Input
 from memaopt.mcus import Mcu
 from memaopt.words import DTYPES as DTYPES
 from memaopt.words import Dtype as Dtype
@@ -30,21 +31,25 @@ CHANNEL_BYTES = {"f32": 0, "q15": 0, "s8": 16}
 AUTO = "auto"
 
 
-class Placement(BaseModel):
+#: A memory's name; whether there is one of that name the machine tells.
+Home = Annotated[str, Field(min_length=1, max_length=64)]
+Extent = Annotated[int, Field(strict=True, ge=1, lt=MOST_BYTES)]
+Int8 = Annotated[int, Field(strict=True, ge=-128, le=127)]
+
+
+class Placement(Input):
     """The memory in which each operand lives, by the names that the machine gives them, or ``auto``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    a: str = AUTO
-    b: str = AUTO
-    c: str = AUTO
+    a: Home = AUTO
+    b: Home = AUTO
+    c: Home = AUTO
 
     def of(self, operand: Operand) -> str:
         """The memory of ``operand``."""
         return {"A": self.a, "B": self.b, "C": self.c}[operand]
 
 
-class Gemm(BaseModel):
+class Gemm(Input):
     """C[M,N] = A[M,K] B[K,N], with A the weights (M output channels) and N output positions.
 
     ========  =====================================================================================
@@ -58,28 +63,19 @@ class Gemm(BaseModel):
     ========  =====================================================================================
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    m: int = Field(ge=1)
-    k: int = Field(ge=1)
-    n: int = Field(ge=1)
+    m: Extent
+    k: Extent
+    n: Extent
     dtype: Dtype = "q15"
     placement: Placement = Placement()
-    input_zero_point: int = Field(default=0, ge=-128, le=127)
-    output_zero_point: int = Field(default=0, ge=-128, le=127)
-    clamp: tuple[int, int] = (-128, 127)
-
-    @field_validator("m", "k", "n")
-    @classmethod
-    def _addressable(cls, size: int) -> int:
-        if size >= 1 << 32:
-            raise ValueError("is beyond a 32-bit address space")
-        return size
+    input_zero_point: Int8 = 0
+    output_zero_point: Int8 = 0
+    clamp: tuple[Int8, Int8] = (-128, 127)
 
     @model_validator(mode="after")
     def _check(self) -> "Gemm":
         low, high = self.clamp
-        if not -128 <= low <= high <= 127:
+        if low > high:
             raise ValueError(f"clamp {self.clamp} is not a range within int8")
         return self
 
@@ -120,15 +116,12 @@ class Gemm(BaseModel):
 
 def gemm(m: int, k: int, n: int, **fields: object) -> Gemm:
     """A Gemm from outside the program: what is wrong with it becomes one InputError line."""
-    try:
-        return Gemm.model_validate({"m": m, "k": k, "n": n, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "problem"
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        if first["type"] == "extra_forbidden":
-            message = f"is no field: there are {', '.join(Gemm.model_fields)}"
-        raise InputError(f"gemm {m}x{k}x{n}: {place} {message}") from None
+    return Gemm.checked({"m": m, "k": k, "n": n, **fields}, f"gemm {'x'.join(map(_shown, (m, k, n)))}")
+
+
+def _shown(size: object) -> str:
+    """A size for a message, whatever was given for one: an integer may have more digits than Python prints."""
+    return str(size)[:16] if not isinstance(size, int) or abs(size) < MOST_BYTES else "(too large)"
 
 
 def placed(problem: Gemm, machine: Mcu) -> Gemm:

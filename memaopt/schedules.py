@@ -4,10 +4,9 @@ from functools import cached_property
 from itertools import permutations
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from memaopt.errors import InputError
 from memaopt.families import BY_NAME, Family, RegisterTile, families, tiles
+from memaopt.inputs import Input, Size
 from memaopt.mcus import Mcu
 from memaopt.problems import (
     ACCUMULATOR_BYTES,
@@ -34,7 +33,7 @@ STACK_BYTES = 512
 CODE_BYTES = 8 << 10
 
 
-class Schedule(BaseModel):
+class Schedule(Input):
     """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
 
     ``order`` is outermost first. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
@@ -42,19 +41,17 @@ class Schedule(BaseModel):
     emitted functions run from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     order: Order
-    mc: int = Field(ge=1)
-    kc: int = Field(ge=1)
-    nc: int = Field(ge=1)
+    mc: Size
+    kc: Size
+    nc: Size
     buffering: Buffering = "single"
     streamed: tuple[Operand, ...] = ()
     code: Code = "flash"
     kernel: str
-    mr: int = Field(ge=1)
-    kr: int = Field(ge=1)
-    nr: int = Field(ge=1)
+    mr: Size
+    kr: Size
+    nr: Size
 
     @property
     def family(self) -> Family:
@@ -79,15 +76,13 @@ class Schedule(BaseModel):
         return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
 
 
-class Space(BaseModel):
+class Space(Input):
     """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
 
     A block is any MC <= M, KC <= K, NC <= N in any of the six loop orders, with the buffering given; a kernel
     is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but
     for those that are ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     problem: Gemm
     machine: Mcu

@@ -1,11 +1,11 @@
 """Named sets of problems, and sets read from TOML."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memaopt.errors import InputError
+from memaopt.files import PROBLEMS_BYTES, parse_toml, read_text
 
 if TYPE_CHECKING:
     from memaopt.problems import Gemm
@@ -18,6 +18,7 @@ TINYML: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 
 SUITES = {"tinyml": TINYML}
+_MOST_PROBLEMS = 1000
 _TABLE = re.compile(r"\s*\[\[\s*gemm\s*\]\]")
 
 
@@ -37,17 +38,14 @@ def read_problems(path: str | Path, **defaults: Any) -> "list[Gemm]":
     """
     from memaopt.problems import gemm
 
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+    text = read_text(path, PROBLEMS_BYTES)
+    data = parse_toml(text, str(path))
     tables = data.get("gemm")
     if not isinstance(tables, list) or not tables or set(data) != {"gemm"}:
         extra = ", ".join(sorted(set(data) - {"gemm"}))
         raise InputError(f"{path}: expected [[gemm]] tables{f', found {extra}' if extra else ', found none'}")
+    if len(tables) > _MOST_PROBLEMS:
+        raise InputError(f"{path}: {len(tables):,} [[gemm]] tables: a file may have {_MOST_PROBLEMS:,}")
     lines = [number for number, line in enumerate(text.splitlines(), 1) if _TABLE.match(line)]
     problems = []
     for number, table in enumerate(tables):

@@ -363,6 +363,6 @@ def test_words_that_are_unknown() -> None:
 
 def test_every_error_is_in_one_tree() -> None:
     """Catches an exported error that `except MemaoptError` would miss."""
-    errors = [value for name, value in vars(memaopt).items() if name.endswith("Error")]
+    errors = [getattr(memaopt, name) for name in memaopt.__all__ if name.endswith("Error")]
     assert len(errors) >= 9
     assert all(issubclass(error, MemaoptError) for error in errors)

@@ -201,7 +201,7 @@ def test_paths(tmp_path: Path) -> None:
     big = tmp_path / "big.tflite"
     with big.open("wb") as file:
         file.truncate(limits.MAX_FILE_BYTES + 1)
-    with pytest.raises(InputError, match="bytes; at most 67,108,864 are supported"):
+    with pytest.raises(InputError, match="more than 67,108,864 bytes"):
         tflite.read(big)
 
 

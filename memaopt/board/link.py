@@ -1,6 +1,7 @@
 """The linker script for a microcontroller: one output section for each of its memories."""
 
 from memaopt.mcus import Mcu
+from memaopt.printable import in_comment
 
 _HEAD = """\
 /* {title} */
@@ -41,7 +42,7 @@ def linker_script(mcu: Mcu) -> str:
     ]
     sections.append(_ramfunc(mcu))
     sections.extend(_behind(mcu))
-    return _HEAD.format(title=mcu.title, memories=memories, sections="\n".join(sections))
+    return _HEAD.format(title=in_comment(mcu.title), memories=memories, sections="\n".join(sections))
 
 
 def _behind(mcu: Mcu) -> list[str]:

@@ -12,6 +12,7 @@ from memaopt.emit import assembly
 from memaopt.emit.nest import fetches, nest
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
 from memaopt.errors import InputError
+from memaopt.printable import in_comment
 from memaopt.problems import OPERANDS
 from memaopt.version import __version__
 
@@ -107,7 +108,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "stationary": schedule.family.stationary, "family_text": _FAMILY_TEXT[schedule.family.stationary],
         "layout": _LAYOUTS[problem.dtype], "arithmetic": _ARITHMETIC[problem.dtype],
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
-        f"{problem.dtype}, for {certificate.machine.title}",
+        f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
         "summary": _summary(certificate), "tiles": _tiles(made, spills), "partial_section": spills,
         "copies": _copies(made),
         "sections": _sections(certificate),

@@ -22,6 +22,7 @@ from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.placement import IN_FLASH
 from memaopt.networks.problem import ALIGNMENT
+from memaopt.printable import in_comment
 
 #: Bytes left for alignment where constants and code share the SRAM.
 _SLACK = 256
@@ -71,7 +72,7 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
                 parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
                 macro=f"{plan.name.upper()}_{what.upper()}{suffix}",
                 type=_C_TYPES[tensor.dtype],
-                comment=f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}",
+                comment=in_comment(f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}"),
                 elements=tensor.elements,
                 bytes=tensor.nbytes,
                 shape=tensor.shape,
@@ -202,7 +203,7 @@ def _title(plan: NetworkPlan) -> str:
 def _head(plan: NetworkPlan) -> str:
     width = max((len(layer.name) for layer in plan.layers), default=0)
     lines = [f"{plan.name}: {_title(plan)}", ""]
-    lines.append(f"For {plan.mcu.title}; {plan.cycles:,} cycles predicted at zero wait states.")
+    lines.append(f"For {in_comment(plan.mcu.title)}; {plan.cycles:,} cycles predicted at zero wait states.")
     if plan.ram_bytes:
         lines.append(f"In RAM, copied there by the start-up code: {plan.ram_bytes:,} bytes of kernels and constants.")
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
-from memaopt.files import read_text
+from memaopt.files import CERTIFICATE_BYTES, read_text
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, compile, fusion, simplify, tflite
 from memaopt.networks.choice import Objective
@@ -229,7 +229,7 @@ def totals(plan: NetworkPlan) -> Totals:
 
 def read(path: str | Path) -> NetworkCertificate:
     """The certificate in a file, unverified; InputError if there is none that can be read."""
-    return NetworkCertificate.from_json(read_text(path), str(path))
+    return NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
 
 
 def verify_file(path: str | Path) -> None:

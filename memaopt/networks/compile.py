@@ -15,6 +15,7 @@ from pathlib import Path
 from memaopt.emit.layers import Emitted, Format, Plan, emit
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InfeasibleError, InputError
+from memaopt.inputs import public
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, fusion, shapes, simplify, tflite
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective
@@ -191,6 +192,7 @@ class NetworkPlan:
         return self.memory.offset(tensor)
 
 
+@public
 def compile_network(
     network: Graph | str | Path,
     mcu: Mcu,

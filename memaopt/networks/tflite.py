@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
+from memaopt.files import read_bytes
 from memaopt.networks import checks, flatbuffer, limits
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import OPERATORS, Operator
 from memaopt.networks.tflite_operators import Source, convert
 from memaopt.networks.tflite_schema import IDENTIFIER, MODEL, VERSION, names, schema
+from memaopt.printable import printable
 
 _DTYPES = {"INT8": DType.INT8, "INT32": DType.INT32, "INT64": DType.INT64, "FLOAT32": DType.FLOAT32}
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
@@ -30,14 +32,7 @@ _UNUSED = Tensor("(unused)", (1,), DType.INT8)
 def read(path: str | Path) -> Graph:
     """The network in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
     file = Path(path)
-    try:
-        size = file.stat().st_size
-        if size > limits.MAX_FILE_BYTES:
-            raise InputError(f"{file} has {size:,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
-    return parse(data, file.name)
+    return parse(read_bytes(file, limits.MAX_FILE_BYTES), file.name)
 
 
 def parse(data: bytes, name: str = "network") -> Graph:
@@ -218,4 +213,4 @@ def _indices(accessor: Any, field: str) -> tuple[int, ...]:
 def _text(raw: bytes | None) -> str:
     """A name as one printable line of limited length."""
     text = (raw or b"")[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in text)[: limits.MAX_NAME]
+    return printable(text.replace("\n", "?"))[: limits.MAX_NAME]
