@@ -29,6 +29,12 @@ class FalseClaimError(MemaoptError):
     exit_code = 1
 
 
+class WrongLibraryError(MemaoptError):
+    """An emitted library does not compute what the reference does; nothing of it was written."""
+
+    exit_code = 1
+
+
 class MissingToolError(MemaoptError):
     """An optional package or program is needed; the message has the command that installs it."""
 

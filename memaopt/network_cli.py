@@ -12,6 +12,7 @@ from memaopt.errors import InputError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 
 if TYPE_CHECKING:
+    from memaopt.library_check import LibraryCheck
     from memaopt.mcus import Mcu
     from memaopt.network_trial import NetworkTrial
     from memaopt.networks.certificate import NetworkCertificate
@@ -38,7 +39,7 @@ def solve(
     as_json: bool,
     arena: int | None = None,
 ) -> None:
-    """Compile, certify, write and run a network; Exit 1 if a check on the board fails."""
+    """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written."""
     from memaopt import network_report
     from memaopt.networks import certificate, choice
     from memaopt.networks.compile import compile_network
@@ -53,31 +54,44 @@ def solve(
     with console.spinner(f"compiling {Path(model).name}"):
         plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
-    if out is not None:
-        with console.spinner(f"writing {out}"):
-            write(plan, signed, Path(model), out)
     trial_found = _tried(plan, inputs, compiler) if run else None
+    written = out if trial_found is None or trial_found.passed else None
+    checked = None
+    if written is not None:
+        with console.spinner(f"writing {written}"):
+            checked = write(plan, signed, Path(model), written, check=trial_found is None)
     if as_json:
-        console.print_json(network_report.plan_json(plan, signed, trial_found))
+        check = None if checked is None else checked.model_dump(mode="json")
+        console.print_json({**network_report.plan_json(plan, signed, trial_found), "check": check})
     else:
         stdout = console.stdout()
         network_report.print_plan(stdout, plan, trial_found)
         stdout.print(f"certificate {signed.sha256[:16]}")
-        if out is not None:
-            stdout.print(f"written to {out}", soft_wrap=True)
+        for line in [] if checked is None else checked.describe():
+            stdout.print(line, soft_wrap=True)
+        if written is not None:
+            stdout.print(f"written to {written}", soft_wrap=True)
     if trial_found is not None and not trial_found.passed:
         raise typer.Exit(1)
 
 
-def write(plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path) -> None:
-    """The library, its certificate and the model that the certificate speaks of, all of them or nothing."""
+def write(
+    plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path, *, check: bool
+) -> LibraryCheck | None:
+    """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
+
+    ``check``: it is compared with the reference first (the board has not done so).
+    """
+    from memaopt import library_check
     from memaopt.emit import network as emit
     from memaopt.emit.writer import write_files
 
     files: dict[str, str | bytes] = dict(emit.files(plan))
     files[_CERTIFICATE] = signed.to_json()
     files[signed.model] = model.read_bytes()
+    checked = library_check.check(plan, files) if check else None
     write_files(files, out)
+    return checked
 
 
 def verify_if_network(path: Path) -> bool:

@@ -18,7 +18,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.lower import lower
 from memaopt.networks.operators import Slice
 
-SIZES = (1, 2, 4)
+SIZES = (1, 4)
 SHAPES = tuple(itertools.product(SIZES, repeat=3))
 
 

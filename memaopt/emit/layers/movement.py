@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from memaopt.emit.layers.describe import Layer, Movement, Piece
+from memaopt.emit.layers.describe import Int8Array, Layer, Movement, Piece
 from memaopt.emit.layers.family import data_bytes, definitions, plan_comment
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.result import Access, Emitted, Plan, Promise, loads, stores
@@ -31,14 +31,23 @@ class _Nest(NamedTuple):
     output: int
 
 
+#: What is moved, and the bytes of each of its elements.
+_Pieces = list[tuple[Piece, int]]
+
+
 class _Mover:
     """What both families share: nested loops over boxes; an index that is no multiple of its loop's has a table."""
 
     name: ClassVar[str]
     computes = Movement
 
-    def _text(self, layer: Movement, pieces: list[tuple[Piece, int]], plan: Plan, name: str) -> Emitted:
-        """``pieces``: what is moved, and the bytes of each of its elements."""
+    def pieces(self, layer: Movement) -> _Pieces:
+        """The layer's pieces as this family moves them."""
+        raise NotImplementedError
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Movement)
+        pieces = self.pieces(layer)
         nests, arrays, _ = _loops((piece for piece, _ in pieces), name)
         runs = [run for _, run in pieces]
         parameters = ", ".join(f"const int8_t *in{i}" for i in range(layer.sources))
@@ -63,10 +72,13 @@ class ElementMover(_Mover):
 
     name = "move"
 
+    def pieces(self, layer: Movement) -> _Pieces:
+        return [(piece.without_ones(), 1) for piece in layer.pieces]
+
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Movement)
         moved = sum(piece.elements for piece in layer.pieces)
-        _, arrays, table_loads = _loops((piece.without_ones() for piece in layer.pieces), "")
+        _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)), "")
         inputs = tuple(
             loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
         )
@@ -82,19 +94,18 @@ class ElementMover(_Mover):
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Movement)
-        return self._text(layer, [(piece.without_ones(), 1) for piece in layer.pieces], plan, name)
-
 
 class RunMover(_Mover):
     """Runs of bytes that are contiguous on both sides, by words."""
 
     name = "move runs"
 
+    def pieces(self, layer: Movement) -> _Pieces:
+        return [_split(piece) for piece in layer.pieces]
+
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Movement)
-        pieces = [_split(piece) for piece in layer.pieces]
+        pieces = self.pieces(layer)
         if min((run for _, run in pieces), default=0) < 4:
             return ()
         _, arrays, table_loads = _loops((piece for piece, _ in pieces), "")
@@ -118,10 +129,6 @@ class RunMover(_Mover):
                 alignment=4,
             ),
         )
-
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Movement)
-        return self._text(layer, [_split(piece) for piece in layer.pieces], plan, name)
 
 
 def _split(piece: Piece) -> tuple[Piece, int]:
@@ -203,3 +210,22 @@ def box(
 
 
 FAMILIES = (ElementMover(), RunMover())
+
+
+def moved(layer: Movement, plan: Plan, inputs: Sequence[Int8Array]) -> Int8Array:
+    """The elements that a plan's text moves, by the same pieces, tables and offsets; flat."""
+    (family,) = (family for family in FAMILIES if family.name == plan.family)
+    out = np.full(layer.elements, layer.fill, np.int8)
+    for piece, size in family.pieces(layer):
+        run = np.arange(size)
+        source = piece.input_offset + _places(piece.input_tables)[:, None] + run
+        out[piece.output_offset + _places(piece.output_tables)[:, None] + run] = inputs[piece.source].ravel()[source]
+    return out
+
+
+def _places(tables: Sequence[Int64Array]) -> Int64Array:
+    """The sums of one entry of each table, the last one's index fastest."""
+    places = np.zeros(1, np.int64)
+    for table in tables:
+        places = (places[:, None] + table).ravel()
+    return places
