@@ -6,7 +6,6 @@ and derives every claim again, without the solver.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from memaopt.accesses import Access
+from memaopt.emit.writer import write_file
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.inputs import Input, public, told
@@ -109,19 +109,7 @@ class Certificate(Input):
 
     def write(self, path: str | Path) -> None:
         """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
-        target = Path(path)
-        temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
-        try:
-            try:
-                with temporary.open("w", encoding="utf-8") as file:
-                    file.write(self.to_json())
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+        write_file(path, self.to_json().encode())
 
     @staticmethod
     def read(path: str | Path) -> "Certificate":

@@ -222,8 +222,10 @@ def verify_command(
     """
     from memaopt import console
     from memaopt.certificates import verify
+    from memaopt.emit.writer import complete
 
     for path in files:
+        complete(path.parent)
         if not network_cli.verify_if_network(path):
             verify(path)
         if not as_json:
@@ -234,6 +236,9 @@ def verify_command(
 
 def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
     """Build and run what ``solve --out`` wrote: a network or a GEMM."""
+    from memaopt.emit.writer import complete
+
+    complete(folder)
     if network_cli.run_if_network(folder, compiler, as_json):
         return
     from memaopt import gemm_cli

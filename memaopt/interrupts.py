@@ -100,7 +100,7 @@ def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) / f"memaopt-{name}" if beside is None else beside / f".memaopt-{name}"
     _folders.add(folder)
     try:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700 if beside is None else 0o777)
         yield folder
     finally:
         _stop_if_ending()

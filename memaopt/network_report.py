@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.board.energy import energy
+from memaopt.emit.writer import write_file
 from memaopt.errors import InputError, MissingToolError
 from memaopt.network_trial import NetworkTrial
 from memaopt.networks.certificate import NetworkCertificate
@@ -231,10 +233,12 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
         axis.set_ylabel("million cycles")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
+    drawn = io.BytesIO()
     try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
+        figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
+    except ValueError as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
+    write_file(path, drawn.getvalue())
 
 
 def operator_name(layer: LayerPlan) -> str:

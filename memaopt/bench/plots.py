@@ -1,5 +1,6 @@
 """A benchmark as plots, each as PNG and SVG. The same figures give the same files: no dates, fixed identifiers."""
 
+import io
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
 from memaopt.bench.tables import SHORT, throughput
-from memaopt.errors import InputError, MissingToolError
+from memaopt.emit.writer import write_files
+from memaopt.errors import MissingToolError
 from memaopt.problems import Dtype
 
 _STYLE: Any = {
@@ -50,18 +52,15 @@ def write_plots(bench: Bench, folder: Path) -> list[Path]:
     import matplotlib
 
     matplotlib.use("Agg")
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(_STYLE):
-            for name, figure in _figures(bench):
-                for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-                    path = folder / f"{name}.{suffix}"
-                    figure.savefig(path, metadata=metadata, bbox_inches="tight")
-                    written.append(path)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
-    return written
+    drawn: dict[str, bytes] = {}
+    with matplotlib.rc_context(_STYLE):
+        for name, figure in _figures(bench):
+            for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+                file = io.BytesIO()
+                figure.savefig(file, format=suffix, metadata=metadata, bbox_inches="tight")
+                drawn[f"{name}.{suffix}"] = file.getvalue()
+    write_files(drawn, folder, keep=True)
+    return [folder / name for name in drawn]
 
 
 def _figures(bench: Bench) -> Iterator[tuple[str, Any]]:

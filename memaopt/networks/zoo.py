@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from memaopt.emit.writer import write_files
 from memaopt.errors import InputError
 from memaopt.networks import operators as ops
 from memaopt.networks import zoo_large
@@ -122,11 +123,5 @@ def with_float_ends(graph: Graph) -> Graph:
 def save(folder: str | Path, names: tuple[str, ...] = tuple(NETWORKS)) -> list[Path]:
     """Write ``<name>.tflite`` for each name into the folder, which is made if need be; the paths."""
     contents = {name: write(build(name)) for name in names}
-    target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
-            (target / f"{name}.tflite").write_bytes(data)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
+    target = write_files({f"{name}.tflite": data for name, data in contents.items()}, folder, keep=True)
     return [target / f"{name}.tflite" for name in names]
