@@ -1,5 +1,7 @@
 """Text of others (titles, names of symbols, words of a command line) as it may be shown, and put into comments."""
 
+import re
+
 
 def printable(text: str) -> str:
     """``text`` with ``?`` for each character that has no sign of its own; line ends stay.
@@ -14,4 +16,6 @@ def printable(text: str) -> str:
 def in_comment(text: str) -> str:
     """``text`` as one line of a comment in C, a linker script, a Makefile or CMake, which nothing in it can end."""
     line = printable(" ".join(text.split()))
-    return line.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    # A backslash first: it would join two lines, and the slash in its place can end a comment. "??/" is one too.
+    line = re.sub(r"\?(?=\?)", "? ", line.replace("\\", "/"))
+    return line.replace("*/", "* /").replace("/*", "/ *")

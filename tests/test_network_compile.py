@@ -25,7 +25,7 @@ from memaopt.errors import InfeasibleError, InputError, MissingToolError
 from memaopt.networks import checks, choice, reference, zoo
 from memaopt.networks import compile as compile_module
 from memaopt.networks.choice import Budgets, Candidate, Stage
-from memaopt.networks.compile import compile_network, identifier_of
+from memaopt.networks.compile import compile_network
 from memaopt.networks.oracle import Oracle
 from memaopt.networks.placement import Placement
 from memaopt.networks.zoo_builder import Builder
@@ -264,13 +264,6 @@ def test_emission_is_deterministic() -> None:
     """Catches order that depends on hashing, time or the solver's threads."""
     first, second = (emit.files(compile_network(zoo.build("ds_cnn"), MCU)) for _ in range(2))
     assert first == second
-
-
-def test_names_become_c_identifiers() -> None:
-    """Catches file names that would not compile, or that end a comment."""
-    for name in ("kws model-1.tflite", "1st", "int", "*/ #error", "", "Ünïcode", "a" * 300):
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", identifier_of(name))
-    assert identifier_of("int") != "int"
 
 
 def test_budgets_that_cannot_be_met_say_by_how_much() -> None:

@@ -26,6 +26,7 @@ from memaopt.networks.choice import Objective
 from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import Graph
 from memaopt.networks.memory import MemoryPlan
+from memaopt.networks.names import identifier_of
 from memaopt.networks.placement import Placement
 from memaopt.networks.problem import Problem, in_place_of, leads_of, prepare
 from memaopt.version import __version__
@@ -336,7 +337,7 @@ def _false_claims(
     problem: Problem, certificate: NetworkCertificate, source: Graph, simple: simplify.Simplified,
     picks: Sequence[int],
 ) -> Iterator[str]:  # fmt: skip
-    if compile.identifier_of(certificate.name) != certificate.name:
+    if identifier_of(certificate.name) != certificate.name:
         yield f"{certificate.name!r} is not a C identifier"
     plan = _plan(certificate, source, simple, problem, picks)
     for layer, said in zip(plan.layers, certificate.layers, strict=True):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,15 +22,11 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.liveness import roots_of
 from memaopt.networks.lower import Lowered
 from memaopt.networks.memory import MemoryPlan
+from memaopt.networks.names import identifier_of
 from memaopt.networks.operators import Operator
 from memaopt.networks.placement import IN_FLASH, Placement
 from memaopt.networks.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.networks.solution import solve
-
-_KEYWORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,14 +240,6 @@ def compile_network(
         assert failure is not None
         raise failure
     return best
-
-
-def identifier_of(name: str) -> str:
-    """A C identifier made of a file's or network's name."""
-    text = re.sub(r"\W+", "_", Path(name).name.removesuffix(".tflite"), flags=re.ASCII).strip("_").lower()[:48]
-    if not text or text[0].isdigit() or text in _KEYWORDS.split():
-        text = f"net_{text}".rstrip("_")
-    return text
 
 
 def layers_of(

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, simplify, tflite
 from memaopt.networks.choice import Budgets, Choice
-from memaopt.networks.compile import identifier_of
 from memaopt.networks.graph import Graph
 from memaopt.networks.memory import MemoryPlan
+from memaopt.networks.names import identifier_of
 from memaopt.networks.problem import Problem, prepare, stack_bytes
 from memaopt.networks.solution import search, solve
 
