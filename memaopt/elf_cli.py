@@ -167,7 +167,7 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     function = None if options.call is None else _function(image, "--call", options.call)
     until = None if options.until is None else _function(image, "--until", options.until)
     arguments = _arguments(image, options.args)
-    board.load(file)
+    board.load(image)
     budget = options.budget or BUDGET
     if function is None:
         run = board.reset(until=until, max_instructions=budget, profile=options.profile)

@@ -70,11 +70,13 @@ class Board:
         self._image: Image | None = None
         self._core: Core | None = None
 
-    def load(self, program: str | Path | bytes | Build) -> Self:
-        """Reset the board and load an ELF file (or its bytes, or a :class:`Build`)."""
+    def load(self, program: str | Path | bytes | Build | Image) -> Self:
+        """Put an ELF file on the board (or its bytes, a :class:`Build`, or what :func:`read_elf` read)."""
         from memaopt.board.core import Core
 
-        image = read_elf(program.elf if isinstance(program, Build) else program)
+        if isinstance(program, Build):
+            program = program.elf
+        image = program if isinstance(program, Image) else read_elf(program)
         self._check_places(image)
         core = Core(self.mcu, self._timing)
         for s in image.segments:
