@@ -22,9 +22,9 @@ from memaopt.networks.pareto import Point
 from memaopt.networks.summary import Summary
 
 _PROOFS = {
-    "enumeration": "proven by CP-SAT and by enumerating all formats",
-    "solver": "proven by CP-SAT",
-    "none": "not proven: the solver ran out of time",
+    "enumeration": "the best of all that fit in this order, proven by an exhaustive search",
+    "solver": "the best of all that fit in this order, by CP-SAT",
+    "none": "not proven to be the best: neither the search nor the solver came to an end",
 }
 _NAMES = {
     "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "fully connected",
@@ -94,6 +94,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     live_set = f"({memory.lower_bound:,})"
     proof = {
         "live set": f"it equals the largest live set {live_set}",
+        "search": f"proven least by an exhaustive search {live_set}",
         "solver": f"proven least by CP-SAT {live_set}",
         "none": f"not proven least {live_set}",
     }
@@ -111,7 +112,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_in_ram(plan),
         (
             "kernels",
-            f"the choice is the best of its space: {_PROOFS[plan.choice.proof]}",
+            f"this choice is {_PROOFS[plan.choice.proof]}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),

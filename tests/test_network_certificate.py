@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import mutations
 import pytest
 from network_helpers import MCU
 
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
-from memaopt.networks import certificate, zoo
+from memaopt.mcus import mcu
+from memaopt.networks import certificate, writer, zoo
+from memaopt.networks import operators as ops
 from memaopt.networks.certificate import NetworkCertificate
 from memaopt.networks.compile import compile_network
+from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo_builder import Builder
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "a proof of rounding that was not made": (("layers", 0, "requantization"), "proven by decree"),
     "less scratch": (("layers", 1, "scratch_bytes"), 0),
     "a format that the reader does not read": (("layers", 4, "output_format"), {"s8": "raw", "raw": "s8"}),
-    "constants in flash": (("layers", 0, "data_in_ram"), False),
+    "constants elsewhere": (("layers", 0, "data_in_ram"), {False: True, True: False}),
     "a smaller arena": (("memory", "arena_bytes"), 8_000),
     "a lower bound below the truth": (("memory", "lower_bound"), 15_000),
     "a tensor on top of another": (("memory", "buffers", 1, "offset"), 16),
@@ -50,7 +56,18 @@ _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "another order of layers": (("memory", "order", 0), 1),
     "a cheaper price": (("choice", "price"), 1),
     "a bound below the price": (("choice", "bound"), 1),
-    "less SRAM than the layers need": (("choice", "sram_limit"), 20_000),
+    "less SRAM than the layers need": (("sram_bytes",), 20_000),
+    "more SRAM than the machine has": (("sram_bytes",), 655_361),
+    "more flash than the machine has": (("flash_bytes",), 1 << 30),
+    "channels in multiples of 4": (("multiple",), 4),
+    "no proof": (("choice", "proof"), "none"),
+    "a proof by a solver": (("choice", "proof"), "solver"),
+    "a buffer that lives longer": (("memory", "buffers", 0, "last"), 9),
+    "a larger arena": (("memory", "arena_bytes"), 16_384),
+    "another alignment": (("memory", "alignment"), 8),
+    "an arena that is not proven": (("memory", "proof"), "none"),
+    "an order that is not proven": (("memory", "order_proven"), False),
+    "scratch of an operator that does not exist": (("memory", "scratch", 0, "operator"), 99),
     "fewer multiply-accumulates": (("totals", "macs"), 1),
     "less flash": (("totals", "flash_bytes"), 1),
     "a flash that is too small": (("flash_bytes",), 40_000),
@@ -82,6 +99,101 @@ def test_every_false_claim_is_found(what: str, signed: tuple[Path, NetworkCertif
     assert "digest" not in str(found.value)
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A network of three layers in a tight arena, and its certificate as JSON."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
+    b = Builder("tiny", (1, 5, 5, 3), 4)
+    x = b.conv_2d(0, 6, Size2D(3, 3), Activation.RELU)
+    x = b.depthwise_conv_2d(x, Activation.RELU)
+    path.write_bytes(writer.write(b.finish(b.conv_2d(x, 4, ops.ONE, Activation.NONE))))
+    free = compile_network(path, MCU)
+    plan = compile_network(path, MCU, arena=free.arena_bytes - 16, flash=free.flash_bytes - 16)
+    return path, json.loads(certificate.certify(plan, path.name).to_json())
+
+
+#: What may be otherwise without being false: what a certificate takes as given, and where tensors lie.
+_OPEN = re.compile(rf"({'|'.join(certificate.PREMISES)})(\.|$)|memory\.(buffers|scratch)\.\d+\.offset$")
+
+
+def _holds(path: Path, data: dict[str, Any]) -> NetworkCertificate | None:
+    """The certificate if it verifies, None if it is refused in one line."""
+    try:
+        cert = NetworkCertificate.from_json(json.dumps(data))
+        certificate.verify(cert, path)
+    except MemaoptError as error:
+        return None if "\n" not in str(error) else pytest.fail(f"more than a line: {error}")
+    return cert
+
+
+def test_every_leaf_is_derived_or_a_premise(tiny: tuple[Path, dict[str, Any]]) -> None:
+    """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
+    belongs to what the certificate takes as given, and then what it claims is what compiling for that gives."""
+    path, data = tiny
+    assert _holds(path, data) is not None
+    tried = set()
+    for place, old in mutations.leaves({key: value for key, value in data.items() if key != "sha256"}):
+        tried.add(place[0])
+        name = ".".join(map(str, place))
+        for value in mutations.values(old)[: 1 if place[0] == "machine" else None]:
+            cert = _holds(path, mutations.changed(data, place, value))
+            if cert is None:
+                continue
+            assert _OPEN.match(name), f"{name}: {value!r} is accepted"
+            if place[0] == "memory" or isinstance(value, str):
+                continue
+            again = compile_network(
+                path, cert.machine, cert.objective, name=cert.name, sram=cert.sram_bytes, flash=cert.flash_bytes,
+                arena=cert.arena_bytes, formats=cert.formats,
+            )  # fmt: skip
+            assert again.choice.price == cert.choice.price, name
+    assert tried == set(NetworkCertificate.model_fields) - {"sha256"}
+
+
+def test_no_field_more_or_less(tiny: tuple[Path, dict[str, Any]]) -> None:
+    """Catches a field that is ignored, and one that has a default."""
+    path, data = tiny
+    for what, made in mutations.structures(data):
+        if "machine" not in what:
+            assert _holds(path, made) is None, what
+
+
+def test_premises_are_told(tiny: tuple[Path, dict[str, Any]]) -> None:
+    """Catches a premise that a reader is not told of: the machine with its digest, the objective, the budgets."""
+    path, data = tiny
+    cert = NetworkCertificate.from_json(json.dumps(data))
+    told = " ".join(certificate.verify(cert, path).premises)
+    for word in ("tiny.tflite", "as it comes with memaopt", "cycles", f"{cert.flash_bytes:,}", f"{cert.arena_bytes:,}"):
+        assert word in told
+    faster = cert.machine.model_copy(update={"clock_hz": 1})
+    changed = mutations.changed(data, ("machine",), faster.model_dump(mode="json"))
+    told = " ".join(certificate.verify(NetworkCertificate.from_json(json.dumps(changed)), path).premises)
+    assert "not as it comes" in told
+
+
+def test_a_budget_that_was_not_used_up_cannot_be_raised(signed: tuple[Path, NetworkCertificate]) -> None:
+    """Catches a choice certified for a budget that it was not chosen for."""
+    path, _ = signed
+    ram = mcu("stm32l4r5", "ram")
+    small = certificate.certify(compile_network(path, ram, sram=30_000), path.name)
+    certificate.verify(small, path)
+    large = small.model_copy(update={"sram_bytes": 655_360})
+    with pytest.raises(FalseClaimError, match="nothing is cheaper"):
+        certificate.verify(large.model_copy(update={"sha256": certificate.digest(large)}), path)
+
+
+def test_old_certificates_are_refused_by_their_format() -> None:
+    """Catches a certificate of another version that is read as if it were of this one."""
+    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-2"):
+        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-1"}')
+
+
+def test_no_name_twice() -> None:
+    """Catches JSON whose reader decides which of two values counts."""
+    with pytest.raises(InputError, match="twice"):
+        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-2", "format": "x"}')
+
+
 def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate]) -> None:
     """Catches a certificate that verifies against whatever lies beside it."""
     path, cert = signed
@@ -90,7 +202,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
         certificate.verify(cert, other)
 
 
-_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-1"}', "[" * 9999]
+_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-2"}', "[" * 9999]
 
 
 @pytest.mark.parametrize("text", _NO_CERTIFICATES)

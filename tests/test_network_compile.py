@@ -19,15 +19,11 @@ from networks_helpers import CASES, inputs
 from memaopt import network_trial
 from memaopt.board.build import find_compiler
 from memaopt.emit import network as emit
-from memaopt.emit.layers import Format, Plan, Promise
-from memaopt.emit.layers.result import Access
 from memaopt.errors import InfeasibleError, InputError, MissingToolError
-from memaopt.networks import checks, choice, reference, zoo
+from memaopt.networks import checks, reference, zoo
 from memaopt.networks import compile as compile_module
-from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.compile import compile_network
 from memaopt.networks.oracle import Oracle
-from memaopt.networks.placement import Placement
 from memaopt.networks.zoo_builder import Builder
 
 SEEDS = int(os.environ.get("MEMAOPT_NETWORK_SEEDS", "2"))
@@ -314,56 +310,3 @@ def test_objective_must_be_known() -> None:
     """Catches an objective that is silently taken for another."""
     with pytest.raises(InputError, match="objective 'speed'"):
         compile_network(zoo.build("fc_autoencoder"), MCU, "speed")  # type: ignore[arg-type]
-
-
-def _candidate(rng: np.random.Generator) -> Candidate:
-    formats = [Format.S8, Format.RAW, Format.FUSED]
-    access = Access(int(rng.integers(50)), int(rng.integers(50)))
-    kernels = (f"k{rng.integers(3)}",)
-    plan = Plan(
-        "family", "", int(rng.integers(1, 100)), Promise((access,), access), int(rng.integers(50)),
-        20 + int(rng.integers(20)), kernels=kernels, shared_bytes=20,
-        input_format=formats[rng.integers(3)], output_format=formats[rng.integers(3)],
-    )  # fmt: skip
-    where = Placement(bool(rng.integers(2)), bool(rng.integers(2)))
-    return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where, int(rng.integers(50)))
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_choice_equals_brute_force(seed: int) -> None:
-    """Catches a wrong format, flash, SRAM, placement or sharing constraint: every combination is priced by hand."""
-    rng = np.random.default_rng(seed)
-    stages = [
-        Stage(tuple(_candidate(rng) for _ in range(int(rng.integers(6, 10)))), ((i - 1,) if i else (99,)), i)
-        for i in range(4)
-    ]
-    # A branch: the last stage also reads the first one's output.
-    stages[3] = Stage(stages[3].candidates, (2, 0), 3)
-    plain = frozenset({99, 3})
-    budgets = Budgets(flash=int(rng.integers(150, 400)), sram=int(rng.integers(80, 250)), flash_overhead=7, code_ram=45)
-    best: dict[str, int | None] = {"cycles": None, "bytes": None}
-    for combination in itertools.product(*(stage.candidates for stage in stages)):
-        written = {99: Format.S8, **{i: c.plan.output_format for i, c in enumerate(combination)}}
-        fits = written[3] is Format.S8 and all(
-            written[t] is c.plan.input_format
-            for stage, c in zip(stages, combination, strict=True)
-            for t in stage.inputs
-            if t is not None
-        )
-        shared = {c.plan.kernels for c in combination}
-        flash = 7 + 20 * len(shared) + sum(c.plan.flash_bytes - 20 for c in combination)
-        assert flash == choice.flash_bytes([c.plan for c in combination], 7)
-        places = {(c.plan.kernels, c.where.code) for c in combination}
-        in_ram = 20 * sum(code for _, code in places)
-        sram = max(c.arena_bytes for c in combination) + max(c.stack_bytes for c in combination) + in_ram
-        sram += sum(c.plan.data_bytes for c in combination if c.where.data)
-        # One function has one place.
-        fits = fits and len(places) == len(shared) and in_ram <= 45
-        if fits and flash <= budgets.flash and sram <= budgets.sram:
-            for goal, least in best.items():
-                price = sum(c.price(goal) for c in combination)  # type: ignore[arg-type]
-                best[goal] = price if least is None else min(least, price)
-    for goal, least in best.items():
-        found = choice.choose(stages, plain, goal, budgets)  # type: ignore[arg-type]
-        assert (found and found.price) == least
-        assert found is None or found.proof != "none"

@@ -1,39 +1,45 @@
 """The certificate of a compiled network: every claim about it as one JSON file, and the check of each claim.
 
 :func:`verify` needs the model beside the certificate and trusts nothing else: it reads and simplifies the model again,
-derives each layer's plan (and with it the proof of its rounding, its promise, its price), replays the memory plan,
-and proves the choice again.
+derives each layer's plan (and with it the proof of its rounding, its promise, its price), replays the memory plan byte
+by byte, makes the whole certificate again and compares it field by field, and searches for a better choice. What it
+takes as given are the premises alone, :data:`PREMISES`, and what is chosen, :data:`CHOICES`: of those any others would
+do, if all that is claimed held of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from memaopt import envelope
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.files import CERTIFICATE_BYTES, read_text
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, compile, fusion, simplify, tflite
+from memaopt.networks import choice, compile, fusion, tflite
 from memaopt.networks.choice import Objective
 from memaopt.networks.compile import LayerPlan, NetworkPlan
-from memaopt.networks.graph import Graph
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.names import identifier_of
 from memaopt.networks.placement import Placement
-from memaopt.networks.problem import Problem, in_place_of, leads_of, prepare
-from memaopt.version import __version__
+from memaopt.networks.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
+from memaopt.networks.solution import cheaper
 
-FORMAT: Literal["memaopt-network-certificate-1"] = "memaopt-network-certificate-1"
+FORMAT: Literal["memaopt-network-certificate-2"] = "memaopt-network-certificate-2"
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+PREMISES = (
+    "name", "model", "model_sha256", "machine", "objective", "sram_bytes", "flash_bytes", "arena_bytes", "formats",
+)  # fmt: skip
+"""Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
+CHOICES = ("multiple", "layers", "memory")
+"""Fields in which kernels, order and offsets are chosen; all else in them is derived."""
 
 
 class LayerClaim(BaseModel):
@@ -44,7 +50,7 @@ class LayerClaim(BaseModel):
     wait states, ``stall_cycles`` are what the machine's add. ``requantization`` is empty for layers that round nothing.
     """
 
-    model_config = _FROZEN
+    model_config = envelope.STRICT
 
     name: str
     kind: str
@@ -71,21 +77,19 @@ class LayerClaim(BaseModel):
 
 
 class ChoiceClaim(BaseModel):
-    """The sum over the layers of what is minimised, the proven bound, and the SRAM that each layer was held to."""
+    """The sum over the layers of what is minimised, what no choice is below, and why (see ``choice.Choice``)."""
 
-    model_config = _FROZEN
+    model_config = envelope.STRICT
 
     price: int
     bound: int
     proof: choice.Proof
-    sram_limit: int
-    arena_limit: int | None
 
 
 class Totals(BaseModel):
     """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates."""
 
-    model_config = _FROZEN
+    model_config = envelope.STRICT
 
     macs: int
     cycles: int
@@ -102,20 +106,19 @@ class Totals(BaseModel):
 class NetworkCertificate(BaseModel):
     """A compiled network and everything claimed about it. ``sha256`` is over the canonical JSON of all other fields."""
 
-    model_config = _FROZEN
+    model_config = envelope.STRICT
 
-    format: Literal["memaopt-network-certificate-1"] = FORMAT
-    version: str
+    format: Literal["memaopt-network-certificate-2"] = FORMAT
     name: str
     model: str = Field(min_length=1)
     model_sha256: str
     machine: Mcu
     objective: Objective
-    sram_bytes: int
-    flash_bytes: int
-    arena_bytes: int | None
+    sram_bytes: int = Field(gt=0)
+    flash_bytes: int = Field(gt=0)
+    arena_bytes: int | None = Field(gt=0)
     formats: bool
-    multiple: int = Field(ge=1, le=64)
+    multiple: int
     simplified: tuple[str, ...]
     layers: tuple[LayerClaim, ...]
     memory: MemoryPlan
@@ -125,19 +128,19 @@ class NetworkCertificate(BaseModel):
 
     def to_json(self) -> str:
         """JSON text, indented, in the order of the fields."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        return envelope.to_json(self)
 
     @staticmethod
     def from_json(text: str, where: str = "certificate") -> NetworkCertificate:
         """The certificate in ``text``, unverified; InputError if it is malformed."""
-        try:
-            return NetworkCertificate.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the top level"
-            raise InputError(f"{where}: not a network's certificate: {place}: {first['msg']}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error}") from None
+        return envelope.parse(NetworkCertificate, text, where, "a network's certificate", FORMAT)
+
+
+class Verified(NamedTuple):
+    """What a certificate that holds takes as given, and which of its claims were not proven again without a solver."""
+
+    premises: tuple[str, ...]
+    unproven: tuple[str, ...]
 
 
 def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
@@ -146,9 +149,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         raise InputError(f"{plan.name} was not compiled from a .tflite file, so there is nothing to certify it against")
     assert plan.budgets.sram is not None
     assert plan.budgets.flash is not None
-    assert plan.choice.sram_limit is not None
     unsigned = NetworkCertificate(
-        version=__version__,
         name=plan.name,
         model=model,
         model_sha256=plan.model_sha256,
@@ -166,8 +167,6 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
             price=plan.choice.price,
             bound=plan.choice.bound,
             proof=plan.choice.proof,
-            sram_limit=plan.choice.sram_limit,
-            arena_limit=plan.choice.arena_limit,
         ),
         totals=totals(plan),
         sha256="",
@@ -177,8 +176,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
 
 def digest(certificate: NetworkCertificate) -> str:
     """SHA-256 over the canonical JSON of everything but the digest itself."""
-    data = certificate.model_dump(mode="json", exclude={"sha256"})
-    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return envelope.digest(certificate.model_dump(mode="json"))
 
 
 def claim(layer: LayerPlan) -> LayerClaim:
@@ -233,75 +231,109 @@ def read(path: str | Path) -> NetworkCertificate:
     return NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
 
 
-def verify_file(path: str | Path) -> None:
+def verify_file(path: str | Path) -> Verified:
     """Verify the certificate in a file against the model that lies beside it."""
     certificate = read(path)
-    if Path(certificate.model).name != certificate.model:
+    if Path(certificate.model).name != certificate.model or not certificate.model.isprintable():
         raise InputError(f"{path}: the model {certificate.model!r} is not the name of a file beside the certificate")
-    verify(certificate, Path(path).parent / certificate.model)
+    return verify(certificate, Path(path).parent / certificate.model)
 
 
 def plan_of(certificate: NetworkCertificate, model: str | Path) -> NetworkPlan:
     """The plan that a certificate describes, derived from the model's file; none of its claims is checked but that
     the model is the one certified and that its layers exist (FalseClaimError).
     """
-    graph, simple, problem, picks = _derived(certificate, model)
-    return _plan(certificate, graph, simple, problem, picks)
+    return _derived(certificate, model)[1]
 
 
-def verify(certificate: NetworkCertificate, model: str | Path) -> None:
+def verify(certificate: NetworkCertificate, model: str | Path) -> Verified:
     """Derive every claim again from the model's file; FalseClaimError names the first that does not hold.
 
-    Of the version, and of the C text, only the digest and the board can tell.
+    No solver is asked. Of the C text only the board can tell.
     """
     where = f"{certificate.name} on {certificate.machine.name}"
     if digest(certificate) != certificate.sha256:
         raise FalseClaimError(f"{where}: the digest is not that of the certificate")
-    graph, simple, problem, picks = _derived(certificate, model)
-    if simple.steps != certificate.simplified:
-        raise FalseClaimError(f"{where}: the network does not simplify as claimed")
-    chosen = problem.chosen(picks)
+    for false_claim in _false_premises(certificate):
+        raise FalseClaimError(f"{where}: {false_claim}")
+    problem, plan = _derived(certificate, model)
+    chosen = problem.chosen(plan.choice.picks)
     try:
         certificate.memory.verify(
             problem.in_memory(chosen),
             scratch=problem.scratch(chosen),
-            in_place=in_place_of(simple.graph, chosen, problem.lowered),
-            leads=leads_of(simple.graph, chosen, problem.lowered),
+            in_place=in_place_of(plan.graph, chosen, problem.lowered),
+            leads=leads_of(plan.graph, chosen, problem.lowered),
+            complete=True,
         )
     except MemaoptError as error:
         raise FalseClaimError(f"{where}: {error}") from None
-    for false_claim in _false_claims(problem, certificate, graph, simple, picks):
+    for false_claim in _false_claims(certificate, problem, plan):
         raise FalseClaimError(f"{where}: {false_claim}")
+    return Verified(premises(certificate), _unproven(certificate))
 
 
-def _derived(
-    certificate: NetworkCertificate, model: str | Path
-) -> tuple[Graph, simplify.Simplified, Problem, tuple[int, ...]]:
-    """The network as read and as simplified, what was chosen from, and what the certificate's layers chose."""
+def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
+    """What a certificate takes as given, a line each."""
+    arena = "any" if certificate.arena_bytes is None else f"{certificate.arena_bytes:,} bytes"
+    formats = "any format inside the network" if certificate.formats else "int8 in memory everywhere"
+    return (
+        f"model {certificate.model} (sha256 {certificate.model_sha256[:16]})",
+        envelope.machine_premise(certificate.machine),
+        f"objective {certificate.objective}",
+        f"budgets: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash, arena {arena}",
+        f"formats: {formats}",
+    )
+
+
+def _unproven(certificate: NetworkCertificate) -> tuple[str, ...]:
+    """The claims that rest on a solver's word."""
+    found = []
+    if certificate.choice.proof == "solver":
+        found.append("that no choice of kernels is better (the solver said so)")
+    if certificate.memory.proof == "solver":
+        found.append("that no smaller arena does for these kernels in this order (the solver said so)")
+    return tuple(found)
+
+
+def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
+    """Budgets beyond the machine, and a name that is none."""
+    if identifier_of(certificate.name) != certificate.name:
+        yield f"{certificate.name!r} is not a C identifier"
+    for what, given, size in (
+        ("SRAM", certificate.sram_bytes, certificate.machine.sram.size),
+        ("flash", certificate.flash_bytes, certificate.machine.memory("flash").size),
+    ):
+        if given > size:
+            yield f"it speaks of {given:,} bytes of {what}, but the machine has {size:,}"
+
+
+def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Problem, NetworkPlan]:
+    """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
     where = f"{certificate.name} on {certificate.machine.name}"
     graph = tflite.read(model)
     if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
         raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
-    simple = simplify.simplify(graph, multiple=certificate.multiple)
+    simple = dict(compile.simplifications(graph)).get(certificate.multiple)
+    if simple is None:
+        raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
     problem = prepare(
         simple.graph, certificate.machine,
         sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
         formats=certificate.formats,
     )  # fmt: skip
-    return graph, simple, problem, _picks(problem, certificate, where)
-
-
-def _plan(
-    certificate: NetworkCertificate, graph: Graph, simple: simplify.Simplified, problem: Problem, picks: Sequence[int]
-) -> NetworkPlan:
-    said = certificate.choice
-    chosen = choice.Choice(tuple(picks), said.price, said.bound, 0, said.sram_limit, said.proof, said.arena_limit)
-    layers = compile.layers_of(problem, certificate.name, certificate.memory.order, picks)
-    return NetworkPlan(
-        certificate.name, certificate.machine, certificate.objective, problem.limits, graph, simple.graph, simple.kept,
-        simple.steps, layers, certificate.memory, chosen, certificate.multiple, certificate.formats,
+    picks = _picks(problem, certificate, where)
+    memory, goal, said = certificate.memory, certificate.objective, certificate.choice
+    if sorted(memory.order) != list(range(len(simple.graph.operators))):
+        raise FalseClaimError(f"{where}: the memory plan's order is not a permutation of the operators")
+    price = sum(stage.candidates[j].price(goal) for stage, j in zip(problem.stages, picks, strict=True))
+    layers = compile.layers_of(problem, certificate.name, memory.order, picks)
+    plan = NetworkPlan(
+        certificate.name, certificate.machine, goal, problem.limits, graph, simple.graph, simple.kept, simple.steps,
+        layers, memory, choice.Choice(picks, price, price, said.proof), certificate.multiple, certificate.formats,
         certificate.model_sha256,
     )  # fmt: skip
+    return problem, plan
 
 
 def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tuple[int, ...]:
@@ -333,65 +365,57 @@ def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tup
     return tuple(picks)
 
 
-def _false_claims(
-    problem: Problem, certificate: NetworkCertificate, source: Graph, simple: simplify.Simplified,
-    picks: Sequence[int],
-) -> Iterator[str]:  # fmt: skip
-    if identifier_of(certificate.name) != certificate.name:
-        yield f"{certificate.name!r} is not a C identifier"
-    plan = _plan(certificate, source, simple, problem, picks)
-    for layer, said in zip(plan.layers, certificate.layers, strict=True):
-        derived = claim(layer)
-        for field in LayerClaim.model_fields:
-            if getattr(derived, field) != getattr(said, field):
-                yield f"{said.name} claims {field} {getattr(said, field)}, but it is {getattr(derived, field)}"
-    said_choice = certificate.choice
-    limits = problem.limits
-    budgets = dataclasses.replace(limits, sram=said_choice.sram_limit, arena=said_choice.arena_limit)
-    price = sum(
-        stage.candidates[j].price(certificate.objective) for stage, j in zip(problem.stages, picks, strict=True)
-    )
-    if price != said_choice.price:
-        yield f"the choice claims a price of {said_choice.price}, but it is {price}"
-    yield from _disagreeing_formats(problem, picks)
-    taken = list(problem.taken(picks).values())
-    if choice.sram_bytes(taken) > said_choice.sram_limit:
-        yield f"the layers need more than the {said_choice.sram_limit} bytes of SRAM that they were held to"
-    copied = (
-        ("code", choice.ram_code_bytes(taken), limits.code_ram),
-        ("constants", choice.ram_constant_bytes(taken), limits.constants_ram),
-    )
-    for what, size, limit in copied:
-        if limit is not None and size > limit:
-            yield f"{size} bytes of {what} are copied into RAM, more than the {limit} that the setting allows"
-    least = choice.cheapest(problem.stages, problem.plain, certificate.objective, budgets)
-    if said_choice.proof == "enumeration" and least != price:
-        yield f"the choice claims that nothing is cheaper than {price}, but enumeration finds {least}"
-    if said_choice.proof == "solver":
-        again = choice.choose(problem.stages, problem.plain, certificate.objective, budgets)
-        if again is None or again.price != price:
-            yield f"the choice claims that nothing is cheaper than {price}, but {again and again.price} is"
-    if said_choice.bound > price or (said_choice.proof != "none" and said_choice.bound != price):
-        yield f"the choice claims the bound {said_choice.bound} for its price {price}"
-    for field, value in totals(plan).model_dump().items():
-        if getattr(certificate.totals, field) != value:
-            yield f"the totals claim {field} {getattr(certificate.totals, field)}, but it is {value}"
-    if plan.sram_bytes > certificate.sram_bytes:
-        yield f"arena and stack take {plan.sram_bytes} bytes, more than the {certificate.sram_bytes} of SRAM"
-    if certificate.arena_bytes is not None and plan.arena_bytes > certificate.arena_bytes:
-        yield f"the arena takes {plan.arena_bytes} bytes, more than the {certificate.arena_bytes} given"
-    if plan.flash_bytes > certificate.flash_bytes:
-        yield f"the library takes {plan.flash_bytes} bytes, more than the {certificate.flash_bytes} of flash"
+def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """What does not hold, cheapest check first."""
+    said, price = certificate.choice, plan.choice.price
+    if said.proof == "none":
+        bound = compile.lower_bound_of(plan)
+        plan = dataclasses.replace(plan, choice=dataclasses.replace(plan.choice, bound=bound))
+    derived = certify(plan, certificate.model).model_dump(mode="json")
+    yield from envelope.differences(certificate.model_dump(mode="json", exclude={"sha256"}), _unsigned(derived))
+    if certificate.memory.alignment != ALIGNMENT:
+        yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
+    yield from _disagreements(problem, plan)
+    yield from _overruns(certificate, problem, plan)
+    found = [cheaper(other, certificate.objective, price) for other in compile.problems_of(plan)]
+    for best in found:
+        if isinstance(best, int):
+            yield f"the choice claims that nothing is cheaper than {price}, but a choice of {best} fits"
+        if best == "unknown" and said.proof == "enumeration":
+            yield f"the choice claims an enumeration of all that is cheaper than {price}, which does not come to an end"
+    if "unknown" not in found and said.proof != "enumeration":
+        yield f"choice.proof is claimed to be {said.proof!r}, but an enumeration shows that nothing is cheaper"
 
 
-def _disagreeing_formats(problem: Problem, picks: Sequence[int]) -> Iterator[str]:
-    """Tensors that a layer reads in another format than they were written in."""
+def _unsigned(data: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in data.items() if key != "sha256"}
+
+
+def _disagreements(problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """Tensors that a layer reads in another format than they were written in, and kernels that are in two places."""
     written: dict[int | None, Format] = dict.fromkeys([None, *problem.plain], Format.S8)
-    for stage, j in zip(problem.stages, picks, strict=True):
-        plan = stage.candidates[j].plan
+    places: dict[tuple[str, ...], bool] = {}
+    for stage, j in zip(problem.stages, plan.choice.picks, strict=True):
+        taken = stage.candidates[j]
         for tensor in stage.inputs:
-            if written.get(tensor, Format.S8) != plan.input_format:
-                yield f"tensor {tensor} is read as {plan.input_format}, but lies there as {written[tensor]}"
-        if stage.output in problem.plain and plan.output_format is not Format.S8:
+            if written.get(tensor, Format.S8) != taken.plan.input_format:
+                yield f"tensor {tensor} is read as {taken.plan.input_format}, but lies there as {written[tensor]}"
+        if stage.output in problem.plain and taken.plan.output_format is not Format.S8:
             yield f"tensor {stage.output} must be plain int8"
-        written[stage.output] = plan.output_format
+        written[stage.output] = taken.plan.output_format
+        if taken.plan.kernels and places.setdefault(taken.plan.kernels, taken.where.code) != taken.where.code:
+            yield f"the kernels {', '.join(taken.plan.kernels)} are in flash and in RAM"
+
+
+def _overruns(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """Budgets that the plan exceeds."""
+    limits, layers = problem.limits, plan.layers
+    for what, taken, limit in (
+        ("of SRAM for arena, stack and what is in RAM", plan.sram_bytes, certificate.sram_bytes),
+        ("of arena", plan.arena_bytes, certificate.arena_bytes),
+        ("of flash", plan.flash_bytes, certificate.flash_bytes),
+        ("of code in RAM", choice.ram_code_bytes(layers), limits.code_ram),
+        ("of constants in RAM", choice.ram_constant_bytes(layers), limits.constants_ram),
+    ):
+        if limit is not None and taken > limit:
+            yield f"it takes {taken:,} bytes {what}, more than the {limit:,} given"

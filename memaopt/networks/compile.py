@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from memaopt.emit.layers import Emitted, Format, Plan, emit
 from memaopt.emit.layers.result import Access, Promise
-from memaopt.errors import InfeasibleError, InputError
+from memaopt.errors import InputError
 from memaopt.inputs import public
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, fusion, shapes, simplify, tflite
-from memaopt.networks.choice import Budgets, Candidate, Choice, Objective
+from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
 from memaopt.networks.graph import Graph
 from memaopt.networks.liveness import roots_of
 from memaopt.networks.lower import Lowered
@@ -26,7 +27,10 @@ from memaopt.networks.names import identifier_of
 from memaopt.networks.operators import Operator
 from memaopt.networks.placement import IN_FLASH, Placement
 from memaopt.networks.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
-from memaopt.networks.solution import solve
+from memaopt.networks.solution import lower_bound, search, weakest, why_not
+
+#: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
+MULTIPLES = (1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,30 +220,48 @@ def compile_network(
         raise InputError(f"objective {objective!r}: there are {', '.join(choice.OBJECTIVES)}")
     identifier = identifier_of(graph.name if name is None else name)
     best: NetworkPlan | None = None
-    failure: InfeasibleError | None = None
-    for multiple in (1, 2):
-        simple = simplify.simplify(graph, multiple=multiple)
+    first: Problem | None = None
+    proof: Proof = "enumeration"
+    for multiple, simple in simplifications(graph):
         refuse_weights_beyond(mcu.memory("flash").size if flash is None else flash, simple.graph, identifier)
-        try:
-            problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
-            picked, placed = solve(problem, identifier, objective)
-        except InfeasibleError as error:
-            failure = failure or error
-            continue
-        finally:
-            once = not simple.kept  # without dropped channels every multiple gives the same network
-        if best is None or picked.price < best.choice.price:
-            layers = layers_of(problem, identifier, placed.order, picked.picks)
+        problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+        found = search(problem, objective, None if best is None else best.choice.price)
+        first, proof = first or problem, weakest(proof, found.proof)
+        if found.choice is not None and found.memory is not None:
+            layers = layers_of(problem, identifier, found.memory.order, found.choice.picks)
             best = NetworkPlan(
                 identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
-                placed, picked, multiple, formats, digest,
+                found.memory, found.choice, multiple, formats, digest,
             )  # fmt: skip
-        if once:
-            break
     if best is None:
-        assert failure is not None
-        raise failure
-    return best
+        assert first is not None
+        raise why_not(first, identifier)
+    # Nothing is known to be better than the best of the spaces if one of them was not searched to its end.
+    bound = best.choice.bound if proof != "none" else lower_bound_of(best)
+    return dataclasses.replace(best, choice=dataclasses.replace(best.choice, proof=proof, bound=bound))
+
+
+def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
+    """The simplified networks to choose from: with channels dropped down to any number, and to an even one."""
+    for multiple in MULTIPLES:
+        simple = simplify.simplify(graph, multiple=multiple)
+        yield multiple, simple
+        if not simple.kept:
+            return  # without dropped channels every multiple gives the same network
+
+
+def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
+    """The problems that a plan's choice is the best of, one for each way to simplify the network."""
+    limits = plan.budgets
+    for _, simple in simplifications(plan.source):
+        yield prepare(
+            simple.graph, plan.mcu, sram=limits.sram, flash=limits.flash, arena=limits.arena, formats=plan.formats
+        )
+
+
+def lower_bound_of(plan: NetworkPlan) -> int:
+    """What no choice is below in any of a plan's problems, found without looking at each."""
+    return min(plan.choice.price, *(lower_bound(problem, plan.objective) for problem in problems_of(plan)))
 
 
 def layers_of(

@@ -124,6 +124,8 @@ def _ranges(
     plan: Plan, graph: Graph, scratch: Mapping[int, int], external: frozenset[int]
 ) -> dict[int, tuple[int, int]]:
     """The bytes of each tensor, after checking order, sizes, alignment and completeness."""
+    if plan.alignment < 1 or plan.alignment & (plan.alignment - 1):
+        raise FalseClaimError(f"the memory plan is aligned to {plan.alignment}, which is not a power of two")
     if sorted(plan.order) != list(range(len(graph.operators))):
         raise FalseClaimError("the memory plan's order is not a permutation of the operators")
     written = {*graph.inputs}

@@ -1,57 +1,48 @@
 """Packing rectangles in time x address: the offsets of the memory plan.
 
 No two rectangles meet, save *pairs* of an operator's input and output: where the one ends the other begins, and at that
-step they may overlap as far as the operator's lead allows. First-fit gives offsets that do not depend on the solver's
-version; OR-Tools CP-SAT finds better ones where there are any, or proves that there are none.
+step they may overlap as far as the operator's lead allows. First-fit gives offsets; where they need more than the live
+set, an exhaustive search (:mod:`memaopt.networks.packing_search`) finds the least arena and proves it, and where that
+gives up, OR-Tools CP-SAT.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
-from memaopt.networks.liveness import Lead
+from memaopt.networks.packing_search import within
+from memaopt.networks.rectangles import Pair, Rectangle
 from memaopt.solver import limited
 
-
-class Rectangle(NamedTuple):
-    """``size`` bytes alive in the steps ``first`` to ``last``, both included."""
-
-    first: int
-    last: int
-    size: int
-
-    def meets(self, other: Rectangle) -> bool:
-        """Whether both are alive at some step."""
-        return self.first <= other.last and other.first <= self.last
-
-
-class Pair(NamedTuple):
-    """Rectangles ``before`` (an input) and ``after`` (its operator's output), which begins where the other ends."""
-
-    before: int
-    after: int
-    lead: Lead
+Proof = Literal["live set", "search", "solver", "none"]
 
 
 def pack(
     rectangles: Sequence[Rectangle], pairs: Sequence[Pair], alignment: int, bound: int, time_limit: float
-) -> tuple[list[int], int, bool]:
-    """Offsets (multiples of ``alignment``), the arena they need, and whether it is proven minimal.
+) -> tuple[list[int], int, Proof]:
+    """Offsets (multiples of ``alignment``), the arena they need, and why no smaller one does.
 
-    ``bound`` is a lower bound of the arena. Sizes and leads are multiples of the alignment.
+    ``bound`` is a lower bound of the arena. Sizes and leads are multiples of the alignment. ``time_limit`` (units of
+    deterministic time) is the solver's; with 0 it is not asked.
     """
-    orders: tuple[Callable[[int], tuple[int, ...]], ...] = (
-        lambda i: (-rectangles[i].size, rectangles[i].first, i),
-        lambda i: (-rectangles[i].size, -rectangles[i].first, i),
-    )
-    # Greatest first, ties by time: forwards, and backwards, so that an input finds its output placed below it.
-    fits = [_first_fit(rectangles, pairs, sorted(range(len(rectangles)), key=key)) for key in orders[: 1 + bool(pairs)]]
-    offsets, arena = min(fits, key=lambda fit: fit[1])
-    if arena == bound or not rectangles:
-        return offsets, arena, True
-    solved, proven = _solve(rectangles, pairs, alignment, bound, arena, time_limit)
+    offsets, arena = _by_first_fit(rectangles, pairs)
+    least, gave_up = bound, False
+    while least < arena and not gave_up:
+        # The live set is mostly met; where it is not, heights are halved.
+        height = least if least == bound else (least + arena - alignment) // 2 // alignment * alignment
+        found, decided = within(rectangles, pairs, height)
+        if found is not None:
+            offsets, arena = found, max(o + r.size for o, r in zip(found, rectangles, strict=True))
+        elif decided:
+            least = height + alignment
+        else:
+            gave_up = True
+    if not gave_up or time_limit <= 0:
+        proof: Proof = "none" if gave_up else "live set" if arena == bound else "search"
+        return offsets, arena, proof
+    solved, proven = _solve(rectangles, pairs, alignment, least, arena, time_limit)
     if solved is not None:
         needed = max(o + r.size for o, r in zip(solved, rectangles, strict=True))
         if needed < arena:
@@ -60,8 +51,18 @@ def pack(
         # Without them there is less to decide, and every packing is one with them too.
         apart, needed, _ = pack(rectangles, (), alignment, bound, time_limit)
         if needed < arena:
-            return apart, needed, needed == bound
-    return offsets, arena, proven
+            offsets, arena, proven = apart, needed, False
+    return offsets, arena, "live set" if arena == bound else "solver" if proven else "none"
+
+
+def _by_first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair]) -> tuple[list[int], int]:
+    """Greatest first, ties by time: forwards, and backwards, so that an input finds its output placed below it."""
+    orders: tuple[Callable[[int], tuple[int, ...]], ...] = (
+        lambda i: (-rectangles[i].size, rectangles[i].first, i),
+        lambda i: (-rectangles[i].size, -rectangles[i].first, i),
+    )
+    fits = [_first_fit(rectangles, pairs, sorted(range(len(rectangles)), key=key)) for key in orders[: 1 + bool(pairs)]]
+    return min(fits, key=lambda fit: fit[1])
 
 
 def _first_fit(

@@ -56,10 +56,10 @@ def _front(problem: Problem, name: str, budget: str) -> list[Point]:
         limits = _limited(problem.limits, field, taken - max(1, int(taken * step)))
         limited = dataclasses.replace(problem, limits=limits)
         smaller = search(limited, "cycles")
-        if smaller is None:
+        if smaller.choice is None or smaller.memory is None:
             step /= 2
             continue
-        point = _point(limited, *smaller)
+        point = _point(limited, smaller.choice, smaller.memory)
         # A smaller budget may cost nothing: then it replaces the point before.
         if points[-1].machine_cycles == point.machine_cycles:
             points.pop()
@@ -76,7 +76,7 @@ def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
     return Point(
         cycles=sum(c.plan.cycles * c.batch for c in taken),
         machine_cycles=sum(c.cycles for c in taken),
-        flash_bytes=picked.flash_bytes,
+        flash_bytes=choice.flash_bytes([c.plan for c in taken], problem.limits.flash_overhead),
         arena_bytes=placed.arena_bytes,
         sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),
         proof=picked.proof,

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from memaopt.emit.layers import Format, Plan, plans, staged
 from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
-from memaopt.networks import fusion, liveness
+from memaopt.networks import fusion, liveness, memory
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.graph import Graph
 from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
+from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
 from memaopt.networks.placement import Waits, placements, staging_pays, stall_cycles, waits
 
@@ -28,8 +29,8 @@ _INVOKE, _CALL = 500, 80
 class Problem:
     """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
 
-    ``pairs`` has, for each depthwise convolution that can be computed with the convolution before it, that one's
-    position.
+    ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
+    with the convolution before it, that one's position.
     """
 
     graph: Graph
@@ -39,6 +40,7 @@ class Problem:
     stages: tuple[Stage, ...]
     plain: frozenset[int]
     limits: Budgets
+    order: tuple[int, ...]
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -56,6 +58,23 @@ class Problem:
     def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
         """The network as its memory plan sees it."""
         return fusion.in_memory(self.graph, fusion.deferred(chosen))
+
+    def memory_plan(self, picks: Sequence[int], *, reorder: bool = False, time_limit: float = 5.0) -> MemoryPlan:
+        """The memory plan of a choice, in the problem's order or in the one that suits the choice best."""
+        chosen = self.chosen(picks)
+        return memory.plan(
+            self.in_memory(chosen), scratch=self.scratch(chosen), alignment=ALIGNMENT, order=self.order,
+            in_place=in_place_of(self.graph, chosen, self.lowered), leads=leads_of(self.graph, chosen, self.lowered),
+            reorder=reorder, time_limit=time_limit,
+        )  # fmt: skip
+
+    def blocks(self, picks: Sequence[int]) -> liveness.Problem:
+        """What is alive when, with the kernels of a choice."""
+        chosen = self.chosen(picks)
+        return liveness.problem(
+            self.in_memory(chosen), ALIGNMENT, in_place_of(self.graph, chosen, self.lowered), self.scratch(chosen), (),
+            leads_of(self.graph, chosen, self.lowered),
+        )  # fmt: skip
 
 
 def prepare(
@@ -93,7 +112,7 @@ def prepare(
     stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order)
 
 
 def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:

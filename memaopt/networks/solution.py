@@ -1,124 +1,188 @@
-"""Solving a network's problem: the best choice of kernels that can be placed, or why there is none."""
+"""Solving a network's problem: the best choice of kernels that can be placed, or why there is none.
+
+A choice that does not pack is excluded, with all that asks for as much in the layers that clash, and nothing else
+(:mod:`memaopt.networks.conflicts`); the budgets stay what they are. So the first choice that packs is the best of all
+that pack, in the problem's order of execution.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
-from memaopt.errors import InfeasibleError
-from memaopt.networks import choice, memory
-from memaopt.networks.choice import Choice, Objective
+from memaopt.errors import DisagreementError, InfeasibleError
+from memaopt.networks import choice, choice_solver, labels
+from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
+from memaopt.networks.clashes import Clash, demand_of
+from memaopt.networks.conflicts import explain
+from memaopt.networks.labels import Least
 from memaopt.networks.memory import MemoryPlan
-from memaopt.networks.placement import IN_FLASH
-from memaopt.networks.problem import ALIGNMENT, Problem, in_place_of, leads_of
+from memaopt.networks.problem import Problem
 
-#: Bytes that no network needs.
-_UNLIMITED = 1 << 30
-#: Choices that are tried with what they have alive a little smaller each time, where it does not pack.
-_FINE_TRIES = 32
+#: Choices that are excluded one after the other before the search gives up.
+_MOST_CLASHES = 600
+
+
+class Solution(NamedTuple):
+    """The best choice that can be placed and where (None: there is none), and why there is no better one."""
+
+    choice: Choice | None
+    memory: MemoryPlan | None
+    proof: Proof
+
+
+class _Found(NamedTuple):
+    """Picks that can be placed (None: there are none), where, and why there are none better."""
+
+    picks: tuple[int, ...] | None
+    placed: MemoryPlan | None
+    value: int
+    proof: Proof
 
 
 def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, MemoryPlan]:
-    """The best choice whose tensors and scratch can be placed within the SRAM, and where they are placed."""
+    """The best choice whose tensors and scratch can be placed within the budgets, and where they are placed."""
     found = search(problem, objective)
-    if found is None:
-        raise _why(problem, name)
-    return found
+    if found.choice is None or found.memory is None:
+        raise why_not(problem, name)
+    return found.choice, found.memory
 
 
-def search(problem: Problem, objective: Objective) -> tuple[Choice, MemoryPlan] | None:
-    """What :func:`solve` returns; None if nothing fits, without asking why."""
-    budgets = problem.limits
-    assert budgets.sram is not None
-    limit = budgets.sram
-    for tries in itertools.count():
-        picked = choice.choose(problem.stages, problem.plain, objective, budgets)
-        if picked is None:
-            return None
-        chosen = problem.chosen(picked.picks)
-        in_place = in_place_of(problem.graph, chosen, problem.lowered)
-        placed = memory.plan(
-            problem.in_memory(chosen), scratch=problem.scratch(chosen), alignment=ALIGNMENT, in_place=in_place,
-            leads=leads_of(problem.graph, chosen, problem.lowered),
-        )  # fmt: skip
-        taken = list(problem.taken(picked.picks).values())
-        arena = max((c.arena_bytes for c in taken), default=0)
-        over = choice.sram_bytes(taken, placed.arena_bytes) - limit
-        wide = 0 if problem.limits.arena is None else placed.arena_bytes - problem.limits.arena
-        if over <= 0 and wide <= 0:
-            return picked, placed
-        # Packing needs more than what is alive at any time: ask for less until it fits, or nothing does. First for a
-        # little less than what these layers have alive, for others may pack better; then for all that is too much.
-        assert budgets.sram is not None
-        if over > 0:
-            less = choice.sram_bytes(taken) - ALIGNMENT if tries < _FINE_TRIES else budgets.sram - over
-            budgets = dataclasses.replace(budgets, sram=min(less, budgets.sram - ALIGNMENT))
-        if wide > 0:
-            assert budgets.arena is not None
-            less = arena - ALIGNMENT if tries < _FINE_TRIES else budgets.arena - wide
-            budgets = dataclasses.replace(budgets, arena=min(less, budgets.arena - ALIGNMENT))
-    raise AssertionError
+def search(problem: Problem, objective: Objective, below: int | None = None) -> Solution:
+    """What :func:`solve` returns, without asking why nothing fits; only prices below ``below`` if that is given."""
+    found = _best(problem, "price", lambda candidate: candidate.price(objective), below=below)
+    if found.picks is None or found.placed is None:
+        return Solution(None, None, found.proof)
+    bound = found.value if found.proof != "none" else lower_bound(problem, objective)
+    return Solution(Choice(found.picks, found.value, bound, found.proof), _reordered(problem, found), found.proof)
 
 
-def _enough(problem: Problem, what: Literal["sram", "arena"], least: int) -> int:
-    """Bytes of SRAM or arena that do if nothing else is limited: the ``least`` that is alive, and what packing adds."""
-    # What need not be in RAM would take what is given.
-    bare = tuple(
-        dataclasses.replace(stage, candidates=tuple(c for c in stage.candidates if c.where == IN_FLASH))
-        for stage in problem.stages
-    )
-
-    def used(limit: int) -> int | None:
-        """What a solution within the limit takes."""
-        limits = dataclasses.replace(problem.limits, flash=None, arena=None, sram=_UNLIMITED)
-        limits = dataclasses.replace(limits, **{what: limit})
-        small = dataclasses.replace(problem, stages=bare, limits=limits)
-        found = search(small, "cycles")
-        if found is None:
-            return None
-        picked, placed = found
-        taken = list(small.taken(picked.picks).values())
-        return placed.arena_bytes if what == "arena" else choice.sram_bytes(taken, placed.arena_bytes)
-
-    more = 0
-    while (enough := used(least + more)) is None:
-        more = max(2 * more, ALIGNMENT)
-    # The search is greedy: what one solution takes is enough if it is found there too.
-    return enough if used(enough) is not None else least + more
+def weakest(*proofs: Proof) -> Proof:
+    """What is proven of several spaces together."""
+    return max(proofs, key=("enumeration", "solver", "none").index)
 
 
-def _why(problem: Problem, name: str) -> InfeasibleError:
+def lower_bound(problem: Problem, objective: Objective) -> int:
+    """A price that no choice is below, found without looking at each."""
+    return labels.lower_bound(problem.stages, problem.plain, problem.limits, lambda c: c.price(objective))
+
+
+def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal["unknown"] | None:
+    """The price of the best choice below ``price`` that can be placed, None if an exhaustive search shows that there is
+    none, ``unknown`` where it gives up. No solver is asked.
+    """
+    found = _best(problem, "price", lambda candidate: candidate.price(objective), below=price, solver=False)
+    if found.picks is not None:
+        return found.value
+    return None if found.proof == "enumeration" else "unknown"
+
+
+def _best(
+    problem: Problem, least: Least, price: Callable[[Candidate], int] | None = None, *, below: int | None = None,
+    solver: bool = True,
+) -> _Found:  # fmt: skip
+    """The choice of the least value that can be placed."""
+    clashes: list[Clash] = []
+    proof: Proof = "enumeration"
+    while True:
+        found = labels.search(
+            problem.stages, problem.plain, problem.limits, price=price, least=least, clashes=clashes, below=below
+        )
+        if not found.proven:
+            if not solver:
+                return _Found(None, None, 0, "none")
+            if least == "price" and price is not None:
+                found, proof = _by_solver(problem, price, clashes, found, proof)
+        if found.picks is None:
+            return _Found(None, None, 0, proof)
+        placed = problem.memory_plan(found.picks, time_limit=5.0 if solver else 0)
+        room = room_of(problem, found.picks)
+        if placed.arena_bytes <= room and (least != "arena" or placed.arena_bytes <= found.value):
+            return _Found(found.picks, placed, found.value, proof)
+        if least in ("arena", "sram"):
+            room = min(room, placed.arena_bytes - 1)
+        clash = explain(problem, found.picks, room, placed.arena_bytes)
+        if clash is None or len(clashes) >= _MOST_CLASHES:
+            if not solver:
+                return _Found(None, None, 0, "none")
+            # Only the solver says that it does not pack, or nobody does: then there may be a better choice.
+            proof = "solver" if placed.proof != "none" and proof != "none" else "none"
+            demands = tuple(demand_of(plan) for plan in problem.chosen(found.picks).values())
+            clash = Clash(0, demands, placed.arena_bytes)
+        clashes.append(clash)
+
+
+def _by_solver(
+    problem: Problem, price: Callable[[Candidate], int], clashes: list[Clash], found: labels.Found, proof: Proof
+) -> tuple[labels.Found, Proof]:
+    """What CP-SAT says where the exact search gave up: the better of both."""
+    if proof == "none":
+        return found, proof
+    solved = choice_solver.solve(problem.stages, problem.plain, problem.limits, price, clashes)
+    bound = max(found.bound, solved.bound)
+    if solved.picks is not None and (found.picks is None or solved.value < found.value):
+        found = labels.Found(solved.picks, solved.value, bound, False)
+    if found.picks is not None and found.value < bound:
+        raise DisagreementError(f"a choice of {found.value} is below what the solver and the search call the least")
+    finished = solved.proven or (found.picks is not None and found.value == bound)
+    return found._replace(bound=bound), "solver" if finished else "none"
+
+
+def room_of(problem: Problem, picks: tuple[int, ...]) -> int:
+    """The bytes of arena that the budgets leave a choice."""
+    taken, limits = list(problem.taken(picks).values()), problem.limits
+    assert limits.sram is not None
+    left = limits.sram - choice.sram_bytes(taken, 0)
+    return left if limits.arena is None else min(left, limits.arena)
+
+
+def _reordered(problem: Problem, found: _Found) -> MemoryPlan:
+    """The memory plan in the order that suits the choice best, if that is smaller."""
+    assert found.picks is not None
+    assert found.placed is not None
+    other = problem.memory_plan(found.picks, reorder=True)
+    if other.arena_bytes < found.placed.arena_bytes:
+        return other
+    proven = other.order_proven and other.lower_bound == found.placed.lower_bound
+    return found.placed.model_copy(update={"order_proven": proven})
+
+
+def _unlimited(problem: Problem, **limits: int | None) -> Problem:
+    """The problem with budgets that nothing exceeds, but for those given."""
+    free = Budgets(sram=1 << 40, flash_overhead=problem.limits.flash_overhead)
+    return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits))  # type: ignore[arg-type]
+
+
+def why_not(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
-    graph, stages, plain, limits = problem.graph, problem.stages, problem.plain, problem.limits
-    positions = problem.positions
+    graph, limits, positions = problem.graph, problem.limits, problem.positions
     assert limits.sram is not None
     assert limits.flash is not None
+
+    def peak(found: _Found) -> str:
+        assert found.placed is not None
+        return graph.place(graph.operators[found.placed.peak_operator])
+
     if limits.arena is not None:
-        alive, widest = choice.least_arena(stages, plain)
-        arena = _enough(problem, "arena", alive)
-        if arena > limits.arena:
+        smallest = _best(_unlimited(problem), "arena")
+        if smallest.value > limits.arena:
             return InfeasibleError(
-                f"{name} needs an arena of {arena:,} bytes, {arena - limits.arena:,} more than the "
-                f"{limits.arena:,} given: {graph.place(graph.operators[positions[widest]])} sets the peak"
+                f"{name} needs an arena of {smallest.value:,} bytes, {smallest.value - limits.arena:,} more than the "
+                f"{limits.arena:,} given: {peak(smallest)} sets the peak"
             )
-    alive, peak = choice.least_sram(stages, plain)
-    sram = _enough(problem, "sram", alive)
-    where = graph.place(graph.operators[positions[peak]])
+    smallest = _best(_unlimited(problem, arena=limits.arena), "sram")
+    sram = smallest.value
     if sram > limits.sram:
         return InfeasibleError(
             f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "
-            f"{where} sets the peak, with the kernel that takes least; smaller images or fewer channels there, or "
-            f"--sram {sram} on a larger machine, would do"
+            f"{peak(smallest)} sets the peak, with the kernel that takes least; smaller images or fewer channels "
+            f"there, or --sram {sram} on a larger machine, would do"
         )
-    try:
-        flash = choice.least_flash(stages, plain, limits)
-    except InfeasibleError:
-        return InfeasibleError(
-            f"{name} does not fit {limits.sram:,} bytes of SRAM: {where} needs {sram:,} with the kernels that take "
-            f"least, but they do not agree on formats or do not pack; a little more --sram would do"
-        )
-    if flash > limits.flash:
+    lightest = _best(dataclasses.replace(problem, limits=dataclasses.replace(limits, flash=None)), "flash")
+    flash = lightest.value
+    if lightest.picks is not None and flash > limits.flash:
+        stages = problem.stages
         heaviest = max(range(len(stages)), key=lambda i: min(c.plan.flash_bytes for c in stages[i].candidates))
         return InfeasibleError(
             f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given, "
