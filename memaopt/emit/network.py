@@ -143,7 +143,7 @@ def _placed(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
     if layer.where.data:
         macro = f"{upper}_{'BEHIND' if layer.name in _behind(plan) else 'DATA'}_IN_RAM"
         for symbol in emitted.parameters:
-            declaration = re.compile(rf"^static const (?=\w+ {re.escape(symbol)}\[)", re.MULTILINE)
+            declaration = re.compile(rf"^static const (?=(?:_Alignas\(\d+\) )?\w+ {re.escape(symbol)}\[)", re.MULTILINE)
             source = declaration.sub(f"{macro}({symbol}) static const ", source)
     if layer.where.code and not emitted.kernels:
         source = source.replace(f"\nvoid {layer.name}(", f"\n{upper}_CODE_IN_RAM void {layer.name}(", 1)
@@ -242,9 +242,8 @@ def _constants(plan: NetworkPlan) -> list[str]:
     texts = []
     for tensor, symbol in constant_operands(plan).items():
         values = plan.graph.tensors[tensor].values
-        text = Array("int8_t", symbol, values, "a constant operand").definition()
         # Kernels may read it in words.
-        texts.append(text.replace("static const int8_t", "static _Alignas(4) const int8_t", 1))
+        texts.append(Array("int8_t", symbol, values, "a constant operand", alignment=4).definition())
     return texts
 
 

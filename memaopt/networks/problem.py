@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from memaopt.emit.layers import Format, Plan, plans, staged
 from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
+from memaopt.models.waits import Timing, timing
 from memaopt.networks import fusion, liveness, memory
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Stage
@@ -16,7 +17,7 @@ from memaopt.networks.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.networks.lower import Lowered, lower
 from memaopt.networks.memory import MemoryPlan
 from memaopt.networks.operators import Operator
-from memaopt.networks.placement import Waits, placements, staging_pays, stall_cycles, waits
+from memaopt.networks.placement import placements, staging_pays, stall_cycles
 
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
@@ -90,7 +91,7 @@ def prepare(
     may be copied into RAM is what its setting allows.
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
-    machine = waits(mcu)
+    machine = timing(mcu)
     options = {i: _options(graph, graph.operators[i], low, formats, machine) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
@@ -138,7 +139,7 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
 
 
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: Waits) -> tuple[Plan, ...]:
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: Timing) -> tuple[Plan, ...]:
     """The plans whose alignment holds for every image of a batch, also with their constants staged where that pays."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
@@ -190,7 +191,7 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 def _stages(
     graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
-    roots: Mapping[int, int], order: tuple[int, ...], machine: Waits, limits: Budgets,
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Timing, limits: Budgets,
 ) -> list[Stage]:  # fmt: skip
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -221,8 +222,7 @@ def _stages(
                 if plan is not fusion.DEFERRED
                 else Candidate(plan, lowered[i].batch, 0)
                 for plan in options[i]
-                for where in placements(plan, machine)
-                if (limits.constants_ram or not where.data) and (limits.code_ram or not where.code)
+                for where in placements(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
             )
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i

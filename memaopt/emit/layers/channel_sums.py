@@ -10,13 +10,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from memaopt.emit.layers import requantize
+from memaopt.emit.layers import around, requantize
+from memaopt.emit.layers.code import Call, Rendered
 from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
 from memaopt.emit.layers.family import dimensions, plan_comment, unary
 from memaopt.emit.layers.output import Output
-from memaopt.emit.layers.render import render
 from memaopt.emit.layers.requantize import Proven, StepFunction
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
 from memaopt.emit.layers.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
 from memaopt.emit.thumb import REACH
 
@@ -90,6 +90,7 @@ class ChannelSums:
         unroll = sums.unroll
         turns, rest = divmod(sums.count, unroll)
         words = sums.count * fours
+        kernel = _kernel(sums, proven)
         group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
         # Constants take one or two instructions each.
         group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
@@ -104,51 +105,48 @@ class ChannelSums:
                 data_bytes=0,
                 code_bytes=code + 20,
                 stack_bytes=44,
-                kernels=(self._kernel_name(sums, proven),),
+                kernels=(kernel.name,),
                 shared_bytes=code,
-                loops=(Loop(4 * (3 * unroll + 3), sums.count * fours),),
+                code=(around.piece(around.CALL), Call(kernel, (fours, turns) if turns > 1 else (fours,))),
                 in_place=not overlap,
                 alignment=4,
                 requantization=proven.describe(),
             ),
         )
 
-    def _kernel_name(self, sums: _Sums, proven: Proven) -> str:
-        values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
-        constants = "_".join(str(value) for value in values).replace("-", "m")
-        return f"channel_sums_{sums.count}x{sums.channels}_{Output.of(proven, sums.function).slug}_{constants}"
-
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Pool | Mean)
         sums, proven = _sums(layer), _proven(layer)
         assert sums is not None
         assert proven is not None
-        turns, rest = divmod(sums.count, sums.unroll)
-        kernel = self._kernel_name(sums, proven)
+        kernel = _kernel(sums, proven)
         what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
         head = plan_comment(f"{name}: {what} of {dimensions(layer.shape)} over {sums.count} positions", plan)
-        text = render(
-            "channel_sums.c.j2",
-            name=kernel,
-            channels=sums.channels,
-            count=sums.count,
-            unroll=sums.unroll,
-            turns=turns,
-            rest=rest,
-            start=int(proven.start[0]) - SCALE * sums.count * sums.zero_point,
-            multiplier=int(proven.multiplier[0]),
-            addend=int(proven.addend[0]),
-            negative=0 if proven.negative is None else int(proven.negative[0]),
-            q=Output.of(proven, sums.function),
-        )
-        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel}(in, out);\n}}\n"
-        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel, text),))
+        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel.name}(in, out);\n}}\n"
+        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
 
 
 class WholeImageMean(ChannelSums):
     """MEAN over everything but the last axis."""
 
     computes = Mean
+
+
+def _kernel(sums: _Sums, proven: Proven) -> Rendered:
+    values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
+    constants = "_".join(str(value) for value in values).replace("-", "m")
+    output = Output.of(proven, sums.function)
+    turns, rest = divmod(sums.count, sums.unroll)
+    return Rendered(
+        f"channel_sums_{sums.count}x{sums.channels}_{output.slug}_{constants}",
+        "channel_sums.c.j2",
+        (
+            ("channels", sums.channels), ("count", sums.count), ("unroll", sums.unroll), ("turns", turns),
+            ("rest", rest), ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
+            ("multiplier", int(proven.multiplier[0])), ("addend", int(proven.addend[0])),
+            ("negative", 0 if proven.negative is None else int(proven.negative[0])), ("q", output),
+        ),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)

@@ -14,11 +14,12 @@ rows written, in ascending order. Preconditions, checked offline: those of both 
 from dataclasses import replace
 from typing import NamedTuple
 
-from memaopt.emit.layers import raw_pairs, strips
+from memaopt.emit.layers import around, raw_pairs, strips
+from memaopt.emit.layers.code import Assembly, Loop, Node
 from memaopt.emit.layers.content import interned
 from memaopt.emit.layers.depthwise import Walked, walk_for, walk_parameters
 from memaopt.emit.layers.depthwise_kernels import Geometry, geometry
-from memaopt.emit.layers.describe import ConvDepthwise, Depthwise, Layer
+from memaopt.emit.layers.describe import Conv, ConvDepthwise, Depthwise, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import patch_of
@@ -26,7 +27,7 @@ from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.raw_pairs_kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise, loads, stores
 from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
 
@@ -222,7 +223,6 @@ class ConvIntoDepthwise:
             cycles += work.cycles
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
-        around = ((kernel.code_bytes, tiles), (shared - walk.code_bytes, groups))
         tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
         tile += " and columns" if across is not None else ""
         tile += f", bands of {options['band']}" if options["band"] else ""
@@ -239,10 +239,7 @@ class ConvIntoDepthwise:
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
             kernels=tuple(kernels),
             shared_bytes=shared,
-            loops=(
-                Loop(kernel.loop_bytes, computing + crossing, around),
-                Loop(walk.loop_bytes, walking, ((walk.code_bytes, len(bands) * planes.channels),)),
-            ),
+            code=_code(layer.conv, chosen, bands, at_once),
             input_format=Format.FUSED,
             lead=_lead(layer, bands, options["band"]),
             alignment=4,
@@ -281,9 +278,34 @@ class ConvIntoDepthwise:
             step=depthwise.window.stride.height,
             above=depthwise.window.padding.top,
         )
-        convolutions = [kernel] if across is None else [kernel, across]
-        kernels = (*(Kernel(k.name, k.source()) for k in convolutions), walk.kernel())
+        used: list[Assembly] = [kernel, walk] if across is None else [kernel, across, walk]
+        kernels = tuple(Kernel(k.name, k.text()) for k in used)
         return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), kernels)
+
+
+def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) -> tuple[Node, ...]:
+    """What one call executes: zeros, then for each band what it shares with the last one, its rows, and the walk."""
+    kernel, across, grid, strip, planes = chosen.conv, chosen.across, chosen.grid, chosen.strip, chosen.planes
+    call, (whole, rest) = around.piece(around.CALL), divmod(grid.width, grid.n)
+    rows = sum(at_once)
+    groups = sum(count // grid.n for count in at_once) if across else 0
+    alone = rows - groups * grid.n if rest else 0
+    row: tuple[Node, ...] = (around.piece(around.TILES), kernel.call(whole))
+    row += (Loop((around.piece(around.TILES), kernel.call(1)), alone / rows),) if alone else ()
+    row += (Loop((around.piece(around.TILES), across.call(rest)), groups / rows),) if across and groups else ()
+    part: tuple[Node, ...] = (Loop(row, rows / len(at_once)),)
+    if strip is not None:
+        part = (strips.filling(conv, strip, conv.output.height * len(at_once) / rows), *part)
+    kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row / 4 / len(bands)
+    filled = sum(band.zeros for band in bands) * planes.row / 4 / len(bands)
+    moving = (call, around.copy_words(kept), call, around.fill_words(filled)) if len(bands) > 1 else ()
+    walk = (call, chosen.walked.kernel.call(planes.channels))
+    clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
+    filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
+    return (
+        around.piece(around.ENTRY), *clearing, *filling,
+        Loop((*moving, Loop(part, len(at_once) / len(bands)), *walk), len(bands)),
+    )  # fmt: skip
 
 
 def _arrays(name: str, stream: Int64Array, parameters: Int64Array) -> list[Array]:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.emit.layers import requantize
+from memaopt.emit.layers import around, requantize
+from memaopt.emit.layers.code import Loop, Node
 from memaopt.emit.layers.depthwise_kernels import Geometry, TapsKernel, WalkKernel, geometry
 from memaopt.emit.layers.describe import Depthwise, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
@@ -27,7 +28,7 @@ from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.planes import Gather, Plane, groups
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Access, Emitted, Format, Loop, Plan, Promise, stores
+from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, stores
 from memaopt.emit.layers.walks import Column, walk_of
 from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
@@ -103,11 +104,6 @@ class _Depthwise:
         cycles += walking
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
         gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
-        bands = len(_bands(layer, plane, band))
-        size, count = groups(layer.shape.channels, options["group"])[0]
-        around = kernel.code_bytes + self._gather(layer, size, plane, input_format).code_bytes + _AROUND
-        # With the gathering a half of the code is still in the cache, as counted on the board.
-        rounds = ((kernel.code_bytes, bands * layer.output.channels), (around, bands * count // 2))
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
@@ -123,7 +119,7 @@ class _Depthwise:
             stack_bytes=72 + 64,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
-            loops=(Loop(kernel.loop_bytes, walking, rounds),),
+            code=self._code(layer, kernel, options, input_format),
             input_format=input_format,
             lead=_lead(layer, plane, band) if layer.multiplier == 1 else None,
             lead_step=layer.shape.channels if layer.multiplier == 1 else 1,
@@ -131,6 +127,30 @@ class _Depthwise:
             requantization=proven.describe(),
             options=tuple(sorted(options.items())),
         )
+
+    def _code(
+        self, layer: Depthwise, kernel: WalkKernel | TapsKernel, options: dict[str, int], input_format: Format
+    ) -> tuple[Node, ...]:
+        """What one call executes: zeros once, then for each group of channels, band by band, gathering and walking."""
+        plane, band = kernel.geometry.plane, kernel.geometry.band
+        most = min(options["group"], layer.shape.channels)
+        nodes: list[Node] = [around.piece(around.ENTRY), around.fill_words(plane.bytes * most // 4)]
+        bands = _bands(layer, plane, band)
+        rows, zeros = (sum(column) / len(bands) for column in zip(*bands, strict=True))
+        for size, count in groups(layer.shape.channels, options["group"]):
+            words = kernel.words * layer.multiplier
+            walking: tuple[Node, ...] = (around.piece(around.CALL), kernel.call(size))
+            if layer.multiplier > 1:
+                one = (around.piece(around.CALL), kernel.call(layer.multiplier))
+                walking = (Loop(one, size, words), Loop((), 1, -size * words))
+            filling: tuple[Node, ...] = ()
+            if band:
+                fill: tuple[Node, ...] = (around.piece(around.ROW), *(around.fill_words(zeros * plane.pitch / 8),) * 2)
+                filling = (around.piece(around.ROW), Loop(fill, size))
+            gather = self._gather(layer, size, plane, input_format).call(rows)
+            body = (*filling, around.piece(around.CALL), gather, *walking)
+            nodes.append(Loop((Loop(body, len(bands)),), count, size * words))
+        return tuple(nodes)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Depthwise)
@@ -162,7 +182,7 @@ class _Depthwise:
                 for (size, count), gather in zip(split, gathers, strict=True)
             ],
         )
-        kernels = (*(gather.kernel() for gather in gathers), kernel.kernel())
+        kernels = tuple(Kernel(k.name, k.text()) for k in (*gathers, kernel))
         return Emitted(name, unary(name), source, plan, (arrays[0].name,), kernels)
 
 

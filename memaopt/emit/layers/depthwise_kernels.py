@@ -6,11 +6,12 @@ from functools import cache, cached_property
 from typing import NamedTuple
 
 from memaopt.emit.assembly import add_imm
+from memaopt.emit.layers.code import Call, Constants
 from memaopt.emit.layers.describe import Depthwise
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.planes import Plane
 from memaopt.emit.layers.render import render
-from memaopt.emit.layers.result import Access, Kernel, loads, stores
+from memaopt.emit.layers.result import Access, loads, stores
 from memaopt.emit.layers.walks import Column, Step, Walk, walk_of
 
 
@@ -86,6 +87,14 @@ class WalkKernel:
 
     words_first = 7
     words_next = 5
+    #: The parameters: a channel's follow on those of the one before it.
+    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        turns = (float(self.walk.turns),) if self.walk.turns else ()
+        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), *turns)]
+        return Call(self, (channels, *columns))
 
     @property
     def words(self) -> int:
@@ -137,10 +146,10 @@ class WalkKernel:
             loads(self.words * channels, 4),
         )
 
-    def kernel(self) -> Kernel:
+    def text(self) -> str:
         """The kernel's C text."""
         c = self.column
-        source = render(
+        return render(
             "depthwise_walk.c.j2",
             name=self.name,
             title=f"Depthwise 3x3, stride {c.stride}: {c.outputs} rows of outputs, column by column.",
@@ -158,7 +167,6 @@ class WalkKernel:
             above=c.above,
             out_pitch=c.out_pitch,
         )
-        return Kernel(self.name, source)
 
 
 @cache
@@ -221,6 +229,14 @@ class TapsKernel:
         channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
         return 32 + channels * channel
 
+    #: The parameters of a channel, from the start for each tile.
+    constants = (Constants("lr", "[sp, #8]"),)
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), float(self.tiles))]
+        return Call(self, (channels, *columns), (float(self.words), *(0.0,) * len(columns)))
+
     @property
     def code_bytes(self) -> int:
         return len(self.geometry.sets) * (self.loop_bytes + 56) + 64
@@ -241,9 +257,9 @@ class TapsKernel:
             loads((1 + taps + self.output.words) * tiles, 4),
         )
 
-    def kernel(self) -> Kernel:
+    def text(self) -> str:
         """The kernel's C text."""
-        source = render(
+        return render(
             "depthwise_taps.c.j2",
             name=self.name,
             title=f"Depthwise, {self.rows} x {self.words_a_row} words of taps, {self.t} outputs of a column at once.",
@@ -265,4 +281,3 @@ class TapsKernel:
             far=self.far,
             q=self.output,
         )
-        return Kernel(self.name, source)

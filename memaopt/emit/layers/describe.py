@@ -95,6 +95,11 @@ class Window:
         )
         return rows * columns
 
+    def rows_inside(self, image: Image, output: Image) -> int:
+        """(output row, kernel row) pairs that fall inside the image."""
+        (height, top), kernel = (image.height, self.padding.top), self.kernel.height
+        return _inside(height, output.height, kernel, self.stride.height, self.dilation.height, top)
+
 
 def _inside(size: int, outputs: int, kernel: int, stride: int, dilation: int, before: int) -> int:
     at = np.arange(outputs)[:, None] * stride + np.arange(kernel)[None, :] * dilation - before

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memaopt.emit.layers import around
+from memaopt.emit.layers.code import Call, Loop, Node, Rendered, Table, compiled
 from memaopt.emit.layers.describe import Binary, Dequantize, Layer, Lookup, Quantize
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment, unary
 from memaopt.emit.layers.render import Array, render
-from memaopt.emit.layers.result import Access, Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Access, Emitted, Kernel, Plan, Promise, loads, stores
+
+#: A cache line, at which tables start.
+LINE = 32
 
 
 class GenericBinary:
@@ -21,14 +26,16 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         n = layer.elements
         same = layer.first_shape == layer.output_shape
+        table = (Table(len(layer.table), n),) if layer.table else ()
         return (
             Plan(
                 family=self.name,
                 tile="",
-                cycles=(27 if layer.kind == "mul" else 57) * n,
+                cycles=(31 if layer.kind == "mul" else 60) * n,
                 promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
                 data_bytes=len(layer.table),
                 code_bytes=400,
+                code=(each(n, 31 if layer.kind == "mul" else 60, 112 if layer.kind == "mul" else 224), *table),
                 in_place=same,
                 requantization="the reference's own arithmetic",
             ),
@@ -38,7 +45,8 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
         title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
-        table = [Array("int8_t", f"{name}_table", np.array(layer.table), "output of each result, from -128 up")]
+        values, comment = np.array(layer.table), "output of each result, from -128 up"
+        table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
         table = table if layer.table else []
         source = render(
             "generic_binary.c.j2",
@@ -51,6 +59,11 @@ class GenericBinary:
             second_index=_index(second),
         )
         return Emitted(name, binary(name), source, plan, tuple(array.name for array in table))
+
+
+def each(count: float, cycles: float, size: int) -> Loop:
+    """A compiled loop over elements: so many times so many cycles, ``size`` bytes."""
+    return Loop((compiled(size, cycles),), count)
 
 
 def binary(name: str) -> str:
@@ -135,11 +148,18 @@ def runs_of(layer: Binary) -> Runs | None:
 
 
 def pairs_plan(
-    family: str, layer: Binary, runs: Runs, kernel: str, *, cycles: int, code: int, stack: int, data: int,
-    parameters: Access, output: Access | None = None,
+    family: str, layer: Binary, runs: Runs, kernel: Rendered, *, cycles: int, code: int, stack: int, data: int,
+    parameters: Access, output: Access | None = None, rest_cycles: int = 14, table: int = 0,
 ) -> Plan:  # fmt: skip
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
-    ``data`` bytes of constants; ``output`` by bytes if not given."""
+    ``data`` bytes of constants, of them ``table`` read here and there; ``output`` by bytes if not given."""
+    nodes: list[Node] = [around.piece(around.ENTRY)]
+    if runs.eights:
+        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
+    if runs.rest:
+        nodes.append(each(runs.rest, rest_cycles, 40))
+    if table:
+        nodes.append(Table(table, layer.elements))
     read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
     return Plan(
         family=family,
@@ -149,9 +169,9 @@ def pairs_plan(
         data_bytes=data,
         code_bytes=code + runs.code_bytes,
         stack_bytes=stack,
-        kernels=(kernel,),
+        kernels=(kernel.name,),
         shared_bytes=code,
-        loops=(Loop(code - 48, cycles),),
+        code=tuple(nodes),
         in_place=layer.first_shape == layer.output_shape,
         alignment=4,
         requantization="proven for all 65,536 pairs of inputs",
@@ -168,11 +188,12 @@ class TableLookup:
         assert isinstance(layer, Lookup)
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
-        return (Plan(self.name, "", 12 * n + 20, promise, data_bytes=256, code_bytes=40, in_place=True),)
+        code = (each(n, 11, 24), Table(256, n))
+        return (Plan(self.name, "", 11 * n + 10, promise, data_bytes=256, code_bytes=40, code=code, in_place=True),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Lookup)
-        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up")]
+        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
         head = plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan)
         source = render("lookup.c.j2", head=head, data=definitions(table), name=name, layer=layer)
         return Emitted(name, unary(name), source, plan, (table[0].name,))
@@ -183,8 +204,8 @@ class WordLookup:
 
     name = "lookup words"
     computes = Lookup
-    _kernel = "lookup_words"
     _per_turn = 16
+    _kernel = Rendered("lookup_words", "lookup_words.c.j2", (("unroll", _per_turn // 8),))
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Lookup)
@@ -205,9 +226,14 @@ class WordLookup:
                 data_bytes=256,
                 code_bytes=code + (60 if rest else 20),
                 stack_bytes=32,
-                kernels=(self._kernel,),
+                kernels=(self._kernel.name,),
                 shared_bytes=code,
-                loops=(Loop(code - 16, cycles),),
+                code=(
+                    around.piece(around.ENTRY),
+                    Call(self._kernel, (turns,)),
+                    each(rest, 8, 16),
+                    Table(256, layer.elements),
+                ),
                 in_place=True,
                 alignment=4,
             ),
@@ -217,19 +243,20 @@ class WordLookup:
         assert isinstance(layer, Lookup)
         turns, rest = divmod(layer.elements, self._per_turn)
         by_byte = np.roll(layer.table, 128)
-        table = [Array("int8_t", f"{name}_table", by_byte, "output of each input: 0 to 127, then -128 to -1")]
+        comment = "output of each input: 0 to 127, then -128 to -1"
+        table = [Array("int8_t", f"{name}_table", by_byte, comment, alignment=LINE)]
         source = render(
             "lookup_words_layer.c.j2",
             head=plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan),
             data=definitions(table),
             name=name,
             layer=layer,
-            kernel=self._kernel,
+            kernel=self._kernel.name,
             turns=turns,
             rest=rest,
         )
-        text = render("lookup_words.c.j2", name=self._kernel, unroll=self._per_turn // 8)
-        return Emitted(name, unary(name), source, plan, (table[0].name,), (Kernel(self._kernel, text),))
+        kernel = Kernel(self._kernel.name, self._kernel.text())
+        return Emitted(name, unary(name), source, plan, (table[0].name,), (kernel,))
 
 
 class FloatToInt8:
@@ -242,7 +269,7 @@ class FloatToInt8:
         assert isinstance(layer, Quantize)
         n = layer.elements
         promise = Promise((loads(n, 4),), stores(n, 1))
-        return (Plan(self.name, "", 49 * n, promise, data_bytes=0, code_bytes=120, lead=-3),)
+        return (Plan(self.name, "", 51 * n, promise, data_bytes=0, code_bytes=120, code=(each(n, 51, 100),), lead=-3),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Quantize)
@@ -261,7 +288,8 @@ class Int8ToFloat:
         assert isinstance(layer, Dequantize)
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 4))
-        return (Plan(self.name, "", 14 * n, promise, data_bytes=0, code_bytes=60, lead=3 * (n - 1)),)
+        code, lead = (each(n, 15, 28),), 3 * (n - 1)
+        return (Plan(self.name, "", 15 * n, promise, data_bytes=0, code_bytes=60, code=code, lead=lead),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Dequantize)

@@ -16,13 +16,14 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.emit.layers import requantize
+from memaopt.emit.layers import around, requantize
+from memaopt.emit.layers.code import Call, Constants, Loop
 from memaopt.emit.layers.describe import FullyConnected, Layer
 from memaopt.emit.layers.family import definitions, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Emitted, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Emitted, Kernel, Plan, Promise, loads, stores
 from memaopt.fixedpoint import Int64Array
 
 SCALE = 256
@@ -83,7 +84,14 @@ class RowsKernel:
         """Of parameters for m rows: biases, weights, the first channel's number, output parameters."""
         return self.m + self.m * k // 4 + 1 + self.m * self.output.words
 
-    def source(self) -> str:
+    #: The weights, once through.
+    constants = (Constants("lr", "r2"),)
+
+    def call(self, tiles: int, k: int) -> Call:
+        """A call for so many tiles of m rows, of ``k`` inputs."""
+        return Call(self, (k / 4, tiles, k / (4 * self.unroll)))
+
+    def text(self) -> str:
         """The kernel's C text."""
         rows = f"{self.m} rows" if self.m > 1 else "One row"
         return render(
@@ -172,6 +180,7 @@ class RawRows:
         if padded:
             cycles += layer.rows * (8 * words + 6 * rest + 20) + 30
         data = 4 * tiles * kernel.words(k)
+        copying = (around.piece(around.CALL), around.copy_bytes(depth)) if padded else ()
         return Plan(
             family=self.name,
             tile=f"{kernel.m}x{4 * kernel.unroll}",
@@ -188,7 +197,7 @@ class RawRows:
             stack_bytes=2 * k + 56,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            loops=(Loop(kernel.loop_bytes, round(cycles)),),
+            code=(around.piece(around.ENTRY), Loop((*copying, kernel.call(tiles, k)), layer.rows)),
             in_place=layer.rows == 1,
             alignment=4,
             requantization=proven.describe(),
@@ -219,7 +228,7 @@ class RawRows:
             padded=k != depth,
             tail_words=1,
         )
-        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.source()),))
+        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
 
 
 @lru_cache(maxsize=256)

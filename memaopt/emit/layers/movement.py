@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from memaopt.emit.layers import around
+from memaopt.emit.layers.code import Loop, Node, compiled
 from memaopt.emit.layers.describe import Int8Array, Layer, Movement, Piece
 from memaopt.emit.layers.family import data_bytes, definitions, plan_comment
 from memaopt.emit.layers.render import Array, render
@@ -78,6 +80,7 @@ class ElementMover(_Mover):
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Movement)
         moved = sum(piece.elements for piece in layer.pieces)
+        rows = sum(math.prod(piece.shape[:-1]) for piece in layer.pieces)
         _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)), "")
         inputs = tuple(
             loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
@@ -87,10 +90,11 @@ class ElementMover(_Mover):
             Plan(
                 family=self.name,
                 tile="",
-                cycles=8 * moved + 5 * filled + 30 * len(layer.pieces),
+                cycles=8 * moved + 10 * rows + 5 * filled + 30 * len(layer.pieces),
                 promise=Promise(inputs, stores(moved + filled, 1), table_loads),
                 data_bytes=data_bytes(arrays),
                 code_bytes=80 * len(layer.pieces),
+                code=(Loop((compiled(60, 8),), moved), Loop((compiled(16, 5),), filled)),
             ),
         )
 
@@ -110,14 +114,17 @@ class RunMover(_Mover):
             return ()
         _, arrays, table_loads = _loops((piece for piece, _ in pieces), "")
         inputs, written, cycles = [Access()] * layer.sources, Access(), 40
+        code: list[Node] = [around.piece(around.ENTRY)]
         if _fills(layer):
             written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
-            cycles += layer.elements // 2 + 20
+            cycles += round(0.56 * layer.elements) + 20
+            code.append(around.fill_words(layer.elements // 4))
         for piece, run in pieces:
             times, (words, rest) = piece.elements, divmod(run, 4)
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
-            cycles += times * (7 * words + 6 * rest + 22)
+            cycles += round(times * (6.2 * words + (13 + 6 * (rest - 1) if rest else 0) + 19))
+            code.append(Loop((around.piece(around.ROW), around.copy_bytes(run)), times))
         return (
             Plan(
                 family=self.name,
@@ -126,6 +133,7 @@ class RunMover(_Mover):
                 promise=Promise(tuple(inputs), written, table_loads),
                 data_bytes=data_bytes(arrays),
                 code_bytes=80 * len(layer.pieces) + 60,
+                code=tuple(code),
                 alignment=4,
             ),
         )

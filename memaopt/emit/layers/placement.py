@@ -22,7 +22,7 @@ def placed(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
         )
         source = _renamed(source, names)
     if data:
-        array = re.compile(r"^(static const \w+ \w+\[\d+\]) = \{", re.MULTILINE)
+        array = re.compile(r"^(static const (?:_Alignas\(\d+\) )?\w+ \w+\[\d+\]) = \{", re.MULTILINE)
         source = array.sub(rf'\1 IN_SECTION("{data}") = {{', source)
     return dataclasses.replace(layer, source=source, kernels=kernels)
 

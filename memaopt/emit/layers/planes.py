@@ -5,11 +5,12 @@ A plane's rows are ``pitch`` bytes apart and start ``left`` (even) columns befor
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from memaopt.emit.assembly import load_imm
+from memaopt.emit.layers.code import Call, Constants
 from memaopt.emit.layers.render import render
-from memaopt.emit.layers.result import Access, Format, Kernel, loads, stores
+from memaopt.emit.layers.result import Access, Format, loads, stores
 
 
 class Plane(NamedTuple):
@@ -81,9 +82,16 @@ class Gather:
         planes = stores((words - odd) * self.channels, 4) + stores(odd * self.channels, 2)
         return loads(self.width * rows, self.channels), planes.times(rows)
 
-    def kernel(self) -> Kernel:
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    def call(self, rows: float) -> Call:
+        """A call for so many rows."""
+        turns = (float(self.width // 2 // self.unroll),) if self.width > 1 else ()
+        return Call(self, (rows, *turns))
+
+    def text(self) -> str:
         """The kernel's C text."""
-        source = render(
+        return render(
             "gather_planes.c.j2",
             name=self.name,
             g=self,
@@ -92,7 +100,6 @@ class Gather:
             raw=self.input_format is Format.RAW,
             skip=self.plane.pitch - 2 * (self.width + self.width % 2),
         )
-        return Kernel(self.name, source)
 
 
 def groups(channels: int, most: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import math
 
+from memaopt.emit.layers.code import Loop, Node, compiled
 from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
 from memaopt.emit.layers.family import dimensions, plan_comment, unary
 from memaopt.emit.layers.leads import window_lead
@@ -12,6 +13,11 @@ from memaopt.emit.layers.result import Emitted, Plan, Promise, loads, stores
 def _title(layer: Pool, name: str) -> str:
     kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
     return f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+
+
+def _code(layer: Pool, taps: float, outputs: float, tap: int, output: int, size: int) -> tuple[Node, ...]:
+    """``size`` bytes of compiled code around a loop over the taps of each output (of one channel, or of four)."""
+    return (Loop((compiled(size - 24, output), Loop((compiled(24, tap),), taps / outputs)), outputs),)
 
 
 class GenericPool:
@@ -32,6 +38,7 @@ class GenericPool:
                 promise=Promise((loads(taps, 1),), stores(n, 1)),
                 data_bytes=0,
                 code_bytes=300,
+                code=_code(layer, taps, layer.output.elements, 5, 10, 420),
                 lead=window_lead(layer.window, layer.shape, layer.output, range(layer.shape.channels), 1),
             ),
         )
@@ -55,7 +62,7 @@ class WordPool:
         if layer.shape.channels % 4 or (layer.kind is PoolKind.AVERAGE and kernel.height * kernel.width > 255):
             return ()
         words = layer.window.taps(layer.shape, layer.output) * layer.shape.channels // 4
-        n = layer.output.elements
+        n, average = layer.output.elements, layer.kind is PoolKind.AVERAGE
         return (
             Plan(
                 family=self.name,
@@ -64,6 +71,7 @@ class WordPool:
                 promise=Promise((loads(words, 4),), stores(n, 1)),
                 data_bytes=0,
                 code_bytes=400,
+                code=_code(layer, words, n / 4, *((14, 40) if average else (8, 20)), 840),
                 lead=window_lead(layer.window, layer.shape, layer.output, range(0, layer.shape.channels, 4), 4),
                 alignment=4,
             ),
@@ -87,14 +95,17 @@ class GenericMean:
         if layer.requantization.scales is not None:
             return ()
         outputs = layer.elements // layer.count
+        # One loop over what is reduced, or several.
+        tap, output = (6, 31) if len(layer.axes) == 1 else (6.7, 42)
         return (
             Plan(
                 family=self.name,
                 tile="",
-                cycles=5 * layer.elements + 15 * outputs,
+                cycles=round(tap * layer.elements + output * outputs),
                 promise=Promise((loads(layer.elements, 1),), stores(outputs, 1)),
                 data_bytes=0,
                 code_bytes=200,
+                code=(Loop((Loop((compiled(24, tap),), layer.count), compiled(160, output)), outputs),),
                 requantization="the reference's own arithmetic",
             ),
         )

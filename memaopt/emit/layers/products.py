@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memaopt.emit.layers.code import Rendered
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
 from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
@@ -106,8 +107,8 @@ class Product:
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.instructions)))
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel_name(output), cycles=runs.cycles(49, turn, 17), code=code, stack=48,
-                data=20, parameters=loads(5, 4).times(runs.count),
+                self.name, layer, runs, _kernel(output), cycles=runs.cycles(49, turn, 17), code=code, stack=48,
+                data=20, parameters=loads(5, 4).times(runs.count), rest_cycles=17,
             ),
         )  # fmt: skip
 
@@ -117,7 +118,7 @@ class Product:
         assert factors is not None
         assert runs is not None
         output = _output(layer, factors)
-        kernel = _kernel_name(output)
+        kernel = _kernel(output)
         words = np.array([
             factors.m, factors.c, factors.negative,
             _halfwords(256 * layer.first_zero_point), _halfwords(-layer.second_zero_point),
@@ -131,13 +132,12 @@ class Product:
             data=definitions(arrays),
             name=name,
             layer=layer,
-            kernel=kernel,
+            kernel=kernel.name,
             runs=runs,
             factors=factors,
             by_sign=output.by_sign,
         )
-        text = render("product.c.j2", name=kernel, q=output)
-        return Emitted(name, binary(name), source, plan, (arrays[0].name,), (Kernel(kernel, text),))
+        return Emitted(name, binary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
 
 
 def _halfwords(value: int) -> int:
@@ -155,8 +155,8 @@ def _output(layer: Binary, factors: Factors) -> Output:
     )
 
 
-def _kernel_name(output: Output) -> str:
-    return f"product_{output.slug}"
+def _kernel(output: Output) -> Rendered:
+    return Rendered(f"product_{output.slug}", "product.c.j2", (("q", output),))
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.emit.layers import requantize, strips
+from memaopt.emit.layers import around, requantize, strips
+from memaopt.emit.layers.code import Loop, Node
 from memaopt.emit.layers.content import interned
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
@@ -25,7 +26,7 @@ from memaopt.emit.layers.patches import Patch, patch_of
 from memaopt.emit.layers.raw_pairs_kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Emitted, Format, Kernel, Loop, Plan, Promise
+from memaopt.emit.layers.result import Emitted, Format, Kernel, Plan, Promise
 from memaopt.emit.thumb import REACH
 from memaopt.fixedpoint import Int64Array
 
@@ -161,7 +162,7 @@ class RawPairs:
             stack_bytes=kernel.stack_bytes + 120,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            loops=(Loop(kernel.loop_bytes, round(cycles), ((kernel.code_bytes, sum(runs)),)),),
+            code=_code(layer, kernel, rows, runs),
             input_format=input_format,
             output_format=output_format,
             lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
@@ -190,7 +191,21 @@ class RawPairs:
             grid=grid,
             strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
         )
-        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.source()),))
+        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
+
+
+def _code(layer: Conv, kernel: RawPairsKernel, rows: int, runs: list[int]) -> tuple[Node, ...]:
+    """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles."""
+    run = (around.piece(around.RUN), kernel.call(sum(runs) / len(runs)))
+    if not rows:
+        return around.piece(around.ENTRY), Loop(run, len(runs))
+    strip = strips.strip_of(layer, rows)
+    count = -(-layer.output.height // rows)
+    return (
+        around.piece(around.ENTRY),
+        around.fill_words(strip.bytes // 4),
+        Loop((strips.filling(layer, strip, count), Loop(run, len(runs) / count)), count),
+    )
 
 
 def _strip_heights(layer: Conv) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from memaopt.emit.assembly import add_imm
+from memaopt.emit.layers.code import Call, Constants
 from memaopt.emit.layers.output import Output
 from memaopt.emit.layers.patches import Copy, Patch, flips, patch_copy
 from memaopt.emit.layers.render import render
@@ -193,7 +194,16 @@ class RawPairsKernel:
         stack = self.copy.tile.times(n) + loads(n + 1 + pairs * (n * self.blocks + 1) + 6, 4) + stores(6, 4)
         return source.times(tiles), output.times(tiles), parameters.times(tiles), stack.times(tiles)
 
-    def source(self) -> str:
+    #: The weights, from the start for each tile.
+    constants = (Constants("lr", "[sp, #16]"),)
+
+    def call(self, tiles: float) -> Call:
+        """A call for so many tiles."""
+        copies = (float(self.n),) if self.n > 1 else ()
+        turns = (self.blocks / self.unroll,) if self.unroll else ()
+        return Call(self, (tiles, *copies, self.channel_tiles, *turns))
+
+    def text(self) -> str:
         """The kernel's C text."""
         o = self.output
         chunks, after = self._chunks

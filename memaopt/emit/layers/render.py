@@ -21,6 +21,8 @@ _TYPES: dict[str, np.dtype[Any]] = {
 
 class Array(NamedTuple):
     """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
+
+    ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
     """
 
     type: str
@@ -28,6 +30,7 @@ class Array(NamedTuple):
     values: npt.NDArray[Any]
     comment: str
     external: bool = False
+    alignment: int = 0
 
     @property
     def length(self) -> int:
@@ -61,9 +64,10 @@ class Array(NamedTuple):
                 raise ValueError(f"{self.name} does not fit {self.type}")
             # The most negative int32 has no decimal literal of its type.
             texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
+        alignment = f"_Alignas({self.alignment}) " if self.alignment else ""
         return (
             f"/* {self.comment} */\n"
-            f"{'' if self.external else 'static '}const {self._typed} = {{\n{_wrapped(texts or ['0'])}}};\n"
+            f"{'' if self.external else 'static '}const {alignment}{self._typed} = {{\n{_wrapped(texts or ['0'])}}};\n"
         )
 
 

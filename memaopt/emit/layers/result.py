@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from memaopt.emit.layers.code import Node
+
 
 class Access(NamedTuple):
     """Loads and stores, in number and in bytes. Each register that a multiple load or store moves counts as one."""
@@ -59,21 +61,13 @@ class Format(StrEnum):
     FUSED = "fused"
 
 
-class Loop(NamedTuple):
-    """Code of ``size`` bytes that repeats for ``cycles``, and the code around it: (bytes, how often it runs)."""
-
-    size: int
-    cycles: int
-    rounds: tuple[tuple[int, int], ...] = ()
-
-
 @dataclass(frozen=True)
 class Plan:
     """One way to compute a layer: everything that an optimiser needs in order to choose.
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
-    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``loops`` is the code that runs over
-    and over, which beyond the instruction cache is fetched from flash each time. ``in_place``: the output may start at
+    ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``code`` is what one call
+    executes, as a tree from which its waiting for flash is priced. ``in_place``: the output may start at
     the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts at least so
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
     ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
@@ -90,7 +84,7 @@ class Plan:
     stack_bytes: int = 0
     kernels: tuple[str, ...] = ()
     shared_bytes: int = 0
-    loops: tuple[Loop, ...] = ()
+    code: tuple[Node, ...] = ()
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False

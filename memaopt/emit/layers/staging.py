@@ -8,6 +8,8 @@ its kernels stay as they are and get another pointer.
 import dataclasses
 import re
 
+from memaopt.emit.layers import around
+from memaopt.emit.layers.code import Staged
 from memaopt.emit.layers.family import facts
 from memaopt.emit.layers.result import Emitted, Plan, loads, stores
 from memaopt.emit.layers.strips import copy_cycles
@@ -27,6 +29,7 @@ def staged(plan: Plan) -> Plan | None:
         cycles=plan.cycles + round(copy_cycles(words)),
         promise=promise._replace(parameters=loads(words, 4), scratch=promise.scratch + stores(words, 4) + again),
         code_bytes=plan.code_bytes + _CODE,
+        code=(*around.copy_constants(words), Staged(plan.code)),
         scratch_bytes=_aligned(plan.scratch_bytes) + 4 * words,
         alignment=max(plan.alignment, 4),
         options=(*plan.options, ("staged", 1)),

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from memaopt.emit.layers import around
+from memaopt.emit.layers.code import Loop
 from memaopt.emit.layers.describe import Conv
 from memaopt.emit.layers.leads import lead_of
 from memaopt.emit.layers.result import Access, Format, loads, stores
@@ -136,6 +138,13 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) 
     per_row = copy_cycles(words) if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
     cycles = copied * per_row + 1.8 * fill_words + 25 * filled + 12 * sum(heights) + 40 * len(heights)
     return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
+
+
+def filling(layer: Conv, strip: Strip, count: float) -> Loop:
+    """The code that fills one of ``count`` strips."""
+    rows = (layer.output.height / count - 1) * strip.stride + strip.reach
+    copy = around.copy_words(strip.row_bytes // 4) if strip.copy == "copy_words" else around.copy_bytes(strip.row_bytes)
+    return Loop((around.piece(around.ROW), copy), rows)
 
 
 @lru_cache(maxsize=256)

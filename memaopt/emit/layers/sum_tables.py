@@ -7,8 +7,9 @@ import dataclasses
 
 import numpy as np
 
+from memaopt.emit.layers.code import Rendered
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
-from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
+from memaopt.emit.layers.elementwise import LINE, binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import definitions, dimensions, plan_comment
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.result import Emitted, Kernel, Plan, loads, stores
@@ -37,9 +38,9 @@ class SumThroughTable:
         whole = runs.count * runs.eights
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel_name(factors), cycles=runs.cycles(50, turn, 17), code=code, stack=52,
+                self.name, layer, runs, _kernel(factors), cycles=runs.cycles(50, turn, 17), code=code, stack=52,
                 data=12 + 256, parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
-                output=stores(2 * whole, 4) + stores(runs.rest, 1),
+                output=stores(2 * whole, 4) + stores(runs.rest, 1), rest_cycles=17, table=256,
             ),
         )  # fmt: skip
 
@@ -48,10 +49,10 @@ class SumThroughTable:
         factors, runs = _factors(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None
-        kernel = _kernel_name(factors)
+        kernel = _kernel(factors)
         arrays = [
             Array("int32_t", f"{name}_factors", np.array(factors[:3]), "a, b, c"),
-            Array("int8_t", f"{name}_table", _table(layer), "output of each sum, from -128 up"),
+            Array("int8_t", f"{name}_table", _table(layer), "output of each sum, from -128 up", alignment=LINE),
         ]
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
         source = render(
@@ -60,12 +61,11 @@ class SumThroughTable:
             data=definitions(arrays if runs.eights else arrays[1:]),
             name=name,
             layer=layer,
-            kernel=kernel,
+            kernel=kernel.name,
             runs=runs,
             factors=factors,
         )
-        text = render("sum_table.c.j2", name=kernel, fine=factors.fine, shift=factors.shift)
-        kernels = (Kernel(kernel, text),) if runs.eights else ()
+        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
         return Emitted(name, binary(name), source, plan, tuple(a.name for a in arrays), kernels)
 
 
@@ -86,8 +86,9 @@ def _factors(layer: Binary) -> Factors | None:
     return None if reach >= 1 << 31 else found._replace(c=found.c + offset)
 
 
-def _kernel_name(factors: Factors) -> str:
-    return f"sum_through_table_s{factors.shift}{'_fine' if factors.fine else ''}"
+def _kernel(factors: Factors) -> Rendered:
+    name = f"sum_through_table_s{factors.shift}{'_fine' if factors.fine else ''}"
+    return Rendered(name, "sum_table.c.j2", (("fine", factors.fine), ("shift", factors.shift)))
 
 
 FAMILIES = (SumThroughTable(),)

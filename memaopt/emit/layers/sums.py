@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from memaopt.emit.layers.code import Rendered
 from memaopt.emit.layers.describe import Binary, BinaryKind, Layer
 from memaopt.emit.layers.elementwise import binary, pairs_plan, runs_of
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, plan_comment
@@ -93,7 +94,7 @@ class WeightedSum:
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel_name(factors, output), cycles=runs.cycles(48, turn, 14), code=code,
+                self.name, layer, runs, _kernel(factors, output), cycles=runs.cycles(48, turn, 14), code=code,
                 stack=48, data=12, parameters=parameters,
             ),
         )  # fmt: skip
@@ -104,7 +105,7 @@ class WeightedSum:
         assert factors is not None
         assert runs is not None
         output = _output(layer, factors)
-        kernel = _kernel_name(factors, output)
+        kernel = _kernel(factors, output)
         words = np.array(factors[:3])
         arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
         assert data_bytes(arrays) == plan.data_bytes
@@ -116,14 +117,13 @@ class WeightedSum:
             data=definitions(arrays) if runs.eights else "",
             name=name,
             layer=layer,
-            kernel=kernel,
+            kernel=kernel.name,
             runs=runs,
             fine=factors.fine,
             factors=factors[:3],
             shift=factors.shift,
         )
-        text = render("sum.c.j2", name=kernel, fine=factors.fine, q_=output)
-        kernels = (Kernel(kernel, text),) if runs.eights else ()
+        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
         return Emitted(name, binary(name), source, plan, (arrays[0].name,), kernels)
 
 
@@ -136,8 +136,9 @@ def _output(layer: Binary, factors: Factors) -> Output:
     )
 
 
-def _kernel_name(factors: Factors, output: Output) -> str:
-    return f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
+def _kernel(factors: Factors, output: Output) -> Rendered:
+    name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
+    return Rendered(name, "sum.c.j2", (("fine", factors.fine), ("q_", output)))
 
 
 @lru_cache(maxsize=256)

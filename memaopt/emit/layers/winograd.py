@@ -12,17 +12,19 @@ U takes eight times the flash of the weights.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.emit.layers import requantize
+from memaopt.emit.layers import around, requantize
+from memaopt.emit.layers.code import Call, Constants, Loop, Node
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
 from memaopt.emit.layers.render import Array, render
 from memaopt.emit.layers.requantize import Proven
-from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Loop, Plan, Promise, loads, stores
+from memaopt.emit.layers.result import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
 from memaopt.emit.layers.strips import copied_rows_lead
 from memaopt.fixedpoint import Int64Array
 
@@ -59,10 +61,15 @@ class InputKernel:
         groups = 2 * self.depth // 4
         return loads(36 * groups, 4), stores(72 * groups, 4)
 
-    def kernel(self) -> Kernel:
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    def call(self) -> Call:
+        """A call: two tiles, groups of four channels."""
+        return Call(self, (2, self.depth / 4))
+
+    def text(self) -> str:
         """The kernel's C text."""
-        text = render("winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch)
-        return Kernel(self.name, text)
+        return render("winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch)
 
 
 @dataclass(frozen=True)
@@ -97,13 +104,20 @@ class ProductKernel:
         steps = 36 * (self.chunk // 4) * (self.depth // 2)
         return loads(2 * steps, 4), loads(4 * steps, 4), stores(36 * 2 * self.chunk, 4)
 
-    def kernel(self) -> Kernel:
+    #: U, once through.
+    constants = (Constants("lr", "r1"),)
+
+    def call(self) -> Call:
+        """A call: the places, and turns of the loop where there are several."""
+        several = (self.chunk / self.turn,) if self.chunk > self.turn else ()
+        return Call(self, (36, *several))
+
+    def text(self) -> str:
         """The kernel's C text."""
-        text = render(
+        return render(
             "winograd.c.j2", part="product", name=self.name, depth=self.depth,
             chunk=self.chunk, turn=self.turn,
         )  # fmt: skip
-        return Kernel(self.name, text)
 
 
 @dataclass(frozen=True)
@@ -141,13 +155,19 @@ class OutputKernel:
         """M, output and parameters of one call."""
         return loads(72 * self.chunk, 4), stores(32 * self.chunk, 1), loads(2 * self.chunk * self.words, 4)
 
-    def kernel(self) -> Kernel:
+    #: The parameters of a channel follow on those of the one before it.
+    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+
+    def call(self) -> Call:
+        """A call: two tiles, channels."""
+        return Call(self, (2, self.chunk))
+
+    def text(self) -> str:
         """The kernel's C text."""
-        text = render(
+        return render(
             "winograd.c.j2", part="output", name=self.name, chunk=self.chunk, outputs=self.outputs,
             out_pitch=self.out_pitch, q=self.output,
         )  # fmt: skip
-        return Kernel(self.name, text)
 
 
 def transformed_weights(layer: Conv, chunk: int) -> Int64Array:
@@ -243,16 +263,31 @@ class Winograd:
             stack_bytes=344 + 80,
             kernels=(first.name, product.name, last.name),
             shared_bytes=code,
-            loops=(
-                Loop(first.code_bytes - 80, tiles * first.cycles),
-                Loop(product.code_bytes - 80, tiles * chunks * product.cycles),
-                Loop(last.code_bytes - 80, tiles * chunks * last.cycles),
-            ),
+            code=self._code(layer, chunk, turn),
             input_format=input_format,
             lead=copied_rows_lead(layer, tops, ends),
             alignment=4,
             requantization=proven.describe(),
             options=(("chunk", chunk), ("turn", turn)),
+        )
+
+    def _code(self, layer: Conv, chunk: int, turn: int) -> tuple[Node, ...]:
+        """What one call executes: strips, pairs of tiles in them, chunks of output channels for each."""
+        first, product, last = self._kernels(layer, chunk, turn)
+        depth, (height, width, outputs) = layer.shape.channels, layer.output
+        call = around.piece(around.CALL)
+        chunks = Loop((call, product.call(), call, last.call()), outputs // chunk, 18 * depth * chunk)
+        words = layer.shape.width * depth // 4
+        return (
+            around.piece(around.ENTRY),
+            around.fill_words(6 * first.pitch // 4),
+            Loop(
+                (
+                    Loop((around.piece(around.ROW), around.copy_flipped(words)), 6),
+                    Loop((call, first.call(), chunks, Loop((), 1, -18 * depth * outputs)), -(-width // 8)),
+                ),
+                -(-height // 4),
+            ),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
@@ -285,9 +320,8 @@ class Winograd:
             chunks=layer.output.channels // chunk,
             channel_words=kernels[2].words,
         )
-        return Emitted(
-            name, unary(name), source, plan, tuple(a.name for a in arrays), tuple(k.kernel() for k in kernels)
-        )
+        texts = tuple(Kernel(k.name, k.text()) for k in kernels)
+        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), texts)
 
 
 @lru_cache(maxsize=256)

@@ -13,9 +13,9 @@
 @ KERNEL
 /* A function that is all assembly: it reads its arguments itself, and GCC must not guess what it changes. */
 #if defined(__clang__)
-#define KERNEL __attribute__((naked, noinline, aligned(8)))
+#define KERNEL __attribute__((naked, noinline, aligned(32)))
 #elif defined(__GNUC__)
-#define KERNEL __attribute__((naked, noinline, noipa, aligned(8)))
+#define KERNEL __attribute__((naked, noinline, noipa, aligned(32)))
 #endif
 
 @ IN_SECTION

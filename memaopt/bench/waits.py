@@ -1,0 +1,192 @@
+"""Is waiting predicted well? Random layers, each as the chooser has it computed, predicted and counted in each setting.
+
+Every setting has its own choice of kernels and places; the program of a layer holds all of them, and each runs on a
+board in that setting, from empty caches.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from memaopt.bench.random_layers import random_layers
+from memaopt.board import Board, build
+from memaopt.emit.layers import Emitted, Plan, describe, emit, placed, plans, source_file, staged
+from memaopt.emit.layers.describe import Layer, Quantize
+from memaopt.mcus import Mcu
+from memaopt.models.waits import timing
+from memaopt.networks.placement import IN_FLASH, Placement, placements, staging_pays, stall_cycles
+
+#: Predictions are to be this close: nine in ten, and all.
+NINE_IN_TEN, ALL = 0.05, 0.10
+#: Bytes that a layer may have as scratch here, so that it fits the smallest machine beside its operands.
+_MOST_SCRATCH = 48 << 10
+#: SRAM that code in RAM may take where it lies among the data.
+_CODE_ROOM = 24 << 10
+
+
+class LayerRun(BaseModel):
+    """A layer in one setting: how it was computed, cycles predicted and counted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: str
+    setting: str
+    kernel: str
+    where: str
+    predicted: int
+    counted: int
+    ideal: int
+
+    @property
+    def error(self) -> float:
+        """Predicted over counted, less 1."""
+        return self.predicted / self.counted - 1
+
+
+class WaitStudy(BaseModel):
+    """The runs of all layers in all settings of a machine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mcu: str
+    seed: int
+    runs: tuple[LayerRun, ...]
+
+    def of(self, setting: str) -> tuple[LayerRun, ...]:
+        """The runs in one setting."""
+        return tuple(run for run in self.runs if run.setting == setting)
+
+
+def share(runs: Sequence[LayerRun], limit: float) -> float:
+    """The share of runs predicted within ``limit``."""
+    return sum(abs(run.error) <= limit for run in runs) / len(runs)
+
+
+def worst(runs: Sequence[LayerRun]) -> LayerRun:
+    """The run that is predicted worst."""
+    return max(runs, key=lambda run: abs(run.error))
+
+
+def study(machine: Mcu, count: int, seed: int = 0, compiler: str | None = None) -> WaitStudy:
+    """``count`` random layers from a seed, in every setting of a machine."""
+    settings = [machine.in_setting(setting.name) for setting in machine.settings]
+    runs: list[LayerRun] = []
+    for name, layer in random_layers(count, seed):
+        runs.extend(_runs(name, layer, settings, compiler))
+    return WaitStudy(mcu=machine.name, seed=seed, runs=tuple(runs))
+
+
+def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Placement, int]:
+    """What takes the fewest cycles in a setting, where its code and constants lie, and the cycles predicted."""
+    figures, setting = timing(machine), machine.setting
+    offered = [plan for plan in plans(layer) if plan.scratch_bytes <= _MOST_SCRATCH]
+    copies = [copy for plan in offered if (copy := staged(plan)) is not None]
+    offered += [copy for copy in copies if copy.scratch_bytes <= _MOST_SCRATCH and staging_pays(copy, figures)]
+    candidates = [
+        (plan.cycles + stall_cycles(plan, 1, where, figures), i, plan, where)
+        for i, plan in enumerate(offered)
+        for where in placements(
+            plan, figures, code=setting.code_in_ram > 0 and bool(plan.kernels), data=setting.constants_in_ram > 0
+        )
+    ]
+    price, _, plan, where = min(candidates, key=lambda candidate: candidate[:2])
+    return plan, where, price
+
+
+def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
+    choices = [(machine, *chosen(layer, machine)) for machine in settings]
+    distinct = list(dict.fromkeys((plan, where) for _, plan, where, _ in choices))
+    emitted = [_emitted(layer, plan, where, f"layer_{i}") for i, (plan, where) in enumerate(distinct)]
+    with tempfile.TemporaryDirectory(prefix="memaopt-") as folder:
+        source = Path(folder) / "layers.c"
+        source.write_text(source_file(emitted), encoding="utf-8")
+        program = build([source], Path(folder) / "layers.elf", settings[0], compiler=compiler)
+        for machine, plan, where, predicted in choices:
+            one = emitted[distinct.index((plan, where))]
+            board = Board(machine).load(program)
+            run = board.call(one.name, *_arguments(board, layer, emitted, machine, one))
+            places = [place for place, there in zip(("code", "constants"), where, strict=True) if there]
+            yield LayerRun(
+                layer=name,
+                setting=machine.setting.name,
+                kernel=f"{plan.family} {plan.tile}".strip(),
+                where=f"{' and '.join(places)} in RAM" if places else "flash",
+                predicted=predicted,
+                counted=run.cycles,
+                ideal=run.ideal_cycles,
+            )
+
+
+def _emitted(layer: Layer, plan: Plan, where: Placement, name: str) -> Emitted:
+    made = emit(layer, plan, name)
+    if where == IN_FLASH:
+        return made
+    return placed(made, code=".ramfunc" if where.code else "", data=".sram.constants" if where.data else "")
+
+
+def _arguments(board: Board, layer: Layer, emitted: Sequence[Emitted], machine: Mcu, one: Emitted) -> list[int]:
+    """Addresses of random inputs, of the output and of scratch memory, behind what the program has in SRAM."""
+    rng = np.random.default_rng(0)
+    at = machine.sram.base + _CODE_ROOM + -(-sum(e.plan.data_bytes for e in emitted) // 16) * 16
+    inputs, output = _sizes(layer)
+    arguments = []
+    for size in inputs:
+        if isinstance(layer, Quantize):
+            board.write(at, rng.normal(0, 60 * layer.scale, size // 4).astype(np.float32).tobytes())
+        else:
+            board.write(at, rng.integers(-128, 128, size).astype(np.int8).tobytes())
+        arguments.append(at)
+        at += -(-size // 16) * 16 + 32
+    for size in (output, one.plan.scratch_bytes):
+        arguments.append(at)
+        at += -(-size // 16) * 16 + 32
+    return arguments
+
+
+def _sizes(layer: Layer) -> tuple[list[int], int]:
+    """Bytes of the inputs and of the output."""
+    match layer:
+        case describe.Conv() | describe.Depthwise() | describe.ConvDepthwise() | describe.Pool():
+            return [layer.shape.elements], layer.output.elements
+        case describe.FullyConnected():
+            m, k = layer.weights.shape
+            return [layer.rows * k], layer.rows * m
+        case describe.Binary():
+            return [math.prod(layer.first_shape), math.prod(layer.second_shape)], layer.elements
+        case describe.Mean():
+            return [layer.elements], layer.elements // layer.count
+        case describe.Softmax():
+            return [layer.rows * layer.depth], layer.rows * layer.depth
+        case describe.Quantize():
+            return [4 * layer.elements], layer.elements
+        case describe.Dequantize():
+            return [layer.elements], 4 * layer.elements
+        case describe.Lookup():
+            return [layer.elements], layer.elements
+        case describe.Movement():
+            last = max(p.input_offset + sum(int(table.max()) for table in p.input_tables) for p in layer.pieces)
+            return [last + 1], layer.elements
+
+
+def print_study(console: Console, found: WaitStudy, machine: Mcu) -> None:
+    """A line for each setting: how many are predicted within the limits, and which one worst."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(("setting", "layers", "within 5 %", "within 10 %", "worst", "")):
+        table.add_column(column, justify="right" if 0 < i < 5 else "left")
+    for setting in dict.fromkeys(run.setting for run in found.runs):
+        runs = found.of(setting)
+        last = worst(runs)
+        table.add_row(
+            setting, str(len(runs)), f"{share(runs, NINE_IN_TEN):.1%}", f"{share(runs, ALL):.1%}", f"{last.error:+.1%}",
+            f"{last.layer}: {last.kernel}, {last.counted:,} cycles counted",
+        )  # fmt: skip
+    console.print(f"Cycles predicted over counted, {machine.title}, seed {found.seed}", style="bold", highlight=False)
+    console.print(table)

@@ -1,0 +1,319 @@
+"""The code of a layer as what it is: straight runs of words and loops, so that its waiting for flash can be priced.
+
+Assembly is read from the very text that is emitted: its loops are its backward branches. C around it, which a compiler
+makes, is described by its size. Words are 4 bytes: the kernels' instructions have their 32-bit forms.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from memaopt.emit.layers.render import render
+
+#: In the place of a number of loads: the constants are read from the start again.
+REWIND = -1
+
+
+class Straight(NamedTuple):
+    """Consecutive words of code: the cycles of each at zero wait states, and how many constants each loads, ``step``
+    words apart (a quarter for bytes).
+    """
+
+    cycles: tuple[float, ...]
+    loads: tuple[int, ...]
+    step: float = 1.0
+
+
+class Loop(NamedTuple):
+    """A body that runs ``trips`` times (a mean need not be whole). After each time the place where constants start
+    has moved on by ``advance`` words.
+    """
+
+    body: tuple[Node, ...]
+    trips: float
+    advance: float = 0.0
+
+
+class Table(NamedTuple):
+    """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node."""
+
+    size: int
+    loads: float
+
+
+class Call(NamedTuple):
+    """A call of assembly or of a small routine, which lies elsewhere. ``trips``: of the loops of the assembly, in the
+    order in which they begin in its text; ``advances``: see :class:`Loop`, one for each of them or none.
+    """
+
+    routine: Assembly | Small
+    trips: tuple[float, ...] = ()
+    advances: tuple[float, ...] = ()
+
+
+class Staged(NamedTuple):
+    """Code whose constants lie in RAM wherever the others do."""
+
+    body: tuple[Node, ...]
+
+
+class Small(NamedTuple):
+    """A function of helpers.c, described by its size; those of one ``name`` lie at one place."""
+
+    name: str
+    size: int
+    body: tuple[Node, ...]
+
+
+class Assembly(Protocol):
+    """A kernel that is all assembly: the text that is emitted, and which registers address constants in it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def constants(self) -> tuple[Constants, ...]: ...
+
+    def text(self) -> str:
+        """The C text."""
+        ...
+
+
+Node = Straight | Loop | Table | Call | Staged
+
+
+class Constants(NamedTuple):
+    """A register that addresses constants once it was loaded from ``source`` (as written in the text)."""
+
+    register: str
+    source: str
+    rewinds: bool = True
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A kernel that is one template with these values."""
+
+    name: str
+    template: str
+    values: tuple[tuple[str, object], ...] = ()
+    constants: tuple[Constants, ...] = ()
+
+    def text(self) -> str:
+        return render(self.template, name=self.name, **dict(self.values))
+
+
+def compiled(size: float, cycles: float, loads: float = 0, step: float = 1.0) -> Straight:
+    """C as a compiler makes it: ``size`` bytes that take ``cycles`` and load so many constants, in even spread.
+
+    What takes less than a cycle for each word is not all executed.
+    """
+    words = max(round(min(size / 4, cycles)), 1)
+    marks = [int(loads * (i + 1) / words) - int(loads * i / words) for i in range(words)]
+    return Straight((cycles / words,) * words, tuple(marks), step)
+
+
+def body_of(call: Call) -> tuple[Node, ...]:
+    """What a call executes."""
+    if isinstance(call.routine, Small):
+        return call.routine.body
+    nodes = _parsed(call.routine.name, call.routine)
+    numbers = itertools.count()
+    body = _with_trips(nodes, numbers, call)
+    if next(numbers) != len(call.trips):
+        raise ValueError(f"{call.routine.name}: {len(call.trips)} loops are named, its text has others")
+    return body
+
+
+def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> tuple[Node, ...]:
+    made: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Loop):
+            number = next(numbers)
+            body = _with_trips(node.body, numbers, call)
+            made.append(Loop(body, call.trips[number], call.advances[number] if call.advances else 0.0))
+        else:
+            made.append(node)
+    return tuple(made)
+
+
+_TEXTS: dict[str, tuple[Node, ...]] = {}
+
+
+def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
+    """The tree of a kernel's text, read once for each name."""
+    if name not in _TEXTS:
+        _TEXTS[name] = parse(kernel.text(), kernel.constants)
+    return _TEXTS[name]
+
+
+_QUOTED = re.compile(r'^\s*"(.*?)\s*\\n"', re.MULTILINE)
+
+
+def parse(text: str, constants: Sequence[Constants] = ()) -> tuple[Node, ...]:
+    """The tree of the assembly in a C text: its quoted lines, or the text itself if it has none."""
+    lines = _QUOTED.findall(text) or text.splitlines()
+    reader = _Reader(constants)
+    for line in _expanded([line.strip() for line in lines]):
+        reader.read(line)
+    return reader.nodes()
+
+
+def _expanded(lines: list[str]) -> list[str]:
+    """The lines with what ``.rept`` repeats written out."""
+    made: list[str] = []
+    stack: list[tuple[list[str], int]] = []
+    for line in lines:
+        if line.startswith(".rept"):
+            stack.append((made, int(line.split()[1])))
+            made = []
+        elif line.startswith(".endr"):
+            outer, times = stack.pop()
+            made = outer + made * times
+        else:
+            made.append(line)
+    return made
+
+
+_INSTRUCTION = re.compile(r"^([a-z][a-z0-9]*)(?:\.(?:w|n|f32))*\s*(.*)$")
+_REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|s\d+)\b")
+_BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
+_NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst", "vcmp")
+
+
+class _Reader:
+    """Reads instructions one by one; see docs/timing.md for their cycles."""
+
+    def __init__(self, constants: Sequence[Constants]) -> None:
+        self._constants = constants
+        self._held: set[str] = set()
+        self._cycles: list[float] = []
+        self._loads: list[int] = []
+        # The number of words before each label passed.
+        self._labels: dict[str, int] = {}
+        # First word -> the word after the last branch back to it.
+        self._loops: dict[int, int] = {}
+        self._kind = ""
+        self._loaded = self._written = ""
+
+    def read(self, line: str) -> None:
+        if re.fullmatch(r"\d+:", line):
+            self._labels[line[:-1]] = len(self._cycles)
+            return
+        match = _INSTRUCTION.match(line)
+        if line.startswith((".", "@", "/")) or not match:
+            return
+        self._instruction(match[1], match[2].strip(), line)
+
+    def _instruction(self, name: str, operands: str, line: str) -> None:
+        registers = _REGISTER.findall(operands)
+        kind, cycles, loads, loaded = "", 1.0, 0, ""
+        inside = operands[operands.find("[") :] if "[" in operands else ""
+        address = set(_REGISTER.findall(inside))
+        first = registers[0] if registers else ""
+        if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
+            count = _listed(operands[operands.find("{") :])
+            cycles, address = 1.0 + count, {first} if name[0] not in "p" else set()
+            loads = count if "ld" in name and first in self._held else 0
+            cycles += 2 if "pc" in registers else 0
+        elif name in ("ldrd", "strd"):
+            cycles = 3
+        elif name.startswith(("ldr", "vldr")):
+            kind, loaded = "load", first
+            cycles = 3 if self._kind == "store" else 1 if self._kind == "load" and self._loaded not in address else 2
+            loads = int(bool(address & self._held))
+        elif name.startswith(("str", "vstr")):
+            kind, cycles = "store", 2 if name[0] == "v" else 1
+        elif (name.startswith("b") and _BACKWARD.match(name)) or name in ("bx", "bl", "blx"):
+            loads = 0
+            if operands.endswith("b") and operands[:-1] in self._labels:
+                cycles = 2
+            elif name in ("bx", "b", "bl", "blx"):
+                cycles = 3
+        elif name in ("vmla", "vfma", "vmls", "vfms"):
+            cycles = 3
+        if self._written in address and kind != "":
+            cycles += 1
+        if address and kind == "" and self._written in address:
+            cycles += 1
+        self._kind, self._loaded = kind, loaded
+        self._written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
+        for held in self._constants:
+            if name in ("ldr", "mov") and operands == f"{held.register}, {held.source}":
+                self._held.add(held.register)
+                loads = REWIND if held.rewinds else loads
+                break
+        else:
+            gone = _gone(name, operands, registers)
+            self._held -= gone
+        self._cycles.append(cycles)
+        self._loads.append(loads)
+        target = operands[:-1]
+        if name.startswith("b") and operands.endswith("b") and target in self._labels:
+            self._loops[self._labels[target]] = len(self._cycles)
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The tree: loops lie within each other or apart."""
+        return self._nodes(0, len(self._cycles), sorted(self._loops.items()))
+
+    def _nodes(self, start: int, end: int, loops: list[tuple[int, int]]) -> tuple[Node, ...]:
+        made: list[Node] = []
+        at = start
+        while loops:
+            first, last = loops[0]
+            inner = [loop for loop in loops[1:] if loop[1] <= last and loop[0] < last]
+            loops = [loop for loop in loops[1:] if loop[0] >= last]
+            if first > at:
+                made.append(self._straight(at, first))
+            made.append(Loop(self._nodes(first, last, inner), 1))
+            at = last
+        if end > at:
+            made.append(self._straight(at, end))
+        return tuple(made)
+
+    def _straight(self, start: int, end: int) -> Straight:
+        return Straight(tuple(self._cycles[start:end]), tuple(self._loads[start:end]))
+
+
+def _listed(text: str) -> int:
+    """Registers of a list such as {r4-r11, lr}."""
+    count = 0
+    for part in text.strip("{} ").split(","):
+        ends = [int(x) for x in re.findall(r"[rs](\d+)", part)]
+        count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
+    return count
+
+
+def _gone(name: str, operands: str, registers: list[str]) -> set[str]:
+    """Registers that no longer address constants after an instruction: written from anything but themselves."""
+    if (name.startswith(_NO_TARGET) and name != "pop") or not registers:
+        return set()
+    if name.startswith(("ldm", "pop", "vldm")):
+        listed = operands[operands.find("{") :]
+        names = set(_REGISTER.findall(listed))
+        for first, last in re.findall(r"r(\d+)-r(\d+)", listed):
+            names |= {f"r{i}" for i in range(int(first), int(last) + 1)}
+        return names
+    if name.startswith("ldr"):
+        return {registers[0]}
+    return set() if registers[0] in registers[1:] else {registers[0]}
+
+
+def cycles_of(nodes: tuple[Node, ...]) -> float:
+    """Cycles of nodes at zero wait states."""
+    total = 0.0
+    for node in nodes:
+        match node:
+            case Straight():
+                total += sum(node.cycles)
+            case Loop():
+                total += node.trips * cycles_of(node.body)
+            case Staged():
+                total += cycles_of(node.body)
+            case Call():
+                total += cycles_of(body_of(node))
+    return total

@@ -1,0 +1,100 @@
+"""The model of waiting, held to the board's rules (docs/timing.md) and to the text that is emitted."""
+
+
+import numpy as np
+import pytest
+from layers_helpers import COMPILER, conv, depthwise
+
+from memaopt.board import build
+from memaopt.emit.layers import emit, plans, source_file
+from memaopt.emit.layers.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
+from memaopt.mcus import mcu
+from memaopt.models.waits import timing, waiting
+
+L4R5 = mcu("stm32l4r5")
+STOCK, PREFETCH = timing(L4R5.in_setting("stock")), timing(L4R5.in_setting("stock-prefetch"))
+
+
+def straight(words, loads=0):
+    return Straight((1.0,) * words, (loads,) * words)
+
+
+@pytest.mark.parametrize(
+    ("machine", "straight_line", "beyond"), [(STOCK, 3.5, 3.51), (PREFETCH, 3.0, 3.03)], ids=["stock", "prefetch"]
+)
+def test_each_instruction_of_32_bits(machine, straight_line, beyond):
+    """Straight code, a loop that the cache holds and one that it does not, as the board counts them."""
+    assert waiting((straight(4000),), machine) / 4000 + 1 == pytest.approx(straight_line, abs=0.01)
+    fits, exceeds = ((Loop((Straight((1.0,) * (n - 1) + (2.0,), (0,) * n),), 100),) for n in (225, 275))
+    assert waiting(fits, machine) / 22500 + 1 == pytest.approx(1.02, abs=0.01)
+    assert waiting(exceeds, machine) / 27500 + 1 == pytest.approx(beyond, abs=0.01)
+
+
+def test_constants_wait_once_for_each_read_of_the_array():
+    """A stream of words costs a read for each two of them; what the data cache holds is read once."""
+    stream = (Loop((straight(50, 1),), 20),)
+    cold = waiting((straight(50),), STOCK)
+    assert (waiting(stream, STOCK) - cold) / 1000 == pytest.approx(2.5, rel=0.05)
+    again = Loop((Straight((0.0,), (-1,)), straight(50, 1)), 20)
+    assert waiting((again,), STOCK) < 300
+
+
+def test_nothing_waits_on_an_ideal_machine():
+    ideal = timing(L4R5.with_wait_states(0))
+    assert waiting((straight(4000, 1),), ideal) == 0
+
+
+def test_a_loop_costs_the_same_whether_it_is_executed_or_scaled():
+    """That turns settle: a hundred turns cost as much as ten times ten, and ninety times what one more costs."""
+    body = (straight(30, 1), Loop((straight(20),), 3))
+    whole = waiting((Loop(body, 100),), STOCK)
+    assert whole == pytest.approx(waiting((Loop((Loop(body, 10),), 10),), STOCK), rel=0.02)
+    ten, twenty = (waiting((Loop(body, turns),), STOCK) for turns in (10, 20))
+    assert whole - ten == pytest.approx(9 * (twenty - ten), rel=0.01)
+
+
+def test_loops_of_assembly_are_its_backward_branches():
+    nodes = parse("mov r2, #3\n1:\nldr r3, [r0], #4\n.rept 2\nadd r1, r1, r3\n.endr\nsubs r2, r2, #1\nbne 1b\nbx lr")
+    assert [type(node) for node in nodes] == [Straight, Loop, Straight]
+    assert nodes[1].body[0].cycles == (2, 1, 1, 1, 2)
+
+
+def routines(nodes):
+    for node in nodes:
+        if isinstance(node, Call):
+            yield node
+        elif isinstance(node, Loop):
+            yield from routines(node.body)
+
+
+def test_the_tree_has_every_word_of_the_emitted_kernels(tmp_path):
+    """What is priced is the text that is emitted: as many bytes as the linked kernel, as many cycles as it promises."""
+    rng = np.random.default_rng(3)
+    layers = [conv(rng, (6, 9, 8), 8, (3, 3)), conv(rng, (5, 12, 4), 6), depthwise(rng, (9, 14, 4), (5, 5)),
+              depthwise(rng, (14, 10, 8))]  # fmt: skip
+    chosen = [(layer, plan) for layer in layers for plan in plans(layer)]
+    emitted = [emit(layer, plan, f"layer_{i}") for i, (layer, plan) in enumerate(chosen)]
+    (tmp_path / "layers.c").write_text(source_file(emitted))
+    program = build([tmp_path / "layers.c"], tmp_path / "layers.elf", L4R5, compiler=COMPILER)
+    sizes = symbol_sizes(program.elf)
+    checked = 0
+    for _, plan in chosen:
+        for call in routines(plan.code):
+            if not isinstance(call.routine, Small):
+                assert 4 * words(body_of(call)) == sizes[call.routine.name], call.routine.name
+                checked += 1
+        if plan.kernels:
+            assert cycles_of(plan.code) == pytest.approx(plan.cycles, rel=0.1), (plan.family, plan.tile)
+    assert checked > 20
+
+
+def words(nodes):
+    return sum(len(node.cycles) if isinstance(node, Straight) else words(node.body) for node in nodes)
+
+
+def symbol_sizes(elf):
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+        return {symbol.name: symbol["st_size"] for symbol in symbols}
