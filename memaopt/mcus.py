@@ -126,11 +126,16 @@ class Accelerator(Input):
 
 
 class Region(Input):
-    """A part of a memory with hardware of its own, such as one bank of an SRAM: ``size`` bytes from ``offset`` on."""
+    """A part of a memory with hardware of its own, such as one bank of an SRAM: ``size`` bytes from ``offset`` on.
+
+    ``load_sixteenths`` are the sixteenths of a cycle that a load of up to 4 bytes costs there beyond the memory's other
+    costs; the board adds them up.
+    """
 
     name: MemoryName
     offset: Count
     size: MemorySize
+    load_sixteenths: int = Field(default=0, ge=0, le=256)
     source: Prose = ""
 
     @property
@@ -342,7 +347,9 @@ class Mcu(Input):
     @property
     def has_wait_states(self) -> bool:
         """Whether any access or instruction fetch costs more than the core itself takes."""
-        memories = any(m.first or m.next or m.fetch for m in self.memories)
+        memories = any(
+            m.first or m.next or m.fetch or any(r.load_sixteenths for r in m.regions) for m in self.memories
+        )
         return memories or any(a.fetch for a in self.aliases)
 
     @public
@@ -380,7 +387,7 @@ class Mcu(Input):
         aliases = [a.model_dump() for a in self.aliases]
         for m in memories:
             if flash == 0:
-                m.update(ideal)
+                m.update(ideal, regions=[{**r, "load_sixteenths": 0} for r in m["regions"]])
             elif m["kind"] == "flash":
                 m.update(first=flash, next=flash)
         if flash == 0:

@@ -93,10 +93,15 @@ BENCHMARKS = [
     ("float_result", "vmla.f32 s0,s1,s2\n vstr s0,[r0]", 6, 1),
     ("float_result", "vcvt.f32.s32 s0,s0\n vmov r1,s0", 3, 1),
     ("divide_zero", "udiv r3,r2,r1", 2, 1),  # 0 / 3
-    ("divide_zero", "sdiv r3,r1,r0", 2, 1),  # 3 / DATA
-    ("divide", "mov r3,#45\n udiv r3,r3,r1", 1 + 3 + 1, 1),  # 15: four bits
-    ("divide", "mov r3,#-51\n sdiv r3,r3,r1", 1 + 3 + 2, 1),  # -17: five bits
-    ("divide", "mov r3,#-1\n mov r2,#1\n udiv r3,r3,r2", 2 + 3 + 8, 1),
+    ("divide_zero", "udiv r3,r1,r2\n sdiv r3,r2,r2", 4, 2),  # by zero
+    ("divide_short", "udiv r3,r1,r0", 3, 1),  # 3 / DATA
+    ("divide_short", "mov r3,#-3\n sdiv r3,r3,r0", 1 + 3, 1),  # magnitudes are compared
+    ("divide", "udiv r3,r1,r1", 4, 1),  # equally long
+    ("divide", "mov r3,#2\n udiv r3,r3,r1", 1 + 4, 1),  # equally long, quotient 0
+    ("divide", "mov r3,#45\n udiv r3,r3,r1", 1 + 4 + 1, 1),  # six bits by two
+    ("divide", "mov r3,#-51\n sdiv r3,r3,r1", 1 + 4 + 1, 1),
+    ("divide", "mov r3,#64\n udiv r3,r3,r1", 1 + 4 + 2, 1),  # seven bits by two
+    ("divide", "mov r3,#-1\n mov r2,#1\n udiv r3,r3,r2", 2 + 4 + 8, 1),  # the longest: 12
 ]
 
 
@@ -141,20 +146,32 @@ def test_each_rule_can_be_overridden(program, rule):
 
 
 def test_every_rule_has_a_benchmark():
-    """Catches a new rule that nothing checks; the fetch queue has its own tests below."""
-    assert {b[0] for b in BENCHMARKS} == set(Timing.model_fields) - {"fetch_latency"}
+    """Catches a new rule that nothing checks; the fetch queue and tables in flash have their own tests below."""
+    own = {"fetch_latency", "fetch_recovers", "table_sixteenths"}
+    assert {b[0] for b in BENCHMARKS} == set(Timing.model_fields) - own
 
 
-def run_of_wide(tmp_path, machine, count, before=""):
-    board = assemble(tmp_path, function("f", before + "add.w r1,r1,r1\n" * count + "bx lr"), machine)
-    return board.call("f").cycles - RETURN
+def run_of_wide(tmp_path, machine, count, before="", **options):
+    text = function("f", before + "add.w r1,r1,r1\n" * count + "bx lr")
+    return assemble(tmp_path, text, machine, **options).call("f", DATA).cycles - RETURN
 
 
-@pytest.mark.parametrize(("count", "stalls"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3), (31, 15)])
+@pytest.mark.parametrize(("count", "stalls"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2), (31, 2)])
 def test_misaligned_wide_instructions_stall_a_queue_of_three_words(tmp_path, count, stalls):
-    """Catches a queue that is too fast or too slow: the third such instruction in a row is the first to wait."""
-    assert run_of_wide(tmp_path, QUEUE3, count, "nop\n") == 1 + count + stalls
-    assert run_of_wide(tmp_path, QUEUE4, count, "nop\n") == 1 + count
+    """Catches a queue that is too fast or too slow: the third such instruction after an access is the first to wait,
+    and after eight cycles none does.
+    """
+    assert run_of_wide(tmp_path, QUEUE3, count, "str r1,[r0]\n") == 1 + count + stalls
+    assert run_of_wide(tmp_path, QUEUE4, count, "str r1,[r0]\n") == 1 + count
+
+
+def test_far_from_accesses_no_queue_stalls(tmp_path):
+    """Catches stalls in code that computes in registers only, such as soft floating point; a rule that is ignored."""
+    for count in (5, 31):
+        assert run_of_wide(tmp_path, QUEUE3, count, "nop\n") == 1 + count
+    longer = Timing(fetch_recovers=64)
+    assert run_of_wide(tmp_path, QUEUE3, 31, "str r1,[r0]\n", timing=longer) == 1 + 31 + 15
+    assert run_of_wide(tmp_path, QUEUE4, 31, "str r1,[r0]\n", timing=longer) == 1 + 31
 
 
 def test_aligned_code_never_stalls_the_queue(tmp_path):
@@ -174,7 +191,7 @@ def test_slow_instructions_let_the_queue_catch_up(tmp_path):
 def test_a_longer_fetch_latency_needs_a_longer_queue(tmp_path):
     """Catches a fetch latency that cannot be overridden."""
     body = function("f", "add.w r1,r1,r1\n" * 20 + "bx lr")
-    board = assemble(tmp_path, body, QUEUE3, timing=Timing(fetch_latency=4))
+    board = assemble(tmp_path, body, QUEUE3, timing=Timing(fetch_latency=5))
     assert board.call("f").cycles > 20 + RETURN
 
 

@@ -158,6 +158,7 @@ class Core:
         # The first instruction is there when its time comes, as after a branch.
         lanes = state["lanes"]
         lanes["word"] = lanes["first"] = lanes["unread"] = entry >> 2
+        lanes["accessed"] = -64
         lanes["requested"] = -timing["fetch_latency"] - 1
         state["fetch_queue"] = self._mcu.fetch_queue_words
         state["waits"] = self._mcu.has_wait_states
@@ -181,6 +182,8 @@ class Core:
         state["flag_table"] = flags.ctypes.data
         state["flag_count"] = len(flags)
         state["memory_count"] = len(table.records)
+        state["code"] = table.place(entry)
+        state["banks"], state["bank_count"] = table.banks.ctypes.data, len(table.banks)
         self._host_requests = Semihosting(self.read)
         # The run begins with the registers as memory has them.
         state["touched"], state["touched_end"] = PRIVATE[0], sum(PRIVATE)

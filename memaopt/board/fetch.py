@@ -3,8 +3,8 @@
 A word is requested one cycle after the one before it, once the queue has room, and can issue
 ``fetch_latency`` cycles later plus its memory's wait states; it leaves the queue when its last halfword
 issues. A queue of 4 words keeps up with any code; one of 3 falls behind in runs of 32-bit instructions at
-addresses 2 mod 4, each of which holds two words. Requests are computed when they are needed, or when a
-data access could get in their way.
+addresses 2 mod 4, each of which holds two words, but only near data accesses (``fetch_recovers``). Requests are
+computed when they are needed, or when a data access could get in their way.
 """
 
 # Numba compiles these functions; to mypy they are untyped.
@@ -18,11 +18,12 @@ from memaopt.board.memories import fetch_wait, memory_at, speculate
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
 _RING = np.uint64(7)
+_KEEPS_UP = np.uint64(4)
 _NEVER = np.int64(1 << 62)
 
 
 @njit
-def _code(s, address):
+def find_code(s, address):
     """The memory that holds the code at an address."""
     memory = memory_at(s, s.code)
     if memory.base <= address < memory.end:
@@ -39,6 +40,8 @@ def _next_request(s, lane):
     """When the next word can be requested; never, as long as the queue is full."""
     at = lane.requested + 1
     queue = np.uint64(s.fetch_queue)
+    if queue < _KEEPS_UP and lane.cycles - lane.accessed >= s.fetch_recovers:
+        queue = _KEEPS_UP
     if lane.word >= lane.first + queue:
         oldest = lane.word - queue
         if oldest >= lane.unread:
@@ -52,7 +55,7 @@ def _request(s, lane, at, waits):
     wait = np.int64(0)
     if waits:
         address = lane.word << _TWO
-        wait = fetch_wait(_code(s, address), address, at)
+        wait = fetch_wait(find_code(s, address), address, at)
     lane.requested = at + wait
     lane.ready[lane.word & _RING] = at + wait + s.fetch_latency
     lane.word += _ONE
@@ -76,6 +79,7 @@ def restart(s, lane, address, size, waits):
     if waits:
         run_ahead(s, lane, at)
     word = address >> _TWO
+    find_code(s, address)
     lane.first = lane.unread = lane.word = word
     _request(s, lane, at, waits)
     if size == 4 and address & _TWO:

@@ -17,7 +17,7 @@ from numba import carray, cfunc, njit, types
 from memaopt.board import layout
 from memaopt.board.fetch import contend, issue, restart, speculate_branch
 from memaopt.board.layout import IDEAL, LOAD, LOADS, REAL, ROW, STATE, STORE, STORE_MANY, STORES
-from memaopt.board.memories import data_wait, memory_at
+from memaopt.board.memories import bank_cost, data_wait, memory_at
 from memaopt.board.native import buffer_at, emu_stop, forget_row, pointer, register, row_at
 from memaopt.board.system import note_access, see_stores
 
@@ -81,12 +81,22 @@ def _arrive(s, rows, address, size):
 
 
 @njit
-def _wait(s, row, memory, at, width, words, store):
+def _whole(lane):
+    """The whole cycles of what loads have cost in sixteenths."""
+    whole = lane.sixteenths >> 4
+    lane.sixteenths &= 15
+    return whole
+
+
+@njit
+def _wait(s, row, memory, at, width, words, store, table):
     """Wait states of an instruction's accesses to one memory, from cycle ``lane.cycles`` on."""
     lane = s.lanes[REAL]
     now = lane.cycles
     wait = max(np.int64(0), lane.stored - now)
     contend(s, lane, memory, now + wait, np.int64(words))
+    if s.bank_count and not store:
+        lane.sixteenths += np.int64(words) * bank_cost(s, at)
     # A single store leaves its wait states to the store buffer.
     buffered = store and words == 1
     for i in range(np.uint64(words)):
@@ -95,6 +105,9 @@ def _wait(s, row, memory, at, width, words, store):
             lane.stored = now + wait + 1 + states
         else:
             wait += states
+    if table and memory.first == 0:
+        lane.sixteenths += np.int64(words) * s.table_sixteenths
+    wait += _whole(lane)
     lane.cycles += wait
     lane.waiting += wait
     row.cycles[REAL] += wait
@@ -153,19 +166,24 @@ def _division(uc, s, row):
     dividend = register(uc, s, row.dividend)
     if divisor == 0:
         return np.int64(-1)
+    if dividend == 0:
+        return s.divide_zero
     if row.flags & layout.SIGNED:
         if dividend >> np.uint64(31):
             dividend = np.uint64(0x100000000) - dividend
         if divisor >> np.uint64(31):
             divisor = np.uint64(0x100000000) - divisor
-    quotient = dividend // divisor
-    if quotient == 0:
-        return s.divide_zero
-    nibbles = np.int64(0)
-    while quotient:
-        quotient >>= np.uint64(4)
-        nibbles += 1
-    return s.divide + nibbles
+    longer = _bits(dividend) - _bits(divisor)
+    return s.divide_short if longer < 0 else s.divide + (longer + 3) // 4
+
+
+@njit
+def _bits(number):
+    bits = np.int64(0)
+    while number:
+        number >>= _ONE
+        bits += 1
+    return bits
 
 
 @njit
@@ -201,10 +219,21 @@ def _access(uc, s, row, before, address):
         counts[buffer, column + 1] += np.int64(width)
         if store:
             forget_row(s, byte, width)
+    memory_of = carray(pointer(s.memory_of), (1 << 16,), np.uint8)
+    memory = memory_at(s, np.int64(memory_of[buffer_at(s, at)]))
+    # A table beside the code: both come from one flash.
+    table = not store and memory.array and memory.port == memory_at(s, s.code).port
+    ideal = s.lanes[IDEAL]
+    if table:
+        ideal.sixteenths += np.int64(row.words) * s.table_sixteenths
+        whole = _whole(ideal)
+        ideal.cycles += whole
+        ideal.waiting += whole
+        row.cycles[IDEAL] += whole
+    ideal.accessed = ideal.cycles
     if s.waits:
-        memory_of = carray(pointer(s.memory_of), (1 << 16,), np.uint8)
-        memory = memory_at(s, np.int64(memory_of[buffer_at(s, at)]))
-        _wait(s, row, memory, at, width, row.words, store)
+        _wait(s, row, memory, at, width, row.words, store, table)
+        s.lanes[REAL].accessed = s.lanes[REAL].cycles
 
     extra = np.int64(0)
     if before.kind == STORE:

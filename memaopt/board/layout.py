@@ -104,6 +104,7 @@ MEMORY = np.dtype(
         ("fetch", "i8"),  # wait states of each word of instructions
         ("port", "i8"),  # accesses at one port get in each other's way
         ("accelerated", "i8"),
+        ("array", "i8"),  # a flash
         ("prefetch", "i8"),
         ("read", "u8"),  # log2 of the bytes that the flash array delivers
         ("line", "u8"),  # log2 of the bytes of a cache line
@@ -133,11 +134,16 @@ LANE = np.dtype(
         ("ready", "i8", 8),  # when word w can issue, at w mod 8
         ("freed", "i8", 8),  # when word w left the queue
         ("stored", "i8"),  # when the store buffer is free again
+        ("accessed", "i8"),  # when the last instruction that accesses memory issued
+        ("sixteenths", "i8"),  # of a cycle, that loads have cost and that is not yet a whole one
         ("fetching", "i8"),  # cycles lost to instruction fetch
         ("waiting", "i8"),  # cycles lost to data's wait states
     ],
     align=True,
 )
+
+# A bank of a memory whose loads cost more, at each address that it has.
+BANK = np.dtype([("base", "u8"), ("end", "u8"), ("load", "i8")], align=True)  # sixteenths of a cycle
 
 # A status flag of a peripheral: hardware sets it as soon as a program sets the bit that it follows.
 FLAG = np.dtype(
@@ -153,8 +159,8 @@ FLAG = np.dtype(
 # The rules of timing.py that depend on what happens at run time, so that the hook applies them.
 RULES = (
     *("load_after_load", "load_after_store", "address_interlock", "float_result", "refill_unaligned"),
-    *("unaligned_halfword", "unaligned_word", "unaligned_word_odd", "skipped", "divide_zero", "divide"),
-    *("fetch_latency",),
+    *("unaligned_halfword", "unaligned_word", "unaligned_word_odd", "skipped"),
+    *("divide_zero", "divide_short", "divide", "fetch_latency", "fetch_recovers", "table_sixteenths"),
 )
 
 STATE = np.dtype(
@@ -190,6 +196,8 @@ STATE = np.dtype(
         ("fpu_off", "i8"),
         ("flag_count", "i8"),
         ("memory_count", "i8"),
+        ("bank_count", "i8"),
+        ("banks", "u8"),
         ("trap_divide", "i8"),
         ("register", "u8"),  # where uc_reg_read puts its answer
         ("fetch_queue", "i8"),  # words

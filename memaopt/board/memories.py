@@ -12,7 +12,7 @@ current read, a cache for instructions and one for data, and may read ahead; one
 import numpy as np
 from numba import carray, njit
 
-from memaopt.board.layout import MEMORY
+from memaopt.board.layout import BANK, MEMORY
 from memaopt.board.native import pointer
 
 _ONE = np.uint64(1)
@@ -109,6 +109,16 @@ def speculate(memory, address, at):
     if read != memory.current and read != memory.ahead and not _cached(memory, memory.instructions, read):
         _read_array(memory, at)
         _keep(memory, memory.instructions, read)
+
+
+@njit
+def bank_cost(s, address):
+    """Sixteenths of a cycle that a load from an address costs beyond its other cycles."""
+    banks = carray(pointer(s.banks), (1 << 10,), BANK)
+    for n in range(s.bank_count):
+        if banks[n].base <= address < banks[n].end:
+            return banks[n].load
+    return np.int64(0)
 
 
 @njit

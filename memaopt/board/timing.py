@@ -49,8 +49,17 @@ class Timing(BaseModel):
     float_accumulate: int = _rule(3, "VMLA, VMLS, VFMA, VFMS and their negations: TRM")
     float_divide: int = _rule(14, "VDIV, VSQRT: TRM")
     float_result: int = _rule(1, "floating-point result read by the next instruction, but as an addend: TRM")
-    divide_zero: int = _rule(2, "UDIV, SDIV whose quotient is 0: P; TRM gives 2 to 12")
-    divide: int = _rule(3, "UDIV, SDIV besides one cycle for each 4 bits of quotient: P; TRM gives 2 to 12")
+    divide_zero: int = _rule(2, "UDIV, SDIV with an operand of 0: P; TRM gives 2 to 12")
+    divide_short: int = _rule(3, "UDIV, SDIV whose dividend has fewer bits than the divisor: P; TRM gives 2 to 12")
+    divide: int = _rule(
+        4, "UDIV, SDIV otherwise, and one cycle for each 4 bits, begun, that the dividend has more: P; TRM: at most 12"
+    )
+    fetch_recovers: int = _rule(
+        8, "from a data access until a shorter queue keeps up as one of 4 words does: fit"
+    )
+    table_sixteenths: int = _rule(
+        2, "sixteenths of a cycle, a load from the flash that instructions come from, if that has no wait states: fit"
+    )
     fetch_latency: int = _rule(3, "from the request of a word to the issue of an instruction in it: fit")
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memaopt.board.layout import LINES, MEMORY, PAGE
+from memaopt.board.layout import BANK, LINES, MEMORY, PAGE
 from memaopt.mcus import Accelerator, Mcu, Memory
 
 # Arm ARM DDI 0403, B3.1: below this address the core fetches over its code buses, above over the system bus.
@@ -28,12 +28,19 @@ class WaitTable:
             record = self.records[n]
             record["base"], record["end"] = place.base, place.end
             record["port"] = _SYSTEM_PORT if place.base >= _SYSTEM_BUS else n + 1
+            record["array"] = memory.kind == "flash"
             record["first"], record["next"], record["fetch"] = memory.first, memory.next, place.fetch
             record["current"] = record["ahead"] = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
             if memory.accelerator is not None:
                 self._accelerate(record, memory.accelerator, memory.size)
+        self.banks: NDArray[Any] = np.array(_banks(mcu), BANK)
         rest = self.records[len(places)]
         rest["base"], rest["end"], rest["port"] = exit_page, exit_page + PAGE, -1
+
+    def place(self, address: int) -> int:
+        """The number of the record for an address; the last one where nothing is."""
+        inside = (self.records["base"] <= address) & (address < self.records["end"])
+        return int(np.argmax(inside)) if inside.any() else len(self.records) - 1
 
     def _accelerate(self, record: Any, accelerator: Accelerator, size: int) -> None:
         record["accelerated"] = 1
@@ -54,3 +61,18 @@ class WaitTable:
             self._tables.append(slots)
             record[name]["most"], record[name]["lines"] = min(most, LINES), min(count, LINES)
             record[name]["slots"] = slots.ctypes.data
+
+
+def _banks(mcu: Mcu) -> list[tuple[int, int, int]]:
+    """First address, end and cost of a load for each region that has one, where it is and under its aliases."""
+    found = []
+    for memory in mcu.memories:
+        for region in memory.regions:
+            if region.load_sixteenths:
+                found.append((memory.base + region.offset, memory.base + region.end, region.load_sixteenths))
+                for alias in mcu.aliases:
+                    low, high = max(region.offset, alias.offset), min(region.end, alias.offset + alias.size)
+                    if alias.memory == memory.name and low < high:
+                        start = alias.base - alias.offset
+                        found.append((start + low, start + high, region.load_sixteenths))
+    return found
