@@ -13,10 +13,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from memaopt.accesses import Access
+from memaopt.arguments import public
 from memaopt.emit.writer import write_file
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
-from memaopt.inputs import Input, public, told
+from memaopt.inputs import Input, told
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import promise
@@ -99,6 +100,7 @@ class Certificate(Input):
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod
+    @public
     def from_json(text: str, where: str = "certificate") -> "Certificate":
         """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
         parse_json(text, where)
@@ -107,11 +109,13 @@ class Certificate(Input):
         except ValidationError as error:
             raise InputError(f"{where}: not a certificate: {told(error)}") from None
 
+    @public
     def write(self, path: str | Path) -> None:
         """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
         write_file(path, self.to_json().encode())
 
     @staticmethod
+    @public
     def read(path: str | Path) -> "Certificate":
         """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
         return Certificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))

@@ -16,6 +16,7 @@ import typer
 from memaopt import elf_cli, network_cli, suites
 from memaopt.bench.cli import bench_command
 from memaopt.errors import InputError, MemaoptError
+from memaopt.options import refuse
 from memaopt.printable import printable
 from memaopt.version import __version__
 from memaopt.words import BUFFERINGS, DTYPES, OBJECTIVES
@@ -182,7 +183,7 @@ def solve(
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")
     if what and network_cli.is_model(what) and suite is None and file is None:
-        _refuse(
+        refuse(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
             ("--place", place, "its tensors are placed by the planner"),
@@ -196,16 +197,20 @@ def solve(
         return
     from memaopt import gemm_cli
 
-    _refuse(
+    refuse(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
+        ("--compiler", None if run else compiler, "nothing is built without --run"),
     )
-    fields = {"dtype": dtype or "q15", "placement": gemm_cli.placement(place)}
+    fields = {"dtype": dtype, "placement": None if place is None else gemm_cli.placement(place)}
+    given = {name: value for name, value in fields.items() if value is not None}
+    sized = frozenset(text.partition("=")[0] for text in [*size, *(["flash"] if flash else [])])
     gemm_cli.solve(
-        gemm_cli.problems_of(what or [], suite, file, fields), machine, objective or "bytes", buffering or "single",
+        gemm_cli.problems_of(what or [], suite, file, given), machine, objective or "bytes", buffering or "single",
         out=out, run=run, compiler=compiler, as_json=as_json,
+        asked=gemm_cli.Asked(_machine(mcu_name, setting, sram, []), sized, buffering, ram_for_code),
     )  # fmt: skip
 
 
@@ -303,13 +308,6 @@ def _bytes(text: str | None) -> int | None:
 
 def _is_of(size: str, *memories: str) -> bool:
     return size.partition("=")[0] in memories
-
-
-def _refuse(what: str, *options: tuple[str, object, str]) -> None:
-    """InputError for the first of ``options`` (name, value, why it has none) that was given without an effect."""
-    for name, value, why in options:
-        if value is not None:
-            raise InputError(f"{name} has no effect on {what}: {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

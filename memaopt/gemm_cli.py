@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -14,12 +17,22 @@ from memaopt.certificates import Certificate, certify
 from memaopt.emit import emit
 from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError
 from memaopt.mcus import Mcu
-from memaopt.problems import Gemm, gemm
+from memaopt.problems import OPERANDS, Gemm, gemm, placed
 from memaopt.report import Row
 
 #: What one problem of many may fail with while the others go on.
 _OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, BuildError, FaultError)
 _SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
+
+
+class Asked(NamedTuple):
+    """Options whose effect depends on the problem: the machine as it is without ``--size`` and ``--flash``, the
+    memories that these resize, and what was given of others (None: nothing)."""
+
+    unsized: Mcu
+    sized: frozenset[str]
+    buffering: str | None
+    ram_for_code: str | None
 
 
 def solve(
@@ -32,6 +45,7 @@ def solve(
     run: bool,
     compiler: str | None,
     as_json: bool,
+    asked: Asked,
 ) -> None:
     """Certify, write, run and show the problems; Exit 1 if one of them fails."""
     if run:
@@ -52,6 +66,8 @@ def solve(
         report.print_rows(console.stdout(), rows, run)
         if out is not None:
             console.stdout().print(f"written to {out}", soft_wrap=True)
+    for line in _without_effect(problems, rows, machine, run, asked):
+        sys.stderr.write(f"memaopt: {line}\n")
     if not all(row.passed for row in rows):
         raise typer.Exit(1)
 
@@ -95,6 +111,37 @@ def _solve_one(
         return Row(problem, certificate, trial.run(certificate, compiler=compiler), None)
     except _OF_ONE_PROBLEM as error:
         return Row(problem, certificate, None, error)
+
+
+def _without_effect(
+    problems: Sequence[Gemm], rows: Sequence[Row], machine: Mcu, run: bool, asked: Asked
+) -> Iterator[str]:
+    """A line for each option that changed nothing for some of the problems, and why."""
+    why = Counter(
+        reason
+        for problem, row in zip(problems, rows, strict=True)
+        if row.certificate is not None
+        for reason in _idle(problem, row.certificate, machine, run, asked)
+    )
+    for (option, reason), count in why.items():
+        where = f"gemm {problems[0].name}" if len(problems) == 1 else f"{count} of {len(problems)} problems"
+        yield f"{option} has no effect on {where}: {reason}"
+
+
+def _idle(
+    problem: Gemm, certificate: Certificate, machine: Mcu, run: bool, asked: Asked
+) -> Iterator[tuple[str, str]]:
+    """The options without an effect on one problem, by what nothing of it depends on."""
+    homes = {certificate.problem.placement.of(x) for x in OPERANDS}
+    if asked.buffering == "double" and homes == {machine.sram.name}:
+        yield "--buffering", "nothing is copied into SRAM, where A, B and C live"
+    if asked.ram_for_code is not None and all(variant.code == "flash" for variant in certificate.variants):
+        yield "--ram-for-code", f"under {certificate.objective}, with that much, its code stays in flash"
+    for name in sorted(asked.sized - homes - {machine.sram.name} - ({"flash"} if run else set())):
+        others = asked.unsized.with_sizes(**{m: machine.memory(m).size for m in asked.sized - {name}})
+        with suppress(InfeasibleError):
+            if placed(problem, others) == certificate.problem:
+                yield f"the size of {name}", "nothing of it lives there, or would with another size"
 
 
 def _folders(out: Path, problems: Sequence[Gemm]) -> list[Path]:

@@ -1,19 +1,14 @@
-"""What comes from outside the program: models whose every field is known and bounded, and functions that check.
+"""What comes from outside the program: models whose every field is known and bounded.
 
-Whatever is wrong with an argument, a field or a file is one :class:`~memaopt.errors.InputError` of one line.
+Whatever is wrong with a field is one :class:`~memaopt.errors.InputError` of one line.
 """
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, ParamSpec, Self, TypeVar, get_type_hints
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, validate_call
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memaopt.errors import InputError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: Nothing in an address space of 32 bits is larger.
 MOST_BYTES = 1 << 32
@@ -28,10 +23,16 @@ Prose = Annotated[str, Field(max_length=1000)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
 
 
-def told(error: ValidationError, fields: Iterable[str] = ()) -> str:
-    """The first thing that is wrong, in one line: the field what is wrong with it, and which ``fields`` there are."""
+def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence[str] = ()) -> str:
+    """The first thing that is wrong, in one line: the field what is wrong with it, and which ``fields`` there are.
+
+    ``arguments``: the names of those that pydantic counts.
+    """
     first = error.errors(include_url=False, include_context=False)[0]
-    place, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    parts = list(first["loc"])
+    if arguments and isinstance(parts[0], int):
+        parts[0] = arguments[parts[0]]
+    place, message = ".".join(map(str, parts)), first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         there = f": there are {', '.join(fields)}" if fields and len(first["loc"]) == 1 else ""
         return f"{place} is no field{there}"
@@ -64,31 +65,3 @@ class Input(BaseModel):
             raise InputError(f"{where}: {told(error, cls.model_fields)}") from None
         except RecursionError:
             raise InputError(f"{where}: nested too deeply") from None
-
-
-def public(function: Callable[P, R]) -> Callable[P, R]:
-    """A function of the public interface: arguments that are missing, unknown or of another type are InputErrors."""
-
-    @functools.cache
-    def checked() -> Callable[P, R]:
-        import memaopt
-
-        # The public names, since some are imported late.
-        used = [name for name in memaopt.__all__ if name in str(function.__annotations__)]
-        names = {**{name: getattr(memaopt, name) for name in used}, **function.__globals__}
-        function.__annotations__ = get_type_hints(function, names, include_extras=True)
-        config = ConfigDict(arbitrary_types_allowed=True, strict=True)
-        return validate_call(config=config)(function)
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            inspect.signature(function).bind(*args, **kwargs)
-        except TypeError as error:
-            raise InputError(f"{function.__name__}: {error}") from None
-        try:
-            return checked()(*args, **kwargs)
-        except ValidationError as error:
-            raise InputError(f"{function.__name__}: {told(error)}") from None
-
-    return call

@@ -16,9 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
-from memaopt.inputs import MOST_BYTES, Address, Count, Input, Prose, Word, YesNo, public
+from memaopt.inputs import MOST_BYTES, Address, Count, Input, Prose, Word, YesNo
 
 #: Cores whose instructions, registers and timing are known.
 CORES = ("cortex-m4",)

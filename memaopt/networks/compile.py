@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from memaopt.arguments import public
 from memaopt.emit.layers import Emitted, Format, Plan, emit
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InputError
-from memaopt.inputs import public
 from memaopt.mcus import Mcu
 from memaopt.networks import choice, fusion, shapes, simplify, tflite
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
