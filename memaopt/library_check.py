@@ -94,9 +94,12 @@ def _wrong(name: str, what: str) -> str:
 def _built_for_the_chip(plan: NetworkPlan, folder: Path) -> str:
     """The version of the compiler that built and linked the library, empty where there is none."""
     from memaopt.board import build
+    from memaopt.board.link import part_of
 
+    script = part_of(folder, plan.name)
     try:
-        return build([folder / f"{plan.name}.c"], folder / "on_chip.elf", plan.mcu, optimise="-O1").version
+        sources = [folder / f"{plan.name}.c"]
+        return build(sources, folder / "on_chip.elf", plan.mcu, optimise="-O1", script=script).version
     except MissingToolError:
         return ""
     except BuildError as error:

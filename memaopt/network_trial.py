@@ -14,7 +14,7 @@ from memaopt.emit import network as emit
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.emit.writer import write_files
-from memaopt.errors import InputError
+from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.networks import reference
 from memaopt.networks.compile import LayerPlan, NetworkPlan
@@ -107,18 +107,21 @@ def run(
             raise InputError(f"{inputs} inputs: give 1 or more")
         inputs = sample_inputs(plan, inputs)
     from memaopt.board import Board, build
+    from memaopt.board.link import part_of
 
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:
             write_files(emit.files(plan), source)
         elf = scratch / f"{plan.name}.elf"
-        define = {emit.behind_section(plan): '".sram_behind."'} if _has_behind(plan) else {}
         built = build(
-            [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise, define=define
-        )
+            [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise,
+            script=part_of(source, plan.name),
+        )  # fmt: skip
         flash_bytes = _flash_bytes(plan, elf)
         board = Board(plan.mcu).load(built)
+    if plan.ram_bytes and board.call(f"{plan.name}_init").r0 != 0:
+        raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
     arena = board.symbols[f"{plan.name}_static_arena"]
     states = [_LayerState(plan, layer, arena) for layer in plan.layers]
     runs: list[Run] = []
@@ -310,11 +313,6 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
         found = np.frombuffer(board.read(arena + plan.place(tensor), len(wanted)), np.uint8)
         wrong += int(np.count_nonzero(wanted != found))
     return wrong, run
-
-
-def _has_behind(plan: NetworkPlan) -> bool:
-    """Whether the machine's linker script has a section behind the RAM that code runs from."""
-    return any(a.name == plan.mcu.code_ram and a.memory == "sram" for a in plan.mcu.aliases)
 
 
 def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:

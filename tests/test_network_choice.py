@@ -116,7 +116,7 @@ def test_a_clash_rules_out_what_meets_it_and_nothing_else(seed: int) -> None:
     for combination in itertools.product(*(stage.candidates for stage in stages)):
         arena = max(c.arena_bytes for c in combination)
         for clash in clashes:
-            if all(clash.met(i, combination[i].plan) for i in range(clash.first, clash.last + 1)):
+            if all(clash.met(i, combination[i]) for i in range(clash.first, clash.last + 1)):
                 arena = max(arena, clash.arena)
         places = {(c.plan.kernels, c.where.code) for c in combination}
         if len(places) > len({kernels for kernels, _ in places}) or arena > 99:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from memaopt.board import layout
 from memaopt.board.build import Build
-from memaopt.board.elf import Image, read_elf
+from memaopt.board.elf import Image, Segment, read_elf
 from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
@@ -232,7 +232,7 @@ class Board:
         for s in image.segments:
             if len(s.data):
                 self._home(image, s.load_address, len(s.data))
-            homes.append((self._home(image, s.address, s.size), s.size, s.address))
+            homes += [(self._home(image, start, size), size, start) for start, size in _without_rooms(image, s)]
         for (low, size, one), (high, _, other) in pairwise(sorted(homes)):
             if low + size > high:
                 raise InputError(f"{image.name}: what is at {one:#010x} and at {other:#010x} are the same bytes of RAM")
@@ -334,6 +334,20 @@ class Board:
         }[stop.reason]
         function = self._loaded()[0].function_at(stop.address)
         return FaultError(f"{what}, at {stop.address:#010x} in {function}", stop.address, function)
+
+
+def _without_rooms(image: Image, segment: Segment) -> list[tuple[int, int]]:
+    """The ranges (address, bytes) of a segment without the sections called ``*_room``.
+
+    A linker script keeps those bytes free of data, for what uses them under another address.
+    """
+    rooms = [s for s in image.sections if s.name.endswith("_room") and s.address >= segment.address + len(segment.data)]
+    start, end, ranges = segment.address, segment.address + segment.size, []
+    for room in sorted(rooms, key=lambda s: s.address):
+        if start <= room.address and room.address + room.size <= end:
+            ranges.append((start, room.address - start))
+            start = room.address + room.size
+    return [(at, size) for at, size in (*ranges, (start, end - start)) if size]
 
 
 def _require_packages() -> None:

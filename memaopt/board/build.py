@@ -88,11 +88,12 @@ def build(
     include: Sequence[str | Path] = (),
     define: Mapping[str, str | int] | None = None,
     warnings: Sequence[str] = WARNINGS,
+    script: str = "",
 ) -> Build:
     """Compile ``sources`` (.c, .s, .S) and link them into the ELF ``output`` for ``mcu``'s memories.
 
-    ``warnings=()`` accepts sources that are not free of warnings. Raises BuildError with the compiler's
-    first error; ``output`` appears only when the build succeeded.
+    ``script`` goes into the linker script, behind ``.data``. ``warnings=()`` accepts sources that are not free of
+    warnings. Raises BuildError with the compiler's first error; ``output`` appears only when the build succeeded.
     """
     chosen = find_compiler(compiler)
     target = Path(output)
@@ -114,7 +115,7 @@ def build(
         # After all others: our few headers stand in only where the compiler has none.
         options = (*cflags, "-idirafter", str(system))
         objects = [_compile(chosen, path, options, folder / f"{i}-{path.stem}.o") for i, path in enumerate(paths)]
-        linked = _link(chosen, objects, mcu, folder, target.name)
+        linked = _link(chosen, objects, linker_script(mcu, script), folder, target.name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")
@@ -142,9 +143,9 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
     return output
 
 
-def _link(compiler: Compiler, objects: Sequence[Path], mcu: Mcu, folder: Path, name: str) -> Path:
+def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str) -> Path:
     script = folder / "memaopt.ld"
-    script.write_text(linker_script(mcu), encoding="utf-8")
+    script.write_text(text, encoding="utf-8")
     output = folder / name
     command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", "-Wl,--entry=0"]
     # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.

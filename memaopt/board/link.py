@@ -1,5 +1,7 @@
 """The linker script for a microcontroller: one output section for each of its memories."""
 
+from pathlib import Path
+
 from memaopt.mcus import Mcu
 from memaopt.printable import in_comment
 
@@ -7,8 +9,11 @@ _HEAD = """\
 /* {title} */
 MEMORY
 {{
+  addressed (rwx) : ORIGIN = 0x0, LENGTH = 0xffffffff
 {memories}
 }}
+REGION_ALIAS("FLASH", flash)
+REGION_ALIAS("RAM", sram)
 
 SECTIONS
 {{
@@ -17,6 +22,7 @@ SECTIONS
   .ARM.extab : {{ *(.ARM.extab .ARM.extab.*) }} > flash
   .ARM.exidx : {{ *(.ARM.exidx .ARM.exidx.*) }} > flash
   .data : ALIGN(4) {{ *(.data .data.*) }} > sram
+{behind_data}
   .bss (NOLOAD) : ALIGN(4) {{ *(.bss .bss.*) *(COMMON) }} > sram
   .sram : ALIGN(8) {{ *(.sram .sram.*) }} > sram
   memaopt_data_end = ALIGN(8);
@@ -26,12 +32,15 @@ SECTIONS
 """
 
 
-def linker_script(mcu: Mcu) -> str:
+def linker_script(mcu: Mcu, behind_data: str = "") -> str:
     """A GNU linker script (ld and lld): code and constants in ``flash``, data in ``sram``, ``.NAME`` in NAME.
 
-    Functions in ``.ramfunc`` go to the machine's ``code_ram``. If that is an alias of the SRAM they are
-    placed behind the data, where both addresses mean the same bytes.
+    ``behind_data`` goes directly behind the section ``.data``, as a library wants its own script included. The first
+    two are also called ``FLASH`` and ``RAM``, as most projects' scripts have them. Functions in ``.ramfunc`` go to the
+    machine's ``code_ram``. If that is an alias of the SRAM they are placed behind the data, where both
+    addresses mean the same bytes.
     """
+    # lld wants a region for each section, those with an address of their own too, and takes the first that will do.
     regions = [(m.name, "rwx" if m.writable else "rx", m.base, m.size) for m in mcu.memories]
     regions += [(a.name, "rwx", a.base, a.size) for a in mcu.aliases]
     memories = "\n".join(
@@ -41,18 +50,14 @@ def linker_script(mcu: Mcu) -> str:
         f"  .{m.name} : ALIGN(8) {{ *(.{m.name} .{m.name}.*) }} > {m.name}" for m in mcu.memories if m.name != "sram"
     ]
     sections.append(_ramfunc(mcu))
-    sections.extend(_behind(mcu))
-    return _HEAD.format(title=in_comment(mcu.title), memories=memories, sections="\n".join(sections))
+    title = in_comment(mcu.title)
+    return _HEAD.format(title=title, memories=memories, sections="\n".join(sections), behind_data=behind_data)
 
 
-def _behind(mcu: Mcu) -> list[str]:
-    """The section of data behind the RAM that code runs from, where that lies in the middle of the SRAM."""
-    for alias in mcu.aliases:
-        end = alias.offset + alias.size
-        if alias.name == mcu.code_ram and alias.memory == "sram" and end < mcu.sram.size:
-            start = mcu.sram.base + end
-            return [f"  .sram_behind {start:#x} : ALIGN(8) {{ *(.sram_behind .sram_behind.*) }} > sram"]
-    return []
+def part_of(folder: Path, name: str) -> str:
+    """What the library ``name`` in a folder wants in a linker script, behind ``.data``; empty for nothing."""
+    file = folder / f"{name}.ld"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _ramfunc(mcu: Mcu) -> str:

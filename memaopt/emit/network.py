@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,18 +12,17 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.emit.layers import Emitted, Format, Kernel, source_file
+from memaopt.emit import ram
+from memaopt.emit.layers import Format, source_file
 from memaopt.emit.layers.render import Array
 from memaopt.emit.writer import write_files
+from memaopt.mcus import RegisterBits
 from memaopt.networks import reference
 from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import DType, Tensor
-from memaopt.networks.placement import IN_FLASH
 from memaopt.networks.problem import ALIGNMENT
 from memaopt.printable import in_comment
 
-#: Bytes left for alignment where constants and code share the SRAM.
-_SLACK = 256
 _C_TYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float"}
 
 
@@ -92,7 +89,14 @@ def _float(value: float) -> str:
 def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -> dict[str, str]:
     """The library's files, name to text. ``vector`` has the test vector's inputs, random ones by default."""
     inputs, outputs = ends(plan)
+    copies = ram.copies(plan)
     values: dict[str, Any] = {
+        "copies": copies,
+        "layout": plan.layout,
+        "setting": plan.mcu.setting,
+        "setting_title": in_comment(plan.mcu.setting.title),
+        "machine": in_comment(plan.mcu.title),
+        "turn_on": _turn_on,
         "p": plan,
         "name": plan.name,
         "upper": plan.name.upper(),
@@ -107,9 +111,11 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "test_arguments": [f"test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
-    body = source_file([_placed(plan, layer) for layer in plan.layers], head + _sections(plan)).rstrip() + "\n"
+    sections = "" if copies is None else "\n" + _render("network_sections.h.j2", **values)
+    body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections).rstrip() + "\n"
     calls = [_call(plan, layer) for layer in plan.layers]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
+    linker = {} if copies is None else {f"{plan.name}.ld": _render("network_ld.j2", **values).rstrip() + "\n"}
     return {
         f"{plan.name}.h": _render("network.h.j2", **values),
         f"{plan.name}.c": _render("network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
@@ -121,59 +127,8 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "arduino.ino": _render("network_arduino.ino.j2", **values),
         "zephyr_main.c": _render("network_zephyr_main.c.j2", **values),
         "stm32cube_main.c": _render("network_stm32cube_main.c.j2", **values),
+        **linker,
     }
-
-
-def _sections(plan: NetworkPlan) -> str:
-    """Macros that put code and constants into RAM, where any are there."""
-    if not any(layer.where != IN_FLASH for layer in plan.layers):
-        return ""
-    return "\n" + _render("network_sections.h.j2", upper=plan.name.upper(), section=behind_section(plan))
-
-
-def behind_section(plan: NetworkPlan) -> str:
-    """The macro that names the section of constants that lie behind the RAM that code runs from."""
-    return f"{plan.name.upper()}_BEHIND_SECTION"
-
-
-def _placed(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
-    """A layer's text with its code and constants where they belong."""
-    emitted, upper = layer.emitted, plan.name.upper()
-    source = emitted.source
-    if layer.where.data:
-        macro = f"{upper}_{'BEHIND' if layer.name in _behind(plan) else 'DATA'}_IN_RAM"
-        for symbol in emitted.parameters:
-            declaration = re.compile(rf"^static const (?=(?:_Alignas\(\d+\) )?\w+ {re.escape(symbol)}\[)", re.MULTILINE)
-            source = declaration.sub(f"{macro}({symbol}) static const ", source)
-    if layer.where.code and not emitted.kernels:
-        source = source.replace(f"\nvoid {layer.name}(", f"\n{upper}_CODE_IN_RAM void {layer.name}(", 1)
-    in_ram = {kernel.name for other in plan.layers if other.where.code for kernel in other.emitted.kernels}
-    kernels = tuple(
-        Kernel(kernel.name, kernel.source.replace("\nKERNEL static ", f"\nKERNEL {upper}_CODE_IN_RAM static "))
-        if kernel.name in in_ram
-        else kernel
-        for kernel in emitted.kernels
-    )
-    return dataclasses.replace(emitted, source=source, kernels=kernels)
-
-
-def _behind(plan: NetworkPlan) -> frozenset[str]:
-    """The layers whose constants lie behind the RAM that code runs from, where that is in the middle of the SRAM.
-
-    What does not fit before it, with the arena, goes behind it, the greatest first.
-    """
-    mcu = plan.mcu
-    alias = next((a for a in mcu.aliases if a.name == mcu.code_ram and a.memory == "sram"), None)
-    sizes = {layer.name: layer.plan.data_bytes for layer in plan.layers if layer.where.data}
-    if alias is None or sum(sizes.values()) + plan.arena_bytes + _SLACK <= alias.offset:
-        return frozenset()
-    room = mcu.sram.size - alias.offset - alias.size - plan.stack_bytes - _SLACK
-    behind: set[str] = set()
-    for name in sorted(sizes, key=lambda name: -sizes[name]):
-        if sizes[name] + 8 <= room:
-            behind.add(name)
-            room -= sizes[name] + 8
-    return frozenset(behind)
 
 
 def write(plan: NetworkPlan, folder: str | Path) -> Path:
@@ -203,13 +158,15 @@ def _title(plan: NetworkPlan) -> str:
 def _head(plan: NetworkPlan) -> str:
     width = max((len(layer.name) for layer in plan.layers), default=0)
     lines = [f"{plan.name}: {_title(plan)}", ""]
-    lines.append(f"For {in_comment(plan.mcu.title)}; {plan.cycles:,} cycles predicted at zero wait states.")
+    setting = plan.mcu.setting
+    lines.append(f"For {in_comment(plan.mcu.title)}, setting {setting.name} ({in_comment(setting.title)}):")
+    lines.append(f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states.")
     if plan.ram_bytes:
-        lines.append(f"In RAM, copied there by the start-up code: {plan.ram_bytes:,} bytes of kernels and constants.")
+        lines.append(f"In RAM, copied there by {plan.name}_init(): {plan.ram_bytes:,} bytes of kernels and constants.")
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if plan.steps:
-        lines += ["", "Simplified, bit for bit:", *(f"  {_comment(step)}" for step in plan.steps)]
+        lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
     lines += ["", "Layers: kernel, predicted cycles, bytes of the output in the arena:"]
     for layer in plan.layers:
         kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
@@ -222,10 +179,9 @@ def _head(plan: NetworkPlan) -> str:
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
 
 
-def _comment(text: str) -> str:
-    """Text from a file, harmless inside a comment."""
-    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *")
+def _turn_on(bits: RegisterBits) -> str:
+    """A statement that needs no vendor's header."""
+    return f"*(volatile uint32_t *){bits.address:#010x}u |= {bits.bits:#x}u;"
 
 
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:

@@ -410,6 +410,8 @@ def _disagreements(problem: Problem, plan: NetworkPlan) -> Iterator[str]:
 def _overruns(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
     """Budgets that the plan exceeds."""
     limits, layers = problem.limits, plan.layers
+    if plan.layout is None:
+        yield "arena, stack, and what is copied into RAM have no layout there together"
     for what, taken, limit in (
         ("of SRAM for arena, stack and what is in RAM", plan.sram_bytes, certificate.sram_bytes),
         ("of arena", plan.arena_bytes, certificate.arena_bytes),

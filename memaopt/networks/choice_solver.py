@@ -46,7 +46,7 @@ def solve(
     _agree(model, stages, taken, plain)
     for clash in clashes:
         met = [
-            sum(x for x, c in zip(taken[i], stages[i].candidates, strict=True) if clash.met(i, c.plan))
+            sum(x for x, c in zip(taken[i], stages[i].candidates, strict=True) if clash.met(i, c))
             for i in range(clash.first, clash.last + 1)
         ]
         all_met = model.new_bool_var("")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memaopt.emit.layers import Format, Plan
+from memaopt.networks.choice import Candidate
+from memaopt.networks.placement import code_bytes
 
 
 class Demand(NamedTuple):
@@ -41,19 +43,45 @@ def demand_of(plan: Plan) -> Demand:
     return Demand(fused, deferred, plan.in_place, plan.lead, step, plan.scratch_bytes)
 
 
+class Copies(NamedTuple):
+    """What a layer takes of the RAM beside the arena: code of the ``kernels`` there, constants, stack, in bytes."""
+
+    kernels: tuple[str, ...]
+    code: int
+    data: int
+    stack: int
+
+    def met_by(self, other: Copies) -> bool:
+        """Whether ``other`` takes at least as much: what has no layout with this has none with that."""
+        same = self.kernels == other.kernels and self.code <= other.code
+        return self.data <= other.data and self.stack <= other.stack and (self.code == 0 or same)
+
+
+def copies_of(candidate: Candidate) -> Copies:
+    """What a candidate takes."""
+    plan, where = candidate.plan, candidate.where
+    code = code_bytes(plan) if where.code else 0
+    return Copies(plan.kernels if code else (), code, plan.data_bytes if where.data else 0, candidate.stack_bytes)
+
+
 @dataclass(frozen=True)
 class Clash:
-    """Stages from ``first`` on that meet these demands need an arena of at least ``arena`` bytes."""
+    """Stages from ``first`` on that meet these demands, and take these ``copies`` if they are given, need an arena of
+    ``arena`` bytes or more."""
 
     first: int
     demands: tuple[Demand, ...]
     arena: int
+    copies: tuple[Copies, ...] | None = None
 
     @property
     def last(self) -> int:
         """The last of the stages."""
         return self.first + len(self.demands) - 1
 
-    def met(self, stage: int, plan: Plan) -> bool:
-        """Whether a plan meets the demand at a stage; not at a stage that it does not speak of."""
-        return self.first <= stage <= self.last and self.demands[stage - self.first].met_by(demand_of(plan))
+    def met(self, stage: int, candidate: Candidate) -> bool:
+        """Whether a candidate meets the demand at a stage; not at a stage that it does not speak of."""
+        at = stage - self.first
+        if not self.first <= stage <= self.last or not self.demands[at].met_by(demand_of(candidate.plan)):
+            return False
+        return self.copies is None or self.copies[at].met_by(copies_of(candidate))

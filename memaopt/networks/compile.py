@@ -17,9 +17,10 @@ from memaopt.emit.layers import Emitted, Format, Plan, emit
 from memaopt.emit.layers.result import Access, Promise
 from memaopt.errors import InputError
 from memaopt.mcus import Mcu
-from memaopt.networks import choice, fusion, shapes, simplify, tflite
+from memaopt.networks import choice, fusion, layout, shapes, simplify, tflite
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
 from memaopt.networks.graph import Graph
+from memaopt.networks.layout import Layout
 from memaopt.networks.liveness import roots_of
 from memaopt.networks.lower import Lowered
 from memaopt.networks.memory import MemoryPlan
@@ -160,6 +161,11 @@ class NetworkPlan:
     def sram_bytes(self) -> int:
         """Arena, stack, and what is in RAM besides."""
         return self.arena_bytes + self.stack_bytes + self.ram_bytes
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """Where the linker puts what is in RAM; None if that cannot be done."""
+        return layout.of(self.mcu, self.arena_bytes, self.stack_bytes, self.layers)
 
     @property
     def constant_bytes(self) -> int:

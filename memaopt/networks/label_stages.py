@@ -159,7 +159,7 @@ def _rows(
         code = code_bytes(plan) if candidate.where.code and kernel < 0 else 0
         data = plan.data_bytes if candidate.where.data else 0
         own = price(candidate), flash, code, data, candidate.arena_bytes, candidate.stack_bytes
-        meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, plan))
+        meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
         found.setdefault((wanted, made, kernel, meets), []).append(Row(pick, wanted, made, kernel, own, meets))
     rows = []
     for alike in found.values():

@@ -9,7 +9,7 @@ from memaopt.emit.layers import Format, Plan, plans, staged
 from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
 from memaopt.models.waits import Timing, timing
-from memaopt.networks import fusion, liveness, memory
+from memaopt.networks import fusion, layout, liveness, memory
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.graph import Graph
@@ -31,7 +31,8 @@ class Problem:
     """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
 
     ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
-    with the convolution before it, that one's position.
+    with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
+    is as much RAM as it takes.
     """
 
     graph: Graph
@@ -42,6 +43,7 @@ class Problem:
     plain: frozenset[int]
     limits: Budgets
     order: tuple[int, ...]
+    mcu: Mcu | None = None
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -59,6 +61,12 @@ class Problem:
     def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
         """The network as its memory plan sees it."""
         return fusion.in_memory(self.graph, fusion.deferred(chosen))
+
+    def laid_out(self, picks: Sequence[int], arena: int) -> bool:
+        """Whether arena, stack, and what a choice copies into RAM have a layout there together."""
+        taken = list(self.taken(picks).values())
+        stack = max((c.stack_bytes for c in taken), default=0)
+        return self.mcu is None or layout.of(self.mcu, arena, stack, taken) is not None
 
     def memory_plan(self, picks: Sequence[int], *, reorder: bool = False, time_limit: float = 5.0) -> MemoryPlan:
         """The memory plan of a choice, in the problem's order or in the one that suits the choice best."""
@@ -96,7 +104,7 @@ def prepare(
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
-    code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
+    code_ram = layout.code_within(next(place.size for place in mcu.places if place.name == mcu.code_ram))
     limits = Budgets(
         flash_bytes, mcu.sram.size if sram is None else sram, overhead, min(code_ram, mcu.setting.code_in_ram), arena,
         mcu.setting.constants_in_ram,
@@ -113,7 +121,7 @@ def prepare(
     stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu)
 
 
 def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:

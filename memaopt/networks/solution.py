@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.networks import choice, choice_solver, labels
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
-from memaopt.networks.clashes import Clash, demand_of
+from memaopt.networks.clashes import Clash, copies_of, demand_of
 from memaopt.networks.conflicts import explain
 from memaopt.networks.labels import Least
 from memaopt.networks.memory import MemoryPlan
@@ -99,7 +99,14 @@ def _best(
         placed = problem.memory_plan(found.picks, time_limit=5.0 if solver else 0)
         room = room_of(problem, found.picks)
         if placed.arena_bytes <= room and (least != "arena" or placed.arena_bytes <= found.value):
-            return _Found(found.picks, placed, found.value, proof)
+            if problem.laid_out(found.picks, placed.arena_bytes):
+                return _Found(found.picks, placed, found.value, proof)
+            if len(clashes) >= 2 * _MOST_CLASHES:
+                return _Found(None, None, 0, "none")
+            if placed.proof == "none":
+                proof = "none"  # a smaller arena might have a layout
+            clashes.append(_without_layout(problem, found.picks))
+            continue
         if least in ("arena", "sram"):
             room = min(room, placed.arena_bytes - 1)
         clash = explain(problem, found.picks, room, placed.arena_bytes)
@@ -111,6 +118,14 @@ def _best(
             demands = tuple(demand_of(plan) for plan in problem.chosen(found.picks).values())
             clash = Clash(0, demands, placed.arena_bytes)
         clashes.append(clash)
+
+
+def _without_layout(problem: Problem, picks: tuple[int, ...]) -> Clash:
+    """What rules out a choice that has no layout in RAM, with all that take as much there."""
+    taken = list(problem.taken(picks).values())
+    demands = tuple(demand_of(candidate.plan) for candidate in taken)
+    assert problem.limits.sram is not None
+    return Clash(0, demands, problem.limits.sram + 1, tuple(copies_of(candidate) for candidate in taken))
 
 
 def _by_solver(
@@ -151,7 +166,7 @@ def _reordered(problem: Problem, found: _Found) -> MemoryPlan:
 def _unlimited(problem: Problem, **limits: int | None) -> Problem:
     """The problem with budgets that nothing exceeds, but for those given."""
     free = Budgets(sram=1 << 40, flash_overhead=problem.limits.flash_overhead)
-    return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits))  # type: ignore[arg-type]
+    return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits), mcu=None)  # type: ignore[arg-type]
 
 
 def why_not(problem: Problem, name: str) -> InfeasibleError:
