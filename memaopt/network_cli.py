@@ -233,6 +233,7 @@ def _tried(
     plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None
 ) -> NetworkTrial:
     from memaopt import network_trial
+    from memaopt.board.projects import usual_layout
 
     with console.progress() as progress:
         task = progress.add_task("running on the virtual board", total=inputs)
@@ -240,4 +241,7 @@ def _tried(
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return network_trial.run(plan, inputs, folder=folder, compiler=compiler, progress=advance)
+        layout = usual_layout(plan.mcu)
+        return network_trial.run(
+            plan, inputs, folder=folder, compiler=compiler, layout=layout, progress=advance
+        )

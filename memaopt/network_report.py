@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.board.energy import energy
+from memaopt.board.projects import TITLES
 from memaopt.emit.writer import write_file
 from memaopt.errors import InputError, MissingToolError
 from memaopt.network_trial import NetworkTrial
@@ -126,6 +127,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     facts += [
         ("counted", f"{trial.ideal_cycles:,} cycles at zero wait states, {_ms(trial.ideal_cycles, clock)}", ""),
         ("", f"{trial.cycles:,} cycles with the machine's, {_ms(trial.cycles, clock)}", ""),
+        *_image(trial, clock),
         ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
         ("stack", f"{trial.stack_bytes:,} bytes used", ""),
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
@@ -144,6 +146,20 @@ def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if staged:
         texts.append(f"constants of {staged} layers copied into scratch while they run")
     return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
+
+
+def _image(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
+    """What a whole image of the chip's usual project took, if one was made."""
+    if trial.no_image:
+        return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "yellow")]
+    if trial.image is None:
+        return []
+    image = trial.image
+    what = f"from reset in a project as {TITLES[image.layout]}'s, by the core's cycle counter"
+    said = f"{image.cycles:,} cycles {what}, {_ms(image.cycles, clock)}"
+    if image.right:
+        return [("", said, "")]
+    return [("", f"{said}: {image.wrong} bytes wrong, status -{image.status}", "red")]
 
 
 def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:

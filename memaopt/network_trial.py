@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from memaopt import network_image
 from memaopt.emit import network as emit
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
 from memaopt.emit.writer import write_files
 from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
+from memaopt.network_image import ImageRun
 from memaopt.networks import reference
 from memaopt.networks.compile import LayerPlan, NetworkPlan
 
 if TYPE_CHECKING:
     from memaopt.board import Board, Run
+    from memaopt.board.projects import Layout
 
 _FROZEN = ConfigDict(frozen=True)
 #: Constants of a layer's loops, which a compiler may fold into the code: literals by another name.
@@ -60,10 +63,13 @@ class LayerTrial(BaseModel):
 
 
 class NetworkTrial(BaseModel):
-    """A network on the board: its layers, and ``invoke`` from call to return. Energy is modelled.
+    """A network on the board: its layers, ``invoke`` from call to return, and a whole image from reset. Energy is
+    modelled.
 
     ``wrong`` counts the bytes of the network's outputs that differ from the reference's, over all ``inputs``.
-    ``flash_bytes`` are those of the linked library, with what it needs of the compiler's.
+    ``flash_bytes`` are those of the linked library, with what it needs of the compiler's. ``image`` is one inference of
+    the library in a project of the chip, if it was asked for; where that project cannot be linked, ``no_image`` says
+    why.
     """
 
     model_config = _FROZEN
@@ -80,11 +86,14 @@ class NetworkTrial(BaseModel):
     compiler: str
     flags: tuple[str, ...]
     seconds: float
+    image: ImageRun | None = None
+    no_image: str = ""
 
     @property
     def passed(self) -> bool:
-        """Every layer's bytes and accesses are right, and so are the network's outputs."""
-        return self.wrong == 0 and all(layer.passed for layer in self.layers)
+        """Every layer's bytes and accesses are right, and so are the network's outputs, in the image too."""
+        image = self.image is None or self.image.right
+        return self.wrong == 0 and image and all(layer.passed for layer in self.layers)
 
 
 def run(
@@ -94,13 +103,15 @@ def run(
     folder: str | Path | None = None,
     compiler: str | None = None,
     optimise: str = "-O3",
+    layout: Layout | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NetworkTrial:
     """Build the library and run it on the board of ``plan.mcu``.
 
     ``inputs``: how many random ones (the second is all -128, the third all 127), or the inputs themselves. With
-    ``folder`` the library there is built as it is, else it is emitted into a temporary one. ``progress`` is told
-    (done, of how many) after each input. Raises MissingToolError, BuildError or FaultError.
+    ``folder`` the library there is built as it is, else it is emitted into a temporary one. With ``layout`` its test
+    vector also runs from reset, in a project of that layout. ``progress`` is told (done, of how many) after each
+    input. Raises MissingToolError, BuildError or FaultError.
     """
     if isinstance(inputs, int):
         if inputs < 1:
@@ -119,6 +130,12 @@ def run(
             script=part_of(source, plan.name),
         )  # fmt: skip
         flash_bytes = _flash_bytes(plan, elf)
+        image, no_image = None, ""
+        if layout is not None:
+            try:
+                image = network_image.run(plan, source, layout, compiler=compiler, optimise=optimise)
+            except BuildError as error:
+                no_image = str(error)
         board = Board(plan.mcu).load(built)
     if plan.ram_bytes and board.call(f"{plan.name}_init").r0 != 0:
         raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
@@ -149,6 +166,8 @@ def run(
         compiler=built.version,
         flags=built.flags,
         seconds=sum(r.seconds for r in runs) + sum(state.seconds for state in states),
+        image=image,
+        no_image=no_image,
     )
 
 

@@ -89,10 +89,12 @@ def build(
     define: Mapping[str, str | int] | None = None,
     warnings: Sequence[str] = WARNINGS,
     script: str = "",
+    linker: str | None = None,
 ) -> Build:
     """Compile ``sources`` (.c, .s, .S) and link them into the ELF ``output`` for ``mcu``'s memories.
 
-    ``script`` goes into the linker script, behind ``.data``. ``warnings=()`` accepts sources that are not free of
+    ``script`` goes into the linker script, behind ``.data``; ``linker`` is a whole one, of a project that has start-up
+    code, instead. ``warnings=()`` accepts sources that are not free of
     warnings. Raises BuildError with the compiler's first error; ``output`` appears only when the build succeeded.
     """
     chosen = find_compiler(compiler)
@@ -115,7 +117,8 @@ def build(
         # After all others: our few headers stand in only where the compiler has none.
         options = (*cflags, "-idirafter", str(system))
         objects = [_compile(chosen, path, options, folder / f"{i}-{path.stem}.o") for i, path in enumerate(paths)]
-        linked = _link(chosen, objects, linker_script(mcu, script), folder, target.name)
+        text = linker_script(mcu, script) if linker is None else linker
+        linked = _link(chosen, objects, text, folder, target.name, without_entry=linker is None)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")
@@ -143,11 +146,15 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
     return output
 
 
-def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str) -> Path:
+def _link(
+    compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str, without_entry: bool
+) -> Path:
+    """Link; where functions are called there is no entry point."""
+    none = ["-Wl,--entry=0"] if without_entry else []
     script = folder / "memaopt.ld"
     script.write_text(text, encoding="utf-8")
     output = folder / name
-    command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", "-Wl,--entry=0"]
+    command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", *none]
     # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.
     # Zig links its compiler-rt unless told not to, and has no C library for this target.
     gcc = compiler.name == "gcc"

@@ -16,8 +16,9 @@ from memaopt.networks.choice import Placed
 
 #: Everything starts at a multiple of it.
 ALIGNMENT = 16
-#: Data of the library besides arena and constants, and what aligning them takes.
-OTHER_BYTES = 256
+#: Other data at the start of the RAM, and what aligning them takes: the library's own few bytes, and what a project has
+#: there (its own data, a heap of 512 bytes, stacks of a few KiB in Zephyr's or reserved in STM32Cube's manner).
+OTHER_BYTES = 6144
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,116 @@
+"""Bare-metal projects in the manner of vendors': linker script, start-up code, clocks, and output by semihosting.
+
+Section names, regions and copy loops are as STM32Cube, Zephyr and Arduino's cores have them; the text is our own. An
+image of one of these runs from reset (:meth:`memaopt.board.Board.reset`), so what it counts holds in such a project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import jinja2
+
+from memaopt.board.build import Build, build
+from memaopt.interrupts import scratch_folder
+from memaopt.mcus import Mcu
+
+Layout = Literal["stm32cube", "zephyr", "arduino"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+#: How the projects are called in reports.
+TITLES: dict[Layout, str] = {"stm32cube": "STM32Cube", "zephyr": "Zephyr", "arduino": "Arduino"}
+#: Names and text of the start-up code; ``.j2`` are templates.
+_START = {"stm32cube": "stm32cube.s", "zephyr": "zephyr.s.j2", "arduino": "arduino.s"}
+
+
+class _Switch(NamedTuple):
+    """Bits that start-up code sets in a register, and the flags that it then waits for."""
+
+    name: str
+    register: str
+    bits: str
+    status: str
+    ready: str
+
+
+def usual_layout(mcu: Mcu) -> Layout:
+    """The layout that most projects of a chip have."""
+    return "stm32cube" if mcu.name.startswith("stm32") else "arduino"
+
+
+def build_project(
+    layout: Layout,
+    mcu: Mcu,
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    stack_bytes: int = 2048,
+    behind_data: str = "",
+    include: Sequence[Path] = (),
+    compiler: str | None = None,
+    optimise: str = "-O3",
+) -> Build:
+    """Build ``sources``, which define ``main``, as a project of that layout.
+
+    ``behind_data`` is put into the linker script behind ``.data``, as a library wants its own script included;
+    ``stack_bytes`` are what the project reserves. Headers of this folder (``host.h``) are found. Raises BuildError.
+    """
+    values = {
+        "flash": mcu.memory("flash"),
+        "sram": mcu.sram,
+        "aliases": mcu.aliases,
+        "stack_bytes": -(-stack_bytes // 8) * 8,
+        "behind_data": behind_data,
+        "switches": _switches(mcu),
+    }
+    with scratch_folder() as folder:
+        texts = {"start.s": _text(_START[layout], values), "system.c": _text("system.c.j2", values)}
+        texts |= {name: _text(name, values) for name in ("host.c", "host.h")}
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        own = [folder / name for name in texts if not name.endswith(".h")]
+        return build(
+            [*own, *sources], output, mcu, compiler=compiler, optimise=optimise, include=[folder, *include],
+            linker=_text(f"{layout}.ld.j2", values),
+        )  # fmt: skip
+
+
+def _switches(mcu: Mcu) -> list[_Switch]:
+    """Every clock that the machine's file knows, switched on and waited for, in the file's order."""
+    found = []
+    for register in mcu.registers:
+        for flag in register.flags:
+            ready = flag.bits << flag.shift if flag.shift >= 0 else flag.bits >> -flag.shift
+            status = register.address if flag.status is None else flag.status
+            words = (f"{word:#x}u" for word in (register.address, flag.bits, status, ready))
+            found.append(_Switch(register.name, *words))
+    return found
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this folder with its values."""
+    return _environment().get_template(template).render(values)
+
+
+def _text(name: str, values: dict[str, Any]) -> str:
+    if name.endswith(".j2"):
+        return render(name, **values)
+    return (resources.files("memaopt") / "board" / "projects" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("memaopt", "board/projects"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+__all__ = ["LAYOUTS", "TITLES", "Layout", "build_project", "render", "usual_layout"]
