@@ -98,9 +98,10 @@ def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
 
     name = os.urandom(8).hex()
     folder = Path(tempfile.gettempdir()) / f"memaopt-{name}" if beside is None else beside / f".memaopt-{name}"
-    _folders.add(folder)
     try:
-        folder.mkdir(mode=0o700 if beside is None else 0o777)
+        with _whole:  # else a folder could be made that the ending process has just found not to be there
+            _folders.add(folder)
+            folder.mkdir(mode=0o700 if beside is None else 0o777)
         yield folder
     finally:
         _stop_if_ending()

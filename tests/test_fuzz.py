@@ -101,7 +101,7 @@ def test_random_networks_have_all_that_a_network_can_have() -> None:
 
 def test_a_verifier_that_believes_everything_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an oracle for certificates that cannot fail."""
-    monkeypatch.setattr(certificates, "command", lambda *_: watch.Said(0, "", ""))
+    monkeypatch.setattr(certificates, "verified", lambda *_: watch.Said(0, "", ""))
     kind = certificates.GemmCertificates()
     kind.prepare(tmp_path, 0)
     found: list[str | Case] = []

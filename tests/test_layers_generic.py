@@ -24,6 +24,7 @@ def _layers() -> dict[str, describe.Layer]:
         "conv_dilated": h.conv(rng, (9, 9, 1), 2, (3, 3), dilation=(2, 3), zero_point=3, clamp=(-60, 100)),
         "conv_valid": h.conv(rng, (6, 7, 4), 5, (3, 3), padding="valid", zero_point=127, output_zero_point=0),
         "conv_grouped": h.conv(rng, (5, 4, 6), 4, (2, 3), groups=2, zero_point=-1, output_zero_point=9),
+        "conv_beside_the_image": h.conv(rng, (1, 1, 2), 3, (2, 2), dilation=(3, 3), zero_point=3),
         "depthwise": h.depthwise(rng, (7, 6, 3)),
         "depthwise_multiplied": h.depthwise(rng, (7, 6, 3), (5, 3), multiplier=2, stride=(2, 2), zero_point=4),
         "fully_connected": h.fully_connected(rng, 37, 5, rows=3, zero_point=-7, output_zero_point=3),

@@ -12,6 +12,7 @@ import pytest
 from networks_helpers import CASES, activation, constant, inputs, single
 
 from memaopt.networks import checks, reference, tflite, writer
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType
 from memaopt.networks.operators import OPERATORS
 from memaopt.networks.oracle import Oracle
@@ -39,6 +40,12 @@ def test_operator_equals_tflite(kind: str) -> None:
                 actual = reference.run(network, value)[0]
                 assert actual.dtype == expected.dtype
                 np.testing.assert_array_equal(actual, expected, f"{kind} seed {seed}: {network.operators[0]!r}")
+
+
+def test_a_scalar_is_padded_to_itself() -> None:
+    """Catches PAD of a tensor without dimensions, which numpy's refuses."""
+    graph = single(ops.Pad, [activation("x", (), 0.1, 3), activation("y", (), 0.1, 3)], 1, paddings=())
+    assert reference.run(graph, [np.array(7, np.int8)])[0] == 7
 
 
 def _real_models() -> list[Path]:

@@ -251,3 +251,21 @@ def test_real_visual_wake_words_halves() -> None:
             assert after.weight_bytes < 0.2 * before.weight_bytes
         else:
             assert result.graph.operators == graph.operators
+
+
+def test_parts_of_constants_alone_stay_as_they_are() -> None:
+    """Catches an analysis that stumbles over operators all of whose inputs are constants, where they end in an output
+    of the network: as an operator that may change nothing, and beside channels that are dropped."""
+    net, rng = Net(3, (1, 4, 4, 3)), np.random.default_rng(1)
+    fixed = constant("fixed", np.arange(12).reshape(1, 2, 2, 3).astype(np.int8), np.array([0.05]))
+    net.tensors.append(fixed)
+    ends = [
+        net.put(cls, (1,), activation(cls.kind, fixed.shape, 0.05, 0), **more)
+        for cls, more in ((ops.Relu, {}), (ops.Concatenation, {"axis": 3}), (ops.Quantize, {}))
+    ]
+    y = net.weighted(ops.Conv2D, 0, net.pruned((4, 1, 1, 3), 0.5, 0), 0, (1, 4, 4, 4))
+    graph = net.graph(net.weighted(ops.Conv2D, y, net.pruned((2, 1, 1, 4), 0, 0.3), 0, (1, 4, 4, 2)), *ends)
+    result = simplify.simplify(graph)
+    assert result.kept
+    for values in inputs(rng, graph):
+        assert_same(graph, result, values)

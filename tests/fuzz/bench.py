@@ -165,11 +165,11 @@ def _work(
         resource.setrlimit(resource.RLIMIT_AS, (_MORE_BYTES, hard))
     os.setsid()
     kind.prepare(folder, seed)
+    gc.freeze()  # what is there for good need not be searched for what is not
     number = first
     while (last is None or number < last) and (end is None or time.monotonic() < end):
         numbers = range(number, number + kind.batch if last is None else min(number + kind.batch, last))
         pipe.send(_outcomes(kind, seed, numbers))
-        gc.collect()  # emulators that hold themselves
         number = numbers.stop
     pipe.send(None)
 

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 
 from memaopt.emit import network as emit
-from memaopt.emit.writer import write_files
+from memaopt.emit import ram
 from memaopt.network_trial import stored
 from memaopt.networks import reference
 from memaopt.networks.compile import NetworkPlan
@@ -82,6 +82,11 @@ static int run_{{ p.name }}(void)
         return 3;
     }
     memset(arena, 0xA5, {{ p.name.upper() }}_ARENA_BYTES);
+    {% if copies[loop.index0] %}
+    if ({{ p.name }}_init() != 0) {
+        return 5;
+    }
+    {% endif %}
     failed = {{ p.name }}_invoke_observed(arena, {{ names[loop.index0] }}, seen, NULL);
     {% for end in outs[loop.index0] %}
     fwrite({{ end.parameter }}, {{ end.bytes }}, 1, found);
@@ -126,12 +131,11 @@ def _unlimited() -> None:
 
 
 def compilers() -> list[tuple[str, ...]]:
-    """What builds C for this computer, with the sanitizers: gcc and clang, else Zig's Clang without them."""
+    """What builds C for this computer: with the sanitizers, and as the optimiser sees it without them."""
     found: list[tuple[str, ...]] = []
-    if shutil.which("gcc"):
-        found.append(("gcc", "-O1", *_SANITIZERS))
-    if shutil.which("clang"):
-        found.append(("clang", "-O0", *_SANITIZERS))
+    for name, optimise in (("gcc", "-O2"), ("clang", "-O1")):
+        if shutil.which(name):
+            found += [(name, "-O0", *_SANITIZERS), (name, "-O1", *_SANITIZERS), (name, optimise)]
     return found or [(sys.executable, "-m", "ziglang", "cc", "-O1")]
 
 
@@ -146,18 +150,22 @@ class Host:
         sources = []
         for plan in plans:
             texts = emit.files(plan)
-            write_files({name: texts[name] for name in (f"{plan.name}.h", f"{plan.name}.c")}, folder)
+            for name in (f"{plan.name}.h", f"{plan.name}.c"):
+                (folder / name).write_text(texts[name], encoding="utf-8")
             sources.append(folder / f"{plan.name}.c")
         ends = [emit.ends(plan) for plan in plans]
         names = [", ".join(end.parameter for end in (*inputs, *outputs)) for inputs, outputs in ends]
         driver = folder / "driver.c"
+        copies = [ram.copies(plan) is not None for plan in plans]
         driver.write_text(
-            _DRIVER.render(plans=plans, ins=[i for i, _ in ends], outs=[o for _, o in ends], names=names)
+            _DRIVER.render(
+                plans=plans, ins=[i for i, _ in ends], outs=[o for _, o in ends], names=names, copies=copies
+            )
         )
         self.program = folder / "program"
         command = [*compiler, "-std=c11", *_WARNINGS, *map(str, sources), str(driver), "-o", str(self.program)]
         built = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_unlimited)
-        assert built.returncode == 0, f"{' '.join(command)}\n{built.stderr[:4000]}"
+        assert built.returncode == 0, f"{built.stderr[:4000]}\nby {' '.join(command)}"
 
     def check(self, number: int, samples: Sequence[Sequence[Array]]) -> None:
         """Raise AssertionError unless each layer and each output of a network has the reference's bytes."""

@@ -6,8 +6,9 @@ import contextlib
 import io
 import resource
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -67,15 +68,35 @@ def watched(seconds: float = SECONDS, most: int = BYTES) -> Iterator[None]:
     assert peak() < most, f"{peak():,} bytes of memory were used"
 
 
-def command(*arguments: str, seconds: float = SECONDS, most: int = BYTES) -> Said:
+def command(*arguments: str) -> Said:
     """Run the command line in this process, watched; anything but an exit is an error, a traceback among them."""
     from memaopt.cli import main
 
+    return _ran(lambda: main(list(arguments)))
+
+
+def verified(certificate: Path) -> Said:
+    """What ``memaopt verify`` says of a file, without what it costs to read a command line."""
+    from memaopt.cli import verify_command
+    from memaopt.errors import MemaoptError
+    from memaopt.printable import printable
+
+    def verify() -> None:
+        try:
+            verify_command([certificate])
+        except MemaoptError as error:
+            sys.stderr.write(f"memaopt: {printable(' '.join(str(error).split()))}\n")
+            sys.exit(error.exit_code)
+
+    return _ran(verify)
+
+
+def _ran(main: Callable[[], None]) -> Said:
     out, err = io.StringIO(), io.StringIO()
     code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), watched(seconds, most):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), watched():
         try:
-            main(list(arguments))
+            main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     said = Said(code, out.getvalue(), err.getvalue())

@@ -60,7 +60,7 @@ class _Generic:
         output lie ``apart`` bytes from each other; the next output's follow, or lie beside them.
         """
         each = cycles / outputs
-        tap = min(self.tap, each * outputs / taps / 2)
+        tap = min(self.tap, each * outputs / max(taps, 1) / 2)  # a window may lie beside the image
         weights = compiled(28, tap, 1, apart / 4)
         start = Straight((0.0,), (REWIND,))
         per = taps / outputs

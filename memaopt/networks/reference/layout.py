@@ -16,7 +16,11 @@ Array = npt.NDArray[Any]
 
 
 def pad(graph: Graph, op: ops.Pad, arguments: Sequence[Array]) -> Array:
-    return np.pad(arguments[0], op.paddings, constant_values=graph.output_of(op).zero_point)
+    x = arguments[0]  # np.pad takes no scalars
+    shape = [before + size + after for size, (before, after) in zip(x.shape, op.paddings, strict=True)]
+    y = np.full(shape, graph.output_of(op).zero_point, x.dtype)
+    y[tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, op.paddings, strict=True))] = x
+    return y
 
 
 def concatenation(graph: Graph, op: ops.Concatenation, arguments: Sequence[Array]) -> Array:
