@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from layers_helpers import COMPILER, conv, depthwise
 
+from memaopt.bench.waits import ALL, study
 from memaopt.board import build
 from memaopt.emit.layers import emit, plans, source_file
 from memaopt.emit.layers.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
@@ -57,6 +58,23 @@ def test_loops_of_assembly_are_its_backward_branches():
     nodes = parse("mov r2, #3\n1:\nldr r3, [r0], #4\n.rept 2\nadd r1, r1, r3\n.endr\nsubs r2, r2, #1\nbne 1b\nbx lr")
     assert [type(node) for node in nodes] == [Straight, Loop, Straight]
     assert nodes[1].body[0].cycles == (2, 1, 1, 1, 2)
+
+
+def test_random_layers_are_predicted_within_ten_percent():
+    """Kernels of every kind, chosen and counted in every setting: a wrong price makes a wrong choice."""
+    rng = np.random.default_rng(5)
+    layers = [
+        ("1x5", conv(rng, (5, 20, 8), 8, (1, 5), padding="same")),
+        ("3x3", conv(rng, (12, 16, 8), 8, (3, 3))),
+        ("dilated", conv(rng, (12, 7, 4), 6, (3, 3), dilation=(2, 2))),
+        ("depthwise 3x3", depthwise(rng, (20, 20, 8))),
+        ("depthwise 5x5", depthwise(rng, (16, 9, 8), (5, 5))),
+        ("multiplier 8", depthwise(rng, (9, 9, 2), multiplier=8)),
+    ]
+    found = study(L4R5, layers, COMPILER)
+    assert {run.setting for run in found.runs} == {"stock", "stock-prefetch", "ram"}
+    for run in found.runs:
+        assert abs(run.error) <= ALL, run
 
 
 def routines(nodes):

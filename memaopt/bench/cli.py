@@ -62,6 +62,11 @@ def bench_command(
         typer.Option(help="With --suite: MLPerf Tiny's models; default: MEMAOPT_MODELS, else seeded weights."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="With --suite: every layer too.")] = False,
+    waits: Annotated[
+        bool, typer.Option("--waits", help="Instead, random layers, predicted and counted in every setting.")
+    ] = False,
+    count: Annotated[int, typer.Option(min=1, help="With --waits: how many layers.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="With --waits: of the layers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
@@ -77,6 +82,8 @@ def bench_command(
         memaopt bench --wait-states 0 --json
 
         memaopt bench --suite mlperf-tiny --layers
+
+        memaopt bench --waits --mcu stm32f446 --count 50
     """
     studied = "--tiles" if tiles else "--places" if places else None
     refuse(
@@ -102,6 +109,9 @@ def bench_command(
     from memaopt import console
     from memaopt.mcus import mcu
 
+    if waits:
+        _study_waits(mcu(mcu_name), count, seed, compiler, as_json)
+        return
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
     machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
@@ -240,6 +250,19 @@ def _study_places(
     if not as_json:
         places.print_studies(console.stdout(), studies, machine)
     _finish_studies(studies, as_json)
+
+
+def _study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_json: bool) -> None:
+    from memaopt import console
+    from memaopt.bench import waits
+    from memaopt.bench.random_layers import random_layers
+
+    layers = console.watched(list(random_layers(count, seed)), "layers")
+    found = waits.study(machine, layers, compiler)
+    if as_json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        waits.print_study(console.stdout(), found, machine, f"seed {seed}")
 
 
 def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from memaopt.bench.random_layers import random_layers
 from memaopt.board import Board, build
 from memaopt.emit.layers import Emitted, Plan, describe, emit, placed, plans, source_file, staged
 from memaopt.emit.layers.describe import Layer, Quantize
@@ -57,7 +56,6 @@ class WaitStudy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mcu: str
-    seed: int
     runs: tuple[LayerRun, ...]
 
     def of(self, setting: str) -> tuple[LayerRun, ...]:
@@ -75,13 +73,11 @@ def worst(runs: Sequence[LayerRun]) -> LayerRun:
     return max(runs, key=lambda run: abs(run.error))
 
 
-def study(machine: Mcu, count: int, seed: int = 0, compiler: str | None = None) -> WaitStudy:
-    """``count`` random layers from a seed, in every setting of a machine."""
+def study(machine: Mcu, layers: Iterable[tuple[str, Layer]], compiler: str | None = None) -> WaitStudy:
+    """Layers, each with its name, in every setting of a machine."""
     settings = [machine.in_setting(setting.name) for setting in machine.settings]
-    runs: list[LayerRun] = []
-    for name, layer in random_layers(count, seed):
-        runs.extend(_runs(name, layer, settings, compiler))
-    return WaitStudy(mcu=machine.name, seed=seed, runs=tuple(runs))
+    runs = [run for name, layer in layers for run in _runs(name, layer, settings, compiler)]
+    return WaitStudy(mcu=machine.name, runs=tuple(runs))
 
 
 def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Placement, int]:
@@ -176,7 +172,7 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
             return [last + 1], layer.elements
 
 
-def print_study(console: Console, found: WaitStudy, machine: Mcu) -> None:
+def print_study(console: Console, found: WaitStudy, machine: Mcu, which: str) -> None:
     """A line for each setting: how many are predicted within the limits, and which one worst."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(("setting", "layers", "within 5 %", "within 10 %", "worst", "")):
@@ -188,5 +184,5 @@ def print_study(console: Console, found: WaitStudy, machine: Mcu) -> None:
             setting, str(len(runs)), f"{share(runs, NINE_IN_TEN):.1%}", f"{share(runs, ALL):.1%}", f"{last.error:+.1%}",
             f"{last.layer}: {last.kernel}, {last.counted:,} cycles counted",
         )  # fmt: skip
-    console.print(f"Cycles predicted over counted, {machine.title}, seed {found.seed}", style="bold", highlight=False)
+    console.print(f"Cycles predicted over counted, {machine.title}, {which}", style="bold", highlight=False)
     console.print(table)
