@@ -65,8 +65,8 @@ def bench_command(
     waits: Annotated[
         bool, typer.Option("--waits", help="Instead, random layers, predicted and counted in every setting.")
     ] = False,
-    count: Annotated[int, typer.Option(min=1, help="With --waits: how many layers.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="With --waits: of the layers.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="With --waits: how many layers; default: 200.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers; default: 0.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
@@ -85,14 +85,14 @@ def bench_command(
 
         memaopt bench --waits --mcu stm32f446 --count 50
     """
-    studied = "--tiles" if tiles else "--places" if places else None
+    studied = "--tiles" if tiles else "--places" if places else "--waits" if waits else None
     refuse(
         f"bench {'--suite' if suite is not None else studied or ''}".strip(),
         *(() if suite is None else (
             ("a section", sections, "it compares networks"), ("--dtype", dtype, "networks are int8"),
             ("--mcu", mcu_name, "its machines are fixed"), ("--setting", setting, "its settings are fixed"),
             ("--wait-states", wait_states, "its settings are fixed"), ("--layer", layer, "it runs whole networks"),
-            ("--plots", plots, "it draws none"), ("--tiles or --places", studied, "they are of matrix products"),
+            ("--plots", plots, "it draws none"), ("--tiles, --places or --waits", studied, "one study at a time"),
         )),
         *(() if suite is not None else (
             ("--models", models, "they are for --suite"), ("--layers", layers, "it is for --suite"),
@@ -100,8 +100,15 @@ def bench_command(
         *(() if studied is None else (
             ("a section", sections, "it is a study of its own"), ("--plots", plots, "it draws none"),
             ("--places", places and tiles, "one study at a time"),
+            ("--waits", waits and (tiles or places), "one study at a time"),
+        )),
+        *(() if not waits else (
+            ("--dtype", dtype, "layers are int8"), ("--layer", layer, "they are random"),
+            ("--setting", setting, "it runs all of them"), ("--wait-states", wait_states, "settings have theirs"),
         )),
         ("--within", None if tiles else within, "it is for --tiles"),
+        ("--count", None if waits else count, "it is for --waits"),
+        ("--seed", None if waits else seed, "it is for --waits"),
     )  # fmt: skip
     if suite is not None:
         _networks(suite, models, layers, compiler, as_json)
@@ -110,7 +117,7 @@ def bench_command(
     from memaopt.mcus import mcu
 
     if waits:
-        _study_waits(mcu(mcu_name), count, seed, compiler, as_json)
+        _study_waits(mcu(mcu_name or "stm32l4r5"), count or 200, seed or 0, compiler, as_json)
         return
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
