@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from memaopt.networks.compile import NetworkPlan
 
 _CERTIFICATE = "certificate.json"
+#: Layers up to which what other settings would give is computed too: that takes as long again for each.
+_MOST_LAYERS = 40
 
 
 def is_model(what: list[str]) -> bool:
@@ -43,6 +45,7 @@ def solve(
     from memaopt import network_report
     from memaopt.networks import certificate, choice
     from memaopt.networks.compile import compile_network
+    from memaopt.networks.elsewhere import elsewhere
 
     if run:
         from memaopt import trial
@@ -54,6 +57,7 @@ def solve(
     with console.spinner(f"compiling {Path(model).name}"):
         plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
+        others = elsewhere(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, inputs, compiler) if run else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
@@ -62,10 +66,10 @@ def solve(
             checked = write(plan, signed, Path(model), written, check=trial_found is None)
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
-        console.print_json({**network_report.plan_json(plan, signed, trial_found), "check": check})
+        console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
     else:
         stdout = console.stdout()
-        network_report.print_plan(stdout, plan, trial_found)
+        network_report.print_plan(stdout, plan, trial_found, others)
         stdout.print(f"certificate {signed.sha256[:16]}")
         for line in [] if checked is None else checked.describe():
             stdout.print(line, soft_wrap=True)

@@ -19,6 +19,7 @@ from memaopt.errors import InputError, MissingToolError
 from memaopt.network_trial import NetworkTrial
 from memaopt.networks.certificate import NetworkCertificate
 from memaopt.networks.compile import LayerPlan, NetworkPlan
+from memaopt.networks.elsewhere import Elsewhere
 from memaopt.networks.pareto import Point
 from memaopt.networks.summary import Summary
 
@@ -27,6 +28,7 @@ _PROOFS = {
     "solver": "the best of all that fit in this order, by CP-SAT",
     "none": "not proven to be the best: neither the search nor the solver came to an end",
 }
+_BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
 _NAMES = {
     "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "fully connected",
     "AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool",
@@ -56,12 +58,14 @@ def print_summary(console: Console, summary: Summary) -> None:
     )
 
 
-def print_plan(console: Console, plan: NetworkPlan, trial: NetworkTrial | None) -> None:
-    """A layer a line, then the totals and what is proven."""
+def print_plan(
+    console: Console, plan: NetworkPlan, trial: NetworkTrial | None, others: Sequence[Elsewhere] = ()
+) -> None:
+    """A layer a line, then the totals, what is proven, and what other settings would give."""
     console.print(Text.assemble((plan.name, "bold"), f" on {plan.mcu.title}"))
     console.print(_layers(plan, trial))
     facts = Table.grid(padding=(0, 2))
-    for name, text, style in _facts(plan, trial):
+    for name, text, style in (*_setting_facts(plan, others), *_facts(plan, trial)):
         facts.add_row(Text(name, style="bold"), Text(text, style=style))
     console.print(facts)
 
@@ -90,6 +94,25 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     return table
 
 
+def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple[str, str, str]]:
+    """The setting that the figures are for, and those of the others."""
+    setting = plan.mcu.setting
+    copied = [(setting.code_in_ram, "code"), (setting.constants_in_ram, "constants")]
+    budgets = [f"up to {budget:,} bytes of {what} in RAM" for budget, what in copied if budget]
+    facts = [("setting", f"{setting.name}: {setting.title}", "")]
+    facts += [("", f"budgets: {', '.join(budgets)}", "")] if budgets else []
+    if others:
+        facts.append(("elsewhere", "; ".join(_elsewhere(other) for other in others) + " (predicted)", ""))
+    return facts
+
+
+def _elsewhere(other: Elsewhere) -> str:
+    if other.machine_cycles is None:
+        return f"{other.setting}: does not fit"
+    copied = f" with {other.ram_bytes:,} bytes copied into RAM" if other.ram_bytes else ""
+    return f"{other.setting}: {other.machine_cycles:,} cycles{copied}"
+
+
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
     memory, clock = plan.memory, plan.mcu.clock_hz
     live_set = f"({memory.lower_bound:,})"
@@ -113,7 +136,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_in_ram(plan),
         (
             "kernels",
-            f"this choice is {_PROOFS[plan.choice.proof]}",
+            f"of this version's kernels in this setting, {_BY[plan.objective]}: {_PROOFS[plan.choice.proof]}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),
@@ -183,12 +206,15 @@ def _rounding(plan: NetworkPlan) -> str:
 
 
 def plan_json(
-    plan: NetworkPlan, certificate: NetworkCertificate | None, trial: NetworkTrial | None
-) -> dict[str, Any]:
-    """One object: the certificate's fields (null without one), and the trial's."""
+    plan: NetworkPlan, certificate: NetworkCertificate | None, trial: NetworkTrial | None,
+    others: Sequence[Elsewhere] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """One object: the certificate's fields (null without one), the trial's, and what other settings would give."""
     return {
         "name": plan.name,
         "mcu": plan.mcu.name,
+        "setting": plan.mcu.setting.name,
+        "elsewhere": [other.model_dump(mode="json") for other in others],
         "passed": trial is None or trial.passed,
         "milliseconds": 1000 * plan.cycles / plan.mcu.clock_hz,
         "totals": {

@@ -32,15 +32,18 @@ def test_solve_writes_a_verified_library(
     out = tmp_path / "build"
     assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
     text = capsys.readouterr().out
+    words = " ".join(text.split())
     for part in ("raw pairs", "depthwise", "arena", "largest live set", "every access counted was promised"):
-        assert part in text
+        assert part in words
+    assert "stock: STM32Cube as it comes" in text
+    assert re.search(r"elsewhere +stock-prefetch: [\d,]+ cycles; ram: [\d,]+ cycles", words)
     assert all(len(line) <= 100 for line in text.splitlines())
     names = {path.name for path in out.iterdir()}
     assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
     assert _run("verify", str(out / "certificate.json")) == 0
     assert "every claim holds" in capsys.readouterr().out
     assert _run("run", str(out)) == 0
-    assert "every access counted was promised" in capsys.readouterr().out
+    assert "every access counted was promised" in " ".join(capsys.readouterr().out.split())
     source = out / "ds_cnn.c"
     changed, count = re.subn(r"(ds_cnn_2_\w+\()base \+ ", r"\g<1>16 + base + ", source.read_text(), count=1)
     assert count == 1
@@ -120,3 +123,24 @@ def test_zoo_writes_models_that_solve(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == len(zoo.NETWORKS)
     model = folder / "fc_autoencoder.tflite"
     subprocess.run([*command, "solve", str(model)], capture_output=True, check=True)
+
+
+def test_each_setting_says_what_the_others_give(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches figures of one setting under the name of another, and a budget of RAM that is not said."""
+    found = {}
+    for setting in ("stock", "stock-prefetch", "ram"):
+        assert _run("solve", str(model), "--setting", setting, "--json") == 0
+        found[setting] = json.loads(capsys.readouterr().out)
+        assert found[setting]["certificate"]["machine"]["setting"]["name"] == setting
+    for setting, here in found.items():
+        others = {other["setting"]: other for other in here["elsewhere"]}
+        assert set(others) == set(found) - {setting}
+        for name, other in others.items():
+            assert other["machine_cycles"] == found[name]["totals"]["machine_cycles"]
+            assert other["ram_bytes"] == found[name]["totals"]["ram_bytes"]
+    assert found["stock"]["totals"]["ram_bytes"] == 0
+    assert found["ram"]["totals"]["machine_cycles"] < found["stock"]["totals"]["machine_cycles"]
+    assert _run("solve", str(model), "--ram-for-constants", "20KiB") == 0
+    text = capsys.readouterr().out
+    assert "budgets: up to 20,480 bytes of constants in RAM" in text
+    assert "kernels of 0 layers" in text
