@@ -13,6 +13,7 @@ import numpy as np
 
 from memaopt.certificates import Certificate, Traffic, digest
 from memaopt.emit import gemm as emitter
+from memaopt.emit import standard
 from memaopt.emit.writer import write_files
 from memaopt.families import Family, RegisterTile
 from memaopt.mcus import Mcu, mcu
@@ -30,7 +31,7 @@ from memaopt.reference import NUMPY_TYPES, Array, GemmData
 from memaopt.schedules import BUFFERINGS, ORDERS, Schedule, Space, space
 
 MACHINE = mcu("stm32l4r5").with_sizes(sram=64 << 10)
-WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+WARNINGS = ("-std=c11", *standard.WARNINGS)
 
 
 class Case(NamedTuple):

@@ -15,12 +15,12 @@ from memaopt import fixedpoint
 from memaopt.board import Board, Run, build
 from memaopt.emit.layers import Emitted, Format, Plan, describe, emit, plans, source_file
 from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, Window
+from memaopt.emit.standard import WARNINGS as WARNINGS
 from memaopt.mcus import mcu
 
 MCU = mcu("stm32l4r5").with_wait_states(0)
 #: GCC if it is installed, else Zig's Clang.
 COMPILER = compilers()[0]
-WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
 def requantization(

@@ -12,6 +12,7 @@ import numpy as np
 from emit_helpers import host_compilers
 
 from memaopt.emit import network as emit
+from memaopt.emit.standard import WARNINGS as WARNINGS
 from memaopt.emit.writer import write_files
 from memaopt.mcus import mcu
 from memaopt.network_trial import stored
@@ -19,7 +20,6 @@ from memaopt.networks import reference
 from memaopt.networks.compile import NetworkPlan
 
 MCU = mcu("stm32l4r5")
-WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
 class Library:

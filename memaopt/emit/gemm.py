@@ -11,6 +11,7 @@ from memaopt.certificates import Certificate
 from memaopt.emit import assembly
 from memaopt.emit.nest import fetches, nest
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
+from memaopt.emit.standard import CHECKS, WARNINGS
 from memaopt.errors import InputError
 from memaopt.printable import in_comment
 from memaopt.problems import OPERANDS
@@ -110,7 +111,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
         f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
         "summary": _summary(certificate), "tiles": _tiles(made, spills), "partial_section": spills,
-        "copies": _copies(made),
+        "copies": _copies(made), "checks": CHECKS, "warnings": " ".join(WARNINGS),
         "sections": _sections(certificate),
     }  # fmt: skip
     context["kernels"] = [

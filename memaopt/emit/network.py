@@ -15,6 +15,7 @@ import numpy.typing as npt
 from memaopt.emit import ram
 from memaopt.emit.layers import Format, source_file
 from memaopt.emit.layers.render import Array
+from memaopt.emit.standard import WARNINGS
 from memaopt.emit.writer import write_files
 from memaopt.mcus import RegisterBits
 from memaopt.networks import reference
@@ -102,6 +103,7 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "upper": plan.name.upper(),
         "title": _title(plan),
         "alignment": ALIGNMENT,
+        "warnings": " ".join(WARNINGS),
         "inputs": inputs,
         "outputs": outputs,
         "ends": inputs + outputs,

@@ -75,8 +75,9 @@ def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
 
 
 def source_file(layers: Iterable[Emitted], head: str = "") -> str:
-    """One C file with these layers: includes, helpers, each shared kernel once, then the layers in order."""
+    """One C file with these layers: includes, helpers, prototypes, each kernel once, then the layers in order."""
     emitted = tuple(layers)
     kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
     texts = [*kernels.values(), *(layer.source for layer in emitted)]
-    return "\n".join(part for part in (head, preamble(texts), *texts) if part)
+    prototypes = "".join(f"{layer.signature};\n" for layer in emitted)
+    return "\n".join(part for part in (head, preamble(texts), prototypes, *texts) if part)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.emit.assembly import add_imm, load_imm, quote
+from memaopt.emit.standard import CHECKS
 
 _WIDTH = 112
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -140,7 +141,7 @@ _QUIET = """\
 
 
 def preamble(texts: Iterable[str]) -> str:
-    """Includes and the helpers that ``texts`` call, in the order of helpers.c."""
+    """Includes, checks of the compiler and the helpers that ``texts`` call, in the order of helpers.c."""
     helpers = _helpers()
     used: set[str] = set()
     pending = list(texts)
@@ -149,7 +150,7 @@ def preamble(texts: Iterable[str]) -> str:
         found = (words & helpers.keys()) - used
         used |= found
         pending.extend(helpers[name] for name in found)
-    include = "#include <stdint.h>\n\n"
+    include = f"#include <stdint.h>\n\n{CHECKS}\n"
     if used & {"smlad", "sxtab16", "greater_bytes"}:
         include += "#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
     if used & {"KERNEL", "load_word"}:
