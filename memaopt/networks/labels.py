@@ -102,8 +102,10 @@ class _Walk:
             return
         self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
         self.most: list[list[int]] = [most_of(layers, column) for column in range(SUMS)]
-        arena = max([row.own[ARENA] for rows in layers.rows for row in rows] + [c.arena for c in layers.clashes])
-        self.widest = arena, max(row.own[STACK] for rows in layers.rows for row in rows)
+        # A network whose outputs are all known has no rows.
+        own = [row.own for rows in layers.rows for row in rows]
+        arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
+        self.widest = arena, max((row[STACK] for row in own), default=0)
         self.prices = self._multipliers()
 
     def _room(self) -> dict[str, int]:
