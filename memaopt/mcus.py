@@ -87,6 +87,20 @@ class Register(Input):
     source: Prose = ""
 
 
+class Area(Input):
+    """Addresses outside the memories at which the chip says something of itself, and where programs may look."""
+
+    name: str = Field(min_length=1, max_length=60)
+    base: Page
+    size: MemorySize
+    source: Prose = ""
+
+    @property
+    def end(self) -> int:
+        """The first address past this area."""
+        return self.base + self.size
+
+
 class Accelerator(Input):
     """Caches between the core and a flash array, fully associative with LRU replacement.
 
@@ -264,10 +278,11 @@ class Mcu(Input):
     """A microcontroller in a setting: resources that schedules must fit, and figures that price them.
 
     ``registers`` are those of the peripherals that the virtual board has something to say of; all others keep what is
-    written. ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit instructions (see
-    docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from. ``power_mw``
-    is drawn while computing; ``power_range_mw`` is the spread of what was measured. ``setting`` is the one it is in,
-    ``settings`` are those it can be put in (:meth:`in_setting`); where a file names none, ``stock`` and ``ram``.
+    written, and so do ``areas``. ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit
+    instructions (see docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from.
+    ``power_mw`` is drawn while computing; ``power_range_mw`` is the spread of what was measured.
+    ``setting`` is the one it is in, ``settings`` are those it can be put in (:meth:`in_setting`);
+    where a file names none, ``stock`` and ``ram``.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)
@@ -281,6 +296,7 @@ class Mcu(Input):
     aliases: tuple[Alias, ...] = Field(default=(), max_length=16)
     code_ram: MemoryName = "sram"
     registers: tuple[Register, ...] = Field(default=(), max_length=256)
+    areas: tuple[Area, ...] = Field(default=(), max_length=16)
     power_mw: Power = 0.0
     power_range_mw: tuple[Power, Power] | None = None
     sources: dict[Word, Prose] = Field(default_factory=dict, max_length=64)
@@ -299,18 +315,18 @@ class Mcu(Input):
                 raise ValueError(f"a memory named {kind!r} and of that kind is needed")
         if not self.sram.writable:
             raise ValueError("memory 'sram' is not writable")
-        if sum(m.size for m in self.memories) > _MOST_MEMORY:
+        if sum(m.size for m in self.memories) + sum(a.size for a in self.areas) > _MOST_MEMORY:
             raise ValueError(f"the memories have more than {_MOST_MEMORY:,} bytes together")
         for alias in self.aliases:
             if alias.memory not in [m.name for m in self.memories]:
                 raise ValueError(f"alias {alias.name!r} is of {alias.memory!r}, which is not a memory")
-        for place in self.places:
+        for place in (*self.places, *self.areas):
             if place.end > MOST_BYTES:
                 raise ValueError(f"{place.name!r} ends at {place.end:#x}, beyond 32-bit addresses")
             for start, end in _PERIPHERALS:
                 if place.base < end and start < place.end:
                     raise ValueError(f"{place.name!r} lies over peripherals, {start:#x} to {end - 1:#x}")
-        ordered = sorted(self.places, key=lambda m: m.base)
+        ordered = sorted((*self.places, *self.areas), key=lambda m: m.base)
         for low, high in pairwise(ordered):
             if low.end > high.base:
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")

@@ -342,3 +342,11 @@ def test_registers_of_the_core_after_reset(tmp_path: Path) -> None:
         board.reset()
         assert board.read(SRAM, 8) == bytes(8)
     assert board.call("f").r0 == 0
+
+
+@pytest.mark.parametrize(("name", "address"), [("nrf52840", 0x1000_0130), ("stm32l4r5", 0x1FFF_7590)])
+def test_what_the_chip_says_of_itself_can_be_read(name: str, address: int, tmp_path: Path) -> None:
+    """Catches start-up code that faults where it looks for the chip's revision or identifier."""
+    board = program(tmp_path, f"ldr r0,={address:#x}\n ldr r0,[r0]\n b .", machine=mcu(name))
+    run = board.reset()
+    assert (run.ended, run.r0, run.memories["peripheral"].loads) == ("loop", 0, 1)

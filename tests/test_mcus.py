@@ -126,6 +126,7 @@ def test_a_users_own_machine(tmp_path):
         ('kind = "sram"', 'kind = "ram"', "memories.1.kind"),
         ('name = "sram"', 'name = "dram"', "a memory named 'sram' and of that kind is needed"),
         ("base = 0x2000_0000", "base = 0x0800_8000", "'flash' and 'sram' overlap"),
+        ("[[memories]]", '[[areas]]\nname="a"\nbase=0x0800_1000\nsize=16\n[[memories]]', "'flash' and 'a' overlap"),
         ('name = "sram"', 'name = "flash"', "same name"),
         ("clock_hz = 100_000_000", 'clock_hz = 1\ncode_ram = "x"', "code_ram is 'x'"),
         (

@@ -44,7 +44,8 @@ class BufferMap:
             memory = mcu.memory(alias.memory)
             number = self._number(f"{memory.name}:other", memory.name, memory.writable, alias.name)
             self.map.fill(alias.base, alias.end, number)
-        for base, size in PERIPHERALS:
+        self._peripherals = (*PERIPHERALS, *((area.base, area.size) for area in mcu.areas))
+        for base, size in self._peripherals:
             self.map.fill(base, base + size, self._number(PERIPHERAL, PERIPHERAL, True))
 
     def add(self, name: str, address: int, size: int) -> None:
@@ -64,7 +65,7 @@ class BufferMap:
         for alias in self._mcu.aliases:
             if alias.base <= address and address + size <= alias.end:
                 return alias.memory, self._mcu.memory(alias.memory).writable, alias.name
-        if any(base <= address and address + size <= base + length for base, length in PERIPHERALS):
+        if any(base <= address and address + size <= base + length for base, length in self._peripherals):
             return PERIPHERAL, True, ""
         return None
 

@@ -308,7 +308,7 @@ class Core:
             self._uc.mem_map_ptr(m.base, _pages(m.size), everything, bytes_.ctypes.data)
             for a in aliases:
                 self._uc.mem_map_ptr(a.base, _pages(a.size), everything, bytes_.ctypes.data + a.offset)
-        for base, size in PERIPHERALS:
+        for base, size in (*PERIPHERALS, *((area.base, _pages(area.size)) for area in mcu.areas)):
             # The host gives a page when it is first written.
             self._host[base] = bytes_ = np.zeros(size, np.uint8)
             self._uc.mem_map_ptr(base, size, const.UC_PROT_READ | const.UC_PROT_WRITE, bytes_.ctypes.data)
@@ -399,6 +399,6 @@ def _pages(size: int) -> int:
 def _free_page(mcu: Mcu) -> int:
     """A page that no memory uses, for the return address of a call."""
     page = 0x1FFF_F000
-    while any(m.base < page + PAGE and page < m.end for m in mcu.places):
+    while any(m.base < page + PAGE and page < m.end for m in (*mcu.places, *mcu.areas)):
         page -= PAGE
     return page
