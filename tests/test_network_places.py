@@ -12,8 +12,10 @@ from memaopt import cli, network_trial
 from memaopt.bench import networks as bench
 from memaopt.errors import InputError
 from memaopt.mcus import mcu
-from memaopt.networks import pareto, zoo
+from memaopt.networks import fusion, pareto, zoo
 from memaopt.networks.compile import compile_network
+from memaopt.networks.placement import IN_FLASH
+from memaopt.networks.problem import prepare
 
 DS_CNN = zoo.build("ds_cnn")
 IN_RAM = MCU.in_setting("ram")
@@ -30,6 +32,14 @@ def test_ram_is_used_only_where_waiting_costs() -> None:
     streamed = compile_network(DS_CNN, IN_RAM.with_ram(constants=0))
     assert not any(layer.where.data for layer in streamed.layers)
     assert streamed.machine_cycles > plan.machine_cycles
+
+
+def test_a_layer_that_another_computes_lies_nowhere() -> None:
+    """Catches the same choice in two places, which a certificate cannot tell apart: left to the reader."""
+    problem = prepare(DS_CNN, IN_RAM)
+    deferred = [[c.where for c in stage.candidates if c.plan is fusion.DEFERRED] for stage in problem.stages]
+    assert any(deferred)
+    assert all(places in ([], [IN_FLASH]) for places in deferred)
 
 
 def test_less_sram_means_less_in_ram_and_more_waiting() -> None:

@@ -47,6 +47,8 @@ def placements(plan: Plan, machine: Timing, *, code: bool = True, data: bool = T
     made = [Placement(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
     if plan.data_bytes == 0 or plan.streams is not None:
         made = [where for where in made if not where.data]
+    if code_bytes(plan) == 0:
+        made = [where for where in made if not where.code]
     if len(made) == 1:
         return IN_FLASH,
     base = stall_cycles(plan, 1, IN_FLASH, machine)
