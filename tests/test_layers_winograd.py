@@ -1,5 +1,6 @@
 """Winograd F(4x4,3x3) in integers: exact for every input, also where sums wrap on the way."""
 
+import itertools
 from pathlib import Path
 
 import layers_helpers as h
@@ -36,6 +37,22 @@ def _extreme() -> describe.Conv:
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
     """A wrong matrix, order of channels, correction or overlap in the plain C."""
     h.check_on_host(tmp_path, h.every_plan(_layers() | {"extreme": _extreme()}, FAMILY), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers()[:1])
+def test_the_greatest_and_the_least_of_v(compiler: str, tmp_path: Path) -> None:
+    """An offset that takes some halfword of V beyond 16 bits: inputs that take each place of V to its bounds."""
+    layer = h.conv(np.random.default_rng(4), (6, 10, 4), 4, (3, 3), padding="valid", zero_point=0)
+    emitted = list(h.every_plan({"bounds": layer}, FAMILY).values())
+    board = h.OnBoard(tmp_path, [e for _, e in emitted], compiler)
+    rows = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0]])
+    for first, second in itertools.product(rows, repeat=2):
+        for sign in (1, -1):
+            image = np.zeros((6, 10, 4), np.int8)
+            image[:, :6] = np.where(sign * np.outer(first, second) > 0, 127, -128)[..., None]
+            for _, e in emitted:
+                got, _ = board.run(e, h.stored_inputs(layer, e.plan, [image]), h.output_of(layer))
+                np.testing.assert_array_equal(got, h.expected_in_format(layer, e.plan, [image]))
 
 
 @pytest.mark.parametrize("compiler", compilers())

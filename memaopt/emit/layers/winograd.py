@@ -30,7 +30,8 @@ from memaopt.fixedpoint import Int64Array
 
 SCALE = 576
 _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 3]], np.int64)
-_OFFSET = 0x4000
+#: Added to all of V's lower halves, which are -12,750 to 17,340: sums are at least 0, and at most 2^15 - 1.
+_OFFSET = 0x3800
 _ORDER = (0, 2, 1, 3)  # of each four channels: halves of the first word, then of the second
 
 
