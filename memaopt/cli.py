@@ -325,6 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(_usage(error), 2)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
+    except MemoryError:
+        code = _fail("out of memory: give a smaller problem, or more of it", 2)
     except BrokenPipeError:
         _discard_stdout()
     except OSError as error:

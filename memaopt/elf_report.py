@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.mcus import Mcu
+from memaopt.printable import printable
 
 if TYPE_CHECKING:
     from memaopt.board import Access, Profile, Run
@@ -40,7 +41,7 @@ def print_run(console: Console, title: str, machine: Mcu, run: "Run", end: str) 
     """What a run took and touched, and its profile if it was taken; ``end`` is the function that it ended in."""
     console.print(f"{title}, on {machine.title}\n", style="bold", highlight=False, markup=False, soft_wrap=True)
     for line in run.output.splitlines():
-        console.print(Text.assemble((f"{'output':<{_LABEL}}", "cyan"), _printable(line)), soft_wrap=True)
+        console.print(Text.assemble((f"{'output':<{_LABEL}}", "cyan"), printable(line)), soft_wrap=True)
     for name, text in _facts(machine, run, end):
         _print_fact(console, name, text)
     if any(a.loads or a.stores for a in run.memories.values()):
@@ -72,11 +73,6 @@ def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
     yield "stack", f"{run.stack_bytes:,} bytes at most"
     spread = "" if run.energy.range_uj is None else " ({} to {})".format(*map(_energy, run.energy.range_uj))
     yield "energy", f"{_energy(run.energy.total_uj)}{spread}, modelled"
-
-
-def _printable(line: str) -> str:
-    """A program's line without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\t" else "." for c in line)
 
 
 def _print_fact(console: Console, name: str, text: str) -> None:

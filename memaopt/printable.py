@@ -4,13 +4,13 @@ import re
 
 
 def printable(text: str) -> str:
-    """``text`` with ``?`` for each character that has no sign of its own; line ends stay.
+    """``text`` with ``?`` for each character that has no sign of its own; line ends and tabs stay.
 
     A terminal obeys control characters; those of direction and width make a line look like another one.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def in_comment(text: str) -> str:

@@ -203,7 +203,8 @@ def test_equal_problems_of_a_file_get_folders_of_their_own(cli: Cli, tmp_path: P
     table = "[[gemm]]\nm = 4\nk = 4\nn = 4\n"
     file.write_text(f'{table}\n{table}placement = {{ a = "sram" }}\n')
     assert cli("solve", "--file", file, "--out", tmp_path / "made").code == 0
-    homes = [Certificate.read(path).problem.placement.a for path in sorted((tmp_path / "made").glob("*/*.json"))]
+    paths = sorted((tmp_path / "made").glob("*/certificate.json"))
+    homes = [Certificate.read(path).problem.placement.a for path in paths]
     assert homes == ["flash", "sram"]
 
 

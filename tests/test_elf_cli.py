@@ -54,7 +54,7 @@ def test_output_and_exit_code_are_the_programs(code: int, cli: Cli, tmp_path: Pa
     elf = talking(tmp_path, code)
     shown = cli("run", elf)
     assert shown.code == bool(code)
-    assert "output        took 7 cycles .[31m\n" in shown.out
+    assert "output        took 7 cycles ?[31m\n" in shown.out
     assert re.search(rf"ended +semihosting exit at 0x0800.... in reset, exit code {code}\n", shown.out)
     assert cli("run", elf, "--json").json["output"] == "took 7 cycles \x1b[31m\n"
 
@@ -260,3 +260,18 @@ def test_bad_files_are_refused_in_one_line(cli: Cli, elf: Path, tmp_path: Path) 
     said = cli.refused("run", tmp_path, "--profile", "--wait-states", "0")
     assert said == f"{tmp_path} is a folder: --wait-states, --profile can be used with an ELF file only"
     assert "do not fit a memory of nrf52840" in cli.refused("run", elf, "--mcu", "nrf52840")
+
+
+@pytest.mark.parametrize("name", [b"\x1b[31m", b"[/re]", b"a\xc2\x9bb\n"])
+def test_names_of_symbols_are_text(name: bytes, cli: Cli, elf: Path, tmp_path: Path) -> None:
+    """Catches a terminal that obeys a symbol's name, and markup in it that ends in a traceback."""
+    hostile = tmp_path / "hostile.elf"
+    data = elf.read_bytes()
+    assert b"\0scale\0" in data
+    hostile.write_bytes(data.replace(b"\0scale\0", b"\0" + name + b"\0"))
+    result = cli("run", hostile, "--call", hex(_symbol(elf, "scale")), "--args", "x,64,0.5", "--profile")
+    assert result.code == 0
+    assert (name.decode().replace("\x1b", "?").replace("\x9b", "?").split("\n")[0]) in result.out
+    refused = cli.refused("run", hostile, "--call", "none")
+    for text in (result.out, refused):
+        assert all(c.isprintable() or c == "\n" for c in text)

@@ -213,4 +213,4 @@ def _indices(accessor: Any, field: str) -> tuple[int, ...]:
 def _text(raw: bytes | None) -> str:
     """A name as one printable line of limited length."""
     text = (raw or b"")[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
-    return printable(text.replace("\n", "?"))[: limits.MAX_NAME]
+    return printable(" ".join(text.split()))[: limits.MAX_NAME]
