@@ -1,6 +1,7 @@
 """Outputs that overlap their input: each plan's lead against every distance, on the host and on the board."""
 
 import ctypes
+from functools import cache
 from pathlib import Path
 
 import layers_helpers as h
@@ -46,6 +47,7 @@ def _layers() -> dict[str, describe.Layer]:
     }
 
 
+@cache
 def _emitted(where: str) -> dict[str, tuple[describe.Layer, Emitted]]:
     """Each layer with each plan that has a lead, formats and loops apart."""
     chosen = {}
@@ -120,16 +122,16 @@ def test_nearest_distances_on_the_board(compiler: str, define: dict[str, str | i
     board = h.OnBoard(tmp_path, [e for _, e in emitted.values()], compiler, define=define).board
     at, scratch = h.MCU.sram.base + 0x4000, h.MCU.sram.base + 0x8000
     for name, (layer, e) in emitted.items():
-        cases = [h.inputs_of(rng, layer)[0] for _ in range(16)]
         output = h.output_of(layer)
-        allowed, below = _distances(e, cases[0].nbytes, output.nbytes, max(e.plan.alignment, cases[0].itemsize, 4))
+        cases = [(x.tobytes(), h.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(16))]
+        allowed, below = _distances(e, len(cases[0][0]), output.nbytes, max(e.plan.alignment, 4))
         for distance in [*allowed[:2], *allowed[-1:], *below]:
             wrong = 0
-            for data in cases if distance in below else cases[:2]:
-                board.write(at, data.tobytes())
+            for data, wanted in cases if distance in below else cases[:2]:
+                board.write(at, data)
                 board.call(name, at, at - distance, scratch)
                 got = np.frombuffer(board.read(at - distance, output.nbytes), output.dtype)
-                wrong += not np.array_equal(got, h.expected(layer, data))
+                wrong += not np.array_equal(got, wanted)
             assert (wrong == 0) == (distance in allowed), (name, e.plan.lead, distance)
 
 
