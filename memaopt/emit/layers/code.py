@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from memaopt.emit.layers.render import render
@@ -210,10 +211,10 @@ class _Reader:
         self._instruction(match[1], match[2].strip(), line)
 
     def _instruction(self, name: str, operands: str, line: str) -> None:
-        registers = _REGISTER.findall(operands)
+        registers = _registers(operands)
         kind, cycles, loads, loaded = "", 1.0, 0, ""
         inside = operands[operands.find("[") :] if "[" in operands else ""
-        address = set(_REGISTER.findall(inside))
+        address = set(_registers(inside)) if inside else set()
         first = registers[0] if registers else ""
         if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
             count = _listed(operands[operands.find("{") :])
@@ -279,6 +280,13 @@ class _Reader:
         return Straight(tuple(self._cycles[start:end]), tuple(self._loads[start:end]))
 
 
+@lru_cache(maxsize=1 << 14)
+def _registers(operands: str) -> list[str]:
+    """The registers that are named; not to be changed."""
+    return _REGISTER.findall(operands)
+
+
+@lru_cache(maxsize=1 << 10)
 def _listed(text: str) -> int:
     """Registers of a list such as {r4-r11, lr}."""
     count = 0
