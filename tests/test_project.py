@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import Cli
+from conftest import SLOW
 
 from memaopt import suites
 from memaopt.version import __version__
@@ -23,6 +24,11 @@ _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 def _blocks(language: str) -> list[str]:
     """The README's fenced blocks of a language."""
     return re.findall(rf"```{language}\n(.*?)```", _README, re.DOTALL)
+
+
+def test_slow_files_exist() -> None:
+    """Catches a file that was renamed and so became part of the quick subset."""
+    assert {name for name in SLOW if not (_ROOT / "tests" / f"{name}.py").exists()} == set()
 
 
 @pytest.mark.parametrize("package", sorted(_PROJECT["tool"]["setuptools"]["package-data"]))

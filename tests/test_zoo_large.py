@@ -23,7 +23,6 @@ def test_larger_networks_are_exact_on_the_host(name: str, tmp_path: Path) -> Non
     Library(plan, tmp_path).check(emit.random_inputs(plan, 0))
 
 
-@pytest.mark.slow
 def test_a_larger_network_keeps_its_promises_on_the_board() -> None:
     """Catches an access that is not as promised, and one that is predicted 3 % off, in 50 million products."""
     plan = compile_network(zoo.build("unet"), MCU)
