@@ -227,11 +227,12 @@ def _stages(
                     where,
                     stall_cycles(plan, lowered[i].batch, where, machine),
                 )
-                if plan is not fusion.DEFERRED
-                else Candidate(plan, lowered[i].batch, 0)
                 for plan in options[i]
+                if plan is not fusion.DEFERRED
                 for where in placements(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
             )
+            if fusion.DEFERRED in options[i]:
+                candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)
             ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
         done |= 1 << i
     return ready
