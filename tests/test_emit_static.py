@@ -82,3 +82,15 @@ def test_what_is_implementation_defined_is_checked(claim: str, tmp_path: Path) -
     (tmp_path / "checks.c").write_text(f"#include <stdint.h>\n{broken}")
     done = subprocess.run([COMPILERS[0], "-fsyntax-only", "checks.c"], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode != 0
+
+
+@pytest.mark.skipif(not COMPILERS, reason="needs gcc or clang")
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_sanitizers_find_nothing(compiler: str, sources: list[Path], tmp_path: Path) -> None:
+    """Catches an access out of bounds, an overflow or a shift too far while a library computes its test vector."""
+    name = next(source.stem for source in sources if source.parent.name == "network")
+    program = [str(source) for source in sources if source.parent.name == "network"]
+    # Kernels read words of activations at any address, as the core does.
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-sanitize-recover=all"]
+    subprocess.run([compiler, "-std=c11", "-O1", *checks, *program, "-o", str(tmp_path / name)], check=True)
+    subprocess.run([str(tmp_path / name)], check=True)

@@ -161,7 +161,9 @@ _ARENAS = """
 #include "ds_cnn.h"
 #include "test_vector.h"
 
-static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t first[DS_CNN_ARENA_BYTES + 1], second[DS_CNN_ARENA_BYTES];
+static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t first[DS_CNN_ARENA_BYTES + 1];
+static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t whole[DS_CNN_ARENA_ALIGNMENT + DS_CNN_ARENA_BYTES + DS_CNN_INPUT_BYTES];
+static int8_t *const second = whole + DS_CNN_ARENA_ALIGNMENT;
 static int8_t other[DS_CNN_OUTPUT_BYTES];
 
 /* In the middle of one inference another one runs, in an arena of its own. */
@@ -184,13 +186,37 @@ int main(void)
     if (ds_cnn_invoke_observed(first, test_in, out, nested, &status) != 0 || status != 0) {
         return 2;
     }
+    /* Of an input and an output: over the arena's start, one byte beside their place, and over its end. */
+    int8_t *const places[] = {whole, second + 1 + DS_CNN_INPUT_OFFSET, second + DS_CNN_ARENA_BYTES - 1};
+    for (int i = 0; i < 3; i++) {
+        if (ds_cnn_invoke_with(second, places[i], out) != -4) {
+            return 4;
+        }
+    }
+    if (ds_cnn_invoke_with(second, test_in, second - 1) != -4 ||
+        ds_cnn_invoke_with(second, test_in, second + 1 + DS_CNN_OUTPUT_OFFSET) != -4) {
+        return 5;
+    }
+    /* At their places, behind the arena's end, and both at one address they are right. */
+    memcpy(second + DS_CNN_INPUT_OFFSET, test_in, DS_CNN_INPUT_BYTES);
+    if (ds_cnn_invoke_with(second, second + DS_CNN_INPUT_OFFSET, second + DS_CNN_OUTPUT_OFFSET) != 0 ||
+        memcmp(second + DS_CNN_OUTPUT_OFFSET, expected_out, sizeof out) != 0) {
+        return 6;
+    }
+    int8_t *const behind = second + DS_CNN_ARENA_BYTES;
+    memcpy(behind, test_in, DS_CNN_INPUT_BYTES);
+    if (ds_cnn_invoke_with(second, behind, behind) != 0 || memcmp(behind, expected_out, sizeof out) != 0) {
+        return 7;
+    }
     return memcmp(out, expected_out, sizeof out) != 0 || memcmp(other, expected_out, sizeof other) != 0 ? 3 : 0;
 }
 """
 
 
 def test_a_callers_arena_is_reentrant(ds_cnn_folder: Path, tmp_path: Path) -> None:
-    """Catches state outside the arena, an arena that is not checked, and a static one that cannot be left out."""
+    """Catches state outside the arena, an arena or a caller's buffer within it that is not checked, and a static arena
+    that cannot be left out.
+    """
     (tmp_path / "arenas.c").write_text(_ARENAS)
     sources = ["arenas.c", *(str(ds_cnn_folder / name) for name in ("ds_cnn.c", "test_vector.c"))]
     options = ["-std=c11", "-O1", *WARNINGS, f"-I{ds_cnn_folder}", "-DDS_CNN_NO_STATIC_ARENA"]
