@@ -18,7 +18,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.emit.layers import around, requantize
-from memaopt.emit.layers.code import Call, Constants, Loop, Node
+from memaopt.emit.layers.code import Call, Constants, Loop, Node, cycles_of
 from memaopt.emit.layers.describe import Conv, Layer
 from memaopt.emit.layers.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.emit.layers.output import Output, channel_parameters
@@ -37,24 +37,31 @@ _ORDER = (0, 2, 1, 3)  # of each four channels: halves of the first word, then o
 
 @dataclass(frozen=True)
 class InputKernel:
-    """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart."""
+    """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart. ``looped``: rows and columns are loops,
+    which fit an instruction cache of 1 KiB.
+    """
 
     depth: int
     pitch: int
+    looped: bool
 
     @property
     def name(self) -> str:
-        return f"winograd_input_c{self.depth}_p{self.pitch}"
+        return f"winograd_input_c{self.depth}_p{self.pitch}{'_looped' if self.looped else ''}"
 
     @property
     def cycles(self) -> int:
         """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
         far = sum(i * self.pitch + 5 * self.depth > 4095 for i in range(6))
         first = 6 * (2 + 8 + 2 * (6 + 12 + 6)) + 2 * 4 + far
         second = 12 * (7 + 12 + 6) + 5
         return 27 + 2 * (12 + self.depth // 4 * (first + 6 * 1 + 3 + second + 12))
 
-    code_bytes = 4 * (6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
+    @property
+    def code_bytes(self) -> int:
+        return 720 if self.looped else 4 * (6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
 
     @property
     def accesses(self) -> tuple[Access, Access]:
@@ -65,12 +72,14 @@ class InputKernel:
     constants: ClassVar[tuple[Constants, ...]] = ()
 
     def call(self) -> Call:
-        """A call: two tiles, groups of four channels."""
-        return Call(self, (2, self.depth / 4))
+        """A call: two tiles, groups of four channels; rows without and with the offset, columns."""
+        return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
 
     def text(self) -> str:
         """The kernel's C text."""
-        return render("winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch)
+        return render(
+            "winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch, looped=self.looped
+        )
 
 
 @dataclass(frozen=True)
@@ -129,10 +138,12 @@ class OutputKernel:
     outputs: int
     out_pitch: int
     output: Output
+    looped: bool
 
     @property
     def name(self) -> str:
-        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}"
+        looped = "_looped" if self.looped else ""
+        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}{looped}"
 
     @property
     def words(self) -> int:
@@ -142,6 +153,8 @@ class OutputKernel:
     @property
     def cycles(self) -> int:
         """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
         columns = 6 * (7 + 10 + 4) + 5 + 2
         rows = 4 * (7 + 10) + 2 * 2 + 4 + 16 * (self.output.cycles + 1) + 3
         channel = 3 + columns + 2 + self.output.words + rows + 18
@@ -149,6 +162,8 @@ class OutputKernel:
 
     @property
     def code_bytes(self) -> int:
+        if self.looped:
+            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.instructions + 1) + 30)
         return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.instructions + 1) + 30)
 
     @property
@@ -160,14 +175,14 @@ class OutputKernel:
     constants = (Constants("r12", "[sp, #8]", rewinds=False),)
 
     def call(self) -> Call:
-        """A call: two tiles, channels."""
-        return Call(self, (2, self.chunk))
+        """A call: two tiles, channels; columns, rows without and with corrections."""
+        return Call(self, (2, self.chunk, 4, 2, 2) if self.looped else (2, self.chunk))
 
     def text(self) -> str:
         """The kernel's C text."""
         return render(
             "winograd.c.j2", part="output", name=self.name, chunk=self.chunk, outputs=self.outputs,
-            out_pitch=self.out_pitch, q=self.output,
+            out_pitch=self.out_pitch, q=self.output, looped=self.looped,
         )  # fmt: skip
 
 
@@ -213,26 +228,29 @@ class Winograd:
             return ()
         chunks = {c for c in (4, 8, 16, 32) if outputs % c == 0}
         return pareto(
-            self._plan(layer, chunk, turn, input_format)
+            self._plan(layer, chunk, turn, input_format, looped)
+            for looped in (False, True)
             for chunk in chunks
             for turn in {4, min(chunk, 16)}
             for input_format in (Format.S8, Format.RAW)
         )
 
-    def _kernels(self, layer: Conv, chunk: int, turn: int) -> tuple[InputKernel, ProductKernel, OutputKernel]:
+    def _kernels(
+        self, layer: Conv, chunk: int, turn: int, looped: bool
+    ) -> tuple[InputKernel, ProductKernel, OutputKernel]:
         proven = _proven(layer)
         assert proven is not None
         depth, outputs, width = layer.shape.channels, layer.output.channels, layer.output.width
         return (
-            InputKernel(depth, (width + 2) * depth),
+            InputKernel(depth, (width + 2) * depth, looped),
             ProductKernel(depth, chunk, turn),
-            OutputKernel(chunk, outputs, width * outputs, Output.of(proven, layer.requantization)),
+            OutputKernel(chunk, outputs, width * outputs, Output.of(proven, layer.requantization), looped),
         )
 
-    def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format) -> Plan:
+    def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format, looped: bool) -> Plan:
         proven = _proven(layer)
         assert proven is not None
-        first, product, last = self._kernels(layer, chunk, turn)
+        first, product, last = self._kernels(layer, chunk, turn, looped)
         depth, (height, width, outputs) = layer.shape.channels, layer.output
         strips, pairs, chunks = -(-height // 4), -(-width // 8), outputs // chunk
         tiles = strips * pairs
@@ -250,7 +268,7 @@ class Winograd:
         code = first.code_bytes + product.code_bytes + last.code_bytes
         return Plan(
             family=self.name,
-            tile=f"F(4x4,3x3), {chunk} channels by {turn}",
+            tile=f"F(4x4,3x3), {chunk} channels by {turn}{', looped' if looped else ''}",
             cycles=round(cycles),
             promise=Promise(
                 (loads(copied * words, 4),),
@@ -261,20 +279,21 @@ class Winograd:
             data_bytes=72 * depth * outputs + 4 * outputs * last.words,
             code_bytes=code + 240,
             scratch_bytes=strip_bytes + 144 * depth + 288 * chunk,
-            stack_bytes=344 + 80,
+            stack_bytes=352 + 80,
             kernels=(first.name, product.name, last.name),
             shared_bytes=code,
-            code=self._code(layer, chunk, turn),
+            code=self._code(layer, chunk, first, product, last),
             input_format=input_format,
             lead=copied_rows_lead(layer, tops, ends),
             alignment=4,
             requantization=proven.describe(),
-            options=(("chunk", chunk), ("turn", turn)),
+            options=(("chunk", chunk), ("loop", int(looped)), ("turn", turn)),
         )
 
-    def _code(self, layer: Conv, chunk: int, turn: int) -> tuple[Node, ...]:
+    def _code(
+        self, layer: Conv, chunk: int, first: InputKernel, product: ProductKernel, last: OutputKernel
+    ) -> tuple[Node, ...]:
         """What one call executes: strips, pairs of tiles in them, chunks of output channels for each."""
-        first, product, last = self._kernels(layer, chunk, turn)
         depth, (height, width, outputs) = layer.shape.channels, layer.output
         call = around.piece(around.CALL)
         chunks = Loop((call, product.call(), call, last.call()), outputs // chunk, 18 * depth * chunk)
@@ -296,7 +315,7 @@ class Winograd:
         proven = _proven(layer)
         assert proven is not None
         chunk = plan.option("chunk")
-        kernels = self._kernels(layer, chunk, plan.option("turn"))
+        kernels = self._kernels(layer, chunk, plan.option("turn"), bool(plan.option("loop")))
         arrays = [
             Array("int32_t", f"{name}_weights", transformed_weights(layer, chunk), "G w G^T, as the products read it"),
             Array("int32_t", f"{name}_channels", channel_words(layer, proven), "bias, output stage, corrections"),
