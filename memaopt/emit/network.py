@@ -191,26 +191,26 @@ def _constant_name(plan: NetworkPlan, tensor: int) -> str:
 
 
 def constant_operands(plan: NetworkPlan) -> dict[int, str]:
-    """Constants that layers read as inputs, with their symbols."""
+    """Constants that layers read as inputs, with their symbols. Those of equal bytes are one: a compiler may merge
+    them, and then nobody could tell which of them was read.
+    """
     tensors = sorted({i for layer in plan.layers for i in layer.lowered.inputs if plan.graph.tensors[i].is_constant})
-    return {tensor: _constant_name(plan, tensor) for tensor in tensors}
+    first: dict[bytes, str] = {}
+    return {t: first.setdefault(plan.graph.tensors[t].values.tobytes(), _constant_name(plan, t)) for t in tensors}
 
 
 def _constants(plan: NetworkPlan) -> list[str]:
-    texts = []
-    for tensor, symbol in constant_operands(plan).items():
-        values = plan.graph.tensors[tensor].values
-        # Kernels may read it in words.
-        texts.append(Array("int8_t", symbol, values, "a constant operand", alignment=4).definition())
-    return texts
+    values = {symbol: plan.graph.tensors[tensor].values for tensor, symbol in constant_operands(plan).items()}
+    # Kernels may read it in words.
+    return [Array("int8_t", symbol, v, "a constant operand", alignment=4).definition() for symbol, v in values.items()]
 
 
 def _call(plan: NetworkPlan, layer: LayerPlan) -> Call:
-    graph, batch = plan.graph, layer.batch
+    graph, batch, constants = plan.graph, layer.batch, constant_operands(plan)
     arguments = []
     for tensor in layer.lowered.inputs:
         t = graph.tensors[tensor]
-        start = _constant_name(plan, tensor) if t.is_constant else f"base + {plan.place(tensor)}"
+        start = constants[tensor] if t.is_constant else f"base + {plan.place(tensor)}"
         arguments.append(_argument(start, t, batch, "const "))
     output = graph.tensors[layer.op.output]
     arguments.append(_argument(f"base + {plan.place(layer.op.output)}", output, batch, ""))
