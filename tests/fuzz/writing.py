@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from memaopt import library_check
 from memaopt.networks import writer
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng
@@ -29,7 +31,7 @@ from tests.fuzz.generator import random_network
 
 _STEPS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree")
 _PATIENCE = 60.0
-_HOW = ("killed", "killed", "killed", "killed at random", "full", "too large", "interrupted", "terminated")
+_OTHERS = ("killed at random", "full", "too large", "interrupted", "terminated")
 
 State = dict[str, str]
 
@@ -121,6 +123,14 @@ def _below(path: Any, root: str) -> bool:
     return isinstance(path, (str, bytes, os.PathLike)) and os.fsdecode(path).startswith(root)
 
 
+def _import_all() -> None:
+    """What the children need is there before they are made; that a library is right is checked elsewhere."""
+    for module in ("gemm_cli", "network_cli", "library_check", "emit.gemm", "emit.network", "networks.compile"):
+        importlib.import_module(f"memaopt.{module}")
+    importlib.import_module("ortools.sat.python.cp_model")
+    library_check.check = lambda plan, files: library_check.LibraryCheck(host="", target="")
+
+
 class Writing:
     """Kills, full disks and signals while a project is written."""
 
@@ -128,6 +138,7 @@ class Writing:
     batch = 1
 
     def prepare(self, folder: Path, seed: int) -> None:
+        _import_all()
         self.folder = folder
         self.errors = folder / "errors.txt"
         models = []
@@ -145,6 +156,9 @@ class Writing:
         self.saved: list[tuple[Path, State, State, int, int, float]] = []
         for number, (old, new) in enumerate(self.pairs):
             self.saved.append(self._rehearse(number, old, new))
+        turns = [(which, step) for which, saved in enumerate(self.saved) for step in range(1, saved[4] + 2)]
+        #: Every step of every pair, and one beyond the last, mixed.
+        self.turns = [turns[i] for i in mutate.np.random.default_rng(seed).permutation(len(turns))]
 
     def _rehearse(
         self, number: int, old: Sequence[str] | None, new: Sequence[str]
@@ -184,11 +198,11 @@ class Writing:
         return [self._one(number, rng) for number, rng in zip(numbers, rngs, strict=True)]
 
     def _one(self, number: int, rng: Rng) -> str | Case:
-        which = number % len(self.pairs)
+        # Every other case is a kill, and one step after the other has its turn.
+        turn, other = divmod(number, 2)
+        which, step = self.turns[turn % len(self.turns)]
+        how = str(rng.choice(_OTHERS)) if other else "killed"
         saved, before, after, expected, steps, seconds = self.saved[which]
-        how = _HOW[int(rng.integers(len(_HOW)))]
-        # One after the other, so that each step's turn comes.
-        step = number // len(self.pairs) % (steps + 1) + 1
         delay = float(rng.uniform(0, 1.2 * seconds))
         size = int(rng.integers(40000))
         place = self.folder / "place"
