@@ -15,11 +15,20 @@ from memaopt.mcus import mcu
 from memaopt.networks import zoo, zoo_large
 from memaopt.networks.compile import compile_network
 
+#: With flash to spare: whether a choice is the best in a flash that it nearly fills is another question.
+ROOMY = MCU.model_copy(
+    update={
+        "memories": tuple(
+            m.model_copy(update={"size": 2 * m.size}) if m.name == "flash" else m for m in MCU.memories
+        )
+    }
+)
+
 
 @pytest.mark.parametrize("name", zoo_large.NETWORKS)
 def test_larger_networks_are_exact_on_the_host(name: str, tmp_path: Path) -> None:
     """Catches what only large images, many channels or many layers bring: offsets, sizes and places out of reach."""
-    plan = compile_network(zoo.build(name), MCU)
+    plan = compile_network(zoo.build(name), ROOMY)
     Library(plan, tmp_path).check(emit.random_inputs(plan, 0))
 
 
