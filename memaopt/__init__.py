@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InputError,
         MemaoptError,
         MissingToolError,
+        UnfinishedError,
         UnsupportedModelError,
     )
     from memaopt.mcus import Mcu, mcu
@@ -44,6 +45,7 @@ __all__ = [
     "NetworkPlan",
     "Placement",
     "Schedule",
+    "UnfinishedError",
     "UnsupportedModelError",
     "certify",
     "compile_network",

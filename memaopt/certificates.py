@@ -4,20 +4,20 @@
 and derives every claim again, without the solver.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import PrivateAttr
 
+from memaopt import envelope
 from memaopt.accesses import Access
 from memaopt.arguments import public
 from memaopt.emit.writer import write_file
+from memaopt.envelope import Verified
 from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
-from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
-from memaopt.inputs import Input, told
+from memaopt.files import CERTIFICATE_BYTES, read_text
+from memaopt.inputs import Input
 from memaopt.mcus import Mcu
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import promise
@@ -32,8 +32,12 @@ from memaopt.models.traffic import (
     schedule_counts,
     why_infeasible,
 )
-from memaopt.problems import Gemm, Operand, placed
+from memaopt.problems import OPERANDS, Gemm, Operand, placed
 from memaopt.schedules import Buffering, Code, Objective, Schedule, Space, space, variants
+
+FORMAT: Literal["memaopt-certificate-2"] = "memaopt-certificate-2"
+PREMISES = ("problem", "machine", "objective", "buffering")
+"""Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
 
 class Traffic(Input):
@@ -50,13 +54,11 @@ class Traffic(Input):
 
 
 class ModelAnswer(Input):
-    """One model's answer: the objective's parts, whether it is proven, the time, and the solver's version."""
+    """One model's answer: the objective's parts, and whether it is proven."""
 
     model: str
     objective: tuple[int, ...]
     proven: bool
-    milliseconds: float = Field(ge=0)
-    version: str
 
 
 class Variant(Input):
@@ -71,10 +73,11 @@ class Certificate(Input):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
     ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
-    bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields.
+    bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields. What is taken as given
+    are the fields of :data:`PREMISES`; the same of them gives the same certificate, byte for byte.
     """
 
-    format: Literal["memaopt-certificate-1"] = "memaopt-certificate-1"
+    format: Literal["memaopt-certificate-2"] = FORMAT
     problem: Gemm
     machine: Mcu
     objective: Objective
@@ -88,6 +91,12 @@ class Certificate(Input):
     gap: float
     register_gap: float
     sha256: str
+    _spent: dict[str, float] = PrivateAttr(default_factory=dict)
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """What each model took, where it was solved in this process: no part of what is certified."""
+        return self._spent
 
     @property
     def space(self) -> Space:
@@ -97,17 +106,13 @@ class Certificate(Input):
 
     def to_json(self) -> str:
         """The certificate as JSON text, indented, in the order of the fields."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        return envelope.to_json(self)
 
     @staticmethod
     @public
     def from_json(text: str, where: str = "certificate") -> "Certificate":
         """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
-        parse_json(text, where)
-        try:
-            return Certificate.model_validate_json(text, strict=True)
-        except ValidationError as error:
-            raise InputError(f"{where}: not a certificate: {told(error)}") from None
+        return envelope.parse(Certificate, text, where, "a certificate", FORMAT)
 
     @public
     def write(self, path: str | Path) -> None:
@@ -133,63 +138,69 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     solved = solve_and_agree(spaces)
     chosen, best = cheapest(solved["closed_form"])
     where, schedule = spaces[chosen], best.schedule
-    traffic, bounds = _traffic(where, schedule), lower_bounds(where)
-    if simulate(where, schedule).accesses != traffic.buffers:
+    made = _certificate(where, schedule, spaces, solved["closed_form"])
+    if simulate(where, schedule).accesses != made.traffic.buffers:
         raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
-    fields: dict[str, Any] = {
-        "problem": where.problem,
-        "machine": machine,
-        "objective": where.objective,
-        "buffering": where.buffering,
-        "schedule": schedule,
-        "traffic": traffic,
-        "answers": tuple(_claimed(answers) for answers in solved.values()),
-        "variants": _variants(spaces, solved["closed_form"]),
-        "agreed": True,
-        "bounds": bounds,
-        "gap": gap(traffic.external_bytes, bounds.external_bytes),
-        "register_gap": gap(traffic.register_bytes, bounds.register_bytes),
-    }
-    unsigned = Certificate(**fields, sha256="")
-    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    for model, answers in solved.items():
+        made.milliseconds[model] = sum(answer.milliseconds for answer in answers if answer)
+    return made
 
 
 @public
-def verify(certificate: Certificate | str | Path) -> None:
+def verify(certificate: Certificate | str | Path) -> Verified:
     """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
 
     The placement and the fit of the tiles are checked, the traffic is recomputed by formula and by replay, the
-    bounds and gaps recomputed, and optimality proven again by enumeration, without the solver. Of the times and
-    the versions only the digest can tell. Raises InputError if the file is no certificate.
+    bounds and gaps recomputed, optimality proven again by enumeration, without the solver, and the whole certificate
+    made again and compared. Raises InputError if the file is no certificate. What comes back says what was given.
     """
     cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
     for false_claim in _false_claims(cert):
         raise FalseClaimError(f"gemm {cert.problem.name} on {cert.machine.name}: {false_claim}")
+    return Verified(premises(cert))
+
+
+def premises(cert: Certificate) -> tuple[str, ...]:
+    """What a certificate takes as given, a line each."""
+    problem = cert.problem
+    homes = ", ".join(f"{operand} in {problem.placement.of(operand)}" for operand in OPERANDS)
+    return (
+        f"problem gemm {problem.name} {problem.dtype}: {homes}",
+        envelope.machine_premise(cert.machine),
+        f"objective {cert.objective}, {cert.buffering} buffering",
+    )
 
 
 def digest(data: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of a certificate's JSON object without its ``sha256``, keys sorted, no spaces."""
-    rest = {key: value for key, value in data.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of a certificate's JSON object without its ``sha256``."""
+    return envelope.digest(data)
+
+
+def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers: Answers) -> Certificate:
+    """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
+    traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
+    unsigned = Certificate(
+        problem=where.problem,
+        machine=where.machine,
+        objective=where.objective,
+        buffering=where.buffering,
+        schedule=schedule,
+        traffic=traffic,
+        answers=tuple(ModelAnswer(model=model, objective=cost, proven=True) for model in MODELS),
+        variants=_variants(spaces, answers),
+        agreed=True,
+        bounds=bounds,
+        gap=gap(traffic.external_bytes, bounds.external_bytes),
+        register_gap=gap(traffic.register_bytes, bounds.register_bytes),
+        sha256="",
+    )
+    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
 
 
 def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
     return tuple(
         Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
         for each, answer in zip(spaces, answers, strict=True)
-    )
-
-
-def _claimed(answers: Answers) -> ModelAnswer:
-    """What a model answered, with the time it took for all the spaces to choose among."""
-    best = cheapest(answers)[1]
-    return ModelAnswer(
-        model=best.model,
-        objective=best.objective,
-        proven=best.proven,
-        milliseconds=round(sum(answer.milliseconds for answer in answers if answer), 3),
-        version=best.version,
     )
 
 
@@ -226,6 +237,8 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     analytical = closed_form.solve(where).schedule
     if analytical != cert.schedule:
         yield f"schedule {cert.schedule}: the closed form gives {analytical}"
+    derived = _certificate(where, cert.schedule, spaces, proven)
+    yield from envelope.differences(cert.model_dump(mode="json"), derived.model_dump(mode="json"))
 
 
 def _false_premises(cert: Certificate) -> Iterator[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memaopt.errors import InputError
+from memaopt.files import parse_json
+from memaopt.inputs import told
 from memaopt.mcus import Mcu, mcu, preset_names
 
 #: Of every model in a certificate: no other fields, no other types, no infinities.
@@ -30,26 +33,29 @@ def to_json(certificate: BaseModel) -> str:
     return json.dumps(certificate.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
+class Verified(NamedTuple):
+    """What a certificate that holds takes as given, and which of its claims were not proven again without a solver."""
+
+    premises: tuple[str, ...]
+    unproven: tuple[str, ...] = ()
+
+
 def parse(model: type[_Model], text: str, where: str, what: str, form: str) -> _Model:
     """The certificate in ``text``, unverified; InputError names ``where`` and the line or the field if it is malformed.
 
     ``what`` names the kind of certificate, ``form`` is the only format that is read.
     """
+    data = parse_json(text, where)
+    found = data.get("format") if isinstance(data, dict) else None
+    if isinstance(found, str) and found != form and found.rstrip("0123456789") == form.rstrip("0123456789"):
+        raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
     try:
-        data = json.loads(text, object_pairs_hook=_once)
-        found = data.get("format") if isinstance(data, dict) else None
-        if isinstance(found, str) and found != form and found.rstrip("0123456789") == form.rstrip("0123456789"):
-            raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
+        json.loads(text, object_pairs_hook=_once)
         return model.model_validate_json(text, strict=True)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}:{error.lineno}: not valid JSON: {error.msg} (is it truncated?)") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the top level"
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: not {what}: {place}: {message}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not valid JSON: {error}") from None
+        raise InputError(f"{where}: not {what}: {told(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{where}: not {what}: {error}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,13 +87,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
+@functools.cache
+def _presets() -> dict[str, str]:
+    """The presets in their settings, by digest."""
+    return {
+        digest(mcu(name).in_setting(setting.name).model_dump(mode="json")):
+        f"{name}, as it comes with memaopt, in setting {setting.name}"
+        for name in preset_names()
+        for setting in mcu(name).settings
+    }  # fmt: skip
+
+
 def machine_premise(machine: Mcu) -> str:
     """The machine as a premise: the preset that it is, or the digest that tells it from others."""
-    found = digest(machine.model_dump(mode="json"))[:16]
-    for name in preset_names():
-        for setting in mcu(name).settings:
-            if mcu(name).in_setting(setting.name) == machine:
-                return f"machine {name}, as it comes with memaopt, in setting {setting.name} (digest {found})"
+    whole = digest(machine.model_dump(mode="json"))
+    found = whole[:16]
+    if whole in _presets():
+        return f"machine {_presets()[whole]} (digest {found})"
     if machine.name in preset_names():
         return f"machine {machine.name}, not as it comes with memaopt (digest {found})"
     return f"machine {machine.name} of the certificate (digest {found})"

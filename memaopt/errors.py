@@ -23,6 +23,10 @@ class DisagreementError(MemaoptError):
     """The models differ, so there is no certificate; the message shows each answer."""
 
 
+class UnfinishedError(MemaoptError):
+    """A model did not come to an end within its limit, so there is no certificate; nothing contradicts anything."""
+
+
 class FalseClaimError(MemaoptError):
     """A certificate claims something that does not hold; the message names the first such claim."""
 

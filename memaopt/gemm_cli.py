@@ -15,13 +15,13 @@ import typer
 from memaopt import console, report, suites
 from memaopt.certificates import Certificate, certify
 from memaopt.emit import emit
-from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError
+from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError, UnfinishedError
 from memaopt.mcus import Mcu
 from memaopt.problems import OPERANDS, Gemm, gemm, placed
 from memaopt.report import Row
 
 #: What one problem of many may fail with while the others go on.
-_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, BuildError, FaultError)
+_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, UnfinishedError, BuildError, FaultError)
 _SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
 
 

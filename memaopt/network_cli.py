@@ -12,6 +12,7 @@ from memaopt.errors import InputError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 
 if TYPE_CHECKING:
+    from memaopt.envelope import Verified
     from memaopt.library_check import LibraryCheck
     from memaopt.mcus import Mcu
     from memaopt.network_trial import NetworkTrial
@@ -98,15 +99,14 @@ def write(
     return checked
 
 
-def verify_if_network(path: Path) -> bool:
-    """Verify the file if it is a network's certificate; False if it is something else."""
+def verify_if_network(path: Path) -> Verified | None:
+    """Verify the file if it is a network's certificate; None if it is something else."""
     if not _is_network(path):
-        return False
+        return None
     from memaopt.networks import certificate
 
     with console.spinner(f"verifying {path.name}"):
-        certificate.verify_file(path)
-    return True
+        return certificate.verify_file(path)
 
 
 def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:

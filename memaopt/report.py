@@ -82,7 +82,7 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
         "gap": certificate.gap,
         "register_gap": certificate.register_gap,
         "predicted_cycles": traffic.kernel_cycles,
-        "solve_ms": {answer.model: answer.milliseconds for answer in certificate.answers},
+        "solve_ms": dict(certificate.milliseconds),
         "promised": {name: accesses.model_dump() for name, accesses in traffic.buffers.items()},
         "sha256": certificate.sha256,
     }
@@ -128,7 +128,8 @@ def _schedule_facts(certificate: Certificate) -> list[_Fact]:
         blocks = f"SRAM blocks MC x KC x NC = {_block(schedule)}, loops {loops}, {schedule.buffering} buffering"
     staged = sorted({home for home in _homes(problem) if home != certificate.machine.sram.name})
     outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
-    proof = " = ".join(f"{_MODELS[a.model]} ({a.milliseconds:.0f} ms)" for a in certificate.answers)
+    spent = certificate.milliseconds
+    proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
     setting = certificate.machine.setting
     none = f"no schedule of this version's kernels with {schedule.buffering} buffering, in this setting,"
     return [
@@ -282,8 +283,8 @@ def _summary(rows: Sequence[Row], ran: bool) -> list[str]:
     certificates = [row.certificate for row in rows if row.certificate is not None]
     lines = ["", f"{sum(c.agreed for c in certificates)} of {total} proven: {' = '.join(_MODELS.values())}"]
     if certificates:
-        by_model = zip(*(c.answers for c in certificates), strict=True)
-        lines[1] += f" (at most {', '.join(f'{max(x.milliseconds for x in a):.0f}' for a in by_model)} ms)"
+        most = [max(c.milliseconds.get(model, 0.0) for c in certificates) for model in _MODELS]
+        lines[1] += f" (at most {', '.join(f'{spent:.0f}' for spent in most)} ms)"
     trials = [row.trial for row in rows if row.trial is not None]
     if ran:
         lines.append(

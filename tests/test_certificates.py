@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mutations
 import pytest
 from hypothesis import given, settings
 from models_helpers import brute_force, machine_with, spaces
@@ -15,13 +16,20 @@ from models_helpers import brute_force, machine_with, spaces
 import memaopt
 from memaopt import certificates
 from memaopt.certificates import Certificate, certify, digest, verify
-from memaopt.errors import DisagreementError, FalseClaimError, InfeasibleError, InputError, MemaoptError
+from memaopt.errors import (
+    DisagreementError,
+    FalseClaimError,
+    InfeasibleError,
+    InputError,
+    MemaoptError,
+    UnfinishedError,
+)
 from memaopt.mcus import mcu
 from memaopt.models import closed_form, cp_sat
 from memaopt.models.accesses import promise
 from memaopt.models.answers import Answer
 from memaopt.models.replay import replay
-from memaopt.problems import Gemm, gemm
+from memaopt.problems import Gemm, Placement, gemm
 from memaopt.schedules import Space, space, variants
 
 _OUTSIDE = {"a": "qspi", "b": "qspi", "c": "qspi"}
@@ -95,8 +103,6 @@ def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: in
     data = _json(cert)
     refused = 0
     for path in _leaves(data):
-        if path[-1] == "milliseconds":
-            continue
         changed = _changed(data, path, by)
         changed["sha256"] = digest(changed)
         try:
@@ -181,7 +187,7 @@ def _told_of(where: Space, schedule: Any) -> dict[str, Any]:
     cost = certificates.price_of(where, schedule)
     bounds = certificates.lower_bounds(where)
     answers = tuple(
-        certificates.ModelAnswer(model=model, objective=cost, proven=True, milliseconds=1.0, version="")
+        certificates.ModelAnswer(model=model, objective=cost, proven=True)
         for model in certificates.MODELS
     )
     return {
@@ -326,30 +332,114 @@ def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) ->
     """Catches a certificate written although the models disagree; the message shows each answer."""
     problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
 
-    def worse(where: Space) -> Answer:
+    def worse(where: Space, known: Answer | None) -> Answer:
         answer = closed_form.solve(where)
         schedule = answer.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
         cost = certificates.price_of(where, schedule)
         return answer.model_copy(update={"model": "cp_sat", "schedule": schedule, "objective": cost})
 
-    def lying(where: Space) -> Answer:
+    def lying(where: Space, known: Answer | None) -> Answer:
         return closed_form.solve(where).model_copy(update={"model": "cp_sat", "objective": (0, 0)})
 
-    def unproven(where: Space) -> Answer:
-        return cp_sat.solve(where).model_copy(update={"proven": False})
-
-    def helpless(where: Space) -> Answer:
+    def helpless(where: Space, known: Answer | None) -> Answer:
         raise InfeasibleError("nothing fits")
 
     for model, message in (
         (helpless, "cp_sat: nothing fits; exhaustive"),
         (worse, r"the models differ: closed_form \(.*cp_sat \(.*exhaustive \("),
         (lying, r"cp_sat answers \(0, 0\) .* but it costs"),
-        (unproven, "not proven"),
     ):
         monkeypatch.setitem(certificates.MODELS, "cp_sat", model)
         with pytest.raises(DisagreementError, match=message):
             certify(problem, machine)
+
+
+def test_a_model_that_does_not_finish_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a limit that is reported as if models had contradicted each other, with an equal and a worse answer."""
+    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+
+    def slow(where: Space, known: Answer | None) -> Answer:
+        return closed_form.solve(where).model_copy(update={"model": "cp_sat", "proven": False})
+
+    def slow_and_worse(where: Space, known: Answer | None) -> Answer:
+        schedule = closed_form.solve(where).schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        answer = closed_form.solve(where).model_copy(update={"schedule": schedule, "proven": False})
+        return answer.model_copy(update={"objective": certificates.price_of(where, schedule)})
+
+    for model in (slow, slow_and_worse):
+        monkeypatch.setitem(certificates.MODELS, "cp_sat", model)
+        with pytest.raises(UnfinishedError, match="cp_sat did not finish within its limit; closed_form and exhaustive"):
+            certify(problem, machine)
+    monkeypatch.undo()
+    monkeypatch.setattr(cp_sat, "UNITS", 0.0)
+    with pytest.raises(UnfinishedError):
+        cp_sat.solve(space(problem, machine), units=0.0)
+
+
+_HARD: list[tuple[tuple[int, int, int], str, str, int, dict[str, str]]] = [
+    ((720, 3, 840), "q15", "single", 6070, {"a": "ccm", "c": "fmc"}),
+    ((3, 10, 299), "s8", "double", 775, {"a": "flash", "b": "fmc", "c": "fmc"}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "dtype", "buffering", "sram", "placement"), _HARD)
+def test_what_is_hard_to_optimise_is_soon_refuted(
+    sizes: tuple[int, int, int], dtype: str, buffering: str, sram: int, placement: dict[str, str]
+) -> None:
+    """Catches a solver that looks for an optimum for a minute where it was only asked whether one is better."""
+    m, k, n = sizes
+    problem = Gemm(m=m, k=k, n=n, dtype=dtype, placement=Placement(**placement))  # type: ignore[arg-type]
+    machine = mcu("stm32f407").with_sizes(sram=sram)
+    cert = certify(problem, machine, objective="energy", buffering=buffering)
+    verify(cert)
+    assert certify(problem, machine, objective="energy", buffering=buffering).to_json() == cert.to_json()
+
+
+@pytest.mark.parametrize("objective", ["bytes", "cycles"])
+def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
+    """Catches a solver that repeats what it is told: of a worse schedule, and of an objective nobody reaches."""
+    where = space(gemm(9, 20, 7, placement=_OUTSIDE), machine_with(900), objective)
+    best = closed_form.solve(where)
+    assert cp_sat.solve(where, best).objective == best.objective
+    schedule = best.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    worse = best.model_copy(update={"schedule": schedule, "objective": certificates.price_of(where, schedule)})
+    below = best.model_copy(update={"objective": (best.objective[0] - 1, *best.objective[1:])})
+    for told in (worse, below, None):
+        answer = cp_sat.solve(where, told)
+        assert answer.proven
+        assert answer.objective == best.objective
+
+
+def test_every_leaf_is_derived_or_a_premise() -> None:
+    """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
+    belongs to what the certificate takes as given, and then what it claims is what certifying that gives."""
+    data = _json(_made("s8 mixed"))
+    for place, old in mutations.leaves({key: value for key, value in data.items() if key != "sha256"}):
+        name = ".".join(map(str, place))
+        for value in mutations.values(old)[: 1 if place[0] == "machine" else None]:
+            made = mutations.changed(data, place, value)
+            try:
+                read = Certificate.from_json(json.dumps(made))
+                verify(read)
+            except MemaoptError as error:
+                if "\n" in str(error):
+                    pytest.fail(f"{name}: more than a line: {error}")
+                continue
+            assert place[0] in certificates.PREMISES, f"{name}: {value!r} is accepted"
+            if not isinstance(value, str):
+                again = certify(read.problem, read.machine, read.objective, read.buffering)
+                assert again.answers == read.answers, name
+    for what, made in mutations.structures(data):
+        if "machine" not in what and "problem" not in what:
+            with pytest.raises(MemaoptError):
+                verify(Certificate.from_json(json.dumps(made)))
+
+
+def test_premises_are_told() -> None:
+    """Catches a premise that a reader of ``verify`` is not told of."""
+    told = " ".join(verify(_made("s8 mixed")).premises)
+    for word in ("problem gemm", "machine", "digest", "objective", "buffering"):
+        assert word in told
 
 
 def test_words_that_are_unknown() -> None:

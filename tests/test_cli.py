@@ -128,7 +128,9 @@ def test_a_written_project_runs_and_verifies(cli: Cli, tmp_path: Path) -> None:
     assert "every access is as promised" in cli("run", folder).out
     verified = cli("verify", folder / "certificate.json")
     assert (verified.code, verified.err) == (0, "")
-    assert verified.out == f"{folder / 'certificate.json'}: every claim holds\n"
+    holds, *premises = verified.out.splitlines()
+    assert holds == f"{folder / 'certificate.json'}: every claim holds, given"
+    assert [premise.split()[0] for premise in premises] == ["problem", "machine", "objective"]
     assert cli("verify", folder / "certificate.json", "--json").json[0]["holds"] is True
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import mutations
 import pytest
 from network_helpers import MCU
 
+from memaopt import Gemm, certify
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.mcus import mcu
 from memaopt.networks import certificate, writer, zoo
@@ -20,6 +24,8 @@ from memaopt.networks.certificate import NetworkCertificate
 from memaopt.networks.compile import compile_network
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo_builder import Builder
+
+_ROOT = str(Path(__file__).parent.parent)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +186,20 @@ def test_a_budget_that_was_not_used_up_cannot_be_raised(signed: tuple[Path, Netw
     large = small.model_copy(update={"sram_bytes": 655_360})
     with pytest.raises(FalseClaimError, match="nothing is cheaper"):
         certificate.verify(large.model_copy(update={"sha256": certificate.digest(large)}), path)
+
+
+def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Catches a proof that only the solver can replay, and an import of it, in a process that verifies both kinds."""
+    path, data = tiny
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "network.json").write_text(json.dumps(data))
+    certify(Gemm(m=3, k=4, n=5), MCU).write(tmp_path / "gemm.json")
+    code = (
+        "import sys, memaopt.networks.certificate as network, memaopt;"
+        "network.verify_file('network.json'); memaopt.verify('gemm.json');"
+        "assert not any(name.split('.')[0] == 'ortools' for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": _ROOT})
 
 
 def test_old_certificates_are_refused_by_their_format() -> None:

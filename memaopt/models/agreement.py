@@ -1,22 +1,22 @@
 """The three models side by side: each solves every space there is to choose among, and all must agree on each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from memaopt.errors import DisagreementError, InfeasibleError
+from memaopt.errors import DisagreementError, InfeasibleError, UnfinishedError
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import price_of, why_infeasible
 from memaopt.schedules import Space
 
 
-def _cp_sat(space: Space) -> Answer:
-    """The solver's answer. It is loaded when it is first asked, so that whoever verifies never loads it."""
+def _cp_sat(where: Space, known: Answer | None = None) -> Answer:
+    """The solver's answer. It is loaded here: who only verifies does without."""
     from memaopt.models import cp_sat
 
-    return cp_sat.solve(space)
+    return cp_sat.solve(where, known)
 
 
-MODELS: dict[str, Callable[[Space], Answer]] = {
+MODELS: dict[str, Callable[..., Answer]] = {
     "closed_form": closed_form.solve,
     "cp_sat": _cp_sat,
     "exhaustive": exhaustive.solve,
@@ -27,8 +27,15 @@ Answers = list[Answer | None]
 
 
 def solve_and_agree(spaces: list[Space]) -> dict[str, Answers]:
-    """Each model's answers. Raises DisagreementError unless they agree, InfeasibleError if nothing fits."""
-    solved = {model: solve_each(spaces, solve) for model, solve in MODELS.items()}
+    """Each model's answers; CP-SAT is told the closed form's, to reach and to refute anything better.
+
+    Raises DisagreementError unless they agree, UnfinishedError if CP-SAT does not come to an end, InfeasibleError if
+    nothing fits.
+    """
+    solved = {model: solve_each(spaces, MODELS[model]) for model in ("closed_form", "exhaustive")}
+    told = zip(spaces, solved["closed_form"], strict=True)
+    solved["cp_sat"] = [answer_in(where, MODELS["cp_sat"], known) for where, known in told]
+    solved = {model: solved[model] for model in MODELS}
     for i, each in enumerate(spaces):
         _demand_agreement(each, {model: answers[i] for model, answers in solved.items()})
     if not any(solved["closed_form"]):
@@ -36,20 +43,22 @@ def solve_and_agree(spaces: list[Space]) -> dict[str, Answers]:
     return solved
 
 
-def solve_each(spaces: list[Space], solve: Callable[[Space], Answer]) -> Answers:
+def solve_each(spaces: Sequence[Space], solve: Callable[[Space], Answer]) -> Answers:
     """A model's best answer in each space, None where nothing fits."""
+    return [answer_in(where, solve) for where in spaces]
 
-    def answer(where: Space) -> Answer | None:
-        try:
-            return solve(where)
-        except InfeasibleError:
-            return None
 
-    return [answer(each) for each in spaces]
+def answer_in(where: Space, solve: Callable[..., Answer], *more: object) -> Answer | None:
+    """A model's best answer in a space, None where nothing fits; ``more`` is what the model is told besides."""
+    try:
+        return solve(where, *more)
+    except InfeasibleError:
+        return None
 
 
 def _demand_agreement(where: Space, answers: dict[str, Answer | None]) -> None:
-    """Raise DisagreementError unless all answers are proven, equal, and what their schedules really cost."""
+    """Raise DisagreementError unless all answers are equal, and what their schedules really cost; UnfinishedError if
+    they are, but one is not proven."""
     name = f"gemm {where.problem.name} on {where.machine.name}"
     for model, answer in answers.items():
         why = answer and why_infeasible(where, answer.schedule)
@@ -57,8 +66,12 @@ def _demand_agreement(where: Space, answers: dict[str, Answer | None]) -> None:
             why = f"it costs {price_of(where, answer.schedule)}"
         if answer and why is not None:
             raise DisagreementError(f"{name}: {model} answers {answer.objective} with {answer.schedule}, but {why}")
-    objectives = {answer and answer.objective for answer in answers.values()}
-    if len(objectives) > 1 or not all(answer.proven for answer in answers.values() if answer):
+    unproven = [model for model, answer in answers.items() if answer and not answer.proven]
+    # An answer that is not proven may be worse than the optimum without contradicting it.
+    sure = {model: answer for model, answer in answers.items() if model not in unproven}
+    best = min((answer.objective for answer in sure.values() if answer), default=None)
+    below = [model for model in unproven if (answer := answers[model]) and (best is None or answer.objective < best)]
+    if below or len({answer and answer.objective for answer in sure.values()}) > 1:
         each = "; ".join(
             f"{model} {answer.objective}{'' if answer.proven else ' (not proven)'} with {answer.schedule}"
             if answer
@@ -66,6 +79,11 @@ def _demand_agreement(where: Space, answers: dict[str, Answer | None]) -> None:
             for model, answer in answers.items()
         )
         raise DisagreementError(f"{name}: no certificate, the models differ: {each}")
+    if unproven:
+        raise UnfinishedError(
+            f"{name}: no certificate: {', '.join(unproven)} did not finish within its limit; "
+            f"{' and '.join(sure)} agree on {best}"
+        )
 
 
 def cheapest(answers: Answers) -> tuple[int, Answer]:

@@ -15,4 +15,3 @@ class Answer(BaseModel):
     objective: tuple[int, ...]
     proven: bool
     milliseconds: float
-    version: str = ""

@@ -3,16 +3,17 @@
 Nothing of the closed form's case analysis is used: blocks and trip counts are integer variables tied by what a
 trip count is, the loop order is a permutation, a block is revisited when the loop that does not index it runs
 outside one that does, and a kernel is one Boolean for each register tile that fits. ``docs/models.md`` writes it
-out. Lexicographic objectives are solved part by part, each fixed before the next.
+out. Lexicographic objectives are solved part by part, each fixed before the next; where an answer is known already, it
+is to be reached and anything better to be refuted.
 """
 
+import math
 import time
-from importlib import metadata
 from typing import NamedTuple
 
 from ortools.sat.python import cp_model
 
-from memaopt.errors import InfeasibleError, MemaoptError
+from memaopt.errors import InfeasibleError, UnfinishedError
 from memaopt.families import CYCLE, Cycles, Family, RegisterTile
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
@@ -32,7 +33,10 @@ from memaopt.models.traffic import (
 )
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.schedules import ORDERS, Schedule, Space
-from memaopt.solver import reproducible
+from memaopt.solver import limited
+
+UNITS = 60.0
+"""Of deterministic time for each question, about a second each."""
 
 Var = cp_model.IntVar
 Expr = cp_model.LinearExpr | int
@@ -58,47 +62,102 @@ class _Kernel(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """The container of variables that the objective and the schedule are read from."""
+    """The container of variables that the objective and the schedule are read from.
+
+    Costs are multiples of ``scales``; ``parts`` count in these, so that coefficients are small.
+    """
 
     cp: cp_model.CpModel
     loops: dict[Dim, _Loop]
     orders: list[Var]
     kernel: _Kernel
+    kernels: tuple[tuple[Family, RegisterTile], ...]
     parts: list[Expr]
+    scales: list[int]
 
 
-def solve(space: Space, seconds: float = 60.0) -> Answer:
-    """The optimal schedule of ``space``; ``proven`` says whether CP-SAT closed the gap within ``seconds``."""
+def solve(space: Space, known: Answer | None = None, units: float = UNITS) -> Answer:
+    """The optimal schedule of ``space``; ``proven`` says whether CP-SAT finished in ``units`` of deterministic time.
+
+    With a ``known`` answer the model has to reach it, and to refute whatever is better, part by part: that is decided
+    far sooner than an optimum is found. If it cannot do both, it looks for its own optimum.
+    Raises InfeasibleError if no schedule fits, UnfinishedError if it found none.
+    """
     start = time.perf_counter()
     check_feasible(space)
+    answer = None if known is None else _confirmed(space, known, units)
+    if answer is None:
+        answer = _minimised(space, units)
+    return answer.model_copy(update={"milliseconds": 1e3 * (time.perf_counter() - start)})
+
+
+def _answer(space: Space, model: _Model, solver: cp_model.CpSolver, objective: tuple[int, ...], proven: bool) -> Answer:
+    return Answer(
+        model="cp_sat", schedule=_schedule(space, model, solver), objective=objective, proven=proven, milliseconds=0.0
+    )
+
+
+def _confirmed(space: Space, known: Answer, units: float) -> Answer | None:
+    """The known objective as CP-SAT reaches it, nothing being better; None if it is not reached or not the best."""
+    values = [value // scale for value, scale in zip(known.objective, build(space).scales, strict=True)]
+    reached = build(space)
+    for part, value, exact, scale in zip(reached.parts, values, known.objective, reached.scales, strict=True):
+        if exact != value * scale:
+            return None  # not even a multiple of what every cost is a multiple of
+        reached.cp.add(part == value)
+    _hint(reached, known.schedule)
+    found = limited(units)
+    if found.solve(reached.cp) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return None
+    proven = True
+    for i, value in enumerate(values):
+        better = build(space)
+        for part, fixed in zip(better.parts[:i], values, strict=False):
+            better.cp.add(part == fixed)
+        better.cp.add(better.parts[i] <= value - 1)
+        _hint(better, known.schedule)
+        status = limited(units).solve(better.cp)
+        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return None
+        proven = proven and status == cp_model.INFEASIBLE
+    return _answer(space, reached, found, known.objective, proven)
+
+
+def _minimised(space: Space, units: float) -> Answer:
+    """The optimum from scratch, part by part, each fixed before the next."""
     model = build(space)
-    solver = reproducible()
+    solver = limited(units)
     values: list[int] = []
     proven = True
-    for part in model.parts:
+    for part, scale in zip(model.parts, model.scales, strict=True):
         model.cp.minimize(part)
-        solver.parameters.max_time_in_seconds = max(0.1, seconds - (time.perf_counter() - start))
         status = solver.solve(model.cp)
         if status == cp_model.INFEASIBLE:
             raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            raise MemaoptError(f"CP-SAT found no schedule of gemm {space.problem.name} in {seconds:g} s")
+            raise UnfinishedError(
+                f"gemm {space.problem.name} on {space.machine.name}: CP-SAT found no schedule in {units:g} units of "
+                f"deterministic time"
+            )
         value = int(solver.value(part))
-        proven = proven and status == cp_model.OPTIMAL and solver.best_objective_bound == solver.objective_value
-        values.append(value)
+        proven = proven and status == cp_model.OPTIMAL
+        values.append(value * scale)
         model.cp.clear_objective()  # type: ignore[no-untyped-call]
         model.cp.add(part == value)
         model.cp.clear_hints()  # type: ignore[no-untyped-call]
-        for var in [*model.orders, *model.kernel.chosen, *(loop.block for loop in model.loops.values())]:
-            model.cp.add_hint(var, solver.value(var))
-    return Answer(
-        model="cp_sat",
-        schedule=_schedule(space, model, solver),
-        objective=tuple(values),
-        proven=proven,
-        milliseconds=1e3 * (time.perf_counter() - start),
-        version=metadata.version("ortools"),
-    )
+        _hint(model, _schedule(space, model, solver))
+    return _answer(space, model, solver, tuple(values), proven)
+
+
+def _hint(model: _Model, schedule: Schedule) -> None:
+    """Where to look first."""
+    model.cp.clear_hints()  # type: ignore[no-untyped-call]
+    for d, loop in model.loops.items():
+        model.cp.add_hint(loop.block, schedule.block[d])
+    for var, order in zip(model.orders, ORDERS, strict=True):
+        model.cp.add_hint(var, order == schedule.order)
+    for var, (family, tile) in zip(model.kernel.chosen, model.kernels, strict=True):
+        model.cp.add_hint(var, (family.name, tile) == (schedule.kernel, schedule.tile))
 
 
 def build(space: Space) -> _Model:
@@ -116,13 +175,15 @@ def build(space: Space) -> _Model:
     _capacity(cp, space, loops, visits, partial)
     external = {operand: _external(space, operand, visits[operand]) for operand in OPERANDS}
     if space.objective == "bytes":
-        parts = [sum(external.values()), _register_bytes(cp, space, loops, kernel)]
+        parts, scales = [sum(external.values()), _register_bytes(cp, space, loops, kernel)], [1, 1]
     else:
         rates = prices(space)
-        staging = sum(rates.staged_byte[operand] * external[operand] for operand in OPERANDS)
+        scale = math.gcd(rates.unit, *(rates.staged_byte[operand] for operand in space.staged))
+        staging = sum(rates.staged_byte[operand] // scale * external[operand] for operand in sorted(space.staged))
         busy = (1 + fetch_cycles(space)) * _kernel_time(cp, space, loops, kernel)
-        parts = [rates.unit * (busy + _stall_time(cp, space, loops, kernel)) + staging]
-    return _Model(cp, loops, orders, kernel, parts)
+        parts = [rates.unit // scale * (busy + _stall_time(cp, space, loops, kernel)) + staging]
+        scales = [scale]
+    return _Model(cp, loops, orders, kernel, space.kernels, parts, scales)
 
 
 def _loop(cp: cp_model.CpModel, name: str, size: int) -> _Loop:

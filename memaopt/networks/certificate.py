@@ -13,13 +13,14 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from memaopt import envelope
 from memaopt.emit.layers import Format
 from memaopt.emit.layers.result import Access
+from memaopt.envelope import Verified
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.files import CERTIFICATE_BYTES, read_text
 from memaopt.mcus import Mcu
@@ -134,13 +135,6 @@ class NetworkCertificate(BaseModel):
     def from_json(text: str, where: str = "certificate") -> NetworkCertificate:
         """The certificate in ``text``, unverified; InputError if it is malformed."""
         return envelope.parse(NetworkCertificate, text, where, "a network's certificate", FORMAT)
-
-
-class Verified(NamedTuple):
-    """What a certificate that holds takes as given, and which of its claims were not proven again without a solver."""
-
-    premises: tuple[str, ...]
-    unproven: tuple[str, ...]
 
 
 def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
