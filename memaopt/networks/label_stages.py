@@ -25,6 +25,7 @@ class Row:
     (or -1), ``own`` what it takes for itself, ``meets`` the clashes whose demand at this stage it meets, as bits."""
 
     pick: int
+    stage: int
     wanted: Format
     made: Format
     kernel: int
@@ -65,7 +66,9 @@ class Layers:
         ]
         self.states, self.edges = _states(stages, self.rows)
         # Of a shared kernel each stage that can use it bears a part; together they never bear more than there is.
-        self.parts = [(k.flash // len(k.stages), k.code // len(k.stages)) for k in self.kernels]
+        self.parts = [
+            dict.fromkeys(k.stages, (k.flash // len(k.stages), k.code // len(k.stages))) for k in self.kernels
+        ]
         self.overhead = budgets.flash_overhead
         limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
         self.limits: tuple[int | None, ...] = limits
@@ -74,7 +77,7 @@ class Layers:
         """The sums that a row adds, with its part of the kernel that it shares."""
         price, flash, code, data = row.own[:SUMS]
         if row.kernel >= 0:
-            part = self.parts[row.kernel]
+            part = self.parts[row.kernel][row.stage]
             flash, code = flash + part[0], code + part[1]
         return price, flash, code, data
 
@@ -105,16 +108,40 @@ class Layers:
             least.append(following)
         return least[::-1]
 
-    def used(self, weigh: Callable[[Row], int], least: list[Array]) -> tuple[int, ...]:
-        """The sums of one path that attains the least sum of weights."""
-        state, total = 0, np.zeros(SUMS, np.int64)
+    def path(self, weigh: Callable[[Row], int], least: list[Array]) -> list[Row]:
+        """The rows of one path that attains the least sum of weights."""
+        state, taken = 0, []
         for i, rows in enumerate(self.rows):
             for edge in self.edges[i][state]:
                 if weigh(rows[edge.row]) + least[i + 1][edge.to] == least[i][state]:
-                    total += self.weights(rows[edge.row])
+                    taken.append(rows[edge.row])
                     state = edge.to
                     break
-        return tuple(int(x) for x in total)
+        return taken
+
+    def used(self, taken: Sequence[Row]) -> tuple[int, ...]:
+        """The sums of a path."""
+        return tuple(map(sum, zip(*map(self.weights, taken), strict=True)))
+
+    def shift_parts(self, taken: Sequence[Row], share: float) -> None:
+        """Move a share of what a kernel takes from the stages that do not use it on a path to those that do.
+
+        Whatever the parts are, they are a lower bound; the more the users bear, the higher it is.
+        """
+        users: dict[int, list[int]] = {}
+        for row in taken:
+            if row.kernel >= 0:
+                users.setdefault(row.kernel, []).append(row.stage)
+        for k, stages in users.items():
+            kernel, old = self.kernels[k], self.parts[k]
+            flash, code = (int(share * size / len(stages)) for size in (kernel.flash, kernel.code))
+            self.parts[k] = {
+                stage: (
+                    int((1 - share) * a) + flash * (stage in stages),
+                    int((1 - share) * b) + code * (stage in stages),
+                )
+                for stage, (a, b) in old.items()
+            }
 
 
 def _less(limit: int | None, overhead: int) -> int | None:
@@ -160,7 +187,7 @@ def _rows(
         data = plan.data_bytes if candidate.where.data else 0
         own = price(candidate), flash, code, data, candidate.arena_bytes, candidate.stack_bytes
         meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
-        found.setdefault((wanted, made, kernel, meets), []).append(Row(pick, wanted, made, kernel, own, meets))
+        found.setdefault((wanted, made, kernel, meets), []).append(Row(pick, i, wanted, made, kernel, own, meets))
     rows = []
     for alike in found.values():
         values = np.array([row.own for row in alike], np.int64)

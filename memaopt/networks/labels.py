@@ -29,8 +29,10 @@ Least = Literal["price", "flash", "arena", "sram"]
 _UNIT = 1 << 16
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
-_BEAMS = (24, 400)
-_ROUNDS, _HALVINGS = 2, 24
+_BEAMS = (24, 96)
+#: How multipliers are found: rounds over all of them, the largest, the bits they are found to, and how often shared
+#: kernels are divided anew.
+_ROUNDS, _MOST, _PRECISION, _DIVISIONS = 2, 1 << 34, 10, 40
 
 
 class Found(NamedTuple):
@@ -90,23 +92,23 @@ class _Walk:
         last = [kernel.stages[-1] for kernel in layers.kernels]
         self.ends = np.array([max(last[k], last[r] if r >= 0 else 0) for k, r in enumerate(self.rival)], np.int64)
         self.contested = np.array([rival >= 0 for rival in self.rival], bool)
-        # For each stage, the parts of each kernel that stages from there on still bear.
-        self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
-        for k, kernel in enumerate(layers.kernels):
-            for i in range(len(layers.stages) + 1):
-                users = sum(stage >= i for stage in kernel.stages)
-                self.ahead[:, i, k] = users * layers.parts[k][0], users * layers.parts[k][1]
         self.narrow = {column: layers.narrow(column) for column in (ARENA, STACK)}
         self.impossible = bool(self.narrow[ARENA][0][0] >= NEVER)
         if self.impossible:
             return
-        self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
         self.most: list[list[int]] = [most_of(layers, column) for column in range(SUMS)]
         # A network whose outputs are all known has no rows.
         own = [row.own for rows in layers.rows for row in rows]
         arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
         self.widest = arena, max((row[STACK] for row in own), default=0)
         self.prices = self._multipliers()
+        self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
+        # For each stage, the parts of each kernel that stages from there on still bear.
+        self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
+        for k, parts in enumerate(layers.parts):
+            for i in range(len(layers.stages) + 1):
+                for place in range(2):
+                    self.ahead[place, i, k] = sum(part[place] for stage, part in parts.items() if stage >= i)
 
     def _room(self) -> dict[str, int]:
         """The budgets that some path exceeds, by name: what sums must not exceed, whatever the maxima are."""
@@ -121,46 +123,66 @@ class _Walk:
                 room["ram"] = left
         return room
 
+    def _weigh(self, taken: dict[str, int]) -> Callable[[Row], int]:
+        """The price of a row with multipliers for what it uses."""
+        layers, column = self.layers, PRICE if self.least == "price" else FLASH
+        f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
+
+        def weight(row: Row) -> int:
+            sums = layers.weights(row)
+            return _UNIT * sums[column] + f * sums[FLASH] + (c + r) * sums[CODE] + (d + r) * sums[DATA]
+
+        return weight
+
     def _multipliers(self) -> list[tuple[dict[str, int], list[Array]]]:
         """Sets of multipliers with what is to go for each; the first is that without any."""
         layers = self.layers
         if self.least in ("arena", "sram"):
             return []
-        column = PRICE if self.least == "price" else FLASH
-
-        def weigh(taken: dict[str, int]) -> Callable[[Row], int]:
-            f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
-
-            def weight(row: Row) -> int:
-                sums = layers.weights(row)
-                return _UNIT * sums[column] + f * sums[FLASH] + (c + r) * sums[CODE] + (d + r) * sums[DATA]
-
-            return weight
-
         free: dict[str, int] = {}
-        made = [(free, layers.to_go(weigh(free)))]
+        made = [(free, layers.to_go(self._weigh(free)))]
         room = self._room()
         if self.least == "price" and room:
-            best = dict.fromkeys(room, 0)
-            for _ in range(_ROUNDS if len(room) > 1 else 1):
-                for name, limit in room.items():
-                    low, high = 0, _UNIT
-                    for _ in range(_HALVINGS):
-                        middle = (low + high) // 2
-                        trial = {**best, name: middle}
-                        least = layers.to_go(weigh(trial))
-                        _, flash, code, data = layers.used(weigh(trial), least)
-                        used = {"flash": flash, "code": code, "data": data, "ram": code + data}[name]
-                        if used > limit:
-                            low = middle
-                            high = 4 * high if high - low <= 1 or (middle * 2 >= high and high < (1 << 34)) else high
-                        else:
-                            high = middle
-                        if high - low <= max(1, low >> 12):
-                            break
-                    best[name] = high
-            made.append((best, layers.to_go(weigh(best))))
+            best = self._priced(dict.fromkeys(room, 0), room)
+            if layers.kernels:
+                self._divide(best)
+                best = self._priced(best, room)
+            made.append((best, layers.to_go(self._weigh(best))))
         return made
+
+    def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
+        """Multipliers that nearly give the highest bound: one after the other raised until its budget is kept."""
+        for _ in range(_ROUNDS if len(room) > 1 else 1):
+            for name in room:
+                low, high = 0, max(2 * best[name], _UNIT)
+                while high < _MOST and not self._within({**best, name: high}, name, room):
+                    low, high = high, 4 * high
+                while high - low > max(1, high >> _PRECISION):
+                    middle = (low + high) // 2
+                    if self._within({**best, name: middle}, name, room):
+                        high = middle
+                    else:
+                        low = middle
+                best = {**best, name: high}
+        return best
+
+    def _within(self, taken: dict[str, int], name: str, room: dict[str, int]) -> bool:
+        """Whether a path that is best with these multipliers keeps a budget."""
+        weigh = self._weigh(taken)
+        path = self.layers.path(weigh, self.layers.to_go(weigh))
+        _, flash, code, data = self.layers.used(path)
+        return {"flash": flash, "code": code, "data": data, "ram": code + data}[name] <= room[name]
+
+    def _divide(self, taken: dict[str, int]) -> None:
+        """Divide shared kernels among their stages so that the bound rises."""
+        layers, weigh = self.layers, self._weigh(taken)
+        best, highest = list(layers.parts), None
+        for i in range(_DIVISIONS):
+            to_go = layers.to_go(weigh)
+            if highest is None or to_go[0][0] > highest:
+                best, highest = list(layers.parts), to_go[0][0]
+            layers.shift_parts(layers.path(weigh, to_go), 0.6 / (1 + i / 4))
+        layers.parts = best
 
     def bound(self) -> int:
         """What no choice is below."""
