@@ -8,20 +8,33 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from memaopt import console, report, suites
 from memaopt.certificates import Certificate, certify
-from memaopt.emit import emit
-from memaopt.errors import BuildError, DisagreementError, FaultError, InfeasibleError, InputError, UnfinishedError
+from memaopt.emit import gemm as gemm_files
+from memaopt.emit.writer import write_files
+from memaopt.errors import (
+    BuildError,
+    DisagreementError,
+    FaultError,
+    InfeasibleError,
+    InputError,
+    UnfinishedError,
+    WrongLibraryError,
+)
 from memaopt.mcus import Mcu
 from memaopt.problems import OPERANDS, Gemm, gemm, placed
 from memaopt.report import Row
 
+if TYPE_CHECKING:
+    from memaopt.library_check import LibraryCheck
+    from memaopt.trial import Trial
+
 #: What one problem of many may fail with while the others go on.
-_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, UnfinishedError, BuildError, FaultError)
+_OF_ONE_PROBLEM = (InfeasibleError, DisagreementError, UnfinishedError, BuildError, FaultError, WrongLibraryError)
 _SIZES = re.compile(r"(\d+)x(\d+)x(\d+)", re.IGNORECASE)
 
 
@@ -47,7 +60,7 @@ def solve(
     as_json: bool,
     asked: Asked,
 ) -> None:
-    """Certify, write, run and show the problems; Exit 1 if one of them fails."""
+    """Certify, run, write and show the problems; Exit 1 if one of them fails. What fails is not written."""
     if run:
         from memaopt import trial
 
@@ -64,8 +77,8 @@ def solve(
         console.print_json(objects if len(problems) > 1 else objects[0])
     else:
         report.print_rows(console.stdout(), rows, run)
-        if out is not None:
-            console.stdout().print(f"written to {out}", soft_wrap=True)
+        for line in _written(rows, out):
+            console.stdout().print(line, soft_wrap=True)
     for line in _without_effect(problems, rows, machine, run, asked):
         sys.stderr.write(f"memaopt: {line}\n")
     if not all(row.passed for row in rows):
@@ -95,22 +108,44 @@ def _solve_one(
     run: bool,
     compiler: str | None,
 ) -> Row:
-    """Certify, write and run one problem; an error that concerns this problem alone is kept in the row."""
+    """Certify one problem, run it or compare it with the reference, and then write it; an error that concerns this
+    problem alone is kept in the row.
+    """
     certificate: Certificate | None = None
     try:
         certificate = certify(problem, machine, objective, buffering)
-    except _OF_ONE_PROBLEM as error:
-        return Row(problem, None, None, error)
-    if folder is not None:
-        emit(certificate, folder)
-    if not run:
-        return Row(problem, certificate, None, None)
-    from memaopt import trial
-
-    try:
-        return Row(problem, certificate, trial.run(certificate, compiler=compiler), None)
+        row = Row(problem, certificate, _tried(certificate, compiler) if run else None, None)
+        if folder is None or not row.passed:
+            return row
+        files = gemm_files.files(certificate)
+        check = None if run else _checked(certificate, files)
     except _OF_ONE_PROBLEM as error:
         return Row(problem, certificate, None, error)
+    write_files(files, folder)
+    return row._replace(check=check)
+
+
+def _tried(certificate: Certificate, compiler: str | None) -> Trial:
+    from memaopt import trial
+
+    return trial.run(certificate, compiler=compiler)
+
+
+def _checked(certificate: Certificate, files: dict[str, str]) -> LibraryCheck:
+    from memaopt import library_check
+
+    return library_check.check_gemm(certificate, files)
+
+
+def _written(rows: Sequence[Row], out: Path | None) -> Iterator[str]:
+    """What was written and how it had been compared before, a line for each; of how many problems, if not of all."""
+    passed = [row for row in rows if row.passed]
+    if out is None or not passed:
+        return
+    lines = Counter(line for row in passed if row.check is not None for line in row.check.describe())
+    for line, count in lines.items():
+        yield line if count == len(rows) else f"{count} of {len(rows)}: {line}"
+    yield f"written to {out}" if len(passed) == len(rows) else f"written to {out}: {len(passed)} of {len(rows)}"
 
 
 def _without_effect(

@@ -1,7 +1,8 @@
-"""An emitted network compared with the reference before it is written, by what this computer has.
+"""Emitted C compared with the reference before it is written, by what this computer has.
 
 - A C compiler (cc, gcc or clang on PATH): the library's own C is built with its test vector and run.
-- None: the plan is executed in Python, layer by layer on an arena of bytes, as the memory plan places them.
+- None: a network's plan is executed in Python, layer by layer on an arena of bytes, as the memory plan places them; of
+  a GEMM it is said that nothing was compared.
 - A compiler for the chip besides: the library is built once for it, so that what is written can be built.
 """
 
@@ -17,50 +18,74 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
+from memaopt.certificates import Certificate
+from memaopt.emit import gemm
 from memaopt.emit import network as emit
 from memaopt.emit.layers import Format, describe, movement
 from memaopt.emit.writer import write_files
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
+from memaopt.mcus import Mcu
 from memaopt.networks import reference
 from memaopt.networks.compile import LayerPlan, NetworkPlan
 
 _Array = npt.NDArray[Any]
 _HOST = ("cc", "gcc", "clang")
 _RUBBISH = 0xA5  # what memory holds that nothing has written
-_NO_COMPILER = (
-    f"not compiled ({', '.join(_HOST)}: none is on PATH); the plan was executed in Python on its memory plan, "
-    "and gave the reference's bytes"
-)
+_EQUAL = "its outputs are the reference's, bit for bit"
+_CLOSE = "its results are the reference's, within what other roundings of their sums leave"
+_EXECUTED = "the plan was executed in Python on its memory plan, and gave the reference's bytes"
+_UNCOMPARED = "its results were compared with nothing"
 
 
 class LibraryCheck(BaseModel):
-    """What was found right: the compiler for this computer (empty: there is none) and the one for the chip."""
+    """What was found right: the compiler for this computer (empty: there is none), the one for the chip, and what was
+    compared with the reference, in words.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     host: str
     target: str
+    compared: str
 
     def describe(self) -> list[str]:
         """A line for each: what was compared, and what could not be."""
-        here = f"built here by {self.host}: its outputs are the reference's, bit for bit" if self.host else _NO_COMPILER
+        here = f"built here by {self.host}" if self.host else f"not compiled ({', '.join(_HOST)}: none is on PATH)"
         there = f"built for the chip by {self.target}" if self.target else "not built for the chip: no compiler for it"
-        return [here, there]
+        return [f"{here}: {self.compared}", there]
 
 
 def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
-    """Compare what ``files`` compute with the reference.
+    """Compare what ``files`` of a network compute with the reference.
 
     Raises WrongLibraryError if an output differs, BuildError if a compiler that is here does not build them.
     """
+    host = _host_compiler()
+    if host is None:
+        _execute(plan)
+    return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL)
+
+
+def check_gemm(certificate: Certificate, files: Mapping[str, str | bytes]) -> LibraryCheck:
+    """Compare what ``files`` of a GEMM compute with the reference, where there is a compiler for this computer.
+
+    Raises WrongLibraryError if an element of C is wrong, BuildError if a compiler that is here does not build them.
+    """
+    host = _host_compiler()
+    compared = _UNCOMPARED if host is None else _CLOSE if certificate.problem.dtype == "f32" else _EQUAL
+    return _built(gemm.name_of(certificate), files, certificate.machine, host, compared)
+
+
+def _built(
+    name: str, files: Mapping[str, str | bytes], machine: Mcu, host: tuple[str, str] | None, compared: str
+) -> LibraryCheck:
+    """Build the files by whatever compilers there are, and run their test vector here."""
     with interrupts.scratch_folder() as folder:
         write_files(files, folder)
-        host = _host_compiler()
-        if host is None:
-            _execute(plan)
-        else:
-            _run_on_host(plan.name, folder, host)
-        return LibraryCheck(host="" if host is None else host[1], target=_built_for_the_chip(plan, folder))
+        if host is not None:
+            _run_on_host(name, folder, host)
+        target = _built_for_the_chip(name, folder, machine)
+    return LibraryCheck(host="" if host is None else host[1], target=target, compared=compared)
 
 
 def _host_compiler() -> tuple[str, str] | None:
@@ -88,18 +113,18 @@ def _run_on_host(name: str, folder: Path, compiler: tuple[str, str]) -> None:
 
 
 def _wrong(name: str, what: str) -> str:
-    return f"{name}: the library {what}: nothing is written; a fault of memaopt, so please report it with the model"
+    return f"{name}: the library {what}: nothing is written; a fault of memaopt, so please report it with the problem"
 
 
-def _built_for_the_chip(plan: NetworkPlan, folder: Path) -> str:
+def _built_for_the_chip(name: str, folder: Path, machine: Mcu) -> str:
     """The version of the compiler that built and linked the library, empty where there is none."""
     from memaopt.board import build
     from memaopt.board.link import part_of
 
-    script = part_of(folder, plan.name)
+    script = part_of(folder, name)
     try:
-        sources = [folder / f"{plan.name}.c"]
-        return build(sources, folder / "on_chip.elf", plan.mcu, optimise="-O1", script=script).version
+        sources = [folder / f"{name}.c"]
+        return build(sources, folder / "on_chip.elf", machine, optimise="-O1", script=script).version
     except MissingToolError:
         return ""
     except BuildError as error:

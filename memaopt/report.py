@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,9 @@ from memaopt.mcus import Mcu, Memory
 from memaopt.problems import OPERANDS, Gemm
 from memaopt.schedules import Schedule
 from memaopt.trial import Trial
+
+if TYPE_CHECKING:
+    from memaopt.library_check import LibraryCheck
 
 _MODELS = {"closed_form": "closed form", "cp_sat": "CP-SAT", "exhaustive": "exhaustive enumeration"}
 _GOALS = {"bytes": "fewest bytes", "cycles": "fewest cycles", "energy": "least energy"}
@@ -37,12 +40,15 @@ class _Fact(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One problem of a run: its certificate and trial, or the error that ended it."""
+    """One problem of a run: its certificate and trial, or the error that ended it, and how it was compared with the
+    reference before it was written, if it was not run.
+    """
 
     problem: Gemm
     certificate: Certificate | None
     trial: Trial | None
     error: MemaoptError | None
+    check: "LibraryCheck | None" = None
 
     @property
     def passed(self) -> bool:
@@ -58,6 +64,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "error": None if row.error is None else str(row.error),
         **_certificate_json(row.certificate),
         **_trial_json(row.trial),
+        "check": None if row.check is None else row.check.model_dump(mode="json"),
     }
     if isinstance(row.error, DisagreementError):
         found["agreed"] = False

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_helpers import Cli
 from network_helpers import MCU
 from networks_helpers import CASES, inputs
 
-from memaopt import cli, library_check
+from memaopt import library_check
+from memaopt.certificates import Certificate
+from memaopt.cli import main
+from memaopt.emit import gemm
 from memaopt.emit import network as emit
 from memaopt.emit.layers import Format
 from memaopt.errors import BuildError, WrongLibraryError
@@ -59,7 +63,7 @@ def test_solve_writes_nothing_that_is_wrong(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(emit, "files", wrong)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["solve", str(model), "--out", str(tmp_path / "out")])
+        main(["solve", str(model), "--out", str(tmp_path / "out")])
     assert ended.value.code == 1
     assert not (tmp_path / "out").exists()
 
@@ -98,3 +102,36 @@ def test_execution_in_python_is_the_reference(kind: str) -> None:
         for values in inputs(rng, graph):
             for found, wanted in zip(library_check.execute(made, values), reference.run(graph, values), strict=True):
                 np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+@pytest.mark.parametrize("dtype", ["f32", "q15", "s8"])
+def test_a_wrong_gemm_is_not_written(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    """Catches a GEMM that is written before its C is compared, for every dtype, and an exit code of 0 for it."""
+    out = tmp_path / "out"
+    right = cli("solve", "gemm", "6x9x5", "--dtype", dtype, "--out", out, "--json")
+    assert right.json["check"]["host"]
+    shutil.rmtree(out)
+    files = gemm.files
+
+    def wrong(made: Certificate) -> dict[str, str]:
+        texts = files(made)
+        name = f"{gemm.name_of(made)}.c"
+        return {**texts, name: texts[name].replace("for (; i + MR <= mc;", "for (i = MR; i + MR <= mc;")}
+
+    monkeypatch.setattr(gemm, "files", wrong)
+    line = cli.refused("solve", "gemm", "6x9x5", "--dtype", dtype, "--out", out, code=1)
+    assert "nothing is written" in line
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_a_gemm_is_written_and_it_is_said_that_nothing_was_compared(
+    tmp_path: Path, cli: Cli
+) -> None:
+    """Catches a project that looks checked where nothing checked it."""
+    said = cli("solve", "gemm", "6x9x5", "--out", tmp_path / "out")
+    assert said.code == 0
+    assert "compared with nothing" in said.out
+    assert "not built for the chip" in said.out
+    assert (tmp_path / "out" / "certificate.json").is_file()

@@ -202,3 +202,10 @@ def test_another_gemm_in_the_same_folder(cli: Cli, tmp_path: Path) -> None:
     assert {path.suffix: path.name for path in (tmp_path / "out").glob("gemm*.?")}[".c"] == "gemm_q15_8x8x8.c"
     assert len(list((tmp_path / "out").glob("gemm*.c"))) == 1
     assert cli("run", tmp_path / "out").code == 0
+
+
+def test_a_gemm_is_written_with_the_same_bytes(cli: Cli, tmp_path: Path) -> None:
+    """Catches a time of day, or of the solver, in what is emitted and signed."""
+    for name in ("one", "two"):
+        assert cli("solve", "gemm", "20x9x7", "--place", "all=qspi", "--out", tmp_path / name).code == 0
+    assert _content(tmp_path / "one") == _content(tmp_path / "two")
