@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,6 +195,22 @@ def test_verify_names_the_false_claim(change: dict[str, object], message: str) -
     plan.verify(chain())
     with pytest.raises(FalseClaimError, match=message):
         plan.model_copy(update=change).verify(chain())
+
+
+@pytest.mark.parametrize("size", [1 << 30, 1 << 63, 10**30])
+def test_a_plan_of_any_size_is_replayed_in_no_memory(size: int) -> None:
+    """Catches a replay that takes what a certificate says that the arena has, and fails or takes all there is."""
+    plan = memory.plan(chain())
+    *others, last = plan.buffers
+    far = last.model_copy(update={"offset": size})
+    for change in ({"arena_bytes": size}, {"arena_bytes": size + last.size, "buffers": (*others, far)}):
+        changed = plan.model_copy(update=change)
+        tracemalloc.start()
+        with pytest.raises(FalseClaimError):
+            changed.verify(chain())
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 1 << 20
 
 
 def test_verify_finds_any_single_moved_buffer() -> None:

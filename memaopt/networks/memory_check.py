@@ -64,21 +64,27 @@ def replay(
 
     An output may lie on an input that it overwrites in place, or that it starts far enough before (``leads``).
 
-    Each byte of the arena remembers whose value it holds. An alias has its source's value, so they share a label.
+    Each byte of the arena remembers whose value it holds; those between two edges of buffers hold the same, so that an
+    arena costs no more than its buffers, whatever is said of its size. An alias has its source's value, so they share a
+    label.
     """
     ranges = _ranges(plan, graph, scratch, external)
     work = {s.operator: (s.offset, s.offset + s.size) for s in plan.scratch}
-    owner = np.full(plan.arena_bytes, _NOBODY, np.int64)
+    edges = sorted({edge for taken in (*ranges.values(), *work.values()) for edge in taken})
+    number = {edge: i for i, edge in enumerate(edges)}
+    owner = np.full(len(edges), _NOBODY, np.int64)
     label: dict[int, int] = {}
 
+    def within(taken: tuple[int, int]) -> slice:
+        return slice(number[taken[0]], number[taken[1]])
+
     def intact(tensor: int) -> bool:
-        start, end = ranges[tensor]
-        return bool((owner[start:end] == label[tensor]).all())
+        return bool((owner[within(ranges[tensor])] == label[tensor]).all())
 
     for tensor in graph.inputs:
         if tensor in ranges:
             label[tensor] = tensor
-            owner[slice(*ranges[tensor])] = tensor
+            owner[within(ranges[tensor])] = tensor
     if not all(intact(tensor) for tensor in graph.inputs if tensor in ranges):
         raise FalseClaimError("the memory plan puts two inputs of the network into the same bytes")
     for position in plan.order:
@@ -92,7 +98,7 @@ def replay(
         if position in work:
             if any(_overlap(work[position], ranges[tensor]) for tensor in [*inputs, op.output] if tensor in ranges):
                 raise FalseClaimError(f"the memory plan lets the scratch of {where} meet its inputs or output")
-            owner[slice(*work[position])] = _SCRATCH
+            owner[within(work[position])] = _SCRATCH
         if op.output not in ranges:
             continue
         target = ranges[op.output]
@@ -110,7 +116,7 @@ def replay(
                 name = graph.tensors[tensor].name
                 raise FalseClaimError(f"the memory plan lets {where} write over its input {name!r}")
         label[op.output] = op.output
-        owner[slice(*target)] = op.output
+        owner[within(target)] = op.output
     for tensor in graph.outputs:
         if tensor in ranges and not intact(tensor):
             raise FalseClaimError(f"the memory plan lets the output {graph.tensors[tensor].name!r} be overwritten")
