@@ -10,6 +10,7 @@ from memaopt.board import build
 from memaopt.emit.layers import emit, plans, source_file
 from memaopt.emit.layers.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
 from memaopt.mcus import mcu
+from memaopt.models.fetching import passages
 from memaopt.models.waits import timing, waiting
 
 L4R5 = mcu("stm32l4r5")
@@ -52,6 +53,24 @@ def test_a_loop_costs_the_same_whether_it_is_executed_or_scaled():
     assert whole == pytest.approx(waiting((Loop((Loop(body, 10),), 10),), STOCK), rel=0.02)
     ten, twenty = (waiting((Loop(body, turns),), STOCK) for turns in (10, 20))
     assert whole - ten == pytest.approx(9 * (twenty - ten), rel=0.01)
+
+
+@pytest.mark.parametrize("machine", [STOCK, PREFETCH, timing(mcu("stm32f407"))], ids=["stock", "prefetch", "f407"])
+def test_what_is_remembered_changes_nothing(machine):
+    """A price may not depend on what was priced before: each of many trees costs the same first, last and alone."""
+    loading = Straight((1.0, 2.0, 1.0) * 30, (0, 1, 0) * 30)
+    texts = [straight(70), straight(9, 1), loading, Straight((0.7,) * 40, (0,) * 40)]
+    rewound = Straight((1.0,) * 30, (1, 0, -1, 1, 1, 0) * 5)
+    trees = [
+        (Straight((1.0,) * shift, (0,) * shift), Loop((first, Loop((second, rewound), 3, 2.0)), 4), third)
+        for shift in (1, 2, 5) for first in texts for second in texts for third in texts[:2]
+    ]  # fmt: skip
+    alone = []
+    for tree in trees:
+        passages(machine).clear()
+        alone.append(waiting.__wrapped__(tree, machine))
+    assert [waiting.__wrapped__(tree, machine) for tree in trees] == alone
+    assert [waiting.__wrapped__(tree, machine) for tree in reversed(trees)] == alone[::-1]
 
 
 def test_loops_of_assembly_are_its_backward_branches():

@@ -11,35 +11,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.emit.layers.code import REWIND, Call, Loop, Node, Small, Staged, Straight, Table, body_of
+from memaopt.emit.layers.code import Call, Loop, Node, Small, Staged, Straight, Table, body_of
 from memaopt.mcus import Mcu
+from memaopt.models.fetching import Fetching, Run, Timing, run_of
 
-#: Cycles from the request of a word until its instruction can issue (Timing.fetch_latency).
-_LATENCY = 3
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 4
 #: Routines start at a multiple of this, as emitted (KERNEL in helpers.c).
 _ALIGNMENT = 32
-#: A word's address that no code has.
-_NOWHERE = -(1 << 40)
-
-
-class Timing(NamedTuple):
-    """What waiting depends on: wait states of the flash and its accelerator's sizes, as in :class:`Mcu`.
-
-    ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
-    word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM.
-    """
-
-    first: int
-    fetch: int
-    read: int
-    line: int
-    instruction_lines: int
-    data_lines: int
-    prefetch: bool
-    queue: int
-    ram: int
 
 
 def timing(mcu: Mcu) -> Timing:
@@ -64,23 +43,6 @@ def waiting(body: tuple[Node, ...], machine: Timing, code_in_ram: bool = False, 
     placed = core.placed(body)
     core.run(placed)
     return core.waited + core.clock - core.ideal
-
-
-class _Run(NamedTuple):
-    """A placed straight run: its first word, and what the words cost and load. ``flash``: it waits for the flash."""
-
-    number: int
-    start: int
-    cycles: tuple[float, ...]
-    loads: tuple[int, ...]
-    step: float
-    flash: bool
-    total: float
-    #: (cycles before it, loads) of each word that loads, and the cycles after the last.
-    reads: tuple[tuple[float, int], ...]
-    rest: float
-    #: Lines of the cache, with the bits of the reads in each.
-    lines: tuple[tuple[int, int], ...]
 
 
 class _Turns(NamedTuple):
@@ -108,31 +70,16 @@ class _Apart(NamedTuple):
 
 #: See _Core._state.
 _State = tuple[Any, ...]
-_Placed = _Run | _Turns | _Table | _Called | _Apart
+_Placed = Run | _Turns | _Table | _Called | _Apart
 
 
-class _Core:
-    """The core's clock, its queue of fetched words, and the flash's accelerator."""
+class _Core(Fetching):
+    """What executes a tree: straight runs one after the other, loops until they repeat themselves."""
 
     def __init__(self, machine: Timing, code_in_ram: bool, data_in_ram: bool) -> None:
-        self.m = machine
-        self.code_in_ram, self.data_in_ram = code_in_ram, data_in_ram
-        self.clock = self.ideal = self.waited = 0.0
-        # The queue: the next word to request, the first since the last branch, the last request's time.
-        # ``at``: the next word to issue, if it follows on the last one.
-        self.word = self.first = 0
-        self.at = _NOWHERE
-        self.requested = -1.0
-        self.ready = [0.0] * 8
-        self.freed = [0.0] * 8
-        # The array and its caches: line -> bits of its reads, the least recently used line first.
-        self.busy = 0.0
-        self.current = self.ahead = _NOWHERE
-        self.ahead_ready = 0.0
-        self.code: dict[int, int] = {}
-        self.data: dict[int, int] = {}
-        # Constants: the next word's place, and where it starts again.
-        self.place = self.mark = 0.0
+        super().__init__(machine, data_in_ram)
+        self.code_in_ram = code_in_ram
+        self.waited = 0.0
         self.numbers = 0
         self.routines: dict[str, int] = {}
         self.end = 0
@@ -160,7 +107,7 @@ class _Core:
             number = self.numbers
             match node:
                 case Straight():
-                    made.append(self._run(number, node, at, flash))
+                    made.append(run_of(node, at, flash, self.m))
                     at += len(node.cycles)
                 case Loop():
                     body, at = self._place(node.body, at, flash)
@@ -177,31 +124,14 @@ class _Core:
                     made.append(_Apart(number, body))
         return tuple(made), at
 
-    def _run(self, number: int, node: Straight, at: int, flash: bool) -> _Run:
-        reads: list[tuple[float, int]] = []
-        passed = 0.0
-        for cycles, loads in zip(node.cycles, node.loads, strict=True):
-            if loads:
-                reads.append((passed, loads))
-                passed = 0.0
-            passed += cycles
-        lines: dict[int, int] = {}
-        for read in range(at // self.m.read, (at + len(node.cycles) - 1) // self.m.read + 1) if self.m.read else ():
-            per_line = self.m.line // self.m.read
-            lines[read // per_line] = lines.get(read // per_line, 0) | 1 << read % per_line
-        return _Run(
-            number, at, node.cycles, node.loads, node.step, flash, sum(node.cycles), tuple(reads), passed,
-            tuple(lines.items()),
-        )  # fmt: skip
-
     # Execution.
 
     def run(self, nodes: tuple[_Placed, ...]) -> None:
         """Execute nodes in their order."""
         for node in nodes:
             match node:
-                case _Run():
-                    self._straight(node)
+                case Run():
+                    self.straight(node)
                 case _Turns():
                     self._turns(node)
                 case _Table():
@@ -270,10 +200,6 @@ class _Core:
         if lines:
             self.data = {line + lines: bits for line, bits in self.data.items()}
 
-    def _base(self) -> int:
-        """The line of the next constant."""
-        return int(self.place // (self.m.line or 8))
-
     def _key(self) -> tuple[Any, ...]:
         """What decides how long a turn takes: where the core is, what the caches hold, how long the array is busy.
 
@@ -304,190 +230,6 @@ class _Core:
         code, data, place = rest
         self.code, self.data = dict(code), {line + base: bits for line, bits in data.items()}
         self.place = base * (self.m.line or 8) + place
-
-    # What happens within a straight run.
-
-    def _straight(self, run: _Run) -> None:
-        self.ideal += run.total
-        if not run.flash or self.m.read == 0:
-            self._without_accelerator(run)
-            return
-        if run.start != self.at:
-            self._branch(run.start)
-        code = self.code
-        if all(code.get(line, 0) & bits == bits for line, bits in run.lines):
-            self._cached(run)
-            return
-        m, data, data_in_ram = self.m, self.data, self.data_in_ram
-        queue, per_read, per_line, wait = m.queue, m.read, m.line // m.read, m.first
-        prefetch, lines, latest = m.prefetch, m.instruction_lines, _NOWHERE
-        ready, freed = self.ready, self.freed
-        clock, word, requested, first = self.clock, self.word, self.requested, self.first
-        current, busy, ahead, ahead_ready = self.current, self.busy, self.ahead, self.ahead_ready
-        w = run.start
-        for cycles, loads in zip(run.cycles, run.loads, strict=True):
-            while word <= w:
-                at = requested + 1
-                if word - first >= queue:
-                    room = freed[(word - queue) & 7]
-                    if room > at:
-                        at = room
-                read = word // per_read
-                if read != current:
-                    # As _fetch, which nearly all of the time would be spent in calling.
-                    line, bit = read // per_line, 1 << read % per_line
-                    # The line of the last read is the last in its order already.
-                    held = code.get(line, 0) if line == latest else code.pop(line, 0)
-                    if not held & bit:
-                        if read == ahead:
-                            at = at if at > ahead_ready else ahead_ready
-                        else:
-                            at = (at if at > busy else busy) + wait
-                            busy = at + 1
-                    if lines:
-                        if not held and len(code) >= lines:
-                            del code[next(iter(code))]
-                        code[line] = held | bit
-                        latest = line
-                    current = read
-                    read += 1
-                    if prefetch and read != ahead and not code.get(read // per_line, 0) & 1 << read % per_line:
-                        ahead, ahead_ready = read, (at if at > busy else busy) + wait
-                        busy = ahead_ready + 1
-                requested = at
-                ready[word & 7] = at + _LATENCY
-                word += 1
-            if ready[w & 7] > clock:
-                clock = ready[w & 7]
-            freed[w & 7] = clock
-            w += 1
-            if loads == REWIND:
-                self.place = self.mark
-            elif loads and not data_in_ram:
-                read = int(self.place) // per_read
-                if loads == 1 and data and data.get(read // per_line, 0) & 1 << read % per_line:
-                    line = read // per_line
-                    data[line] = data.pop(line)
-                    self.place += run.step
-                else:
-                    self.clock, self.word, self.requested, self.at = clock, word, requested, w
-                    self.current, self.busy, self.ahead, self.ahead_ready = current, busy, ahead, ahead_ready
-                    self._load(loads, run.step)
-                    clock, word, requested = self.clock, self.word, self.requested
-                    current, busy, ahead, ahead_ready = self.current, self.busy, self.ahead, self.ahead_ready
-                    latest = _NOWHERE
-            clock += cycles
-        self.clock, self.word, self.requested, self.at = clock, word, requested, w
-        self.current, self.busy, self.ahead, self.ahead_ready = current, busy, ahead, ahead_ready
-
-    def _cached(self, run: _Run) -> None:
-        """A run that the cache holds whole: only its loads can wait."""
-        code = self.code
-        for line, _ in run.lines:
-            code[line] = code.pop(line)
-        for before, loads in run.reads:
-            self.clock += before
-            self._load(loads, run.step)
-        self.clock += run.rest
-        self.at = end = run.start + len(run.cycles)
-        self.current = (end - 1) // self.m.read
-        # The queue has kept up: the next word was requested in time.
-        self.word, self.requested = end, self.clock - _LATENCY - 1
-        self.first = max(self.first, end - self.m.queue + 1)
-
-    def _without_accelerator(self, run: _Run) -> None:
-        """Code each of whose words waits alike, but behind instructions of several cycles."""
-        each = self.m.fetch if run.flash else self.m.ram
-        self.clock += max(run.total, len(run.cycles) * (1 + each)) if each else run.total
-        self.at = _NOWHERE
-        for _, loads in run.reads:
-            self._load(loads, run.step)
-
-    def _branch(self, target: int) -> None:
-        """A taken branch: the queue starts anew. Its refill is among the branch's cycles."""
-        at = self.clock - _LATENCY
-        if self.at != _NOWHERE:
-            self._run_ahead(at)
-        self.first = self.word = self.at = target
-        self._request(at)
-
-    def _run_ahead(self, until: float) -> None:
-        """The requests that the core makes before then; words from ``at`` on have not been issued."""
-        queue = self.m.queue
-        while True:
-            at, word = self.requested + 1, self.word
-            if word - self.first >= queue:
-                if word - queue >= self.at:
-                    return
-                at = max(at, self.freed[(word - queue) & 7])
-            if at >= until:
-                return
-            self._request(at)
-
-    def _request(self, at: float) -> None:
-        read = self.word // self.m.read
-        if read != self.current:
-            at += self._fetch(read, at)
-        self.requested = at
-        self.ready[self.word & 7] = at + _LATENCY
-        self.word += 1
-
-    def _fetch(self, read: int, at: float) -> float:
-        """Wait states of a read of code."""
-        m, code = self.m, self.code
-        per_line = m.line // m.read
-        line = read // per_line
-        bit, wait = 1 << read % per_line, 0.0
-        held = code.pop(line, 0)
-        if not held & bit:
-            if read == self.ahead:
-                wait = max(0.0, self.ahead_ready - at)
-            else:
-                start = max(at, self.busy)
-                self.busy = start + m.first + 1
-                wait = start - at + m.first
-        if m.instruction_lines:
-            if not held and len(code) >= m.instruction_lines:
-                del code[next(iter(code))]
-            code[line] = held | bit
-        self.current = read
-        if m.prefetch and read + 1 != self.ahead:
-            following = read + 1
-            if not code.get(following // per_line, 0) & 1 << following % per_line:
-                self.ahead = following
-                start = max(at + wait, self.busy)
-                self.busy = start + m.first + 1
-                self.ahead_ready = start + m.first
-        return wait
-
-    def _load(self, loads: int, step: float) -> None:
-        """Constants read by the word that was just issued."""
-        if loads == REWIND:
-            self.place = self.mark
-            return
-        if self.data_in_ram:
-            return
-        m = self.m
-        for _ in range(loads):
-            place = int(self.place)
-            self.place += step
-            if m.read == 0:
-                self.clock += m.first
-                continue
-            per_line = m.line // m.read
-            read = place // m.read
-            line, bit = read // per_line, 1 << read % per_line
-            held = self.data.pop(line, 0)
-            if not held & bit:
-                if self.at != _NOWHERE:
-                    self._run_ahead(self.clock)
-                start = max(self.clock, self.busy)
-                self.busy = start + m.first + 1
-                self.clock = start + m.first
-            if m.data_lines:
-                if not held and len(self.data) >= m.data_lines:
-                    del self.data[next(iter(self.data))]
-                self.data[line] = held | bit
 
     def _table(self, table: _Table) -> None:
         """Loads here and there: what the cache cannot hold of the table waits."""

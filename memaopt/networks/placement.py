@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from memaopt.emit.layers import Plan
 from memaopt.emit.layers.code import Loop, compiled
-from memaopt.models.waits import Timing, waiting
+from memaopt.models.fetching import Timing
+from memaopt.models.waits import waiting
 
 #: Bytes and cycles of ``invoke`` around the call of a layer.
 _CALL = (40, 12)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from memaopt.emit.layers import Format, Plan, plans, staged
 from memaopt.errors import InfeasibleError
 from memaopt.mcus import Mcu
-from memaopt.models.waits import Timing, timing
+from memaopt.models.fetching import Timing
+from memaopt.models.waits import timing
 from memaopt.networks import fusion, layout, liveness, memory
 from memaopt.networks import operators as ops
 from memaopt.networks.choice import Budgets, Candidate, Stage
