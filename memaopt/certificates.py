@@ -93,6 +93,10 @@ class Certificate(Input):
     sha256: str
     _spent: dict[str, float] = PrivateAttr(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both claim the same: what each model took is no claim."""
+        return isinstance(other, Certificate) and self.model_dump() == other.model_dump()
+
     @property
     def milliseconds(self) -> dict[str, float]:
         """What each model took, where it was solved in this process: no part of what is certified."""

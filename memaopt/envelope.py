@@ -51,11 +51,15 @@ def parse(model: type[_Model], text: str, where: str, what: str, form: str) -> _
         raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
     try:
         json.loads(text, object_pairs_hook=_once)
-        return model.model_validate_json(text, strict=True)
+        read = model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: not {what}: {told(error)}") from None
     except ValueError as error:
         raise InputError(f"{where}: not {what}: {error}") from None
+    # What is signed is what was read; where that is more than is written, something was left to be filled in.
+    for difference in differences(data, read.model_dump(mode="json")):
+        raise InputError(f"{where}: not {what}: {difference}")
+    return read
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -132,6 +132,18 @@ def _holds(path: Path, data: dict[str, Any]) -> NetworkCertificate | None:
     return cert
 
 
+def test_what_is_left_out_is_not_filled_in(tiny: tuple[Path, dict[str, Any]]) -> None:
+    """Catches a field that has a default, in a tuple or in the machine: the file would not say what is signed."""
+    data = copy.deepcopy(tiny[1])
+    del data["layers"][0]["promised"]["parameters"][3]
+    with pytest.raises(InputError, match=r"layers\.0\.promised\.parameters is claimed to be \[\d+, \d+, 0\], but"):
+        NetworkCertificate.from_json(json.dumps(data))
+    data = copy.deepcopy(tiny[1])
+    del data["machine"]["memories"][0]["executable"]
+    with pytest.raises(InputError, match=r"machine\.memories\.0\.executable is not claimed"):
+        NetworkCertificate.from_json(json.dumps(data))
+
+
 def test_every_leaf_is_derived_or_a_premise(tiny: tuple[Path, dict[str, Any]]) -> None:
     """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
     belongs to what the certificate takes as given, and then what it claims is what compiling for that gives."""

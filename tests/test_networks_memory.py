@@ -183,6 +183,7 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
         ({"tensor_bytes": 1}, "live set is 1"),
         ({"peak_operator": 0}, "peak operator is 0"),
         ({"arena_bytes": 528}, "says 528 bytes, but it takes 512"),
+        ({"arena_bytes": 1 << 40}, "says 1099511627776 bytes, but it takes 512"),
         ({"proof": "search", "lower_bound": 512}, r"are the least \(search\); 512 do \(live set\)"),
         ({"order": (1, 0, 2)}, "before its inputs are there"),
         ({"order": (0, 1)}, "not a permutation"),

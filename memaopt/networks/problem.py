@@ -66,7 +66,7 @@ class Problem:
     def laid_out(self, picks: Sequence[int], arena: int) -> bool:
         """Whether arena, stack, and what a choice copies into RAM have a layout there together."""
         taken = list(self.taken(picks).values())
-        stack = max((c.stack_bytes for c in taken), default=0)
+        stack = max((c.stack_bytes for c in taken), default=stack_bytes(()))
         return self.mcu is None or layout.of(self.mcu, arena, stack, taken) is not None
 
     def memory_plan(self, picks: Sequence[int], *, reorder: bool = False, time_limit: float = 5.0) -> MemoryPlan:

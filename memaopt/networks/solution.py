@@ -18,7 +18,7 @@ from memaopt.networks.clashes import Clash, copies_of, demand_of
 from memaopt.networks.conflicts import explain
 from memaopt.networks.labels import Least
 from memaopt.networks.memory import MemoryPlan
-from memaopt.networks.problem import Problem
+from memaopt.networks.problem import Problem, stack_bytes
 
 #: Choices that are excluded one after the other before the search gives up.
 _MOST_CLASHES = 600
@@ -83,6 +83,8 @@ def _best(
     solver: bool = True,
 ) -> _Found:  # fmt: skip
     """The choice of the least value that can be placed."""
+    if not problem.stages:
+        return _nothing_to_choose(problem, least)
     clashes: list[Clash] = []
     proof: Proof = "enumeration"
     while True:
@@ -118,6 +120,20 @@ def _best(
             demands = tuple(demand_of(plan) for plan in problem.chosen(found.picks).values())
             clash = Clash(0, demands, placed.arena_bytes)
         clashes.append(clash)
+
+
+def _nothing_to_choose(problem: Problem, least: Least) -> _Found:
+    """What :func:`_best` finds for a network that runs no layer: its tensors are placed, and fit the budgets or not."""
+    limits = problem.limits
+    assert limits.sram is not None
+    placed = problem.memory_plan(())
+    arena = placed.arena_bytes
+    taken = {"price": 0, "flash": limits.flash_overhead, "arena": arena, "sram": arena + stack_bytes(())}
+    budgets = {"flash": limits.flash, "arena": limits.arena, "sram": limits.sram}
+    fits = all(most is None or taken[what] <= most for what, most in budgets.items())
+    if fits and problem.laid_out((), arena):
+        return _Found((), placed, taken[least], "enumeration")
+    return _Found(None, None, 0, "enumeration")
 
 
 def _without_layout(problem: Problem, picks: tuple[int, ...]) -> Clash:
@@ -177,6 +193,8 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
 
     def peak(found: _Found) -> str:
         assert found.placed is not None
+        if not graph.operators:
+            return "what goes in and comes out"
         return graph.place(graph.operators[found.placed.peak_operator])
 
     if limits.arena is not None:
@@ -197,12 +215,14 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
     lightest = _best(dataclasses.replace(problem, limits=dataclasses.replace(limits, flash=None)), "flash")
     flash = lightest.value
     if lightest.picks is not None and flash > limits.flash:
+        needs = f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given"
         stages = problem.stages
+        if not stages:
+            return InfeasibleError(f"{needs}, without a single kernel: --flash {flash} on a larger machine would do")
         heaviest = max(range(len(stages)), key=lambda i: min(c.plan.flash_bytes for c in stages[i].candidates))
         return InfeasibleError(
-            f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given, "
-            f"with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes most; fewer "
-            f"weights there, or --flash {flash} on a larger machine, would do"
+            f"{needs}, with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes "
+            f"most; fewer weights there, or --flash {flash} on a larger machine, would do"
         )
     return InfeasibleError(
         f"{name} fits {limits.flash:,} bytes of flash and {limits.sram:,} of SRAM each, but not both; at least "

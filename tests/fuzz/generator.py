@@ -322,7 +322,7 @@ class _Growing:
             (0, 0) if self.rng.integers(2) else (int(self.rng.integers(4)), int(self.rng.integers(4))) for _ in shape
         )
         output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
-        return self._put(ops.Pad, (x,), output, *self._quantization(x), paddings=paddings)
+        return bool(shape) and self._put(ops.Pad, (x,), output, *self._quantization(x), paddings=paddings)
 
     def concatenation(self, x: int) -> bool:
         rng, tensor = self.rng, self.tensors[x]
