@@ -166,7 +166,7 @@ def solve(
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Find the schedule that moves the fewest bytes, prove it, and write (and run) the C.
+    """Find the best schedule of a gemm or the best kernels of a network, prove it, and write (and run) the C.
 
     \b
     Examples:
@@ -175,6 +175,7 @@ def solve(
       memaopt solve --suite tinyml --dtype s8 --run --json
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
+      memaopt solve model.tflite --setting ram --out build/
     """
     machine = _machine(mcu_name, setting, sram, [*size, *([f"flash={flash}"] if flash else [])])
     machine = machine.with_ram(code=_bytes(ram_for_code), constants=_bytes(ram_for_constants))

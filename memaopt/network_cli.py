@@ -164,8 +164,9 @@ def zoo_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Write nine networks with seeded weights as .tflite files: MLPerf Tiny's architectures, a small MobileNetV2, and
-    four larger networks (MobileNetV2 0.35 at 128x128, MobileNetV1 0.25 at 224x224, a U-Net, a wide ResNet).
+    """Write nine networks with seeded weights as .tflite files.
+
+    MLPerf Tiny's four, a small MobileNetV2; larger: MobileNetV2, MobileNetV1, a U-Net, a wide ResNet.
 
     \b
     Examples:

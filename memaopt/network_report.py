@@ -61,7 +61,10 @@ def print_summary(console: Console, summary: Summary) -> None:
 def print_plan(
     console: Console, plan: NetworkPlan, trial: NetworkTrial | None, others: Sequence[Elsewhere] = ()
 ) -> None:
-    """A layer a line, then the totals, what is proven, and what other settings would give."""
+    """A layer a line, then the totals, what is proven, and what other settings would give.
+
+    Cycles are those with the machine's wait states, as in the report of a GEMM.
+    """
     console.print(Text.assemble((plan.name, "bold"), f" on {plan.mcu.title}"))
     console.print(_layers(plan, trial))
     facts = Table.grid(padding=(0, 2))
@@ -82,14 +85,14 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             layer_shape(plan, layer),
             kernel_name(layer),
             f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
-            f"{layer.cycles:,}",
-            f"{layer.cycles / layer.macs:.2f}" if layer.macs else "",
-            f"{100 * layer.cycles / max(plan.cycles, 1):.1f}%",
+            f"{layer.machine_cycles:,}",
+            f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
+            f"{100 * layer.machine_cycles / max(plan.machine_cycles, 1):.1f}%",
         ]
         if trial is not None:
             found = trial.layers[number]
             what = "" if found.passed else f"{found.wrong} wrong" if found.wrong else "accesses"
-            cells += [f"{found.ideal_cycles:,}", Text("ok", style="green") if not what else Text(what, style="red")]
+            cells += [f"{found.cycles:,}", Text("ok", style="green") if not what else Text(what, style="red")]
         table.add_row(*cells)
     return table
 
@@ -123,8 +126,8 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         "none": f"not proven least {live_set}",
     }
     facts = [
-        ("cycles", f"{plan.cycles:,} predicted at zero wait states, {_ms(plan.cycles, clock)}", ""),
-        *([("", f"{plan.machine_cycles:,} with the machine's", "")] if plan.machine_cycles > plan.cycles else []),
+        ("cycles", f"{plan.machine_cycles:,} predicted, {_ms(plan.machine_cycles, clock)}", ""),
+        *_without_waits(plan.cycles, plan.machine_cycles),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
@@ -144,19 +147,24 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     if plan.steps:
         facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
     if trial is None:
-        predicted = energy(plan.mcu, plan.cycles, {})
-        facts.append(("energy", f"{predicted.total_uj:,.1f} uJ at zero wait states (modelled)", ""))
+        predicted = energy(plan.mcu, plan.machine_cycles, {})
+        facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
         return facts
     facts += [
-        ("counted", f"{trial.ideal_cycles:,} cycles at zero wait states, {_ms(trial.ideal_cycles, clock)}", ""),
-        ("", f"{trial.cycles:,} cycles with the machine's, {_ms(trial.cycles, clock)}", ""),
-        *_image(trial, clock),
+        ("counted", f"{trial.cycles:,} cycles, {_ms(trial.cycles, clock)}", ""),
+        *_without_waits(trial.ideal_cycles, trial.cycles),
+        *_image(trial),
         ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
         ("stack", f"{trial.stack_bytes:,} bytes used", ""),
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
         _verdict(trial),
     ]
     return facts
+
+
+def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
+    """The figure of an ideal core beside the machine's, where they differ."""
+    return [("", f"{ideal:,} without wait states", "")] if ideal != cycles else []
 
 
 def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
@@ -171,7 +179,7 @@ def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
 
 
-def _image(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
+def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
     """What a whole image of the chip's usual project took, if one was made."""
     if trial.no_image:
         return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "yellow")]
@@ -179,7 +187,7 @@ def _image(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
         return []
     image = trial.image
     what = f"from reset in a project as {TITLES[image.layout]}'s, by the core's cycle counter"
-    said = f"{image.cycles:,} cycles {what}, {_ms(image.cycles, clock)}"
+    said = f"{image.cycles:,} cycles {what}"
     if image.right:
         return [("", said, "")]
     return [("", f"{said}: {image.wrong} bytes wrong, status -{image.status}", "red")]
@@ -216,7 +224,7 @@ def plan_json(
         "setting": plan.mcu.setting.name,
         "elsewhere": [other.model_dump(mode="json") for other in others],
         "passed": trial is None or trial.passed,
-        "milliseconds": 1000 * plan.cycles / plan.mcu.clock_hz,
+        "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz,
         "totals": {
             "macs": plan.macs,
             "cycles": plan.cycles,
@@ -298,7 +306,7 @@ def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
     """The shape of its input and, where another, of its output."""
     shapes = [plan.graph.tensors[t].shape for t in (layer.lowered.inputs[0], layer.op.output)]
     texts = ["x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1" for shape in shapes]
-    return texts[0] if texts[0] == texts[1] else f"{texts[0]}→{texts[1]}"
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}"
 
 
 def _name(kind: str) -> str:

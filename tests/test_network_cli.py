@@ -28,7 +28,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_solve_writes_a_verified_library(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Catches a table, a certificate or a library that does not fit the others; all of it as a user would do it."""
+    """Catches a table, a certificate or a library that does not fit the others, and layers whose cycles leave out what
+    the setting makes them wait for; all of it as a user would do it.
+    """
     out = tmp_path / "build"
     assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
     text = capsys.readouterr().out
@@ -38,6 +40,10 @@ def test_solve_writes_a_verified_library(
     assert "stock: STM32Cube as it comes" in text
     assert re.search(r"elsewhere +stock-prefetch: [\d,]+ cycles; ram: [\d,]+ cycles", words)
     assert all(len(line) <= 100 for line in text.splitlines())
+    rows = re.findall(r" ([\d,]+) +(?:[\d.]+ +)?[\d.]+% +([\d,]+) +ok", text)
+    total = re.search(r"cycles +([\d,]+) predicted", text)
+    assert total is not None
+    assert sum(int(predicted.replace(",", "")) for predicted, _ in rows) == int(total[1].replace(",", ""))
     names = {path.name for path in out.iterdir()}
     assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
     assert _run("verify", str(out / "certificate.json")) == 0

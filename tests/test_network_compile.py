@@ -225,7 +225,8 @@ def test_a_callers_arena_is_reentrant(ds_cnn_folder: Path, tmp_path: Path) -> No
 
 
 _STUBS = {
-    "zephyr/kernel.h": "#include <stdint.h>\nuint32_t k_cycle_get_32(void);\nvoid printk(const char *text, ...);\n"
+    "zephyr/kernel.h": "#include <stdint.h>\nuint32_t k_cycle_get_32(void);\n"
+    "uint32_t k_cyc_to_us_near32(uint32_t);\nvoid printk(const char *text, ...);\n"
     "int k_msleep(int ms);\n",
     "main.h": "#include <stdint.h>\nstruct debug { uint32_t DEMCR; };\nstruct watch { uint32_t CTRL, CYCCNT; };\n"
     "extern volatile struct debug *CoreDebug;\nextern volatile struct watch *DWT;\n"

@@ -73,17 +73,13 @@ def bench_command(
 
     Everything runs on the same virtual board, built by the same compiler. CMSIS-DSP is fetched by pip, once.
 
+    \b
     Examples:
-
-        memaopt bench
-
-        memaopt bench layers --dtype q15 --plots plots/
-
-        memaopt bench --wait-states 0 --json
-
-        memaopt bench --suite mlperf-tiny --layers
-
-        memaopt bench --waits --mcu stm32f446 --count 50
+      memaopt bench
+      memaopt bench layers --dtype q15 --plots plots/
+      memaopt bench --wait-states 0 --json
+      memaopt bench --suite mlperf-tiny --layers
+      memaopt bench --waits --mcu stm32f446 --count 50
     """
     studied = "--tiles" if tiles else "--places" if places else "--waits" if waits else None
     refuse(

@@ -189,7 +189,7 @@ def _layers(peer: Peer, plan: NetworkPlan, trial: network_trial.NetworkTrial) ->
             kernel=network_report.kernel_name(layer),
             macs=layer.macs,
             cycles=found.cycles,
-            predicted=layer.cycles + layer.stall_cycles,
+            predicted=layer.machine_cycles,
             cmsis_nn=cycles,
             passed=found.passed,
         )

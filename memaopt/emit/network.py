@@ -169,13 +169,13 @@ def _head(plan: NetworkPlan) -> str:
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if plan.steps:
         lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
-    lines += ["", "Layers: kernel, predicted cycles, bytes of the output in the arena:"]
+    lines += ["", "Layers: kernel, cycles predicted in that setting, bytes of the output in the arena:"]
     for layer in plan.layers:
         kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
         raw = ", raw" if layer.plan.output_format is Format.RAW else ""
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
-        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.cycles:,} cycles, [{start}, {end}){raw}")
+        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.machine_cycles:,} cycles, [{start}, {end}){raw}")
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"

@@ -48,7 +48,7 @@ def write_files(files: Mapping[str, str | bytes], folder: str | Path, *, keep: b
         else:
             _create(contents, target)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --out") from None
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another folder") from None
     return Path(folder)
 
 

@@ -64,6 +64,11 @@ class LayerPlan:
         """Predicted at zero wait states."""
         return self.plan.cycles * self.batch
 
+    @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        return self.cycles + self.stall_cycles
+
     @cached_property
     def promise(self) -> Promise:
         """What the layer accesses in one inference."""
@@ -130,7 +135,7 @@ class NetworkPlan:
     @property
     def machine_cycles(self) -> int:
         """Predicted with the machine's wait states."""
-        return self.cycles + sum(layer.stall_cycles for layer in self.layers)
+        return sum(layer.machine_cycles for layer in self.layers)
 
     @property
     def ram_bytes(self) -> int:
