@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from network_helpers import MCU
@@ -10,9 +12,16 @@ from networks_helpers import activation, constant
 from memaopt import network_trial
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError
+from memaopt.networks import certificate, writer
 from memaopt.networks import operators as ops
 from memaopt.networks.compile import compile_network
 from memaopt.networks.graph import Graph
+
+
+def _without_layers(operators: int) -> Graph:
+    tensors = (activation("x", (1, 90), 0.1, 0), activation("y", (9, 10), 0.1, 0))
+    reshape = ops.Reshape(inputs=(0,), outputs=(1,))
+    return Graph("nothing", tensors, (reshape,)[:operators], (0,), (operators,))
 
 
 def test_equal_constants_are_one() -> None:
@@ -26,12 +35,17 @@ def test_equal_constants_are_one() -> None:
     assert network_trial.run(plan, 2).passed
 
 
+def test_the_certificate_of_a_network_without_layers_holds(tmp_path: Path) -> None:
+    """Catches a verifier that finds nothing cheaper than nothing."""
+    path = tmp_path / "nothing.tflite"
+    path.write_bytes(writer.write(_without_layers(1)))
+    certificate.verify(certificate.certify(compile_network(path, MCU), path.name), path)
+
+
 @pytest.mark.parametrize("operators", [0, 1])
 def test_a_network_without_layers_keeps_its_budgets(operators: int) -> None:
     """Catches a budget that is not held against a network that runs nothing, and a refusal that ends in a traceback."""
-    tensors = (activation("x", (1, 90), 0.1, 0), activation("y", (9, 10), 0.1, 0))
-    reshape = ops.Reshape(inputs=(0,), outputs=(1,))
-    graph = Graph("nothing", tensors, (reshape,)[:operators], (0,), (operators,))
+    graph = _without_layers(operators)
     plan = compile_network(graph, MCU)
     for what in ("arena", "sram", "flash"):
         taken = getattr(plan, f"{what}_bytes")

@@ -84,7 +84,7 @@ def _best(
 ) -> _Found:  # fmt: skip
     """The choice of the least value that can be placed."""
     if not problem.stages:
-        return _nothing_to_choose(problem, least)
+        return _nothing_to_choose(problem, least, below)
     clashes: list[Clash] = []
     proof: Proof = "enumeration"
     while True:
@@ -122,7 +122,7 @@ def _best(
         clashes.append(clash)
 
 
-def _nothing_to_choose(problem: Problem, least: Least) -> _Found:
+def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Found:
     """What :func:`_best` finds for a network that runs no layer: its tensors are placed, and fit the budgets or not."""
     limits = problem.limits
     assert limits.sram is not None
@@ -131,7 +131,7 @@ def _nothing_to_choose(problem: Problem, least: Least) -> _Found:
     taken = {"price": 0, "flash": limits.flash_overhead, "arena": arena, "sram": arena + stack_bytes(())}
     budgets = {"flash": limits.flash, "arena": limits.arena, "sram": limits.sram}
     fits = all(most is None or taken[what] <= most for what, most in budgets.items())
-    if fits and problem.laid_out((), arena):
+    if fits and (below is None or taken[least] < below) and problem.laid_out((), arena):
         return _Found((), placed, taken[least], "enumeration")
     return _Found(None, None, 0, "enumeration")
 

@@ -7,8 +7,10 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +132,27 @@ def _unlimited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
+@cache
 def compilers() -> list[tuple[str, ...]]:
-    """What builds C for this computer: with the sanitizers, and as the optimiser sees it without them."""
+    """What builds C for this computer: as the optimiser sees it, and with the sanitizers where they are there."""
     found: list[tuple[str, ...]] = []
     for name, optimise in (("gcc", "-O2"), ("clang", "-O1")):
         if shutil.which(name):
-            found += [(name, "-O0", *_SANITIZERS), (name, "-O1", *_SANITIZERS), (name, optimise)]
+            wanted = [(name, optimise), (name, "-O0", *_SANITIZERS), (name, "-O1", *_SANITIZERS)]
+            found += [command for command in wanted if _builds(command)]
     return found or [(sys.executable, "-m", "ziglang", "cc", "-O1")]
+
+
+def _builds(command: Sequence[str]) -> bool:
+    """Whether a compiler builds and links a program."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "empty.c"
+        source.write_text("int main(void) { return 0; }\n")
+        built = subprocess.run(
+            [*command, str(source), "-o", str(source.with_suffix(""))], capture_output=True, check=False,
+            preexec_fn=_unlimited,
+        )  # fmt: skip
+        return built.returncode == 0
 
 
 class Host:
