@@ -27,6 +27,7 @@ from memaopt.models.replay import simulate
 from memaopt.models.traffic import (
     external_bytes,
     kernel_cycles,
+    predicted_cycles,
     price_of,
     register_bytes,
     schedule_counts,
@@ -41,16 +42,18 @@ PREMISES = ("problem", "machine", "objective", "buffering")
 
 
 class Traffic(Input):
-    """What the schedule moves: accesses by buffer, bytes at both levels, and the kernels' cycles as predicted.
+    """What the schedule moves: accesses by buffer, bytes at both levels, and cycles as predicted.
 
     ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
-    ``kernel_cycles`` are those of the register kernels at zero wait states.
+    ``kernel_cycles`` are those of the register kernels at zero wait states, ``cycles`` those of the whole call with the
+    machine's wait states in its setting.
     """
 
     buffers: dict[str, Access]
     external_bytes: int
     register_bytes: int
     kernel_cycles: int
+    cycles: int
 
 
 class ModelAnswer(Input):
@@ -215,6 +218,7 @@ def _traffic(where: Space, schedule: Schedule) -> Traffic:
         external_bytes=int(external_bytes(where, schedule.order, c)),
         register_bytes=int(register_bytes(problem, family, c)),
         kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)),
+        cycles=predicted_cycles(where, schedule),
     )
 
 
@@ -284,7 +288,7 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
             claim, truth = claimed.buffers.get(name), buffers.get(name)
             if claim != truth:
                 yield f"traffic of {name}: {_told(claim)} claimed, but {how} {_told(truth)}"
-    for field in ("external_bytes", "register_bytes", "kernel_cycles"):
+    for field in ("external_bytes", "register_bytes", "kernel_cycles", "cycles"):
         claim, truth = getattr(claimed, field), getattr(formula, field)
         if claim != truth:
             yield f"traffic: {field} is {truth:,}, not {claim:,}"

@@ -88,7 +88,7 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
         "bound": certificate.bounds.model_dump(mode="json"),
         "gap": certificate.gap,
         "register_gap": certificate.register_gap,
-        "predicted_cycles": traffic.kernel_cycles,
+        "predicted_cycles": traffic.cycles,
         "solve_ms": dict(certificate.milliseconds),
         "promised": {name: accesses.model_dump() for name, accesses in traffic.buffers.items()},
         "sha256": certificate.sha256,

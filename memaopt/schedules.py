@@ -141,6 +141,10 @@ class Space(Input):
         held = sum(problem.bytes_of(x) for x in OPERANDS if problem.placement.of(x) == home.name)
         return held + problem.elements("C") * ACCUMULATOR_BYTES <= home.size
 
+    @cached_property
+    def code_waits(self) -> dict[tuple[str, RegisterTile], int]:
+        """What the cost function has found that kernels wait for their code, so that each is looked at once."""
+        return {}
 
     def variant(self, streamed: tuple[Operand, ...], code: Code) -> "Space":
         """This space with other operands streamed and the code elsewhere (made anew: a copy keeps what is cached)."""

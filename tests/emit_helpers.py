@@ -70,6 +70,7 @@ def certificate_of(case: Case) -> Certificate:
         external_bytes=int(external_bytes(where, schedule.order, counts)),
         register_bytes=int(register_bytes(where.problem, schedule.family, counts)),
         kernel_cycles=0,
+        cycles=0,
     )
     unsigned = Certificate(
         problem=where.problem, machine=where.machine, objective=where.objective, buffering=where.buffering,

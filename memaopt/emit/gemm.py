@@ -1,16 +1,15 @@
 """A certified GEMM as a C project: kernels, block nest, test vector, build files. Pure: text in, text out."""
 
-from functools import lru_cache
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from memaopt import reference
 from memaopt.certificates import Certificate
-from memaopt.emit import assembly
+from memaopt.emit import assembly, kernels
+from memaopt.emit.kernels import Kernel, Segment
 from memaopt.emit.nest import fetches, nest
-from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Kernel, Plan, Segment, plan
+from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Plan, plan
 from memaopt.emit.standard import CHECKS, WARNINGS
 from memaopt.errors import InputError
 from memaopt.printable import in_comment
@@ -64,21 +63,8 @@ def files(certificate: Certificate) -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("memaopt.emit"),
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
-        extensions=["jinja2.ext.do"],
-    )  # fmt: skip
-    environment.filters["quote"] = assembly.quote
-    helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
-    environment.globals.update({helper.__name__: helper for helper in helpers}, zip=zip)
-    return environment
-
-
 def _render(template: str, context: dict[str, Any]) -> str:
-    return _folded(_environment().get_template(template).render(context))
+    return _folded(kernels.render(template, context))
 
 
 def _folded(text: str, width: int = 120) -> str:
@@ -132,17 +118,7 @@ def _kernel_name(mr: int, segment: Segment, nr: int) -> str:
 
 def _assembly(made: Plan, kernel: Kernel) -> str:
     """One register kernel as the string literals of its asm statement."""
-    stationary = made.family.stationary == "C"
-    strides, problem = made.strides, made.problem
-    text = _render(
-        f"{made.family.slug}.s.j2",
-        {
-            "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps,
-            "kr": made.schedule.kr if stationary else kernel.steps, "first": kernel.first, "last": kernel.last,
-            "zero_point": problem.output_zero_point, "clamp": problem.clamp, **vars(strides),
-        },
-    )  # fmt: skip
-    return assembly.quote(text)
+    return assembly.quote(kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides))
 
 
 def _tiles(made: Plan, spills: bool) -> list[dict[str, Any]]:

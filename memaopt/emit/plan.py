@@ -1,8 +1,8 @@
 """What the templates need to know of a schedule: strides, the kernels that occur, and where tiles are moved."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
+from memaopt.emit.kernels import Kernel, Segment, Strides, segments
 from memaopt.families import Family
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
@@ -10,46 +10,6 @@ from memaopt.schedules import Schedule, Space
 
 C_TYPES = {"f32": "float", "q15": "int16_t", "s8": "int8_t"}
 ACCUMULATOR_TYPES = {"f32": "float", "q15": "int32_t", "s8": "int32_t"}
-
-
-@dataclass(frozen=True)
-class Strides:
-    """Distances in bytes: between rows of A and of B as stored, and between rows and columns of C's two homes."""
-
-    lda: int
-    ldb: int
-    out_row: int
-    out_col: int
-    acc_row: int
-    acc_col: int
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One register kernel: its tile (``steps`` of the reduction), and whether it starts or ends the reduction."""
-
-    mr: int
-    steps: int
-    nr: int
-    first: bool
-    last: bool
-
-    @property
-    def name(self) -> str:
-        """The function's name in C."""
-        phase = {(True, True): "", (True, False): "_first", (False, False): "_middle", (False, True): "_last"}
-        return f"kernel_{self.mr}x{self.steps}x{self.nr}{phase[self.first, self.last]}"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A run of ``count`` reduction tiles of ``steps`` each, all with the same phase, from ``start`` on."""
-
-    start: int
-    steps: int
-    count: int
-    first: bool
-    last: bool
 
 
 @dataclass(frozen=True)
@@ -176,25 +136,8 @@ def _blocks(problem: Gemm, schedule: Schedule, tk: int) -> tuple[Block, ...]:
     if tk > 1:
         phases.add((last, False, True))
     ordered = sorted(phases, key=lambda p: (not p[1], p[2]))
-    return tuple(Block(kc, first, last, _segments(schedule, kc, first, last)) for kc, first, last in ordered)
-
-
-def _segments(schedule: Schedule, kc: int, first: bool, last: bool) -> tuple[Segment, ...]:
-    """The reduction of one block: whole in one kernel if C is stationary, else in runs of KR."""
-    if schedule.family.stationary == "C":
-        return (Segment(0, kc, 1, first, last),)
-    starts = list(range(0, kc, schedule.kr))
-    tiles = [
-        (stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])
-    ]
-    segments: list[Segment] = []
-    for start, key in zip(starts, tiles, strict=True):
-        if segments and (segments[-1].steps, segments[-1].first, segments[-1].last) == key:
-            same = segments.pop()
-            segments.append(Segment(same.start, same.steps, same.count + 1, same.first, same.last))
-        else:
-            segments.append(Segment(start, key[0], 1, key[1], key[2]))
-    return tuple(segments)
+    family, kr = schedule.family, schedule.kr
+    return tuple(Block(kc, first, last, segments(family, kr, kc, first, last)) for kc, first, last in ordered)
 
 
 def _kernels(

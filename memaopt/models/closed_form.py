@@ -23,12 +23,12 @@ from memaopt.models.traffic import (
     counts,
     footprint,
     kernel_cost,
-    kernel_time,
     passes,
     price,
     staging_cost,
     tiles_over_blocks,
     visits,
+    waited_time,
 )
 from memaopt.problems import DIMS
 from memaopt.schedules import ORDERS, Order, Schedule, Space
@@ -213,7 +213,7 @@ def _better(
     if not len(mc):
         return best
     c = counts(space.problem, mc, kc, nc, tile)
-    key = [*price(space, family, tile, order, c), kernel_time(space, family, tile, c), c.tm * c.tk * c.tn]
+    key = [*price(space, family, tile, order, c), waited_time(space, family, tile, c), c.tm * c.tk * c.tn]
     chosen = np.arange(len(mc))
     for part in key:
         values = np.broadcast_to(np.asarray(part), mc.shape)[chosen]

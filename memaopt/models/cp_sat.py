@@ -14,16 +14,17 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, UnfinishedError
-from memaopt.families import CYCLE, Cycles, Family, RegisterTile
+from memaopt.families import Cycles, Family, RegisterTile
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
-    FETCH_SHARE,
     Counts,
     check_feasible,
+    code_waits,
     counts,
     fetch_cycles,
     kernel_shape,
     kernel_time,
+    passes,
     prices,
     register_bytes,
     rereads,
@@ -333,25 +334,30 @@ def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop],
 
 
 def _kernel_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
-    """What the chosen kernel spends over all its tiles, from its family's cost data, in 1/CYCLE of a cycle."""
+    """What the chosen kernel spends over all its tiles, from its family's cost data, and what its code in flash waits,
+    in 1/CYCLE of a cycle.
+    """
     problem = space.problem
     m, k, n = problem.m, problem.k, problem.n
     rm, rk, rn = kernel.tiles["m"], kernel.tiles["k"], kernel.tiles["n"]
-    passes = cp.new_int_var(1, k, "passes")
-    cp.add(passes == loops["k"].trips).only_enforce_if(kernel.keeps["C"])
-    cp.add(passes == rk).only_enforce_if(kernel.keeps["C"].Not())
+    times = cp.new_int_var(1, k, "passes")
+    cp.add(times == loops["k"].trips).only_enforce_if(kernel.keeps["C"])
+    cp.add(times == rk).only_enforce_if(kernel.keeps["C"].Not())
     pairs = _product(cp, rm, rn, m * n)
     over = {"m": (rn, n), "n": (rm, m), "one": (pairs, m * n)}
     by_steps = {key: _product(cp, rk, var, k * most) for key, (var, most) in over.items()}
-    by_passes = {key: _product(cp, passes, var, k * most) for key, (var, most) in over.items()}
+    by_passes = {key: _product(cp, times, var, k * most) for key, (var, most) in over.items()}
     by_once = {key: var for key, (var, _) in over.items()}
     # A call runs over the rows of a tile of C or A, or over the columns of a tile of B.
     inside, outer = cp.new_int_var(1, max(m, n) + 1, "calls for each tile and pass"), cp.new_int_var(1, max(m, n), "")
-    calls = _product(cp, passes, inside, k * (max(m, n) + 1))
+    calls = _product(cp, times, inside, k * (max(m, n) + 1))
     by_calls = _product(cp, calls, outer, k * (max(m, n) + 1) * max(m, n))
     # Register tiles of a single element in blocks of one: no kernel ever takes longer.
     most = Counts(m, k, n, m, k, n)
-    slowest = max(int(kernel_time(space, family, tile, most)) for family, tile in space.kernels)
+    slowest = max(
+        int(kernel_time(space, family, tile, most)) + code_waits(space, family, tile) * m * k * n
+        for family, tile in space.kernels
+    )
     total = cp.new_int_var(0, slowest, "kernel time")
 
     def over_tiles(rates: Cycles, times: Expr, products: dict[str, Var], count: int = 1) -> Expr:
@@ -361,7 +367,7 @@ def _kernel_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], ke
 
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
         cost, left_over = family.cost(tile, kernel_shape(problem)), steps_left_over(problem, family, tile)
-        spent = over_tiles(cost.step, rk, by_steps) + over_tiles(cost.ends, passes, by_passes)
+        spent = over_tiles(cost.step, rk, by_steps) + over_tiles(cost.ends, times, by_passes)
         spent += over_tiles(cost.once, 1, by_once) + over_tiles(cost.tail, left_over, by_once, left_over)
         if left_over:
             spent -= over_tiles(cost.step, 1, by_once)
@@ -371,27 +377,27 @@ def _kernel_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], ke
         cp.add(outer == (rm if by_rows else rn)).only_enforce_if(chosen)
         spent += (cost.call.m * m if by_rows else cost.call.n * n) * calls + cost.call.one * by_calls
         a_unaligned, b_unaligned = unaligned_shares(space, family)
+        waits = code_waits(space, family, tile)
+        spent += waits * by_passes["one"]
         cp.add(total == spent + a_unaligned * rn + b_unaligned * rm).only_enforce_if(chosen)
         # Redundant, for the bound: the cost if one block held everything.
         fewest = counts(problem, m, k, n, tile)
-        cp.add(total >= int(kernel_time(space, family, tile, fewest))).only_enforce_if(chosen)
+        waited = waits * fewest.rm * fewest.rn * passes(family, fewest)
+        cp.add(total >= int(kernel_time(space, family, tile, fewest) + waited)).only_enforce_if(chosen)
     return total
 
 
 def _stall_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
     """What wait states add: a streamed A is read once for each tile of columns, or for each block if it is kept."""
     problem = space.problem
-    lost = 0
-    if space.code == "flash" and space.machine.memory("flash").first > 0:
-        lost = CYCLE * problem.macs // FETCH_SHARE
     if "A" not in space.streamed:
-        return lost
+        return 0
     times = cp.new_int_var(1, problem.n, "readings of A")
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
         again = rereads(space, family, tile)
         cp.add(times == (kernel.tiles["n"] if again else loops["n"].trips)).only_enforce_if(chosen)
     home = space.machine.memory(problem.placement.a)
-    return stall_per_byte(home) * problem.bytes_of("A") * times + lost
+    return stall_per_byte(home) * problem.bytes_of("A") * times
 
 
 def _product(cp: cp_model.CpModel, a: Var, b: Var, most: int) -> Var:

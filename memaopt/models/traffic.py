@@ -21,6 +21,8 @@ import numpy.typing as npt
 from memaopt.errors import InfeasibleError
 from memaopt.families import CYCLE, Cost, Cycles, Family, RegisterTile, Shape
 from memaopt.mcus import Memory
+from memaopt.models.kernel_waits import waits_of_a_tile
+from memaopt.models.waits import timing
 from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 from memaopt.schedules import Order, Schedule, Space
 
@@ -189,15 +191,13 @@ UNALIGNED_CYCLES = (0, 2, 1, 2)
 def unaligned_shares(space: Space, family: Family) -> tuple[int, int]:
     """What one reading of A, and one of B, costs beyond aligned words, in 1/CYCLE of a cycle.
 
-    Rows of an operand that lives in SRAM need not be whole words; the rows of tiles are taken to be.
+    Rows need not be whole words, be they of an operand or of its tile, which is taken to hold them whole.
     """
     problem = space.problem
     if family.stationary != "C" or problem.width == ACCUMULATOR_BYTES:
         return 0, 0
 
     def share(operand: Operand, row: int, vector: int) -> int:
-        if operand in space.staged:
-            return 0
         cycles = sum(UNALIGNED_CYCLES[i * row * problem.width % 4] for i in range(4))
         return CYCLE * cycles * (problem.elements(operand) // vector) // 4
 
@@ -213,11 +213,6 @@ def stall_per_byte(memory: Memory) -> int:
     if memory.accelerator is not None:
         return CYCLE * memory.first // memory.accelerator.read_bytes
     return CYCLE * memory.next // 4
-
-
-#: Share of the kernels' time lost to refilling the instruction cache where code runs from flash, as 1/FETCH_SHARE:
-#: an estimate on the low side, since any loss decides for RAM and none is measured below it.
-FETCH_SHARE = 500
 
 
 def rereads(space: Space, family: Family, tile: RegisterTile) -> bool:
@@ -243,16 +238,59 @@ def fetch_cycles(space: Space) -> int:
     return next(place.fetch for place in space.machine.places if place.name == space.machine.code_ram)
 
 
+def _data_stalls(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """What streamed operands wait."""
+    if "A" not in space.streamed:
+        return 0 * c.rn
+    home = space.machine.memory(space.problem.placement.a)
+    times = c.rn if rereads(space, family, tile) else c.tn
+    return stall_per_byte(home) * space.problem.bytes_of("A") * times
+
+
 def stall_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
     """What wait states add to the kernels: streamed operands, and code in flash."""
-    total: Ints = 0 * c.rn
-    if "A" in space.streamed:
-        home = space.machine.memory(space.problem.placement.a)
-        times = c.rn if rereads(space, family, tile) else c.tn
-        total = total + stall_per_byte(home) * space.problem.bytes_of("A") * times
-    if space.code == "flash" and space.machine.memory("flash").first > 0:
-        total = total + CYCLE * space.problem.macs // FETCH_SHARE
-    return total
+    total = _data_stalls(space, family, tile, c)
+    return total + code_waits(space, family, tile) * c.rm * c.rn * passes(family, c)
+
+
+def code_waits(space: Space, family: Family, tile: RegisterTile) -> int:
+    """What the code of one register tile waits for flash, in 1/CYCLE of a cycle.
+
+    Under ``cycles`` and ``energy`` only kernels that could be chosen have a price: one that takes longer without
+    waiting than another with it has none.
+    """
+    if space.code == "ram" or space.machine.memory("flash").first == 0:
+        return 0
+    priced = space.code_waits
+    if space.objective != "bytes" and not priced:
+        _price_code(space, priced)
+    key = (family.name, tile)
+    if key not in priced:
+        priced[key] = waits_of_a_tile(space.problem, family, tile, timing(space.machine))
+    return priced[key]
+
+
+def _price_code(space: Space, priced: dict[tuple[str, RegisterTile], int]) -> None:
+    """Price the kernels, those first that take the least time without waiting."""
+    problem, machine = space.problem, timing(space.machine)
+    m, k, n = problem.m, problem.k, problem.n
+    entries = []
+    for i, (family, tile) in enumerate(space.kernels):
+        c = counts(problem, m, k, n, tile)
+        entries.append((int(kernel_time(space, family, tile, c) + _data_stalls(space, family, tile, c)), i, c))
+    best: int | None = None
+    for least, i, c in sorted(entries):
+        family, tile = space.kernels[i]
+        if best is not None and least > best:
+            priced[family.name, tile] = 0
+            continue
+        wait = waits_of_a_tile(problem, family, tile, machine)
+        priced[family.name, tile] = wait
+        times = int(passes(family, c))
+        # Only a block that fits shows what is possible; nothing stages less than the whole problem in one.
+        if int(footprint(space, m, k, n, times > 1, 0)) <= space.capacity:
+            whole = least + wait * int(c.rm) * int(c.rn) * times
+            best = whole if best is None else min(best, whole)
 
 
 class Prices(NamedTuple):
@@ -266,14 +304,19 @@ class Prices(NamedTuple):
 COPY_CYCLES_PER_WORD = 3
 
 
+def staging_cycles(space: Space) -> dict[Operand, int]:
+    """What staging a byte of each operand takes, in 1/CYCLE of a cycle."""
+    homes = {x: space.machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
+    return {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
+
+
 def prices(space: Space) -> Prices:
     """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
-    machine, placed = space.machine, space.problem.placement
-    homes = {operand: machine.memory(placed.of(operand)) for operand in OPERANDS}
-    byte_cost = {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
+    machine, byte_cost = space.machine, staging_cycles(space)
     if space.objective == "cycles":
         return Prices(1, byte_cost)
     picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
+    homes = {x: machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
     byte_energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
     return Prices(picojoules, {x: picojoules * byte_cost[x] + byte_energy[x] for x in OPERANDS})
 
@@ -293,8 +336,21 @@ def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
+    return prices(space).unit * waited_time(space, family, tile, c)
+
+
+def waited_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+    """What the kernels spend with the machine's wait states in its setting, in 1/CYCLE of a cycle."""
     busy = kernel_time(space, family, tile, c) * (1 + fetch_cycles(space))
-    return prices(space).unit * (busy + stall_time(space, family, tile, c))
+    return busy + stall_time(space, family, tile, c)
+
+
+def predicted_cycles(space: Space, schedule: Schedule) -> int:
+    """Cycles of one call, with what is staged and the machine's wait states in its setting, as predicted."""
+    c = schedule_counts(space, schedule)
+    staged_byte = staging_cycles(space)
+    staging = sum(staged_byte[x] * external_bytes_of(space, x, schedule.order, c) for x in OPERANDS)
+    return int(waited_time(space, schedule.family, schedule.tile, c) + staging) // CYCLE
 
 
 def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:

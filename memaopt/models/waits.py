@@ -94,7 +94,7 @@ class _Core(Fetching):
             name = call.routine.name
             if name not in self.routines:
                 self.routines[name] = self.end
-                size = call.routine.size // 4 if isinstance(call.routine, Small) else _words(body_of(call))
+                size = call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
                 self.end += -(-size * 4 // _ALIGNMENT) * _ALIGNMENT // 4
         kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
         made, self.end = self._place(nodes, self.end, not self.code_in_ram or kernels)
@@ -251,9 +251,9 @@ def _calls(nodes: Iterable[Node]) -> Iterable[Call]:
             yield from _calls(node.body)
 
 
-def _words(nodes: tuple[Node, ...]) -> int:
+def words(nodes: tuple[Node, ...]) -> int:
     """Words of code."""
     return sum(
-        len(node.cycles) if isinstance(node, Straight) else _words(node.body) if isinstance(node, Loop) else 0
+        len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
         for node in nodes
     )

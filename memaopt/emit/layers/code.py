@@ -155,10 +155,13 @@ def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
 _QUOTED = re.compile(r'^\s*"(.*?)\s*\\n"', re.MULTILINE)
 
 
-def parse(text: str, constants: Sequence[Constants] = ()) -> tuple[Node, ...]:
-    """The tree of the assembly in a C text: its quoted lines, or the text itself if it has none."""
+def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True) -> tuple[Node, ...]:
+    """The tree of the assembly in a C text: its quoted lines, or the text itself if it has none.
+
+    ``wide``: every instruction has its 32-bit form; else those have 16 bits that the assembler can give so few.
+    """
     lines = _QUOTED.findall(text) or text.splitlines()
-    reader = _Reader(constants)
+    reader = _Reader(constants, wide)
     for line in _expanded([line.strip() for line in lines]):
         reader.read(line)
     return reader.nodes()
@@ -189,14 +192,16 @@ _NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst
 class _Reader:
     """Reads instructions one by one; see docs/timing.md for their cycles."""
 
-    def __init__(self, constants: Sequence[Constants]) -> None:
+    def __init__(self, constants: Sequence[Constants], wide: bool) -> None:
         self._constants = constants
+        self._wide = wide
+        self._halves: list[int] = []
         self._held: set[str] = set()
         self._cycles: list[float] = []
         self._loads: list[int] = []
-        # The number of words before each label passed.
+        # The number of instructions before each label passed.
         self._labels: dict[str, int] = {}
-        # First word -> the word after the last branch back to it.
+        # First instruction -> the one after the last branch back to it.
         self._loops: dict[int, int] = {}
         self._kind = ""
         self._loaded = self._written = ""
@@ -251,8 +256,11 @@ class _Reader:
         else:
             gone = _gone(name, operands, registers)
             self._held -= gone
+        if name.startswith("it") and not self._wide:
+            cycles = 0.0
         self._cycles.append(cycles)
         self._loads.append(loads)
+        self._halves.append(2 if self._wide or not _narrow(name, operands, line) else 1)
         target = operands[:-1]
         if name.startswith("b") and operands.endswith("b") and target in self._labels:
             self._loops[self._labels[target]] = len(self._cycles)
@@ -277,7 +285,16 @@ class _Reader:
         return tuple(made)
 
     def _straight(self, start: int, end: int) -> Straight:
-        return Straight(tuple(self._cycles[start:end]), tuple(self._loads[start:end]))
+        if self._wide:
+            return Straight(tuple(self._cycles[start:end]), tuple(self._loads[start:end]))
+        # An instruction is in the word that it ends in.
+        words = -(-sum(self._halves[start:end]) // 2)
+        cycles, loads, at = [0.0] * words, [0] * words, 0
+        for i in range(start, end):
+            at += self._halves[i]
+            cycles[(at - 1) // 2] += self._cycles[i]
+            loads[(at - 1) // 2] += self._loads[i]
+        return Straight(tuple(cycles), tuple(loads))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -309,6 +326,37 @@ def _gone(name: str, operands: str, registers: list[str]) -> set[str]:
     if name.startswith("ldr"):
         return {registers[0]}
     return set() if registers[0] in registers[1:] else {registers[0]}
+
+
+_LOW = re.compile(r"r[0-7]")
+_OFFSETS = {"ldr": 124, "str": 124, "ldrh": 62, "strh": 62, "ldrb": 31, "strb": 31}
+
+
+def _narrow(name: str, operands: str, line: str) -> bool:
+    """Whether an instruction has 16 bits, as an assembler gives it where its registers and its constant allow."""
+    if ".w" in line.split()[0]:
+        return False
+    parts = operands.replace("[", "").replace("]", "").replace(" ", "").split(",")
+    low = all(_LOW.fullmatch(part) for part in parts if not part.startswith("#"))
+    value = int(parts[-1][1:], 0) if re.fullmatch(r"#-?(?:0x)?[0-9a-fA-F]+", parts[-1]) else None
+    if name in ("push", "pop"):
+        return all(r in ("lr", "pc") or int(r[1:]) < 8 for r in _REGISTER.findall(operands))
+    if name in _OFFSETS:
+        most = 1020 if parts[1:2] == ["sp"] and name in ("ldr", "str") else _OFFSETS[name]
+        return (low or (most == 1020 and _LOW.fullmatch(parts[0]) is not None)) and 0 <= (value or 0) <= most
+    conditional = re.fullmatch(r"(add|sub|asr|mov|lsl|lsr)(?:ne|eq|lt|gt|ge|le)", name)
+    operation = f"{conditional[1]}s" if conditional else name
+    if operation in ("adds", "subs"):
+        return low and len(parts) == 3 and (value is None or 0 <= value < (256 if parts[0] == parts[1] else 8))
+    if operation in ("movs", "cmp"):
+        return (low and (value is None or 0 <= value < 256)) or (operation == "cmp" and value is None)
+    if operation in ("asrs", "lsls", "lsrs"):
+        return low and (value is not None or parts[0] == parts[1])
+    if name in ("mov", "add"):
+        return value is None and (name == "mov" or (len(parts) == 3 and parts[0] in parts[1:]))
+    if name in ("uxth", "sxth", "uxtb", "sxtb"):
+        return low and len(parts) == 2
+    return name.startswith("it") or name in ("bx", "tst") or bool(_BACKWARD.match(name))
 
 
 def cycles_of(nodes: tuple[Node, ...]) -> float:

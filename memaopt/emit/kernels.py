@@ -1,0 +1,120 @@
+"""Register kernels of a GEMM as text: which of them a block calls, and the assembly of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import jinja2
+
+from memaopt.emit import assembly
+from memaopt.families import Family, unrolling
+from memaopt.problems import Gemm
+
+#: Steps of KR that one round of a kernel's loop over the reduction does at most, where C is stationary.
+_MOST_STEPS = {"q15": 8, "s8": 4}
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Distances in bytes: between rows of A and of B as stored, and between rows and columns of C's two homes."""
+
+    lda: int
+    ldb: int
+    out_row: int
+    out_col: int
+    acc_row: int
+    acc_col: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One register kernel: its tile (``steps`` of the reduction), and whether it starts or ends the reduction."""
+
+    mr: int
+    steps: int
+    nr: int
+    first: bool
+    last: bool
+
+    @property
+    def name(self) -> str:
+        """The function's name in C."""
+        phase = {(True, True): "", (True, False): "_first", (False, False): "_middle", (False, True): "_last"}
+        return f"kernel_{self.mr}x{self.steps}x{self.nr}{phase[self.first, self.last]}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of ``count`` reduction tiles of ``steps`` each, all with the same phase, from ``start`` on."""
+
+    start: int
+    steps: int
+    count: int
+    first: bool
+    last: bool
+
+
+def segments(family: Family, kr: int, kc: int, first: bool, last: bool) -> tuple[Segment, ...]:
+    """The reduction of one block of length ``kc``: whole in one kernel if C is stationary, else in runs of KR."""
+    if family.stationary == "C":
+        return (Segment(0, kc, 1, first, last),)
+    starts = list(range(0, kc, kr))
+    tiles = [
+        (stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])
+    ]
+    found: list[Segment] = []
+    for start, key in zip(starts, tiles, strict=True):
+        if found and (found[-1].steps, found[-1].first, found[-1].last) == key:
+            same = found.pop()
+            found.append(Segment(same.start, same.steps, same.count + 1, same.first, same.last))
+        else:
+            found.append(Segment(start, key[0], 1, key[1], key[2]))
+    return tuple(found)
+
+
+def unrolled(family: Family, steps: int) -> int:
+    """Steps of KR in a round of the loop over the reduction of an integer kernel that keeps C, at least one."""
+    return unrolling(steps // family.kr[0], _MOST_STEPS[family.dtype])
+
+
+def rounds(family: Family, kr: int, kernel: Kernel) -> int:
+    """Rounds of the loop over the reduction; where they are not more than one there is no loop."""
+    if family.stationary != "C":
+        return 1
+    if family.dtype == "f32":
+        return kernel.steps // kr - kernel.first
+    return kernel.steps // family.kr[0] // unrolled(family, kernel.steps)
+
+
+def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Strides) -> str:
+    """The assembly of one kernel, a line each instruction."""
+    keeps_c = family.stationary == "C"
+    values: dict[str, Any] = {
+        "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps, "kr": kr if keeps_c else kernel.steps,
+        "first": kernel.first, "last": kernel.last, "zero_point": problem.output_zero_point, "clamp": problem.clamp,
+        **vars(strides),
+    }  # fmt: skip
+    if keeps_c and family.dtype in _MOST_STEPS:
+        values["unroll"] = unrolled(family, kernel.steps)
+    return render(f"{family.slug}.s.j2", values)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("memaopt.emit"),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.do"],
+    )  # fmt: skip
+    environment.filters["quote"] = assembly.quote
+    helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
+    environment.globals.update({helper.__name__: helper for helper in helpers}, zip=zip)
+    return environment
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """A template of this package with these values."""
+    return _environment().get_template(template).render(values)

@@ -1,0 +1,83 @@
+"""What the code of a GEMM waits for where it lies: a price for each kernel, from the very text that is emitted.
+
+A kernel is priced on the whole problem as one block: its calls are executed by :mod:`memaopt.models.waits`, and what
+they wait is shared by the register tiles. So a schedule's price stays linear in its number of tiles, for every model.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from memaopt.emit.kernels import Kernel, Segment, Strides, rounds, segments, text
+from memaopt.emit.layers.code import Call, Loop, Node, Small, compiled, parse
+from memaopt.families import CYCLE, Family, RegisterTile
+from memaopt.models.waits import Timing, waiting, words
+from memaopt.problems import ACCUMULATOR_BYTES, Gemm
+
+#: Bytes and cycles of the C around each call of a kernel, by GCC 12.2 at -O3.
+_AROUND = (64, 20)
+
+
+def waits_of_a_tile(problem: Gemm, family: Family, tile: RegisterTile, machine: Timing) -> int:
+    """What a register tile waits for its code in flash, the mean of all in the whole problem, in 1/CYCLE of a cycle."""
+    m, k, n = problem.m, problem.k, problem.n
+    passes = 1 if family.stationary == "C" else -(-k // tile.kr)
+    tiles = -(-m // tile.mr) * -(-n // tile.nr) * passes
+    return round(CYCLE * waiting(tree(problem, family, tile), machine) / tiles)
+
+
+def tree(problem: Gemm, family: Family, tile: RegisterTile) -> tuple[Node, ...]:
+    """The code of the whole problem in one block."""
+    m, k, n = problem.m, problem.k, problem.n
+    parts = segments(family, tile.kr, k, True, True)
+
+    def called(mr: int, nr: int, count: int) -> tuple[Node, ...]:
+        """The reduction of one row of tiles (of columns, if B is stationary)."""
+        made: list[Node] = []
+        for part in parts:
+            body = (compiled(*_AROUND), _call(problem, family, tile.kr, mr, nr, part, count))
+            made.extend(body if part.count == 1 else (Loop(body, part.count),))
+        return tuple(made)
+
+    def rows(mr: int) -> tuple[Node, ...]:
+        if family.stationary == "A":
+            return called(mr, 1, n)
+        full = called(mr, tile.nr, n // tile.nr) if n >= tile.nr else ()
+        rest = called(mr, n % tile.nr, 1) if n % tile.nr else ()
+        return (*full, *rest)
+
+    if family.stationary == "B":
+        whole = Loop(called(1, tile.nr, m), n // tile.nr)
+        return (whole, *(called(1, n % tile.nr, m) if n % tile.nr else ()))
+    return (Loop(rows(tile.mr), m // tile.mr), *(rows(m % tile.mr) if m % tile.mr else ()))
+
+
+def _call(problem: Gemm, family: Family, kr: int, mr: int, nr: int, part: Segment, count: int) -> Call:
+    """A call of a kernel that goes over ``count`` tiles."""
+    kernel = Kernel(mr, part.steps, nr, part.first, part.last)
+    nodes = _parsed(problem, family, kr, kernel)
+    turns = rounds(family, kr, kernel)
+    body = tuple(_counted(node, count, turns) for node in nodes)
+    return Call(Small(f"{family.name} {kr} {kernel.name}", 4 * words(nodes), body))
+
+
+def _counted(node: Node, count: int, turns: int) -> Node:
+    """The outer loop goes over the tiles, a loop within over the reduction."""
+    if not isinstance(node, Loop):
+        return node
+    return Loop(tuple(Loop(inner.body, turns) if isinstance(inner, Loop) else inner for inner in node.body), count)
+
+
+@lru_cache(maxsize=512)
+def _parsed(problem: Gemm, family: Family, kr: int, kernel: Kernel) -> tuple[Node, ...]:
+    return parse(text(problem, family, kr, kernel, _strides(problem, family, kr)), wide=False)
+
+
+def _strides(problem: Gemm, family: Family, kr: int) -> Strides:
+    """Of operands that are not cut into blocks."""
+    width = problem.width
+    along_b, along_c = (problem.k, problem.m) if problem.dtype == "s8" else (problem.n, problem.n)
+    out, acc = (along_c * width, width), (along_c * ACCUMULATOR_BYTES, ACCUMULATOR_BYTES)
+    if problem.dtype == "s8":
+        out, acc = out[::-1], acc[::-1]
+    return Strides(problem.k * width, along_b * width, *out, *acc)
