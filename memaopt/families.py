@@ -1,11 +1,11 @@
 """Register kernel families: what each computes, the registers a tile needs, its accesses and its cycles, as data.
 
-A family is one template in ``memaopt/emit/templates`` and one entry here. Its *stationary* operand stays in
+A family is a template in ``memaopt/emit/templates`` and an entry here. Its *stationary* operand stays in
 registers while the innermost loop runs; the other two stream past it. A tile is MR x KR x NR.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from memaopt.problems import Dtype, Operand
@@ -81,12 +81,29 @@ class Cost(NamedTuple):
     call: Cycles = Cycles()
 
 
+class Unrolling(NamedTuple):
+    """Steps that one round of a kernel's loop over the reduction does: of ``most`` down to just over half of it, what
+    leaves the fewest steps over; all of them if they are ``most``, or where ``straight`` half as many again.
+    """
+
+    most: int = 1
+    straight: bool = False
+
+    def steps(self, total: int) -> int:
+        """Steps of a round, where there are ``total`` in all; at least one."""
+        if total <= (self.most * 3 // 2 if self.straight else self.most):
+            return max(total, 1)
+        return min(range(self.most, self.most // 2, -1), key=lambda u: total % u)
+
+
 class Family(NamedTuple):
     """One kernel family.
 
     ``a_vector``/``b_vector``: elements that one access moves, of A along k and of B along ``b_along``; what is
     left over moves element by element. ``kr``/``mr``/``nr``: the values that the template can unroll to.
-    ``cost``: what the kernel spends on a tile of a product of that shape.
+    ``cost``: what the kernel spends on a tile of a product of that shape. ``unrolling``: of
+    its loop over the reduction, where C is stationary and the template asks for it; a family ``-rolled`` is the one
+    without that in its name, but for a shorter one, so that it fits an instruction cache.
     """
 
     name: str
@@ -101,11 +118,12 @@ class Family(NamedTuple):
     b_vector: int
     b_along: Literal["k", "n"]
     cost: Callable[[RegisterTile, Shape], Cost]
+    unrolling: Unrolling = Unrolling()
 
     @property
-    def slug(self) -> str:
-        """The family's name as a part of C identifiers and file names."""
-        return self.name.replace("-", "_")
+    def template(self) -> str:
+        """The file name of its template."""
+        return f"{self.name.removesuffix('-rolled').replace('-', '_')}.s.j2"
 
 
 def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
@@ -136,32 +154,24 @@ def _f32_b(tile: RegisterTile, shape: Shape) -> Cost:
     )  # fmt: skip
 
 
-def unrolling(steps: int, most: int) -> int:
-    """Steps in one round of a loop: all of them if half as many again fit, else up to ``most``, leaving the fewest."""
-    if steps <= most * 3 // 2:
-        return max(steps, 1)
-    return min(range(most, most // 2, -1), key=lambda u: steps % u)
-
-
-def _loop(steps: int, most: int) -> tuple[float, float]:
-    """Cycles of a counted loop for each step, and for each tile beyond that."""
-    u = unrolling(steps, most)
+def _loop(steps: int, u: int) -> tuple[float, float]:
+    """Cycles of a counted loop of ``u`` steps a round for each step, and for each tile beyond that."""
     if u == max(steps, 1):
         return 0.0, 2.0
     rounds, rest = divmod(steps, u)
     return 6 * rounds / steps, 2 + 2.0 * (rest > 0)
 
 
-def _q15_c(tile: RegisterTile, shape: Shape) -> Cost:
+def _q15_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
     """Each pair of k: two loads and two packs for two columns of B; the rows of A in groups of the words free.
 
     The pointer to B moves on after as many steps as immediate offsets (4095 bytes) reach.
     """
     mr, _, nr = tile
     steps = shape.k // 2
-    u = unrolling(steps, 8)
+    u = unrolling.steps(steps)
     words, columns = 12 - mr * nr - nr, nr // 2 * 5 + nr % 2 * 4
-    share, once = _loop(steps, 8)
+    share, once = _loop(steps, u)
     straight = share == 0
     reach = max(1, min(u, (4095 - 2 * nr + shape.ldb) // (2 * shape.ldb)))
     share += (-(-u // reach) - 1) / u
@@ -192,13 +202,13 @@ def _q15_b(tile: RegisterTile, shape: Shape) -> Cost:
     )  # fmt: skip
 
 
-def _s8_c(tile: RegisterTile, shape: Shape) -> Cost:
+def _s8_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
     """Each four k: a load and two sign extensions for each row and column, two SMLAD for each result."""
     _, _, nr = tile
-    share, once = _loop(shape.k // 4, 4)
+    share, once = _loop(shape.k // 4, unrolling.steps(shape.k // 4))
     return Cost(
         step=cycles(2, 4, (3 * nr + 1) / nr, share), ends=cycles(m=0, one=once),
-        once=cycles(24, 7, 0, 0), tail=cycles(1, 2, 2, 0), call=cycles(one=53.75),
+        once=cycles(19, 4, 0, 16), tail=cycles(1, 2, 2, 0), call=cycles(one=53.75),
     )  # fmt: skip
 
 
@@ -221,6 +231,28 @@ def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
 _PAIRS = tuple(range(2, 19, 2))
 _QUADS = (4, 8, 12, 16)
 
+_Q15_UNROLLING, _S8_UNROLLING = Unrolling(8, straight=True), Unrolling(4, straight=True)
+_Q15_C = Family(
+    "q15-c", "q15", "C", range(1, 11), (2,), range(1, 5),
+    core=Registers(mn=1, n=1, one=3), fpu=Registers(one=8),
+    a_vector=2, b_vector=2, b_along="n",
+    cost=partial(_q15_c, unrolling=_Q15_UNROLLING), unrolling=_Q15_UNROLLING,
+)  # fmt: skip
+_S8_C = Family(
+    "s8-c", "s8", "C", range(1, 9), (4,), range(1, 5),
+    core=Registers(mn=1, n=2, one=4), fpu=Registers(one=8),
+    a_vector=4, b_vector=4, b_along="k",
+    cost=partial(_s8_c, unrolling=_S8_UNROLLING), unrolling=_S8_UNROLLING,
+)  # fmt: skip
+
+
+def _rolled(family: Family, cost: Callable[..., Cost], unrolling: Unrolling) -> Family:
+    """A family whose loop over the reduction is short."""
+    return family._replace(
+        name=f"{family.name}-rolled", cost=partial(cost, unrolling=unrolling), unrolling=unrolling
+    )
+
+
 #: VMUL and VADD apart take 2 cycles where VFMA takes 3 (Arm DDI 0439, table 7-1), so f32 multiplies and adds.
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -241,12 +273,8 @@ FAMILIES: tuple[Family, ...] = (
         a_vector=1, b_vector=1, b_along="n",
         cost=_f32_b,
     ),
-    Family(
-        "q15-c", "q15", "C", range(1, 11), (2,), range(1, 5),
-        core=Registers(mn=1, n=1, one=3), fpu=Registers(one=8),
-        a_vector=2, b_vector=2, b_along="n",
-        cost=_q15_c,
-    ),
+    _Q15_C,
+    _rolled(_Q15_C, _q15_c, Unrolling(4)),
     Family(
         "q15-a", "q15", "A", range(1, 6), _PAIRS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
@@ -259,12 +287,8 @@ FAMILIES: tuple[Family, ...] = (
         a_vector=2, b_vector=2, b_along="n",
         cost=_q15_b,
     ),
-    Family(
-        "s8-c", "s8", "C", range(1, 9), (4,), range(1, 5),
-        core=Registers(mn=1, n=2, one=4), fpu=Registers(one=8),
-        a_vector=4, b_vector=4, b_along="k",
-        cost=_s8_c,
-    ),
+    _S8_C,
+    _rolled(_S8_C, _s8_c, Unrolling(3)),
     Family(
         "s8-a", "s8", "A", range(1, 4), _QUADS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),

@@ -63,10 +63,12 @@ def bench_command(
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="With --suite: every layer too.")] = False,
     waits: Annotated[
-        bool, typer.Option("--waits", help="Instead, random layers, predicted and counted in every setting.")
+        bool, typer.Option("--waits", help="Instead, random layers and GEMMs, predicted and counted in every setting.")
     ] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="With --waits: how many layers; default: 200.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers; default: 0.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --waits: how many layers, and how many GEMMs; default: 200.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers and GEMMs; default: 0.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
@@ -99,7 +101,7 @@ def bench_command(
             ("--waits", waits and (tiles or places), "one study at a time"),
         )),
         *(() if not waits else (
-            ("--dtype", dtype, "layers are int8"), ("--layer", layer, "they are random"),
+            ("--dtype", dtype, "it runs all of them"), ("--layer", layer, "they are random"),
             ("--setting", setting, "it runs all of them"), ("--wait-states", wait_states, "settings have theirs"),
         )),
         ("--within", None if tiles else within, "it is for --tiles"),
@@ -257,11 +259,14 @@ def _study_places(
 
 def _study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_json: bool) -> None:
     from memaopt import console
-    from memaopt.bench import waits
+    from memaopt.bench import gemm_waits, waits
     from memaopt.bench.random_layers import random_layers
 
     layers = console.watched(list(random_layers(count, seed)), "layers")
     found = waits.study(machine, layers, compiler)
+    problems = console.watched(list(gemm_waits.random_gemms(count, seed)), "GEMMs")
+    gemms = [run for problem in problems for run in gemm_waits.runs(problem, machine, compiler)]
+    found = found.model_copy(update={"gemms": tuple(gemms)})
     if as_json:
         console.print_json(found.model_dump(mode="json"))
     else:

@@ -51,16 +51,13 @@ class LayerRun(BaseModel):
 
 
 class WaitStudy(BaseModel):
-    """The runs of all layers in all settings of a machine."""
+    """The runs of all layers, and of all GEMMs, in all settings of a machine."""
 
     model_config = ConfigDict(frozen=True)
 
     mcu: str
     runs: tuple[LayerRun, ...]
-
-    def of(self, setting: str) -> tuple[LayerRun, ...]:
-        """The runs in one setting."""
-        return tuple(run for run in self.runs if run.setting == setting)
+    gemms: tuple[LayerRun, ...] = ()
 
 
 def share(runs: Sequence[LayerRun], limit: float) -> float:
@@ -173,16 +170,22 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
 
 
 def print_study(console: Console, found: WaitStudy, machine: Mcu, which: str) -> None:
-    """A line for each setting: how many are predicted within the limits, and which one worst."""
+    """Of layers and of GEMMs a line for each setting: how many are predicted within the limits, and which one worst."""
+    console.print(f"Cycles predicted over counted, {machine.title}, {which}", style="bold", highlight=False)
+    for what, runs in (("layers", found.runs), ("GEMMs", found.gemms)):
+        if runs:
+            console.print(_table(what, runs))
+
+
+def _table(what: str, every: Sequence[LayerRun]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(("setting", "layers", "within 5 %", "within 10 %", "worst", "")):
+    for i, column in enumerate(("setting", what, "within 5 %", "within 10 %", "worst", "")):
         table.add_column(column, justify="right" if 0 < i < 5 else "left")
-    for setting in dict.fromkeys(run.setting for run in found.runs):
-        runs = found.of(setting)
+    for setting in dict.fromkeys(run.setting for run in every):
+        runs = [run for run in every if run.setting == setting]
         last = worst(runs)
         table.add_row(
             setting, str(len(runs)), f"{share(runs, NINE_IN_TEN):.1%}", f"{share(runs, ALL):.1%}", f"{last.error:+.1%}",
             f"{last.layer}: {last.kernel}, {last.counted:,} cycles counted",
         )  # fmt: skip
-    console.print(f"Cycles predicted over counted, {machine.title}, {which}", style="bold", highlight=False)
-    console.print(table)
+    return table

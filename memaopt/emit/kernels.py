@@ -10,11 +10,8 @@ from typing import Any
 import jinja2
 
 from memaopt.emit import assembly
-from memaopt.families import Family, unrolling
+from memaopt.families import Family
 from memaopt.problems import Gemm
-
-#: Steps of KR that one round of a kernel's loop over the reduction does at most, where C is stationary.
-_MOST_STEPS = {"q15": 8, "s8": 4}
 
 
 @dataclass(frozen=True)
@@ -75,31 +72,22 @@ def segments(family: Family, kr: int, kc: int, first: bool, last: bool) -> tuple
     return tuple(found)
 
 
-def unrolled(family: Family, steps: int) -> int:
-    """Steps of KR in a round of the loop over the reduction of an integer kernel that keeps C, at least one."""
-    return unrolling(steps // family.kr[0], _MOST_STEPS[family.dtype])
-
-
 def rounds(family: Family, kr: int, kernel: Kernel) -> int:
     """Rounds of the loop over the reduction; where they are not more than one there is no loop."""
     if family.stationary != "C":
         return 1
-    if family.dtype == "f32":
-        return kernel.steps // kr - kernel.first
-    return kernel.steps // family.kr[0] // unrolled(family, kernel.steps)
+    steps = kernel.steps // kr
+    return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
 
 
 def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Strides) -> str:
     """The assembly of one kernel, a line each instruction."""
-    keeps_c = family.stationary == "C"
     values: dict[str, Any] = {
-        "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps, "kr": kr if keeps_c else kernel.steps,
+        "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps, "kr": kr if family.stationary == "C" else kernel.steps,
         "first": kernel.first, "last": kernel.last, "zero_point": problem.output_zero_point, "clamp": problem.clamp,
-        **vars(strides),
+        "unroll": family.unrolling.steps(kernel.steps // kr), **vars(strides),
     }  # fmt: skip
-    if keeps_c and family.dtype in _MOST_STEPS:
-        values["unroll"] = unrolled(family, kernel.steps)
-    return render(f"{family.slug}.s.j2", values)
+    return render(family.template, values)
 
 
 @lru_cache(maxsize=1)
