@@ -71,7 +71,9 @@ def run(
             layout, plan.mcu, sources, scratch / "image.elf", stack_bytes=plan.stack_bytes + _STACK,
             behind_data=part_of(source, plan.name), include=[source], compiler=compiler, optimise=optimise,
         )  # fmt: skip
-        ran = Board(plan.mcu.in_setting("stock")).load(built).reset()
+        # What the program turns on itself is off before; what a setting has off stays off.
+        found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+        ran = Board(found).load(built).reset()
     said = _SAID.fullmatch(ran.output)
     if ran.ended != "exit" or said is None:
         what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"

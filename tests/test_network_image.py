@@ -108,6 +108,14 @@ def test_the_measuring_snippet_prints_the_figure(tmp_path: Path) -> None:
     assert abs(int(run.output) / plan.machine_cycles - 1) < 0.03
 
 
+def test_an_image_has_the_caches_of_its_setting(tmp_path: Path) -> None:
+    """Catches an image that runs with a cache that its setting has off: 552,715 cycles where 798,002 are predicted."""
+    plan = compile_network(zoo.build("fc_autoencoder"), mcu("nrf52840", "reset"))
+    write_files(emit.files(plan), tmp_path)
+    image = network_image.run(plan, tmp_path, usual_layout(plan.mcu))
+    assert abs(image.cycles / plan.machine_cycles - 1) < 0.03
+
+
 def test_a_trial_runs_the_image_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an image that is wrong and passes, and one that cannot be linked and takes everything else with it."""
     plan = compile_network(zoo.build("fc_autoencoder"), mcu("stm32l4r5"))
