@@ -4,6 +4,8 @@ from functools import cached_property
 from itertools import permutations
 from typing import Literal
 
+from pydantic import field_validator
+
 from memaopt.errors import InputError
 from memaopt.families import BY_NAME, Family, RegisterTile, families, tiles
 from memaopt.inputs import Input, Size
@@ -52,6 +54,13 @@ class Schedule(Input):
     mr: Size
     kr: Size
     nr: Size
+
+    @field_validator("order")
+    @classmethod
+    def _check_order(cls, order: Order) -> Order:
+        if len({*order}) != len(DIMS):
+            raise ValueError("each of the loops m, k and n is there once")
+        return order
 
     @property
     def family(self) -> Family:

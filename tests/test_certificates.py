@@ -246,6 +246,14 @@ def test_the_public_api_reads_as_documented() -> None:
     memaopt.verify(cert)
 
 
+def test_an_order_of_loops_has_each_once() -> None:
+    """Catches an order that is none, on which the cost function stumbled."""
+    data = _json(_made("s8 mixed"))
+    data["schedule"]["order"] = ["m", "k", "k"]
+    with pytest.raises(InputError, match=r"schedule\.order: each of the loops m, k and n is there once"):
+        Certificate.from_json(json.dumps(data))
+
+
 def test_write_and_read(tmp_path: Path) -> None:
     """Catches a file that is not what was certified."""
     path = tmp_path / "gemm.json"

@@ -11,8 +11,8 @@ from networks_helpers import activation, constant
 
 from memaopt import network_trial
 from memaopt.emit import network as emit
-from memaopt.errors import InfeasibleError
-from memaopt.networks import certificate, writer
+from memaopt.errors import InfeasibleError, InputError, UnsupportedModelError
+from memaopt.networks import certificate, tflite, writer
 from memaopt.networks import operators as ops
 from memaopt.networks.compile import compile_network
 from memaopt.networks.graph import Graph
@@ -53,3 +53,14 @@ def test_a_network_without_layers_keeps_its_budgets(operators: int) -> None:
         with pytest.raises(InfeasibleError, match=f"nothing needs .*{taken} .*1 more than the {taken - 1} given"):
             compile_network(graph, MCU, **{what: taken - 1})
     assert network_trial.run(plan, 2).passed
+
+
+def test_squeezing_nothing_is_no_squeezing_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a SQUEEZE without axes, which TFLite takes for one of all axes of 1, whatever shape the file gives."""
+    tensors = [activation("x", (1, 4, 1), 0.1, 0), activation("y", (1, 4, 1), 0.1, 0)]
+    graph = Graph("squeeze", tuple(tensors), (ops.Squeeze(inputs=(0,), outputs=(1,)),), (0,), (1,))
+    with pytest.raises(InputError, match="no axis is dropped"):
+        writer.write(graph)
+    monkeypatch.setattr("memaopt.networks.writer._Writer._squeezed", lambda *_: [])
+    with pytest.raises(UnsupportedModelError, match=r"SQUEEZE.*squeezing all axes of \[1, 4, 1\] does not give \[1, 4"):
+        tflite.parse(writer.write(graph), "squeeze.tflite")

@@ -182,8 +182,10 @@ def _digest(data: bytes) -> str:
 
 def _store(path: Path, data: bytes) -> None:
     """Put bytes onto the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with whole():  # once a signal has taken the folder away, it is not made again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+    with file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

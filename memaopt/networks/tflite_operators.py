@@ -202,6 +202,13 @@ def _reshape(source: Source) -> Operator:
 
 def _squeeze(source: Source) -> Operator:
     source.expect(1, 1)
+    options = source.options("SqueezeOptions")
+    given = [] if options is None else [options.SqueezeDims(i) for i in range(options.SqueezeDimsLength())]
+    shape, output = source.tensor(0).shape, source.tensors[source.outputs[0]].shape
+    axes = {axis % len(shape) for axis in given} if shape else set()
+    expected = tuple(n for axis, n in enumerate(shape) if (axis not in axes if given else n != 1))
+    if output != expected:
+        raise source.refuse(f"squeezing {given or 'all axes'} of {list(shape)} does not give {list(output)}")
     return ops.Squeeze(**source.common())
 
 

@@ -218,8 +218,11 @@ class _Writer:
 
     def _squeezed(self, op: ops.Squeeze) -> list[int]:
         """The axes of 1 whose removal gives the output's shape, first ones first."""
-        remaining, axes = list(self.graph.output_of(op).shape), []
-        for axis, size in enumerate(self.graph.tensor_of(op).shape):
+        shape, output = self.graph.tensor_of(op).shape, self.graph.output_of(op).shape
+        if shape == output and 1 in shape:  # no axes would mean all of them
+            raise InputError(f"{self.graph.place(op)}: no axis is dropped, so .tflite has no form for it")
+        remaining, axes = list(output), []
+        for axis, size in enumerate(shape):
             if remaining and remaining[0] == size:
                 remaining.pop(0)
             else:
