@@ -154,3 +154,34 @@ def test_many_layers_under_tight_budgets_are_proven() -> None:
     assert found.choice.price > free.choice.price
     assert solution.cheaper(tight, "cycles", found.choice.price) is None
     assert solution.cheaper(tight, "cycles", found.choice.price + 1) == found.choice.price
+
+
+def test_a_large_layer_at_the_end_is_had_or_not() -> None:
+    """Catches a bound that takes a fraction of a layer: everything before it would have to be tried."""
+    rng = np.random.default_rng(2)
+    options = []
+    for _ in range(39):
+        cycles, flash = int(rng.integers(5000, 9000)), 4 * int(rng.integers(100, 900))
+        faster = [(cycles - int(rng.integers(200, 4000)), flash + 4 * int(rng.integers(50, 600))) for _ in range(3)]
+        options.append([(cycles, flash), *faster])
+    options.append([(90_000, 1000), (10_000, 81_000)])
+    stages = [
+        Stage(tuple(_plain(*pair) for pair in pairs), ((i - 1,) if i else (99,)), i) for i, pairs in enumerate(options)
+    ]
+    budget = sum(min(flash for _, flash in pairs) for pairs in options) + 90_000
+    found = labels.search(
+        stages, frozenset({99, 39}), Budgets(flash=budget), price=price_of("cycles"), most=3000
+    )  # fmt: skip
+    least = np.zeros(budget + 1, np.int64)
+    for pairs in options:
+        following = np.full(budget + 1, 1 << 40)
+        for cycles, flash in pairs:
+            np.minimum(following[flash:], least[: budget + 1 - flash] + cycles, out=following[flash:])
+        least = following
+    assert found.proven
+    assert found.value == least[budget]
+
+
+def _plain(cycles: int, flash: int) -> Candidate:
+    access = Access(1, 1)
+    return Candidate(Plan("family", "", cycles, Promise((access,), access), flash, 0), 1, 10)

@@ -72,6 +72,27 @@ class Layers:
         self.overhead = budgets.flash_overhead
         limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
         self.limits: tuple[int | None, ...] = limits
+        for column, limit in enumerate(limits):
+            if limit is not None:
+                self._drop_beyond(column, limit)
+
+    def _drop_beyond(self, column: int, limit: int) -> None:
+        """Drop the edges on which no path keeps a limit. What one layer alone makes impossible would weaken the bound:
+        a mean of it and of something small could seem to be within the limit."""
+        costs = [[self.weights(row)[column] for row in rows] for rows in self.rows]
+        to_go = self.to_go(lambda row: self.weights(row)[column])
+        reached = np.zeros(1, np.int64)
+        for i, steps in enumerate(self.edges):
+            following = np.full(len(self.states[i + 1]), NEVER)
+            for state, edges in enumerate(steps):
+                here = [
+                    edge for edge in edges
+                    if reached[state] + costs[i][edge.row] + to_go[i + 1][edge.to] <= limit
+                ]  # fmt: skip
+                for edge in here:
+                    following[edge.to] = min(following[edge.to], reached[state] + costs[i][edge.row])
+                steps[state] = here
+            reached = following
 
     def weights(self, row: Row) -> tuple[int, ...]:
         """The sums that a row adds, with its part of the kernel that it shares."""
@@ -227,8 +248,9 @@ def _states(
 def most_of(layers: Layers, column: int) -> list[int]:
     """For each stage, what the stages from there on can add to a sum at most."""
     most = [0]
-    for rows in reversed(layers.rows):
-        most.append(most[-1] + max((row.own[column] for row in rows), default=0))
+    for rows, steps in zip(reversed(layers.rows), reversed(layers.edges), strict=True):
+        left = {edge.row for edges in steps for edge in edges}
+        most.append(most[-1] + max((rows[i].own[column] for i in left), default=0))
     most.reverse()
     if column in (FLASH, CODE):
         for kernel in layers.kernels:

@@ -8,7 +8,8 @@ Lagrangian bound of the stages to come is not below the best end that is known. 
 left is the optimum; if there is more to look at than ``MOST_LABELS``, the answer says that it is not proven.
 
 The bound prices each resource with a multiplier: price + multiplier * (used - budget) is a lower bound for any
-multiplier that is not negative, so it does not matter how they were found. All numbers are integers.
+multiplier that is not negative, so it does not matter how they were found. Of each budget that is short it also knows
+what is to go for every amount of it that is left (:mod:`memaopt.networks.knapsack`). All numbers are integers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.clashes import Clash
 from memaopt.networks.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
+from memaopt.networks.knapsack import Table
 from memaopt.networks.label_stages import NEVER, Layers, Row, most_of
 
 Least = Literal["price", "flash", "arena", "sram"]
@@ -102,6 +104,7 @@ class _Walk:
         arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
         self.widest = arena, max((row[STACK] for row in own), default=0)
         self.prices = self._multipliers()
+        self.tables = self._tables()
         self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
         # For each stage, the parts of each kernel that stages from there on still bear.
         self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
@@ -150,6 +153,20 @@ class _Walk:
             made.append((best, layers.to_go(self._weigh(best))))
         return made
 
+    def _tables(self) -> list[tuple[str, dict[str, int], Table]]:
+        """For each budget that is exceeded, what is to go by what is left of it, with multipliers for the others."""
+        if len(self.prices) < 2:
+            return []
+        layers, room, made = self.layers, self._room(), []
+        for name, limit in room.items():
+            others = {other: value for other, value in self.prices[-1][0].items() if other != name}
+
+            def size(row: Row, name: str = name) -> int:
+                return _used(name, layers.weights(row))
+
+            made.append((name, others, Table(layers, self._weigh(others), size, limit)))
+        return made
+
     def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
         """Multipliers that nearly give the highest bound: one after the other raised until its budget is kept."""
         for _ in range(_ROUNDS if len(room) > 1 else 1):
@@ -170,8 +187,7 @@ class _Walk:
         """Whether a path that is best with these multipliers keeps a budget."""
         weigh = self._weigh(taken)
         path = self.layers.path(weigh, self.layers.to_go(weigh))
-        _, flash, code, data = self.layers.used(path)
-        return {"flash": flash, "code": code, "data": data, "ram": code + data}[name] <= room[name]
+        return _used(name, self.layers.used(path)) <= room[name]
 
     def _divide(self, taken: dict[str, int]) -> None:
         """Divide shared kernels among their stages so that the bound rises."""
@@ -193,6 +209,9 @@ class _Walk:
         for taken, to_go in self.prices:
             spare = sum(multiplier * room[name] for name, multiplier in taken.items())
             bounds.append(-((spare - int(to_go[0][0])) // _UNIT))
+        for name, others, table in self.tables:
+            spare = sum(multiplier * room[other] for other, multiplier in others.items())
+            bounds.append(-((spare - int(table.least(0, 0, np.array([room[name]]))[0])) // _UNIT))
         return max(bounds)
 
     def run(self, below: int | None, beam: int | None, most: int) -> Found:
@@ -316,18 +335,20 @@ class _Walk:
         else:
             room, promise = layers.limits, np.full(len(new), -NEVER)
             column = PRICE if self.least == "price" else FLASH
-            for taken, to_go in self.prices:
-                f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
-                flash, code = new[:, FLASH] - refund[:, 0], new[:, CODE] - refund[:, 1]
-                total = to_go[i][state] + _UNIT * (new[:, PRICE] if column == PRICE else flash)
-                if f:
-                    total = total + f * (flash - (room[FLASH] or 0))
-                if c:
-                    total = total + c * (code - (room[CODE] or 0))
-                if d:
-                    total = total + d * (new[:, DATA] - (room[DATA] or 0))
-                if r:
-                    total = total + r * (code + new[:, DATA] + new[:, ARENA] + new[:, STACK] - (budgets.sram or 0))
+            flash, code, data = new[:, FLASH] - refund[:, 0], new[:, CODE] - refund[:, 1], new[:, DATA]
+            own = _UNIT * (new[:, PRICE] if column == PRICE else flash)
+            # What is used beyond each budget, so far.
+            beyond = {
+                "flash": flash - (room[FLASH] or 0), "code": code - (room[CODE] or 0), "data": data - (room[DATA] or 0),
+                "ram": code + data + new[:, ARENA] + new[:, STACK] - (budgets.sram or 0),
+            }  # fmt: skip
+            sums = [(taken, to_go[i][state]) for taken, to_go in self.prices]
+            sums += [(others, table.least(i, state, -beyond[name])) for name, others, table in self.tables]
+            for taken, least in sums:
+                total = own + least
+                for name, multiplier in taken.items():
+                    if multiplier:
+                        total = total + multiplier * beyond[name]
                 promise = np.maximum(promise, -(-total // _UNIT))
             if column == FLASH:
                 promise = promise + layers.overhead
@@ -356,6 +377,12 @@ class _Walk:
                 free = int(NEVER) if sram is None else max(sram - rest - other, 0)
                 made[:, column] = np.maximum(made[:, column], free)
         return made, paid & (sizes.any(axis=0) | self.contested), sizes, self.contested
+
+
+def _used(name: str, sums: Sequence[int]) -> int:
+    """What sums take of a budget."""
+    _, flash, code, data = sums
+    return {"flash": flash, "code": code, "data": data, "ram": code + data}[name]
 
 
 def _picks(back: Sequence[tuple[Array, Array]], at: int) -> tuple[int, ...]:
