@@ -5,10 +5,10 @@ from emit_helpers import case, certificate_of
 
 from memaopt import mcu, trial
 from memaopt.certificates import certify, verify
-from memaopt.emit.layers.code import parse
+from memaopt.emit.layers.code import parse, words
 from memaopt.families import BY_NAME, RegisterTile
 from memaopt.models import kernel_waits
-from memaopt.models.waits import timing, words
+from memaopt.models.waits import timing
 from memaopt.problems import Dtype, Placement, gemm
 
 _STOCK = mcu("stm32l4r5", "stock")

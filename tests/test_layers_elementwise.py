@@ -16,7 +16,7 @@ from memaopt.emit.layers.products import prove_product
 from memaopt.emit.layers.sums import prove_sum
 
 RNG = np.random.default_rng(9)
-FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "lookup words")
+FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "bytes", "lookup words")
 TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
 OUTPUTS = tuple(TABLE.tolist())
 
@@ -79,9 +79,16 @@ def _layers() -> dict[str, describe.Layer]:
         "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
         "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
         "mean_rows": _mean((3, 85, 4), (0, 1), 1.0, (0, 3)),
+        "mean_of_rows": _mean((1, 5, 9, 12), (2,), 0.9, (3, -128)),
+        "mean_of_columns": _mean((3, 4, 6, 7), (1, 2), 0.9, (-128, 5)),
         "mean_far": _mean((7, 7, 16), (0, 1), 0.9, (100, -128)),
         "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
         "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
+        "windows_odd": Pool(PoolKind.AVERAGE, Image(6, 5, 3), Image(3, 3, 3), Window(Pair(3, 3), Pair(2, 2),
+                            padding=Padding(1, 1)), -90, 100),
+        "windows_far": Pool(PoolKind.AVERAGE, Image(4, 40, 300), Image(2, 20, 300), two),
+        "windows_large": Pool(PoolKind.MAX, Image(9, 12, 5), Image(4, 5, 5), Window(Pair(7, 8), Pair(2, 2),
+                              padding=Padding(2, 2))),
         "halved": Pool(PoolKind.MAX, Image(8, 6, 12), Image(4, 3, 12), two),
     }
 

@@ -16,7 +16,7 @@ REACH = 4095  # of the offset of a load or store of a byte, a halfword or a word
 _BEHIND = 255  # of a negative one, and of one that moves the pointer
 _PAIR_REACH = 1020  # of LDRD, STRD, VLDR and VSTR, in words
 _BRANCH = {"b": 1 << 24, "": 1 << 20}  # bytes, without and with a condition
-_CONDITIONS = ("", "eq", "ne", "lt", "gt", "ge", "le")
+_CONDITIONS = ("", "eq", "ne", "lt", "gt", "ge", "le", "hs")
 
 
 class OutOfReachError(AssertionError):
@@ -80,9 +80,10 @@ _FLOAT = {"vldr", "vstr"}
 _MULTIPLE = {"ldmia", "stmia"}
 _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
-    "bx", "mla", "mul", "pkhbt", "pkhtb", "sadd16", "sbfx", "shsub16", "smlabb", "smlabt", "smlad", "smlatb", "smlatt",
-    "smlawb", "smlawt", "smmla", "smmul", "smuad", "smulbb", "smulbt", "smull", "smultb", "smultt", "ssat", "ssub16",
-    "sxtab16", "sxtb16", "sxth", "ubfx", "usat", "uxtab16", "uxtb16", "uxtb", "uxth", "vadd.f32", "vmov", "vmul.f32",
+    "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt", "smlad",
+    "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmul", "smuad", "smulbb", "smulbt", "smull", "smultb", "smultt",
+    "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat", "uxtab16", "uxtb", "uxtb16", "uxth",
+    "vadd.f32", "vmov", "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
 _ADDRESS = re.compile(r"^\[(\w+)(?:, (?:#(?P<offset>[^\]]+)|(?P<index>\w+)(?:, lsl #(?P<shift>\d+))?))?\](?P<back>!)?"

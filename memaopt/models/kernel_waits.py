@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from memaopt.emit.kernels import Kernel, Segment, Strides, rounds, segments, text
-from memaopt.emit.layers.code import Call, Loop, Node, Small, compiled, parse
+from memaopt.emit.layers.code import Call, Loop, Node, Small, compiled, parse, words
 from memaopt.families import CYCLE, Family, RegisterTile
 from memaopt.models.fetching import Timing
-from memaopt.models.waits import waiting, words
+from memaopt.models.waits import waiting
 from memaopt.problems import ACCUMULATOR_BYTES, Gemm
 
 #: Bytes and cycles of the C around each call of a kernel, by GCC 12.2 at -O3.

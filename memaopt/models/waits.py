@@ -7,11 +7,12 @@ repeats itself: what a turn costs depends on what the caches hold when it begins
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.emit.layers.code import Call, Loop, Node, Small, Staged, Straight, Table, body_of
+from memaopt.emit.layers.code import Call, Loop, Node, Scan, Small, Staged, Straight, Table, body_of, words_of
 from memaopt.mcus import Mcu
 from memaopt.models.fetching import Fetching, Run, Timing, run_of
 
@@ -50,12 +51,18 @@ class _Turns(NamedTuple):
     body: tuple[_Placed, ...]
     trips: float
     advance: float
+    left: float
 
 
 class _Table(NamedTuple):
     number: int
     size: int
     loads: float
+
+
+class _Scanned(NamedTuple):
+    number: int
+    scan: Scan
 
 
 class _Called(NamedTuple):
@@ -70,7 +77,7 @@ class _Apart(NamedTuple):
 
 #: See _Core._state.
 _State = tuple[Any, ...]
-_Placed = Run | _Turns | _Table | _Called | _Apart
+_Placed = Run | _Turns | _Table | _Scanned | _Called | _Apart
 
 
 class _Core(Fetching):
@@ -94,8 +101,7 @@ class _Core(Fetching):
             name = call.routine.name
             if name not in self.routines:
                 self.routines[name] = self.end
-                size = call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
-                self.end += -(-size * 4 // _ALIGNMENT) * _ALIGNMENT // 4
+                self.end += -(-words_of(call) * 4 // _ALIGNMENT) * _ALIGNMENT // 4
         kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
         made, self.end = self._place(nodes, self.end, not self.code_in_ram or kernels)
         return made
@@ -111,9 +117,11 @@ class _Core(Fetching):
                     at += len(node.cycles)
                 case Loop():
                     body, at = self._place(node.body, at, flash)
-                    made.append(_Turns(number, body, node.trips, node.advance))
+                    made.append(_Turns(number, body, node.trips, node.advance, node.left))
                 case Table():
                     made.append(_Table(number, node.size, node.loads))
+                case Scan():
+                    made.append(_Scanned(number, node))
                 case Call():
                     # What moves to RAM are the layers' kernels.
                     inside = not self.code_in_ram or isinstance(node.routine, Small)
@@ -136,6 +144,8 @@ class _Core(Fetching):
                     self._turns(node)
                 case _Table():
                     self._table(node)
+                case _Scanned():
+                    self._scan(node.scan)
                 case _Called():
                     mark = self.mark
                     self.place = mark
@@ -185,6 +195,8 @@ class _Core(Fetching):
             last = spent[-2:] if moved > 0 else spent[-1:]
             self._skip(left * sum(last) / len(last), left * step)
             self._pass_over(round(left) * moved, round(left) * node.advance)
+        unspent = -min(trips, 1) * node.left
+        self._skip(unspent, unspent)
 
     def _skip(self, spent: float, ideal: float) -> None:
         """Let time pass without executing."""
@@ -238,8 +250,22 @@ class _Core(Fetching):
         m = self.m
         capacity = 4 * m.data_lines * m.line
         missed = max(1 - capacity / table.size, 0.0)
-        cold = min(table.size / (4 * m.read), table.loads) if m.read and capacity else 0.0
+        # Loads anywhere in the table: the reads of it that some load needs.
+        reads = math.ceil(table.size / (4 * m.read)) if m.read and capacity else 0
+        cold = reads * (1 - (1 - 1 / reads) ** table.loads) if reads else 0.0
         self.waited += m.first * max(missed * table.loads, cold)
+
+
+    def _scan(self, scan: Scan) -> None:
+        """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
+        if self.data_in_ram:
+            return
+        m = self.m
+        if m.read == 0 or m.data_lines < scan.lines:
+            self.waited += m.first * scan.loads
+            return
+        again = scan.size > 4 * m.data_lines * m.line
+        self.waited += m.first * math.ceil(scan.size / (4 * m.read)) * (scan.times if again else 1)
 
 
 def _calls(nodes: Iterable[Node]) -> Iterable[Call]:
@@ -249,11 +275,3 @@ def _calls(nodes: Iterable[Node]) -> Iterable[Call]:
             yield node
         elif isinstance(node, (Loop, Staged)):
             yield from _calls(node.body)
-
-
-def words(nodes: tuple[Node, ...]) -> int:
-    """Words of code."""
-    return sum(
-        len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
-        for node in nodes
-    )

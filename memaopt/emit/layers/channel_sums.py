@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D over a whole image and MEAN over its rows and columns: sums of each channel.
+"""AVERAGE_POOL_2D over a whole image and MEAN over all but the last axis, or over some before it: sums of each channel.
 
 SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow. The output is a
 non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds. Channels that are no
@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt.emit.layers import around, requantize
-from memaopt.emit.layers.code import Call, Rendered
+from memaopt.emit.layers.code import Call, Loop, Rendered
 from memaopt.emit.layers.describe import Layer, Mean, Pool, PoolKind
 from memaopt.emit.layers.family import dimensions, plan_comment, unary
 from memaopt.emit.layers.output import Output
@@ -22,12 +22,15 @@ from memaopt.emit.thumb import REACH
 
 SCALE = 256
 _MOST = 255
+#: Cycles of one more call of the kernel: its own entry and exit, and a loop around it.
+_AGAIN = 31
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """``count`` positions of ``channels`` channels, and the step function of their sums."""
+    """``count`` positions of ``channels`` channels, so many ``times``, and the step function of their sums."""
 
+    times: int
     channels: int
     count: int
     zero_point: int
@@ -49,7 +52,7 @@ class _Sums:
     def unaligned_cycles(self) -> int:
         """What words at addresses that are no multiple of 4 cost more."""
         starts = np.minimum(4 * np.arange(self.fours), self.channels - 4)
-        at = np.add.outer(np.arange(self.count) * self.channels, starts)
+        at = np.add.outer(np.arange(self.times * self.count) * self.channels, starts)
         return int(np.where(at % 2 == 1, 2, np.where(at % 4 == 2, 1, 0)).sum())
 
     @property
@@ -65,11 +68,14 @@ def _sums(layer: Pool | Mean) -> _Sums | None:
         whole = window.padding == (0, 0) and layer.output.positions == 1 and window.kernel == (height, width)
         if layer.kind is not PoolKind.AVERAGE or not whole:
             return None
-        return _Sums(channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum))
-    leading = [d for d in range(len(layer.shape)) if layer.shape[d] > 1 and d not in layer.axes]
-    if leading not in ([len(layer.shape) - 1], []) or len(layer.shape) - 1 in layer.axes:
+        return _Sums(1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum))
+    # Axes that are kept, then those of a sum, then the channels.
+    kept = [d not in layer.axes for d, size in enumerate(layer.shape[:-1]) if size > 1]
+    if len(layer.shape) - 1 in layer.axes or kept != sorted(kept, reverse=True):
         return None
-    return _Sums(layer.shape[-1], layer.count, layer.input_zero_point, layer.requantization)
+    channels = layer.shape[-1]
+    times = layer.elements // layer.count // channels
+    return _Sums(times, channels, layer.count, layer.input_zero_point, layer.requantization)
 
 
 class ChannelSums:
@@ -89,8 +95,9 @@ class ChannelSums:
         output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
         unroll = sums.unroll
         turns, rest = divmod(sums.count, unroll)
-        words = sums.count * fours
+        words = sums.times * sums.count * fours
         kernel = _kernel(sums, proven)
+        call = Call(kernel, (fours, turns) if turns > 1 else (fours,))
         group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
         # Constants take one or two instructions each.
         group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
@@ -100,14 +107,14 @@ class ChannelSums:
             Plan(
                 family=self.name,
                 tile=f"4x{unroll}",
-                cycles=12 + fours * group + 5 * overlap + sums.unaligned_cycles,
-                promise=Promise((loads(words, 4),), stores(4 * fours, 1)),
+                cycles=sums.times * (fours * group + 5 * overlap + _AGAIN) + 12 - _AGAIN + sums.unaligned_cycles,
+                promise=Promise((loads(words, 4),), stores(sums.times * 4 * fours, 1)),
                 data_bytes=0,
                 code_bytes=code + 20,
                 stack_bytes=44,
                 kernels=(kernel.name,),
                 shared_bytes=code,
-                code=(around.piece(around.CALL), Call(kernel, (fours, turns) if turns > 1 else (fours,))),
+                code=(Loop((around.piece(around.CALL), call), sums.times),),
                 in_place=not overlap,
                 alignment=4,
                 requantization=proven.describe(),
@@ -122,12 +129,16 @@ class ChannelSums:
         kernel = _kernel(sums, proven)
         what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
         head = plan_comment(f"{name}: {what} of {dimensions(layer.shape)} over {sums.count} positions", plan)
-        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel.name}(in, out);\n}}\n"
+        call = f"{kernel.name}(in, out);"
+        if sums.times > 1:
+            steps = f"in += {sums.count * sums.channels}, out += {sums.channels}"
+            call = f"for (int32_t i = 0; i < {sums.times}; i++, {steps}) {{\n        {call}\n    }}"
+        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {call}\n}}\n"
         return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
 
 
 class WholeImageMean(ChannelSums):
-    """MEAN over everything but the last axis."""
+    """MEAN over neighbouring axes, not the last one."""
 
     computes = Mean
 

@@ -31,12 +31,13 @@ class Straight(NamedTuple):
 
 class Loop(NamedTuple):
     """A body that runs ``trips`` times (a mean need not be whole). After each time the place where constants start
-    has moved on by ``advance`` words.
+    has moved on by ``advance`` words. The last time takes ``left`` cycles less, for its branch is not taken.
     """
 
     body: tuple[Node, ...]
     trips: float
     advance: float = 0.0
+    left: float = 0.0
 
 
 class Table(NamedTuple):
@@ -44,6 +45,17 @@ class Table(NamedTuple):
 
     size: int
     loads: float
+
+
+class Scan(NamedTuple):
+    """``loads`` of ``size`` bytes of constants, ``times`` times from the first to the last, by code that stands beside
+    this node. ``lines``: of the cache, that must be held at once for that; else each load is a read of its own.
+    """
+
+    size: int
+    times: float
+    loads: int
+    lines: int = 1
 
 
 class Call(NamedTuple):
@@ -84,7 +96,7 @@ class Assembly(Protocol):
         ...
 
 
-Node = Straight | Loop | Table | Call | Staged
+Node = Straight | Loop | Table | Scan | Call | Staged
 
 
 class Constants(NamedTuple):
@@ -136,7 +148,7 @@ def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> 
         if isinstance(node, Loop):
             number = next(numbers)
             body = _with_trips(node.body, numbers, call)
-            made.append(Loop(body, call.trips[number], call.advances[number] if call.advances else 0.0))
+            made.append(Loop(body, call.trips[number], call.advances[number] if call.advances else 0.0, node.left))
         else:
             made.append(node)
     return tuple(made)
@@ -186,6 +198,8 @@ def _expanded(lines: list[str]) -> list[str]:
 _INSTRUCTION = re.compile(r"^([a-z][a-z0-9]*)(?:\.(?:w|n|f32))*\s*(.*)$")
 _REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|s\d+)\b")
 _BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
+#: UDIV of 2^30 by 1 to 7 (docs/timing.md), which pooling does.
+_DIVISION = 12
 _NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst", "vcmp")
 
 
@@ -209,6 +223,8 @@ class _Reader:
     def read(self, line: str) -> None:
         if re.fullmatch(r"\d+:", line):
             self._labels[line[:-1]] = len(self._cycles)
+            # What comes before is mostly the branch back to here.
+            self._kind = self._loaded = self._written = ""
             return
         match = _INSTRUCTION.match(line)
         if line.startswith((".", "@", "/")) or not match:
@@ -242,6 +258,8 @@ class _Reader:
                 cycles = 3
         elif name in ("vmla", "vfma", "vmls", "vfms"):
             cycles = 3
+        elif name == "udiv":
+            cycles = _DIVISION
         if self._written in address and kind != "":
             cycles += 1
         if address and kind == "" and self._written in address:
@@ -278,7 +296,7 @@ class _Reader:
             loops = [loop for loop in loops[1:] if loop[0] >= last]
             if first > at:
                 made.append(self._straight(at, first))
-            made.append(Loop(self._nodes(first, last, inner), 1))
+            made.append(Loop(self._nodes(first, last, inner), 1, left=self._cycles[last - 1] - 1))
             at = last
         if end > at:
             made.append(self._straight(at, end))
@@ -359,6 +377,19 @@ def _narrow(name: str, operands: str, line: str) -> bool:
     return name.startswith("it") or name in ("bx", "tst") or bool(_BACKWARD.match(name))
 
 
+def words_of(call: Call) -> int:
+    """Words of a routine's code."""
+    return call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
+
+
+def words(nodes: tuple[Node, ...]) -> int:
+    """Words of code."""
+    return sum(
+        len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
+        for node in nodes
+    )
+
+
 def cycles_of(nodes: tuple[Node, ...]) -> float:
     """Cycles of nodes at zero wait states."""
     total = 0.0
@@ -367,7 +398,7 @@ def cycles_of(nodes: tuple[Node, ...]) -> float:
             case Straight():
                 total += sum(node.cycles)
             case Loop():
-                total += node.trips * cycles_of(node.body)
+                total += node.trips * cycles_of(node.body) - min(node.trips, 1) * node.left
             case Staged():
                 total += cycles_of(node.body)
             case Call():

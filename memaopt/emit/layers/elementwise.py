@@ -31,11 +31,11 @@ class GenericBinary:
             Plan(
                 family=self.name,
                 tile="",
-                cycles=(31 if layer.kind == "mul" else 60) * n,
+                cycles=(31 if layer.kind == "mul" else 57) * n,
                 promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
                 data_bytes=len(layer.table),
                 code_bytes=400,
-                code=(each(n, 31 if layer.kind == "mul" else 60, 112 if layer.kind == "mul" else 224), *table),
+                code=(each(n, 31 if layer.kind == "mul" else 57, 112 if layer.kind == "mul" else 224), *table),
                 in_place=same,
                 requantization="the reference's own arithmetic",
             ),
@@ -214,7 +214,7 @@ class WordLookup:
             return ()
         words = turns * self._per_turn // 4
         code = 4 * (5 + 24 * self._per_turn // 8)
-        cycles = 27 + 61 * turns + (8 + 8 * rest if rest else 0)
+        cycles = 27 + 61 * turns + (20 + 9 * rest if rest else 0)
         return (
             Plan(
                 family=self.name,

@@ -104,7 +104,7 @@ def _environment() -> jinja2.Environment:
 
 _WIDE = re.compile(
     r"^(\s*)((?:mov|mvn|add|adds|sub|subs|rsb|cmp|cmn|lsl|lsr|asr|eor|and|ldr|ldrb|ldrh|ldrsb|str|strb|strh|ldmia|stmia)"
-    r"(?:lt|gt)?|b(?:ne|eq|ge|lt)?)(?= )",
+    r"(?:lt|gt)?|b(?:ne|eq|ge|lt|hs)?)(?= )",
     re.MULTILINE,
 )
 

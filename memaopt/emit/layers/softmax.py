@@ -20,15 +20,15 @@ class TableSoftmax:
             Plan(
                 family=self.name,
                 tile="",
-                cycles=64 * n + 154 * layer.rows,
+                cycles=59 * n + 148 * layer.rows,
                 promise=Promise((loads(3 * n, 1),), stores(n, 1), loads(2 * n, 4)),
                 data_bytes=1024,
                 code_bytes=400,
                 code=(
                     Loop(
                         (
-                            Loop((compiled(16, 8),), layer.depth), Loop((compiled(44, 19),), layer.depth),
-                            compiled(300, 154), Loop((compiled(84, 37),), layer.depth),
+                            Loop((compiled(16, 8),), layer.depth), Loop((compiled(44, 17),), layer.depth),
+                            compiled(300, 148), Loop((compiled(84, 34),), layer.depth),
                         ),
                         layer.rows,
                     ),
