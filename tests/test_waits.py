@@ -9,6 +9,8 @@ from memaopt.bench.waits import ALL, study
 from memaopt.board import build
 from memaopt.emit.layers import emit, plans, source_file
 from memaopt.emit.layers.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
+from memaopt.emit.layers.describe import Image, Mean, Movement, Padding, Pair, Pool, PoolKind, Requantization, Window
+from memaopt.emit.layers.movement import box
 from memaopt.mcus import mcu
 from memaopt.models.fetching import passages
 from memaopt.models.waits import timing, waiting
@@ -79,6 +81,12 @@ def test_loops_of_assembly_are_its_backward_branches():
     assert nodes[1].body[0].cycles == (2, 1, 1, 1, 2)
 
 
+def _pool(kind, size):
+    """Stride 2, and at size 3 a window that reaches beyond the image."""
+    window = Window(Pair(size, size), Pair(2, 2), padding=Padding(0, size - 2))
+    return Pool(kind, Image(9, 8, 12), Image(4, 4, 12), window)
+
+
 def test_random_layers_are_predicted_within_ten_percent():
     """Kernels of every kind, chosen and counted in every setting: a wrong price makes a wrong choice."""
     rng = np.random.default_rng(5)
@@ -89,6 +97,11 @@ def test_random_layers_are_predicted_within_ten_percent():
         ("depthwise 3x3", depthwise(rng, (20, 20, 8))),
         ("depthwise 5x5", depthwise(rng, (16, 9, 8), (5, 5))),
         ("multiplier 8", depthwise(rng, (9, 9, 2), multiplier=8)),
+        ("groups", conv(rng, (7, 6, 12), 8, (3, 3), groups=4)),
+        ("one channel", depthwise(rng, (7, 9, 1), multiplier=2, stride=(2, 2))),
+        *((f"{kind} {size}", _pool(kind, size)) for kind in PoolKind for size in (2, 3)),
+        ("mean", Mean((6, 9, 16), (1,), 3, Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2])))),
+        ("pad", Movement("PAD", 10 * 6 * 5, (box(0, (8, 4, 5), (10, 6, 5), shape=(8, 4, 5), output_start=(1, 1, 0)),))),
     ]
     found = study(L4R5, layers, COMPILER)
     assert {run.setting for run in found.runs} == {"stock", "stock-prefetch", "ram"}
