@@ -279,7 +279,8 @@ class Mcu(Input):
 
     ``registers`` are those of the peripherals that the virtual board has something to say of; all others keep what is
     written, and so do ``areas``. ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit
-    instructions (see docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from.
+    instructions (see docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from, a
+    writable and executable one.
     ``power_mw`` is drawn while computing; ``power_range_mw`` is the spread of what was measured.
     ``setting`` is the one it is in, ``settings`` are those it can be put in (:meth:`in_setting`);
     where a file names none, ``stock`` and ``ram``.
@@ -332,6 +333,12 @@ class Mcu(Input):
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
         if self.code_ram not in [m.name for m in self.places]:
             raise ValueError(f"code_ram is {self.code_ram!r}, which is no memory and no alias")
+        second = {alias.name: alias.memory for alias in self.aliases}
+        copied = next(m for m in self.memories if m.name == second.get(self.code_ram, self.code_ram))
+        # Under another address code may run where it cannot under the memory's own.
+        runs = copied.executable or self.code_ram in second
+        if copied.kind == "flash" or not copied.writable or not runs:
+            raise ValueError(f"code_ram is {self.code_ram!r}, which code cannot be copied into and run from")
         known = [setting.name for setting in self.settings]
         if len(set(known)) != len(known):
             raise ValueError("two settings have the same name")

@@ -129,6 +129,7 @@ def test_a_users_own_machine(tmp_path):
         ("[[memories]]", '[[areas]]\nname="a"\nbase=0x0800_1000\nsize=16\n[[memories]]', "'flash' and 'a' overlap"),
         ('name = "sram"', 'name = "flash"', "same name"),
         ("clock_hz = 100_000_000", 'clock_hz = 1\ncode_ram = "x"', "code_ram is 'x'"),
+        ("clock_hz = 100_000_000", 'clock_hz = 1\ncode_ram = "flash"', "cannot be copied into and run from"),
         (
             "[[memories]]",
             '[[aliases]]\nname="a"\nmemory="x"\noffset=0\nbase=0\nsize=16\n[[memories]]',
