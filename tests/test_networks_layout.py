@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from itertools import permutations, product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt.mcus import Mcu, mcu, preset_names
-from memaopt.networks import choice, layout
+from memaopt.networks import choice, labels, layout, unplaced
 from memaopt.networks.layout import ALIGNMENT, Layout, code_room, code_within, place
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.problem import Problem, prepare
@@ -182,6 +183,47 @@ def test_the_best_that_has_a_layout_is_found(sram: int, monkeypatch: pytest.Monk
     summed = search(dataclasses.replace(problem, mcu=None), "cycles")
     assert summed.choice is not None
     assert summed.choice.price < found.choice.price, "a choice whose bytes sum up to little enough cannot be linked"
+
+
+@pytest.mark.parametrize("sram", [0x2400, 0x3000])
+def test_what_leaves_a_choice_without_a_layout_leaves_others_without_one(sram: int) -> None:
+    """Catches a choice that is excluded though it has a layout: random choices that meet a clash have none."""
+    problem, rng = _prepared(sram), np.random.default_rng(sram)
+    counts = [len(stage.candidates) for stage in problem.stages]
+
+    def drawn() -> tuple[int, ...]:
+        return tuple(int(rng.integers(count)) for count in counts)
+
+    least = max(min(c.arena_bytes for c in stage.candidates) for stage in problem.stages)
+    found = 0
+    for _ in range(40):
+        picks = drawn()
+        size = problem.memory_plan(picks).arena_bytes
+        if problem.laid_out(picks, size):
+            continue
+        clash = unplaced.explain(problem, picks, size)
+        assert all(clash.met(i, c) for i, c in enumerate(problem.taken(picks).values()))
+        for _ in range(40):
+            others = drawn()
+            if all(clash.met(i, c) for i, c in enumerate(problem.taken(others).values())):
+                found += 1
+                assert not problem.laid_out(others, least if clash.demands[0] is None else size)
+    assert found
+
+
+def test_a_small_sram_is_searched_in_a_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches choices without a layout that are excluded one by one: solving took more than ten minutes, and gave up."""
+    problem, passes = _prepared(0x2400), 0
+    searched = labels.search
+
+    def counted(*arguments: object, **options: object) -> object:
+        nonlocal passes
+        passes += 1
+        return searched(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(labels, "search", counted)
+    assert search(problem, "cycles").proof == "enumeration"
+    assert passes <= 60
 
 
 def _agree(problem: Problem, picks: tuple[int, ...]) -> bool:

@@ -66,11 +66,11 @@ def copies_of(candidate: Candidate) -> Copies:
 
 @dataclass(frozen=True)
 class Clash:
-    """Stages from ``first`` on that meet these demands, and take these ``copies`` if they are given, need an arena of
-    ``arena`` bytes or more."""
+    """Stages from ``first`` on that meet these demands (None: whatever they ask), and take these ``copies`` if they are
+    given, need an arena of ``arena`` bytes or more."""
 
     first: int
-    demands: tuple[Demand, ...]
+    demands: tuple[Demand | None, ...]
     arena: int
     copies: tuple[Copies, ...] | None = None
 
@@ -82,6 +82,9 @@ class Clash:
     def met(self, stage: int, candidate: Candidate) -> bool:
         """Whether a candidate meets the demand at a stage; not at a stage that it does not speak of."""
         at = stage - self.first
-        if not self.first <= stage <= self.last or not self.demands[at].met_by(demand_of(candidate.plan)):
+        if not self.first <= stage <= self.last:
+            return False
+        demand = self.demands[at]
+        if demand is not None and not demand.met_by(demand_of(candidate.plan)):
             return False
         return self.copies is None or self.copies[at].met_by(copies_of(candidate))

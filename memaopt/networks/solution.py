@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from memaopt.errors import DisagreementError, InfeasibleError
-from memaopt.networks import choice, choice_solver, labels
+from memaopt.networks import choice, choice_solver, labels, unplaced
 from memaopt.networks.choice import Budgets, Candidate, Choice, Objective, Proof
-from memaopt.networks.clashes import Clash, copies_of, demand_of
+from memaopt.networks.clashes import Clash, demand_of
 from memaopt.networks.conflicts import explain
 from memaopt.networks.labels import Least
 from memaopt.networks.memory import MemoryPlan
@@ -107,7 +107,7 @@ def _best(
                 return _Found(None, None, 0, "none")
             if placed.proof == "none":
                 proof = "none"  # a smaller arena might have a layout
-            clashes.append(_without_layout(problem, found.picks))
+            clashes.append(unplaced.explain(problem, found.picks, placed.arena_bytes))
             continue
         if least in ("arena", "sram"):
             room = min(room, placed.arena_bytes - 1)
@@ -134,14 +134,6 @@ def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Fo
     if fits and (below is None or taken[least] < below) and problem.laid_out((), arena):
         return _Found((), placed, taken[least], "enumeration")
     return _Found(None, None, 0, "enumeration")
-
-
-def _without_layout(problem: Problem, picks: tuple[int, ...]) -> Clash:
-    """What rules out a choice that has no layout in RAM, with all that take as much there."""
-    taken = list(problem.taken(picks).values())
-    demands = tuple(demand_of(candidate.plan) for candidate in taken)
-    assert problem.limits.sram is not None
-    return Clash(0, demands, problem.limits.sram + 1, tuple(copies_of(candidate) for candidate in taken))
 
 
 def _by_solver(
