@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +13,11 @@ from choice_helpers import MCU, compare, network
 
 from memaopt.emit.layers import Format, Plan, Promise
 from memaopt.emit.layers.result import Access
+from memaopt.errors import InfeasibleError
 from memaopt.networks import choice, choice_solver, labels, solution
 from memaopt.networks.choice import Budgets, Candidate, Stage
 from memaopt.networks.clashes import Clash, demand_of
+from memaopt.networks.compile import compile_network
 from memaopt.networks.placement import Placement
 from memaopt.networks.problem import prepare
 
@@ -185,3 +188,16 @@ def test_a_large_layer_at_the_end_is_had_or_not() -> None:
 def _plain(cycles: int, flash: int) -> Candidate:
     access = Access(1, 1)
     return Candidate(Plan("family", "", cycles, Promise((access,), access), flash, 0), 1, 10)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 6])
+def test_the_sram_that_is_said_to_do_does_and_a_byte_less_does_not(seed: int) -> None:
+    """Catches the SRAM of a choice that does not pack into it, given as the least."""
+    graph = network(seed)
+    with pytest.raises(InfeasibleError, match="needs") as error:
+        compile_network(graph, MCU, sram=170)
+    said = re.search(r"--sram (\d+) on a larger machine", str(error.value))
+    assert said is not None
+    assert compile_network(graph, MCU, sram=int(said[1])).sram_bytes == int(said[1])
+    with pytest.raises(InfeasibleError):
+        compile_network(graph, MCU, sram=int(said[1]) - 1)

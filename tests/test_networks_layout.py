@@ -212,7 +212,7 @@ def test_what_leaves_a_choice_without_a_layout_leaves_others_without_one(sram: i
 
 
 def test_a_small_sram_is_searched_in_a_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches choices without a layout that are excluded one by one: solving took more than ten minutes, and gave up."""
+    """Catches choices without a layout that are excluded one by one: solving took more than ten minutes."""
     problem, passes = _prepared(0x2400), 0
     searched = labels.search
 

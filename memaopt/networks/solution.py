@@ -100,7 +100,12 @@ def _best(
             return _Found(None, None, 0, proof)
         placed = problem.memory_plan(found.picks, time_limit=5.0 if solver else 0)
         room = room_of(problem, found.picks)
-        if placed.arena_bytes <= room and (least != "arena" or placed.arena_bytes <= found.value):
+        if least in ("arena", "sram"):
+            # What the search found is a bound until it packs into so much.
+            taken = list(problem.taken(found.picks).values())
+            rest = 0 if least == "arena" else choice.sram_bytes(taken, 0)
+            room = min(room, found.value - rest)
+        if placed.arena_bytes <= room:
             if problem.laid_out(found.picks, placed.arena_bytes):
                 return _Found(found.picks, placed, found.value, proof)
             if len(clashes) >= 2 * _MOST_CLASHES:
