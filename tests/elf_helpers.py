@@ -16,6 +16,7 @@ float scale(float *p, int32_t n, float k);
 int32_t apply(int32_t (*f)(const int32_t *, const int32_t *, int32_t), int32_t n);
 int32_t sixth(int32_t p, int32_t q, int32_t r, int32_t s, int32_t t, int32_t u);
 void reset(void);
+int main(void);
 __attribute__((section(".vectors"), used)) void *const vectors[2] = {(void *)0x20008000, (void *)reset};
 __attribute__((noinline)) int32_t dot(const int32_t *p, const int32_t *q, int32_t n)
 {
@@ -44,6 +45,10 @@ void reset(void)
         b[i] = 2 * i;
     }
     result = dot(a, b, 100);
+    (void)main();
+}
+int main(void)
+{
     for (;;) {
     }
 }

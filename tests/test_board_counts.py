@@ -194,12 +194,3 @@ def test_same_run_twice_is_the_same(tmp_path):
     """Catches counters or pipeline state carried over from one call to the next."""
     board = compile_c(tmp_path, MATMUL)
     assert board.call("matmul").to_dict() == board.call("matmul").to_dict()
-
-
-def test_board_is_fast_enough(tmp_path):
-    """Catches a slow path in the hook: at least 5 million instructions a second with every counter on."""
-    board = assemble(tmp_path, function("f", "1: ldr r1,[r2]\n add r3,r1\n str r3,[r2]\n subs r0,#1\n bne 1b\n bx lr"))
-    board.call("f", 10, 0, 0x2000_0000)
-    run = max((board.call("f", 400_000, 0, 0x2000_0000) for _ in range(3)), key=lambda r: r.instructions_per_second)
-    assert run.r0 == 0
-    assert run.instructions_per_second > 5e6

@@ -24,7 +24,7 @@ from memaopt.errors import (
     MemaoptError,
     UnfinishedError,
 )
-from memaopt.mcus import mcu
+from memaopt.mcus import Mcu, mcu
 from memaopt.models import closed_form, cp_sat
 from memaopt.models.accesses import promise
 from memaopt.models.answers import Answer
@@ -448,6 +448,19 @@ def test_premises_are_told() -> None:
     told = " ".join(verify(_made("s8 mixed")).premises)
     for word in ("problem gemm", "machine", "digest", "objective", "buffering"):
         assert word in told
+
+
+def test_a_hint_that_the_solver_fails_on() -> None:
+    """Catches an error of the solver's own, which a hint brings about while it simplifies this model."""
+    data = mcu("stm32l4r5").model_dump(mode="json")
+    sizes = {"flash": 0x20_0000, "sram": 540, "qspi": 1}
+    energies = {"flash": 9.0, "sram": 1.0, "qspi": 50.0}
+    for memory in data["memories"]:
+        name = memory["name"]
+        memory |= {"size": sizes[name], "first": 2, "next": 2, "energy_pj_per_byte": energies[name], "regions": []}
+    small = Mcu.model_validate_json(json.dumps(data | {"aliases": [], "code_ram": "sram"}))
+    problem = gemm(13, 1, 2, dtype="s8", placement={"a": "flash", "b": "flash", "c": "sram"})
+    assert certify(problem, small, "energy").agreed
 
 
 def test_words_that_are_unknown() -> None:

@@ -212,7 +212,9 @@ _START = """
 
 extern uint32_t _sidata[], _sdata[], _edata[], _sbss[], _ebss[], _estack[];
 void Reset_Handler(void);
-__attribute__((section(".isr_vector"), used)) static void *const vectors[] = { _estack, (void *)Reset_Handler };
+__attribute__((section(".isr_vector"), used)) static void *const vectors[] = {
+    _estack, (void *)(uintptr_t)Reset_Handler
+};
 static int8_t in[SMALL_INPUT_ELEMENTS], out[SMALL_OUTPUT_ELEMENTS];
 int status[3] = { 7, 7, 7 };
 

@@ -96,7 +96,7 @@ TENSOR, OPERATOR = "subgraphs[0].tensors", "subgraphs[0].operators[0]"
         (put("subgraphs", []), "has 0 subgraphs; one"),
         (put("operatorCodes[0].builtinCode", 77), "operator 0 of 1 is SHAPE, which is not supported; supported are A"),
         (put("operatorCodes[0].builtinCode", 9999), "operator 0 of 1 is code 9999, which is not supported"),
-        (custom, r"operator 0 of 1 is CUSTOM Evil\?op, which is not supported"),
+        (custom, r"operator 0 of 1 is CUSTOM Evil op, which is not supported"),
         (put(f"{OPERATOR}.opcodeIndex", 5), "operator 0 of 1 has code 5 of 1"),
         (put(f"{OPERATOR}.inputs", [0, 7]), "tensor 7 of 3 is used"),
         (put(f"{OPERATOR}.inputs", [0, -2]), "tensor -2 of 3 is used"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memaopt.errors import InputError
+from memaopt.models.fetching import TABLE_SIXTEENTHS
 
 
 def _rule(cycles: int, text: str) -> int:
@@ -58,7 +59,8 @@ class Timing(BaseModel):
         8, "from a data access until a shorter queue keeps up as one of 4 words does: fit"
     )
     table_sixteenths: int = _rule(
-        2, "sixteenths of a cycle, a load from the flash that instructions come from, if that has no wait states: fit"
+        TABLE_SIXTEENTHS,
+        "sixteenths of a cycle, a load from the flash that instructions come from, if that has no wait states: fit",
     )
     fetch_latency: int = _rule(3, "from the request of a word to the issue of an instruction in it: fit")
 

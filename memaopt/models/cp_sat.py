@@ -9,7 +9,7 @@ is to be reached and anything better to be refuted.
 
 import math
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ortools.sat.python import cp_model
 
@@ -108,7 +108,7 @@ def _confirmed(space: Space, known: Answer, units: float) -> Answer | None:
         reached.cp.add(part == value)
     _hint(reached, known.schedule)
     found = limited(units)
-    if found.solve(reached.cp) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    if _solved(found, reached) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
     proven = True
     for i, value in enumerate(values):
@@ -117,7 +117,7 @@ def _confirmed(space: Space, known: Answer, units: float) -> Answer | None:
             better.cp.add(part == fixed)
         better.cp.add(better.parts[i] <= value - 1)
         _hint(better, known.schedule)
-        status = limited(units).solve(better.cp)
+        status = _solved(limited(units), better)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
         proven = proven and status == cp_model.INFEASIBLE
@@ -132,7 +132,7 @@ def _minimised(space: Space, units: float) -> Answer:
     proven = True
     for part, scale in zip(model.parts, model.scales, strict=True):
         model.cp.minimize(part)
-        status = solver.solve(model.cp)
+        status = _solved(solver, model)
         if status == cp_model.INFEASIBLE:
             raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -148,6 +148,15 @@ def _minimised(space: Space, units: float) -> Answer:
         model.cp.clear_hints()  # type: ignore[no-untyped-call]
         _hint(model, _schedule(space, model, solver))
     return _answer(space, model, solver, tuple(values), proven)
+
+
+def _solved(solver: cp_model.CpSolver, model: _Model) -> Any:
+    """The solver's status. OR-Tools 9.15 can fail on a hint while it simplifies a model: then it looks without one."""
+    try:
+        return solver.solve(model.cp)
+    except IndexError:
+        model.cp.clear_hints()  # type: ignore[no-untyped-call]
+        return solver.solve(model.cp)
 
 
 def _hint(model: _Model, schedule: Schedule) -> None:

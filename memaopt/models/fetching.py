@@ -25,6 +25,11 @@ _GRID = 256.0
 _MOST_PASSAGES = 1 << 16
 
 
+#: Sixteenths of a cycle that a load costs from the flash that instructions come from, if that has no wait states: fit
+#: (docs/timing.md).
+TABLE_SIXTEENTHS = 2
+
+
 class Timing(NamedTuple):
     """What waiting depends on: wait states of the flash and its accelerator's sizes, as in :class:`Mcu`.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from memaopt.emit.layers import Plan
 from memaopt.emit.layers.code import Loop, compiled
-from memaopt.models.fetching import Timing
+from memaopt.models.fetching import TABLE_SIXTEENTHS, Timing
 from memaopt.models.waits import waiting
 
 #: Bytes and cycles of ``invoke`` around the call of a layer.
@@ -33,7 +33,10 @@ def code_bytes(plan: Plan) -> int:
 
 def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Timing) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
-    return round(waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data))
+    waited = waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
+    if machine.first == 0 and where == IN_FLASH:
+        waited += plan.promise.parameters.loads * batch * TABLE_SIXTEENTHS / 16
+    return round(waited)
 
 
 def staging_pays(plan: Plan, machine: Timing) -> bool:

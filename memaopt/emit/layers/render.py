@@ -135,6 +135,8 @@ _QUIET = """\
 /* Some of the small functions below are for the plain C alone, and assembly names its arguments by register. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
+/* A kernel is one text of assembly, longer than every C99 compiler need take; these compilers take it. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
 #endif
 
 """
