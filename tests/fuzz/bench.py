@@ -162,7 +162,9 @@ def _work(
 ) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (_MORE_BYTES, hard))
+        # A process inherits what its parent had reserved: what it may ask for comes on top.
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + _MORE_BYTES, hard))
     os.setsid()
     kind.prepare(folder, seed)
     gc.freeze()  # what is there for good need not be searched for what is not
