@@ -33,16 +33,20 @@ def code_bytes(plan: Plan) -> int:
 
 def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Timing) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
-    waited = waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
-    if machine.first == 0 and where == IN_FLASH:
-        waited += plan.promise.parameters.loads * batch * TABLE_SIXTEENTHS / 16
-    return round(waited)
+    beside = machine.first == 0 and where == IN_FLASH
+    loads = plan.promise.parameters.loads * batch if beside else 0
+    return round(_waited(plan, batch, where, machine) + loads * TABLE_SIXTEENTHS / 16)
+
+
+def _waited(plan: Plan, batch: int, where: Placement, machine: Timing) -> float:
+    """What of it are wait states, which RAM would save."""
+    return waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
 
 
 def staging_pays(plan: Plan, machine: Timing) -> bool:
     """Whether a staged plan saves more than its copy costs."""
     assert plan.streams is not None
-    price, streamed = (p.cycles + stall_cycles(p, 1, IN_FLASH, machine) for p in (plan, plan.streams))
+    price, streamed = (p.cycles + round(_waited(p, 1, IN_FLASH, machine)) for p in (plan, plan.streams))
     return price < streamed
 
 
@@ -55,5 +59,5 @@ def placements(plan: Plan, machine: Timing, *, code: bool = True, data: bool = T
         made = [where for where in made if not where.code]
     if len(made) == 1:
         return IN_FLASH,
-    base = stall_cycles(plan, 1, IN_FLASH, machine)
-    return tuple(where for where in made if where == IN_FLASH or stall_cycles(plan, 1, where, machine) < base)
+    base = round(_waited(plan, 1, IN_FLASH, machine))
+    return tuple(where for where in made if where == IN_FLASH or round(_waited(plan, 1, where, machine)) < base)
