@@ -120,6 +120,7 @@ TENSOR, OPERATOR = "subgraphs[0].tensors", "subgraphs[0].operators[0]"
         (put(f"{TENSOR}[0].shape", [1, 5]), r"shapes \[1, 5\] and \[1, 4\] do not broadcast"),
         (put(f"{TENSOR}[0].type", 3), r"tensor 0 \('a'\) is UINT8; INT8, INT32, INT64, FLOAT32 are supported"),
         (put(f"{TENSOR}[0].type", 100), "is type 100"),
+        (put(f"{TENSOR}[0].type", 2), "'a' is an input or output of type int32; int8 and float32 are supported"),
         (put(f"{TENSOR}[0].type", 0), "input 'a' is float32; int8 is supported"),
         (put(f"{TENSOR}[0].isVariable", True), "variable, sparse"),
         (sparse, "variable, sparse"),

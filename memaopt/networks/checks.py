@@ -28,6 +28,7 @@ _MAX_ATTRIBUTE = (1 << 15) - 1
 def check(graph: Graph) -> None:
     """Raise UnsupportedModelError, naming the operator, for the first thing that is not supported."""
     _check_sizes(graph)
+    _check_ends(graph)
     work = weights = 0
     for op in graph.operators:
         weights += sum(graph.tensors[i].nbytes for i in op.inputs if graph.tensors[i].is_constant)
@@ -52,6 +53,16 @@ def check(graph: Graph) -> None:
         if work > limits.MAX_MACS:
             raise UnsupportedModelError(
                 f"{graph.place(op)}: {work:,} multiply-accumulates so far; at most {limits.MAX_MACS:,} are supported"
+            )
+
+
+def _check_ends(graph: Graph) -> None:
+    """An end that no operator touches is seen by no other check."""
+    for index in (*graph.inputs, *graph.outputs):
+        tensor = graph.tensors[index]
+        if tensor.dtype not in (DType.INT8, DType.FLOAT32):
+            raise UnsupportedModelError(
+                f"tensor {tensor.name!r} is an input or output of type {tensor.dtype}; int8 and float32 are supported"
             )
 
 
