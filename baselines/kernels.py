@@ -5,8 +5,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from memaopt import fixedpoint, reference
-from memaopt.problems import Dtype, Gemm
+from memaopt import fixedpoint
+from memaopt.problems import reference
+from memaopt.problems.gemm import Dtype, Gemm
 
 Origin = Literal["written", "paper", "CMSIS-DSP"]
 _Expected = Callable[[reference.GemmData], reference.Array]

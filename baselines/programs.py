@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 from baselines import cmsis_dsp
 from baselines.kernels import Kernel
-from memaopt import reference
 from memaopt.board import Access, Board, Build, build
 from memaopt.board.energy import energy
 from memaopt.errors import InfeasibleError
 from memaopt.interrupts import scratch_folder
-from memaopt.mcus import Mcu
-from memaopt.problems import Dtype, Gemm
+from memaopt.machines.mcu import Mcu
+from memaopt.problems import reference
+from memaopt.problems.gemm import Dtype, Gemm
 
 #: Beyond what memaopt's code is compiled with, all of it in favour of the baselines: with these they are fastest.
 FLAGS = ("-falign-loops=4",)

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from memaopt.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import ORDERS, Schedule, Space
 from memaopt.models.traffic import price_of, why_infeasible
-from memaopt.schedules import ORDERS, Schedule, Space
 
 Cost = tuple[int, ...]
 

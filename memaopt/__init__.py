@@ -9,10 +9,11 @@ What is named here is imported when it is first used.
 
 from typing import TYPE_CHECKING, Any
 
-from memaopt.emit import emit  # now: imported later, the package of that name would take its place
+from memaopt.emit import emit
 
 if TYPE_CHECKING:
-    from memaopt.certificates import Certificate, certify, verify
+    from memaopt.certificates.gemm import Certificate, certify, verify
+    from memaopt.choice.compile import NetworkPlan, compile_network
     from memaopt.errors import (
         BuildError,
         DisagreementError,
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
         UnfinishedError,
         UnsupportedModelError,
     )
-    from memaopt.mcus import Mcu, mcu
-    from memaopt.networks.compile import NetworkPlan, compile_network
-    from memaopt.problems import Gemm, Placement
-    from memaopt.schedules import Schedule
+    from memaopt.kernels.schedule import Schedule
+    from memaopt.machines.mcu import Mcu, mcu
+    from memaopt.problems.gemm import Gemm, Placement
 
 __all__ = [
     "BuildError",
@@ -57,11 +57,11 @@ __all__ = [
 _ERRORS = [name for name in __all__ if name.endswith("Error")]
 _HOMES = {
     **dict.fromkeys(_ERRORS, "memaopt.errors"),
-    **dict.fromkeys(["Certificate", "certify", "verify"], "memaopt.certificates"),
-    **dict.fromkeys(["Mcu", "mcu"], "memaopt.mcus"),
-    **dict.fromkeys(["NetworkPlan", "compile_network"], "memaopt.networks.compile"),
-    **dict.fromkeys(["Gemm", "Placement"], "memaopt.problems"),
-    "Schedule": "memaopt.schedules",
+    **dict.fromkeys(["Certificate", "certify", "verify"], "memaopt.certificates.gemm"),
+    **dict.fromkeys(["Mcu", "mcu"], "memaopt.machines.mcu"),
+    **dict.fromkeys(["NetworkPlan", "compile_network"], "memaopt.choice.compile"),
+    **dict.fromkeys(["Gemm", "Placement"], "memaopt.problems.gemm"),
+    "Schedule": "memaopt.kernels.schedule",
 }
 
 

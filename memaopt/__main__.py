@@ -6,7 +6,7 @@ from memaopt import interrupts
 def main() -> None:
     """Run the command line as a process of its own."""
     interrupts.take_signals()
-    from memaopt import cli
+    from memaopt.cli import main as cli
 
     cli.main()
 

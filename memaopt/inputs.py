@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memaopt.errors import InputError
 
+#: Of every model in a certificate: no other fields, no other types, no infinities.
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 #: Nothing in an address space of 32 bits is larger.
 MOST_BYTES = 1 << 32
 #: A number of bytes, of elements or of blocks; an address.

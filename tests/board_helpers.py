@@ -4,7 +4,7 @@ from pathlib import Path
 
 from memaopt.board import Board, build, find_compiler
 from memaopt.errors import MissingToolError
-from memaopt.mcus import Mcu, mcu
+from memaopt.machines.mcu import Mcu, mcu
 
 MCU = mcu("stm32l4r5")
 

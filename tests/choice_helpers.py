@@ -9,15 +9,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from memaopt.choice import choice, solution
+from memaopt.choice.choice import Candidate, Objective
+from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
 from memaopt.errors import UnsupportedModelError
-from memaopt.mcus import mcu
-from memaopt.networks import choice, memory, solution
-from memaopt.networks import operators as ops
-from memaopt.networks.choice import Candidate, Objective
+from memaopt.machines.mcu import mcu
+from memaopt.memory import plan as memory
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Activation, Size2D
-from memaopt.networks.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
-from memaopt.networks.zoo_builder import Builder
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.zoo.builder import Builder
 
 MCU = mcu("stm32l4r5")
 

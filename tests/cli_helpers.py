@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from memaopt.cli import main
+from memaopt.cli.main import main
 
 
 class Result(NamedTuple):

@@ -1,24 +1,28 @@
 """Fixtures that several files share, and which files are slow."""
 
+from pathlib import Path
+
 import pytest
 from cli_helpers import Cli
 
+_HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
-    "test_baselines", "test_bench", "test_board_hostile", "test_certificates", "test_cli", "test_emit_board",
-    "test_emit_c", "test_emit_reach", "test_fuzz", "test_hostile_files", "test_layers_conv_depthwise",
-    "test_layers_depthwise", "test_layers_elementwise", "test_layers_leads", "test_layers_movement",
-    "test_layers_raw_pairs", "test_layers_staging", "test_layers_winograd", "test_library_check", "test_models",
-    "test_network_choice", "test_network_cli", "test_network_compile", "test_network_fusion", "test_network_image",
-    "test_network_places", "test_network_ram", "test_suites", "test_traffic", "test_waits", "test_zoo",
-    "test_zoo_large",
+    "baselines/test_baselines", "bench/test_bench", "board/test_hostile", "certificates/test_gemm",
+    "cli/test_cli", "trials/test_gemm", "emit/test_c", "kernels/test_reach", "test_fuzz", "test_hostile_files",
+    "kernels/test_conv_depthwise", "kernels/test_depthwise", "kernels/test_elementwise", "kernels/test_leads",
+    "kernels/test_movement", "kernels/test_raw_pairs", "kernels/test_staging", "kernels/test_winograd",
+    "trials/test_library", "models/test_models", "choice/test_choice", "cli/test_network",
+    "choice/test_compile", "choice/test_fusion", "trials/test_image", "choice/test_placement",
+    "trials/test_ram", "problems/test_suites", "models/test_traffic", "models/test_waits", "networks/test_zoo",
+    "networks/test_zoo_large",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow files."""
     for item in items:
-        if item.path.stem in SLOW:
+        if str(item.path.relative_to(_HERE).with_suffix("")) in SLOW:
             item.add_marker(pytest.mark.slow)
 
 

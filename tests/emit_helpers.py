@@ -11,24 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.certificates import Certificate, Traffic, digest
+from memaopt.certificates.gemm import Certificate, Traffic, digest
 from memaopt.emit import gemm as emitter
-from memaopt.emit import standard
-from memaopt.emit.writer import write_files
-from memaopt.families import Family, RegisterTile
-from memaopt.mcus import Mcu, mcu
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, Space, space
+from memaopt.kernels.text import standard
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.accesses import promise
 from memaopt.models.bounds import gap, lower_bounds
-from memaopt.models.traffic import (
-    external_bytes,
-    register_bytes,
-    schedule_counts,
-    visits,
-    why_infeasible,
-)
-from memaopt.problems import Dtype, Operand, gemm
-from memaopt.reference import NUMPY_TYPES, Array, GemmData
-from memaopt.schedules import BUFFERINGS, ORDERS, Schedule, Space, space
+from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts, visits, why_infeasible
+from memaopt.problems.gemm import Dtype, Operand, gemm
+from memaopt.problems.reference import NUMPY_TYPES, Array, GemmData
+from memaopt.writer import write_files
 
 MACHINE = mcu("stm32l4r5").with_sizes(sram=64 << 10)
 WARNINGS = ("-std=c11", *standard.WARNINGS)

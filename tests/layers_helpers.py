@@ -1,6 +1,7 @@
 """Layers for tests: random ones, their outputs by plain numpy, and runners on the host and on the board."""
 
 import ctypes
+import dataclasses
 import math
 import subprocess
 from collections.abc import Sequence
@@ -13,10 +14,32 @@ from emit_helpers import host_compilers
 
 from memaopt import fixedpoint
 from memaopt.board import Board, Run, Timing, build
-from memaopt.emit.layers import Emitted, Format, Plan, describe, emit, plans, source_file
-from memaopt.emit.layers.describe import Image, Padding, Pair, Requantization, Window
-from memaopt.emit.standard import WARNINGS as WARNINGS
-from memaopt.mcus import mcu
+from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans, source_file
+from memaopt.kernels.text.standard import WARNINGS as WARNINGS
+from memaopt.machines.mcu import mcu
+from memaopt.problems.layers import (
+    Binary,
+    BinaryKind,
+    Conv,
+    ConvDepthwise,
+    Depthwise,
+    Dequantize,
+    FullyConnected,
+    Image,
+    Layer,
+    Lookup,
+    Mean,
+    Movement,
+    Padding,
+    Pair,
+    Pool,
+    PoolKind,
+    Quantize,
+    Requantization,
+    Rescale,
+    Softmax,
+    Window,
+)
 
 MCU = mcu("stm32l4r5").with_wait_states(0)
 #: GCC if it is installed, else Zig's Clang.
@@ -64,35 +87,35 @@ def conv(
     rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int] = (1, 1), *,
     stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same", groups: int = 1,
     zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
-) -> describe.Conv:  # fmt: skip
+) -> Conv:  # fmt: skip
     """A random convolution."""
     shape = Image(*image)
     view, height, width = window(shape, kernel, stride, dilation, padding)
     w = weights(rng, outputs, *kernel, shape.channels // groups)
     bias = rng.integers(-2000, 2001, outputs)
-    layer = describe.Conv(
+    layer = Conv(
         shape, Image(height, width, outputs), w, bias, view, zero_point, _none(outputs), groups
     )
     sample = rng.integers(-128, 128, shape).astype(np.int8)
     q = requantization(rng, conv_accumulators(layer, sample), zero_point=output_zero_point, clamp=clamp)
-    return describe.Conv(shape, layer.output, w, bias, view, zero_point, q, groups)
+    return Conv(shape, layer.output, w, bias, view, zero_point, q, groups)
 
 
 def depthwise(
     rng: np.random.Generator, image: tuple[int, int, int], kernel: tuple[int, int] = (3, 3), *,
     multiplier: int = 1, stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same",
     zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
-) -> describe.Depthwise:  # fmt: skip
+) -> Depthwise:  # fmt: skip
     """A random depthwise convolution."""
     shape = Image(*image)
     view, height, width = window(shape, kernel, stride, dilation, padding)
     outputs = shape.channels * multiplier
     w, bias = weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)
     output = Image(height, width, outputs)
-    layer = describe.Depthwise(shape, output, w, bias, view, zero_point, _none(outputs))
+    layer = Depthwise(shape, output, w, bias, view, zero_point, _none(outputs))
     sample = rng.integers(-128, 128, shape).astype(np.int8)
     q = requantization(rng, conv_accumulators(_as_conv(layer), sample), zero_point=output_zero_point, clamp=clamp)
-    return describe.Depthwise(shape, output, w, bias, view, zero_point, q)
+    return Depthwise(shape, output, w, bias, view, zero_point, q)
 
 
 def conv_depthwise(
@@ -100,7 +123,7 @@ def conv_depthwise(
     conv_stride: tuple[int, int] = (1, 1), conv_padding: str = "same", dilation: tuple[int, int] = (1, 1),
     zero_point: int = -128, between: int = -128, clamp: tuple[int, int] = (-128, 127),
     stride: tuple[int, int] = (1, 1), padding: str = "same", output_zero_point: int = -128,
-) -> describe.ConvDepthwise:  # fmt: skip
+) -> ConvDepthwise:  # fmt: skip
     """A random convolution and a random 3x3 depthwise one that reads it; ``between`` is the zero point there."""
     first = conv(
         rng, image, outputs, kernel, stride=conv_stride, padding=conv_padding, dilation=dilation, zero_point=zero_point,
@@ -110,36 +133,36 @@ def conv_depthwise(
         rng, tuple(first.output), stride=stride, padding=padding, zero_point=between,
         output_zero_point=output_zero_point,
     )  # fmt: skip
-    return describe.ConvDepthwise(first, second)
+    return ConvDepthwise(first, second)
 
 
 def fully_connected(
     rng: np.random.Generator, k: int, m: int, *, rows: int = 1, zero_point: int = -128, output_zero_point: int = -128,
     clamp: tuple[int, int] = (-128, 127), in_double: bool = True,
-) -> describe.FullyConnected:  # fmt: skip
+) -> FullyConnected:  # fmt: skip
     """A random fully connected layer, rounded once as TFLite's, or twice."""
     w, bias = weights(rng, m, k), rng.integers(-2000, 2001, m)
     sample = rng.integers(-128, 128, (64, k)) - zero_point
     q = requantization(
         rng, sample @ w.T.astype(np.int64) + bias, zero_point=output_zero_point, clamp=clamp, in_double=in_double
     )
-    return describe.FullyConnected(rows, w, bias, zero_point, q)
+    return FullyConnected(rows, w, bias, zero_point, q)
 
 
 def _none(channels: int) -> Requantization:
     return Requantization(0, multipliers=np.zeros(channels, np.int64), shifts=np.zeros(channels, np.int64))
 
 
-def _as_conv(layer: describe.Depthwise) -> describe.Conv:
+def _as_conv(layer: Depthwise) -> Conv:
     """The grouped convolution that a depthwise one is."""
     w = layer.weights.transpose(2, 0, 1)[..., None]
-    return describe.Conv(
+    return Conv(
         layer.shape, layer.output, w, layer.bias, layer.window, layer.input_zero_point, layer.requantization,
         layer.shape.channels,
     )  # fmt: skip
 
 
-def conv_accumulators(layer: describe.Conv, image: np.ndarray) -> np.ndarray:
+def conv_accumulators(layer: Conv, image: np.ndarray) -> np.ndarray:
     """Accumulators [height, width, M], tap by tap, with the padding taken as x = zero point."""
     view, (height, width, outputs) = layer.window, layer.output
     centred = image.astype(np.int64) - layer.input_zero_point
@@ -161,47 +184,47 @@ def conv_accumulators(layer: describe.Conv, image: np.ndarray) -> np.ndarray:
     return total
 
 
-def expected(layer: describe.Layer, *inputs: np.ndarray) -> np.ndarray:
+def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
     """The layer's output, flat, by numpy and memaopt.fixedpoint alone."""
     first = inputs[0]
     match layer:
-        case describe.Conv():
+        case Conv():
             return layer.requantization.apply(conv_accumulators(layer, first.reshape(layer.shape))).ravel()
-        case describe.Depthwise():
+        case Depthwise():
             image = first.reshape(layer.shape)
             return layer.requantization.apply(conv_accumulators(_as_conv(layer), image)).ravel()
-        case describe.ConvDepthwise():
+        case ConvDepthwise():
             return expected(layer.depthwise, expected(layer.conv, first))
-        case describe.FullyConnected():
+        case FullyConnected():
             rows = first.reshape(layer.rows, -1).astype(np.int64) - layer.input_zero_point
             return layer.requantization.apply(rows @ layer.weights.T.astype(np.int64) + layer.bias).ravel()
-        case describe.Binary():
+        case Binary():
             return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
-        case describe.Pool():
+        case Pool():
             return _pooled(layer, first.reshape(layer.shape)).ravel()
-        case describe.Mean():
+        case Mean():
             total = (first.reshape(layer.shape).astype(np.int64) - layer.input_zero_point).sum(axis=layer.axes)
             return layer.requantization.apply(total[..., None]).ravel()
-        case describe.Lookup():
+        case Lookup():
             return layer.table[first.astype(np.int64) + 128].ravel()
-        case describe.Softmax():
+        case Softmax():
             return _softmax(layer, first.reshape(layer.rows, layer.depth)).ravel()
-        case describe.Quantize():
+        case Quantize():
             ratio = np.float32(first) / np.float32(layer.scale)
             return np.clip(fixedpoint.round_half_away_from_zero(ratio) + layer.zero_point, -128, 127).ravel()
-        case describe.Dequantize():
+        case Dequantize():
             product = np.float64(np.float32(layer.scale)) * (first.astype(np.float64) - layer.zero_point)
             return product.astype(np.float32).ravel()
     raise AssertionError(f"no reference for {type(layer).__name__}")
 
 
-def _pooled(layer: describe.Pool, image: np.ndarray) -> np.ndarray:
+def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:
     view, out = layer.window, np.zeros(layer.output, np.int64)
     for y in range(layer.output.height):
         for x in range(layer.output.width):
             top, left = y * view.stride.height - view.padding.top, x * view.stride.width - view.padding.left
             part = image[max(top, 0) : top + view.kernel.height, max(left, 0) : left + view.kernel.width]
-            if layer.kind is describe.PoolKind.MAX:
+            if layer.kind is PoolKind.MAX:
                 out[y, x] = part.max(axis=(0, 1))
             else:
                 total, count = part.astype(np.int64).sum(axis=(0, 1)), part.shape[0] * part.shape[1]
@@ -209,7 +232,7 @@ def _pooled(layer: describe.Pool, image: np.ndarray) -> np.ndarray:
     return np.clip(out, layer.minimum, layer.maximum)
 
 
-def _softmax(layer: describe.Softmax, rows: np.ndarray) -> np.ndarray:
+def _softmax(layer: Softmax, rows: np.ndarray) -> np.ndarray:
     out = np.zeros(rows.shape, np.int64)
     for r, row in enumerate(rows.astype(np.int64)):
         exps = layer.exponentials[row.max() - row]
@@ -320,38 +343,38 @@ def promised(layer: Emitted) -> dict[str, tuple[int, int, int, int]]:
     return {name: tuple(a) for name, a in named.items() if any(a)}
 
 
-def inputs_of(rng: np.random.Generator, layer: describe.Layer, kind: str = "random") -> list[np.ndarray]:
+def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> list[np.ndarray]:
     """Inputs for a layer."""
     match layer:
-        case describe.Binary():
+        case Binary():
             shapes = [layer.first_shape, layer.second_shape]
-        case describe.FullyConnected():
+        case FullyConnected():
             shapes = [(layer.rows, layer.weights.shape[1])]
-        case describe.Softmax():
+        case Softmax():
             shapes = [(layer.rows, layer.depth)]
-        case describe.Quantize():
+        case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
-        case describe.Lookup() | describe.Dequantize():
+        case Lookup() | Dequantize():
             shapes = [(layer.elements,)]
-        case describe.Movement():
+        case Movement():
             raise AssertionError("a movement does not know its inputs' sizes")
         case _:
             shapes = [layer.shape]
     return [random_input(rng, math.prod(shape), kind) for shape in shapes]
 
 
-def output_of(layer: describe.Layer) -> np.ndarray:
+def output_of(layer: Layer) -> np.ndarray:
     """An array of the output's size and type."""
     match layer:
-        case describe.FullyConnected():
+        case FullyConnected():
             return np.zeros(layer.rows * len(layer.weights), np.int8)
-        case describe.Binary() | describe.Lookup() | describe.Quantize() | describe.Movement():
+        case Binary() | Lookup() | Quantize() | Movement():
             return np.zeros(layer.elements, np.int8)
-        case describe.Mean():
+        case Mean():
             return np.zeros(layer.elements // layer.count, np.int8)
-        case describe.Softmax():
+        case Softmax():
             return np.zeros(layer.rows * layer.depth, np.int8)
-        case describe.Dequantize():
+        case Dequantize():
             return np.zeros(layer.elements, np.float32)
         case _:
             return np.zeros(layer.output.elements, np.int8)
@@ -365,7 +388,7 @@ def in_format(data: np.ndarray, format_: Format, channels: int) -> np.ndarray:
     return stored.ravel().view(np.int8)
 
 
-def every_plan(layers: dict[str, describe.Layer], family: str) -> dict[str, tuple[describe.Layer, Emitted]]:
+def every_plan(layers: dict[str, Layer], family: str) -> dict[str, tuple[Layer, Emitted]]:
     """All plans of one family for each layer, emitted; each layer must have at least one."""
     emitted = {}
     for name, layer in layers.items():
@@ -376,22 +399,22 @@ def every_plan(layers: dict[str, describe.Layer], family: str) -> dict[str, tupl
     return emitted
 
 
-def expected_in_format(layer: describe.Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> np.ndarray:
+def expected_in_format(layer: Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """The reference's output as the plan stores it."""
     wanted = expected(layer, *inputs)
-    if not isinstance(layer, describe.Conv | describe.Depthwise):
+    if not isinstance(layer, Conv | Depthwise):
         return wanted.astype(np.int8)
     return in_format(wanted.astype(np.int8), plan.output_format, layer.output.channels)
 
 
-def stored_inputs(layer: describe.Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def stored_inputs(layer: Layer, plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The inputs as the plan reads them."""
-    if not isinstance(layer, describe.Conv | describe.Depthwise):
+    if not isinstance(layer, Conv | Depthwise):
         return list(inputs)
     return [in_format(inputs[0], plan.input_format, layer.shape.channels)]
 
 
-def check_on_host(folder: Path, emitted: dict[str, tuple[describe.Layer, Emitted]], rng: np.random.Generator) -> None:
+def check_on_host(folder: Path, emitted: dict[str, tuple[Layer, Emitted]], rng: np.random.Generator) -> None:
     """The plain C of every layer, on random and extreme inputs."""
     host = Host(folder, [e for _, e in emitted.values()], flags=["-fsanitize=undefined", "-fno-sanitize=alignment"])
     for name, (layer, e) in emitted.items():
@@ -402,7 +425,7 @@ def check_on_host(folder: Path, emitted: dict[str, tuple[describe.Layer, Emitted
 
 
 def check_on_board(
-    folder: Path, emitted: dict[str, tuple[describe.Layer, Emitted]], rng: np.random.Generator, compiler: str,
+    folder: Path, emitted: dict[str, tuple[Layer, Emitted]], rng: np.random.Generator, compiler: str,
     *, cycles_within: float | None = None, kinds: Sequence[str] = ("random", "extreme"),
 ) -> None:  # fmt: skip
     """Outputs and accesses of every layer on the board, and its cycles where a tolerance is given.
@@ -419,3 +442,48 @@ def check_on_board(
         if cycles_within is not None:
             cycles = run.cycles - run.memories["flash"].loads * Timing().table_sixteenths // 16
             assert abs(e.plan.cycles / cycles - 1) <= cycles_within, (name, e.plan.cycles, cycles)
+
+
+def _variant(plan: Plan) -> str:
+    return "loop" if " by " in plan.tile or "loop" in plan.tile else ""
+
+
+def every_family() -> dict[str, tuple[Layer, Emitted]]:
+    """One plan of each family, and one layer for eac"""
+    rng = np.random.default_rng(0)
+    two = Window(Pair(2, 2), Pair(2, 2))
+    q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
+    rescale = Rescale(1518500250, -1), Rescale(2147000000, -2)
+    sum_ = Binary(
+        BinaryKind.ADD, (5, 4, 4), (5, 4, 4), -3, 7, 11, Rescale(1288490189, -18), *rescale
+    )
+    mul = Binary(BinaryKind.MUL, (5, 4, 4), (5, 4, 4), -3, 7, 11, Rescale(1518500250, -6))
+    through_table = dataclasses.replace(sum_, table=tuple(range(127, -129, -1)))
+    image = Image(8, 6, 12)
+    layers = [
+        conv(rng, (8, 9, 8), 4, (3, 3), zero_point=3, output_zero_point=-9),
+        conv(rng, (6, 7, 3), 4, (3, 3)),
+        depthwise(rng, (7, 6, 5)),
+        depthwise(rng, (7, 6, 5), (5, 5)),
+        fully_connected(rng, 37, 9),
+        sum_,
+        through_table,
+        mul,
+        Pool(PoolKind.AVERAGE, image, Image(4, 3, 12), two),
+        Pool(PoolKind.MAX, image, Image(4, 3, 12), two),
+        Pool(PoolKind.AVERAGE, image, Image(1, 1, 12), Window(Pair(8, 6))),
+        Mean((4, 4, 8), (0, 1), 5, q),
+        Softmax(2, 10, 1374389535, 23, -248),
+        Lookup(20, np.arange(256).astype(np.uint8).view(np.int8)),
+        Quantize(20, 0.037, -5),
+        Dequantize(20, 0.037, -5),
+    ]
+    emitted, seen = {}, set()
+    for number, layer in enumerate(layers):
+        for plan in plans(layer):
+            key = (type(layer), plan.family, _variant(plan), getattr(layer, "kind", None))
+            if key not in seen and plan.input_format == plan.output_format == "s8":
+                seen.add(key)
+                name = f"layer_{number}_{len(emitted)}"
+                emitted[name] = (layer, emit(layer, plan, name))
+    return emitted

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from memaopt.mcus import Mcu, mcu
+from memaopt.kernels.schedule import BUFFERINGS, OBJECTIVES, ORDERS, STACK_BYTES, Schedule, Space, space
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.traffic import combined, counts, footprint, kernel_cost, passes, staging_cost, visits
-from memaopt.problems import DTYPES, Gemm, gemm
-from memaopt.schedules import BUFFERINGS, OBJECTIVES, ORDERS, STACK_BYTES, Schedule, Space, space
+from memaopt.problems.gemm import DTYPES, Gemm, gemm
 
 _BASE = mcu("stm32l4r5")
 Draw = st.DrawFn

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from memaopt import envelope
+from memaopt.certificates import envelope
 
 Path = tuple[str | int, ...]
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from emit_helpers import host_compilers
 
+from memaopt.choice.compile import NetworkPlan
 from memaopt.emit import network as emit
-from memaopt.emit.standard import WARNINGS as WARNINGS
-from memaopt.emit.writer import write_files
-from memaopt.mcus import mcu
-from memaopt.network_trial import stored
+from memaopt.kernels.text.standard import WARNINGS as WARNINGS
+from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
-from memaopt.networks.compile import NetworkPlan
+from memaopt.trials.network import stored
+from memaopt.writer import write_files
 
 MCU = mcu("stm32l4r5")
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import checks
-from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import OPERATORS, Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import OPERATORS, Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.shapes import Window, same_padding
 
 Rng = np.random.Generator

@@ -17,10 +17,10 @@ pytest.importorskip("unicorn")
 
 from network_helpers import MCU
 
+from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
-from memaopt.networks import operators as ops
-from memaopt.networks import tflite as reader
-from memaopt.networks.compile import compile_network
+from memaopt.networks.formats.tflite import reader
+from memaopt.networks.operators import operator as ops
 from tests.fuzz import bench, certificates, host, mutate, tflite, watch
 from tests.fuzz.bench import Case, Rng
 from tests.fuzz.classes import CLASSES

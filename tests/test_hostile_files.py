@@ -167,7 +167,7 @@ def test_files_without_an_end() -> None:
     """Catches a file read whole before its size is known: one that says 0 bytes, and a hundred megabytes of JSON."""
     code = """
 import sys
-from memaopt.cli import main
+from memaopt.cli.main import main
 main(["verify", sys.argv[1]])
 """
     limit = 1500 << 20

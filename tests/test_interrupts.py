@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memaopt.networks import zoo
+from memaopt.networks.zoo import zoo
 
 _SLOWEST = 3.0  # seconds from the signal to the end; far less on a machine that does nothing else
 

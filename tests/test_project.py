@@ -13,7 +13,7 @@ import pytest
 from cli_helpers import Cli
 from conftest import SLOW
 
-from memaopt import suites
+from memaopt.problems import suites
 from memaopt.version import __version__
 
 _ROOT = Path(__file__).parents[1]

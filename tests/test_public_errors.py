@@ -20,7 +20,7 @@ from memaopt import (
     mcu,
     verify,
 )
-from memaopt.suites import read_problems, suite
+from memaopt.problems.suites import read_problems, suite
 
 _MCU = mcu("stm32l4r5")
 _GEMM = Gemm(m=4, k=4, n=4)

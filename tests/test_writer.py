@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
-from memaopt.emit import writer
-from memaopt.emit.writer import MANIFEST, complete, write_file, write_files
+from memaopt import writer
 from memaopt.errors import InputError
+from memaopt.writer import MANIFEST, complete, write_file, write_files
 
 _FIRST = {"a.c": "one", "b.h": "two", "Makefile": "three"}
 _SECOND = {"a.c": "other", "c.c": "new", "sub/d.c": "below"}

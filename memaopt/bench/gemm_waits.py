@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memaopt import trial
 from memaopt.bench.waits import LayerRun
-from memaopt.certificates import certify
-from memaopt.mcus import Mcu
-from memaopt.problems import DTYPES, Gemm, Placement, gemm
+from memaopt.certificates.gemm import certify
+from memaopt.machines.mcu import Mcu
+from memaopt.problems.gemm import DTYPES, Gemm, Placement, gemm
+from memaopt.trials import gemm as trial
 
 #: Multiply-accumulates at most, and the sizes that layers have besides arbitrary ones.
 _MOST_MACS = 800_000

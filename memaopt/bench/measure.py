@@ -5,15 +5,16 @@ from collections.abc import Iterable, Sequence
 from baselines import cmsis_dsp
 from baselines.kernels import Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
-from memaopt import reference, trial
 from memaopt.bench.results import OURS, Case, Entry, Heading
 from memaopt.board import Access
 from memaopt.board.energy import energy
-from memaopt.certificates import Certificate, certify
+from memaopt.certificates.gemm import Certificate, certify
 from memaopt.errors import MemaoptError
-from memaopt.mcus import Mcu
-from memaopt.problems import Dtype, Gemm, Placement, gemm
-from memaopt.trial import Trial
+from memaopt.machines.mcu import Mcu
+from memaopt.problems import reference
+from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
+from memaopt.trials import gemm as trial
+from memaopt.trials.gemm import Trial
 from memaopt.version import __version__
 
 IN_SRAM = Placement(a="sram", b="sram", c="sram")

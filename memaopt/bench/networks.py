@@ -10,12 +10,13 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from memaopt import network_report, network_trial
+from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu, mcu
-from memaopt.networks import zoo
-from memaopt.networks.compile import NetworkPlan, compile_network
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.graph import Graph
+from memaopt.networks.zoo import zoo
+from memaopt.report import network as network_report
+from memaopt.trials import network as network_trial
 
 SUITES = ("mlperf-tiny",)
 

@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from memaopt import trial
-from memaopt.certificates import certify
+from memaopt.certificates.gemm import certify
 from memaopt.errors import InfeasibleError
-from memaopt.mcus import Mcu
+from memaopt.kernels.schedule import space, variants
+from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form
-from memaopt.problems import Dtype, Gemm, Placement, gemm
-from memaopt.schedules import space, variants
+from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
+from memaopt.trials import gemm as trial
 
 #: The chosen variant may be this much slower than the best measured.
 CHOICE_LIMIT = 0.01

@@ -8,9 +8,9 @@ from typing import Any
 
 from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
 from memaopt.bench.tables import SHORT, throughput
-from memaopt.emit.writer import write_files
 from memaopt.errors import MissingToolError
-from memaopt.problems import Dtype
+from memaopt.problems.gemm import Dtype
+from memaopt.writer import write_files
 
 _STYLE: Any = {
     "svg.hashsalt": "memaopt",

@@ -9,8 +9,31 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.emit.layers import describe, plans
-from memaopt.emit.layers.describe import Image, Layer, Padding, Pair, Piece, Requantization, Window
+from memaopt.kernels.registry import plans
+from memaopt.problems.layers import (
+    Binary,
+    BinaryKind,
+    Conv,
+    ConvDepthwise,
+    Depthwise,
+    Dequantize,
+    FullyConnected,
+    Image,
+    Layer,
+    Lookup,
+    Mean,
+    Movement,
+    Padding,
+    Pair,
+    Piece,
+    Pool,
+    PoolKind,
+    Quantize,
+    Requantization,
+    Rescale,
+    Softmax,
+    Window,
+)
 
 #: Multiply-accumulates of a layer, at most: so that counting a few hundred takes minutes.
 _MOST_MACS = 1_500_000
@@ -63,28 +86,28 @@ def _window(
 def _conv_of(
     rng: np.random.Generator, image: Image, outputs: int, kernel: tuple[int, int], stride: int, dilation: int,
     groups: int = 1,
-) -> describe.Conv:  # fmt: skip
+) -> Conv:  # fmt: skip
     window, height, width = _window(rng, image, kernel, stride, dilation)
     w, bias = _weights(rng, outputs, *kernel, image.channels // groups), rng.integers(-2000, 2001, outputs)
     shape, zero = Image(height, width, outputs), _zero_point(rng)
     q = Requantization(0, multipliers=np.zeros(outputs, np.int64), shifts=np.zeros(outputs, np.int64))
-    bounds = describe.Conv(image, shape, w, bias, window, zero, q, groups).range
+    bounds = Conv(image, shape, w, bias, window, zero, q, groups).range
     q = _requantization(rng, bounds.low, bounds.high, in_double=False)
-    return describe.Conv(image, shape, w, bias, window, zero, q, groups)
+    return Conv(image, shape, w, bias, window, zero, q, groups)
 
 
 def _depthwise_of(
     rng: np.random.Generator, image: Image, kernel: tuple[int, int], multiplier: int, stride: int, dilation: int,
     zero: int,
-) -> describe.Depthwise:  # fmt: skip
+) -> Depthwise:  # fmt: skip
     window, height, width = _window(rng, image, kernel, stride, dilation)
     outputs = image.channels * multiplier
     w, bias = _weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)
     shape = Image(height, width, outputs)
     q = Requantization(0, multipliers=np.zeros(outputs, np.int64), shifts=np.zeros(outputs, np.int64))
-    bounds = describe.Depthwise(image, shape, w, bias, window, zero, q).range
+    bounds = Depthwise(image, shape, w, bias, window, zero, q).range
     q = _requantization(rng, bounds.low, bounds.high, in_double=False)
-    return describe.Depthwise(image, shape, w, bias, window, zero, q)
+    return Depthwise(image, shape, w, bias, window, zero, q)
 
 
 def _side(rng: np.random.Generator, most: int, least: int = 3) -> int:
@@ -114,7 +137,7 @@ def _conv(rng: np.random.Generator) -> tuple[str, Layer]:
         outputs = max(_channels(rng, 96), 2)
         work = image.elements * outputs * kernel[0] * kernel[1] // stride**2
         if work > _MOST_MACS or image.elements > _MOST_ELEMENTS:
-            return "", describe.Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
+            return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
         layer = _conv_of(rng, image, outputs, kernel, stride, dilation)
         return f"conv {_text(image)} to {outputs}, {layer.window.describe()}", layer, layer.macs
 
@@ -140,7 +163,7 @@ def _depthwise(rng: np.random.Generator) -> tuple[str, Layer]:
         image = Image(_side(rng, 48), _side(rng, 48), _channels(rng, 64) if multiplier == 1 else _side(rng, 12, 1))
         elements = image.elements * multiplier
         if elements * kernel[0] * kernel[1] > _MOST_MACS or elements > 2 * _MOST_ELEMENTS:
-            return "", describe.Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
+            return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
         layer = _depthwise_of(rng, image, kernel, multiplier, stride, dilation, _zero_point(rng))
         times = f", multiplier {multiplier}" if multiplier > 1 else ""
         return f"depthwise {_text(image)}{times}, {layer.window.describe()}", layer, 2 * layer.macs
@@ -153,11 +176,11 @@ def _fused(rng: np.random.Generator) -> tuple[str, Layer]:
         image = Image(_side(rng, 32, 4), _side(rng, 32, 4), _channels(rng, 32))
         outputs, kernel = max(_channels(rng, 48), 2), (1, 1) if rng.random() < 0.7 else (3, 3)
         if image.elements * outputs * kernel[0] * kernel[1] > _MOST_MACS or image.elements > _MOST_ELEMENTS:
-            return "", describe.Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
+            return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
         conv = _conv_of(rng, image, outputs, kernel, 1, 1)
         q = conv.requantization
         depthwise = _depthwise_of(rng, conv.output, (3, 3), 1, int(rng.choice([1, 2])), 1, q.zero_point)
-        layer = describe.ConvDepthwise(conv, depthwise)
+        layer = ConvDepthwise(conv, depthwise)
         name = f"conv {_text(image)} to {outputs}, {conv.window.describe()}; depthwise {depthwise.window.describe()}"
         return name, layer, layer.macs
 
@@ -168,36 +191,36 @@ def _fully_connected(rng: np.random.Generator) -> tuple[str, Layer]:
     k, m, rows = _side(rng, 900, 8), _side(rng, 200, 2), int(rng.choice([1, 1, 1, 4]))
     w, bias, zero = _weights(rng, m, k), rng.integers(-2000, 2001, m), _zero_point(rng)
     q = Requantization(0, multipliers=np.zeros(m, np.int64), shifts=np.zeros(m, np.int64))
-    bounds = describe.FullyConnected(rows, w, bias, zero, q).range
+    bounds = FullyConnected(rows, w, bias, zero, q).range
     q = _requantization(rng, bounds.low, bounds.high, in_double=True)
-    return f"fully connected {rows}x{k} to {m}", describe.FullyConnected(rows, w, bias, zero, q)
+    return f"fully connected {rows}x{k} to {m}", FullyConnected(rows, w, bias, zero, q)
 
 
 def _binary(rng: np.random.Generator) -> tuple[str, Layer]:
-    kind = list(describe.BinaryKind)[int(rng.integers(3))]
+    kind = list(BinaryKind)[int(rng.integers(3))]
     shape = (_side(rng, 16), _side(rng, 16), _channels(rng, 64))
     second = (1, 1, shape[2]) if rng.random() < 0.25 else shape
     x, y, z = (int(rng.integers(-100, 100)) for _ in range(3))
 
-    def rescale(scale: float) -> describe.Rescale:
+    def rescale(scale: float) -> Rescale:
         multipliers, shifts = fixedpoint.quantize_multipliers(np.array([scale]))
-        return describe.Rescale(int(multipliers[0]), int(shifts[0]))
+        return Rescale(int(multipliers[0]), int(shifts[0]))
 
-    if kind is describe.BinaryKind.MUL:
-        layer = describe.Binary(kind, shape, second, x, y, z, rescale(rng.uniform(0.002, 0.02)))
+    if kind is BinaryKind.MUL:
+        layer = Binary(kind, shape, second, x, y, z, rescale(rng.uniform(0.002, 0.02)))
     else:
         first, other = rng.uniform(0.2, 0.5, 2)
         result = rescale(rng.uniform(1, 2) * 2.0**-19)
-        layer = describe.Binary(kind, shape, second, x, y, z, result, rescale(first), rescale(other))
+        layer = Binary(kind, shape, second, x, y, z, result, rescale(first), rescale(other))
     return f"{kind} {_text(shape)} and {_text(second)}", layer
 
 
 def _pool(rng: np.random.Generator) -> tuple[str, Layer]:
-    kind = list(describe.PoolKind)[int(rng.integers(2))]
+    kind = list(PoolKind)[int(rng.integers(2))]
     image = Image(_side(rng, 24), _side(rng, 24), _channels(rng, 48))
     size = int(rng.choice([2, 2, 3]))
     window, height, width = _window(rng, image, (size, size), 2, 1)
-    layer = describe.Pool(kind, image, Image(height, width, image.channels), window)
+    layer = Pool(kind, image, Image(height, width, image.channels), window)
     return f"{kind} pool {_text(image)}, {window.describe()}", layer
 
 
@@ -207,17 +230,17 @@ def _mean(rng: np.random.Generator) -> tuple[str, Layer]:
     multipliers, shifts = fixedpoint.quantize_multipliers(np.array([rng.uniform(0.5, 1.0) / count]))
     axes = (0, 1) if rng.random() < 0.8 else (1,)
     q = Requantization(int(rng.integers(-50, 50)), multipliers=multipliers, shifts=shifts)
-    return f"mean {_text(shape)} over {axes}", describe.Mean(shape, axes, _zero_point(rng), q)
+    return f"mean {_text(shape)} over {axes}", Mean(shape, axes, _zero_point(rng), q)
 
 
 def _lookup(rng: np.random.Generator) -> tuple[str, Layer]:
     elements = _side(rng, _MOST_ELEMENTS, 16)
-    return f"lookup {elements}", describe.Lookup(elements, rng.integers(-128, 128, 256).astype(np.int8))
+    return f"lookup {elements}", Lookup(elements, rng.integers(-128, 128, 256).astype(np.int8))
 
 
 def _softmax(rng: np.random.Generator) -> tuple[str, Layer]:
     rows, depth = _side(rng, 64, 1), _side(rng, 128, 2)
-    return f"softmax {rows}x{depth}", describe.Softmax(rows, depth, 1 << 30, 22, -124)
+    return f"softmax {rows}x{depth}", Softmax(rows, depth, 1 << 30, 22, -124)
 
 
 def _movement(rng: np.random.Generator) -> tuple[str, Layer]:
@@ -226,20 +249,20 @@ def _movement(rng: np.random.Generator) -> tuple[str, Layer]:
     if rng.random() < 0.5:
         steps = ((w * c, c, 1), (c, h * c, 1))
         tables = [tuple(np.arange(n) * s for n, s in zip((h, w, c), step, strict=True)) for step in steps]
-        return f"transpose {_text((h, w, c))}", describe.Movement(
+        return f"transpose {_text((h, w, c))}", Movement(
             "TRANSPOSE", h * w * c, (Piece(0, (h, w, c), tables[0], tables[1]),)
         )
     steps = ((w * c, c, 1), ((w + 2) * c, c, 1))
     tables = [tuple(np.arange(n) * s for n, s in zip((h, w, c), step, strict=True)) for step in steps]
     piece = Piece(0, (h, w, c), tables[0], tables[1], 0, (w + 2) * c + c)
-    return f"pad {_text((h, w, c))}", describe.Movement("PAD", (h + 2) * (w + 2) * c, (piece,), -7)
+    return f"pad {_text((h, w, c))}", Movement("PAD", (h + 2) * (w + 2) * c, (piece,), -7)
 
 
 def _quantize(rng: np.random.Generator) -> tuple[str, Layer]:
     elements = _side(rng, 4096, 16)
     if rng.random() < 0.5:
-        return f"quantize {elements}", describe.Quantize(elements, 0.0471, int(rng.integers(-100, 100)))
-    return f"dequantize {elements}", describe.Dequantize(elements, 0.0471, int(rng.integers(-100, 100)))
+        return f"quantize {elements}", Quantize(elements, 0.0471, int(rng.integers(-100, 100)))
+    return f"dequantize {elements}", Dequantize(elements, 0.0471, int(rng.integers(-100, 100)))
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.problems import Dtype
+from memaopt.problems.gemm import Dtype
 
 #: The name of memaopt's own entry beside those of the baselines.
 OURS = "memaopt"

@@ -4,13 +4,13 @@ from collections.abc import Iterator, MutableMapping
 
 from baselines.search import TILERS, search
 from memaopt.bench.results import Searched, TrafficCurve, TrafficPoint
-from memaopt.certificates import certify
+from memaopt.certificates.gemm import certify
 from memaopt.errors import InfeasibleError
-from memaopt.mcus import Mcu
+from memaopt.kernels.schedule import space
+from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form
 from memaopt.models.bounds import gap
-from memaopt.problems import Dtype, Gemm, Placement, gemm
-from memaopt.schedules import space
+from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
 
 #: Evaluations that a seeded tiler is given; the grid takes as many as it has points.
 BUDGET = 1000

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.bench.results import OURS, Bench, Case, Heading, Searched, TrafficCurve, geometric_mean, speedups
-from memaopt.report import size_text
+from memaopt.report.gemm import size_text
 
 #: What the columns are called, where the kernel's own name is long.
 SHORT = {

@@ -4,12 +4,12 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from memaopt import trial
-from memaopt.certificates import Certificate, certify
-from memaopt.mcus import Mcu
+from memaopt.certificates.gemm import Certificate, certify
+from memaopt.kernels.schedule import Schedule
+from memaopt.machines.mcu import Mcu
 from memaopt.models.traffic import kernel_cycles, schedule_counts
-from memaopt.problems import Dtype, Gemm
-from memaopt.schedules import Schedule
+from memaopt.problems.gemm import Dtype, Gemm
+from memaopt.trials import gemm as trial
 
 #: The chosen tile may be this much slower than the best measured, and predicted cycles this far from the counted.
 CHOICE_LIMIT = 0.01

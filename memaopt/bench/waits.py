@@ -17,11 +17,25 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.board import Board, build
-from memaopt.emit.layers import Emitted, Plan, describe, emit, placed, plans, source_file, staged
-from memaopt.emit.layers.describe import Layer, Quantize
-from memaopt.mcus import Mcu
+from memaopt.choice.placement import IN_FLASH, Placement, placements, staging_pays, stall_cycles
+from memaopt.kernels.registry import Emitted, Plan, emit, placed, plans, source_file, staged
+from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
-from memaopt.networks.placement import IN_FLASH, Placement, placements, staging_pays, stall_cycles
+from memaopt.problems.layers import (
+    Binary,
+    Conv,
+    ConvDepthwise,
+    Depthwise,
+    Dequantize,
+    FullyConnected,
+    Layer,
+    Lookup,
+    Mean,
+    Movement,
+    Pool,
+    Quantize,
+    Softmax,
+)
 
 #: Predictions are to be this close: nine in ten, and all.
 NINE_IN_TEN, ALL = 0.05, 0.10
@@ -149,24 +163,24 @@ def _arguments(board: Board, layer: Layer, emitted: Sequence[Emitted], machine: 
 def _sizes(layer: Layer) -> tuple[list[int], int]:
     """Bytes of the inputs and of the output."""
     match layer:
-        case describe.Conv() | describe.Depthwise() | describe.ConvDepthwise() | describe.Pool():
+        case Conv() | Depthwise() | ConvDepthwise() | Pool():
             return [layer.shape.elements], layer.output.elements
-        case describe.FullyConnected():
+        case FullyConnected():
             m, k = layer.weights.shape
             return [layer.rows * k], layer.rows * m
-        case describe.Binary():
+        case Binary():
             return [math.prod(layer.first_shape), math.prod(layer.second_shape)], layer.elements
-        case describe.Mean():
+        case Mean():
             return [layer.elements], layer.elements // layer.count
-        case describe.Softmax():
+        case Softmax():
             return [layer.rows * layer.depth], layer.rows * layer.depth
-        case describe.Quantize():
+        case Quantize():
             return [4 * layer.elements], layer.elements
-        case describe.Dequantize():
+        case Dequantize():
             return [layer.elements], 4 * layer.elements
-        case describe.Lookup():
+        case Lookup():
             return [layer.elements], layer.elements
-        case describe.Movement():
+        case Movement():
             last = max(p.input_offset + sum(int(table.max()) for table in p.input_tables) for p in layer.pieces)
             return [last + 1], layer.elements
 

@@ -1,6 +1,6 @@
 """A virtual Cortex-M4 board: build a program, run it, count its accesses and cycles."""
 
-from memaopt.accesses import Access
+from memaopt.access import Access
 from memaopt.board.board import Board
 from memaopt.board.build import Build, Compiler, build, find_compiler
 from memaopt.board.energy import Energy

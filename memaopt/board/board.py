@@ -17,7 +17,7 @@ from memaopt.board.results import Run
 from memaopt.board.timing import Timing
 from memaopt.board.vectors import Vectors, find_vectors
 from memaopt.errors import FaultError, InputError, MissingToolError
-from memaopt.mcus import Mcu
+from memaopt.machines.mcu import Mcu
 
 if TYPE_CHECKING:
     from memaopt.board.core import Core, Stop

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memaopt.accesses import Access
+from memaopt.access import Access
 from memaopt.board.elf import Image
 from memaopt.board.maps import PagedMap
 from memaopt.errors import InputError
-from memaopt.mcus import Mcu
+from memaopt.machines.mcu import Mcu
 
 STACK, LITERALS, PERIPHERAL = "stack", "literals", "peripheral"
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from memaopt import interrupts
 from memaopt.board.link import linker_script
 from memaopt.errors import BuildError, InputError, MissingToolError
-from memaopt.mcus import Mcu
+from memaopt.machines.mcu import Mcu
 
 GCC = "arm-none-eabi-gcc"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")

@@ -25,7 +25,7 @@ from memaopt.board.semihosting import Answer, Semihosting
 from memaopt.board.timing import Timing
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
-from memaopt.mcus import Accelerator, Mcu
+from memaopt.machines.mcu import Accelerator, Mcu
 
 _ARGUMENTS = [uc.UC_ARM_REG_R0 + n for n in range(4)]
 _CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.accesses import Access
-from memaopt.mcus import Mcu
+from memaopt.access import Access
+from memaopt.machines.mcu import Mcu
 
 
 class Energy(BaseModel):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from memaopt.mcus import Mcu
+from memaopt.machines.mcu import Mcu
 from memaopt.printable import in_comment
 
 _HEAD = """\

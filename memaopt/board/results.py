@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.accesses import Access
+from memaopt.access import Access
 from memaopt.board.energy import Energy
 from memaopt.board.profile import Profile
 from memaopt.errors import InputError

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from memaopt.board.elf import Image
-from memaopt.mcus import Mcu
+from memaopt.machines.mcu import Mcu
 
 # What linker scripts and start-up code call the table: STM32Cube, CMSIS, Zephyr, mbed and Arduino, libopencm3, Rust.
 _SECTIONS = (".isr_vector", ".vectors", "rom_start", ".isr_vectors", ".vector_table", ".vector", ".intvecs")

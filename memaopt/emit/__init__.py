@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from memaopt.arguments import public
 
 if TYPE_CHECKING:
-    from memaopt.certificates import Certificate
+    from memaopt.certificates.gemm import Certificate
 
 
 @public
@@ -17,7 +17,7 @@ def emit(certificate: "Certificate", folder: str | Path) -> Path:
     same bytes. Files appear whole or not at all; InputError if the folder cannot be written.
     """
     from memaopt.emit import gemm
-    from memaopt.emit.writer import write_files
+    from memaopt.writer import write_files
 
     return write_files(gemm.files(certificate), folder) / f"{gemm.name_of(certificate)}.c"
 

@@ -4,16 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from memaopt import reference
-from memaopt.certificates import Certificate
-from memaopt.emit import assembly, kernels
-from memaopt.emit.kernels import Kernel, Segment
+from memaopt.certificates.gemm import Certificate
 from memaopt.emit.nest import fetches, nest
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Plan, plan
-from memaopt.emit.standard import CHECKS, WARNINGS
 from memaopt.errors import InputError
+from memaopt.kernels.gemm import kernel as kernels
+from memaopt.kernels.gemm.kernel import Kernel, Segment
+from memaopt.kernels.text import assembly
+from memaopt.kernels.text.standard import CHECKS, WARNINGS
+from memaopt.kernels.text.templates import render
 from memaopt.printable import in_comment
-from memaopt.problems import OPERANDS
+from memaopt.problems import reference
+from memaopt.problems.gemm import OPERANDS
 from memaopt.version import __version__
 
 _LAYOUTS = {
@@ -52,19 +54,19 @@ def files(certificate: Certificate) -> dict[str, str]:
         )
     context = _context(certificate)
     return {
-        f"{name}.h": _render("gemm.h.j2", context),
-        f"{name}.c": _render("gemm.c.j2", context),
-        "test_vector.h": _render("test_vector.h.j2", context),
-        "test_vector.c": _render("test_vector.c.j2", {**context, **_vector(certificate)}),
-        "main.c": _render("main.c.j2", context),
-        "Makefile": _render("Makefile.j2", context),
-        "CMakeLists.txt": _render("CMakeLists.txt.j2", context),
+        f"{name}.h": _render("emit/templates/gemm.h.j2", context),
+        f"{name}.c": _render("emit/templates/gemm.c.j2", context),
+        "test_vector.h": _render("emit/templates/test_vector.h.j2", context),
+        "test_vector.c": _render("emit/templates/test_vector.c.j2", {**context, **_vector(certificate)}),
+        "main.c": _render("emit/templates/main.c.j2", context),
+        "Makefile": _render("emit/templates/Makefile.j2", context),
+        "CMakeLists.txt": _render("emit/templates/CMakeLists.txt.j2", context),
         "certificate.json": certificate.to_json(),
     }
 
 
 def _render(template: str, context: dict[str, Any]) -> str:
-    return _folded(kernels.render(template, context))
+    return _folded(render(template, **context))
 
 
 def _folded(text: str, width: int = 120) -> str:
@@ -106,7 +108,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         for k in made.kernels
     ]  # fmt: skip
     context["kernel_name"] = _kernel_name
-    context["blocks"] = [_render("block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks]
+    context["blocks"] = [_render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks]
     context["stages"] = fetches(made)
     context["nest"] = nest(made)
     return context

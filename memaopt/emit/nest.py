@@ -3,7 +3,7 @@
 import re
 
 from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Block, Plan
-from memaopt.problems import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
 
 _INDENT = "    "
 

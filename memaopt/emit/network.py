@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import ram
-from memaopt.emit.layers import Format, source_file
-from memaopt.emit.layers.render import Array
-from memaopt.emit.standard import WARNINGS
-from memaopt.emit.writer import write_files
-from memaopt.mcus import RegisterBits
+from memaopt.kernels.registry import Format, source_file
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.standard import WARNINGS
+from memaopt.kernels.text.templates import render
+from memaopt.machines.mcu import RegisterBits
 from memaopt.networks import reference
-from memaopt.networks.compile import LayerPlan, NetworkPlan
 from memaopt.networks.graph import DType, Tensor
-from memaopt.networks.problem import ALIGNMENT
 from memaopt.printable import in_comment
+from memaopt.writer import write_files
 
 _C_TYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float"}
 
@@ -113,22 +112,22 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "test_arguments": [f"test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
-    sections = "" if copies is None else "\n" + _render("network_sections.h.j2", **values)
+    sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
     body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections).rstrip() + "\n"
     calls = [_call(plan, layer) for layer in plan.layers]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
-    linker = {} if copies is None else {f"{plan.name}.ld": _render("network_ld.j2", **values).rstrip() + "\n"}
+    linker = {} if copies is None else {f"{plan.name}.ld": render("emit/templates/network_ld.j2", **values).rstrip() + "\n"}
     return {
-        f"{plan.name}.h": _render("network.h.j2", **values),
-        f"{plan.name}.c": _render("network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
-        "main.c": _render("network_main.c.j2", **values),
-        "test_vector.h": _render("network_test_vector.h.j2", arrays=arrays, **values),
-        "test_vector.c": _render("network_test_vector.c.j2", arrays=arrays, **values),
-        "Makefile": _render("network_Makefile.j2", **values),
-        "CMakeLists.txt": _render("CMakeLists.txt.j2", **values),
-        "arduino.ino": _render("network_arduino.ino.j2", **values),
-        "zephyr_main.c": _render("network_zephyr_main.c.j2", **values),
-        "stm32cube_main.c": _render("network_stm32cube_main.c.j2", **values),
+        f"{plan.name}.h": render("emit/templates/network.h.j2", **values),
+        f"{plan.name}.c": render("emit/templates/network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
+        "main.c": render("emit/templates/network_main.c.j2", **values),
+        "test_vector.h": render("emit/templates/network_test_vector.h.j2", arrays=arrays, **values),
+        "test_vector.c": render("emit/templates/network_test_vector.c.j2", arrays=arrays, **values),
+        "Makefile": render("emit/templates/network_Makefile.j2", **values),
+        "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **values),
+        "arduino.ino": render("emit/templates/network_arduino.ino.j2", **values),
+        "zephyr_main.c": render("emit/templates/network_zephyr_main.c.j2", **values),
+        "stm32cube_main.c": render("emit/templates/network_stm32cube_main.c.j2", **values),
         **linker,
     }
 
@@ -235,18 +234,3 @@ def _vector(
     named += [(f"expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
     return [Array(e.type, name, v, what, external=True) for name, e, v, what in named]
 
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("memaopt.emit", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
-def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values)

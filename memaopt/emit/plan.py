@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from memaopt.emit.kernels import Kernel, Segment, Strides, segments
-from memaopt.families import Family
+from memaopt.kernels.gemm.families import Family
+from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, segments
+from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
-from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
-from memaopt.schedules import Schedule, Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
 
 C_TYPES = {"f32": "float", "q15": "int16_t", "s8": "int8_t"}
 ACCUMULATOR_TYPES = {"f32": "float", "q15": "int32_t", "s8": "int32_t"}

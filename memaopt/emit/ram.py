@@ -6,9 +6,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from memaopt.emit.layers import Emitted, Kernel
-from memaopt.networks.compile import LayerPlan, NetworkPlan
-from memaopt.networks.placement import IN_FLASH
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.placement import IN_FLASH
+from memaopt.kernels.registry import Emitted, Kernel
 
 
 @dataclass(frozen=True)

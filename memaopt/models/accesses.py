@@ -18,11 +18,11 @@ buffer                     what it is
 from collections import defaultdict
 from typing import NamedTuple
 
-from memaopt.accesses import Access
-from memaopt.families import Family, RegisterTile
+from memaopt.access import Access
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
-from memaopt.problems import ACCUMULATOR_BYTES, Dim, Gemm, Operand
-from memaopt.schedules import Schedule, Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, Dim, Gemm, Operand
 
 #: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
 CHANNEL_WORDS_FIRST, CHANNEL_WORDS_LAST = 1, 3

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from memaopt.errors import DisagreementError, InfeasibleError, UnfinishedError
+from memaopt.kernels.schedule import Space
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import price_of, why_infeasible
-from memaopt.schedules import Space
 
 
 def _cp_sat(where: Space, known: Answer | None = None) -> Answer:

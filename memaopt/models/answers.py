@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.schedules import Schedule
+from memaopt.kernels.schedule import Schedule
 
 
 class Answer(BaseModel):

@@ -23,8 +23,8 @@ from math import isqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memaopt.problems import ACCUMULATOR_BYTES, OPERANDS, Gemm
-from memaopt.schedules import Space
+from memaopt.kernels.schedule import Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, Gemm
 
 _REGISTER_BYTES = 4
 

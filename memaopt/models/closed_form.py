@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -30,8 +31,7 @@ from memaopt.models.traffic import (
     visits,
     waited_time,
 )
-from memaopt.problems import DIMS
-from memaopt.schedules import ORDERS, Order, Schedule, Space
+from memaopt.problems.gemm import DIMS
 
 _Array = npt.NDArray[np.int64]
 _ONE = RegisterTile(1, 1, 1)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, UnfinishedError
-from memaopt.families import Cycles, Family, RegisterTile
+from memaopt.kernels.gemm.families import Cycles, Family, RegisterTile
+from memaopt.kernels.schedule import ORDERS, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -32,8 +33,7 @@ from memaopt.models.traffic import (
     steps_left_over,
     unaligned_shares,
 )
-from memaopt.problems import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
-from memaopt.schedules import ORDERS, Schedule, Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.solver import limited
 
 UNITS = 60.0

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -28,8 +29,7 @@ from memaopt.models.traffic import (
     tiles_over_blocks,
     visits,
 )
-from memaopt.problems import DIMS, Dim
-from memaopt.schedules import ORDERS, Order, Schedule, Space
+from memaopt.problems.gemm import DIMS, Dim
 
 _Array = npt.NDArray[np.int64]
 #: Cells of the grid that are looked at together.

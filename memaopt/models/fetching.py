@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.emit.layers.code import REWIND, Straight
+from memaopt.kernels.code import REWIND, Straight
 
 #: Cycles from the request of a word until its instruction can issue (Timing.fetch_latency).
 _LATENCY = 3

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from memaopt.emit.kernels import Kernel, Segment, Strides, rounds, segments, text
-from memaopt.emit.layers.code import Call, Loop, Node, Small, compiled, parse, words
-from memaopt.families import CYCLE, Family, RegisterTile
+from memaopt.kernels.code import Call, Loop, Node, Small, compiled, parse, words
+from memaopt.kernels.gemm.families import CYCLE, Family, RegisterTile
+from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, rounds, segments, text
 from memaopt.models.fetching import Timing
 from memaopt.models.waits import waiting
-from memaopt.problems import ACCUMULATOR_BYTES, Gemm
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
 #: Bytes and cycles of the C around each call of a kernel, by GCC 12.2 at -O3.
 _AROUND = (64, 20)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from memaopt.accesses import Access
-from memaopt.families import Family, RegisterTile
-from memaopt.problems import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
-from memaopt.schedules import Schedule, Space
+from memaopt.access import Access
+from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.schedule import Schedule, Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
 #: (buffer, "load" or "store", bytes of the access) and how often it was made.
 _Events = Counter[tuple[str, str, int]]

@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.families import CYCLE, Cost, Cycles, Family, RegisterTile, Shape
-from memaopt.mcus import Memory
+from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, Family, RegisterTile, Shape
+from memaopt.kernels.schedule import Order, Schedule, Space
+from memaopt.machines.mcu import Memory
 from memaopt.models.kernel_waits import waits_of_a_tile
 from memaopt.models.waits import timing
-from memaopt.problems import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
-from memaopt.schedules import Order, Schedule, Space
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 
 #: An integer, or an array of them: every formula below works on both.
 Ints = int | npt.NDArray[np.int64]

@@ -1,6 +1,6 @@
 """Waiting: the cycles that code and constants in slow memory cost beyond the core's own.
 
-The code of a layer or of a GEMM is a tree of straight runs and loops (:mod:`memaopt.emit.layers.code`). It is executed
+The code of a layer or of a GEMM is a tree of straight runs and loops (:mod:`memaopt.kernels.code`). It is executed
 here as the virtual board does it (docs/timing.md), but by words instead of instructions, and a loop only until it
 repeats itself: what a turn costs depends on what the caches hold when it begins, which settles in two or three turns.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.emit.layers.code import Call, Loop, Node, Scan, Small, Staged, Straight, Table, body_of, words_of
-from memaopt.mcus import Mcu
+from memaopt.kernels.code import Call, Loop, Node, Scan, Small, Staged, Straight, Table, body_of, words_of
+from memaopt.machines.mcu import Mcu
 from memaopt.models.fetching import Fetching, Run, Timing, run_of
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.

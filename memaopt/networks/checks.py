@@ -12,9 +12,9 @@ import numpy as np
 
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import limits, quantization, shapes
-from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Operator
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Operator
 
 _MOVES_ANY = (ops.Reshape,)
 """Operators that move bytes of int8 or float32 alike; all others work on int8."""

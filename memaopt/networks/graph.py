@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InputError
-from memaopt.networks.operators import Operator
+from memaopt.networks.operators.operator import Operator
 
 
 class DType(StrEnum):

@@ -9,13 +9,35 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.emit.layers import describe, movement
-from memaopt.emit.layers.describe import Image, Layer, Movement, Padding, Pair, Piece, Requantization
-from memaopt.networks import operators as ops
 from memaopt.networks import quantization, shapes, tables
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Activation, Operator
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Operator
 from memaopt.networks.reference import layout
+from memaopt.problems.layers import (
+    Binary,
+    BinaryKind,
+    Conv,
+    Depthwise,
+    Dequantize,
+    FullyConnected,
+    Image,
+    Layer,
+    Lookup,
+    Mean,
+    Movement,
+    Padding,
+    Pair,
+    Piece,
+    Pool,
+    PoolKind,
+    Quantize,
+    Requantization,
+    Rescale,
+    Softmax,
+    Window,
+    box,
+)
 
 
 class Lowered(NamedTuple):
@@ -48,16 +70,16 @@ def lower(graph: Graph, op: Operator) -> Lowered | None:
             return Lowered(_softmax(graph, op), (op.input,))
         case ops.Quantize() if graph.tensor_of(op).dtype is DType.FLOAT32:
             output = graph.output_of(op)
-            return Lowered(describe.Quantize(output.elements, float(output.scale), output.zero_point), (op.input,))
+            return Lowered(Quantize(output.elements, float(output.scale), output.zero_point), (op.input,))
         case ops.Dequantize():
             tensor = graph.tensor_of(op)
-            return Lowered(describe.Dequantize(tensor.elements, float(tensor.scale), tensor.zero_point), (op.input,))
+            return Lowered(Dequantize(tensor.elements, float(tensor.scale), tensor.zero_point), (op.input,))
         case ops.Reshape():
             return Lowered(_copy(graph, op), (op.input,)) if graph.tensor_of(op).is_constant else None
         case ops.Pad() | ops.Concatenation() | ops.Transpose() | ops.StridedSlice() | ops.ResizeNearestNeighbor():
             return Lowered(_movement(graph, op), op.inputs)
         case _:
-            return Lowered(describe.Lookup(graph.output_of(op).elements, tables.table(graph, op)), (op.input,))
+            return Lowered(Lookup(graph.output_of(op).elements, tables.table(graph, op)), (op.input,))
 
 
 def _images(graph: Graph, op: Operator, layer: Layer) -> Lowered:
@@ -68,10 +90,10 @@ def _image(tensor: Tensor) -> Image:
     return Image(*tensor.shape[1:])
 
 
-def _window(graph: Graph, op: Operator) -> describe.Window:
+def _window(graph: Graph, op: Operator) -> Window:
     window = shapes.window_of(graph, op)
     padding = Padding(window.padding.top, window.padding.left)
-    return describe.Window(Pair(*window.kernel), Pair(*window.stride), Pair(*window.dilation), padding)
+    return Window(Pair(*window.kernel), Pair(*window.stride), Pair(*window.dilation), padding)
 
 
 def _bias(graph: Graph, op: ops.Conv2D | ops.DepthwiseConv2D | ops.FullyConnected) -> npt.NDArray[np.int64]:
@@ -115,64 +137,64 @@ def _settled(
     return (settled, replaced) if np.array_equal(replaced.apply(settled), wanted) else (bias, q)
 
 
-def _conv(graph: Graph, op: ops.Conv2D) -> describe.Conv:
+def _conv(graph: Graph, op: ops.Conv2D) -> Conv:
     x, weights = graph.tensor_of(op), graph.tensors[op.weights].values
     bias, q = _settled(_bias(graph, op), _twice(graph, op), weights.reshape(len(weights), -1))
     groups = x.shape[3] // weights.shape[3]
     output = _image(graph.output_of(op))
-    return describe.Conv(_image(x), output, weights, bias, _window(graph, op), x.zero_point, q, groups)
+    return Conv(_image(x), output, weights, bias, _window(graph, op), x.zero_point, q, groups)
 
 
-def _depthwise(graph: Graph, op: ops.DepthwiseConv2D) -> describe.Depthwise:
+def _depthwise(graph: Graph, op: ops.DepthwiseConv2D) -> Depthwise:
     x, weights = graph.tensor_of(op), graph.tensors[op.weights].values[0]
     bias, q = _settled(_bias(graph, op), _twice(graph, op), weights.reshape(-1, weights.shape[2]).T)
     output = _image(graph.output_of(op))
-    return describe.Depthwise(_image(x), output, weights, bias, _window(graph, op), x.zero_point, q)
+    return Depthwise(_image(x), output, weights, bias, _window(graph, op), x.zero_point, q)
 
 
-def _fully_connected(graph: Graph, op: ops.FullyConnected) -> describe.FullyConnected:
+def _fully_connected(graph: Graph, op: ops.FullyConnected) -> FullyConnected:
     x, weights = graph.tensor_of(op), graph.tensors[op.weights].values
     low, high = quantization.clamp(graph, op, op.activation)
     scales = quantization.fully_connected_scales(graph, op)
     given = Requantization(graph.output_of(op).zero_point, low, high, scales=scales)
     bias, q = _settled(_bias(graph, op), given, weights)
-    return describe.FullyConnected(x.elements // weights.shape[1], weights, bias, x.zero_point, q)
+    return FullyConnected(x.elements // weights.shape[1], weights, bias, x.zero_point, q)
 
 
-def _pool(graph: Graph, op: ops.AveragePool2D | ops.MaxPool2D) -> describe.Pool:
-    kind = describe.PoolKind.MAX if isinstance(op, ops.MaxPool2D) else describe.PoolKind.AVERAGE
+def _pool(graph: Graph, op: ops.AveragePool2D | ops.MaxPool2D) -> Pool:
+    kind = PoolKind.MAX if isinstance(op, ops.MaxPool2D) else PoolKind.AVERAGE
     low, high = quantization.clamp(graph, op, op.activation)
-    return describe.Pool(
+    return Pool(
         kind, _image(graph.tensor_of(op)), _image(graph.output_of(op)), _window(graph, op), low, high
     )
 
 
-_KINDS = {"ADD": describe.BinaryKind.ADD, "SUB": describe.BinaryKind.SUB, "MUL": describe.BinaryKind.MUL}
+_KINDS = {"ADD": BinaryKind.ADD, "SUB": BinaryKind.SUB, "MUL": BinaryKind.MUL}
 
 
-def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> describe.Binary:
+def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> Binary:
     first, second, output = graph.tensor_of(op, 0), graph.tensor_of(op, 1), quantization.computed(graph, op)
     low, high = quantization.clamp(graph, op, op.activation)
     rescales: dict[str, Any]
     if isinstance(op, ops.Mul):
-        rescales = {"result": describe.Rescale(*quantization.product_rescale(graph, op))}
+        rescales = {"result": Rescale(*quantization.product_rescale(graph, op))}
     else:
         r = quantization.binary_rescale(graph, op)
         rescales = {
             "left_shift": r.left_shift,
-            "first": describe.Rescale(*r.first),
-            "second": describe.Rescale(*r.second),
-            "result": describe.Rescale(*r.output),
+            "first": Rescale(*r.first),
+            "second": Rescale(*r.second),
+            "result": Rescale(*r.output),
             "table": op.table,
         }
-    return describe.Binary(
+    return Binary(
         kind=_KINDS[op.kind], first_shape=first.shape, second_shape=second.shape, minimum=low, maximum=high,
         first_zero_point=first.zero_point, second_zero_point=second.zero_point, zero_point=output.zero_point,
         **rescales,
     )  # fmt: skip
 
 
-def _mean(graph: Graph, op: ops.Mean) -> describe.Mean:
+def _mean(graph: Graph, op: ops.Mean) -> Mean:
     x = graph.tensor_of(op)
     rescale = quantization.mean_rescale(graph, op, math.prod(x.shape[axis] for axis in op.axes))
     q = Requantization(
@@ -181,20 +203,20 @@ def _mean(graph: Graph, op: ops.Mean) -> describe.Mean:
         multipliers=np.array([rescale.multiplier], np.int64),
         shifts=np.array([rescale.shift], np.int64),
     )
-    return describe.Mean(x.shape, op.axes, x.zero_point, q)
+    return Mean(x.shape, op.axes, x.zero_point, q)
 
 
-def _softmax(graph: Graph, op: ops.Softmax) -> describe.Softmax:
+def _softmax(graph: Graph, op: ops.Softmax) -> Softmax:
     x, rescale = graph.tensor_of(op), quantization.softmax_rescale(graph, op)
     depth = x.shape[-1] if x.shape else 1
-    return describe.Softmax(
+    return Softmax(
         x.elements // depth, depth, rescale.multiplier, rescale.left_shift, rescale.least_difference
     )
 
 
 def _copy(graph: Graph, op: Operator) -> Movement:
     elements = graph.output_of(op).elements
-    return Movement(op.kind, elements, (movement.box(0, (elements,), (elements,), shape=(elements,)),))
+    return Movement(op.kind, elements, (box(0, (elements,), (elements,), shape=(elements,)),))
 
 
 def _movement(graph: Graph, op: Operator) -> Movement:
@@ -204,20 +226,20 @@ def _movement(graph: Graph, op: Operator) -> Movement:
         case ops.Pad():
             fill = output.zero_point
             before = tuple(a for a, _ in op.paddings)
-            pieces = [movement.box(0, x.shape, output.shape, shape=x.shape, output_start=before)]
+            pieces = [box(0, x.shape, output.shape, shape=x.shape, output_start=before)]
         case ops.Concatenation():
             at = 0
             for number, index in enumerate(op.inputs):
                 shape = graph.tensors[index].shape
                 start = tuple(at if axis == op.axis else 0 for axis in range(len(shape)))
-                pieces.append(movement.box(number, shape, output.shape, shape=shape, output_start=start))
+                pieces.append(box(number, shape, output.shape, shape=shape, output_start=start))
                 at += shape[op.axis]
         case ops.Transpose():
-            pieces = [movement.box(0, x.shape, output.shape, shape=output.shape, permutation=op.permutation)]
+            pieces = [box(0, x.shape, output.shape, shape=output.shape, permutation=op.permutation)]
         case ops.StridedSlice():
             lengths = tuple(s.length for s in op.slices)
             pieces = [
-                movement.box(
+                box(
                     0, x.shape, lengths, shape=lengths, input_start=tuple(s.start for s in op.slices),
                     input_step=tuple(s.step for s in op.slices),
                 )

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from memaopt import fixedpoint
 from memaopt.errors import UnsupportedModelError
 from memaopt.fixedpoint import INT32_MAX, Int64Array
-from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph, Tensor
-from memaopt.networks.operators import Activation, Operator
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Operator
 
 INT8_MIN, INT8_MAX = -128, 127
 _SAFE = INT32_MAX - 256  # leaves room for adding a zero point

@@ -6,9 +6,9 @@ import math
 from typing import NamedTuple
 
 from memaopt.errors import UnsupportedModelError
-from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Operator, Padding2D, Size2D
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Operator, Padding2D, Size2D
 
 Shape = tuple[int, ...]
 

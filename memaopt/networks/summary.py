@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.networks import operators as ops
 from memaopt.networks import shapes
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Operator, Padding2D
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Operator, Padding2D
 
 Quantization = Literal["per tensor", "per channel", "none"]
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.networks import operators as ops
 from memaopt.networks import quantization, reference
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators import Activation, Bounded, Bounds, Operator
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Bounded, Bounds, Operator
 from memaopt.networks.quantization import INT8_MAX, INT8_MIN
 
 Int8Table = npt.NDArray[np.int8]

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from memaopt import certificates, network_trial
+from memaopt.certificates import gemm as certificates
+from memaopt.certificates import network
+from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, MemaoptError
-from memaopt.mcus import Mcu, mcu
-from memaopt.networks import certificate as network
-from memaopt.networks import writer
-from memaopt.networks.compile import compile_network
-from memaopt.problems import Gemm
+from memaopt.machines.mcu import Mcu, mcu
+from memaopt.networks.formats.tflite import writer
+from memaopt.problems.gemm import Gemm
+from memaopt.trials import network as network_trial
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng, judged
 from tests.fuzz.generator import random_network

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from memaopt.errors import InputError, UnsupportedModelError
-from memaopt.networks import checks, writer
-from memaopt.networks import operators as ops
+from memaopt.networks import checks
+from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.shapes import Window, same_padding
 
 Rng = np.random.Generator

@@ -17,12 +17,12 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from memaopt.choice.compile import NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.emit import ram
-from memaopt.network_trial import stored
 from memaopt.networks import reference
-from memaopt.networks.compile import NetworkPlan
 from memaopt.networks.graph import DType
+from memaopt.trials.network import stored
 
 Array = np.ndarray[Any, Any]
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")

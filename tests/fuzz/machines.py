@@ -14,8 +14,8 @@ from typing import Any
 
 from elf_helpers import firmware
 
-from memaopt.mcus import preset_names
-from memaopt.networks import writer
+from memaopt.machines.mcu import preset_names
+from memaopt.networks.formats.tflite import writer
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng, judged
 from tests.fuzz.generator import random_network

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memaopt import network_trial
+from memaopt.certificates import network as certificate
+from memaopt.choice import choice
+from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InfeasibleError, MemaoptError
-from memaopt.mcus import mcu, preset_names
-from memaopt.networks import certificate, choice, reference, writer
-from memaopt.networks.compile import NetworkPlan, compile_network
+from memaopt.machines.mcu import mcu, preset_names
+from memaopt.networks import reference
+from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
+from memaopt.trials import network as network_trial
 from tests.fuzz.bench import Case, Rng, judged
 from tests.fuzz.generator import random_network
 from tests.fuzz.host import Host, compilers, samples

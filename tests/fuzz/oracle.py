@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from memaopt.errors import InputError, MissingToolError
-from memaopt.networks.oracle import Oracle
+from memaopt.networks.formats.tflite.oracle import Oracle
 
 
 def _compare(data: bytes, values: Sequence[Any], expected: Sequence[Any], pipe: Connection) -> None:

@@ -11,12 +11,15 @@ import flatbuffers
 import numpy as np
 from networks_helpers import CASES
 
+from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
-from memaopt.mcus import mcu
-from memaopt.networks import reference, summary, tflite, writer, zoo
-from memaopt.networks.compile import NetworkPlan, compile_network
-from memaopt.networks.tflite_schema import IDENTIFIER, schema
+from memaopt.machines.mcu import mcu
+from memaopt.networks import reference, summary
+from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.formats.tflite.schema import IDENTIFIER, schema
+from memaopt.networks.zoo import zoo
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng, judged
 from tests.fuzz.generator import random_network

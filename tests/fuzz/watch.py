@@ -70,14 +70,14 @@ def watched(seconds: float = SECONDS, most: int = BYTES) -> Iterator[None]:
 
 def command(*arguments: str) -> Said:
     """Run the command line in this process, watched; anything but an exit is an error, a traceback among them."""
-    from memaopt.cli import main
+    from memaopt.cli.main import main
 
     return _ran(lambda: main(list(arguments)))
 
 
 def verified(certificate: Path) -> Said:
     """What ``memaopt verify`` says of a file, without what it costs to read a command line."""
-    from memaopt.cli import verify_command
+    from memaopt.cli.main import verify_command
     from memaopt.errors import MemaoptError
     from memaopt.printable import printable
 

@@ -22,9 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from memaopt import library_check
-from memaopt.emit.writer import complete
-from memaopt.networks import writer
+from memaopt.networks.formats.tflite import writer
+from memaopt.trials import library as library_check
+from memaopt.writer import complete
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng
 from tests.fuzz.certificates import unclaimed

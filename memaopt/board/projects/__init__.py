@@ -7,16 +7,13 @@ image of one of these runs from reset (:meth:`memaopt.board.Board.reset`), so wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import jinja2
-
 from memaopt.board.build import Build, build
 from memaopt.interrupts import scratch_folder
-from memaopt.mcus import Mcu
+from memaopt.kernels.text.templates import render, source
+from memaopt.machines.mcu import Mcu
 
 Layout = Literal["stm32cube", "zephyr", "arduino"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -90,27 +87,9 @@ def _switches(mcu: Mcu) -> list[_Switch]:
             found.append(_Switch(register.name, *words))
     return found
 
-
-def render(template: str, **values: Any) -> str:
-    """A template of this folder with its values."""
-    return _environment().get_template(template).render(values)
-
-
 def _text(name: str, values: dict[str, Any]) -> str:
-    if name.endswith(".j2"):
-        return render(name, **values)
-    return (resources.files("memaopt") / "board" / "projects" / name).read_text(encoding="utf-8")
+    path = f"board/projects/{name}"
+    return render(path, **values) if name.endswith(".j2") else source(path)
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("memaopt", "board/projects"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-__all__ = ["LAYOUTS", "TITLES", "Layout", "build_project", "render", "usual_layout"]
+__all__ = ["LAYOUTS", "TITLES", "Layout", "build_project", "usual_layout"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Operator
+from memaopt.networks.operators.operator import Operator
 from memaopt.networks.reference import activations, convolution, elementwise, layout, pooling
 
 Array = npt.NDArray[Any]

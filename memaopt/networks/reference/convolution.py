@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
-from memaopt.networks import operators as ops
 from memaopt.networks import quantization, shapes
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators import operator as ops
 
 Array = npt.NDArray[Any]
 

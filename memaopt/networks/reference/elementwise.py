@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
-from memaopt.networks import operators as ops
 from memaopt.networks import quantization
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Activation, Operator
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation, Operator
 from memaopt.networks.quantization import Rescale
 
 Array = npt.NDArray[Any]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
-from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators import operator as ops
 
 Array = npt.NDArray[Any]
 

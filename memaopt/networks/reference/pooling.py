@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
-from memaopt.networks import operators as ops
 from memaopt.networks import quantization, shapes
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Activation
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Activation
 
 Array = npt.NDArray[Any]
 

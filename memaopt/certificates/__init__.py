@@ -1,0 +1,1 @@
+"""Promises with their proofs, in files that can be checked again."""

@@ -1,0 +1,334 @@
+"""Certificates: a schedule with the proof that no schedule of its space does better, as one JSON file.
+
+:func:`certify` runs the three models and demands that they agree; :func:`verify` trusts nothing in a certificate
+and derives every claim again, without the solver.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import PrivateAttr
+
+from memaopt.access import Access
+from memaopt.arguments import public
+from memaopt.certificates import envelope
+from memaopt.certificates.envelope import Verified
+from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
+from memaopt.files import CERTIFICATE_BYTES, read_text
+from memaopt.inputs import Input
+from memaopt.kernels.schedule import Buffering, Code, Objective, Schedule, Space, space, variants
+from memaopt.machines.mcu import Mcu
+from memaopt.models import closed_form, exhaustive
+from memaopt.models.accesses import promise
+from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
+from memaopt.models.bounds import Bounds, gap, lower_bounds
+from memaopt.models.replay import simulate
+from memaopt.models.traffic import (
+    external_bytes,
+    kernel_cycles,
+    predicted_cycles,
+    price_of,
+    register_bytes,
+    schedule_counts,
+    why_infeasible,
+)
+from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
+from memaopt.writer import write_file
+
+FORMAT: Literal["memaopt-certificate-2"] = "memaopt-certificate-2"
+PREMISES = ("problem", "machine", "objective", "buffering")
+"""Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
+
+
+class Traffic(Input):
+    """What the schedule moves: accesses by buffer, bytes at both levels, and cycles as predicted.
+
+    ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
+    ``kernel_cycles`` are those of the register kernels at zero wait states, ``cycles`` those of the whole call with the
+    machine's wait states in its setting.
+    """
+
+    buffers: dict[str, Access]
+    external_bytes: int
+    register_bytes: int
+    kernel_cycles: int
+    cycles: int
+
+
+class ModelAnswer(Input):
+    """One model's answer: the objective's parts, and whether it is proven."""
+
+    model: str
+    objective: tuple[int, ...]
+    proven: bool
+
+
+class Variant(Input):
+    """What the best schedule costs with these operands streamed and the code there; None if no schedule fits."""
+
+    streamed: tuple[Operand, ...]
+    code: Code
+    objective: tuple[int, ...] | None
+
+
+class Certificate(Input):
+    """The optimal schedule of a problem on a machine, and everything claimed about it.
+
+    ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
+    bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields. What is taken as given
+    are the fields of :data:`PREMISES`; the same of them gives the same certificate, byte for byte.
+    """
+
+    format: Literal["memaopt-certificate-2"] = FORMAT
+    problem: Gemm
+    machine: Mcu
+    objective: Objective
+    buffering: Buffering
+    schedule: Schedule
+    traffic: Traffic
+    answers: tuple[ModelAnswer, ...]
+    variants: tuple[Variant, ...]
+    agreed: bool
+    bounds: Bounds
+    gap: float
+    register_gap: float
+    sha256: str
+    _spent: dict[str, float] = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both claim the same: what each model took is no claim."""
+        return isinstance(other, Certificate) and self.model_dump() == other.model_dump()
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """What each model took, where it was solved in this process: no part of what is certified."""
+        return self._spent
+
+    @property
+    def space(self) -> Space:
+        """The space of schedules that the certificate speaks about."""
+        whole = space(self.problem, self.machine, self.objective, self.buffering)
+        return whole.variant(self.schedule.streamed, self.schedule.code)
+
+    def to_json(self) -> str:
+        """The certificate as JSON text, indented, in the order of the fields."""
+        return envelope.to_json(self)
+
+    @staticmethod
+    @public
+    def from_json(text: str, where: str = "certificate") -> "Certificate":
+        """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
+        return envelope.parse(Certificate, text, where, "a certificate", FORMAT)
+
+    @public
+    def write(self, path: str | Path) -> None:
+        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
+        write_file(path, self.to_json().encode())
+
+    @staticmethod
+    @public
+    def read(path: str | Path) -> "Certificate":
+        """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
+        return Certificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+
+
+@public
+def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Certificate:
+    """The certified optimal schedule of ``problem`` on ``machine``.
+
+    ``objective``: ``bytes`` (external first, then register bytes), ``cycles`` or ``energy``; ``buffering``:
+    ``single`` or ``double``. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ or
+    one of them could not prove its answer.
+    """
+    spaces = variants(space(problem, machine, objective, buffering))
+    solved = solve_and_agree(spaces)
+    chosen, best = cheapest(solved["closed_form"])
+    where, schedule = spaces[chosen], best.schedule
+    made = _certificate(where, schedule, spaces, solved["closed_form"])
+    if simulate(where, schedule).accesses != made.traffic.buffers:
+        raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
+    for model, answers in solved.items():
+        made.milliseconds[model] = sum(answer.milliseconds for answer in answers if answer)
+    return made
+
+
+@public
+def verify(certificate: Certificate | str | Path) -> Verified:
+    """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
+
+    The placement and the fit of the tiles are checked, the traffic is recomputed by formula and by replay, the
+    bounds and gaps recomputed, optimality proven again by enumeration, without the solver, and the whole certificate
+    made again and compared. Raises InputError if the file is no certificate. What comes back says what was given.
+    """
+    cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
+    for false_claim in _false_claims(cert):
+        raise FalseClaimError(f"gemm {cert.problem.name} on {cert.machine.name}: {false_claim}")
+    return Verified(premises(cert))
+
+
+def premises(cert: Certificate) -> tuple[str, ...]:
+    """What a certificate takes as given, a line each."""
+    problem = cert.problem
+    homes = ", ".join(f"{operand} in {problem.placement.of(operand)}" for operand in OPERANDS)
+    return (
+        f"problem gemm {problem.name} {problem.dtype}: {homes}",
+        envelope.machine_premise(cert.machine),
+        f"objective {cert.objective}, {cert.buffering} buffering",
+    )
+
+
+def digest(data: dict[str, Any]) -> str:
+    """SHA-256 of a certificate's JSON object without its ``sha256``."""
+    return envelope.digest(data)
+
+
+def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers: Answers) -> Certificate:
+    """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
+    traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
+    unsigned = Certificate(
+        problem=where.problem,
+        machine=where.machine,
+        objective=where.objective,
+        buffering=where.buffering,
+        schedule=schedule,
+        traffic=traffic,
+        answers=tuple(ModelAnswer(model=model, objective=cost, proven=True) for model in MODELS),
+        variants=_variants(spaces, answers),
+        agreed=True,
+        bounds=bounds,
+        gap=gap(traffic.external_bytes, bounds.external_bytes),
+        register_gap=gap(traffic.register_bytes, bounds.register_bytes),
+        sha256="",
+    )
+    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+
+
+def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
+    return tuple(
+        Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
+        for each, answer in zip(spaces, answers, strict=True)
+    )
+
+
+def _traffic(where: Space, schedule: Schedule) -> Traffic:
+    problem, family, c = where.problem, schedule.family, schedule_counts(where, schedule)
+    return Traffic(
+        buffers=promise(where, schedule),
+        external_bytes=int(external_bytes(where, schedule.order, c)),
+        register_bytes=int(register_bytes(problem, family, c)),
+        kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)),
+        cycles=predicted_cycles(where, schedule),
+    )
+
+
+def _false_claims(cert: Certificate) -> Iterator[str]:
+    """What does not hold, cheapest check first; each check relies on those before it."""
+    found = digest(cert.model_dump(mode="json"))
+    if cert.sha256 != found:
+        yield f"sha256: its content has {found}, not {cert.sha256}"
+    yield from _false_premises(cert)
+    where = cert.space
+    yield from _false_fit(cert, where)
+    yield from _false_traffic(cert, where)
+    yield from _false_answers(cert, where)
+    yield from _false_bounds(cert, where)
+    spaces = _spaces(cert)
+    proven = solve_each(spaces, exhaustive.solve)
+    chosen, best = cheapest(proven)
+    if best.objective != price_of(where, cert.schedule):
+        yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best.objective} is possible"
+    if (claims := _variants(spaces, proven)) != cert.variants:
+        yield f"variants: their least costs are {[claim.objective for claim in claims]}"
+    if spaces[chosen] != where:
+        yield f"schedule {cert.schedule}: with as little cost it is {best.schedule}"
+    analytical = closed_form.solve(where).schedule
+    if analytical != cert.schedule:
+        yield f"schedule {cert.schedule}: the closed form gives {analytical}"
+    derived = _certificate(where, cert.schedule, spaces, proven)
+    yield from envelope.differences(cert.model_dump(mode="json"), derived.model_dump(mode="json"))
+
+
+def _false_premises(cert: Certificate) -> Iterator[str]:
+    try:
+        decided = placed(cert.problem, cert.machine)
+    except MemaoptError as error:
+        yield f"problem: {error}"
+        return
+    if decided != cert.problem:
+        yield f"problem: its placement is left open ({cert.problem.placement})"
+
+
+def _spaces(cert: Certificate) -> list[Space]:
+    """The spaces that the certificate's schedule was chosen from."""
+    return variants(space(cert.problem, cert.machine, cert.objective, cert.buffering))
+
+
+def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
+    if where not in _spaces(cert):
+        yield f"schedule {cert.schedule}: what is streamed, or where the code runs from, is not among the choices"
+        return
+    try:
+        why = why_infeasible(where, cert.schedule)
+    except InputError as error:
+        why = str(error)
+    if why is not None:
+        yield f"schedule {cert.schedule}: {why}"
+        return
+    needed = simulate(where, cert.schedule).tile_bytes
+    if needed > where.capacity:
+        yield f"schedule {cert.schedule}: its tiles take {needed:,} bytes of SRAM, and {where.capacity:,} are left"
+
+
+def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
+    claimed, formula = cert.traffic, _traffic(where, cert.schedule)
+    replayed = simulate(where, cert.schedule).accesses
+    for how, buffers in (("the formula gives", formula.buffers), ("replaying makes", replayed)):
+        for name in sorted(claimed.buffers.keys() | buffers.keys()):
+            claim, truth = claimed.buffers.get(name), buffers.get(name)
+            if claim != truth:
+                yield f"traffic of {name}: {_told(claim)} claimed, but {how} {_told(truth)}"
+    for field in ("external_bytes", "register_bytes", "kernel_cycles", "cycles"):
+        claim, truth = getattr(claimed, field), getattr(formula, field)
+        if claim != truth:
+            yield f"traffic: {field} is {truth:,}, not {claim:,}"
+    crossing = sum(moved.bytes for name, moved in replayed.items() if name[0] in where.staged)
+    if crossing != claimed.external_bytes:
+        yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
+
+
+def _told(accesses: Access | None) -> str:
+    if accesses is None:
+        return "no access"
+    loads = f"{accesses.loads:,} loads of {accesses.load_bytes:,} bytes"
+    return f"{loads} and {accesses.stores:,} stores of {accesses.store_bytes:,} bytes"
+
+
+def _false_answers(cert: Certificate, where: Space) -> Iterator[str]:
+    models = tuple(answer.model for answer in cert.answers)
+    if models != tuple(MODELS):
+        yield f"answers: they are of {', '.join(models) or 'no model'}, not of {', '.join(MODELS)}"
+    cost = price_of(where, cert.schedule)
+    for answer in cert.answers:
+        if answer.objective != cost:
+            yield f"answer of {answer.model}: the schedule costs {cost}, not {answer.objective}"
+        if not answer.proven:
+            yield f"answer of {answer.model}: it is not proven"
+    if not cert.agreed:
+        yield "agreed: the models' answers are equal, and it says they are not"
+
+
+def _false_bounds(cert: Certificate, where: Space) -> Iterator[str]:
+    bounds, traffic = lower_bounds(where), cert.traffic
+    for field in type(bounds).model_fields:
+        claim, truth = getattr(cert.bounds, field), getattr(bounds, field)
+        if claim != truth:
+            yield f"bounds: {field} is {truth:,}, not {claim:,}"
+    for name, moved, bound, claimed in (
+        ("gap", traffic.external_bytes, bounds.external_bytes, cert.gap),
+        ("register_gap", traffic.register_bytes, bounds.register_bytes, cert.register_gap),
+    ):
+        if moved < bound:
+            yield f"bounds: {moved:,} bytes are fewer than the bound of {bound:,}"
+        if claimed != gap(moved, bound):
+            yield f"{name}: it is {gap(moved, bound)!r}, not {claimed!r}"

@@ -1,0 +1,419 @@
+"""The certificate of a compiled network: every claim about it as one JSON file, and the check of each claim.
+
+:func:`verify` needs the model beside the certificate and trusts nothing else: it reads and simplifies the model again,
+derives each layer's plan (and with it the proof of its rounding, its promise, its price), replays the memory plan byte
+by byte, makes the whole certificate again and compares it field by field, and searches for a better choice. What it
+takes as given are the premises alone, :data:`PREMISES`, and what is chosen, :data:`CHOICES`: of those any others would
+do, if all that is claimed held of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from memaopt.certificates import envelope
+from memaopt.certificates.envelope import Verified
+from memaopt.choice import choice, compile, fusion
+from memaopt.choice.choice import Objective
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.placement import Placement
+from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
+from memaopt.choice.solution import cheaper
+from memaopt.errors import FalseClaimError, InputError, MemaoptError
+from memaopt.files import CERTIFICATE_BYTES, read_text
+from memaopt.inputs import STRICT
+from memaopt.kernels.plan import Access
+from memaopt.kernels.registry import Format
+from memaopt.machines.mcu import Mcu
+from memaopt.memory.plan import MemoryPlan
+from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.names import identifier_of
+
+FORMAT: Literal["memaopt-network-certificate-2"] = "memaopt-network-certificate-2"
+
+PREMISES = (
+    "name", "model", "model_sha256", "machine", "objective", "sram_bytes", "flash_bytes", "arena_bytes", "formats",
+)  # fmt: skip
+"""Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
+CHOICES = ("multiple", "layers", "memory")
+"""Fields in which kernels, order and offsets are chosen; all else in them is derived."""
+
+
+class LayerClaim(BaseModel):
+    """One layer: which kernel, what it promises in one inference, what it costs, why its rounding is exact.
+
+    ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
+    operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
+    wait states, ``stall_cycles`` are what the machine's add. ``requantization`` is empty for layers that round nothing.
+    """
+
+    model_config = STRICT
+
+    name: str
+    kind: str
+    operator: int
+    within: int | None
+    location: int
+    family: str
+    tile: str
+    options: tuple[tuple[str, int], ...]
+    input_format: Format
+    output_format: Format
+    code_in_ram: bool
+    data_in_ram: bool
+    batch: int
+    macs: int
+    promised: dict[str, Access]
+    cycles: int
+    stall_cycles: int
+    data_bytes: int
+    code_bytes: int
+    scratch_bytes: int
+    stack_bytes: int
+    requantization: str
+
+
+class ChoiceClaim(BaseModel):
+    """The sum over the layers of what is minimised, what no choice is below, and why (see ``choice.Choice``)."""
+
+    model_config = STRICT
+
+    price: int
+    bound: int
+    proof: choice.Proof
+
+
+class Totals(BaseModel):
+    """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates."""
+
+    model_config = STRICT
+
+    macs: int
+    cycles: int
+    machine_cycles: int
+    ram_bytes: int
+    arena_bytes: int
+    tensor_bytes: int
+    scratch_bytes: int
+    stack_bytes: int
+    constant_bytes: int
+    flash_bytes: int
+
+
+class NetworkCertificate(BaseModel):
+    """A compiled network and everything claimed about it. ``sha256`` is over the canonical JSON of all other fields."""
+
+    model_config = STRICT
+
+    format: Literal["memaopt-network-certificate-2"] = FORMAT
+    name: str
+    model: str = Field(min_length=1)
+    model_sha256: str
+    machine: Mcu
+    objective: Objective
+    sram_bytes: int = Field(gt=0)
+    flash_bytes: int = Field(gt=0)
+    arena_bytes: int | None = Field(gt=0)
+    formats: bool
+    multiple: int
+    simplified: tuple[str, ...]
+    layers: tuple[LayerClaim, ...]
+    memory: MemoryPlan
+    choice: ChoiceClaim
+    totals: Totals
+    sha256: str
+
+    def to_json(self) -> str:
+        """JSON text, indented, in the order of the fields."""
+        return envelope.to_json(self)
+
+    @staticmethod
+    def from_json(text: str, where: str = "certificate") -> NetworkCertificate:
+        """The certificate in ``text``, unverified; InputError if it is malformed."""
+        return envelope.parse(NetworkCertificate, text, where, "a network's certificate", FORMAT)
+
+
+def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
+    """The certificate of a plan that was compiled from a file; ``model`` is the name of the file beside it."""
+    if not plan.model_sha256:
+        raise InputError(f"{plan.name} was not compiled from a .tflite file, so there is nothing to certify it against")
+    assert plan.budgets.sram is not None
+    assert plan.budgets.flash is not None
+    unsigned = NetworkCertificate(
+        name=plan.name,
+        model=model,
+        model_sha256=plan.model_sha256,
+        machine=plan.mcu,
+        objective=plan.objective,
+        sram_bytes=plan.budgets.sram,
+        flash_bytes=plan.budgets.flash,
+        arena_bytes=plan.budgets.arena,
+        formats=plan.formats,
+        multiple=plan.multiple,
+        simplified=plan.steps,
+        layers=tuple(claim(layer) for layer in plan.layers),
+        memory=plan.memory,
+        choice=ChoiceClaim(
+            price=plan.choice.price,
+            bound=plan.choice.bound,
+            proof=plan.choice.proof,
+        ),
+        totals=totals(plan),
+        sha256="",
+    )
+    return unsigned.model_copy(update={"sha256": digest(unsigned)})
+
+
+def digest(certificate: NetworkCertificate) -> str:
+    """SHA-256 over the canonical JSON of everything but the digest itself."""
+    return envelope.digest(certificate.model_dump(mode="json"))
+
+
+def claim(layer: LayerPlan) -> LayerClaim:
+    """What is claimed of one layer."""
+    plan, promise = layer.plan, layer.promise
+    operands = {f"input{n if len(promise.inputs) > 1 else ''}": access for n, access in enumerate(promise.inputs)}
+    operands |= {"output": promise.output, "parameters": promise.parameters, "scratch": promise.scratch}
+    return LayerClaim(
+        name=layer.name,
+        kind=layer.kind,
+        operator=layer.position,
+        within=layer.within,
+        location=layer.op.location,
+        family=plan.family,
+        tile=plan.tile,
+        options=plan.options,
+        input_format=plan.input_format,
+        output_format=plan.output_format,
+        code_in_ram=layer.where.code,
+        data_in_ram=layer.where.data,
+        batch=layer.batch,
+        macs=layer.macs,
+        promised={name: access for name, access in operands.items() if any(access)},
+        cycles=layer.cycles,
+        stall_cycles=layer.stall_cycles,
+        data_bytes=plan.data_bytes,
+        code_bytes=plan.code_bytes,
+        scratch_bytes=plan.scratch_bytes,
+        stack_bytes=plan.stack_bytes,
+        requantization=plan.requantization,
+    )
+
+
+def totals(plan: NetworkPlan) -> Totals:
+    """The totals of a plan."""
+    return Totals(
+        macs=plan.macs,
+        cycles=plan.cycles,
+        machine_cycles=plan.machine_cycles,
+        ram_bytes=plan.ram_bytes,
+        arena_bytes=plan.arena_bytes,
+        tensor_bytes=plan.tensor_bytes,
+        scratch_bytes=plan.scratch_bytes,
+        stack_bytes=plan.stack_bytes,
+        constant_bytes=plan.constant_bytes,
+        flash_bytes=plan.flash_bytes,
+    )
+
+
+def read(path: str | Path) -> NetworkCertificate:
+    """The certificate in a file, unverified; InputError if there is none that can be read."""
+    return NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+
+
+def verify_file(path: str | Path) -> Verified:
+    """Verify the certificate in a file against the model that lies beside it."""
+    certificate = read(path)
+    if Path(certificate.model).name != certificate.model or not certificate.model.isprintable():
+        raise InputError(f"{path}: the model {certificate.model!r} is not the name of a file beside the certificate")
+    return verify(certificate, Path(path).parent / certificate.model)
+
+
+def plan_of(certificate: NetworkCertificate, model: str | Path) -> NetworkPlan:
+    """The plan that a certificate describes, derived from the model's file; none of its claims is checked but that
+    the model is the one certified and that its layers exist (FalseClaimError).
+    """
+    return _derived(certificate, model)[1]
+
+
+def verify(certificate: NetworkCertificate, model: str | Path) -> Verified:
+    """Derive every claim again from the model's file; FalseClaimError names the first that does not hold.
+
+    No solver is asked. Of the C text only the board can tell.
+    """
+    where = f"{certificate.name} on {certificate.machine.name}"
+    if digest(certificate) != certificate.sha256:
+        raise FalseClaimError(f"{where}: the digest is not that of the certificate")
+    for false_claim in _false_premises(certificate):
+        raise FalseClaimError(f"{where}: {false_claim}")
+    problem, plan = _derived(certificate, model)
+    chosen = problem.chosen(plan.choice.picks)
+    try:
+        certificate.memory.verify(
+            problem.in_memory(chosen),
+            scratch=problem.scratch(chosen),
+            in_place=in_place_of(plan.graph, chosen, problem.lowered),
+            leads=leads_of(plan.graph, chosen, problem.lowered),
+            complete=True,
+        )
+    except MemaoptError as error:
+        raise FalseClaimError(f"{where}: {error}") from None
+    for false_claim in _false_claims(certificate, problem, plan):
+        raise FalseClaimError(f"{where}: {false_claim}")
+    return Verified(premises(certificate), _unproven(certificate))
+
+
+def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
+    """What a certificate takes as given, a line each."""
+    arena = "any" if certificate.arena_bytes is None else f"{certificate.arena_bytes:,} bytes"
+    formats = "any format inside the network" if certificate.formats else "int8 in memory everywhere"
+    return (
+        f"model {certificate.model} (sha256 {certificate.model_sha256[:16]})",
+        envelope.machine_premise(certificate.machine),
+        f"objective {certificate.objective}",
+        f"budgets: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash, arena {arena}",
+        f"formats: {formats}",
+    )
+
+
+def _unproven(certificate: NetworkCertificate) -> tuple[str, ...]:
+    """The claims that rest on a solver's word."""
+    found = []
+    if certificate.choice.proof == "solver":
+        found.append("that no choice of kernels is better (the solver said so)")
+    if certificate.memory.proof == "solver":
+        found.append("that no smaller arena does for these kernels in this order (the solver said so)")
+    return tuple(found)
+
+
+def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
+    """Budgets beyond the machine, and a name that is none."""
+    if identifier_of(certificate.name) != certificate.name:
+        yield f"{certificate.name!r} is not a C identifier"
+    for what, given, size in (
+        ("SRAM", certificate.sram_bytes, certificate.machine.sram.size),
+        ("flash", certificate.flash_bytes, certificate.machine.memory("flash").size),
+    ):
+        if given > size:
+            yield f"it speaks of {given:,} bytes of {what}, but the machine has {size:,}"
+
+
+def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Problem, NetworkPlan]:
+    """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
+    where = f"{certificate.name} on {certificate.machine.name}"
+    graph = tflite.read(model)
+    if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
+        raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
+    simple = dict(compile.simplifications(graph)).get(certificate.multiple)
+    if simple is None:
+        raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
+    problem = prepare(
+        simple.graph, certificate.machine,
+        sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
+        formats=certificate.formats,
+    )  # fmt: skip
+    picks = _picks(problem, certificate, where)
+    memory, goal, said = certificate.memory, certificate.objective, certificate.choice
+    if sorted(memory.order) != list(range(len(simple.graph.operators))):
+        raise FalseClaimError(f"{where}: the memory plan's order is not a permutation of the operators")
+    price = sum(stage.candidates[j].price(goal) for stage, j in zip(problem.stages, picks, strict=True))
+    layers = compile.layers_of(problem, certificate.name, memory.order, picks)
+    plan = NetworkPlan(
+        certificate.name, certificate.machine, goal, problem.limits, graph, simple.graph, simple.kept, simple.steps,
+        layers, memory, choice.Choice(picks, price, price, said.proof), certificate.multiple, certificate.formats,
+        certificate.model_sha256,
+    )  # fmt: skip
+    return problem, plan
+
+
+def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tuple[int, ...]:
+    """The candidate of each stage that the certificate's layer names."""
+    by_position = {layer.operator: layer for layer in certificate.layers}
+    within = [layer.within for layer in certificate.layers if layer.within is not None]
+    computed = [*(layer.operator for layer in certificate.layers), *within]
+    if sorted(computed) != sorted(problem.positions):
+        raise FalseClaimError(f"{where}: the layers are not those of the simplified network")
+    picks = []
+    for position, stage in zip(problem.positions, problem.stages, strict=True):
+        if position in within:
+            deferred = [j for j, candidate in enumerate(stage.candidates) if candidate.plan is fusion.DEFERRED]
+            if not deferred:
+                raise FalseClaimError(f"{where}: no layer computes operator {position} within itself")
+            picks += deferred
+            continue
+        said = by_position[position]
+        where_said = Placement(said.code_in_ram, said.data_in_ram)
+        wanted = (said.family, said.tile, said.options, said.input_format, said.output_format, where_said)
+        for j, candidate in enumerate(stage.candidates):
+            plan = candidate.plan
+            found = (plan.family, plan.tile, plan.options, plan.input_format, plan.output_format, candidate.where)
+            if found == wanted:
+                picks.append(j)
+                break
+        else:
+            raise FalseClaimError(f"{where}: no kernel {said.family} {said.tile} computes {said.name}")
+    return tuple(picks)
+
+
+def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """What does not hold, cheapest check first."""
+    said, price = certificate.choice, plan.choice.price
+    if said.proof == "none":
+        bound = compile.lower_bound_of(plan)
+        plan = dataclasses.replace(plan, choice=dataclasses.replace(plan.choice, bound=bound))
+    derived = certify(plan, certificate.model).model_dump(mode="json")
+    yield from envelope.differences(certificate.model_dump(mode="json", exclude={"sha256"}), _unsigned(derived))
+    if certificate.memory.alignment != ALIGNMENT:
+        yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
+    yield from _disagreements(problem, plan)
+    yield from _overruns(certificate, problem, plan)
+    found = [cheaper(other, certificate.objective, price) for other in compile.problems_of(plan)]
+    for best in found:
+        if isinstance(best, int):
+            yield f"the choice claims that nothing is cheaper than {price}, but a choice of {best} fits"
+        if best == "unknown" and said.proof == "enumeration":
+            yield f"the choice claims an enumeration of all that is cheaper than {price}, which does not come to an end"
+    if "unknown" not in found and said.proof != "enumeration":
+        yield f"choice.proof is claimed to be {said.proof!r}, but an enumeration shows that nothing is cheaper"
+
+
+def _unsigned(data: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in data.items() if key != "sha256"}
+
+
+def _disagreements(problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """Tensors that a layer reads in another format than they were written in, and kernels that are in two places."""
+    written: dict[int | None, Format] = dict.fromkeys([None, *problem.plain], Format.S8)
+    places: dict[tuple[str, ...], bool] = {}
+    for stage, j in zip(problem.stages, plan.choice.picks, strict=True):
+        taken = stage.candidates[j]
+        for tensor in stage.inputs:
+            if written.get(tensor, Format.S8) != taken.plan.input_format:
+                yield f"tensor {tensor} is read as {taken.plan.input_format}, but lies there as {written[tensor]}"
+        if stage.output in problem.plain and taken.plan.output_format is not Format.S8:
+            yield f"tensor {stage.output} must be plain int8"
+        written[stage.output] = taken.plan.output_format
+        if taken.plan.kernels and places.setdefault(taken.plan.kernels, taken.where.code) != taken.where.code:
+            yield f"the kernels {', '.join(taken.plan.kernels)} are in flash and in RAM"
+
+
+def _overruns(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
+    """Budgets that the plan exceeds."""
+    limits, layers = problem.limits, plan.layers
+    if plan.layout is None:
+        yield "arena, stack, and what is copied into RAM have no layout there together"
+    for what, taken, limit in (
+        ("of SRAM for arena, stack and what is in RAM", plan.sram_bytes, certificate.sram_bytes),
+        ("of arena", plan.arena_bytes, certificate.arena_bytes),
+        ("of flash", plan.flash_bytes, certificate.flash_bytes),
+        ("of code in RAM", choice.ram_code_bytes(layers), limits.code_ram),
+        ("of constants in RAM", choice.ram_constant_bytes(layers), limits.constants_ram),
+    ):
+        if limit is not None and taken > limit:
+            yield f"it takes {taken:,} bytes {what}, more than the {limit:,} given"

@@ -1,0 +1,1 @@
+"""A network: which kernel computes each layer, and what lies where."""

@@ -1,0 +1,148 @@
+"""The choice of kernels as an optimisation: one plan for each operator, the best together under the budgets.
+
+Every operator has one of its plans (kernel family, tile, activation formats), with a place for its code and constants.
+A tensor has one format, so its producer and all its readers agree on it; the network's ends are plain
+int8. Two operators computed as one agree on the format ``fused`` (see fusion.py).
+
+Flash is what the plans' constants and code take, a kernel that several layers share counted once. SRAM is the
+largest arena that an operator needs, the largest stack, and what was placed in RAM. Here is what a choice is and what
+it takes; :mod:`memaopt.choice.labels` finds the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from memaopt.choice.placement import IN_FLASH, Placement, code_bytes
+from memaopt.kernels.registry import Plan
+
+Objective = Literal["cycles", "bytes", "energy"]
+OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
+
+Proof = Literal["enumeration", "solver", "none"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan of an operator, run ``batch`` times: the arena that it needs (tensors alive and scratch), its stack,
+    where its code and constants live, and the cycles that it waits for them."""
+
+    plan: Plan
+    batch: int
+    arena_bytes: int
+    stack_bytes: int = 0
+    where: Placement = IN_FLASH
+    stall_cycles: int = 0
+
+    @property
+    def sram_bytes(self) -> int:
+        """What this operator alone needs."""
+        return self.arena_bytes + self.stack_bytes + self.ram_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants in RAM."""
+        return self.where.data * self.plan.data_bytes + self.where.code * code_bytes(self.plan)
+
+    @property
+    def cycles(self) -> int:
+        """Predicted with the machine's wait states, for all calls."""
+        return self.plan.cycles * self.batch + self.stall_cycles
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that the promise moves, for all calls."""
+        p = self.plan.promise
+        return self.batch * sum(a.load_bytes + a.store_bytes for a in (*p.inputs, p.output, p.parameters, p.scratch))
+
+    def price(self, objective: Objective) -> int:
+        """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""
+        return self.moved_bytes if objective == "bytes" else self.cycles
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator: its candidates, and the tensors (alias roots) whose format it reads and writes.
+
+    None stands for a constant, whose bytes are plain int8.
+    """
+
+    candidates: tuple[Candidate, ...]
+    inputs: tuple[int | None, ...]
+    output: int
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Bytes of flash, SRAM, code and constants copied into it, and the arena; None is no limit. ``flash_overhead`` is
+    what the rest of the library takes."""
+
+    flash: int | None = None
+    sram: int | None = None
+    flash_overhead: int = 0
+    code_ram: int | None = None
+    arena: int | None = None
+    constants_ram: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The index of the candidate of each stage, its price, and what no choice is below.
+
+    ``proof`` says why nothing is cheaper: ``enumeration`` (all choices were looked at, but for those that others
+    replace), else ``solver``, else ``none``.
+    """
+
+    picks: tuple[int, ...]
+    price: int
+    bound: int
+    proof: Proof
+
+
+def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
+    """Constants and code of the plans together; kernels of the same names are there once."""
+    shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
+    return overhead + sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans) + sum(
+        shared.values()
+    )
+
+
+def fits(candidate: Candidate, budgets: Budgets) -> bool:
+    """Whether the candidate alone is within the SRAM and the arena."""
+    sram = budgets.sram is None or candidate.sram_bytes <= budgets.sram
+    return sram and (budgets.arena is None or candidate.arena_bytes <= budgets.arena)
+
+
+def sram_bytes(taken: Sequence[Candidate], arena: int | None = None) -> int:
+    """What candidates need together with an arena; if none is given, with that of tensors packed without gaps."""
+    if arena is None:
+        arena = max((c.arena_bytes for c in taken), default=0)
+    return arena + max((c.stack_bytes for c in taken), default=0) + ram_bytes(taken)
+
+
+class Placed(Protocol):
+    """A plan, and where its code and constants live."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def where(self) -> Placement: ...
+
+
+def ram_code_bytes(taken: Sequence[Placed]) -> int:
+    """Code in RAM; a kernel that several layers share is there once."""
+    shared = {c.plan.kernels: code_bytes(c.plan) for c in taken if c.where.code and c.plan.kernels}
+    own = sum(code_bytes(c.plan) for c in taken if c.where.code and not c.plan.kernels)
+    return sum(shared.values()) + own
+
+
+def ram_constant_bytes(taken: Sequence[Placed]) -> int:
+    """Constants in RAM."""
+    return sum(c.plan.data_bytes for c in taken if c.where.data)
+
+
+def ram_bytes(taken: Sequence[Placed]) -> int:
+    """Code and constants in RAM."""
+    return ram_code_bytes(taken) + ram_constant_bytes(taken)

@@ -1,0 +1,306 @@
+"""A network compiled: simplified exactly, a kernel for each layer, a place in memory for each tensor, totals.
+
+:func:`compile_network` decides everything and writes nothing; :mod:`memaopt.emit.network` turns its plan into C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from memaopt.arguments import public
+from memaopt.choice import choice, fusion, layout
+from memaopt.choice.choice import Budgets, Candidate, Choice, Objective, Proof
+from memaopt.choice.layout import Layout
+from memaopt.choice.placement import IN_FLASH, Placement
+from memaopt.choice.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
+from memaopt.choice.solution import lower_bound, search, weakest, why_not
+from memaopt.errors import InputError
+from memaopt.kernels.plan import Access, Promise
+from memaopt.kernels.registry import Emitted, Format, Plan, emit
+from memaopt.machines.mcu import Mcu
+from memaopt.memory.liveness import roots_of
+from memaopt.memory.plan import MemoryPlan
+from memaopt.networks import shapes
+from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.graph import Graph
+from memaopt.networks.lower import Lowered
+from memaopt.networks.names import identifier_of
+from memaopt.networks.operators.operator import Operator
+from memaopt.networks.simplify import simplify
+
+#: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
+MULTIPLES = (1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
+    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add.
+    """
+
+    position: int
+    op: Operator
+    name: str
+    lowered: Lowered
+    plan: Plan
+    macs: int
+    where: Placement = IN_FLASH
+    stall_cycles: int = 0
+    within: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kinds of the operators that it computes."""
+        return self.op.kind if self.within is None else f"CONV_2D + {self.op.kind}"
+
+    @property
+    def batch(self) -> int:
+        return self.lowered.batch
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states."""
+        return self.plan.cycles * self.batch
+
+    @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        return self.cycles + self.stall_cycles
+
+    @cached_property
+    def promise(self) -> Promise:
+        """What the layer accesses in one inference."""
+        p = self.plan.promise
+        return Promise(
+            tuple(a.times(self.batch) for a in p.inputs),
+            p.output.times(self.batch),
+            p.parameters.times(self.batch),
+            p.scratch.times(self.batch),
+        )
+
+    @property
+    def traffic(self) -> Access:
+        """All promised accesses, stack apart."""
+        total = self.promise.output + self.promise.parameters + self.promise.scratch
+        for access in self.promise.inputs:
+            total = total + access
+        return total
+
+    @cached_property
+    def emitted(self) -> Emitted:
+        """The C text."""
+        return emit(self.lowered.layer, self.plan, self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """A compiled network: what runs in which order, where everything lives, what it costs.
+
+    ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
+    tensors keep their indices; ``steps`` the rewrites between them. ``model_sha256`` is the digest of the file, empty
+    for a network that came from none.
+    """
+
+    name: str
+    mcu: Mcu
+    objective: Objective
+    budgets: Budgets
+    source: Graph
+    graph: Graph
+    kept: Mapping[int, tuple[int, ...]]
+    steps: tuple[str, ...]
+    layers: tuple[LayerPlan, ...]
+    memory: MemoryPlan
+    choice: Choice
+    multiple: int = 1
+    formats: bool = True
+    model_sha256: str = ""
+
+    @cached_property
+    def roots(self) -> dict[int, int]:
+        """The first tensor of each activation's alias class."""
+        return roots_of(self.graph)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states."""
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        return sum(layer.machine_cycles for layer in self.layers)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants that start-up code copies into RAM."""
+        return choice.ram_bytes(self.layers)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Tensors and scratch together."""
+        return self.memory.arena_bytes
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The largest live set of tensors."""
+        return self.memory.tensor_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What scratch adds to the arena."""
+        return self.arena_bytes - self.tensor_bytes
+
+    @property
+    def stack_bytes(self) -> int:
+        """An estimate of what ``invoke`` puts on the stack."""
+        return stack_bytes(layer.plan for layer in self.layers)
+
+    @property
+    def sram_bytes(self) -> int:
+        """Arena, stack, and what is in RAM besides."""
+        return self.arena_bytes + self.stack_bytes + self.ram_bytes
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """Where the linker puts what is in RAM; None if that cannot be done."""
+        return layout.of(self.mcu, self.arena_bytes, self.stack_bytes, self.layers)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash for weights, tables and parameters."""
+        operands = {i for layer in self.layers for i in layer.lowered.inputs if self.graph.tensors[i].is_constant}
+        return sum(layer.plan.data_bytes for layer in self.layers) + sum(self.graph.tensors[i].nbytes for i in operands)
+
+    @property
+    def code_bytes(self) -> int:
+        """Flash for code, an estimate for a Cortex-M4."""
+        return self.flash_bytes - self.constant_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        return choice.flash_bytes([layer.plan for layer in self.layers], self.budgets.flash_overhead)
+
+    def format_of(self, tensor: int) -> Format:
+        """How an activation lies in memory."""
+        root = self.roots[tensor]
+        for layer in self.layers:
+            if layer.op.output == root:
+                return layer.plan.output_format
+            if layer.within is not None and self.graph.operators[layer.within].output == root:
+                return Format.FUSED
+        return Format.S8
+
+    def place(self, tensor: int) -> int:
+        """The byte offset of an activation in the arena."""
+        return self.memory.offset(tensor)
+
+
+@public
+def compile_network(
+    network: Graph | str | Path,
+    mcu: Mcu,
+    objective: Objective = "cycles",
+    *,
+    name: str | None = None,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+    formats: bool = True,
+) -> NetworkPlan:
+    """Compile a network (a graph, or the path of a ``.tflite`` file) for a machine.
+
+    ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
+    the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's setting
+    allows. ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as
+    int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
+    """
+    digest = ""
+    if isinstance(network, Graph):
+        graph = network
+    else:
+        graph = tflite.read(network)
+        digest = hashlib.sha256(Path(network).read_bytes()).hexdigest()
+    if objective not in choice.OBJECTIVES:
+        raise InputError(f"objective {objective!r}: there are {', '.join(choice.OBJECTIVES)}")
+    identifier = identifier_of(graph.name if name is None else name)
+    best: NetworkPlan | None = None
+    first: Problem | None = None
+    proof: Proof = "enumeration"
+    for multiple, simple in simplifications(graph):
+        refuse_weights_beyond(mcu.memory("flash").size if flash is None else flash, simple.graph, identifier)
+        problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+        found = search(problem, objective, None if best is None else best.choice.price)
+        first, proof = first or problem, weakest(proof, found.proof)
+        if found.choice is not None and found.memory is not None:
+            layers = layers_of(problem, identifier, found.memory.order, found.choice.picks)
+            best = NetworkPlan(
+                identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
+                found.memory, found.choice, multiple, formats, digest,
+            )  # fmt: skip
+    if best is None:
+        assert first is not None
+        raise why_not(first, identifier)
+    # Nothing is known to be better than the best of the spaces if one of them was not searched to its end.
+    bound = best.choice.bound if proof != "none" else lower_bound_of(best)
+    return dataclasses.replace(best, choice=dataclasses.replace(best.choice, proof=proof, bound=bound))
+
+
+def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
+    """The simplified networks to choose from: with channels dropped down to any number, and to an even one."""
+    for multiple in MULTIPLES:
+        simple = simplify.simplify(graph, multiple=multiple)
+        yield multiple, simple
+        if not simple.kept:
+            return  # without dropped channels every multiple gives the same network
+
+
+def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
+    """The problems that a plan's choice is the best of, one for each way to simplify the network."""
+    limits = plan.budgets
+    for _, simple in simplifications(plan.source):
+        yield prepare(
+            simple.graph, plan.mcu, sram=limits.sram, flash=limits.flash, arena=limits.arena, formats=plan.formats
+        )
+
+
+def lower_bound_of(plan: NetworkPlan) -> int:
+    """What no choice is below in any of a plan's problems, found without looking at each."""
+    return min(plan.choice.price, *(lower_bound(problem, plan.objective) for problem in problems_of(plan)))
+
+
+def layers_of(
+    problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
+) -> tuple[LayerPlan, ...]:
+    """The layers in execution order, named."""
+    taken = problem.taken(picks)
+    later = fusion.deferred(problem.chosen(picks))
+    return tuple(
+        _layer(problem, i, f"{name}_{step}", taken[i])
+        for step, i in enumerate(i for i in order if i in taken and i not in later)
+    )
+
+
+def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
+    graph, lowered, op = problem.graph, problem.lowered, problem.graph.operators[i]
+    first = problem.pairs[i] if taken.plan.input_format is Format.FUSED else None
+    return LayerPlan(
+        position=i,
+        op=op,
+        name=f"{name}_{op.kind.lower()}" if first is None else f"{name}_conv_2d_{op.kind.lower()}",
+        lowered=lowered[i] if first is None else fusion.together(lowered[first], lowered[i]),
+        plan=taken.plan,
+        macs=shapes.macs(graph, op) + (0 if first is None else shapes.macs(graph, graph.operators[first])),
+        where=taken.where,
+        stall_cycles=taken.stall_cycles,
+        within=first,
+    )

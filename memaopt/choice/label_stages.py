@@ -1,0 +1,259 @@
+"""The stages of a choice as the exact search walks them: rows to take, states of formats between them, sums to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memaopt.choice.choice import Budgets, Candidate, Stage, fits
+from memaopt.choice.clashes import Clash
+from memaopt.choice.dominance import ARENA, CODE, FLASH, PRICE, SUMS, Array, undominated
+from memaopt.choice.placement import code_bytes
+from memaopt.kernels.registry import Format
+
+#: The tensors that are still read and are not plain int8, with their formats.
+Others = frozenset[tuple[int, Format]]
+
+NEVER = np.int64(1 << 60)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate as the search sees it: ``pick`` is its place in the stage, ``kernel`` a shared kernel in its place
+    (or -1), ``own`` what it takes for itself, ``meets`` the clashes whose demand at this stage it meets, as bits."""
+
+    pick: int
+    stage: int
+    wanted: Format
+    made: Format
+    kernel: int
+    own: tuple[int, ...]
+    meets: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that several stages can share, in flash or in RAM: its bytes, and the last stage that can use it."""
+
+    names: tuple[str, ...]
+    in_ram: bool
+    flash: int
+    code: int
+    stages: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From one state of formats to the next, by a row."""
+
+    row: int
+    to: int
+
+
+class Layers:
+    """All stages as rows and states: what every pass walks."""
+
+    def __init__(
+        self, stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, clashes: Sequence[Clash],
+        price: Callable[[Candidate], int],
+    ) -> None:  # fmt: skip
+        self.stages, self.budgets, self.clashes = stages, budgets, clashes
+        self.kernels, number = _shared(stages)
+        self.rows = [
+            _rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)
+        ]
+        self.states, self.edges = _states(stages, self.rows)
+        # Of a shared kernel each stage that can use it bears a part; together they never bear more than there is.
+        self.parts = [
+            dict.fromkeys(k.stages, (k.flash // len(k.stages), k.code // len(k.stages))) for k in self.kernels
+        ]
+        self.overhead = budgets.flash_overhead
+        limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
+        self.limits: tuple[int | None, ...] = limits
+        for column, limit in enumerate(limits):
+            if limit is not None:
+                self._drop_beyond(column, limit)
+
+    def _drop_beyond(self, column: int, limit: int) -> None:
+        """Drop the edges on which no path keeps a limit. What one layer alone makes impossible would weaken the bound:
+        a mean of it and of something small could seem to be within the limit."""
+        costs = [[self.weights(row)[column] for row in rows] for rows in self.rows]
+        to_go = self.to_go(lambda row: self.weights(row)[column])
+        reached = np.zeros(1, np.int64)
+        for i, steps in enumerate(self.edges):
+            following = np.full(len(self.states[i + 1]), NEVER)
+            for state, edges in enumerate(steps):
+                here = [
+                    edge for edge in edges
+                    if reached[state] + costs[i][edge.row] + to_go[i + 1][edge.to] <= limit
+                ]  # fmt: skip
+                for edge in here:
+                    following[edge.to] = min(following[edge.to], reached[state] + costs[i][edge.row])
+                steps[state] = here
+            reached = following
+
+    def weights(self, row: Row) -> tuple[int, ...]:
+        """The sums that a row adds, with its part of the kernel that it shares."""
+        price, flash, code, data = row.own[:SUMS]
+        if row.kernel >= 0:
+            part = self.parts[row.kernel][row.stage]
+            flash, code = flash + part[0], code + part[1]
+        return price, flash, code, data
+
+    def to_go(self, weigh: Callable[[Row], int]) -> list[Array]:
+        """For each stage and each state before it, the least sum of weights from there to the end."""
+        following = np.zeros(len(self.states[-1]), np.int64)
+        least = [following]
+        for i in reversed(range(len(self.stages))):
+            costs = [weigh(row) for row in self.rows[i]]
+            here = np.full(len(self.states[i]), NEVER)
+            for state, edges in enumerate(self.edges[i]):
+                for edge in edges:
+                    here[state] = min(here[state], costs[edge.row] + following[edge.to])
+            following = np.minimum(here, NEVER)
+            least.append(following)
+        return least[::-1]
+
+    def narrow(self, column: int) -> list[Array]:
+        """For each stage and each state before it, the least largest value of a column from there to the end."""
+        following = np.zeros(len(self.states[-1]), np.int64)
+        least = [following]
+        for i in reversed(range(len(self.stages))):
+            here = np.full(len(self.states[i]), NEVER)
+            for state, edges in enumerate(self.edges[i]):
+                for edge in edges:
+                    here[state] = min(here[state], max(self.rows[i][edge.row].own[column], int(following[edge.to])))
+            following = here
+            least.append(following)
+        return least[::-1]
+
+    def path(self, weigh: Callable[[Row], int], least: list[Array]) -> list[Row]:
+        """The rows of one path that attains the least sum of weights."""
+        state, taken = 0, []
+        for i, rows in enumerate(self.rows):
+            for edge in self.edges[i][state]:
+                if weigh(rows[edge.row]) + least[i + 1][edge.to] == least[i][state]:
+                    taken.append(rows[edge.row])
+                    state = edge.to
+                    break
+        return taken
+
+    def used(self, taken: Sequence[Row]) -> tuple[int, ...]:
+        """The sums of a path."""
+        return tuple(map(sum, zip(*map(self.weights, taken), strict=True)))
+
+    def shift_parts(self, taken: Sequence[Row], share: float) -> None:
+        """Move a share of what a kernel takes from the stages that do not use it on a path to those that do.
+
+        Whatever the parts are, they are a lower bound; the more the users bear, the higher it is.
+        """
+        users: dict[int, list[int]] = {}
+        for row in taken:
+            if row.kernel >= 0:
+                users.setdefault(row.kernel, []).append(row.stage)
+        for k, stages in users.items():
+            kernel, old = self.kernels[k], self.parts[k]
+            flash, code = (int(share * size / len(stages)) for size in (kernel.flash, kernel.code))
+            self.parts[k] = {
+                stage: (
+                    int((1 - share) * a) + flash * (stage in stages),
+                    int((1 - share) * b) + code * (stage in stages),
+                )
+                for stage, (a, b) in old.items()
+            }
+
+
+def _less(limit: int | None, overhead: int) -> int | None:
+    return None if limit is None else limit - overhead
+
+
+def _shared(stages: Sequence[Stage]) -> tuple[list[Kernel], dict[tuple[tuple[str, ...], bool], int]]:
+    """The kernels that several stages can have, once for each place that they can have, and their numbers."""
+    users: dict[tuple[str, ...], set[int]] = {}
+    places: dict[tuple[tuple[str, ...], bool], tuple[set[int], Candidate]] = {}
+    for i, stage in enumerate(stages):
+        for candidate in stage.candidates:
+            if candidate.plan.kernels:
+                users.setdefault(candidate.plan.kernels, set()).add(i)
+                key = candidate.plan.kernels, candidate.where.code
+                places.setdefault(key, (set(), candidate))[0].add(i)
+    kernels: list[Kernel] = []
+    number: dict[tuple[tuple[str, ...], bool], int] = {}
+    for key, (where, one) in places.items():
+        if len(users[key[0]]) > 1:
+            number[key] = len(kernels)
+            code = code_bytes(one.plan) if key[1] else 0
+            kernels.append(Kernel(key[0], key[1], one.plan.shared_bytes, code, tuple(sorted(where))))
+    return kernels, number
+
+
+def _rows(
+    i: int, stage: Stage, plain: frozenset[int], budgets: Budgets, clashes: Sequence[Clash],
+    price: Callable[[Candidate], int], number: dict[tuple[tuple[str, ...], bool], int],
+) -> list[Row]:  # fmt: skip
+    """The candidates of a stage that can be chosen at all, without those that another one replaces everywhere."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for pick, candidate in enumerate(stage.candidates):
+        plan = candidate.plan
+        wanted, made = plan.input_format, plan.output_format
+        if not fits(candidate, budgets) or (made is not Format.S8 and stage.output in plain):
+            continue
+        if wanted is not Format.S8 and None in stage.inputs:
+            continue
+        kernel = number.get((plan.kernels, candidate.where.code), -1)
+        flash = plan.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
+        code = code_bytes(plan) if candidate.where.code and kernel < 0 else 0
+        data = plan.data_bytes if candidate.where.data else 0
+        own = price(candidate), flash, code, data, candidate.arena_bytes, candidate.stack_bytes
+        meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
+        found.setdefault((wanted, made, kernel, meets), []).append(Row(pick, i, wanted, made, kernel, own, meets))
+    rows = []
+    for alike in found.values():
+        values = np.array([row.own for row in alike], np.int64)
+        none = np.zeros((len(alike), 0), bool)
+        order = np.lexsort((values[:, ARENA], values[:, FLASH], values[:, PRICE]))
+        kept = order[undominated(values[order], none, np.zeros((2, 0), np.int64), np.zeros(0, bool))]
+        rows += [alike[int(k)] for k in kept]
+    return rows
+
+
+def _states(
+    stages: Sequence[Stage], rows: Sequence[Sequence[Row]]
+) -> tuple[list[list[Others]], list[list[list[Edge]]]]:
+    """The formats that can be alive before each stage and at the end, and the edges from each of them."""
+    last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}
+    states: list[list[Others]] = [[frozenset()]]
+    edges: list[list[list[Edge]]] = []
+    for i, stage in enumerate(stages):
+        following: dict[Others, int] = {}
+        steps: list[list[Edge]] = []
+        for others in states[-1]:
+            formats = dict(others)
+            read = {Format.S8 if t is None else formats.get(t, Format.S8) for t in stage.inputs} or {Format.S8}
+            here = []
+            for number, row in enumerate(rows[i]):
+                if read != {row.wanted}:
+                    continue
+                added = {(stage.output, row.made)} if row.made is not Format.S8 else set()
+                alive = frozenset(item for item in others | added if last[item[0]] > i)
+                here.append(Edge(number, following.setdefault(alive, len(following))))
+            steps.append(here)
+        edges.append(steps)
+        states.append(list(following))
+    return states, edges
+
+
+def most_of(layers: Layers, column: int) -> list[int]:
+    """For each stage, what the stages from there on can add to a sum at most."""
+    most = [0]
+    for rows, steps in zip(reversed(layers.rows), reversed(layers.edges), strict=True):
+        left = {edge.row for edges in steps for edge in edges}
+        most.append(most[-1] + max((rows[i].own[column] for i in left), default=0))
+    most.reverse()
+    if column in (FLASH, CODE):
+        for kernel in layers.kernels:
+            for i in range(kernel.stages[-1] + 1):
+                most[i] += kernel.flash if column == FLASH else kernel.code
+    return most

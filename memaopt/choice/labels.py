@@ -1,0 +1,393 @@
+"""The best choice of kernels, exactly and without a solver: a shortest path whose labels carry what they have used.
+
+Stages are walked in execution order. A *label* is a choice for the stages so far: its price, its bytes of flash, of
+code and constants in RAM, its largest arena and stack, the kernels that it has already paid for. Labels meet in a
+*state*: the formats of the tensors that are still read, and the clashes that they may still complete. A label goes
+where another one of its state is no worse in anything, where it cannot end within the budgets, and where even the
+Lagrangian bound of the stages to come is not below the best end that is known. Nothing else is dropped, so what is
+left is the optimum; if there is more to look at than ``MOST_LABELS``, the answer says that it is not proven.
+
+The bound prices each resource with a multiplier: price + multiplier * (used - budget) is a lower bound for any
+multiplier that is not negative, so it does not matter how they were found. Of each budget that is short it also knows
+what is to go for every amount of it that is left (:mod:`memaopt.choice.knapsack`). All numbers are integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from memaopt.choice.choice import Budgets, Candidate, Stage
+from memaopt.choice.clashes import Clash
+from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
+from memaopt.choice.knapsack import Table
+from memaopt.choice.label_stages import NEVER, Layers, Row, most_of
+
+Least = Literal["price", "flash", "arena", "sram"]
+
+#: Multipliers are fractions of this.
+_UNIT = 1 << 16
+#: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
+MOST_LABELS = 4_000_000
+_BEAMS = (24, 96)
+#: How multipliers are found: rounds over all of them, the largest, the bits they are found to, and how often shared
+#: kernels are divided anew.
+_ROUNDS, _MOST, _PRECISION, _DIVISIONS = 2, 1 << 34, 10, 40
+
+
+class Found(NamedTuple):
+    """The best picks (None: there are none, or none below what was asked for), their value, and whether that is proven;
+    ``bound`` is what no choice is below."""
+
+    picks: tuple[int, ...] | None
+    value: int
+    bound: int
+    proven: bool
+
+
+def search(
+    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, *,
+    price: Callable[[Candidate], int] | None = None, least: Least = "price", clashes: Sequence[Clash] = (),
+    below: int | None = None, most: int = MOST_LABELS,
+) -> Found:  # fmt: skip
+    """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
+
+    ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
+    """
+    layers = Layers(stages, plain, budgets, clashes, price or (lambda _: 0))
+    walk = _Walk(layers, least)
+    best: Found | None = None
+    if walk.impossible or (below is not None and walk.bound() >= below):
+        return Found(None, 0, 0, True)
+    for beam in (*_BEAMS, None) if below is None else (None,):
+        limit = below if best is None or best.picks is None else best.value
+        found = walk.run(limit, beam, most)
+        if found.picks is not None or best is None:
+            best = found
+        if found.proven or (best.picks is not None and best.value <= walk.bound()):
+            return Found(best.picks, best.value, best.value, True)
+    assert best is not None
+    return Found(best.picks, best.value, walk.bound(), False)
+
+
+def lower_bound(
+    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Callable[[Candidate], int]
+) -> int:
+    """A price that no choice within the budgets is below: the Lagrangian bound, in no time."""
+    walk = _Walk(Layers(stages, plain, budgets, (), price), "price")
+    return 0 if walk.impossible else walk.bound()
+
+
+class _Walk:
+    """Passes over the stages for one value that is to be the least."""
+
+    def __init__(self, layers: Layers, least: Least) -> None:
+        self.layers, self.least = layers, least
+        count = len(layers.kernels)
+        self.flash = np.array([kernel.flash for kernel in layers.kernels], np.int64)
+        self.code = np.array([kernel.code for kernel in layers.kernels], np.int64)
+        twin = {(k.names, k.in_ram): i for i, k in enumerate(layers.kernels)}
+        self.rival = [twin.get((k.names, not k.in_ram), -1) for k in layers.kernels]
+        # What was paid for matters as long as a stage may use it, in whichever place.
+        last = [kernel.stages[-1] for kernel in layers.kernels]
+        self.ends = np.array([max(last[k], last[r] if r >= 0 else 0) for k, r in enumerate(self.rival)], np.int64)
+        self.contested = np.array([rival >= 0 for rival in self.rival], bool)
+        self.narrow = {column: layers.narrow(column) for column in (ARENA, STACK)}
+        self.impossible = bool(self.narrow[ARENA][0][0] >= NEVER)
+        if self.impossible:
+            return
+        self.most: list[list[int]] = [most_of(layers, column) for column in range(SUMS)]
+        # A network whose outputs are all known has no rows.
+        own = [row.own for rows in layers.rows for row in rows]
+        arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
+        self.widest = arena, max((row[STACK] for row in own), default=0)
+        self.prices = self._multipliers()
+        self.tables = self._tables()
+        self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
+        # For each stage, the parts of each kernel that stages from there on still bear.
+        self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
+        for k, parts in enumerate(layers.parts):
+            for i in range(len(layers.stages) + 1):
+                for place in range(2):
+                    self.ahead[place, i, k] = sum(part[place] for stage, part in parts.items() if stage >= i)
+
+    def _room(self) -> dict[str, int]:
+        """The budgets that some path exceeds, by name: what sums must not exceed, whatever the maxima are."""
+        layers, room = self.layers, {}
+        for column, name in ((FLASH, "flash"), (CODE, "code"), (DATA, "data")):
+            limit = layers.limits[column]
+            if limit is not None and self.most[column][0] > limit:
+                room[name] = limit
+        if layers.budgets.sram is not None:
+            left = layers.budgets.sram - int(self.narrow[ARENA][0][0]) - int(self.narrow[STACK][0][0])
+            if self.most[CODE][0] + self.most[DATA][0] > left:
+                room["ram"] = left
+        return room
+
+    def _weigh(self, taken: dict[str, int]) -> Callable[[Row], int]:
+        """The price of a row with multipliers for what it uses."""
+        layers, column = self.layers, PRICE if self.least == "price" else FLASH
+        f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
+
+        def weight(row: Row) -> int:
+            sums = layers.weights(row)
+            return _UNIT * sums[column] + f * sums[FLASH] + (c + r) * sums[CODE] + (d + r) * sums[DATA]
+
+        return weight
+
+    def _multipliers(self) -> list[tuple[dict[str, int], list[Array]]]:
+        """Sets of multipliers with what is to go for each; the first is that without any."""
+        layers = self.layers
+        if self.least in ("arena", "sram"):
+            return []
+        free: dict[str, int] = {}
+        made = [(free, layers.to_go(self._weigh(free)))]
+        room = self._room()
+        if self.least == "price" and room:
+            best = self._priced(dict.fromkeys(room, 0), room)
+            if layers.kernels:
+                self._divide(best)
+                best = self._priced(best, room)
+            made.append((best, layers.to_go(self._weigh(best))))
+        return made
+
+    def _tables(self) -> list[tuple[str, dict[str, int], Table]]:
+        """For each budget that is exceeded, what is to go by what is left of it, with multipliers for the others."""
+        if len(self.prices) < 2:
+            return []
+        layers, room, made = self.layers, self._room(), []
+        for name, limit in room.items():
+            others = {other: value for other, value in self.prices[-1][0].items() if other != name}
+
+            def size(row: Row, name: str = name) -> int:
+                return _used(name, layers.weights(row))
+
+            made.append((name, others, Table(layers, self._weigh(others), size, limit)))
+        return made
+
+    def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
+        """Multipliers that nearly give the highest bound: one after the other raised until its budget is kept."""
+        for _ in range(_ROUNDS if len(room) > 1 else 1):
+            for name in room:
+                low, high = 0, max(2 * best[name], _UNIT)
+                while high < _MOST and not self._within({**best, name: high}, name, room):
+                    low, high = high, 4 * high
+                while high - low > max(1, high >> _PRECISION):
+                    middle = (low + high) // 2
+                    if self._within({**best, name: middle}, name, room):
+                        high = middle
+                    else:
+                        low = middle
+                best = {**best, name: high}
+        return best
+
+    def _within(self, taken: dict[str, int], name: str, room: dict[str, int]) -> bool:
+        """Whether a path that is best with these multipliers keeps a budget."""
+        weigh = self._weigh(taken)
+        path = self.layers.path(weigh, self.layers.to_go(weigh))
+        return _used(name, self.layers.used(path)) <= room[name]
+
+    def _divide(self, taken: dict[str, int]) -> None:
+        """Divide shared kernels among their stages so that the bound rises."""
+        layers, weigh = self.layers, self._weigh(taken)
+        best, highest = list(layers.parts), None
+        for i in range(_DIVISIONS):
+            to_go = layers.to_go(weigh)
+            if highest is None or to_go[0][0] > highest:
+                best, highest = list(layers.parts), to_go[0][0]
+            layers.shift_parts(layers.path(weigh, to_go), 0.6 / (1 + i / 4))
+        layers.parts = best
+
+    def bound(self) -> int:
+        """What no choice is below."""
+        if not self.prices:
+            column = self.narrow[ARENA][0][0]
+            return int(column if self.least == "arena" else column + self.narrow[STACK][0][0])
+        room, bounds = self._room(), []
+        for taken, to_go in self.prices:
+            spare = sum(multiplier * room[name] for name, multiplier in taken.items())
+            bounds.append(-((spare - int(to_go[0][0])) // _UNIT))
+        for name, others, table in self.tables:
+            spare = sum(multiplier * room[other] for other, multiplier in others.items())
+            bounds.append(-((spare - int(table.least(0, 0, np.array([room[name]]))[0])) // _UNIT))
+        return max(bounds)
+
+    def run(self, below: int | None, beam: int | None, most: int) -> Found:
+        """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more."""
+        layers = self.layers
+        whole, made = True, 0
+        back: list[tuple[Array, Array]] = []
+        labels = {(0, 0): (np.zeros((1, 6), np.int64), np.zeros((1, len(layers.kernels)), bool))}
+        starts = {(0, 0): 0}
+        for i, rows in enumerate(layers.rows):
+            grown: dict[tuple[int, int], list[tuple[Array, Bits, Array, int]]] = {}
+            for (state, mask), (values, paid) in labels.items():
+                origin = starts[state, mask] + np.arange(len(values))
+                for edge in layers.edges[i][state]:
+                    row = rows[edge.row]
+                    kept = self._extend(i, row, mask, values, paid)
+                    if kept is None:
+                        continue
+                    which, new, bits, key = kept
+                    grown.setdefault((edge.to, key), []).append((new, bits, origin[which], row.pick))
+            labels, starts, total = {}, {}, 0
+            origins: list[Array] = []
+            picks: list[Array] = []
+            for (state, mask), parts in grown.items():
+                new = np.concatenate([part[0] for part in parts])
+                bits = np.concatenate([part[1] for part in parts])
+                source = np.concatenate([part[2] for part in parts])
+                taken = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
+                made += len(new)
+                if made > most:
+                    return Found(None, 0, 0, False)
+                promise, alive = self._promise(i + 1, state, new, bits, below)
+                index = np.nonzero(alive)[0]
+                index = index[np.lexsort((new[index, ARENA], new[index, FLASH], promise[index]))]
+                index = index[undominated(*self._comparable(i + 1, new[index], bits[index]))]
+                if beam is not None and len(index) > beam:
+                    whole, index = False, index[:beam]
+                if not len(index):
+                    continue
+                labels[state, mask] = new[index], bits[index]
+                starts[state, mask] = total
+                total += len(index)
+                origins.append(source[index])
+                picks.append(taken[index])
+            if not labels:
+                return Found(None, 0, 0, whole)
+            back.append((np.concatenate(origins), np.concatenate(picks)))
+        ends = np.concatenate([values for values, _ in labels.values()])
+        value = self._value(ends)
+        at = np.lexsort((ends[:, FLASH], ends[:, ARENA], value))[0]
+        return Found(_picks(back, int(at)), int(value[at]), 0, whole)
+
+    def _extend(
+        self, i: int, row: Row, mask: int, values: Array, paid: Bits
+    ) -> tuple[Array, Array, Bits, int] | None:
+        """Which labels can take a row, what they become, and the clashes that they then may complete."""
+        k, layers = row.kernel, self.layers
+        which = np.arange(len(values))
+        if k >= 0 and self.rival[k] >= 0:
+            # One function has one place.
+            which = np.nonzero(~paid[:, self.rival[k]])[0]
+        if not len(which):
+            return None
+        new = values[which]
+        new[:, :SUMS] += np.array(row.own[:SUMS])
+        np.maximum(new[:, SUMS:], np.array(row.own[SUMS:]), out=new[:, SUMS:])
+        bits = paid[which]
+        if k >= 0:
+            missing = ~bits[:, k]
+            new[:, FLASH] += missing * self.flash[k]
+            new[:, CODE] += missing * self.code[k]
+            bits[:, k] = True
+        following = 0
+        for number, clash in enumerate(layers.clashes):
+            if not clash.first <= i <= clash.last or not row.meets >> number & 1:
+                continue
+            if i > clash.first and not mask >> number & 1:
+                continue
+            if i < clash.last:
+                following |= 1 << number
+            else:
+                np.maximum(new[:, ARENA], clash.arena, out=new[:, ARENA])
+        bits[:, self.ends <= i] = False
+        return which, new, bits, following
+
+    def _value(self, values: Array) -> Array:
+        """What is to be the least, of ends."""
+        match self.least:
+            case "price":
+                return values[:, PRICE]
+            case "flash":
+                return values[:, FLASH] + self.layers.overhead
+            case "arena":
+                return values[:, ARENA]
+        return values[:, CODE] + values[:, DATA] + values[:, ARENA] + values[:, STACK]
+
+    def _promise(
+        self, i: int, state: int, new: Array, paid: Bits, below: int | None
+    ) -> tuple[Array, Bits]:
+        """For labels before stage ``i``: a lower bound of what they end with, and whether that may do."""
+        layers, budgets = self.layers, self.layers.budgets
+        new[:, ARENA] = np.maximum(new[:, ARENA], self.narrow[ARENA][i][state])
+        new[:, STACK] = np.maximum(new[:, STACK], self.narrow[STACK][i][state])
+        refund = paid @ self.ahead[:, i].T
+        ends = new[:, :SUMS] + np.array([column[i][state] for column in self.sums])
+        ends[:, FLASH] -= refund[:, 0]
+        ends[:, CODE] -= refund[:, 1]
+        np.maximum(ends, new[:, :SUMS], out=ends)
+        alive = np.ones(len(new), bool)
+        for column in (FLASH, CODE, DATA):
+            limit = layers.limits[column]
+            if limit is not None:
+                alive &= ends[:, column] <= limit
+        if budgets.arena is not None:
+            alive &= new[:, ARENA] <= budgets.arena
+        sram = ends[:, CODE] + ends[:, DATA] + new[:, ARENA] + new[:, STACK]
+        if budgets.sram is not None:
+            alive &= sram <= budgets.sram
+        if not self.prices:
+            promise = new[:, ARENA] if self.least == "arena" else sram
+        else:
+            room, promise = layers.limits, np.full(len(new), -NEVER)
+            column = PRICE if self.least == "price" else FLASH
+            flash, code, data = new[:, FLASH] - refund[:, 0], new[:, CODE] - refund[:, 1], new[:, DATA]
+            own = _UNIT * (new[:, PRICE] if column == PRICE else flash)
+            # What is used beyond each budget, so far.
+            beyond = {
+                "flash": flash - (room[FLASH] or 0), "code": code - (room[CODE] or 0), "data": data - (room[DATA] or 0),
+                "ram": code + data + new[:, ARENA] + new[:, STACK] - (budgets.sram or 0),
+            }  # fmt: skip
+            sums = [(taken, to_go[i][state]) for taken, to_go in self.prices]
+            sums += [(others, table.least(i, state, -beyond[name])) for name, others, table in self.tables]
+            for taken, least in sums:
+                total = own + least
+                for name, multiplier in taken.items():
+                    if multiplier:
+                        total = total + multiplier * beyond[name]
+                promise = np.maximum(promise, -(-total // _UNIT))
+            if column == FLASH:
+                promise = promise + layers.overhead
+        if below is not None:
+            alive &= promise < below
+        return promise, alive
+
+    def _comparable(self, i: int, new: Array, paid: Bits) -> tuple[Array, Bits, Array, Bits]:
+        """Labels before stage ``i`` without the differences that can no longer matter, and the bytes of kernels."""
+        layers, sram = self.layers, self.layers.budgets.sram
+        made, sizes = new.copy(), np.stack([self.flash, self.code])
+        tight = sram is not None and sum(self.widest) + self.most[CODE][0] + self.most[DATA][0] > sram
+        for column in (FLASH, CODE, DATA):
+            counted = self.least == "flash" if column == FLASH else tight or self.least == "sram"
+            if counted:
+                continue
+            # Below this the rest can take what it likes.
+            limit = layers.limits[column]
+            free = int(NEVER) if limit is None else max(limit - self.most[column][i], 0)
+            made[:, column] = np.maximum(made[:, column], free)
+            if column != DATA and bool((made[:, column] == free).all()):
+                sizes[column - FLASH] = 0
+        if self.least in ("price", "flash"):
+            rest = self.most[CODE][0] + self.most[DATA][0]
+            for column, other in ((ARENA, self.widest[1]), (STACK, self.widest[0])):
+                free = int(NEVER) if sram is None else max(sram - rest - other, 0)
+                made[:, column] = np.maximum(made[:, column], free)
+        return made, paid & (sizes.any(axis=0) | self.contested), sizes, self.contested
+
+
+def _used(name: str, sums: Sequence[int]) -> int:
+    """What sums take of a budget."""
+    _, flash, code, data = sums
+    return {"flash": flash, "code": code, "data": data, "ram": code + data}[name]
+
+
+def _picks(back: Sequence[tuple[Array, Array]], at: int) -> tuple[int, ...]:
+    picks = []
+    for origins, taken in reversed(back):
+        picks.append(int(taken[at]))
+        at = int(origins[at])
+    return tuple(reversed(picks))

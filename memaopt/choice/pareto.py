@@ -1,0 +1,85 @@
+"""Fronts: the fastest library for each budget of flash, arena or SRAM.
+
+Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
+point took, so no point is dominated, and between two points no budget was skipped by more than that step. Where nothing
+fits the next budget, steps get smaller, down to a hundredth of what the last point took.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.choice import choice
+from memaopt.choice.choice import Budgets, Choice
+from memaopt.choice.problem import Problem, prepare, stack_bytes
+from memaopt.choice.solution import search, solve
+from memaopt.machines.mcu import Mcu
+from memaopt.memory.plan import MemoryPlan
+from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.graph import Graph
+from memaopt.networks.names import identifier_of
+from memaopt.networks.simplify import simplify
+
+BUDGETS = ("flash", "arena", "SRAM")
+_FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}
+_STEPS = {"flash": 1 / 12, "arena": 1 / 50, "SRAM": 1 / 12}
+_LEAST_STEP = 1 / 100
+
+
+class Point(BaseModel):
+    """A library: predicted cycles without and with the machine's wait states, and what it takes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cycles: int
+    machine_cycles: int
+    flash_bytes: int
+    arena_bytes: int
+    sram_bytes: int
+    proof: choice.Proof
+
+
+def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
+    """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
+    graph = network if isinstance(network, Graph) else tflite.read(network)
+    problem = prepare(simplify.simplify(graph).graph, mcu)
+    return {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
+
+
+def _front(problem: Problem, name: str, budget: str) -> list[Point]:
+    field, step = _FIELDS[budget], _STEPS[budget]
+    found = solve(problem, name, "cycles")
+    points = [_point(problem, *found)]
+    while step >= _LEAST_STEP:
+        taken = int(getattr(points[-1], f"{field}_bytes"))
+        limits = _limited(problem.limits, field, taken - max(1, int(taken * step)))
+        limited = dataclasses.replace(problem, limits=limits)
+        smaller = search(limited, "cycles")
+        if smaller.choice is None or smaller.memory is None:
+            step /= 2
+            continue
+        point = _point(limited, smaller.choice, smaller.memory)
+        # A smaller budget may cost nothing: then it replaces the point before.
+        if points[-1].machine_cycles == point.machine_cycles:
+            points.pop()
+        points.append(point)
+    return points
+
+
+def _limited(limits: Budgets, field: str, limit: int) -> Budgets:
+    return dataclasses.replace(limits, **{field: limit})
+
+
+def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
+    taken = list(problem.taken(picked.picks).values())
+    return Point(
+        cycles=sum(c.plan.cycles * c.batch for c in taken),
+        machine_cycles=sum(c.cycles for c in taken),
+        flash_bytes=choice.flash_bytes([c.plan for c in taken], problem.limits.flash_overhead),
+        arena_bytes=placed.arena_bytes,
+        sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),
+        proof=picked.proof,
+    )

@@ -1,0 +1,246 @@
+"""The problem that a network's choice solves: what each layer could be, and what is alive while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memaopt.choice import fusion, layout
+from memaopt.choice.choice import Budgets, Candidate, Stage
+from memaopt.choice.placement import placements, staging_pays, stall_cycles
+from memaopt.errors import InfeasibleError
+from memaopt.kernels.registry import Format, Plan, plans, staged
+from memaopt.machines.mcu import Mcu
+from memaopt.memory import liveness
+from memaopt.memory import plan as memory
+from memaopt.memory.liveness import InPlace, Lead, Leads, elementwise_in_place
+from memaopt.memory.plan import MemoryPlan
+from memaopt.models.fetching import Timing
+from memaopt.models.waits import timing
+from memaopt.networks.graph import Graph
+from memaopt.networks.lower import Lowered, lower
+from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.operator import Operator
+
+ALIGNMENT = 16
+#: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
+_FRAME = 160
+#: Code of ``invoke`` (with memmove), and of the call of one layer.
+_INVOKE, _CALL = 500, 80
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is chosen from: the plans of every operator that runs, by position, and the stages in execution order.
+
+    ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
+    with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
+    is as much RAM as it takes.
+    """
+
+    graph: Graph
+    lowered: Mapping[int, Lowered]
+    pairs: Mapping[int, int]
+    positions: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    plain: frozenset[int]
+    limits: Budgets
+    order: tuple[int, ...]
+    mcu: Mcu | None = None
+
+    def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
+        """The candidate of each operator, by position."""
+        rows = zip(self.positions, self.stages, picks, strict=True)
+        return {i: stage.candidates[j] for i, stage, j in rows}
+
+    def chosen(self, picks: Sequence[int]) -> dict[int, Plan]:
+        """The plan of each operator, by position."""
+        return {i: candidate.plan for i, candidate in self.taken(picks).items()}
+
+    def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
+        """Scratch bytes by position, where there are any."""
+        return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}
+
+    def in_memory(self, chosen: Mapping[int, Plan]) -> Graph:
+        """The network as its memory plan sees it."""
+        return fusion.in_memory(self.graph, fusion.deferred(chosen))
+
+    def laid_out(self, picks: Sequence[int], arena: int) -> bool:
+        """Whether arena, stack, and what a choice copies into RAM have a layout there together."""
+        taken = list(self.taken(picks).values())
+        stack = max((c.stack_bytes for c in taken), default=stack_bytes(()))
+        return self.mcu is None or layout.of(self.mcu, arena, stack, taken) is not None
+
+    def memory_plan(self, picks: Sequence[int], *, reorder: bool = False, time_limit: float = 5.0) -> MemoryPlan:
+        """The memory plan of a choice, in the problem's order or in the one that suits the choice best."""
+        chosen = self.chosen(picks)
+        return memory.plan(
+            self.in_memory(chosen), scratch=self.scratch(chosen), alignment=ALIGNMENT, order=self.order,
+            in_place=in_place_of(self.graph, chosen, self.lowered), leads=leads_of(self.graph, chosen, self.lowered),
+            reorder=reorder, time_limit=time_limit,
+        )  # fmt: skip
+
+    def blocks(self, picks: Sequence[int]) -> liveness.Problem:
+        """What is alive when, with the kernels of a choice."""
+        chosen = self.chosen(picks)
+        return liveness.problem(
+            self.in_memory(chosen), ALIGNMENT, in_place_of(self.graph, chosen, self.lowered), self.scratch(chosen), (),
+            leads_of(self.graph, chosen, self.lowered),
+        )  # fmt: skip
+
+
+def prepare(
+    graph: Graph,
+    mcu: Mcu,
+    *,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+    formats: bool = True,
+) -> Problem:
+    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default, and what
+    may be copied into RAM is what its setting allows.
+    """
+    lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
+    machine = timing(mcu)
+    options = {i: _options(graph, graph.operators[i], low, formats, machine) for i, low in lowered.items()}
+    constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
+    overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
+    flash_bytes = mcu.memory("flash").size if flash is None else flash
+    code_ram = layout.code_within(next(place.size for place in mcu.places if place.name == mcu.code_ram))
+    limits = Budgets(
+        flash_bytes, mcu.sram.size if sram is None else sram, overhead, min(code_ram, mcu.setting.code_in_ram), arena,
+        mcu.setting.constants_in_ram,
+    )  # fmt: skip
+    roots, order = liveness.roots_of(graph), _order(graph)
+    pairs = fusion.pairs(graph, lowered, order) if formats else {}
+    for i, first in dict(pairs).items():
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats, machine)
+        options[i] += fused
+        if fused:
+            options[first] += (fusion.DEFERRED,)
+        else:
+            del pairs[i]
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
+    plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
+    positions = tuple(i for i in order if i in lowered)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu)
+
+
+def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
+    """InfeasibleError if the weights alone exceed the flash: no kernel keeps a weight in less than a byte."""
+    sizes: dict[int, int] = {}
+    owners: dict[int, Operator] = {}
+    for op in graph.operators:
+        if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)):
+            sizes[op.weights] = graph.tensors[op.weights].nbytes
+            owners.setdefault(op.weights, op)
+    total = sum(sizes.values())
+    if total > flash:
+        heaviest = max(sizes, key=lambda tensor: sizes[tensor])
+        raise InfeasibleError(
+            f"{name} has {total:,} bytes of weights, {total - flash:,} more than the {flash:,} bytes of flash given: "
+            f"{graph.place(owners[heaviest])} has most, {sizes[heaviest]:,}; fewer weights, or a machine with more "
+            f"flash, would do"
+        )
+
+
+def stack_bytes(chosen: Iterable[Plan]) -> int:
+    """An estimate of what ``invoke`` puts on the stack with these plans."""
+    return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
+
+
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: Timing) -> tuple[Plan, ...]:
+    """The plans whose alignment holds for every image of a batch, also with their constants staged where that pays."""
+    sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
+    streamed = [
+        plan
+        for plan in plans(low.layer)
+        if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
+        and plan.alignment <= ALIGNMENT
+        and (formats or plan.input_format is plan.output_format is Format.S8)
+    ]
+    copied = [staged(plan) for plan in streamed]
+    return (*streamed, *(plan for plan in copied if plan is not None and staging_pays(plan, machine)))
+
+
+def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
+    """Which inputs the chosen kernels may overwrite, for :func:`memaopt.memory.plan.plan`."""
+    by_output = {graph.operators[i].output: i for i in chosen}
+
+    def in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
+        i = by_output.get(op.output)
+        if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
+            return ()
+        if isinstance(op, (ops.Add, ops.Sub, ops.Mul)):
+            # Element by element: either input will do, if no element of it is read again for another output.
+            return elementwise_in_place(graph, op)
+        if isinstance(op, ops.FullyConnected):
+            return ()  # only the assembly has read all inputs before it writes; the plain C has not
+        sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
+        return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
+
+    return in_place
+
+
+def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
+    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.memory.plan.plan`."""
+    # A batch's later images would be overwritten by the outputs of its first ones.
+    found = {
+        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
+        for i, plan in chosen.items()
+        if plan.lead is not None and lowered[i].batch == 1
+    }
+    return lambda _, op: found.get(op.output)
+
+
+def _order(graph: Graph) -> tuple[int, ...]:
+    """The order whose largest live set of tensors is the least."""
+    problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
+    return liveness.best_order(problem)[0]
+
+
+def _stages(
+    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
+    roots: Mapping[int, int], order: tuple[int, ...], machine: Timing, limits: Budgets,
+) -> list[Stage]:  # fmt: skip
+    """A stage for each operator that runs, in execution order, with what is alive while it does."""
+    ready: list[Stage] = []
+    done = 0
+    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
+    for i in order:
+        if i in lowered:
+            op = graph.operators[i]
+            views = {False: apart}
+            if i in pairs:
+                together = fusion.in_memory(graph, [pairs[i]])
+                views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, ())
+            alive: dict[tuple[object, ...], int] = {}
+            for plan in options[i]:
+                if _sharing(plan) not in alive:
+                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
+                    view = liveness.ruled(views[plan.input_format is Format.FUSED], in_place, leads, [i])
+                    alive[_sharing(plan)] = view.during(i, done)
+            candidates = tuple(
+                Candidate(
+                    plan,
+                    lowered[i].batch,
+                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    plan.stack_bytes + _FRAME,
+                    where,
+                    stall_cycles(plan, lowered[i].batch, where, machine),
+                )
+                for plan in options[i]
+                if plan is not fusion.DEFERRED
+                for where in placements(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
+            )
+            if fusion.DEFERRED in options[i]:
+                candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)
+            ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
+        done |= 1 << i
+    return ready
+
+
+def _sharing(plan: Plan) -> tuple[object, ...]:
+    """What decides which bytes are alive while a plan runs."""
+    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step

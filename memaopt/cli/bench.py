@@ -1,0 +1,305 @@
+"""``memaopt bench``: run the comparison, print it, write it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memaopt.cli.options import refuse
+from memaopt.errors import InputError
+from memaopt.problems.suites import TINYML
+from memaopt.problems.words import DTYPES, Dtype
+
+if TYPE_CHECKING:
+    from memaopt.bench.places import PlaceStudy
+    from memaopt.bench.results import Bench
+    from memaopt.bench.tiles import TileStudy
+    from memaopt.machines.mcu import Mcu
+
+SECTIONS = ("layers", "squares", "search", "traffic")
+
+
+def bench_command(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; default: all.", show_default=False)
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help=f"{', '.join(DTYPES)}; repeatable; default: all.")] = None,
+    mcu_name: Annotated[
+        str | None,
+        typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file; default: stm32l4r5."),
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help="The project it is used in (see `memaopt mcus`), as in ram; default: stock."),
+    ] = None,
+    wait_states: Annotated[
+        int | None, typer.Option(min=0, help="Of the flash; 0: of no memory. Default: the chip's own, beside none.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only this MxKxN instead of the 20 layers; repeatable.")
+    ] = None,
+    compiler: Annotated[str | None, typer.Option(help="gcc or zig; default: gcc if on PATH.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write PNG and SVG plots there.")] = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Instead, run every register tile: is the chosen one best?")
+    ] = False,
+    places: Annotated[
+        bool, typer.Option("--places", help="Instead, run weights staged and streamed, code in flash and in RAM.")
+    ] = False,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="With --tiles: only those predicted within this factor of the chosen one; default: 1.15."
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="mlperf-tiny: instead, the four networks, whole, on several machines.")
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="With --suite: MLPerf Tiny's models; default: MEMAOPT_MODELS, else seeded weights."),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="With --suite: every layer too.")] = False,
+    waits: Annotated[
+        bool, typer.Option("--waits", help="Instead, random layers and GEMMs, predicted and counted in every setting.")
+    ] = False,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --waits: how many layers, and how many GEMMs; default: 200.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers and GEMMs; default: 0.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
+
+    Everything runs on the same virtual board, built by the same compiler. CMSIS-DSP is fetched by pip, once.
+
+    \b
+    Examples:
+      memaopt bench
+      memaopt bench layers --dtype q15 --plots plots/
+      memaopt bench --wait-states 0 --json
+      memaopt bench --suite mlperf-tiny --layers
+      memaopt bench --waits --mcu stm32f446 --count 50
+    """
+    studied = "--tiles" if tiles else "--places" if places else "--waits" if waits else None
+    refuse(
+        f"bench {'--suite' if suite is not None else studied or ''}".strip(),
+        *(() if suite is None else (
+            ("a section", sections, "it compares networks"), ("--dtype", dtype, "networks are int8"),
+            ("--mcu", mcu_name, "its machines are fixed"), ("--setting", setting, "its settings are fixed"),
+            ("--wait-states", wait_states, "its settings are fixed"), ("--layer", layer, "it runs whole networks"),
+            ("--plots", plots, "it draws none"), ("--tiles, --places or --waits", studied, "one study at a time"),
+        )),
+        *(() if suite is not None else (
+            ("--models", models, "they are for --suite"), ("--layers", layers, "it is for --suite"),
+        )),
+        *(() if studied is None else (
+            ("a section", sections, "it is a study of its own"), ("--plots", plots, "it draws none"),
+            ("--places", places and tiles, "one study at a time"),
+            ("--waits", waits and (tiles or places), "one study at a time"),
+        )),
+        *(() if not waits else (
+            ("--dtype", dtype, "it runs all of them"), ("--layer", layer, "they are random"),
+            ("--setting", setting, "it runs all of them"), ("--wait-states", wait_states, "settings have theirs"),
+        )),
+        ("--within", None if tiles else within, "it is for --tiles"),
+        ("--count", None if waits else count, "it is for --waits"),
+        ("--seed", None if waits else seed, "it is for --waits"),
+    )  # fmt: skip
+    if suite is not None:
+        _networks(suite, models, layers, compiler, as_json)
+        return
+    from memaopt.machines.mcu import mcu
+    from memaopt.report import console
+
+    if waits:
+        _study_waits(mcu(mcu_name or "stm32l4r5"), count or 200, seed or 0, compiler, as_json)
+        return
+    chosen = _sections(sections or [])
+    dtypes = _dtypes(dtype or [])
+    machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
+    sizes = [_size(text) for text in layer] if layer else list(TINYML)
+    if tiles or places:
+        if tiles:
+            _study_tiles(sizes, dtypes, machine, compiler, 1.15 if within is None else within, as_json)
+        else:
+            _study_places(sizes, dtypes, machine, compiler, as_json)
+        return
+    if plots is not None:
+        from memaopt.bench.plots import require_matplotlib
+
+        require_matplotlib()
+    times: dict[str, float] = defaultdict(float)
+    bench = run(chosen, sizes, dtypes, machine, compiler, times)
+    if as_json:
+        console.print_json(bench.model_dump(mode="json"))
+    else:
+        from memaopt.bench.tables import print_bench
+
+        print_bench(console.stdout(), bench, times)
+    if plots is not None:
+        from memaopt.bench.plots import write_plots
+
+        for path in write_plots(bench, plots):
+            console.stderr().print(f"written {path}", soft_wrap=True)
+
+
+def _networks(suite: str, models: Path | None, layers: bool, compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import networks
+    from memaopt.report import console
+
+    if suite not in networks.SUITES:
+        raise InputError(f"no suite {suite!r}: there is {', '.join(networks.SUITES)}")
+    with console.progress() as progress:
+        task = progress.add_task("", total=None)
+        results = networks.run(
+            models,
+            compiler,
+            lambda what: progress.update(task, description=what),
+            layers,
+        )
+    if as_json:
+        console.print_json([result.model_dump(mode="json") for result in results])
+    else:
+        if layers:
+            networks.print_layers(console.stdout(), results)
+        networks.print_results(console.stdout(), results)
+    if not all(result.passed for result in results):
+        raise typer.Exit(1)
+
+
+def run(
+    sections: Iterable[str],
+    sizes: list[tuple[int, int, int]],
+    dtypes: list[Dtype],
+    machine: "Mcu",
+    compiler: str | None = None,
+    times: dict[str, float] | None = None,
+) -> "Bench":
+    """The sections of the benchmark. ``times`` receives the tilers' seconds on this host."""
+    from memaopt.bench import measure, results, sweeps
+    from memaopt.report import console
+
+    squares = [(n, n, n) for n in measure.SQUARES]
+    wanted = {"layers": measure.in_sram(sizes, dtypes), "squares": measure.in_sram(squares, dtypes)}
+    wanted = {name: problems if name in sections else [] for name, problems in wanted.items()}
+    lab = measure.Lab(measure.with_room(machine, [p for problems in wanted.values() for p in problems]), compiler)
+    cases = {
+        name: tuple(lab.case(problem) for problem in console.watched(problems, name))
+        for name, problems in wanted.items()
+    }
+    rows: list[results.Searched] = []
+    curves: list[results.TrafficCurve] = []
+    spent = times if times is not None else defaultdict(float)
+    if "search" in sections:
+        smaller = machine.with_sizes(sram=sweeps.SEARCH_SRAM)
+        problems = [sweeps.outside(smaller, size, dtypes[0]) for size in sizes]
+        for problem in console.watched([p for p in problems if p is not None], "search"):
+            rows += sweeps.searched(problem, smaller, spent)
+    if "traffic" in sections:
+        found = (sweeps.traffic_curve(machine, dtype) for dtype in console.watched(dtypes, "traffic"))
+        curves = [curve for curve in found if curve is not None]
+    return results.Bench(
+        heading=lab.heading(dtypes[0], machine),
+        layers=cases["layers"],
+        squares=cases["squares"],
+        speedups=results.speedups(cases["layers"]),
+        search=tuple(rows),
+        traffic=tuple(curves),
+        notes=(*lab.notes, *_without_external_memory(sections, machine)),
+    )
+
+
+def _without_external_memory(sections: Iterable[str], machine: "Mcu") -> list[str]:
+    """What is left out for want of a memory to stage from, in a line."""
+    from memaopt.bench.sweeps import external_memory
+
+    if external_memory(machine) is not None:
+        return []
+    left_out = [name for name in ("search", "traffic") if name in sections]
+    return (
+        [f"{' and '.join(left_out)} left out: {machine.name} has no external memory that can be written"]
+        if left_out
+        else []
+    )
+
+
+def _study_tiles(
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, within: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from memaopt.bench import measure, tiles
+    from memaopt.report import console
+
+    problems = measure.in_sram(sizes, dtypes)
+    machine = measure.with_room(machine, problems)
+    studies = [tiles.study(problem, machine, within, compiler) for problem in console.watched(problems, "tiles")]
+    if not as_json:
+        tiles.print_studies(console.stdout(), studies, machine, within)
+    _finish_studies(studies, as_json)
+
+
+def _study_places(
+    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, as_json: bool
+) -> None:
+    from memaopt.bench import measure, places
+    from memaopt.report import console
+
+    problems = places.weights_in_flash(sizes, dtypes)
+    machine = measure.with_room(machine, problems).with_ram(code=machine.sram.size)
+    studies = [places.study(problem, machine, compiler) for problem in console.watched(problems, "places")]
+    if not as_json:
+        places.print_studies(console.stdout(), studies, machine)
+    _finish_studies(studies, as_json)
+
+
+def _study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import gemm_waits, waits
+    from memaopt.bench.random_layers import random_layers
+    from memaopt.report import console
+
+    layers = console.watched(list(random_layers(count, seed)), "layers")
+    found = waits.study(machine, layers, compiler)
+    problems = console.watched(list(gemm_waits.random_gemms(count, seed)), "GEMMs")
+    gemms = [run for problem in problems for run in gemm_waits.runs(problem, machine, compiler)]
+    found = found.model_copy(update={"gemms": tuple(gemms)})
+    if as_json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        waits.print_study(console.stdout(), found, machine, f"seed {seed}")
+
+
+def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:
+    """JSON if it was asked for; exit 1 unless every study holds."""
+    from memaopt.report import console
+
+    if as_json:
+        console.print_json([study.model_dump(mode="json") for study in studies])
+    if not all(study.holds for study in studies):
+        raise typer.Exit(1)
+
+
+def _sections(names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in SECTIONS:
+            raise InputError(f"bench: no section {name!r}: there are {', '.join(SECTIONS)}")
+    return tuple(name for name in SECTIONS if name in names) or SECTIONS
+
+
+def _dtypes(names: list[str]) -> list[Dtype]:
+    for name in names:
+        if name not in DTYPES:
+            raise InputError(f"bench: no dtype {name!r}: there are {', '.join(DTYPES)}")
+    return [dtype for dtype in DTYPES if dtype in names] or list(DTYPES)
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+        raise InputError(f"bench --layer {text}: expected sizes M, K and N, as in 64x576x64")
+    m, k, n = map(int, parts)
+    return m, k, n

@@ -1,0 +1,254 @@
+"""The command line's part for networks: solve a .tflite file, inspect one, write the zoo, sweep budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from memaopt.errors import InputError
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
+from memaopt.report import console
+
+if TYPE_CHECKING:
+    from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.choice.choice import Objective
+    from memaopt.choice.compile import NetworkPlan
+    from memaopt.machines.mcu import Mcu
+    from memaopt.trials.library import LibraryCheck
+    from memaopt.trials.network import NetworkTrial
+
+_CERTIFICATE = "certificate.json"
+#: Layers up to which what other settings would give is computed too: that takes as long again for each.
+_MOST_LAYERS = 40
+
+
+def is_model(what: list[str]) -> bool:
+    """Whether the arguments of ``solve`` name a network."""
+    return len(what) == 1 and what[0].lower().endswith(".tflite")
+
+
+def solve(
+    model: str,
+    machine: Mcu,
+    objective: str | None,
+    *,
+    out: Path | None,
+    run: bool,
+    inputs: int = 1,
+    compiler: str | None,
+    as_json: bool,
+    arena: int | None = None,
+) -> None:
+    """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written."""
+    from memaopt.certificates import network as certificate
+    from memaopt.choice import choice
+    from memaopt.choice.compile import compile_network
+    from memaopt.choice.elsewhere import elsewhere
+    from memaopt.report import network as network_report
+
+    if run:
+        from memaopt.trials import gemm as trial
+
+        trial.require_tools(machine, compiler)
+    goal = cast("Objective", "cycles" if objective is None else objective)
+    if goal not in choice.OBJECTIVES:
+        raise InputError(f"objective {goal!r}: there are {', '.join(choice.OBJECTIVES)}")
+    with console.spinner(f"compiling {Path(model).name}"):
+        plan = compile_network(model, machine, goal, arena=arena)
+        signed = certificate.certify(plan, f"{plan.name}.tflite")
+        others = elsewhere(plan) if len(plan.layers) <= _MOST_LAYERS else ()
+    trial_found = _tried(plan, inputs, compiler) if run else None
+    written = out if trial_found is None or trial_found.passed else None
+    checked = None
+    if written is not None:
+        with console.spinner(f"writing {written}"):
+            checked = write(plan, signed, Path(model), written, check=trial_found is None)
+    if as_json:
+        check = None if checked is None else checked.model_dump(mode="json")
+        console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
+    else:
+        stdout = console.stdout()
+        network_report.print_plan(stdout, plan, trial_found, others)
+        stdout.print(f"certificate {signed.sha256[:16]}")
+        for line in [] if checked is None else checked.describe():
+            stdout.print(line, soft_wrap=True)
+        if written is not None:
+            stdout.print(f"written to {written}", soft_wrap=True)
+    if trial_found is not None and not trial_found.passed:
+        raise typer.Exit(1)
+
+
+def write(
+    plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path, *, check: bool
+) -> LibraryCheck | None:
+    """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
+
+    ``check``: it is compared with the reference first (the board has not done so).
+    """
+    from memaopt.emit import network as emit
+    from memaopt.trials import library as library_check
+    from memaopt.writer import write_files
+
+    files: dict[str, str | bytes] = dict(emit.files(plan))
+    files[_CERTIFICATE] = signed.to_json()
+    files[signed.model] = model.read_bytes()
+    checked = library_check.check(plan, files) if check else None
+    write_files(files, out)
+    return checked
+
+
+def verify_if_network(path: Path) -> Verified | None:
+    """Verify the file if it is a network's certificate; None if it is something else."""
+    if not _is_network(path):
+        return None
+    from memaopt.certificates import network as certificate
+
+    with console.spinner(f"verifying {path.name}"):
+        return certificate.verify_file(path)
+
+
+def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
+    """Build and run the library in a folder as it is there; False if the folder holds something else."""
+    path = folder / _CERTIFICATE
+    if not _is_network(path):
+        return False
+    from memaopt.certificates import network as certificate
+    from memaopt.report import network as network_report
+
+    signed = certificate.read(path)
+    if Path(signed.model).name != signed.model:
+        raise InputError(f"{path}: the model {signed.model!r} is not the name of a file beside the certificate")
+    with console.spinner(f"reading {signed.model}"):
+        plan = certificate.plan_of(signed, folder / signed.model)
+    found = _tried(plan, 1, compiler, folder)
+    if as_json:
+        console.print_json(network_report.plan_json(plan, signed, found))
+    else:
+        network_report.print_plan(console.stdout(), plan, found)
+    if not found.passed:
+        raise typer.Exit(1)
+    return True
+
+
+def _is_network(path: Path) -> bool:
+    try:
+        found = parse_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    except InputError:
+        return False
+    return isinstance(found, dict) and str(found.get("format", "")).startswith("memaopt-network-certificate")
+
+
+def inspect_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Show the operators of a .tflite file without compiling it.
+
+    \b
+    Example:
+      memaopt inspect model.tflite
+    """
+    from memaopt.networks import summary
+    from memaopt.networks.formats.tflite import reader as tflite
+    from memaopt.report import network as network_report
+
+    found = summary.summarize(tflite.read(model))
+    if as_json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        network_report.print_summary(console.stdout(), found)
+
+
+def zoo_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Write nine networks with seeded weights as .tflite files.
+
+    MLPerf Tiny's four, a small MobileNetV2; larger: MobileNetV2, MobileNetV1, a U-Net, a wide ResNet.
+
+    \b
+    Examples:
+      memaopt zoo models/
+      memaopt solve models/ds_cnn.tflite --run
+    """
+    from memaopt.networks.zoo import zoo
+
+    with console.spinner("building the zoo"):
+        paths = zoo.save(folder)
+    if as_json:
+        console.print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            console.stdout().print(str(path), soft_wrap=True)
+
+
+def pareto_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    mcu_name: Annotated[
+        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+    ] = "stm32l4r5",
+    setting: Annotated[
+        str, typer.Option("--setting", metavar="NAME", help="The project that it is used in (see memaopt mcus).")
+    ] = "stock",
+    wait_states: Annotated[
+        int | None,
+        typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven.
+
+    \b
+    Example:
+      memaopt pareto model.tflite --plot front.png
+    """
+    from memaopt.choice import pareto
+    from memaopt.machines.mcu import mcu
+    from memaopt.report import network as network_report
+
+    machine = mcu(mcu_name, setting)
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
+    with console.spinner("sweeping the budgets"):
+        fronts = pareto.fronts(model, machine)
+    if plot is not None:
+        network_report.plot_fronts(fronts, plot)
+    if as_json:
+        found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
+        console.print_json(found)
+    else:
+        network_report.print_fronts(console.stdout(), fronts)
+        if plot is not None:
+            console.stdout().print(f"written to {plot}", soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands for networks."""
+    app.command("inspect")(inspect_command)
+    app.command("zoo")(zoo_command)
+    app.command("pareto")(pareto_command)
+
+
+def _tried(
+    plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None
+) -> NetworkTrial:
+    from memaopt.board.projects import usual_layout
+    from memaopt.trials import network as network_trial
+
+    with console.progress() as progress:
+        task = progress.add_task("running on the virtual board", total=inputs)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        layout = usual_layout(plan.mcu)
+        return network_trial.run(
+            plan, inputs, folder=folder, compiler=compiler, layout=layout, progress=advance
+        )

@@ -1,0 +1,1 @@
+"""What computes a layer: families of kernels, their plans and their text."""

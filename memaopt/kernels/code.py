@@ -1,0 +1,406 @@
+"""The code of a layer as what it is: straight runs of words and loops, so that its waiting for flash can be priced.
+
+Assembly is read from the very text that is emitted: its loops are its backward branches. C around it, which a compiler
+makes, is described by its size. Words are 4 bytes: the kernels' instructions have their 32-bit forms.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from memaopt.kernels.text.templates import render
+
+#: In the place of a number of loads: the constants are read from the start again.
+REWIND = -1
+
+
+class Straight(NamedTuple):
+    """Consecutive words of code: the cycles of each at zero wait states, and how many constants each loads, ``step``
+    words apart (a quarter for bytes).
+    """
+
+    cycles: tuple[float, ...]
+    loads: tuple[int, ...]
+    step: float = 1.0
+
+
+class Loop(NamedTuple):
+    """A body that runs ``trips`` times (a mean need not be whole). After each time the place where constants start
+    has moved on by ``advance`` words. The last time takes ``left`` cycles less, for its branch is not taken.
+    """
+
+    body: tuple[Node, ...]
+    trips: float
+    advance: float = 0.0
+    left: float = 0.0
+
+
+class Table(NamedTuple):
+    """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node."""
+
+    size: int
+    loads: float
+
+
+class Scan(NamedTuple):
+    """``loads`` of ``size`` bytes of constants, ``times`` times from the first to the last, by code that stands beside
+    this node. ``lines``: of the cache, that must be held at once for that; else each load is a read of its own.
+    """
+
+    size: int
+    times: float
+    loads: int
+    lines: int = 1
+
+
+class Call(NamedTuple):
+    """A call of assembly or of a small routine, which lies elsewhere. ``trips``: of the loops of the assembly, in the
+    order in which they begin in its text; ``advances``: see :class:`Loop`, one for each of them or none.
+    """
+
+    routine: Assembly | Small
+    trips: tuple[float, ...] = ()
+    advances: tuple[float, ...] = ()
+
+
+class Staged(NamedTuple):
+    """Code whose constants lie in RAM wherever the others do."""
+
+    body: tuple[Node, ...]
+
+
+class Small(NamedTuple):
+    """A function of helpers.c, described by its size; those of one ``name`` lie at one place."""
+
+    name: str
+    size: int
+    body: tuple[Node, ...]
+
+
+class Assembly(Protocol):
+    """A kernel that is all assembly: the text that is emitted, and which registers address constants in it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def constants(self) -> tuple[Constants, ...]: ...
+
+    def text(self) -> str:
+        """The C text."""
+        ...
+
+
+Node = Straight | Loop | Table | Scan | Call | Staged
+
+
+class Constants(NamedTuple):
+    """A register that addresses constants once it was loaded from ``source`` (as written in the text)."""
+
+    register: str
+    source: str
+    rewinds: bool = True
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A kernel that is one template with these values."""
+
+    name: str
+    template: str
+    values: tuple[tuple[str, object], ...] = ()
+    constants: tuple[Constants, ...] = ()
+
+    def text(self) -> str:
+        return render(self.template, name=self.name, **dict(self.values))
+
+
+def compiled(size: float, cycles: float, loads: float = 0, step: float = 1.0) -> Straight:
+    """C as a compiler makes it: ``size`` bytes that take ``cycles`` and load so many constants, in even spread.
+
+    What takes less than a cycle for each word is not all executed.
+    """
+    words = max(round(min(size / 4, cycles)), 1)
+    marks = [int(loads * (i + 1) / words) - int(loads * i / words) for i in range(words)]
+    return Straight((cycles / words,) * words, tuple(marks), step)
+
+
+def body_of(call: Call) -> tuple[Node, ...]:
+    """What a call executes."""
+    if isinstance(call.routine, Small):
+        return call.routine.body
+    nodes = _parsed(call.routine.name, call.routine)
+    numbers = itertools.count()
+    body = _with_trips(nodes, numbers, call)
+    if next(numbers) != len(call.trips):
+        raise ValueError(f"{call.routine.name}: {len(call.trips)} loops are named, its text has others")
+    return body
+
+
+def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> tuple[Node, ...]:
+    made: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Loop):
+            number = next(numbers)
+            body = _with_trips(node.body, numbers, call)
+            made.append(Loop(body, call.trips[number], call.advances[number] if call.advances else 0.0, node.left))
+        else:
+            made.append(node)
+    return tuple(made)
+
+
+_TEXTS: dict[str, tuple[Node, ...]] = {}
+
+
+def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
+    """The tree of a kernel's text, read once for each name."""
+    if name not in _TEXTS:
+        _TEXTS[name] = parse(kernel.text(), kernel.constants)
+    return _TEXTS[name]
+
+
+_QUOTED = re.compile(r'^\s*"(.*?)\s*\\n"', re.MULTILINE)
+
+
+def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True) -> tuple[Node, ...]:
+    """The tree of the assembly in a C text: its quoted lines, or the text itself if it has none.
+
+    ``wide``: every instruction has its 32-bit form; else those have 16 bits that the assembler can give so few.
+    """
+    lines = _QUOTED.findall(text) or text.splitlines()
+    reader = _Reader(constants, wide)
+    for line in _expanded([line.strip() for line in lines]):
+        reader.read(line)
+    return reader.nodes()
+
+
+def _expanded(lines: list[str]) -> list[str]:
+    """The lines with what ``.rept`` repeats written out."""
+    made: list[str] = []
+    stack: list[tuple[list[str], int]] = []
+    for line in lines:
+        if line.startswith(".rept"):
+            stack.append((made, int(line.split()[1])))
+            made = []
+        elif line.startswith(".endr"):
+            outer, times = stack.pop()
+            made = outer + made * times
+        else:
+            made.append(line)
+    return made
+
+
+_INSTRUCTION = re.compile(r"^([a-z][a-z0-9]*)(?:\.(?:w|n|f32))*\s*(.*)$")
+_REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|s\d+)\b")
+_BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
+#: UDIV of 2^30 by 1 to 7 (docs/timing.md), which pooling does.
+_DIVISION = 12
+_NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst", "vcmp")
+
+
+class _Reader:
+    """Reads instructions one by one; see docs/timing.md for their cycles."""
+
+    def __init__(self, constants: Sequence[Constants], wide: bool) -> None:
+        self._constants = constants
+        self._wide = wide
+        self._halves: list[int] = []
+        self._held: set[str] = set()
+        self._cycles: list[float] = []
+        self._loads: list[int] = []
+        # The number of instructions before each label passed.
+        self._labels: dict[str, int] = {}
+        # First instruction -> the one after the last branch back to it.
+        self._loops: dict[int, int] = {}
+        self._kind = ""
+        self._loaded = self._written = ""
+
+    def read(self, line: str) -> None:
+        if re.fullmatch(r"\d+:", line):
+            self._labels[line[:-1]] = len(self._cycles)
+            # What comes before is mostly the branch back to here.
+            self._kind = self._loaded = self._written = ""
+            return
+        match = _INSTRUCTION.match(line)
+        if line.startswith((".", "@", "/")) or not match:
+            return
+        self._instruction(match[1], match[2].strip(), line)
+
+    def _instruction(self, name: str, operands: str, line: str) -> None:
+        registers = _registers(operands)
+        kind, cycles, loads, loaded = "", 1.0, 0, ""
+        inside = operands[operands.find("[") :] if "[" in operands else ""
+        address = set(_registers(inside)) if inside else set()
+        first = registers[0] if registers else ""
+        if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
+            count = _listed(operands[operands.find("{") :])
+            cycles, address = 1.0 + count, {first} if name[0] not in "p" else set()
+            loads = count if "ld" in name and first in self._held else 0
+            cycles += 2 if "pc" in registers else 0
+        elif name in ("ldrd", "strd"):
+            cycles = 3
+        elif name.startswith(("ldr", "vldr")):
+            kind, loaded = "load", first
+            cycles = 3 if self._kind == "store" else 1 if self._kind == "load" and self._loaded not in address else 2
+            loads = int(bool(address & self._held))
+        elif name.startswith(("str", "vstr")):
+            kind, cycles = "store", 2 if name[0] == "v" else 1
+        elif (name.startswith("b") and _BACKWARD.match(name)) or name in ("bx", "bl", "blx"):
+            loads = 0
+            if operands.endswith("b") and operands[:-1] in self._labels:
+                cycles = 2
+            elif name in ("bx", "b", "bl", "blx"):
+                cycles = 3
+        elif name in ("vmla", "vfma", "vmls", "vfms"):
+            cycles = 3
+        elif name == "udiv":
+            cycles = _DIVISION
+        if self._written in address and kind != "":
+            cycles += 1
+        if address and kind == "" and self._written in address:
+            cycles += 1
+        self._kind, self._loaded = kind, loaded
+        self._written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
+        for held in self._constants:
+            if name in ("ldr", "mov") and operands == f"{held.register}, {held.source}":
+                self._held.add(held.register)
+                loads = REWIND if held.rewinds else loads
+                break
+        else:
+            gone = _gone(name, operands, registers)
+            self._held -= gone
+        if name.startswith("it") and not self._wide:
+            cycles = 0.0
+        self._cycles.append(cycles)
+        self._loads.append(loads)
+        self._halves.append(2 if self._wide or not _narrow(name, operands, line) else 1)
+        target = operands[:-1]
+        if name.startswith("b") and operands.endswith("b") and target in self._labels:
+            self._loops[self._labels[target]] = len(self._cycles)
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The tree: loops lie within each other or apart."""
+        return self._nodes(0, len(self._cycles), sorted(self._loops.items()))
+
+    def _nodes(self, start: int, end: int, loops: list[tuple[int, int]]) -> tuple[Node, ...]:
+        made: list[Node] = []
+        at = start
+        while loops:
+            first, last = loops[0]
+            inner = [loop for loop in loops[1:] if loop[1] <= last and loop[0] < last]
+            loops = [loop for loop in loops[1:] if loop[0] >= last]
+            if first > at:
+                made.append(self._straight(at, first))
+            made.append(Loop(self._nodes(first, last, inner), 1, left=self._cycles[last - 1] - 1))
+            at = last
+        if end > at:
+            made.append(self._straight(at, end))
+        return tuple(made)
+
+    def _straight(self, start: int, end: int) -> Straight:
+        if self._wide:
+            return Straight(tuple(self._cycles[start:end]), tuple(self._loads[start:end]))
+        # An instruction is in the word that it ends in.
+        words = -(-sum(self._halves[start:end]) // 2)
+        cycles, loads, at = [0.0] * words, [0] * words, 0
+        for i in range(start, end):
+            at += self._halves[i]
+            cycles[(at - 1) // 2] += self._cycles[i]
+            loads[(at - 1) // 2] += self._loads[i]
+        return Straight(tuple(cycles), tuple(loads))
+
+
+@lru_cache(maxsize=1 << 14)
+def _registers(operands: str) -> list[str]:
+    """The registers that are named; not to be changed."""
+    return _REGISTER.findall(operands)
+
+
+@lru_cache(maxsize=1 << 10)
+def _listed(text: str) -> int:
+    """Registers of a list such as {r4-r11, lr}."""
+    count = 0
+    for part in text.strip("{} ").split(","):
+        ends = [int(x) for x in re.findall(r"[rs](\d+)", part)]
+        count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
+    return count
+
+
+def _gone(name: str, operands: str, registers: list[str]) -> set[str]:
+    """Registers that no longer address constants after an instruction: written from anything but themselves."""
+    if (name.startswith(_NO_TARGET) and name != "pop") or not registers:
+        return set()
+    if name.startswith(("ldm", "pop", "vldm")):
+        listed = operands[operands.find("{") :]
+        names = set(_REGISTER.findall(listed))
+        for first, last in re.findall(r"r(\d+)-r(\d+)", listed):
+            names |= {f"r{i}" for i in range(int(first), int(last) + 1)}
+        return names
+    if name.startswith("ldr"):
+        return {registers[0]}
+    return set() if registers[0] in registers[1:] else {registers[0]}
+
+
+_LOW = re.compile(r"r[0-7]")
+_OFFSETS = {"ldr": 124, "str": 124, "ldrh": 62, "strh": 62, "ldrb": 31, "strb": 31}
+
+
+def _narrow(name: str, operands: str, line: str) -> bool:
+    """Whether an instruction has 16 bits, as an assembler gives it where its registers and its constant allow."""
+    if ".w" in line.split()[0]:
+        return False
+    parts = operands.replace("[", "").replace("]", "").replace(" ", "").split(",")
+    low = all(_LOW.fullmatch(part) for part in parts if not part.startswith("#"))
+    value = int(parts[-1][1:], 0) if re.fullmatch(r"#-?(?:0x)?[0-9a-fA-F]+", parts[-1]) else None
+    if name in ("push", "pop"):
+        return all(r in ("lr", "pc") or int(r[1:]) < 8 for r in _REGISTER.findall(operands))
+    if name in _OFFSETS:
+        most = 1020 if parts[1:2] == ["sp"] and name in ("ldr", "str") else _OFFSETS[name]
+        return (low or (most == 1020 and _LOW.fullmatch(parts[0]) is not None)) and 0 <= (value or 0) <= most
+    conditional = re.fullmatch(r"(add|sub|asr|mov|lsl|lsr)(?:ne|eq|lt|gt|ge|le)", name)
+    operation = f"{conditional[1]}s" if conditional else name
+    if operation in ("adds", "subs"):
+        return low and len(parts) == 3 and (value is None or 0 <= value < (256 if parts[0] == parts[1] else 8))
+    if operation in ("movs", "cmp"):
+        return (low and (value is None or 0 <= value < 256)) or (operation == "cmp" and value is None)
+    if operation in ("asrs", "lsls", "lsrs"):
+        return low and (value is not None or parts[0] == parts[1])
+    if name in ("mov", "add"):
+        return value is None and (name == "mov" or (len(parts) == 3 and parts[0] in parts[1:]))
+    if name in ("uxth", "sxth", "uxtb", "sxtb"):
+        return low and len(parts) == 2
+    return name.startswith("it") or name in ("bx", "tst") or bool(_BACKWARD.match(name))
+
+
+def words_of(call: Call) -> int:
+    """Words of a routine's code."""
+    return call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
+
+
+def words(nodes: tuple[Node, ...]) -> int:
+    """Words of code."""
+    return sum(
+        len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
+        for node in nodes
+    )
+
+
+def cycles_of(nodes: tuple[Node, ...]) -> float:
+    """Cycles of nodes at zero wait states."""
+    total = 0.0
+    for node in nodes:
+        match node:
+            case Straight():
+                total += sum(node.cycles)
+            case Loop():
+                total += node.trips * cycles_of(node.body) - min(node.trips, 1) * node.left
+            case Staged():
+                total += cycles_of(node.body)
+            case Call():
+                total += cycles_of(body_of(node))
+    return total

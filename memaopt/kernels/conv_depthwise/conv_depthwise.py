@@ -1,0 +1,320 @@
+"""CONV_2D and the DEPTHWISE_CONV_2D that reads it, as one layer: the convolution writes what the walk reads.
+
+The raw-pair kernel stores its outputs as int16 values x - zero point straight into the planes of the depthwise walk,
+so the tensor between them never exists: nothing is gathered, and no memory but the planes is needed for it.
+
+- whole: the planes hold all rows, channel after channel, as the walk has them when it runs alone. Fastest.
+- in bands of rows of the depthwise layer's outputs: rows lie one after the other, in each of them the channels. The
+  rows that the next band shares move to the top, the convolution computes the rest.
+
+The columns of zeros between two rows serve both: right of the one, left of the other. Input rows are read, and output
+rows written, in ascending order. Preconditions, checked offline: those of both kernels.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around, strips
+from memaopt.kernels.code import Assembly, Loop, Node
+from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
+from memaopt.kernels.depthwise.kernels import Geometry, geometry
+from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.patches import patch_of
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.planes import Plane
+from memaopt.kernels.raw_pairs import raw_pairs
+from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+from memaopt.problems.content import interned
+from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
+
+_BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
+_STRIPS = (1, 2, 4)
+
+
+class Planes(NamedTuple):
+    """Where the values lie: ``row`` bytes from a row to the next, ``channel`` from a channel to the next, ``pitch``
+    bytes for a row of one channel, values from column ``left`` on. ``rows`` in all; everything is ``bytes`` long.
+    """
+
+    rows: int
+    channels: int
+    row: int
+    channel: int
+    pitch: int
+    left: int
+    width: int
+    bytes: int
+
+    def zeros(self) -> list[tuple[int, int]]:
+        """(offset of the first, number) of the words of zeros around the rows, ``pitch`` bytes apart."""
+        rows = self.rows * self.channels
+        right = [(at, rows) for at in range((self.left + self.width) // 2 * 4, self.pitch, 4)]
+        # The word after the last row is the left of a row that does not exist.
+        beyond = (self.bytes - rows * self.pitch) // 4
+        return [(4 * i, rows + (i < beyond)) for i in range(self.left // 2)] + right
+
+
+class Band(NamedTuple):
+    """Planes from row ``top`` of the convolution on (a row below 0 is zeros): ``moved`` rows are gone since the last
+    band, ``rows`` are computed, ``zeros`` rows of zeros are filled; ``y`` is the first row of outputs.
+    """
+
+    y: int
+    top: int
+    moved: int
+    rows: range
+    zeros: int
+
+
+class _Chosen(NamedTuple):
+    """Both kernels, how they requantise, and the planes. ``across``: the same convolution for tiles of one column."""
+
+    conv: RawPairsKernel
+    across: RawPairsKernel | None
+    grid: strips.Grid
+    strip: strips.Strip | None
+    rounding: Proven
+    walked: Walked
+    planes: Planes
+
+
+def _planes(layer: Depthwise, shape: Geometry, banded: bool) -> Planes:
+    """The planes with as few columns as the walk can do with."""
+    channels, width = layer.shape.channels, layer.shape.width
+    columns, left = shape.plane.pitch // 2, shape.plane.left
+    pitch = max(left + width, columns - left)
+    pitch += pitch % 2
+    rows = shape.plane.rows
+    size = 2 * (rows * channels * pitch + max(columns - pitch, 0))
+    row, channel = (2 * pitch * channels, 2 * pitch) if banded else (2 * pitch, 2 * pitch * rows)
+    return Planes(rows, channels, row, channel, 2 * pitch, left, width, size)
+
+
+def _bands(layer: ConvDepthwise, rows: int, band: int) -> list[Band]:
+    """The bands of ``band`` rows of outputs, the planes being ``rows`` high; one without zeros if it is 0."""
+    conv, depthwise = layer.conv.output.height, layer.depthwise
+    if not band:
+        return [Band(0, 0, 0, range(conv), 0)]
+    bands: list[Band] = []
+    for y in range(0, depthwise.output.height, band):
+        at = min(y, depthwise.output.height - band)
+        top = at * depthwise.window.stride.height - depthwise.window.padding.top
+        moved = top - bands[-1].top if bands else rows
+        new = range(top + rows - moved, top + rows)
+        inside = range(max(new.start, 0), max(min(new.stop, conv), 0))
+        bands.append(Band(at, top, moved if bands else 0, inside, len(new) - len(inside)))
+    return bands
+
+
+def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
+    """The lead where each band's rows of the convolution are computed before its outputs are written."""
+    conv, output = layer.conv, layer.output
+    tops = [
+        b.rows.start * conv.window.stride.height - conv.window.padding.top if b.rows else conv.shape.height
+        for b in bands
+    ]
+    ends = [(b.y + (band or output.height)) * output.width * output.channels for b in bands]
+    return strips.copied_rows_lead(conv, tops, ends)
+
+
+class ConvIntoDepthwise:
+    """A CONV_2D without groups, then a 3x3 DEPTHWISE_CONV_2D that reads it."""
+
+    name = "fused planes"
+    computes = ConvDepthwise
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, ConvDepthwise)
+        conv, window = layer.conv, layer.depthwise.window
+        walked = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride.height <= 3
+        if conv.groups != 1 or len(conv.weights) < ROWS or not raw_pairs.fits(conv):
+            return ()
+        if not walked or layer.depthwise.multiplier != 1:
+            return ()
+        height = layer.output.height
+        strip_heights = sorted({min(rows, conv.output.height) for rows in _STRIPS}) if strips.pads(conv) else [0]
+        forms = [(strip, 0) for strip in strip_heights]
+        if conv.output.width > 3 and conv.output.width % 3 and conv.output.height >= 3:
+            forms.append((3 if strips.pads(conv) else 0, 1))
+        plans = [
+            self._plan(layer, {"band": band, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll})
+            for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
+            for strip, columns in forms
+            for loop in (0, 1)
+            for unroll in ([0, 8] if (band or height) > 12 else [0])
+        ]
+        return pareto(plan for plan in plans if plan is not None)
+
+    def _choose(self, layer: ConvDepthwise, options: dict[str, int]) -> _Chosen | None:
+        conv, depthwise = layer.conv, layer.depthwise
+        band, height = options["band"], options["strip"]
+        shape = geometry(depthwise, band, zero_rows=bool(band))
+        planes = _planes(depthwise, shape, bool(band))
+        walked = shape._replace(plane=Plane(planes.rows, planes.row, planes.left, 0))
+        walk = walk_for(depthwise, walked, band, options["unroll"])
+        proven = raw_pairs.proven_unsigned(conv)
+        if walk is None or proven is None:
+            return None
+        strip = strips.strip_of(conv, height) if height else None
+        pitch = strip.pitch if strip else conv.shape.width * conv.shape.channels
+        patch = patch_of(conv, pitch)
+        n = min(3, conv.output.width, (REACH - SLOTS - 4) // patch.padded_bytes)
+        unroll = raw_pairs.unroll_of(patch, bool(options["loop"]))
+        if n < 1 or unroll is None:
+            return None
+        step = conv.window.stride.width * conv.shape.channels
+        row_step = conv.window.stride.height * pitch
+        kernel = interned(RawPairsKernel(
+            n, len(conv.weights), unroll, patch, n * step, conv.shape.channels % 4 == 0,
+            Output.of(proven, conv.requantization), Format.S8, Format.FUSED,
+            PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
+        ))  # fmt: skip
+        across = None
+        if options["columns"]:
+            if n < 3:
+                return None
+            columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
+            across = interned(replace(kernel, advance=step, planes=columns))
+        grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
+        return _Chosen(kernel, across, grid, strip, proven, walk, planes)
+
+    def _plan(self, layer: ConvDepthwise, options: dict[str, int]) -> Plan | None:
+        chosen = self._choose(layer, options)
+        if chosen is None:
+            return None
+        kernel, across, grid, strip, rounding, walked, planes = chosen
+        walk = walked.kernel
+        bands = _bands(layer, planes.rows, options["band"])
+        whole, rest = divmod(grid.width, grid.n)
+        at_once = [len(band.rows) for band in bands]
+        if strip is not None:
+            at_once = [min(strip.rows, rows - i) for rows in at_once for i in range(0, rows, strip.rows)]
+        rows = sum(at_once)
+        groups = sum(count // grid.n for count in at_once) if across else 0
+        alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
+        tiles = rows * whole + groups * rest + alone
+        source, stored, weights, _ = kernel.accesses(tiles)
+        taps, output, read = walk.accesses(planes.channels)
+        cleared = sum(count for _, count in planes.zeros())
+        filled = sum(band.zeros for band in bands) * planes.row // 4
+        kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
+        scratch = stored + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
+        cycles = 70 + sum(20 + 2.25 * count for _, count in planes.zeros())
+        computing = (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * (kernel.call_cycles + 12) + 20 * rows
+        crossing = 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles + 24)
+        walking = len(bands) * (walk.cycles(planes.channels) + 12)
+        cycles += computing + crossing + walking
+        if options["band"]:
+            cycles += 60 * len(bands) + 2.6 * kept + 1.8 * filled + 30 * sum(band.zeros for band in bands)
+        scratch_bytes = planes.bytes
+        if strip is None:
+            promise = Promise((source,), output.times(len(bands)), weights + read.times(len(bands)), scratch)
+        else:
+            work = strips.strip_work(layer.conv, strip, [band.rows for band in bands])
+            promise = Promise(
+                (work.input,), output.times(len(bands)), weights + read.times(len(bands)),
+                scratch + work.scratch + source,
+            )  # fmt: skip
+            scratch_bytes += strip.bytes
+            cycles += work.cycles
+        kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
+        shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
+        tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
+        tile += " and columns" if across is not None else ""
+        tile += f", bands of {options['band']}" if options["band"] else ""
+        tile += f", strips of {strip.rows}" if strip else ""
+        tile += f", loop of {walk.unroll}" if walk.walk.turns else ""
+        return Plan(
+            family=self.name,
+            tile=tile,
+            cycles=round(cycles),
+            promise=promise,
+            data_bytes=4 * (kernel.channel_tiles * kernel.words + planes.channels * walk.words),
+            code_bytes=shared + 320,
+            scratch_bytes=scratch_bytes,
+            stack_bytes=max(kernel.stack_bytes, 72) + 140,
+            kernels=tuple(kernels),
+            shared_bytes=shared,
+            code=_code(layer.conv, chosen, bands, at_once),
+            input_format=Format.FUSED,
+            lead=_lead(layer, bands, options["band"]),
+            alignment=4,
+            requantization=f"{rounding.describe()}; {walked.proven.describe()}",
+            options=tuple(sorted(options.items())),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, ConvDepthwise)
+        chosen = self._choose(layer, dict(plan.options))
+        assert chosen is not None
+        kernel, across, grid, strip, rounding, walked, planes = chosen
+        walk = walked.kernel
+        parameters = walk_parameters(layer.depthwise, walked)
+        arrays = _arrays(name, raw_pairs.weight_stream(layer.conv, kernel, rounding), parameters)
+        assert data_bytes(arrays) == plan.data_bytes
+        conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
+        title = f"{name}: CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
+        then = f"then DEPTHWISE_CONV_2D -> {dimensions(depthwise.output)}, {depthwise.window.describe()}"
+        source = render(
+            "kernels/conv_depthwise/conv_depthwise.c.j2",
+            head=plan_comment(title, plan, [then + "."]),
+            data=definitions(arrays),
+            name=name,
+            conv=conv,
+            depthwise=depthwise,
+            kernel=kernel.name,
+            across=None if across is None else across.name,
+            walk=walk.name,
+            grid=grid,
+            strip=strip,
+            planes=planes,
+            zeros=planes.zeros(),
+            band=band,
+            last=depthwise.output.height - band,
+            step=depthwise.window.stride.height,
+            above=depthwise.window.padding.top,
+        )
+        used: list[Assembly] = [kernel, walk] if across is None else [kernel, across, walk]
+        kernels = tuple(Kernel(k.name, k.text()) for k in used)
+        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), kernels)
+
+
+def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) -> tuple[Node, ...]:
+    """What one call executes: zeros, then for each band what it shares with the last one, its rows, and the walk."""
+    kernel, across, grid, strip, planes = chosen.conv, chosen.across, chosen.grid, chosen.strip, chosen.planes
+    call, (whole, rest) = around.piece(around.CALL), divmod(grid.width, grid.n)
+    rows = sum(at_once)
+    groups = sum(count // grid.n for count in at_once) if across else 0
+    alone = rows - groups * grid.n if rest else 0
+    row: tuple[Node, ...] = (around.piece(around.TILES), kernel.call(whole))
+    row += (Loop((around.piece(around.TILES), kernel.call(1)), alone / rows),) if alone else ()
+    row += (Loop((around.piece(around.TILES), across.call(rest)), groups / rows),) if across and groups else ()
+    part: tuple[Node, ...] = (Loop(row, rows / len(at_once)),)
+    if strip is not None:
+        part = (strips.filling(conv, strip, conv.output.height * len(at_once) / rows), *part)
+    kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row / 4 / len(bands)
+    filled = sum(band.zeros for band in bands) * planes.row / 4 / len(bands)
+    moving = (call, around.copy_words(kept), call, around.fill_words(filled)) if len(bands) > 1 else ()
+    walk = (call, chosen.walked.kernel.call(planes.channels))
+    clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
+    filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
+    return (
+        around.piece(around.ENTRY), *clearing, *filling,
+        Loop((*moving, Loop(part, len(at_once) / len(bands)), *walk), len(bands)),
+    )  # fmt: skip
+
+
+def _arrays(name: str, stream: Int64Array, parameters: Int64Array) -> list[Array]:
+    return [
+        Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage"),
+        Array("int32_t", f"{name}_taps", parameters, "parameters of each depthwise channel, as its kernel reads them"),
+    ]
+
+
+FAMILIES = (ConvIntoDepthwise(),)

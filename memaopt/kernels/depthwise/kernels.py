@@ -1,0 +1,283 @@
+"""The two depthwise kernels and the planes that they read: sizes, cost and text. See depthwise.py for how they work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import NamedTuple
+
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
+from memaopt.kernels.plan import Access, loads, stores
+from memaopt.kernels.planes import Plane
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Depthwise
+
+
+class ColumnSet(NamedTuple):
+    """Columns whose first tap is at equal places of their words: bytes of plane and output, and their steps."""
+
+    odd: bool
+    columns: int
+    x: int
+    y: int
+    x_step: int
+    y_step: int
+
+
+class Geometry(NamedTuple):
+    """Planes of ``band`` rows of outputs (all of them if it equals their number), and their columns."""
+
+    plane: Plane
+    sets: tuple[ColumnSet, ...]
+    band: int
+
+
+def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
+    """``band`` rows of outputs at a time; without ``zero_rows`` (and with one band) planes hold the image alone."""
+    window, output = layer.window, layer.output
+    left = (window.padding.left + 1) // 2 * 2
+    first = left - window.padding.left
+    span = (window.kernel.width - 1) * window.dilation.width + 1
+    # Whole words: an odd column's taps start in the middle of one.
+    last = first + (output.width - 1) * window.stride.width + span
+    columns = max(-(-(last + 1) // 2) * 2, -(-(left + layer.shape.width) // 2) * 2)
+    reach = (window.kernel.height - 1) * window.dilation.height + 1
+    rows = (band - 1) * window.stride.height + reach if zero_rows else layer.shape.height
+    step = window.stride.width
+    sets = []
+    for start in range(1 if step % 2 == 0 else 2):
+        count = output.width if step % 2 == 0 else (output.width - start + 1) // 2
+        at = first + start * step
+        skip = 1 if step % 2 == 0 else 2
+        if count:
+            sets.append(
+                ColumnSet(
+                    at % 2 == 1, count, at // 2 * 4, start * output.channels, 2 * step * skip, skip * output.channels
+                )
+            )
+    return Geometry(Plane(rows, 2 * columns, left, 0), tuple(sets), band if zero_rows else 0)
+
+
+@dataclass(frozen=True)
+class WalkKernel:
+    """3x3 over planes; the columns' code is straight, or has a loop of ``unroll`` outputs."""
+
+    geometry: Geometry
+    column: Column
+    unroll: int
+    output: Output
+
+    @property
+    def name(self) -> str:
+        c, g = self.column, self.geometry
+        loop = f"_u{self.unroll}" if self.walk.turns else ""
+        columns = "_".join(f"{'odd' if s.odd else 'even'}{s.columns}" for s in g.sets)
+        return (
+            f"depthwise_walk_{c.outputs}of{c.rows}x{c.pitch // 2}_s{c.stride}_a{c.above}_{columns}"
+            f"_o{c.out_pitch}x{g.sets[0].y_step}_{self.output.slug}{loop}"
+        )
+
+    @cached_property
+    def walk(self) -> Walk:
+        walk = walk_of(self.column, self.unroll)
+        assert walk is not None
+        return walk
+
+    words_first = 7
+    words_next = 5
+    #: The parameters: a channel's follow on those of the one before it.
+    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        turns = (float(self.walk.turns),) if self.walk.turns else ()
+        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), *turns)]
+        return Call(self, (channels, *columns))
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel."""
+        return self.words_first + self.words_next * (len(self.geometry.sets) - 1)
+
+    def _step_cycles(self, step: Step) -> int:
+        done = sum(tap.y is not None for tap in step.taps)
+        early = _instructions(step.x_advance) if step.early else 0
+        moves = _instructions(step.x_advance) - early + (step.y_advance > 0)
+        moves += sum(_instructions(tap.y_advance) for tap in step.taps)
+        # A load right after the last store waits a cycle and is not pipelined; so does one after its pointer moved.
+        late = step.x_advance and not step.early and not step.y_advance
+        after = 1 if step.taps[-1].y is not None and not moves else 1 if late else 0
+        return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + early + moves + after
+
+    @cached_property
+    def _column_cycles(self) -> int:
+        walk = self.walk
+        straight = sum(map(self._step_cycles, walk.before)) + sum(map(self._step_cycles, walk.after))
+        turns = walk.turns * (sum(map(self._step_cycles, walk.turn)) + 3) + 1 + 5 if walk.turns else 0
+        return straight + turns + 5
+
+    def cycles(self, channels: int) -> int:
+        """One call."""
+        channel = sum(s.columns * self._column_cycles + 15 for s in self.geometry.sets) + 13
+        return 32 + channels * channel
+
+    def _bytes(self, steps: Sequence[Step]) -> int:
+        taps = [tap for step in steps for tap in step.taps]
+        done, moves = sum(tap.y is not None for tap in taps), sum(_instructions(tap.y_advance) for tap in taps)
+        return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.instructions + 1) + moves)
+
+    @cached_property
+    def code_bytes(self) -> int:
+        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 72
+
+    @property
+    def loop_bytes(self) -> int:
+        """Of the loop over rows, or over columns where there is none."""
+        return self._bytes(self.walk.turn or self.walk.code) + 20
+
+    def accesses(self, channels: int) -> tuple[Access, Access, Access]:
+        """Planes, output and parameters of one call."""
+        columns = sum(s.columns for s in self.geometry.sets) * channels
+        return (
+            loads(2 * self.walk.rows * columns, 4),
+            stores(self.column.outputs * columns, 1),
+            loads(self.words * channels, 4),
+        )
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        c = self.column
+        return render(
+            "kernels/depthwise/depthwise_walk.c.j2",
+            name=self.name,
+            title=f"Depthwise 3x3, stride {c.stride}: {c.outputs} rows of outputs, column by column.",
+            comment=[
+                "A row of a column costs two loads and two multiplies for each output that it feeds; nine weights",
+                "(times 256) are in registers. Parameters of a channel: pairs of weights, weights alone, multiplier,",
+                "initial accumulator; then the weights as columns of the other parity need them.",
+            ],
+            walk=self.walk,
+            sets=self.geometry.sets,
+            plane=self.geometry.plane,
+            q=self.output,
+            outputs=c.outputs,
+            stride=c.stride,
+            above=c.above,
+            out_pitch=c.out_pitch,
+        )
+
+
+@cache
+def _instructions(advance: int) -> int:
+    """Of moving a pointer on."""
+    return len(add_imm("r1", "r1", advance, "").splitlines())
+
+
+@dataclass(frozen=True)
+class TapsKernel:
+    """Any window over planes with their rows of zeros, ``t`` rows of outputs of a column at a time."""
+
+    geometry: Geometry
+    t: int
+    rows: int
+    words_a_row: int
+    stride: int
+    dilation: int
+    out_pitch: int
+    output: Output
+
+    @property
+    def name(self) -> str:
+        g = self.geometry
+        columns = "_".join(f"{'odd' if s.odd else 'even'}{s.columns}" for s in g.sets)
+        return (
+            f"depthwise_taps_{self.rows}x{2 * self.words_a_row}_d{self.dilation}_s{self.stride}"
+            f"x{g.sets[0].x_step // 2}_{g.band}x{g.plane.pitch // 2}_{columns}_o{self.out_pitch}x{g.sets[0].y_step}"
+            f"_{self.output.slug}"
+        )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a column."""
+        return -(-self.geometry.band // self.t)
+
+    @property
+    def far(self) -> bool:
+        """Whether outputs of a tile lie too far apart for offsets from one pointer."""
+        return (self.t - 1) * self.out_pitch > 4095
+
+    @property
+    def overlap(self) -> int:
+        """Rows that the last tile computes again."""
+        return self.tiles * self.t - self.geometry.band
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: initial accumulator, output stage, weights for each set of columns."""
+        return 1 + self.output.words + len(self.geometry.sets) * self.rows * self.words_a_row
+
+    def cycles(self, channels: int) -> int:
+        """One call."""
+        tile = (
+            4 + (self.t - 1) + self.rows * self.words_a_row * (2 + 2 * self.t)
+            + 1 + self.output.words + self.t * (self.output.cycles + 1) + 5 + (4 if self.overlap else 0)
+            + (self.t * _instructions(self.out_pitch) if self.far else 0)
+        )  # fmt: skip
+        column = self.tiles * tile + 8
+        channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
+        return 32 + channels * channel
+
+    #: The parameters of a channel, from the start for each tile.
+    constants = (Constants("lr", "[sp, #8]"),)
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), float(self.tiles))]
+        return Call(self, (channels, *columns), (float(self.words), *(0.0,) * len(columns)))
+
+    @property
+    def code_bytes(self) -> int:
+        return len(self.geometry.sets) * (self.loop_bytes + 56) + 64
+
+    @property
+    def loop_bytes(self) -> int:
+        """Of the loop over tiles."""
+        taps = self.rows * self.words_a_row * (1 + 2 * self.t)
+        return 4 * (2 + self.t + taps + self.t * (self.output.instructions + 1) + 8)
+
+    def accesses(self, channels: int) -> tuple[Access, Access, Access]:
+        """Planes, output and parameters of one call."""
+        tiles = sum(s.columns for s in self.geometry.sets) * channels * self.tiles
+        taps = self.rows * self.words_a_row
+        return (
+            loads(taps * self.t * tiles, 4),
+            stores(self.t * tiles, 1),
+            loads((1 + taps + self.output.words) * tiles, 4),
+        )
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        return render(
+            "kernels/depthwise/depthwise_taps.c.j2",
+            name=self.name,
+            title=f"Depthwise, {self.rows} x {self.words_a_row} words of taps, {self.t} outputs of a column at once.",
+            comment=[
+                "Parameters of a channel: initial accumulator, output stage, then weights (times 256) in pairs, as",
+                "columns that start a word need them and, shifted by one, as the others do.",
+            ],
+            t=self.t,
+            rows=self.rows,
+            words=self.words_a_row,
+            stride=self.stride,
+            dilation=self.dilation,
+            out_pitch=self.out_pitch,
+            plane=self.geometry.plane,
+            sets=self.geometry.sets,
+            tiles=self.tiles,
+            overlap=self.overlap,
+            outputs=self.geometry.band,
+            far=self.far,
+            q=self.output,
+        )

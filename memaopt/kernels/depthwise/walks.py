@@ -1,0 +1,182 @@
+"""The walk of a 3x3 depthwise kernel down one column of a plane: which rows feed which outputs, as straight code
+and a loop. Two accumulators are enough: an output is finished before the next but one is started.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from memaopt.kernels.text.thumb import REACH, encodable
+
+
+class Tap(NamedTuple):
+    """Kernel row ``ky`` into accumulator ``acc``; ``y``: the offset at which the finished output is stored, after
+    which the output's pointer moves on by ``y_advance``.
+    """
+
+    ky: int
+    acc: int
+    first: bool
+    y: int | None
+    y_advance: int = 0
+
+
+class Step(NamedTuple):
+    """One input row: its offset, its taps, and what the pointers move on by afterwards."""
+
+    x: int
+    taps: tuple[Tap, ...]
+    x_advance: int = 0
+    y_advance: int = 0
+
+    @property
+    def early(self) -> bool:
+        """Whether the rows' pointer moves right after the loads: in one instruction, which needs no register."""
+        return self.x_advance > 0 and (self.x_advance <= REACH or encodable(self.x_advance))
+
+
+class Walk(NamedTuple):
+    """Straight rows, ``turns`` of a loop, straight rows; pointers move on by the totals in all."""
+
+    before: tuple[Step, ...]
+    turn: tuple[Step, ...]
+    turns: int
+    after: tuple[Step, ...]
+    x_total: int
+    y_total: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a column, as executed."""
+        return len(self.before) + len(self.turn) * self.turns + len(self.after)
+
+    @property
+    def code(self) -> tuple[Step, ...]:
+        """Every row, as written."""
+        return self.before + self.turn + self.after
+
+
+class Column(NamedTuple):
+    """A column of a plane: ``rows`` rows ``pitch`` bytes apart, ``above`` of zeros left out before them; the
+    outputs are ``out_pitch`` bytes apart.
+    """
+
+    rows: int
+    above: int
+    stride: int
+    outputs: int
+    pitch: int
+    out_pitch: int
+
+
+class _Row(NamedTuple):
+    taps: tuple[tuple[int, int, bool, bool], ...]  # (ky, output, first, last)
+
+
+def _rows(column: Column) -> list[_Row] | None:
+    """The taps of each row, or None if an output has no row at all."""
+    feeding: dict[int, list[int]] = {o: [] for o in range(column.outputs)}
+    taps: list[list[tuple[int, int]]] = []
+    for i in range(column.rows):
+        of_row = []
+        for ky in (2, 1, 0):
+            o, rest = divmod(i + column.above - ky, column.stride)
+            if rest == 0 and 0 <= o < column.outputs:
+                of_row.append((ky, o))
+                feeding[o].append(i)
+        taps.append(of_row)
+    if not all(feeding.values()):
+        return None
+    return [
+        _Row(tuple((ky, o, i == feeding[o][0], i == feeding[o][-1]) for ky, o in of_row))
+        for i, of_row in enumerate(taps)
+    ]
+
+
+@lru_cache(maxsize=1024)
+def walk_of(column: Column, unroll: int) -> Walk | None:
+    """The walk with at most ``unroll`` outputs in a turn of its loop; 0 for straight code only.
+
+    None if some output has no row, or if rows lie too far apart.
+    """
+    rows = _rows(column)
+    if rows is None or max(column.pitch, column.out_pitch) >= 1 << 20:
+        return None
+    if _far(column) and not all(row.taps for row in rows):
+        return None
+    live = 2 if column.stride == 1 else 1
+    period = max(unroll // live * live, live) * column.stride if unroll else 0
+    start, turns = (0, 0) if period == 0 else _steady(rows, period, column.stride * live)
+
+    def steps(
+        first: int, last: int, x_base: int, y_base: int, total: tuple[int, int] | None
+    ) -> tuple[list[Step], int, int]:
+        return _place(column, rows, range(first, last), live, x_base, y_base, total)
+
+    end = start + turns * period
+    per_turn = (period * column.pitch, period // column.stride * column.out_pitch) if turns else (0, 0)
+    before, x, y = steps(0, start, 0, 0, None)
+    turn, _, _ = steps(start, start + period, x, y, per_turn) if turns else ([], 0, 0)
+    x, y = x + turns * per_turn[0], y + turns * per_turn[1]
+    after, x, y = steps(end, column.rows, x, y, None)
+    return Walk(tuple(before), tuple(turn), turns, tuple(after), x, y)
+
+
+def _steady(rows: Sequence[_Row], period: int, repeat: int) -> tuple[int, int]:
+    """Where the rows start to repeat, and how many whole periods they then go on; at least 2, else none."""
+
+    def shape(i: int) -> tuple[tuple[int, bool, bool], ...]:
+        return tuple((ky, first, last) for ky, _, first, last in rows[i].taps)
+
+    best = (0, 0)
+    for start in range(min(len(rows), 2 * repeat + 2)):
+        length = 0
+        while start + length < len(rows) and shape(start + length) == shape(start + length % repeat):
+            length += 1
+        if length // period > best[1]:
+            best = (start, length // period)
+    return best if best[1] >= 2 else (0, 0)
+
+
+def _far(column: Column) -> bool:
+    """Whether rows lie so far apart that the pointer moves on after each."""
+    return 2 * column.pitch > REACH
+
+
+def _place(
+    column: Column, rows: Sequence[_Row], which: range, live: int, x_base: int, y_base: int,
+    total: tuple[int, int] | None,
+) -> tuple[list[Step], int, int]:  # fmt: skip
+    """Steps with offsets from pointers at ``x_base`` and ``y_base``, moved on where an offset would not reach.
+
+    ``total``: by how much they must have moved at the end.
+    """
+    x0, y0 = x_base, y_base
+    # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
+    far = 2 * column.out_pitch > REACH
+    far_rows = _far(column)
+    steps: list[Step] = []
+    for i in which:
+        outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
+        if not rows[i].taps:
+            continue
+        if (far_rows and steps) or i * column.pitch + 4 - x_base > REACH:
+            steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
+            x_base = i * column.pitch
+        if outputs and not far and max(outputs) - y_base > REACH:
+            steps[-1] = steps[-1]._replace(y_advance=outputs[0] - y_base)
+            y_base = outputs[0]
+        taps = []
+        for ky, o, first, last in rows[i].taps:
+            move = column.out_pitch if last and far else 0
+            taps.append(Tap(ky, o % live, first, o * column.out_pitch - y_base if last else None, move))
+            y_base += move
+        steps.append(Step(i * column.pitch - x_base, tuple(taps)))
+    if far_rows and steps:
+        steps[-1] = steps[-1]._replace(x_advance=column.pitch)
+        x_base = which.stop * column.pitch
+    if total is not None:
+        x_move, y_move = x0 + total[0] - x_base, y0 + total[1] - y_base
+        steps[-1] = steps[-1]._replace(x_advance=steps[-1].x_advance + x_move, y_advance=y_move)
+        x_base, y_base = x0 + total[0], y0 + total[1]
+    return steps, x_base, y_base

@@ -1,0 +1,1 @@
+"""Tables, conversions, and sums and products of two tensors."""

@@ -1,0 +1,308 @@
+"""Kernels that take each element by itself: ADD, SUB, MUL, lookup tables, and float32 at the network's ends."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from memaopt.kernels import around
+from memaopt.kernels.code import Call, Loop, Node, Rendered, Table, compiled
+from memaopt.kernels.family import definitions, dimensions, plan_comment, unary
+from memaopt.kernels.plan import Access, Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
+
+#: A cache line, at which tables start.
+LINE = 32
+
+
+class GenericBinary:
+    """ADD, SUB, MUL with any broadcasting and any scales, in the reference's own arithmetic."""
+
+    name = "generic"
+    computes = Binary
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Binary)
+        n = layer.elements
+        same = layer.first_shape == layer.output_shape
+        table = (Table(len(layer.table), n),) if layer.table else ()
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=(31 if layer.kind == "mul" else 57) * n,
+                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
+                data_bytes=len(layer.table),
+                code_bytes=400,
+                code=(each(n, 31 if layer.kind == "mul" else 57, 112 if layer.kind == "mul" else 224), *table),
+                in_place=same,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Binary)
+        shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+        title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        values, comment = np.array(layer.table), "output of each result, from -128 up"
+        table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
+        table = table if layer.table else []
+        source = render(
+            "kernels/elementwise/generic_binary.c.j2",
+            head=plan_comment(f"{title} -> {dimensions(layer.output_shape)}", plan),
+            data=definitions(table),
+            name=name,
+            layer=layer,
+            shape=shape,
+            first_index=_index(first),
+            second_index=_index(second),
+        )
+        return Emitted(name, binary(name), source, plan, tuple(array.name for array in table))
+
+
+def each(count: float, cycles: float, size: int) -> Loop:
+    """A compiled loop over elements: so many times so many cycles, ``size`` bytes."""
+    return Loop((compiled(size, cycles),), count)
+
+
+def binary(name: str) -> str:
+    """The prototype of a layer with two int8 inputs."""
+    return f"void {name}(const int8_t *first, const int8_t *second, int8_t *out, void *scratch)"
+
+
+def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
+    """Element strides of a shape broadcast to ``rank`` dimensions: 0 where it is repeated."""
+    padded = (1,) * (rank - len(shape)) + shape
+    strides, step = [], 1
+    for size in reversed(padded):
+        strides.append(0 if size == 1 else step)
+        step *= size
+    return strides[::-1]
+
+
+def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[int], list[int]]:
+    """Sizes and strides with neighbouring dimensions joined where both inputs run through them."""
+    first, second = (_strides(x, len(shape)) for x in inputs)
+    axes: list[tuple[int, int, int]] = []
+    for size, a, b in zip(shape, first, second, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1] == a * size and axes[-1][2] == b * size:
+            axes[-1] = (axes[-1][0] * size, a, b)
+        else:
+            axes.append((size, a, b))
+    axes = axes or [(1, 0, 0)]
+    return [x[0] for x in axes], [x[1] for x in axes], [x[2] for x in axes]
+
+
+def _index(strides: list[int]) -> str:
+    terms = [f"i{d}" if s == 1 else f"i{d} * {s}" for d, s in enumerate(strides) if s]
+    return " + ".join(terms) or "0"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
+
+    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``.
+    """
+
+    shape: tuple[int, ...]
+    first: str
+    second: str
+    out: str
+    eights: int
+    rest: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def code_bytes(self) -> int:
+        """An estimate of the code around the kernel."""
+        return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
+
+    def cycles(self, call: int, turn: int, each: int) -> int:
+        """``call`` cycles for entry and exit, ``turn`` for eight elements, ``each`` for one of the rest."""
+        loops = 20 - 8 * self.count if self.shape else 0
+        return loops + self.count * (call + turn * self.eights) + each * self.rest
+
+
+def runs_of(layer: Binary) -> Runs | None:
+    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
+    shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    if (first[-1], second[-1]) != (1, 1):
+        return None
+    eights, rest = divmod(shape[-1], 8)
+    outer = shape[:-1]
+    if outer and rest:
+        return None
+    steps = _strides(tuple(shape), len(shape))
+    first_at, second_at, out_at = (
+        name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
+        for name, strides in (("first", first), ("second", second), ("out", steps))
+    )
+    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
+
+
+def pairs_plan(
+    family: str, layer: Binary, runs: Runs, kernel: Rendered, *, cycles: int, code: int, stack: int, data: int,
+    parameters: Access, output: Access | None = None, rest_cycles: int = 14, table: int = 0,
+) -> Plan:  # fmt: skip
+    """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
+    ``data`` bytes of constants, of them ``table`` read here and there; ``output`` by bytes if not given."""
+    nodes: list[Node] = [around.piece(around.ENTRY)]
+    if runs.eights:
+        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
+    if runs.rest:
+        nodes.append(each(runs.rest, rest_cycles, 40))
+    if table:
+        nodes.append(Table(table, layer.elements))
+    read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
+    return Plan(
+        family=family,
+        tile="8",
+        cycles=cycles,
+        promise=Promise((read, read), stores(layer.elements, 1) if output is None else output, parameters),
+        data_bytes=data,
+        code_bytes=code + runs.code_bytes,
+        stack_bytes=stack,
+        kernels=(kernel.name,),
+        shared_bytes=code,
+        code=tuple(nodes),
+        in_place=layer.first_shape == layer.output_shape,
+        alignment=4,
+        requantization="proven for all 65,536 pairs of inputs",
+    )
+
+
+class TableLookup:
+    """Any unary int8 operator: 256 outputs, computed offline."""
+
+    name = "lookup"
+    computes = Lookup
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
+        code = (each(n, 11, 24), Table(256, n))
+        return (Plan(self.name, "", 11 * n + 10, promise, data_bytes=256, code_bytes=40, code=code, in_place=True),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
+        head = plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan)
+        source = render("kernels/elementwise/lookup.c.j2", head=head, data=definitions(table), name=name, layer=layer)
+        return Emitted(name, unary(name), source, plan, (table[0].name,))
+
+
+class WordLookup:
+    """The same, a word of four elements at a time."""
+
+    name = "lookup words"
+    computes = Lookup
+    _per_turn = 16
+    _kernel = Rendered("lookup_words", "kernels/elementwise/lookup_words.c.j2", (("unroll", _per_turn // 8),))
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        if not turns:
+            return ()
+        words = turns * self._per_turn // 4
+        code = 4 * (5 + 24 * self._per_turn // 8)
+        cycles = 27 + 61 * turns + (20 + 9 * rest if rest else 0)
+        return (
+            Plan(
+                family=self.name,
+                tile=str(self._per_turn),
+                cycles=cycles,
+                promise=Promise(
+                    (loads(words, 4) + loads(rest, 1),), stores(words, 4) + stores(rest, 1), loads(layer.elements, 1)
+                ),
+                data_bytes=256,
+                code_bytes=code + (60 if rest else 20),
+                stack_bytes=32,
+                kernels=(self._kernel.name,),
+                shared_bytes=code,
+                code=(
+                    around.piece(around.ENTRY),
+                    Call(self._kernel, (turns,)),
+                    each(rest, 8, 16),
+                    Table(256, layer.elements),
+                ),
+                in_place=True,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        by_byte = np.roll(layer.table, 128)
+        comment = "output of each input: 0 to 127, then -128 to -1"
+        table = [Array("int8_t", f"{name}_table", by_byte, comment, alignment=LINE)]
+        source = render(
+            "kernels/elementwise/lookup_words_layer.c.j2",
+            head=plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan),
+            data=definitions(table),
+            name=name,
+            layer=layer,
+            kernel=self._kernel.name,
+            turns=turns,
+            rest=rest,
+        )
+        kernel = Kernel(self._kernel.name, self._kernel.text())
+        return Emitted(name, unary(name), source, plan, (table[0].name,), (kernel,))
+
+
+class FloatToInt8:
+    """QUANTIZE of float32."""
+
+    name = "quantize"
+    computes = Quantize
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Quantize)
+        n = layer.elements
+        promise = Promise((loads(n, 4),), stores(n, 1))
+        return (Plan(self.name, "", 51 * n, promise, data_bytes=0, code_bytes=120, code=(each(n, 51, 100),), lead=-3),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Quantize)
+        head = plan_comment(f"{name}: QUANTIZE float32 -> int8, {layer.elements} elements", plan)
+        source = render("kernels/elementwise/quantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        return Emitted(name, f"void {name}(const float *in, int8_t *out, void *scratch)", source, plan)
+
+
+class Int8ToFloat:
+    """DEQUANTIZE. The float product rounds as TFLite's double one does, for it is exact in double."""
+
+    name = "dequantize"
+    computes = Dequantize
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Dequantize)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 4))
+        code, lead = (each(n, 15, 28),), 3 * (n - 1)
+        return (Plan(self.name, "", 15 * n, promise, data_bytes=0, code_bytes=60, code=code, lead=lead),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Dequantize)
+        head = plan_comment(f"{name}: DEQUANTIZE int8 -> float32, {layer.elements} elements", plan)
+        source = render("kernels/elementwise/dequantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        return Emitted(name, f"void {name}(const int8_t *in, float *out, void *scratch)", source, plan)
+
+
+def float_text(value: float) -> str:
+    """The shortest decimal of the nearest float, with a point or an exponent."""
+    text = str(np.float32(value))
+    return text if "." in text or "e" in text else text + ".0"
+
+
+FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat())

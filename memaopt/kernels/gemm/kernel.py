@@ -1,0 +1,89 @@
+"""Register kernels of a GEMM as text: which of them a block calls, and the assembly of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from memaopt.kernels.gemm.families import Family
+from memaopt.kernels.text.templates import render
+from memaopt.problems.gemm import Gemm
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Distances in bytes: between rows of A and of B as stored, and between rows and columns of C's two homes."""
+
+    lda: int
+    ldb: int
+    out_row: int
+    out_col: int
+    acc_row: int
+    acc_col: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One register kernel: its tile (``steps`` of the reduction), and whether it starts or ends the reduction."""
+
+    mr: int
+    steps: int
+    nr: int
+    first: bool
+    last: bool
+
+    @property
+    def name(self) -> str:
+        """The function's name in C."""
+        phase = {(True, True): "", (True, False): "_first", (False, False): "_middle", (False, True): "_last"}
+        return f"kernel_{self.mr}x{self.steps}x{self.nr}{phase[self.first, self.last]}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of ``count`` reduction tiles of ``steps`` each, all with the same phase, from ``start`` on."""
+
+    start: int
+    steps: int
+    count: int
+    first: bool
+    last: bool
+
+
+def segments(family: Family, kr: int, kc: int, first: bool, last: bool) -> tuple[Segment, ...]:
+    """The reduction of one block of length ``kc``: whole in one kernel if C is stationary, else in runs of KR."""
+    if family.stationary == "C":
+        return (Segment(0, kc, 1, first, last),)
+    starts = list(range(0, kc, kr))
+    tiles = [
+        (stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])
+    ]
+    found: list[Segment] = []
+    for start, key in zip(starts, tiles, strict=True):
+        if found and (found[-1].steps, found[-1].first, found[-1].last) == key:
+            same = found.pop()
+            found.append(Segment(same.start, same.steps, same.count + 1, same.first, same.last))
+        else:
+            found.append(Segment(start, key[0], 1, key[1], key[2]))
+    return tuple(found)
+
+
+def rounds(family: Family, kr: int, kernel: Kernel) -> int:
+    """Rounds of the loop over the reduction; where they are not more than one there is no loop."""
+    if family.stationary != "C":
+        return 1
+    steps = kernel.steps // kr
+    return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
+
+
+def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Strides) -> str:
+    """The assembly of one kernel, a line each instruction."""
+    values: dict[str, Any] = {
+        "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps, "kr": kr if family.stationary == "C" else kernel.steps,
+        "first": kernel.first, "last": kernel.last, "zero_point": problem.output_zero_point, "clamp": problem.clamp,
+        "unroll": family.unrolling.steps(kernel.steps // kr), **vars(strides),
+    }  # fmt: skip
+    return render(family.template, **values)
+
+

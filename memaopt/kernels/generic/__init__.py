@@ -1,0 +1,1 @@
+"""The kernel that computes every convolution and fully connected layer."""

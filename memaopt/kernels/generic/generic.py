@@ -1,0 +1,277 @@
+"""Kernels without preconditions: plain loops for convolutions and fully connected layers.
+
+They take any zero point, clamp, stride, dilation, padding, size and rounding, and do TFLite's arithmetic step by
+step. Convolutions are assembly, so that their cycles are known. What is left to the compiler (fully connected layers,
+and scales that are doubles) has cycles fitted to counts on the virtual board (GCC 12.2 -O3).
+"""
+
+import dataclasses
+import math
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from memaopt.kernels import around
+from memaopt.kernels.code import REWIND, Call, Loop, Node, Rendered, Scan, Straight, compiled, cycles_of, words_of
+from memaopt.kernels.elementwise.elementwise import LINE
+from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.kernels.leads import window_lead
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
+
+_FULL = "the reference's own arithmetic"
+
+
+class _Generic:
+    """What the three generic kernels share."""
+
+    name: ClassVar[str] = "generic"
+    template: ClassVar[str]
+    code: ClassVar[int]
+    tap: ClassVar[float]
+
+    def _arrays(self, layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
+        weights = Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model")
+        q = layer.requantization
+        if q.scales is not None:
+            bias = Array("int32_t", f"{name}_bias", layer.bias, "bias of each output channel")
+            return [weights, bias, Array("double", f"{name}_scales", q.scales, "scale of each output channel")]
+        assert q.multipliers is not None
+        assert q.shifts is not None
+        channels = np.stack([layer.bias, q.multipliers, q.shifts], axis=1)
+        return [weights, Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
+
+    def _plan(
+        self, layer: Conv | Depthwise | FullyConnected, taps: int, outputs: int, cycles: float, rounds: int,
+        lead: int | None = None, apart: int = 1,
+    ) -> Plan:  # fmt: skip
+        """``taps``: products with elements inside the image; ``rounds``: times that all weights are read."""
+        parameters = loads(taps, 1) + loads(3 * outputs, 4)  # a double counts as two words
+        return Plan(
+            family=self.name,
+            tile="",
+            cycles=round(cycles),
+            promise=Promise((loads(taps, 1),), stores(outputs, 1), parameters),
+            data_bytes=data_bytes(self._arrays(layer, "")),
+            code_bytes=self.code,
+            code=self._code(taps, outputs, cycles, rounds, apart),
+            lead=lead,
+            requantization=_FULL,
+        )
+
+    def _code(self, taps: int, outputs: int, cycles: float, rounds: int, apart: int) -> tuple[Node, ...]:
+        """Compiled loops: over taps, over outputs and, for each position (or row) anew, over the weights. Those of one
+        output lie ``apart`` bytes from each other; the next output's follow, or lie beside them.
+        """
+        each = cycles / outputs
+        tap = min(self.tap, each * outputs / max(taps, 1) / 2)  # a window may lie beside the image
+        weights = compiled(28, tap, 1, apart / 4)
+        start = Straight((0.0,), (REWIND,))
+        per = taps / outputs
+        rest = compiled(self.code - 32, each - tap * per, 3)
+        if apart == 1:
+            # Eight at a time: as many as a read has.
+            several = compiled(28, 8 * tap, 8, 0.25)
+            return (Loop((start, Loop((Loop((several,), per / 8), rest), outputs / rounds)), rounds),)
+        one = (start, Loop((weights,), per), rest)
+        return (Loop((Loop(one, outputs / rounds, 0.25), Loop((), 1, -outputs / rounds / 4)), rounds),)
+
+    def _emit(
+        self, layer: Conv | Depthwise | FullyConnected, plan: Plan, name: str, title: str, **values: object
+    ) -> Emitted:
+        arrays = self._arrays(layer, name)
+        source = render(
+            self.template,
+            head=plan_comment(title, plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            **values,
+        )
+        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays))
+
+
+class _Sizes(NamedTuple):
+    """``groups`` of ``outputs`` channels each, of ``depth`` elements each; ``apart``: the weights of an output's taps
+    lie as many bytes from each other as there are outputs, those of one tap beside each other.
+    """
+
+    groups: int
+    outputs: int
+    depth: int
+    apart: bool
+
+
+class _GenericWindow(_Generic):
+    """What convolutions share: assembly for the layer's own sizes, unless its scales are doubles."""
+
+    template = "kernels/generic/generic_conv.c.j2"
+
+    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
+        raise NotImplementedError
+
+    def _compiled(self, layer: Conv | Depthwise) -> float:
+        """Cycles of what GCC 12.2 makes of the plain C."""
+        raise NotImplementedError
+
+    def _window_plan(self, layer: Conv | Depthwise) -> Plan:
+        sizes, output = self._sizes(layer), layer.output
+        # The input channel that each output's elements start at.
+        first = np.arange(output.channels) // sizes.outputs * sizes.depth
+        lead = window_lead(layer.window, layer.shape, output, first, 1)
+        taps = layer.window.taps(layer.shape, output) * output.channels * sizes.depth
+        apart = output.channels if sizes.apart else 1
+        plan = self._plan(layer, taps, output.elements, self._compiled(layer), output.positions, lead, apart)
+        kernel = _kernel(layer, sizes)
+        if kernel is None:
+            return plan
+        call = _call(layer, sizes, kernel)
+        code = (around.piece(around.CALL), call, _scan(layer, sizes))
+        size = 4 * words_of(call)
+        return dataclasses.replace(
+            plan, cycles=round(cycles_of(code)), code=code, code_bytes=size + 28, shared_bytes=size, stack_bytes=68,
+            kernels=(kernel.name,),
+        )  # fmt: skip
+
+    def _emit_window(self, layer: Conv | Depthwise, plan: Plan, name: str, title: str) -> Emitted:
+        sizes = self._sizes(layer)
+        kernel = _kernel(layer, sizes)
+        called = "" if kernel is None else kernel.name
+        title = f"{title} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        made = self._emit(layer, plan, name, title, kernel=called, depth=sizes.depth, apart=sizes.apart)
+        return made if kernel is None else dataclasses.replace(made, kernels=(Kernel(kernel.name, kernel.text()),))
+
+
+def _kernel(layer: Conv | Depthwise, sizes: _Sizes) -> Rendered | None:
+    """The assembly for a layer; None if its scales are doubles."""
+    q, window = layer.requantization, layer.window
+    if q.scales is not None:
+        return None
+    numbers = (
+        *layer.shape, *layer.output, *window.kernel, *window.stride, *window.dilation, *window.padding, sizes.outputs,
+        layer.input_zero_point, q.zero_point, q.minimum, q.maximum,
+    )  # fmt: skip
+    kind = "depthwise" if sizes.apart else "conv"
+    return Rendered(
+        f"generic_{kind}_{'_'.join(str(number) for number in numbers)}".replace("-", "m"),
+        "kernels/generic/generic_window.c.j2",
+        (
+            ("layer", layer), ("title", "DEPTHWISE_CONV_2D" if sizes.apart else "CONV_2D"), ("groups", sizes.groups),
+            ("outputs", sizes.outputs), ("depth", sizes.depth), ("apart", sizes.apart), ("inside", _inside(layer)),
+            ("step", layer.output.channels if sizes.apart else sizes.depth),
+        ),
+    )  # fmt: skip
+
+
+def _inside(layer: Conv | Depthwise) -> bool:
+    """Whether every window lies inside the image."""
+    kernel, output = layer.window.kernel, layer.output
+    return layer.window.taps(layer.shape, output) == kernel.height * kernel.width * output.positions
+
+
+def _call(layer: Conv | Depthwise, sizes: _Sizes, kernel: Rendered) -> Call:
+    """A call of the assembly: its loops go over rows, columns, groups, their outputs, rows of the window, its columns
+    and elements; of the latter three those inside the image, in the mean.
+    """
+    output, window = layer.output, layer.window
+    taps = window.taps(layer.shape, output)
+    rows = window.rows_inside(layer.shape, output)
+    trips: list[float] = [output.height, output.width]
+    trips += [times for times in (sizes.groups, sizes.outputs) if times > 1]
+    trips += [window.kernel.height, window.kernel.width * rows / output.height / window.kernel.height]
+    if sizes.depth > 1:
+        trips.append(sizes.depth * taps / max(rows * output.width * window.kernel.width, 1))
+    return Call(kernel, tuple(trips))
+
+
+def _scan(layer: Conv | Depthwise, sizes: _Sizes) -> Scan:
+    """The reads of weights and parameters: all of them at each position."""
+    window, output = layer.window, layer.output
+    loads = (window.taps(layer.shape, output) * sizes.depth + 3 * output.positions) * output.channels
+    # Weights that lie apart are in lines of their own, or some beside each other; one more has the parameters.
+    lines = math.ceil(window.kernel.height * window.kernel.width * min(output.channels / LINE, 1)) + 1
+    return Scan(layer.weights.size + 12 * output.channels, output.positions, loads, lines if sizes.apart else 1)
+
+
+class GenericConv(_GenericWindow):
+    """CONV_2D, element by element."""
+
+    computes = Conv
+    code = 500
+    tap = 7
+
+    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
+        assert isinstance(layer, Conv)
+        return _Sizes(layer.groups, layer.output.channels // layer.groups, layer.weights.shape[3], apart=False)
+
+    def _compiled(self, layer: Conv | Depthwise) -> float:
+        assert isinstance(layer, Conv)
+        taps, depth = layer.window.taps(layer.shape, layer.output) * layer.output.channels, int(layer.weights.shape[3])
+        n, rows = layer.output.elements, layer.window.kernel.height * layer.output.elements
+        return 11 * taps * depth + (14 * taps if _inside(layer) else 8 * taps + 60 * rows) + 20 * n
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        return (self._window_plan(layer),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        return self._emit_window(layer, plan, name, f"{name}: CONV_2D")
+
+
+class GenericDepthwise(_GenericWindow):
+    """DEPTHWISE_CONV_2D, element by element."""
+
+    computes = Depthwise
+    code = 560
+    tap = 15.5
+
+    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
+        assert isinstance(layer, Depthwise)
+        return _Sizes(layer.shape.channels, layer.multiplier, 1, apart=True)
+
+    def _compiled(self, layer: Conv | Depthwise) -> float:
+        assert isinstance(layer, Depthwise)
+        window = layer.window
+        taps = window.taps(layer.shape, layer.output) * layer.output.channels
+        n, (height, width) = layer.output.elements, window.kernel
+        if _inside(layer):
+            return 19.4 * taps + 4 * n if min(height, width) == 1 else 8 * taps + 30 * height * n + 14 * n
+        if min(height, width) == 1:
+            return 7 * taps + 18 * height * width * n + 5 * n
+        # A row outside the image is passed over as a whole.
+        steps = width * window.rows_inside(layer.shape, layer.output) * layer.output.width * layer.output.channels
+        return 4 * taps + 12 * steps + 96 * n
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Depthwise)
+        return (self._window_plan(layer),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Depthwise)
+        return self._emit_window(layer, plan, name, f"{name}: DEPTHWISE_CONV_2D")
+
+
+class GenericFullyConnected(_Generic):
+    """FULLY_CONNECTED with loops over rows, outputs and inputs."""
+
+    computes = FullyConnected
+    template = "kernels/generic/generic_fully_connected.c.j2"
+    code = 252
+    tap = 12.75
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, FullyConnected)
+        outputs = layer.rows * len(layer.weights)
+        return (self._plan(layer, layer.macs, outputs, 12.75 * layer.macs + 334 * outputs, layer.rows),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, FullyConnected)
+        m, k = layer.weights.shape
+        title = f"{name}: FULLY_CONNECTED {layer.rows}x{k} -> {layer.rows}x{m}"
+        return self._emit(layer, plan, name, title, outputs=m, depth=k)
+
+
+FAMILIES = (GenericConv(), GenericDepthwise(), GenericFullyConnected())

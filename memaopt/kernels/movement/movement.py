@@ -1,0 +1,241 @@
+"""Operators that only move elements: PAD, CONCATENATION, TRANSPOSE, STRIDED_SLICE, RESIZE_NEAREST_NEIGHBOR."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around
+from memaopt.kernels.code import Loop, Node, compiled
+from memaopt.kernels.family import data_bytes, definitions, plan_comment
+from memaopt.kernels.plan import Access, Emitted, Plan, Promise, loads, stores
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Int8Array, Layer, Movement, Piece
+
+#: Cycles of a layer's entry and exit, of a run besides copy_bytes, of a turn of a loop around others: fitted to counts
+#: of 14 layers on the virtual board (GCC 12.2 -O3).
+_ENTRY, _RUN, _ROW = 22, 11, 8
+
+
+class _Axis(NamedTuple):
+    """One loop: its size, and the C text of what its index adds to the input and the output pointer."""
+
+    size: int
+    input: str
+    output: str
+
+
+class _Nest(NamedTuple):
+    """The loops of one piece, and where they start."""
+
+    source: int
+    axes: tuple[_Axis, ...]
+    input: int
+    output: int
+
+
+#: What is moved, and the bytes of each of its elements.
+_Pieces = list[tuple[Piece, int]]
+
+
+class _Mover:
+    """What both families share: nested loops over boxes; an index that is no multiple of its loop's has a table."""
+
+    name: ClassVar[str]
+    computes = Movement
+
+    def pieces(self, layer: Movement) -> _Pieces:
+        """The layer's pieces as this family moves them."""
+        raise NotImplementedError
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Movement)
+        pieces = self.pieces(layer)
+        nests, arrays, _ = _loops((piece for piece, _ in pieces), name)
+        runs = [run for _, run in pieces]
+        parameters = ", ".join(f"const int8_t *in{i}" for i in range(layer.sources))
+        source = render(
+            "kernels/movement/movement.c.j2",
+            head=plan_comment(f"{name}: {layer.what}", plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            parameters=parameters,
+            fills=_fills(layer),
+            words=any(run > 1 for run in runs),
+            fill_word=f"{layer.fill % 256 * 0x01010101:#010x}",
+            pieces=list(zip(nests, runs, strict=True)),
+        )
+        signature = f"void {name}({parameters}, int8_t *out, void *scratch)"
+        return Emitted(name, signature, source, plan, tuple(a.name for a in arrays))
+
+
+class ElementMover(_Mover):
+    """One byte at a time."""
+
+    name = "move"
+
+    def pieces(self, layer: Movement) -> _Pieces:
+        return [(piece.without_ones(), 1) for piece in layer.pieces]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Movement)
+        moved = sum(piece.elements for piece in layer.pieces)
+        rows = sum(math.prod(piece.shape[:-1]) for piece in layer.pieces)
+        _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)), "")
+        inputs = tuple(
+            loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
+        )
+        filled = layer.elements if _fills(layer) else 0
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=8 * moved + 10 * rows + 5 * filled + 30 * len(layer.pieces),
+                promise=Promise(inputs, stores(moved + filled, 1), table_loads),
+                data_bytes=data_bytes(arrays),
+                code_bytes=80 * len(layer.pieces),
+                code=(Loop((compiled(60, 8),), moved), Loop((compiled(16, 5),), filled)),
+            ),
+        )
+
+
+class RunMover(_Mover):
+    """Runs of bytes that are contiguous on both sides, by words."""
+
+    name = "move runs"
+
+    def pieces(self, layer: Movement) -> _Pieces:
+        return [_split(piece) for piece in layer.pieces]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Movement)
+        pieces = self.pieces(layer)
+        if min((run for _, run in pieces), default=0) < 4:
+            return ()
+        _, arrays, table_loads = _loops((piece for piece, _ in pieces), "")
+        inputs, written, cycles = [Access()] * layer.sources, Access(), _ENTRY
+        code: list[Node] = [around.piece(around.ENTRY)]
+        if _fills(layer):
+            written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
+            cycles += _fill_cycles(layer.elements // 4) + 2 * (layer.elements % 4)
+            code.append(around.fill_words(layer.elements // 4))
+        for piece, run in pieces:
+            times, (words, rest) = piece.elements, divmod(run, 4)
+            inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
+            written += (stores(words, 4) + stores(rest, 1)).times(times)
+            cycles += times * (_copy_cycles(run) + _RUN) + _ROW * sum(
+                math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
+            )
+            cycles += words * sum(_unaligned(_places(tables) + offset) for tables, offset in (
+                (piece.input_tables, piece.input_offset), (piece.output_tables, piece.output_offset)
+            ))  # fmt: skip
+            code.append(Loop((around.piece(around.ROW), around.copy_bytes(run)), times))
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=cycles,
+                promise=Promise(tuple(inputs), written, table_loads),
+                data_bytes=data_bytes(arrays),
+                code_bytes=80 * len(layer.pieces) + 60,
+                code=tuple(code),
+                alignment=4,
+            ),
+        )
+
+
+def _copy_cycles(run: int) -> int:
+    """Cycles of copy_bytes, but for what unaligned words cost: its instructions, one by one."""
+    words, rest = divmod(run, 4)
+    return 6 * words + 5 + (6 * rest or 3)
+
+
+def _fill_cycles(words: int) -> int:
+    """Cycles of fill_words: its instructions, one by one."""
+    turns, rest = divmod(words, 4)
+    return 16 + 8 * turns + (4 * rest or 3)
+
+
+def _unaligned(places: Int64Array) -> int:
+    """What one word at each of these places costs more than at a multiple of 4."""
+    return int(np.array([0, 2, 1, 2])[places % 4].sum())
+
+
+def _split(piece: Piece) -> tuple[Piece, int]:
+    """The piece with the innermost axes that are contiguous in both tensors as one element, and the bytes of that."""
+    whole = piece.without_ones()
+    outer, run = len(whole.shape), 1
+    while outer and _step(whole.input_tables[outer - 1]) == _step(whole.output_tables[outer - 1]) == run:
+        outer -= 1
+        run *= whole.shape[outer]
+    inputs, outputs = whole.input_tables[:outer], whole.output_tables[:outer]
+    return dataclasses.replace(whole, shape=whole.shape[:outer], input_tables=inputs, output_tables=outputs), run
+
+
+def _fills(layer: Movement) -> bool:
+    """Whether some output element comes from no piece."""
+    return sum(piece.elements for piece in layer.pieces) < layer.elements
+
+
+def _loops(pieces: Iterable[Piece], name: str) -> tuple[list[_Nest], list[Array], Access]:
+    """The loop nests of the pieces, the tables of offsets that they read, and those reads."""
+    nests: list[_Nest] = []
+    arrays: list[Array] = []
+    reads = Access()
+    for number, piece in enumerate(pieces):
+        axes = []
+        for d, size in enumerate(piece.shape, start=1):
+            texts = []
+            for kind, table in (("from", piece.input_tables[d - 1]), ("to", piece.output_tables[d - 1])):
+                step = _step(table)
+                if step is not None:
+                    texts.append(_product(d, step))
+                    continue
+                array = Array("int32_t", f"{name}_{kind}_{number}_{d}", table, f"offsets by index {d}")
+                arrays.append(array)
+                reads += loads(math.prod(piece.shape[:d]), 4)
+                texts.append(f"load_s32(&{array.name}[i{d}])")
+            axes.append(_Axis(size, *texts))
+        axes = axes or [_Axis(1, "0", "0")]
+        nests.append(_Nest(piece.source, tuple(axes), piece.input_offset, piece.output_offset))
+    return nests, arrays, reads
+
+
+def _product(d: int, step: int) -> str:
+    if step in (0, 1):
+        return f"i{d}" if step else "0"
+    return f"i{d} * {step}" if step > 0 else f"i{d} * ({step})"
+
+
+def _step(table: Int64Array) -> int | None:
+    """The constant step of offsets that start at 0, or None."""
+    step = int(table[1]) if len(table) > 1 else 0
+    return step if np.array_equal(table, np.arange(len(table)) * step) else None
+
+
+
+FAMILIES = (ElementMover(), RunMover())
+
+
+def moved(layer: Movement, plan: Plan, inputs: Sequence[Int8Array]) -> Int8Array:
+    """The elements that a plan's text moves, by the same pieces, tables and offsets; flat."""
+    (family,) = (family for family in FAMILIES if family.name == plan.family)
+    out = np.full(layer.elements, layer.fill, np.int8)
+    for piece, size in family.pieces(layer):
+        run = np.arange(size)
+        source = piece.input_offset + _places(piece.input_tables)[:, None] + run
+        out[piece.output_offset + _places(piece.output_tables)[:, None] + run] = inputs[piece.source].ravel()[source]
+    return out
+
+
+def _places(tables: Sequence[Int64Array]) -> Int64Array:
+    """The sums of one entry of each table, the last one's index fastest."""
+    places = np.zeros(1, np.int64)
+    for table in tables:
+        places = (places[:, None] + table).ravel()
+    return places

@@ -1,0 +1,178 @@
+"""Patches: the input bytes under a window, and how a kernel copies them into its tile on the stack.
+
+A patch is ``rows`` x ``taps`` runs of ``run`` contiguous bytes: the rows are ``pitch`` bytes apart, the taps of a
+row ``step`` bytes. An undilated window has one tap a row, kernel width x channels bytes; a 1x1 window is one run.
+Bytes are stored one after the other, and even ones leave the tile with their top bit flipped: as value + 128.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.thumb import REACH
+from memaopt.problems.layers import Conv
+
+#: Registers that a copy may use for data, and the most words that go with one multiple load.
+_DATA = [f"r{i}" for i in range(1, 11)]
+_EVEN, _ODD = 0x00800080, 0x80008000
+
+
+class Patch(NamedTuple):
+    """The geometry of one output position's input, in bytes."""
+
+    rows: int
+    taps: int
+    run: int
+    pitch: int
+    step: int
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.taps * self.run
+
+    @property
+    def padded_bytes(self) -> int:
+        """Rounded up to whole words: the bytes that a tile has for it."""
+        return -(-self.bytes // 4) * 4
+
+    @property
+    def slug(self) -> str:
+        """For the names of kernels."""
+        size = "x".join(str(n) for n in (self.rows, self.taps, self.run) if n != 1) or "1"
+        moves = [f"_p{self.pitch}"] if self.rows > 1 else []
+        return size + "".join(moves + ([f"_t{self.step}"] if self.taps > 1 else []))
+
+    def runs(self) -> list[tuple[int, int, int]]:
+        """(source offset, tile offset, bytes) of each run; neighbours that are contiguous are joined."""
+        joined: list[tuple[int, int, int]] = []
+        for index in range(self.rows * self.taps):
+            row, tap = divmod(index, self.taps)
+            source, target = row * self.pitch + tap * self.step, index * self.run
+            if joined and joined[-1][0] + joined[-1][2] == source:
+                joined[-1] = (joined[-1][0], joined[-1][1], joined[-1][2] + self.run)
+            else:
+                joined.append((source, target, self.run))
+        return joined
+
+
+def patch_of(layer: Conv, pitch: int) -> Patch:
+    """The patch of a layer's window in an image whose rows are ``pitch`` bytes apart."""
+    window, channels = layer.window, layer.shape.channels
+    whole_row = window.dilation.width == 1 or window.kernel.width == 1
+    return Patch(
+        rows=window.kernel.height,
+        taps=1 if whole_row else window.kernel.width,
+        run=channels * (window.kernel.width if whole_row else 1),
+        pitch=window.dilation.height * pitch if window.kernel.height > 1 else 0,
+        step=0 if whole_row else window.dilation.width * channels,
+    )
+
+
+class Copy(NamedTuple):
+    """The copy of one patch into the tile: from r12 to lr, which it leaves at the end of the (padded) patch."""
+
+    assembly: str
+    cycles: int
+    instructions: int
+    source: Access
+    tile: Access
+
+
+@lru_cache(maxsize=1024)
+def patch_copy(patch: Patch, aligned: bool, flip: bool) -> Copy:
+    """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, so that multiple
+    loads do it; else single loads, which may be unaligned. ``flip``: even bytes change their top bit.
+    """
+    return _by_words(patch, flip) if aligned else _by_pieces(patch, flip)
+
+
+def _by_words(patch: Patch, flip: bool) -> Copy:
+    lines: list[str] = []
+    cycles = 0
+    for source, _, size in patch.runs():
+        lines.append(add_imm("r0", "r12", source, "r1"))
+        cycles += len(lines[-1].splitlines())
+        words = size // 4
+        chunks = -(-words // len(_DATA))
+        for i in range(chunks):
+            count = words * (i + 1) // chunks - words * i // chunks
+            registers = _DATA[:count]
+            # A multiple load of one register is unpredictable in its 32-bit form.
+            span = f"{{{registers[0]}-{registers[-1]}}}"
+            lines.append(f"ldmia r0!, {span}" if count > 1 else f"ldr {registers[0]}, [r0], #4")
+            lines.extend(f"eor {r}, {r}, #{_EVEN:#010x}" for r in registers if flip)
+            lines.append(f"stmia lr!, {span}" if count > 1 else f"str {registers[0]}, [lr], #4")
+            cycles += 2 * (1 + count) + (count if flip else 0)
+            # A multiple load right after a multiple store waits a cycle.
+            cycles += 1 if i else 0
+    words = patch.bytes // 4
+    text = "\n".join(line for line in lines if line)
+    return Copy(text, cycles, len(text.splitlines()), loads(words, 4), stores(words, 4))
+
+
+def _pieces(start: int, size: int) -> list[tuple[int, int]]:
+    """(offset, width): words, then a halfword and a byte for what is left."""
+    whole = size // 4 * 4
+    pieces = [(start + at, 4) for at in range(0, whole, 4)]
+    if size % 4 >= 2:
+        pieces.append((start + whole, 2))
+    if size % 2:
+        pieces.append((start + size - 1, 1))
+    return pieces
+
+
+def _groups(pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+    """As many pieces at a time as there are registers, all of them within an offset's reach of the first."""
+    group: list[tuple[int, int, int]] = []
+    for piece in pieces:
+        if len(group) == len(_DATA) or (group and piece[0] - group[0][0] > REACH):
+            yield group
+            group = []
+        group.append(piece)
+    yield group
+
+
+_LOAD = {4: "ldr", 2: "ldrh", 1: "ldrb"}
+_STORE = {4: "str", 2: "strh", 1: "strb"}
+
+
+def _by_pieces(patch: Patch, flip: bool) -> Copy:
+    pieces = [
+        (source + offset, target + offset, width)
+        for source, target, size in patch.runs()
+        for offset, width in _pieces(0, size)
+    ]
+    lines: list[str] = []
+    cycles = 0
+    base, base_offset = "r12", 0
+    source_access, tile_access = Access(), Access()
+    for group in _groups(pieces):
+        if group[-1][0] - base_offset > REACH:
+            base_offset, base = group[0][0], "r0"
+            lines.append(add_imm("r0", "r12", base_offset, "r1"))
+            cycles += len(lines[-1].splitlines()) + 1
+        for register, (source, _, width) in zip(_DATA, group, strict=False):
+            lines.append(f"{_LOAD[width]} {register}, [{base}, #{source - base_offset}]")
+            source_access += loads(1, width)
+        # Unaligned words cost one or two cycles more: on average over the positions about one.
+        cycles += len(group) + 1 + sum(1 for source, _, width in group if width == 4)
+        for register, (_, target, width) in zip(_DATA, group, strict=False):
+            if flip:
+                mask = _EVEN if target % 2 == 0 else _ODD
+                # A byte, or the bytes of a halfword, take their share of the mask.
+                lines.append(f"eor {register}, {register}, #{mask if width == 4 else mask & (1 << 8 * width) - 1:#x}")
+            lines.append(f"{_STORE[width]} {register}, [lr, #{target}]")
+            tile_access += stores(1, width)
+            cycles += 2 if flip else 3
+            cycles += 0 if width == 1 or target % width == 0 else 2 if target % 2 else 1
+    lines.append(add_imm("lr", "lr", patch.padded_bytes, "r1"))
+    cycles += 1
+    text = "\n".join(line for line in lines if line)
+    return Copy(text, cycles, len(text.splitlines()), source_access, tile_access)
+
+
+def flips(input_format: Format) -> bool:
+    """Whether the copy has to turn the input's bytes into the tile's form."""
+    return input_format is Format.S8

@@ -1,0 +1,112 @@
+"""Planes: channels of an image apart, as int16 values x - zero point with zeros around them, for depthwise kernels.
+
+A plane's rows are ``pitch`` bytes apart and start ``left`` (even) columns before the image, so that columns 0 and 1,
+2 and 3, ... share words. Planes of a group of channels follow each other, ``bytes`` apart, in scratch memory.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.text.assembly import load_imm
+from memaopt.kernels.text.templates import render
+
+
+class Plane(NamedTuple):
+    """``rows`` of ``pitch`` bytes, of which ``above`` come before the image's first row."""
+
+    rows: int
+    pitch: int
+    left: int
+    above: int
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.pitch
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The kernel that fills the planes of ``channels`` (1, 2 or 4) neighbouring channels from NHWC bytes."""
+
+    channels: int
+    depth: int
+    width: int
+    zero_point: int
+    plane: Plane
+    input_format: Format = Format.S8
+
+    @property
+    def name(self) -> str:
+        raw = "_raw" if self.input_format is Format.RAW else ""
+        zero = f"{self.zero_point}".replace("-", "m")
+        plane = f"{self.plane.rows}x{self.plane.pitch // 2}"
+        return f"gather_{self.channels}_of_{self.depth}_w{self.width}_z{zero}_to_{plane}_{self.plane.left}{raw}"
+
+    @property
+    def _constants(self) -> int:
+        """Instructions that load the second constant, which bytes stored as value + 128 need."""
+        if self.input_format is not Format.RAW:
+            return 0
+        return len(load_imm("r8", (-self.zero_point - 128) % 65536 * 65537).splitlines())
+
+    @property
+    def unroll(self) -> int:
+        """Pairs of columns in a turn of the loop."""
+        pairs = self.width // 2
+        return next((u for u in (4, 3, 2) if pairs % u == 0 and pairs), 1)
+
+    @property
+    def pair_cycles(self) -> int:
+        """Two columns: loads, repacking, stores. A load right after a store waits."""
+        return {4: 3 + 1 + 6 + 4, 2: 3 + 1 + 3 + 2, 1: 3 + 1 + 2 + 1}[self.channels]
+
+    def cycles(self, rows: int) -> int:
+        """One call for ``rows`` rows."""
+        pairs, odd = divmod(self.width, 2)
+        turns = pairs // self.unroll
+        last = 4 + {4: 6, 2: 3, 1: 2}[self.channels] + self.channels
+        row = turns * (self.unroll * (self.pair_cycles + 1) - 1 + 3) + odd * last
+        return 26 + self._constants + rows * (row + 3 + self.channels)
+
+    @property
+    def code_bytes(self) -> int:
+        pair = {4: 13, 2: 8, 1: 6}[self.channels]
+        return 4 * ((self.unroll + self.width % 2) * pair + 18)
+
+    def accesses(self, rows: int) -> tuple[Access, Access]:
+        """Of the input and of the planes, for one call."""
+        words = -(-self.width // 2)
+        odd = self.width % 2
+        planes = stores((words - odd) * self.channels, 4) + stores(odd * self.channels, 2)
+        return loads(self.width * rows, self.channels), planes.times(rows)
+
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    def call(self, rows: float) -> Call:
+        """A call for so many rows."""
+        turns = (float(self.width // 2 // self.unroll),) if self.width > 1 else ()
+        return Call(self, (rows, *turns))
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        return render(
+            "kernels/gather_planes.c.j2",
+            name=self.name,
+            g=self,
+            plane=self.plane,
+            pairs=self.width // 2,
+            raw=self.input_format is Format.RAW,
+            skip=self.plane.pitch - 2 * (self.width + self.width % 2),
+        )
+
+
+def groups(channels: int, most: int) -> list[tuple[int, int]]:
+    """(group size, number of groups): as many groups of ``most`` channels as there are, then smaller ones."""
+    split = []
+    for size in (4, 2, 1):
+        if size <= most and channels >= size:
+            split.append((size, channels // size))
+            channels %= size
+    return split

@@ -1,0 +1,1 @@
+"""Maxima, averages and means."""

@@ -1,0 +1,171 @@
+"""AVERAGE_POOL_2D over a whole image and MEAN over all but the last axis, or over some before it: sums of each channel.
+
+SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow. The output is a
+non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds. Channels that are no
+multiple of four make the last four overlap those before.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from memaopt.kernels import around
+from memaopt.kernels.code import Call, Loop, Rendered
+from memaopt.kernels.family import dimensions, plan_comment, unary
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.rounding.requantize import Proven, StepFunction
+from memaopt.kernels.text.thumb import REACH
+from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
+
+SCALE = 256
+_MOST = 255
+#: Cycles of one more call of the kernel: its own entry and exit, and a loop around it.
+_AGAIN = 31
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """``count`` positions of ``channels`` channels, so many ``times``, and the step function of their sums."""
+
+    times: int
+    channels: int
+    count: int
+    zero_point: int
+    function: StepFunction
+
+    @property
+    def range(self) -> AccumulatorRange:
+        """Sums of x - zero point."""
+        ends = (INT8_MIN - self.zero_point, INT8_MAX - self.zero_point)
+        low, high = (np.array([self.count * end]) for end in ends)
+        return AccumulatorRange(low, high)
+
+    @property
+    def fours(self) -> int:
+        """Groups of four channels."""
+        return -(-self.channels // 4)
+
+    @property
+    def unaligned_cycles(self) -> int:
+        """What words at addresses that are no multiple of 4 cost more."""
+        starts = np.minimum(4 * np.arange(self.fours), self.channels - 4)
+        at = np.add.outer(np.arange(self.times * self.count) * self.channels, starts)
+        return int(np.where(at % 2 == 1, 2, np.where(at % 4 == 2, 1, 0)).sum())
+
+    @property
+    def unroll(self) -> int:
+        """Positions in a turn of the loop: as many as there are registers for, with few left over."""
+        most = min(8, REACH // self.channels + 1, self.count)
+        return min(range(1, most + 1), key=lambda u: (self.count // u * (3 * u + 5) + (self.count % u) * 3 + 2, u))
+
+
+def _sums(layer: Pool | Mean) -> _Sums | None:
+    if isinstance(layer, Pool):
+        window, (height, width, channels) = layer.window, layer.shape
+        whole = window.padding == (0, 0) and layer.output.positions == 1 and window.kernel == (height, width)
+        if layer.kind is not PoolKind.AVERAGE or not whole:
+            return None
+        return _Sums(1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum))
+    # Axes that are kept, then those of a sum, then the channels.
+    kept = [d not in layer.axes for d, size in enumerate(layer.shape[:-1]) if size > 1]
+    if len(layer.shape) - 1 in layer.axes or kept != sorted(kept, reverse=True):
+        return None
+    channels = layer.shape[-1]
+    times = layer.elements // layer.count // channels
+    return _Sums(times, channels, layer.count, layer.input_zero_point, layer.requantization)
+
+
+class ChannelSums:
+    """What the two families share."""
+
+    name = "channel sums"
+    computes: type = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool | Mean)
+        sums = _sums(layer)
+        if sums is None or sums.count > _MOST or sums.channels < 4:
+            return ()
+        proven = _proven(layer)
+        if proven is None:
+            return ()
+        output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
+        unroll = sums.unroll
+        turns, rest = divmod(sums.count, unroll)
+        words = sums.times * sums.count * fours
+        kernel = _kernel(sums, proven)
+        call = Call(kernel, (fours, turns) if turns > 1 else (fours,))
+        group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
+        # Constants take one or two instructions each.
+        group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
+        group += overlap
+        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.instructions + 4 * overlap)
+        return (
+            Plan(
+                family=self.name,
+                tile=f"4x{unroll}",
+                cycles=sums.times * (fours * group + 5 * overlap + _AGAIN) + 12 - _AGAIN + sums.unaligned_cycles,
+                promise=Promise((loads(words, 4),), stores(sums.times * 4 * fours, 1)),
+                data_bytes=0,
+                code_bytes=code + 20,
+                stack_bytes=44,
+                kernels=(kernel.name,),
+                shared_bytes=code,
+                code=(Loop((around.piece(around.CALL), call), sums.times),),
+                in_place=not overlap,
+                alignment=4,
+                requantization=proven.describe(),
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool | Mean)
+        sums, proven = _sums(layer), _proven(layer)
+        assert sums is not None
+        assert proven is not None
+        kernel = _kernel(sums, proven)
+        what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
+        head = plan_comment(f"{name}: {what} of {dimensions(layer.shape)} over {sums.count} positions", plan)
+        call = f"{kernel.name}(in, out);"
+        if sums.times > 1:
+            steps = f"in += {sums.count * sums.channels}, out += {sums.channels}"
+            call = f"for (int32_t i = 0; i < {sums.times}; i++, {steps}) {{\n        {call}\n    }}"
+        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {call}\n}}\n"
+        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
+
+
+class WholeImageMean(ChannelSums):
+    """MEAN over neighbouring axes, not the last one."""
+
+    computes = Mean
+
+
+def _kernel(sums: _Sums, proven: Proven) -> Rendered:
+    values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
+    constants = "_".join(str(value) for value in values).replace("-", "m")
+    output = Output.of(proven, sums.function)
+    turns, rest = divmod(sums.count, sums.unroll)
+    return Rendered(
+        f"channel_sums_{sums.count}x{sums.channels}_{output.slug}_{constants}",
+        "kernels/pooling/channel_sums.c.j2",
+        (
+            ("channels", sums.channels), ("count", sums.count), ("unroll", sums.unroll), ("turns", turns),
+            ("rest", rest), ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
+            ("multiplier", int(proven.multiplier[0])), ("addend", int(proven.addend[0])),
+            ("negative", 0 if proven.negative is None else int(proven.negative[0])), ("q", output),
+        ),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _proven(layer: Pool | Mean) -> Proven | None:
+    sums = _sums(layer)
+    assert sums is not None
+    return requantize.prove_multiply_add(sums.function, sums.range, SCALE)
+
+
+FAMILIES = (ChannelSums(), WholeImageMean())

@@ -1,0 +1,234 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from memaopt.kernels import around
+from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled, cycles_of, words_of
+from memaopt.kernels.family import dimensions, plan_comment, unary
+from memaopt.kernels.leads import window_lead
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
+
+#: Elements that a 16-bit sum holds, and that the reciprocal of their number is exact for.
+_MOST = 255
+#: Taps of a window that is written out, and registers for what is loaded at once.
+_WRITTEN_OUT, _LOADED = 9, ("r4", "r5", "r6", "r9")
+
+
+def _title(layer: Pool, name: str) -> str:
+    kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
+    return f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """A load of a window that is written out, at ``offset`` from r3, or if ``far`` from r10, which is first set to
+    ``row`` bytes behind r3 unless that is 0.
+    """
+
+    register: str
+    offset: int
+    far: bool
+    row: int
+
+
+def _inside(layer: Pool) -> tuple[tuple[_Tap, ...], ...]:
+    """The loads of a window, some at once, if it is small and lies inside the image everywhere; else none."""
+    kernel, (_, width, channels) = layer.window.kernel, layer.shape
+    taps = kernel.height * kernel.width
+    whole = layer.window.taps(layer.shape, layer.output) == taps * layer.output.positions
+    if not whole or taps > _WRITTEN_OUT or (kernel.width - 1) * channels > REACH:
+        return ()
+    groups = []
+    for y in range(kernel.height):
+        row = y * width * channels
+        far = row + (kernel.width - 1) * channels > REACH
+        for x in range(0, kernel.width, len(_LOADED)):
+            columns = range(x, min(x + len(_LOADED), kernel.width))
+            groups.append(
+                tuple(
+                    _Tap(register, (0 if far else row) + c * channels, far, row if far and c == 0 else 0)
+                    for register, c in zip(_LOADED, columns, strict=False)
+                )
+            )
+    return tuple(groups)
+
+
+def _trips(layer: Pool, by: int) -> tuple[float, ...]:
+    """Trips of the kernel's loops: rows, columns, groups of ``by`` channels, and in windows that may be cut off the
+    rows and columns that lie inside, in the mean.
+    """
+    window, output = layer.window, layer.output
+    trips = (output.height, output.width, layer.shape.channels // by)
+    if _inside(layer):
+        return trips
+    rows = window.rows_inside(layer.shape, output)
+    return *trips, rows / output.height, window.taps(layer.shape, output) / rows / output.width
+
+
+def _kernel(layer: Pool, words: bool) -> Rendered | None:
+    """The assembly for a layer; None if a window has no element or more than a sum holds."""
+    window, (kernel_height, kernel_width) = layer.window, layer.window.kernel
+    if layer.kind is PoolKind.AVERAGE and kernel_height * kernel_width > _MOST:
+        return None
+    for size, outputs, kernel, stride, before in zip(
+        layer.shape[:2], layer.output[:2], window.kernel, window.stride, window.padding, strict=True
+    ):
+        top = np.arange(outputs) * stride - before
+        if (np.minimum(top + kernel, size) <= np.maximum(top, 0)).any():
+            return None
+    geometry = (*layer.shape, *layer.output[:2], *window.kernel, *window.stride, *window.padding)
+    clamp = (layer.minimum, layer.maximum)
+    name = "_".join(str(value) for value in (*geometry, *clamp)).replace("-", "m")
+    values = (("layer", layer), ("words", words), ("inside", _inside(layer)))
+    return Rendered(f"pool_{layer.kind}_{'words_' if words else ''}{name}", "kernels/pooling/pool.c.j2", values)
+
+
+class _AssemblyPool:
+    """What the two families share: pooling as assembly for the layer's own sizes."""
+
+    name: ClassVar[str]
+    tile: ClassVar[str]
+    by: ClassVar[int]
+    computes = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool)
+        kernel = _kernel(layer, self.by == 4)
+        if kernel is None or layer.shape.channels % self.by:
+            return ()
+        taps = layer.window.taps(layer.shape, layer.output) * layer.shape.channels // self.by
+        call = Call(kernel, _trips(layer, self.by))
+        code = (around.piece(around.CALL), call)
+        size = 4 * words_of(call)
+        channels = range(0, layer.shape.channels, self.by)
+        return (
+            Plan(
+                family=self.name,
+                tile=self.tile,
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(taps, self.by),), stores(layer.output.elements // self.by, self.by)),
+                data_bytes=0,
+                code_bytes=size + 20,
+                stack_bytes=48,
+                kernels=(kernel.name,),
+                shared_bytes=size,
+                code=code,
+                lead=window_lead(layer.window, layer.shape, layer.output, channels, self.by),
+                alignment=self.by,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool)
+        kernel = _kernel(layer, self.by == 4)
+        assert kernel is not None
+        head = plan_comment(_title(layer, name), plan)
+        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel.name}(in, out);\n}}\n"
+        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
+
+
+class WordPool(_AssemblyPool):
+    """Pooling of four channels at once."""
+
+    name = "words"
+    tile = "4"
+    by = 4
+
+
+class BytePool(_AssemblyPool):
+    """Pooling of one channel after the other."""
+
+    name = "bytes"
+    tile = "1"
+    by = 1
+
+
+class GenericPool:
+    """Pooling with any window, element by element, as a compiler makes it."""
+
+    name = "generic"
+    computes = Pool
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Pool)
+        taps = layer.window.taps(layer.shape, layer.output) * layer.shape.channels
+        n = layer.output.elements
+        code: tuple[Node, ...] = (Loop((compiled(396, 10), Loop((compiled(24, 5),), taps / n)), n),)
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=5 * taps + 10 * n,
+                promise=Promise((loads(taps, 1),), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=300,
+                code=code,
+                lead=window_lead(layer.window, layer.shape, layer.output, range(layer.shape.channels), 1),
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Pool)
+        source = render("kernels/pooling/generic_pool.c.j2", head=plan_comment(_title(layer, name), plan), name=name, layer=layer)
+        return Emitted(name, unary(name), source, plan)
+
+
+class GenericMean:
+    """MEAN over any axes, element by element."""
+
+    name = "generic"
+    computes = Mean
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Mean)
+        if layer.requantization.scales is not None:
+            return ()
+        outputs = layer.elements // layer.count
+        # One loop over what is reduced, or several.
+        tap, output = (6, 31) if len(layer.axes) == 1 else (6.7, 42)
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(tap * layer.elements + output * outputs),
+                promise=Promise((loads(layer.elements, 1),), stores(outputs, 1)),
+                data_bytes=0,
+                code_bytes=200,
+                code=(Loop((Loop((compiled(24, tap),), layer.count), compiled(160, output)), outputs),),
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Mean)
+        strides = [math.prod(layer.shape[d + 1 :]) for d in range(len(layer.shape))]
+        axes = list(zip(layer.shape, strides, strict=True))
+        kept = [axes[d] for d in range(len(axes)) if d not in layer.axes]
+        reduced = [axes[d] for d in range(len(axes)) if d in layer.axes]
+        index = [f"i{i} * {stride}" for i, (_, stride) in enumerate(kept)]
+        index += [f"j{i} * {stride}" for i, (_, stride) in enumerate(reduced)]
+        q = layer.requantization
+        assert q.multipliers is not None
+        assert q.shifts is not None
+        source = render(
+            "kernels/pooling/generic_mean.c.j2",
+            head=plan_comment(f"{name}: MEAN of {dimensions(layer.shape)} over axes {layer.axes}", plan),
+            name=name,
+            layer=layer,
+            multiplier=int(q.multipliers[0]),
+            shift=int(q.shifts[0]),
+            kept=kept,
+            reduced=reduced,
+            index=" + ".join(index) or "0",
+        )
+        return Emitted(name, unary(name), source, plan)
+
+
+FAMILIES = (GenericPool(), GenericMean(), WordPool(), BytePool())

@@ -1,0 +1,1 @@
+"""Convolutions whose products are taken two at a time, from bytes as they lie."""

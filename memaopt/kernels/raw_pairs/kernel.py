@@ -1,0 +1,247 @@
+"""The raw-pair kernel: its sizes, cost and text. See raw_pairs.py for how it works."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.patches import Copy, Patch, flips, patch_copy
+from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+
+ROWS = 2  # output channels of a tile
+SLOTS = 24  # bytes of the stack before the tile
+
+
+class PlaneRows(NamedTuple):
+    """Outputs as int16 values x - zero point, as depthwise kernels read them: channels are ``step`` bytes apart, a
+    tile's positions ``position``, and the next tile begins ``advance`` bytes after it.
+    """
+
+    step: int
+    position: int
+    advance: int
+    zero_point: int
+
+
+class Store(NamedTuple):
+    """How an output's address is reached: the instructions that move the pointer there, if any, and the offset."""
+
+    move: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class RawPairsKernel:
+    """The assembly that layers share: 2 channels x n positions over a patch, m output channels.
+
+    ``unroll`` words of a patch in a turn of the inner loop, or 0 for straight code, which is faster by up to a
+    tenth but does not fit an instruction cache of 1 KiB. Outputs are NHWC bytes, or ``planes``.
+    """
+
+    n: int
+    m: int
+    unroll: int
+    patch: Patch
+    advance: int
+    aligned: bool
+    output: Output
+    input_format: Format
+    output_format: Format
+    planes: PlaneRows | None = None
+
+    @property
+    def name(self) -> str:
+        """A C identifier that tells kernels apart."""
+        formats = ("_raw_in" if not flips(self.input_format) else "") + (
+            "_raw_out" if self.output_format is Format.RAW else ""
+        )
+        if self.planes is not None:
+            step, position, advance, zero_point = self.planes
+            formats += f"_planes{step}x{position}_{advance}_z{zero_point}".replace("-", "m")
+        return (
+            f"raw_pairs_2x{self.n}_k{self.patch.slug}_a{self.advance}_m{self.m}_{self.output.slug}{formats}"
+            f"{'' if self.aligned else '_unaligned'}{f'_by{self.unroll}' if self.unroll else ''}"
+        )
+
+    @property
+    def position_step(self) -> int:
+        """Bytes from an output position to the next one."""
+        return self.planes.position if self.planes is not None else self.m
+
+    @property
+    def channel_step(self) -> int:
+        """Bytes from an output channel to the next one."""
+        return self.planes.step if self.planes is not None else 1
+
+    @cached_property
+    def _stores(self) -> list[list[Store]]:
+        """Of each channel and position: the pointer moves on wherever an offset would not reach."""
+        base, stores = 0, list[list[Store]]()
+        for i in range(ROWS):
+            stores.append([])
+            for j in range(self.n):
+                place = i * self.channel_step + j * self.position_step
+                move = 0 if 0 <= place - base <= REACH else place - base
+                base += move
+                stores[i].append(Store(add_imm("r11", "r11", move, "r12"), place - base))
+        return stores
+
+    @cached_property
+    def _moves(self) -> int:
+        """Instructions that move the outputs' pointer on."""
+        return sum(len(store.move.splitlines()) for row in self._stores for store in row)
+
+    @property
+    def _moved(self) -> int:
+        """What is subtracted from the unsigned outputs before they are stored."""
+        return 128 + self.planes.zero_point if self.planes is not None else 0
+
+    @property
+    def _store(self) -> int:
+        """Instructions that store an output."""
+        return 2 if self._moved else 1
+
+    @property
+    def blocks(self) -> int:
+        """Steps of four bytes."""
+        return self.patch.padded_bytes // 4
+
+    @cached_property
+    def copy(self) -> Copy:
+        return patch_copy(self.patch, self.aligned, flips(self.input_format))
+
+    @property
+    def frame(self) -> int:
+        """Stack bytes besides the nine registers pushed; the sum is a multiple of 8."""
+        return SLOTS + (self.n * self.patch.padded_bytes + 3) // 8 * 8 + 4
+
+    @property
+    def stack_bytes(self) -> int:
+        return 36 + self.frame
+
+    @cached_property
+    def _chunks(self) -> tuple[list[dict[str, int]], int]:
+        """Runs of blocks within an offset's reach of lr, and where the channel parameters then are."""
+        if self.unroll:
+            return [], 0
+        chunks: list[dict[str, int]] = []
+        done, w_at, advance = 1, 24, 0
+        while True:
+            blocks = min(self.blocks - done, (REACH - w_at - 64) // 16)
+            chunks.append({"blocks": blocks, "x_at": 4 * done, "w_at": w_at, "advance": advance})
+            done += blocks
+            if done == self.blocks:
+                return chunks, w_at + 16 * blocks
+            advance, w_at = w_at + 16 * blocks, 0
+
+    @property
+    def words(self) -> int:
+        """Of parameters for a pair of channels: biases, weights, output parameters and the channel's number."""
+        return 2 + self.patch.padded_bytes + 2 * self.output.words + 1
+
+    @property
+    def channel_tiles(self) -> int:
+        return -(-self.m // ROWS)
+
+    @cached_property
+    def pair_cycles(self) -> int:
+        """Two channels of one tile."""
+        n, by_sign = self.n, self.output.by_sign
+        if self.unroll:
+            turn = (6 * n + 6) * self.unroll + 5
+            block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
+        else:
+            block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
+        parameters = 8 + (5 if by_sign else 0) + self._moves
+        return block + parameters + 2 * n * (self.output.cycles + self._store) + 4
+
+    @cached_property
+    def tile_cycles(self) -> int:
+        """n positions, all channels."""
+        gather = self.n * (self.copy.cycles + (7 if self.n > 1 else 3)) + 4
+        return gather + self.channel_tiles * self.pair_cycles - 1 + 2 + 14 + self.n + 5
+
+    @property
+    def call_cycles(self) -> int:
+        """Entry and exit."""
+        return 10 + 7 + 1 + 8 + 1 + 12
+
+    @cached_property
+    def code_bytes(self) -> int:
+        """Of the kernel; its instructions are 4 bytes long."""
+        return self.loop_bytes + 4 * (self.copy.instructions + 24 + self.n)
+
+    @cached_property
+    def loop_bytes(self) -> int:
+        """Of the loop over channels."""
+        n = self.n
+        block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
+        block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
+        output = 8 + (3 if self.output.by_sign else 0) + self._moves
+        output += 2 * n * (self.output.instructions + self._store)
+        return 4 * (block + output)
+
+    def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:
+        """Source, output, parameters and stack of ``tiles`` tiles (without entry and exit)."""
+        pairs, n = self.channel_tiles, self.n
+        source = self.copy.source.times(n)
+        output = stores(2 * n * pairs, 1 if self.planes is None else 2)
+        parameters = loads(self.words * pairs, 4)
+        stack = self.copy.tile.times(n) + loads(n + 1 + pairs * (n * self.blocks + 1) + 6, 4) + stores(6, 4)
+        return source.times(tiles), output.times(tiles), parameters.times(tiles), stack.times(tiles)
+
+    #: The weights, from the start for each tile.
+    constants = (Constants("lr", "[sp, #16]"),)
+
+    def call(self, tiles: float) -> Call:
+        """A call for so many tiles."""
+        copies = (float(self.n),) if self.n > 1 else ()
+        turns = (self.blocks / self.unroll,) if self.unroll else ()
+        return Call(self, (tiles, *copies, self.channel_tiles, *turns))
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        o = self.output
+        chunks, after = self._chunks
+        return render(
+            "kernels/raw_pairs/raw_pairs.c.j2",
+            name=self.name,
+            title=f"{ROWS} channels x {self.n} positions over {self.patch.bytes} bytes a position, {self.m} channels.",
+            comment=self._comment(),
+            n=self.n,
+            m=self.m,
+            unroll=self.unroll,
+            blocks=self.blocks,
+            patch=self.patch,
+            advance=self.advance,
+            flip=flips(self.input_format),
+            copy=self.copy.assembly,
+            chunks=chunks,
+            after=after,
+            frame=self.frame,
+            tile=SLOTS,
+            q=o,
+            low=o.low,
+            high=o.high,
+            unsigned=(self.output_format is Format.RAW or self.planes is not None, self.planes is not None),
+            planes=self.planes,
+            moved=self._moved,
+            stores=self._stores,
+            position_step=self.position_step,
+            out_advance=self.n * self.m if self.planes is None else self.planes.advance,
+            channel_step=self.channel_step,
+        )
+
+    def _comment(self) -> list[str]:
+        per_mac = self.pair_cycles / (2 * self.n * self.patch.bytes)
+        return [
+            "The patches are copied to the stack, even bytes as u = x + 128; weights stream past once a tile. A word",
+            "is the halfwords R = 256 x1 + u0, UXTB16 gives E = u0, weights are A = w1 and B = 256 w0 - w1, and",
+            "SMLAD(R, A) + SMLAD(E, B) = 256 (w0 u0 + w1 x1).",
+            f"Predicted at zero wait states: {self.tile_cycles:,} cycles a tile, {per_mac:.3f} a multiply-accumulate in"
+            " the loop over channels.",
+        ]

@@ -1,0 +1,236 @@
+"""Convolution as a matrix product on raw bytes: two products for each SMLAD, nothing unpacked but by UXTB16.
+
+A tile holds n output positions' patches, even bytes as u = x + 128 (unsigned) and odd ones as x (signed). A word of
+four is the halfwords R = 256 x1 + u0, and UXTB16 gives E = u0. With weights laid out offline as A = w1 and
+B = 256 w0 - w1,
+
+    SMLAD(R, A) + SMLAD(E, B) = 256 (w0 u0 + w1 x1),
+
+so the accumulator is 256 times the true one; the 128 of the even bytes and the input's zero point fold into the
+bias. Two output channels by n = 3 positions fill the 13 registers besides SP, which addresses the tile.
+Preconditions, checked offline: B fits 16 bits, 256 |acc| < 2^31 for every input, and the requantisation is proven.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around, strips
+from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.patches import Patch, patch_of
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output, channel_parameters
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+from memaopt.problems.content import interned
+from memaopt.problems.layers import Conv, Layer
+
+SCALE = 256
+_MOST_UNROLLED = 8  # words of a patch; so a loop stays below 1 KiB
+
+
+def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64Array:
+    """The kernel's parameters in the order in which it reads them, as int32 words."""
+    m, bytes_, padded = len(layer.weights), kernel.patch.bytes, kernel.patch.padded_bytes
+    w = np.zeros((m, padded), np.int64)
+    w[:, :bytes_] = layer.weights.reshape(m, bytes_)
+    folded = layer.bias - layer.input_zero_point * w.sum(axis=1) - 128 * w[:, ::2].sum(axis=1)
+    bias = fixedpoint.wrap_int32(SCALE * folded + proven.start)
+    even, odd = w[:, ::2], w[:, 1::2]
+    a, b = _halves(odd), _halves(256 * even - odd)
+
+    # From the last pair down to channel 0, whose number ends the loop; of an odd m, channel 1 is computed twice.
+    first = np.array([*range(m - ROWS, -1, -ROWS), *([0] if m % ROWS else [])], np.int64)
+    rows = np.stack([first, first + 1], axis=1)
+    blocks = np.stack([a[rows[:, 0]], a[rows[:, 1]], b[rows[:, 0]], b[rows[:, 1]]], axis=2)
+    if kernel.unroll:
+        # Turns of the loop go from the last words to the first.
+        blocks = blocks.reshape(len(first), -1, kernel.unroll, 4)[:, ::-1]
+    return np.concatenate(
+        [
+            bias[rows],
+            blocks.reshape(len(first), -1),
+            channel_parameters(proven)[rows].reshape(len(first), -1),
+            kernel.channel_step * first[:, None],
+        ],
+        axis=1,
+    )
+
+
+def _halves(pairs: Int64Array) -> Int64Array:
+    """Neighbouring values of the last axis as the low and the high halfword of a signed word."""
+    return fixedpoint.wrap_int32((pairs[:, ::2] & 0xFFFF) | (pairs[:, 1::2] << 16))
+
+
+def fits(layer: Conv) -> bool:
+    """Whether 256 w0 - w1 fits 16 bits for every pair of weights."""
+    w = layer.weights.reshape(len(layer.weights), -1)
+    even = w[:, ::2].astype(np.int64)
+    odd = np.zeros_like(even)
+    odd[:, : w.shape[1] // 2] = w[:, 1::2]
+    b = 256 * even - odd
+    return bool(b.min() >= -(1 << 15) and b.max() < 1 << 15)
+
+
+def unroll_of(patch: Patch, looped: bool) -> int | None:
+    """Words of a patch in a turn of the kernel's loop, 0 for straight code; None where a loop would turn once."""
+    if not looped:
+        return 0
+    blocks = patch.padded_bytes // 4
+    unroll = max(u for u in range(1, _MOST_UNROLLED + 1) if blocks % u == 0)
+    return None if unroll == blocks else unroll
+
+
+class RawPairs:
+    """CONV_2D of any window, stride, dilation and padding, without groups."""
+
+    name = "raw pairs"
+    computes = Conv
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        if layer.groups != 1 or len(layer.weights) < ROWS or not fits(layer):
+            return ()
+        plans = [
+            self._plan(layer, rows, looped, input_format, output_format)
+            for rows in _strip_heights(layer)
+            for looped in (False, True)
+            for input_format in ((Format.S8, Format.RAW) if layer.shape.channels % 2 == 0 else (Format.S8,))
+            for output_format in ((Format.S8, Format.RAW) if len(layer.weights) % 2 == 0 else (Format.S8,))
+        ]
+        return pareto(plan for plan in plans if plan is not None)
+
+    def _kernel(
+        self, layer: Conv, rows: int, looped: bool, input_format: Format, output_format: Format
+    ) -> tuple[RawPairsKernel, strips.Grid, Proven] | None:
+        """``rows`` is the height of a strip, 0 if there is none."""
+        m, channels = len(layer.weights), layer.shape.channels
+        proven = _proven(layer, output_format)
+        if proven is None:
+            return None
+        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * channels
+        patch = patch_of(layer, pitch)
+        height, width = layer.output[:2]
+        positions = (min(rows, height % rows or rows) if rows else height) * width
+        n = min(3, positions, (REACH - SLOTS - 4) // patch.padded_bytes, (REACH - 1) // m + 1)
+        if n < 1:
+            return None
+        grid = strips.grid_of(layer, n, pitch, rows > 0)
+        aligned = channels % 4 == 0
+        output = Output.of(proven, layer.requantization)
+        unroll = unroll_of(patch, looped)
+        if unroll is None:
+            return None
+        kernel = RawPairsKernel(n, m, unroll, patch, n * grid.step, aligned, output, input_format, output_format)
+        return interned(kernel), grid, proven
+
+    def _plan(
+        self, layer: Conv, rows: int, looped: bool, input_format: Format, output_format: Format
+    ) -> Plan | None:
+        chosen = self._kernel(layer, rows, looped, input_format, output_format)
+        if chosen is None:
+            return None
+        kernel, grid, proven = chosen
+        scratch_bytes, cycles = 0, 60
+        if rows:
+            strip = strips.strip_of(layer, rows)
+            work = strips.strip_work(layer, strip)
+            runs = [run for height in work.heights for run in grid.runs(height)]
+            scratch_bytes, cycles = strip.bytes, cycles + work.cycles
+        else:
+            runs = grid.runs(grid.rows)
+        source, output, parameters, _ = kernel.accesses(sum(runs))
+        if rows:
+            promise = Promise((work.input,), output, parameters, work.scratch + source)
+        else:
+            promise = Promise((source,), output, parameters)
+        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
+        whole = kernel.channel_tiles * kernel.words * 4
+        return Plan(
+            family=self.name,
+            tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
+            cycles=round(cycles),
+            promise=promise,
+            data_bytes=whole,
+            code_bytes=kernel.code_bytes + 120,
+            scratch_bytes=scratch_bytes,
+            stack_bytes=kernel.stack_bytes + 120,
+            kernels=(kernel.name,),
+            shared_bytes=kernel.code_bytes,
+            code=_code(layer, kernel, rows, runs),
+            input_format=input_format,
+            output_format=output_format,
+            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
+            alignment=4,
+            requantization=proven.describe(),
+            options=(("loop", int(looped)), ("strip", rows)),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        rows = plan.option("strip")
+        chosen = self._kernel(layer, rows, bool(plan.option("loop")), plan.input_format, plan.output_format)
+        assert chosen is not None
+        kernel, grid, proven = chosen
+        stream = weight_stream(layer, kernel, proven)
+        arrays = [Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage")]
+        assert data_bytes(arrays) == plan.data_bytes
+        title = f"{name}: CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        source = render(
+            "kernels/raw_pairs/patch_layer.c.j2",
+            head=plan_comment(title, plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            kernel=kernel.name,
+            grid=grid,
+            strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
+        )
+        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
+
+
+def _code(layer: Conv, kernel: RawPairsKernel, rows: int, runs: list[int]) -> tuple[Node, ...]:
+    """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles."""
+    run = (around.piece(around.RUN), kernel.call(sum(runs) / len(runs)))
+    if not rows:
+        return around.piece(around.ENTRY), Loop(run, len(runs))
+    strip = strips.strip_of(layer, rows)
+    count = -(-layer.output.height // rows)
+    return (
+        around.piece(around.ENTRY),
+        around.fill_words(strip.bytes // 4),
+        Loop((strips.filling(layer, strip, count), Loop(run, len(runs) / count)), count),
+    )
+
+
+def _strip_heights(layer: Conv) -> tuple[int, ...]:
+    """Rows of outputs in a strip: none where nothing is padded, else one, and the height that costs least."""
+    if not strips.pads(layer):
+        return (0,)
+    height, width = layer.output.height, layer.output.width
+    if width < 3:
+        return (height,)
+    return tuple(sorted({1, min(2, height), min(3, height), min(4, height)}))
+
+
+@lru_cache(maxsize=256)
+def _proven(layer: Conv, output_format: Format) -> Proven | None:
+    even = np.arange(len(layer.weights)) % 2 == 0
+    offset = np.where(even, 128, 0) if output_format is Format.RAW else None
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset)
+
+
+@lru_cache(maxsize=256)
+def proven_unsigned(layer: Conv) -> Proven | None:
+    """The requantisation whose outputs are x + 128 in all channels, None if not found."""
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, np.full(len(layer.weights), 128))
+
+
+FAMILIES = (RawPairs(),)

@@ -1,0 +1,79 @@
+"""int8 layers as C: what a layer computes, the kernel families that can compute it, and the text of the chosen one.
+
+>>> plan = min(plans(layer), key=lambda plan: plan.cycles)      # doctest: +SKIP
+>>> emitted = emit(layer, plan, "conv_1")                       # doctest: +SKIP
+>>> text = source_file([emitted])                               # doctest: +SKIP
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from memaopt.kernels.conv_depthwise import conv_depthwise
+from memaopt.kernels.depthwise import depthwise
+from memaopt.kernels.elementwise import elementwise
+from memaopt.kernels.family import Family
+from memaopt.kernels.fully_connected import fully_connected
+from memaopt.kernels.generic import generic
+from memaopt.kernels.movement import movement
+from memaopt.kernels.placement import placed
+from memaopt.kernels.plan import Access, Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.pooling import channel_sums, pooling
+from memaopt.kernels.products import products
+from memaopt.kernels.raw_pairs import raw_pairs
+from memaopt.kernels.softmax import softmax
+from memaopt.kernels.staging import stage, staged
+from memaopt.kernels.sums import sum_tables, sums
+from memaopt.kernels.text.c import preamble
+from memaopt.kernels.winograd import winograd
+from memaopt.problems.layers import Layer
+
+FAMILIES: tuple[Family, ...] = (
+    *generic.FAMILIES,
+    *raw_pairs.FAMILIES,
+    *winograd.FAMILIES,
+    *fully_connected.FAMILIES,
+    *depthwise.FAMILIES,
+    *conv_depthwise.FAMILIES,
+    *elementwise.FAMILIES,
+    *sums.FAMILIES,
+    *sum_tables.FAMILIES,
+    *products.FAMILIES,
+    *pooling.FAMILIES,
+    *channel_sums.FAMILIES,
+    *softmax.FAMILIES,
+    *movement.FAMILIES,
+)
+
+__all__ = [
+    "FAMILIES", "Access", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
+    "emit", "placed", "plans", "preamble", "source_file", "staged",
+]  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def plans(layer: Layer) -> tuple[Plan, ...]:
+    """Every way to compute ``layer``; there is always at least one, and the generic kernel's comes first.
+
+    But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself. Layers of equal
+    content, as versions of a network have them, are planned once.
+    """
+    return tuple(plan for family in FAMILIES if isinstance(layer, family.computes) for plan in family.plans(layer))
+
+
+def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
+    """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans` or staged, says."""
+    if plan.streams is not None:
+        return stage(emit(layer, plan.streams, name), plan)
+    for family in FAMILIES:
+        if family.name == plan.family and isinstance(layer, family.computes):
+            return family.emit(layer, plan, name)
+    raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")
+
+
+def source_file(layers: Iterable[Emitted], head: str = "") -> str:
+    """One C file with these layers: includes, helpers, prototypes, each kernel once, then the layers in order."""
+    emitted = tuple(layers)
+    kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
+    texts = [*kernels.values(), *(layer.source for layer in emitted)]
+    prototypes = "".join(f"{layer.signature};\n" for layer in emitted)
+    return "\n".join(part for part in (head, preamble(texts), prototypes, *texts) if part)

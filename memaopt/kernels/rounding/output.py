@@ -1,0 +1,81 @@
+"""The output stage of the assembly kernels: what they share of a proven requantisation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels.rounding.requantize import Proven, StepFunction
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+
+@dataclass(frozen=True)
+class Output:
+    """How accumulators become bytes. Layers with equal stages (and sizes) can share a kernel.
+
+    ``minimum`` and ``maximum`` are None where the saturation to 8 bits makes the clamp.
+    """
+
+    shift: int
+    by_sign: bool
+    minimum: int | None
+    maximum: int | None
+
+    @classmethod
+    def of(cls, proven: Proven, requantization: StepFunction) -> "Output":
+        """The output stage of a proven requantisation."""
+        return cls(
+            proven.shift,
+            proven.negative is not None,
+            requantization.minimum if proven.clamp_low else None,
+            requantization.maximum if proven.clamp_high else None,
+        )
+
+    @property
+    def slug(self) -> str:
+        """For the names of kernels."""
+        bounds = (("_ge", self.minimum), ("_le", self.maximum))
+        clamps = "".join(f"{key}{bound}".replace("-", "m") for key, bound in bounds if bound is not None)
+        return f"s{self.shift}{'_signed' if self.by_sign else ''}{clamps}"
+
+    @property
+    def low(self) -> int:
+        """The least output, for C's clamp."""
+        return INT8_MIN if self.minimum is None else self.minimum
+
+    @property
+    def high(self) -> int:
+        """The greatest output, for C's clamp."""
+        return INT8_MAX if self.maximum is None else self.maximum
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: multiplier, addend and, by sign, what negative accumulators add to it."""
+        return 3 if self.by_sign else 2
+
+    @property
+    def _clamps(self) -> int:
+        return (self.minimum is not None) + (self.maximum is not None)
+
+    @property
+    def instructions(self) -> int:
+        """Of one output, without the store."""
+        return 2 + (2 if self.by_sign else 0) + 3 * self._clamps
+
+    @property
+    def cycles(self) -> int:
+        """Of one output, without the store."""
+        return self.instructions
+
+    @property
+    def signed_cycles(self) -> int:
+        """The same where all bytes are signed: the distance to a least output of 0 is the output itself."""
+        return self.cycles - (2 if self.minimum == 0 else 0)
+
+
+def channel_parameters(proven: Proven) -> Int64Array:
+    """The output stage's words, [channels, Output.words]."""
+    columns = [proven.multiplier, proven.addend]
+    if proven.negative is not None:
+        columns.append(proven.negative)
+    return np.stack(columns, axis=1)

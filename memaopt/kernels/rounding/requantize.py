@@ -1,0 +1,334 @@
+"""Requantisation in three instructions, proven for every accumulator.
+
+An output is a non-decreasing step function of the accumulator, with at most 255 steps. A cheaper instruction
+sequence, also non-decreasing, therefore equals it for ALL accumulators in a range if it agrees at each step's
+threshold t (the least accumulator with that output) and at t - 1. The sequence, for an accumulator ``a`` that the
+kernel holds scaled by a constant S (H is the high word of a 64-bit product), is
+
+    (H((S a + b) m) + c) >> shift
+
+b is folded into the initial accumulator; SMMLA multiplies and adds c (SMMUL does where c = 0), and SSAT or USAT
+shifts. Each output channel has its m, b and c; the shift is the layer's. Where rounding is symmetric about zero
+(ties away from it), negative accumulators may need another c: :attr:`Proven.negative`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
+
+Bools = npt.NDArray[np.bool_]
+
+#: The shift that is tried first. Layers with equal shifts share kernels, and 13 suits most (scales below 1/64).
+USUAL_SHIFT = 13
+_NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4)
+
+
+class StepFunction(Protocol):
+    """Non-decreasing outputs of accumulators, channel by channel, close to zero_point + scale * accumulator; equal, and
+    hashed, by content."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def minimum(self) -> int: ...
+
+    @property
+    def maximum(self) -> int: ...
+
+    @property
+    def zero_point(self) -> int: ...
+
+    @property
+    def real_scales(self) -> Float64Array: ...
+
+    def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
+        """Outputs of accumulators whose last axis is the channel."""
+        ...
+
+
+class Thresholds(NamedTuple):
+    """``at[c, i]`` is the least accumulator in [low, high + 1] whose output is at least ``outputs[i]``."""
+
+    outputs: Int64Array
+    at: Int64Array
+    low: Int64Array
+    high: Int64Array
+
+
+@lru_cache(maxsize=256)
+def thresholds(requantization: StepFunction, span: AccumulatorRange) -> Thresholds:
+    """The steps of each channel over its accumulators, found by bisection and checked on both sides."""
+    outputs = np.arange(requantization.minimum + 1, requantization.maximum + 1, dtype=np.int64)
+    low, high = span.low[:, None], span.high[:, None]
+
+    def reached(at: Int64Array) -> Bools:
+        return np.asarray(outputs <= requantization.apply(at.T).T)
+
+    # Bisect between `below`, where the output is not yet reached, and `above`, where it is. Start close to the
+    # real-valued threshold where that brackets it.
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        guess = (outputs - requantization.zero_point - 0.5) / requantization.real_scales[:, None]
+    near = np.clip(np.nan_to_num(guess, nan=0.0), low.astype(float), high.astype(float)).astype(np.int64)
+    below = np.broadcast_to(low - 1, near.shape).copy()
+    above = np.broadcast_to(high + 1, near.shape).copy()
+    for margin in (-1, 1, -4, 4):
+        if margin == -4 and (above - below).max(initial=0) <= 2:
+            break
+        probe = np.clip(near + margin, low, high)
+        is_reached = reached(probe)
+        above = np.where(is_reached, np.minimum(above, probe), above)
+        below = np.where(is_reached, below, np.maximum(below, probe))
+    while (above - below).max(initial=0) > 1:
+        middle = np.clip((below + above) >> 1, low, high)
+        is_reached = reached(middle)
+        narrow = above - below <= 1
+        above = np.where(is_reached & ~narrow, middle, above)
+        below = np.where(is_reached | narrow, below, middle)
+    return Thresholds(outputs, above, span.low, span.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Proven:
+    """One layer's sequence: equal to the reference for every accumulator of the layer.
+
+    ``start`` is b, ``addend`` c; ``negative``, if not None, is added to c where a < 0. ``clamp_low`` and
+    ``clamp_high``: the saturation to 8 bits does not make the clamp by itself. ``constant`` marks channels whose
+    output no input changes: their m is 0, or (without c) their accumulator has to be ``start`` alone.
+    """
+
+    shift: int
+    multiplier: Int64Array
+    start: Int64Array
+    addend: Int64Array
+    negative: Int64Array | None
+    constant: Bools
+    clamp_low: bool
+    clamp_high: bool
+    thresholds: int
+
+    def describe(self) -> str:
+        """For the layer's head comment."""
+        extra = [] if self.negative is None else ["constants by sign"]
+        extra += ["explicit clamp"] if self.clamp_low or self.clamp_high else []
+        return f"proven at {self.thresholds} thresholds{', ' + ', '.join(extra) if extra else ''}"
+
+
+class _Points(NamedTuple):
+    """Where a sequence must have reached ``least`` (at ``a``), and where it must still be below it (``b``)."""
+
+    least: Int64Array
+    a: Int64Array
+    needs_a: Bools
+    b: Int64Array
+    needs_b: Bools
+
+    def of(self, channels: Bools) -> "_Points":
+        return _Points(
+            self.least[channels], self.a[channels], self.needs_a[channels], self.b[channels], self.needs_b[channels]
+        )
+
+    def side(self, negative: bool) -> "_Points":
+        """Only what concerns negative accumulators, or only the others."""
+        on_a, on_b = (self.a < 0, self.b < 0) if negative else (self.a >= 0, self.b >= 0)
+        return self._replace(needs_a=self.needs_a & on_a, needs_b=self.needs_b & on_b)
+
+
+class _Constants(NamedTuple):
+    """For each channel: whether constants were found, and b, c and the c of negative accumulators."""
+
+    found: Bools
+    b: Int64Array
+    c: Int64Array
+    c_negative: Int64Array
+
+
+_FAR = np.int64(1) << 60
+
+
+def _interval(floors: Int64Array, ceilings: Int64Array, points: _Points) -> tuple[Int64Array, Int64Array]:
+    """What lies between the floors and the ceilings that are needed."""
+    least = np.where(points.needs_a, floors, -_FAR).max(axis=1, initial=-_FAR)
+    most = np.where(points.needs_b, ceilings, _FAR).min(axis=1, initial=_FAR)
+    return least, most
+
+
+def _middle(least: Int64Array, most: Int64Array) -> Int64Array:
+    """A value of each interval, near its middle if both ends are finite."""
+    one_sided = np.where(least > -_FAR, least, np.where(most < _FAR, most, 0))
+    return np.where((least > -_FAR) & (most < _FAR), (least + most) >> 1, one_sided)
+
+
+def _addends(points: _Points, m: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
+    """The interval of c with b = 0."""
+    floors = (points.least << shift) - _high_word(points.a * scale, m[:, None])
+    ceilings = (points.least << shift) - 1 - _high_word(points.b * scale, m[:, None])
+    return _interval(floors, ceilings, points)
+
+
+def _starts(points: _Points, m: Int64Array, c: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
+    """The interval of b for given c: (scale a + b) m reaches ((least << shift) - c) << 32."""
+    target, divisor = (points.least << shift) - c[:, None], np.maximum(m, 2)[:, None]
+    quotient, remainder = np.divmod(-target, divisor)
+    edge = -((np.clip(quotient, -(1 << 29), 1 << 29) << 32) + (remainder << 32) // divisor)
+    return _interval(edge - scale * points.a, edge - 1 - scale * points.b, points)
+
+
+def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_Form") -> _Constants:
+    """b and c for given m, where there are any."""
+    zero = np.zeros_like(m)
+    if form is _Form.MULTIPLY:
+        low, high = _starts(points, m, zero, scale, shift)
+        return _Constants(low <= high, _middle(low, high), zero, zero)
+    sides = [points.side(False), points.side(True)] if form is _Form.BY_SIGN else [points]
+    intervals = [_addends(side, m, scale, shift) for side in sides]
+    c = [_middle(*interval) for interval in intervals]
+    free = [(low <= -_FAR) & (high >= _FAR) for low, high in intervals]
+    if len(sides) == 2:
+        # A side that constrains nothing takes the other side's constant.
+        c = [np.where(free[0], c[1], c[0]), np.where(free[1], c[0], c[1])]
+    fits = np.all([low <= high for low, high in intervals], axis=0)
+    if fits.all():
+        return _Constants(fits, zero, c[0], c[-1])
+    # c moves a step by 1/m of an accumulator at best. Where that is too coarse, b places it finely.
+    bounds = [_starts(side, m, value, scale, shift) for side, value in zip(sides, c, strict=True)]
+    low, high = np.max([x[0] for x in bounds], axis=0), np.min([x[1] for x in bounds], axis=0)
+    if len(sides) == 2:
+        low, high = np.maximum(low, 0), np.minimum(high, scale - 1)  # so that b changes no sign
+    b = np.where(fits, 0, _middle(low, high))
+    return _Constants(fits | (low <= high), b, c[0], c[-1])
+
+
+class _Form(Enum):
+    MULTIPLY = "multiply"
+    ADD = "multiply and add"
+    BY_SIGN = "multiply and add by sign"
+
+
+def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
+    product: Int64Array = x * multiplier
+    return product >> 32
+
+
+def prove_multiply_add(
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
+) -> Proven | None:
+    """The sequence with SMMLA, in which constant channels' accumulators may be anything; None if not found.
+
+    ``offset`` is added to a channel's outputs (128 where bytes are stored unsigned).
+    """
+    return _prove(requantization, span, scale, offset, (_Form.ADD, _Form.BY_SIGN))
+
+
+def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: int) -> Proven | None:
+    """The sequence with SMMUL: c is 0, and constant channels must have no weights; None if not found."""
+    return _prove(requantization, span, scale, None, (_Form.MULTIPLY,))
+
+
+def _prove(
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None,
+    forms: tuple[_Form, ...],
+) -> Proven | None:  # fmt: skip
+    steps = thresholds(requantization, span)
+    base = np.zeros(len(span.low), np.int64) if offset is None else offset
+    points = _Points(
+        steps.outputs[None, :] + base[:, None],
+        steps.at, steps.at <= steps.high[:, None],
+        steps.at - 1, steps.at > steps.low[:, None],
+    )  # fmt: skip
+    constant: Bools = np.logical_not((points.needs_a & points.needs_b).any(axis=1))
+    active = AccumulatorRange(np.where(constant, 0, span.low), np.where(constant, 0, span.high))
+    if max(np.abs(end).max(initial=0) for end in active.ends) * scale > INT32_MAX:
+        return None
+    values = requantization.apply(span.low) + base
+    real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
+    for shift in _shifts(real, scale):
+        for form in forms:
+            found = _search(points, real, active, constant, scale, shift, form)
+            if found is None:
+                continue
+            m, b, c, c_negative = found
+            if form is _Form.MULTIPLY:
+                m[constant] = 1 << 30
+                b[constant] = ((2 * values[constant] + 1) << (32 + shift)) >> 31
+            else:
+                m[constant], b[constant] = 0, 0
+                c[constant] = c_negative[constant] = ((2 * values[constant] + 1) << shift) >> 1
+            ends = [_high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active.ends]
+            if min(e.min(initial=0) for e in ends) < INT32_MIN or max(e.max(initial=0) for e in ends) > INT32_MAX:
+                continue
+            low, high = ((end >> shift) - base for end in ends)
+            return Proven(
+                shift, m, b, c, c_negative - c if form is _Form.BY_SIGN else None, constant,
+                clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
+                clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
+                thresholds=steps.at.size,
+            )  # fmt: skip
+    return None
+
+
+def _shifts(real: Float64Array, scale: int) -> Iterator[int]:
+    """Shifts whose multipliers fit 31 bits, the usual one first, then by precision."""
+    greatest = float(real.max(initial=0.0))
+    limit = 24
+    while limit > 0 and greatest * 2.0 ** (32 + limit) / scale >= 2.0**31 - 8:
+        limit -= 1
+    if limit >= USUAL_SHIFT:
+        yield USUAL_SHIFT
+    yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
+
+
+def _search(
+    points: _Points, real: Float64Array, span: AccumulatorRange, constant: Bools, scale: int, shift: int, form: _Form
+) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array] | None:
+    """m, b, c and c of negative accumulators of every channel that is not constant, or None."""
+    base = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
+    if form is _Form.MULTIPLY:
+        base[~constant] = _roomiest(points.of(~constant), base[~constant], scale, shift)
+    result = base.copy(), np.zeros_like(base), np.zeros_like(base), np.zeros_like(base)
+    open_ = ~constant
+    for delta in _NEAR:
+        if not open_.any():
+            return result
+        m = np.maximum(base[open_] + delta, 1)
+        k = _constants(points.of(open_), m, scale, shift, form)
+        held = np.stack([scale * end[open_] + k.b for end in span.ends])
+        fits = k.found & (m <= INT32_MAX) & (np.abs(np.stack([*held, k.c, k.c_negative])) <= INT32_MAX).all(axis=0)
+        where = np.flatnonzero(open_)[fits]
+        for target, value in zip(result, (m, k.b, k.c, k.c_negative), strict=True):
+            target[where] = value[fits]
+        open_[where] = False
+    return None if open_.any() else result
+
+
+def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
+    """The m next to ``base`` that leaves b the widest interval.
+
+    With u = 1/m, every threshold bounds b by a line in u, so the interval's width is concave in u: a ternary search
+    finds its maximum. (b has a resolution of 1/scale accumulator, so the real slope itself seldom leaves room.)
+    """
+    edge = np.ldexp(points.least.astype(np.float64), 32 + shift)
+    low, high = 1 / (base * 1.01 + 1), 1 / np.maximum(base * 0.99 - 1, 0.5)
+
+    from_a = np.where(points.needs_a, -scale * points.a, -np.inf)
+    from_b = np.where(points.needs_b, -scale * points.b, np.inf)
+
+    def width(u: Float64Array) -> Float64Array:
+        line = edge * u[:, None]
+        least = (line + from_a).max(axis=1, initial=-np.inf)
+        most = (line + from_b).min(axis=1, initial=np.inf)
+        return np.asarray(most - least)
+
+    for _ in range(36):
+        third = (high - low) / 3
+        rising = width(low + third) < width(high - third)
+        low, high = np.where(rising, low + third, low), np.where(rising, high, high - third)
+    roomiest: Int64Array = np.rint(2 / (low + high)).astype(np.int64)
+    return roomiest

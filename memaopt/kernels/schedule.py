@@ -1,0 +1,190 @@
+"""HOW a problem is computed: the schedule, and the space of all schedules that a certificate speaks about."""
+
+from functools import cached_property
+from itertools import permutations
+from typing import Literal
+
+from pydantic import field_validator
+
+from memaopt.errors import InputError
+from memaopt.inputs import Input, Size
+from memaopt.kernels.gemm.families import BY_NAME, Family, RegisterTile, families, tiles
+from memaopt.machines.mcu import Mcu
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, Dim, Gemm, Operand, placed
+from memaopt.problems.words import BUFFERINGS as BUFFERINGS
+from memaopt.problems.words import OBJECTIVES as OBJECTIVES
+from memaopt.problems.words import Buffering as Buffering
+from memaopt.problems.words import Objective as Objective
+
+Order = tuple[Dim, Dim, Dim]
+Code = Literal["flash", "ram"]
+
+ORDERS: tuple[Order, ...] = tuple((a, b, c) for a, b, c in permutations(DIMS))
+
+#: SRAM set aside for the stack of the emitted code and for aligning the tiles.
+STACK_BYTES = 512
+#: SRAM set aside for the emitted code where it runs from there.
+CODE_BYTES = 8 << 10
+
+
+class Schedule(Input):
+    """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
+
+    ``order`` is outermost first. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
+    ``streamed`` operands are read by the kernel where they live, without a tile in SRAM; ``code`` is where the
+    emitted functions run from.
+    """
+
+    order: Order
+    mc: Size
+    kc: Size
+    nc: Size
+    buffering: Buffering = "single"
+    streamed: tuple[Operand, ...] = ()
+    code: Code = "flash"
+    kernel: str
+    mr: Size
+    kr: Size
+    nr: Size
+
+    @field_validator("order")
+    @classmethod
+    def _check_order(cls, order: Order) -> Order:
+        if len({*order}) != len(DIMS):
+            raise ValueError("each of the loops m, k and n is there once")
+        return order
+
+    @property
+    def family(self) -> Family:
+        """The kernel family; InputError if there is none of that name."""
+        if self.kernel not in BY_NAME:
+            raise InputError(f"no kernel family {self.kernel!r}: there are {', '.join(BY_NAME)}")
+        return BY_NAME[self.kernel]
+
+    @property
+    def tile(self) -> RegisterTile:
+        """MR x KR x NR."""
+        return RegisterTile(self.mr, self.kr, self.nr)
+
+    @property
+    def block(self) -> dict[Dim, int]:
+        """MC, KC and NC by loop name."""
+        return {"m": self.mc, "k": self.kc, "n": self.nc}
+
+    def __str__(self) -> str:
+        loops = ">".join(self.order)
+        extra = "".join(f", {x} streamed" for x in self.streamed) + (", code in RAM" if self.code == "ram" else "")
+        return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
+
+
+class Space(Input):
+    """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
+
+    A block is any MC <= M, KC <= K, NC <= N in any of the six loop orders, with the buffering given; a kernel
+    is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but
+    for those that are ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
+    """
+
+    problem: Gemm
+    machine: Mcu
+    objective: Objective = "bytes"
+    buffering: Buffering = "single"
+    streamed: tuple[Operand, ...] = ()
+    code: Code = "flash"
+
+    @cached_property
+    def staged(self) -> frozenset[Operand]:
+        """The operands that live outside SRAM and so pass through a tile in it."""
+        placed = self.problem.placement
+        outside = (operand for operand in OPERANDS if placed.of(operand) != self.machine.sram.name)
+        return frozenset(outside) - frozenset(self.streamed)
+
+    @cached_property
+    def capacity(self) -> int:
+        """Bytes of SRAM left for tiles: all of it, less the operands that live there and the stack."""
+        placed, sram = self.problem.placement, self.machine.sram
+        resident = sum(self.problem.bytes_of(operand) for operand in OPERANDS if placed.of(operand) == sram.name)
+        return min(sram.size, self._data_limit) - resident - STACK_BYTES
+
+    @property
+    def _data_limit(self) -> int:
+        """Where data in SRAM must end so that code in RAM has its place: behind them, within what it can run from."""
+        machine = self.machine
+        if self.code == "flash":
+            return machine.sram.size
+        for alias in machine.aliases:
+            if alias.name == machine.code_ram and alias.memory == machine.sram.name:
+                return alias.offset + alias.size - CODE_BYTES
+        return machine.sram.size - (CODE_BYTES if machine.code_ram == machine.sram.name else 0)
+
+    @cached_property
+    def copies(self) -> int:
+        """Buffers for each staged tile."""
+        return 2 if self.buffering == "double" else 1
+
+    @cached_property
+    def kernels(self) -> tuple[tuple[Family, RegisterTile], ...]:
+        """Every register kernel that fits the machine's registers, in a fixed order."""
+        machine = self.machine
+        return tuple(
+            (family, tile)
+            for family in families(self.problem.dtype)
+            for tile in tiles(family.name, machine.core_registers, machine.fpu_registers)
+        )
+
+    @cached_property
+    def may_spill(self) -> bool:
+        """Whether C's partial sums, 4 bytes each, may leave SRAM: is there room beside C in its memory?"""
+        problem = self.problem
+        if "C" not in self.staged or problem.width == ACCUMULATOR_BYTES:
+            return True
+        home = self.machine.memory(problem.placement.c)
+        held = sum(problem.bytes_of(x) for x in OPERANDS if problem.placement.of(x) == home.name)
+        return held + problem.elements("C") * ACCUMULATOR_BYTES <= home.size
+
+    @cached_property
+    def code_waits(self) -> dict[tuple[str, RegisterTile], int]:
+        """What the cost function has found that kernels wait for their code, so that each is looked at once."""
+        return {}
+
+    def variant(self, streamed: tuple[Operand, ...], code: Code) -> "Space":
+        """This space with other operands streamed and the code elsewhere (made anew: a copy keeps what is cached)."""
+        return Space(
+            problem=self.problem, machine=self.machine, objective=self.objective, buffering=self.buffering,
+            streamed=streamed, code=code,
+        )  # fmt: skip
+
+    def schedule(self, order: Order, block: tuple[int, int, int], family: Family, tile: RegisterTile) -> Schedule:
+        """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
+        mc, kc, nc = block
+        return Schedule(
+            order=order, mc=mc, kc=kc, nc=nc, buffering=self.buffering, streamed=self.streamed, code=self.code,
+            kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
+        )  # fmt: skip
+
+
+def variants(whole: Space) -> list[Space]:
+    """The spaces to choose among: weights in flash staged or streamed, code in flash or, where the machine's setting
+    gives it room, in RAM.
+
+    Only wait states tell them apart, so under ``bytes`` there is just the one given.
+    """
+    if whole.objective == "bytes":
+        return [whole]
+    streams: list[tuple[Operand, ...]] = [()]
+    if whole.machine.memory(whole.problem.placement.a).kind == "flash":
+        streams.append(("A",))
+    codes: tuple[Code, ...] = ("flash", "ram") if whole.machine.setting.code_in_ram >= CODE_BYTES else ("flash",)
+    return [whole.variant(streamed, code) for streamed in streams for code in codes]
+
+
+def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Space:
+    """The space of schedules for a problem, its placement decided; InputError if a word is unknown.
+
+    Raises InfeasibleError if an operand does not fit its memory.
+    """
+    if objective not in OBJECTIVES:
+        raise InputError(f"no objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
+    if buffering not in BUFFERINGS:
+        raise InputError(f"no buffering {buffering!r}: choose single or double")
+    return Space(problem=placed(problem, machine), machine=machine, objective=objective, buffering=buffering)

@@ -1,0 +1,169 @@
+"""Driving a patch kernel over an image: rows of positions in tiles, and strips that add the padding.
+
+A strip is a copy in scratch memory of the input rows under some rows of outputs, with the padding around them, so
+that every patch of it has the same geometry. Without padding the kernel reads the input itself.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from memaopt.kernels import around
+from memaopt.kernels.code import Loop
+from memaopt.kernels.leads import lead_of
+from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.problems.layers import Conv
+
+
+class Grid(NamedTuple):
+    """Rows of ``width`` positions, computed ``n`` at a time; steps in bytes of the input (or strip)."""
+
+    n: int
+    rows: int
+    width: int
+    row_step: int
+    step: int
+    outputs: int
+
+    def starts(self, rows: int) -> list[int]:
+        """The first position of every tile, in order."""
+        starts: list[int] = []
+        done, count = 0, rows * self.width
+        for tiles in self.runs(rows):
+            at = min(done, count - self.n)
+            starts.extend(range(at, at + tiles * self.n, self.n))
+            done = at + tiles * self.n
+        return starts
+
+    def runs(self, rows: int) -> list[int]:
+        """The tiles of each call of the kernel over ``rows`` rows, as run_tiles makes them."""
+        count, done, calls = rows * self.width, 0, []
+        while done < count:
+            at = min(done, count - self.n)
+            calls.append(max((self.width - at % self.width) // self.n, 1))
+            done = at + calls[-1] * self.n
+        return calls
+
+
+class Strip(NamedTuple):
+    """``rows`` of outputs at a time; ``reach``: input rows under one of them; everything else in bytes."""
+
+    rows: int
+    stride: int
+    reach: int
+    pitch: int
+    lead: int
+    start: int
+    row_bytes: int
+    bytes: int
+    copy: str
+    fill: str
+
+
+def pads(layer: Conv) -> bool:
+    """Whether some window reaches beyond the image."""
+    window = layer.window
+    sizes = zip(
+        layer.shape[:2], layer.output[:2], window.kernel, window.stride, window.dilation, window.padding, strict=True
+    )
+    return any(
+        before > 0 or (outputs - 1) * stride + (kernel - 1) * dilation - before >= size
+        for size, outputs, kernel, stride, dilation, before in sizes
+    )
+
+
+def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
+    """The strip under ``rows`` rows of outputs."""
+    window, (_, width, channels) = layer.window, layer.shape
+    lead = -(-window.padding.left * channels // 4) * 4
+    span = (layer.output.width - 1) * window.stride.width + (window.kernel.width - 1) * window.dilation.width + 1
+    pitch = -(-(lead + max(width, span - window.padding.left) * channels) // 4) * 4
+    reach = (window.kernel.height - 1) * window.dilation.height + 1
+    row_bytes = width * channels
+    fill = (layer.input_zero_point & 0xFF) * 0x01010101
+    return Strip(
+        rows=rows,
+        stride=window.stride.height,
+        reach=reach,
+        pitch=pitch,
+        lead=lead,
+        start=lead - window.padding.left * channels,
+        row_bytes=row_bytes,
+        bytes=((rows - 1) * window.stride.height + reach) * pitch,
+        copy="copy_words" if row_bytes % 4 == 0 else "copy_bytes",
+        fill=f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}",
+    )
+
+
+def grid_of(layer: Conv, n: int, pitch: int, in_strips: bool) -> Grid:
+    """The positions of a layer whose input rows (or the strip's) are ``pitch`` bytes apart."""
+    window, channels = layer.window, layer.shape.channels
+    step = window.stride.width * channels
+    row_step = window.stride.height * pitch
+    rows, width = layer.output.height, layer.output.width
+    if row_step == width * step and not in_strips:
+        # One row follows on the other: they are one long row. A strip has only some of them.
+        return Grid(n, 1, rows * width, 0, step, layer.output.channels)
+    return Grid(n, rows, width, row_step, step, layer.output.channels)
+
+
+def copy_cycles(words: int) -> float:
+    """Of copy_words, with its call."""
+    return 2.6 * words + 32
+
+
+class StripWork(NamedTuple):
+    """What filling a layer's strips costs, and the rows of outputs of each."""
+
+    heights: list[int]
+    input: Access
+    scratch: Access
+    cycles: int
+
+
+def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``."""
+    rows_of = [range(layer.output.height)] if parts is None else parts
+    strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
+    heights = [len(rows) for rows in strips]
+    copied = filled = 0
+    for rows in strips:
+        first = rows.start * strip.stride - layer.window.padding.top
+        at = range(first, first + (len(rows) - 1) * strip.stride + strip.reach)
+        copied += sum(0 <= row < layer.shape.height for row in at)
+        filled += sum(row >= layer.shape.height for row in at)
+    words, rest = divmod(strip.row_bytes, 4)
+    row_in, row_out = loads(words, 4) + loads(rest, 1), stores(words, 4) + stores(rest, 1)
+    fill_words = strip.bytes // 4 + filled * strip.pitch // 4
+    per_row = copy_cycles(words) if strip.copy == "copy_words" else 7.5 * words + 6 * rest + 20
+    cycles = copied * per_row + 1.8 * fill_words + 25 * filled + 12 * sum(heights) + 40 * len(heights)
+    return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
+
+
+def filling(layer: Conv, strip: Strip, count: float) -> Loop:
+    """The code that fills one of ``count`` strips."""
+    rows = (layer.output.height / count - 1) * strip.stride + strip.reach
+    copy = around.copy_words(strip.row_bytes // 4) if strip.copy == "copy_words" else around.copy_bytes(strip.row_bytes)
+    return Loop((around.piece(around.ROW), copy), rows)
+
+
+@lru_cache(maxsize=256)
+def tiles_lead(layer: Conv, grid: Grid) -> int:
+    """The lead of tiles that read the input itself: each gathers its patches before it writes."""
+    starts = grid.starts(grid.rows)
+    reads = [p // grid.width * grid.row_step + p % grid.width * grid.step for p in starts]
+    return lead_of(reads, [(p + grid.n) * grid.outputs for p in starts], layer.shape.elements)
+
+
+def strip_lead(layer: Conv, strip: Strip) -> int:
+    """The lead where each strip is copied before its outputs are written."""
+    rows = range(0, layer.output.height, strip.rows)
+    tops = [y * strip.stride - layer.window.padding.top for y in rows]
+    ends = [min(y + strip.rows, layer.output.height) * layer.output.width * layer.output.channels for y in rows]
+    return copied_rows_lead(layer, tops, ends)
+
+
+def copied_rows_lead(layer: Conv, tops: list[int], ends: list[int]) -> int:
+    """The lead of steps that copy the image's rows from ``tops`` on (negative: padding) and write below ``ends``."""
+    row_bytes = layer.shape.width * layer.shape.channels
+    return lead_of([max(top, 0) * row_bytes for top in tops], ends, layer.shape.elements)

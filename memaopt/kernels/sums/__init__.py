@@ -1,0 +1,1 @@
+"""Sums of two tensors, two elements at a time."""

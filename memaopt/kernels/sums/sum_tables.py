@@ -1,0 +1,95 @@
+"""ADD and SUB whose 8-bit result goes through a table of 256 outputs: what follows them, and any clamp, in one pass.
+
+The sum is that of :mod:`memaopt.kernels.sums.sums`, saturated to 0..255 instead, as an offset into the table.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from memaopt.kernels.code import Rendered
+from memaopt.kernels.elementwise.elementwise import LINE, binary, pairs_plan, runs_of
+from memaopt.kernels.family import definitions, dimensions, plan_comment
+from memaopt.kernels.plan import Emitted, Kernel, Plan, loads, stores
+from memaopt.kernels.sums.sums import Factors, factors_of
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Binary, BinaryKind, Layer
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+
+class SumThroughTable:
+    """For sums with a table, and for those whose clamp the saturation to 8 bits does not make."""
+
+    name = "sum through table"
+    computes = Binary
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Binary)
+        runs = runs_of(layer)
+        if layer.kind is BinaryKind.MUL or runs is None:
+            return ()
+        clamped = (layer.minimum, layer.maximum) != (INT8_MIN, INT8_MAX)
+        factors = _factors(layer) if layer.table or clamped else None
+        if factors is None:
+            return ()
+        spread = 6 if factors.fine else 4
+        turn = 2 * (3 + spread + 8 + 4 + 5 + 3 + 1) + 3
+        code = 4 * (9 + 2 * (2 + spread + 8 + 4 + 4 + 3 + 1))
+        whole = runs.count * runs.eights
+        return (
+            pairs_plan(
+                self.name, layer, runs, _kernel(factors), cycles=runs.cycles(50, turn, 17), code=code, stack=52,
+                data=12 + 256, parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
+                output=stores(2 * whole, 4) + stores(runs.rest, 1), rest_cycles=17, table=256,
+            ),
+        )  # fmt: skip
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Binary)
+        factors, runs = _factors(layer), runs_of(layer)
+        assert factors is not None
+        assert runs is not None
+        kernel = _kernel(factors)
+        arrays = [
+            Array("int32_t", f"{name}_factors", np.array(factors[:3]), "a, b, c"),
+            Array("int8_t", f"{name}_table", _table(layer), "output of each sum, from -128 up", alignment=LINE),
+        ]
+        shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
+        source = render(
+            "kernels/sums/sum_table_layer.c.j2",
+            head=plan_comment(f"{name}: {layer.kind.upper()} of {shapes}, through a table", plan),
+            data=definitions(arrays if runs.eights else arrays[1:]),
+            name=name,
+            layer=layer,
+            kernel=kernel.name,
+            runs=runs,
+            factors=factors,
+        )
+        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
+        return Emitted(name, binary(name), source, plan, tuple(a.name for a in arrays), kernels)
+
+
+def _table(layer: Binary) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    """The outputs of sums from -128 to 127, the layer's clamp included."""
+    clamped = np.clip(np.arange(INT8_MIN, INT8_MAX + 1), layer.minimum, layer.maximum)
+    return (np.array(layer.table)[clamped + 128] if layer.table else clamped).astype(np.int8)
+
+
+def _factors(layer: Binary) -> Factors | None:
+    """The sum's, with 128 added to what is saturated; None where that could leave 32 bits."""
+    bare = dataclasses.replace(layer, table=(), minimum=INT8_MIN, maximum=INT8_MAX)
+    found = factors_of(bare)
+    if found is None:
+        return None
+    offset = 128 << found.shift
+    reach = sum(abs(factor) << (15 if found.fine else 7) >> 16 for factor in found[:2]) + 2 + abs(found.c) + offset
+    return None if reach >= 1 << 31 else found._replace(c=found.c + offset)
+
+
+def _kernel(factors: Factors) -> Rendered:
+    name = f"sum_through_table_s{factors.shift}{'_fine' if factors.fine else ''}"
+    return Rendered(name, "kernels/sums/sum_table.c.j2", (("fine", factors.fine), ("shift", factors.shift)))
+
+
+FAMILIES = (SumThroughTable(),)

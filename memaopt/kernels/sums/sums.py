@@ -1,0 +1,151 @@
+"""ADD and SUB as a weighted sum in fixed point, proven by trying every pair of inputs.
+
+The reference rescales each input, adds, and rescales the sum: with its roundings a function of 65,536 pairs. Here
+SMLAWx multiplies a 32-bit factor by a 16-bit input and keeps the upper 32 bits, twice, and SSAT shifts:
+out = (H(a x) + H(b y) + c) >> shift. For given factors every pair bounds c from one side or both; factors next to
+the real ones are tried until the bounds leave a c. Inputs may be scaled by 256 first, which costs half a cycle an
+element more and gives the factors eight more bits.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.kernels.code import Rendered
+from memaopt.kernels.elementwise.elementwise import binary, pairs_plan, runs_of
+from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment
+from memaopt.kernels.plan import Emitted, Kernel, Plan, loads
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Binary, BinaryKind, Layer
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+_FAR = np.int64(1) << 40
+_STEPS: list[int] = sorted(range(-3, 4), key=abs)
+
+
+class Factors(NamedTuple):
+    """(H(a x) + H(b y) + c) >> shift, where H drops 16 bits and inputs are scaled by 256 if ``fine``."""
+
+    a: int
+    b: int
+    c: int
+    shift: int
+    fine: bool
+    clamp_low: bool
+    clamp_high: bool
+
+
+def prove_sum(layer: Binary, fine: bool) -> Factors | None:
+    """Factors that give the layer's output for every pair of inputs, or None if none were found."""
+    x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
+    wanted = layer.apply(x[:, None], x[None, :])
+    above, below = wanted > layer.minimum, wanted < layer.maximum
+    scales = [float(r.multiplier) * 2.0 ** (r.shift - 31) for r in (layer.first, layer.second, layer.result)]
+    sign = -1 if layer.kind is BinaryKind.SUB else 1
+    first, second = (s * scales[2] * 2.0**layer.left_shift for s in (scales[0], sign * scales[1]))
+    width, drop = (x * 256, 8) if fine else (x, 16)
+    greatest = max(abs(first), abs(second), 2.0**-16)
+    most = min(22 if fine else 15, math.floor(math.log2(((1 << 31) - 16) / greatest)) - drop)
+    for shift in range(most, max(most - 3, 0), -1):
+        # Where a pair bounds c on one side only, the other bound stays far beyond 32 bits.
+        floors = np.where(above, wanted << shift, -_FAR)
+        ceilings = np.where(below, ((wanted + 1) << shift) - 1, _FAR)
+        a, b = (round(f * 2.0 ** (shift + drop)) for f in (first, second))
+        rows = {d: ((a + d) * width) >> 16 for d in _STEPS}
+        columns = {d: ((b + d) * width) >> 16 for d in _STEPS}
+        for d, e in sorted(((d, e) for d in _STEPS for e in _STEPS), key=lambda pair: abs(pair[0]) + abs(pair[1])):
+            value = rows[d][:, None] + columns[e][None, :]
+            least, most = int((floors - value).max()), int((ceilings - value).min())
+            if least > most:
+                continue
+            c = (least + most) // 2 if least > -_FAR // 2 and most < _FAR // 2 else max(least, -(1 << 30))
+            total = value + c
+            if max(abs(c), int(np.abs(total).max())) >= 1 << 31:
+                continue
+            low, high = int(total.min()) >> shift, int(total.max()) >> shift
+            return Factors(
+                a + d, b + e, c, shift, fine,
+                clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
+                clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
+            )  # fmt: skip
+    return None
+
+
+class WeightedSum:
+    """ADD and SUB of inputs that run along together; outer axes may be broadcast, by eights."""
+
+    name = "weighted sum"
+    computes = Binary
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Binary)
+        runs = runs_of(layer)
+        if layer.kind is BinaryKind.MUL or layer.table or runs is None:
+            return ()
+        factors = factors_of(layer)
+        if factors is None:
+            return ()
+        output = _output(layer, factors)
+        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.signed_cycles) + 3
+        parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
+        code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
+        return (
+            pairs_plan(
+                self.name, layer, runs, _kernel(factors, output), cycles=runs.cycles(48, turn, 14), code=code,
+                stack=48, data=12, parameters=parameters,
+            ),
+        )  # fmt: skip
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Binary)
+        factors, runs = factors_of(layer), runs_of(layer)
+        assert factors is not None
+        assert runs is not None
+        output = _output(layer, factors)
+        kernel = _kernel(factors, output)
+        words = np.array(factors[:3])
+        arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
+        assert data_bytes(arrays) == plan.data_bytes
+        shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
+        title = f"{name}: {layer.kind.upper()} of {shapes}"
+        source = render(
+            "kernels/sums/sum_layer.c.j2",
+            head=plan_comment(title, plan),
+            data=definitions(arrays) if runs.eights else "",
+            name=name,
+            layer=layer,
+            kernel=kernel.name,
+            runs=runs,
+            fine=factors.fine,
+            factors=factors[:3],
+            shift=factors.shift,
+        )
+        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
+        return Emitted(name, binary(name), source, plan, (arrays[0].name,), kernels)
+
+
+def _output(layer: Binary, factors: Factors) -> Output:
+    return Output(
+        factors.shift,
+        False,
+        layer.minimum if factors.clamp_low else None,
+        layer.maximum if factors.clamp_high else None,
+    )
+
+
+def _kernel(factors: Factors, output: Output) -> Rendered:
+    name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
+    return Rendered(name, "kernels/sums/sum.c.j2", (("fine", factors.fine), ("q_", output)))
+
+
+@lru_cache(maxsize=256)
+def factors_of(layer: Binary) -> Factors | None:
+    """:func:`prove_sum` in the coarser precision, or else in the finer one."""
+    return prove_sum(layer, fine=False) or prove_sum(layer, fine=True)
+
+
+FAMILIES = (WeightedSum(),)

@@ -1,0 +1,66 @@
+"""Helpers that the assembly templates call: constants, address arithmetic and VFP register lists for Thumb-2."""
+
+from memaopt.kernels.text import thumb
+from memaopt.kernels.text.thumb import REACH, encodable
+
+
+def load_imm(register: str, value: int) -> str:
+    """``register`` = ``value``, 0 to 2^32 - 1, in one instruction or two."""
+    if value < 0 or value >= 1 << 32:
+        raise ValueError(f"{value} does not fit a register")
+    if value < 1 << 16:
+        return f"movw {register}, #{value}"
+    low, high = value & 0xFFFF, value >> 16
+    return f"movw {register}, #{low}\n  movt {register}, #{high}"
+
+
+def add_imm(target: str, source: str, value: int, scratch: str) -> str:
+    """``target`` = ``source`` + ``value``; ``scratch`` (not ``source``) is used only for a value out of reach, and
+    may be empty where there is none.
+    """
+    operation, size = ("add", value) if value >= 0 else ("sub", -value)
+    if size == 0:
+        return "" if target == source else f"mov {target}, {source}"
+    if encodable(size) or size <= REACH:
+        wide = "" if encodable(size) else "w"
+        return f"{operation}{wide} {target}, {source}, #{size}"
+    low, high = size & 0xFFF, size & ~0xFFF
+    if encodable(high):
+        return f"{operation} {target}, {source}, #{high}\n  {operation}w {target}, {target}, #{low}"
+    if scratch in ("", source):
+        raise ValueError(f"no scratch register to add {value} to {source}")
+    return f"{load_imm(scratch, size)}\n  {operation} {target}, {source}, {scratch}"
+
+
+def _vfp(operation: str, single: str, base: str, first: int, count: int, writeback: str) -> str:
+    if count == 1 and not writeback:
+        return f"{single} s{first}, [{base}]"
+    last = first + count - 1
+    registers = f"s{first}" if count == 1 else f"s{first}-s{last}"
+    return f"{operation} {base}{writeback}, {{{registers}}}"
+
+
+def vload(base: str, first: int, count: int, writeback: str = "") -> str:
+    """Load ``count`` single-precision registers from s``first`` on; ``writeback`` is "!" to advance ``base``."""
+    return _vfp("vldmia", "vldr", base, first, count, writeback)
+
+
+def vstore(base: str, first: int, count: int) -> str:
+    """Store ``count`` single-precision registers from s``first`` on."""
+    return _vfp("vstmia", "vstr", base, first, count, "")
+
+
+def quote(text: str) -> str:
+    """Assembly lines as the C string literals of one asm statement, columns aligned, blank lines dropped.
+
+    A line that starts with ``@`` becomes a C comment between the literals. OutOfReachError if something in the text
+    cannot be encoded.
+    """
+    thumb.check(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    code = [line if line[0].isdigit() else "  " + line for line in lines if line[0] != "@"]
+    width = max(map(len, code))
+    made, rest = [], iter(code)
+    for line in lines:
+        made.append(f"        /* {line[1:].strip()} */" if line[0] == "@" else f'        "{next(rest):<{width}}\\n"')
+    return "\n".join(made)

@@ -1,0 +1,121 @@
+"""C text: constant arrays, and the helpers that a text uses."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.kernels.text.standard import CHECKS
+from memaopt.kernels.text.templates import source
+
+_WIDTH = 112
+_TYPES: dict[str, np.dtype[Any]] = {
+    "int8_t": np.dtype(np.int8), "int16_t": np.dtype(np.int16), "int32_t": np.dtype(np.int32),
+    "uint16_t": np.dtype(np.uint16), "float": np.dtype(np.float32), "double": np.dtype(np.float64),
+}  # fmt: skip
+
+
+class Array(NamedTuple):
+    """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
+
+    ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
+    """
+
+    type: str
+    name: str
+    values: npt.NDArray[Any]
+    comment: str
+    external: bool = False
+    alignment: int = 0
+
+    @property
+    def length(self) -> int:
+        """Elements. Equal static constants of 4, 8 or 16 bytes would be merged, and their accesses could not be told
+        apart, so such an array has one element more than values. An external one is never merged.
+        """
+        size = max(int(self.values.size), 1)
+        return size + (not self.external and size * _TYPES[self.type].itemsize in (4, 8, 16))
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * _TYPES[self.type].itemsize
+
+    def declaration(self) -> str:
+        """``extern const int8_t name[20];`` of an array that other files see."""
+        return f"extern const {self._typed};"
+
+    @property
+    def _typed(self) -> str:
+        return f"{self.type} {self.name}[{self.length}]"
+
+    def definition(self) -> str:
+        """``static const int32_t name[20] = { ... };`` with a comment above."""
+        flat = np.asarray(self.values).reshape(-1)
+        if self.type in ("float", "double"):
+            suffix = "f" if self.type == "float" else ""
+            texts = [_float(float(x)) + suffix for x in flat.astype(_TYPES[self.type])]
+        else:
+            info = np.iinfo(str(_TYPES[self.type]))
+            if flat.size and (flat.min() < info.min or flat.max() > info.max):
+                raise ValueError(f"{self.name} does not fit {self.type}")
+            # The most negative int32 has no decimal literal of its type.
+            texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
+        alignment = f"_Alignas({self.alignment}) " if self.alignment else ""
+        return (
+            f"/* {self.comment} */\n"
+            f"{'' if self.external else 'static '}const {alignment}{self._typed} = {{\n{_wrapped(texts or ['0'])}}};\n"
+        )
+
+
+def _float(x: float) -> str:
+    text = repr(x)
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def _wrapped(texts: Sequence[str]) -> str:
+    lines, line = [], "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > _WIDTH:
+            lines.append(line + "\n")
+            line = "   "
+        line += f" {text},"
+    return "".join(lines) + line + "\n"
+
+
+@cache
+def _helpers() -> dict[str, str]:
+    _, *sections = re.split(r"^@ (\w+)\n", source("kernels/text/helpers.c"), flags=re.MULTILINE)
+    return {name: body.strip() + "\n" for name, body in zip(sections[::2], sections[1::2], strict=True)}
+
+
+_QUIET = """\
+#if defined(__GNUC__)
+/* Some of the small functions below are for the plain C alone, and assembly names its arguments by register. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+/* A kernel is one text of assembly, longer than every C99 compiler need take; these compilers take it. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+#endif
+
+"""
+
+
+def preamble(texts: Iterable[str]) -> str:
+    """Includes, checks of the compiler and the helpers that ``texts`` call, in the order of helpers.c."""
+    helpers = _helpers()
+    used: set[str] = set()
+    pending = list(texts)
+    while pending:
+        words = set(re.findall(r"\b[A-Za-z]\w*", pending.pop()))
+        found = (words & helpers.keys()) - used
+        used |= found
+        pending.extend(helpers[name] for name in found)
+    include = f"#include <stdint.h>\n\n{CHECKS}\n"
+    if used & {"smlad", "sxtab16", "greater_bytes"}:
+        include += "#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
+    if used & {"KERNEL", "load_word"}:
+        include += _QUIET
+    return include + "\n".join(body for name, body in helpers.items() if name in used)

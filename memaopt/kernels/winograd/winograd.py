@@ -1,0 +1,354 @@
+"""3x3 convolution by Winograd's F(4x4,3x3), in exact integers.
+
+Four times four outputs from 6x6 inputs take 36 products instead of 144 (Winograd 1980; Lavin and Gray,
+arXiv 1509.09308). With the matrices scaled to integers,
+
+    U = G w G^T (offline, |U| <= 144 * 128),   V = B^T x B,   Y = A^T (U . V) A = 576 * accumulator,
+
+U and V fit 16 bits, so two input channels meet in an SMLAD. All sums are modulo 2^32, and intermediates may wrap:
+Y is exact whenever 576 |acc| < 2^31, which is checked offline. The division by 576 is the requantisation's.
+U takes eight times the flash of the weights.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around
+from memaopt.kernels.code import Call, Constants, Loop, Node, cycles_of
+from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.plan import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output, channel_parameters
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.strips import copied_rows_lead
+from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.templates import render
+from memaopt.problems.layers import Conv, Layer
+
+SCALE = 576
+_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 3]], np.int64)
+#: Added to all of V's lower halves, which are -12,750 to 17,340: sums are at least 0, and at most 2^15 - 1.
+_OFFSET = 0x3800
+_ORDER = (0, 2, 1, 3)  # of each four channels: halves of the first word, then of the second
+
+
+@dataclass(frozen=True)
+class InputKernel:
+    """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart. ``looped``: rows and columns are loops,
+    which fit an instruction cache of 1 KiB.
+    """
+
+    depth: int
+    pitch: int
+    looped: bool
+
+    @property
+    def name(self) -> str:
+        return f"winograd_input_c{self.depth}_p{self.pitch}{'_looped' if self.looped else ''}"
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
+        far = sum(i * self.pitch + 5 * self.depth > 4095 for i in range(6))
+        first = 6 * (2 + 8 + 2 * (6 + 12 + 6)) + 2 * 4 + far
+        second = 12 * (7 + 12 + 6) + 5
+        return 27 + 2 * (12 + self.depth // 4 * (first + 6 * 1 + 3 + second + 12))
+
+    @property
+    def code_bytes(self) -> int:
+        return 720 if self.looped else 4 * (6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
+
+    @property
+    def accesses(self) -> tuple[Access, Access]:
+        """The strip, and V, of one call."""
+        groups = 2 * self.depth // 4
+        return loads(36 * groups, 4), stores(72 * groups, 4)
+
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    def call(self) -> Call:
+        """A call: two tiles, groups of four channels; rows without and with the offset, columns."""
+        return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        return render(
+            "kernels/winograd/winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch, looped=self.looped
+        )
+
+
+@dataclass(frozen=True)
+class ProductKernel:
+    """M of ``chunk`` output channels and two tiles, ``turn`` in a turn of the loop, from ``depth`` channels of V."""
+
+    depth: int
+    chunk: int
+    turn: int
+
+    @property
+    def name(self) -> str:
+        return f"winograd_product_c{self.depth}_to_{self.chunk}_by_{self.turn}"
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        # Two words of inputs and four of weights in two groups of loads, eight products; a load after a store waits.
+        four = 16 * (self.depth // 2) + 2 + 8 + 1
+        several = self.chunk > self.turn
+        turn = self.turn // 4 * four + (1 + 1 + 5 if several else 1)
+        place = self.chunk // self.turn * turn + (14 if several else 6)
+        return 30 + 36 * place
+
+    @property
+    def code_bytes(self) -> int:
+        return 4 * (self.turn // 4 * (14 * self.depth // 2 + 9) + 27)
+
+    @property
+    def accesses(self) -> tuple[Access, Access, Access]:
+        """V, U and M of one call."""
+        steps = 36 * (self.chunk // 4) * (self.depth // 2)
+        return loads(2 * steps, 4), loads(4 * steps, 4), stores(36 * 2 * self.chunk, 4)
+
+    #: U, once through.
+    constants = (Constants("lr", "r1"),)
+
+    def call(self) -> Call:
+        """A call: the places, and turns of the loop where there are several."""
+        several = (self.chunk / self.turn,) if self.chunk > self.turn else ()
+        return Call(self, (36, *several))
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        return render(
+            "kernels/winograd/winograd.c.j2", part="product", name=self.name, depth=self.depth,
+            chunk=self.chunk, turn=self.turn,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutputKernel:
+    """``chunk`` of ``outputs`` channels of 4x8 positions, from M; rows of outputs are ``out_pitch`` bytes apart."""
+
+    chunk: int
+    outputs: int
+    out_pitch: int
+    output: Output
+    looped: bool
+
+    @property
+    def name(self) -> str:
+        looped = "_looped" if self.looped else ""
+        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}{looped}"
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: bias, output stage, four corrections."""
+        return 1 + self.output.words + 4
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
+        columns = 6 * (7 + 10 + 4) + 5 + 2
+        rows = 4 * (7 + 10) + 2 * 2 + 4 + 16 * (self.output.cycles + 1) + 3
+        channel = 3 + columns + 2 + self.output.words + rows + 18
+        return 32 + 2 * (4 + self.chunk * channel + 14)
+
+    @property
+    def code_bytes(self) -> int:
+        if self.looped:
+            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.instructions + 1) + 30)
+        return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.instructions + 1) + 30)
+
+    @property
+    def accesses(self) -> tuple[Access, Access, Access]:
+        """M, output and parameters of one call."""
+        return loads(72 * self.chunk, 4), stores(32 * self.chunk, 1), loads(2 * self.chunk * self.words, 4)
+
+    #: The parameters of a channel follow on those of the one before it.
+    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+
+    def call(self) -> Call:
+        """A call: two tiles, channels; columns, rows without and with corrections."""
+        return Call(self, (2, self.chunk, 4, 2, 2) if self.looped else (2, self.chunk))
+
+    def text(self) -> str:
+        """The kernel's C text."""
+        return render(
+            "kernels/winograd/winograd.c.j2", part="output", name=self.name, chunk=self.chunk, outputs=self.outputs,
+            out_pitch=self.out_pitch, q=self.output, looped=self.looped,
+        )  # fmt: skip
+
+
+def transformed_weights(layer: Conv, chunk: int) -> Int64Array:
+    """U in the order in which the product kernel reads it: words of two channels."""
+    w = layer.weights.astype(np.int64)
+    u = np.einsum("ir,orsc,js->ojic", _G, w, _G)  # place 6 j + i
+    outputs, _, _, depth = u.shape
+    halves = u.reshape(outputs, 36, depth // 4, 4)[..., _ORDER].reshape(outputs, 36, depth // 2, 2)
+    words = fixedpoint.wrap_int32((halves[..., 0] & 0xFFFF) | (halves[..., 1] << 16))
+    grouped = words.reshape(outputs // chunk, chunk // 4, 4, 36, depth // 2)
+    return grouped.transpose(0, 3, 1, 4, 2)
+
+
+def channel_words(layer: Conv, proven: Proven) -> Int64Array:
+    """Bias (with the input's zero point folded in), output stage and corrections of each channel."""
+    w = layer.weights.astype(np.int64)
+    # The kernel sees x + 128.
+    bias = layer.bias - (layer.input_zero_point + 128) * w.sum(axis=(1, 2, 3))
+    offset = np.zeros((6, 6), np.int64)
+    offset[4:, 4:] = _OFFSET
+    lower = w[..., [c for c in range(w.shape[3]) if c % 4 < 2]].sum(axis=3)
+    places = [(i, j) for i in (2, 3) for j in (2, 3)]
+    corrections = [(offset[i : i + 3, j : j + 3] * lower).sum(axis=(1, 2)) for i, j in places]
+    start = (SCALE * bias + proven.start)[:, None]
+    columns = [start, channel_parameters(proven), SCALE * np.stack(corrections, axis=1)]
+    return fixedpoint.wrap_int32(np.concatenate(columns, axis=1))
+
+
+class Winograd:
+    """CONV_2D 3x3 without stride, dilation and groups, channels in fours, at least 4x8 outputs."""
+
+    name = "winograd"
+    computes = Conv
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        window, (height, width, outputs) = layer.window, layer.output
+        plain = window.kernel == (3, 3) and window.stride == (1, 1) and window.dilation == (1, 1) and layer.groups == 1
+        fits = height >= 4 and width >= 8 and layer.shape.channels % 4 == 0 and outputs % 4 == 0
+        within = layer.shape.channels <= 1020 // 4 and 24 * layer.shape.channels <= 4095
+        if not (plain and fits and within and max(window.padding) <= 1) or _proven(layer) is None:
+            return ()
+        chunks = {c for c in (4, 8, 16, 32) if outputs % c == 0}
+        return pareto(
+            self._plan(layer, chunk, turn, input_format, looped)
+            for looped in (False, True)
+            for chunk in chunks
+            for turn in {4, min(chunk, 16)}
+            for input_format in (Format.S8, Format.RAW)
+        )
+
+    def _kernels(
+        self, layer: Conv, chunk: int, turn: int, looped: bool
+    ) -> tuple[InputKernel, ProductKernel, OutputKernel]:
+        proven = _proven(layer)
+        assert proven is not None
+        depth, outputs, width = layer.shape.channels, layer.output.channels, layer.output.width
+        return (
+            InputKernel(depth, (width + 2) * depth, looped),
+            ProductKernel(depth, chunk, turn),
+            OutputKernel(chunk, outputs, width * outputs, Output.of(proven, layer.requantization), looped),
+        )
+
+    def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format, looped: bool) -> Plan:
+        proven = _proven(layer)
+        assert proven is not None
+        first, product, last = self._kernels(layer, chunk, turn, looped)
+        depth, (height, width, outputs) = layer.shape.channels, layer.output
+        strips, pairs, chunks = -(-height // 4), -(-width // 8), outputs // chunk
+        tiles = strips * pairs
+        tops = [min(y, height - 4) - layer.window.padding.top for y in range(0, height, 4)]
+        ends = [(top + layer.window.padding.top + 4) * width * outputs for top in tops]
+        copied = sum(0 <= row < layer.shape.height for top in tops for row in range(top, top + 6))
+        zeroed = sum(row >= layer.shape.height for top in tops for row in range(top, top + 6))
+        words, strip_bytes = layer.shape.width * depth // 4, 6 * first.pitch
+        filled = stores(strip_bytes // 4 + zeroed * first.pitch // 4, 4)
+        scratch = filled + stores(copied * words, 4)
+        scratch += (first.accesses[0] + first.accesses[1]).times(tiles)
+        scratch += (product.accesses[0] + product.accesses[2] + last.accesses[0]).times(tiles * chunks)
+        cycles = 60 + 1.8 * filled.stores + copied * (3.6 * words + 45) + 40 * strips
+        cycles += tiles * (first.cycles + 20 + chunks * (product.cycles + last.cycles + 14))
+        code = first.code_bytes + product.code_bytes + last.code_bytes
+        return Plan(
+            family=self.name,
+            tile=f"F(4x4,3x3), {chunk} channels by {turn}{', looped' if looped else ''}",
+            cycles=round(cycles),
+            promise=Promise(
+                (loads(copied * words, 4),),
+                last.accesses[1].times(tiles * chunks),
+                (product.accesses[1] + last.accesses[2]).times(tiles * chunks),
+                scratch,
+            ),
+            data_bytes=72 * depth * outputs + 4 * outputs * last.words,
+            code_bytes=code + 240,
+            scratch_bytes=strip_bytes + 144 * depth + 288 * chunk,
+            stack_bytes=352 + 80,
+            kernels=(first.name, product.name, last.name),
+            shared_bytes=code,
+            code=self._code(layer, chunk, first, product, last),
+            input_format=input_format,
+            lead=copied_rows_lead(layer, tops, ends),
+            alignment=4,
+            requantization=proven.describe(),
+            options=(("chunk", chunk), ("loop", int(looped)), ("turn", turn)),
+        )
+
+    def _code(
+        self, layer: Conv, chunk: int, first: InputKernel, product: ProductKernel, last: OutputKernel
+    ) -> tuple[Node, ...]:
+        """What one call executes: strips, pairs of tiles in them, chunks of output channels for each."""
+        depth, (height, width, outputs) = layer.shape.channels, layer.output
+        call = around.piece(around.CALL)
+        chunks = Loop((call, product.call(), call, last.call()), outputs // chunk, 18 * depth * chunk)
+        words = layer.shape.width * depth // 4
+        return (
+            around.piece(around.ENTRY),
+            around.fill_words(6 * first.pitch // 4),
+            Loop(
+                (
+                    Loop((around.piece(around.ROW), around.copy_flipped(words)), 6),
+                    Loop((call, first.call(), chunks, Loop((), 1, -18 * depth * outputs)), -(-width // 8)),
+                ),
+                -(-height // 4),
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        proven = _proven(layer)
+        assert proven is not None
+        chunk = plan.option("chunk")
+        kernels = self._kernels(layer, chunk, plan.option("turn"), bool(plan.option("loop")))
+        arrays = [
+            Array("int32_t", f"{name}_weights", transformed_weights(layer, chunk), "G w G^T, as the products read it"),
+            Array("int32_t", f"{name}_channels", channel_words(layer, proven), "bias, output stage, corrections"),
+        ]
+        assert data_bytes(arrays) == plan.data_bytes
+        depth, zero = layer.shape.channels, (layer.input_zero_point + 128) * 0x01010101
+        title = f"{name}: CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        source = render(
+            "kernels/winograd/winograd_layer.c.j2",
+            head=plan_comment(title, plan),
+            data=definitions(arrays),
+            name=name,
+            layer=layer,
+            kernels=dict(zip(("input", "product", "output"), (k.name for k in kernels), strict=True)),
+            pitch=kernels[0].pitch,
+            lead=layer.window.padding.left * depth,
+            row_bytes=layer.shape.width * depth,
+            strip_bytes=6 * kernels[0].pitch,
+            fill=f"{zero:#010x}",
+            flip="0x80808080" if plan.input_format is Format.S8 else "0x80008000",
+            chunk=chunk,
+            chunks=layer.output.channels // chunk,
+            channel_words=kernels[2].words,
+        )
+        texts = tuple(Kernel(k.name, k.text()) for k in kernels)
+        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), texts)
+
+
+@lru_cache(maxsize=256)
+def _proven(layer: Conv) -> Proven | None:
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+
+
+FAMILIES = (Winograd(),)

@@ -1,0 +1,1 @@
+"""Microcontrollers and their cores, as data."""

@@ -1,0 +1,217 @@
+"""Reads a ``.tflite`` file into a :class:`~memaopt.networks.graph.Graph`.
+
+Three gates, each of which ends in one line of error: the bytes are verified structurally (flatbuffer.py), the
+tables become tensors and operators (here and in tflite_operators.py), and the graph is checked for what memaopt
+supports (checks.py). Time and memory are bounded by the limits in limits.py.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
+from memaopt.files import read_bytes
+from memaopt.networks import checks, limits
+from memaopt.networks.formats.tflite import flatbuffer
+from memaopt.networks.formats.tflite.operators import Source, convert
+from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.operator import OPERATORS, Operator
+from memaopt.printable import printable
+
+_DTYPES = {"INT8": DType.INT8, "INT32": DType.INT32, "INT64": DType.INT64, "FLOAT32": DType.FLOAT32}
+_UNUSED = Tensor("(unused)", (1,), DType.INT8)
+
+
+def read(path: str | Path) -> Graph:
+    """The network in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
+    file = Path(path)
+    return parse(read_bytes(file, limits.MAX_FILE_BYTES), file.name)
+
+
+def parse(data: bytes, name: str = "network") -> Graph:
+    """The network in the bytes of a ``.tflite`` file; ``name`` is for messages and becomes the graph's name.
+
+    Raises InputError if the bytes are not a valid file, UnsupportedModelError for what memaopt does not support.
+    """
+    if len(data) > limits.MAX_FILE_BYTES:
+        raise InputError(f"{name} has {len(data):,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
+    module = schema()
+    flatbuffer.verify(data, MODEL, IDENTIFIER, name)
+    try:
+        graph = _Reader(module, data, name).graph()
+        checks.check(graph)
+    except MemaoptError:
+        raise
+    except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        # The verifier should make this impossible; a file that slips through still gets one clear line.
+        raise InputError(f"{name} is not a valid .tflite file: {type(error).__name__}: {error}") from error
+    return graph
+
+
+class _Reader:
+    """The accessors' view of one file."""
+
+    def __init__(self, module: ModuleType, data: bytes, name: str) -> None:
+        self.module = module
+        self.name = name
+        self.model: Any = module.Model.GetRootAs(data, 0)
+        self.constant_bytes = 0
+
+    def graph(self) -> Graph:
+        if self.model.Version() != VERSION:
+            raise UnsupportedModelError(
+                f"{self.name} has schema version {self.model.Version()}; {VERSION} is supported"
+            )
+        if self.model.SubgraphsLength() != 1:
+            raise UnsupportedModelError(
+                f"{self.name} has {self.model.SubgraphsLength()} subgraphs; one (no control flow) is supported"
+            )
+        subgraph = self.model.Subgraphs(0)
+        inputs, outputs = _indices(subgraph, "Inputs"), _indices(subgraph, "Outputs")
+        total = subgraph.OperatorsLength()
+        accessors = [subgraph.Operators(i) for i in range(total)]
+        kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
+        used = {*inputs, *outputs}
+        for accessor in accessors:
+            used.update(_indices(accessor, "Inputs"), _indices(accessor, "Outputs"))
+        count = subgraph.TensorsLength()
+        for index in used:
+            if not -1 <= index < count:
+                raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
+        tensors = [self._tensor(subgraph.Tensors(i), i) if i in used else _UNUSED for i in range(count)]
+        operators = [
+            self._operator(accessor, i, total, kinds[i], tensors) for i, accessor in enumerate(accessors)
+        ]
+        return Graph(self.name, tuple(tensors), tuple(operators), inputs, outputs)
+
+    def _kind(self, accessor: Any, location: int, total: int) -> str:
+        """The operator's TFLite name, if it is supported."""
+        index = accessor.OpcodeIndex()
+        if index >= self.model.OperatorCodesLength():
+            raise InputError(
+                f"{self.name} is not a valid .tflite file: operator {location} of {total} has code {index} of "
+                f"{self.model.OperatorCodesLength()}"
+            )
+        code = self.model.OperatorCodes(index)
+        value = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        kind = names(self.module.BuiltinOperator).get(value, f"code {value}")
+        if kind == "CUSTOM":
+            kind = f"CUSTOM {_text(code.CustomCode())}"
+        if kind not in OPERATORS:
+            raise UnsupportedModelError(
+                f"operator {location} of {total} is {kind}, which is not supported; "
+                f"supported are {', '.join(sorted(OPERATORS))}"
+            )
+        return kind
+
+    def _tensor(self, accessor: Any, index: int) -> Tensor:
+        name = _text(accessor.Name()) or f"tensor {index}"
+        kind = names(self.module.TensorType).get(accessor.Type(), f"type {accessor.Type()}")
+        if kind not in _DTYPES:
+            raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}; {', '.join(_DTYPES)} are supported")
+        dtype = _DTYPES[kind]
+        if accessor.IsVariable() or accessor.Sparsity() is not None or accessor.ExternalBuffer():
+            raise UnsupportedModelError(
+                f"tensor {index} ({name!r}) is variable, sparse or stored outside the file, which is not supported"
+            )
+        shape = tuple(_indices(accessor, "Shape"))
+        if len(shape) > limits.MAX_RANK or any(size < 0 for size in shape):
+            raise UnsupportedModelError(
+                f"tensor {index} ({name!r}) has the shape {list(shape)}; "
+                f"up to {limits.MAX_RANK} dimensions, none negative, are supported"
+            )
+        scales, zero_points, dimension = self._quantization(accessor, index, name)
+        data = self._data(accessor, index, name, shape, dtype)
+        return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
+
+    def _quantization(
+        self, accessor: Any, index: int, name: str
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
+        quantization = accessor.Quantization()
+        if quantization is None or quantization.ScaleLength() == 0:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+        if quantization.DetailsType() != 0:
+            raise UnsupportedModelError(
+                f"tensor {index} ({name!r}) has custom quantisation; scales and zero points are supported"
+            )
+        scales = np.array(quantization.ScaleAsNumpy(), np.float32)
+        zero_points = np.zeros(len(scales), np.int64)
+        if quantization.ZeroPointLength() in (1, len(scales)):
+            zero_points[:] = quantization.ZeroPointAsNumpy()
+        elif quantization.ZeroPointLength():
+            raise InputError(
+                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) has {len(scales)} scales "
+                f"and {quantization.ZeroPointLength()} zero points"
+            )
+        _freeze(scales)
+        _freeze(zero_points)
+        return scales, zero_points, int(quantization.QuantizedDimension())
+
+    def _data(
+        self, accessor: Any, index: int, name: str, shape: tuple[int, ...], dtype: DType
+    ) -> npt.NDArray[Any] | None:
+        """The constant's elements, or None for an activation (whose buffer is empty)."""
+        if accessor.Buffer() >= self.model.BuffersLength():
+            raise InputError(
+                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) is in buffer "
+                f"{accessor.Buffer()} of {self.model.BuffersLength()}"
+            )
+        buffer = self.model.Buffers(accessor.Buffer())
+        if buffer.Offset() > 1 or buffer.Size() > 1:
+            raise UnsupportedModelError(f"tensor {index} ({name!r}) is stored behind the model, which is not supported")
+        if buffer.DataLength() == 0:
+            return None
+        expected = math.prod(shape) * dtype.itemsize
+        if buffer.DataLength() != expected:
+            raise InputError(
+                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) needs {expected} bytes "
+                f"and has {buffer.DataLength()}"
+            )
+        self.constant_bytes += expected
+        if self.constant_bytes > limits.MAX_CONSTANT_BYTES:
+            raise UnsupportedModelError(
+                f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
+            )
+        data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
+        return _freeze(data.astype(dtype.value))
+
+    def _operator(
+        self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]
+    ) -> Operator:
+        source = Source(
+            kind=kind,
+            location=location,
+            place=f"operator {location} of {total} ({kind})",
+            inputs=_indices(accessor, "Inputs"),
+            outputs=_indices(accessor, "Outputs"),
+            tensors=tensors,
+            module=self.module,
+            accessor=accessor,
+        )
+        return convert(source)
+
+
+def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _indices(accessor: Any, field: str) -> tuple[int, ...]:
+    """A vector of int32, empty if absent."""
+    if getattr(accessor, f"{field}Length")() == 0:
+        return ()
+    return tuple(int(i) for i in getattr(accessor, f"{field}AsNumpy")())
+
+
+def _text(raw: bytes | None) -> str:
+    """A name as one printable line of limited length."""
+    text = (raw or b"")[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
+    return printable(" ".join(text.split()))[: limits.MAX_NAME]

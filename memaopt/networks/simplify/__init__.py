@@ -1,0 +1,1 @@
+"""Networks with less in them that compute the same."""

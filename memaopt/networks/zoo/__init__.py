@@ -1,0 +1,1 @@
+"""Networks with seeded weights, of the kinds that people run."""

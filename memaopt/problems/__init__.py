@@ -1,0 +1,1 @@
+"""What is computed, and nothing of how: products, layers, their arithmetic."""

@@ -1,0 +1,92 @@
+"""What a GEMM computes, in numpy: the arithmetic that the emitted C is checked against, and seeded test data."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt import fixedpoint
+from memaopt.problems.gemm import Gemm
+
+Array = npt.NDArray[Any]
+
+#: Storage types of the elements.
+NUMPY_TYPES = {"f32": np.float32, "q15": np.int16, "s8": np.int8}
+#: Unit roundoff of single precision.
+F32_ROUNDOFF = 2.0**-24
+
+
+class Channels(NamedTuple):
+    """s8 parameters, int32 [M] each: bias with the input's zero point folded in, multiplier, left and right shift."""
+
+    bias: Array
+    multiplier: Array
+    left: Array
+    right: Array
+
+
+class GemmData(NamedTuple):
+    """Operands as stored (A [M,K], B [K,N] or [N,K] for s8), and the s8 channels."""
+
+    a: Array
+    b: Array
+    channels: Channels | None
+
+
+def fold_zero_point(problem: Gemm, a: Array, bias: Array) -> Array:
+    """TFLite's bias [M] less input_zero_point times the sum of each channel's weights: what the kernels start from."""
+    return np.asarray(np.asarray(bias, np.int64) - problem.input_zero_point * np.asarray(a, np.int64).sum(axis=1))
+
+
+def multiply(problem: Gemm, data: GemmData) -> Array:
+    """C as stored: exact for q15 and s8 ([N,M]); for f32 the float64 product."""
+    if problem.dtype == "f32":
+        return np.asarray(data.a.astype(np.float64) @ data.b.astype(np.float64))
+    if problem.dtype == "q15":
+        product = data.a.astype(np.int64) @ data.b.astype(np.int64)
+        return fixedpoint.round_q15(fixedpoint.wrap_int32(product)).astype(np.int16)
+    if data.channels is None:
+        raise ValueError("s8 needs channels")
+    sums = data.b.astype(np.int64) @ data.a.astype(np.int64).T + data.channels.bias
+    shift = np.asarray(data.channels.left, np.int64) - np.asarray(data.channels.right, np.int64)
+    scaled = fixedpoint.multiply_by_quantized_multiplier(sums, data.channels.multiplier, shift)
+    return np.clip(scaled + problem.output_zero_point, *problem.clamp).astype(np.int8)
+
+
+def f32_error_bound(problem: Gemm, data: GemmData) -> Array:
+    """How far an f32 result may be from the float64 product: gamma(K) times |A| |B|, element by element.
+
+    Each of K products and K sums rounds once (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
+    """
+    n = problem.k + 1
+    gamma = n * F32_ROUNDOFF / (1 - n * F32_ROUNDOFF)
+    return np.asarray(gamma * (np.abs(data.a).astype(np.float64) @ np.abs(data.b).astype(np.float64)))
+
+
+def is_correct(problem: Gemm, data: GemmData, result: Array) -> bool:
+    """Whether ``result``, C as stored, is right: to the last bit for q15 and s8, within the bound for f32."""
+    expected = multiply(problem, data)
+    if problem.dtype == "f32":
+        error = np.abs(result.astype(np.float64) - expected)
+        return bool((error <= f32_error_bound(problem, data)).all())
+    return bool(np.array_equal(result, expected))
+
+
+def random_data(problem: Gemm, seed: int = 0) -> GemmData:
+    """Seeded operands that use the whole range without overflowing the accumulators; s8 outputs are spread out."""
+    rng = np.random.default_rng(seed)
+    m, k, n = problem.m, problem.k, problem.n
+    if problem.dtype == "f32":
+        return GemmData(rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), None)
+    if problem.dtype == "q15":
+        a = rng.integers(-32768, 32768, (m, k)).astype(np.int16)
+        return GemmData(a, rng.integers(-32768, 32768, (k, n)).astype(np.int16), None)
+    a = rng.integers(-127, 128, (m, k)).astype(np.int8)
+    b = rng.integers(-128, 128, (n, k)).astype(np.int8)
+    bias = fold_zero_point(problem, a, rng.integers(-1000, 1000, m))
+    spread = 3.0 * 74 * 74 * np.sqrt(k)
+    quantised = [fixedpoint.quantize_multiplier(scale) for scale in rng.uniform(0.5, 2.0, m) * 128 / spread]
+    multiplier = np.array([q for q, _ in quantised])
+    shift = np.array([s for _, s in quantised])
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    return GemmData(a, b, Channels(*(part.astype(np.int32) for part in (bias, multiplier, left, right))))

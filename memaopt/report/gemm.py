@@ -1,0 +1,360 @@
+"""What people see: tables and JSON of solved problems, runs and machines. Nothing is wider than 100 columns."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaopt.access import Access
+from memaopt.certificates.gemm import Certificate
+from memaopt.errors import DisagreementError, MemaoptError
+from memaopt.kernels.schedule import Schedule
+from memaopt.machines.mcu import Mcu, Memory
+from memaopt.problems.gemm import OPERANDS, Gemm
+from memaopt.trials.gemm import Trial
+
+if TYPE_CHECKING:
+    from memaopt.trials.library import LibraryCheck
+
+_MODELS = {"closed_form": "closed form", "cp_sat": "CP-SAT", "exhaustive": "exhaustive enumeration"}
+_GOALS = {"bytes": "fewest bytes", "cycles": "fewest cycles", "energy": "least energy"}
+_BETTER = {
+    "bytes": "moves fewer bytes", "cycles": "is predicted to take fewer cycles",
+    "energy": "is modelled to take less energy",
+}  # fmt: skip
+_FIELDS = ("loads", "load_bytes", "stores", "store_bytes")
+_WIDTH = 100
+
+
+class _Fact(NamedTuple):
+    """One thing to say about a solution."""
+
+    name: str
+    text: str
+    style: str = ""
+
+
+class Row(NamedTuple):
+    """One problem of a run: its certificate and trial, or the error that ended it, and how it was compared with the
+    reference before it was written, if it was not run.
+    """
+
+    problem: Gemm
+    certificate: Certificate | None
+    trial: Trial | None
+    error: MemaoptError | None
+    check: "LibraryCheck | None" = None
+
+    @property
+    def passed(self) -> bool:
+        """Certified and, if it was run, counted = promised and correct."""
+        return self.certificate is not None and self.error is None and (self.trial is None or self.trial.passed)
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """One row as a JSON object; always the same keys, null where there is nothing to say."""
+    found: dict[str, Any] = {
+        "problem": row.problem.model_dump(mode="json"),
+        "passed": row.passed,
+        "error": None if row.error is None else str(row.error),
+        **_certificate_json(row.certificate),
+        **_trial_json(row.trial),
+        "check": None if row.check is None else row.check.model_dump(mode="json"),
+    }
+    if isinstance(row.error, DisagreementError):
+        found["agreed"] = False
+    return found
+
+
+def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
+    if certificate is None:
+        keys = ("mcu", "objective", "schedule", "agreed", "external_bytes", "register_bytes", "bound", "gap",
+                "register_gap", "predicted_cycles", "solve_ms", "promised", "sha256")  # fmt: skip
+        return dict.fromkeys(keys)
+    traffic = certificate.traffic
+    return {
+        "problem": certificate.problem.model_dump(mode="json"),
+        "mcu": certificate.machine.name,
+        "objective": certificate.objective,
+        "schedule": certificate.schedule.model_dump(mode="json"),
+        "agreed": certificate.agreed,
+        "external_bytes": traffic.external_bytes,
+        "register_bytes": traffic.register_bytes,
+        "bound": certificate.bounds.model_dump(mode="json"),
+        "gap": certificate.gap,
+        "register_gap": certificate.register_gap,
+        "predicted_cycles": traffic.cycles,
+        "solve_ms": dict(certificate.milliseconds),
+        "promised": {name: accesses.model_dump() for name, accesses in traffic.buffers.items()},
+        "sha256": certificate.sha256,
+    }
+
+
+def _trial_json(trial: Trial | None) -> dict[str, Any]:
+    keys = ("counted", "equal", "correct", "cycles", "ideal_cycles", "energy_uj", "instructions", "stack", "memories",
+            "compiler", "flags")  # fmt: skip
+    if trial is None:
+        return dict.fromkeys(keys)
+    data = trial.model_dump(mode="json")
+    return {key: data[key] for key in keys} | {"instructions_per_second": round(_speed([trial]))}
+
+
+def print_rows(console: Console, rows: Sequence[Row], ran: bool) -> None:
+    """Solved problems: one in full, several as a table."""
+    if len(rows) == 1 and rows[0].certificate is not None and rows[0].error is None:
+        _print_one(console, rows[0], rows[0].certificate)
+    else:
+        _print_table(console, rows, ran)
+
+
+def _print_one(console: Console, row: Row, certificate: Certificate) -> None:
+    """One certificate in words, its accesses, and what running it showed."""
+    problem, machine, goal = certificate.problem, certificate.machine, _GOALS[certificate.objective]
+    console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
+    _print_facts(console, _schedule_facts(certificate))
+    console.print()
+    console.print(_accesses(certificate, row.trial))
+    if row.trial is not None:
+        console.print()
+        _print_facts(console, _trial_facts(certificate, row.trial))
+
+
+def _schedule_facts(certificate: Certificate) -> list[_Fact]:
+    """The schedule, what it moves, and why none is better."""
+    problem, schedule = certificate.problem, certificate.schedule
+    traffic, bounds, goal = certificate.traffic, certificate.bounds, certificate.objective
+    if all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
+        blocks = "one SRAM block, the whole problem"
+    else:
+        loops = " > ".join(schedule.order)
+        blocks = f"SRAM blocks MC x KC x NC = {_block(schedule)}, loops {loops}, {schedule.buffering} buffering"
+    staged = sorted({home for home in _homes(problem) if home != certificate.machine.sram.name})
+    outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
+    spent = certificate.milliseconds
+    proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
+    setting = certificate.machine.setting
+    none = f"no schedule of this version's kernels with {schedule.buffering} buffering, in this setting,"
+    return [
+        _Fact("setting", f"{setting.name}: {setting.title}"),
+        _Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
+        _Fact("schedule", blocks),
+        _Fact("kernel", f"{schedule.kernel}, register tile MR x KR x NR = {schedule.tile}"),
+        _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
+        _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, "SRAM and registers")),
+        _Fact("proof", f"{proof}: {none} {_BETTER[goal]}", "green" if certificate.agreed else "red"),
+    ]
+
+
+def _with_bound(moved: int, bound: int, where: str) -> str:
+    text = f"{moved:,} bytes between {where}, "
+    if moved == bound:
+        return text + "the lower bound"
+    if moved < 2 * bound:
+        return text + f"{(moved - bound) / bound:.1%} above the lower bound of {bound:,}"
+    return text + (f"{moved / bound:.2f} times the lower bound of {bound:,}" if bound else "lower bound 0")
+
+
+def _trial_facts(certificate: Certificate, trial: Trial) -> list[_Fact]:
+    """What was counted."""
+    machine, macs = certificate.machine, certificate.problem.macs
+    used = {"flash", *_homes(certificate.problem)}
+    waits = [f"{m.name} {_waits(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
+    seconds = trial.cycles / machine.clock_hz
+    duration = f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
+    time = f"{trial.cycles:,} cycles, {duration} at {machine.clock_hz / 1e6:g} MHz"
+    equal = "every access is as promised" if trial.equal else "not as promised"
+    facts = [
+        _Fact("counted", equal, "green" if trial.equal else "red"),
+        _Fact("result", *(("every element of C is right", "green") if trial.correct else ("C is wrong", "red"))),
+        _Fact("time", f"{time}: {trial.cycles / macs:.2f} for each multiply-accumulate"),
+    ]
+    if waits:
+        without = f"{trial.ideal_cycles:,} without wait states ({'; '.join(waits)})"
+        facts.append(_Fact("", f"{without}: {trial.ideal_cycles / macs:.2f}"))
+    return [
+        *facts,
+        _Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"),
+        _Fact("built with", f"{_compiler(trial)}; the board ran {_speed([trial]) / 1e6:.1f} M instructions/s"),
+    ]
+
+
+def _print_facts(console: Console, facts: Iterable[_Fact]) -> None:
+    """A name, and beside it what is to be said, folded."""
+    for fact in facts:
+        name = f"{fact.name:<12}"
+        for line in textwrap.wrap(fact.text, _WIDTH - len(name)):
+            console.print(Text.assemble((name, "cyan"), (line, fact.style)), soft_wrap=True)
+            name = " " * len(name)
+
+
+def _homes(problem: Gemm) -> list[str]:
+    return [problem.placement.of(x) for x in OPERANDS]
+
+
+def _block(schedule: Schedule) -> str:
+    return f"{schedule.mc}x{schedule.kc}x{schedule.nc}"
+
+
+def _accesses(certificate: Certificate, trial: Trial | None) -> Table:
+    """Promised accesses, buffer by buffer; where others were counted, both."""
+    table = _table()
+    table.add_column("accesses to", no_wrap=True)
+    for name in ("loads", "bytes loaded", "stores", "bytes stored"):
+        table.add_column(name, justify="right", no_wrap=True)
+    promised = certificate.traffic.buffers
+    counted = promised if trial is None else trial.counted
+    for name in sorted(promised.keys() | counted.keys()):
+        pairs = [tuple(getattr(side.get(name, Access()), field) for side in (promised, counted)) for field in _FIELDS]
+        table.add_row(name, *(_cell(claim, count) for claim, count in pairs))
+    if trial is not None:
+        table.add_row("(stack)", *(f"{getattr(trial.stack, field):,}" for field in _FIELDS), style="dim")
+    return table
+
+
+def _cell(claim: int, count: int) -> Text:
+    return Text(f"{claim:,}") if claim == count else Text(f"{claim:,}, counted {count:,}", style="red")
+
+
+def _print_table(console: Console, rows: Sequence[Row], ran: bool) -> None:
+    """One line for each problem; what all of them share is said once, above."""
+    common, columns = _shared(rows)
+    table = _table(padding=0)
+    for name in ("M x K x N", *columns, "loops", "SRAM block", "kernel"):
+        table.add_column(name, no_wrap=True)
+    for name in ("external", "gap", "registers", *(("cycles", "/MAC", "0 ws") if ran else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("checks", no_wrap=True)
+    for row in rows:
+        table.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran))
+    console.print("; ".join(common), style="bold", soft_wrap=True)
+    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False)
+    for row in rows:
+        if row.error is not None:
+            console.print(f"{row.problem.name}: {row.error}", style="red", highlight=False, soft_wrap=True)
+    for line in _summary(rows, ran):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _shared(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """What is the same in all rows, in words, and the columns needed for what is not."""
+    certificates = [row.certificate for row in rows if row.certificate is not None]
+    said, columns = [c.machine.title for c in certificates[:1]], []
+    if len({row.problem.dtype for row in rows}) == 1:
+        said.append(rows[0].problem.dtype)
+    else:
+        columns.append("dtype")
+    homes = {tuple(_homes(c.problem)) for c in certificates}
+    if len(homes) == 1:
+        said += [", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, next(iter(homes)), strict=True))]
+    else:
+        columns.append("A/B/C in")
+    return [*said, *(_GOALS[c.objective] for c in certificates[:1])], columns
+
+
+def _column(row: Row, name: str) -> str:
+    problem = row.problem if row.certificate is None else row.certificate.problem
+    return problem.dtype if name == "dtype" else "/".join(_homes(problem))
+
+
+def _cells(row: Row, ran: bool) -> list[str | Text]:
+    certificate, trial = row.certificate, row.trial
+    if certificate is None:
+        return [*[""] * (9 if ran else 6), Text("failed", style="red")]
+    problem, schedule, traffic = certificate.problem, certificate.schedule, certificate.traffic
+    cells: list[str | Text] = [
+        "".join(schedule.order),
+        _block(schedule),
+        f"{schedule.kernel} {schedule.tile}",
+        f"{traffic.external_bytes:,}",
+        f"{certificate.gap:.1%}",
+        f"{traffic.register_bytes:,}",
+    ]
+    if not ran:
+        return [*cells, Text("proven", style="green")]
+    if trial is None:
+        return [*cells, "", "", "", Text("failed", style="red")]
+    per_mac = (f"{cycles / problem.macs:.2f}" for cycles in (trial.cycles, trial.ideal_cycles))
+    wrong = ["counts"] * (not trial.equal) + ["result"] * (not trial.correct)
+    checks = Text(f"wrong {' and '.join(wrong)}", style="red") if wrong else Text("all 3", style="green")
+    return [*cells, f"{trial.cycles:,}", *per_mac, checks]
+
+
+def _summary(rows: Sequence[Row], ran: bool) -> list[str]:
+    """The checks, counted, and what the columns mean."""
+    total = len(rows)
+    certificates = [row.certificate for row in rows if row.certificate is not None]
+    lines = ["", f"{sum(c.agreed for c in certificates)} of {total} proven: {' = '.join(_MODELS.values())}"]
+    if certificates:
+        most = [max(c.milliseconds.get(model, 0.0) for c in certificates) for model in _MODELS]
+        lines[1] += f" (at most {', '.join(f'{spent:.0f}' for spent in most)} ms)"
+    trials = [row.trial for row in rows if row.trial is not None]
+    if ran:
+        lines.append(
+            f"{sum(t.equal for t in trials)} of {total} counted = promised, access for access, buffer by buffer"
+        )
+        lines.append(f"{sum(t.correct for t in trials)} of {total} correct, in every element of C")
+    lines += ["", "external, registers: bytes moved; gap: how far external lies above the lower bound"]
+    if trials:
+        lines.append("cycles: with all wait states; /MAC: for each multiply-accumulate; 0 ws: without wait states")
+        speed = f"{_speed(trials) / 1e6:.1f} M instructions/s"
+        lines.append(f"built with {_compiler(trials[0])}; the board ran {speed}")
+    return lines
+
+
+def _compiler(trial: Trial) -> str:
+    """``arm-none-eabi-gcc 12.2.1 -O3``: which compiler, which version, how hard it tries."""
+    name = next(iter(trial.compiler.split()), "")
+    number = re.search(r"\d+\.\d+\.\d+", re.sub(r"\(.*?\)", "", trial.compiler))
+    return " ".join([name, *([number[0]] if number else []), *(f for f in trial.flags if f.startswith("-O"))])
+
+
+def _speed(trials: Sequence[Trial]) -> float:
+    """Instructions that the board ran in a second."""
+    seconds = sum(t.seconds for t in trials)
+    return sum(t.instructions for t in trials) / seconds if seconds > 0 else 0.0
+
+
+def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
+    """The presets: each a heading, then its memories."""
+    for machine in machines:
+        console.print(Text.assemble((machine.name, "bold cyan"), f"  {machine.title}"), soft_wrap=True)
+        table = Table(box=None, padding=(0, 1, 0, 2), show_header=machine is machines[0])
+        for name, width in (("memory", 6), ("address", 10), ("size", 8), ("wait states", 11), ("", 0)):
+            table.add_column(name, min_width=width, no_wrap=True, justify="right" if name == "size" else "left")
+        for memory in machine.memories:
+            table.add_row(memory.name, f"{memory.base:#010x}", size_text(memory.size), _waits(memory), _caches(memory))
+        console.print(table)
+        for setting in machine.settings:
+            console.print(Text.assemble("  ", (setting.name, "bold"), f": {setting.title}"), soft_wrap=True)
+
+
+def _waits(memory: Memory) -> str:
+    """Wait states of a memory's first and following accesses."""
+    return f"{memory.first}" if memory.first == memory.next else f"{memory.first}, then {memory.next}"
+
+
+def _caches(memory: Memory) -> str:
+    accelerator = memory.accelerator
+    if accelerator is None or not (accelerator.instruction_lines or accelerator.data_lines):
+        return "" if memory.writable else "read-only"
+    lines = {"code": accelerator.instruction_lines, "data": accelerator.data_lines}
+    caches = (f"{size_text(count * accelerator.line_bytes)} {what}" for what, count in lines.items() if count)
+    return f"read-only; caches: {', '.join(caches)}"
+
+
+def size_text(size: int) -> str:
+    """A size in the largest binary unit that divides it."""
+    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size and size % scale == 0:
+            return f"{size // scale} {unit}"
+    return f"{size} B"
+
+
+def _table(padding: int = 1) -> Table:
+    """No frame, a rule under the heading, ``padding`` blanks more than one between columns."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, padding, 0, 0), pad_edge=False, show_edge=False, header_style="bold")

@@ -1,0 +1,336 @@
+"""What people see of a network: tables and JSON of its operators, of its plan, of a run. At most 100 columns wide."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaopt.board.energy import energy
+from memaopt.board.projects import TITLES
+from memaopt.certificates.network import NetworkCertificate
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.elsewhere import Elsewhere
+from memaopt.choice.pareto import Point
+from memaopt.errors import InputError, MissingToolError
+from memaopt.networks.summary import Summary
+from memaopt.trials.network import NetworkTrial
+from memaopt.writer import write_file
+
+_PROOFS = {
+    "enumeration": "the best of all that fit in this order, proven by an exhaustive search",
+    "solver": "the best of all that fit in this order, by CP-SAT",
+    "none": "not proven to be the best: neither the search nor the solver came to an end",
+}
+_BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
+_NAMES = {
+    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "fully connected",
+    "AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool",
+}  # fmt: skip
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """The graph, an operator a line."""
+    table = table_of("", "operator", "", "input", "output", "weights", "MAC")
+    for column in (0, 5, 6):
+        table.columns[column].justify = "right"
+    for row in summary.rows:
+        inputs = " + ".join(_short(text) for text in row.inputs)
+        table.add_row(
+            str(row.index), _name(row.kind), row.detail, inputs, _short(row.output), _count(row.weight_bytes),
+            _count(row.macs),
+        )  # fmt: skip
+    console.print(Text(summary.name, style="bold"))
+    for kind, texts in (("input", summary.inputs), ("output", summary.outputs)):
+        for text in texts:
+            console.print(f"{kind:<7}{text}", highlight=False, markup=False)
+    console.print(table)
+    console.print(
+        f"{len(summary.rows)} operators, {summary.macs:,} multiply-accumulates, {summary.weight_bytes:,} bytes of "
+        "weights and biases",
+        highlight=False,
+    )
+
+
+def print_plan(
+    console: Console, plan: NetworkPlan, trial: NetworkTrial | None, others: Sequence[Elsewhere] = ()
+) -> None:
+    """A layer a line, then the totals, what is proven, and what other settings would give.
+
+    Cycles are those with the machine's wait states, as in the report of a GEMM.
+    """
+    console.print(Text.assemble((plan.name, "bold"), f" on {plan.mcu.title}"))
+    console.print(_layers(plan, trial))
+    facts = Table.grid(padding=(0, 2))
+    for name, text, style in (*_setting_facts(plan, others), *_facts(plan, trial)):
+        facts.add_row(Text(name, style="bold"), Text(text, style=style))
+    console.print(facts)
+
+
+def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
+    columns = ["", "operator", "shape", "kernel", "bytes moved", "cycles", "/MAC", "share"]
+    table = table_of(*columns, *(["counted", ""] if trial else []))
+    for column in (0, *range(4, 8 + bool(trial))):
+        table.columns[column].justify = "right"
+    for number, layer in enumerate(plan.layers):
+        cells: list[str | Text] = [
+            str(number),
+            operator_name(layer),
+            layer_shape(plan, layer),
+            kernel_name(layer),
+            f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
+            f"{layer.machine_cycles:,}",
+            f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
+            f"{100 * layer.machine_cycles / max(plan.machine_cycles, 1):.1f}%",
+        ]
+        if trial is not None:
+            found = trial.layers[number]
+            what = "" if found.passed else f"{found.wrong} wrong" if found.wrong else "accesses"
+            cells += [f"{found.cycles:,}", Text("ok", style="green") if not what else Text(what, style="red")]
+        table.add_row(*cells)
+    return table
+
+
+def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple[str, str, str]]:
+    """The setting that the figures are for, and those of the others."""
+    setting = plan.mcu.setting
+    copied = [(setting.code_in_ram, "code"), (setting.constants_in_ram, "constants")]
+    budgets = [f"up to {budget:,} bytes of {what} in RAM" for budget, what in copied if budget]
+    facts = [("setting", f"{setting.name}: {setting.title}", "")]
+    facts += [("", f"budgets: {', '.join(budgets)}", "")] if budgets else []
+    if others:
+        facts.append(("elsewhere", "; ".join(_elsewhere(other) for other in others) + " (predicted)", ""))
+    return facts
+
+
+def _elsewhere(other: Elsewhere) -> str:
+    if other.machine_cycles is None:
+        return f"{other.setting}: does not fit"
+    copied = f" with {other.ram_bytes:,} bytes copied into RAM" if other.ram_bytes else ""
+    return f"{other.setting}: {other.machine_cycles:,} cycles{copied}"
+
+
+def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
+    memory, clock = plan.memory, plan.mcu.clock_hz
+    live_set = f"({memory.lower_bound:,})"
+    proof = {
+        "live set": f"it equals the largest live set {live_set}",
+        "search": f"proven least by an exhaustive search {live_set}",
+        "solver": f"proven least by CP-SAT {live_set}",
+        "none": f"not proven least {live_set}",
+    }
+    facts = [
+        ("cycles", f"{plan.machine_cycles:,} predicted, {_ms(plan.machine_cycles, clock)}", ""),
+        *_without_waits(plan.cycles, plan.machine_cycles),
+        (
+            "arena",
+            f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
+            + proof[memory.proof],
+            "" if memory.proof != "none" else "yellow",
+        ),
+        ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
+        ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
+        *_in_ram(plan),
+        (
+            "kernels",
+            f"of this version's kernels in this setting, {_BY[plan.objective]}: {_PROOFS[plan.choice.proof]}",
+            "" if plan.choice.proof != "none" else "yellow",
+        ),
+        ("rounding", f"exact: {_rounding(plan)}", ""),
+    ]
+    if plan.steps:
+        facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
+    if trial is None:
+        predicted = energy(plan.mcu, plan.machine_cycles, {})
+        facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
+        return facts
+    facts += [
+        ("counted", f"{trial.cycles:,} cycles, {_ms(trial.cycles, clock)}", ""),
+        *_without_waits(trial.ideal_cycles, trial.cycles),
+        *_image(trial),
+        ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
+        ("stack", f"{trial.stack_bytes:,} bytes used", ""),
+        ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
+        _verdict(trial),
+    ]
+    return facts
+
+
+def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
+    """The figure of an ideal core beside the machine's, where they differ."""
+    return [("", f"{ideal:,} without wait states", "")] if ideal != cycles else []
+
+
+def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    texts = []
+    if plan.ram_bytes:
+        code = sum(layer.where.code for layer in plan.layers)
+        data = sum(layer.where.data for layer in plan.layers)
+        texts.append(f"{plan.ram_bytes:,} bytes copied at start-up: kernels of {code} layers, constants of {data}")
+    staged = sum(layer.plan.streams is not None for layer in plan.layers)
+    if staged:
+        texts.append(f"constants of {staged} layers copied into scratch while they run")
+    return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
+
+
+def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
+    """What a whole image of the chip's usual project took, if one was made."""
+    if trial.no_image:
+        return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "yellow")]
+    if trial.image is None:
+        return []
+    image = trial.image
+    what = f"from reset in a project as {TITLES[image.layout]}'s, by the core's cycle counter"
+    said = f"{image.cycles:,} cycles {what}"
+    if image.right:
+        return [("", said, "")]
+    return [("", f"{said}: {image.wrong} bytes wrong, status -{image.status}", "red")]
+
+
+def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
+    wrong = sum(layer.wrong for layer in trial.layers) + trial.wrong
+    unequal = [layer.name for layer in trial.layers if not layer.equal]
+    inputs = f"{trial.inputs} input{'s' if trial.inputs > 1 else ''}"
+    if trial.passed:
+        text = f"every layer's output equals the reference's on {inputs}; every access counted was promised"
+        return "checked", text, "green"
+    parts = [f"{wrong} bytes differ from the reference's on {inputs}"] if wrong else []
+    parts += [f"accesses of {', '.join(unequal)} are not those promised"] if unequal else []
+    return "FAILED", "; ".join(parts), "red"
+
+
+def _rounding(plan: NetworkPlan) -> str:
+    rounded = [layer for layer in plan.layers if layer.plan.requantization]
+    proven = sum(layer.plan.requantization.startswith("proven") for layer in rounded)
+    rest = len(rounded) - proven
+    text = f"proven for every accumulator in {proven} layers"
+    return text + (f", the reference's own arithmetic in {rest}" if rest else "")
+
+
+def plan_json(
+    plan: NetworkPlan, certificate: NetworkCertificate | None, trial: NetworkTrial | None,
+    others: Sequence[Elsewhere] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """One object: the certificate's fields (null without one), the trial's, and what other settings would give."""
+    return {
+        "name": plan.name,
+        "mcu": plan.mcu.name,
+        "setting": plan.mcu.setting.name,
+        "elsewhere": [other.model_dump(mode="json") for other in others],
+        "passed": trial is None or trial.passed,
+        "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz,
+        "totals": {
+            "macs": plan.macs,
+            "cycles": plan.cycles,
+            "machine_cycles": plan.machine_cycles,
+            "ram_bytes": plan.ram_bytes,
+            "arena_bytes": plan.arena_bytes,
+            "tensor_bytes": plan.tensor_bytes,
+            "scratch_bytes": plan.scratch_bytes,
+            "stack_bytes": plan.stack_bytes,
+            "constant_bytes": plan.constant_bytes,
+            "flash_bytes": plan.flash_bytes,
+        },
+        "certificate": None if certificate is None else certificate.model_dump(mode="json"),
+        "trial": None if trial is None else trial_json(trial),
+    }
+
+
+def trial_json(trial: NetworkTrial) -> dict[str, Any]:
+    """A trial as data, without the host's time: the same on every run."""
+    data = trial.model_dump(mode="json", exclude={"seconds"})
+    for layer, found in zip(data["layers"], trial.layers, strict=True):
+        layer |= {
+            "equal": found.equal,
+            "promised": {name: access._asdict() for name, access in found.promised.items()},
+            "counted": {name: access._asdict() for name, access in found.counted.items()},
+        }
+    return data | {"passed": trial.passed}
+
+
+def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> None:
+    """A table for each budget, from the fastest library to the smallest."""
+    for budget, points in fronts.items():
+        console.print(Text.assemble((budget, "bold"), " against cycles"))
+        table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
+        for column in table.columns[:-1]:
+            column.justify = "right"
+        for p in points:
+            limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
+            numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
+            table.add_row(*(f"{n:,}" for n in numbers), p.proof)
+        console.print(table)
+
+
+def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
+    """The fronts side by side, as steps: between two points the larger budget buys nothing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingToolError("plots need matplotlib: pip install 'memaopt[plots]'") from None
+    figure = Figure(figsize=(4 * len(fronts), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(fronts), squeeze=False)[0]
+    for axis, (budget, points) in zip(axes, fronts.items(), strict=True):
+        name = f"{budget.lower()}_bytes"
+        sizes = [getattr(point, name) / 1024 for point in points]
+        axis.step(sizes, [point.machine_cycles / 1e6 for point in points], where="pre", marker="o", markersize=3)
+        axis.set_xlabel(f"{budget} (KiB)")
+        axis.set_ylabel("million cycles")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    drawn = io.BytesIO()
+    try:
+        figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
+    write_file(path, drawn.getvalue())
+
+
+def operator_name(layer: LayerPlan) -> str:
+    """What a layer computes, in short."""
+    return _name(layer.kind)
+
+
+def kernel_name(layer: LayerPlan) -> str:
+    """Its kernel family and tile, in short."""
+    return f"{layer.plan.family} {layer.plan.tile.split(', ')[0].removesuffix(' channels')}".strip()
+
+
+def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
+    """The shape of its input and, where another, of its output."""
+    shapes = [plan.graph.tensors[t].shape for t in (layer.lowered.inputs[0], layer.op.output)]
+    texts = ["x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape)) or "1" for shape in shapes]
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}"
+
+
+def _name(kind: str) -> str:
+    if " + " in kind:
+        return " + ".join(_name(part) for part in kind.split(" + "))
+    return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
+
+
+def _short(text: str) -> str:
+    """``int8[1,49,10,1]`` as ``1x49x10x1``; other types keep their name."""
+    return text.removeprefix("int8").strip("[]").replace(",", "x") if text.startswith("int8[") else text
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _ms(cycles: int, clock: int) -> str:
+    return f"{1000 * cycles / clock:,.2f} ms at {clock / 1e6:g} MHz"
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table with these columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

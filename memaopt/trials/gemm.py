@@ -1,0 +1,137 @@
+"""A certified GEMM tried on the virtual board: built, run, its result checked, its accesses held to the promise."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.access import Access
+from memaopt.certificates.gemm import Certificate
+from memaopt.emit import gemm
+from memaopt.errors import InputError
+from memaopt.interrupts import scratch_folder
+from memaopt.machines.mcu import Mcu
+from memaopt.problems import reference
+from memaopt.writer import write_files
+
+#: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
+_SYMBOLS = {"C_partial": "c_partial"}
+_COUNTED = ("A", "B", "C", "C_partial", "a_tile", "b_tile", "c_tile", "channels")
+
+
+class Trial(BaseModel):
+    """What one run on the virtual board showed.
+
+    ``counted`` has the accesses of every buffer that the certificate can promise something about; ``equal`` says
+    whether they are the promised ones, access for access, ``correct`` whether every element of C is right.
+    ``cycles`` are those of the whole call with the machine's wait states, ``ideal_cycles`` without any; energy is
+    modelled. The compiler and its flags stand beside them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    counted: dict[str, Access]
+    equal: bool
+    correct: bool
+    cycles: int
+    ideal_cycles: int
+    energy_uj: float
+    instructions: int
+    stack: Access
+    memories: dict[str, Access]
+    compiler: str
+    flags: tuple[str, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Counted = promised, and the result is right."""
+        return self.equal and self.correct
+
+
+def require_tools(machine: Mcu, compiler: str | None = None) -> None:
+    """Raise MissingToolError, with the command that installs it, unless programs can be built and run here."""
+    from memaopt.board import Board, find_compiler
+
+    Board(machine)
+    find_compiler(compiler)
+
+
+def run(certificate: Certificate, folder: str | Path | None = None, compiler: str | None = None) -> Trial:
+    """Build the C project of ``certificate`` and run it on the virtual board.
+
+    With ``folder``, the sources there are built as they are; else they are emitted into a temporary one. Raises
+    MissingToolError, BuildError or FaultError.
+    """
+    if folder is not None:
+        return _run(certificate, Path(folder), compiler)
+    with scratch_folder() as scratch:
+        write_files(gemm.files(certificate), scratch)
+        return _run(certificate, scratch, compiler)
+
+
+def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certificate, Trial]:
+    """Run the project in ``folder``, as :func:`memaopt.emit.emit` wrote it, against its certificate."""
+    path = Path(folder) / "certificate.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no certificate.json there; write a project with solve ... --out {folder}")
+    certificate = Certificate.read(path)
+    return certificate, run(certificate, folder, compiler)
+
+
+def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
+    from memaopt.board import Board, build
+
+    problem, name = certificate.problem, gemm.name_of(certificate)
+    with scratch_folder() as scratch:
+        elf = scratch / f"{name}.elf"
+        sources = [folder / f"{name}.c", folder / "test_vector.c"]
+        # The result is checked here, not on the board, whose flash may have no room for another C.
+        built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})
+        board = Board(certificate.machine).load(built)
+        arguments = [board.symbols[operand] for operand in ("A", "B", "C")]
+        if problem.dtype == "s8":
+            arguments.append(board.symbols["channels"])
+        operands = _operands(certificate, board)
+        ran = board.call(name, *arguments)
+        correct = reference.is_correct(problem, operands, _result(certificate, board))
+    counted = {}
+    for buffer in _COUNTED:
+        access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
+        if access is not None and (access.loads or access.stores):
+            counted[buffer] = access
+    stack = ran.buffers["stack"]
+    return Trial(
+        counted=counted,
+        equal=counted == certificate.traffic.buffers,
+        correct=correct,
+        cycles=ran.cycles,
+        ideal_cycles=ran.ideal_cycles,
+        energy_uj=ran.energy.total_uj,
+        instructions=ran.instructions,
+        stack=stack,
+        memories=ran.memories,
+        compiler=built.version,
+        flags=built.flags,
+        seconds=ran.seconds,
+    )
+
+
+def _operands(certificate: Certificate, board: Any) -> reference.GemmData:
+    """The operands that the program on the board was given, read back from its memory."""
+    problem = certificate.problem
+    kind = reference.NUMPY_TYPES[problem.dtype]
+    a = np.frombuffer(board.read("A"), kind).reshape(problem.m, problem.k)
+    b_shape = (problem.n, problem.k) if problem.dtype == "s8" else (problem.k, problem.n)
+    b = np.frombuffer(board.read("B"), kind).reshape(b_shape)
+    if problem.dtype != "s8":
+        return reference.GemmData(a, b, None)
+    channels = np.frombuffer(board.read("channels"), np.int32).reshape(problem.m, 4)
+    return reference.GemmData(a, b, reference.Channels(*channels.T))
+
+
+def _result(certificate: Certificate, board: Any) -> reference.Array:
+    problem = certificate.problem
+    shape = (problem.n, problem.m) if problem.dtype == "s8" else (problem.m, problem.n)
+    return np.frombuffer(board.read("C"), reference.NUMPY_TYPES[problem.dtype]).reshape(shape)

@@ -1,0 +1,83 @@
+"""A network's library in a whole image: a project of the chip, run from reset and measured by the core's counter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.board.projects import Layout, build_project
+from memaopt.choice.compile import NetworkPlan
+from memaopt.emit import network as emit
+from memaopt.errors import FaultError
+from memaopt.interrupts import scratch_folder
+from memaopt.kernels.text.templates import render
+
+#: What a project's own code takes of the stack beside the library.
+_STACK = 512
+_SAID = re.compile(r"status (\d+), wrong (\d+), cycles (\d+)\n")
+
+
+class ImageRun(BaseModel):
+    """One inference in an image: what ``invoke`` returned, negated, the wrong bytes of its outputs, and its cycles by
+    DWT's counter, its own reading included. ``stack_bytes`` are the whole image's.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    layout: Layout
+    status: int
+    wrong: int
+    cycles: int
+    stack_bytes: int
+
+    @property
+    def right(self) -> bool:
+        """It ran, and every byte of its outputs is right."""
+        return self.status == 0 and self.wrong == 0
+
+
+def run(
+    plan: NetworkPlan,
+    folder: str | Path,
+    layout: Layout,
+    *,
+    compiler: str | None = None,
+    optimise: str = "-O3",
+) -> ImageRun:
+    """Build the library in ``folder`` with its test vector as a project of that layout, and run it from reset.
+
+    The chip starts as in its setting ``stock``; what the plan's own setting turns on, the image turns on. Raises
+    BuildError, FaultError.
+    """
+    from memaopt.board import Board
+    from memaopt.board.link import part_of
+
+    source = Path(folder)
+    inputs, outputs = emit.ends(plan)
+    main = render(
+        "board/projects/network.c.j2",
+        name=plan.name,
+        inputs=inputs,
+        outputs=outputs,
+        nothing=", ".join("NULL" for _ in inputs + outputs),
+        turn_on=plan.mcu.setting.turn_on,
+        has_init=bool(plan.ram_bytes),
+    )
+    with scratch_folder() as scratch:
+        (scratch / "main.c").write_text(main, encoding="utf-8")
+        sources = [scratch / "main.c", source / f"{plan.name}.c", source / "test_vector.c"]
+        built = build_project(
+            layout, plan.mcu, sources, scratch / "image.elf", stack_bytes=plan.stack_bytes + _STACK,
+            behind_data=part_of(source, plan.name), include=[source], compiler=compiler, optimise=optimise,
+        )  # fmt: skip
+        # What the program turns on itself is off before; what a setting has off stays off.
+        found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+        ran = Board(found).load(built).reset()
+    said = _SAID.fullmatch(ran.output)
+    if ran.ended != "exit" or said is None:
+        what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
+        raise FaultError(what, ran.ended_at, "main")
+    status, wrong, cycles = map(int, said.groups())
+    return ImageRun(layout=layout, status=status, wrong=wrong, cycles=cycles, stack_bytes=ran.stack_bytes)

@@ -1,0 +1,342 @@
+"""A compiled network tried on the virtual board: every layer's bytes compared, its accesses held to the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.emit import network as emit
+from memaopt.errors import BuildError, InputError
+from memaopt.interrupts import scratch_folder
+from memaopt.kernels.plan import Access
+from memaopt.kernels.registry import Format
+from memaopt.networks import reference
+from memaopt.trials import image as network_image
+from memaopt.trials.image import ImageRun
+from memaopt.writer import write_files
+
+if TYPE_CHECKING:
+    from memaopt.board import Board, Run
+    from memaopt.board.projects import Layout
+
+_FROZEN = ConfigDict(frozen=True)
+#: Constants of a layer's loops, which a compiler may fold into the code: literals by another name.
+_LOOPS = ("grid",)
+#: Suffixes of the parts of an operand that its layer's output lies on, and of those behind the output.
+_AND_OUTPUT, _BEHIND = " under the output", " behind the output"
+#: What a range of the arena, or a constant, is to a layer.
+_Ranges = dict[str, tuple[int, int]]
+_Array = npt.NDArray[Any]
+
+
+class LayerTrial(BaseModel):
+    """One layer on the board. ``promised`` and ``counted`` are for one inference, by operand; in bytes that an output
+    shares with an input, loads are the input's and stores the output's. ``wrong`` counts output bytes over all inputs.
+    ``cycles`` are with the machine's wait states, ``ideal_cycles`` without any, of the first input.
+    """
+
+    model_config = _FROZEN
+
+    name: str
+    wrong: int
+    promised: dict[str, Access]
+    counted: dict[str, Access]
+    predicted_cycles: int
+    cycles: int
+    ideal_cycles: int
+    stack_bytes: int
+
+    @property
+    def equal(self) -> bool:
+        """Counted = promised, access for access."""
+        return self.promised == self.counted
+
+    @property
+    def passed(self) -> bool:
+        return self.equal and self.wrong == 0
+
+
+class NetworkTrial(BaseModel):
+    """A network on the board: its layers, ``invoke`` from call to return, and a whole image from reset. Energy is
+    modelled.
+
+    ``wrong`` counts the bytes of the network's outputs that differ from the reference's, over all ``inputs``.
+    ``flash_bytes`` are those of the linked library, with what it needs of the compiler's. ``image`` is one inference of
+    the library in a project of the chip, if it was asked for; where that project cannot be linked, ``no_image`` says
+    why.
+    """
+
+    model_config = _FROZEN
+
+    layers: tuple[LayerTrial, ...]
+    inputs: int
+    wrong: int
+    cycles: int
+    ideal_cycles: int
+    instructions: int
+    stack_bytes: int
+    energy_uj: float
+    flash_bytes: int
+    compiler: str
+    flags: tuple[str, ...]
+    seconds: float
+    image: ImageRun | None = None
+    no_image: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Every layer's bytes and accesses are right, and so are the network's outputs, in the image too."""
+        image = self.image is None or self.image.right
+        return self.wrong == 0 and image and all(layer.passed for layer in self.layers)
+
+
+def run(
+    plan: NetworkPlan,
+    inputs: int | Sequence[Sequence[_Array]] = 1,
+    *,
+    folder: str | Path | None = None,
+    compiler: str | None = None,
+    optimise: str = "-O3",
+    layout: Layout | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NetworkTrial:
+    """Build the library and run it on the board of ``plan.mcu``.
+
+    ``inputs``: how many random ones (the second is all -128, the third all 127), or the inputs themselves. With
+    ``folder`` the library there is built as it is, else it is emitted into a temporary one. With ``layout`` its test
+    vector also runs from reset, in a project of that layout. ``progress`` is told (done, of how many) after each
+    input. Raises MissingToolError, BuildError or FaultError.
+    """
+    if isinstance(inputs, int):
+        if inputs < 1:
+            raise InputError(f"{inputs} inputs: give 1 or more")
+        inputs = sample_inputs(plan, inputs)
+    from memaopt.board import Board, build
+    from memaopt.board.link import part_of
+
+    with scratch_folder() as scratch:
+        source = scratch if folder is None else Path(folder)
+        if folder is None:
+            write_files(emit.files(plan), source)
+        elf = scratch / f"{plan.name}.elf"
+        built = build(
+            [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise,
+            script=part_of(source, plan.name),
+        )  # fmt: skip
+        flash_bytes = _flash_bytes(plan, elf)
+        image, no_image = None, ""
+        if layout is not None:
+            try:
+                image = network_image.run(plan, source, layout, compiler=compiler, optimise=optimise)
+            except BuildError as error:
+                no_image = str(error)
+        board = Board(plan.mcu).load(built)
+    if plan.ram_bytes and board.call(f"{plan.name}_init").r0 != 0:
+        raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
+    arena = board.symbols[f"{plan.name}_static_arena"]
+    states = [_LayerState(plan, layer, arena) for layer in plan.layers]
+    runs: list[Run] = []
+    wrong = 0
+    for number, values in enumerate(inputs):
+        _load(plan, board, values)
+        outputs = dict(_named(plan, values))
+        for state, layer in zip(states, plan.layers, strict=True):
+            state.run(plan, layer, board, outputs[layer.op.output])
+        wrong_now, invoked = _invoke(plan, board, values)
+        wrong += wrong_now
+        runs.append(invoked)
+        if progress is not None:
+            progress(number + 1, len(inputs))
+    return NetworkTrial(
+        layers=tuple(state.result(layer) for state, layer in zip(states, plan.layers, strict=True)),
+        inputs=len(inputs),
+        wrong=wrong,
+        cycles=runs[0].cycles,
+        ideal_cycles=runs[0].ideal_cycles,
+        instructions=runs[0].instructions,
+        stack_bytes=max(r.stack_bytes for r in runs),
+        energy_uj=runs[0].energy.total_uj,
+        flash_bytes=flash_bytes,
+        compiler=built.version,
+        flags=built.flags,
+        seconds=sum(r.seconds for r in runs) + sum(state.seconds for state in states),
+        image=image,
+        no_image=no_image,
+    )
+
+
+def sample_inputs(plan: NetworkPlan, count: int, seed: int = 0) -> list[list[_Array]]:
+    """``count`` inputs: random ones, save the second and the third, which are extreme."""
+    made = [emit.random_inputs(plan, seed + number) for number in range(count)]
+    for number, extreme in ((1, -128), (2, 127)):
+        if number < count:
+            made[number] = [np.full_like(x, extreme) for x in made[number]]
+    return made
+
+
+def stored(values: _Array, layout: Format) -> bytes:
+    """The bytes of an activation as a format has them in memory."""
+    raw = np.ascontiguousarray(values).tobytes()
+    if layout is Format.RAW:
+        channels = values.shape[-1]
+        flipped = np.frombuffer(raw, np.uint8).reshape(-1, channels).copy()
+        flipped[:, ::2] ^= 0x80
+        return flipped.tobytes()
+    return raw
+
+
+class _LayerState:
+    """What the runs of one layer have shown so far."""
+
+    def __init__(self, plan: NetworkPlan, layer: LayerPlan, arena: int) -> None:
+        self.wrong = 0
+        self.seconds = 0.0
+        self.ranges, self.promised = _operands(plan, layer, arena)
+        self.first: dict[str, Access] | None = None
+        self.cycles = self.ideal_cycles = self.stack_bytes = 0
+
+    def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
+        arena = board.symbols[f"{plan.name}_static_arena"]
+        counted: dict[str, Access] = {}
+        cycles = ideal_cycles = 0
+        for n in range(layer.batch):
+            run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=self.ranges)
+            _add(counted, _counted(layer, run, self.ranges, board.symbols))
+            cycles += run.cycles
+            ideal_cycles += run.ideal_cycles
+            self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
+            self.seconds += run.seconds
+        counted = {name: access for name, access in counted.items() if any(access)}
+        if self.first is None:
+            self.first = counted
+            self.cycles, self.ideal_cycles = cycles, ideal_cycles
+        elif counted != self.first and self.first == self.promised:
+            self.first = counted  # the first run that breaks the promise is shown
+        wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
+        found = np.frombuffer(board.read(arena + plan.place(layer.op.output), len(wanted)), np.uint8)
+        self.wrong += int(np.count_nonzero(wanted != found))
+
+    def result(self, layer: LayerPlan) -> LayerTrial:
+        return LayerTrial(
+            name=layer.name,
+            wrong=self.wrong,
+            promised=self.promised,
+            counted=self.first or {},
+            predicted_cycles=layer.cycles,
+            cycles=self.cycles,
+            ideal_cycles=self.ideal_cycles,
+            stack_bytes=self.stack_bytes,
+        )
+
+
+def _add(total: dict[str, Access], more: Mapping[str, Access]) -> None:
+    for name, access in more.items():
+        total[name] = total.get(name, Access()) + access
+
+
+def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges, dict[str, Access]]:
+    """The layer's operands in the arena as disjoint ranges, and what is promised of each and of its constants."""
+    promise = layer.promise
+    pieces: dict[tuple[int, int], str] = {}
+    promised: dict[str, Access] = {}
+    many = len(promise.inputs) > 1
+    for number, (tensor, access) in enumerate(zip(layer.lowered.inputs, promise.inputs, strict=True)):
+        t = plan.graph.tensors[tensor]
+        if t.is_constant:
+            _add(promised, {emit.constant_operands(plan)[tensor]: access})
+            continue
+        # An operand that is read as two inputs is one.
+        name = pieces.setdefault((plan.place(tensor), t.nbytes), f"input{number if many else ''}")
+        _add(promised, {name: access})
+    scratch = plan.memory.scratch_offset(layer.position)
+    if scratch is not None:
+        pieces[scratch, layer.plan.scratch_bytes] = "scratch"
+        promised["scratch"] = promise.scratch
+    output = layer.op.output
+    start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
+    promised |= {"output": promise.output, "parameters": promise.parameters}
+    ranges: _Ranges = {"output": (arena + start, end - start)}
+    for (first, size), name in pieces.items():
+        last = first + size
+        for piece, low, high in (
+            (name, first, min(last, start)),
+            (f"{name}{_AND_OUTPUT}", max(first, start), min(last, end)),
+            (f"{name}{_BEHIND}", max(first, end), last),
+        ):
+            if low < high:
+                ranges[piece] = (arena + low, high - low)
+    return ranges, {name: access for name, access in promised.items() if any(access)}
+
+
+def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, int]) -> dict[str, Access]:
+    """The board's counts under the promise's names; whatever else of the data was touched under its own.
+
+    Where an output lies on an input, loads are the input's and stores the output's: no layer reads its output, and
+    only scratch, which nothing lies on, is both written and read.
+    """
+    # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
+    own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
+    counted: dict[str, Access] = {}
+    for name, a in run.buffers.items():
+        access = Access(a.loads, a.load_bytes, a.stores, a.store_bytes)
+        if not any(access) or name in ("stack", "literals") or name.split(".")[0] in _LOOPS:
+            continue
+        if symbols.get(name) in own:
+            name = "parameters"
+        if name in ranges and name.endswith(_AND_OUTPUT):
+            _add(counted, {"output": access._replace(loads=0, load_bytes=0)})
+            access = access._replace(stores=0, store_bytes=0)
+        if name in ranges:
+            name = name.removesuffix(_AND_OUTPUT).removesuffix(_BEHIND)
+        _add(counted, {name: access})
+    return counted
+
+
+def _arguments(plan: NetworkPlan, layer: LayerPlan, board: Board, arena: int, n: int) -> list[int]:
+    arguments = []
+    constants = emit.constant_operands(plan)
+    for tensor in (*layer.lowered.inputs, layer.op.output):
+        start = board.symbols[constants[tensor]] if tensor in constants else arena + plan.place(tensor)
+        arguments.append(start + n * (plan.graph.tensors[tensor].nbytes // layer.batch))
+    scratch = plan.memory.scratch_offset(layer.position)
+    arguments.append(0 if scratch is None else arena + scratch)
+    return arguments
+
+
+def _named(plan: NetworkPlan, values: Sequence[_Array]) -> list[tuple[int, _Array]]:
+    return [(op.output, output) for op, output in reference.layers(plan.graph, values)]
+
+
+def _load(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> None:
+    arena = board.symbols[f"{plan.name}_static_arena"]
+    # Nothing may depend on what the arena held before.
+    board.write(arena, b"\xa5" * plan.arena_bytes)
+    for tensor, value in zip(plan.graph.inputs, values, strict=True):
+        board.write(arena + plan.place(tensor), np.ascontiguousarray(value).tobytes())
+
+
+def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[int, Run]:
+    """The whole network from the inputs in its arena; the outputs are read there, so nothing is copied."""
+    _load(plan, board, values)
+    arena = board.symbols[f"{plan.name}_static_arena"]
+    run = board.call(f"{plan.name}_invoke", *[0] * (len(plan.graph.inputs) + len(plan.graph.outputs)))
+    wrong = int(run.r0 != 0)
+    for tensor, expected in zip(plan.graph.outputs, reference.run(plan.source, list(values)), strict=True):
+        wanted = np.frombuffer(np.ascontiguousarray(expected).tobytes(), np.uint8)
+        found = np.frombuffer(board.read(arena + plan.place(tensor), len(wanted)), np.uint8)
+        wrong += int(np.count_nonzero(wanted != found))
+    return wrong, run
+
+
+def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:
+    from memaopt.board.elf import read_elf
+
+    flash = plan.mcu.memory("flash")
+    # What start-up code copies into RAM has its image in flash; what is all zeros has none.
+    return sum(s.size if flash.base <= s.address < flash.end else len(s.data) for s in read_elf(elf).segments)

@@ -1,0 +1,479 @@
+"""Certificates: written only on agreement, read back whole, and refused with any one number changed."""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mutations
+import pytest
+from hypothesis import given, settings
+from models_helpers import brute_force, machine_with, spaces
+
+import memaopt
+from memaopt.certificates import gemm as certificates
+from memaopt.certificates.gemm import Certificate, certify, digest, verify
+from memaopt.errors import (
+    DisagreementError,
+    FalseClaimError,
+    InfeasibleError,
+    InputError,
+    MemaoptError,
+    UnfinishedError,
+)
+from memaopt.kernels.schedule import Space, space, variants
+from memaopt.machines.mcu import Mcu, mcu
+from memaopt.models import closed_form, cp_sat
+from memaopt.models.accesses import promise
+from memaopt.models.answers import Answer
+from memaopt.models.replay import replay
+from memaopt.problems.gemm import Gemm, Placement, gemm
+
+_OUTSIDE = {"a": "qspi", "b": "qspi", "c": "qspi"}
+_MIXED = {"a": "flash", "b": "sram", "c": "qspi"}
+
+Path_ = tuple[str | int, ...]
+
+#: Spilling partial sums, ragged tiles, parameters of channels, accumulators beside a C in SRAM, both bufferings.
+_CASES: dict[str, tuple[Gemm, int, str, str]] = {
+    "f32 all outside": (gemm(11, 9, 13, dtype="f32", placement=_OUTSIDE), 1024, "bytes", "single"),
+    "q15 spilling": (gemm(22, 12, 9, dtype="q15", placement=_OUTSIDE), 648, "cycles", "double"),
+    "s8 mixed": (gemm(9, 23, 10, dtype="s8", placement=_MIXED), 1000, "energy", "single"),
+    "q15 beside C": (gemm(3, 22, 1, dtype="q15", placement={**_OUTSIDE, "c": "sram"}), 541, "bytes", "single"),
+}
+
+
+def _made(name: str) -> Certificate:
+    if name not in _cache:
+        problem, sram, objective, buffering = _CASES[name]
+        _cache[name] = certify(problem, machine_with(sram, waits=3, core=9, fpu=11), objective, buffering)
+    return _cache[name]
+
+
+_cache: dict[str, Certificate] = {}
+
+
+def _leaves(data: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """The path of every number and truth value in a JSON tree."""
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in children:
+        yield from _leaves(value, (*path, key))
+    if isinstance(data, bool | int | float):
+        yield path
+
+
+def _changed(data: dict[str, Any], path: Path_, by: int) -> dict[str, Any]:
+    """A copy with the number at ``path`` changed."""
+    data = copy.deepcopy(data)
+    at: Any = data
+    for key in path[:-1]:
+        at = at[key]
+    value = at[path[-1]]
+    at[path[-1]] = not value if isinstance(value, bool) else value + by
+    return data
+
+
+def _json(cert: Certificate) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(cert.to_json())
+    return data
+
+
+@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("by", [1, -1])
+def test_any_one_number_changed_is_refused(name: str, by: int) -> None:
+    """Catches a number that neither the digest nor the schema protects."""
+    data = _json(_made(name))
+    for path in _leaves(data):
+        with pytest.raises((FalseClaimError, InputError)):
+            verify(Certificate.from_json(json.dumps(_changed(data, path, by))))
+
+
+@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("by", [1, -1])
+def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: int) -> None:
+    """Catches a claim that is taken on trust: with the digest made anew, only deriving the claim can refuse it.
+
+    A changed premise (the problem, the machine) makes a claim about something else: it must be false, or true of
+    what it now speaks about, as brute force and the replay then show.
+    """
+    cert = _made(name)
+    data = _json(cert)
+    refused = 0
+    for path in _leaves(data):
+        changed = _changed(data, path, by)
+        changed["sha256"] = digest(changed)
+        try:
+            read = Certificate.from_json(json.dumps(changed))
+        except InputError:
+            refused += 1
+            continue
+        if path[0] in ("problem", "machine"):
+            try:
+                verify(read)
+            except FalseClaimError:
+                refused += 1
+                continue
+            if by > 0:
+                whole = space(read.problem, read.machine, read.objective, read.buffering)
+                assert min(filter(None, map(brute_force, variants(whole)))) == read.answers[0].objective, path
+                assert replay(read.space, read.schedule) == read.traffic.buffers, path
+        else:
+            with pytest.raises(FalseClaimError):
+                verify(read)
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "claim"),
+    [
+        (("traffic", "buffers", "a_tile", "loads"), 1, "traffic of a_tile: 1 loads"),
+        (("traffic", "external_bytes"), 5, "external_bytes"),
+        (("bounds", "external_io"), 10**9, "external_io"),
+        (("answers", 1, "objective"), [1, 2], "answer of cp_sat"),
+        (("answers", 1, "proven"), False, "answer of cp_sat"),
+        (("schedule", "nc"), 13, "its tiles need"),
+        (("schedule", "kernel"), "f33-c", "no kernel family 'f33-c'"),
+        (("problem", "placement", "c"), "flash", "read-only"),
+        (("problem", "placement", "a"), "auto", "left open"),
+        (("problem", "placement", "a"), "tape", "no memory 'tape'"),
+        (("machine", "core_registers"), 1, "no kernel f32"),
+        (("schedule", "streamed"), ["A"], "not among the choices"),
+        (("schedule", "code"), "ram", "not among the choices"),
+        (("gap"), 0.25, "gap: it is"),
+        (("sha256"), "0" * 64, "sha256"),
+    ],
+)
+def test_verify_names_the_claim(path: Path_ | str, value: object, claim: str) -> None:
+    """Catches a refusal that leaves the reader to search, or a traceback instead of one."""
+    data = _json(_made("f32 all outside"))
+    keys = (path,) if isinstance(path, str) else path
+    at: Any = data
+    for key in keys[:-1]:
+        at = at[key]
+    at[keys[-1]] = value
+    if keys[-1] != "sha256":
+        data["sha256"] = digest(data)
+    with pytest.raises(FalseClaimError, match=re.escape(claim)) as caught:
+        verify(Certificate.from_json(json.dumps(data)))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_the_cases_cover_every_buffer() -> None:
+    """Catches cases that no longer exercise spilling, accumulators beside C, or parameters of channels."""
+    buffers = {name: set(_made(name).traffic.buffers) for name in _CASES}
+    assert set().union(*buffers.values()) == {*"ABC", "C_partial", "a_tile", "b_tile", "c_tile", "channels"}
+    assert "C_partial" in buffers["q15 spilling"]
+    assert {"C", "c_tile"} <= buffers["q15 beside C"]
+
+
+def test_a_worse_schedule_told_truly_is_refused() -> None:
+    """Catches a verifier that checks the figures of a schedule but not that nothing is better."""
+    cert = _made("f32 all outside")
+    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    unsigned = cert.model_copy(update=_told_of(cert.space, worse))
+    forged = unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    with pytest.raises(FalseClaimError, match="is possible"):
+        verify(forged)
+
+
+def _told_of(where: Space, schedule: Any) -> dict[str, Any]:
+    """All that a certificate would truly say of a schedule, but for its being optimal."""
+    traffic = certificates._traffic(where, schedule)
+    cost = certificates.price_of(where, schedule)
+    bounds = certificates.lower_bounds(where)
+    answers = tuple(
+        certificates.ModelAnswer(model=model, objective=cost, proven=True)
+        for model in certificates.MODELS
+    )
+    return {
+        "schedule": schedule,
+        "traffic": traffic,
+        "answers": answers,
+        "gap": certificates.gap(traffic.external_bytes, bounds.external_bytes),
+        "register_gap": certificates.gap(traffic.register_bytes, bounds.register_bytes),
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(spaces(most=16))
+def test_what_is_certified_verifies_and_survives_json(where: Space) -> None:
+    """Catches a certificate that its own verifier refuses, or that JSON does not carry exactly."""
+    try:
+        cert = certify(where.problem, where.machine, where.objective, where.buffering)
+    except InfeasibleError:
+        return
+    again = Certificate.from_json(cert.to_json())
+    assert again == cert
+    verify(again)
+    assert cert.agreed
+    assert cert.gap >= 0
+    assert cert.register_gap >= 0
+    assert cert.traffic.buffers == promise(cert.space, cert.schedule)
+
+
+@settings(max_examples=20, deadline=None)
+@given(spaces(most=8, objectives=("cycles", "energy"), small=True))
+def test_the_choice_among_variants_is_the_best_there_is(where: Space) -> None:
+    """Catches operands staged, or code in flash, where streaming them or running from RAM costs less."""
+    found = [brute_force(each) for each in variants(where)]
+    try:
+        cert = certify(where.problem, where.machine, where.objective, where.buffering)
+    except InfeasibleError:
+        assert not any(found)
+        return
+    assert [variant.objective for variant in cert.variants] == found
+    assert cert.answers[0].objective == min(filter(None, found))
+    assert certificates.price_of(cert.space, cert.schedule) == cert.answers[0].objective
+
+
+def test_the_digest_does_not_depend_on_the_layout_of_the_text() -> None:
+    """Catches a digest over one particular rendering: keys reordered and no indentation is the same certificate."""
+    data = _json(_made("s8 mixed"))
+    verify(Certificate.from_json(json.dumps(dict(reversed(data.items())))))
+
+
+def test_the_public_api_reads_as_documented() -> None:
+    """Catches a name that the package no longer exports."""
+    cert = memaopt.certify(memaopt.Gemm(m=8, k=16, n=8, dtype="q15"), memaopt.mcu("stm32l4r5"), objective="bytes")
+    assert (cert.schedule.mc, cert.agreed, cert.gap) == (8, True, 0.0)
+    assert cert.traffic.external_bytes == 8 * 16 * 2
+    assert [answer.model for answer in cert.answers] == ["closed_form", "cp_sat", "exhaustive"]
+    memaopt.verify(cert)
+
+
+def test_an_order_of_loops_has_each_once() -> None:
+    """Catches an order that is none, on which the cost function stumbled."""
+    data = _json(_made("s8 mixed"))
+    data["schedule"]["order"] = ["m", "k", "k"]
+    with pytest.raises(InputError, match=r"schedule\.order: each of the loops m, k and n is there once"):
+        Certificate.from_json(json.dumps(data))
+
+
+def test_write_and_read(tmp_path: Path) -> None:
+    """Catches a file that is not what was certified."""
+    path = tmp_path / "gemm.json"
+    cert = _made("q15 spilling")
+    cert.write(path)
+    assert Certificate.read(path) == cert
+    verify(path)
+    verify(str(path))
+    assert os.listdir(tmp_path) == ["gemm.json"]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -2])
+def test_a_truncated_file_is_said_to_be_so(tmp_path: Path, keep: float) -> None:
+    """Catches a traceback, or a message without file and line, for a file cut short."""
+    text = _made("q15 spilling").to_json()
+    path = tmp_path / "cut.json"
+    path.write_text(text[: int(keep * len(text)) if isinstance(keep, float) else keep])
+    with pytest.raises(InputError, match=r"cut\.json:\d+: not valid JSON"):
+        verify(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "not a certificate"),
+        ("{}", "not a certificate: problem"),
+        ('{"problem": 1' + "0" * 5000 + "}", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("\x00", "not valid JSON"),
+        ('{"gap": NaN}', "not a certificate"),
+    ],
+)
+def test_what_is_no_certificate_is_one_clear_line(text: str, message: str) -> None:
+    """Catches tracebacks on hostile text."""
+    with pytest.raises(InputError, match=message) as caught:
+        Certificate.from_json(text, "odd.json")
+    assert str(caught.value).startswith("odd.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_another_type_are_refused() -> None:
+    """Catches text or fractions taken for integers."""
+    data = _json(_made("s8 mixed"))
+    for value in ("9", 9.5, None, True):
+        data["schedule"]["mc"] = value
+        with pytest.raises(InputError, match=r"schedule\.mc"):
+            Certificate.from_json(json.dumps(data))
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    """Catches a traceback for a binary file given as a certificate."""
+    path = tmp_path / "binary.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        verify(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    """Catches tracebacks where a file or its folder is not there, or the path is a folder."""
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(tmp_path / "nowhere.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(tmp_path)
+    with pytest.raises(InputError, match="cannot be written"):
+        _made("s8 mixed").write(tmp_path / "no" / "such.json")
+
+
+def test_nothing_half_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a truncated file, or the old one lost, when the disk fills while writing."""
+    path = tmp_path / "gemm.json"
+    path.write_text("what was there")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"gemm\.json: cannot be written: No space left on device"):
+        _made("s8 mixed").write(path)
+    assert path.read_text() == "what was there"
+    assert os.listdir(tmp_path) == ["gemm.json"]
+
+
+def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a certificate written although the models disagree; the message shows each answer."""
+    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+
+    def worse(where: Space, known: Answer | None) -> Answer:
+        answer = closed_form.solve(where)
+        schedule = answer.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        cost = certificates.price_of(where, schedule)
+        return answer.model_copy(update={"model": "cp_sat", "schedule": schedule, "objective": cost})
+
+    def lying(where: Space, known: Answer | None) -> Answer:
+        return closed_form.solve(where).model_copy(update={"model": "cp_sat", "objective": (0, 0)})
+
+    def helpless(where: Space, known: Answer | None) -> Answer:
+        raise InfeasibleError("nothing fits")
+
+    for model, message in (
+        (helpless, "cp_sat: nothing fits; exhaustive"),
+        (worse, r"the models differ: closed_form \(.*cp_sat \(.*exhaustive \("),
+        (lying, r"cp_sat answers \(0, 0\) .* but it costs"),
+    ):
+        monkeypatch.setitem(certificates.MODELS, "cp_sat", model)
+        with pytest.raises(DisagreementError, match=message):
+            certify(problem, machine)
+
+
+def test_a_model_that_does_not_finish_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a limit that is reported as if models had contradicted each other, with an equal and a worse answer."""
+    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+
+    def slow(where: Space, known: Answer | None) -> Answer:
+        return closed_form.solve(where).model_copy(update={"model": "cp_sat", "proven": False})
+
+    def slow_and_worse(where: Space, known: Answer | None) -> Answer:
+        schedule = closed_form.solve(where).schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        answer = closed_form.solve(where).model_copy(update={"schedule": schedule, "proven": False})
+        return answer.model_copy(update={"objective": certificates.price_of(where, schedule)})
+
+    for model in (slow, slow_and_worse):
+        monkeypatch.setitem(certificates.MODELS, "cp_sat", model)
+        with pytest.raises(UnfinishedError, match="cp_sat did not finish within its limit; closed_form and exhaustive"):
+            certify(problem, machine)
+    monkeypatch.undo()
+    monkeypatch.setattr(cp_sat, "UNITS", 0.0)
+    with pytest.raises(UnfinishedError):
+        cp_sat.solve(space(problem, machine), units=0.0)
+
+
+_HARD: list[tuple[tuple[int, int, int], str, str, int, dict[str, str]]] = [
+    ((720, 3, 840), "q15", "single", 6070, {"a": "ccm", "c": "fmc"}),
+    ((3, 10, 299), "s8", "double", 775, {"a": "flash", "b": "fmc", "c": "fmc"}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "dtype", "buffering", "sram", "placement"), _HARD)
+def test_what_is_hard_to_optimise_is_soon_refuted(
+    sizes: tuple[int, int, int], dtype: str, buffering: str, sram: int, placement: dict[str, str]
+) -> None:
+    """Catches a solver that looks for an optimum for a minute where it was only asked whether one is better."""
+    m, k, n = sizes
+    problem = Gemm(m=m, k=k, n=n, dtype=dtype, placement=Placement(**placement))  # type: ignore[arg-type]
+    machine = mcu("stm32f407").with_sizes(sram=sram)
+    cert = certify(problem, machine, objective="energy", buffering=buffering)
+    verify(cert)
+    assert certify(problem, machine, objective="energy", buffering=buffering).to_json() == cert.to_json()
+
+
+@pytest.mark.parametrize("objective", ["bytes", "cycles"])
+def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
+    """Catches a solver that repeats what it is told: of a worse schedule, and of an objective nobody reaches."""
+    where = space(gemm(9, 20, 7, placement=_OUTSIDE), machine_with(900), objective)
+    best = closed_form.solve(where)
+    assert cp_sat.solve(where, best).objective == best.objective
+    schedule = best.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    worse = best.model_copy(update={"schedule": schedule, "objective": certificates.price_of(where, schedule)})
+    below = best.model_copy(update={"objective": (best.objective[0] - 1, *best.objective[1:])})
+    for told in (worse, below, None):
+        answer = cp_sat.solve(where, told)
+        assert answer.proven
+        assert answer.objective == best.objective
+
+
+def test_every_leaf_is_derived_or_a_premise() -> None:
+    """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
+    belongs to what the certificate takes as given, and then what it claims is what certifying that gives."""
+    data = _json(_made("s8 mixed"))
+    for place, old in mutations.leaves({key: value for key, value in data.items() if key != "sha256"}):
+        name = ".".join(map(str, place))
+        for value in mutations.values(old)[: 1 if place[0] == "machine" else None]:
+            made = mutations.changed(data, place, value)
+            try:
+                read = Certificate.from_json(json.dumps(made))
+                verify(read)
+            except MemaoptError as error:
+                if "\n" in str(error):
+                    pytest.fail(f"{name}: more than a line: {error}")
+                continue
+            assert place[0] in certificates.PREMISES, f"{name}: {value!r} is accepted"
+            if not isinstance(value, str):
+                again = certify(read.problem, read.machine, read.objective, read.buffering)
+                assert again.answers == read.answers, name
+    for what, made in mutations.structures(data):
+        if "machine" not in what and "problem" not in what:
+            with pytest.raises(MemaoptError):
+                verify(Certificate.from_json(json.dumps(made)))
+
+
+def test_premises_are_told() -> None:
+    """Catches a premise that a reader of ``verify`` is not told of."""
+    told = " ".join(verify(_made("s8 mixed")).premises)
+    for word in ("problem gemm", "machine", "digest", "objective", "buffering"):
+        assert word in told
+
+
+def test_a_hint_that_the_solver_fails_on() -> None:
+    """Catches an error of the solver's own, which a hint brings about while it simplifies this model."""
+    data = mcu("stm32l4r5").model_dump(mode="json")
+    sizes = {"flash": 0x20_0000, "sram": 540, "qspi": 1}
+    energies = {"flash": 9.0, "sram": 1.0, "qspi": 50.0}
+    for memory in data["memories"]:
+        name = memory["name"]
+        memory |= {"size": sizes[name], "first": 2, "next": 2, "energy_pj_per_byte": energies[name], "regions": []}
+    small = Mcu.model_validate_json(json.dumps(data | {"aliases": [], "code_ram": "sram"}))
+    problem = gemm(13, 1, 2, dtype="s8", placement={"a": "flash", "b": "flash", "c": "sram"})
+    assert certify(problem, small, "energy").agreed
+
+
+def test_words_that_are_unknown() -> None:
+    """Catches a traceback for a misspelt objective or buffering."""
+    problem, machine = gemm(4, 4, 4), mcu("stm32l4r5")
+    with pytest.raises(InputError, match="no objective 'speed'"):
+        certify(problem, machine, objective="speed")
+    with pytest.raises(InputError, match="no buffering 'triple'"):
+        certify(problem, machine, buffering="triple")
+
+
+def test_every_error_is_in_one_tree() -> None:
+    """Catches an exported error that `except MemaoptError` would miss."""
+    errors = [getattr(memaopt, name) for name in memaopt.__all__ if name.endswith("Error")]
+    assert len(errors) >= 9
+    assert all(issubclass(error, MemaoptError) for error in errors)

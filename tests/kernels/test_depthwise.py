@@ -1,0 +1,103 @@
+"""Depthwise convolutions on int16 planes: exact on host and board for any window, band, group and format."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.kernels.registry import emit, plans
+from memaopt.problems.layers import Layer
+
+RNG = np.random.default_rng(7)
+WALK, TAPS = "depthwise walk", "depthwise taps"
+
+
+def _walks() -> dict[str, Layer]:
+    rng = np.random.default_rng(0)
+    return {
+        "odd": h.depthwise(rng, (7, 6, 3)),
+        "clamped": h.depthwise(rng, (7, 5, 7), zero_point=4, output_zero_point=-10, clamp=(-10, 100)),
+        "valid": h.depthwise(rng, (9, 8, 4), padding="valid", zero_point=127),
+        "strided": h.depthwise(rng, (9, 7, 6), stride=(2, 2)),
+        "strided_even": h.depthwise(rng, (8, 8, 2), stride=(2, 2)),
+        "strided_rows": h.depthwise(rng, (9, 8, 4), stride=(2, 1)),
+        "strided_columns": h.depthwise(rng, (9, 8, 4), stride=(1, 2)),
+        "stride_3": h.depthwise(rng, (11, 10, 2), stride=(3, 3)),
+        "multiplied": h.depthwise(rng, (7, 6, 3), multiplier=2),
+        "one_pixel": h.depthwise(rng, (1, 1, 5)),
+        "one_column": h.depthwise(rng, (6, 1, 4)),
+        "tall": h.depthwise(rng, (40, 4, 4)),
+        "tall_strided": h.depthwise(rng, (41, 3, 5), stride=(2, 2)),
+        "long_rows": h.depthwise(rng, (14, 9, 96)),
+        "far_rows": h.depthwise(rng, (5, 6, 344)),
+        "wide": h.depthwise(rng, (5, 1050, 1)),
+    }
+
+
+def _others() -> dict[str, Layer]:
+    rng = np.random.default_rng(1)
+    return {
+        "kernel_5x5": h.depthwise(rng, (9, 9, 4), (5, 5)),
+        "kernel_1x7": h.depthwise(rng, (6, 12, 2), (1, 7)),
+        "kernel_7x1": h.depthwise(rng, (12, 6, 2), (7, 1), stride=(2, 1)),
+        "kernel_4x4": h.depthwise(rng, (8, 8, 3), (4, 4), stride=(2, 2)),
+        "dilated": h.depthwise(rng, (9, 9, 4), dilation=(2, 2)),
+        "dilated_row": h.depthwise(rng, (12, 12, 2), (3, 2), dilation=(1, 3)),
+        "multiplied": h.depthwise(rng, (5, 6, 4), (5, 5), multiplier=3, zero_point=-1, output_zero_point=5),
+        "signed": h.depthwise(rng, (6, 6, 4), output_zero_point=3),
+        "far_rows": h.depthwise(rng, (6, 7, 200), (5, 3)),
+    }
+
+
+def test_every_plan_on_the_host(tmp_path: Path) -> None:
+    """Wrong planes, zeros, pairs of weights or bands in the plain C."""
+    emitted = h.every_plan(_walks(), WALK)
+    assert any("loop" in e.plan.tile for _, e in emitted.values())
+    assert any("bands" in e.plan.tile for _, e in emitted.values())
+    others = h.every_plan({f"other_{name}": layer for name, layer in _others().items()}, TAPS)
+    h.check_on_host(tmp_path, emitted | others, RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_walk_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, h.every_plan(_walks(), WALK), RNG, compiler)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_other_window_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """The same of the kernel for any window."""
+    h.check_on_board(tmp_path, h.every_plan(_others(), TAPS), RNG, compiler)
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    rng = np.random.default_rng(1)
+    layers = {
+        "keyword_spotting": (h.depthwise(rng, (25, 5, 64)), 1.72),
+        "wake_words_first": (h.depthwise(rng, (48, 48, 8)), 1.65),
+        "wake_words_strided": (h.depthwise(rng, (24, 24, 32), stride=(2, 2)), 2.8),
+        "wake_words_late": (h.depthwise(rng, (6, 6, 128)), 1.85),
+    }
+    for name, (layer, limit) in layers.items():
+        plan = min(plans(layer), key=lambda p: p.cycles)
+        e = emit(layer, plan, name)
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        assert plan.cycles / layer.macs <= limit, name
+
+
+def test_in_place(tmp_path: Path) -> None:
+    """Outputs written over inputs that another group of channels still needs."""
+    layer = h.depthwise(np.random.default_rng(2), (5, 6, 7))
+    walks = [p for p in plans(layer) if p.family == WALK and p.input_format == "s8"]
+    plan = next(p for p in walks if p.lead is not None and p.lead <= 0)
+    e = emit(layer, plan, "depthwise")
+    board = h.OnBoard(tmp_path, [e]).board
+    (image,) = h.inputs_of(RNG, layer)
+    at = h.MCU.sram.base + 0x2000
+    board.write(at, image.tobytes())
+    board.call("depthwise", at, at, at + 0x1000)
+    got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
+    np.testing.assert_array_equal(got, h.expected(layer, image))

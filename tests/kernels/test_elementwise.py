@@ -1,0 +1,224 @@
+"""Sums, products, tables, pooling, means: exact for every input, accesses as promised, cycles that can be trusted."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memaopt import fixedpoint
+from memaopt.kernels.products.products import prove_product
+from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.kernels.sums.sums import prove_sum
+from memaopt.problems.layers import (
+    Binary,
+    BinaryKind,
+    Image,
+    Layer,
+    Lookup,
+    Mean,
+    Padding,
+    Pair,
+    Pool,
+    PoolKind,
+    Requantization,
+    Rescale,
+    Window,
+)
+
+RNG = np.random.default_rng(9)
+FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "bytes", "lookup words")
+TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
+OUTPUTS = tuple(TABLE.tolist())
+
+
+def _sum(
+    kind: BinaryKind, shape: tuple[int, ...], scales: tuple[float, float, float], zero_points: tuple[int, int, int],
+    clamp: tuple[int, int] = (-128, 127), other: tuple[int, ...] | None = None, table: tuple[int, ...] = (),
+) -> Binary:  # fmt: skip
+    """ADD or SUB with TFLite's multipliers for these scales."""
+    first, second, output = scales
+    twice = 2 * max(first, second)
+    real = (twice / (2**20 * output), first / twice, second / twice)
+    rescales = [Rescale(*fixedpoint.quantize_multiplier(scale)) for scale in real]
+    return Binary(kind, shape, other or shape, *zero_points, *rescales, minimum=clamp[0], maximum=clamp[1], table=table)
+
+
+def _mul(
+    first: tuple[int, ...], second: tuple[int, ...], scale: float, zero_points: tuple[int, int, int],
+    clamp: tuple[int, int] = (-128, 127),
+) -> Binary:  # fmt: skip
+    """MUL with TFLite's multiplier for the ratio of scales."""
+    rescale = Rescale(*fixedpoint.quantize_multiplier(float(np.float32(scale))))
+    return Binary(BinaryKind.MUL, first, second, *zero_points, rescale, minimum=clamp[0], maximum=clamp[1])
+
+
+def _mean(shape: tuple[int, ...], axes: tuple[int, ...], scale: float, zero_points: tuple[int, int]) -> Mean:
+    count = int(np.prod([shape[axis] for axis in axes]))
+    multiplier, shift = fixedpoint.quantize_multiplier(scale / count)
+    q = Requantization(zero_points[1], multipliers=np.array([multiplier]), shifts=np.array([shift]))
+    return Mean(shape, axes, zero_points[0], q)
+
+
+def _pool(kind: PoolKind, image: tuple[int, int, int], kernel: tuple[int, int], **clamp: int) -> Pool:
+    return Pool(kind, Image(*image), Image(1, 1, image[2]), Window(Pair(*kernel)), **clamp)
+
+
+def _layers() -> dict[str, Layer]:
+    three, two = Window(Pair(3, 3), padding=Padding(1, 1)), Window(Pair(2, 2), Pair(2, 2))
+    return {
+        "add": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
+        "sub": _sum(BinaryKind.SUB, (4, 4, 8), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90)),
+        "add_few": _sum(BinaryKind.ADD, (7,), (0.5, 0.1, 0.3), (0, 0, 3)),
+        "add_channels": _sum(BinaryKind.ADD, (3, 5, 24), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(24,)),
+        "add_table": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+        "add_table_few": _sum(BinaryKind.ADD, (5,), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS[::-1]),
+        "sub_table_channels": _sum(BinaryKind.SUB, (24,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-90, 80),
+                                   other=(5, 24), table=OUTPUTS),
+        "mul": _mul((5, 7, 3), (5, 7, 3), 0.0141, (3, -20, 5)),
+        "mul_relu": _mul((8, 8, 8), (8, 8, 8), 0.0043, (-128, -128, -128)),
+        "mul_clamped": _mul((47,), (47,), 0.0079, (127, 5, 11), (-20, 90)),
+        "mul_gate": _mul((2, 5, 3, 16), (2, 1, 1, 16), 0.0039, (-5, -128, -7)),
+        "mul_channels": _mul((24,), (3, 5, 24), 0.02, (0, 0, 0), (-128, 100)),
+        "lookup": Lookup(333, TABLE),
+        "lookup_turn": Lookup(16, TABLE),
+        "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
+        "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
+        "average_22": _pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)),
+        "average_odd": _pool(PoolKind.AVERAGE, (4, 3, 13), (4, 3)),
+        "average_few": _pool(PoolKind.AVERAGE, (5, 5, 7), (5, 5), minimum=-100, maximum=100),
+        "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
+        "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
+        "mean_rows": _mean((3, 85, 4), (0, 1), 1.0, (0, 3)),
+        "mean_of_rows": _mean((1, 5, 9, 12), (2,), 0.9, (3, -128)),
+        "mean_of_columns": _mean((3, 4, 6, 7), (1, 2), 0.9, (-128, 5)),
+        "mean_far": _mean((7, 7, 16), (0, 1), 0.9, (100, -128)),
+        "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
+        "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
+        "windows_odd": Pool(PoolKind.AVERAGE, Image(6, 5, 3), Image(3, 3, 3), Window(Pair(3, 3), Pair(2, 2),
+                            padding=Padding(1, 1)), -90, 100),
+        "windows_far": Pool(PoolKind.AVERAGE, Image(4, 40, 300), Image(2, 20, 300), two),
+        "windows_large": Pool(PoolKind.MAX, Image(9, 12, 5), Image(4, 5, 5), Window(Pair(7, 8), Pair(2, 2),
+                              padding=Padding(2, 2))),
+        "halved": Pool(PoolKind.MAX, Image(8, 6, 12), Image(4, 3, 12), two),
+    }
+
+
+def _emitted() -> dict[str, tuple[Layer, Emitted]]:
+    emitted = {}
+    for name, layer in _layers().items():
+        for number, plan in enumerate(p for p in plans(layer) if p.family in FAMILIES):
+            emitted[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
+        assert f"{name}_0" in emitted, f"no fast kernel for {name}"
+    return emitted
+
+
+def test_on_the_host(tmp_path: Path) -> None:
+    """Wrong rounding, overflow of a 16-bit sum, or a tail left out in the plain C."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, _emitted(), RNG, compiler, kinds=("random", "low", "high", "extreme"))
+
+
+def test_every_pair_of_inputs(tmp_path: Path) -> None:
+    """A pair of inputs for which the factors of a sum are wrong, in either precision."""
+    x = np.repeat(np.arange(-128, 128), 256).astype(np.int8)
+    y = np.tile(np.arange(-128, 128), 256).astype(np.int8)
+    layers = {
+        "coarse_or_fine": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
+        "unequal": _sum(BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0)),
+        "through_table": _sum(
+            BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-50, 90), table=OUTPUTS
+        ),
+        "both_signs": _mul((65536,), (65536,), 0.0071, (5, -3, -1)),
+        "ties": _mul((65536,), (65536,), 2**-8, (0, 0, 0)),
+    }
+    emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
+    families = ["weighted sum", "weighted sum", "sum through table", "product", "product"]
+    assert [e.plan.family for e in emitted] == families
+    board = h.OnBoard(tmp_path, emitted)
+    for layer, e in zip(layers.values(), emitted, strict=True):
+        got, _ = board.run(e, [x, y], h.output_of(layer))
+        np.testing.assert_array_equal(got, h.expected(layer, x, y))
+        if e.plan.family == "weighted sum":
+            fine = prove_sum(layer, fine=True)
+            assert fine is not None
+            assert fine.fine
+
+
+@given(
+    st.one_of(st.floats(-18, 0), st.integers(-18, 0)),
+    st.tuples(*[st.one_of(st.sampled_from([-128, 0, 127]), st.integers(-128, 127))] * 3),
+    st.booleans(),
+)
+@settings(max_examples=120, deadline=None)
+def test_products_are_always_proven(power: float, zero_points: tuple[int, int, int], relu: bool) -> None:
+    """Constants that differ from the reference for some pair, of which this tries each in plain integers, and scales
+    (powers of two, where ties are) for which none are found."""
+    layer = _mul((8,), (8,), 2.0**power, zero_points, (zero_points[2] if relu else -128, 127))
+    found = prove_product(layer)
+    assert found is not None
+    assert 0 < found.m < 1 << 31
+    x = np.arange(-128, 128)
+    p = (x[:, None] - zero_points[0]) * (x - zero_points[1])
+    high = (128 * p * found.m >> 32) + found.c + np.where(p < 0, found.negative, 0)
+    assert np.abs(high).max() < 1 << 31
+    got = np.clip(np.clip(high >> found.shift, -128, 127), layer.minimum, layer.maximum)
+    np.testing.assert_array_equal(got, layer.apply(x[:, None], x))
+
+
+@pytest.mark.parametrize("layer", [_sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
+                                   _sum(BinaryKind.SUB, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8), table=OUTPUTS),
+                                   _mul((93,), (93,), 0.0141, (3, -20, 5)), Lookup(93, TABLE)])  # fmt: skip
+def test_in_place(layer: Layer, tmp_path: Path) -> None:
+    """A kernel that reads an element of its input after the output has taken its place."""
+    offered = [plan for plan in plans(layer) if plan.in_place]
+    emitted = [emit(layer, plan, f"layer_{i}") for i, plan in enumerate(offered)]
+    board = h.OnBoard(tmp_path, emitted).board
+    at = h.MCU.sram.base + 0x1000
+    for e in emitted:
+        inputs = h.inputs_of(RNG, layer)
+        for i, x in enumerate(inputs):
+            board.write(at + 256 * i, x.tobytes())
+        board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
+        got = np.frombuffer(board.read(at, 93), np.int8)
+        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=e.plan.family)
+
+
+def test_ties_fall_back() -> None:
+    """The sum offered where the reference's own roundings break ties, which no factors reproduce."""
+    layer = _sum(BinaryKind.ADD, (8,), (0.031, 0.044, 0.052), (-3, 100, -128))
+    assert prove_sum(layer, fine=False) is None
+    assert prove_sum(layer, fine=True) is None
+    assert [plan.family for plan in plans(layer)] == ["generic"]
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    layers = {
+        "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 6.6 * 16384),
+        "product": (_mul((32, 32, 16), (32, 32, 16), 0.0141, (3, -20, 5)), 9.1 * 16384),
+        "gate": (_mul((1, 16, 16, 64), (1, 1, 1, 64), 0.0039, (-5, -128, -128)), 7.9 * 16384),
+        "channels": (_sum(BinaryKind.ADD, (16, 16, 64), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(64,)),
+                     6.8 * 16384),
+        "sum_through_table": (
+            _sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
+            7.9 * 16384,
+        ),
+        "table": (Lookup(16400, TABLE), 3.9 * 16400),
+        "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
+        "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
+        "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
+    }
+    for name, (layer, limit) in layers.items():
+        plan = min(plans(layer), key=lambda p: p.cycles)
+        e = emit(layer, plan, name)
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        assert plan.cycles <= limit

@@ -1,0 +1,108 @@
+"""Raw-pair convolutions: exact on host and board for any window, size, zero point, clamp and format."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.kernels.registry import Emitted, Format, emit, plans
+from memaopt.problems.layers import Conv, Image, Layer, Requantization
+
+RNG = np.random.default_rng(5)
+FAMILY = "raw pairs"
+
+
+def _odd_layers() -> dict[str, Layer]:
+    rng = np.random.default_rng(0)
+    return {
+        "odd": h.conv(rng, (7, 5, 6), 5, (3, 3), zero_point=3, output_zero_point=-9),
+        "narrow": h.conv(rng, (5, 2, 4), 6, (3, 3), zero_point=3, output_zero_point=-9, clamp=(-20, 90)),
+        "one_position": h.conv(rng, (1, 1, 10), 3, zero_point=-3),
+        "two_positions": h.conv(rng, (1, 2, 10), 2, zero_point=-3, output_zero_point=0, clamp=(0, 127)),
+        "dilated": h.conv(rng, (9, 9, 5), 4, (3, 2), dilation=(2, 2), stride=(1, 2)),
+        "valid": h.conv(rng, (9, 11, 8), 7, (3, 3), padding="valid", stride=(2, 1)),
+        "one_channel": h.conv(rng, (9, 11, 1), 6, (5, 5), zero_point=-1),
+        "signed": h.conv(rng, (4, 7, 33), 9, output_zero_point=5),
+        "deep": h.conv(rng, (5, 4, 128), 3, (3, 3)),
+        "dilated_row": h.conv(rng, (8, 8, 12), 4, (1, 3), dilation=(1, 2)),
+        "column": h.conv(rng, (5, 8, 4), 24, (2, 1)),
+        "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
+    }
+
+
+def _emitted() -> dict[str, tuple[Layer, Emitted]]:
+    """Every plan with the default formats, and every pair of formats of the plan that is fastest with them."""
+    chosen: dict[str, tuple[Layer, Emitted]] = {}
+    for name, layer in _odd_layers().items():
+        seen = set()
+        for number, plan in enumerate(p for p in plans(layer) if p.family == FAMILY):
+            formats = (plan.input_format, plan.output_format)
+            if formats == (Format.S8, Format.S8) or formats not in seen:
+                chosen[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
+            seen.add(formats)
+        assert (Format.S8, Format.S8) in seen
+    return chosen
+
+
+def test_every_plan_on_the_host(tmp_path: Path) -> None:
+    """Wrong layout of weights, folding of offsets, gathering of patches or padding, in the plain C."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, _emitted(), RNG, compiler)
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    rng = np.random.default_rng(1)
+    limits = {"pointwise_64": 1.08, "pointwise_128": 1.02, "strided_3x3": 1.06, "first_3x3": 1.40, "first_10x4": 1.20}
+    layers = {
+        "pointwise_64": h.conv(rng, (25, 5, 64), 64),
+        "pointwise_128": h.conv(rng, (6, 6, 128), 128),
+        "strided_3x3": h.conv(rng, (32, 32, 16), 32, (3, 3), stride=(2, 2)),
+        "first_3x3": h.conv(rng, (32, 32, 3), 16, (3, 3)),
+        "first_10x4": h.conv(rng, (49, 10, 1), 64, (10, 4), stride=(2, 2)),
+    }
+    for name, layer in layers.items():
+        plan = min((p for p in plans(layer) if p.input_format == p.output_format == "s8"), key=lambda p: p.cycles)
+        e = emit(layer, plan, name)
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        assert plan.cycles / layer.macs <= limits[name]
+
+
+def test_in_place(tmp_path: Path) -> None:
+    """An output that overtakes the input it shares memory with, where the plan says that this is allowed."""
+    layer = h.conv(np.random.default_rng(2), (5, 3, 8), 6)
+    plain = [p for p in plans(layer) if p.family == FAMILY and p.input_format == p.output_format == "s8"]
+    plan = next(p for p in plain if p.lead is not None and p.lead <= 0)
+    e = emit(layer, plan, "pointwise")
+    board = h.OnBoard(tmp_path, [e]).board
+    (image,) = h.inputs_of(RNG, layer)
+    at = h.MCU.sram.base + 0x2000
+    board.write(at, image.tobytes())
+    board.call("pointwise", at, at, 0)
+    got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
+    np.testing.assert_array_equal(got, h.expected(layer, image))
+
+
+def test_preconditions_are_checked() -> None:
+    """A fast kernel offered for weights for which it would be wrong."""
+    rng = np.random.default_rng(3)
+    layer = h.conv(rng, (4, 4, 4), 4)
+    too_low = layer.weights.copy()
+    too_low[0, 0, 0, :2] = -128, 1
+    too_large = np.full((2, 1, 1, 40000), 127, np.int8)
+    q = layer.requantization
+    two = Requantization(q.zero_point, multipliers=q.multipliers[:2], shifts=q.shifts[:2] - 8)
+    for bad in (
+        Conv(layer.shape, layer.output, too_low, layer.bias, layer.window, 0, q),
+        Conv(
+            Image(4, 4, 40000), Image(4, 4, 2), too_large, layer.bias[:2], layer.window, 0, two
+        ),
+    ):
+        assert [plan.family for plan in plans(bad)] == ["generic"]

@@ -1,0 +1,90 @@
+"""Constants copied into scratch first: the same outputs, the accesses promised, and a price that holds."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.choice.compile import compile_network
+from memaopt.kernels.registry import Emitted, emit, plans, staged
+from memaopt.machines.mcu import mcu
+from memaopt.networks.zoo import zoo
+from memaopt.problems.layers import Layer, Lookup
+from memaopt.trials import network as network_trial
+
+RNG = np.random.default_rng(3)
+
+
+def _layers() -> dict[str, Layer]:
+    rng = np.random.default_rng(0)
+    return {
+        "pointwise": h.conv(rng, (5, 5, 8), 10),
+        "strips": h.conv(rng, (7, 6, 5), 4, (3, 3), zero_point=3, output_zero_point=5),
+        "winograd": h.conv(rng, (8, 9, 4), 8, (3, 3)),
+        "walk": h.depthwise(rng, (9, 6, 6)),
+        "taps": h.depthwise(rng, (9, 7, 5), (5, 3)),
+        "rows": h.fully_connected(rng, 40, 7, rows=5),
+        "fused": h.conv_depthwise(rng, (9, 6, 8), 6),
+        "fused_first": h.conv_depthwise(rng, (13, 12, 3), 6, (3, 3), conv_stride=(2, 2), zero_point=-1),
+    }
+
+
+def _emitted() -> dict[str, tuple[Layer, Emitted]]:
+    """Each layer with one staged plan of every family and size of scratch."""
+    chosen: dict[str, tuple[Layer, Emitted]] = {}
+    for name, layer in _layers().items():
+        seen = set()
+        for number, plan in enumerate(plans(layer)):
+            copied = staged(plan)
+            if copied is not None and (plan.family, plan.scratch_bytes) not in seen:
+                seen.add((plan.family, plan.scratch_bytes))
+                chosen[f"{name}_{number}"] = (layer, emit(layer, copied, f"{name}_{number}"))
+        assert seen, name
+    return chosen
+
+
+def test_on_the_host(tmp_path: Path) -> None:
+    """A constant that is not copied, a copy over the layer's own scratch, or a pointer that still is the array's."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """Constants read more than once, or accesses of the copy that were not promised."""
+    emitted = _emitted()
+    families = {e.plan.family for _, e in emitted.values()}
+    assert families >= {"raw pairs", "winograd", "depthwise walk", "depthwise taps", "raw rows", "fused planes"}
+    h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
+    for _, e in emitted.values():
+        assert e.plan.promise.parameters.load_bytes == e.plan.data_bytes
+        assert all(f"copy_words(staged{symbol.removeprefix(e.name)}, " in e.source for symbol in e.parameters)
+
+
+def test_only_what_is_read_again_in_words() -> None:
+    """A table or int8 weights staged, which are read by bytes; or constants that are read once."""
+    rng = np.random.default_rng(0)
+    table = Lookup(64, np.arange(-128, 128).astype(np.int8))
+    conv, once = h.conv(rng, (5, 5, 8), 10), h.fully_connected(rng, 40, 7)
+    for layer, family in ((table, None), (conv, "generic"), (once, None)):
+        offered = [plan for plan in plans(layer) if family in (None, plan.family)]
+        assert offered
+        assert not any(staged(plan) for plan in offered)
+
+
+def test_networks_stage_where_flash_is_slow() -> None:
+    """Staging without wait states, none where each reading waits, or cycles and places that are not those counted."""
+    graph, machine = zoo.build("ds_cnn"), mcu("stm32l4r5", "ram").with_ram(constants=0)
+    at_once = compile_network(graph, machine.with_wait_states(0))
+    assert not any(layer.plan.streams for layer in at_once.layers)
+    plan = compile_network(graph, machine)
+    assert sum(layer.plan.streams is not None for layer in plan.layers) >= 5
+    assert plan.machine_cycles < 1.03 * at_once.cycles
+    trial = network_trial.run(plan, 1)
+    assert trial.passed
+    assert abs(plan.machine_cycles / trial.cycles - 1) < 0.03
+    # Less RAM for a while, and the copies go where they pay least.
+    tight = compile_network(graph, machine, sram=20_000)
+    assert plan.machine_cycles < tight.machine_cycles
+    assert tight.sram_bytes <= 20_000

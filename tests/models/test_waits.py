@@ -1,0 +1,149 @@
+"""The model of waiting, held to the board's rules (docs/timing.md) and to the text that is emitted."""
+
+
+import numpy as np
+import pytest
+from layers_helpers import COMPILER, conv, depthwise
+
+from memaopt.bench.waits import ALL, study
+from memaopt.board import build
+from memaopt.kernels.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
+from memaopt.kernels.registry import emit, plans, source_file
+from memaopt.machines.mcu import mcu
+from memaopt.models.fetching import passages
+from memaopt.models.waits import timing, waiting
+from memaopt.problems.layers import Image, Mean, Movement, Padding, Pair, Pool, PoolKind, Requantization, Window, box
+
+L4R5 = mcu("stm32l4r5")
+STOCK, PREFETCH = timing(L4R5.in_setting("stock")), timing(L4R5.in_setting("stock-prefetch"))
+
+
+def straight(words, loads=0):
+    return Straight((1.0,) * words, (loads,) * words)
+
+
+@pytest.mark.parametrize(
+    ("machine", "straight_line", "beyond"), [(STOCK, 3.5, 3.51), (PREFETCH, 3.0, 3.03)], ids=["stock", "prefetch"]
+)
+def test_each_instruction_of_32_bits(machine, straight_line, beyond):
+    """Straight code, a loop that the cache holds and one that it does not, as the board counts them."""
+    assert waiting((straight(4000),), machine) / 4000 + 1 == pytest.approx(straight_line, abs=0.01)
+    fits, exceeds = ((Loop((Straight((1.0,) * (n - 1) + (2.0,), (0,) * n),), 100),) for n in (225, 275))
+    assert waiting(fits, machine) / 22500 + 1 == pytest.approx(1.02, abs=0.01)
+    assert waiting(exceeds, machine) / 27500 + 1 == pytest.approx(beyond, abs=0.01)
+
+
+def test_constants_wait_once_for_each_read_of_the_array():
+    """A stream of words costs a read for each two of them; what the data cache holds is read once."""
+    stream = (Loop((straight(50, 1),), 20),)
+    cold = waiting((straight(50),), STOCK)
+    assert (waiting(stream, STOCK) - cold) / 1000 == pytest.approx(2.5, rel=0.05)
+    again = Loop((Straight((0.0,), (-1,)), straight(50, 1)), 20)
+    assert waiting((again,), STOCK) < 300
+
+
+def test_nothing_waits_on_an_ideal_machine():
+    ideal = timing(L4R5.with_wait_states(0))
+    assert waiting((straight(4000, 1),), ideal) == 0
+
+
+def test_a_loop_costs_the_same_whether_it_is_executed_or_scaled():
+    """That turns settle: a hundred turns cost as much as ten times ten, and ninety times what one more costs."""
+    body = (straight(30, 1), Loop((straight(20),), 3))
+    whole = waiting((Loop(body, 100),), STOCK)
+    assert whole == pytest.approx(waiting((Loop((Loop(body, 10),), 10),), STOCK), rel=0.02)
+    ten, twenty = (waiting((Loop(body, turns),), STOCK) for turns in (10, 20))
+    assert whole - ten == pytest.approx(9 * (twenty - ten), rel=0.01)
+
+
+@pytest.mark.parametrize("machine", [STOCK, PREFETCH, timing(mcu("stm32f407"))], ids=["stock", "prefetch", "f407"])
+def test_what_is_remembered_changes_nothing(machine):
+    """A price may not depend on what was priced before: each of many trees costs the same first, last and alone."""
+    loading = Straight((1.0, 2.0, 1.0) * 30, (0, 1, 0) * 30)
+    texts = [straight(70), straight(9, 1), loading, Straight((0.7,) * 40, (0,) * 40)]
+    rewound = Straight((1.0,) * 30, (1, 0, -1, 1, 1, 0) * 5)
+    trees = [
+        (Straight((1.0,) * shift, (0,) * shift), Loop((first, Loop((second, rewound), 3, 2.0)), 4), third)
+        for shift in (1, 2, 5) for first in texts for second in texts for third in texts[:2]
+    ]  # fmt: skip
+    alone = []
+    for tree in trees:
+        passages(machine).clear()
+        alone.append(waiting.__wrapped__(tree, machine))
+    assert [waiting.__wrapped__(tree, machine) for tree in trees] == alone
+    assert [waiting.__wrapped__(tree, machine) for tree in reversed(trees)] == alone[::-1]
+
+
+def test_loops_of_assembly_are_its_backward_branches():
+    nodes = parse("mov r2, #3\n1:\nldr r3, [r0], #4\n.rept 2\nadd r1, r1, r3\n.endr\nsubs r2, r2, #1\nbne 1b\nbx lr")
+    assert [type(node) for node in nodes] == [Straight, Loop, Straight]
+    assert nodes[1].body[0].cycles == (2, 1, 1, 1, 2)
+
+
+def _pool(kind, size):
+    """Stride 2, and at size 3 a window that reaches beyond the image."""
+    window = Window(Pair(size, size), Pair(2, 2), padding=Padding(0, size - 2))
+    return Pool(kind, Image(9, 8, 12), Image(4, 4, 12), window)
+
+
+def test_random_layers_are_predicted_within_ten_percent():
+    """Kernels of every kind, chosen and counted in every setting: a wrong price makes a wrong choice."""
+    rng = np.random.default_rng(5)
+    layers = [
+        ("1x5", conv(rng, (5, 20, 8), 8, (1, 5), padding="same")),
+        ("3x3", conv(rng, (12, 16, 8), 8, (3, 3))),
+        ("dilated", conv(rng, (12, 7, 4), 6, (3, 3), dilation=(2, 2))),
+        ("depthwise 3x3", depthwise(rng, (20, 20, 8))),
+        ("depthwise 5x5", depthwise(rng, (16, 9, 8), (5, 5))),
+        ("multiplier 8", depthwise(rng, (9, 9, 2), multiplier=8)),
+        ("groups", conv(rng, (7, 6, 12), 8, (3, 3), groups=4)),
+        ("one channel", depthwise(rng, (7, 9, 1), multiplier=2, stride=(2, 2))),
+        *((f"{kind} {size}", _pool(kind, size)) for kind in PoolKind for size in (2, 3)),
+        ("mean", Mean((6, 9, 16), (1,), 3, Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2])))),
+        ("pad", Movement("PAD", 10 * 6 * 5, (box(0, (8, 4, 5), (10, 6, 5), shape=(8, 4, 5), output_start=(1, 1, 0)),))),
+    ]
+    found = study(L4R5, layers, COMPILER)
+    assert {run.setting for run in found.runs} == {"stock", "stock-prefetch", "ram"}
+    for run in found.runs:
+        assert abs(run.error) <= ALL, run
+
+
+def routines(nodes):
+    for node in nodes:
+        if isinstance(node, Call):
+            yield node
+        elif isinstance(node, Loop):
+            yield from routines(node.body)
+
+
+def test_the_tree_has_every_word_of_the_emitted_kernels(tmp_path):
+    """What is priced is the text that is emitted: as many bytes as the linked kernel, as many cycles as it promises."""
+    rng = np.random.default_rng(3)
+    layers = [conv(rng, (6, 9, 8), 8, (3, 3)), conv(rng, (5, 12, 4), 6), depthwise(rng, (9, 14, 4), (5, 5)),
+              depthwise(rng, (14, 10, 8))]  # fmt: skip
+    chosen = [(layer, plan) for layer in layers for plan in plans(layer)]
+    emitted = [emit(layer, plan, f"layer_{i}") for i, (layer, plan) in enumerate(chosen)]
+    (tmp_path / "layers.c").write_text(source_file(emitted))
+    program = build([tmp_path / "layers.c"], tmp_path / "layers.elf", L4R5, compiler=COMPILER)
+    sizes = symbol_sizes(program.elf)
+    checked = 0
+    for _, plan in chosen:
+        for call in routines(plan.code):
+            if not isinstance(call.routine, Small):
+                assert 4 * words(body_of(call)) == sizes[call.routine.name], call.routine.name
+                checked += 1
+        if plan.kernels:
+            assert cycles_of(plan.code) == pytest.approx(plan.cycles, rel=0.1), (plan.family, plan.tile)
+    assert checked > 20
+
+
+def words(nodes):
+    return sum(len(node.cycles) if isinstance(node, Straight) else words(node.body) for node in nodes)
+
+
+def symbol_sizes(elf):
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+        return {symbol.name: symbol["st_size"] for symbol in symbols}

@@ -1,0 +1,332 @@
+"""Reading .tflite: what is refused, in which words, and that no file costs more than the limits allow."""
+
+from __future__ import annotations
+
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks_helpers import CASES, activation, single
+
+from memaopt.errors import InputError, UnsupportedModelError
+from memaopt.networks import limits
+from memaopt.networks.formats.tflite import flatbuffer, writer
+from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.formats.tflite import schema as tflite_schema
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators import operator as ops
+
+flatbuffers = pytest.importorskip("flatbuffers")
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+
+
+def changed(graph: Graph, change: Callable[[Any], None]) -> bytes:
+    """The file of a graph with its object tree changed."""
+    data = writer.write(graph)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    change(model)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def conv() -> Graph:
+    return CASES["CONV_2D"](np.random.default_rng(0))
+
+
+def add() -> Graph:
+    shape = (1, 4)
+    return single(ops.Add, [activation(n, shape, 0.1) for n in "aby"], 2)
+
+
+def put(path: str, value: Any) -> Callable[[Any], None]:
+    """Set a field of the object tree, as in ``subgraphs[0].tensors[1].shape``."""
+
+    def change(model: Any) -> None:
+        node: Any = model
+        *parents, last = re.findall(r"\w+", path)
+        for name in parents:
+            node = node[int(name)] if name.isdigit() else getattr(node, name)
+        if last.isdigit():
+            node[int(last)] = value
+        else:
+            setattr(node, last, value)
+
+    return change
+
+
+def custom(model: Any) -> None:
+    code = model.operatorCodes[0]
+    code.builtinCode, code.deprecatedBuiltinCode, code.customCode = 32, 32, "Evil\nop"
+
+
+def sparse(model: Any) -> None:
+    model.subgraphs[0].tensors[0].sparsity = schema.SparsityParametersT()
+
+
+def cycle(model: Any) -> None:
+    model.subgraphs[0].operators[0].inputs = [0, 2]
+
+
+def twice(model: Any) -> None:
+    model.subgraphs[0].operators.append(model.subgraphs[0].operators[0])
+
+
+def backwards(model: Any) -> None:
+    """Two operators, each of which reads what the other writes."""
+    graph = model.subgraphs[0]
+    second = schema.OperatorT()
+    second.opcodeIndex, second.builtinOptionsType = 0, graph.operators[0].builtinOptionsType
+    second.builtinOptions = graph.operators[0].builtinOptions
+    graph.tensors.append(graph.tensors[0])
+    second.inputs, second.outputs = [2, 0], [3]
+    graph.operators[0].inputs = [0, 3]
+    graph.operators.append(second)
+
+
+TENSOR, OPERATOR = "subgraphs[0].tensors", "subgraphs[0].operators[0]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("version", 2), "schema version 2; 3 is supported"),
+        (put("subgraphs", []), "has 0 subgraphs; one"),
+        (put("operatorCodes[0].builtinCode", 77), "operator 0 of 1 is SHAPE, which is not supported; supported are A"),
+        (put("operatorCodes[0].builtinCode", 9999), "operator 0 of 1 is code 9999, which is not supported"),
+        (custom, r"operator 0 of 1 is CUSTOM Evil op, which is not supported"),
+        (put(f"{OPERATOR}.opcodeIndex", 5), "operator 0 of 1 has code 5 of 1"),
+        (put(f"{OPERATOR}.inputs", [0, 7]), "tensor 7 of 3 is used"),
+        (put(f"{OPERATOR}.inputs", [0, -2]), "tensor -2 of 3 is used"),
+        (put(f"{OPERATOR}.inputs", [0, -1]), r"operator 0 of 1 \(ADD\): input 1 is missing"),
+        (put(f"{OPERATOR}.inputs", [0]), r"operator 0 of 1 \(ADD\): 1 inputs and 1 outputs; 2 and one are supported"),
+        (put(f"{OPERATOR}.outputs", [-1]), "an output is missing"),
+        (put(f"{OPERATOR}.builtinOptionsType", 1), "its options are Conv2DOptions, not AddOptions"),
+        (put(f"{OPERATOR}.builtinOptions.fusedActivationFunction", 4), "fused activation TANH; NONE, RELU, RELU_N1"),
+        (put("subgraphs[0].inputs", [9]), "tensor 9 of 3 is used"),
+        (put("subgraphs[0].inputs", []), "has no input"),
+        (put("subgraphs[0].outputs", []), "has no output"),
+        (put("subgraphs[0].inputs", [0, 0]), "the same input twice"),
+        (put("subgraphs[0].outputs", [-1]), "has output -1"),
+        (put(f"{TENSOR}[0].buffer", 99), r"tensor 0 \('a'\) is in buffer 99 of 4"),
+        (put(f"{TENSOR}[0].shape", [1, -4]), r"shape \[1, -4\]"),
+        (put(f"{TENSOR}[0].shape", [1, 0]), r"shape \[1, 0\]"),
+        (put(f"{TENSOR}[0].shape", [1] * 7), "up to 6 dimensions"),
+        (put(f"{TENSOR}[0].shape", [1] * 65), "has 65 elements, more than the 64 allowed"),
+        (put(f"{TENSOR}[0].shape", [2**31 - 1, 2**31 - 1]), "at most 8,388,608 are supported"),
+        (put(f"{TENSOR}[0].shape", [3, 4]), r"the output is \[1, 4\] in the file but \[3, 4\] by its inputs"),
+        (put(f"{TENSOR}[0].shape", [1, 5]), r"shapes \[1, 5\] and \[1, 4\] do not broadcast"),
+        (put(f"{TENSOR}[0].type", 3), r"tensor 0 \('a'\) is UINT8; INT8, INT32, INT64, FLOAT32 are supported"),
+        (put(f"{TENSOR}[0].type", 100), "is type 100"),
+        (put(f"{TENSOR}[0].type", 2), "'a' is an input or output of type int32; int8 and float32 are supported"),
+        (put(f"{TENSOR}[0].type", 0), "input 'a' is float32; int8 is supported"),
+        (put(f"{TENSOR}[0].isVariable", True), "variable, sparse"),
+        (sparse, "variable, sparse"),
+        (put(f"{TENSOR}[0].name", "x" * 70000), "has 70000 elements, more than the 65536"),
+        (put(f"{TENSOR}[0].quantization", None), "'a' has 0 scales; activations need exactly one"),
+        (put(f"{TENSOR}[0].quantization.scale", [0.0]), "a scale of 'a' is not a positive number"),
+        (put(f"{TENSOR}[0].quantization.scale", [float("nan")]), "a scale of 'a' is not a positive number"),
+        (put(f"{TENSOR}[0].quantization.scale", [1e30]), r"ratio of scales 1\.9.*e\+25 is out of range; at most 2\^30"),
+        (put(f"{TENSOR}[0].quantization.scale", [0.1, 0.2]), "has 2 scales; activations need exactly one"),
+        (put(f"{TENSOR}[0].quantization.zeroPoint", [128]), "zero point 128 of 'a' is not int8"),
+        (put(f"{TENSOR}[0].quantization.zeroPoint", [1, 2, 3]), "1 scales and 3 zero points"),
+        (cycle, "reads tensor 'y' before anything writes it"),
+        (backwards, "before anything writes it"),
+        (twice, "writes tensor 'y', which is written already"),
+        (put("buffers[1].offset", 4096), "stored behind the model"),
+    ],
+)
+def test_refusals(change: Callable[[Any], None], message: str) -> None:
+    """Catches a hostile or foreign file that gets through, or an error that does not say what and where."""
+    with pytest.raises(InputError, match=message) as caught:
+        tflite.parse(changed(add(), change), "net.tflite")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put(f"{OPERATOR}.builtinOptions.strideH", 0), "must be positive"),
+        (put(f"{OPERATOR}.builtinOptions.dilationWFactor", 2**31 - 1), "1 to 32767 is supported|output would"),
+        (put(f"{OPERATOR}.builtinOptions.padding", 7), "padding 7; SAME and VALID are supported"),
+        (put(f"{OPERATOR}.builtinOptions", None), "its Conv2DOptions are missing"),
+        (put(f"{TENSOR}[1].quantization.quantizedDimension", 2), "scales on axis 2; one, or"),
+        (put(f"{TENSOR}[1].quantization.zeroPoint", [1]), "a zero point other than 0"),
+        (put(f"{TENSOR}[1].buffer", 0), "reads tensor 'weights' before anything writes it"),
+        (put(f"{TENSOR}[2].buffer", 0), "reads tensor 'bias' before anything writes it"),
+        (put(f"{TENSOR}[2].type", 4), "needs .* bytes and has"),
+        (put("buffers[2].data", np.zeros(3, np.uint8)), "needs .* bytes and has 3"),
+    ],
+)
+def test_refusals_of_a_convolution(change: Callable[[Any], None], message: str) -> None:
+    graph = next(g for g in map(CASES["CONV_2D"], map(np.random.default_rng, range(9))) if g.tensors[1].is_per_channel)
+    with pytest.raises(InputError, match=message) as caught:
+        tflite.parse(changed(graph, change), "net.tflite")
+    assert "\n" not in str(caught.value)
+
+
+def test_accumulators_that_overflow_are_refused() -> None:
+    """Catches arithmetic that TFLite leaves undefined: a bias next to 2^31."""
+    graph = conv()
+    bias = graph.tensors[2]
+    big = Tensor(bias.name, bias.shape, DType.INT32, data=np.full(bias.shape, 2**31 - 1, np.int32))
+    data = writer.write(graph.replace(tensors=[*graph.tensors[:2], big, graph.tensors[3]]))
+    with pytest.raises(UnsupportedModelError, match=r"operator 0 \(CONV_2D\): an accumulator can reach .* 32 bits"):
+        tflite.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is not a .tflite file: it has 0 bytes"),
+        (b"hello world, this is text", "is not a .tflite file"),
+        (b"\x00\x00\x00\x00TFL3", "the root has an offset of zero"),
+        (b"\xff\xff\xff\xffTFL3", "the root needs bytes"),
+        (b"\x08\x00\x00\x00TFL3\xff\xff\xff\x7f", "needs bytes -"),
+        (b"\x08\x00\x00\x00TFL3" + b"\x00" * 8, "has a vtable of 0 bytes"),
+    ],
+)
+def test_bytes_that_are_no_file(data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tflite.parse(data, "net.tflite")
+
+
+def test_paths(tmp_path: Path) -> None:
+    """Catches a traceback for a file that is missing, a folder or too big."""
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        tflite.read(tmp_path / "none.tflite")
+    with pytest.raises(InputError, match="cannot be read"):
+        tflite.read(tmp_path)
+    big = tmp_path / "big.tflite"
+    with big.open("wb") as file:
+        file.truncate(limits.MAX_FILE_BYTES + 1)
+    with pytest.raises(InputError, match="more than 67,108,864 bytes"):
+        tflite.read(big)
+
+
+class Shared:
+    """Packs its object once and then refers to it again."""
+
+    def __init__(self, item: Any) -> None:
+        self.item, self.offset = item, 0
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802
+        self.offset = self.offset or self.item.Pack(builder)
+        return self.offset
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_shared_objects_do_not_multiply_work(used: bool) -> None:
+    """Catches amplification: thousands of tensors (and a thousand operators) that share one table and its vectors."""
+    channels = limits.MAX_CHANNELS
+    scales = np.ones(channels, np.float32)
+    weights = Tensor("w", (channels, 1), DType.INT8, scales, np.zeros(channels, np.int64), 0,
+                     np.ones((channels, 1), np.int8))  # fmt: skip
+    x, y = activation("x", (1, 1), 0.1), activation("y", (1, channels), 0.1)
+    graph = Graph("shared", (x, weights, y), (ops.FullyConnected(inputs=(0, 1), outputs=(2,)),), (0,), (2,))
+
+    def alias(model: Any) -> None:
+        main = model.subgraphs[0]
+        tensors = [Shared(tensor) for tensor in main.tensors]
+        count = limits.MAX_OPERATORS - 1
+        main.tensors = [*tensors, *[tensors[1]] * count, *[tensors[2]] * count]
+        main.tensors += [tensors[1]] * (limits.MAX_ENTRIES - len(main.tensors))
+        for i in range(count if used else 0):
+            operator = schema.OperatorT()
+            operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 3 + i], [3 + count + i]
+            main.operators.append(operator)
+
+    data = changed(graph, alias)
+    assert len(data) < 2 << 20
+    tracemalloc.start()
+    started = time.monotonic()
+    try:
+        tflite.parse(data)
+    except UnsupportedModelError as error:
+        outcome = str(error)
+    else:
+        outcome = "accepted"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.monotonic() - started < 10
+    assert peak < 1 << 30
+    assert outcome == "accepted" if not used else "constants take more than" in outcome
+
+
+def test_too_many_entries() -> None:
+    def grow(model: Any) -> None:
+        model.subgraphs[0].operators *= limits.MAX_OPERATORS + 1
+
+    with pytest.raises(InputError, match=r"has 1025 elements, more than the 1024 allowed"):
+        tflite.parse(changed(add(), grow), "net.tflite")
+
+
+def test_work_is_limited() -> None:
+    """Catches a file of a few bytes that asks for an hour of multiplications."""
+    graph = single(ops.MaxPool2D, [activation("x", (1, 2048, 2048, 1), 0.1), activation("y", (1, 2048, 2048, 1), 0.1)],
+                   1, kernel=ops.Size2D(1025, 1025), padding=ops.Padding2D(512, 512, 512, 512))  # fmt: skip
+    with pytest.raises(UnsupportedModelError, match="multiply-accumulates so far"):
+        tflite.parse(writer.write(graph))
+
+
+def test_defaults_of_absent_options() -> None:
+    """Catches a refusal of ADD without options, which means no activation."""
+    data = changed(add(), lambda model: (put(f"{OPERATOR}.builtinOptions", None)(model),
+                                         put(f"{OPERATOR}.builtinOptionsType", 0)(model)))  # fmt: skip
+    op = tflite.parse(data).operators[0]
+    assert isinstance(op, ops.Add)
+    assert op.activation is ops.Activation.NONE
+
+
+def test_described_slots_are_those_of_the_accessors() -> None:
+    """Catches a slot or width in the verifier's description that is not what the generated accessor reads."""
+    widths = {"Int8": 1, "Uint8": 1, "Bool": 1, "Int32": 4, "Uint32": 4, "Float32": 4, "Int64": 8, "Uint64": 8}
+
+    text = Path(schema.__file__).read_text()
+    classes = {part.split("(")[0]: part for part in text.split("\nclass ")[1:]}
+
+    def visit(table: flatbuffer.Table) -> None:
+        source = classes[table.name]
+        read = {}
+        for body in re.split(r"\n    def ", source):
+            slot = re.search(r"Offset\((\d+)\)", body)
+            kind = re.search(r"self\._tab\.Get\(flatbuffers\.number_types\.(\w+)Flags, (?:o|a)", body)
+            if slot and kind and not body.startswith("_"):
+                read[(int(slot[1]) - 4) // 2] = widths[kind[1]]
+        for slot, field in table.fields.items():
+            match field:
+                case flatbuffer.Scalar(width) | flatbuffer.Vector(width, _):
+                    assert read.get(slot, width) == width, f"{table.name} slot {slot}"
+                case flatbuffer.Tables(inner, _):
+                    visit(inner)
+                case flatbuffer.Table():
+                    visit(field)
+        if table.union is not None:
+            kinds = tflite_schema.names(schema.BuiltinOptions)
+            for kind, inner in table.union[1].items():
+                assert kinds[kind] == inner.name
+                visit(inner)
+
+    visit(tflite_schema.MODEL)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_attributes_survive_writing_and_reading(kind: str) -> None:
+    """Catches an attribute that the writer or the reader loses or changes."""
+    for seed in range(20):
+        graph = CASES[kind](np.random.default_rng([seed, 3]))
+        read = tflite.parse(writer.write(graph))
+        a, b = graph.operators[0], read.operators[0]
+        if isinstance(a, ops.StridedSlice):  # a slice of one element may have any step
+            slices = tuple(s._replace(step=1) if s.length == 1 else s for s in a.slices)
+            a = a.model_copy(update={"slices": slices})
+        if isinstance(a, ops.LeakyRelu | ops.Softmax):
+            name = "alpha" if isinstance(a, ops.LeakyRelu) else "beta"
+            a = a.model_copy(update={name: float(np.float32(getattr(a, name)))})
+        assert a == b
+        assert [t.shape for t in graph.tensors] == [t.shape for t in read.tensors[: len(graph.tensors)]]

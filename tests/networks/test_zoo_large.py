@@ -1,0 +1,56 @@
+"""The larger networks of the zoo: exact where they fit, one clear line where they do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from network_helpers import MCU, Library
+
+from memaopt.choice.compile import compile_network
+from memaopt.emit import network as emit
+from memaopt.errors import InfeasibleError
+from memaopt.machines.mcu import mcu
+from memaopt.networks.zoo import large as zoo_large
+from memaopt.networks.zoo import zoo
+from memaopt.trials import network as network_trial
+
+#: With flash to spare: whether a choice is the best in a flash that it nearly fills is another question.
+ROOMY = MCU.model_copy(
+    update={
+        "memories": tuple(
+            m.model_copy(update={"size": 2 * m.size}) if m.name == "flash" else m for m in MCU.memories
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("name", zoo_large.NETWORKS)
+def test_larger_networks_are_exact_on_the_host(name: str, tmp_path: Path) -> None:
+    """Catches what only large images, many channels or many layers bring: offsets, sizes and places out of reach."""
+    plan = compile_network(zoo.build(name), ROOMY)
+    Library(plan, tmp_path).check(emit.random_inputs(plan, 0))
+
+
+def test_a_larger_network_keeps_its_promises_on_the_board() -> None:
+    """Catches an access that is not as promised, and one that is predicted 3 % off, in 50 million products."""
+    plan = compile_network(zoo.build("unet"), MCU)
+    trial = network_trial.run(plan, 1)
+    assert trial.passed
+    assert abs(plan.cycles / trial.ideal_cycles - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "chip", "message"),
+    [
+        ("unet", "stm32f446", r"unet needs 131,\d{3} bytes of SRAM, \d+ more than the 131,072 given: .* sets the peak"),
+        ("mobilenet_v2_035_128", "nrf52840", r"1,662,048 bytes of weights, 613,472 more than the 1,048,576 bytes of"),
+    ],
+)
+def test_what_is_too_large_is_said_in_one_line(name: str, chip: str, message: str) -> None:
+    """Catches a chip that is too small and is not told from one that will do, or without the number of bytes."""
+    with pytest.raises(InfeasibleError, match=message) as error:
+        compile_network(zoo.build(name), mcu(chip))
+    assert "\n" not in str(error.value)
+    assert re.search(r"would do$", str(error.value))

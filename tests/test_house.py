@@ -1,0 +1,86 @@
+"""The floors of the house: a module imports only from its own floor and from those above it, and from no circle."""
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+_PACKAGE = _ROOT / "memaopt"
+
+#: From the top down. What stands in no folder is the top floor, but for the doors: ``__init__`` and ``__main__``.
+FLOORS = (
+    "", "machines", "problems", "networks", "kernels", "models", "memory", "choice", "certificates", "emit", "board",
+    "trials", "report", "bench", "cli",
+)  # fmt: skip
+_DOORS = {"memaopt", "memaopt.__main__"}
+
+
+def _modules() -> dict[str, Path]:
+    """Every module of the package by its name."""
+    found = {}
+    for path in _PACKAGE.rglob("*.py"):
+        parts = ("memaopt", *path.relative_to(_PACKAGE).with_suffix("").parts)
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def _imports(tree: ast.AST, modules: dict[str, Path], *, at_once: bool) -> Iterator[str]:
+    """The modules of the package that a text imports; ``at_once``: only what is imported when the module is."""
+    for node in ast.iter_child_nodes(tree):
+        if at_once and (isinstance(node, ast.FunctionDef) or _typing(node)):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "memaopt":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in modules else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "memaopt")
+        else:
+            yield from _imports(node, modules, at_once=at_once)
+
+
+def _typing(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _floor(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (_PACKAGE / parts[1]).is_dir() else ""
+
+
+def test_every_folder_is_a_floor() -> None:
+    """Catches a folder whose place in the house nobody has said."""
+    folders = {path.parent.relative_to(_PACKAGE).parts[0] for path in _PACKAGE.glob("*/*.py")}
+    assert folders == set(FLOORS) - {""}
+
+
+def test_no_import_runs_up() -> None:
+    """Catches a module that knows of what stands on it."""
+    modules = _modules()
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in sorted(modules.items())
+        if name not in _DOORS
+        for imported in _imports(ast.parse(path.read_text(encoding="utf-8")), modules, at_once=False)
+        if imported not in _DOORS and FLOORS.index(_floor(imported)) > FLOORS.index(_floor(name))
+    ]
+    assert not wrong
+
+
+def test_no_imports_in_a_circle() -> None:
+    """Catches modules that cannot be understood, or loaded, one after the other."""
+    modules = _modules()
+    graph = {
+        name: {i for i in _imports(ast.parse(path.read_text(encoding="utf-8")), modules, at_once=True) if i != name}
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_every_path_in_the_documents_exists() -> None:
+    """Catches a document that sends the reader to a file that has moved."""
+    for document in [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")]:
+        for path in re.findall(r"`(memaopt/[\w/.]+)`", document.read_text(encoding="utf-8")):
+            assert (_ROOT / path).exists(), f"{document.name}: {path}"
