@@ -50,9 +50,7 @@ def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: Int
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
-def multiply_by_quantized_multiplier_single_rounding(
-    x: IntLike, multiplier: IntLike, shift: IntLike
-) -> Int64Array:
+def multiply_by_quantized_multiplier_single_rounding(x: IntLike, multiplier: IntLike, shift: IntLike) -> Int64Array:
     """x * multiplier * 2^(shift - 31), rounded once, ties towards plus infinity.
 
     What TFLite's optimised FULLY_CONNECTED does; its reference kernel is :func:`requantize_in_double`.

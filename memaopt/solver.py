@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
+
 def reproducible() -> cp_model.CpSolver:
     """A solver without limits."""
     from ortools.sat.python import cp_model

@@ -93,9 +93,7 @@ def conv(
     view, height, width = window(shape, kernel, stride, dilation, padding)
     w = weights(rng, outputs, *kernel, shape.channels // groups)
     bias = rng.integers(-2000, 2001, outputs)
-    layer = Conv(
-        shape, Image(height, width, outputs), w, bias, view, zero_point, _none(outputs), groups
-    )
+    layer = Conv(shape, Image(height, width, outputs), w, bias, view, zero_point, _none(outputs), groups)
     sample = rng.integers(-128, 128, shape).astype(np.int8)
     q = requantization(rng, conv_accumulators(layer, sample), zero_point=output_zero_point, clamp=clamp)
     return Conv(shape, layer.output, w, bias, view, zero_point, q, groups)
@@ -260,9 +258,7 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
 class Host:
     """Layers compiled with the host's compiler: what their portable C computes."""
 
-    def __init__(
-        self, folder: Path, layers: Sequence[Emitted], flags: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, layers: Sequence[Emitted], flags: Sequence[str] = ()) -> None:
         source, library = folder / "layers.c", folder / "layers.so"
         source.write_text(source_file(layers))
         command = [*host_compilers()[0], "-std=c11", "-O2", *WARNINGS, "-fwrapv", "-shared", "-fPIC", *flags]
@@ -454,9 +450,7 @@ def every_family() -> dict[str, tuple[Layer, Emitted]]:
     two = Window(Pair(2, 2), Pair(2, 2))
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
     rescale = Rescale(1518500250, -1), Rescale(2147000000, -2)
-    sum_ = Binary(
-        BinaryKind.ADD, (5, 4, 4), (5, 4, 4), -3, 7, 11, Rescale(1288490189, -18), *rescale
-    )
+    sum_ = Binary(BinaryKind.ADD, (5, 4, 4), (5, 4, 4), -3, 7, 11, Rescale(1288490189, -18), *rescale)
     mul = Binary(BinaryKind.MUL, (5, 4, 4), (5, 4, 4), -3, 7, 11, Rescale(1518500250, -6))
     through_table = dataclasses.replace(sum_, table=tuple(range(127, -129, -1)))
     image = Image(8, 6, 12)

@@ -230,9 +230,7 @@ def transpose(rng: Rng) -> Graph:
     permutation = tuple(rng.permutation(len(shape)).tolist())
     q = scale(rng), zero_point(rng)
     output = tuple(shape[i] for i in permutation)
-    return single(
-        ops.Transpose, [activation("x", shape, *q), activation("y", output, *q)], 1, permutation=permutation
-    )
+    return single(ops.Transpose, [activation("x", shape, *q), activation("y", output, *q)], 1, permutation=permutation)
 
 
 def strided_slice(rng: Rng) -> Graph:
@@ -247,9 +245,7 @@ def strided_slice(rng: Rng) -> Graph:
     if rng.integers(2):
         output = tuple(length for length in output if length > 1)
     q = scale(rng), zero_point(rng)
-    return single(
-        ops.StridedSlice, [activation("x", shape, *q), activation("y", output, *q)], 1, slices=tuple(slices)
-    )
+    return single(ops.StridedSlice, [activation("x", shape, *q), activation("y", output, *q)], 1, slices=tuple(slices))
 
 
 def resize_nearest_neighbor(rng: Rng) -> Graph:
@@ -374,9 +370,7 @@ def _follow(rng: Rng, tensors: list[Tensor], operators: list[Operator], x: int) 
         else:
             arguments.append(x)
     tensors.append(activation(f"t{len(tensors)}", before.shape, s, z))
-    op = OPERATORS[kind](
-        inputs=tuple(arguments), outputs=(len(tensors) - 1,), location=len(operators), **attributes
-    )
+    op = OPERATORS[kind](inputs=tuple(arguments), outputs=(len(tensors) - 1,), location=len(operators), **attributes)
     operators.append(op)
     return op.output
 

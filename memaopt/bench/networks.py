@@ -158,9 +158,7 @@ def run(
     return results
 
 
-def _result(
-    name: str, case: Case, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool
-) -> NetworkResult:
+def _result(name: str, case: Case, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool) -> NetworkResult:
     peer = PEERS[name]
     return NetworkResult(
         model=name,
@@ -223,7 +221,8 @@ def print_results(console: Console, results: list[NetworkResult]) -> None:
     console.print(
         "CMSIS-NN: its cycles without wait states over these; arenas are held to its own. published: the best on a "
         "NUCLEO-L4R5ZI, over these.",
-        highlight=False, soft_wrap=True,
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -146,9 +146,7 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
     return output
 
 
-def _link(
-    compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str, without_entry: bool
-) -> Path:
+def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str, without_entry: bool) -> Path:
     """Link; where functions are called there is no entry point."""
     none = ["-Wl,--entry=0"] if without_entry else []
     script = folder / "memaopt.ld"

@@ -108,5 +108,3 @@ def machine_premise(machine: Mcu) -> str:
     if machine.name in preset_names():
         return f"machine {machine.name}, not as it comes with memaopt (digest {found})"
     return f"machine {machine.name} of the certificate (digest {found})"
-
-

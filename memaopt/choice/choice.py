@@ -104,8 +104,10 @@ class Choice:
 def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
     """Constants and code of the plans together; kernels of the same names are there once."""
     shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
-    return overhead + sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans) + sum(
-        shared.values()
+    return (
+        overhead
+        + sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
+        + sum(shared.values())
     )
 
 

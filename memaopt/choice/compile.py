@@ -278,9 +278,7 @@ def lower_bound_of(plan: NetworkPlan) -> int:
     return min(plan.choice.price, *(lower_bound(problem, plan.objective) for problem in problems_of(plan)))
 
 
-def layers_of(
-    problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]
-) -> tuple[LayerPlan, ...]:
+def layers_of(problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]) -> tuple[LayerPlan, ...]:
     """The layers in execution order, named."""
     taken = problem.taken(picks)
     later = fusion.deferred(problem.chosen(picks))

@@ -56,9 +56,7 @@ def _stretches(problem: Problem, picks: Sequence[int]) -> Iterator[tuple[int, in
     yield 0, count - 1
 
 
-def _clipped(
-    problem: Problem, run: liveness.Problem, first: int, last: int
-) -> tuple[list[Rectangle], list[Pair]]:
+def _clipped(problem: Problem, run: liveness.Problem, first: int, last: int) -> tuple[list[Rectangle], list[Pair]]:
     """What is alive from one stage to another, as far as it is, with the sizes that it has from there on."""
     step = {position: i for i, position in enumerate(problem.order)}
     start, end = step[problem.positions[first]], step[problem.positions[last]]

@@ -55,9 +55,7 @@ def bits_of(paid: Bits, kernels: npt.NDArray[np.intp], contested: Bits) -> Bits:
     return paid[:, kernels] & contested[kernels]
 
 
-def _beats(
-    values: Array, paid: Bits, sizes: Array, fixed: Bits, varying: Sequence[int], a: Array, b: Array
-) -> Bits:
+def _beats(values: Array, paid: Bits, sizes: Array, fixed: Bits, varying: Sequence[int], a: Array, b: Array) -> Bits:
     """For each of ``a`` and each of ``b``, whether the first is no worse in anything."""
     better = np.ones((len(a), len(b)), bool)
     for column in varying:

@@ -61,9 +61,7 @@ class Layers:
     ) -> None:  # fmt: skip
         self.stages, self.budgets, self.clashes = stages, budgets, clashes
         self.kernels, number = _shared(stages)
-        self.rows = [
-            _rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)
-        ]
+        self.rows = [_rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)]
         self.states, self.edges = _states(stages, self.rows)
         # Of a shared kernel each stage that can use it bears a part; together they never bear more than there is.
         self.parts = [

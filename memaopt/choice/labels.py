@@ -264,9 +264,7 @@ class _Walk:
         at = np.lexsort((ends[:, FLASH], ends[:, ARENA], value))[0]
         return Found(_picks(back, int(at)), int(value[at]), 0, whole)
 
-    def _extend(
-        self, i: int, row: Row, mask: int, values: Array, paid: Bits
-    ) -> tuple[Array, Array, Bits, int] | None:
+    def _extend(self, i: int, row: Row, mask: int, values: Array, paid: Bits) -> tuple[Array, Array, Bits, int] | None:
         """Which labels can take a row, what they become, and the clashes that they then may complete."""
         k, layers = row.kernel, self.layers
         which = np.arange(len(values))
@@ -308,9 +306,7 @@ class _Walk:
                 return values[:, ARENA]
         return values[:, CODE] + values[:, DATA] + values[:, ARENA] + values[:, STACK]
 
-    def _promise(
-        self, i: int, state: int, new: Array, paid: Bits, below: int | None
-    ) -> tuple[Array, Bits]:
+    def _promise(self, i: int, state: int, new: Array, paid: Bits, below: int | None) -> tuple[Array, Bits]:
         """For labels before stage ``i``: a lower bound of what they end with, and whether that may do."""
         layers, budgets = self.layers, self.layers.budgets
         new[:, ARENA] = np.maximum(new[:, ARENA], self.narrow[ARENA][i][state])

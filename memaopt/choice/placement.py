@@ -58,6 +58,6 @@ def placements(plan: Plan, machine: Timing, *, code: bool = True, data: bool = T
     if code_bytes(plan) == 0:
         made = [where for where in made if not where.code]
     if len(made) == 1:
-        return IN_FLASH,
+        return (IN_FLASH,)
     base = round(_waited(plan, 1, IN_FLASH, machine))
     return tuple(where for where in made if where == IN_FLASH or round(_waited(plan, 1, where, machine)) < base)

@@ -165,9 +165,7 @@ def _without_effect(
         yield f"{option} has no effect on {where}: {reason}"
 
 
-def _idle(
-    problem: Gemm, certificate: Certificate, machine: Mcu, run: bool, asked: Asked
-) -> Iterator[tuple[str, str]]:
+def _idle(problem: Gemm, certificate: Certificate, machine: Mcu, run: bool, asked: Asked) -> Iterator[tuple[str, str]]:
     """The options without an effect on one problem, by what nothing of it depends on."""
     homes = {certificate.problem.placement.of(x) for x in OPERANDS}
     if asked.buffering == "double" and homes == {machine.sram.name}:

@@ -81,9 +81,7 @@ def solve(
         raise typer.Exit(1)
 
 
-def write(
-    plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path, *, check: bool
-) -> LibraryCheck | None:
+def write(plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path, *, check: bool) -> LibraryCheck | None:
     """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
 
     ``check``: it is compared with the reference first (the board has not done so).
@@ -198,9 +196,7 @@ def pareto_command(
         int | None,
         typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven.
@@ -236,9 +232,7 @@ def register(app: typer.Typer) -> None:
     app.command("pareto")(pareto_command)
 
 
-def _tried(
-    plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None
-) -> NetworkTrial:
+def _tried(plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None) -> NetworkTrial:
     from memaopt.board.projects import usual_layout
     from memaopt.trials import network as network_trial
 
@@ -249,6 +243,4 @@ def _tried(
             progress.update(task, completed=done, total=total)
 
         layout = usual_layout(plan.mcu)
-        return network_trial.run(
-            plan, inputs, folder=folder, compiler=compiler, layout=layout, progress=advance
-        )
+        return network_trial.run(plan, inputs, folder=folder, compiler=compiler, layout=layout, progress=advance)

@@ -108,7 +108,9 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         for k in made.kernels
     ]  # fmt: skip
     context["kernel_name"] = _kernel_name
-    context["blocks"] = [_render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks]
+    context["blocks"] = [
+        _render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks
+    ]
     context["stages"] = fetches(made)
     context["nest"] = nest(made)
     return context

@@ -107,8 +107,7 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "outputs": outputs,
         "ends": inputs + outputs,
         "parameters": [end.parameter for end in inputs + outputs],
-        "arguments": [f"const {e.type} *{e.parameter}" for e in inputs]
-        + [f"{e.type} *{e.parameter}" for e in outputs],
+        "arguments": [f"const {e.type} *{e.parameter}" for e in inputs] + [f"{e.type} *{e.parameter}" for e in outputs],
         "test_arguments": [f"test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
@@ -116,10 +115,14 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
     body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections).rstrip() + "\n"
     calls = [_call(plan, layer) for layer in plan.layers]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
-    linker = {} if copies is None else {f"{plan.name}.ld": render("emit/templates/network_ld.j2", **values).rstrip() + "\n"}
+    linker = (
+        {} if copies is None else {f"{plan.name}.ld": render("emit/templates/network_ld.j2", **values).rstrip() + "\n"}
+    )
     return {
         f"{plan.name}.h": render("emit/templates/network.h.j2", **values),
-        f"{plan.name}.c": render("emit/templates/network.c.j2", body=body, calls=calls, constants=_constants(plan), **values),
+        f"{plan.name}.c": render(
+            "emit/templates/network.c.j2", body=body, calls=calls, constants=_constants(plan), **values
+        ),
         "main.c": render("emit/templates/network_main.c.j2", **values),
         "test_vector.h": render("emit/templates/network_test_vector.h.j2", arrays=arrays, **values),
         "test_vector.c": render("emit/templates/network_test_vector.c.j2", arrays=arrays, **values),
@@ -233,4 +236,3 @@ def _vector(
     named = [(f"test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
     named += [(f"expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
     return [Array(e.type, name, v, what, external=True) for name, e, v, what in named]
-

@@ -371,9 +371,7 @@ class Mcu(Input):
     @property
     def has_wait_states(self) -> bool:
         """Whether any access or instruction fetch costs more than the core itself takes."""
-        memories = any(
-            m.first or m.next or m.fetch or any(r.load_sixteenths for r in m.regions) for m in self.memories
-        )
+        memories = any(m.first or m.next or m.fetch or any(r.load_sixteenths for r in m.regions) for m in self.memories)
         return memories or any(a.fetch for a in self.aliases)
 
     @public

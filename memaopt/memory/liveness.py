@@ -22,7 +22,6 @@ InPlace = Callable[[Graph, Operator], tuple[int, ...]]
 """For an operator, the positions of the inputs whose bytes its output may take."""
 
 
-
 class Lead(NamedTuple):
     """The output may overlap the (first) input if it starts at least ``bytes`` before it (negative: or so many behind
     it), at a distance that is a multiple of ``step``."""
@@ -224,9 +223,7 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
     graph = p.graph
     count = len(graph.operators)
     given = tuple(range(count))
-    needs = [
-        sum({1 << graph.producers[t] for t in op.inputs if t in graph.producers}) for op in graph.operators
-    ]
+    needs = [sum({1 << graph.producers[t] for t in op.inputs if t in graph.producers}) for op in graph.operators]
     everything = (1 << count) - 1
     limit, _ = peak(p, given)
     steps = MAX_WORK // max(count, 1)

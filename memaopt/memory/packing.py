@@ -65,9 +65,7 @@ def _by_first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair]) -> tup
     return min(fits, key=lambda fit: fit[1])
 
 
-def _first_fit(
-    rectangles: Sequence[Rectangle], pairs: Sequence[Pair], order: Sequence[int]
-) -> tuple[list[int], int]:
+def _first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair], order: Sequence[int]) -> tuple[list[int], int]:
     """The lowest possible address for each, in an order; and the arena that they need."""
     offsets = [0] * len(rectangles)
     partners: dict[int, dict[int, Pair]] = {}

@@ -188,8 +188,6 @@ class _Search:
 
     def _overlapping(self, offsets: list[int], shared: frozenset[_Meeting]) -> bool:
         return any(
-            (i, j) not in shared
-            and offsets[i] < offsets[j] + self.sizes[j]
-            and offsets[j] < offsets[i] + self.sizes[i]
+            (i, j) not in shared and offsets[i] < offsets[j] + self.sizes[j] and offsets[j] < offsets[i] + self.sizes[i]
             for i, j in self.meetings
         )

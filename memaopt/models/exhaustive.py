@@ -114,9 +114,7 @@ def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ..
         yield tuple(int(part) for part in bound), family, tile
 
 
-def _feasible(
-    space: Space, family: Family, tile: RegisterTile, only: dict[Dim, _Array] | None
-) -> Iterator[_Cells]:
+def _feasible(space: Space, family: Family, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
     """All combinations of the breakpoints of M, K and N that fit, of the trip counts in ``only`` if given.
 
     They come in slabs along M, so that the memory this takes stays bounded.

@@ -47,6 +47,7 @@ class Timing(NamedTuple):
     queue: int
     ram: int
 
+
 class Text(NamedTuple):
     """What a straight run is wherever it lies: what its words cost and load. Each text has a ``number`` of its own."""
 

@@ -176,9 +176,7 @@ def _copied(problem: Gemm, operand: Operand, what: str, rows: int, columns: int,
     return events
 
 
-def _kernel_of(
-    problem: Gemm, family: Family, tile: RegisterTile
-) -> Callable[[int, int, int, bool, bool], _Events]:
+def _kernel_of(problem: Gemm, family: Family, tile: RegisterTile) -> Callable[[int, int, int, bool, bool], _Events]:
     """A function that runs the register kernel on a block: (mc, kc, nc, first k block?, last k block?) -> accesses."""
     run = {"C": _c_stays, "A": _a_stays, "B": _b_stays}[family.stationary]
     on_tile = cache(lambda *shape: run(problem, family, *shape))

@@ -255,7 +255,6 @@ class _Core(Fetching):
         cold = reads * (1 - (1 - 1 / reads) ** table.loads) if reads else 0.0
         self.waited += m.first * max(missed * table.loads, cold)
 
-
     def _scan(self, scan: Scan) -> None:
         """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
         if self.data_in_ram:

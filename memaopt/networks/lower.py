@@ -164,9 +164,7 @@ def _fully_connected(graph: Graph, op: ops.FullyConnected) -> FullyConnected:
 def _pool(graph: Graph, op: ops.AveragePool2D | ops.MaxPool2D) -> Pool:
     kind = PoolKind.MAX if isinstance(op, ops.MaxPool2D) else PoolKind.AVERAGE
     low, high = quantization.clamp(graph, op, op.activation)
-    return Pool(
-        kind, _image(graph.tensor_of(op)), _image(graph.output_of(op)), _window(graph, op), low, high
-    )
+    return Pool(kind, _image(graph.tensor_of(op)), _image(graph.output_of(op)), _window(graph, op), low, high)
 
 
 _KINDS = {"ADD": BinaryKind.ADD, "SUB": BinaryKind.SUB, "MUL": BinaryKind.MUL}
@@ -209,9 +207,7 @@ def _mean(graph: Graph, op: ops.Mean) -> Mean:
 def _softmax(graph: Graph, op: ops.Softmax) -> Softmax:
     x, rescale = graph.tensor_of(op), quantization.softmax_rescale(graph, op)
     depth = x.shape[-1] if x.shape else 1
-    return Softmax(
-        x.elements // depth, depth, rescale.multiplier, rescale.left_shift, rescale.least_difference
-    )
+    return Softmax(x.elements // depth, depth, rescale.multiplier, rescale.left_shift, rescale.least_difference)
 
 
 def _copy(graph: Graph, op: Operator) -> Movement:

@@ -292,5 +292,3 @@ def check(graph: Graph, op: Operator) -> None:
                 raise _refuse(graph, op, f"output scale {graph.output_of(op).scale:g} is too small")
         case _:
             pass
-
-

@@ -31,9 +31,7 @@ class Window(NamedTuple):
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
 
-def same_padding(
-    height: int, width: int, kernel: Size2D, stride: Size2D, dilation: Size2D
-) -> Padding2D:
+def same_padding(height: int, width: int, kernel: Size2D, stride: Size2D, dilation: Size2D) -> Padding2D:
     """TFLite's SAME: ceil(size / stride) outputs, the odd element of padding after (padding.h)."""
 
     def both(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -84,9 +82,7 @@ def output_shape(graph: Graph, op: Operator) -> Shape:
             return _concatenation(graph, op)
         case ops.Transpose():
             if sorted(op.permutation) != list(range(len(shape))):
-                raise UnsupportedModelError(
-                    f"{where}: {list(op.permutation)} does not permute {len(shape)} axes"
-                )
+                raise UnsupportedModelError(f"{where}: {list(op.permutation)} does not permute {len(shape)} axes")
             return tuple(shape[axis] for axis in op.permutation)
         case ops.Reshape():
             return _regrouped(where, math.prod(shape), graph.output_of(op).shape)

@@ -380,7 +380,17 @@ class Dequantize:
 
 
 Layer = (
-    Conv | Depthwise | ConvDepthwise | FullyConnected | Binary | Pool | Mean | Softmax | Lookup | Movement | Quantize
+    Conv
+    | Depthwise
+    | ConvDepthwise
+    | FullyConnected
+    | Binary
+    | Pool
+    | Mean
+    | Softmax
+    | Lookup
+    | Movement
+    | Quantize
     | Dequantize
 )
 

@@ -35,9 +35,7 @@ def elf(segments, body=b"", sections=(), names=0, entry=0):
 def with_symbols(count, size=4, start=SRAM, name=8):
     """A program that returns at once, and ``count`` objects in RAM."""
     code = struct.pack("<HH", 0x2005, 0x4770)  # movs r0,#5; bx lr
-    table = b"".join(
-        struct.pack("<IIIBBH", 1 + n * name, start + n * size, size, 1, 0, 1) for n in range(count)
-    )
+    table = b"".join(struct.pack("<IIIBBH", 1 + n * name, start + n * size, size, 1, 0, 1) for n in range(count))
     strings = b"\0" + b"".join(f"s{n:0{name - 2}d}".encode() + b"\0" for n in range(count))
     sections = [
         (0,) * 10,

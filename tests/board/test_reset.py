@@ -228,8 +228,10 @@ letter: .ascii "!"
         (f"movs r0,#6\n movs r1,#0\n {HOST}", "asks for operation 0x6, which the board does not have"),
         (f"ldr r1,=1f\n movs r0,#5\n {HOST}\n b .\n .balign 4\n 1: .word 7, 0, 0", "writes to file 7"),
         (f"ldr r1,=1f\n movs r0,#5\n {HOST}\n b .\n .balign 4\n 1: .word 1, 0x20000000, 0x7fffffff", "more than 1 MiB"),
-        (f"ldr r2,=0x20051000\n movs r0,#0\n strb r0,[r2]\n 1: movs r0,#4\n ldr r1,=0x20001000\n {HOST}\n b 1b",
-         "writes more than 1 MiB"),
+        (
+            f"ldr r2,=0x20051000\n movs r0,#0\n strb r0,[r2]\n 1: movs r0,#4\n ldr r1,=0x20001000\n {HOST}\n b 1b",
+            "writes more than 1 MiB",
+        ),
         (f"cmp r0,r0\n it eq\n {HOST}", "a semihosting request inside an IT block, which the board cannot follow"),
     ],
 )

@@ -186,10 +186,7 @@ def _told_of(where: Space, schedule: Any) -> dict[str, Any]:
     traffic = certificates._traffic(where, schedule)
     cost = certificates.price_of(where, schedule)
     bounds = certificates.lower_bounds(where)
-    answers = tuple(
-        certificates.ModelAnswer(model=model, objective=cost, proven=True)
-        for model in certificates.MODELS
-    )
+    answers = tuple(certificates.ModelAnswer(model=model, objective=cost, proven=True) for model in certificates.MODELS)
     return {
         "schedule": schedule,
         "traffic": traffic,

@@ -26,9 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return zoo.save(tmp_path_factory.mktemp("zoo"), ("ds_cnn",))[0]
 
 
-def test_solve_writes_a_verified_library(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_solve_writes_a_verified_library(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a table, a certificate or a library that does not fit the others, and layers whose cycles leave out what
     the setting makes them wait for; all of it as a user would do it.
     """

@@ -293,8 +293,10 @@ class _Growing:
             y = self._constant(_int8(rng, other), _scale(rng), _zero_point(rng))
         pair = (x, y) if rng.integers(2) else (y, x)
         a, b = (float(self.tensors[t].scale) for t in pair)
-        scale = a * b * float(np.exp(rng.uniform(-1, 7))) if cls is ops.Mul else max(a, b) * float(
-            np.exp(rng.uniform(-3, 2))
+        scale = (
+            a * b * float(np.exp(rng.uniform(-1, 7)))
+            if cls is ops.Mul
+            else max(a, b) * float(np.exp(rng.uniform(-3, 2)))
         )
         output = np.broadcast_shapes(*(self.tensors[t].shape for t in pair))
         return self._put(cls, pair, output, scale, _zero_point(rng), activation=_pick(rng, list(Activation)))
@@ -373,9 +375,7 @@ class _Growing:
         shape = self.tensors[x].shape
         permutation = tuple(self.rng.permutation(len(shape)).tolist())
         output = tuple(shape[i] for i in permutation)
-        return bool(shape) and self._put(
-            ops.Transpose, (x,), output, *self._quantization(x), permutation=permutation
-        )
+        return bool(shape) and self._put(ops.Transpose, (x,), output, *self._quantization(x), permutation=permutation)
 
     def strided_slice(self, x: int) -> bool:
         rng, slices = self.rng, []
@@ -389,9 +389,7 @@ class _Growing:
         output = tuple(s.length for s in slices)
         if rng.integers(3) == 0:
             output = tuple(length for length in output if length > 1)
-        return bool(slices) and self._put(
-            ops.StridedSlice, (x,), output, *self._quantization(x), slices=tuple(slices)
-        )
+        return bool(slices) and self._put(ops.StridedSlice, (x,), output, *self._quantization(x), slices=tuple(slices))
 
     def resize_nearest_neighbor(self, x: int) -> bool:
         shape = self.tensors[x].shape

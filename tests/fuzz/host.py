@@ -30,7 +30,8 @@ _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fn
 #: What the driver writes before each layer: its number, its bytes.
 _HEAD = np.dtype([("layer", "<i4"), ("bytes", "<i4")])
 
-_DRIVER = jinja2.Template("""\
+_DRIVER = jinja2.Template(
+    """\
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,10 @@ int main(int argc, char **argv)
     }
     return fclose(found) ? 3 : 0;
 }
-""", trim_blocks=True, lstrip_blocks=True)
+""",
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 def _unlimited() -> None:
@@ -174,9 +178,7 @@ class Host:
         driver = folder / "driver.c"
         copies = [ram.copies(plan) is not None for plan in plans]
         driver.write_text(
-            _DRIVER.render(
-                plans=plans, ins=[i for i, _ in ends], outs=[o for _, o in ends], names=names, copies=copies
-            )
+            _DRIVER.render(plans=plans, ins=[i for i, _ in ends], outs=[o for _, o in ends], names=names, copies=copies)
         )
         self.program = folder / "program"
         command = [*compiler, "-std=c11", *_WARNINGS, *map(str, sources), str(driver), "-o", str(self.program)]

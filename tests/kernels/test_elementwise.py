@@ -76,8 +76,15 @@ def _layers() -> dict[str, Layer]:
         "add_channels": _sum(BinaryKind.ADD, (3, 5, 24), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(24,)),
         "add_table": _sum(BinaryKind.ADD, (5, 7, 3), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
         "add_table_few": _sum(BinaryKind.ADD, (5,), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS[::-1]),
-        "sub_table_channels": _sum(BinaryKind.SUB, (24,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-90, 80),
-                                   other=(5, 24), table=OUTPUTS),
+        "sub_table_channels": _sum(
+            BinaryKind.SUB,
+            (24,),
+            (0.21013, 0.0030171, 0.10079),
+            (127, -128, 0),
+            (-90, 80),
+            other=(5, 24),
+            table=OUTPUTS,
+        ),
         "mul": _mul((5, 7, 3), (5, 7, 3), 0.0141, (3, -20, 5)),
         "mul_relu": _mul((8, 8, 8), (8, 8, 8), 0.0043, (-128, -128, -128)),
         "mul_clamped": _mul((47,), (47,), 0.0079, (127, 5, 11), (-20, 90)),
@@ -98,11 +105,18 @@ def _layers() -> dict[str, Layer]:
         "mean_far": _mean((7, 7, 16), (0, 1), 0.9, (100, -128)),
         "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
         "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
-        "windows_odd": Pool(PoolKind.AVERAGE, Image(6, 5, 3), Image(3, 3, 3), Window(Pair(3, 3), Pair(2, 2),
-                            padding=Padding(1, 1)), -90, 100),
+        "windows_odd": Pool(
+            PoolKind.AVERAGE,
+            Image(6, 5, 3),
+            Image(3, 3, 3),
+            Window(Pair(3, 3), Pair(2, 2), padding=Padding(1, 1)),
+            -90,
+            100,
+        ),
         "windows_far": Pool(PoolKind.AVERAGE, Image(4, 40, 300), Image(2, 20, 300), two),
-        "windows_large": Pool(PoolKind.MAX, Image(9, 12, 5), Image(4, 5, 5), Window(Pair(7, 8), Pair(2, 2),
-                              padding=Padding(2, 2))),
+        "windows_large": Pool(
+            PoolKind.MAX, Image(9, 12, 5), Image(4, 5, 5), Window(Pair(7, 8), Pair(2, 2), padding=Padding(2, 2))
+        ),
         "halved": Pool(PoolKind.MAX, Image(8, 6, 12), Image(4, 3, 12), two),
     }
 
@@ -206,8 +220,10 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 6.6 * 16384),
         "product": (_mul((32, 32, 16), (32, 32, 16), 0.0141, (3, -20, 5)), 9.1 * 16384),
         "gate": (_mul((1, 16, 16, 64), (1, 1, 1, 64), 0.0039, (-5, -128, -128)), 7.9 * 16384),
-        "channels": (_sum(BinaryKind.ADD, (16, 16, 64), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(64,)),
-                     6.8 * 16384),
+        "channels": (
+            _sum(BinaryKind.ADD, (16, 16, 64), (0.031073, 0.044219, 0.052511), (-3, 100, 0), other=(64,)),
+            6.8 * 16384,
+        ),
         "sum_through_table": (
             _sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, 0), table=OUTPUTS),
             7.9 * 16384,

@@ -85,9 +85,7 @@ def host(layers: dict[str, Layer], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize("name", _layers())
 @pytest.mark.parametrize("kind", ["random", "low", "high", "extreme"])
-def test_host_equals_numpy(
-    name: str, kind: str, layers: dict[str, Layer], host: h.Host
-) -> None:
+def test_host_equals_numpy(name: str, kind: str, layers: dict[str, Layer], host: h.Host) -> None:
     """A loop bound, zero point, clamp, rounding or stride that is off by one."""
     layer = layers[name]
     emitted = emit(layer, plans(layer)[0], name)
@@ -98,9 +96,7 @@ def test_host_equals_numpy(
 
 @pytest.mark.parametrize("compiler", compilers())
 @pytest.mark.parametrize("optimise", ["-O3", "-Os"])
-def test_board_counts_what_is_promised(
-    compiler: str, optimise: str, layers: dict[str, Layer], tmp_path: Path
-) -> None:
+def test_board_counts_what_is_promised(compiler: str, optimise: str, layers: dict[str, Layer], tmp_path: Path) -> None:
     """An access that the compiler merges, repeats or leaves out, or a promise that is no exact count."""
     emitted = _emitted(layers)
     board = h.OnBoard(tmp_path, list(emitted.values()), compiler, optimise)

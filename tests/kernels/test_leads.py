@@ -146,9 +146,7 @@ def test_lead_by_hand() -> None:
     # 3x3, stride 1, four columns of one channel: the output (1, 0) needs the input's first row again.
     window = Window(Pair(3, 3), padding=Padding(1, 1))
     shape = Image(3, 4, 1)
-    np.testing.assert_array_equal(
-        leads.lowest(window, shape, shape), [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]]
-    )
+    np.testing.assert_array_equal(leads.lowest(window, shape, shape), [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]])
     assert leads.window_lead(window, shape, shape, [0], 1) == 5
 
 

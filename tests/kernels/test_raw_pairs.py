@@ -101,8 +101,6 @@ def test_preconditions_are_checked() -> None:
     two = Requantization(q.zero_point, multipliers=q.multipliers[:2], shifts=q.shifts[:2] - 8)
     for bad in (
         Conv(layer.shape, layer.output, too_low, layer.bias, layer.window, 0, q),
-        Conv(
-            Image(4, 4, 40000), Image(4, 4, 2), too_large, layer.bias[:2], layer.window, 0, two
-        ),
+        Conv(Image(4, 4, 40000), Image(4, 4, 2), too_large, layer.bias[:2], layer.window, 0, two),
     ):
         assert [plan.family for plan in plans(bad)] == ["generic"]

@@ -41,8 +41,44 @@ from memaopt.problems.layers import (
     Window,
 )
 
-_AROUND = (0, 1, 3, 4, 7, 8, 16, 31, 32, 124, 126, 128, 252, 254, 255, 256, 257, 508, 1004, 1016, 1020, 1021, 1022,
-           1024, 1028, 4092, 4094, 4095, 4096, 4097, 0x8000, 0xFFFF, 0x10000, 0xFF00FF, 0xFF00FF00, 0x1010101)
+_AROUND = (
+    0,
+    1,
+    3,
+    4,
+    7,
+    8,
+    16,
+    31,
+    32,
+    124,
+    126,
+    128,
+    252,
+    254,
+    255,
+    256,
+    257,
+    508,
+    1004,
+    1016,
+    1020,
+    1021,
+    1022,
+    1024,
+    1028,
+    4092,
+    4094,
+    4095,
+    4096,
+    4097,
+    0x8000,
+    0xFFFF,
+    0x10000,
+    0xFF00FF,
+    0xFF00FF00,
+    0x1010101,
+)
 _VALUES = sorted({sign * value for value in _AROUND for sign in (1, -1)})
 _FORMS = (
     *(f"{op} r0, r1, #{{}}" for op in ("add", "add.w", "adds", "addw", "sub", "sub.w", "subs", "subw", "rsb")),
@@ -168,9 +204,7 @@ def _layers(draw: st.DrawFn) -> Layer:
         case _:
             rescale = Rescale(1518500250, -1), Rescale(2147000000, -2)
             first = Rescale(1288490189, -18)
-            return Binary(
-                BinaryKind.ADD, image, image, -3, 7, 11, first, *rescale, minimum=clamp[0], maximum=clamp[1]
-            )
+            return Binary(BinaryKind.ADD, image, image, -3, 7, 11, first, *rescale, minimum=clamp[0], maximum=clamp[1])
 
 
 def _form(plan: Plan) -> tuple[object, ...]:

@@ -79,9 +79,7 @@ def test_preconditions_are_checked() -> None:
     rng = np.random.default_rng(2)
     large = h.conv(rng, (8, 8, 128), 4, (3, 3))
     heaviest = np.full_like(large.weights, 127)
-    full = Conv(
-        large.shape, large.output, heaviest, large.bias, large.window, -128, large.requantization
-    )
+    full = Conv(large.shape, large.output, heaviest, large.bias, large.window, -128, large.requantization)
     others = [
         h.conv(rng, (8, 8, 4), 4, (3, 3), stride=(2, 2)),
         h.conv(rng, (8, 8, 4), 4, (3, 3), dilation=(2, 2)),

@@ -270,9 +270,7 @@ def test_plan_with_leads_replays_and_is_no_larger(seed: int, count: int, alignme
     best.verify(graph, scratch=scratch, in_place=in_place, leads=leads(seed))
     # Of orders with equal live sets one may pack better: in the order given nothing can be worse.
     apart = memory.plan(graph, alignment=alignment, scratch=scratch, in_place=in_place, reorder=False)
-    plan = memory.plan(
-        graph, alignment=alignment, scratch=scratch, in_place=in_place, leads=leads(seed), reorder=False
-    )
+    plan = memory.plan(graph, alignment=alignment, scratch=scratch, in_place=in_place, leads=leads(seed), reorder=False)
     plan.verify(graph, scratch=scratch, in_place=in_place, leads=leads(seed))
     assert best.lower_bound <= plan.lower_bound
     assert count > 6 or "none" not in (best.proof, plan.proof)

@@ -19,8 +19,11 @@ _WEIGHTS_IN_FLASH = Placement(a="flash", b="sram", c="sram")
 @pytest.mark.parametrize(
     ("sizes", "dtype"),
     [
-        ((16, 27, 128), "s8"), ((24, 153, 31), "s8"), ((16, 27, 128), "q15"),
-        ((20, 8, 150), "q15"), ((13, 27, 64), "f32"),
+        ((16, 27, 128), "s8"),
+        ((24, 153, 31), "s8"),
+        ((16, 27, 128), "q15"),
+        ((20, 8, 150), "q15"),
+        ((13, 27, 64), "f32"),
     ],
 )
 def test_cycles_are_predicted_as_counted_with_code_in_flash(sizes: tuple[int, int, int], dtype: Dtype) -> None:

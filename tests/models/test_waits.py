@@ -1,6 +1,5 @@
 """The model of waiting, held to the board's rules (docs/timing.md) and to the text that is emitted."""
 
-
 import numpy as np
 import pytest
 from layers_helpers import COMPILER, conv, depthwise

@@ -96,9 +96,7 @@ def test_architecture_is_that_of_the_reference_model(name: str) -> None:
         ("resnet8_wide", 76_473_920, 482_880),
     ],
 )
-def test_larger_networks_are_as_large_as_they_say(
-    name: str, macs: int, weights: int, files: dict[str, bytes]
-) -> None:
+def test_larger_networks_are_as_large_as_they_say(name: str, macs: int, weights: int, files: dict[str, bytes]) -> None:
     """Catches an architecture other than the one published: multiply-accumulates, bytes of weights and biases."""
     found = summary.summarize(tflite.parse(files[name], name))
     assert (found.macs, found.weight_bytes) == (macs, weights)

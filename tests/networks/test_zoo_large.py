@@ -19,9 +19,7 @@ from memaopt.trials import network as network_trial
 #: With flash to spare: whether a choice is the best in a flash that it nearly fills is another question.
 ROOMY = MCU.model_copy(
     update={
-        "memories": tuple(
-            m.model_copy(update={"size": 2 * m.size}) if m.name == "flash" else m for m in MCU.memories
-        )
+        "memories": tuple(m.model_copy(update={"size": 2 * m.size}) if m.name == "flash" else m for m in MCU.memories)
     }
 )
 

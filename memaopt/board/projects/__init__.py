@@ -87,6 +87,7 @@ def _switches(mcu: Mcu) -> list[_Switch]:
             found.append(_Switch(register.name, *words))
     return found
 
+
 def _text(name: str, values: dict[str, Any]) -> str:
     path = f"board/projects/{name}"
     return render(path, **values) if name.endswith(".j2") else source(path)

@@ -315,9 +315,7 @@ class DepthwiseTaps(_Depthwise):
         if t == 0 or out_pitch >= 1 << 20:
             return None
         output = Output.of(proven, layer.requantization)
-        kernel = TapsKernel(
-            shape, t, rows, words, window.stride.height, window.dilation.height, out_pitch, output
-        )
+        kernel = TapsKernel(shape, t, rows, words, window.stride.height, window.dilation.height, out_pitch, output)
         return _Tapped(kernel, proven)
 
     def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:

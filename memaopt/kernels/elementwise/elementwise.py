@@ -275,7 +275,9 @@ class FloatToInt8:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Quantize)
         head = plan_comment(f"{name}: QUANTIZE float32 -> int8, {layer.elements} elements", plan)
-        source = render("kernels/elementwise/quantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        source = render(
+            "kernels/elementwise/quantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale)
+        )
         return Emitted(name, f"void {name}(const float *in, int8_t *out, void *scratch)", source, plan)
 
 
@@ -295,7 +297,9 @@ class Int8ToFloat:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Dequantize)
         head = plan_comment(f"{name}: DEQUANTIZE int8 -> float32, {layer.elements} elements", plan)
-        source = render("kernels/elementwise/dequantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale))
+        source = render(
+            "kernels/elementwise/dequantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale)
+        )
         return Emitted(name, f"void {name}(const int8_t *in, float *out, void *scratch)", source, plan)
 
 

@@ -248,9 +248,7 @@ _S8_C = Family(
 
 def _rolled(family: Family, cost: Callable[..., Cost], unrolling: Unrolling) -> Family:
     """A family whose loop over the reduction is short."""
-    return family._replace(
-        name=f"{family.name}-rolled", cost=partial(cost, unrolling=unrolling), unrolling=unrolling
-    )
+    return family._replace(name=f"{family.name}-rolled", cost=partial(cost, unrolling=unrolling), unrolling=unrolling)
 
 
 #: VMUL and VADD apart take 2 cycles where VFMA takes 3 (Arm DDI 0439, table 7-1), so f32 multiplies and adds.
@@ -317,7 +315,5 @@ def tiles(family: Family | str, core_registers: int, fpu_registers: int) -> tupl
     entry = BY_NAME[family] if isinstance(family, str) else family
     every = (RegisterTile(mr, kr, nr) for mr in entry.mr for kr in entry.kr for nr in entry.nr)
     return tuple(
-        tile
-        for tile in every
-        if entry.core.at(tile) <= core_registers and entry.fpu.at(tile) <= fpu_registers
+        tile for tile in every if entry.core.at(tile) <= core_registers and entry.fpu.at(tile) <= fpu_registers
     )

@@ -56,9 +56,7 @@ def segments(family: Family, kr: int, kc: int, first: bool, last: bool) -> tuple
     if family.stationary == "C":
         return (Segment(0, kc, 1, first, last),)
     starts = list(range(0, kc, kr))
-    tiles = [
-        (stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])
-    ]
+    tiles = [(stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])]
     found: list[Segment] = []
     for start, key in zip(starts, tiles, strict=True):
         if found and (found[-1].steps, found[-1].first, found[-1].last) == key:
@@ -85,5 +83,3 @@ def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Stride
         "unroll": family.unrolling.steps(kernel.steps // kr), **vars(strides),
     }  # fmt: skip
     return render(family.template, **values)
-
-

@@ -87,9 +87,7 @@ class ElementMover(_Mover):
         moved = sum(piece.elements for piece in layer.pieces)
         rows = sum(math.prod(piece.shape[:-1]) for piece in layer.pieces)
         _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)), "")
-        inputs = tuple(
-            loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources)
-        )
+        inputs = tuple(loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources))
         filled = layer.elements if _fills(layer) else 0
         return (
             Plan(
@@ -216,7 +214,6 @@ def _step(table: Int64Array) -> int | None:
     """The constant step of offsets that start at 0, or None."""
     step = int(table[1]) if len(table) > 1 else 0
     return step if np.array_equal(table, np.arange(len(table)) * step) else None
-
 
 
 FAMILIES = (ElementMover(), RunMover())

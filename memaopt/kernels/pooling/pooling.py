@@ -176,7 +176,9 @@ class GenericPool:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Pool)
-        source = render("kernels/pooling/generic_pool.c.j2", head=plan_comment(_title(layer, name), plan), name=name, layer=layer)
+        source = render(
+            "kernels/pooling/generic_pool.c.j2", head=plan_comment(_title(layer, name), plan), name=name, layer=layer
+        )
         return Emitted(name, unary(name), source, plan)
 
 

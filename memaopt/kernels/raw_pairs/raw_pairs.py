@@ -131,9 +131,7 @@ class RawPairs:
         kernel = RawPairsKernel(n, m, unroll, patch, n * grid.step, aligned, output, input_format, output_format)
         return interned(kernel), grid, proven
 
-    def _plan(
-        self, layer: Conv, rows: int, looped: bool, input_format: Format, output_format: Format
-    ) -> Plan | None:
+    def _plan(self, layer: Conv, rows: int, looped: bool, input_format: Format, output_format: Format) -> Plan | None:
         chosen = self._kernel(layer, rows, looped, input_format, output_format)
         if chosen is None:
             return None

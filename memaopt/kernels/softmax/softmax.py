@@ -28,8 +28,10 @@ class TableSoftmax:
                 code=(
                     Loop(
                         (
-                            Loop((compiled(16, 8),), layer.depth), Loop((compiled(44, 17),), layer.depth),
-                            compiled(300, 148), Loop((compiled(84, 34),), layer.depth),
+                            Loop((compiled(16, 8),), layer.depth),
+                            Loop((compiled(44, 17),), layer.depth),
+                            compiled(300, 148),
+                            Loop((compiled(84, 34),), layer.depth),
                         ),
                         layer.rows,
                     ),

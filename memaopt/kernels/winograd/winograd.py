@@ -80,7 +80,12 @@ class InputKernel:
     def text(self) -> str:
         """The kernel's C text."""
         return render(
-            "kernels/winograd/winograd.c.j2", part="input", name=self.name, depth=self.depth, pitch=self.pitch, looped=self.looped
+            "kernels/winograd/winograd.c.j2",
+            part="input",
+            name=self.name,
+            depth=self.depth,
+            pitch=self.pitch,
+            looped=self.looped,
         )
 
 

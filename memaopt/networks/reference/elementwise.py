@@ -90,5 +90,3 @@ def leaky_relu(graph: Graph, op: ops.LeakyRelu, arguments: Sequence[Array]) -> A
     below = _scaled(centred, Rescale(abs(alpha.multiplier), alpha.shift))
     scaled = np.where(centred >= 0, _scaled(centred, identity), -below if alpha.multiplier < 0 else below)
     return _clamped(graph, op, scaled, Activation.NONE)
-
-

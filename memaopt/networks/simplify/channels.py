@@ -29,7 +29,11 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 _CHANNELWISE = (
-    ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D, *ops.UNARY, ops.ResizeNearestNeighbor,
+    ops.DepthwiseConv2D,
+    ops.AveragePool2D,
+    ops.MaxPool2D,
+    *ops.UNARY,
+    ops.ResizeNearestNeighbor,
 )
 _MIXING = (ops.Conv2D, ops.FullyConnected)
 

@@ -54,9 +54,7 @@ class Builder:
         attributes = {"stride": stride, "padding": padding, "activation": activation}
         return self._weighted(ops.Conv2D, x, weights, 0, (1, rows, columns, channels), attributes)
 
-    def depthwise_conv_2d(
-        self, x: int, activation: Activation, *, stride: Size2D = ops.ONE, same: bool = True
-    ) -> int:
+    def depthwise_conv_2d(self, x: int, activation: Activation, *, stride: Size2D = ops.ONE, same: bool = True) -> int:
         """3x3, one output channel for each input channel."""
         _, height, width, depth = self.tensors[x].shape
         kernel = Size2D(3, 3)
@@ -209,9 +207,7 @@ class Builder:
                 raise TypeError(op.kind)
         return np.stack(each)
 
-    def _append(
-        self, cls: type[Operator], inputs: tuple[int, ...], output: Tensor, attributes: dict[str, Any]
-    ) -> int:
+    def _append(self, cls: type[Operator], inputs: tuple[int, ...], output: Tensor, attributes: dict[str, Any]) -> int:
         """Add the operator and its output, and compute the output's values."""
         index = len(self.tensors)
         self.tensors.append(output)

@@ -49,4 +49,3 @@ class Oracle:
     def tensor(self, index: int) -> Array:
         """The value of the file's tensor after the last run."""
         return np.array(self._interpreter.get_tensor(index))
-

@@ -87,9 +87,7 @@ class _Reader:
             if not -1 <= index < count:
                 raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
         tensors = [self._tensor(subgraph.Tensors(i), i) if i in used else _UNUSED for i in range(count)]
-        operators = [
-            self._operator(accessor, i, total, kinds[i], tensors) for i, accessor in enumerate(accessors)
-        ]
+        operators = [self._operator(accessor, i, total, kinds[i], tensors) for i, accessor in enumerate(accessors)]
         return Graph(self.name, tuple(tensors), tuple(operators), inputs, outputs)
 
     def _kind(self, accessor: Any, location: int, total: int) -> str:
@@ -183,9 +181,7 @@ class _Reader:
         data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
         return _freeze(data.astype(dtype.value))
 
-    def _operator(
-        self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]
-    ) -> Operator:
+    def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> Operator:
         source = Source(
             kind=kind,
             location=location,
