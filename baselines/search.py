@@ -90,10 +90,16 @@ class Evaluator:
         # Every value is in range by construction, and validating each candidate would take most of the time.
         return self._some.model_copy(
             update={
-                "order": ORDERS[genes.order], "mc": genes.mc, "kc": genes.kc, "nc": genes.nc,
-                "kernel": family.name, "mr": tile.mr, "kr": tile.kr, "nr": tile.nr,
+                "order": ORDERS[genes.order],
+                "mc": genes.mc,
+                "kc": genes.kc,
+                "nc": genes.nc,
+                "kernel": family.name,
+                "mr": tile.mr,
+                "kr": tile.kr,
+                "nr": tile.nr,
             }
-        )  # fmt: skip
+        )
 
 
 def random_search(evaluate: Evaluator, rng: random.Random) -> None:

@@ -120,9 +120,15 @@ def run(command: Sequence[str], scratch: Path | None = None, timeout: float | No
     with _whole:
         # A group of its own, so that all of it can be ended: a compiler is several programs.
         program = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-            errors="replace", env=environment, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
         _programs.add(program)
     try:
         out, err = program.communicate(timeout=timeout)

@@ -64,9 +64,18 @@ def _alike(problem: Problem, objective: Objective) -> list[list[int]]:
             if problem.limits.arena is not None and c.arena_bytes > problem.limits.arena:
                 continue
             kind = (
-                p.input_format, p.output_format, p.in_place, p.lead, p.lead_step, p.scratch_bytes, c.arena_bytes,
-                c.stack_bytes, c.where, p.kernels, p.flash_bytes,
-            )  # fmt: skip
+                p.input_format,
+                p.output_format,
+                p.in_place,
+                p.lead,
+                p.lead_step,
+                p.scratch_bytes,
+                c.arena_bytes,
+                c.stack_bytes,
+                c.where,
+                p.kernels,
+                p.flash_bytes,
+            )
             kinds.setdefault(kind, j)
         found.append(list(kinds.values()))
     return found
@@ -132,10 +141,14 @@ def brute(problem: Problem, objective: Objective, most: int = 60_000) -> int | N
         if key not in packed:
             chosen = problem.chosen(picks)
             packed[key] = memory.plan(
-                problem.in_memory(chosen), scratch=problem.scratch(chosen), alignment=ALIGNMENT,
-                in_place=in_place_of(problem.graph, chosen, problem.lowered), order=problem.order, reorder=False,
+                problem.in_memory(chosen),
+                scratch=problem.scratch(chosen),
+                alignment=ALIGNMENT,
+                in_place=in_place_of(problem.graph, chosen, problem.lowered),
+                order=problem.order,
+                reorder=False,
                 leads=leads_of(problem.graph, chosen, problem.lowered),
-            ).arena_bytes  # fmt: skip
+            ).arena_bytes
         if packed[key] <= solution.room_of(problem, picks):
             return price
     return None

@@ -67,19 +67,35 @@ def certificate_of(case: Case) -> Certificate:
         cycles=0,
     )
     unsigned = Certificate(
-        problem=where.problem, machine=where.machine, objective=where.objective, buffering=where.buffering,
-        schedule=schedule, traffic=traffic, answers=(), variants=(), agreed=False, bounds=bounds,
+        problem=where.problem,
+        machine=where.machine,
+        objective=where.objective,
+        buffering=where.buffering,
+        schedule=schedule,
+        traffic=traffic,
+        answers=(),
+        variants=(),
+        agreed=False,
+        bounds=bounds,
         gap=gap(traffic.external_bytes, bounds.external_bytes),
-        register_gap=gap(traffic.register_bytes, bounds.register_bytes), sha256="",
-    )  # fmt: skip
+        register_gap=gap(traffic.register_bytes, bounds.register_bytes),
+        sha256="",
+    )
     return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
 
 
 def case(
-    sizes: tuple[int, int, int], kernel: str, tile: tuple[int, int, int], *,
-    block: tuple[int, int, int] | None = None, order: str = "mnk", buffering: str = "single",
-    homes: tuple[str, str, str] = ("flash", "sram", "sram"), machine: Mcu = MACHINE, **fields: object,
-) -> Case:  # fmt: skip
+    sizes: tuple[int, int, int],
+    kernel: str,
+    tile: tuple[int, int, int],
+    *,
+    block: tuple[int, int, int] | None = None,
+    order: str = "mnk",
+    buffering: str = "single",
+    homes: tuple[str, str, str] = ("flash", "sram", "sram"),
+    machine: Mcu = MACHINE,
+    **fields: object,
+) -> Case:
     """A schedule written out; the block is the whole problem unless given."""
     placement = dict(zip("abc", homes, strict=True))
     where = space(gemm(*sizes, dtype=kernel.split("-")[0], placement=placement, **fields), machine, buffering=buffering)
@@ -114,9 +130,16 @@ def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -
         family, tile = rng.choice(kernels_of(where, stationary))
         mc, kc, nc = (rng.choice((size, rng.randint(1, size), rng.randint(1, -(-size // 2)))) for size in (m, k, n))
         schedule = Schedule(
-            order=rng.choice(ORDERS), mc=mc, kc=kc, nc=nc, buffering=where.buffering,
-            kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-        )  # fmt: skip
+            order=rng.choice(ORDERS),
+            mc=mc,
+            kc=kc,
+            nc=nc,
+            buffering=where.buffering,
+            kernel=family.name,
+            mr=tile.mr,
+            kr=tile.kr,
+            nr=tile.nr,
+        )
         if why_infeasible(where, schedule) is None:
             count -= 1
             yield Case(where, schedule)

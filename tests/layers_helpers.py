@@ -47,9 +47,13 @@ COMPILER = compilers()[0]
 
 
 def requantization(
-    rng: np.random.Generator, accumulators: np.ndarray, *, zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
+    rng: np.random.Generator,
+    accumulators: np.ndarray,
+    *,
+    zero_point: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
     in_double: bool = False,
-) -> Requantization:  # fmt: skip
+) -> Requantization:
     """Scales that spread the accumulators [..., M] over the outputs and saturate a few of them."""
     flat = np.abs(accumulators.reshape(-1, accumulators.shape[-1]))
     scales = rng.uniform(0.7, 1.3, flat.shape[1]) * 160 / np.maximum(flat.max(axis=0), 1)
@@ -84,10 +88,19 @@ def window(
 
 
 def conv(
-    rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int] = (1, 1), *,
-    stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same", groups: int = 1,
-    zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
-) -> Conv:  # fmt: skip
+    rng: np.random.Generator,
+    image: tuple[int, int, int],
+    outputs: int,
+    kernel: tuple[int, int] = (1, 1),
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    padding: str = "same",
+    groups: int = 1,
+    zero_point: int = -128,
+    output_zero_point: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
+) -> Conv:
     """A random convolution."""
     shape = Image(*image)
     view, height, width = window(shape, kernel, stride, dilation, padding)
@@ -100,10 +113,18 @@ def conv(
 
 
 def depthwise(
-    rng: np.random.Generator, image: tuple[int, int, int], kernel: tuple[int, int] = (3, 3), *,
-    multiplier: int = 1, stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), padding: str = "same",
-    zero_point: int = -128, output_zero_point: int = -128, clamp: tuple[int, int] = (-128, 127),
-) -> Depthwise:  # fmt: skip
+    rng: np.random.Generator,
+    image: tuple[int, int, int],
+    kernel: tuple[int, int] = (3, 3),
+    *,
+    multiplier: int = 1,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    padding: str = "same",
+    zero_point: int = -128,
+    output_zero_point: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
+) -> Depthwise:
     """A random depthwise convolution."""
     shape = Image(*image)
     view, height, width = window(shape, kernel, stride, dilation, padding)
@@ -117,27 +138,56 @@ def depthwise(
 
 
 def conv_depthwise(
-    rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int] = (1, 1), *,
-    conv_stride: tuple[int, int] = (1, 1), conv_padding: str = "same", dilation: tuple[int, int] = (1, 1),
-    zero_point: int = -128, between: int = -128, clamp: tuple[int, int] = (-128, 127),
-    stride: tuple[int, int] = (1, 1), padding: str = "same", output_zero_point: int = -128,
-) -> ConvDepthwise:  # fmt: skip
+    rng: np.random.Generator,
+    image: tuple[int, int, int],
+    outputs: int,
+    kernel: tuple[int, int] = (1, 1),
+    *,
+    conv_stride: tuple[int, int] = (1, 1),
+    conv_padding: str = "same",
+    dilation: tuple[int, int] = (1, 1),
+    zero_point: int = -128,
+    between: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
+    stride: tuple[int, int] = (1, 1),
+    padding: str = "same",
+    output_zero_point: int = -128,
+) -> ConvDepthwise:
     """A random convolution and a random 3x3 depthwise one that reads it; ``between`` is the zero point there."""
     first = conv(
-        rng, image, outputs, kernel, stride=conv_stride, padding=conv_padding, dilation=dilation, zero_point=zero_point,
-        output_zero_point=between, clamp=clamp,
-    )  # fmt: skip
+        rng,
+        image,
+        outputs,
+        kernel,
+        stride=conv_stride,
+        padding=conv_padding,
+        dilation=dilation,
+        zero_point=zero_point,
+        output_zero_point=between,
+        clamp=clamp,
+    )
     second = depthwise(
-        rng, tuple(first.output), stride=stride, padding=padding, zero_point=between,
+        rng,
+        tuple(first.output),
+        stride=stride,
+        padding=padding,
+        zero_point=between,
         output_zero_point=output_zero_point,
-    )  # fmt: skip
+    )
     return ConvDepthwise(first, second)
 
 
 def fully_connected(
-    rng: np.random.Generator, k: int, m: int, *, rows: int = 1, zero_point: int = -128, output_zero_point: int = -128,
-    clamp: tuple[int, int] = (-128, 127), in_double: bool = True,
-) -> FullyConnected:  # fmt: skip
+    rng: np.random.Generator,
+    k: int,
+    m: int,
+    *,
+    rows: int = 1,
+    zero_point: int = -128,
+    output_zero_point: int = -128,
+    clamp: tuple[int, int] = (-128, 127),
+    in_double: bool = True,
+) -> FullyConnected:
     """A random fully connected layer, rounded once as TFLite's, or twice."""
     w, bias = weights(rng, m, k), rng.integers(-2000, 2001, m)
     sample = rng.integers(-128, 128, (64, k)) - zero_point
@@ -155,9 +205,15 @@ def _as_conv(layer: Depthwise) -> Conv:
     """The grouped convolution that a depthwise one is."""
     w = layer.weights.transpose(2, 0, 1)[..., None]
     return Conv(
-        layer.shape, layer.output, w, layer.bias, layer.window, layer.input_zero_point, layer.requantization,
+        layer.shape,
+        layer.output,
+        w,
+        layer.bias,
+        layer.window,
+        layer.input_zero_point,
+        layer.requantization,
         layer.shape.channels,
-    )  # fmt: skip
+    )
 
 
 def conv_accumulators(layer: Conv, image: np.ndarray) -> np.ndarray:
@@ -174,8 +230,10 @@ def conv_accumulators(layer: Conv, image: np.ndarray) -> np.ndarray:
     for ky in range(view.kernel.height):
         for kx in range(view.kernel.width):
             top, left = ky * view.dilation.height, kx * view.dilation.width
-            part = padded[top : top + (height - 1) * view.stride.height + 1 : view.stride.height,
-                          left : left + (width - 1) * view.stride.width + 1 : view.stride.width]  # fmt: skip
+            part = padded[
+                top : top + (height - 1) * view.stride.height + 1 : view.stride.height,
+                left : left + (width - 1) * view.stride.width + 1 : view.stride.width,
+            ]
             for g in range(layer.groups):
                 w = layer.weights[g * per_group : (g + 1) * per_group, ky, kx].astype(np.int64)
                 total[..., g * per_group : (g + 1) * per_group] += part[..., g * depth : (g + 1) * depth] @ w.T
@@ -293,9 +351,13 @@ class OnBoard:
     """Layers on the virtual Cortex-M4, compiled by ``compiler``."""
 
     def __init__(
-        self, folder: Path, layers: Sequence[Emitted], compiler: str = COMPILER, optimise: str = "-O3",
+        self,
+        folder: Path,
+        layers: Sequence[Emitted],
+        compiler: str = COMPILER,
+        optimise: str = "-O3",
         define: dict[str, str | int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         source, elf = folder / f"layers_{compiler}.c", folder / f"layers_{compiler}.elf"
         source.write_text(source_file(layers))
         program = build([source], elf, MCU, compiler=compiler, optimise=optimise, define=define)
@@ -421,9 +483,14 @@ def check_on_host(folder: Path, emitted: dict[str, tuple[Layer, Emitted]], rng: 
 
 
 def check_on_board(
-    folder: Path, emitted: dict[str, tuple[Layer, Emitted]], rng: np.random.Generator, compiler: str,
-    *, cycles_within: float | None = None, kinds: Sequence[str] = ("random", "extreme"),
-) -> None:  # fmt: skip
+    folder: Path,
+    emitted: dict[str, tuple[Layer, Emitted]],
+    rng: np.random.Generator,
+    compiler: str,
+    *,
+    cycles_within: float | None = None,
+    kinds: Sequence[str] = ("random", "extreme"),
+) -> None:
     """Outputs and accesses of every layer on the board, and its cycles where a tolerance is given.
 
     A plan's cycles are those with constants in RAM: what tables beside the code cost the board is taken off.

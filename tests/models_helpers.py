@@ -65,9 +65,16 @@ def schedules_in(draw: Draw, where: Space) -> Schedule:
     family, tile = draw(st.sampled_from(where.kernels))
     mc, kc, nc = (draw(st.integers(1, size)) for size in where.problem.sizes.values())
     return Schedule(
-        order=draw(st.sampled_from(ORDERS)), mc=mc, kc=kc, nc=nc, buffering=where.buffering,
-        kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-    )  # fmt: skip
+        order=draw(st.sampled_from(ORDERS)),
+        mc=mc,
+        kc=kc,
+        nc=nc,
+        buffering=where.buffering,
+        kernel=family.name,
+        mr=tile.mr,
+        kr=tile.kr,
+        nr=tile.nr,
+    )
 
 
 @st.composite
@@ -85,9 +92,16 @@ def every_schedule(where: Space) -> Iterator[Schedule]:
         for order in ORDERS:
             for mc, kc, nc in blocks:
                 yield Schedule(
-                    order=order, mc=mc, kc=kc, nc=nc, buffering=where.buffering,
-                    kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-                )  # fmt: skip
+                    order=order,
+                    mc=mc,
+                    kc=kc,
+                    nc=nc,
+                    buffering=where.buffering,
+                    kernel=family.name,
+                    mr=tile.mr,
+                    kr=tile.kr,
+                    nr=tile.nr,
+                )
 
 
 def brute_force(where: Space) -> tuple[int, ...] | None:

@@ -414,8 +414,9 @@ def gated(rng: Rng, height: int = 12, channels: int = 24) -> Graph:
 
     def pointwise(x: int, outputs: int, s: float, z: int) -> int:
         shape = (*tensors[x].shape[:3], outputs)
-        weights = _weights(rng, (outputs, 1, 1, tensors[x].shape[3]), 0, tensors[x].shape[3],
-                           activation("y", shape, s, z), tensors[x])  # fmt: skip
+        weights = _weights(
+            rng, (outputs, 1, 1, tensors[x].shape[3]), 0, tensors[x].shape[3], activation("y", shape, s, z), tensors[x]
+        )
         tensors.extend(weights)
         return put(ops.Conv2D, (x, len(tensors) - 2, len(tensors) - 1), shape, s, z)
 

@@ -129,10 +129,16 @@ def test_other_bytes_of_a_layer_are_seen(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("host-networks", 12), ("board-networks", 3), ("tflite-files", 48), ("network-certificates", 60),
-        ("gemm-certificates", 25), ("elfs", 12), ("machine-files", 8), ("problem-files", 12),
+        ("host-networks", 12),
+        ("board-networks", 3),
+        ("tflite-files", 48),
+        ("network-certificates", 60),
+        ("gemm-certificates", 25),
+        ("elfs", 12),
+        ("machine-files", 8),
+        ("problem-files", 12),
     ],
-)  # fmt: skip
+)
 def test_a_few_cases_of_each_class_hold(name: str, count: int) -> None:
     """Catches what the bench catches, as far as a few cases go; ``python -m tests.fuzz`` tries more."""
     found = bench.run(CLASSES[name](), 1, count=count)

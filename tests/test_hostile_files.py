@@ -31,8 +31,10 @@ def _machine(head: str = "", tail: str = "", flash: str = _FLASH, sram: str = _S
         (_machine(tail=_MORE.format("qspi", 0x3FFF_F000, 0x1100)), "'qspi' lies over peripherals"),
         (_machine(tail=_MORE.format("qspi", 0xF000_0000, 0x1000)), "'qspi' lies over peripherals"),
         (_machine(tail=_MORE.format("qspi", 0x9000_0000, 1 << 32)), "memories.2.size should be less than or equal to"),
-        (_machine(tail=_MORE.format("qspi", 0x9000_0000, 400 << 20) + _MORE.format("q2", 0xB000_0000, 400 << 20)),
-         "bytes together"),
+        (
+            _machine(tail=_MORE.format("qspi", 0x9000_0000, 400 << 20) + _MORE.format("q2", 0xB000_0000, 400 << 20)),
+            "bytes together",
+        ),
         (_machine(tail=_MORE.format("qspi; }", 0x9000_0000, 64)), "memories.2.name: String should match pattern"),
         (_machine(tail=_MORE.format("text", 0x9000_0000, 64)), "'text' is taken"),
         (_machine(tail=_MORE.format("auto", 0x9000_0000, 64)), "'auto' is taken"),
@@ -62,7 +64,7 @@ def _machine(head: str = "", tail: str = "", flash: str = _FLASH, sram: str = _S
         (_machine(f"{'a.' * 3000}a = 1\n"), "is no field"),
         ("#" * (MACHINE_BYTES + 1), f"more than {MACHINE_BYTES:,} bytes"),
     ],
-)  # fmt: skip
+)
 def test_a_machine_that_cannot_be(text: str, said: str, cli: Cli, tmp_path: Path) -> None:
     """Catches tracebacks, emulators that cannot map, and minutes of search, each from one line of a machine file."""
     file = tmp_path / "m.toml"

@@ -25,11 +25,14 @@ class Running:
         self.temporary.mkdir()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "memaopt", *map(str, arguments)],
-            cwd=folder, env={**os.environ, "TMPDIR": str(self.temporary), "TERM": "xterm"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE if terminal is None else terminal, text=True,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(self.temporary), "TERM": "xterm"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if terminal is None else terminal,
+            text=True,
             # A test run in the background has SIGINT ignored, and hands that down.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+        )
 
     def wait_for_handlers(self) -> None:
         """Until the command takes signals: SIGTERM is caught, which Python itself does not do."""

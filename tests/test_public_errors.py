@@ -62,7 +62,7 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: suite("x"), "no suite 'x'"),
         (lambda: read_problems(), "read_problems: missing a required argument: 'path'"),
     ],
-)  # fmt: skip
+)
 def test_said_in_one_line(call: Callable[[], object], said: str) -> None:
     """Catches pydantic's errors and Python's own where memaopt's are promised."""
     with pytest.raises(InputError) as caught:

@@ -212,10 +212,18 @@ def print_results(console: Console, results: list[NetworkResult]) -> None:
             table.add_column(column, justify="left" if not column else "right")
         for r in (r for r in results if r.setting == name):
             table.add_row(
-                r.model, f"{r.cycles:,}", f"{100 * (r.predicted / r.cycles - 1):+.1f}%", f"{r.milliseconds:.2f}",
-                f"{r.energy_uj:,.0f}", f"{r.arena_bytes:,}", f"{r.ram_bytes:,}", f"{r.flash_bytes:,}",
-                f"{r.cmsis_nn / r.cycles:.2f}x", _published(r), "ok" if r.passed else "FAILED",
-            )  # fmt: skip
+                r.model,
+                f"{r.cycles:,}",
+                f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
+                f"{r.milliseconds:.2f}",
+                f"{r.energy_uj:,.0f}",
+                f"{r.arena_bytes:,}",
+                f"{r.ram_bytes:,}",
+                f"{r.flash_bytes:,}",
+                f"{r.cmsis_nn / r.cycles:.2f}x",
+                _published(r),
+                "ok" if r.passed else "FAILED",
+            )
         console.print(name, style="bold", highlight=False)
         console.print(table)
     console.print(

@@ -173,9 +173,14 @@ def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
         intensities += across
         colour, marker = _look(name)
         axes.scatter(
-            across, [macs / entry.cycles for macs, entry in mine],
-            s=14, marker=marker, color=colour, label=_label(name), zorder=3,
-        )  # fmt: skip
+            across,
+            [macs / entry.cycles for macs, entry in mine],
+            s=14,
+            marker=marker,
+            color=colour,
+            label=_label(name),
+            zorder=3,
+        )
     low, high = 0.8 * min(intensities), 1.6 * max(intensities)
     peaks = _PEAKS[cases[0].dtype]
     top = peaks[0][1]
@@ -202,9 +207,12 @@ def _traffic(curve: TrafficCurve) -> Any:
     sizes = [point.sram / 1024 for point in curve.points]
     grid = [point for point in curve.points if point.grid is not None]
     axes.plot(
-        [point.sram / 1024 for point in grid], [point.grid for point in grid],
-        marker="^", color="#1f77b4", label="powers of two",
-    )  # fmt: skip
+        [point.sram / 1024 for point in grid],
+        [point.grid for point in grid],
+        marker="^",
+        color="#1f77b4",
+        label="powers of two",
+    )
     certified = [point.certified for point in curve.points]
     axes.plot(sizes, certified, marker="o", color=_LOOKS[OURS][0], label=f"{OURS}, certified")
     axes.plot(sizes, [point.bound for point in curve.points], color="black", ls="--", label="lower bound")

@@ -84,9 +84,14 @@ def _window(
 
 
 def _conv_of(
-    rng: np.random.Generator, image: Image, outputs: int, kernel: tuple[int, int], stride: int, dilation: int,
+    rng: np.random.Generator,
+    image: Image,
+    outputs: int,
+    kernel: tuple[int, int],
+    stride: int,
+    dilation: int,
     groups: int = 1,
-) -> Conv:  # fmt: skip
+) -> Conv:
     window, height, width = _window(rng, image, kernel, stride, dilation)
     w, bias = _weights(rng, outputs, *kernel, image.channels // groups), rng.integers(-2000, 2001, outputs)
     shape, zero = Image(height, width, outputs), _zero_point(rng)
@@ -97,9 +102,14 @@ def _conv_of(
 
 
 def _depthwise_of(
-    rng: np.random.Generator, image: Image, kernel: tuple[int, int], multiplier: int, stride: int, dilation: int,
+    rng: np.random.Generator,
+    image: Image,
+    kernel: tuple[int, int],
+    multiplier: int,
+    stride: int,
+    dilation: int,
     zero: int,
-) -> Depthwise:  # fmt: skip
+) -> Depthwise:
     window, height, width = _window(rng, image, kernel, stride, dilation)
     outputs = image.channels * multiplier
     w, bias = _weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)

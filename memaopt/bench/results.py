@@ -180,9 +180,13 @@ def speedups(cases: Sequence[Case]) -> tuple[Speedup, ...]:
             if ideal:
                 found.append(
                     Speedup(
-                        baseline=name, dtype=dtype, cases=len(ideal),
-                        ideal_mean=geometric_mean(ideal), ideal_least=min(ideal),
-                        mean=geometric_mean(real), least=min(real),
+                        baseline=name,
+                        dtype=dtype,
+                        cases=len(ideal),
+                        ideal_mean=geometric_mean(ideal),
+                        ideal_least=min(ideal),
+                        mean=geometric_mean(real),
+                        least=min(real),
                     )
-                )  # fmt: skip
+                )
     return tuple(found)

@@ -48,9 +48,14 @@ def searched(problem: Gemm, machine: Mcu, times: MutableMapping[str, float]) -> 
             if found.cost is None:
                 raise InfeasibleError(f"{tiler} met no schedule of gemm {problem.name} that fits {machine.name}")
             yield Searched(
-                problem=problem.name, tiler=tiler, seed=seed, evaluations=found.evaluations, best_at=found.best_at,
-                gap=gap(found.cost[0], optimum[0]), optimal=found.cost == optimum,
-            )  # fmt: skip
+                problem=problem.name,
+                tiler=tiler,
+                seed=seed,
+                evaluations=found.evaluations,
+                best_at=found.best_at,
+                gap=gap(found.cost[0], optimum[0]),
+                optimal=found.cost == optimum,
+            )
 
 
 def traffic_point(problem: Gemm, machine: Mcu, sram: int) -> TrafficPoint | None:
@@ -63,9 +68,12 @@ def traffic_point(problem: Gemm, machine: Mcu, sram: int) -> TrafficPoint | None
     found = search("grid", space(problem, smaller, "bytes"), 1 << 30)
     bounds = certificate.bounds
     return TrafficPoint(
-        sram=sram, certified=certificate.traffic.external_bytes, grid=found.cost[0] if found.cost else None,
-        compulsory=bounds.external_compulsory, io_bound=bounds.external_io,
-    )  # fmt: skip
+        sram=sram,
+        certified=certificate.traffic.external_bytes,
+        grid=found.cost[0] if found.cost else None,
+        compulsory=bounds.external_compulsory,
+        io_bound=bounds.external_io,
+    )
 
 
 def traffic_curve(machine: Mcu, dtype: Dtype) -> TrafficCurve | None:

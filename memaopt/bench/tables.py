@@ -169,9 +169,15 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
             f"{1e3 * times.get(tiler, 0) / len(mine):.0f}",
         )
     table.add_row(
-        "closed form", str(problems), "-", "0.0%", "0.0%", f"{problems} of {problems}", f"{problems} of {problems}",
+        "closed form",
+        str(problems),
+        "-",
+        "0.0%",
+        "0.0%",
+        f"{problems} of {problems}",
+        f"{problems} of {problems}",
         f"{1e3 * times.get('closed form', 0) / problems:.0f}",
-    )  # fmt: skip
+    )
     console.print(table)
     console.print(
         "On one small product a good annealer finds the optimum in milliseconds. What no search has is the proof, "

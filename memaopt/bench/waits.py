@@ -201,7 +201,11 @@ def _table(what: str, every: Sequence[LayerRun]) -> Table:
         runs = [run for run in every if run.setting == setting]
         last = worst(runs)
         table.add_row(
-            setting, str(len(runs)), f"{share(runs, NINE_IN_TEN):.1%}", f"{share(runs, ALL):.1%}", f"{last.error:+.1%}",
+            setting,
+            str(len(runs)),
+            f"{share(runs, NINE_IN_TEN):.1%}",
+            f"{share(runs, ALL):.1%}",
+            f"{last.error:+.1%}",
             f"{last.layer}: {last.kernel}, {last.counted:,} cycles counted",
-        )  # fmt: skip
+        )
     return table

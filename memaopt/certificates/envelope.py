@@ -92,11 +92,12 @@ def _short(value: Any) -> str:
 def _presets() -> dict[str, str]:
     """The presets in their settings, by digest."""
     return {
-        digest(mcu(name).in_setting(setting.name).model_dump(mode="json")):
-        f"{name}, as it comes with memaopt, in setting {setting.name}"
+        digest(
+            mcu(name).in_setting(setting.name).model_dump(mode="json")
+        ): f"{name}, as it comes with memaopt, in setting {setting.name}"
         for name in preset_names()
         for setting in mcu(name).settings
-    }  # fmt: skip
+    }
 
 
 def machine_premise(machine: Mcu) -> str:

@@ -38,8 +38,16 @@ from memaopt.networks.names import identifier_of
 FORMAT: Literal["memaopt-network-certificate-2"] = "memaopt-network-certificate-2"
 
 PREMISES = (
-    "name", "model", "model_sha256", "machine", "objective", "sram_bytes", "flash_bytes", "arena_bytes", "formats",
-)  # fmt: skip
+    "name",
+    "model",
+    "model_sha256",
+    "machine",
+    "objective",
+    "sram_bytes",
+    "flash_bytes",
+    "arena_bytes",
+    "formats",
+)
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 CHOICES = ("multiple", "layers", "memory")
 """Fields in which kernels, order and offsets are chosen; all else in them is derived."""
@@ -314,10 +322,13 @@ def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Proble
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
     problem = prepare(
-        simple.graph, certificate.machine,
-        sram=certificate.sram_bytes, flash=certificate.flash_bytes, arena=certificate.arena_bytes,
+        simple.graph,
+        certificate.machine,
+        sram=certificate.sram_bytes,
+        flash=certificate.flash_bytes,
+        arena=certificate.arena_bytes,
         formats=certificate.formats,
-    )  # fmt: skip
+    )
     picks = _picks(problem, certificate, where)
     memory, goal, said = certificate.memory, certificate.objective, certificate.choice
     if sorted(memory.order) != list(range(len(simple.graph.operators))):
@@ -325,10 +336,21 @@ def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Proble
     price = sum(stage.candidates[j].price(goal) for stage, j in zip(problem.stages, picks, strict=True))
     layers = compile.layers_of(problem, certificate.name, memory.order, picks)
     plan = NetworkPlan(
-        certificate.name, certificate.machine, goal, problem.limits, graph, simple.graph, simple.kept, simple.steps,
-        layers, memory, choice.Choice(picks, price, price, said.proof), certificate.multiple, certificate.formats,
+        certificate.name,
+        certificate.machine,
+        goal,
+        problem.limits,
+        graph,
+        simple.graph,
+        simple.kept,
+        simple.steps,
+        layers,
+        memory,
+        choice.Choice(picks, price, price, said.proof),
+        certificate.multiple,
+        certificate.formats,
         certificate.model_sha256,
-    )  # fmt: skip
+    )
     return problem, plan
 
 

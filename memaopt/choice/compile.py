@@ -244,9 +244,21 @@ def compile_network(
         if found.choice is not None and found.memory is not None:
             layers = layers_of(problem, identifier, found.memory.order, found.choice.picks)
             best = NetworkPlan(
-                identifier, mcu, objective, problem.limits, graph, simple.graph, simple.kept, simple.steps, layers,
-                found.memory, found.choice, multiple, formats, digest,
-            )  # fmt: skip
+                identifier,
+                mcu,
+                objective,
+                problem.limits,
+                graph,
+                simple.graph,
+                simple.kept,
+                simple.steps,
+                layers,
+                found.memory,
+                found.choice,
+                multiple,
+                formats,
+                digest,
+            )
     if best is None:
         assert first is not None
         raise why_not(first, identifier)

@@ -32,9 +32,15 @@ def _in(plan: NetworkPlan, setting: str) -> Elsewhere:
     budgets = plan.budgets
     try:
         other = compile_network(
-            plan.source, plan.mcu.in_setting(setting), plan.objective, name=plan.name, sram=budgets.sram,
-            flash=budgets.flash, arena=budgets.arena, formats=plan.formats,
-        )  # fmt: skip
+            plan.source,
+            plan.mcu.in_setting(setting),
+            plan.objective,
+            name=plan.name,
+            sram=budgets.sram,
+            flash=budgets.flash,
+            arena=budgets.arena,
+            formats=plan.formats,
+        )
     except InfeasibleError as error:
         return Elsewhere(setting=setting, problem=str(error))
     return Elsewhere(

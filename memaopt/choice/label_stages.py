@@ -56,9 +56,13 @@ class Layers:
     """All stages as rows and states: what every pass walks."""
 
     def __init__(
-        self, stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, clashes: Sequence[Clash],
+        self,
+        stages: Sequence[Stage],
+        plain: frozenset[int],
+        budgets: Budgets,
+        clashes: Sequence[Clash],
         price: Callable[[Candidate], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.stages, self.budgets, self.clashes = stages, budgets, clashes
         self.kernels, number = _shared(stages)
         self.rows = [_rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)]
@@ -83,10 +87,7 @@ class Layers:
         for i, steps in enumerate(self.edges):
             following = np.full(len(self.states[i + 1]), NEVER)
             for state, edges in enumerate(steps):
-                here = [
-                    edge for edge in edges
-                    if reached[state] + costs[i][edge.row] + to_go[i + 1][edge.to] <= limit
-                ]  # fmt: skip
+                here = [edge for edge in edges if reached[state] + costs[i][edge.row] + to_go[i + 1][edge.to] <= limit]
                 for edge in here:
                     following[edge.to] = min(following[edge.to], reached[state] + costs[i][edge.row])
                 steps[state] = here
@@ -188,9 +189,14 @@ def _shared(stages: Sequence[Stage]) -> tuple[list[Kernel], dict[tuple[tuple[str
 
 
 def _rows(
-    i: int, stage: Stage, plain: frozenset[int], budgets: Budgets, clashes: Sequence[Clash],
-    price: Callable[[Candidate], int], number: dict[tuple[tuple[str, ...], bool], int],
-) -> list[Row]:  # fmt: skip
+    i: int,
+    stage: Stage,
+    plain: frozenset[int],
+    budgets: Budgets,
+    clashes: Sequence[Clash],
+    price: Callable[[Candidate], int],
+    number: dict[tuple[tuple[str, ...], bool], int],
+) -> list[Row]:
     """The candidates of a stage that can be chosen at all, without those that another one replaces everywhere."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for pick, candidate in enumerate(stage.candidates):

@@ -48,10 +48,16 @@ class Found(NamedTuple):
 
 
 def search(
-    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, *,
-    price: Callable[[Candidate], int] | None = None, least: Least = "price", clashes: Sequence[Clash] = (),
-    below: int | None = None, most: int = MOST_LABELS,
-) -> Found:  # fmt: skip
+    stages: Sequence[Stage],
+    plain: frozenset[int],
+    budgets: Budgets,
+    *,
+    price: Callable[[Candidate], int] | None = None,
+    least: Least = "price",
+    clashes: Sequence[Clash] = (),
+    below: int | None = None,
+    most: int = MOST_LABELS,
+) -> Found:
     """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
 
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
@@ -335,9 +341,11 @@ class _Walk:
             own = _UNIT * (new[:, PRICE] if column == PRICE else flash)
             # What is used beyond each budget, so far.
             beyond = {
-                "flash": flash - (room[FLASH] or 0), "code": code - (room[CODE] or 0), "data": data - (room[DATA] or 0),
+                "flash": flash - (room[FLASH] or 0),
+                "code": code - (room[CODE] or 0),
+                "data": data - (room[DATA] or 0),
                 "ram": code + data + new[:, ARENA] + new[:, STACK] - (budgets.sram or 0),
-            }  # fmt: skip
+            }
             sums = [(taken, to_go[i][state]) for taken, to_go in self.prices]
             sums += [(others, table.least(i, state, -beyond[name])) for name, others, table in self.tables]
             for taken, least in sums:

@@ -75,18 +75,27 @@ class Problem:
         """The memory plan of a choice, in the problem's order or in the one that suits the choice best."""
         chosen = self.chosen(picks)
         return memory.plan(
-            self.in_memory(chosen), scratch=self.scratch(chosen), alignment=ALIGNMENT, order=self.order,
-            in_place=in_place_of(self.graph, chosen, self.lowered), leads=leads_of(self.graph, chosen, self.lowered),
-            reorder=reorder, time_limit=time_limit,
-        )  # fmt: skip
+            self.in_memory(chosen),
+            scratch=self.scratch(chosen),
+            alignment=ALIGNMENT,
+            order=self.order,
+            in_place=in_place_of(self.graph, chosen, self.lowered),
+            leads=leads_of(self.graph, chosen, self.lowered),
+            reorder=reorder,
+            time_limit=time_limit,
+        )
 
     def blocks(self, picks: Sequence[int]) -> liveness.Problem:
         """What is alive when, with the kernels of a choice."""
         chosen = self.chosen(picks)
         return liveness.problem(
-            self.in_memory(chosen), ALIGNMENT, in_place_of(self.graph, chosen, self.lowered), self.scratch(chosen), (),
+            self.in_memory(chosen),
+            ALIGNMENT,
+            in_place_of(self.graph, chosen, self.lowered),
+            self.scratch(chosen),
+            (),
             leads_of(self.graph, chosen, self.lowered),
-        )  # fmt: skip
+        )
 
 
 def prepare(
@@ -109,9 +118,13 @@ def prepare(
     flash_bytes = mcu.memory("flash").size if flash is None else flash
     code_ram = layout.code_within(next(place.size for place in mcu.places if place.name == mcu.code_ram))
     limits = Budgets(
-        flash_bytes, mcu.sram.size if sram is None else sram, overhead, min(code_ram, mcu.setting.code_in_ram), arena,
+        flash_bytes,
+        mcu.sram.size if sram is None else sram,
+        overhead,
+        min(code_ram, mcu.setting.code_in_ram),
+        arena,
         mcu.setting.constants_in_ram,
-    )  # fmt: skip
+    )
     roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
@@ -201,9 +214,15 @@ def _order(graph: Graph) -> tuple[int, ...]:
 
 
 def _stages(
-    graph: Graph, lowered: Mapping[int, Lowered], pairs: Mapping[int, int], options: Mapping[int, tuple[Plan, ...]],
-    roots: Mapping[int, int], order: tuple[int, ...], machine: Timing, limits: Budgets,
-) -> list[Stage]:  # fmt: skip
+    graph: Graph,
+    lowered: Mapping[int, Lowered],
+    pairs: Mapping[int, int],
+    options: Mapping[int, tuple[Plan, ...]],
+    roots: Mapping[int, int],
+    order: tuple[int, ...],
+    machine: Timing,
+    limits: Budgets,
+) -> list[Stage]:
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
     done = 0

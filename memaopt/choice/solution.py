@@ -80,9 +80,13 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
 
 
 def _best(
-    problem: Problem, least: Least, price: Callable[[Candidate], int] | None = None, *, below: int | None = None,
+    problem: Problem,
+    least: Least,
+    price: Callable[[Candidate], int] | None = None,
+    *,
+    below: int | None = None,
     solver: bool = True,
-) -> _Found:  # fmt: skip
+) -> _Found:
     """The choice of the least value that can be placed."""
     if not problem.stages:
         return _nothing_to_choose(problem, least, below)

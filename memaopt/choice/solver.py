@@ -29,9 +29,13 @@ class Solved(NamedTuple):
 
 
 def solve(
-    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Callable[[Candidate], int],
-    clashes: Sequence[Clash] = (), units: float = _UNITS,
-) -> Solved:  # fmt: skip
+    stages: Sequence[Stage],
+    plain: frozenset[int],
+    budgets: Budgets,
+    price: Callable[[Candidate], int],
+    clashes: Sequence[Clash] = (),
+    units: float = _UNITS,
+) -> Solved:
     """Minimise the sum of ``price`` over the candidates taken, within ``units`` of deterministic time."""
     from ortools.sat.python import cp_model
 

@@ -86,28 +86,52 @@ def bench_command(
     studied = "--tiles" if tiles else "--places" if places else "--waits" if waits else None
     refuse(
         f"bench {'--suite' if suite is not None else studied or ''}".strip(),
-        *(() if suite is None else (
-            ("a section", sections, "it compares networks"), ("--dtype", dtype, "networks are int8"),
-            ("--mcu", mcu_name, "its machines are fixed"), ("--setting", setting, "its settings are fixed"),
-            ("--wait-states", wait_states, "its settings are fixed"), ("--layer", layer, "it runs whole networks"),
-            ("--plots", plots, "it draws none"), ("--tiles, --places or --waits", studied, "one study at a time"),
-        )),
-        *(() if suite is not None else (
-            ("--models", models, "they are for --suite"), ("--layers", layers, "it is for --suite"),
-        )),
-        *(() if studied is None else (
-            ("a section", sections, "it is a study of its own"), ("--plots", plots, "it draws none"),
-            ("--places", places and tiles, "one study at a time"),
-            ("--waits", waits and (tiles or places), "one study at a time"),
-        )),
-        *(() if not waits else (
-            ("--dtype", dtype, "it runs all of them"), ("--layer", layer, "they are random"),
-            ("--setting", setting, "it runs all of them"), ("--wait-states", wait_states, "settings have theirs"),
-        )),
+        *(
+            ()
+            if suite is None
+            else (
+                ("a section", sections, "it compares networks"),
+                ("--dtype", dtype, "networks are int8"),
+                ("--mcu", mcu_name, "its machines are fixed"),
+                ("--setting", setting, "its settings are fixed"),
+                ("--wait-states", wait_states, "its settings are fixed"),
+                ("--layer", layer, "it runs whole networks"),
+                ("--plots", plots, "it draws none"),
+                ("--tiles, --places or --waits", studied, "one study at a time"),
+            )
+        ),
+        *(
+            ()
+            if suite is not None
+            else (
+                ("--models", models, "they are for --suite"),
+                ("--layers", layers, "it is for --suite"),
+            )
+        ),
+        *(
+            ()
+            if studied is None
+            else (
+                ("a section", sections, "it is a study of its own"),
+                ("--plots", plots, "it draws none"),
+                ("--places", places and tiles, "one study at a time"),
+                ("--waits", waits and (tiles or places), "one study at a time"),
+            )
+        ),
+        *(
+            ()
+            if not waits
+            else (
+                ("--dtype", dtype, "it runs all of them"),
+                ("--layer", layer, "they are random"),
+                ("--setting", setting, "it runs all of them"),
+                ("--wait-states", wait_states, "settings have theirs"),
+            )
+        ),
         ("--within", None if tiles else within, "it is for --tiles"),
         ("--count", None if waits else count, "it is for --waits"),
         ("--seed", None if waits else seed, "it is for --waits"),
-    )  # fmt: skip
+    )
     if suite is not None:
         _networks(suite, models, layers, compiler, as_json)
         return
@@ -229,9 +253,13 @@ def _without_external_memory(sections: Iterable[str], machine: "Mcu") -> list[st
 
 
 def _study_tiles(
-    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, within: float,
+    sizes: list[tuple[int, int, int]],
+    dtypes: list[Dtype],
+    machine: "Mcu",
+    compiler: str | None,
+    within: float,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     from memaopt.bench import measure, tiles
     from memaopt.report import console
 

@@ -38,56 +38,92 @@ app = typer.Typer(
 _COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 McuOption = Annotated[
     str,
-    typer.Option("--mcu", metavar="NAME|FILE", rich_help_panel="Machine",
-                 help="A preset (see memaopt mcus) or a .toml file."),
-]  # fmt: skip
+    typer.Option(
+        "--mcu", metavar="NAME|FILE", rich_help_panel="Machine", help="A preset (see memaopt mcus) or a .toml file."
+    ),
+]
 SramOption = Annotated[
     str | None,
-    typer.Option("--sram", metavar="SIZE", rich_help_panel="Machine",
-                 help="SRAM to use, as in 32KiB.  \\[default: all that the chip has]"),
-]  # fmt: skip
+    typer.Option(
+        "--sram",
+        metavar="SIZE",
+        rich_help_panel="Machine",
+        help="SRAM to use, as in 32KiB.  \\[default: all that the chip has]",
+    ),
+]
 FlashOption = Annotated[
     str | None,
-    typer.Option("--flash", metavar="SIZE", rich_help_panel="Machine",
-                 help="Flash to use, as in 512KiB.  \\[default: all that the chip has]"),
-]  # fmt: skip
+    typer.Option(
+        "--flash",
+        metavar="SIZE",
+        rich_help_panel="Machine",
+        help="Flash to use, as in 512KiB.  \\[default: all that the chip has]",
+    ),
+]
 ArenaOption = Annotated[
     str | None,
-    typer.Option("--arena", metavar="SIZE", rich_help_panel="Machine",
-                 help="Arena to use for a network's tensors and scratch.  \\[default: what is fastest]"),
-]  # fmt: skip
+    typer.Option(
+        "--arena",
+        metavar="SIZE",
+        rich_help_panel="Machine",
+        help="Arena to use for a network's tensors and scratch.  \\[default: what is fastest]",
+    ),
+]
 SizeOption = Annotated[
     list[str],
-    typer.Option("--size", metavar="MEMORY=SIZE", rich_help_panel="Machine",
-                 help="Resize another memory, as in qspi=4MiB; repeatable."),
-]  # fmt: skip
+    typer.Option(
+        "--size",
+        metavar="MEMORY=SIZE",
+        rich_help_panel="Machine",
+        help="Resize another memory, as in qspi=4MiB; repeatable.",
+    ),
+]
 SettingOption = Annotated[
     str,
-    typer.Option("--setting", metavar="NAME", rich_help_panel="Machine",
-                 help="The project that the machine is used in (see memaopt mcus): what is on, what may be copied into "
-                 "RAM."),
-]  # fmt: skip
+    typer.Option(
+        "--setting",
+        metavar="NAME",
+        rich_help_panel="Machine",
+        help="The project that the machine is used in (see memaopt mcus): what is on, what may be copied into RAM.",
+    ),
+]
 ConstantsInRamOption = Annotated[
     str | None,
-    typer.Option("--ram-for-constants", metavar="SIZE", rich_help_panel="Machine",
-                 help="RAM that constants of a network may be copied into.  \\[default: the setting's]"),
-]  # fmt: skip
+    typer.Option(
+        "--ram-for-constants",
+        metavar="SIZE",
+        rich_help_panel="Machine",
+        help="RAM that constants of a network may be copied into.  \\[default: the setting's]",
+    ),
+]
 CodeInRamOption = Annotated[
     str | None,
-    typer.Option("--ram-for-code", metavar="SIZE", rich_help_panel="Machine",
-                 help="RAM that code may be copied into.  \\[default: the setting's]"),
-]  # fmt: skip
+    typer.Option(
+        "--ram-for-code",
+        metavar="SIZE",
+        rich_help_panel="Machine",
+        help="RAM that code may be copied into.  \\[default: the setting's]",
+    ),
+]
 WaitStatesOption = Annotated[
     int | None,
-    typer.Option("--wait-states", metavar="N", min=0, rich_help_panel="Machine",
-                 help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]"),
-]  # fmt: skip
+    typer.Option(
+        "--wait-states",
+        metavar="N",
+        min=0,
+        rich_help_panel="Machine",
+        help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")]
 CompilerOption = Annotated[
     str | None,
-    typer.Option("--compiler", metavar="gcc|zig",
-                 help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]"),
-]  # fmt: skip
+    typer.Option(
+        "--compiler",
+        metavar="gcc|zig",
+        help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -113,13 +149,17 @@ def solve(
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(metavar="|".join(DTYPES), rich_help_panel="Problem",
-                     help="Element type and arithmetic of a gemm.  \\[default: q15]"),
+        typer.Option(
+            metavar="|".join(DTYPES),
+            rich_help_panel="Problem",
+            help="Element type and arithmetic of a gemm.  \\[default: q15]",
+        ),
     ] = None,
     place: Annotated[
         str | None,
         typer.Option(
-            metavar="X=MEMORY,...", rich_help_panel="Problem",
+            metavar="X=MEMORY,...",
+            rich_help_panel="Problem",
             help="Where A, B and C live, as in a=qspi,b=sram or all=qspi.  \\[default: A in flash, B and C in sram, "
             "what does not fit in external memory]",
         ),
@@ -143,13 +183,19 @@ def solve(
     arena: ArenaOption = None,
     objective: Annotated[
         str | None,
-        typer.Option(metavar="|".join(OBJECTIVES), rich_help_panel="Schedule",
-                     help="What to minimise.  \\[default: bytes; cycles for a network]"),
+        typer.Option(
+            metavar="|".join(OBJECTIVES),
+            rich_help_panel="Schedule",
+            help="What to minimise.  \\[default: bytes; cycles for a network]",
+        ),
     ] = None,
     buffering: Annotated[
         str | None,
-        typer.Option(metavar="|".join(BUFFERINGS), rich_help_panel="Schedule",
-                     help="Buffers for each SRAM tile of a gemm.  \\[default: single]"),
+        typer.Option(
+            metavar="|".join(BUFFERINGS),
+            rich_help_panel="Schedule",
+            help="Buffers for each SRAM tile of a gemm.  \\[default: single]",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -157,17 +203,22 @@ def solve(
     ] = None,
     run: Annotated[
         bool,
-        typer.Option("--run", metavar="", rich_help_panel="Output",
-                     help="Build the C, run it on the virtual board, count its accesses."),
+        typer.Option(
+            "--run",
+            metavar="",
+            rich_help_panel="Output",
+            help="Build the C, run it on the virtual board, count its accesses.",
+        ),
     ] = False,
     inputs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, rich_help_panel="Output",
-                     help="Inputs that --run tries on a network.  \\[default: 1]"),
+        typer.Option(
+            metavar="N", min=1, rich_help_panel="Output", help="Inputs that --run tries on a network.  \\[default: 1]"
+        ),
     ] = None,
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Find the best schedule of a gemm or the best kernels of a network, prove it, and write (and run) the C.
 
     \b
@@ -194,9 +245,16 @@ def solve(
             *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
         )
         network_cli.solve(
-            what[0], machine, objective, out=out, run=run, inputs=inputs or 1, compiler=compiler, as_json=as_json,
+            what[0],
+            machine,
+            objective,
+            out=out,
+            run=run,
+            inputs=inputs or 1,
+            compiler=compiler,
+            as_json=as_json,
             arena=_bytes(arena),
-        )  # fmt: skip
+        )
         return
     from memaopt.cli import gemm as gemm_cli
 
@@ -211,10 +269,16 @@ def solve(
     given = {name: value for name, value in fields.items() if value is not None}
     sized = frozenset(text.partition("=")[0] for text in [*size, *(["flash"] if flash else [])])
     gemm_cli.solve(
-        gemm_cli.problems_of(what or [], suite, file, given), machine, objective or "bytes", buffering or "single",
-        out=out, run=run, compiler=compiler, as_json=as_json,
+        gemm_cli.problems_of(what or [], suite, file, given),
+        machine,
+        objective or "bytes",
+        buffering or "single",
+        out=out,
+        run=run,
+        compiler=compiler,
+        as_json=as_json,
         asked=gemm_cli.Asked(_machine(mcu_name, setting, sram, []), sized, buffering, ram_for_code),
-    )  # fmt: skip
+    )
 
 
 @app.command("verify")

@@ -50,63 +50,116 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
 
     def run_command(
         target: Annotated[
-            Path, typer.Argument(metavar="FILE|DIR", show_default=False,
-                                 help="An ELF program, or a folder that solve --out wrote."),
+            Path,
+            typer.Argument(
+                metavar="FILE|DIR", show_default=False, help="An ELF program, or a folder that solve --out wrote."
+            ),
         ],
         call: Annotated[
-            str | None, typer.Option(metavar="FUNCTION", rich_help_panel=_PANEL,
-                                     help="Call it, by name or address.  \\[default: run from reset]"),
+            str | None,
+            typer.Option(
+                metavar="FUNCTION",
+                rich_help_panel=_PANEL,
+                help="Call it, by name or address.  \\[default: run from reset]",
+            ),
         ] = None,
         until: Annotated[
-            str | None, typer.Option(metavar="FUNCTION", rich_help_panel=_PANEL,
-                                     help="Stop the run from reset where it begins, by name or address."),
+            str | None,
+            typer.Option(
+                metavar="FUNCTION",
+                rich_help_panel=_PANEL,
+                help="Stop the run from reset where it begins, by name or address.",
+            ),
         ] = None,
         args: Annotated[
-            str | None, typer.Option(metavar="X,Y,...", rich_help_panel=_PANEL,
-                                     help="What to call it with: integers (r0-r3, stack), floats with a point "
-                                     "(s0-s15), symbols for their addresses."),
+            str | None,
+            typer.Option(
+                metavar="X,Y,...",
+                rich_help_panel=_PANEL,
+                help="What to call it with: integers (r0-r3, stack), floats with a point "
+                "(s0-s15), symbols for their addresses.",
+            ),
         ] = None,
         mcu_name: Annotated[
-            str | None, typer.Option("--mcu", metavar="NAME|FILE", rich_help_panel=_PANEL,
-                                     help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]"),
+            str | None,
+            typer.Option(
+                "--mcu",
+                metavar="NAME|FILE",
+                rich_help_panel=_PANEL,
+                help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
+            ),
         ] = None,
         setting: Annotated[
-            str | None, typer.Option(metavar="NAME", rich_help_panel=_PANEL,
-                                     help="Which caches and prefetch are on: a setting of the machine (see memaopt "
-                                     "mcus).  \\[default: stock]"),
+            str | None,
+            typer.Option(
+                metavar="NAME",
+                rich_help_panel=_PANEL,
+                help="Which caches and prefetch are on: a setting of the machine (see memaopt "
+                "mcus).  \\[default: stock]",
+            ),
         ] = None,
         wait_states: Annotated[
-            int | None, typer.Option(metavar="N", min=0, rich_help_panel=_PANEL,
-                                     help="Wait states of the flash, and with 0 of no memory.  "
-                                     "\\[default: the chip's]"),
+            int | None,
+            typer.Option(
+                metavar="N",
+                min=0,
+                rich_help_panel=_PANEL,
+                help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
+            ),
         ] = None,
         timing: Annotated[
-            str | None, typer.Option(metavar="RULE=CYCLES,...", rich_help_panel=_PANEL,
-                                     help="Change timing rules of the core, as in load=3 (docs/timing.md lists them)."),
+            str | None,
+            typer.Option(
+                metavar="RULE=CYCLES,...",
+                rich_help_panel=_PANEL,
+                help="Change timing rules of the core, as in load=3 (docs/timing.md lists them).",
+            ),
         ] = None,
         stack: Annotated[
-            str | None, typer.Option(metavar="SIZE", rich_help_panel=_PANEL,
-                                     help="Stack for --call.  \\[default: 16KiB, or what static data leave]"),
+            str | None,
+            typer.Option(
+                metavar="SIZE",
+                rich_help_panel=_PANEL,
+                help="Stack for --call.  \\[default: 16KiB, or what static data leave]",
+            ),
         ] = None,
         trap_divide: Annotated[
-            bool, typer.Option("--trap-divide", metavar="", rich_help_panel=_PANEL,
-                               help="Fault on division by zero, as with CCR.DIV_0_TRP set."),
+            bool,
+            typer.Option(
+                "--trap-divide",
+                metavar="",
+                rich_help_panel=_PANEL,
+                help="Fault on division by zero, as with CCR.DIV_0_TRP set.",
+            ),
         ] = False,
         budget: Annotated[
-            int | None, typer.Option(metavar="N", min=1, rich_help_panel=_PANEL,
-                                     help="Stop with an error after so many instructions.  \\[default: 2000000000]"),
+            int | None,
+            typer.Option(
+                metavar="N",
+                min=1,
+                rich_help_panel=_PANEL,
+                help="Stop with an error after so many instructions.  \\[default: 2000000000]",
+            ),
         ] = None,
         profile: Annotated[
-            bool, typer.Option("--profile", metavar="", rich_help_panel=_PANEL,
-                               help="Cycles by function, by basic block and, in the hottest loops, by instruction."),
+            bool,
+            typer.Option(
+                "--profile",
+                metavar="",
+                rich_help_panel=_PANEL,
+                help="Cycles by function, by basic block and, in the hottest loops, by instruction.",
+            ),
         ] = False,
         compiler: Annotated[
-            str | None, typer.Option(metavar="gcc|zig", rich_help_panel="A folder",
-                                     help="What builds the C.  "
-                                     "\\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]"),
+            str | None,
+            typer.Option(
+                metavar="gcc|zig",
+                rich_help_panel="A folder",
+                help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
+            ),
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Run a bare-metal Cortex-M4 program on the virtual board: cycles, accesses, stack, energy, profile.
 
         Given a folder that solve --out wrote: build it, run it, hold the accesses counted to those promised.

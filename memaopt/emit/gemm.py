@@ -91,22 +91,43 @@ def _context(certificate: Certificate) -> dict[str, Any]:
     made = plan(space, schedule)
     spills = made.spilling and "C" in space.staged
     context: dict[str, Any] = {
-        "name": name, "macro": name.upper(), "guard": f"{name.upper()}_H", "version": __version__,
-        "digest": certificate.sha256, "p": problem, "s": schedule, "plan": made, "dtype": problem.dtype,
-        "ctype": C_TYPES[problem.dtype], "atype": ACCUMULATOR_TYPES[problem.dtype],
-        "stationary": schedule.family.stationary, "family_text": _FAMILY_TEXT[schedule.family.stationary],
-        "layout": _LAYOUTS[problem.dtype], "arithmetic": _ARITHMETIC[problem.dtype],
+        "name": name,
+        "macro": name.upper(),
+        "guard": f"{name.upper()}_H",
+        "version": __version__,
+        "digest": certificate.sha256,
+        "p": problem,
+        "s": schedule,
+        "plan": made,
+        "dtype": problem.dtype,
+        "ctype": C_TYPES[problem.dtype],
+        "atype": ACCUMULATOR_TYPES[problem.dtype],
+        "stationary": schedule.family.stationary,
+        "family_text": _FAMILY_TEXT[schedule.family.stationary],
+        "layout": _LAYOUTS[problem.dtype],
+        "arithmetic": _ARITHMETIC[problem.dtype],
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
         f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
-        "summary": _summary(certificate), "tiles": _tiles(made, spills), "partial_section": spills,
-        "copies": _copies(made), "checks": CHECKS, "warnings": " ".join(WARNINGS),
+        "summary": _summary(certificate),
+        "tiles": _tiles(made, spills),
+        "partial_section": spills,
+        "copies": _copies(made),
+        "checks": CHECKS,
+        "warnings": " ".join(WARNINGS),
         "sections": _sections(certificate),
-    }  # fmt: skip
+    }
     context["kernels"] = [
-        {"name": k.name, "mr": k.mr, "nr": k.nr, "steps": k.steps, "first": k.first, "last": k.last,
-         "assembly": _assembly(made, k)}
+        {
+            "name": k.name,
+            "mr": k.mr,
+            "nr": k.nr,
+            "steps": k.steps,
+            "first": k.first,
+            "last": k.last,
+            "assembly": _assembly(made, k),
+        }
         for k in made.kernels
-    ]  # fmt: skip
+    ]
     context["kernel_name"] = _kernel_name
     context["blocks"] = [
         _render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks

@@ -111,9 +111,19 @@ def plan(space: Space, schedule: Schedule) -> Plan:
     blocks = _blocks(problem, schedule, int(counts.tk))
     m_rests, n_rests = (_rests(problem.sizes[d], schedule.block[d], getattr(schedule, f"{d}r")) for d in ("m", "n"))
     return Plan(
-        space, schedule, _strides(space, schedule, accumulating, spilling), loops, depth, moves, blocks,
-        _kernels(schedule, blocks, m_rests, n_rests), m_rests, n_rests, accumulating, spilling,
-    )  # fmt: skip
+        space,
+        schedule,
+        _strides(space, schedule, accumulating, spilling),
+        loops,
+        depth,
+        moves,
+        blocks,
+        _kernels(schedule, blocks, m_rests, n_rests),
+        m_rests,
+        n_rests,
+        accumulating,
+        spilling,
+    )
 
 
 def _block_sizes(size: int, block: int) -> tuple[int, ...]:

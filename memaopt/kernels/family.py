@@ -68,7 +68,7 @@ def facts(plan: Plan) -> list[str]:
         ("parameters", promise.parameters),
         ("scratch", promise.scratch),
         ("stack", promise.stack),
-    ]  # fmt: skip
+    ]
     lines.append("Accesses:")
     lines.extend(f"  {name:<10} {_access(access)}" for name, access in operands if access is not None and any(access))
     memory = f"Memory: {plan.data_bytes:,} bytes of constants, {plan.scratch_bytes:,} of scratch"

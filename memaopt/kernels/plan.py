@@ -19,9 +19,11 @@ class Access(NamedTuple):
         if not isinstance(other, Access):
             return NotImplemented
         return Access(
-            self.loads + other.loads, self.load_bytes + other.load_bytes,
-            self.stores + other.stores, self.store_bytes + other.store_bytes,
-        )  # fmt: skip
+            self.loads + other.loads,
+            self.load_bytes + other.load_bytes,
+            self.stores + other.stores,
+            self.store_bytes + other.store_bytes,
+        )
 
     def times(self, count: int) -> "Access":
         """The accesses of ``count`` repetitions."""

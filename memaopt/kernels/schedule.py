@@ -150,17 +150,30 @@ class Space(Input):
     def variant(self, streamed: tuple[Operand, ...], code: Code) -> "Space":
         """This space with other operands streamed and the code elsewhere (made anew: a copy keeps what is cached)."""
         return Space(
-            problem=self.problem, machine=self.machine, objective=self.objective, buffering=self.buffering,
-            streamed=streamed, code=code,
-        )  # fmt: skip
+            problem=self.problem,
+            machine=self.machine,
+            objective=self.objective,
+            buffering=self.buffering,
+            streamed=streamed,
+            code=code,
+        )
 
     def schedule(self, order: Order, block: tuple[int, int, int], family: Family, tile: RegisterTile) -> Schedule:
         """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
         mc, kc, nc = block
         return Schedule(
-            order=order, mc=mc, kc=kc, nc=nc, buffering=self.buffering, streamed=self.streamed, code=self.code,
-            kernel=family.name, mr=tile.mr, kr=tile.kr, nr=tile.nr,
-        )  # fmt: skip
+            order=order,
+            mc=mc,
+            kc=kc,
+            nc=nc,
+            buffering=self.buffering,
+            streamed=self.streamed,
+            code=self.code,
+            kernel=family.name,
+            mr=tile.mr,
+            kr=tile.kr,
+            nr=tile.nr,
+        )
 
 
 def variants(whole: Space) -> list[Space]:

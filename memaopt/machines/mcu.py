@@ -268,10 +268,12 @@ _ALL = 1 << 32
 _USUAL = (
     Setting(),
     Setting(
-        name="ram", title="code and constants copied into RAM where that pays",
-        code_in_ram=_ALL, constants_in_ram=_ALL,
+        name="ram",
+        title="code and constants copied into RAM where that pays",
+        code_in_ram=_ALL,
+        constants_in_ram=_ALL,
     ),
-)  # fmt: skip
+)
 
 
 class Mcu(Input):

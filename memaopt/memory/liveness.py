@@ -168,9 +168,13 @@ def roots_of(graph: Graph, external: Collection[int] = ()) -> dict[int, int]:
 
 
 def problem(
-    graph: Graph, alignment: int, in_place: InPlace, scratch: Mapping[int, int], external: Collection[int],
+    graph: Graph,
+    alignment: int,
+    in_place: InPlace,
+    scratch: Mapping[int, int],
+    external: Collection[int],
     leads: Leads = no_leads,
-) -> Problem:  # fmt: skip
+) -> Problem:
     """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
     roots = roots_of(graph, external)
     sizes = {root: align(graph.tensors[root].nbytes, alignment) for root in roots.values()}

@@ -57,9 +57,13 @@ class Plan(Protocol):
 
 
 def replay(
-    plan: Plan, graph: Graph, scratch: Mapping[int, int], in_place: InPlace, external: frozenset[int],
+    plan: Plan,
+    graph: Graph,
+    scratch: Mapping[int, int],
+    in_place: InPlace,
+    external: frozenset[int],
     leads: Leads = no_leads,
-) -> None:  # fmt: skip
+) -> None:
     """Raise FalseClaimError unless every operator finds its inputs intact and its output fits.
 
     An output may lie on an input that it overwrites in place, or that it starts far enough before (``leads``).

@@ -90,9 +90,16 @@ def text_of(node: Straight) -> Text:
         passed += cycles
     constants = sum(loads for loads in node.loads if loads != REWIND) * node.step
     return Text(
-        next(_numbers), node.cycles, node.loads, node.step, sum(node.cycles), tuple(reads), passed, constants,
+        next(_numbers),
+        node.cycles,
+        node.loads,
+        node.step,
+        sum(node.cycles),
+        tuple(reads),
+        passed,
+        constants,
         REWIND in node.loads,
-    )  # fmt: skip
+    )
 
 
 def run_of(node: Straight, at: int, flash: bool, machine: Timing) -> Run:
@@ -242,14 +249,20 @@ class Fetching:
             held_data = _held(self.data, low, high, base, m.data_lines)
             constants = _Constants(self.place - base * m.line, mark, held_data)
         return _Entry(
-            text.number, start % math.lcm(8, m.line), word - start, queued, requested,
+            text.number,
+            start % math.lcm(8, m.line),
+            word - start,
+            queued,
+            requested,
             tuple([max(round((ready[w & 7] - now) * _GRID) / _GRID, 0.0) for w in range(start, word)]),
-            tuple([
-                max(round((freed[w & 7] - now) * _GRID) / _GRID, floor) for w in range(word - queued, start)
-            ]),
-            max(round((self.busy - now) * _GRID) / _GRID, floor), self.current - read, ahead, ahead_ready, held,
+            tuple([max(round((freed[w & 7] - now) * _GRID) / _GRID, floor) for w in range(word - queued, start)]),
+            max(round((self.busy - now) * _GRID) / _GRID, floor),
+            self.current - read,
+            ahead,
+            ahead_ready,
+            held,
             constants,
-        )  # fmt: skip
+        )
 
     def _followed(self, run: Run, entry: _Entry) -> _Passage:
         """Follow a run word by word, from the state that the entry describes."""
@@ -270,13 +283,18 @@ class Fetching:
         touched = dict.fromkeys(each // (m.line // m.read) for each in reads)
         same = self.ahead == ahead and entry.ahead == NOWHERE
         made = _Passage(
-            now, self.word - start, self.requested - now, tuple(t - now for t in self.ready),
-            tuple(t - now for t in self.freed), self.busy - now, self.current - read,
+            now,
+            self.word - start,
+            self.requested - now,
+            tuple(t - now for t in self.ready),
+            tuple(t - now for t in self.freed),
+            self.busy - now,
+            self.current - read,
             None if same else (self.ahead - read, self.ahead_ready - now),
             tuple((line - start // m.line, self.code[line]) for line in touched if line in self.code),
             tuple((line - base, self.data[line]) for line in self._passed(run, place) if line in self.data),
             self.place - base * m.line,
-        )  # fmt: skip
+        )
         self.clock, self.ahead_ready, self.place = clock, ahead_ready, place
         return made
 
@@ -502,10 +520,13 @@ class Fetching:
 def _held(cache: dict[int, int], low: int, high: int, base: int, most: int) -> _Held:
     """The lines of a cache from ``low`` to ``high``. As many as these can come in; who outlasts them stays."""
     spare, coming = most - len(cache), high - low + 1
-    return tuple([
-        (min(spare + place, coming), line - base, bits)
-        for place, (line, bits) in enumerate(cache.items()) if low <= line <= high
-    ])  # fmt: skip
+    return tuple(
+        [
+            (min(spare + place, coming), line - base, bits)
+            for place, (line, bits) in enumerate(cache.items())
+            if low <= line <= high
+        ]
+    )
 
 
 def _touch(cache: dict[int, int], touched: Iterable[tuple[int, int]], base: int, most: int) -> None:

@@ -68,9 +68,13 @@ def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile) -> C
     """The trip counts and register-tile counts of blocks MC x KC x NC computed with ``tile``."""
     m, k, n = problem.m, problem.k, problem.n
     return Counts(
-        ceil_div(m, mc), ceil_div(k, kc), ceil_div(n, nc),
-        tiles_over_blocks(m, mc, tile.mr), tiles_over_blocks(k, kc, tile.kr), tiles_over_blocks(n, nc, tile.nr),
-    )  # fmt: skip
+        ceil_div(m, mc),
+        ceil_div(k, kc),
+        ceil_div(n, nc),
+        tiles_over_blocks(m, mc, tile.mr),
+        tiles_over_blocks(k, kc, tile.kr),
+        tiles_over_blocks(n, nc, tile.nr),
+    )
 
 
 def visits(order: Order, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:

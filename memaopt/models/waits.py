@@ -30,9 +30,16 @@ def timing(mcu: Mcu) -> Timing:
     if a is None:
         return Timing(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch)
     return Timing(
-        flash.first, 0, a.read_bytes // 4, a.line_bytes // 4, a.fetch_lines, a.load_lines, a.prefetch,
-        mcu.fetch_queue_words, ram.fetch,
-    )  # fmt: skip
+        flash.first,
+        0,
+        a.read_bytes // 4,
+        a.line_bytes // 4,
+        a.fetch_lines,
+        a.load_lines,
+        a.prefetch,
+        mcu.fetch_queue_words,
+        ram.fetch,
+    )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -219,19 +226,33 @@ class _Core(Fetching):
         """
         now = self.clock
         return (
-            self.at, self.word, round(max(self.busy - now, 0)), self.current, self.ahead, tuple(self.code.items()),
+            self.at,
+            self.word,
+            round(max(self.busy - now, 0)),
+            self.current,
+            self.ahead,
+            tuple(self.code.items()),
             int(self.mark // (self.m.line or 8)) in self.data,
-        )  # fmt: skip
+        )
 
     def _state(self) -> _State:
         """Everything that comes next depends on, relative to now and to the line of the next constant."""
         now, base = self.clock, self._base()
         return (
-            self.at, self.word, self.word - self.first, self.requested - now, [t - now for t in self.ready],
-            [t - now for t in self.freed], self.busy - now, self.current, self.ahead, self.ahead_ready - now,
-            dict(self.code), {line - base: bits for line, bits in self.data.items()},
+            self.at,
+            self.word,
+            self.word - self.first,
+            self.requested - now,
+            [t - now for t in self.ready],
+            [t - now for t in self.freed],
+            self.busy - now,
+            self.current,
+            self.ahead,
+            self.ahead_ready - now,
+            dict(self.code),
+            {line - base: bits for line, bits in self.data.items()},
             self.place - base * (self.m.line or 8),
-        )  # fmt: skip
+        )
 
     def _restore(self, base: int, state: _State) -> None:
         now = self.clock

@@ -186,10 +186,16 @@ def _binary(graph: Graph, op: ops.Add | ops.Sub | ops.Mul) -> Binary:
             "table": op.table,
         }
     return Binary(
-        kind=_KINDS[op.kind], first_shape=first.shape, second_shape=second.shape, minimum=low, maximum=high,
-        first_zero_point=first.zero_point, second_zero_point=second.zero_point, zero_point=output.zero_point,
+        kind=_KINDS[op.kind],
+        first_shape=first.shape,
+        second_shape=second.shape,
+        minimum=low,
+        maximum=high,
+        first_zero_point=first.zero_point,
+        second_zero_point=second.zero_point,
+        zero_point=output.zero_point,
         **rescales,
-    )  # fmt: skip
+    )
 
 
 def _mean(graph: Graph, op: ops.Mean) -> Mean:
@@ -236,10 +242,14 @@ def _movement(graph: Graph, op: Operator) -> Movement:
             lengths = tuple(s.length for s in op.slices)
             pieces = [
                 box(
-                    0, x.shape, lengths, shape=lengths, input_start=tuple(s.start for s in op.slices),
+                    0,
+                    x.shape,
+                    lengths,
+                    shape=lengths,
+                    input_start=tuple(s.start for s in op.slices),
                     input_step=tuple(s.step for s in op.slices),
                 )
-            ]  # fmt: skip
+            ]
         case ops.ResizeNearestNeighbor():
             pieces = [_resized(x, output, op)]
         case _:

@@ -242,10 +242,11 @@ def hard_swish_rescale(graph: Graph, op: Operator) -> HardSwishRescale:
         to_reluish = _rescale(graph, op, float(fine / np.float32(3 / 32768)))
     if not -15 <= to_output.shift <= 0 or to_reluish.shift < -15:
         raise _refuse(
-            graph, op,
+            graph,
+            op,
             f"input scale {graph.tensor_of(op).scale:g} and output scale {graph.output_of(op).scale:g} are "
             "outside what the kernel's 16-bit arithmetic covers",
-        )  # fmt: skip
+        )
     return HardSwishRescale(
         _to_int16(to_output.multiplier), to_output.shift, _to_int16(to_reluish.multiplier), to_reluish.shift
     )

@@ -396,10 +396,16 @@ Layer = (
 
 
 def box(
-    source: int, input_shape: tuple[int, ...], output_shape: tuple[int, ...], *,
-    shape: tuple[int, ...], input_start: tuple[int, ...] | None = None, input_step: tuple[int, ...] | None = None,
-    output_start: tuple[int, ...] | None = None, permutation: tuple[int, ...] | None = None,
-) -> Piece:  # fmt: skip
+    source: int,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    *,
+    shape: tuple[int, ...],
+    input_start: tuple[int, ...] | None = None,
+    input_step: tuple[int, ...] | None = None,
+    output_start: tuple[int, ...] | None = None,
+    permutation: tuple[int, ...] | None = None,
+) -> Piece:
     """The piece that moves a box of ``shape`` between two tensors of equal rank.
 
     Output index o_d = output_start[d] + i_d reads input index input_start[p] + i_d * input_step[p] of the input

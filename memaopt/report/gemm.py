@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 _MODELS = {"closed_form": "closed form", "cp_sat": "CP-SAT", "exhaustive": "exhaustive enumeration"}
 _GOALS = {"bytes": "fewest bytes", "cycles": "fewest cycles", "energy": "least energy"}
 _BETTER = {
-    "bytes": "moves fewer bytes", "cycles": "is predicted to take fewer cycles",
+    "bytes": "moves fewer bytes",
+    "cycles": "is predicted to take fewer cycles",
     "energy": "is modelled to take less energy",
-}  # fmt: skip
+}
 _FIELDS = ("loads", "load_bytes", "stores", "store_bytes")
 _WIDTH = 100
 
@@ -73,8 +74,21 @@ def row_json(row: Row) -> dict[str, Any]:
 
 def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
     if certificate is None:
-        keys = ("mcu", "objective", "schedule", "agreed", "external_bytes", "register_bytes", "bound", "gap",
-                "register_gap", "predicted_cycles", "solve_ms", "promised", "sha256")  # fmt: skip
+        keys = (
+            "mcu",
+            "objective",
+            "schedule",
+            "agreed",
+            "external_bytes",
+            "register_bytes",
+            "bound",
+            "gap",
+            "register_gap",
+            "predicted_cycles",
+            "solve_ms",
+            "promised",
+            "sha256",
+        )
         return dict.fromkeys(keys)
     traffic = certificate.traffic
     return {
@@ -96,8 +110,19 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
 
 
 def _trial_json(trial: Trial | None) -> dict[str, Any]:
-    keys = ("counted", "equal", "correct", "cycles", "ideal_cycles", "energy_uj", "instructions", "stack", "memories",
-            "compiler", "flags")  # fmt: skip
+    keys = (
+        "counted",
+        "equal",
+        "correct",
+        "cycles",
+        "ideal_cycles",
+        "energy_uj",
+        "instructions",
+        "stack",
+        "memories",
+        "compiler",
+        "flags",
+    )
     if trial is None:
         return dict.fromkeys(keys)
     data = trial.model_dump(mode="json")

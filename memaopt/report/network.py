@@ -30,9 +30,12 @@ _PROOFS = {
 }
 _BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
 _NAMES = {
-    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "fully connected",
-    "AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool",
-}  # fmt: skip
+    "CONV_2D": "conv",
+    "DEPTHWISE_CONV_2D": "depthwise",
+    "FULLY_CONNECTED": "fully connected",
+    "AVERAGE_POOL_2D": "average pool",
+    "MAX_POOL_2D": "max pool",
+}
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -43,9 +46,14 @@ def print_summary(console: Console, summary: Summary) -> None:
     for row in summary.rows:
         inputs = " + ".join(_short(text) for text in row.inputs)
         table.add_row(
-            str(row.index), _name(row.kind), row.detail, inputs, _short(row.output), _count(row.weight_bytes),
+            str(row.index),
+            _name(row.kind),
+            row.detail,
+            inputs,
+            _short(row.output),
+            _count(row.weight_bytes),
             _count(row.macs),
-        )  # fmt: skip
+        )
     console.print(Text(summary.name, style="bold"))
     for kind, texts in (("input", summary.inputs), ("output", summary.outputs)):
         for text in texts:
@@ -214,9 +222,11 @@ def _rounding(plan: NetworkPlan) -> str:
 
 
 def plan_json(
-    plan: NetworkPlan, certificate: NetworkCertificate | None, trial: NetworkTrial | None,
+    plan: NetworkPlan,
+    certificate: NetworkCertificate | None,
+    trial: NetworkTrial | None,
     others: Sequence[Elsewhere] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """One object: the certificate's fields (null without one), the trial's, and what other settings would give."""
     return {
         "name": plan.name,

@@ -137,9 +137,13 @@ def _print_loop(console: Console, number: int, loop: "LoopProfile", total: int) 
     title = f"\nloop {number}: {loop.function}, {_range(loop.start, loop.end)}: {share}"
     console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
     table = _table(
-        _Column("address", figure=False), _Column("instruction", figure=False),
-        _Column("runs"), _Column("cycles each"), _Column("no waits"), _Column("share"),
-    )  # fmt: skip
+        _Column("address", figure=False),
+        _Column("instruction", figure=False),
+        _Column("runs"),
+        _Column("cycles each"),
+        _Column("no waits"),
+        _Column("share"),
+    )
     for line in loop.lines:
         # An instruction that was only ever skipped has the cycles of all its skips.
         share = f"{line.cycles * max(line.executions, 1) / total:.1%}"

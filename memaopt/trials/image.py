@@ -69,9 +69,16 @@ def run(
         (scratch / "main.c").write_text(main, encoding="utf-8")
         sources = [scratch / "main.c", source / f"{plan.name}.c", source / "test_vector.c"]
         built = build_project(
-            layout, plan.mcu, sources, scratch / "image.elf", stack_bytes=plan.stack_bytes + _STACK,
-            behind_data=part_of(source, plan.name), include=[source], compiler=compiler, optimise=optimise,
-        )  # fmt: skip
+            layout,
+            plan.mcu,
+            sources,
+            scratch / "image.elf",
+            stack_bytes=plan.stack_bytes + _STACK,
+            behind_data=part_of(source, plan.name),
+            include=[source],
+            compiler=compiler,
+            optimise=optimise,
+        )
         # What the program turns on itself is off before; what a setting has off stays off.
         found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
         ran = Board(found).load(built).reset()

@@ -126,9 +126,13 @@ def run(
             write_files(emit.files(plan), source)
         elf = scratch / f"{plan.name}.elf"
         built = build(
-            [source / f"{plan.name}.c"], elf, plan.mcu, compiler=compiler, optimise=optimise,
+            [source / f"{plan.name}.c"],
+            elf,
+            plan.mcu,
+            compiler=compiler,
+            optimise=optimise,
             script=part_of(source, plan.name),
-        )  # fmt: skip
+        )
         flash_bytes = _flash_bytes(plan, elf)
         image, no_image = None, ""
         if layout is not None:

@@ -41,9 +41,15 @@ def small() -> Bench:
 
 def _entry(cycles: int, ideal: int) -> Entry:
     return Entry(
-        correct=True, cycles=cycles, ideal_cycles=ideal, instructions=1, accesses=1, bytes=4,
-        energy_uj=1.0, ideal_energy_uj=1.0,
-    )  # fmt: skip
+        correct=True,
+        cycles=cycles,
+        ideal_cycles=ideal,
+        instructions=1,
+        accesses=1,
+        bytes=4,
+        energy_uj=1.0,
+        ideal_energy_uj=1.0,
+    )
 
 
 def _case(**cycles: tuple[int, int]) -> Case:

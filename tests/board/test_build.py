@@ -36,9 +36,14 @@ def test_sections_go_to_their_memories(tmp_path, compiler):
     made = build([source], tmp_path / "out" / "s.elf", MACHINE, compiler=compiler)
     board = Board(MACHINE).load(made)
     places = {
-        "constant": "flash", "both": "flash", "in_flash": "flash", "data": "sram", "bss": "sram",
-        "in_sram": "sram", "outside": "qspi",
-    }  # fmt: skip
+        "constant": "flash",
+        "both": "flash",
+        "in_flash": "flash",
+        "data": "sram",
+        "bss": "sram",
+        "in_sram": "sram",
+        "outside": "qspi",
+    }
     for name, memory in places.items():
         place = MACHINE.memory(memory)
         assert place.base <= board.symbols[name] < place.end, name

@@ -37,8 +37,10 @@ ACCESSES = {
 @pytest.fixture(scope="module")
 def accesses(tmp_path_factory):
     text = "".join(function(f"f{i}", f"{body}\n bx lr") for i, body in enumerate(ACCESSES))
-    return assemble(tmp_path_factory.mktemp("board"), text + ".bss\n.balign 8\n.type data,%object\n"
-                    ".size data,64\n.global data\ndata: .space 64\n")  # fmt: skip
+    return assemble(
+        tmp_path_factory.mktemp("board"),
+        text + ".bss\n.balign 8\n.type data,%object\n.size data,64\n.global data\ndata: .space 64\n",
+    )
 
 
 @pytest.mark.parametrize("i", range(len(ACCESSES)), ids=[body.replace("\n", ";") for body in ACCESSES])
@@ -56,8 +58,13 @@ def test_each_kind_of_access_is_counted_in_its_buffer_and_memory(accesses, i):
 
 def test_literals_stack_and_user_ranges_are_told_apart(tmp_path):
     """Catches literal pools counted as weights, and spills counted as operands."""
-    board = assemble(tmp_path, function("f", "push {r4,lr}\n ldr r4,=0x20001000\n ldr r0,[r4]\n ldr r1,[r4,#4]\n"
-                                             " ldr r0,[r4,#8]\n pop {r4,pc}\n .ltorg"))  # fmt: skip
+    board = assemble(
+        tmp_path,
+        function(
+            "f",
+            "push {r4,lr}\n ldr r4,=0x20001000\n ldr r0,[r4]\n ldr r1,[r4,#4]\n ldr r0,[r4,#8]\n pop {r4,pc}\n .ltorg",
+        ),
+    )
     run = board.call("f", buffers={"A": (0x2000_1000, 6), "B": (0x2000_1008, 4)})
     assert run.accesses("literals") == Access(loads=1, load_bytes=4)
     assert run.accesses("stack") == Access(loads=2, load_bytes=8, stores=2, store_bytes=8)
@@ -182,8 +189,7 @@ def test_compiled_c_computes_and_counts(tmp_path, compiler):
 
 def test_arguments_beyond_four_go_to_the_stack(tmp_path):
     """Catches arguments in the wrong place or order."""
-    board = compile_c(tmp_path, "int f(int a,int b,int c,int d,int e,int f)"
-                                "{ return a + 2*b + 3*c + 4*d + 5*e + 6*f; }")  # fmt: skip
+    board = compile_c(tmp_path, "int f(int a,int b,int c,int d,int e,int f){ return a + 2*b + 3*c + 4*d + 5*e + 6*f; }")
     run = board.call("f", 1, 10, 100, 1000, -5, 7)
     assert run.r0 == 1 + 20 + 300 + 4000 - 25 + 42
     stack = run.accesses("stack")

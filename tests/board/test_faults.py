@@ -78,8 +78,12 @@ def test_stack_overflow(tmp_path):
 
 def test_stack_high_water_mark(tmp_path):
     """Catches a mark that misses PUSH, VPUSH, SUB SP or an argument on the stack."""
-    board = assemble(tmp_path, function("f", "push {r4-r7}\n vpush {s16-s19}\n sub sp,#64\n add sp,#64\n"
-                                             " vpop {s16-s19}\n pop {r4-r7}\n bx lr"))  # fmt: skip
+    board = assemble(
+        tmp_path,
+        function(
+            "f", "push {r4-r7}\n vpush {s16-s19}\n sub sp,#64\n add sp,#64\n vpop {s16-s19}\n pop {r4-r7}\n bx lr"
+        ),
+    )
     assert board.call("f").stack_bytes == 16 + 16 + 64
     assert board.call("f", 1, 2, 3, 4, 5).stack_bytes == 16 + 16 + 64 + 8
 

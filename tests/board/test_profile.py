@@ -43,8 +43,14 @@ def test_blocks_split_at_branches_and_targets(run):
     assert hottest.cycles == 7 * (10 * 7 - 1)
     assert sum(b.cycles for b in blocks) == run.cycles
     assert sorted((b.function, b.executions) for b in blocks) == [
-        ("inner", 7), ("inner", 7), ("inner", 70), ("outer", 1), ("outer", 1), ("outer", 7), ("outer", 7),
-    ]  # fmt: skip
+        ("inner", 7),
+        ("inner", 7),
+        ("inner", 70),
+        ("outer", 1),
+        ("outer", 1),
+        ("outer", 7),
+        ("outer", 7),
+    ]
 
 
 def test_hottest_loop_shows_its_assembly_and_the_cycles_of_each_instruction(run):

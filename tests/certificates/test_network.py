@@ -82,7 +82,7 @@ _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "another model": (("model_sha256",), "0" * 64),
     "a rewrite that was not made": (("simplified",), ["operator 3: dropped"]),
     "a name that is no identifier": (("name",), "x-y"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", _CHANGES)
@@ -163,9 +163,15 @@ def test_every_leaf_is_derived_or_a_premise(tiny: tuple[Path, dict[str, Any]]) -
             if place[0] == "memory" or isinstance(value, str):
                 continue
             again = compile_network(
-                path, cert.machine, cert.objective, name=cert.name, sram=cert.sram_bytes, flash=cert.flash_bytes,
-                arena=cert.arena_bytes, formats=cert.formats,
-            )  # fmt: skip
+                path,
+                cert.machine,
+                cert.objective,
+                name=cert.name,
+                sram=cert.sram_bytes,
+                flash=cert.flash_bytes,
+                arena=cert.arena_bytes,
+                formats=cert.formats,
+            )
             assert again.choice.price == cert.choice.price, name
     assert tried == set(NetworkCertificate.model_fields) - {"sha256"}
 

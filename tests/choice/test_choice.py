@@ -33,11 +33,19 @@ def _candidate(
     access = Access(int(rng.integers(50)), int(rng.integers(50)))
     kernels = (f"k{rng.integers(3)}",)
     plan = Plan(
-        "family", "", int(rng.integers(1, 100)), Promise((access,), access), int(rng.integers(50)),
-        20 + int(rng.integers(20)), kernels=kernels, shared_bytes=20,
-        scratch_bytes=16 * int(rng.integers(3)), in_place=bool(rng.integers(2)),
-        input_format=formats[rng.integers(len(formats))], output_format=formats[rng.integers(len(formats))],
-    )  # fmt: skip
+        "family",
+        "",
+        int(rng.integers(1, 100)),
+        Promise((access,), access),
+        int(rng.integers(50)),
+        20 + int(rng.integers(20)),
+        kernels=kernels,
+        shared_bytes=20,
+        scratch_bytes=16 * int(rng.integers(3)),
+        in_place=bool(rng.integers(2)),
+        input_format=formats[rng.integers(len(formats))],
+        output_format=formats[rng.integers(len(formats))],
+    )
     where = Placement(bool(rng.integers(2)), bool(rng.integers(2)))
     return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where, int(rng.integers(50)))
 
@@ -173,9 +181,7 @@ def test_a_large_layer_at_the_end_is_had_or_not() -> None:
         Stage(tuple(_plain(*pair) for pair in pairs), ((i - 1,) if i else (99,)), i) for i, pairs in enumerate(options)
     ]
     budget = sum(min(flash for _, flash in pairs) for pairs in options) + 90_000
-    found = labels.search(
-        stages, frozenset({99, 39}), Budgets(flash=budget), price=price_of("cycles"), most=3000
-    )  # fmt: skip
+    found = labels.search(stages, frozenset({99, 39}), Budgets(flash=budget), price=price_of("cycles"), most=3000)
     least = np.zeros(budget + 1, np.int64)
     for pairs in options:
         following = np.full(budget + 1, 1 << 40)

@@ -35,7 +35,7 @@ REAL = {
     "kws_ref_model": (8_064, 16_256, 9_070_434),
     "pretrainedResnet_quant": (33_280, 52_032, 35_906_199),
     "vww_96_int8": (36_864, 56_320, 28_893_922),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -234,7 +234,7 @@ _STUBS = {
     "#define CoreDebug_DEMCR_TRCENA_Msk 1u\n#define DWT_CTRL_CYCCNTENA_Msk 1u\n",
     "Arduino.h": "struct Port { void begin(int); void print(const char *); "
     "template <class T> void println(T, int = 0); };\nextern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("g++")), reason="needs gcc and g++")
@@ -262,7 +262,7 @@ def test_snippets_compile(name: str, tmp_path: Path) -> None:
         ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
     ],
     ids=["m4", "m4-no-fpu", "m7", "m33"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", ["ds_cnn", "mobilenet_v2"])
 def test_library_is_free_of_warnings_on_every_core(core: tuple[str, ...], name: str, tmp_path: Path) -> None:
     """Catches code that GCC warns of, or that needs an instruction that a core lacks."""
@@ -273,8 +273,9 @@ def test_library_is_free_of_warnings_on_every_core(core: tuple[str, ...], name: 
     emit.write(compile_network(zoo.build(name), MCU), tmp_path)
     subprocess.run(
         [*command, "-std=c11", "-O3", "-mthumb", "-ffreestanding", *core, *WARNINGS, "-c", f"{name}.c", "-o", "n.o"],
-        check=True, cwd=tmp_path,
-    )  # fmt: skip
+        check=True,
+        cwd=tmp_path,
+    )
 
 
 def test_clang_builds_the_same_bytes(tmp_path: Path) -> None:

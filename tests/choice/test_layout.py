@@ -51,9 +51,14 @@ def _possible(size: int, window: tuple[int, int], arena: int, stack: int, code: 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    size=st.integers(4, 24), offset=st.integers(1, 12), length=st.integers(1, 12), arena=st.integers(0, 12),
-    stack=st.integers(0, 3), code=st.integers(1, 6), constants=st.lists(st.integers(1, 8), max_size=3),
-)  # fmt: skip
+    size=st.integers(4, 24),
+    offset=st.integers(1, 12),
+    length=st.integers(1, 12),
+    arena=st.integers(0, 12),
+    stack=st.integers(0, 3),
+    code=st.integers(1, 6),
+    constants=st.lists(st.integers(1, 8), max_size=3),
+)
 def test_a_layout_is_found_if_there_is_one(
     size: int, offset: int, length: int, arena: int, stack: int, code: int, constants: list[int]
 ) -> None:

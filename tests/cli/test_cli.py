@@ -40,8 +40,19 @@ def test_solve_tells_the_schedule_and_its_proof(cli: Cli) -> None:
     """Catches an answer that leaves out where the operands are, the schedule, the bound, or who agrees."""
     result = cli("solve gemm 33x20x17 --dtype q15 --place all=qspi --sram 1KiB")
     assert (result.code, result.err) == (0, "")
-    for said in ("33x20x17 q15", "A in qspi, B in qspi, C in qspi", "MC x KC x NC", "MR x KR x NR", "lower bound",
-                 "closed form", "CP-SAT", "exhaustive enumeration", "a_tile", "b_tile", "c_tile"):  # fmt: skip
+    for said in (
+        "33x20x17 q15",
+        "A in qspi, B in qspi, C in qspi",
+        "MC x KC x NC",
+        "MR x KR x NR",
+        "lower bound",
+        "closed form",
+        "CP-SAT",
+        "exhaustive enumeration",
+        "a_tile",
+        "b_tile",
+        "c_tile",
+    ):
         assert said in result.out
     assert "cycles" not in result.out
 
@@ -50,8 +61,16 @@ def test_run_tells_what_was_counted(cli: Cli) -> None:
     """Catches a run whose verdict, cycles with and without wait states, or compiler is not shown."""
     result = cli("solve gemm 33x20x17 --run")
     assert result.code == 0
-    for said in ("every access is as promised", "every element of C is right", "without wait states (flash 5)",
-                 "for each multiply-accumulate", "modelled", "-O3", "M instructions/s", "(stack)"):  # fmt: skip
+    for said in (
+        "every access is as promised",
+        "every element of C is right",
+        "without wait states (flash 5)",
+        "for each multiply-accumulate",
+        "modelled",
+        "-O3",
+        "M instructions/s",
+        "(stack)",
+    ):
         assert said in result.out
 
 
@@ -106,13 +125,11 @@ def test_json_of_many_is_a_list(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_options_reach_the_certificate(cli: Cli, tmp_path: Path) -> None:
     """Catches an option that is read and forgotten."""
-    cli("solve", "gemm", "21x10x9", "--dtype", "s8", "--mcu", "stm32f446", "--place", "a=fmc,C=qspi,b=sram",
-        "--objective", "cycles", "--buffering", "double", "--sram", "4KiB", "--size", "fmc=1MiB", "--size", "qspi=2MiB",
-        "--out", tmp_path)  # fmt: skip
+    sizes = "--sram 4KiB --size fmc=1MiB --size qspi=2MiB"
+    given = f"--dtype s8 --mcu stm32f446 --objective cycles --buffering double {sizes} --out {tmp_path}"
+    cli(f"solve gemm 21x10x9 {given} --place a=fmc,C=qspi,b=sram")
     assert not (tmp_path / "certificate.json").exists()  # the F446's QSPI flash is read-only, and C must be written
-    cli("solve", "gemm", "21x10x9", "--dtype", "s8", "--mcu", "stm32f446", "--place", "a=qspi,C=fmc,b=sram",
-        "--objective", "cycles", "--buffering", "double", "--sram", "4KiB", "--size", "fmc=1MiB", "--size", "qspi=2MiB",
-        "--out", tmp_path)  # fmt: skip
+    cli(f"solve gemm 21x10x9 {given} --place a=qspi,C=fmc,b=sram")
     made = Certificate.read(tmp_path / "certificate.json")
     assert (made.problem.dtype, made.machine.name) == ("s8", "stm32f446")
     assert made.problem.placement.model_dump() == {"a": "qspi", "b": "sram", "c": "fmc"}

@@ -74,7 +74,7 @@ from memaopt.problems import suites
         ("gemm 9000x1000x1000 --place all=qspi --size qspi=64MiB --run", "vector would have 19,000,000 elements"),
         ("gemm 4294967295x4294967295x4294967295", "no memory that A could live in is larger"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("form", ["", "--json"])
 def test_refused_in_one_line(arguments: str, said: str, form: str, cli: Cli) -> None:
     """Catches a traceback, a message that does not say what is wrong, or JSON of nothing."""

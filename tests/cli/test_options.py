@@ -25,11 +25,21 @@ from memaopt.problems import suites
         ("bench --tiles --plots x", "--plots has no effect on bench --tiles"),
         *(
             (f"bench --suite mlperf-tiny {option}", "has no effect on bench --suite")
-            for option in ("layers", "--dtype s8", "--mcu stm32f407", "--setting ram", "--wait-states 0",
-                           "--layer 4x4x4", "--plots x", "--tiles", "--places", "--within 2")
+            for option in (
+                "layers",
+                "--dtype s8",
+                "--mcu stm32f407",
+                "--setting ram",
+                "--wait-states 0",
+                "--layer 4x4x4",
+                "--plots x",
+                "--tiles",
+                "--places",
+                "--within 2",
+            )
         ),
     ],
-)  # fmt: skip
+)
 def test_refused(arguments: str, said: str, cli: Cli) -> None:
     """Catches an option that somebody relies on and nobody reads."""
     assert said in cli.refused(arguments)
@@ -38,14 +48,16 @@ def test_refused(arguments: str, said: str, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--buffering double --place all=sram",
-         "--buffering has no effect on gemm 8x8x8: nothing is copied into SRAM, where A, B and C live"),
+        (
+            "--buffering double --place all=sram",
+            "--buffering has no effect on gemm 8x8x8: nothing is copied into SRAM, where A, B and C live",
+        ),
         ("--size qspi=4MiB", "the size of qspi has no effect on gemm 8x8x8: nothing of it lives there"),
         ("--flash 64KiB --place all=sram", "the size of flash has no effect on gemm 8x8x8"),
         ("--ram-for-code 64KiB", "--ram-for-code has no effect on gemm 8x8x8: under bytes"),
         ("--objective cycles --ram-for-code 64", "--ram-for-code has no effect on gemm 8x8x8: under cycles"),
     ],
-)  # fmt: skip
+)
 def test_told(arguments: str, said: str, cli: Cli) -> None:
     """Catches an option that changes nothing here without a word, and JSON that the word is mixed into."""
     for more in ("", " --json"):
@@ -59,10 +71,15 @@ def test_told(arguments: str, said: str, cli: Cli) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        "--buffering double --place all=qspi", "--buffering single", "--flash 64KiB", "--size qspi=4MiB --place a=qspi",
-        "--flash 64KiB --place all=sram --run", "--objective cycles --ram-for-code 64KiB", "--flash 64",
+        "--buffering double --place all=qspi",
+        "--buffering single",
+        "--flash 64KiB",
+        "--size qspi=4MiB --place a=qspi",
+        "--flash 64KiB --place all=sram --run",
+        "--objective cycles --ram-for-code 64KiB",
+        "--flash 64",
     ],
-)  # fmt: skip
+)
 def test_not_told(arguments: str, cli: Cli) -> None:
     """Catches a word about an option that does have an effect: the last one moves A out of flash."""
     assert "no effect" not in cli(f"solve gemm 8x8x8 {arguments}").err

@@ -116,8 +116,21 @@ def test_json_is_complete_and_the_same_every_time(cli: Cli, elf: Path) -> None:
     assert first == second
     assert (first.code, first.err) == (0, "")
     assert first.json["arguments"] == [_symbol(elf, "a"), _symbol(elf, "b"), 9]
-    assert {"program", "mcu", "clock_hz", "call", "cycles", "ideal_cycles", "instructions", "skipped", "buffers",
-            "memories", "stack_bytes", "energy", "profile"} <= first.json.keys()  # fmt: skip
+    assert {
+        "program",
+        "mcu",
+        "clock_hz",
+        "call",
+        "cycles",
+        "ideal_cycles",
+        "instructions",
+        "skipped",
+        "buffers",
+        "memories",
+        "stack_bytes",
+        "energy",
+        "profile",
+    } <= first.json.keys()
     assert "profile" not in cli("run", elf, "--json").json
 
 
@@ -155,9 +168,12 @@ def test_profile_by_function_block_and_instruction(cli: Cli, elf: Path) -> None:
     loop = shown[shown.index("loop 1") :]
     lines = re.findall(r"(?m)^([0-9a-f]{8})  (\w+) .*?  +([\d,]+) +([\d.]+) +([\d.]+) +([\d.]+%)$", loop)
     assert [(name, runs, each) for _, name, runs, each, _, _ in lines] == [
-        ("ldr", "1,000", "2.00"), ("adds", "1,000", "1.00"), ("str", "1,000", "1.00"),
-        ("subs", "1,000", "1.00"), ("bne", "1,000", "2.00"),
-    ]  # fmt: skip
+        ("ldr", "1,000", "2.00"),
+        ("adds", "1,000", "1.00"),
+        ("str", "1,000", "1.00"),
+        ("subs", "1,000", "1.00"),
+        ("bne", "1,000", "2.00"),
+    ]
     assert "ldr r2, [r1]" in loop  # brackets are not markup
     assert "loop 1" not in cli("run", elf).out
     profile = cli("run", elf, "--profile", "--json").json["profile"]

@@ -232,8 +232,11 @@ class NetworkCertificates(_Certificates):
     def _afresh(self, read: network.NetworkCertificate, model: Path) -> dict[str, Any]:
         """What certifying the same premises afresh claims."""
         options = {
-            "sram": read.sram_bytes, "flash": read.flash_bytes, "arena": read.arena_bytes, "formats": read.formats,
-        }  # fmt: skip
+            "sram": read.sram_bytes,
+            "flash": read.flash_bytes,
+            "arena": read.arena_bytes,
+            "formats": read.formats,
+        }
         key = json.dumps([read.model, read.machine.model_dump(mode="json"), read.objective, options])
         if key not in self.fresh:
             try:

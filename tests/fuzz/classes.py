@@ -13,6 +13,14 @@ from tests.fuzz.writing import Writing
 CLASSES: dict[str, Callable[[], Class]] = {
     kind.name: kind
     for kind in (
-        HostNetworks, BoardNetworks, Files, NetworkCertificates, GemmCertificates, Elfs, Machines, Problems, Writing,
+        HostNetworks,
+        BoardNetworks,
+        Files,
+        NetworkCertificates,
+        GemmCertificates,
+        Elfs,
+        Machines,
+        Problems,
+        Writing,
     )
-}  # fmt: skip
+}

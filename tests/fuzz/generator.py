@@ -120,8 +120,9 @@ class _Growing:
         if not ends or self.rng.integers(25) == 0:
             ends.append(int(_pick(self.rng, self.inputs)))
         order = self.rng.permutation(len(ends))
-        return Graph(self.name, tuple(self.tensors), tuple(self.operators), tuple(self.inputs),
-                     tuple(ends[i] for i in order))  # fmt: skip
+        return Graph(
+            self.name, tuple(self.tensors), tuple(self.operators), tuple(self.inputs), tuple(ends[i] for i in order)
+        )
 
     def _called(self, what: str) -> str:
         return f"{what}{len(self.tensors)}"
@@ -240,9 +241,16 @@ class _Growing:
         outputs = groups * (1 + int(self.rng.integers(24 // groups + 1)))
         depth = kernel.height * kernel.width * c // groups
         return self._weighted(
-            ops.Conv2D, x, (outputs, *kernel, c // groups), 0, depth, (n, rows, columns, outputs), stride=stride,
-            dilation=dilation, padding=padding,
-        )  # fmt: skip
+            ops.Conv2D,
+            x,
+            (outputs, *kernel, c // groups),
+            0,
+            depth,
+            (n, rows, columns, outputs),
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+        )
 
     def depthwise_conv_2d(self, x: int) -> bool:
         if len(self.tensors[x].shape) != 4 or (found := self._window(x, True)) is None:
@@ -251,9 +259,16 @@ class _Growing:
         kernel, stride, dilation, padding, (rows, columns) = found
         outputs = c * int(_pick(self.rng, (1, 1, 1, 2, 3, 8)))
         return self._weighted(
-            ops.DepthwiseConv2D, x, (1, *kernel, outputs), 3, kernel.height * kernel.width,
-            (n, rows, columns, outputs), stride=stride, dilation=dilation, padding=padding,
-        )  # fmt: skip
+            ops.DepthwiseConv2D,
+            x,
+            (1, *kernel, outputs),
+            3,
+            kernel.height * kernel.width,
+            (n, rows, columns, outputs),
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+        )
 
     def fully_connected(self, x: int) -> bool:
         shape = self.tensors[x].shape
@@ -335,9 +350,10 @@ class _Growing:
         parts = [x]
         for _ in range(int(rng.integers(4))):
             alike = [
-                t for t in self.ready
+                t
+                for t in self.ready
                 if self.tensors[t].same_quantization(tensor) and _joins(self.tensors[t].shape, tensor.shape, axis)
-            ]  # fmt: skip
+            ]
             if alike and rng.integers(3):
                 parts.insert(int(rng.integers(len(parts) + 1)), int(_pick(rng, alike)))
             else:
@@ -354,9 +370,16 @@ class _Growing:
         a = int(_pick(self.rng, low))
         b = int(_pick(self.rng, [d for d in low if elements // a % d == 0]))
         output = _pick(
-            self.rng, [(elements,), (1, elements), tuple(reversed(shape)), (a, b, elements // a // b),
-                       (1, a, b, elements // a // b), (1, 1, *shape)[:6]],
-        )  # fmt: skip
+            self.rng,
+            [
+                (elements,),
+                (1, elements),
+                tuple(reversed(shape)),
+                (a, b, elements // a // b),
+                (1, a, b, elements // a // b),
+                (1, 1, *shape)[:6],
+            ],
+        )
         return math.prod(output) == elements and self._put(ops.Reshape, (x,), output, *self._quantization(x))
 
     def squeeze(self, x: int) -> bool:
@@ -398,9 +421,13 @@ class _Growing:
         style = self.rng.integers(3)
         output = (shape[0], _size(self.rng, 20), _size(self.rng, 20), shape[3])
         return self._put(
-            ops.ResizeNearestNeighbor, (x,), output, *self._quantization(x), align_corners=bool(style == 1),
+            ops.ResizeNearestNeighbor,
+            (x,),
+            output,
+            *self._quantization(x),
+            align_corners=bool(style == 1),
             half_pixel_centers=bool(style == 2),
-        )  # fmt: skip
+        )
 
     def softmax(self, x: int) -> bool:
         beta = float(_pick(self.rng, (1.0, 1.0, 0.3, 4.0)))

@@ -153,9 +153,11 @@ def _builds(command: Sequence[str]) -> bool:
         source = Path(folder) / "empty.c"
         source.write_text("int main(void) { return 0; }\n")
         built = subprocess.run(
-            [*command, str(source), "-o", str(source.with_suffix(""))], capture_output=True, check=False,
+            [*command, str(source), "-o", str(source.with_suffix(""))],
+            capture_output=True,
+            check=False,
             preexec_fn=_unlimited,
-        )  # fmt: skip
+        )
         return built.returncode == 0
 
 
@@ -192,9 +194,13 @@ class Host:
         given.write_bytes(b"".join(np.ascontiguousarray(x).tobytes() for values in samples for x in values))
         ran = subprocess.run(
             [str(self.program), str(number), str(given), str(found), str(len(samples))],
-            capture_output=True, text=True, check=False, timeout=120, preexec_fn=_unlimited,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            preexec_fn=_unlimited,
             env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
-        )  # fmt: skip
+        )
         assert ran.returncode == 0, f"the program ends with {ran.returncode}: {ran.stderr[:3000]}"
         data = found.read_bytes()
         for values in samples:
@@ -226,10 +232,11 @@ def samples(plan: NetworkPlan, rng: np.random.Generator) -> list[list[Array]]:
     for values in ([-128, 127], [-128], [127]):
         made.append(
             [
-                rng.normal(0, 8, t.shape).astype(np.float32) if t.dtype is DType.FLOAT32
+                rng.normal(0, 8, t.shape).astype(np.float32)
+                if t.dtype is DType.FLOAT32
                 else rng.choice(np.array(values, np.int8), t.shape)
                 for t in tensors
             ]
-        )  # fmt: skip
+        )
     made.append([np.full(t.shape, t.zero_points[0] if len(t.zero_points) else 0, t.dtype.numpy) for t in tensors])
     return made

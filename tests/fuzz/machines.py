@@ -150,11 +150,18 @@ class Problems(_Files):
         self.folder = folder
         small: list[dict[str, Any]] = [
             {"m": 4, "k": 6, "n": 5, "dtype": "q15"},
-            {"m": 3, "k": 9, "n": 8, "dtype": "s8", "input_zero_point": -3, "output_zero_point": 5,
-             "clamp": [-100, 100]},
+            {
+                "m": 3,
+                "k": 9,
+                "n": 8,
+                "dtype": "s8",
+                "input_zero_point": -3,
+                "output_zero_point": 5,
+                "clamp": [-100, 100],
+            },
             {"m": 8, "k": 8, "n": 8, "dtype": "f32", "placement": {"a": "qspi", "b": "sram", "c": "qspi"}},
             {"m": 1, "k": 1, "n": 1},
-        ]  # fmt: skip
+        ]
         self.pool = [{"gemm": [table]} for table in small] + [{"gemm": small[:2]}]
 
     def arguments(self, rng: Rng, path: Path, out: Path) -> list[str]:

@@ -145,9 +145,13 @@ class BoardNetworks:
         def verdict() -> str:
             plan, word = compiled(graph, rng, f"n{number}")
             setting: dict[str, Any] = {
-                "objective": plan.objective, "name": plan.name, "formats": plan.formats, "sram": plan.budgets.sram,
-                "flash": plan.budgets.flash, "arena": plan.budgets.arena,
-            }  # fmt: skip
+                "objective": plan.objective,
+                "name": plan.name,
+                "formats": plan.formats,
+                "sram": plan.budgets.sram,
+                "flash": plan.budgets.flash,
+                "arena": plan.budgets.arena,
+            }
             said = f"{plan.mcu.name} in {plan.mcu.setting}, {setting}"
             again = compile_network(model, plan.mcu, **setting)
             with watched():

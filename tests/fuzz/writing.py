@@ -152,9 +152,15 @@ class Writing:
         products = [["solve", "gemm", "4x6x5", "--dtype", d] for d in ("q15", "s8")]
         #: What is written, over what was written before it.
         self.pairs: list[tuple[list[str] | None, list[str]]] = [
-            (None, models[0]), (models[0], models[0]), (models[0], models[1]), (None, products[0]),
-            (products[0], products[0]), (products[0], products[1]), (models[0], products[0]), (products[1], models[1]),
-        ]  # fmt: skip
+            (None, models[0]),
+            (models[0], models[0]),
+            (models[0], models[1]),
+            (None, products[0]),
+            (products[0], products[0]),
+            (products[0], products[1]),
+            (models[0], products[0]),
+            (products[1], models[1]),
+        ]
         self.saved: list[tuple[Path, State, State, int, int, float]] = []
         for number, (old, new) in enumerate(self.pairs):
             self.saved.append(self._rehearse(number, old, new))

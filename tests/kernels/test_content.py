@@ -34,7 +34,7 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "mean": lambda: Mean((4, 4, 8), (0, 1), 3, Requantization(1, scales=np.array([0.25]))),
     "lookup": lambda: Lookup(40, np.arange(-128, 128, dtype=np.int8)),
     "movement": lambda: Movement("copy", 6, (Piece(0, (6,), (np.arange(6),), (np.arange(6),)),)),
-}  # fmt: skip
+}
 
 
 def _caches() -> Iterator[Any]:

@@ -115,7 +115,9 @@ def test_preconditions_are_checked() -> None:
     assert plans(ConvDepthwise(first, depthwise))
     assert not plans(ConvDepthwise(grouped, depthwise))
     for other in (
-        h.depthwise(rng, (8, 8, 4), (5, 5)), h.depthwise(rng, (8, 8, 4), dilation=(2, 2)),
-        h.depthwise(rng, (8, 8, 4), multiplier=2), h.depthwise(rng, (8, 8, 4), stride=(4, 4)),
-    ):  # fmt: skip
+        h.depthwise(rng, (8, 8, 4), (5, 5)),
+        h.depthwise(rng, (8, 8, 4), dilation=(2, 2)),
+        h.depthwise(rng, (8, 8, 4), multiplier=2),
+        h.depthwise(rng, (8, 8, 4), stride=(4, 4)),
+    ):
         assert not plans(ConvDepthwise(first, other))

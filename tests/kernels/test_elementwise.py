@@ -36,9 +36,14 @@ OUTPUTS = tuple(TABLE.tolist())
 
 
 def _sum(
-    kind: BinaryKind, shape: tuple[int, ...], scales: tuple[float, float, float], zero_points: tuple[int, int, int],
-    clamp: tuple[int, int] = (-128, 127), other: tuple[int, ...] | None = None, table: tuple[int, ...] = (),
-) -> Binary:  # fmt: skip
+    kind: BinaryKind,
+    shape: tuple[int, ...],
+    scales: tuple[float, float, float],
+    zero_points: tuple[int, int, int],
+    clamp: tuple[int, int] = (-128, 127),
+    other: tuple[int, ...] | None = None,
+    table: tuple[int, ...] = (),
+) -> Binary:
     """ADD or SUB with TFLite's multipliers for these scales."""
     first, second, output = scales
     twice = 2 * max(first, second)
@@ -48,9 +53,12 @@ def _sum(
 
 
 def _mul(
-    first: tuple[int, ...], second: tuple[int, ...], scale: float, zero_points: tuple[int, int, int],
+    first: tuple[int, ...],
+    second: tuple[int, ...],
+    scale: float,
+    zero_points: tuple[int, int, int],
     clamp: tuple[int, int] = (-128, 127),
-) -> Binary:  # fmt: skip
+) -> Binary:
     """MUL with TFLite's multiplier for the ratio of scales."""
     rescale = Rescale(*fixedpoint.quantize_multiplier(float(np.float32(scale))))
     return Binary(BinaryKind.MUL, first, second, *zero_points, rescale, minimum=clamp[0], maximum=clamp[1])
@@ -188,9 +196,15 @@ def test_products_are_always_proven(power: float, zero_points: tuple[int, int, i
     np.testing.assert_array_equal(got, layer.apply(x[:, None], x))
 
 
-@pytest.mark.parametrize("layer", [_sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
-                                   _sum(BinaryKind.SUB, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8), table=OUTPUTS),
-                                   _mul((93,), (93,), 0.0141, (3, -20, 5)), Lookup(93, TABLE)])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer",
+    [
+        _sum(BinaryKind.ADD, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8)),
+        _sum(BinaryKind.SUB, (93,), (0.031, 0.0447, 0.0521), (-3, 9, 8), table=OUTPUTS),
+        _mul((93,), (93,), 0.0141, (3, -20, 5)),
+        Lookup(93, TABLE),
+    ],
+)
 def test_in_place(layer: Layer, tmp_path: Path) -> None:
     """A kernel that reads an element of its input after the output has taken its place."""
     offered = [plan for plan in plans(layer) if plan.in_place]

@@ -55,9 +55,14 @@ def _extreme() -> _Convolution:
 
 
 def _convolution(
-    a: reference.Array, b: reference.Array, bias: reference.Array, effective: reference.Array,
-    of_input: tuple[np.float32, int], of_output: tuple[np.float32, int], fused: ops.Activation,
-) -> _Convolution:  # fmt: skip
+    a: reference.Array,
+    b: reference.Array,
+    bias: reference.Array,
+    effective: reference.Array,
+    of_input: tuple[np.float32, int],
+    of_output: tuple[np.float32, int],
+    fused: ops.Activation,
+) -> _Convolution:
     """A [M,K] and B [N,K] with (scale, zero point) at both ends; ``effective`` [M]: the scales from sum to output."""
     (m, k), n = a.shape, len(b)
     (scale_in, zero_in), (scale_out, zero_out) = of_input, of_output
@@ -73,9 +78,15 @@ def _convolution(
     exact = [float(np.float64(scale_in) * np.float64(s) / np.float64(scale_out)) for s in scales]
     quantised = [fixedpoint.quantize_multiplier(value) for value in exact]
     problem = gemm(
-        m, k, n, dtype="s8", input_zero_point=zero_in, output_zero_point=zero_out,
-        clamp=_clamp(fused, scale_out, zero_out), placement={"a": "flash", "b": "sram", "c": "sram"},
-    )  # fmt: skip
+        m,
+        k,
+        n,
+        dtype="s8",
+        input_zero_point=zero_in,
+        output_zero_point=zero_out,
+        clamp=_clamp(fused, scale_out, zero_out),
+        placement={"a": "flash", "b": "sram", "c": "sram"},
+    )
     multiplier, shift = (np.array(part) for part in zip(*quantised, strict=True))
     folded = reference.fold_zero_point(problem, a, bias)
     channels = reference.Channels(folded, multiplier, np.maximum(shift, 0), np.maximum(-shift, 0))

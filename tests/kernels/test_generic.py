@@ -121,26 +121,39 @@ def _movements() -> dict[str, tuple[Movement, list[np.ndarray], np.ndarray]]:
         "pad": (
             Movement(
                 "PAD", padded.size, (box(0, x.shape, padded.shape, shape=x.shape, output_start=(1, 0, 1)),), fill=-7
-            ), [x], padded,
+            ),
+            [x],
+            padded,
         ),
         "concatenation": (
-            Movement("CONCATENATION", 90, (
-                box(0, x.shape, (3, 6, 5), shape=x.shape),
-                box(1, y.shape, (3, 6, 5), shape=y.shape, output_start=(0, 4, 0)),
-            )), [x, y], np.concatenate([x, y], axis=1),
+            Movement(
+                "CONCATENATION",
+                90,
+                (
+                    box(0, x.shape, (3, 6, 5), shape=x.shape),
+                    box(1, y.shape, (3, 6, 5), shape=y.shape, output_start=(0, 4, 0)),
+                ),
+            ),
+            [x, y],
+            np.concatenate([x, y], axis=1),
         ),
         "transpose": (
             Movement("TRANSPOSE", 60, (box(0, x.shape, (5, 3, 4), shape=(5, 3, 4), permutation=(2, 0, 1)),)),
-            [x], x.transpose(2, 0, 1),
+            [x],
+            x.transpose(2, 0, 1),
         ),
         "slice": (
-            Movement("STRIDED_SLICE", strided.size, (
-                box(0, x.shape, strided.shape, shape=strided.shape, input_start=(2, 1, 0), input_step=(-2, 2, 3)),
-            )), [x], strided,
+            Movement(
+                "STRIDED_SLICE",
+                strided.size,
+                (box(0, x.shape, strided.shape, shape=strided.shape, input_start=(2, 1, 0), input_step=(-2, 2, 3)),),
+            ),
+            [x],
+            strided,
         ),
         "resize": (Movement("RESIZE_NEAREST_NEIGHBOR", resized.size, (resize,)), [x], resized),
         "copy": (Movement("RESHAPE", 60, (box(0, x.shape, x.shape, shape=x.shape),)), [x], x),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("family", ["move", "move runs"])

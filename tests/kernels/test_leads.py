@@ -107,9 +107,15 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
             if wrong:
                 tight.add(e.plan.family)
     assert tight >= {
-        "raw pairs", "winograd", "fused planes", "generic", "words", "depthwise walk", "depthwise taps",
+        "raw pairs",
+        "winograd",
+        "fused planes",
+        "generic",
+        "words",
+        "depthwise walk",
+        "depthwise taps",
         "dequantize",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

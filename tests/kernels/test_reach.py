@@ -190,9 +190,18 @@ def _layers(draw: st.DrawFn) -> Layer:
             )
         case "both":
             return h.conv_depthwise(
-                rng, image, outputs, kernel, conv_stride=windows["stride"], conv_padding=windows["padding"],
-                dilation=dilation, between=draw(_ZERO_POINTS), clamp=clamp, stride=draw(_STRIDES), **zero_points,
-            )  # fmt: skip
+                rng,
+                image,
+                outputs,
+                kernel,
+                conv_stride=windows["stride"],
+                conv_padding=windows["padding"],
+                dilation=dilation,
+                between=draw(_ZERO_POINTS),
+                clamp=clamp,
+                stride=draw(_STRIDES),
+                **zero_points,
+            )
         case "fully connected":
             return h.fully_connected(rng, draw(_SIZES), min(draw(_CHANNELS), 60), clamp=clamp, **zero_points)
         case "mean":

@@ -88,9 +88,10 @@ def brute_peak(graph: Graph, order: tuple[int, ...]) -> int:
         op = graph.operators[position]
         if not isinstance(op, ops.Reshape):
             dying = [
-                source[t] for t in op.inputs
+                source[t]
+                for t in op.inputs
                 if last[source[t]] == step and graph.tensors[t].shape == graph.output_of(op).shape
-            ]  # fmt: skip
+            ]
             in_place = isinstance(op, (ops.Add, ops.Relu)) and dying
             best = max(best, sum(size[t] for t in live) + (0 if in_place else size[op.output]))
             live.add(op.output)
@@ -223,10 +224,12 @@ def test_verify_finds_any_single_moved_buffer() -> None:
         for offset in range(0, plan.arena_bytes - buffer.size + 1, 7):
             moved = [b.model_copy(update={"offset": offset}) if j == i else b for j, b in enumerate(plan.buffers)]
             clash = any(
-                a.first <= b.last and b.first <= a.last  # at one time
-                and a.offset < b.offset + b.size and b.offset < a.offset + a.size  # in one place
+                a.first <= b.last
+                and b.first <= a.last  # at one time
+                and a.offset < b.offset + b.size
+                and b.offset < a.offset + a.size  # in one place
                 for a, b in itertools.combinations(moved, 2)
-            )  # fmt: skip
+            )
             changed = plan.model_copy(update={"buffers": tuple(moved)})
             if clash:
                 with pytest.raises(FalseClaimError):

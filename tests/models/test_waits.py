@@ -63,8 +63,11 @@ def test_what_is_remembered_changes_nothing(machine):
     rewound = Straight((1.0,) * 30, (1, 0, -1, 1, 1, 0) * 5)
     trees = [
         (Straight((1.0,) * shift, (0,) * shift), Loop((first, Loop((second, rewound), 3, 2.0)), 4), third)
-        for shift in (1, 2, 5) for first in texts for second in texts for third in texts[:2]
-    ]  # fmt: skip
+        for shift in (1, 2, 5)
+        for first in texts
+        for second in texts
+        for third in texts[:2]
+    ]
     alone = []
     for tree in trees:
         passages(machine).clear()
@@ -118,8 +121,12 @@ def routines(nodes):
 def test_the_tree_has_every_word_of_the_emitted_kernels(tmp_path):
     """What is priced is the text that is emitted: as many bytes as the linked kernel, as many cycles as it promises."""
     rng = np.random.default_rng(3)
-    layers = [conv(rng, (6, 9, 8), 8, (3, 3)), conv(rng, (5, 12, 4), 6), depthwise(rng, (9, 14, 4), (5, 5)),
-              depthwise(rng, (14, 10, 8))]  # fmt: skip
+    layers = [
+        conv(rng, (6, 9, 8), 8, (3, 3)),
+        conv(rng, (5, 12, 4), 6),
+        depthwise(rng, (9, 14, 4), (5, 5)),
+        depthwise(rng, (14, 10, 8)),
+    ]
     chosen = [(layer, plan) for layer in layers for plan in plans(layer)]
     emitted = [emit(layer, plan, f"layer_{i}") for i, (layer, plan) in enumerate(chosen)]
     (tmp_path / "layers.c").write_text(source_file(emitted))

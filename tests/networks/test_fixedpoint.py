@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from memaopt import fixedpoint
 
 
-@given(st.one_of(st.floats(-1e9, 1e9), st.integers(-200, 200).map(lambda n: n / 2),
-                 st.sampled_from([0.49999999999999994, -0.49999999999999994, 4503599627370497.5])))  # fmt: skip
+@given(
+    st.one_of(
+        st.floats(-1e9, 1e9),
+        st.integers(-200, 200).map(lambda n: n / 2),
+        st.sampled_from([0.49999999999999994, -0.49999999999999994, 4503599627370497.5]),
+    )
+)
 def test_round_half_away_from_zero(x: float) -> None:
     """Catches floor(x + 0.5), which is wrong for the double just below one half and for negative ties."""
     exact = abs(Fraction(x))

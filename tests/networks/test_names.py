@@ -19,8 +19,23 @@ from memaopt.networks.zoo.builder import Builder
 from memaopt.printable import in_comment
 
 #: The project's own files, headers, words of C and C++, functions of the library, targets of build files.
-TAKEN = ("test_vector", "zephyr_main", "main", "string", "stdint", "arm_acle", "Arduino", "class", "int",
-         "static_assert", "memcpy", "abs", "test", "help", "aux")  # fmt: skip
+TAKEN = (
+    "test_vector",
+    "zephyr_main",
+    "main",
+    "string",
+    "stdint",
+    "arm_acle",
+    "Arduino",
+    "class",
+    "int",
+    "static_assert",
+    "memcpy",
+    "abs",
+    "test",
+    "help",
+    "aux",
+)
 
 
 @given(st.text(max_size=300))

@@ -188,8 +188,12 @@ def test_identities_become_reshapes() -> None:
         every = np.arange(-128, 128).astype(np.int8)
         exact = all(reference.run(graph, [v.reshape(1, 4)])[0].tolist() == [v.tolist()] for v in every.reshape(-1, 4))
         assert simplify.is_identity(graph, graph.operators[0]) == exact
-    moved = single(ops.Transpose, [activation("x", (1, 3, 1, 5), 1.0), activation("y", (3, 1, 1, 5), 1.0)], 1,
-                   permutation=(1, 0, 2, 3))  # fmt: skip
+    moved = single(
+        ops.Transpose,
+        [activation("x", (1, 3, 1, 5), 1.0), activation("y", (3, 1, 1, 5), 1.0)],
+        1,
+        permutation=(1, 0, 2, 3),
+    )
     assert simplify.is_identity(moved, moved.operators[0])
     result = simplify.simplify(same)
     assert [op.kind for op in result.graph.operators] == ["RESHAPE"]

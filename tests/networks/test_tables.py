@@ -99,9 +99,10 @@ def test_equal_tables_are_told_apart() -> None:
     """Catches accesses counted for another layer: a compiler may merge constants of equal values into one."""
     tensors, operators = [], []
     for n, shape in enumerate([(4, 8), (5,)]):
-        tensors += [activation(f"{name}{n}", shape, s, z) for name, s, z in (
-            ("a", 0.031073, -3), ("b", 0.044219, 100), ("s", 0.052511, 0), ("y", 0.03, -20)
-        )]  # fmt: skip
+        tensors += [
+            activation(f"{name}{n}", shape, s, z)
+            for name, s, z in (("a", 0.031073, -3), ("b", 0.044219, 100), ("s", 0.052511, 0), ("y", 0.03, -20))
+        ]
         at = 4 * n
         operators.append(ops.Add(inputs=(at, at + 1), outputs=(at + 2,), location=2 * n))
         operators.append(ops.HardSwish(inputs=(at + 2,), outputs=(at + 3,), location=2 * n + 1))
@@ -154,9 +155,11 @@ def _summed(scales: tuple[float, float], zero_points: tuple[int, int], reader: t
     """ADD of every pair of inputs, read by a unary operator."""
     square = (256, 256)
     tensors = (
-        activation("a", (256, 1), 0.05, 3), activation("b", (256,), 0.03, -9),
-        activation("s", square, scales[0], zero_points[0]), activation("y", square, scales[1], zero_points[1]),
-    )  # fmt: skip
+        activation("a", (256, 1), 0.05, 3),
+        activation("b", (256,), 0.03, -9),
+        activation("s", square, scales[0], zero_points[0]),
+        activation("y", square, scales[1], zero_points[1]),
+    )
     operators = ops.Add(inputs=(0, 1), outputs=(2,), location=0), reader(inputs=(2,), outputs=(3,), location=1)
     return Graph("summed", tensors, operators, (0, 1), (3,))
 

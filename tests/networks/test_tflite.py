@@ -225,8 +225,9 @@ def test_shared_objects_do_not_multiply_work(used: bool) -> None:
     """Catches amplification: thousands of tensors (and a thousand operators) that share one table and its vectors."""
     channels = limits.MAX_CHANNELS
     scales = np.ones(channels, np.float32)
-    weights = Tensor("w", (channels, 1), DType.INT8, scales, np.zeros(channels, np.int64), 0,
-                     np.ones((channels, 1), np.int8))  # fmt: skip
+    weights = Tensor(
+        "w", (channels, 1), DType.INT8, scales, np.zeros(channels, np.int64), 0, np.ones((channels, 1), np.int8)
+    )
     x, y = activation("x", (1, 1), 0.1), activation("y", (1, channels), 0.1)
     graph = Graph("shared", (x, weights, y), (ops.FullyConnected(inputs=(0, 1), outputs=(2,)),), (0,), (2,))
 
@@ -268,16 +269,23 @@ def test_too_many_entries() -> None:
 
 def test_work_is_limited() -> None:
     """Catches a file of a few bytes that asks for an hour of multiplications."""
-    graph = single(ops.MaxPool2D, [activation("x", (1, 2048, 2048, 1), 0.1), activation("y", (1, 2048, 2048, 1), 0.1)],
-                   1, kernel=ops.Size2D(1025, 1025), padding=ops.Padding2D(512, 512, 512, 512))  # fmt: skip
+    graph = single(
+        ops.MaxPool2D,
+        [activation("x", (1, 2048, 2048, 1), 0.1), activation("y", (1, 2048, 2048, 1), 0.1)],
+        1,
+        kernel=ops.Size2D(1025, 1025),
+        padding=ops.Padding2D(512, 512, 512, 512),
+    )
     with pytest.raises(UnsupportedModelError, match="multiply-accumulates so far"):
         tflite.parse(writer.write(graph))
 
 
 def test_defaults_of_absent_options() -> None:
     """Catches a refusal of ADD without options, which means no activation."""
-    data = changed(add(), lambda model: (put(f"{OPERATOR}.builtinOptions", None)(model),
-                                         put(f"{OPERATOR}.builtinOptionsType", 0)(model)))  # fmt: skip
+    data = changed(
+        add(),
+        lambda model: (put(f"{OPERATOR}.builtinOptions", None)(model), put(f"{OPERATOR}.builtinOptionsType", 0)(model)),
+    )
     op = tflite.parse(data).operators[0]
     assert isinstance(op, ops.Add)
     assert op.activation is ops.Activation.NONE

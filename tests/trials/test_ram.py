@@ -147,10 +147,14 @@ def test_sections_of_the_vendors_script_where_they_are_right(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "macro",
     [
-        "SMALL_CODE_IN_RAM=", "SMALL_DATA_IN_RAM(x)=", "SMALL_BEHIND_IN_RAM(x)=", "SMALL_IN_FLASH", "SMALL_BY_STARTUP",
+        "SMALL_CODE_IN_RAM=",
+        "SMALL_DATA_IN_RAM(x)=",
+        "SMALL_BEHIND_IN_RAM(x)=",
+        "SMALL_IN_FLASH",
+        "SMALL_BY_STARTUP",
         'SMALL_CODE_IN_RAM=__attribute__((section(".own")))',
     ],
-)  # fmt: skip
+)
 def test_each_macro_alone_compiles(macro: str, tmp_path: Path) -> None:
     """Catches a macro of placement that the others must be defined with."""
     emit.write(_small(), tmp_path)
@@ -170,13 +174,18 @@ def test_in_flash_nothing_is_copied_and_nothing_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "setting", "most"),
     [
-        ("ad01_int8", "stock", 530_000), ("ad01_int8", "stock-prefetch", 530_000), ("ad01_int8", "ram", 338_193),
-        ("kws_ref_model", "stock", 3_650_000), ("kws_ref_model", "stock-prefetch", 3_600_000),
-        ("kws_ref_model", "ram", 3_059_809), ("pretrainedResnet_quant", "ram", 7_604_205),
-        ("vww_96_int8", "stock", 5_350_000), ("vww_96_int8", "stock-prefetch", 5_300_000),
+        ("ad01_int8", "stock", 530_000),
+        ("ad01_int8", "stock-prefetch", 530_000),
+        ("ad01_int8", "ram", 338_193),
+        ("kws_ref_model", "stock", 3_650_000),
+        ("kws_ref_model", "stock-prefetch", 3_600_000),
+        ("kws_ref_model", "ram", 3_059_809),
+        ("pretrainedResnet_quant", "ram", 7_604_205),
+        ("vww_96_int8", "stock", 5_350_000),
+        ("vww_96_int8", "stock-prefetch", 5_300_000),
         ("vww_96_int8", "ram", 4_960_085),
     ],
-)  # fmt: skip
+)
 def test_reference_networks_by_setting(model: str, setting: str, most: int) -> None:
     """Catches a setting that costs more than it needs to; what is predicted is counted elsewhere."""
     plan = compile_network(Path(os.environ["MEMAOPT_MODELS"]) / f"{model}.tflite", L4R5.in_setting(setting))

@@ -71,9 +71,14 @@ def build_project(
             (folder / name).write_text(text, encoding="utf-8")
         own = [folder / name for name in texts if not name.endswith(".h")]
         return build(
-            [*own, *sources], output, mcu, compiler=compiler, optimise=optimise, include=[folder, *include],
+            [*own, *sources],
+            output,
+            mcu,
+            compiler=compiler,
+            optimise=optimise,
+            include=[folder, *include],
             linker=_text(f"{layout}.ld.j2", values),
-        )  # fmt: skip
+        )
 
 
 def _switches(mcu: Mcu) -> list[_Switch]:

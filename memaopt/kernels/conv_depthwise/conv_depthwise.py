@@ -170,11 +170,20 @@ class ConvIntoDepthwise:
             return None
         step = conv.window.stride.width * conv.shape.channels
         row_step = conv.window.stride.height * pitch
-        kernel = interned(RawPairsKernel(
-            n, len(conv.weights), unroll, patch, n * step, conv.shape.channels % 4 == 0,
-            Output.of(proven, conv.requantization), Format.S8, Format.FUSED,
-            PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
-        ))  # fmt: skip
+        kernel = interned(
+            RawPairsKernel(
+                n,
+                len(conv.weights),
+                unroll,
+                patch,
+                n * step,
+                conv.shape.channels % 4 == 0,
+                Output.of(proven, conv.requantization),
+                Format.S8,
+                Format.FUSED,
+                PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
+            )
+        )
         across = None
         if options["columns"]:
             if n < 3:
@@ -218,9 +227,11 @@ class ConvIntoDepthwise:
         else:
             work = strips.strip_work(layer.conv, strip, [band.rows for band in bands])
             promise = Promise(
-                (work.input,), output.times(len(bands)), weights + read.times(len(bands)),
+                (work.input,),
+                output.times(len(bands)),
+                weights + read.times(len(bands)),
                 scratch + work.scratch + source,
-            )  # fmt: skip
+            )
             scratch_bytes += strip.bytes
             cycles += work.cycles
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
@@ -305,9 +316,11 @@ def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) ->
     clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
     filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
     return (
-        around.piece(around.ENTRY), *clearing, *filling,
+        around.piece(around.ENTRY),
+        *clearing,
+        *filling,
         Loop((*moving, Loop(part, len(at_once) / len(bands)), *walk), len(bands)),
-    )  # fmt: skip
+    )
 
 
 def _arrays(name: str, stream: Int64Array, parameters: Int64Array) -> list[Array]:

@@ -229,8 +229,11 @@ class DepthwiseWalk(_Depthwise):
         formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
         return [
             {"band": band, "group": group, "unroll": unroll, "raw": raw}
-            for band in bands for group in most for unroll in unrolls for raw in formats
-        ]  # fmt: skip
+            for band in bands
+            for group in most
+            for unroll in unrolls
+            for raw in formats
+        ]
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> Walked | None:
         band = options["band"]
@@ -294,9 +297,7 @@ class DepthwiseTaps(_Depthwise):
         bands = sorted({b for b in (height, 16, 8) if b <= height})
         most = [g for g in (4, 2) if g <= layer.shape.channels] or [1]
         formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
-        return [
-            {"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats
-        ]  # fmt: skip
+        return [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Tapped | None:
         proven = _proven_multiply_add(layer)
@@ -307,10 +308,14 @@ class DepthwiseTaps(_Depthwise):
         out_pitch = layer.output.width * layer.output.channels
         rows, words = window.kernel.height, _words(layer, shape)
         t = min(4, options["band"])
-        while t and max(
-            ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
-            4 * (5 + 2 * rows * words),
-        ) > REACH:  # fmt: skip
+        while (
+            t
+            and max(
+                ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
+                4 * (5 + 2 * rows * words),
+            )
+            > REACH
+        ):
             t -= 1
         if t == 0 or out_pitch >= 1 << 20:
             return None

@@ -221,10 +221,16 @@ class TapsKernel:
     def cycles(self, channels: int) -> int:
         """One call."""
         tile = (
-            4 + (self.t - 1) + self.rows * self.words_a_row * (2 + 2 * self.t)
-            + 1 + self.output.words + self.t * (self.output.cycles + 1) + 5 + (4 if self.overlap else 0)
+            4
+            + (self.t - 1)
+            + self.rows * self.words_a_row * (2 + 2 * self.t)
+            + 1
+            + self.output.words
+            + self.t * (self.output.cycles + 1)
+            + 5
+            + (4 if self.overlap else 0)
             + (self.t * _instructions(self.out_pitch) if self.far else 0)
-        )  # fmt: skip
+        )
         column = self.tiles * tile + 8
         channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
         return 32 + channels * channel

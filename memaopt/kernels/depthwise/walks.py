@@ -144,9 +144,14 @@ def _far(column: Column) -> bool:
 
 
 def _place(
-    column: Column, rows: Sequence[_Row], which: range, live: int, x_base: int, y_base: int,
+    column: Column,
+    rows: Sequence[_Row],
+    which: range,
+    live: int,
+    x_base: int,
+    y_base: int,
     total: tuple[int, int] | None,
-) -> tuple[list[Step], int, int]:  # fmt: skip
+) -> tuple[list[Step], int, int]:
     """Steps with offsets from pointers at ``x_base`` and ``y_base``, moved on where an offset would not reach.
 
     ``total``: by how much they must have moved at the end.

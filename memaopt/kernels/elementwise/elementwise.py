@@ -149,9 +149,20 @@ def runs_of(layer: Binary) -> Runs | None:
 
 
 def pairs_plan(
-    family: str, layer: Binary, runs: Runs, kernel: Rendered, *, cycles: int, code: int, stack: int, data: int,
-    parameters: Access, output: Access | None = None, rest_cycles: int = 14, table: int = 0,
-) -> Plan:  # fmt: skip
+    family: str,
+    layer: Binary,
+    runs: Runs,
+    kernel: Rendered,
+    *,
+    cycles: int,
+    code: int,
+    stack: int,
+    data: int,
+    parameters: Access,
+    output: Access | None = None,
+    rest_cycles: int = 14,
+    table: int = 0,
+) -> Plan:
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
     ``data`` bytes of constants, of them ``table`` read here and there; ``output`` by bytes if not given."""
     nodes: list[Node] = [around.piece(around.ENTRY)]

@@ -141,17 +141,19 @@ def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
 def _f32_a(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(2.39 * kr + 6.77, 0, 4.27 * kr + 6.4), once=cycles(0.31 * kr - 4.5, 0, 1 - 0.44 * kr),
+        step=cycles(2.39 * kr + 6.77, 0, 4.27 * kr + 6.4),
+        once=cycles(0.31 * kr - 4.5, 0, 1 - 0.44 * kr),
         call=cycles(m=1.03 * kr + 2.93, one=70),
-    )  # fmt: skip
+    )
 
 
 def _f32_b(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(2.24 * kr + 5.92, 0.85 * kr + 5.68), once=cycles(0.42 * kr - 4.59, 2.3 - 0.44 * kr),
+        step=cycles(2.24 * kr + 5.92, 0.85 * kr + 5.68),
+        once=cycles(0.42 * kr - 4.59, 2.3 - 0.44 * kr),
         call=cycles(n=kr, one=3.05 * kr + 70),
-    )  # fmt: skip
+    )
 
 
 def _loop(steps: int, u: int) -> tuple[float, float]:
@@ -182,24 +184,27 @@ def _q15_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
     return Cost(
         step=cycles(1, 1 + -(-mr // words) / mr, columns / nr, share),
         ends=cycles(2 if straight else 3, 1, 0, once + (16.5 if straight else 14)),
-        tail=cycles(1, 2, 0.5, 1), call=cycles(one=51.75),
-    )  # fmt: skip
+        tail=cycles(1, 2, 0.5, 1),
+        call=cycles(one=51.75),
+    )
 
 
 def _q15_a(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.505 * kr + 6.2, 0, 1.96 * kr + 8.85), once=cycles(-0.085 * kr - 2.65, 0, 0.03 * kr + 1.2),
+        step=cycles(0.505 * kr + 6.2, 0, 1.96 * kr + 8.85),
+        once=cycles(-0.085 * kr - 2.65, 0, 0.03 * kr + 1.2),
         call=cycles(m=1.5 * kr + 14),
-    )  # fmt: skip
+    )
 
 
 def _q15_b(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.32 * kr + 2.6, 1.03 * kr + 9.8), once=cycles(0.95, -2.6),
+        step=cycles(0.32 * kr + 2.6, 1.03 * kr + 9.8),
+        once=cycles(0.95, -2.6),
         call=cycles(n=0.3 * kr + 3, one=4.5 * kr + 43.5),
-    )  # fmt: skip
+    )
 
 
 def _s8_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
@@ -207,25 +212,30 @@ def _s8_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
     _, _, nr = tile
     share, once = _loop(shape.k // 4, unrolling.steps(shape.k // 4))
     return Cost(
-        step=cycles(2, 4, (3 * nr + 1) / nr, share), ends=cycles(m=0, one=once),
-        once=cycles(19, 4, 0, 16), tail=cycles(1, 2, 2, 0), call=cycles(one=53.75),
-    )  # fmt: skip
+        step=cycles(2, 4, (3 * nr + 1) / nr, share),
+        ends=cycles(m=0, one=once),
+        once=cycles(19, 4, 0, 16),
+        tail=cycles(1, 2, 2, 0),
+        call=cycles(one=53.75),
+    )
 
 
 def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.19 * kr + 6.97, 0, 1.45 * kr + 9.93), once=cycles(0.5 * kr + 13.4, 0, 3.4 - 0.72 * kr),
+        step=cycles(0.19 * kr + 6.97, 0, 1.45 * kr + 9.93),
+        once=cycles(0.5 * kr + 13.4, 0, 3.4 - 0.72 * kr),
         call=cycles(m=0.78 * kr + 4, one=60),
-    )  # fmt: skip
+    )
 
 
 def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
     kr = tile.kr
     return Cost(
-        step=cycles(0.88 * kr + 6.28, 0.43 * kr + 15.26), once=cycles(2.14 * kr + 2.8, 16.06 - 2.03 * kr),
+        step=cycles(0.88 * kr + 6.28, 0.43 * kr + 15.26),
+        once=cycles(2.14 * kr + 2.8, 16.06 - 2.03 * kr),
         call=cycles(n=0.8 * kr + 4, one=60),
-    )  # fmt: skip
+    )
 
 
 _PAIRS = tuple(range(2, 19, 2))
@@ -233,17 +243,35 @@ _QUADS = (4, 8, 12, 16)
 
 _Q15_UNROLLING, _S8_UNROLLING = Unrolling(8, straight=True), Unrolling(4, straight=True)
 _Q15_C = Family(
-    "q15-c", "q15", "C", range(1, 11), (2,), range(1, 5),
-    core=Registers(mn=1, n=1, one=3), fpu=Registers(one=8),
-    a_vector=2, b_vector=2, b_along="n",
-    cost=partial(_q15_c, unrolling=_Q15_UNROLLING), unrolling=_Q15_UNROLLING,
-)  # fmt: skip
+    "q15-c",
+    "q15",
+    "C",
+    range(1, 11),
+    (2,),
+    range(1, 5),
+    core=Registers(mn=1, n=1, one=3),
+    fpu=Registers(one=8),
+    a_vector=2,
+    b_vector=2,
+    b_along="n",
+    cost=partial(_q15_c, unrolling=_Q15_UNROLLING),
+    unrolling=_Q15_UNROLLING,
+)
 _S8_C = Family(
-    "s8-c", "s8", "C", range(1, 9), (4,), range(1, 5),
-    core=Registers(mn=1, n=2, one=4), fpu=Registers(one=8),
-    a_vector=4, b_vector=4, b_along="k",
-    cost=partial(_s8_c, unrolling=_S8_UNROLLING), unrolling=_S8_UNROLLING,
-)  # fmt: skip
+    "s8-c",
+    "s8",
+    "C",
+    range(1, 9),
+    (4,),
+    range(1, 5),
+    core=Registers(mn=1, n=2, one=4),
+    fpu=Registers(one=8),
+    a_vector=4,
+    b_vector=4,
+    b_along="k",
+    cost=partial(_s8_c, unrolling=_S8_UNROLLING),
+    unrolling=_S8_UNROLLING,
+)
 
 
 def _rolled(family: Family, cost: Callable[..., Cost], unrolling: Unrolling) -> Family:

@@ -78,8 +78,15 @@ def rounds(family: Family, kr: int, kernel: Kernel) -> int:
 def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Strides) -> str:
     """The assembly of one kernel, a line each instruction."""
     values: dict[str, Any] = {
-        "mr": kernel.mr, "nr": kernel.nr, "kc": kernel.steps, "kr": kr if family.stationary == "C" else kernel.steps,
-        "first": kernel.first, "last": kernel.last, "zero_point": problem.output_zero_point, "clamp": problem.clamp,
-        "unroll": family.unrolling.steps(kernel.steps // kr), **vars(strides),
-    }  # fmt: skip
+        "mr": kernel.mr,
+        "nr": kernel.nr,
+        "kc": kernel.steps,
+        "kr": kr if family.stationary == "C" else kernel.steps,
+        "first": kernel.first,
+        "last": kernel.last,
+        "zero_point": problem.output_zero_point,
+        "clamp": problem.clamp,
+        "unroll": family.unrolling.steps(kernel.steps // kr),
+        **vars(strides),
+    }
     return render(family.template, **values)

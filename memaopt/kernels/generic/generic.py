@@ -44,9 +44,15 @@ class _Generic:
         return [weights, Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
 
     def _plan(
-        self, layer: Conv | Depthwise | FullyConnected, taps: int, outputs: int, cycles: float, rounds: int,
-        lead: int | None = None, apart: int = 1,
-    ) -> Plan:  # fmt: skip
+        self,
+        layer: Conv | Depthwise | FullyConnected,
+        taps: int,
+        outputs: int,
+        cycles: float,
+        rounds: int,
+        lead: int | None = None,
+        apart: int = 1,
+    ) -> Plan:
         """``taps``: products with elements inside the image; ``rounds``: times that all weights are read."""
         parameters = loads(taps, 1) + loads(3 * outputs, 4)  # a double counts as two words
         return Plan(
@@ -131,9 +137,14 @@ class _GenericWindow(_Generic):
         code = (around.piece(around.CALL), call, _scan(layer, sizes))
         size = 4 * words_of(call)
         return dataclasses.replace(
-            plan, cycles=round(cycles_of(code)), code=code, code_bytes=size + 28, shared_bytes=size, stack_bytes=68,
+            plan,
+            cycles=round(cycles_of(code)),
+            code=code,
+            code_bytes=size + 28,
+            shared_bytes=size,
+            stack_bytes=68,
             kernels=(kernel.name,),
-        )  # fmt: skip
+        )
 
     def _emit_window(self, layer: Conv | Depthwise, plan: Plan, name: str, title: str) -> Emitted:
         sizes = self._sizes(layer)
@@ -150,19 +161,33 @@ def _kernel(layer: Conv | Depthwise, sizes: _Sizes) -> Rendered | None:
     if q.scales is not None:
         return None
     numbers = (
-        *layer.shape, *layer.output, *window.kernel, *window.stride, *window.dilation, *window.padding, sizes.outputs,
-        layer.input_zero_point, q.zero_point, q.minimum, q.maximum,
-    )  # fmt: skip
+        *layer.shape,
+        *layer.output,
+        *window.kernel,
+        *window.stride,
+        *window.dilation,
+        *window.padding,
+        sizes.outputs,
+        layer.input_zero_point,
+        q.zero_point,
+        q.minimum,
+        q.maximum,
+    )
     kind = "depthwise" if sizes.apart else "conv"
     return Rendered(
         f"generic_{kind}_{'_'.join(str(number) for number in numbers)}".replace("-", "m"),
         "kernels/generic/generic_window.c.j2",
         (
-            ("layer", layer), ("title", "DEPTHWISE_CONV_2D" if sizes.apart else "CONV_2D"), ("groups", sizes.groups),
-            ("outputs", sizes.outputs), ("depth", sizes.depth), ("apart", sizes.apart), ("inside", _inside(layer)),
+            ("layer", layer),
+            ("title", "DEPTHWISE_CONV_2D" if sizes.apart else "CONV_2D"),
+            ("groups", sizes.groups),
+            ("outputs", sizes.outputs),
+            ("depth", sizes.depth),
+            ("apart", sizes.apart),
+            ("inside", _inside(layer)),
             ("step", layer.output.channels if sizes.apart else sizes.depth),
         ),
-    )  # fmt: skip
+    )
 
 
 def _inside(layer: Conv | Depthwise) -> bool:

@@ -129,9 +129,13 @@ class RunMover(_Mover):
             cycles += times * (_copy_cycles(run) + _RUN) + _ROW * sum(
                 math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
             )
-            cycles += words * sum(_unaligned(_places(tables) + offset) for tables, offset in (
-                (piece.input_tables, piece.input_offset), (piece.output_tables, piece.output_offset)
-            ))  # fmt: skip
+            cycles += words * sum(
+                _unaligned(_places(tables) + offset)
+                for tables, offset in (
+                    (piece.input_tables, piece.input_offset),
+                    (piece.output_tables, piece.output_offset),
+                )
+            )
             code.append(Loop((around.piece(around.ROW), around.copy_bytes(run)), times))
         return (
             Plan(

@@ -153,12 +153,18 @@ def _kernel(sums: _Sums, proven: Proven) -> Rendered:
         f"channel_sums_{sums.count}x{sums.channels}_{output.slug}_{constants}",
         "kernels/pooling/channel_sums.c.j2",
         (
-            ("channels", sums.channels), ("count", sums.count), ("unroll", sums.unroll), ("turns", turns),
-            ("rest", rest), ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
-            ("multiplier", int(proven.multiplier[0])), ("addend", int(proven.addend[0])),
-            ("negative", 0 if proven.negative is None else int(proven.negative[0])), ("q", output),
+            ("channels", sums.channels),
+            ("count", sums.count),
+            ("unroll", sums.unroll),
+            ("turns", turns),
+            ("rest", rest),
+            ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
+            ("multiplier", int(proven.multiplier[0])),
+            ("addend", int(proven.addend[0])),
+            ("negative", 0 if proven.negative is None else int(proven.negative[0])),
+            ("q", output),
         ),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=256)

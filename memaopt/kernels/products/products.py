@@ -65,10 +65,13 @@ def prove_product(layer: Binary) -> Factors | None:
                     continue
                 low, high = int(total.min()) >> shift, int(total.max()) >> shift
                 return Factors(
-                    m, c, below - c, shift,
+                    m,
+                    c,
+                    below - c,
+                    shift,
                     clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
                     clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
-                )  # fmt: skip
+                )
     return None
 
 
@@ -108,10 +111,18 @@ class Product:
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.instructions)))
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel(output), cycles=runs.cycles(49, turn, 17), code=code, stack=48,
-                data=20, parameters=loads(5, 4).times(runs.count), rest_cycles=17,
+                self.name,
+                layer,
+                runs,
+                _kernel(output),
+                cycles=runs.cycles(49, turn, 17),
+                code=code,
+                stack=48,
+                data=20,
+                parameters=loads(5, 4).times(runs.count),
+                rest_cycles=17,
             ),
-        )  # fmt: skip
+        )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
@@ -120,10 +131,15 @@ class Product:
         assert runs is not None
         output = _output(layer, factors)
         kernel = _kernel(output)
-        words = np.array([
-            factors.m, factors.c, factors.negative,
-            _halfwords(256 * layer.first_zero_point), _halfwords(-layer.second_zero_point),
-        ])  # fmt: skip
+        words = np.array(
+            [
+                factors.m,
+                factors.c,
+                factors.negative,
+                _halfwords(256 * layer.first_zero_point),
+                _halfwords(-layer.second_zero_point),
+            ]
+        )
         arrays = [Array("int32_t", f"{name}_factors", words, "m, c, what p < 0 adds to it, 256 zx and -zy, both twice")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"

@@ -233,16 +233,21 @@ def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: 
 
 
 def _prove(
-    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None,
+    requantization: StepFunction,
+    span: AccumulatorRange,
+    scale: int,
+    offset: Int64Array | None,
     forms: tuple[_Form, ...],
-) -> Proven | None:  # fmt: skip
+) -> Proven | None:
     steps = thresholds(requantization, span)
     base = np.zeros(len(span.low), np.int64) if offset is None else offset
     points = _Points(
         steps.outputs[None, :] + base[:, None],
-        steps.at, steps.at <= steps.high[:, None],
-        steps.at - 1, steps.at > steps.low[:, None],
-    )  # fmt: skip
+        steps.at,
+        steps.at <= steps.high[:, None],
+        steps.at - 1,
+        steps.at > steps.low[:, None],
+    )
     constant: Bools = np.logical_not((points.needs_a & points.needs_b).any(axis=1))
     active = AccumulatorRange(np.where(constant, 0, span.low), np.where(constant, 0, span.high))
     if max(np.abs(end).max(initial=0) for end in active.ends) * scale > INT32_MAX:
@@ -266,11 +271,16 @@ def _prove(
                 continue
             low, high = ((end >> shift) - base for end in ends)
             return Proven(
-                shift, m, b, c, c_negative - c if form is _Form.BY_SIGN else None, constant,
+                shift,
+                m,
+                b,
+                c,
+                c_negative - c if form is _Form.BY_SIGN else None,
+                constant,
                 clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
                 clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
                 thresholds=steps.at.size,
-            )  # fmt: skip
+            )
     return None
 
 

@@ -39,11 +39,20 @@ class SumThroughTable:
         whole = runs.count * runs.eights
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel(factors), cycles=runs.cycles(50, turn, 17), code=code, stack=52,
-                data=12 + 256, parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
-                output=stores(2 * whole, 4) + stores(runs.rest, 1), rest_cycles=17, table=256,
+                self.name,
+                layer,
+                runs,
+                _kernel(factors),
+                cycles=runs.cycles(50, turn, 17),
+                code=code,
+                stack=52,
+                data=12 + 256,
+                parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
+                output=stores(2 * whole, 4) + stores(runs.rest, 1),
+                rest_cycles=17,
+                table=256,
             ),
-        )  # fmt: skip
+        )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)

@@ -68,10 +68,14 @@ def prove_sum(layer: Binary, fine: bool) -> Factors | None:
                 continue
             low, high = int(total.min()) >> shift, int(total.max()) >> shift
             return Factors(
-                a + d, b + e, c, shift, fine,
+                a + d,
+                b + e,
+                c,
+                shift,
+                fine,
                 clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
                 clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
-            )  # fmt: skip
+            )
     return None
 
 
@@ -95,10 +99,17 @@ class WeightedSum:
         code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
         return (
             pairs_plan(
-                self.name, layer, runs, _kernel(factors, output), cycles=runs.cycles(48, turn, 14), code=code,
-                stack=48, data=12, parameters=parameters,
+                self.name,
+                layer,
+                runs,
+                _kernel(factors, output),
+                cycles=runs.cycles(48, turn, 14),
+                code=code,
+                stack=48,
+                data=12,
+                parameters=parameters,
             ),
-        )  # fmt: skip
+        )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)

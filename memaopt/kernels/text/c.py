@@ -13,9 +13,13 @@ from memaopt.kernels.text.templates import source
 
 _WIDTH = 112
 _TYPES: dict[str, np.dtype[Any]] = {
-    "int8_t": np.dtype(np.int8), "int16_t": np.dtype(np.int16), "int32_t": np.dtype(np.int32),
-    "uint16_t": np.dtype(np.uint16), "float": np.dtype(np.float32), "double": np.dtype(np.float64),
-}  # fmt: skip
+    "int8_t": np.dtype(np.int8),
+    "int16_t": np.dtype(np.int16),
+    "int32_t": np.dtype(np.int32),
+    "uint16_t": np.dtype(np.uint16),
+    "float": np.dtype(np.float32),
+    "double": np.dtype(np.float64),
+}
 
 
 class Array(NamedTuple):

@@ -86,11 +86,16 @@ _REGISTERS = {
     "vadd.f32", "vmov", "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
-_ADDRESS = re.compile(r"^\[(\w+)(?:, (?:#(?P<offset>[^\]]+)|(?P<index>\w+)(?:, lsl #(?P<shift>\d+))?))?\](?P<back>!)?"
-                      r"(?:, #(?P<after>.+))?$")  # fmt: skip
+_ADDRESS = re.compile(
+    r"^\[(\w+)(?:, (?:#(?P<offset>[^\]]+)|(?P<index>\w+)(?:, lsl #(?P<shift>\d+))?))?\](?P<back>!)?"
+    r"(?:, #(?P<after>.+))?$"
+)
 _OPERATIONS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-}  # fmt: skip
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
 
 
 class _Branch(NamedTuple):

@@ -132,9 +132,13 @@ class ProductKernel:
     def text(self) -> str:
         """The kernel's C text."""
         return render(
-            "kernels/winograd/winograd.c.j2", part="product", name=self.name, depth=self.depth,
-            chunk=self.chunk, turn=self.turn,
-        )  # fmt: skip
+            "kernels/winograd/winograd.c.j2",
+            part="product",
+            name=self.name,
+            depth=self.depth,
+            chunk=self.chunk,
+            turn=self.turn,
+        )
 
 
 @dataclass(frozen=True)
@@ -188,9 +192,15 @@ class OutputKernel:
     def text(self) -> str:
         """The kernel's C text."""
         return render(
-            "kernels/winograd/winograd.c.j2", part="output", name=self.name, chunk=self.chunk, outputs=self.outputs,
-            out_pitch=self.out_pitch, q=self.output, looped=self.looped,
-        )  # fmt: skip
+            "kernels/winograd/winograd.c.j2",
+            part="output",
+            name=self.name,
+            chunk=self.chunk,
+            outputs=self.outputs,
+            out_pitch=self.out_pitch,
+            q=self.output,
+            looped=self.looped,
+        )
 
 
 def transformed_weights(layer: Conv, chunk: int) -> Int64Array:

@@ -304,11 +304,34 @@ class Dequantize(Operator):
 OPERATORS: dict[str, type[Operator]] = {
     cls.kind: cls
     for cls in (
-        Conv2D, DepthwiseConv2D, FullyConnected, Add, Mul, Sub, AveragePool2D, MaxPool2D, Mean, Pad,
-        Concatenation, Reshape, Transpose, Squeeze, ExpandDims, Softmax, Logistic, Tanh, HardSwish, LeakyRelu,
-        Relu, Relu6, Quantize, Dequantize, ResizeNearestNeighbor, StridedSlice,
+        Conv2D,
+        DepthwiseConv2D,
+        FullyConnected,
+        Add,
+        Mul,
+        Sub,
+        AveragePool2D,
+        MaxPool2D,
+        Mean,
+        Pad,
+        Concatenation,
+        Reshape,
+        Transpose,
+        Squeeze,
+        ExpandDims,
+        Softmax,
+        Logistic,
+        Tanh,
+        HardSwish,
+        LeakyRelu,
+        Relu,
+        Relu6,
+        Quantize,
+        Dequantize,
+        ResizeNearestNeighbor,
+        StridedSlice,
     )
-}  # fmt: skip
+}
 """Every operator of a file that is supported, by its TFLite name."""
 
 UNARY = (Relu, Relu6, LeakyRelu, HardSwish, Tanh, Logistic, Quantize, Lookup)

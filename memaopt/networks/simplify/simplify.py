@@ -38,9 +38,14 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
     """Apply every rewrite. ``multiple``: kept channels stay a multiple of it where channels are dropped."""
     steps: list[str] = []
     for rewrite in (
-        fold_constants, tables.fuse_tables, drop_identities, tables.fold_clamps, tables.fold_tables, fold_padding,
+        fold_constants,
+        tables.fuse_tables,
+        drop_identities,
+        tables.fold_clamps,
+        tables.fold_tables,
+        fold_padding,
         drop_dead_code,
-    ):  # fmt: skip
+    ):
         graph = rewrite(graph, steps.append)
     kept: dict[int, tuple[int, ...]] = {}
     if drop_channels:

@@ -42,9 +42,15 @@ class Builder:
         return self.tensors[x].shape[-1]
 
     def conv_2d(
-        self, x: int, channels: int, kernel: Size2D, activation: Activation = Activation.NONE, *,
-        stride: Size2D = ops.ONE, dead: float = 0.0,
-    ) -> int:  # fmt: skip
+        self,
+        x: int,
+        channels: int,
+        kernel: Size2D,
+        activation: Activation = Activation.NONE,
+        *,
+        stride: Size2D = ops.ONE,
+        dead: float = 0.0,
+    ) -> int:
         """SAME padding; the fraction ``dead`` of the channels gets weights of zero."""
         _, height, width, depth = self.tensors[x].shape
         padding = same_padding(height, width, kernel, stride, ops.ONE)
@@ -148,10 +154,16 @@ class Builder:
         return (value.astype(np.int64) - tensor.zero_point) * np.float64(tensor.scale)
 
     def _weighted(
-        self, cls: type[ops.Conv2D] | type[ops.DepthwiseConv2D] | type[ops.FullyConnected], x: int,
-        weights: npt.NDArray[np.int8], axis: int | None, shape: tuple[int, ...], attributes: dict[str, Any], *,
+        self,
+        cls: type[ops.Conv2D] | type[ops.DepthwiseConv2D] | type[ops.FullyConnected],
+        x: int,
+        weights: npt.NDArray[np.int8],
+        axis: int | None,
+        shape: tuple[int, ...],
+        attributes: dict[str, Any],
+        *,
         largest: float | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Scales for each channel of ``axis`` (or one), a bias that shifts channels, and a calibrated output."""
         channels = shape[-1]
         name = self._name(cls.kind.lower())
@@ -181,9 +193,17 @@ class Builder:
         return self._append(cls, (x, first, first + 1), _int8(name, shape, scale, zero_point), attributes)
 
     def _draft(
-        self, cls: type[Operator], x: int, name: str, weights: Array, scales: npt.NDArray[np.float32], axis: int,
-        bias: Array, shape: tuple[int, ...], attributes: dict[str, Any],
-    ) -> Graph:  # fmt: skip
+        self,
+        cls: type[Operator],
+        x: int,
+        name: str,
+        weights: Array,
+        scales: npt.NDArray[np.float32],
+        axis: int,
+        bias: Array,
+        shape: tuple[int, ...],
+        attributes: dict[str, Any],
+    ) -> Graph:
         """A network of one layer, whose output's scale is not known yet."""
         zeros, products = np.zeros(len(scales), np.int64), (scales * self.tensors[x].scale).astype(np.float32)
         tensors = (

@@ -262,9 +262,13 @@ def _strided_slice(source: Source) -> Operator:
 
 
 def _slices(
-    source: Source, shape: tuple[int, ...], begin: tuple[int, ...], end: tuple[int, ...], strides: tuple[int, ...],
+    source: Source,
+    shape: tuple[int, ...],
+    begin: tuple[int, ...],
+    end: tuple[int, ...],
+    strides: tuple[int, ...],
     masks: list[int],
-) -> tuple[Slice, ...]:  # fmt: skip
+) -> tuple[Slice, ...]:
     """Resolve the masks to one slice for each input dimension (new axes only show in the output's shape)."""
     begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_mask = masks
     entries = range(len(begin))
@@ -332,8 +336,6 @@ _CONVERTERS: dict[str, Callable[[Source], Operator]] = {
     "LEAKY_RELU": _leaky_relu,
     **{
         cls.kind: _unary(cls)
-        for cls in (
-            ops.Logistic, ops.Tanh, ops.HardSwish, ops.Relu, ops.Relu6, ops.Quantize, ops.Dequantize
-        )
+        for cls in (ops.Logistic, ops.Tanh, ops.HardSwish, ops.Relu, ops.Relu6, ops.Quantize, ops.Dequantize)
     },
-}  # fmt: skip
+}
