@@ -69,7 +69,8 @@ class Plan:
 
     ``cycles`` are predicted at zero wait states. ``code_bytes`` is an estimate for a Cortex-M4; of it
     ``shared_bytes`` belong to kernels that layers with the same ``kernels`` share. ``code`` is what one call
-    executes, as a tree from which its waiting for flash is priced. ``in_place``: the output may start at
+    executes, as a tree from which its waiting for flash is priced. ``words``: its constants are arrays of
+    words. ``in_place``: the output may start at
     the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts at least so
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
     ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
@@ -90,6 +91,7 @@ class Plan:
     input_format: Format = Format.S8
     output_format: Format = Format.S8
     in_place: bool = False
+    words: bool = True
     lead: int | None = None
     lead_step: int = 1
     alignment: int = 1

@@ -21,7 +21,7 @@ def staged(plan: Plan) -> Plan | None:
     """The plan with its constants copied into scratch first; None if it does not read them again and again in words."""
     promise, words = plan.promise, plan.data_bytes // 4
     again = promise.parameters
-    if words == 0 or again != loads(again.loads, 4) or again.loads <= words:
+    if not plan.words or words == 0 or again != loads(again.loads, 4) or again.loads <= words:
         return None
     return dataclasses.replace(
         plan,

@@ -47,6 +47,7 @@ def _others() -> dict[str, Layer]:
         "dilated_row": h.depthwise(rng, (12, 12, 2), (3, 2), dilation=(1, 3)),
         "multiplied": h.depthwise(rng, (5, 6, 4), (5, 5), multiplier=3, zero_point=-1, output_zero_point=5),
         "signed": h.depthwise(rng, (6, 6, 4), output_zero_point=3),
+        "four_words": h.depthwise(rng, (14, 15, 1), (1, 1), stride=(3, 2)),
         "far_rows": h.depthwise(rng, (6, 7, 200), (5, 3)),
     }
 

@@ -67,7 +67,8 @@ def test_only_what_is_read_again_in_words() -> None:
     rng = np.random.default_rng(0)
     table = Lookup(64, np.arange(-128, 128).astype(np.int8))
     conv, once = h.conv(rng, (5, 5, 8), 10), h.fully_connected(rng, 40, 7)
-    for layer, family in ((table, None), (conv, "generic"), (once, None)):
+    beside = h.depthwise(rng, (13, 1, 1), (1, 6), multiplier=3, dilation=(3, 3))  # no weight meets an element often
+    for layer, family in ((table, None), (conv, "generic"), (beside, "generic"), (once, None)):
         offered = [plan for plan in plans(layer) if family in (None, plan.family)]
         assert offered
         assert not any(staged(plan) for plan in offered)

@@ -27,7 +27,7 @@ from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
@@ -246,7 +246,7 @@ class ConvIntoDepthwise:
             tile=tile,
             cycles=round(cycles),
             promise=promise,
-            data_bytes=4 * (kernel.channel_tiles * kernel.words + planes.channels * walk.words),
+            data_bytes=words_bytes(kernel.channel_tiles * kernel.words) + words_bytes(planes.channels * walk.words),
             code_bytes=shared + 320,
             scratch_bytes=scratch_bytes,
             stack_bytes=max(kernel.stack_bytes, 72) + 140,

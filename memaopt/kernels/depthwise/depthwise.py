@@ -30,7 +30,7 @@ from memaopt.kernels.planes import Gather, Plane, groups
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise, Layer
@@ -115,7 +115,7 @@ class _Depthwise:
             tile=tile,
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes),
-            data_bytes=4 * layer.output.channels * kernel.words,
+            data_bytes=words_bytes(layer.output.channels * kernel.words),
             code_bytes=shared + _AROUND,
             scratch_bytes=scratch_bytes,
             stack_bytes=72 + 64,

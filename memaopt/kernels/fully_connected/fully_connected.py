@@ -24,7 +24,7 @@ from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import FullyConnected, Layer
 
@@ -193,7 +193,7 @@ class RawRows:
                 loads(data // 4, 4).times(layer.rows),
                 scratch if padded else loads(0, 4),
             ),
-            data_bytes=data,
+            data_bytes=words_bytes(data // 4),
             code_bytes=kernel.code_bytes + 56,
             scratch_bytes=k if padded else 0,
             stack_bytes=2 * k + 56,

@@ -63,6 +63,7 @@ class _Generic:
             data_bytes=data_bytes(self._arrays(layer, "")),
             code_bytes=self.code,
             code=self._code(taps, outputs, cycles, rounds, apart),
+            words=False,
             lead=lead,
             requantization=_FULL,
         )

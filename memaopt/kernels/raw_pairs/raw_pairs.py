@@ -26,7 +26,7 @@ from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
@@ -150,7 +150,7 @@ class RawPairs:
         else:
             promise = Promise((source,), output, parameters)
         cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
-        whole = kernel.channel_tiles * kernel.words * 4
+        whole = words_bytes(kernel.channel_tiles * kernel.words)
         return Plan(
             family=self.name,
             tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),

@@ -22,6 +22,18 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+def _apart(size: int, itemsize: int) -> int:
+    """Elements of a static array of ``size`` values: equal constants of 4, 8 or 16 bytes would be merged, and their
+    accesses could not be told apart, so there is one element more.
+    """
+    return size + (size * itemsize in (4, 8, 16))
+
+
+def words_bytes(words: int) -> int:
+    """Bytes of a static array of so many 32-bit values (:attr:`Array.nbytes`)."""
+    return 4 * _apart(words, 4)
+
+
 class Array(NamedTuple):
     """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
 
@@ -37,11 +49,9 @@ class Array(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Elements. Equal static constants of 4, 8 or 16 bytes would be merged, and their accesses could not be told
-        apart, so such an array has one element more than values. An external one is never merged.
-        """
+        """Elements: the values, and one more where equal constants would be merged. An external one never is."""
         size = max(int(self.values.size), 1)
-        return size + (not self.external and size * _TYPES[self.type].itemsize in (4, 8, 16))
+        return size if self.external else _apart(size, _TYPES[self.type].itemsize)
 
     @property
     def nbytes(self) -> int:

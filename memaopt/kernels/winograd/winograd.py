@@ -26,7 +26,7 @@ from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.strips import copied_rows_lead
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Conv, Layer
 
@@ -293,7 +293,7 @@ class Winograd:
                 (product.accesses[1] + last.accesses[2]).times(tiles * chunks),
                 scratch,
             ),
-            data_bytes=72 * depth * outputs + 4 * outputs * last.words,
+            data_bytes=words_bytes(18 * depth * outputs) + words_bytes(outputs * last.words),
             code_bytes=code + 240,
             scratch_bytes=strip_bytes + 144 * depth + 288 * chunk,
             stack_bytes=352 + 80,
