@@ -6,13 +6,13 @@ import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from board_helpers import compilers
 from emit_helpers import host_compilers
 
 from memaopt import fixedpoint
+from memaopt.access import Access
 from memaopt.board import Board, Run, Timing, build
 from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans, source_file
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
@@ -367,7 +367,7 @@ class OnBoard:
         """The layer's output, and what the board counted."""
         at, buffers, arguments = MCU.sram.base + 0x1000, {}, []
         sizes = [*(x.nbytes for x in inputs), output.nbytes, layer.plan.scratch_bytes]
-        names = [*(f"input{i}" for i in range(len(inputs))), "output", "scratch"]
+        names = [*(f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))), "output", "scratch"]
         for name, size in zip(names, sizes, strict=True):
             if size:
                 buffers[name] = (at, size)
@@ -382,23 +382,14 @@ class OnBoard:
         return np.frombuffer(raw, output.dtype), run
 
 
-def counted(layer: Emitted, run: Run) -> dict[str, tuple[int, int, int, int]]:
+def counted(layer: Emitted, run: Run) -> dict[str, Access]:
     """The board's counts under the names of a promise, without the stack."""
-    counts: dict[str, Any] = {}
+    counts: dict[str, Access] = {}
     for name, access in run.buffers.items():
         key = "parameters" if name in layer.parameters else name
-        values = (access.loads, access.load_bytes, access.stores, access.store_bytes)
-        if key in ("output", "scratch", "parameters") or key.startswith("input"):
-            counts[key] = tuple(a + b for a, b in zip(counts.get(key, (0, 0, 0, 0)), values, strict=True))
-    return {name: c for name, c in counts.items() if any(c)}
-
-
-def promised(layer: Emitted) -> dict[str, tuple[int, int, int, int]]:
-    """The plan's promise in the same form."""
-    promise = layer.plan.promise
-    named = {f"input{i}": a for i, a in enumerate(promise.inputs)}
-    named |= {"output": promise.output, "parameters": promise.parameters, "scratch": promise.scratch}
-    return {name: tuple(a) for name, a in named.items() if any(a)}
+        if access and (key in ("output", "scratch", "parameters") or key.startswith("input")):
+            counts[key] = counts.get(key, Access()) + access
+    return counts
 
 
 def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> list[np.ndarray]:
@@ -501,7 +492,7 @@ def check_on_board(
             inputs = inputs_of(rng, layer, kind)
             got, run = board.run(e, stored_inputs(layer, e.plan, inputs), output_of(layer))
             np.testing.assert_array_equal(got, expected_in_format(layer, e.plan, inputs), err_msg=f"{name}, {kind}")
-            assert counted(e, run) == promised(e), name
+            assert counted(e, run) == e.plan.promise.buffers, name
         if cycles_within is not None:
             cycles = run.cycles - run.memories["flash"].loads * Timing().table_sixteenths // 16
             assert abs(e.plan.cycles / cycles - 1) <= cycles_within, (name, e.plan.cycles, cycles)

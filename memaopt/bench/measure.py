@@ -6,7 +6,6 @@ from baselines import cmsis_dsp
 from baselines.kernels import Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
 from memaopt.bench.results import OURS, Case, Entry, Heading
-from memaopt.board import Access
 from memaopt.board.energy import energy
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.errors import MemaoptError
@@ -123,16 +122,15 @@ class Lab:
 def our_entry(certificate: Certificate, ran: Trial, ideal: Certificate, ideal_run: Trial) -> Entry:
     """What the trials of the certificates for the machine and for one without wait states showed."""
     moved = ran.memories.values()
-    memories = {name: Access(**accesses.model_dump()) for name, accesses in ideal_run.memories.items()}
     return Entry(
         correct=ran.correct and ideal_run.correct,
         cycles=ran.cycles,
         ideal_cycles=ideal_run.ideal_cycles,
         instructions=ran.instructions,
         accesses=sum(a.loads + a.stores for a in moved),
-        bytes=sum(a.load_bytes + a.store_bytes for a in moved),
+        bytes=sum(a.bytes for a in moved),
         energy_uj=ran.energy_uj,
-        ideal_energy_uj=energy(ideal.machine, ideal_run.ideal_cycles, memories).total_uj,
+        ideal_energy_uj=energy(ideal.machine, ideal_run.ideal_cycles, ideal_run.memories).total_uj,
         schedule=str(certificate.schedule),
         ideal_schedule=str(ideal.schedule),
         kernel=f"{ideal.schedule.kernel} {ideal.schedule.tile}",

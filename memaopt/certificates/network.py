@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from memaopt.access import Access
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.choice import choice, compile, fusion
@@ -28,14 +29,13 @@ from memaopt.choice.solution import cheaper
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.files import CERTIFICATE_BYTES, read_text
 from memaopt.inputs import STRICT
-from memaopt.kernels.plan import Access
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.names import identifier_of
 
-FORMAT: Literal["memaopt-network-certificate-2"] = "memaopt-network-certificate-2"
+FORMAT: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
 
 PREMISES = (
     "name",
@@ -119,7 +119,7 @@ class NetworkCertificate(BaseModel):
 
     model_config = STRICT
 
-    format: Literal["memaopt-network-certificate-2"] = FORMAT
+    format: Literal["memaopt-network-certificate-3"] = FORMAT
     name: str
     model: str = Field(min_length=1)
     model_sha256: str
@@ -185,9 +185,7 @@ def digest(certificate: NetworkCertificate) -> str:
 
 def claim(layer: LayerPlan) -> LayerClaim:
     """What is claimed of one layer."""
-    plan, promise = layer.plan, layer.promise
-    operands = {f"input{n if len(promise.inputs) > 1 else ''}": access for n, access in enumerate(promise.inputs)}
-    operands |= {"output": promise.output, "parameters": promise.parameters, "scratch": promise.scratch}
+    plan = layer.plan
     return LayerClaim(
         name=layer.name,
         kind=layer.kind,
@@ -203,7 +201,7 @@ def claim(layer: LayerPlan) -> LayerClaim:
         data_in_ram=layer.where.data,
         batch=layer.batch,
         macs=layer.macs,
-        promised={name: access for name, access in operands.items() if any(access)},
+        promised=layer.promise.buffers,
         cycles=layer.cycles,
         stall_cycles=layer.stall_cycles,
         data_bytes=plan.data_bytes,

@@ -54,8 +54,7 @@ class Candidate:
     @property
     def moved_bytes(self) -> int:
         """Bytes that the promise moves, for all calls."""
-        p = self.plan.promise
-        return self.batch * sum(a.load_bytes + a.store_bytes for a in (*p.inputs, p.output, p.parameters, p.scratch))
+        return self.batch * self.plan.promise.total.bytes
 
     def price(self, objective: Objective) -> int:
         """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from memaopt.access import Access
 from memaopt.arguments import public
 from memaopt.choice import choice, fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Choice, Objective, Proof
@@ -20,7 +21,7 @@ from memaopt.choice.placement import IN_FLASH, Placement
 from memaopt.choice.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.choice.solution import lower_bound, search, weakest, why_not
 from memaopt.errors import InputError
-from memaopt.kernels.plan import Access, Promise
+from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
@@ -75,21 +76,12 @@ class LayerPlan:
     @cached_property
     def promise(self) -> Promise:
         """What the layer accesses in one inference."""
-        p = self.plan.promise
-        return Promise(
-            tuple(a.times(self.batch) for a in p.inputs),
-            p.output.times(self.batch),
-            p.parameters.times(self.batch),
-            p.scratch.times(self.batch),
-        )
+        return self.plan.promise.times(self.batch)
 
     @property
     def traffic(self) -> Access:
         """All promised accesses, stack apart."""
-        total = self.promise.output + self.promise.parameters + self.promise.scratch
-        for access in self.promise.inputs:
-            total = total + access
-        return total
+        return self.promise.total
 
     @cached_property
     def emitted(self) -> Emitted:

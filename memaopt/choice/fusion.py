@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 
-from memaopt.kernels.plan import Access
+from memaopt.access import Access
 from memaopt.kernels.registry import Format, Plan, Promise
 from memaopt.networks.graph import Graph
 from memaopt.networks.lower import Lowered

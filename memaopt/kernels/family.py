@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from memaopt.kernels.plan import Access, Emitted, Plan
+from memaopt.access import Access
+from memaopt.kernels.plan import Emitted, Plan
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Layer
 
@@ -58,19 +59,11 @@ def plan_comment(title: str, plan: Plan, notes: Sequence[str] = ()) -> str:
 
 def facts(plan: Plan) -> list[str]:
     """A line for each thing that a plan says of itself: kernel, rounding, accesses, memory."""
-    promise = plan.promise
     lines = [f"Kernel: {plan.family}{' ' + plan.tile if plan.tile else ''}."]
     if plan.requantization:
         lines.append(f"Requantisation: {plan.requantization}.")
-    operands: list[tuple[str, Access | None]] = [
-        *((("input" if len(promise.inputs) == 1 else f"input {i}"), access) for i, access in enumerate(promise.inputs)),
-        ("output", promise.output),
-        ("parameters", promise.parameters),
-        ("scratch", promise.scratch),
-        ("stack", promise.stack),
-    ]
     lines.append("Accesses:")
-    lines.extend(f"  {name:<10} {_access(access)}" for name, access in operands if access is not None and any(access))
+    lines.extend(f"  {name:<10} {_access(access)}" for name, access in plan.promise.buffers.items())
     memory = f"Memory: {plan.data_bytes:,} bytes of constants, {plan.scratch_bytes:,} of scratch"
     lines.append(memory + (f", {plan.stack_bytes:,} of stack." if plan.stack_bytes else "."))
     return lines

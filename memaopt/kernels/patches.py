@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.access import Access, loads, stores
+from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Conv

@@ -4,50 +4,37 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from memaopt.access import Access
 from memaopt.kernels.code import Node
 
 
-class Access(NamedTuple):
-    """Loads and stores, in number and in bytes. Each register that a multiple load or store moves counts as one."""
-
-    loads: int = 0
-    load_bytes: int = 0
-    stores: int = 0
-    store_bytes: int = 0
-
-    def __add__(self, other: object) -> "Access":
-        if not isinstance(other, Access):
-            return NotImplemented
-        return Access(
-            self.loads + other.loads,
-            self.load_bytes + other.load_bytes,
-            self.stores + other.stores,
-            self.store_bytes + other.store_bytes,
-        )
-
-    def times(self, count: int) -> "Access":
-        """The accesses of ``count`` repetitions."""
-        return Access(self.loads * count, self.load_bytes * count, self.stores * count, self.store_bytes * count)
-
-
-def loads(count: int, width: int) -> Access:
-    """``count`` loads of ``width`` bytes each."""
-    return Access(loads=count, load_bytes=count * width)
-
-
-def stores(count: int, width: int) -> Access:
-    """``count`` stores of ``width`` bytes each."""
-    return Access(stores=count, store_bytes=count * width)
-
-
 class Promise(NamedTuple):
-    """What one call of a layer accesses; ``stack`` is None where the compiler decides it."""
+    """What one call of a layer accesses, buffer by buffer."""
 
     inputs: tuple[Access, ...]
     output: Access
     parameters: Access = Access()
     scratch: Access = Access()
-    stack: Access | None = None
+
+    @property
+    def buffers(self) -> dict[str, Access]:
+        """The accesses by the buffers' names, without buffers that are not accessed; of two inputs or more each has
+        its number.
+        """
+        many = len(self.inputs) > 1
+        named = {f"input{number if many else ''}": access for number, access in enumerate(self.inputs)}
+        named |= {"output": self.output, "parameters": self.parameters, "scratch": self.scratch}
+        return {name: access for name, access in named.items() if access}
+
+    @property
+    def total(self) -> Access:
+        """All accesses."""
+        return sum(self.buffers.values(), Access())
+
+    def times(self, count: int) -> "Promise":
+        """The promise of ``count`` calls."""
+        inputs = tuple(access.times(count) for access in self.inputs)
+        return Promise(inputs, *(access.times(count) for access in (self.output, self.parameters, self.scratch)))
 
 
 class Format(StrEnum):

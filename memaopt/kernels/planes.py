@@ -7,8 +7,9 @@ A plane's rows are ``pitch`` bytes apart and start ``left`` (even) columns befor
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import load_imm
 from memaopt.kernels.text.templates import render
 

@@ -16,7 +16,7 @@ from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.movement import movement
 from memaopt.kernels.placement import placed
-from memaopt.kernels.plan import Access, Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
 from memaopt.kernels.pooling import channel_sums, pooling
 from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
@@ -45,7 +45,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 __all__ = [
-    "FAMILIES", "Access", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
+    "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
     "emit", "placed", "plans", "preamble", "source_file", "staged",
 ]  # fmt: skip
 

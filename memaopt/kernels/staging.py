@@ -8,10 +8,11 @@ its kernels stay as they are and get another pointer.
 import dataclasses
 import re
 
+from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Staged
 from memaopt.kernels.family import facts
-from memaopt.kernels.plan import Emitted, Plan, loads, stores
+from memaopt.kernels.plan import Emitted, Plan
 from memaopt.kernels.strips import copy_cycles
 
 _CODE = 24  # bytes of a copy's call

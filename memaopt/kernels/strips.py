@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop
 from memaopt.kernels.leads import lead_of
-from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.plan import Format
 from memaopt.problems.layers import Conv
 
 

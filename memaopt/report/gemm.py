@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
@@ -104,7 +105,7 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
         "register_gap": certificate.register_gap,
         "predicted_cycles": traffic.cycles,
         "solve_ms": dict(certificate.milliseconds),
-        "promised": {name: accesses.model_dump() for name, accesses in traffic.buffers.items()},
+        "promised": {name: asdict(accesses) for name, accesses in traffic.buffers.items()},
         "sha256": certificate.sha256,
     }
 

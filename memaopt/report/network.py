@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             operator_name(layer),
             layer_shape(plan, layer),
             kernel_name(layer),
-            f"{layer.traffic.load_bytes + layer.traffic.store_bytes:,}",
+            f"{layer.traffic.bytes:,}",
             f"{layer.machine_cycles:,}",
             f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
             f"{100 * layer.machine_cycles / max(plan.machine_cycles, 1):.1f}%",
@@ -258,8 +259,8 @@ def trial_json(trial: NetworkTrial) -> dict[str, Any]:
     for layer, found in zip(data["layers"], trial.layers, strict=True):
         layer |= {
             "equal": found.equal,
-            "promised": {name: access._asdict() for name, access in found.promised.items()},
-            "counted": {name: access._asdict() for name, access in found.counted.items()},
+            "promised": {name: asdict(access) for name, access in found.promised.items()},
+            "counted": {name: asdict(access) for name, access in found.counted.items()},
         }
     return data | {"passed": trial.passed}
 

@@ -99,7 +99,7 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
     counted = {}
     for buffer in _COUNTED:
         access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
-        if access is not None and (access.loads or access.stores):
+        if access:
             counted[buffer] = access
     stack = ran.buffers["stack"]
     return Trial(

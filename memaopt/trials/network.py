@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from memaopt.access import Access
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
-from memaopt.kernels.plan import Access
 from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.trials import image as network_image
@@ -216,7 +216,7 @@ class _LayerState:
             ideal_cycles += run.ideal_cycles
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
             self.seconds += run.seconds
-        counted = {name: access for name, access in counted.items() if any(access)}
+        counted = {name: access for name, access in counted.items() if access}
         if self.first is None:
             self.first = counted
             self.cycles, self.ideal_cycles = cycles, ideal_cycles
@@ -275,7 +275,7 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges,
         ):
             if low < high:
                 ranges[piece] = (arena + low, high - low)
-    return ranges, {name: access for name, access in promised.items() if any(access)}
+    return ranges, {name: access for name, access in promised.items() if access}
 
 
 def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, int]) -> dict[str, Access]:
@@ -287,15 +287,14 @@ def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, 
     # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
     own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
     counted: dict[str, Access] = {}
-    for name, a in run.buffers.items():
-        access = Access(a.loads, a.load_bytes, a.stores, a.store_bytes)
-        if not any(access) or name in ("stack", "literals") or name.split(".")[0] in _LOOPS:
+    for name, access in run.buffers.items():
+        if not access or name in ("stack", "literals") or name.split(".")[0] in _LOOPS:
             continue
         if symbols.get(name) in own:
             name = "parameters"
         if name in ranges and name.endswith(_AND_OUTPUT):
-            _add(counted, {"output": access._replace(loads=0, load_bytes=0)})
-            access = access._replace(stores=0, store_bytes=0)
+            _add(counted, {"output": access.only_stores})
+            access = access.only_loads
         if name in ranges:
             name = name.removesuffix(_AND_OUTPUT).removesuffix(_BEHIND)
         _add(counted, {name: access})

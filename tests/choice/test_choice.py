@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from choice_helpers import MCU, compare, network
 
+from memaopt.access import Access
 from memaopt.choice import choice, labels, solution
 from memaopt.choice import solver as choice_solver
 from memaopt.choice.choice import Budgets, Candidate, Stage
@@ -19,7 +20,6 @@ from memaopt.choice.compile import compile_network
 from memaopt.choice.placement import Placement
 from memaopt.choice.problem import prepare
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.plan import Access
 from memaopt.kernels.registry import Format, Plan, Promise
 
 

@@ -14,6 +14,7 @@ rows written, in ascending order. Preconditions, checked offline: those of both 
 from dataclasses import replace
 from typing import NamedTuple
 
+from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.code import Assembly, Loop, Node
@@ -21,7 +22,7 @@ from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameter
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
 from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.kernels.patches import patch_of
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel

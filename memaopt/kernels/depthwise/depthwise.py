@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.access import Access, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
@@ -25,7 +26,7 @@ from memaopt.kernels.depthwise.kernels import Geometry, TapsKernel, WalkKernel, 
 from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
 from memaopt.kernels.leads import lead_of
-from memaopt.kernels.plan import Access, Emitted, Format, Kernel, Plan, Promise, stores
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
 from memaopt.kernels.planes import Gather, Plane, groups
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple
 
+from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
-from memaopt.kernels.plan import Access, loads, stores
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, Table, compiled
 from memaopt.kernels.family import definitions, dimensions, plan_comment, unary
-from memaopt.kernels.plan import Access, Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize

@@ -16,11 +16,12 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop
 from memaopt.kernels.family import definitions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven

@@ -11,12 +11,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import REWIND, Call, Loop, Node, Rendered, Scan, Straight, compiled, cycles_of, words_of
 from memaopt.kernels.elementwise.elementwise import LINE
 from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment, unary
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer

@@ -7,11 +7,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node, compiled
 from memaopt.kernels.family import data_bytes, definitions, plan_comment
-from memaopt.kernels.plan import Access, Emitted, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Int8Array, Layer, Movement, Piece

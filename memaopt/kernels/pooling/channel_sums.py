@@ -10,10 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
 from memaopt.kernels.family import dimensions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven, StepFunction

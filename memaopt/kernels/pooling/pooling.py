@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled, cycles_of, words_of
 from memaopt.kernels.family import dimensions, plan_comment, unary
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind

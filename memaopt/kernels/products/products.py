@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memaopt.access import loads
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Rendered
 from memaopt.kernels.elementwise.elementwise import binary, pairs_plan, runs_of
 from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment
-from memaopt.kernels.plan import Emitted, Kernel, Plan, loads
+from memaopt.kernels.plan import Emitted, Kernel, Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.patches import Copy, Patch, flips, patch_copy
-from memaopt.kernels.plan import Access, Format, loads, stores
+from memaopt.kernels.plan import Format
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.templates import render

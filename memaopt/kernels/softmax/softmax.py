@@ -1,8 +1,9 @@
 """SOFTMAX in TFLite's fixed point. A difference to the row's greatest element has 256 values, so exp is a table."""
 
+from memaopt.access import loads, stores
 from memaopt.kernels.code import Loop, Table, compiled
 from memaopt.kernels.family import definitions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Layer, Softmax

@@ -7,10 +7,11 @@ import dataclasses
 
 import numpy as np
 
+from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
 from memaopt.kernels.elementwise.elementwise import LINE, binary, pairs_plan, runs_of
 from memaopt.kernels.family import definitions, dimensions, plan_comment
-from memaopt.kernels.plan import Emitted, Kernel, Plan, loads, stores
+from memaopt.kernels.plan import Emitted, Kernel, Plan
 from memaopt.kernels.sums.sums import Factors, factors_of
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render

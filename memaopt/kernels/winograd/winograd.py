@@ -17,11 +17,12 @@ from typing import ClassVar
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop, Node, cycles_of
 from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
-from memaopt.kernels.plan import Access, Emitted, Format, Kernel, Plan, Promise, loads, stores
+from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
