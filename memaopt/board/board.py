@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from memaopt.board import layout
 from memaopt.board.build import Build
+from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.elf import Image, Segment, read_elf
 from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
-from memaopt.board.timing import Timing
 from memaopt.board.vectors import Vectors, find_vectors
 from memaopt.errors import FaultError, InputError, MissingToolError
 from memaopt.machines.mcu import Mcu

@@ -12,7 +12,7 @@ from capstone import arm_const as cs
 from unicorn import arm_const as uc
 
 from memaopt.board import layout
-from memaopt.board.timing import Timing
+from memaopt.board.cores.cortex_m4 import Timing
 
 _CORE = {cs.ARM_REG_R0 + n: n for n in range(13)} | {cs.ARM_REG_SP: 13, cs.ARM_REG_LR: 14, cs.ARM_REG_PC: 15}
 _SINGLES = {cs.ARM_REG_S0 + n: 1 << n for n in range(32)}
