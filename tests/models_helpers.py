@@ -22,7 +22,8 @@ def machine_with(sram: int, *, external: int = 1 << 20, core: int = 14, fpu: int
         memory.model_copy(update={"next": waits, "first": waits, "energy_pj_per_byte": energies[memory.name]})
         for memory in _BASE.memories
     ]
-    changes = {"memories": tuple(memories), "core_registers": core, "fpu_registers": fpu, "power_mw": 37.0}
+    fewer = _BASE.core.model_copy(update={"core_registers": core, "fpu_registers": fpu})
+    changes = {"memories": tuple(memories), "core": fewer, "power_mw": 37.0}
     return _BASE.model_copy(update=changes).with_sizes(sram=sram, qspi=external)
 
 

@@ -23,6 +23,14 @@ def _machine(head: str = "", tail: str = "", flash: str = _FLASH, sram: str = _S
     return _HEAD + head + flash + sram + tail
 
 
+def _core(**changes: object) -> str:
+    """The Cortex-M4 as a table of a machine's file, with other fields."""
+    fields = {"name": '"cortex-m4"', "title": '"T"', "thumb2": "true", "dsp": "true", "core_registers": 14}
+    fields |= {"fpu_registers": 32, "gcc_cpu": '"cortex-m4"', "gcc_fpu": '"fpv4-sp-d16"', "zig_cpu": '"cortex_m4"'}
+    fields |= {"emulator": '"cortex-m4"', "cpuid": 0x410F_C241}
+    return "".join(f"core.{name} = {value}\n" for name, value in {**fields, **changes}.items())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -46,9 +54,12 @@ def _machine(head: str = "", tail: str = "", flash: str = _FLASH, sram: str = _S
         (_machine("power_mw = inf\n"), "power_mw should be a finite number"),
         (_machine("power_mw = nan\n"), "power_mw should be a finite number"),
         (_machine("power_range_mw = [1, inf]\n"), "power_range_mw.1 should be a finite number"),
-        (_machine("core_registers = 1000000\n"), "core_registers should be less than or equal to 14"),
-        (_machine("fpu_registers = 1000000\n"), "fpu_registers should be less than or equal to 32"),
-        (_machine('core = "banana"\n'), "core is 'banana', which is not known"),
+        (_machine(_core(core_registers=1000000)), "core.core_registers should be less than or equal to 14"),
+        (_machine(_core(fpu_registers=1000000)), "core.fpu_registers should be less than or equal to 32"),
+        (_machine(_core(gcc_cpu='"x -fplugin=x"')), "core.gcc_cpu: String should match pattern"),
+        (_machine(_core(dsp="false")), "core: cortex-m4 has no dsp: every kernel needs it"),
+        (_machine(_core(fpu_registers=0)), "core: cortex-m4: an FPU has registers and a name for gcc_fpu, or"),
+        (_machine('core = "banana"\n'), "core: 'banana' is not known: there are cortex-m"),
         (_machine(flash=_FLASH + "first = 1000000000000\n"), "memories.0.first should be less than or equal to 10000"),
         (_machine(flash=_FLASH + 'energy_pj_per_byte = "3"\n'), "memories.0.energy_pj_per_byte should be a valid"),
         (_machine(flash=_FLASH + "executable = 1\n"), "memories.0.executable should be a valid boolean"),
@@ -60,7 +71,7 @@ def _machine(head: str = "", tail: str = "", flash: str = _FLASH, sram: str = _S
         (_machine().replace('"m"', '"a b"'), "name: String should match pattern"),
         (_machine(f"x = {'[' * 5000}\n"), "nested too deeply"),
         (_machine(f"x = {'9' * 5000}\n"), "not valid TOML"),
-        (_machine(f"core_registers = 0x{'9' * 5000}\n"), "core_registers should be"),
+        (_machine(f"fetch_queue_words = 0x{'9' * 5000}\n"), "fetch_queue_words should be"),
         (_machine(f"{'a.' * 3000}a = 1\n"), "is no field"),
         ("#" * (MACHINE_BYTES + 1), f"more than {MACHINE_BYTES:,} bytes"),
     ],

@@ -22,23 +22,20 @@ from pydantic import BaseModel, ConfigDict
 from memaopt import interrupts
 from memaopt.board.link import linker_script
 from memaopt.errors import BuildError, InputError, MissingToolError
+from memaopt.machines.core import Core, core
 from memaopt.machines.mcu import Mcu
 
 GCC = "arm-none-eabi-gcc"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
-_GCC_TARGET = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
-_ZIG_TARGET = (
-    *("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp"),
-    *("-fno-sanitize=undefined", "-fomit-frame-pointer"),
-)
+_ZIG_FLAGS = ("-fno-sanitize=undefined", "-fomit-frame-pointer")
 _COMMON = ("-std=c11", "-ffreestanding", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 
 CompilerName = Literal["gcc", "zig"]
 
 
 class Compiler(BaseModel):
-    """A C compiler for the Cortex-M4: its command, its version line and the flags that choose the target."""
+    """A C compiler: its command, its version line and the flags that choose the core."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,17 +56,19 @@ class Build(BaseModel):
     flags: tuple[str, ...]
 
 
-def find_compiler(name: str | None = None) -> Compiler:
-    """The compiler called ``name`` (``gcc`` or ``zig``), or the first of the two that is installed.
+def find_compiler(name: str | None = None, core: Core | None = None) -> Compiler:
+    """The compiler called ``name`` (``gcc`` or ``zig``), or the first of the two that is installed, for a core.
+
+    The core is a Cortex-M4 where none is given.
 
     Raises MissingToolError with the command that installs it, InputError for another name.
     """
     if name not in (None, "gcc", "zig"):
         raise InputError(f"no compiler {name!r}: there are gcc and zig")
     if name != "zig" and shutil.which(GCC):
-        return _identify("gcc")
+        return _targeting("gcc", core)
     if name != "gcc" and find_spec("ziglang"):
-        return _identify("zig")
+        return _targeting("zig", core)
     if name == "gcc":
         raise MissingToolError(f"{GCC} is not on PATH: install it (apt install gcc-arm-none-eabi)")
     if name == "zig":
@@ -97,7 +96,7 @@ def build(
     code, instead. ``warnings=()`` accepts sources that are not free of
     warnings. Raises BuildError with the compiler's first error; ``output`` appears only when the build succeeded.
     """
-    chosen = find_compiler(compiler)
+    chosen = find_compiler(compiler, mcu.core)
     target = Path(output)
     paths = [Path(source) for source in sources]
     for path in paths:
@@ -129,14 +128,16 @@ def build(
     return Build(elf=target, compiler=chosen.name, version=chosen.version, flags=cflags)
 
 
+def _targeting(name: CompilerName, given: Core | None) -> Compiler:
+    chosen = core("cortex-m4") if given is None else given
+    command = (GCC,) if name == "gcc" else (sys.executable, "-m", "ziglang", "cc")
+    target = chosen.gcc_target if name == "gcc" else (*chosen.zig_target, *_ZIG_FLAGS)
+    return Compiler(name=name, version=_version(command, name), command=command, target=target)
+
+
 @cache
-def _identify(name: CompilerName) -> Compiler:
-    if name == "gcc":
-        version = _run([GCC, "--version"], "arm-none-eabi-gcc").splitlines()[0]
-        return Compiler(name=name, version=version, command=(GCC,), target=_GCC_TARGET)
-    command = (sys.executable, "-m", "ziglang", "cc")
-    version = _run([*command, "--version"], "zig").splitlines()[0]
-    return Compiler(name=name, version=version, command=command, target=_ZIG_TARGET)
+def _version(command: tuple[str, ...], name: CompilerName) -> str:
+    return _run([*command, "--version"], GCC if name == "gcc" else name).splitlines()[0]
 
 
 def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Path) -> Path:

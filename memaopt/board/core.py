@@ -18,11 +18,11 @@ from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
 from memaopt.board import layout
 from memaopt.board.buffers import DEVICES, PERIPHERALS, PRIVATE, BufferMap
+from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.decode import Decoder
 from memaopt.board.hooks import ON_INSTRUCTION
 from memaopt.board.maps import PAGE, PagedMap
 from memaopt.board.semihosting import Answer, Semihosting
-from memaopt.board.timing import Timing
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
 from memaopt.machines.mcu import Accelerator, Mcu
@@ -30,17 +30,17 @@ from memaopt.machines.mcu import Accelerator, Mcu
 _ARGUMENTS = [uc.UC_ARM_REG_R0 + n for n in range(4)]
 _CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004
 _FPU_ON = 0xF << 20
-# Arm ARM DDI 0403, B3.2 and C1; TRM, 4.1: what the core's own registers hold after reset, as far as they differ from 0.
+_CPUID, _FPCCR, _MVFR0, _MVFR1 = 0xE000_ED00, 0xE000_EF34, 0xE000_EF40, 0xE000_EF44
+# Arm ARM DDI 0403, B3.2 and C1: what a core's own registers hold after reset, as far as they differ from 0.
 _PRIVATE_RESET = {
     0xE000_1000: 0x4000_0000,  # DWT_CTRL: four comparators, a cycle counter
-    0xE000_ED00: 0x410F_C241,  # CPUID: Cortex-M4 r0p1
     0xE000_ED0C: 0xFA05_0000,  # AIRCR
     0xE000_ED14: 0x0000_0200,  # CCR: STKALIGN
     0xE000_EDF0: 0x0003_0001,  # DHCSR: a debugger is there, to which semihosting goes
-    0xE000_EF34: 0xC000_0000,  # FPCCR
-    0xE000_EF40: 0x1011_0021,  # MVFR0
-    0xE000_EF44: 0x1100_0011,  # MVFR1
 }
+_MODELS = {
+    "cortex-m4": uc.UC_CPU_ARM_CORTEX_M4, "cortex-m7": uc.UC_CPU_ARM_CORTEX_M7, "cortex-m33": uc.UC_CPU_ARM_CORTEX_M33,
+}  # fmt: skip
 _WAITING = ("wfi", "wfe", "sev", "yield", "nop", "dsb", "dmb", "isb", "cpsid", "cpsie")
 _AROUND_SLEEP = 16  # bytes
 # What RAM holds before a program wrote there.
@@ -61,20 +61,20 @@ class Stop(NamedTuple):
 
 
 class Core:
-    """A Cortex-M4 with the memories of ``mcu``; counters are those of the last :meth:`run`."""
+    """The core of ``mcu`` with its memories; counters are those of the last :meth:`run`."""
 
     def __init__(self, mcu: Mcu, timing: Timing) -> None:
         self._mcu = mcu
         self._timing = timing
         self._decoder = Decoder(timing)
         self._uc: Any = Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(uc.UC_CPU_ARM_CORTEX_M4)
+        self._uc.ctl_set_cpu_model(_MODELS[mcu.core.emulator])
         self.exit = _free_page(mcu)
         self._host: dict[int, NDArray[np.uint8]] = {}
         self._map()
         self._uc.mem_write(self.exit, struct.pack("<2H", 0xBF00, 0xBF00))
         self._reset_registers()
-        self._set_word(_CPACR, _FPU_ON)
+        self._set_word(_CPACR, _FPU_ON if mcu.core.has_fpu else 0)
         self._host_requests = Semihosting(self.read)
 
         self._code = PagedMap(2, np.uint32)
@@ -283,7 +283,9 @@ class Core:
         return seconds
 
     def _reset_registers(self) -> None:
-        for address, value in _PRIVATE_RESET.items():
+        core = self._mcu.core
+        own = {_CPUID: core.cpuid, _MVFR0: core.mvfr0, _MVFR1: core.mvfr1}
+        for address, value in {**_PRIVATE_RESET, **own, _FPCCR: 0xC000_0000 if core.has_fpu else 0}.items():
             self._set_word(address, value)
         for register in self._mcu.registers:
             self._set_word(register.address, register.reset)

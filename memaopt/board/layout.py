@@ -156,7 +156,7 @@ FLAG = np.dtype(
     align=True,
 )
 
-# The rules of timing.py that depend on what happens at run time, so that the hook applies them.
+# The rules of a core's timing that depend on what happens at run time, so that the hook applies them.
 RULES = (
     *("load_after_load", "load_after_store", "address_interlock", "float_result", "refill_unaligned"),
     *("unaligned_halfword", "unaligned_word", "unaligned_word_odd", "skipped"),

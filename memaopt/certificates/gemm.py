@@ -36,7 +36,7 @@ from memaopt.models.traffic import (
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
 from memaopt.writer import write_file
 
-FORMAT: Literal["memaopt-certificate-2"] = "memaopt-certificate-2"
+FORMAT: Literal["memaopt-certificate-3"] = "memaopt-certificate-3"
 PREMISES = ("problem", "machine", "objective", "buffering")
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
@@ -80,7 +80,7 @@ class Certificate(Input):
     are the fields of :data:`PREMISES`; the same of them gives the same certificate, byte for byte.
     """
 
-    format: Literal["memaopt-certificate-2"] = FORMAT
+    format: Literal["memaopt-certificate-3"] = FORMAT
     problem: Gemm
     machine: Mcu
     objective: Objective

@@ -124,12 +124,12 @@ class Space(Input):
 
     @cached_property
     def kernels(self) -> tuple[tuple[Family, RegisterTile], ...]:
-        """Every register kernel that fits the machine's registers, in a fixed order."""
-        machine = self.machine
+        """Every register kernel that fits the core's registers, in a fixed order."""
+        core = self.machine.core
         return tuple(
             (family, tile)
             for family in families(self.problem.dtype)
-            for tile in tiles(family.name, machine.core_registers, machine.fpu_registers)
+            for tile in tiles(family.name, core.core_registers, core.fpu_registers)
         )
 
     @cached_property

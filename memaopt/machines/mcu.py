@@ -1,6 +1,6 @@
-"""WHERE a problem is computed: a microcontroller's memories, registers, clock and timing figures.
+"""WHERE a problem is computed: a microcontroller's core, memories, clock and timing figures.
 
-A machine is a TOML file (presets in ``memaopt/mcus/``); nothing here knows any chip by name. Every figure
+A machine is a TOML file (presets in ``memaopt/machines/mcus/``); nothing here knows any chip by name. Every figure
 in a preset has its source beside it. Sizes and addresses are bytes, costs are core cycles.
 
 The chip is one thing, the project that it is used in another: a :class:`Setting` says what that project turns on and
@@ -20,9 +20,8 @@ from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
 from memaopt.inputs import MOST_BYTES, Address, Count, Input, Prose, Word, YesNo
+from memaopt.machines.core import CoreField, core
 
-#: Cores whose instructions, registers and timing are known.
-CORES = ("cortex-m4",)
 #: Names of sections and of keywords in linker scripts, and what else a memory cannot be called.
 _RESERVED = {
     *("all", "auto", "bss", "comment", "data", "fini", "init", "l", "len", "length", "note", "o", "org", "origin"),
@@ -279,6 +278,7 @@ _USUAL = (
 class Mcu(Input):
     """A microcontroller in a setting: resources that schedules must fit, and figures that price them.
 
+    ``core`` is named, or a table of :class:`~memaopt.machines.core.Core`.
     ``registers`` are those of the peripherals that the virtual board has something to say of; all others keep what is
     written, and so do ``areas``. ``fetch_queue_words`` is the core setting that decides how it keeps up with 32-bit
     instructions (see docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from, a
@@ -290,10 +290,8 @@ class Mcu(Input):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)
     title: str = Field(min_length=1, max_length=200)
-    core: str = Field(default="cortex-m4", max_length=64)
+    core: CoreField = Field(default_factory=lambda: core("cortex-m4"))
     clock_hz: int = Field(strict=True, gt=0, le=10**10)
-    core_registers: int = Field(default=14, strict=True, ge=1, le=14)
-    fpu_registers: int = Field(default=32, strict=True, ge=0, le=32)
     fetch_queue_words: int = Field(default=3, strict=True, ge=2, le=7)
     memories: tuple[Memory, ...] = Field(max_length=16)
     aliases: tuple[Alias, ...] = Field(default=(), max_length=16)
@@ -308,8 +306,6 @@ class Mcu(Input):
 
     @model_validator(mode="after")
     def _check(self) -> "Mcu":
-        if self.core not in CORES:
-            raise ValueError(f"core is {self.core!r}, which is not known: there is {', '.join(CORES)}")
         names = [m.name for m in self.places]
         if len(set(names)) != len(names):
             raise ValueError("two memories or aliases have the same name")

@@ -58,7 +58,7 @@ def lower_bounds(space: Space) -> Bounds:
     Parameters of output channels (s8) cross to the registers once at least, beside A, B and C.
     """
     problem, machine = space.problem, space.machine
-    registers = _REGISTER_BYTES * (machine.core_registers + machine.fpu_registers)
+    registers = _REGISTER_BYTES * (machine.core.core_registers + machine.core.fpu_registers)
     channels = problem.m * problem.channel_bytes
     return Bounds(
         external_compulsory=sum(problem.bytes_of(operand) for operand in space.staged),

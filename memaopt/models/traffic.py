@@ -410,8 +410,8 @@ def check_feasible(space: Space) -> None:
     problem, machine = space.problem, space.machine
     if not space.kernels:
         raise InfeasibleError(
-            f"no {problem.dtype} kernel fits the {machine.core_registers} core and {machine.fpu_registers} FPU "
-            f"registers of {machine.name}"
+            f"no {problem.dtype} kernel fits the {machine.core.core_registers} core and "
+            f"{machine.core.fpu_registers} FPU registers of {machine.name}"
         )
     whole_k = footprint(space, 1, problem.k, 1, 0, 0)
     least = min(whole_k, footprint(space, 1, 1, 1, int(problem.k > 1), 0))

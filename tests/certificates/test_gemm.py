@@ -25,6 +25,7 @@ from memaopt.errors import (
     UnfinishedError,
 )
 from memaopt.kernels.schedule import Space, space, variants
+from memaopt.machines.core import core
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models import closed_form, cp_sat
 from memaopt.models.accesses import promise
@@ -140,7 +141,7 @@ def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: in
         (("problem", "placement", "c"), "flash", "read-only"),
         (("problem", "placement", "a"), "auto", "left open"),
         (("problem", "placement", "a"), "tape", "no memory 'tape'"),
-        (("machine", "core_registers"), 1, "no kernel f32"),
+        (("machine", "core"), {**core("cortex-m4").model_dump(mode="json"), "core_registers": 1}, "no kernel f32"),
         (("schedule", "streamed"), ["A"], "not among the choices"),
         (("schedule", "code"), "ram", "not among the choices"),
         (("gap"), 0.25, "gap: it is"),

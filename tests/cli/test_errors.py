@@ -167,7 +167,7 @@ def test_files_that_are_not_text(cli: Cli, tmp_path: Path) -> None:
     [
         ((r'name = "stm32l4r5"', 'name = = "x"'), "line 2"),
         ((r"clock_hz = \d[\d_]*", "clock_hz = 0"), "clock_hz should be greater than 0"),
-        ((r"core_registers = 14", "speed = 14"), "speed is no field"),
+        ((r"fetch_queue_words = 3", "speed = 14"), "speed is no field"),
         ((r"base = 0x2000_0000", "base = 0x0800_1000"), "overlap"),
         ((r'name = "sram"\n', 'name = "ram"\n'), "'sram' and of that kind is needed"),
     ],

@@ -111,7 +111,7 @@ def _inner_loops(c_file: str) -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_no_inner_loop_touches_the_stack(family) -> None:  # type: ignore[no-untyped-def]
     """Catches a spill: the kernels of every register tile, ragged ones included, read instruction by instruction."""
-    for tile in tiles(family, MACHINE.core_registers, MACHINE.fpu_registers):
+    for tile in tiles(family, MACHINE.core.core_registers, MACHINE.core.fpu_registers):
         sizes = (2 * tile.mr + 1, 12 * tile.kr + 3, 2 * tile.nr + 1)
         certificate = certificate_of(case(sizes, family.name, tuple(tile), homes=("flash", "qspi", "sram")))
         loops = list(_inner_loops(emitter.files(certificate)[f"{emitter.name_of(certificate)}.c"]))

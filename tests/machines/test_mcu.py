@@ -13,8 +13,8 @@ def test_preset_is_complete_and_has_sources(name):
     """Catches a figure without a source, or a preset without external memory."""
     machine = mcu(name)
     assert machine.name == name
-    assert machine.core_registers == 14
-    assert machine.fpu_registers == 32
+    assert machine.core.core_registers == 14
+    assert machine.core.fpu_registers == 32
     assert any(m.kind == "external" for m in machine.memories)
     assert {"clock_hz", "fetch_queue_words", "power_mw"} <= set(machine.sources)
     assert all(m.source for m in machine.memories)
@@ -113,7 +113,7 @@ def test_a_users_own_machine(tmp_path):
         ("clock_hz = 100_000_000", "clock_hz = ", "not valid TOML.*line 4"),
         ("clock_hz = 100_000_000", "", "clock_hz: Field required"),
         ("clock_hz = 100_000_000", "clock_hz = 1\nspeed = 3", "speed is no field: there are name, title"),
-        ("clock_hz = 100_000_000", 'clock_hz = 1\ncore = "banana"', "core is 'banana', which is not known"),
+        ("clock_hz = 100_000_000", 'clock_hz = 1\ncore = "banana"', "core: 'banana' is not known: there are cortex-m"),
         ("[[memories]]", '[[settings]]\nname="ram"\n[[memories]]', "a setting named 'stock' is needed"),
         ("[[memories]]", '[[settings]]\nname="stock"\n[[settings]]\nname="stock"\n[[memories]]', "same name"),
         ("[[memories]]", '[[settings]]\nname="a b"\n[[memories]]', "settings.0.name"),
