@@ -11,7 +11,8 @@ from memaopt.errors import InputError
 from memaopt.kernels.gemm import kernel as kernels
 from memaopt.kernels.gemm.kernel import Kernel, Segment
 from memaopt.kernels.text import assembly
-from memaopt.kernels.text.standard import CHECKS, WARNINGS
+from memaopt.kernels.text.helpers import with_helpers
+from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
 from memaopt.printable import in_comment
 from memaopt.problems import reference
@@ -112,7 +113,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "tiles": _tiles(made, spills),
         "partial_section": spills,
         "copies": _copies(made),
-        "checks": CHECKS,
+        "with_helpers": with_helpers,
         "warnings": " ".join(WARNINGS),
         "sections": _sections(certificate),
     }
@@ -164,7 +165,7 @@ def _tiles(made: Plan, spills: bool) -> list[dict[str, Any]]:
     elif made.separate_accumulators:
         add("c_tile", atype, problem.m * problem.n if made.spilling else schedule.mc * schedule.nc, 1)
     if spills and problem.width < 4:
-        section = f' SECTION(".{problem.placement.c}")'
+        section = f' IN_SECTION(".{problem.placement.c}")'
         add("c_partial", "int32_t", problem.m * problem.n, 1, section)
     return found
 
@@ -180,7 +181,7 @@ def _sections(certificate: Certificate) -> dict[str, str]:
     """The section attribute of each operand in the test program, empty where the default placement is right."""
     sram = certificate.machine.sram.name
     homes = {x: certificate.problem.placement.of(x) for x in OPERANDS}
-    return {x.lower(): "" if home in (sram, "flash") else f' SECTION(".{home}")' for x, home in homes.items()}
+    return {x.lower(): "" if home in (sram, "flash") else f' IN_SECTION(".{home}")' for x, home in homes.items()}
 
 
 def _summary(certificate: Certificate) -> list[str]:

@@ -1,4 +1,4 @@
-"""The code around the kernels, for pricing how it waits: copies of helpers.c and what drives a patch kernel.
+"""The code around the kernels, for pricing how it waits: copies by helpers and what drives a patch kernel.
 
 Sizes and cycles are those of GCC 12.2 at -O3, by the median of 60 layers (`arm-none-eabi-nm -S`).
 """

@@ -75,7 +75,7 @@ class Staged(NamedTuple):
 
 
 class Small(NamedTuple):
-    """A function of helpers.c, described by its size; those of one ``name`` lie at one place."""
+    """A helper in C, described by its size; those of one ``name`` lie at one place."""
 
     name: str
     size: int

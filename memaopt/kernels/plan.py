@@ -109,7 +109,7 @@ class Kernel:
 class Emitted:
     """C text of one layer. ``parameters`` are the symbols of its constant data; ``signature`` its prototype.
 
-    A file holds :func:`memaopt.kernels.registry.preamble` of all its layers, the kernels (each once), the sources.
+    A file holds the kernels of all its layers, each once, the sources, and the helpers that these use.
     """
 
     name: str

@@ -23,7 +23,7 @@ from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.softmax import softmax
 from memaopt.kernels.staging import stage, staged
 from memaopt.kernels.sums import sum_tables, sums
-from memaopt.kernels.text.c import preamble
+from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.winograd import winograd
 from memaopt.problems.layers import Layer
 
@@ -46,7 +46,7 @@ FAMILIES: tuple[Family, ...] = (
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "placed", "plans", "preamble", "source_file", "staged",
+    "emit", "placed", "plans", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -76,4 +76,4 @@ def source_file(layers: Iterable[Emitted], head: str = "") -> str:
     kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
     texts = [*kernels.values(), *(layer.source for layer in emitted)]
     prototypes = "".join(f"{layer.signature};\n" for layer in emitted)
-    return "\n".join(part for part in (head, preamble(texts), prototypes, *texts) if part)
+    return "\n".join(part for part in (head, with_helpers("\n".join([prototypes, *texts]))) if part)

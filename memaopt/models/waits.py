@@ -18,7 +18,7 @@ from memaopt.models.fetching import Fetching, Run, Timing, run_of
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 4
-#: Routines start at a multiple of this, as emitted (KERNEL in helpers.c).
+#: Routines start at a multiple of this, as emitted (KERNEL in compiler.h).
 _ALIGNMENT = 32
 
 

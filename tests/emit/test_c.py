@@ -95,7 +95,7 @@ def test_q15_wraps_rounds_and_saturates_at_the_limits(define: dict[str, int], tm
 
 def _inner_loops(c_file: str) -> Iterator[tuple[str, list[str]]]:
     """Kernel and instructions of each loop in assembly that has no loop inside."""
-    for name, body in re.findall(r"^KERNEL (\w+)\(.*?\)\n\{(.*?)^\}", c_file, re.MULTILINE | re.DOTALL):
+    for name, body in re.findall(r"^NAKED static void (\w+)\(.*?\)\n\{(.*?)^\}", c_file, re.MULTILINE | re.DOTALL):
         lines = [line.strip() for line in re.findall(r'"(.*?)\\n"', body)]
         starts = {line[:-1]: at for at, line in enumerate(lines) if re.fullmatch(r"\d+:", line)}
         loops = [

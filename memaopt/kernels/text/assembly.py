@@ -3,6 +3,16 @@
 from memaopt.kernels.text import thumb
 from memaopt.kernels.text.thumb import REACH, encodable
 
+#: Instructions that also have a form of 16 bits, and the conditions with which the templates use them.
+_SHORT = frozenset(
+    f"{mnemonic}{condition}"
+    for mnemonic in (
+        *("mov", "mvn", "add", "adds", "sub", "subs", "rsb", "cmp", "cmn", "lsl", "lsr", "asr", "eor", "and"),
+        *("ldr", "ldrb", "ldrh", "ldrsb", "str", "strb", "strh", "ldmia", "stmia"),
+    )
+    for condition in ("", "lt", "gt")
+) | {"b", "bne", "beq", "bge", "blt", "bhs"}
+
 
 def load_imm(register: str, value: int) -> str:
     """``register`` = ``value``, 0 to 2^32 - 1, in one instruction or two."""
@@ -64,3 +74,22 @@ def quote(text: str) -> str:
     for line in lines:
         made.append(f"        /* {line[1:].strip()} */" if line[0] == "@" else f'        "{next(rest):<{width}}\\n"')
     return "\n".join(made)
+
+
+def widened(text: str) -> str:
+    """Assembly lines with every instruction in its 32-bit form.
+
+    So all of them lie at multiples of 4 (IT aside): a core whose fetch queue has 3 words falls behind in runs of
+    32-bit instructions at addresses 2 mod 4.
+    """
+    return "\n".join(_widened(line) for line in text.splitlines())
+
+
+def _widened(line: str) -> str:
+    mnemonic, blank, operands = line.strip().partition(" ")
+    return f"{mnemonic}.w {operands}" if blank and mnemonic in _SHORT else line
+
+
+def wide_quote(text: str) -> str:
+    """:func:`quote` of the 32-bit forms."""
+    return quote(widened(text))

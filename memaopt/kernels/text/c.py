@@ -1,15 +1,10 @@
-"""C text: constant arrays, and the helpers that a text uses."""
+"""C text: constant arrays."""
 
-import re
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from memaopt.kernels.text.standard import CHECKS
-from memaopt.kernels.text.templates import source
 
 _WIDTH = 112
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -97,39 +92,3 @@ def _wrapped(texts: Sequence[str]) -> str:
             line = "   "
         line += f" {text},"
     return "".join(lines) + line + "\n"
-
-
-@cache
-def _helpers() -> dict[str, str]:
-    _, *sections = re.split(r"^@ (\w+)\n", source("kernels/text/helpers.c"), flags=re.MULTILINE)
-    return {name: body.strip() + "\n" for name, body in zip(sections[::2], sections[1::2], strict=True)}
-
-
-_QUIET = """\
-#if defined(__GNUC__)
-/* Some of the small functions below are for the plain C alone, and assembly names its arguments by register. */
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-/* A kernel is one text of assembly, longer than every C99 compiler need take; these compilers take it. */
-#pragma GCC diagnostic ignored "-Woverlength-strings"
-#endif
-
-"""
-
-
-def preamble(texts: Iterable[str]) -> str:
-    """Includes, checks of the compiler and the helpers that ``texts`` call, in the order of helpers.c."""
-    helpers = _helpers()
-    used: set[str] = set()
-    pending = list(texts)
-    while pending:
-        words = set(re.findall(r"\b[A-Za-z]\w*", pending.pop()))
-        found = (words & helpers.keys()) - used
-        used |= found
-        pending.extend(helpers[name] for name in found)
-    include = f"#include <stdint.h>\n\n{CHECKS}\n"
-    if used & {"smlad", "sxtab16", "greater_bytes"}:
-        include += "#if defined(__ARM_FEATURE_SIMD32)\n#include <arm_acle.h>\n#endif\n\n"
-    if used & {"KERNEL", "load_word"}:
-        include += _QUIET
-    return include + "\n".join(body for name, body in helpers.items() if name in used)

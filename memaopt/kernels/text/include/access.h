@@ -1,0 +1,39 @@
+/* Single accesses to memory, counted one by one. */
+#ifndef MEMAOPT_ACCESS_H
+#define MEMAOPT_ACCESS_H
+
+#include <stdint.h>
+
+/* Elements of activations, parameters and scratch memory are read and written through volatile, so the compiler
+ * neither merges nor repeats an access: the accesses that the layer's comment promises are the ones made. */
+static inline int32_t load_s8(const int8_t *p)
+{
+    return *(const volatile int8_t *)p;
+}
+
+static inline void store_s8(int8_t *p, int32_t value)
+{
+    *(volatile int8_t *)p = (int8_t)value;
+}
+
+static inline int32_t load_s32(const int32_t *p)
+{
+    return *(const volatile int32_t *)p;
+}
+
+static inline float load_f32(const float *p)
+{
+    return *(const volatile float *)p;
+}
+
+static inline void store_f32(float *p, float value)
+{
+    *(volatile float *)p = value;
+}
+
+static inline double load_f64(const double *p)
+{
+    return *(const volatile double *)p;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* Integer arithmetic of TFLite's layers, to the last bit. */
+#ifndef MEMAOPT_FIXED_POINT_H
+#define MEMAOPT_FIXED_POINT_H
+
+#include <stdint.h>
+
+#include "compiler.h"
+
+static inline int32_t clamp(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* round(a * b / 2^31), ties up; not for a = b = INT32_MIN. */
+static inline int32_t multiply_high(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
+}
+
+/* round(x / 2^e), ties away from zero. */
+static inline int32_t divide_by_power(int32_t x, int32_t e)
+{
+    const int32_t mask = (int32_t)((1u << e) - 1u);
+    const int32_t remainder = x & mask;
+    return (x >> e) + (remainder > (mask >> 1) + (x < 0 ? 1 : 0) ? 1 : 0);
+}
+
+/* x * multiplier * 2^(shift - 31), rounded twice, as TFLite's convolutions do. */
+static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = shift > 0 ? 0 : -shift;
+    return divide_by_power(multiply_high((int32_t)((uint32_t)x << left), multiplier), right);
+}
+
+/* round(x * scale), ties away from zero, as TFLite's fully connected layer does. */
+static inline int32_t rescale_in_double(int32_t x, double scale)
+{
+    const double product = (double)x * scale;
+    const int32_t whole = (int32_t)product;
+    const double rest = product - (double)whole;
+    return whole + (rest >= 0.5 ? 1 : 0) - (rest <= -0.5 ? 1 : 0);
+}
+
+/* The zeros above the top set bit of x != 0. */
+static inline int32_t leading_zeros(uint32_t x)
+{
+#if defined(__GNUC__)
+    return (int32_t)__builtin_clz((unsigned int)x);
+#else
+    int32_t n = 0;
+    while (x < 0x80000000u) {
+        x <<= 1;
+        n++;
+    }
+    return n;
+#endif
+}
+
+static inline int32_t shift_left_saturating(int32_t x, int32_t bits)
+{
+    const int64_t wide = (int64_t)x * ((int64_t)1 << bits);
+    return wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/* 1 / (1 + x) in Q0.31 of x in [0, 1), also Q0.31: three Newton-Raphson steps from 48/17 - 32/17 d. */
+static inline int32_t one_over_one_plus(int32_t x)
+{
+    const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) >> 1);
+    int32_t estimate = 1515870810 + multiply_high(half_denominator, -1010580540);
+    NO_UNROLL
+    for (int32_t i = 0; i < 3; i++) {
+        const int32_t error = (1 << 29) - multiply_high(half_denominator, estimate);
+        estimate += shift_left_saturating(multiply_high(estimate, error), 2);
+    }
+    return shift_left_saturating(estimate, 1);
+}
+
+/* The nearest integer, ties away from zero: division truncates. */
+static inline int32_t divide_rounding(int32_t sum, int32_t count)
+{
+    return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* Armv7E-M's instructions on bytes and halfwords: ACLE's intrinsics where there are any, else plain C of the same bits. */
+#ifndef MEMAOPT_SIMD_H
+#define MEMAOPT_SIMD_H
+
+#include <stdint.h>
+
+#if defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#define MEMAOPT_SIMD 1
+#else
+#define MEMAOPT_SIMD 0
+#endif
+
+/* Four bytes as a little-endian word; nothing need be aligned. */
+static inline uint32_t load_word(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline int32_t low_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)x;
+}
+
+static inline int32_t high_half(uint32_t x)
+{
+    return (int16_t)(uint16_t)(x >> 16);
+}
+
+/* SMLAD: both products of signed halfwords, added modulo 2^32. */
+static inline int32_t smlad(uint32_t x, uint32_t y, int32_t acc)
+{
+#if MEMAOPT_SIMD
+    return __smlad((int16x2_t)x, (int16x2_t)y, acc);
+#else
+    const uint32_t low = (uint32_t)(low_half(x) * low_half(y)), high = (uint32_t)(high_half(x) * high_half(y));
+    return (int32_t)((uint32_t)acc + low + high);
+#endif
+}
+
+/* UXTB16: bytes 0 and 2, each in a halfword. */
+static inline uint32_t uxtb16(uint32_t x)
+{
+    return x & 0x00FF00FFu;
+}
+
+static inline uint32_t pack_halves(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+}
+
+/* SXTB16: bytes 0 and 2, each with its sign in a halfword. */
+static inline uint32_t sxtb16(uint32_t x)
+{
+    return pack_halves((int8_t)(uint8_t)x, (int8_t)(uint8_t)(x >> 16));
+}
+
+/* Four bytes of an activation, aligned to 4, in one access. */
+static inline uint32_t load_four(const int8_t *p)
+{
+#if MEMAOPT_SIMD
+    return *(const volatile uint32_t *)(const volatile void *)p;
+#else
+    return load_word((const uint8_t *)p);
+#endif
+}
+
+/* SXTAB16: bytes 0 and 2 of y, each with its sign, added to the halves of x. */
+static inline uint32_t sxtab16(uint32_t x, uint32_t y)
+{
+#if MEMAOPT_SIMD
+    return (uint32_t)__sxtab16((int16x2_t)x, (int8x4_t)y);
+#else
+    return pack_halves(low_half(x) + (int8_t)(uint8_t)y, high_half(x) + (int8_t)(uint8_t)(y >> 16));
+#endif
+}
+
+/* The greater of two signed bytes, four times: SSUB8 and SEL. */
+static inline uint32_t greater_bytes(uint32_t x, uint32_t y)
+{
+#if MEMAOPT_SIMD
+    (void)__ssub8((int8x4_t)x, (int8x4_t)y);
+    return (uint32_t)__sel((uint8x4_t)x, (uint8x4_t)y);
+#else
+    uint32_t greater = 0;
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+        const int32_t a = (int8_t)(uint8_t)(x >> shift), b = (int8_t)(uint8_t)(y >> shift);
+        greater |= (uint32_t)(uint8_t)(a > b ? a : b) << shift;
+    }
+    return greater;
+#endif
+}
+
+/* SMMLA: the high word of a * b, plus c. */
+static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
+{
+    return c + (int32_t)(((int64_t)a * b) >> 32);
+}
+
+/* SMLAWB: the upper 32 of the 48 bits of a * b, for a b of 16 bits, plus c. */
+static inline int32_t multiply_wide(int32_t a, int32_t b, int32_t c)
+{
+    return c + (int32_t)(((int64_t)a * b) >> 16);
+}
+
+#endif

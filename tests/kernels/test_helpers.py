@@ -1,0 +1,65 @@
+"""The headers of C that emitted files take their helpers from: each a file of its own, and copied as it is used."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from memaopt.kernels.text import helpers
+from memaopt.kernels.text.standard import WARNINGS
+
+INCLUDE = Path(helpers.__file__).parent / "include"
+# A header's functions are for who includes it, and assembly names its arguments by register.
+UNUSED = ["-Wno-unused-function", "-Wno-unused-parameter"]
+COMPILERS = {
+    "gcc": ["gcc"],
+    "clang": ["clang"],
+    "cortex-m4": ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"],
+    "cortex-m0": ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"],
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_each_header_stands_alone(compiler: str, tmp_path: Path) -> None:
+    """Catches a header that lacks an include, and a warning, with each compiler and without the core's extensions."""
+    command = COMPILERS[compiler]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    headers = sorted(INCLUDE.glob("*.h"))
+    assert {header.stem for header in headers} == {"checks", *helpers.HEADERS}
+    for header in headers:
+        source = tmp_path / f"{header.stem}.c"
+        source.write_text(f'#include "{header}"\n#include "{header}"\nextern int only;\n')
+        subprocess.run(
+            [*command, "-std=c11", *WARNINGS, *UNUSED, "-c", str(source), "-o", str(tmp_path / "o.o")], check=True
+        )
+
+
+def test_a_text_gets_what_it_names_and_no_more() -> None:
+    """Catches a helper that is missing, one too many, or one before what it uses."""
+    found = [name for helper in helpers.used(["copy_words(a, b, 4); one_over_one_plus(x);"]) for name in helper.names]
+    assert found == [
+        "MEMAOPT_ASM",
+        "NAKED",
+        "KERNEL",
+        "NO_UNROLL",
+        "multiply_high",
+        "shift_left_saturating",
+        "one_over_one_plus",
+        "copy_words",
+    ]
+    assert helpers.used(["copy_words_twice(a, b, 4);"]) == []
+
+
+def test_warnings_are_as_before_behind_a_text() -> None:
+    """Catches a file that silences its reader's compiler for what comes after it."""
+    text = helpers.with_helpers("#if MEMAOPT_ASM\n#endif\n")
+    assert text.count("diagnostic push") == text.count("diagnostic pop") == 1
+    assert text.rstrip().endswith("#pragma GCC diagnostic pop\n#endif")
+
+
+def test_every_name_is_defined_once() -> None:
+    """Catches a helper that two headers define."""
+    names = [name for helper in helpers.used(Path(h).read_text() for h in INCLUDE.glob("*.h")) for name in helper.names]
+    assert len(names) == len(set(names)) > 30
