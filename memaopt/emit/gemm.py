@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from memaopt.certificates.gemm import Certificate
-from memaopt.emit.nest import fetches, nest
-from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Plan, plan
+from memaopt.emit.nest import ACCUMULATOR_TYPES, C_TYPES, Nest, nest_of
+from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels.gemm import kernel as kernels
 from memaopt.kernels.gemm.kernel import Kernel, Segment
@@ -89,7 +89,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
     """What the templates see."""
     space = certificate.space
     problem, schedule, name = certificate.problem, certificate.schedule, name_of(certificate)
-    made = plan(space, schedule)
+    made = nest_of(space, schedule)
     spills = made.spilling and "C" in space.staged
     context: dict[str, Any] = {
         "name": name,
@@ -134,7 +134,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         _render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks
     ]
     context["stages"] = fetches(made)
-    context["nest"] = nest(made)
+    context["nest"] = loops_of(made)
     return context
 
 
@@ -142,12 +142,12 @@ def _kernel_name(mr: int, segment: Segment, nr: int) -> str:
     return Kernel(mr, segment.steps, nr, segment.first, segment.last).name
 
 
-def _assembly(made: Plan, kernel: Kernel) -> str:
+def _assembly(made: Nest, kernel: Kernel) -> str:
     """One register kernel as the string literals of its asm statement."""
     return assembly.quote(kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides))
 
 
-def _tiles(made: Plan, spills: bool) -> list[dict[str, Any]]:
+def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
     """The static buffers: tiles of the staged operands, wide sums, and where partial sums go outside."""
     problem, schedule, space = made.problem, made.schedule, made.space
     ctype, atype = C_TYPES[problem.dtype], ACCUMULATOR_TYPES[problem.dtype]
@@ -170,7 +170,7 @@ def _tiles(made: Plan, spills: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _copies(made: Plan) -> dict[str, bool]:
+def _copies(made: Nest) -> dict[str, bool]:
     """Which copy functions the nest calls."""
     staged = made.space.staged
     rows = bool(staged & {"A", "B"}) or ("C" in staged and (made.spilling or not made.packed_results))

@@ -1,226 +1,185 @@
-"""The block loop nest as C: loops in the certified order, each tile moved exactly where the schedule arrives at it."""
+"""What the templates need to know of a schedule: strides, the kernels that occur, and where tiles are moved."""
 
-import re
+from dataclasses import dataclass
 
-from memaopt.emit.plan import ACCUMULATOR_TYPES, C_TYPES, Block, Plan
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
+from memaopt.kernels.gemm.families import Family
+from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, segments
+from memaopt.kernels.schedule import Schedule, Space
+from memaopt.models.traffic import passes, schedule_counts, visits
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
 
-_INDENT = "    "
-
-
-class _Writer:
-    """Lines of C with their indentation."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.level = 1
-
-    def add(self, line: str) -> None:
-        self.lines.append(_INDENT * self.level + line)
-
-    def open(self, line: str) -> None:
-        self.add(line + " {")
-        self.level += 1
-
-    def close(self) -> None:
-        self.level -= 1
-        self.add("}")
+C_TYPES = {"f32": "float", "q15": "int16_t", "s8": "int8_t"}
+ACCUMULATOR_TYPES = {"f32": "float", "q15": "int32_t", "s8": "int32_t"}
 
 
-def nest(plan: Plan) -> str:
-    """The body of the emitted function."""
-    out = _Writer()
-    if plan.space.buffering == "double":
-        for operand in plan.depth:
-            out.add(f"uint32_t {operand.lower()}_move = 0;")
-            if operand != "C":
-                out.add(f"fetch_{operand.lower()}({operand.lower()}, 0);")
-    _level(plan, out, 0)
-    return "\n".join(out.lines)
+@dataclass(frozen=True)
+class BlockFunction:
+    """One block function: a length of the reduction and its phase, split into segments of register tiles."""
+
+    kc: int
+    first: bool
+    last: bool
+    segments: tuple[Segment, ...]
+
+    @property
+    def name(self) -> str:
+        """The function's name in C."""
+        phase = {(True, True): "", (True, False): "_first", (False, False): "_middle", (False, True): "_last"}
+        return f"block_{self.kc}{phase[self.first, self.last]}"
 
 
-def fetches(plan: Plan) -> list[str]:
-    """With double buffering, the functions that fetch the tiles of A and B by the number of the move."""
-    if plan.space.buffering == "single":
-        return []
-    return [_fetch(plan, operand) for operand in ("A", "B") if operand in plan.depth]
+@dataclass(frozen=True)
+class NestLoop:
+    """One block loop of the emitted nest; loops that run once are left out of it."""
+
+    dim: Dim
+    trips: int
+    block: int
+    size: int
 
 
-def _level(plan: Plan, out: _Writer, level: int) -> None:
-    """Move the tiles whose place is here, then the next loop inside, or the block itself; then C's way out."""
-    for operand in ("A", "B"):
-        if plan.depth.get(operand) == level:
-            _move_in(plan, out, operand)
-    if plan.depth.get("C") == level:
-        _claim_c(plan, out)
-    if level == len(plan.loops):
-        _call_block(plan, out)
-    else:
-        loop = plan.loops[level]
-        d, size = loop.dim, loop.dim.upper()
-        out.open(f"for (uint32_t {d}0 = 0; {d}0 < {size}; {d}0 += {size}C)")
-        at = len(out.lines)
-        out.add(f"const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
-        _level(plan, out, level + 1)
-        if not any(re.search(rf"\b{d}c\b", line) for line in out.lines[at + 1 :]):
-            del out.lines[at]
-        out.close()
-    if plan.depth.get("C") == level:
-        _move_out(plan, out)
+@dataclass(frozen=True)
+class Nest:
+    """Everything that the templates print."""
+
+    space: Space
+    schedule: Schedule
+    strides: Strides
+    loops: tuple[NestLoop, ...]
+    depth: dict[Operand, int]
+    moves: dict[Operand, int]
+    blocks: tuple[BlockFunction, ...]
+    kernels: tuple[Kernel, ...]
+    m_rests: tuple[int, ...]
+    n_rests: tuple[int, ...]
+    accumulating: bool
+    spilling: bool
+
+    @property
+    def problem(self) -> Gemm:
+        """The problem, its placement decided."""
+        return self.space.problem
+
+    @property
+    def family(self) -> Family:
+        """The kernel family."""
+        return self.schedule.family
+
+    @property
+    def full_m(self) -> bool:
+        """Whether any register tile has all MR rows."""
+        return self.schedule.mc >= self.schedule.mr
+
+    @property
+    def full_n(self) -> bool:
+        """Whether any register tile has all NR columns."""
+        return self.schedule.nc >= self.schedule.nr
+
+    @property
+    def slot(self) -> int:
+        """Bytes of one element of the tile of C."""
+        return ACCUMULATOR_BYTES if self.accumulating else self.problem.width
+
+    @property
+    def separate_accumulators(self) -> bool:
+        """C lives in SRAM, but its partial sums, wider than its elements, need a buffer beside it."""
+        return self.accumulating and "C" not in self.space.staged and self.problem.width < ACCUMULATOR_BYTES
+
+    @property
+    def packed_results(self) -> bool:
+        """Final results are left in the low bytes of 4-byte slots and narrowed on their way out."""
+        return "C" in self.space.staged and self.accumulating and self.problem.width < ACCUMULATOR_BYTES
 
 
-def _runs(plan: Plan, d: Dim) -> bool:
-    return any(loop.dim == d for loop in plan.loops)
-
-
-def _length(plan: Plan, d: Dim) -> str:
-    return f"{d}c" if _runs(plan, d) else d.upper()
-
-
-def _stored_as(plan: Plan, operand: Operand) -> tuple[Dim, Dim]:
-    """The loops along the rows and along the elements of a row, as the operand is stored."""
-    first, second = INDEXED_BY[operand]
-    return (second, first) if plan.problem.dtype == "s8" and operand != "A" else (first, second)
-
-
-def _offset(plan: Plan, operand: Operand) -> str:
-    """Elements from the start of an operand to the block at hand, as `` + ...`` or nothing."""
-    rows, along = _stored_as(plan, operand)
-    text = f" + {rows}0 * {along.upper()}" if _runs(plan, rows) else ""
-    return text + (f" + {along}0" if _runs(plan, along) else "")
-
-
-def _copy(plan: Plan, operand: Operand, to: str, source: str, width: int, inward: bool) -> str:
-    """A call of copy_rows between the operand's memory and its tile; whole rows are one run."""
-    rows, along = _stored_as(plan, operand)
-    if not _runs(plan, along):
-        return f"copy_rows({to}, {source}, 1, {_length(plan, rows)} * {along.upper()} * {width}, 0, 0);"
-    outside, inside = f"{along.upper()} * {width}", f"{along.upper()}C * {width}"
-    strides = f"{inside}, {outside}" if inward else f"{outside}, {inside}"
-    return f"copy_rows({to}, {source}, {_length(plan, rows)}, {_length(plan, along)} * {width}, {strides});"
-
-
-def _move_in(plan: Plan, out: _Writer, operand: Operand) -> None:
-    x = operand.lower()
-    if plan.space.buffering == "single":
-        source = f"{x}{_offset(plan, operand)}"
-        out.add(_copy(plan, operand, f"{x}_tile", source, plan.problem.width, True))
-        return
-    out.add(f"const {_ctype(plan)} *const {x}_now = {x}_tile[{x}_move & 1U];")
-    out.add(f"{x}_move++;")
-    if plan.moves[operand] > 1:
-        out.open(f"if ({x}_move < {plan.moves[operand]})")
-        out.add(f"fetch_{x}({x}, {x}_move);")
-        out.close()
-
-
-def _fetch(plan: Plan, operand: Operand) -> str:
-    """Tile number ``move`` of an operand, in the order in which the nest arrives at them, into its buffer."""
-    x, out = operand.lower(), _Writer()
-    inner = 1
-    for loop in reversed(plan.loops[: plan.depth[operand]]):
-        d, size = loop.dim, loop.dim.upper()
-        if d != REVISITED_BY[operand]:
-            index = "move" if inner == 1 else f"move / {inner}"
-            out.lines.insert(0, f"    const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
-            out.lines.insert(0, f"    const uint32_t {d}0 = {index} % {loop.trips} * {size}C;")
-        inner *= loop.trips
-    source = f"{x}{_offset(plan, operand)}"
-    out.add(_copy(plan, operand, f"{x}_tile[move & 1U]", source, plan.problem.width, True))
-    body, code = "\n".join(out.lines), "CODE " if plan.schedule.code == "ram" else ""
-    return (
-        f"/* Fetches tile number `move` of {operand} into the buffer that the nest will read it from; a DMA engine can "
-        f"take this over. */\n{code}static void fetch_{x}(const {_ctype(plan)} *{x}, uint32_t move)\n{{\n{body}\n}}"
+def nest_of(space: Space, schedule: Schedule) -> Nest:
+    """The nest of a feasible schedule."""
+    problem, counts = space.problem, schedule_counts(space, schedule)
+    accumulating = bool(passes(schedule.family, counts) > 1)
+    spilling = bool(visits(schedule.order, counts.trips, "C") > 1)
+    loops = tuple(
+        NestLoop(d, int(counts.trips[d]), schedule.block[d], problem.sizes[d])
+        for d in schedule.order
+        if counts.trips[d] > 1
+    )
+    depth: dict[Operand, int] = {}
+    moves: dict[Operand, int] = {}
+    for operand in sorted(space.staged):
+        depth[operand] = max((i + 1 for i, loop in enumerate(loops) if loop.dim in INDEXED_BY[operand]), default=0)
+        moves[operand] = 1
+        for loop in loops[: depth[operand]]:
+            moves[operand] *= loop.trips
+    blocks = _blocks(problem, schedule, int(counts.tk))
+    m_rests, n_rests = (_rests(problem.sizes[d], schedule.block[d], getattr(schedule, f"{d}r")) for d in ("m", "n"))
+    return Nest(
+        space,
+        schedule,
+        _strides(space, schedule, accumulating, spilling),
+        loops,
+        depth,
+        moves,
+        blocks,
+        _kernels(schedule, blocks, m_rests, n_rests),
+        m_rests,
+        n_rests,
+        accumulating,
+        spilling,
     )
 
 
-def _claim_c(plan: Plan, out: _Writer) -> None:
-    """The buffer for this tile of C, and the partial sums that an earlier visit left outside."""
-    tile = "c_tile"
-    if plan.space.buffering == "double":
-        kind = _tile_type(plan)
-        out.add(f"{kind} *const c_now = c_tile[c_move & 1U];")
-        out.add("c_move++;")
-        tile = "c_now"
-    if plan.spilling:
-        out.open("if (k0 > 0)")
-        out.add(_copy(plan, "C", tile, f"{_sums(plan)}{_offset(plan, 'C')}", ACCUMULATOR_BYTES, True))
-        out.close()
+def _block_sizes(size: int, block: int) -> tuple[int, ...]:
+    """The distinct lengths of the blocks of a loop: a full one, and the last if it is ragged."""
+    rest = size % block
+    return (block, rest) if rest and size > block else (block,)
 
 
-def _move_out(plan: Plan, out: _Writer) -> None:
-    tile = "c_now" if plan.space.buffering == "double" else "c_tile"
-    if plan.spilling:
-        out.open("if (k0 + KC < K)")
-        out.add(_copy(plan, "C", f"{_sums(plan)}{_offset(plan, 'C')}", tile, ACCUMULATOR_BYTES, False))
-        out.level -= 1
-        out.open("} else")
-    target, width = f"c{_offset(plan, 'C')}", plan.problem.width
-    if plan.packed_results:
-        rows, along = _stored_as(plan, "C")
-        tile_row = along.upper() + ("C" if _runs(plan, along) else "")
-        sizes = f"{_length(plan, rows)}, {_length(plan, along)}"
-        out.add(f"narrow_rows({target}, {tile}, {sizes}, {along.upper()} * {width}, {tile_row} * 4);")
-    else:
-        out.add(_copy(plan, "C", target, tile, width, False))
-    if plan.spilling:
-        out.close()
+def _rests(size: int, block: int, tile: int) -> tuple[int, ...]:
+    """The ragged register tiles at the edges of the blocks of a loop, largest first."""
+    return tuple(sorted({b % tile for b in _block_sizes(size, block)} - {0}, reverse=True))
 
 
-def _sums(plan: Plan) -> str:
-    return "c" if plan.problem.width == ACCUMULATOR_BYTES else "c_partial"
+def _blocks(problem: Gemm, schedule: Schedule, tk: int) -> tuple[BlockFunction, ...]:
+    """The block functions needed: one if K is not cut, else one each for the first, middle and last parts."""
+    last = problem.k - (tk - 1) * schedule.kc
+    phases = {(schedule.kc if tk > 1 else problem.k, True, tk == 1)}
+    if tk > 2:
+        phases.add((schedule.kc, False, False))
+    if tk > 1:
+        phases.add((last, False, True))
+    ordered = sorted(phases, key=lambda p: (not p[1], p[2]))
+    family, kr = schedule.family, schedule.kr
+    return tuple(BlockFunction(kc, first, last, segments(family, kr, kc, first, last)) for kc, first, last in ordered)
 
 
-def _ctype(plan: Plan) -> str:
-    return C_TYPES[plan.problem.dtype]
+def _kernels(
+    schedule: Schedule, blocks: tuple[BlockFunction, ...], m_rests: tuple[int, ...], n_rests: tuple[int, ...]
+) -> tuple[Kernel, ...]:
+    """Every register kernel that some block calls."""
+    mrs = [schedule.mr] if schedule.mc >= schedule.mr else []
+    nrs = [schedule.nr] if schedule.nc >= schedule.nr else []
+    phases = sorted({(s.steps, s.first, s.last) for block in blocks for s in block.segments}, reverse=True)
+    return tuple(
+        Kernel(mr, steps, nr, first, last)
+        for steps, first, last in phases
+        for mr in (*mrs, *m_rests)
+        for nr in (*nrs, *n_rests)
+    )
 
 
-def _tile_type(plan: Plan) -> str:
-    return ACCUMULATOR_TYPES[plan.problem.dtype] if plan.accumulating else _ctype(plan)
-
-
-def _operands(plan: Plan) -> str:
-    """The pointers that a block gets: a, b, where results go, and where partial sums are."""
-    staged, double = plan.space.staged, plan.space.buffering == "double"
-    parts = []
-    for operand in ("A", "B"):
-        x = operand.lower()
-        tile = f"{x}_now" if double else f"{x}_tile"
-        parts.append(tile if operand in staged else f"{x}{_offset(plan, operand)}")
-    c_tile = "c_now" if double and "C" in staged else "c_tile"
+def _strides(space: Space, schedule: Schedule, accumulating: bool, spilling: bool) -> Strides:
+    """Where the kernels find the next row or column, given what is staged and how s8 is laid out."""
+    problem, staged, width = space.problem, space.staged, space.problem.width
+    row_of_a = schedule.kc if "A" in staged else problem.k
+    along_b: Dim = "k" if problem.dtype == "s8" else "n"
+    row_of_b = schedule.block[along_b] if "B" in staged else problem.sizes[along_b]
+    along_c: Dim = "m" if problem.dtype == "s8" else "n"
+    row_of_c, slot = problem.sizes[along_c], width
     if "C" in staged:
-        results = f"({_ctype(plan)} *)c_tile" if plan.packed_results else c_tile
-        parts.append(results.replace("c_tile", c_tile))
-        parts.append(c_tile if plan.accumulating else "NULL")
-    else:
-        parts.append(f"c{_offset(plan, 'C')}")
-        if plan.separate_accumulators:
-            parts.append(f"c_tile{_offset(plan, 'C') if plan.spilling else ''}")
-        else:
-            parts.append(parts[-1] if plan.accumulating else "NULL")
-    if plan.problem.dtype == "s8":
-        parts.append("channels + m0" if _runs(plan, "m") else "channels")
-    return ", ".join(parts)
+        row_of_c, slot = schedule.block[along_c], ACCUMULATOR_BYTES if accumulating else width
+    row_of_sums = row_of_c if "C" in staged or spilling or width == ACCUMULATOR_BYTES else schedule.block[along_c]
+    out, acc = (row_of_c * slot, slot), (row_of_sums * ACCUMULATOR_BYTES, ACCUMULATOR_BYTES)
+    if problem.dtype == "s8":
+        out, acc = out[::-1], acc[::-1]
+    return Strides(row_of_a * width, row_of_b * width, *out, *acc)
 
 
-def _call_block(plan: Plan, out: _Writer) -> None:
-    sizes = f"{_length(plan, 'm')}, {_length(plan, 'n')}"
-    operands = _operands(plan)
-
-    def call(block: Block) -> str:
-        return f"{block.name}({operands}, {sizes});"
-
-    if len(plan.blocks) == 1:
-        out.add(call(plan.blocks[0]))
-        return
-    by_phase = {(block.first, block.last): block for block in plan.blocks}
-    out.open("if (k0 == 0)")
-    out.add(call(by_phase[True, False]))
-    out.level -= 1
-    if (False, False) in by_phase:
-        out.open("} else if (k0 + KC < K)")
-        out.add(call(by_phase[False, False]))
-        out.level -= 1
-    out.open("} else")
-    out.add(call(by_phase[False, True]))
-    out.close()
+__all__ = ["DIMS", "BlockFunction", "Kernel", "Nest", "NestLoop", "Segment", "Strides", "nest_of"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from memaopt.board import find_compiler
 from memaopt.emit import gemm as emitter
-from memaopt.emit.plan import plan as plan_of
+from memaopt.emit.nest import nest_of
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Plan, emit, plans, source_file
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, space
@@ -287,6 +287,6 @@ def _schedules(seed: int, count: int) -> Iterator[tuple[object, Schedule]]:
 def test_every_gemm_kernel_can_be_rendered() -> None:
     """Catches a stride out of reach in a kernel of a matrix product: any tile, any sizes, operands staged or not."""
     for where, schedule in _schedules(0, 150):
-        made = plan_of(where, schedule)
+        made = nest_of(where, schedule)
         for kernel in made.kernels:
             emitter._assembly(made, kernel)

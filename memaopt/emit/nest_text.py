@@ -1,0 +1,226 @@
+"""The block loop nest as C: loops in the certified order, each tile moved exactly where the schedule arrives at it."""
+
+import re
+
+from memaopt.emit.nest import ACCUMULATOR_TYPES, C_TYPES, BlockFunction, Nest
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
+
+_INDENT = "    "
+
+
+class _Writer:
+    """Lines of C with their indentation."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.level = 1
+
+    def add(self, line: str) -> None:
+        self.lines.append(_INDENT * self.level + line)
+
+    def open(self, line: str) -> None:
+        self.add(line + " {")
+        self.level += 1
+
+    def close(self) -> None:
+        self.level -= 1
+        self.add("}")
+
+
+def loops_of(nest: Nest) -> str:
+    """The body of the emitted function."""
+    out = _Writer()
+    if nest.space.buffering == "double":
+        for operand in nest.depth:
+            out.add(f"uint32_t {operand.lower()}_move = 0;")
+            if operand != "C":
+                out.add(f"fetch_{operand.lower()}({operand.lower()}, 0);")
+    _level(nest, out, 0)
+    return "\n".join(out.lines)
+
+
+def fetches(nest: Nest) -> list[str]:
+    """With double buffering, the functions that fetch the tiles of A and B by the number of the move."""
+    if nest.space.buffering == "single":
+        return []
+    return [_fetch(nest, operand) for operand in ("A", "B") if operand in nest.depth]
+
+
+def _level(nest: Nest, out: _Writer, level: int) -> None:
+    """Move the tiles whose place is here, then the next loop inside, or the block itself; then C's way out."""
+    for operand in ("A", "B"):
+        if nest.depth.get(operand) == level:
+            _move_in(nest, out, operand)
+    if nest.depth.get("C") == level:
+        _claim_c(nest, out)
+    if level == len(nest.loops):
+        _call_block(nest, out)
+    else:
+        loop = nest.loops[level]
+        d, size = loop.dim, loop.dim.upper()
+        out.open(f"for (uint32_t {d}0 = 0; {d}0 < {size}; {d}0 += {size}C)")
+        at = len(out.lines)
+        out.add(f"const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
+        _level(nest, out, level + 1)
+        if not any(re.search(rf"\b{d}c\b", line) for line in out.lines[at + 1 :]):
+            del out.lines[at]
+        out.close()
+    if nest.depth.get("C") == level:
+        _move_out(nest, out)
+
+
+def _runs(nest: Nest, d: Dim) -> bool:
+    return any(loop.dim == d for loop in nest.loops)
+
+
+def _length(nest: Nest, d: Dim) -> str:
+    return f"{d}c" if _runs(nest, d) else d.upper()
+
+
+def _stored_as(nest: Nest, operand: Operand) -> tuple[Dim, Dim]:
+    """The loops along the rows and along the elements of a row, as the operand is stored."""
+    first, second = INDEXED_BY[operand]
+    return (second, first) if nest.problem.dtype == "s8" and operand != "A" else (first, second)
+
+
+def _offset(nest: Nest, operand: Operand) -> str:
+    """Elements from the start of an operand to the block at hand, as `` + ...`` or nothing."""
+    rows, along = _stored_as(nest, operand)
+    text = f" + {rows}0 * {along.upper()}" if _runs(nest, rows) else ""
+    return text + (f" + {along}0" if _runs(nest, along) else "")
+
+
+def _copy(nest: Nest, operand: Operand, to: str, source: str, width: int, inward: bool) -> str:
+    """A call of copy_rows between the operand's memory and its tile; whole rows are one run."""
+    rows, along = _stored_as(nest, operand)
+    if not _runs(nest, along):
+        return f"copy_rows({to}, {source}, 1, {_length(nest, rows)} * {along.upper()} * {width}, 0, 0);"
+    outside, inside = f"{along.upper()} * {width}", f"{along.upper()}C * {width}"
+    strides = f"{inside}, {outside}" if inward else f"{outside}, {inside}"
+    return f"copy_rows({to}, {source}, {_length(nest, rows)}, {_length(nest, along)} * {width}, {strides});"
+
+
+def _move_in(nest: Nest, out: _Writer, operand: Operand) -> None:
+    x = operand.lower()
+    if nest.space.buffering == "single":
+        source = f"{x}{_offset(nest, operand)}"
+        out.add(_copy(nest, operand, f"{x}_tile", source, nest.problem.width, True))
+        return
+    out.add(f"const {_ctype(nest)} *const {x}_now = {x}_tile[{x}_move & 1U];")
+    out.add(f"{x}_move++;")
+    if nest.moves[operand] > 1:
+        out.open(f"if ({x}_move < {nest.moves[operand]})")
+        out.add(f"fetch_{x}({x}, {x}_move);")
+        out.close()
+
+
+def _fetch(nest: Nest, operand: Operand) -> str:
+    """Tile number ``move`` of an operand, in the order in which the nest arrives at them, into its buffer."""
+    x, out = operand.lower(), _Writer()
+    inner = 1
+    for loop in reversed(nest.loops[: nest.depth[operand]]):
+        d, size = loop.dim, loop.dim.upper()
+        if d != REVISITED_BY[operand]:
+            index = "move" if inner == 1 else f"move / {inner}"
+            out.lines.insert(0, f"    const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
+            out.lines.insert(0, f"    const uint32_t {d}0 = {index} % {loop.trips} * {size}C;")
+        inner *= loop.trips
+    source = f"{x}{_offset(nest, operand)}"
+    out.add(_copy(nest, operand, f"{x}_tile[move & 1U]", source, nest.problem.width, True))
+    body, code = "\n".join(out.lines), "CODE " if nest.schedule.code == "ram" else ""
+    return (
+        f"/* Fetches tile number `move` of {operand} into the buffer that the nest will read it from; a DMA engine can "
+        f"take this over. */\n{code}static void fetch_{x}(const {_ctype(nest)} *{x}, uint32_t move)\n{{\n{body}\n}}"
+    )
+
+
+def _claim_c(nest: Nest, out: _Writer) -> None:
+    """The buffer for this tile of C, and the partial sums that an earlier visit left outside."""
+    tile = "c_tile"
+    if nest.space.buffering == "double":
+        kind = _tile_type(nest)
+        out.add(f"{kind} *const c_now = c_tile[c_move & 1U];")
+        out.add("c_move++;")
+        tile = "c_now"
+    if nest.spilling:
+        out.open("if (k0 > 0)")
+        out.add(_copy(nest, "C", tile, f"{_sums(nest)}{_offset(nest, 'C')}", ACCUMULATOR_BYTES, True))
+        out.close()
+
+
+def _move_out(nest: Nest, out: _Writer) -> None:
+    tile = "c_now" if nest.space.buffering == "double" else "c_tile"
+    if nest.spilling:
+        out.open("if (k0 + KC < K)")
+        out.add(_copy(nest, "C", f"{_sums(nest)}{_offset(nest, 'C')}", tile, ACCUMULATOR_BYTES, False))
+        out.level -= 1
+        out.open("} else")
+    target, width = f"c{_offset(nest, 'C')}", nest.problem.width
+    if nest.packed_results:
+        rows, along = _stored_as(nest, "C")
+        tile_row = along.upper() + ("C" if _runs(nest, along) else "")
+        sizes = f"{_length(nest, rows)}, {_length(nest, along)}"
+        out.add(f"narrow_rows({target}, {tile}, {sizes}, {along.upper()} * {width}, {tile_row} * 4);")
+    else:
+        out.add(_copy(nest, "C", target, tile, width, False))
+    if nest.spilling:
+        out.close()
+
+
+def _sums(nest: Nest) -> str:
+    return "c" if nest.problem.width == ACCUMULATOR_BYTES else "c_partial"
+
+
+def _ctype(nest: Nest) -> str:
+    return C_TYPES[nest.problem.dtype]
+
+
+def _tile_type(nest: Nest) -> str:
+    return ACCUMULATOR_TYPES[nest.problem.dtype] if nest.accumulating else _ctype(nest)
+
+
+def _operands(nest: Nest) -> str:
+    """The pointers that a block gets: a, b, where results go, and where partial sums are."""
+    staged, double = nest.space.staged, nest.space.buffering == "double"
+    parts = []
+    for operand in ("A", "B"):
+        x = operand.lower()
+        tile = f"{x}_now" if double else f"{x}_tile"
+        parts.append(tile if operand in staged else f"{x}{_offset(nest, operand)}")
+    c_tile = "c_now" if double and "C" in staged else "c_tile"
+    if "C" in staged:
+        results = f"({_ctype(nest)} *)c_tile" if nest.packed_results else c_tile
+        parts.append(results.replace("c_tile", c_tile))
+        parts.append(c_tile if nest.accumulating else "NULL")
+    else:
+        parts.append(f"c{_offset(nest, 'C')}")
+        if nest.separate_accumulators:
+            parts.append(f"c_tile{_offset(nest, 'C') if nest.spilling else ''}")
+        else:
+            parts.append(parts[-1] if nest.accumulating else "NULL")
+    if nest.problem.dtype == "s8":
+        parts.append("channels + m0" if _runs(nest, "m") else "channels")
+    return ", ".join(parts)
+
+
+def _call_block(nest: Nest, out: _Writer) -> None:
+    sizes = f"{_length(nest, 'm')}, {_length(nest, 'n')}"
+    operands = _operands(nest)
+
+    def call(block: BlockFunction) -> str:
+        return f"{block.name}({operands}, {sizes});"
+
+    if len(nest.blocks) == 1:
+        out.add(call(nest.blocks[0]))
+        return
+    by_phase = {(block.first, block.last): block for block in nest.blocks}
+    out.open("if (k0 == 0)")
+    out.add(call(by_phase[True, False]))
+    out.level -= 1
+    if (False, False) in by_phase:
+        out.open("} else if (k0 + KC < K)")
+        out.add(call(by_phase[False, False]))
+        out.level -= 1
+    out.open("} else")
+    out.add(call(by_phase[False, True]))
+    out.close()
