@@ -14,7 +14,7 @@ from memaopt.choice.problem import ALIGNMENT, Problem
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory.packing_search import WORK, within
-from memaopt.memory.rectangles import Pair, Rectangle
+from memaopt.memory.rectangles import Rectangle, Sharing
 
 
 def explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> Clash | None:
@@ -31,7 +31,7 @@ def explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> C
     return None
 
 
-def _refuted(rectangles: Sequence[Rectangle], pairs: Sequence[Pair], height: int, whole: bool) -> bool:
+def _refuted(rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], height: int, whole: bool) -> bool:
     """Whether a search shows that no packing of this height exists."""
     found = within(rectangles, pairs, height // ALIGNMENT * ALIGNMENT, 4 * WORK if whole else WORK // 8)
     return found.offsets is None and found.decided
@@ -56,7 +56,9 @@ def _stretches(problem: Problem, picks: Sequence[int]) -> Iterator[tuple[int, in
     yield 0, count - 1
 
 
-def _clipped(problem: Problem, run: liveness.Problem, first: int, last: int) -> tuple[list[Rectangle], list[Pair]]:
+def _clipped(
+    problem: Problem, run: liveness.ArenaProblem, first: int, last: int
+) -> tuple[list[Rectangle], list[Sharing]]:
     """What is alive from one stage to another, as far as it is, with the sizes that it has from there on."""
     step = {position: i for i, position in enumerate(problem.order)}
     start, end = step[problem.positions[first]], step[problem.positions[last]]
@@ -76,7 +78,7 @@ def _clipped(problem: Problem, run: liveness.Problem, first: int, last: int) -> 
         number[i] = len(clipped)
         clipped.append(Rectangle(max(rectangle.first, start), min(rectangle.last, end), size))
     kept = [
-        Pair(number[p.before], number[p.after], p.lead)
+        Sharing(number[p.before], number[p.after], p.lead)
         for p in pairs
         if p.before in number and p.after in number and start <= rectangles[p.after].first <= end
     ]

@@ -85,7 +85,7 @@ class Problem:
             time_limit=time_limit,
         )
 
-    def blocks(self, picks: Sequence[int]) -> liveness.Problem:
+    def blocks(self, picks: Sequence[int]) -> liveness.ArenaProblem:
         """What is alive when, with the kernels of a choice."""
         chosen = self.chosen(picks)
         return liveness.problem(

@@ -65,7 +65,7 @@ def align(size: int, alignment: int) -> int:
 
 
 @dataclass
-class Block:
+class Lifetime:
     """Bytes that are alive from the step ``first`` to the step ``last`` (inclusive), for all its tensors in turn."""
 
     tensors: list[int]
@@ -75,7 +75,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ArenaProblem:
     """A network seen as blocks: what the arena must hold, whatever the order.
 
     ``roots`` maps each tensor of the arena to the first tensor of its alias class; ``scratch`` has bytes for each
@@ -174,7 +174,7 @@ def problem(
     scratch: Mapping[int, int],
     external: Collection[int],
     leads: Leads = no_leads,
-) -> Problem:
+) -> ArenaProblem:
     """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
     roots = roots_of(graph, external)
     sizes = {root: align(graph.tensors[root].nbytes, alignment) for root in roots.values()}
@@ -186,11 +186,11 @@ def problem(
                 readers[roots[tensor]] |= 1 << position
     kept = frozenset(roots[tensor] for tensor in graph.outputs if tensor in roots)
     aligned = {position: align(size, alignment) for position, size in scratch.items() if size}
-    bare = Problem(graph, alignment, in_place, aligned, roots, sizes, readers, kept)
+    bare = ArenaProblem(graph, alignment, in_place, aligned, roots, sizes, readers, kept)
     return ruled(bare, in_place, leads, range(len(graph.operators)))
 
 
-def ruled(p: Problem, in_place: InPlace, leads: Leads, positions: Iterable[int]) -> Problem:
+def ruled(p: ArenaProblem, in_place: InPlace, leads: Leads, positions: Iterable[int]) -> ArenaProblem:
     """The problem with other rules for how operators share bytes; ``leads`` counts for those at ``positions``."""
     found: dict[int, Lead] = {}
     for position in positions:
@@ -207,7 +207,7 @@ def ruled(p: Problem, in_place: InPlace, leads: Leads, positions: Iterable[int])
     return replace(p, in_place=in_place, leads=found)
 
 
-def peak(p: Problem, order: Sequence[int]) -> tuple[int, int]:
+def peak(p: ArenaProblem, order: Sequence[int]) -> tuple[int, int]:
     """The largest live set of an order in bytes, and the operator at which it is first reached."""
     done, best, at = 0, p.live(0), order[0] if order else 0
     for position in order:
@@ -218,7 +218,7 @@ def peak(p: Problem, order: Sequence[int]) -> tuple[int, int]:
     return best, at
 
 
-def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
+def best_order(p: ArenaProblem) -> tuple[tuple[int, ...], bool]:
     """An order with the least peak, and whether that was proven; the given order wins ties.
 
     Dijkstra over sets of executed operators, the cost of a path being its greatest live set. Where that takes too
@@ -259,7 +259,7 @@ def best_order(p: Problem) -> tuple[tuple[int, ...], bool]:
     return given, True
 
 
-def _greedy_order(p: Problem, needs: Sequence[int]) -> tuple[int, ...]:
+def _greedy_order(p: ArenaProblem, needs: Sequence[int]) -> tuple[int, ...]:
     """Always the operator that leaves the fewest bytes alive, the given order deciding ties."""
     done, order = 0, []
     for _ in needs:
@@ -278,13 +278,13 @@ def _path(previous: Mapping[int, tuple[int, int]], done: int) -> tuple[int, ...]
     return tuple(reversed(order))
 
 
-def blocks(p: Problem, order: Sequence[int]) -> list[Block]:
+def blocks(p: ArenaProblem, order: Sequence[int]) -> list[Lifetime]:
     """The blocks of an order, steps counted from 0; network inputs are there from step 0."""
     graph = p.graph
-    made: dict[int, Block] = {}
+    made: dict[int, Lifetime] = {}
     for tensor in graph.inputs:
         if p.roots.get(tensor) == tensor:
-            made[tensor] = Block([tensor], p.sizes[tensor], 0, 0)
+            made[tensor] = Lifetime([tensor], p.sizes[tensor], 0, 0)
     done = 0
     for step, position in enumerate(order):
         op = graph.operators[position]
@@ -295,7 +295,7 @@ def blocks(p: Problem, order: Sequence[int]) -> list[Block]:
         if output is not None:
             taken = p.overwritten(position, done)
             if taken is None:
-                made[output] = Block([], p.sizes[output], step)
+                made[output] = Lifetime([], p.sizes[output], step)
             else:
                 made[output] = made[taken]
             made[output].last = step
@@ -309,7 +309,7 @@ def blocks(p: Problem, order: Sequence[int]) -> list[Block]:
     return list(unique.values())
 
 
-def overlapping(p: Problem, order: Sequence[int], made: Sequence[Block]) -> list[tuple[int, int, Lead]]:
+def overlapping(p: ArenaProblem, order: Sequence[int], made: Sequence[Lifetime]) -> list[tuple[int, int, Lead]]:
     """The pairs of blocks (input, output) that may overlap at the step where one ends and the other begins."""
     number = {tensor: i for i, block in enumerate(made) for tensor in block.tensors}
     pairs, done = [], 0

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from memaopt.memory.packing_search import within
-from memaopt.memory.rectangles import Pair, Rectangle
+from memaopt.memory.rectangles import Rectangle, Sharing
 from memaopt.solver import limited
 
 Proof = Literal["live set", "search", "solver", "none"]
 
 
 def pack(
-    rectangles: Sequence[Rectangle], pairs: Sequence[Pair], alignment: int, bound: int, time_limit: float
+    rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], alignment: int, bound: int, time_limit: float
 ) -> tuple[list[int], int, Proof]:
     """Offsets (multiples of ``alignment``), the arena they need, and why no smaller one does.
 
@@ -55,7 +55,7 @@ def pack(
     return offsets, arena, "live set" if arena == bound else "solver" if proven else "none"
 
 
-def _by_first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair]) -> tuple[list[int], int]:
+def _by_first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Sharing]) -> tuple[list[int], int]:
     """Greatest first, ties by time: forwards, and backwards, so that an input finds its output placed below it."""
     orders: tuple[Callable[[int], tuple[int, ...]], ...] = (
         lambda i: (-rectangles[i].size, rectangles[i].first, i),
@@ -65,10 +65,12 @@ def _by_first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair]) -> tup
     return min(fits, key=lambda fit: fit[1])
 
 
-def _first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair], order: Sequence[int]) -> tuple[list[int], int]:
+def _first_fit(
+    rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], order: Sequence[int]
+) -> tuple[list[int], int]:
     """The lowest possible address for each, in an order; and the arena that they need."""
     offsets = [0] * len(rectangles)
-    partners: dict[int, dict[int, Pair]] = {}
+    partners: dict[int, dict[int, Sharing]] = {}
     for pair in pairs:
         partners.setdefault(pair.before, {})[pair.after] = pair
         partners.setdefault(pair.after, {})[pair.before] = pair
@@ -92,7 +94,7 @@ def _first_fit(rectangles: Sequence[Rectangle], pairs: Sequence[Pair], order: Se
     return offsets, max((o + r.size for o, r in zip(offsets, rectangles, strict=True)), default=0)
 
 
-def _beside(pair: Pair, is_after: bool, at: int, size: int, start: int, length: int) -> int:
+def _beside(pair: Sharing, is_after: bool, at: int, size: int, start: int, length: int) -> int:
     """The lowest offset from ``at`` on for one of a pair, whose other one lies at ``start``."""
     if at + size <= start or at >= start + length:
         return at
@@ -107,7 +109,7 @@ def _beside(pair: Pair, is_after: bool, at: int, size: int, start: int, length: 
 
 
 def _solve(
-    rectangles: Sequence[Rectangle], pairs: Sequence[Pair], alignment: int, bound: int, arena: int, time_limit: float
+    rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], alignment: int, bound: int, arena: int, time_limit: float
 ) -> tuple[list[int] | None, bool]:
     """Offsets that minimise the arena, and whether the solver proved it. Variables count units of the alignment."""
     from ortools.sat.python import cp_model

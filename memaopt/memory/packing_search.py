@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from memaopt.memory.rectangles import Pair, Rectangle
+from memaopt.memory.rectangles import Rectangle, Sharing
 
 WORK = 400_000
 """Meetings and differences that are looked at before the search gives up, about half a second's worth."""
@@ -20,7 +20,7 @@ WORK = 400_000
 _Meeting = tuple[int, int]
 
 
-class Answer(NamedTuple):
+class Packed(NamedTuple):
     """Offsets that fit (None: none were found), and whether that is decided."""
 
     offsets: list[int] | None
@@ -35,10 +35,10 @@ class _Above(NamedTuple):
     distance: int
 
 
-def within(rectangles: Sequence[Rectangle], pairs: Sequence[Pair], height: int, work: int = WORK) -> Answer:
+def within(rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], height: int, work: int = WORK) -> Packed:
     """Offsets within ``height``, all multiples of what sizes and leads are multiples of."""
     if any(r.size > height for r in rectangles):
-        return Answer(None, True)
+        return Packed(None, True)
     return _Search(rectangles, pairs, height, work).answer()
 
 
@@ -62,7 +62,7 @@ class _Way(NamedTuple):
 class _Search:
     """Depth first: a node is made definite by what has only one way left, then split where two overlap."""
 
-    def __init__(self, rectangles: Sequence[Rectangle], pairs: Sequence[Pair], height: int, work: int) -> None:
+    def __init__(self, rectangles: Sequence[Rectangle], pairs: Sequence[Sharing], height: int, work: int) -> None:
         self.sizes = [r.size for r in rectangles]
         self.height, self.left, self.sure = height, work, True
         self.pairs = {frozenset((p.before, p.after)): p for p in pairs}
@@ -73,7 +73,7 @@ class _Search:
             if self.sizes[i] and self.sizes[j] and rectangles[i].meets(rectangles[j])
         ]
 
-    def answer(self) -> Answer:
+    def answer(self) -> Packed:
         """The search from nothing decided."""
         nothing = frozenset[_Meeting]()
         node = _Node([0] * len(self.sizes), [self.height - size for size in self.sizes], [], nothing, nothing)
@@ -81,16 +81,16 @@ class _Search:
         while True:
             grown = self._grown(node)
             if isinstance(grown, list):
-                return Answer(grown, True)
+                return Packed(grown, True)
             if grown is not None:
                 stack.append(grown)
             following = None
             while stack and (following := next(stack[-1], None)) is None:
                 stack.pop()
             if self.left < 0:
-                return Answer(None, False)
+                return Packed(None, False)
             if following is None:
-                return Answer(None, self.sure)
+                return Packed(None, self.sure)
             node = following
 
     def _grown(self, node: _Node) -> list[int] | Iterator[_Node] | None:

@@ -15,9 +15,9 @@ from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.inputs import STRICT
 from memaopt.memory import liveness
 from memaopt.memory import replay as memory_check
-from memaopt.memory.liveness import Block, InPlace, Leads, Problem, elementwise_in_place, no_leads
+from memaopt.memory.liveness import ArenaProblem, InPlace, Leads, Lifetime, elementwise_in_place, no_leads
 from memaopt.memory.packing import Proof, pack
-from memaopt.memory.rectangles import Pair, Rectangle
+from memaopt.memory.rectangles import Rectangle, Sharing
 from memaopt.networks.graph import Graph
 
 _TIME_LIMIT = 5.0
@@ -203,21 +203,21 @@ def _check_arguments(graph: Graph, scratch: Mapping[int, int], alignment: int, e
             raise InputError(f"tensor {tensor} is neither an input nor an output, so it cannot lie outside the arena")
 
 
-def rectangles_of(problem: Problem, order: Sequence[int]) -> tuple[list[Rectangle], list[Pair]]:
+def rectangles_of(problem: ArenaProblem, order: Sequence[int]) -> tuple[list[Rectangle], list[Sharing]]:
     """What is packed: the blocks, then the scratch of each operator in execution order; and what may overlap."""
     blocks = liveness.blocks(problem, order)
     tensors = [Rectangle(b.first, b.last, b.size) for b in blocks]
     steps = [(step, problem.scratch[position]) for step, position in enumerate(order) if position in problem.scratch]
-    pairs = [Pair(i, j, lead) for i, j, lead in liveness.overlapping(problem, order, blocks)]
+    pairs = [Sharing(i, j, lead) for i, j, lead in liveness.overlapping(problem, order, blocks)]
     return tensors + [Rectangle(step, step, size) for step, size in steps], pairs
 
 
-def _scratch(problem: Problem, order: Sequence[int]) -> list[tuple[int, int]]:
+def _scratch(problem: ArenaProblem, order: Sequence[int]) -> list[tuple[int, int]]:
     """The operators that have scratch, in execution order, with its aligned bytes."""
     return [(position, problem.scratch[position]) for position in order if position in problem.scratch]
 
 
-def _fact(block: Block | TensorBuffer) -> tuple[tuple[int, ...], int, int, int]:
+def _fact(block: Lifetime | TensorBuffer) -> tuple[tuple[int, ...], int, int, int]:
     """All of a block but where it lies."""
     return tuple(block.tensors), block.size, block.first, block.last
 

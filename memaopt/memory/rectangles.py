@@ -19,7 +19,7 @@ class Rectangle(NamedTuple):
         return self.first <= other.last and other.first <= self.last
 
 
-class Pair(NamedTuple):
+class Sharing(NamedTuple):
     """Rectangles ``before`` (an input) and ``after`` (its operator's output), which begins where the other ends."""
 
     before: int

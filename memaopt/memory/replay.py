@@ -15,7 +15,7 @@ from memaopt.networks.operators import operator as ops
 _NOBODY, _SCRATCH = -1, -2
 
 
-class Buffer(Protocol):
+class _Buffer(Protocol):
     """A tensor buffer of a plan."""
 
     @property
@@ -30,7 +30,7 @@ class Buffer(Protocol):
     def last(self) -> int: ...
 
 
-class Scratch(Protocol):
+class _Scratch(Protocol):
     """A scratch buffer of a plan."""
 
     @property
@@ -41,7 +41,7 @@ class Scratch(Protocol):
     def size(self) -> int: ...
 
 
-class Plan(Protocol):
+class _Plan(Protocol):
     """What is replayed."""
 
     @property
@@ -49,15 +49,15 @@ class Plan(Protocol):
     @property
     def alignment(self) -> int: ...
     @property
-    def buffers(self) -> Sequence[Buffer]: ...
+    def buffers(self) -> Sequence[_Buffer]: ...
     @property
-    def scratch(self) -> Sequence[Scratch]: ...
+    def scratch(self) -> Sequence[_Scratch]: ...
     @property
     def arena_bytes(self) -> int: ...
 
 
 def replay(
-    plan: Plan,
+    plan: _Plan,
     graph: Graph,
     scratch: Mapping[int, int],
     in_place: InPlace,
@@ -131,7 +131,7 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _ranges(
-    plan: Plan, graph: Graph, scratch: Mapping[int, int], external: frozenset[int]
+    plan: _Plan, graph: Graph, scratch: Mapping[int, int], external: frozenset[int]
 ) -> dict[int, tuple[int, int]]:
     """The bytes of each tensor, after checking order, sizes, alignment and completeness."""
     if plan.alignment < 1 or plan.alignment & (plan.alignment - 1):
@@ -172,7 +172,7 @@ def _ranges(
     return ranges
 
 
-def _check_range(plan: Plan, what: str, offset: int, size: int) -> None:
+def _check_range(plan: _Plan, what: str, offset: int, size: int) -> None:
     if offset < 0 or offset + size > plan.arena_bytes or offset % plan.alignment:
         raise FalseClaimError(
             f"the memory plan puts {what} at bytes {offset} to {offset + size} of {plan.arena_bytes}, "

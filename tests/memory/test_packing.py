@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memaopt.memory import packing
 from memaopt.memory.liveness import Lead
-from memaopt.memory.rectangles import Pair, Rectangle
+from memaopt.memory.rectangles import Rectangle, Sharing
 
 
 def brute_arena(rectangles: list[tuple[int, int, int]]) -> int:
@@ -50,7 +50,7 @@ def test_packing_above_the_live_set_is_proven_by_exhaustion() -> None:
     assert (arena, proven) == (16 * 6, "search")
 
 
-def _clash(rectangles: list[Rectangle], pairs: list[Pair], offsets: list[int], i: int, j: int) -> bool:
+def _clash(rectangles: list[Rectangle], pairs: list[Sharing], offsets: list[int], i: int, j: int) -> bool:
     """Whether two rectangles may not lie where they do."""
     a, b = rectangles[i], rectangles[j]
     if a.last < b.first or b.last < a.first or offsets[i] + a.size <= offsets[j] or offsets[j] + b.size <= offsets[i]:
@@ -62,7 +62,7 @@ def _clash(rectangles: list[Rectangle], pairs: list[Pair], offsets: list[int], i
     return True
 
 
-def exhaustive(rectangles: list[Rectangle], pairs: list[Pair], most: int) -> int:
+def exhaustive(rectangles: list[Rectangle], pairs: list[Sharing], most: int) -> int:
     """The least height, up to ``most``, with every offset tried."""
 
     def fits(height: int, offsets: list[int]) -> bool:
@@ -78,7 +78,7 @@ def exhaustive(rectangles: list[Rectangle], pairs: list[Pair], most: int) -> int
     return next(h for h in range(max(r.size for r in rectangles), most + 1) if fits(h, []))
 
 
-def _chain(rng: np.random.Generator) -> tuple[list[Rectangle], list[Pair]]:
+def _chain(rng: np.random.Generator) -> tuple[list[Rectangle], list[Sharing]]:
     """Outputs that begin where their input ends, most of them with a lead, and rectangles besides."""
     ends = np.cumsum(rng.integers(1, 3, int(rng.integers(2, 5))))
     starts = [0, *ends[:-1]]
@@ -86,7 +86,7 @@ def _chain(rng: np.random.Generator) -> tuple[list[Rectangle], list[Pair]]:
         Rectangle(int(first), int(last), int(rng.integers(1, 5))) for first, last in zip(starts, ends, strict=True)
     ]
     pairs = [
-        Pair(i, i + 1, Lead(step * int(rng.integers(-3, 4)), step))
+        Sharing(i, i + 1, Lead(step * int(rng.integers(-3, 4)), step))
         for i in range(len(rectangles) - 1)
         if (step := int(rng.integers(1, 3))) and rng.integers(4)
     ]
@@ -116,7 +116,7 @@ def test_many_rectangles_take_seconds() -> None:
     """Catches an explosion: hundreds of operators in a row, and what lies across them."""
     rng = np.random.default_rng(4)
     rectangles = [Rectangle(i, i + 1, 16 * int(rng.integers(1, 200))) for i in range(400)]
-    pairs = [Pair(i, i + 1, Lead(16 * int(rng.integers(-20, 100)), 16)) for i in range(399)]
+    pairs = [Sharing(i, i + 1, Lead(16 * int(rng.integers(-20, 100)), 16)) for i in range(399)]
     rectangles += [Rectangle(i, min(i + 30, 400), 16 * int(rng.integers(1, 40))) for i in range(0, 400, 10)]
     offsets, _, _ = packing.pack(rectangles, pairs, 16, 16, 1.0)
     near = [(i, j) for i, j in itertools.combinations(range(440), 2) if rectangles[i].meets(rectangles[j])]
