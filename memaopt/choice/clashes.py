@@ -43,7 +43,7 @@ def demand_of(plan: Plan) -> Demand:
     return Demand(fused, deferred, plan.in_place, plan.lead, step, plan.scratch_bytes)
 
 
-class Copies(NamedTuple):
+class RamUse(NamedTuple):
     """What a layer takes of the RAM beside the arena: code of the ``kernels`` there, constants, stack, in bytes."""
 
     kernels: tuple[str, ...]
@@ -51,17 +51,17 @@ class Copies(NamedTuple):
     data: int
     stack: int
 
-    def met_by(self, other: Copies) -> bool:
+    def met_by(self, other: RamUse) -> bool:
         """Whether ``other`` takes at least as much: what has no layout with this has none with that."""
         same = self.kernels == other.kernels and self.code <= other.code
         return self.data <= other.data and self.stack <= other.stack and (self.code == 0 or same)
 
 
-def copies_of(candidate: Candidate) -> Copies:
+def copies_of(candidate: Candidate) -> RamUse:
     """What a candidate takes."""
     plan, where = candidate.plan, candidate.where
     code = code_bytes(plan) if where.code else 0
-    return Copies(plan.kernels if code else (), code, plan.data_bytes if where.data else 0, candidate.stack_bytes)
+    return RamUse(plan.kernels if code else (), code, plan.data_bytes if where.data else 0, candidate.stack_bytes)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Clash:
     first: int
     demands: tuple[Demand | None, ...]
     arena: int
-    copies: tuple[Copies, ...] | None = None
+    copies: tuple[RamUse, ...] | None = None
 
     @property
     def last(self) -> int:

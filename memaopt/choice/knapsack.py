@@ -11,17 +11,19 @@ from collections.abc import Callable
 import numpy as np
 
 from memaopt.choice.dominance import Array
-from memaopt.choice.label_stages import NEVER, Layers, Row
+from memaopt.choice.label_stages import NEVER, Layers, Option
 
 #: Amounts that are told apart.
 _STEPS = 1 << 13
 
 
-class Table:
+class Knapsack:
     """For each stage, each state before it and each amount of a budget that is left, the least sum of weights from
     there to the end whose sizes keep within it. ``weigh`` and ``size`` are of a row, ``room`` is the whole budget."""
 
-    def __init__(self, layers: Layers, weigh: Callable[[Row], int], size: Callable[[Row], int], room: int) -> None:
+    def __init__(
+        self, layers: Layers, weigh: Callable[[Option], int], size: Callable[[Option], int], room: int
+    ) -> None:
         self._sizes = layers.to_go(size)
         spare = max(room - int(self._sizes[0][0]), 0)
         self._unit = spare // _STEPS + 1

@@ -20,7 +20,7 @@ NEVER = np.int64(1 << 60)
 
 
 @dataclass(frozen=True)
-class Row:
+class Option:
     """A candidate as the search sees it: ``pick`` is its place in the stage, ``kernel`` a shared kernel in its place
     (or -1), ``own`` what it takes for itself, ``meets`` the clashes whose demand at this stage it meets, as bits."""
 
@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class SharedKernel:
     """A kernel that several stages can share, in flash or in RAM: its bytes, and the last stage that can use it."""
 
     names: tuple[str, ...]
@@ -93,7 +93,7 @@ class Layers:
                 steps[state] = here
             reached = following
 
-    def weights(self, row: Row) -> tuple[int, ...]:
+    def weights(self, row: Option) -> tuple[int, ...]:
         """The sums that a row adds, with its part of the kernel that it shares."""
         price, flash, code, data = row.own[:SUMS]
         if row.kernel >= 0:
@@ -101,7 +101,7 @@ class Layers:
             flash, code = flash + part[0], code + part[1]
         return price, flash, code, data
 
-    def to_go(self, weigh: Callable[[Row], int]) -> list[Array]:
+    def to_go(self, weigh: Callable[[Option], int]) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
         following = np.zeros(len(self.states[-1]), np.int64)
         least = [following]
@@ -128,7 +128,7 @@ class Layers:
             least.append(following)
         return least[::-1]
 
-    def path(self, weigh: Callable[[Row], int], least: list[Array]) -> list[Row]:
+    def path(self, weigh: Callable[[Option], int], least: list[Array]) -> list[Option]:
         """The rows of one path that attains the least sum of weights."""
         state, taken = 0, []
         for i, rows in enumerate(self.rows):
@@ -139,11 +139,11 @@ class Layers:
                     break
         return taken
 
-    def used(self, taken: Sequence[Row]) -> tuple[int, ...]:
+    def used(self, taken: Sequence[Option]) -> tuple[int, ...]:
         """The sums of a path."""
         return tuple(map(sum, zip(*map(self.weights, taken), strict=True)))
 
-    def shift_parts(self, taken: Sequence[Row], share: float) -> None:
+    def shift_parts(self, taken: Sequence[Option], share: float) -> None:
         """Move a share of what a kernel takes from the stages that do not use it on a path to those that do.
 
         Whatever the parts are, they are a lower bound; the more the users bear, the higher it is.
@@ -168,7 +168,7 @@ def _less(limit: int | None, overhead: int) -> int | None:
     return None if limit is None else limit - overhead
 
 
-def _shared(stages: Sequence[Stage]) -> tuple[list[Kernel], dict[tuple[tuple[str, ...], bool], int]]:
+def _shared(stages: Sequence[Stage]) -> tuple[list[SharedKernel], dict[tuple[tuple[str, ...], bool], int]]:
     """The kernels that several stages can have, once for each place that they can have, and their numbers."""
     users: dict[tuple[str, ...], set[int]] = {}
     places: dict[tuple[tuple[str, ...], bool], tuple[set[int], Candidate]] = {}
@@ -178,13 +178,13 @@ def _shared(stages: Sequence[Stage]) -> tuple[list[Kernel], dict[tuple[tuple[str
                 users.setdefault(candidate.plan.kernels, set()).add(i)
                 key = candidate.plan.kernels, candidate.where.code
                 places.setdefault(key, (set(), candidate))[0].add(i)
-    kernels: list[Kernel] = []
+    kernels: list[SharedKernel] = []
     number: dict[tuple[tuple[str, ...], bool], int] = {}
     for key, (where, one) in places.items():
         if len(users[key[0]]) > 1:
             number[key] = len(kernels)
             code = code_bytes(one.plan) if key[1] else 0
-            kernels.append(Kernel(key[0], key[1], one.plan.shared_bytes, code, tuple(sorted(where))))
+            kernels.append(SharedKernel(key[0], key[1], one.plan.shared_bytes, code, tuple(sorted(where))))
     return kernels, number
 
 
@@ -196,9 +196,9 @@ def _rows(
     clashes: Sequence[Clash],
     price: Callable[[Candidate], int],
     number: dict[tuple[tuple[str, ...], bool], int],
-) -> list[Row]:
+) -> list[Option]:
     """The candidates of a stage that can be chosen at all, without those that another one replaces everywhere."""
-    found: dict[tuple[object, ...], list[Row]] = {}
+    found: dict[tuple[object, ...], list[Option]] = {}
     for pick, candidate in enumerate(stage.candidates):
         plan = candidate.plan
         wanted, made = plan.input_format, plan.output_format
@@ -212,7 +212,7 @@ def _rows(
         data = plan.data_bytes if candidate.where.data else 0
         own = price(candidate), flash, code, data, candidate.arena_bytes, candidate.stack_bytes
         meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
-        found.setdefault((wanted, made, kernel, meets), []).append(Row(pick, i, wanted, made, kernel, own, meets))
+        found.setdefault((wanted, made, kernel, meets), []).append(Option(pick, i, wanted, made, kernel, own, meets))
     rows = []
     for alike in found.values():
         values = np.array([row.own for row in alike], np.int64)
@@ -224,7 +224,7 @@ def _rows(
 
 
 def _states(
-    stages: Sequence[Stage], rows: Sequence[Sequence[Row]]
+    stages: Sequence[Stage], rows: Sequence[Sequence[Option]]
 ) -> tuple[list[list[Others]], list[list[list[Edge]]]]:
     """The formats that can be alive before each stage and at the end, and the edges from each of them."""
     last = {t: i for i, stage in enumerate(stages) for t in (*stage.inputs, stage.output) if t is not None}

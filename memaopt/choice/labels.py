@@ -22,8 +22,8 @@ import numpy as np
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
-from memaopt.choice.knapsack import Table
-from memaopt.choice.label_stages import NEVER, Layers, Row, most_of
+from memaopt.choice.knapsack import Knapsack
+from memaopt.choice.label_stages import NEVER, Layers, Option, most_of
 
 Least = Literal["price", "flash", "arena", "sram"]
 
@@ -132,12 +132,12 @@ class _Walk:
                 room["ram"] = left
         return room
 
-    def _weigh(self, taken: dict[str, int]) -> Callable[[Row], int]:
+    def _weigh(self, taken: dict[str, int]) -> Callable[[Option], int]:
         """The price of a row with multipliers for what it uses."""
         layers, column = self.layers, PRICE if self.least == "price" else FLASH
         f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
 
-        def weight(row: Row) -> int:
+        def weight(row: Option) -> int:
             sums = layers.weights(row)
             return _UNIT * sums[column] + f * sums[FLASH] + (c + r) * sums[CODE] + (d + r) * sums[DATA]
 
@@ -159,7 +159,7 @@ class _Walk:
             made.append((best, layers.to_go(self._weigh(best))))
         return made
 
-    def _tables(self) -> list[tuple[str, dict[str, int], Table]]:
+    def _tables(self) -> list[tuple[str, dict[str, int], Knapsack]]:
         """For each budget that is exceeded, what is to go by what is left of it, with multipliers for the others."""
         if len(self.prices) < 2:
             return []
@@ -167,10 +167,10 @@ class _Walk:
         for name, limit in room.items():
             others = {other: value for other, value in self.prices[-1][0].items() if other != name}
 
-            def size(row: Row, name: str = name) -> int:
+            def size(row: Option, name: str = name) -> int:
                 return _used(name, layers.weights(row))
 
-            made.append((name, others, Table(layers, self._weigh(others), size, limit)))
+            made.append((name, others, Knapsack(layers, self._weigh(others), size, limit)))
         return made
 
     def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
@@ -270,7 +270,9 @@ class _Walk:
         at = np.lexsort((ends[:, FLASH], ends[:, ARENA], value))[0]
         return Found(_picks(back, int(at)), int(value[at]), 0, whole)
 
-    def _extend(self, i: int, row: Row, mask: int, values: Array, paid: Bits) -> tuple[Array, Array, Bits, int] | None:
+    def _extend(
+        self, i: int, row: Option, mask: int, values: Array, paid: Bits
+    ) -> tuple[Array, Array, Bits, int] | None:
         """Which labels can take a row, what they become, and the clashes that they then may complete."""
         k, layers = row.kernel, self.layers
         which = np.arange(len(values))

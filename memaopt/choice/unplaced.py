@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memaopt.choice import layout
-from memaopt.choice.clashes import Clash, Copies, copies_of, demand_of
+from memaopt.choice.clashes import Clash, RamUse, copies_of, demand_of
 from memaopt.choice.problem import Problem
 from memaopt.machines.mcu import Mcu
 
@@ -28,7 +28,7 @@ def explain(problem: Problem, picks: Sequence[int], arena: int) -> Clash:
     return Clash(0, demands, problem.limits.sram + 1, tuple(kept))
 
 
-def _placed(mcu: Mcu, arena: int, copies: Sequence[Copies]) -> bool:
+def _placed(mcu: Mcu, arena: int, copies: Sequence[RamUse]) -> bool:
     """Whether copies have a layout beside an arena; a kernel that several layers share is there once."""
     shared = {c.kernels: c.code for c in copies if c.kernels}
     code = sum(shared.values()) + sum(c.code for c in copies if not c.kernels)
@@ -38,11 +38,11 @@ def _placed(mcu: Mcu, arena: int, copies: Sequence[Copies]) -> bool:
     return layout.place(mcu, arena, stack, layout.code_room(code), constants, other) is not None
 
 
-def _fewest(mcu: Mcu, arena: int, copies: Sequence[Copies]) -> list[Copies]:
+def _fewest(mcu: Mcu, arena: int, copies: Sequence[RamUse]) -> list[RamUse]:
     """Copies without those that can be left out, small ones first, and with as few bytes of constants as will do."""
     kept = list(copies)
 
-    def without(i: int, less: Copies) -> bool:
+    def without(i: int, less: RamUse) -> bool:
         """Whether there is still no layout with less at a stage; then it stays that way."""
         tried = [*kept[:i], less, *kept[i + 1 :]]
         if _placed(mcu, arena, tried):

@@ -43,7 +43,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One layer's call in ``invoke``."""
 
     function: str
@@ -207,7 +207,7 @@ def _constants(plan: NetworkPlan) -> list[str]:
     return [Array("int8_t", symbol, v, "a constant operand", alignment=4).definition() for symbol, v in values.items()]
 
 
-def _call(plan: NetworkPlan, layer: LayerPlan) -> Call:
+def _call(plan: NetworkPlan, layer: LayerPlan) -> LayerCall:
     graph, batch, constants = plan.graph, layer.batch, constant_operands(plan)
     arguments = []
     for tensor in layer.lowered.inputs:
@@ -218,7 +218,7 @@ def _call(plan: NetworkPlan, layer: LayerPlan) -> Call:
     arguments.append(_argument(f"base + {plan.place(layer.op.output)}", output, batch, ""))
     scratch = plan.memory.scratch_offset(layer.position)
     arguments.append("NULL" if scratch is None else f"base + {scratch}")
-    return Call(layer.name, tuple(arguments), batch, plan.place(layer.op.output), output.nbytes)
+    return LayerCall(layer.name, tuple(arguments), batch, plan.place(layer.op.output), output.nbytes)
 
 
 def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
