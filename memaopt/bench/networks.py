@@ -71,7 +71,7 @@ PEERS = {
 }  # fmt: skip
 
 
-class Case(NamedTuple):
+class NetworkCase(NamedTuple):
     """A machine in a setting."""
 
     name: str
@@ -116,13 +116,13 @@ class NetworkResult(BaseModel):
     layers: tuple[LayerResult, ...] = ()
 
 
-def cases() -> list[Case]:
+def cases() -> list[NetworkCase]:
     """No wait states; the STM32L4R5 in each of its settings; a smaller machine."""
     l4r5, f446 = mcu("stm32l4r5"), mcu("stm32f446")
     return [
-        Case("zero wait states", l4r5.with_wait_states(0)),
-        *(Case(f"STM32L4R5, {setting.name}", l4r5.in_setting(setting.name)) for setting in l4r5.settings),
-        Case("STM32F446, stock", f446),
+        NetworkCase("zero wait states", l4r5.with_wait_states(0)),
+        *(NetworkCase(f"STM32L4R5, {setting.name}", l4r5.in_setting(setting.name)) for setting in l4r5.settings),
+        NetworkCase("STM32F446, stock", f446),
     ]
 
 
@@ -158,7 +158,9 @@ def run(
     return results
 
 
-def _result(name: str, case: Case, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool) -> NetworkResult:
+def _result(
+    name: str, case: NetworkCase, plan: NetworkPlan, trial: network_trial.NetworkTrial, layers: bool
+) -> NetworkResult:
     peer = PEERS[name]
     return NetworkResult(
         model=name,

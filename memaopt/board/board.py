@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from memaopt.board import layout
 from memaopt.board.build import Build
 from memaopt.board.cores.cortex_m4 import Timing
-from memaopt.board.elf import Image, Segment, read_elf
+from memaopt.board.elf import Program, Segment, read_elf
 from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
@@ -67,16 +67,16 @@ class Board:
         self._timing = timing or Timing()
         self._stack_bytes = stack_bytes
         self._trap_divide = trap_divide
-        self._image: Image | None = None
+        self._image: Program | None = None
         self._core: Core | None = None
 
-    def load(self, program: str | Path | bytes | Build | Image) -> Self:
+    def load(self, program: str | Path | bytes | Build | Program) -> Self:
         """Put an ELF file on the board (or its bytes, a :class:`Build`, or what :func:`read_elf` read)."""
         from memaopt.board.core import Core
 
         if isinstance(program, Build):
             program = program.elf
-        image = program if isinstance(program, Image) else read_elf(program)
+        image = program if isinstance(program, Program) else read_elf(program)
         self._check_places(image)
         core = Core(self.mcu, self._timing)
         for s in image.segments:
@@ -213,7 +213,7 @@ class Board:
             seconds=seconds,
         )
 
-    def _loaded(self) -> tuple[Image, "Core"]:
+    def _loaded(self) -> tuple[Program, "Core"]:
         if self._image is None or self._core is None:
             raise InputError("no program on the board: load one first")
         return self._image, self._core
@@ -226,7 +226,7 @@ class Board:
             raise InputError(f"{image.name} has no symbol {where!r}")
         return image.symbols[where]
 
-    def _check_places(self, image: Image) -> None:
+    def _check_places(self, image: Program) -> None:
         """Refuse what does not fit the machine, or lies on other bytes of the program under another address."""
         homes = []
         for s in image.segments:
@@ -237,7 +237,7 @@ class Board:
             if low + size > high:
                 raise InputError(f"{image.name}: what is at {one:#010x} and at {other:#010x} are the same bytes of RAM")
 
-    def _home(self, image: Image, address: int, size: int) -> int:
+    def _home(self, image: Program, address: int, size: int) -> int:
         """The address of a range in its memory, whatever alias it is given by. Raises InputError if it is in none."""
         for m in self.mcu.memories:
             if m.base <= address and address + size <= m.end:
@@ -336,7 +336,7 @@ class Board:
         return FaultError(f"{what}, at {stop.address:#010x} in {function}", stop.address, function)
 
 
-def _without_rooms(image: Image, segment: Segment) -> list[tuple[int, int]]:
+def _without_rooms(image: Program, segment: Segment) -> list[tuple[int, int]]:
     """The ranges (address, bytes) of a segment without the sections called ``*_room``.
 
     A linker script keeps those bytes free of data, for what uses them under another address.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaopt.access import Access
-from memaopt.board.elf import Image
+from memaopt.board.elf import Program
 from memaopt.board.maps import PagedMap
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu
@@ -69,7 +69,7 @@ class BufferMap:
             return PERIPHERAL, True, ""
         return None
 
-    def add_image(self, image: Image) -> None:
+    def add_image(self, image: Program) -> None:
         """Name the literals in the program's code, then its objects (the smaller of two that overlap)."""
         for start, end in image.code:
             self.add(LITERALS, start, end - start)

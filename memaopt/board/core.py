@@ -22,7 +22,7 @@ from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.decode import Decoder
 from memaopt.board.hooks import ON_INSTRUCTION
 from memaopt.board.maps import PAGE, PagedMap
-from memaopt.board.semihosting import Answer, Semihosting
+from memaopt.board.semihosting import Reply, Semihosting
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
 from memaopt.machines.mcu import Accelerator, Mcu
@@ -257,7 +257,7 @@ class Core:
         try:
             answer = self._host_requests.serve(operation, argument)
         except InputError as error:
-            answer = Answer(refused=f"gives operation {operation:#x} an argument: {error}")
+            answer = Reply(refused=f"gives operation {operation:#x} an argument: {error}")
         if answer.refused:
             return Stop(layout.FAULT_HOST, address, argument, answer.refused)
         if answer.exit_code is not None:

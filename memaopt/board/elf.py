@@ -64,7 +64,7 @@ class Symbol(NamedTuple):
     size: int
 
 
-class Image:
+class Program:
     """A program: its segments, allocated sections, code ranges, functions, objects and every symbol's address."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Image:
         return None
 
 
-def read_elf(source: str | Path | bytes) -> Image:
+def read_elf(source: str | Path | bytes) -> Program:
     """The program in a 32-bit little-endian Arm ELF file (or its bytes). Raises InputError if it is not one."""
     name = "program" if isinstance(source, bytes) else str(source)
     if isinstance(source, bytes):
@@ -140,7 +140,7 @@ class _File:
         if kind != _LINKED:
             raise InputError(f"{name}: not a linked executable (its ELF type is {_KINDS.get(kind, kind)})")
 
-    def image(self) -> Image:
+    def image(self) -> Program:
         h = self._header
         segments = self._segments()
         sections: Any = np.zeros(0, _SECTION)
@@ -152,7 +152,7 @@ class _File:
         code = used[used["flags"] & _EXECUTABLE != 0]
         names = self._strings(sections, int(h["shstrndx"]))
         functions, objects, symbols = self._symbols(sections)
-        return Image(
+        return Program(
             self._name,
             int(h["entry"]),
             segments,

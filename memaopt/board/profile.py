@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from memaopt.board import layout
-from memaopt.board.elf import Image
+from memaopt.board.elf import Program
 
 
 class _Frozen(BaseModel):
@@ -68,7 +68,7 @@ class Profile(_Frozen):
 
 
 def profile(
-    image: Image,
+    image: Program,
     addresses: NDArray[np.int64],
     rows: NDArray[Any],
     disassemble: Callable[[int], str],
@@ -104,7 +104,7 @@ def _targets(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return mask
 
 
-def _blocks(image: Image, addresses: NDArray[np.int64], rows: NDArray[Any]) -> list[BlockProfile]:
+def _blocks(image: Program, addresses: NDArray[np.int64], rows: NDArray[Any]) -> list[BlockProfile]:
     if not len(rows):
         return []
     ends = addresses + rows["size"]
@@ -137,7 +137,7 @@ def _blocks(image: Image, addresses: NDArray[np.int64], rows: NDArray[Any]) -> l
 
 
 def _loops(
-    image: Image, addresses: NDArray[np.int64], rows: NDArray[Any], disassemble: Callable[[int], str]
+    image: Program, addresses: NDArray[np.int64], rows: NDArray[Any], disassemble: Callable[[int], str]
 ) -> list[LoopProfile]:
     back = np.flatnonzero(_targets(rows) & (rows["executed"] > 0) & (rows["offset"] <= addresses))
     spans: dict[tuple[int, int], int] = {}

@@ -14,7 +14,7 @@ _MOST_OUTPUT = 1 << 20
 _STRING = 256
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """The operation's result for r0 (None leaves it); the exit code if the program ends; why it cannot be served."""
 
     result: int | None = None
@@ -34,7 +34,7 @@ class Semihosting:
         """What the program has written."""
         return self._output.decode("utf-8", "replace")
 
-    def serve(self, operation: int, argument: int) -> Answer:
+    def serve(self, operation: int, argument: int) -> Reply:
         """Do what is asked. Raises InputError if an argument is not in memory."""
         if operation == _WRITE_CHARACTER:
             return self._write(self._read(argument, 1), None)
@@ -43,20 +43,20 @@ class Semihosting:
         if operation == _WRITE:
             handle, address, size = (self._word(argument + 4 * n) for n in range(3))
             if handle not in (1, 2):
-                return Answer(refused=f"writes to file {handle}: the board has standard output and error only")
+                return Reply(refused=f"writes to file {handle}: the board has standard output and error only")
             return self._write(self._read(address, size) if 0 < size <= _MOST_OUTPUT else b"", 0, size)
         if operation == _EXIT:
-            return Answer(exit_code=0 if argument == _APPLICATION_EXIT else 1)
+            return Reply(exit_code=0 if argument == _APPLICATION_EXIT else 1)
         if operation == _EXIT_EXTENDED:
             reason, code = self._word(argument), self._word(argument + 4)
-            return Answer(exit_code=code if reason == _APPLICATION_EXIT else 1)
-        return Answer(refused=f"asks for operation {operation:#x}, which the board does not have")
+            return Reply(exit_code=code if reason == _APPLICATION_EXIT else 1)
+        return Reply(refused=f"asks for operation {operation:#x}, which the board does not have")
 
-    def _write(self, data: bytes, result: int | None, size: int = 0) -> Answer:
+    def _write(self, data: bytes, result: int | None, size: int = 0) -> Reply:
         if max(size, len(self._output) + len(data)) > _MOST_OUTPUT:
-            return Answer(refused=f"writes more than {_MOST_OUTPUT >> 20} MiB")
+            return Reply(refused=f"writes more than {_MOST_OUTPUT >> 20} MiB")
         self._output += data
-        return Answer(result=result)
+        return Reply(result=result)
 
     def _string(self, address: int) -> bytes:
         text = bytearray()

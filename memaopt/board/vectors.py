@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from memaopt.board.elf import Image
+from memaopt.board.elf import Program
 from memaopt.machines.mcu import Mcu
 
 # What linker scripts and start-up code call the table: STM32Cube, CMSIS, Zephyr, mbed and Arduino, libopencm3, Rust.
@@ -18,7 +18,7 @@ class Vectors(NamedTuple):
     reset: int
 
 
-def find_vectors(image: Image, mcu: Mcu) -> Vectors | None:
+def find_vectors(image: Program, mcu: Mcu) -> Vectors | None:
     """The table in a section or at a symbol of a usual name, at the start of the flash or of the program."""
     places = [s.address for name in _SECTIONS for s in image.sections if s.name == name]
     places += [image.symbols[name] for name in _SYMBOLS if name in image.symbols]

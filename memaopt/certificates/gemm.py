@@ -22,7 +22,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.accesses import promise
 from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
-from memaopt.models.bounds import Bounds, gap, lower_bounds
+from memaopt.models.bounds import LowerBounds, gap, lower_bounds
 from memaopt.models.replay import simulate
 from memaopt.models.traffic import (
     external_bytes,
@@ -90,7 +90,7 @@ class Certificate(Input):
     answers: tuple[ModelAnswer, ...]
     variants: tuple[Variant, ...]
     agreed: bool
-    bounds: Bounds
+    bounds: LowerBounds
     gap: float
     register_gap: float
     sha256: str

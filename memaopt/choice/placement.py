@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from memaopt.kernels.code import Loop, compiled
 from memaopt.kernels.registry import Plan
-from memaopt.models.fetching import TABLE_SIXTEENTHS, Timing
+from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.waits import waiting
 
 #: Bytes and cycles of ``invoke`` around the call of a layer.
@@ -31,26 +31,26 @@ def code_bytes(plan: Plan) -> int:
     return plan.shared_bytes if plan.kernels else plan.code_bytes
 
 
-def stall_cycles(plan: Plan, batch: int, where: Placement, machine: Timing) -> int:
+def stall_cycles(plan: Plan, batch: int, where: Placement, machine: FlashTiming) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
     beside = machine.first == 0 and where == IN_FLASH
     loads = plan.promise.parameters.loads * batch if beside else 0
     return round(_waited(plan, batch, where, machine) + loads * TABLE_SIXTEENTHS / 16)
 
 
-def _waited(plan: Plan, batch: int, where: Placement, machine: Timing) -> float:
+def _waited(plan: Plan, batch: int, where: Placement, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
     return waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
 
 
-def staging_pays(plan: Plan, machine: Timing) -> bool:
+def staging_pays(plan: Plan, machine: FlashTiming) -> bool:
     """Whether a staged plan saves more than its copy costs."""
     assert plan.streams is not None
     price, streamed = (p.cycles + round(_waited(p, 1, IN_FLASH, machine)) for p in (plan, plan.streams))
     return price < streamed
 
 
-def placements(plan: Plan, machine: Timing, *, code: bool = True, data: bool = True) -> tuple[Placement, ...]:
+def placements(plan: Plan, machine: FlashTiming, *, code: bool = True, data: bool = True) -> tuple[Placement, ...]:
     """The placements that can pay: RAM only for what waits in flash again and again, and only if it may be there."""
     made = [Placement(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
     if plan.data_bytes == 0 or plan.streams is not None:

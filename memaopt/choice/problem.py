@@ -15,7 +15,7 @@ from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.memory.plan import MemoryPlan
-from memaopt.models.fetching import Timing
+from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
 from memaopt.networks.lower import Lowered, lower
@@ -163,7 +163,7 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
 
 
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: Timing) -> tuple[Plan, ...]:
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: FlashTiming) -> tuple[Plan, ...]:
     """The plans whose alignment holds for every image of a batch, also with their constants staged where that pays."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
@@ -220,7 +220,7 @@ def _stages(
     options: Mapping[int, tuple[Plan, ...]],
     roots: Mapping[int, int],
     order: tuple[int, ...],
-    machine: Timing,
+    machine: FlashTiming,
     limits: Budgets,
 ) -> list[Stage]:
     """A stage for each operator that runs, in execution order, with what is alive while it does."""

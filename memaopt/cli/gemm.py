@@ -28,7 +28,7 @@ from memaopt.problems import suites
 from memaopt.problems.gemm import OPERANDS, Gemm, gemm, placed
 from memaopt.report import console
 from memaopt.report import gemm as report
-from memaopt.report.gemm import Row
+from memaopt.report.gemm import GemmRow
 from memaopt.writer import write_files
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
     from memaopt.trials import gemm as trial
 
     certificate, tried = trial.run_folder(folder, compiler)
-    row = Row(certificate.problem, certificate, tried, None)
+    row = GemmRow(certificate.problem, certificate, tried, None)
     if as_json:
         console.print_json(report.row_json(row))
     else:
@@ -109,20 +109,20 @@ def _solve_one(
     buffering: str,
     run: bool,
     compiler: str | None,
-) -> Row:
+) -> GemmRow:
     """Certify one problem, run it or compare it with the reference, and then write it; an error that concerns this
     problem alone is kept in the row.
     """
     certificate: Certificate | None = None
     try:
         certificate = certify(problem, machine, objective, buffering)
-        row = Row(problem, certificate, _tried(certificate, compiler) if run else None, None)
+        row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None)
         if folder is None or not row.passed:
             return row
         files = gemm_files.files(certificate)
         check = None if run else _checked(certificate, files)
     except _OF_ONE_PROBLEM as error:
-        return Row(problem, certificate, None, error)
+        return GemmRow(problem, certificate, None, error)
     write_files(files, folder)
     return row._replace(check=check)
 
@@ -139,7 +139,7 @@ def _checked(certificate: Certificate, files: dict[str, str]) -> LibraryCheck:
     return library_check.check_gemm(certificate, files)
 
 
-def _written(rows: Sequence[Row], out: Path | None) -> Iterator[str]:
+def _written(rows: Sequence[GemmRow], out: Path | None) -> Iterator[str]:
     """What was written and how it had been compared before, a line for each; of how many problems, if not of all."""
     passed = [row for row in rows if row.passed]
     if out is None or not passed:
@@ -151,7 +151,7 @@ def _written(rows: Sequence[Row], out: Path | None) -> Iterator[str]:
 
 
 def _without_effect(
-    problems: Sequence[Gemm], rows: Sequence[Row], machine: Mcu, run: bool, asked: Asked
+    problems: Sequence[Gemm], rows: Sequence[GemmRow], machine: Mcu, run: bool, asked: Asked
 ) -> Iterator[str]:
     """A line for each option that changed nothing for some of the problems, and why."""
     why = Counter(

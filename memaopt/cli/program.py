@@ -14,7 +14,7 @@ from memaopt.errors import InputError
 
 if TYPE_CHECKING:
     from memaopt.board import Run
-    from memaopt.board.elf import Image
+    from memaopt.board.elf import Program
     from memaopt.machines.mcu import Mcu
 
 _MCU = "stm32l4r5"
@@ -249,7 +249,7 @@ def _timing(text: str | None) -> Any:
     return Timing.override(rules)
 
 
-def _function(image: "Image", option: str, text: str) -> str | int:
+def _function(image: "Program", option: str, text: str) -> str | int:
     """What to call or to stop at: the name of a function or a label, or an address."""
     if _INTEGER.fullmatch(text):
         address = _integer(text)
@@ -266,11 +266,11 @@ def _function(image: "Image", option: str, text: str) -> str | int:
     raise InputError(f"{option} {text}: {what} in {image.name}: {f'did you mean {near[0]}?' if near else some}")
 
 
-def _arguments(image: "Image", text: str | None) -> list[int | float]:
+def _arguments(image: "Program", text: str | None) -> list[int | float]:
     return [_argument(image, part) for part in _parts("--args", text)]
 
 
-def _argument(image: "Image", text: str) -> int | float:
+def _argument(image: "Program", text: str) -> int | float:
     """An integer, a float, or the address of a symbol (of a function with its Thumb bit, for a pointer to it)."""
     if _INTEGER.fullmatch(text):
         value = _integer(text)

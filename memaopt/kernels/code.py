@@ -40,7 +40,7 @@ class Loop(NamedTuple):
     left: float = 0.0
 
 
-class Table(NamedTuple):
+class TableLoads(NamedTuple):
     """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node."""
 
     size: int
@@ -96,7 +96,7 @@ class Assembly(Protocol):
         ...
 
 
-Node = Straight | Loop | Table | Scan | Call | Staged
+Node = Straight | Loop | TableLoads | Scan | Call | Staged
 
 
 class Constants(NamedTuple):

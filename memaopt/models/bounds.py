@@ -29,7 +29,7 @@ from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, Gemm
 _REGISTER_BYTES = 4
 
 
-class Bounds(BaseModel):
+class LowerBounds(BaseModel):
     """Bytes that must cross between external memory and SRAM, and between SRAM and registers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Bounds(BaseModel):
         return max(self.register_compulsory, self.register_io)
 
 
-def lower_bounds(space: Space) -> Bounds:
+def lower_bounds(space: Space) -> LowerBounds:
     """The bounds at both levels.
 
     The fast memory is SRAM's room for tiles with the registers, or the registers alone. Operands that live in
@@ -60,7 +60,7 @@ def lower_bounds(space: Space) -> Bounds:
     problem, machine = space.problem, space.machine
     registers = _REGISTER_BYTES * (machine.core.core_registers + machine.core.fpu_registers)
     channels = problem.m * problem.channel_bytes
-    return Bounds(
+    return LowerBounds(
         external_compulsory=sum(problem.bytes_of(operand) for operand in space.staged),
         external_io=io_bytes(problem, space.capacity + registers) if len(space.staged) == 3 else 0,
         register_compulsory=sum(problem.bytes_of(operand) for operand in OPERANDS) + channels,

@@ -30,7 +30,7 @@ _MOST_PASSAGES = 1 << 16
 TABLE_SIXTEENTHS = 2
 
 
-class Timing(NamedTuple):
+class FlashTiming(NamedTuple):
     """What waiting depends on: wait states of the flash and its accelerator's sizes, as in :class:`Mcu`.
 
     ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
@@ -64,7 +64,7 @@ class Text(NamedTuple):
     rewinds: bool
 
 
-class Run(NamedTuple):
+class PlacedRun(NamedTuple):
     """A placed straight run. ``flash``: it waits for the flash. ``lines``: those of the cache that hold it, with the
     bits of the reads in each.
     """
@@ -102,14 +102,14 @@ def text_of(node: Straight) -> Text:
     )
 
 
-def run_of(node: Straight, at: int, flash: bool, machine: Timing) -> Run:
+def run_of(node: Straight, at: int, flash: bool, machine: FlashTiming) -> PlacedRun:
     """A straight run at a word's address."""
     lines: dict[int, int] = {}
     if machine.read:
         per_line = machine.line // machine.read
         for read in range(at // machine.read, (at + len(node.cycles) - 1) // machine.read + 1):
             lines[read // per_line] = lines.get(read // per_line, 0) | 1 << read % per_line
-    return Run(text_of(node), at, flash, tuple(lines.items()))
+    return PlacedRun(text_of(node), at, flash, tuple(lines.items()))
 
 
 #: Those lines of a cache that matter: how many others can come in before each goes, its address, its reads' bits.
@@ -166,7 +166,7 @@ class _Passage(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def passages(machine: Timing) -> dict[_Entry, _Passage]:
+def passages(machine: FlashTiming) -> dict[_Entry, _Passage]:
     """The passages that are remembered for a machine."""
     return {}
 
@@ -174,7 +174,7 @@ def passages(machine: Timing) -> dict[_Entry, _Passage]:
 class Fetching:
     """The core's clock, its queue of fetched words, and the flash's accelerator."""
 
-    def __init__(self, machine: Timing, data_in_ram: bool) -> None:
+    def __init__(self, machine: FlashTiming, data_in_ram: bool) -> None:
         self.m = machine
         self.data_in_ram = data_in_ram
         self.clock = self.ideal = 0.0
@@ -195,7 +195,7 @@ class Fetching:
         self.place = self.mark = 0.0
         self.passages = passages(machine)
 
-    def straight(self, run: Run) -> None:
+    def straight(self, run: PlacedRun) -> None:
         """Execute a straight run."""
         self.ideal += run.text.total
         if not run.flash or self.m.read == 0:
@@ -220,7 +220,7 @@ class Fetching:
 
     # Passages.
 
-    def _entry(self, run: Run) -> _Entry:
+    def _entry(self, run: PlacedRun) -> _Entry:
         m, now, start, word, text = self.m, self.clock, run.start, self.word, run.text
         queue = m.queue
         requested = round((self.requested - now) * _GRID) / _GRID
@@ -264,7 +264,7 @@ class Fetching:
             constants,
         )
 
-    def _followed(self, run: Run, entry: _Entry) -> _Passage:
+    def _followed(self, run: PlacedRun, entry: _Entry) -> _Passage:
         """Follow a run word by word, from the state that the entry describes."""
         m, start, clock, place = self.m, run.start, self.clock, self.place
         read = start // m.read
@@ -298,7 +298,7 @@ class Fetching:
         self.clock, self.ahead_ready, self.place = clock, ahead_ready, place
         return made
 
-    def _passed(self, run: Run, place: float) -> Iterable[int]:
+    def _passed(self, run: PlacedRun, place: float) -> Iterable[int]:
         """The lines of constants that a run reads from a place on, each where it is read last."""
         if self.data_in_ram:
             return ()
@@ -313,7 +313,7 @@ class Fetching:
                 place += run.text.step
         return passed
 
-    def _left(self, run: Run, entry: _Entry, passage: _Passage) -> None:
+    def _left(self, run: PlacedRun, entry: _Entry, passage: _Passage) -> None:
         """Set the state that a run leaves."""
         m, start = self.m, run.start
         clock = self.clock + passage.cycles
@@ -338,7 +338,7 @@ class Fetching:
 
     # Word by word.
 
-    def _words(self, run: Run) -> None:
+    def _words(self, run: PlacedRun) -> None:
         """Word by word, from the queue's state on."""
         code, text = self.code, run.text
         m, data, data_in_ram = self.m, self.data, self.data_in_ram
@@ -403,7 +403,7 @@ class Fetching:
         self.clock, self.word, self.requested, self.at = clock, word, requested, w
         self.current, self.busy, self.ahead, self.ahead_ready = current, busy, ahead, ahead_ready
 
-    def _cached(self, run: Run) -> None:
+    def _cached(self, run: PlacedRun) -> None:
         """A run that the cache holds whole: only its loads can wait."""
         code = self.code
         for line, _ in run.lines:
@@ -418,7 +418,7 @@ class Fetching:
         self.word, self.requested = end, self.clock - _LATENCY - 1
         self.first = max(self.first, end - self.m.queue + 1)
 
-    def _without_accelerator(self, run: Run) -> None:
+    def _without_accelerator(self, run: PlacedRun) -> None:
         """Code each of whose words waits alike, but behind instructions of several cycles."""
         each = self.m.fetch if run.flash else self.m.ram
         self.clock += max(run.text.total, len(run.text.cycles) * (1 + each)) if each else run.text.total

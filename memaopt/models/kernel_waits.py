@@ -11,7 +11,7 @@ from functools import lru_cache
 from memaopt.kernels.code import Call, Loop, Node, Small, compiled, parse, words
 from memaopt.kernels.gemm.families import CYCLE, Family, RegisterTile
 from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, rounds, segments, text
-from memaopt.models.fetching import Timing
+from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import waiting
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
@@ -19,7 +19,7 @@ from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 _AROUND = (64, 20)
 
 
-def waits_of_a_tile(problem: Gemm, family: Family, tile: RegisterTile, machine: Timing) -> int:
+def waits_of_a_tile(problem: Gemm, family: Family, tile: RegisterTile, machine: FlashTiming) -> int:
     """What a register tile waits for its code in flash, the mean of all in the whole problem, in 1/CYCLE of a cycle."""
     m, k, n = problem.m, problem.k, problem.n
     passes = 1 if family.stationary == "C" else -(-k // tile.kr)

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.kernels.code import Call, Loop, Node, Scan, Small, Staged, Straight, Table, body_of, words_of
+from memaopt.kernels.code import Call, Loop, Node, Scan, Small, Staged, Straight, TableLoads, body_of, words_of
 from memaopt.machines.mcu import Mcu
-from memaopt.models.fetching import Fetching, Run, Timing, run_of
+from memaopt.models.fetching import Fetching, FlashTiming, PlacedRun, run_of
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 4
@@ -22,14 +22,14 @@ _TURNS = 4
 _ALIGNMENT = 32
 
 
-def timing(mcu: Mcu) -> Timing:
+def timing(mcu: Mcu) -> FlashTiming:
     """The figures of a machine's flash and of the RAM that code runs from."""
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     a = flash.accelerator
     if a is None:
-        return Timing(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch)
-    return Timing(
+        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch)
+    return FlashTiming(
         flash.first,
         0,
         a.read_bytes // 4,
@@ -43,7 +43,9 @@ def timing(mcu: Mcu) -> Timing:
 
 
 @lru_cache(maxsize=1 << 16)
-def waiting(body: tuple[Node, ...], machine: Timing, code_in_ram: bool = False, data_in_ram: bool = False) -> float:
+def waiting(
+    body: tuple[Node, ...], machine: FlashTiming, code_in_ram: bool = False, data_in_ram: bool = False
+) -> float:
     """The cycles that one execution of ``body`` waits, the caches being empty at first."""
     if machine.read == 0 and machine.fetch == machine.first == machine.ram == 0:
         return 0.0
@@ -84,13 +86,13 @@ class _Apart(NamedTuple):
 
 #: See _Core._state.
 _State = tuple[Any, ...]
-_Placed = Run | _Turns | _Table | _Scanned | _Called | _Apart
+_Placed = PlacedRun | _Turns | _Table | _Scanned | _Called | _Apart
 
 
 class _Core(Fetching):
     """What executes a tree: straight runs one after the other, loops until they repeat themselves."""
 
-    def __init__(self, machine: Timing, code_in_ram: bool, data_in_ram: bool) -> None:
+    def __init__(self, machine: FlashTiming, code_in_ram: bool, data_in_ram: bool) -> None:
         super().__init__(machine, data_in_ram)
         self.code_in_ram = code_in_ram
         self.waited = 0.0
@@ -125,7 +127,7 @@ class _Core(Fetching):
                 case Loop():
                     body, at = self._place(node.body, at, flash)
                     made.append(_Turns(number, body, node.trips, node.advance, node.left))
-                case Table():
+                case TableLoads():
                     made.append(_Table(number, node.size, node.loads))
                 case Scan():
                     made.append(_Scanned(number, node))
@@ -145,7 +147,7 @@ class _Core(Fetching):
         """Execute nodes in their order."""
         for node in nodes:
             match node:
-                case Run():
+                case PlacedRun():
                     self.straight(node)
                 case _Turns():
                     self._turns(node)

@@ -14,7 +14,7 @@ from memaopt.networks.operators.operator import Operator, Padding2D
 Quantization = Literal["per tensor", "per channel", "none"]
 
 
-class Row(BaseModel):
+class OperatorRow(BaseModel):
     """One operator. ``kernel``, ``stride``, ``padding`` are None where there is no window; bytes of constants."""
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +44,7 @@ class Summary(BaseModel):
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[OperatorRow, ...]
     macs: int
     weight_bytes: int
 
@@ -70,12 +70,12 @@ def _end(graph: Graph, index: int) -> str:
     return f"{tensor.name} {tensor.describe()}{scale}"
 
 
-def _row(graph: Graph, index: int, op: Operator) -> Row:
+def _row(graph: Graph, index: int, op: Operator) -> OperatorRow:
     constants = [graph.tensors[t] for t in op.inputs if graph.tensors[t].is_constant]
     window = None
     if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D)):
         window = shapes.window_of(graph, op)
-    return Row(
+    return OperatorRow(
         index=index,
         location=op.location,
         kind=op.kind,

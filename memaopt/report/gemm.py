@@ -41,7 +41,7 @@ class _Fact(NamedTuple):
     style: str = ""
 
 
-class Row(NamedTuple):
+class GemmRow(NamedTuple):
     """One problem of a run: its certificate and trial, or the error that ended it, and how it was compared with the
     reference before it was written, if it was not run.
     """
@@ -58,7 +58,7 @@ class Row(NamedTuple):
         return self.certificate is not None and self.error is None and (self.trial is None or self.trial.passed)
 
 
-def row_json(row: Row) -> dict[str, Any]:
+def row_json(row: GemmRow) -> dict[str, Any]:
     """One row as a JSON object; always the same keys, null where there is nothing to say."""
     found: dict[str, Any] = {
         "problem": row.problem.model_dump(mode="json"),
@@ -130,7 +130,7 @@ def _trial_json(trial: Trial | None) -> dict[str, Any]:
     return {key: data[key] for key in keys} | {"instructions_per_second": round(_speed([trial]))}
 
 
-def print_rows(console: Console, rows: Sequence[Row], ran: bool) -> None:
+def print_rows(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
     """Solved problems: one in full, several as a table."""
     if len(rows) == 1 and rows[0].certificate is not None and rows[0].error is None:
         _print_one(console, rows[0], rows[0].certificate)
@@ -138,7 +138,7 @@ def print_rows(console: Console, rows: Sequence[Row], ran: bool) -> None:
         _print_table(console, rows, ran)
 
 
-def _print_one(console: Console, row: Row, certificate: Certificate) -> None:
+def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None:
     """One certificate in words, its accesses, and what running it showed."""
     problem, machine, goal = certificate.problem, certificate.machine, _GOALS[certificate.objective]
     console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
@@ -246,7 +246,7 @@ def _cell(claim: int, count: int) -> Text:
     return Text(f"{claim:,}") if claim == count else Text(f"{claim:,}, counted {count:,}", style="red")
 
 
-def _print_table(console: Console, rows: Sequence[Row], ran: bool) -> None:
+def _print_table(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
     """One line for each problem; what all of them share is said once, above."""
     common, columns = _shared(rows)
     table = _table(padding=0)
@@ -266,7 +266,7 @@ def _print_table(console: Console, rows: Sequence[Row], ran: bool) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _shared(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+def _shared(rows: Sequence[GemmRow]) -> tuple[list[str], list[str]]:
     """What is the same in all rows, in words, and the columns needed for what is not."""
     certificates = [row.certificate for row in rows if row.certificate is not None]
     said, columns = [c.machine.title for c in certificates[:1]], []
@@ -282,12 +282,12 @@ def _shared(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     return [*said, *(_GOALS[c.objective] for c in certificates[:1])], columns
 
 
-def _column(row: Row, name: str) -> str:
+def _column(row: GemmRow, name: str) -> str:
     problem = row.problem if row.certificate is None else row.certificate.problem
     return problem.dtype if name == "dtype" else "/".join(_homes(problem))
 
 
-def _cells(row: Row, ran: bool) -> list[str | Text]:
+def _cells(row: GemmRow, ran: bool) -> list[str | Text]:
     certificate, trial = row.certificate, row.trial
     if certificate is None:
         return [*[""] * (9 if ran else 6), Text("failed", style="red")]
@@ -310,7 +310,7 @@ def _cells(row: Row, ran: bool) -> list[str | Text]:
     return [*cells, f"{trial.cycles:,}", *per_mac, checks]
 
 
-def _summary(rows: Sequence[Row], ran: bool) -> list[str]:
+def _summary(rows: Sequence[GemmRow], ran: bool) -> list[str]:
     """The checks, counted, and what the columns mean."""
     total = len(rows)
     certificates = [row.certificate for row in rows if row.certificate is not None]

@@ -7,7 +7,7 @@ import numpy as np
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
-from memaopt.kernels.code import Call, Loop, Node, Rendered, Table, compiled
+from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, compiled
 from memaopt.kernels.family import definitions, dimensions, plan_comment, unary
 from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
 from memaopt.kernels.text.c import Array
@@ -28,7 +28,7 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         n = layer.elements
         same = layer.first_shape == layer.output_shape
-        table = (Table(len(layer.table), n),) if layer.table else ()
+        table = (TableLoads(len(layer.table), n),) if layer.table else ()
         return (
             Plan(
                 family=self.name,
@@ -172,7 +172,7 @@ def pairs_plan(
     if runs.rest:
         nodes.append(each(runs.rest, rest_cycles, 40))
     if table:
-        nodes.append(Table(table, layer.elements))
+        nodes.append(TableLoads(table, layer.elements))
     read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
     return Plan(
         family=family,
@@ -201,7 +201,7 @@ class TableLookup:
         assert isinstance(layer, Lookup)
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
-        code = (each(n, 11, 24), Table(256, n))
+        code = (each(n, 11, 24), TableLoads(256, n))
         return (Plan(self.name, "", 11 * n + 10, promise, data_bytes=256, code_bytes=40, code=code, in_place=True),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
@@ -245,7 +245,7 @@ class WordLookup:
                     around.piece(around.ENTRY),
                     Call(self._kernel, (turns,)),
                     each(rest, 8, 16),
-                    Table(256, layer.elements),
+                    TableLoads(256, layer.elements),
                 ),
                 in_place=True,
                 alignment=4,

@@ -29,7 +29,7 @@ _STEPS: list[int] = sorted(range(-4, 5), key=abs)
 _SCALE = 128
 
 
-class Factors(NamedTuple):
+class ProductFactors(NamedTuple):
     """(H(128 p m) + c) >> shift, with c + negative in place of c where p < 0."""
 
     m: int
@@ -40,7 +40,7 @@ class Factors(NamedTuple):
     clamp_high: bool
 
 
-def prove_product(layer: Binary) -> Factors | None:
+def prove_product(layer: Binary) -> ProductFactors | None:
     """Factors that give the layer's output for every pair of inputs, or None if none were found."""
     x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
     pairs = (x[:, None] - layer.first_zero_point) * (x[None, :] - layer.second_zero_point)
@@ -65,7 +65,7 @@ def prove_product(layer: Binary) -> Factors | None:
                 if max(abs(c), abs(below), abs(below - c), int(np.abs(total).max())) >= 1 << 31:
                     continue
                 low, high = int(total.min()) >> shift, int(total.max()) >> shift
-                return Factors(
+                return ProductFactors(
                     m,
                     c,
                     below - c,
@@ -164,7 +164,7 @@ def _halfwords(value: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
-def _output(layer: Binary, factors: Factors) -> Output:
+def _output(layer: Binary, factors: ProductFactors) -> Output:
     return Output(
         factors.shift,
         factors.negative != 0,
@@ -178,7 +178,7 @@ def _kernel(output: Output) -> Rendered:
 
 
 @lru_cache(maxsize=256)
-def _factors(layer: Binary) -> Factors | None:
+def _factors(layer: Binary) -> ProductFactors | None:
     return prove_product(layer)
 
 

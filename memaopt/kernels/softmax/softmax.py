@@ -1,7 +1,7 @@
 """SOFTMAX in TFLite's fixed point. A difference to the row's greatest element has 256 values, so exp is a table."""
 
 from memaopt.access import loads, stores
-from memaopt.kernels.code import Loop, Table, compiled
+from memaopt.kernels.code import Loop, TableLoads, compiled
 from memaopt.kernels.family import definitions, plan_comment, unary
 from memaopt.kernels.plan import Emitted, Plan, Promise
 from memaopt.kernels.text.c import Array
@@ -36,7 +36,7 @@ class TableSoftmax:
                         ),
                         layer.rows,
                     ),
-                    Table(1024, 2 * n),
+                    TableLoads(1024, 2 * n),
                 ),
             ),
         )

@@ -12,7 +12,7 @@ from memaopt.kernels.code import Rendered
 from memaopt.kernels.elementwise.elementwise import LINE, binary, pairs_plan, runs_of
 from memaopt.kernels.family import definitions, dimensions, plan_comment
 from memaopt.kernels.plan import Emitted, Kernel, Plan
-from memaopt.kernels.sums.sums import Factors, factors_of
+from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, BinaryKind, Layer
@@ -86,7 +86,7 @@ def _table(layer: Binary) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     return (np.array(layer.table)[clamped + 128] if layer.table else clamped).astype(np.int8)
 
 
-def _factors(layer: Binary) -> Factors | None:
+def _factors(layer: Binary) -> SumFactors | None:
     """The sum's, with 128 added to what is saturated; None where that could leave 32 bits."""
     bare = dataclasses.replace(layer, table=(), minimum=INT8_MIN, maximum=INT8_MAX)
     found = factors_of(bare)
@@ -97,7 +97,7 @@ def _factors(layer: Binary) -> Factors | None:
     return None if reach >= 1 << 31 else found._replace(c=found.c + offset)
 
 
-def _kernel(factors: Factors) -> Rendered:
+def _kernel(factors: SumFactors) -> Rendered:
     name = f"sum_through_table_s{factors.shift}{'_fine' if factors.fine else ''}"
     return Rendered(name, "kernels/sums/sum_table.c.j2", (("fine", factors.fine), ("shift", factors.shift)))
 

@@ -28,7 +28,7 @@ _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
 
 
-class Factors(NamedTuple):
+class SumFactors(NamedTuple):
     """(H(a x) + H(b y) + c) >> shift, where H drops 16 bits and inputs are scaled by 256 if ``fine``."""
 
     a: int
@@ -40,7 +40,7 @@ class Factors(NamedTuple):
     clamp_high: bool
 
 
-def prove_sum(layer: Binary, fine: bool) -> Factors | None:
+def prove_sum(layer: Binary, fine: bool) -> SumFactors | None:
     """Factors that give the layer's output for every pair of inputs, or None if none were found."""
     x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
     wanted = layer.apply(x[:, None], x[None, :])
@@ -68,7 +68,7 @@ def prove_sum(layer: Binary, fine: bool) -> Factors | None:
             if max(abs(c), int(np.abs(total).max())) >= 1 << 31:
                 continue
             low, high = int(total.min()) >> shift, int(total.max()) >> shift
-            return Factors(
+            return SumFactors(
                 a + d,
                 b + e,
                 c,
@@ -140,7 +140,7 @@ class WeightedSum:
         return Emitted(name, binary(name), source, plan, (arrays[0].name,), kernels)
 
 
-def _output(layer: Binary, factors: Factors) -> Output:
+def _output(layer: Binary, factors: SumFactors) -> Output:
     return Output(
         factors.shift,
         False,
@@ -149,13 +149,13 @@ def _output(layer: Binary, factors: Factors) -> Output:
     )
 
 
-def _kernel(factors: Factors, output: Output) -> Rendered:
+def _kernel(factors: SumFactors, output: Output) -> Rendered:
     name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
     return Rendered(name, "kernels/sums/sum.c.j2", (("fine", factors.fine), ("q_", output)))
 
 
 @lru_cache(maxsize=256)
-def factors_of(layer: Binary) -> Factors | None:
+def factors_of(layer: Binary) -> SumFactors | None:
     """:func:`prove_sum` in the coarser precision, or else in the finer one."""
     return prove_sum(layer, fine=False) or prove_sum(layer, fine=True)
 
