@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Schedule, Space
 from memaopt.models.traffic import price_of, why_infeasible
 
@@ -196,7 +196,7 @@ def _energy(cost: Cost) -> float:
     return sum((math.log(part + 1) / 1000.0**i for i, part in enumerate(cost)), 0.0)
 
 
-def _largest(kernel: tuple[Family, RegisterTile], kernels: Sequence[tuple[Family, RegisterTile]]) -> bool:
+def _largest(kernel: tuple[GemmFamily, RegisterTile], kernels: Sequence[tuple[GemmFamily, RegisterTile]]) -> bool:
     """Whether the tile has powers of two for sizes, and no other such tile of its family is as large in all of them."""
 
     def is_power(tile: RegisterTile) -> bool:

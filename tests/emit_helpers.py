@@ -13,7 +13,7 @@ import numpy as np
 
 from memaopt.certificates.gemm import Certificate, Traffic, digest
 from memaopt.emit import gemm as emitter
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, Space, space
 from memaopt.kernels.text import standard
 from memaopt.machines.mcu import Mcu, mcu
@@ -145,7 +145,7 @@ def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -
             yield Case(where, schedule)
 
 
-def kernels_of(where: Space, stationary: Operand) -> list[tuple[Family, RegisterTile]]:
+def kernels_of(where: Space, stationary: Operand) -> list[tuple[GemmFamily, RegisterTile]]:
     """The kernels of the space that keep that operand in registers."""
     return [(family, tile) for family, tile in where.kernels if family.stationary == stationary]
 

@@ -9,7 +9,7 @@ from memaopt.emit.nest import ACCUMULATOR_TYPES, C_TYPES, Nest, nest_of
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels.gemm import kernel as kernels
-from memaopt.kernels.gemm.kernel import Kernel, Segment
+from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch
 from memaopt.kernels.text import assembly
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.text.standard import WARNINGS
@@ -138,11 +138,11 @@ def _context(certificate: Certificate) -> dict[str, Any]:
     return context
 
 
-def _kernel_name(mr: int, segment: Segment, nr: int) -> str:
-    return Kernel(mr, segment.steps, nr, segment.first, segment.last).name
+def _kernel_name(mr: int, segment: Stretch, nr: int) -> str:
+    return RegisterKernel(mr, segment.steps, nr, segment.first, segment.last).name
 
 
-def _assembly(made: Nest, kernel: Kernel) -> str:
+def _assembly(made: Nest, kernel: RegisterKernel) -> str:
     """One register kernel as the string literals of its asm statement."""
     return assembly.quote(kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides))
 

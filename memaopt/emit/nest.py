@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from memaopt.kernels.gemm.families import Family
-from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, segments
+from memaopt.kernels.gemm.families import GemmFamily
+from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, segments
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
@@ -19,7 +19,7 @@ class BlockFunction:
     kc: int
     first: bool
     last: bool
-    segments: tuple[Segment, ...]
+    segments: tuple[Stretch, ...]
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Nest:
     depth: dict[Operand, int]
     moves: dict[Operand, int]
     blocks: tuple[BlockFunction, ...]
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[RegisterKernel, ...]
     m_rests: tuple[int, ...]
     n_rests: tuple[int, ...]
     accumulating: bool
@@ -61,7 +61,7 @@ class Nest:
         return self.space.problem
 
     @property
-    def family(self) -> Family:
+    def family(self) -> GemmFamily:
         """The kernel family."""
         return self.schedule.family
 
@@ -152,13 +152,13 @@ def _blocks(problem: Gemm, schedule: Schedule, tk: int) -> tuple[BlockFunction, 
 
 def _kernels(
     schedule: Schedule, blocks: tuple[BlockFunction, ...], m_rests: tuple[int, ...], n_rests: tuple[int, ...]
-) -> tuple[Kernel, ...]:
+) -> tuple[RegisterKernel, ...]:
     """Every register kernel that some block calls."""
     mrs = [schedule.mr] if schedule.mc >= schedule.mr else []
     nrs = [schedule.nr] if schedule.nc >= schedule.nr else []
     phases = sorted({(s.steps, s.first, s.last) for block in blocks for s in block.segments}, reverse=True)
     return tuple(
-        Kernel(mr, steps, nr, first, last)
+        RegisterKernel(mr, steps, nr, first, last)
         for steps, first, last in phases
         for mr in (*mrs, *m_rests)
         for nr in (*nrs, *n_rests)
@@ -182,4 +182,4 @@ def _strides(space: Space, schedule: Schedule, accumulating: bool, spilling: boo
     return Strides(row_of_a * width, row_of_b * width, *out, *acc)
 
 
-__all__ = ["DIMS", "BlockFunction", "Kernel", "Nest", "NestLoop", "Segment", "Strides", "nest_of"]
+__all__ = ["DIMS", "BlockFunction", "Nest", "NestLoop", "RegisterKernel", "Stretch", "Strides", "nest_of"]

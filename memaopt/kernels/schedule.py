@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from memaopt.errors import InputError
 from memaopt.inputs import Input, Size
-from memaopt.kernels.gemm.families import BY_NAME, Family, RegisterTile, families, tiles
+from memaopt.kernels.gemm.families import BY_NAME, GemmFamily, RegisterTile, families, tiles
 from memaopt.machines.mcu import Mcu
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, Dim, Gemm, Operand, placed
 from memaopt.problems.words import BUFFERINGS as BUFFERINGS
@@ -55,7 +55,7 @@ class Schedule(Input):
         return order
 
     @property
-    def family(self) -> Family:
+    def family(self) -> GemmFamily:
         """The kernel family; InputError if there is none of that name."""
         if self.kernel not in BY_NAME:
             raise InputError(f"no kernel family {self.kernel!r}: there are {', '.join(BY_NAME)}")
@@ -123,7 +123,7 @@ class Space(Input):
         return 2 if self.buffering == "double" else 1
 
     @cached_property
-    def kernels(self) -> tuple[tuple[Family, RegisterTile], ...]:
+    def kernels(self) -> tuple[tuple[GemmFamily, RegisterTile], ...]:
         """Every register kernel that fits the core's registers, in a fixed order."""
         core = self.machine.core
         return tuple(
@@ -158,7 +158,7 @@ class Space(Input):
             code=code,
         )
 
-    def schedule(self, order: Order, block: tuple[int, int, int], family: Family, tile: RegisterTile) -> Schedule:
+    def schedule(self, order: Order, block: tuple[int, int, int], family: GemmFamily, tile: RegisterTile) -> Schedule:
         """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
         mc, kc, nc = block
         return Schedule(

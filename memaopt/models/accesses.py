@@ -19,7 +19,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from memaopt.access import Access
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, Dim, Gemm, Operand
@@ -126,7 +126,7 @@ def _vectors_over_tiles(length: int, tile: int, vector: int) -> int:
 def _kernel(
     tally: Tally,
     problem: Gemm,
-    family: Family,
+    family: GemmFamily,
     tile: RegisterTile,
     where: Buffers,
     block: tuple[_Block, _Block, _Block],

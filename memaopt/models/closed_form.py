@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
@@ -92,7 +92,7 @@ def _largest_kc(space: Space, mc: _Array, nc: _Array, spilling: _Array | int) ->
 
 
 def _candidates(
-    space: Space, order: Order, family: Family, tile: RegisterTile, mc: _Array, nc: _Array
+    space: Space, order: Order, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array
 ) -> tuple[_Array, _Array, _Array]:
     """MC, KC, NC (1-D each) of the feasible blocks that can be optimal for these pairs of MC and NC."""
     problem, k = space.problem, space.problem.k
@@ -184,7 +184,7 @@ def _solve_weighted(space: Space) -> _Best:
 
 def _kernels_by_bound(
     space: Space, staging: int, trips: list[int]
-) -> list[tuple[tuple[int, ...], Family, RegisterTile]]:
+) -> list[tuple[tuple[int, ...], GemmFamily, RegisterTile]]:
     """The kernels with an objective that no blocks can better, best first.
 
     ``staging``: the least cost of staging; ``trips``: counts of M, K and N that no blocks can undercut.
@@ -193,7 +193,7 @@ def _kernels_by_bound(
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _bound(space: Space, staging: int, family: Family, tile: RegisterTile, trips: list[int]) -> tuple[int, ...]:
+def _bound(space: Space, staging: int, family: GemmFamily, tile: RegisterTile, trips: list[int]) -> tuple[int, ...]:
     """The objective of a kernel with these trip counts and the fewest register tiles."""
     fewest = [-(-space.problem.sizes[d] // along) for d, along in zip(DIMS, tile, strict=True)]
     c = Counts(*trips, *map(max, fewest, trips))
@@ -204,7 +204,7 @@ def _better(
     best: _Best | None,
     space: Space,
     order: Order,
-    family: Family,
+    family: GemmFamily,
     tile: RegisterTile,
     pairs: tuple[_Array, _Array],
 ) -> _Best | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, UnfinishedError
-from memaopt.kernels.gemm.families import Cycles, Family, RegisterTile
+from memaopt.kernels.gemm.families import Cycles, GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
@@ -72,7 +72,7 @@ class _Model(NamedTuple):
     loops: dict[Dim, _Loop]
     orders: list[Var]
     kernel: _Kernel
-    kernels: tuple[tuple[Family, RegisterTile], ...]
+    kernels: tuple[tuple[GemmFamily, RegisterTile], ...]
     parts: list[Expr]
     scales: list[int]
 
@@ -420,7 +420,7 @@ def _schedule(space: Space, model: _Model, solver: cp_model.CpSolver) -> Schedul
         return next(i for i, var in enumerate(chosen) if solver.value(var))
 
     tile: RegisterTile
-    family: Family
+    family: GemmFamily
     family, tile = space.kernels[first(model.kernel.chosen)]
     mc, kc, nc = (solver.value(model.loops[d].block) for d in DIMS)
     return space.schedule(ORDERS[first(model.orders)], (mc, kc, nc), family, tile)

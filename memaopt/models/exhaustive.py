@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
@@ -105,7 +105,7 @@ def _least_staging(space: Space) -> tuple[int, dict[Dim, _Array] | None]:
     return least, {d: np.unique(np.concatenate(parts)) for d, parts in found.items()} if first_part_alone else None
 
 
-def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ...], Family, RegisterTile]]:
+def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ...], GemmFamily, RegisterTile]]:
     """Each kernel with the least staging and its cost if one block held everything: it can do no better."""
     problem = space.problem
     for family, tile in space.kernels:
@@ -114,7 +114,7 @@ def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ..
         yield tuple(int(part) for part in bound), family, tile
 
 
-def _feasible(space: Space, family: Family, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
+def _feasible(space: Space, family: GemmFamily, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
     """All combinations of the breakpoints of M, K and N that fit, of the trip counts in ``only`` if given.
 
     They come in slabs along M, so that the memory this takes stays bounded.
@@ -136,7 +136,7 @@ def _feasible(space: Space, family: Family, tile: RegisterTile, only: dict[Dim, 
             yield _Cells(mc, kc, nc, Counts(tm, tk, tn, rm, rk, rn))
 
 
-def _allowed(space: Space, family: Family, cells: _Cells) -> Iterator[tuple[Order, _Array]]:
+def _allowed(space: Space, family: GemmFamily, cells: _Cells) -> Iterator[tuple[Order, _Array]]:
     """For each order, the cells that fit if partial sums leave SRAM, where they do, and that may do so."""
     accumulating = np.asarray(passes(family, cells.c)) > 1
     for order in ORDERS:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from memaopt.kernels.code import Call, Loop, Node, Small, compiled, parse, words
-from memaopt.kernels.gemm.families import CYCLE, Family, RegisterTile
-from memaopt.kernels.gemm.kernel import Kernel, Segment, Strides, rounds, segments, text
+from memaopt.kernels.gemm.families import CYCLE, GemmFamily, RegisterTile
+from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, rounds, segments, text
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import waiting
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
@@ -19,7 +19,7 @@ from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 _AROUND = (64, 20)
 
 
-def waits_of_a_tile(problem: Gemm, family: Family, tile: RegisterTile, machine: FlashTiming) -> int:
+def waits_of_a_tile(problem: Gemm, family: GemmFamily, tile: RegisterTile, machine: FlashTiming) -> int:
     """What a register tile waits for its code in flash, the mean of all in the whole problem, in 1/CYCLE of a cycle."""
     m, k, n = problem.m, problem.k, problem.n
     passes = 1 if family.stationary == "C" else -(-k // tile.kr)
@@ -27,7 +27,7 @@ def waits_of_a_tile(problem: Gemm, family: Family, tile: RegisterTile, machine: 
     return round(CYCLE * waiting(tree(problem, family, tile), machine) / tiles)
 
 
-def tree(problem: Gemm, family: Family, tile: RegisterTile) -> tuple[Node, ...]:
+def tree(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> tuple[Node, ...]:
     """The code of the whole problem in one block."""
     m, k, n = problem.m, problem.k, problem.n
     parts = segments(family, tile.kr, k, True, True)
@@ -53,9 +53,9 @@ def tree(problem: Gemm, family: Family, tile: RegisterTile) -> tuple[Node, ...]:
     return (Loop(rows(tile.mr), m // tile.mr), *(rows(m % tile.mr) if m % tile.mr else ()))
 
 
-def _call(problem: Gemm, family: Family, kr: int, mr: int, nr: int, part: Segment, count: int) -> Call:
+def _call(problem: Gemm, family: GemmFamily, kr: int, mr: int, nr: int, part: Stretch, count: int) -> Call:
     """A call of a kernel that goes over ``count`` tiles."""
-    kernel = Kernel(mr, part.steps, nr, part.first, part.last)
+    kernel = RegisterKernel(mr, part.steps, nr, part.first, part.last)
     nodes = _parsed(problem, family, kr, kernel)
     turns = rounds(family, kr, kernel)
     body = tuple(_counted(node, count, turns) for node in nodes)
@@ -70,11 +70,11 @@ def _counted(node: Node, count: int, turns: int) -> Node:
 
 
 @lru_cache(maxsize=512)
-def _parsed(problem: Gemm, family: Family, kr: int, kernel: Kernel) -> tuple[Node, ...]:
+def _parsed(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel) -> tuple[Node, ...]:
     return parse(text(problem, family, kr, kernel, _strides(problem, family, kr)), wide=False)
 
 
-def _strides(problem: Gemm, family: Family, kr: int) -> Strides:
+def _strides(problem: Gemm, family: GemmFamily, kr: int) -> Strides:
     """Of operands that are not cut into blocks."""
     width = problem.width
     along_b, along_c = (problem.k, problem.m) if problem.dtype == "s8" else (problem.n, problem.n)

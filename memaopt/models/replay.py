@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from memaopt.access import Access
-from memaopt.kernels.gemm.families import Family, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
@@ -176,7 +176,7 @@ def _copied(problem: Gemm, operand: Operand, what: str, rows: int, columns: int,
     return events
 
 
-def _kernel_of(problem: Gemm, family: Family, tile: RegisterTile) -> Callable[[int, int, int, bool, bool], _Events]:
+def _kernel_of(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> Callable[[int, int, int, bool, bool], _Events]:
     """A function that runs the register kernel on a block: (mc, kc, nc, first k block?, last k block?) -> accesses."""
     run = {"C": _c_stays, "A": _a_stays, "B": _b_stays}[family.stationary]
     on_tile = cache(lambda *shape: run(problem, family, *shape))
@@ -204,7 +204,7 @@ def _line(events: _Events, buffer: str, problem: Gemm, length: int, vector: int)
         length -= step
 
 
-def _b_tile(events: _Events, problem: Gemm, family: Family, kr: int, nr: int) -> None:
+def _b_tile(events: _Events, problem: Gemm, family: GemmFamily, kr: int, nr: int) -> None:
     """Load a tile of B the way it is stored."""
     for _ in range(nr if family.b_along == "k" else kr):
         _line(events, "b", problem, kr if family.b_along == "k" else nr, family.b_vector)
@@ -227,7 +227,7 @@ def _finish(events: _Events, problem: Gemm, last: bool, mr: int, nr: int) -> Non
             events["channels", "load", 4] += 1
 
 
-def _c_stays(problem: Gemm, family: Family, mr: int, kc: int, nr: int, first: bool, last: bool) -> _Events:
+def _c_stays(problem: Gemm, family: GemmFamily, mr: int, kc: int, nr: int, first: bool, last: bool) -> _Events:
     events: _Events = Counter()
     _start(events, problem, first, mr, nr)
     for _ in range(mr):
@@ -237,7 +237,7 @@ def _c_stays(problem: Gemm, family: Family, mr: int, kc: int, nr: int, first: bo
     return events
 
 
-def _a_stays(problem: Gemm, family: Family, mr: int, kr: int, nc: int, first: bool, last: bool) -> _Events:
+def _a_stays(problem: Gemm, family: GemmFamily, mr: int, kr: int, nc: int, first: bool, last: bool) -> _Events:
     events: _Events = Counter()
     for _ in range(mr):
         _line(events, "a", problem, kr, family.a_vector)
@@ -248,7 +248,7 @@ def _a_stays(problem: Gemm, family: Family, mr: int, kr: int, nc: int, first: bo
     return events
 
 
-def _b_stays(problem: Gemm, family: Family, mc: int, kr: int, nr: int, first: bool, last: bool) -> _Events:
+def _b_stays(problem: Gemm, family: GemmFamily, mc: int, kr: int, nr: int, first: bool, last: bool) -> _Events:
     events: _Events = Counter()
     _b_tile(events, problem, family, kr, nr)
     for _ in range(mc):

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, Family, RegisterTile, Shape
+from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, GemmFamily, RegisterTile, Shape
 from memaopt.kernels.schedule import Order, Schedule, Space
 from memaopt.machines.mcu import Memory
 from memaopt.models.kernel_waits import waits_of_a_tile
@@ -86,7 +86,7 @@ def visits(order: Order, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:
     return 1 + (trips[revisiting] - 1) * (inner > 1)
 
 
-def passes(family: Family, c: Counts) -> Ints:
+def passes(family: GemmFamily, c: Counts) -> Ints:
     """How often each element of C leaves the registers: once for each part of the reduction done apart."""
     return c.tk if family.stationary == "C" else c.rk
 
@@ -109,7 +109,7 @@ def external_bytes(space: Space, order: Order, c: Counts) -> Ints:
     return total
 
 
-def register_bytes(problem: Gemm, family: Family, c: Counts) -> Ints:
+def register_bytes(problem: Gemm, family: GemmFamily, c: Counts) -> Ints:
     """Bytes moved between SRAM and registers by the kernels, parameters of output channels included."""
 
     def times(operand: Operand) -> Ints:
@@ -152,16 +152,16 @@ def kernel_shape(problem: Gemm) -> Shape:
 
 
 @lru_cache(maxsize=4096)
-def _cost(family: Family, tile: RegisterTile, shape: Shape) -> Cost:
+def _cost(family: GemmFamily, tile: RegisterTile, shape: Shape) -> Cost:
     return family.cost(tile, shape)
 
 
-def steps_left_over(problem: Gemm, family: Family, tile: RegisterTile) -> int:
+def steps_left_over(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> int:
     """The k that whole steps of KR leave over: done one by one if C is stationary, else in a shorter step."""
     return problem.k % tile.kr if family.stationary == "C" else 0
 
 
-def kernel_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def kernel_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """What the kernels spend at zero wait states by the family's cost data, edges included, in 1/CYCLE of a cycle."""
     problem = space.problem
     m, n = problem.m, problem.n
@@ -183,7 +183,7 @@ def kernel_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> 
     return total + called + unaligned
 
 
-def kernel_cycles(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def kernel_cycles(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """:func:`kernel_time` in whole cycles."""
     return kernel_time(space, family, tile, c) // CYCLE
 
@@ -192,7 +192,7 @@ def kernel_cycles(space: Space, family: Family, tile: RegisterTile, c: Counts) -
 UNALIGNED_CYCLES = (0, 2, 1, 2)
 
 
-def unaligned_shares(space: Space, family: Family) -> tuple[int, int]:
+def unaligned_shares(space: Space, family: GemmFamily) -> tuple[int, int]:
     """What one reading of A, and one of B, costs beyond aligned words, in 1/CYCLE of a cycle.
 
     Rows need not be whole words, be they of an operand or of its tile, which is taken to hold them whole.
@@ -219,7 +219,7 @@ def stall_per_byte(memory: Memory) -> int:
     return CYCLE * memory.next // 4
 
 
-def rereads(space: Space, family: Family, tile: RegisterTile) -> bool:
+def rereads(space: Space, family: GemmFamily, tile: RegisterTile) -> bool:
     """Whether a streamed A is read from its memory again for each tile of columns.
 
     Not if the kernel keeps it in registers, nor if the MR rows that a call goes over again and again stay in the
@@ -242,7 +242,7 @@ def fetch_cycles(space: Space) -> int:
     return next(place.fetch for place in space.machine.places if place.name == space.machine.code_ram)
 
 
-def _data_stalls(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def _data_stalls(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """What streamed operands wait."""
     if "A" not in space.streamed:
         return 0 * c.rn
@@ -251,13 +251,13 @@ def _data_stalls(space: Space, family: Family, tile: RegisterTile, c: Counts) ->
     return stall_per_byte(home) * space.problem.bytes_of("A") * times
 
 
-def stall_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def stall_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """What wait states add to the kernels: streamed operands, and code in flash."""
     total = _data_stalls(space, family, tile, c)
     return total + code_waits(space, family, tile) * c.rm * c.rn * passes(family, c)
 
 
-def code_waits(space: Space, family: Family, tile: RegisterTile) -> int:
+def code_waits(space: Space, family: GemmFamily, tile: RegisterTile) -> int:
     """What the code of one register tile waits for flash, in 1/CYCLE of a cycle.
 
     Under ``cycles`` and ``energy`` only kernels that could be chosen have a price: one that takes longer without
@@ -336,14 +336,14 @@ def staging_cost(space: Space, order: Order, c: Counts) -> Ints:
     return total
 
 
-def kernel_cost(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def kernel_cost(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
     return prices(space).unit * waited_time(space, family, tile, c)
 
 
-def waited_time(space: Space, family: Family, tile: RegisterTile, c: Counts) -> Ints:
+def waited_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """What the kernels spend with the machine's wait states in its setting, in 1/CYCLE of a cycle."""
     busy = kernel_time(space, family, tile, c) * (1 + fetch_cycles(space))
     return busy + stall_time(space, family, tile, c)
@@ -362,7 +362,7 @@ def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
     return (staging, kernel) if space.objective == "bytes" else (staging + kernel,)
 
 
-def price(space: Space, family: Family, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
+def price(space: Space, family: GemmFamily, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
     ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in 1/CYCLE of a cycle

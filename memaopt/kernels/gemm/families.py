@@ -96,7 +96,7 @@ class Unrolling(NamedTuple):
         return min(range(self.most, self.most // 2, -1), key=lambda u: total % u)
 
 
-class Family(NamedTuple):
+class GemmFamily(NamedTuple):
     """One kernel family.
 
     ``a_vector``/``b_vector``: elements that one access moves, of A along k and of B along ``b_along``; what is
@@ -242,7 +242,7 @@ _PAIRS = tuple(range(2, 19, 2))
 _QUADS = (4, 8, 12, 16)
 
 _Q15_UNROLLING, _S8_UNROLLING = Unrolling(8, straight=True), Unrolling(4, straight=True)
-_Q15_C = Family(
+_Q15_C = GemmFamily(
     "q15-c",
     "q15",
     "C",
@@ -257,7 +257,7 @@ _Q15_C = Family(
     cost=partial(_q15_c, unrolling=_Q15_UNROLLING),
     unrolling=_Q15_UNROLLING,
 )
-_S8_C = Family(
+_S8_C = GemmFamily(
     "s8-c",
     "s8",
     "C",
@@ -274,26 +274,26 @@ _S8_C = Family(
 )
 
 
-def _rolled(family: Family, cost: Callable[..., Cost], unrolling: Unrolling) -> Family:
+def _rolled(family: GemmFamily, cost: Callable[..., Cost], unrolling: Unrolling) -> GemmFamily:
     """A family whose loop over the reduction is short."""
     return family._replace(name=f"{family.name}-rolled", cost=partial(cost, unrolling=unrolling), unrolling=unrolling)
 
 
 #: VMUL and VADD apart take 2 cycles where VFMA takes 3 (Arm DDI 0439, table 7-1), so f32 multiplies and adds.
-FAMILIES: tuple[Family, ...] = (
-    Family(
+FAMILIES: tuple[GemmFamily, ...] = (
+    GemmFamily(
         "f32-c", "f32", "C", range(1, 11), (1, 2, 4), range(1, 17),
         core=Registers(m=1, one=4), fpu=Registers(mn=1, kn=1, k=1, one=2),
         a_vector=1, b_vector=1, b_along="n",
         cost=_f32_c,
     ),
-    Family(
+    GemmFamily(
         "f32-a", "f32", "A", range(1, 28), tuple(range(1, 13)), range(1, 2),
         core=Registers(one=8), fpu=Registers(mk=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
         cost=_f32_a,
     ),
-    Family(
+    GemmFamily(
         "f32-b", "f32", "B", range(1, 2), tuple(range(1, 13)), range(1, 28),
         core=Registers(one=8), fpu=Registers(kn=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
@@ -301,13 +301,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _Q15_C,
     _rolled(_Q15_C, _q15_c, Unrolling(4)),
-    Family(
+    GemmFamily(
         "q15-a", "q15", "A", range(1, 6), _PAIRS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=1, b_along="n",
         cost=_q15_a,
     ),
-    Family(
+    GemmFamily(
         "q15-b", "q15", "B", range(1, 2), _PAIRS, range(1, 6),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=2, b_along="n",
@@ -315,13 +315,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _S8_C,
     _rolled(_S8_C, _s8_c, Unrolling(3)),
-    Family(
+    GemmFamily(
         "s8-a", "s8", "A", range(1, 4), _QUADS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
         cost=_s8_a,
     ),
-    Family(
+    GemmFamily(
         "s8-b", "s8", "B", range(1, 2), _QUADS, range(1, 4),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
@@ -332,13 +332,13 @@ FAMILIES: tuple[Family, ...] = (
 BY_NAME = {family.name: family for family in FAMILIES}
 
 
-def families(dtype: Dtype) -> tuple[Family, ...]:
+def families(dtype: Dtype) -> tuple[GemmFamily, ...]:
     """The families that compute ``dtype``."""
     return tuple(family for family in FAMILIES if family.dtype == dtype)
 
 
 @lru_cache(maxsize=256)
-def tiles(family: Family | str, core_registers: int, fpu_registers: int) -> tuple[RegisterTile, ...]:
+def tiles(family: GemmFamily | str, core_registers: int, fpu_registers: int) -> tuple[RegisterTile, ...]:
     """Every register tile of the family that needs no more registers than there are, so it never spills."""
     entry = BY_NAME[family] if isinstance(family, str) else family
     every = (RegisterTile(mr, kr, nr) for mr in entry.mr for kr in entry.kr for nr in entry.nr)

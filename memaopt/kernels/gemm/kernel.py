@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from memaopt.kernels.gemm.families import Family
+from memaopt.kernels.gemm.families import GemmFamily
 from memaopt.kernels.text.templates import render
 from memaopt.problems.gemm import Gemm
 
@@ -24,7 +24,7 @@ class Strides:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class RegisterKernel:
     """One register kernel: its tile (``steps`` of the reduction), and whether it starts or ends the reduction."""
 
     mr: int
@@ -41,7 +41,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Segment:
+class Stretch:
     """A run of ``count`` reduction tiles of ``steps`` each, all with the same phase, from ``start`` on."""
 
     start: int
@@ -51,23 +51,23 @@ class Segment:
     last: bool
 
 
-def segments(family: Family, kr: int, kc: int, first: bool, last: bool) -> tuple[Segment, ...]:
+def segments(family: GemmFamily, kr: int, kc: int, first: bool, last: bool) -> tuple[Stretch, ...]:
     """The reduction of one block of length ``kc``: whole in one kernel if C is stationary, else in runs of KR."""
     if family.stationary == "C":
-        return (Segment(0, kc, 1, first, last),)
+        return (Stretch(0, kc, 1, first, last),)
     starts = list(range(0, kc, kr))
     tiles = [(stop - start, first and start == 0, last and stop == kc) for start, stop in pairwise([*starts, kc])]
-    found: list[Segment] = []
+    found: list[Stretch] = []
     for start, key in zip(starts, tiles, strict=True):
         if found and (found[-1].steps, found[-1].first, found[-1].last) == key:
             same = found.pop()
-            found.append(Segment(same.start, same.steps, same.count + 1, same.first, same.last))
+            found.append(Stretch(same.start, same.steps, same.count + 1, same.first, same.last))
         else:
-            found.append(Segment(start, key[0], 1, key[1], key[2]))
+            found.append(Stretch(start, key[0], 1, key[1], key[2]))
     return tuple(found)
 
 
-def rounds(family: Family, kr: int, kernel: Kernel) -> int:
+def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
     """Rounds of the loop over the reduction; where they are not more than one there is no loop."""
     if family.stationary != "C":
         return 1
@@ -75,7 +75,7 @@ def rounds(family: Family, kr: int, kernel: Kernel) -> int:
     return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
 
 
-def text(problem: Gemm, family: Family, kr: int, kernel: Kernel, strides: Strides) -> str:
+def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides) -> str:
     """The assembly of one kernel, a line each instruction."""
     values: dict[str, Any] = {
         "mr": kernel.mr,
