@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from memaopt.choice import choice, solution
-from memaopt.choice.choice import Candidate, Objective
+from memaopt.choice.choice import Candidate
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
 from memaopt.errors import UnsupportedModelError
 from memaopt.machines.mcu import mcu
@@ -19,6 +19,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import operator as ops
 from memaopt.networks.operators.operator import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
+from memaopt.problems.words import Objective
 
 MCU = mcu("stm32l4r5")
 

@@ -13,7 +13,7 @@ SLOW = {
     "kernels/test_conv_depthwise", "kernels/test_depthwise", "kernels/test_elementwise", "kernels/test_leads",
     "kernels/test_movement", "kernels/test_raw_pairs", "kernels/test_staging", "kernels/test_winograd",
     "trials/test_library", "models/test_models", "choice/test_choice", "cli/test_network",
-    "choice/test_compile", "choice/test_fusion", "trials/test_image", "choice/test_placement",
+    "choice/test_compile", "choice/test_fusion", "trials/test_image", "choice/test_in_ram",
     "trials/test_ram", "problems/test_suites", "models/test_traffic", "models/test_waits", "networks/test_zoo",
     "networks/test_zoo_large",
 }  # fmt: skip

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.board import Board, build
-from memaopt.choice.placement import IN_FLASH, Placement, placements, staging_pays, stall_cycles
-from memaopt.kernels.registry import Emitted, Plan, emit, placed, plans, source_file, staged
+from memaopt.choice.in_ram import IN_FLASH, InRam, staging_pays, stall_cycles, worth_copying
+from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
 from memaopt.problems.layers import (
@@ -91,7 +91,7 @@ def study(machine: Mcu, layers: Iterable[tuple[str, Layer]], compiler: str | Non
     return WaitStudy(mcu=machine.name, runs=tuple(runs))
 
 
-def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Placement, int]:
+def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, InRam, int]:
     """What takes the fewest cycles in a setting, where its code and constants lie, and the cycles predicted of it: of
     the layer itself, for here no code in flash calls it.
     """
@@ -102,7 +102,7 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Placement, int]:
     candidates = [
         (plan.cycles + stall_cycles(plan, 1, where, figures), i, plan, where)
         for i, plan in enumerate(offered)
-        for where in placements(
+        for where in worth_copying(
             plan, figures, code=setting.code_in_ram > 0 and bool(plan.kernels), data=setting.constants_in_ram > 0
         )
     ]
@@ -134,11 +134,11 @@ def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None
             )
 
 
-def _emitted(layer: Layer, plan: Plan, where: Placement, name: str) -> Emitted:
+def _emitted(layer: Layer, plan: Plan, where: InRam, name: str) -> Emitted:
     made = emit(layer, plan, name)
     if where == IN_FLASH:
         return made
-    return placed(made, code=".ramfunc" if where.code else "", data=".sram.constants" if where.data else "")
+    return in_sections(made, code=".ramfunc" if where.code else "", data=".sram.constants" if where.data else "")
 
 
 def _arguments(board: Board, layer: Layer, emitted: Sequence[Emitted], machine: Mcu, one: Emitted) -> list[int]:

@@ -21,9 +21,8 @@ from memaopt.access import Access
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.choice import choice, compile, fusion
-from memaopt.choice.choice import Objective
 from memaopt.choice.compile import LayerPlan, NetworkPlan
-from memaopt.choice.placement import Placement
+from memaopt.choice.in_ram import InRam
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
 from memaopt.choice.solution import cheaper
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
@@ -34,6 +33,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.names import identifier_of
+from memaopt.problems.words import Objective
 
 FORMAT: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
 
@@ -368,7 +368,7 @@ def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tup
             picks += deferred
             continue
         said = by_position[position]
-        where_said = Placement(said.code_in_ram, said.data_in_ram)
+        where_said = InRam(said.code_in_ram, said.data_in_ram)
         wanted = (said.family, said.tile, said.options, said.input_format, said.output_format, where_said)
         for j, candidate in enumerate(stage.candidates):
             plan = candidate.plan

@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from memaopt.choice.placement import IN_FLASH, Placement, code_bytes
+from memaopt.choice.in_ram import IN_FLASH, InRam, code_bytes
 from memaopt.kernels.registry import Plan
-
-Objective = Literal["cycles", "bytes", "energy"]
-OBJECTIVES: tuple[Objective, ...] = ("cycles", "bytes", "energy")
+from memaopt.problems.words import Objective
 
 Proof = Literal["enumeration", "solver", "none"]
 
@@ -33,7 +31,7 @@ class Candidate:
     batch: int
     arena_bytes: int
     stack_bytes: int = 0
-    where: Placement = IN_FLASH
+    where: InRam = IN_FLASH
     stall_cycles: int = 0
 
     @property
@@ -129,7 +127,7 @@ class Placed(Protocol):
     @property
     def plan(self) -> Plan: ...
     @property
-    def where(self) -> Placement: ...
+    def where(self) -> InRam: ...
 
 
 def ram_code_bytes(taken: Sequence[Placed]) -> int:

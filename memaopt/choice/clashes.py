@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memaopt.choice.choice import Candidate
-from memaopt.choice.placement import code_bytes
+from memaopt.choice.in_ram import code_bytes
 from memaopt.kernels.registry import Format, Plan
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from memaopt.access import Access
 from memaopt.arguments import public
 from memaopt.choice import choice, fusion, layout
-from memaopt.choice.choice import Budgets, Candidate, Choice, Objective, Proof
+from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
+from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.layout import Layout
-from memaopt.choice.placement import IN_FLASH, Placement
 from memaopt.choice.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.choice.solution import lower_bound, search, weakest, why_not
 from memaopt.errors import InputError
@@ -33,6 +33,7 @@ from memaopt.networks.lower import Lowered
 from memaopt.networks.names import identifier_of
 from memaopt.networks.operators.operator import Operator
 from memaopt.networks.simplify import simplify
+from memaopt.problems.words import OBJECTIVES, Objective
 
 #: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
 MULTIPLES = (1, 2)
@@ -50,7 +51,7 @@ class LayerPlan:
     lowered: Lowered
     plan: Plan
     macs: int
-    where: Placement = IN_FLASH
+    where: InRam = IN_FLASH
     stall_cycles: int = 0
     within: int | None = None
 
@@ -222,8 +223,8 @@ def compile_network(
     else:
         graph = tflite.read(network)
         digest = hashlib.sha256(Path(network).read_bytes()).hexdigest()
-    if objective not in choice.OBJECTIVES:
-        raise InputError(f"objective {objective!r}: there are {', '.join(choice.OBJECTIVES)}")
+    if objective not in OBJECTIVES:
+        raise InputError(f"objective {objective!r}: there are {', '.join(OBJECTIVES)}")
     identifier = identifier_of(graph.name if name is None else name)
     best: NetworkPlan | None = None
     first: Problem | None = None

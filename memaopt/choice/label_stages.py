@@ -10,7 +10,7 @@ import numpy as np
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import ARENA, CODE, FLASH, PRICE, SUMS, Array, undominated
-from memaopt.choice.placement import code_bytes
+from memaopt.choice.in_ram import code_bytes
 from memaopt.kernels.registry import Format
 
 #: The tensors that are still read and are not plain int8, with their formats.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
-from memaopt.choice.placement import placements, staging_pays, stall_cycles
+from memaopt.choice.in_ram import staging_pays, stall_cycles, worth_copying
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, plans, staged
 from memaopt.machines.mcu import Mcu
@@ -251,7 +251,7 @@ def _stages(
                 )
                 for plan in options[i]
                 if plan is not fusion.DEFERRED
-                for where in placements(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
+                for where in worth_copying(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
             )
             if fusion.DEFERRED in options[i]:
                 candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)

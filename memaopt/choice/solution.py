@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 
 from memaopt.choice import choice, labels, unplaced
 from memaopt.choice import solver as choice_solver
-from memaopt.choice.choice import Budgets, Candidate, Choice, Objective, Proof
+from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
 from memaopt.choice.labels import Least
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.memory.plan import MemoryPlan
+from memaopt.problems.words import Objective
 
 #: Choices that are excluded one after the other before the search gives up.
 _MOST_CLASHES = 600

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.clashes import Clash
-from memaopt.choice.placement import code_bytes
+from memaopt.choice.in_ram import code_bytes
 from memaopt.kernels.registry import Format
 from memaopt.solver import limited
 

@@ -9,12 +9,12 @@ import typer
 
 from memaopt.errors import InputError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
+from memaopt.problems.words import OBJECTIVES, Objective
 from memaopt.report import console
 
 if TYPE_CHECKING:
     from memaopt.certificates.envelope import Verified
     from memaopt.certificates.network import NetworkCertificate
-    from memaopt.choice.choice import Objective
     from memaopt.choice.compile import NetworkPlan
     from memaopt.machines.mcu import Mcu
     from memaopt.trials.library import LibraryCheck
@@ -44,7 +44,6 @@ def solve(
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written."""
     from memaopt.certificates import network as certificate
-    from memaopt.choice import choice
     from memaopt.choice.compile import compile_network
     from memaopt.choice.elsewhere import elsewhere
     from memaopt.report import network as network_report
@@ -54,8 +53,8 @@ def solve(
 
         trial.require_tools(machine, compiler)
     goal = cast("Objective", "cycles" if objective is None else objective)
-    if goal not in choice.OBJECTIVES:
-        raise InputError(f"objective {goal!r}: there are {', '.join(choice.OBJECTIVES)}")
+    if goal not in OBJECTIVES:
+        raise InputError(f"objective {goal!r}: there are {', '.join(OBJECTIVES)}")
     with console.spinner(f"compiling {Path(model).name}"):
         plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from memaopt.choice.compile import LayerPlan, NetworkPlan
-from memaopt.choice.placement import IN_FLASH
+from memaopt.choice.in_ram import IN_FLASH
 from memaopt.kernels.registry import Emitted, Kernel
 
 

@@ -15,11 +15,11 @@ from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.movement import movement
-from memaopt.kernels.placement import placed
 from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
 from memaopt.kernels.pooling import channel_sums, pooling
 from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
+from memaopt.kernels.sections import in_sections
 from memaopt.kernels.softmax import softmax
 from memaopt.kernels.staging import stage, staged
 from memaopt.kernels.sums import sum_tables, sums
@@ -46,7 +46,7 @@ FAMILIES: tuple[Family, ...] = (
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "placed", "plans", "source_file", "staged",
+    "emit", "in_sections", "plans", "source_file", "staged",
 ]  # fmt: skip
 
 

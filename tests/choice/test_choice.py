@@ -17,7 +17,7 @@ from memaopt.choice import solver as choice_solver
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.compile import compile_network
-from memaopt.choice.placement import Placement
+from memaopt.choice.in_ram import InRam
 from memaopt.choice.problem import prepare
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, Promise
@@ -46,7 +46,7 @@ def _candidate(
         input_format=formats[rng.integers(len(formats))],
         output_format=formats[rng.integers(len(formats))],
     )
-    where = Placement(bool(rng.integers(2)), bool(rng.integers(2)))
+    where = InRam(bool(rng.integers(2)), bool(rng.integers(2)))
     return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where, int(rng.integers(50)))
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from memaopt.certificates import network as certificate
-from memaopt.choice import choice
 from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks import reference
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
+from memaopt.problems.words import OBJECTIVES
 from memaopt.trials import network as network_trial
 from tests.fuzz.bench import Case, Rng, judged
 from tests.fuzz.generator import random_network
@@ -33,7 +33,7 @@ def random_setting(rng: Rng) -> dict[str, Any]:
         machine = machine.with_ram(code=code, constants=constants)
     if rng.integers(5) == 0:
         machine = machine.with_wait_states(int(rng.integers(0, 8)))
-    return {"mcu": machine, "objective": str(rng.choice(choice.OBJECTIVES)), "formats": bool(rng.integers(5))}
+    return {"mcu": machine, "objective": str(rng.choice(OBJECTIVES)), "formats": bool(rng.integers(5))}
 
 
 def budgets(rng: Rng, plan: NetworkPlan) -> Iterator[dict[str, int]]:

@@ -8,7 +8,7 @@ import layers_helpers as h
 import numpy as np
 import pytest
 
-from memaopt.kernels.registry import emit, placed, plans, source_file
+from memaopt.kernels.registry import emit, in_sections, plans, source_file
 
 RNG = np.random.default_rng(10)
 CORES = {
@@ -45,7 +45,7 @@ def test_sections(tmp_path: Path) -> None:
     """Kernels or constants that stay where they were, or two placements of a kernel that clash."""
     layer = h.conv(np.random.default_rng(1), (6, 7, 8), 4)
     plan = next(p for p in plans(layer) if p.family == "raw pairs" and p.input_format == p.output_format == "s8")
-    moved = placed(emit(layer, plan, "moved"), code=".ramfunc", data=".sram.constants")
+    moved = in_sections(emit(layer, plan, "moved"), code=".ramfunc", data=".sram.constants")
     board = h.OnBoard(tmp_path, [moved, emit(layer, plan, "kept")])
     symbols, sram = board.board.symbols, h.MCU.sram
     assert sram.base <= symbols["moved_weights"] < sram.end

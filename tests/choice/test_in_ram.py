@@ -11,7 +11,7 @@ from network_helpers import MCU
 from memaopt.bench import networks as bench
 from memaopt.choice import fusion, pareto
 from memaopt.choice.compile import compile_network
-from memaopt.choice.placement import IN_FLASH
+from memaopt.choice.in_ram import IN_FLASH
 from memaopt.choice.problem import prepare
 from memaopt.cli import main as cli
 from memaopt.errors import InputError

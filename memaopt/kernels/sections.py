@@ -6,7 +6,7 @@ import re
 from memaopt.kernels.plan import Emitted, Kernel
 
 
-def placed(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
+def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
     """The layer with its kernels in section ``code`` and its constants in section ``data``; empty for the default.
 
     Kernels of one name in different sections get different names, so files can hold both. On the board a function

@@ -16,14 +16,14 @@ from memaopt.models.waits import waiting
 _CALL = (40, 12)
 
 
-class Placement(NamedTuple):
+class InRam(NamedTuple):
     """Whether the kernel's code, and the layer's constants, are in RAM."""
 
     code: bool = False
     data: bool = False
 
 
-IN_FLASH = Placement()
+IN_FLASH = InRam()
 
 
 def code_bytes(plan: Plan) -> int:
@@ -31,14 +31,14 @@ def code_bytes(plan: Plan) -> int:
     return plan.shared_bytes if plan.kernels else plan.code_bytes
 
 
-def stall_cycles(plan: Plan, batch: int, where: Placement, machine: FlashTiming) -> int:
+def stall_cycles(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
     beside = machine.first == 0 and where == IN_FLASH
     loads = plan.promise.parameters.loads * batch if beside else 0
     return round(_waited(plan, batch, where, machine) + loads * TABLE_SIXTEENTHS / 16)
 
 
-def _waited(plan: Plan, batch: int, where: Placement, machine: FlashTiming) -> float:
+def _waited(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
     return waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
 
@@ -50,9 +50,9 @@ def staging_pays(plan: Plan, machine: FlashTiming) -> bool:
     return price < streamed
 
 
-def placements(plan: Plan, machine: FlashTiming, *, code: bool = True, data: bool = True) -> tuple[Placement, ...]:
+def worth_copying(plan: Plan, machine: FlashTiming, *, code: bool = True, data: bool = True) -> tuple[InRam, ...]:
     """The placements that can pay: RAM only for what waits in flash again and again, and only if it may be there."""
-    made = [Placement(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
+    made = [InRam(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
     if plan.data_bytes == 0 or plan.streams is not None:
         made = [where for where in made if not where.data]
     if code_bytes(plan) == 0:
