@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import IN_FLASH
 from memaopt.kernels.registry import Emitted, Kernel
+from memaopt.kernels.sections import with_constants_in
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,16 @@ def copies(plan: NetworkPlan) -> Copies | None:
 def placed(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
     """A layer's text with its code and constants in the sections where they belong."""
     emitted, upper = layer.emitted, plan.name.upper()
-    source = emitted.source
+    code = f"{upper}_CODE_IN_RAM"
     if layer.where.data:
-        macro = f"{upper}_{'BEHIND' if layer.name in _behind(plan) else 'DATA'}_IN_RAM"
-        for symbol in emitted.parameters:
-            declaration = re.compile(rf"^static const (?=(?:_Alignas\(\d+\) )?\w+ {re.escape(symbol)}\[)", re.MULTILINE)
-            source = declaration.sub(f"{macro}({symbol}) static const ", source)
+        emitted = with_constants_in(
+            emitted, f"{upper}_{'BEHIND' if layer.name in _behind(plan) else 'DATA'}_IN_RAM({{}})"
+        )
     if layer.where.code and not emitted.kernels:
-        source = source.replace(f"\nvoid {layer.name}(", f"\n{upper}_CODE_IN_RAM void {layer.name}(", 1)
+        emitted = dataclasses.replace(emitted, attribute=code)
     in_ram = {kernel.name for other in plan.layers if other.where.code for kernel in other.emitted.kernels}
-    kernels = tuple(
-        Kernel(kernel.name, kernel.source.replace("\nKERNEL static ", f"\nKERNEL {upper}_CODE_IN_RAM static "))
-        if kernel.name in in_ram
-        else kernel
-        for kernel in emitted.kernels
-    )
-    return dataclasses.replace(emitted, source=source, kernels=kernels)
+    kernels = tuple(Kernel(k.assembly, code) if k.name in in_ram else k for k in emitted.kernels)
+    return dataclasses.replace(emitted, kernels=kernels)
 
 
 def _functions(plan: NetworkPlan) -> tuple[Function, ...]:

@@ -91,8 +91,8 @@ class Assembly(Protocol):
     @property
     def constants(self) -> tuple[Constants, ...]: ...
 
-    def text(self) -> str:
-        """The C text."""
+    def text(self, attribute: str = "") -> str:
+        """The C text; ``attribute`` says where it lies."""
         ...
 
 
@@ -116,8 +116,8 @@ class Rendered:
     values: tuple[tuple[str, object], ...] = ()
     constants: tuple[Constants, ...] = ()
 
-    def text(self) -> str:
-        return render(self.template, name=self.name, **dict(self.values))
+    def text(self, attribute: str = "") -> str:
+        return render(self.template, name=self.name, attribute=attribute, **dict(self.values))
 
 
 def compiled(size: float, cycles: float, loads: float = 0, step: float = 1.0) -> Straight:

@@ -1,6 +1,6 @@
 """What a kernel family answers: a plan (its price and its promises as data) and the C text that keeps them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -95,26 +95,3 @@ class Plan:
     def flash_bytes(self) -> int:
         """Weights, parameters and code."""
         return self.data_bytes + self.code_bytes
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A function that several layers may share; a file defines it once."""
-
-    name: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Emitted:
-    """C text of one layer. ``parameters`` are the symbols of its constant data; ``signature`` its prototype.
-
-    A file holds the kernels of all its layers, each once, the sources, and the helpers that these use.
-    """
-
-    name: str
-    signature: str
-    source: str
-    plan: Plan
-    parameters: tuple[str, ...] = ()
-    kernels: tuple[Kernel, ...] = field(default_factory=tuple)

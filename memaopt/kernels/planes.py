@@ -90,11 +90,12 @@ class Gather:
         turns = (float(self.width // 2 // self.unroll),) if self.width > 1 else ()
         return Call(self, (rows, *turns))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         return render(
             "kernels/gather_planes.c.j2",
             name=self.name,
+            attribute=attribute,
             g=self,
             plane=self.plane,
             pairs=self.width // 2,

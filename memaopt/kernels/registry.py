@@ -11,17 +11,18 @@ from functools import lru_cache
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import depthwise
 from memaopt.kernels.elementwise import elementwise
+from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.movement import movement
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.pooling import channel_sums, pooling
 from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.sections import in_sections
 from memaopt.kernels.softmax import softmax
-from memaopt.kernels.staging import stage, staged
+from memaopt.kernels.staging import staged
 from memaopt.kernels.sums import sum_tables, sums
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.winograd import winograd
@@ -62,8 +63,6 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
 
 def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
     """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans` or staged, says."""
-    if plan.streams is not None:
-        return stage(emit(layer, plan.streams, name), plan)
     for family in FAMILIES:
         if family.name == plan.family and isinstance(layer, family.computes):
             return family.emit(layer, plan, name)

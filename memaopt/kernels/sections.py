@@ -3,7 +3,23 @@
 import dataclasses
 import re
 
-from memaopt.kernels.plan import Emitted, Kernel
+from memaopt.kernels.code import Assembly, Constants
+from memaopt.kernels.emitted import Emitted, Kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class _Renamed:
+    """A kernel under another name, so that a file can hold it twice."""
+
+    name: str
+    kernel: Assembly
+
+    @property
+    def constants(self) -> tuple[Constants, ...]:
+        return self.kernel.constants
+
+    def text(self, attribute: str = "") -> str:
+        return _renamed(self.kernel.text(attribute), {self.kernel.name: self.name})
 
 
 def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
@@ -12,24 +28,23 @@ def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
     Kernels of one name in different sections get different names, so files can hold both. On the board a function
     in ``.ramfunc`` runs from RAM and an array in ``.sram.constants`` lies there.
     """
-    source, kernels = layer.source, layer.kernels
     if code:
-        names = {kernel.name: f"{kernel.name}{_suffix(code)}" for kernel in kernels}
-        qualifier = f'KERNEL IN_SECTION("{code}") '
-        kernels = tuple(
-            Kernel(names[kernel.name], _renamed(kernel.source, names).replace("KERNEL ", qualifier))
-            for kernel in kernels
-        )
-        source = _renamed(source, names)
+        suffix, attribute = "_" + re.sub(r"\W+", "_", code).strip("_"), f'IN_SECTION("{code}")'
+        names = {kernel.name: kernel.name + suffix for kernel in layer.kernels}
+        kernels = tuple(Kernel(_Renamed(names[k.name], k.assembly), attribute) for k in layer.kernels)
+        layer = dataclasses.replace(layer, kernels=kernels, body=_renamed(layer.body, names))
     if data:
-        array = re.compile(r"^(static const (?:_Alignas\(\d+\) )?\w+ \w+\[\d+\]) = \{", re.MULTILINE)
-        source = array.sub(rf'\1 IN_SECTION("{data}") = {{', source)
-    return dataclasses.replace(layer, source=source, kernels=kernels)
+        layer = with_constants_in(layer, f'IN_SECTION("{data}")')
+    return layer
 
 
-def _suffix(section: str) -> str:
-    return "_" + re.sub(r"\W+", "_", section).strip("_")
+def with_constants_in(layer: Emitted, attribute: str) -> Emitted:
+    """The layer with this attribute on its constants; ``{}`` in it is the symbol."""
+    arrays = tuple(array._replace(attribute=attribute.format(array.name)) for array in layer.arrays)
+    return dataclasses.replace(layer, arrays=arrays)
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:
-    return re.sub(r"\b\w+\b", lambda word: names.get(word[0], word[0]), text)
+    """A text in which the preprocessor puts names in the place of others."""
+    defines = "".join(f"#define {old} {new}\n" for old, new in names.items())
+    return defines + text + "".join(f"#undef {old}\n" for old in names)

@@ -6,14 +6,14 @@ its kernels stay as they are and get another pointer.
 """
 
 import dataclasses
-import re
+from collections.abc import Sequence
 
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Staged
-from memaopt.kernels.family import facts
-from memaopt.kernels.plan import Emitted, Plan
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.strips import copy_cycles
+from memaopt.kernels.text.c import Array
 
 _CODE = 24  # bytes of a copy's call
 
@@ -38,24 +38,26 @@ def staged(plan: Plan) -> Plan | None:
     )
 
 
-def stage(layer: Emitted, plan: Plan) -> Emitted:
-    """The C text of a staged ``plan``, given that of the plan that it ``streams``."""
-    assert plan.streams is not None
-    head, body = layer.source.split(f"\nvoid {layer.name}(", 1)
-    head = head.replace("\n * ".join(facts(plan.streams)), "\n * ".join(facts(plan)))
-    signature, body = body.split("\n{\n", 1)
-    at, lines = _aligned(plan.streams.scratch_bytes) // 4, []
-    for symbol in layer.parameters:
-        array = re.search(rf"^static const int32_t {symbol}\[(\d+)\]", head, re.MULTILINE)
-        assert array is not None
-        local, words = f"staged{symbol.removeprefix(layer.name)}", int(array[1])
-        body = re.sub(rf"\b{symbol}\b", local, body)
-        lines.append(f"    int32_t *{local} = (int32_t *)scratch{f' + {at}' if at else ''};\n")
-        lines.append(f"    copy_words({local}, {symbol}, {words});\n")
-        at += words
-    comment = "    /* Constants out of slow memory: they are read again for every tile. */\n"
-    source = f"{head}\nvoid {layer.name}({signature}\n{{\n{comment}{''.join(lines)}{body}"
-    return dataclasses.replace(layer, source=source, plan=plan)
+def prefix(plan: Plan, name: str) -> str:
+    """What the names of a layer's constants begin with where its function reads them."""
+    return name if plan.streams is None else "staged"
+
+
+def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[str, str]]:
+    """Statements that a layer's function begins with, and where it reads each of its constants: the copies that the
+    statements make if the plan is staged, else the arrays themselves.
+    """
+    places = {array.name: f"{prefix(plan, name)}{array.name.removeprefix(name)}" for array in arrays}
+    if plan.streams is None:
+        return "", places
+    at = _aligned(plan.streams.scratch_bytes) // 4
+    text = "    /* Constants out of slow memory: they are read again for every tile. */\n"
+    for array in arrays:
+        local = places[array.name]
+        text += f"    int32_t *{local} = (int32_t *)scratch{f' + {at}' if at else ''};\n"
+        text += f"    copy_words({local}, {array.name}, {array.length});\n"
+        at += array.length
+    return text, places
 
 
 def _aligned(size: int) -> int:

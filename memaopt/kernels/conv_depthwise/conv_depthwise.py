@@ -20,16 +20,16 @@ from memaopt.kernels import around, strips
 from memaopt.kernels.code import Assembly, Loop, Node
 from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
-from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.patches import patch_of
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, PlaneRows, RawPairsKernel
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
-from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
@@ -271,13 +271,17 @@ class ConvIntoDepthwise:
         arrays = _arrays(name, raw_pairs.weight_stream(layer.conv, kernel, rounding), parameters)
         assert data_bytes(arrays) == plan.data_bytes
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
-        title = f"{name}: CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
+        title = f"CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
         then = f"then DEPTHWISE_CONV_2D -> {dimensions(depthwise.output)}, {depthwise.window.describe()}"
-        source = render(
+        used: list[Assembly] = [kernel, walk] if across is None else [kernel, across, walk]
+        return emitted(
+            unary(name),
+            plan,
+            title,
             "kernels/conv_depthwise/conv_depthwise.c.j2",
-            head=plan_comment(title, plan, [then + "."]),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=used,
+            notes=[then + "."],
             conv=conv,
             depthwise=depthwise,
             kernel=kernel.name,
@@ -292,9 +296,6 @@ class ConvIntoDepthwise:
             step=depthwise.window.stride.height,
             above=depthwise.window.padding.top,
         )
-        used: list[Assembly] = [kernel, walk] if across is None else [kernel, across, walk]
-        kernels = tuple(Kernel(k.name, k.text()) for k in used)
-        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), kernels)
 
 
 def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) -> tuple[Node, ...]:

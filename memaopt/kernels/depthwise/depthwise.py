@@ -24,15 +24,15 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.kernels import Geometry, TapsKernel, WalkKernel, geometry
 from memaopt.kernels.depthwise.walks import Column, walk_of
-from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.planes import Gather, Plane, groups
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
-from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise, Layer
 
@@ -168,25 +168,25 @@ class _Depthwise:
         arrays = [Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
-        source = render(
+        return emitted(
+            unary(name),
+            plan,
+            f"DEPTHWISE_CONV_2D {shapes}, {layer.window.describe()}",
             "kernels/depthwise/depthwise_layer.c.j2",
-            head=plan_comment(f"{name}: DEPTHWISE_CONV_2D {shapes}, {layer.window.describe()}", plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=(*gathers, kernel),
             layer=layer,
             kernel=kernel.name,
             plane=plane,
             band={"rows": band} if band else None,
             stride=layer.window.stride.height,
             words=kernel.words,
-            scratch_bytes=plan.scratch_bytes,
+            scratch_bytes=(plan.streams or plan).scratch_bytes,
             groups=[
                 {"size": size, "count": count, "gather": gather.name}
                 for (size, count), gather in zip(split, gathers, strict=True)
             ],
         )
-        kernels = tuple(Kernel(k.name, k.text()) for k in (*gathers, kernel))
-        return Emitted(name, unary(name), source, plan, (arrays[0].name,), kernels)
 
 
 def _bands(layer: Depthwise, plane: Plane, band: int) -> list[tuple[int, int]]:

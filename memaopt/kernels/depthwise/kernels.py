@@ -146,12 +146,13 @@ class WalkKernel:
             loads(self.words * channels, 4),
         )
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         c = self.column
         return render(
             "kernels/depthwise/depthwise_walk.c.j2",
             name=self.name,
+            attribute=attribute,
             title=f"Depthwise 3x3, stride {c.stride}: {c.outputs} rows of outputs, column by column.",
             comment=[
                 "A row of a column costs two loads and two multiplies for each output that it feeds; nine weights",
@@ -263,11 +264,12 @@ class TapsKernel:
             loads((1 + taps + self.output.words) * tiles, 4),
         )
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         return render(
             "kernels/depthwise/depthwise_taps.c.j2",
             name=self.name,
+            attribute=attribute,
             title=f"Depthwise, {self.rows} x {self.words_a_row} words of taps, {self.t} outputs of a column at once.",
             comment=[
                 "Parameters of a channel: initial accumulator, output stage, then weights (times 256) in pairs, as",

@@ -8,10 +8,10 @@ import numpy as np
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, compiled
-from memaopt.kernels.family import definitions, dimensions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
+from memaopt.kernels.emitted import Emitted, binary, emitted, unary
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
 
 #: A cache line, at which tables start.
@@ -46,31 +46,26 @@ class GenericBinary:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
         shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
-        title = f"{name}: {layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
         values, comment = np.array(layer.table), "output of each result, from -128 up"
         table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
         table = table if layer.table else []
-        source = render(
+        return emitted(
+            binary(name),
+            plan,
+            f"{title} -> {dimensions(layer.output_shape)}",
             "kernels/elementwise/generic_binary.c.j2",
-            head=plan_comment(f"{title} -> {dimensions(layer.output_shape)}", plan),
-            data=definitions(table),
-            name=name,
+            arrays=table,
             layer=layer,
             shape=shape,
             first_index=_index(first),
             second_index=_index(second),
         )
-        return Emitted(name, binary(name), source, plan, tuple(array.name for array in table))
 
 
 def each(count: float, cycles: float, size: int) -> Loop:
     """A compiled loop over elements: so many times so many cycles, ``size`` bytes."""
     return Loop((compiled(size, cycles),), count)
-
-
-def binary(name: str) -> str:
-    """The prototype of a layer with two int8 inputs."""
-    return f"void {name}(const int8_t *first, const int8_t *second, int8_t *out, void *scratch)"
 
 
 def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
@@ -207,9 +202,14 @@ class TableLookup:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Lookup)
         table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
-        head = plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan)
-        source = render("kernels/elementwise/lookup.c.j2", head=head, data=definitions(table), name=name, layer=layer)
-        return Emitted(name, unary(name), source, plan, (table[0].name,))
+        return emitted(
+            unary(name),
+            plan,
+            f"a table of 256 outputs, {layer.elements} elements",
+            "kernels/elementwise/lookup.c.j2",
+            arrays=table,
+            layer=layer,
+        )
 
 
 class WordLookup:
@@ -258,18 +258,18 @@ class WordLookup:
         by_byte = np.roll(layer.table, 128)
         comment = "output of each input: 0 to 127, then -128 to -1"
         table = [Array("int8_t", f"{name}_table", by_byte, comment, alignment=LINE)]
-        source = render(
+        return emitted(
+            unary(name),
+            plan,
+            f"a table of 256 outputs, {layer.elements} elements",
             "kernels/elementwise/lookup_words_layer.c.j2",
-            head=plan_comment(f"{name}: a table of 256 outputs, {layer.elements} elements", plan),
-            data=definitions(table),
-            name=name,
+            arrays=table,
+            kernels=(self._kernel,),
             layer=layer,
             kernel=self._kernel.name,
             turns=turns,
             rest=rest,
         )
-        kernel = Kernel(self._kernel.name, self._kernel.text())
-        return Emitted(name, unary(name), source, plan, (table[0].name,), (kernel,))
 
 
 class FloatToInt8:
@@ -286,11 +286,14 @@ class FloatToInt8:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Quantize)
-        head = plan_comment(f"{name}: QUANTIZE float32 -> int8, {layer.elements} elements", plan)
-        source = render(
-            "kernels/elementwise/quantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale)
+        return emitted(
+            f"void {name}(const float *in, int8_t *out, void *scratch)",
+            plan,
+            f"QUANTIZE float32 -> int8, {layer.elements} elements",
+            "kernels/elementwise/quantize.c.j2",
+            layer=layer,
+            scale=float_text(layer.scale),
         )
-        return Emitted(name, f"void {name}(const float *in, int8_t *out, void *scratch)", source, plan)
 
 
 class Int8ToFloat:
@@ -308,11 +311,14 @@ class Int8ToFloat:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Dequantize)
-        head = plan_comment(f"{name}: DEQUANTIZE int8 -> float32, {layer.elements} elements", plan)
-        source = render(
-            "kernels/elementwise/dequantize.c.j2", head=head, name=name, layer=layer, scale=float_text(layer.scale)
+        return emitted(
+            f"void {name}(const int8_t *in, float *out, void *scratch)",
+            plan,
+            f"DEQUANTIZE int8 -> float32, {layer.elements} elements",
+            "kernels/elementwise/dequantize.c.j2",
+            layer=layer,
+            scale=float_text(layer.scale),
         )
-        return Emitted(name, f"void {name}(const int8_t *in, float *out, void *scratch)", source, plan)
 
 
 def float_text(value: float) -> str:

@@ -20,8 +20,8 @@ from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop
-from memaopt.kernels.family import definitions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -94,12 +94,13 @@ class RowsKernel:
         """A call for so many tiles of m rows, of ``k`` inputs."""
         return Call(self, (k / 4, tiles, k / (4 * self.unroll)))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         rows = f"{self.m} rows" if self.m > 1 else "One row"
         return render(
             "kernels/fully_connected/fully_connected.c.j2",
             name=self.name,
+            attribute=attribute,
             title=f"{rows} of a fully connected layer at a time, {4 * self.unroll} inputs in a turn of the loop.",
             m=self.m,
             unroll=self.unroll,
@@ -217,12 +218,14 @@ class RawRows:
         stream = weight_stream(layer, kernel, k, proven)
         comment = f"{kernel.m} rows at a time: biases, weights, number of the first row, output stage"
         arrays = [Array("int32_t", f"{name}_weights", stream, comment)]
-        title = f"{name}: FULLY_CONNECTED {layer.rows}x{depth} -> {layer.rows}x{m}"
-        source = render(
+        title = f"FULLY_CONNECTED {layer.rows}x{depth} -> {layer.rows}x{m}"
+        return emitted(
+            unary(name),
+            plan,
+            title,
             "kernels/fully_connected/fully_connected_layer.c.j2",
-            head=plan_comment(title, plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=(kernel,),
             layer=layer,
             kernel=kernel.name,
             k=k,
@@ -231,7 +234,6 @@ class RawRows:
             padded=k != depth,
             tail_words=1,
         )
-        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ and scales that are doubles) has cycles fitted to counts on the virtual board (G
 
 import dataclasses
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import REWIND, Call, Loop, Node, Rendered, Scan, Straight, compiled, cycles_of, words_of
 from memaopt.kernels.elementwise.elementwise import LINE
-from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment, unary
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
 
 _FULL = "the reference's own arithmetic"
@@ -87,18 +87,26 @@ class _Generic:
         return (Loop((Loop(one, outputs / rounds, 0.25), Loop((), 1, -outputs / rounds / 4)), rounds),)
 
     def _emit(
-        self, layer: Conv | Depthwise | FullyConnected, plan: Plan, name: str, title: str, **values: object
+        self,
+        layer: Conv | Depthwise | FullyConnected,
+        plan: Plan,
+        name: str,
+        title: str,
+        kernel: Rendered | None = None,
+        **values: Any,
     ) -> Emitted:
         arrays = self._arrays(layer, name)
-        source = render(
+        return emitted(
+            unary(name),
+            plan,
+            title,
             self.template,
-            head=plan_comment(title, plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=() if kernel is None else (kernel,),
             layer=layer,
+            kernel="" if kernel is None else kernel.name,
             **values,
         )
-        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays))
 
 
 class _Sizes(NamedTuple):
@@ -151,10 +159,8 @@ class _GenericWindow(_Generic):
     def _emit_window(self, layer: Conv | Depthwise, plan: Plan, name: str, title: str) -> Emitted:
         sizes = self._sizes(layer)
         kernel = _kernel(layer, sizes)
-        called = "" if kernel is None else kernel.name
         title = f"{title} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        made = self._emit(layer, plan, name, title, kernel=called, depth=sizes.depth, apart=sizes.apart)
-        return made if kernel is None else dataclasses.replace(made, kernels=(Kernel(kernel.name, kernel.text()),))
+        return self._emit(layer, plan, name, title, kernel, depth=sizes.depth, apart=sizes.apart)
 
 
 def _kernel(layer: Conv | Depthwise, sizes: _Sizes) -> Rendered | None:
@@ -245,7 +251,7 @@ class GenericConv(_GenericWindow):
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
-        return self._emit_window(layer, plan, name, f"{name}: CONV_2D")
+        return self._emit_window(layer, plan, name, "CONV_2D")
 
 
 class GenericDepthwise(_GenericWindow):
@@ -278,7 +284,7 @@ class GenericDepthwise(_GenericWindow):
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Depthwise)
-        return self._emit_window(layer, plan, name, f"{name}: DEPTHWISE_CONV_2D")
+        return self._emit_window(layer, plan, name, "DEPTHWISE_CONV_2D")
 
 
 class GenericFullyConnected(_Generic):
@@ -297,7 +303,7 @@ class GenericFullyConnected(_Generic):
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, FullyConnected)
         m, k = layer.weights.shape
-        title = f"{name}: FULLY_CONNECTED {layer.rows}x{k} -> {layer.rows}x{m}"
+        title = f"FULLY_CONNECTED {layer.rows}x{k} -> {layer.rows}x{m}"
         return self._emit(layer, plan, name, title, outputs=m, depth=k)
 
 

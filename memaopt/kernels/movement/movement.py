@@ -11,10 +11,11 @@ from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node, compiled
-from memaopt.kernels.family import data_bytes, definitions, plan_comment
-from memaopt.kernels.plan import Emitted, Plan, Promise
+from memaopt.kernels.emitted import Emitted, emitted
+from memaopt.kernels.family import data_bytes
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.staging import prefix
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Int8Array, Layer, Movement, Piece
 
 #: Cycles of a layer's entry and exit, of a run besides copy_bytes, of a turn of a loop around others: fitted to counts
@@ -56,14 +57,16 @@ class _Mover:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Movement)
         pieces = self.pieces(layer)
-        nests, arrays, _ = _loops((piece for piece, _ in pieces), name)
+        nests, arrays, _ = _loops((piece for piece, _ in pieces), name, prefix(plan, name))
         runs = [run for _, run in pieces]
         parameters = ", ".join(f"const int8_t *in{i}" for i in range(layer.sources))
-        source = render(
+        signature = f"void {name}({parameters}, int8_t *out, void *scratch)"
+        return emitted(
+            signature,
+            plan,
+            layer.what,
             "kernels/movement/movement.c.j2",
-            head=plan_comment(f"{name}: {layer.what}", plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
             layer=layer,
             parameters=parameters,
             fills=_fills(layer),
@@ -71,8 +74,6 @@ class _Mover:
             fill_word=f"{layer.fill % 256 * 0x01010101:#010x}",
             pieces=list(zip(nests, runs, strict=True)),
         )
-        signature = f"void {name}({parameters}, int8_t *out, void *scratch)"
-        return Emitted(name, signature, source, plan, tuple(a.name for a in arrays))
 
 
 class ElementMover(_Mover):
@@ -87,7 +88,7 @@ class ElementMover(_Mover):
         assert isinstance(layer, Movement)
         moved = sum(piece.elements for piece in layer.pieces)
         rows = sum(math.prod(piece.shape[:-1]) for piece in layer.pieces)
-        _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)), "")
+        _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)))
         inputs = tuple(loads(sum(p.elements for p in layer.pieces if p.source == i), 1) for i in range(layer.sources))
         filled = layer.elements if _fills(layer) else 0
         return (
@@ -116,7 +117,7 @@ class RunMover(_Mover):
         pieces = self.pieces(layer)
         if min((run for _, run in pieces), default=0) < 4:
             return ()
-        _, arrays, table_loads = _loops((piece for piece, _ in pieces), "")
+        _, arrays, table_loads = _loops((piece for piece, _ in pieces))
         inputs, written, cycles = [Access()] * layer.sources, Access(), _ENTRY
         code: list[Node] = [around.piece(around.ENTRY)]
         if _fills(layer):
@@ -185,7 +186,7 @@ def _fills(layer: Movement) -> bool:
     return sum(piece.elements for piece in layer.pieces) < layer.elements
 
 
-def _loops(pieces: Iterable[Piece], name: str) -> tuple[list[_Nest], list[Array], Access]:
+def _loops(pieces: Iterable[Piece], name: str = "", place: str = "") -> tuple[list[_Nest], list[Array], Access]:
     """The loop nests of the pieces, the tables of offsets that they read, and those reads."""
     nests: list[_Nest] = []
     arrays: list[Array] = []
@@ -202,7 +203,7 @@ def _loops(pieces: Iterable[Piece], name: str) -> tuple[list[_Nest], list[Array]
                 array = Array("int32_t", f"{name}_{kind}_{number}_{d}", table, f"offsets by index {d}")
                 arrays.append(array)
                 reads += loads(math.prod(piece.shape[:d]), 4)
-                texts.append(f"load_s32(&{array.name}[i{d}])")
+                texts.append(f"load_s32(&{place}{array.name.removeprefix(name)}[i{d}])")
             axes.append(_Axis(size, *texts))
         axes = axes or [_Axis(1, "0", "0")]
         nests.append(_Nest(piece.source, tuple(axes), piece.input_offset, piece.output_offset))

@@ -13,8 +13,9 @@ import numpy as np
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
-from memaopt.kernels.family import dimensions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven, StepFunction
@@ -130,13 +131,9 @@ class ChannelSums:
         assert proven is not None
         kernel = _kernel(sums, proven)
         what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
-        head = plan_comment(f"{name}: {what} of {dimensions(layer.shape)} over {sums.count} positions", plan)
-        call = f"{kernel.name}(in, out);"
-        if sums.times > 1:
-            steps = f"in += {sums.count * sums.channels}, out += {sums.channels}"
-            call = f"for (int32_t i = 0; i < {sums.times}; i++, {steps}) {{\n        {call}\n    }}"
-        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {call}\n}}\n"
-        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
+        title = f"{what} of {dimensions(layer.shape)} over {sums.count} positions"
+        template = "kernels/pooling/channel_sums_layer.c.j2"
+        return emitted(unary(name), plan, title, template, kernels=(kernel,), sums=sums, kernel=kernel.name)
 
 
 class WholeImageMean(ChannelSums):

@@ -9,10 +9,10 @@ import numpy as np
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled, cycles_of, words_of
-from memaopt.kernels.family import dimensions, plan_comment, unary
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import dimensions
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Emitted, Kernel, Plan, Promise
-from memaopt.kernels.text.templates import render
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
 
@@ -22,9 +22,9 @@ _MOST = 255
 _WRITTEN_OUT, _LOADED = 9, ("r4", "r5", "r6", "r9")
 
 
-def _title(layer: Pool, name: str) -> str:
+def _title(layer: Pool) -> str:
     kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
-    return f"{name}: {kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+    return f"{kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,8 @@ class _AssemblyPool:
         assert isinstance(layer, Pool)
         kernel = _kernel(layer, self.by == 4)
         assert kernel is not None
-        head = plan_comment(_title(layer, name), plan)
-        source = f"{head}\n{unary(name)}\n{{\n    (void)scratch;\n    {kernel.name}(in, out);\n}}\n"
-        return Emitted(name, unary(name), source, plan, (), (Kernel(kernel.name, kernel.text()),))
+        template = "kernels/pooling/pool_layer.c.j2"
+        return emitted(unary(name), plan, _title(layer), template, kernels=(kernel,), kernel=kernel.name)
 
 
 class WordPool(_AssemblyPool):
@@ -177,10 +176,7 @@ class GenericPool:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Pool)
-        source = render(
-            "kernels/pooling/generic_pool.c.j2", head=plan_comment(_title(layer, name), plan), name=name, layer=layer
-        )
-        return Emitted(name, unary(name), source, plan)
+        return emitted(unary(name), plan, _title(layer), "kernels/pooling/generic_pool.c.j2", layer=layer)
 
 
 class GenericMean:
@@ -220,10 +216,11 @@ class GenericMean:
         q = layer.requantization
         assert q.multipliers is not None
         assert q.shifts is not None
-        source = render(
+        return emitted(
+            unary(name),
+            plan,
+            f"MEAN of {dimensions(layer.shape)} over axes {layer.axes}",
             "kernels/pooling/generic_mean.c.j2",
-            head=plan_comment(f"{name}: MEAN of {dimensions(layer.shape)} over axes {layer.axes}", plan),
-            name=name,
             layer=layer,
             multiplier=int(q.multipliers[0]),
             shift=int(q.shifts[0]),
@@ -231,7 +228,6 @@ class GenericMean:
             reduced=reduced,
             index=" + ".join(index) or "0",
         )
-        return Emitted(name, unary(name), source, plan)
 
 
 FAMILIES = (GenericPool(), GenericMean(), WordPool(), BytePool())

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from memaopt.access import loads
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import binary, pairs_plan, runs_of
-from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment
-from memaopt.kernels.plan import Emitted, Kernel, Plan
+from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
+from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.family import data_bytes, dimensions
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, BinaryKind, Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
@@ -144,18 +144,19 @@ class Product:
         arrays = [Array("int32_t", f"{name}_factors", words, "m, c, what p < 0 adds to it, 256 zx and -zy, both twice")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        source = render(
+        return emitted(
+            binary(name),
+            plan,
+            f"MUL of {shapes}",
             "kernels/products/product_layer.c.j2",
-            head=plan_comment(f"{name}: MUL of {shapes}", plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=(kernel,),
             layer=layer,
             kernel=kernel.name,
             runs=runs,
             factors=factors,
             by_sign=output.by_sign,
         )
-        return Emitted(name, binary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
 
 
 def _halfwords(value: int) -> int:

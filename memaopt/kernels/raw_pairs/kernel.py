@@ -204,13 +204,14 @@ class RawPairsKernel:
         turns = (self.blocks / self.unroll,) if self.unroll else ()
         return Call(self, (tiles, *copies, self.channel_tiles, *turns))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         o = self.output
         chunks, after = self._chunks
         return render(
             "kernels/raw_pairs/raw_pairs.c.j2",
             name=self.name,
+            attribute=attribute,
             title=f"{ROWS} channels x {self.n} positions over {self.patch.bytes} bytes a position, {self.m} channels.",
             comment=self._comment(),
             n=self.n,

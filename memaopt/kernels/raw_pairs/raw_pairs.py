@@ -19,15 +19,15 @@ from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.patches import Patch, patch_of
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
-from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, Layer
@@ -180,18 +180,19 @@ class RawPairs:
         stream = weight_stream(layer, kernel, proven)
         arrays = [Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage")]
         assert data_bytes(arrays) == plan.data_bytes
-        title = f"{name}: CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        source = render(
+        title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        return emitted(
+            unary(name),
+            plan,
+            title,
             "kernels/raw_pairs/patch_layer.c.j2",
-            head=plan_comment(title, plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=(kernel,),
             layer=layer,
             kernel=kernel.name,
             grid=grid,
             strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
         )
-        return Emitted(name, unary(name), source, plan, (arrays[0].name,), (Kernel(kernel.name, kernel.text()),))
 
 
 def _code(layer: Conv, kernel: RawPairsKernel, rows: int, runs: list[int]) -> tuple[Node, ...]:

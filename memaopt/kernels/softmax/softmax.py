@@ -2,10 +2,9 @@
 
 from memaopt.access import loads, stores
 from memaopt.kernels.code import Loop, TableLoads, compiled
-from memaopt.kernels.family import definitions, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Plan, Promise
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Layer, Softmax
 
 
@@ -44,9 +43,14 @@ class TableSoftmax:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Softmax)
         table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
-        head = plan_comment(f"{name}: SOFTMAX of {layer.rows} rows of {layer.depth}", plan)
-        source = render("kernels/softmax/softmax.c.j2", head=head, data=definitions(table), name=name, layer=layer)
-        return Emitted(name, unary(name), source, plan, (table[0].name,))
+        return emitted(
+            unary(name),
+            plan,
+            f"SOFTMAX of {layer.rows} rows of {layer.depth}",
+            "kernels/softmax/softmax.c.j2",
+            arrays=table,
+            layer=layer,
+        )
 
 
 FAMILIES = (TableSoftmax(),)

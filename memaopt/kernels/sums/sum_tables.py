@@ -9,12 +9,12 @@ import numpy as np
 
 from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import LINE, binary, pairs_plan, runs_of
-from memaopt.kernels.family import definitions, dimensions, plan_comment
-from memaopt.kernels.plan import Emitted, Kernel, Plan
+from memaopt.kernels.elementwise.elementwise import LINE, pairs_plan, runs_of
+from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, BinaryKind, Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
@@ -66,18 +66,19 @@ class SumThroughTable:
             Array("int8_t", f"{name}_table", _table(layer), "output of each sum, from -128 up", alignment=LINE),
         ]
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        source = render(
+        kernels = (kernel,) if runs.eights else ()
+        return emitted(
+            binary(name),
+            plan,
+            f"{layer.kind.upper()} of {shapes}, through a table",
             "kernels/sums/sum_table_layer.c.j2",
-            head=plan_comment(f"{name}: {layer.kind.upper()} of {shapes}, through a table", plan),
-            data=definitions(arrays if runs.eights else arrays[1:]),
-            name=name,
+            arrays=arrays if runs.eights else arrays[1:],
+            kernels=kernels,
             layer=layer,
             kernel=kernel.name,
             runs=runs,
             factors=factors,
         )
-        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
-        return Emitted(name, binary(name), source, plan, tuple(a.name for a in arrays), kernels)
 
 
 def _table(layer: Binary) -> np.ndarray[tuple[int], np.dtype[np.int8]]:

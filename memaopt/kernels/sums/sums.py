@@ -15,12 +15,12 @@ import numpy as np
 
 from memaopt.access import loads
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import binary, pairs_plan, runs_of
-from memaopt.kernels.family import data_bytes, definitions, dimensions, plan_comment
-from memaopt.kernels.plan import Emitted, Kernel, Plan
+from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
+from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.family import data_bytes, dimensions
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Binary, BinaryKind, Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
@@ -123,12 +123,15 @@ class WeightedSum:
         arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        title = f"{name}: {layer.kind.upper()} of {shapes}"
-        source = render(
+        title = f"{layer.kind.upper()} of {shapes}"
+        kernels = (kernel,) if runs.eights else ()
+        return emitted(
+            binary(name),
+            plan,
+            title,
             "kernels/sums/sum_layer.c.j2",
-            head=plan_comment(title, plan),
-            data=definitions(arrays) if runs.eights else "",
-            name=name,
+            arrays=arrays if runs.eights else [],
+            kernels=kernels,
             layer=layer,
             kernel=kernel.name,
             runs=runs,
@@ -136,8 +139,6 @@ class WeightedSum:
             factors=factors[:3],
             shift=factors.shift,
         )
-        kernels = (Kernel(kernel.name, kernel.text()),) if runs.eights else ()
-        return Emitted(name, binary(name), source, plan, (arrays[0].name,), kernels)
 
 
 def _output(layer: Binary, factors: SumFactors) -> Output:

@@ -33,6 +33,7 @@ class Array(NamedTuple):
     """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
 
     ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
+    ``attribute``: C that says where it lies.
     """
 
     type: str
@@ -41,6 +42,7 @@ class Array(NamedTuple):
     comment: str
     external: bool = False
     alignment: int = 0
+    attribute: str = ""
 
     @property
     def length(self) -> int:
@@ -73,10 +75,10 @@ class Array(NamedTuple):
             # The most negative int32 has no decimal literal of its type.
             texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
         alignment = f"_Alignas({self.alignment}) " if self.alignment else ""
-        return (
-            f"/* {self.comment} */\n"
-            f"{'' if self.external else 'static '}const {alignment}{self._typed} = {{\n{_wrapped(texts or ['0'])}}};\n"
-        )
+        attribute = f"{self.attribute} " if self.attribute else ""
+        static = "" if self.external else "static "
+        head = f"/* {self.comment} */\n{attribute}{static}const {alignment}{self._typed} = {{"
+        return f"{head}\n{_wrapped(texts or ['0'])}}};\n"
 
 
 def _float(x: float) -> str:

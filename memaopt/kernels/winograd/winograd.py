@@ -21,8 +21,9 @@ from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop, Node, cycles_of
-from memaopt.kernels.family import data_bytes, definitions, dimensions, pareto, plan_comment, unary
-from memaopt.kernels.plan import Emitted, Format, Kernel, Plan, Promise
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions, pareto
+from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -78,12 +79,13 @@ class InputKernel:
         """A call: two tiles, groups of four channels; rows without and with the offset, columns."""
         return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         return render(
             "kernels/winograd/winograd.c.j2",
             part="input",
             name=self.name,
+            attribute=attribute,
             depth=self.depth,
             pitch=self.pitch,
             looped=self.looped,
@@ -130,12 +132,13 @@ class ProductKernel:
         several = (self.chunk / self.turn,) if self.chunk > self.turn else ()
         return Call(self, (36, *several))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         return render(
             "kernels/winograd/winograd.c.j2",
             part="product",
             name=self.name,
+            attribute=attribute,
             depth=self.depth,
             chunk=self.chunk,
             turn=self.turn,
@@ -190,12 +193,13 @@ class OutputKernel:
         """A call: two tiles, channels; columns, rows without and with corrections."""
         return Call(self, (2, self.chunk, 4, 2, 2) if self.looped else (2, self.chunk))
 
-    def text(self) -> str:
-        """The kernel's C text."""
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
         return render(
             "kernels/winograd/winograd.c.j2",
             part="output",
             name=self.name,
+            attribute=attribute,
             chunk=self.chunk,
             outputs=self.outputs,
             out_pitch=self.out_pitch,
@@ -340,14 +344,16 @@ class Winograd:
         ]
         assert data_bytes(arrays) == plan.data_bytes
         depth, zero = layer.shape.channels, (layer.input_zero_point + 128) * 0x01010101
-        title = f"{name}: CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        source = render(
+        title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        return emitted(
+            unary(name),
+            plan,
+            title,
             "kernels/winograd/winograd_layer.c.j2",
-            head=plan_comment(title, plan),
-            data=definitions(arrays),
-            name=name,
+            arrays=arrays,
+            kernels=kernels,
             layer=layer,
-            kernels=dict(zip(("input", "product", "output"), (k.name for k in kernels), strict=True)),
+            names=dict(zip(("input", "product", "output"), (k.name for k in kernels), strict=True)),
             pitch=kernels[0].pitch,
             lead=layer.window.padding.left * depth,
             row_bytes=layer.shape.width * depth,
@@ -358,8 +364,6 @@ class Winograd:
             chunks=layer.output.channels // chunk,
             channel_words=kernels[2].words,
         )
-        texts = tuple(Kernel(k.name, k.text()) for k in kernels)
-        return Emitted(name, unary(name), source, plan, tuple(a.name for a in arrays), texts)
 
 
 @lru_cache(maxsize=256)
