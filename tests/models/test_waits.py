@@ -153,3 +153,13 @@ def symbol_sizes(elf):
     with elf.open("rb") as file:
         symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
         return {symbol.name: symbol["st_size"] for symbol in symbols}
+
+
+@pytest.mark.parametrize("clamp", [(-128, 127), (-60, -34), (0, 127), (-128, -1)])
+def test_outputs_are_priced_by_the_instructions_that_clamp_them(clamp):
+    """Catches clamps below or at 0 that are priced as others: one of five instructions, or one of one."""
+    rng = np.random.default_rng(1)
+    for layer in (conv(rng, (4, 6, 8), 16, clamp=clamp), depthwise(rng, (9, 14, 4), clamp=clamp)):
+        for plan in plans(layer):
+            if plan.family in ("raw pairs", "depthwise") and "taps" not in plan.tile:
+                assert cycles_of(plan.code) == pytest.approx(plan.cycles, rel=0.035), plan.tile

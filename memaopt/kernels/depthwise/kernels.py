@@ -126,7 +126,7 @@ class WalkKernel:
     def _bytes(self, steps: Sequence[Step]) -> int:
         taps = [tap for step in steps for tap in step.taps]
         done, moves = sum(tap.y is not None for tap in taps), sum(_instructions(tap.y_advance) for tap in taps)
-        return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.instructions + 1) + moves)
+        return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.cycles + 1) + moves)
 
     @cached_property
     def code_bytes(self) -> int:
@@ -252,7 +252,7 @@ class TapsKernel:
     def loop_bytes(self) -> int:
         """Of the loop over tiles."""
         taps = self.rows * self.words_a_row * (1 + 2 * self.t)
-        return 4 * (2 + self.t + taps + self.t * (self.output.instructions + 1) + 8)
+        return 4 * (2 + self.t + taps + self.t * (self.output.cycles + 1) + 8)
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""

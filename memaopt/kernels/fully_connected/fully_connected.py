@@ -75,7 +75,7 @@ class RowsKernel:
     @property
     def code_bytes(self) -> int:
         step = 1 if self.output.by_sign else 2
-        output = 6 + -(-self.m // step) + self.m * (self.output.instructions + 1)
+        output = 6 + -(-self.m // step) + self.m * (self.output.cycles + 1)
         return self.loop_bytes + 4 * (output + 20)
 
     @property

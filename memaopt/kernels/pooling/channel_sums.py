@@ -105,7 +105,7 @@ class ChannelSums:
         # Constants take one or two instructions each.
         group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
         group += overlap
-        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.instructions + 4 * overlap)
+        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.cycles + 4 * overlap)
         return (
             Plan(
                 family=self.name,

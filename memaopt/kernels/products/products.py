@@ -108,8 +108,8 @@ class Product:
         if factors is None:
             return ()
         output = _output(layer, factors)
-        turn = 2 * (3 + 7 + 4 * (2 + output.signed_cycles)) + 4
-        code = 4 * (10 + 2 * (9 + 4 * (2 + output.instructions)))
+        turn = 2 * (3 + 7 + 4 * (2 + output.cycles)) + 4
+        code = 4 * (10 + 2 * (9 + 4 * (2 + output.cycles)))
         return (
             pairs_plan(
                 self.name,

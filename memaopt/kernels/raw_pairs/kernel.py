@@ -107,6 +107,16 @@ class RawPairsKernel:
         return 2 if self._moved else 1
 
     @property
+    def _output(self) -> int:
+        """Instructions that make and store a tile's outputs of two channels, a cycle each."""
+        return self.n * sum(self.output.cycles_of(unsigned=unsigned) + self._store for unsigned in self._unsigned)
+
+    @property
+    def _unsigned(self) -> tuple[bool, bool]:
+        """Of each of two channels, whether its outputs are made as value + 128."""
+        return self.output_format is Format.RAW or self.planes is not None, self.planes is not None
+
+    @property
     def blocks(self) -> int:
         """Steps of four bytes."""
         return self.patch.padded_bytes // 4
@@ -158,7 +168,7 @@ class RawPairsKernel:
         else:
             block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
         parameters = 8 + (5 if by_sign else 0) + self._moves
-        return block + parameters + 2 * n * (self.output.cycles + self._store) + 4
+        return block + parameters + self._output + 4
 
     @cached_property
     def tile_cycles(self) -> int:
@@ -183,7 +193,7 @@ class RawPairsKernel:
         block = (n + 4 + 5 * n) * (self.unroll or self.blocks)
         block += 8 + 2 * n if self.unroll else 1 + len(self._chunks[0])
         output = 8 + (3 if self.output.by_sign else 0) + self._moves
-        output += 2 * n * (self.output.instructions + self._store)
+        output += self._output
         return 4 * (block + output)
 
     def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:
@@ -229,7 +239,7 @@ class RawPairsKernel:
             q=o,
             low=o.low,
             high=o.high,
-            unsigned=(self.output_format is Format.RAW or self.planes is not None, self.planes is not None),
+            unsigned=self._unsigned,
             planes=self.planes,
             moved=self._moved,
             stores=self._stores,

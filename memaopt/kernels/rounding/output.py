@@ -54,23 +54,20 @@ class Output:
         return 3 if self.by_sign else 2
 
     @property
-    def _clamps(self) -> int:
-        return (self.minimum is not None) + (self.maximum is not None)
-
-    @property
-    def instructions(self) -> int:
-        """Of one output, without the store."""
-        return 2 + (2 if self.by_sign else 0) + 3 * self._clamps
-
-    @property
     def cycles(self) -> int:
-        """Of one output, without the store."""
-        return self.instructions
+        """Of one output, a cycle for each instruction, without the store."""
+        return self.cycles_of(unsigned=False)
 
-    @property
-    def signed_cycles(self) -> int:
-        """The same where all bytes are signed: the distance to a least output of 0 is the output itself."""
-        return self.cycles - (2 if self.minimum == 0 else 0)
+    def cycles_of(self, *, unsigned: bool) -> int:
+        """The same where the byte may be value + 128. The distance to a least output of 0 is the output itself, that to
+        a greatest one of -1 its complement; one below is no constant of RSB's.
+        """
+        offset, cycles = 128 if unsigned else 0, 4 if self.by_sign else 2
+        if self.minimum is not None:
+            cycles += 3 if self.minimum + offset else 1
+        if self.maximum is not None:
+            cycles += 3 if self.maximum + offset >= -1 else 5
+        return cycles
 
 
 def channel_parameters(proven: Proven) -> Int64Array:

@@ -95,9 +95,9 @@ class WeightedSum:
         if factors is None:
             return ()
         output = _output(layer, factors)
-        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.signed_cycles) + 3
+        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.cycles) + 3
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
-        code = 4 * (12 + 8 * (2 + output.instructions) + (12 if factors.fine else 8) + 8)
+        code = 4 * (12 + 8 * (2 + output.cycles) + (12 if factors.fine else 8) + 8)
         return (
             pairs_plan(
                 self.name,

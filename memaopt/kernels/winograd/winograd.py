@@ -178,8 +178,8 @@ class OutputKernel:
     @property
     def code_bytes(self) -> int:
         if self.looped:
-            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.instructions + 1) + 30)
-        return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.instructions + 1) + 30)
+            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.cycles + 1) + 30)
+        return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.cycles + 1) + 30)
 
     @property
     def accesses(self) -> tuple[Access, Access, Access]:
