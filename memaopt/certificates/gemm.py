@@ -143,7 +143,7 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     """
     spaces = variants(space(problem, machine, objective, buffering))
     solved = solve_and_agree(spaces)
-    chosen, best = cheapest(solved["closed_form"])
+    chosen, best = cheapest(spaces, solved["closed_form"])
     where, schedule = spaces[chosen], best.schedule
     made = _certificate(where, schedule, spaces, solved["closed_form"])
     if simulate(where, schedule).accesses != made.traffic.buffers:
@@ -235,7 +235,7 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     yield from _false_bounds(cert, where)
     spaces = _spaces(cert)
     proven = solve_each(spaces, exhaustive.solve)
-    chosen, best = cheapest(proven)
+    chosen, best = cheapest(spaces, proven)
     if best.objective != price_of(where, cert.schedule):
         yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best.objective} is possible"
     if (claims := _variants(spaces, proven)) != cert.variants:

@@ -1,17 +1,28 @@
-"""What the other settings of a machine would give for a network: predicted, with the same budgets and objective."""
+"""What other settings of a machine would give for a network or a GEMM: predicted, budgets and objective the same."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InfeasibleError
+from memaopt.kernels.schedule import Space, space, variants
+from memaopt.machines.mcu import Mcu
+from memaopt.models import closed_form
+from memaopt.models.agreement import cheapest, solve_each
+from memaopt.models.traffic import predicted_cycles
+
+if TYPE_CHECKING:
+    from memaopt.choice.compile import NetworkPlan
 
 
 class Elsewhere(BaseModel):
-    """A network in another setting: predicted cycles with its wait states, bytes of arena and of copies in RAM.
+    """A problem in another setting: predicted cycles with its wait states, and what it needs there.
 
-    The figures are None where nothing fits; ``problem`` then says what does not.
+    Figures are None where nothing fits, ``problem`` then says what does not: a network's bytes of arena and of copies
+    in RAM; of a GEMM whether its kernels run from RAM.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -20,20 +31,27 @@ class Elsewhere(BaseModel):
     machine_cycles: int | None = None
     arena_bytes: int | None = None
     ram_bytes: int | None = None
+    code_in_ram: bool | None = None
     problem: str = ""
 
+    def describe(self) -> str:
+        """A phrase for the line that names all settings."""
+        if self.machine_cycles is None:
+            return f"{self.setting}: does not fit"
+        copied = f" with {self.ram_bytes:,} bytes copied into RAM" if self.ram_bytes else ""
+        copied += " with its code in RAM" if self.code_in_ram else ""
+        return f"{self.setting}: {self.machine_cycles:,} cycles{copied}"
 
-def elsewhere(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
+
+def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
     """The network of a plan in each other setting of its machine."""
-    return tuple(_in(plan, s.name) for s in plan.mcu.settings if s.name != plan.mcu.setting.name)
+    from memaopt.choice.compile import compile_network  # a GEMM does without
 
-
-def _in(plan: NetworkPlan, setting: str) -> Elsewhere:
-    budgets = plan.budgets
-    try:
+    def figures(machine: Mcu) -> Elsewhere:
+        budgets = plan.budgets
         other = compile_network(
             plan.source,
-            plan.mcu.in_setting(setting),
+            machine,
             plan.objective,
             name=plan.name,
             sram=budgets.sram,
@@ -41,8 +59,38 @@ def _in(plan: NetworkPlan, setting: str) -> Elsewhere:
             arena=budgets.arena,
             formats=plan.formats,
         )
+        return Elsewhere(
+            setting=machine.setting.name,
+            machine_cycles=other.machine_cycles,
+            arena_bytes=other.arena_bytes,
+            ram_bytes=other.ram_bytes,
+        )
+
+    return _each(plan.mcu, figures)
+
+
+def of_gemm(where: Space) -> tuple[Elsewhere, ...]:
+    """The GEMM of a space in each other setting of its machine, by the closed form."""
+
+    def figures(machine: Mcu) -> Elsewhere:
+        spaces = variants(space(where.problem, machine, where.objective, where.buffering))
+        chosen, best = cheapest(spaces, solve_each(spaces, closed_form.solve))
+        return Elsewhere(
+            setting=machine.setting.name,
+            machine_cycles=predicted_cycles(spaces[chosen], best.schedule),
+            code_in_ram=best.schedule.code == "ram",
+        )
+
+    return _each(where.machine, figures)
+
+
+def _each(mcu: Mcu, figures: Callable[[Mcu], Elsewhere]) -> tuple[Elsewhere, ...]:
+    """The figures of each setting that a machine is not in."""
+    return tuple(_in(mcu.in_setting(s.name), figures) for s in mcu.settings if s.name != mcu.setting.name)
+
+
+def _in(mcu: Mcu, figures: Callable[[Mcu], Elsewhere]) -> Elsewhere:
+    try:
+        return figures(mcu)
     except InfeasibleError as error:
-        return Elsewhere(setting=setting, problem=str(error))
-    return Elsewhere(
-        setting=setting, machine_cycles=other.machine_cycles, arena_bytes=other.arena_bytes, ram_bytes=other.ram_bytes
-    )
+        return Elsewhere(setting=mcu.setting.name, problem=str(error))

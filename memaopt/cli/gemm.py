@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from memaopt.certificates.gemm import Certificate, certify
+from memaopt.choice import elsewhere
 from memaopt.emit import gemm as gemm_files
 from memaopt.errors import (
     BuildError,
@@ -69,7 +70,7 @@ def solve(
         trial.require_tools(machine, compiler)
     folders = [None] * len(problems) if out is None else _folders(out, problems)
     rows = [
-        _solve_one(problem, folder, machine, objective, buffering, run, compiler)
+        _solve_one(problem, folder, machine, objective, buffering, run, compiler, alone=len(problems) == 1)
         for problem, folder in zip(_watched(problems), folders, strict=True)
     ]
     if len(rows) == 1 and rows[0].error is not None:
@@ -109,14 +110,17 @@ def _solve_one(
     buffering: str,
     run: bool,
     compiler: str | None,
+    *,
+    alone: bool,
 ) -> GemmRow:
     """Certify one problem, run it or compare it with the reference, and then write it; an error that concerns this
-    problem alone is kept in the row.
+    problem alone is kept in the row. ``alone``: there is room to say what other settings would give.
     """
     certificate: Certificate | None = None
     try:
         certificate = certify(problem, machine, objective, buffering)
-        row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None)
+        others = elsewhere.of_gemm(certificate.space) if alone else ()
+        row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None, others=others)
         if folder is None or not row.passed:
             return row
         files = gemm_files.files(certificate)

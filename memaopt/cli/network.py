@@ -44,8 +44,8 @@ def solve(
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written."""
     from memaopt.certificates import network as certificate
+    from memaopt.choice import elsewhere
     from memaopt.choice.compile import compile_network
-    from memaopt.choice.elsewhere import elsewhere
     from memaopt.report import network as network_report
 
     if run:
@@ -58,7 +58,7 @@ def solve(
     with console.spinner(f"compiling {Path(model).name}"):
         plan = compile_network(model, machine, goal, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
-        others = elsewhere(plan) if len(plan.layers) <= _MOST_LAYERS else ()
+        others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, inputs, compiler) if run else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None

@@ -29,8 +29,7 @@ Answers = list[Answer | None]
 def solve_and_agree(spaces: list[Space]) -> dict[str, Answers]:
     """Each model's answers; CP-SAT is told the closed form's, to reach and to refute anything better.
 
-    Raises DisagreementError unless they agree, UnfinishedError if CP-SAT does not come to an end, InfeasibleError if
-    nothing fits.
+    Raises DisagreementError unless they agree, UnfinishedError if CP-SAT does not come to an end.
     """
     solved = {model: solve_each(spaces, MODELS[model]) for model in ("closed_form", "exhaustive")}
     told = zip(spaces, solved["closed_form"], strict=True)
@@ -38,8 +37,6 @@ def solve_and_agree(spaces: list[Space]) -> dict[str, Answers]:
     solved = {model: solved[model] for model in MODELS}
     for i, each in enumerate(spaces):
         _demand_agreement(each, {model: answers[i] for model, answers in solved.items()})
-    if not any(solved["closed_form"]):
-        closed_form.solve(spaces[0])  # raises InfeasibleError, which says what would do
     return solved
 
 
@@ -86,7 +83,9 @@ def _demand_agreement(where: Space, answers: dict[str, Answer | None]) -> None:
         )
 
 
-def cheapest(answers: Answers) -> tuple[int, Answer]:
-    """The best of a model's answers, the first of equals, with its place."""
+def cheapest(spaces: Sequence[Space], answers: Answers) -> tuple[int, Answer]:
+    """The best of a model's answers, the first of equals, with its place; InfeasibleError if nothing fits."""
     found = [(i, answer) for i, answer in enumerate(answers) if answer]
+    if not found:
+        closed_form.solve(spaces[0])  # raises it, saying what would do
     return min(found, key=lambda entry: entry[1].objective)

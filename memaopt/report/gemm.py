@@ -20,6 +20,7 @@ from memaopt.problems.gemm import OPERANDS, Gemm
 from memaopt.trials.gemm import Trial
 
 if TYPE_CHECKING:
+    from memaopt.choice.elsewhere import Elsewhere
     from memaopt.trials.library import LibraryCheck
 
 _MODELS = {"closed_form": "closed form", "cp_sat": "CP-SAT", "exhaustive": "exhaustive enumeration"}
@@ -43,7 +44,7 @@ class _Fact(NamedTuple):
 
 class GemmRow(NamedTuple):
     """One problem of a run: its certificate and trial, or the error that ended it, and how it was compared with the
-    reference before it was written, if it was not run.
+    reference before it was written, if it was not run; what other settings would give, where that was asked for.
     """
 
     problem: Gemm
@@ -51,6 +52,7 @@ class GemmRow(NamedTuple):
     trial: Trial | None
     error: MemaoptError | None
     check: "LibraryCheck | None" = None
+    others: Sequence["Elsewhere"] = ()
 
     @property
     def passed(self) -> bool:
@@ -67,6 +69,7 @@ def row_json(row: GemmRow) -> dict[str, Any]:
         **_certificate_json(row.certificate),
         **_trial_json(row.trial),
         "check": None if row.check is None else row.check.model_dump(mode="json"),
+        "elsewhere": [other.model_dump(mode="json") for other in row.others],
     }
     if isinstance(row.error, DisagreementError):
         found["agreed"] = False
@@ -142,7 +145,7 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
     """One certificate in words, its accesses, and what running it showed."""
     problem, machine, goal = certificate.problem, certificate.machine, _GOALS[certificate.objective]
     console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
-    _print_facts(console, _schedule_facts(certificate))
+    _print_facts(console, _schedule_facts(certificate, row.others))
     console.print()
     console.print(_accesses(certificate, row.trial))
     if row.trial is not None:
@@ -150,8 +153,8 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
         _print_facts(console, _trial_facts(certificate, row.trial))
 
 
-def _schedule_facts(certificate: Certificate) -> list[_Fact]:
-    """The schedule, what it moves, and why none is better."""
+def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> list[_Fact]:
+    """The schedule, what it moves, why none is better, and what other settings would give."""
     problem, schedule = certificate.problem, certificate.schedule
     traffic, bounds, goal = certificate.traffic, certificate.bounds, certificate.objective
     if all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
@@ -167,11 +170,13 @@ def _schedule_facts(certificate: Certificate) -> list[_Fact]:
     none = f"no schedule of this version's kernels with {schedule.buffering} buffering, in this setting,"
     return [
         _Fact("setting", f"{setting.name}: {setting.title}"),
+        *([_Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
         _Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
         _Fact("schedule", blocks),
         _Fact("kernel", f"{schedule.kernel}, register tile MR x KR x NR = {schedule.tile}"),
         _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
         _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, "SRAM and registers")),
+        _Fact("cycles", f"{traffic.cycles:,} predicted"),
         _Fact("proof", f"{proof}: {none} {_BETTER[goal]}", "green" if certificate.agreed else "red"),
     ]
 

@@ -114,15 +114,8 @@ def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple
     facts = [("setting", f"{setting.name}: {setting.title}", "")]
     facts += [("", f"budgets: {', '.join(budgets)}", "")] if budgets else []
     if others:
-        facts.append(("elsewhere", "; ".join(_elsewhere(other) for other in others) + " (predicted)", ""))
+        facts.append(("elsewhere", "; ".join(other.describe() for other in others) + " (predicted)", ""))
     return facts
-
-
-def _elsewhere(other: Elsewhere) -> str:
-    if other.machine_cycles is None:
-        return f"{other.setting}: does not fit"
-    copied = f" with {other.ram_bytes:,} bytes copied into RAM" if other.ram_bytes else ""
-    return f"{other.setting}: {other.machine_cycles:,} cycles{copied}"
 
 
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:

@@ -54,7 +54,23 @@ def test_solve_tells_the_schedule_and_its_proof(cli: Cli) -> None:
         "c_tile",
     ):
         assert said in result.out
-    assert "cycles" not in result.out
+    assert "counted" not in result.out
+
+
+def test_each_setting_says_what_the_others_give_for_a_gemm(cli: Cli) -> None:
+    """Catches figures of one setting under the name of another, and code in RAM that is not said."""
+    command = "solve gemm 16x27x128 --dtype s8 --place a=flash --objective cycles --setting"
+    found = {name: cli(f"{command} {name} --json").json for name in ("stock", "stock-prefetch", "ram")}
+    for setting, here in found.items():
+        others = {other["setting"]: other for other in here["elsewhere"]}
+        assert set(others) == set(found) - {setting}
+        for name, other in others.items():
+            assert other["machine_cycles"] == found[name]["predicted_cycles"]
+            assert other["code_in_ram"] == (found[name]["schedule"]["code"] == "ram")
+    assert found["ram"]["schedule"]["code"] == "ram"
+    words = " ".join(cli(f"{command} stock").out.split())
+    assert f"ram: {found['ram']['predicted_cycles']:,} cycles with its code in RAM (predicted)" in words
+    assert f"cycles {found['stock']['predicted_cycles']:,} predicted" in words
 
 
 def test_run_tells_what_was_counted(cli: Cli) -> None:
