@@ -52,9 +52,10 @@ def test_a_text_gets_what_it_names_and_no_more() -> None:
     assert helpers.used(["copy_words_twice(a, b, 4);"]) == []
 
 
-def test_warnings_are_as_before_behind_a_text() -> None:
-    """Catches a file that silences its reader's compiler for what comes after it."""
-    text = helpers.with_helpers("#if MEMAOPT_ASM\n#endif\n")
+@pytest.mark.parametrize("text", ["#if MEMAOPT_ASM\n#endif\n", "void f(void) { copy_words(a, b, 4); }\n"])
+def test_warnings_are_as_before_behind_a_text(text: str) -> None:
+    """Catches a file that silences its reader's compiler for what comes after it, or whose helpers make it warn."""
+    text = helpers.with_helpers(text)
     assert text.count("diagnostic push") == text.count("diagnostic pop") == 1
     assert text.rstrip().endswith("#pragma GCC diagnostic pop\n#endif")
 

@@ -44,9 +44,9 @@ class Helper(NamedTuple):
 
 def with_helpers(text: str) -> str:
     """A C text behind the checks of the compiler and the helpers that it uses; warnings are as before after it."""
-    parts = ["#include <stdint.h>\n", checks(), *(helper.text for helper in used([text]))]
-    quiet = "MEMAOPT_ASM" in text or "load_word" in text
-    return "\n".join([*parts[:2], *([_PUSH] if quiet else []), *parts[2:], text, *([_POP] if quiet else [])])
+    body = "\n".join([*(helper.text for helper in used([text])), text])
+    quiet = "MEMAOPT_ASM" in body or "load_word" in body
+    return "\n".join(["#include <stdint.h>\n", checks(), *([_PUSH, body, _POP] if quiet else [body])])
 
 
 def used(texts: Iterable[str]) -> list[Helper]:
