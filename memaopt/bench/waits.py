@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.board import Board, build
-from memaopt.choice.in_ram import IN_FLASH, InRam, staging_pays, stall_cycles, worth_copying
+from memaopt.choice.in_ram import IN_FLASH, InRam, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -98,13 +98,14 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, InRam, int]:
     figures, setting = timing(machine), machine.setting
     offered = [plan for plan in plans(layer) if plan.scratch_bytes <= _MOST_SCRATCH]
     copies = [copy for plan in offered if (copy := staged(plan)) is not None]
-    offered += [copy for copy in copies if copy.scratch_bytes <= _MOST_SCRATCH and staging_pays(copy, figures)]
+    offered += [copy for copy in copies if copy.scratch_bytes <= _MOST_SCRATCH]
     candidates = [
         (plan.cycles + stall_cycles(plan, 1, where, figures), i, plan, where)
         for i, plan in enumerate(offered)
-        for where in worth_copying(
-            plan, figures, code=setting.code_in_ram > 0 and bool(plan.kernels), data=setting.constants_in_ram > 0
+        for where in copyable(
+            plan, code=setting.code_in_ram > 0 and bool(plan.kernels), data=setting.constants_in_ram > 0
         )
+        if pays(plan, where, figures)
     ]
     _, _, plan, where = min(candidates, key=lambda candidate: candidate[:2])
     return plan, where, plan.cycles + round(waiting(plan.code, figures, where.code, where.data))

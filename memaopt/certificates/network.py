@@ -373,7 +373,7 @@ def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tup
         for j, candidate in enumerate(stage.candidates):
             plan = candidate.plan
             found = (plan.family, plan.tile, plan.options, plan.input_format, plan.output_format, candidate.where)
-            if found == wanted:
+            if found == wanted and candidate.pays:
                 picks.append(j)
                 break
         else:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
+from memaopt.choice import in_ram
 from memaopt.choice.in_ram import IN_FLASH, InRam, code_bytes
 from memaopt.kernels.registry import Plan
+from memaopt.models.fetching import FlashTiming
 from memaopt.problems.words import Objective
 
 Proof = Literal["enumeration", "solver", "none"]
@@ -25,14 +28,26 @@ Proof = Literal["enumeration", "solver", "none"]
 @dataclass(frozen=True)
 class Candidate:
     """A plan of an operator, run ``batch`` times: the arena that it needs (tensors alive and scratch), its stack,
-    where its code and constants live, and the cycles that it waits for them."""
+    where its code and constants live, and the machine that it waits for them on (None: it never waits)."""
 
     plan: Plan
     batch: int
     arena_bytes: int
     stack_bytes: int = 0
     where: InRam = IN_FLASH
-    stall_cycles: int = 0
+    machine: FlashTiming | None = None
+
+    @cached_property
+    def stall_cycles(self) -> int:
+        """The cycles that it waits for its code and constants."""
+        if self.machine is None:
+            return 0
+        return in_ram.stall_cycles(self.plan, self.batch, self.where, self.machine)
+
+    @cached_property
+    def pays(self) -> bool:
+        """Whether what it copies saves more than the copies cost."""
+        return self.machine is None or in_ram.pays(self.plan, self.where, self.machine)
 
     @property
     def sram_bytes(self) -> int:
@@ -57,6 +72,10 @@ class Candidate:
     def price(self, objective: Objective) -> int:
         """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""
         return self.moved_bytes if objective == "bytes" else self.cycles
+
+    def floor(self, objective: Objective) -> int:
+        """What :meth:`price` is not below, found without pricing what it waits."""
+        return self.moved_bytes if objective == "bytes" else self.plan.cycles * self.batch
 
 
 @dataclass(frozen=True)

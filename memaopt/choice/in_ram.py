@@ -43,21 +43,19 @@ def _waited(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> float
     return waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
 
 
-def staging_pays(plan: Plan, machine: FlashTiming) -> bool:
-    """Whether a staged plan saves more than its copy costs."""
-    assert plan.streams is not None
-    price, streamed = (p.cycles + round(_waited(p, 1, IN_FLASH, machine)) for p in (plan, plan.streams))
-    return price < streamed
+def pays(plan: Plan, where: InRam, machine: FlashTiming) -> bool:
+    """Whether copies save cycles: constants staged by the plan, code or constants that start-up code puts into RAM."""
+    here = plan.cycles + round(_waited(plan, 1, IN_FLASH, machine))
+    if plan.streams is not None and here >= plan.streams.cycles + round(_waited(plan.streams, 1, IN_FLASH, machine)):
+        return False
+    return where == IN_FLASH or plan.cycles + round(_waited(plan, 1, where, machine)) < here
 
 
-def worth_copying(plan: Plan, machine: FlashTiming, *, code: bool = True, data: bool = True) -> tuple[InRam, ...]:
-    """The placements that can pay: RAM only for what waits in flash again and again, and only if it may be there."""
+def copyable(plan: Plan, *, code: bool = True, data: bool = True) -> tuple[InRam, ...]:
+    """Where its code and constants may live: in RAM only if there is something to copy and it may be there."""
     made = [InRam(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
     if plan.data_bytes == 0 or plan.streams is not None:
         made = [where for where in made if not where.data]
     if code_bytes(plan) == 0:
         made = [where for where in made if not where.code]
-    if len(made) == 1:
-        return (IN_FLASH,)
-    base = round(_waited(plan, 1, IN_FLASH, machine))
-    return tuple(where for where in made if where == IN_FLASH or round(_waited(plan, 1, where, machine)) < base)
+    return tuple(made)

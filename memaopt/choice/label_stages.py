@@ -18,6 +18,9 @@ Others = frozenset[tuple[int, Format]]
 
 NEVER = np.int64(1 << 60)
 
+#: What a candidate costs; None if it is not to be had.
+Price = Callable[[Candidate], int | None]
+
 
 @dataclass(frozen=True)
 class Option:
@@ -61,7 +64,7 @@ class Layers:
         plain: frozenset[int],
         budgets: Budgets,
         clashes: Sequence[Clash],
-        price: Callable[[Candidate], int],
+        price: Price,
     ) -> None:
         self.stages, self.budgets, self.clashes = stages, budgets, clashes
         self.kernels, number = _shared(stages)
@@ -194,7 +197,7 @@ def _rows(
     plain: frozenset[int],
     budgets: Budgets,
     clashes: Sequence[Clash],
-    price: Callable[[Candidate], int],
+    price: Price,
     number: dict[tuple[tuple[str, ...], bool], int],
 ) -> list[Option]:
     """The candidates of a stage that can be chosen at all, without those that another one replaces everywhere."""
@@ -206,11 +209,14 @@ def _rows(
             continue
         if wanted is not Format.S8 and None in stage.inputs:
             continue
+        cost = price(candidate)
+        if cost is None:
+            continue
         kernel = number.get((plan.kernels, candidate.where.code), -1)
         flash = plan.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
         code = code_bytes(plan) if candidate.where.code and kernel < 0 else 0
         data = plan.data_bytes if candidate.where.data else 0
-        own = price(candidate), flash, code, data, candidate.arena_bytes, candidate.stack_bytes
+        own = cost, flash, code, data, candidate.arena_bytes, candidate.stack_bytes
         meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
         found.setdefault((wanted, made, kernel, meets), []).append(Option(pick, i, wanted, made, kernel, own, meets))
     rows = []

@@ -19,11 +19,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from memaopt.choice.choice import Budgets, Candidate, Stage
+from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
 from memaopt.choice.knapsack import Knapsack
-from memaopt.choice.label_stages import NEVER, Layers, Option, most_of
+from memaopt.choice.label_stages import NEVER, Layers, Option, Price, most_of
 
 Least = Literal["price", "flash", "arena", "sram"]
 
@@ -52,22 +52,25 @@ def search(
     plain: frozenset[int],
     budgets: Budgets,
     *,
-    price: Callable[[Candidate], int] | None = None,
+    price: Price | None = None,
     least: Least = "price",
     clashes: Sequence[Clash] = (),
     below: int | None = None,
     most: int = MOST_LABELS,
+    quick: bool = False,
 ) -> Found:
     """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
 
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
+    ``quick``: only the most promising labels are looked at, and what that finds may not be the best.
     """
     layers = Layers(stages, plain, budgets, clashes, price or (lambda _: 0))
     walk = _Walk(layers, least)
     best: Found | None = None
     if walk.impossible or (below is not None and walk.bound() >= below):
         return Found(None, 0, 0, True)
-    for beam in (*_BEAMS, None) if below is None else (None,):
+    beams = _BEAMS[:1] if quick else (*_BEAMS, None) if below is None else (None,)
+    for beam in beams:
         limit = below if best is None or best.picks is None else best.value
         found = walk.run(limit, beam, most)
         if found.picks is not None or best is None:
@@ -78,9 +81,7 @@ def search(
     return Found(best.picks, best.value, walk.bound(), False)
 
 
-def lower_bound(
-    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Callable[[Candidate], int]
-) -> int:
+def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price) -> int:
     """A price that no choice within the budgets is below: the Lagrangian bound, in no time."""
     walk = _Walk(Layers(stages, plain, budgets, (), price), "price")
     return 0 if walk.impossible else walk.bound()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
-from memaopt.choice.in_ram import staging_pays, stall_cycles, worth_copying
+from memaopt.choice.in_ram import copyable
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, plans, staged
 from memaopt.machines.mcu import Mcu
@@ -112,7 +112,7 @@ def prepare(
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
     machine = timing(mcu)
-    options = {i: _options(graph, graph.operators[i], low, formats, machine) for i, low in lowered.items()}
+    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_bytes = mcu.memory("flash").size if flash is None else flash
@@ -128,7 +128,7 @@ def prepare(
     roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
-        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats, machine)
+        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
@@ -163,8 +163,8 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
 
 
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: FlashTiming) -> tuple[Plan, ...]:
-    """The plans whose alignment holds for every image of a batch, also with their constants staged where that pays."""
+def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
+    """The plans whose alignment holds for every image of a batch, also with their constants staged."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
@@ -174,7 +174,7 @@ def _options(graph: Graph, op: Operator, low: Lowered, formats: bool, machine: F
         and (formats or plan.input_format is plan.output_format is Format.S8)
     ]
     copied = [staged(plan) for plan in streamed]
-    return (*streamed, *(plan for plan in copied if plan is not None and staging_pays(plan, machine)))
+    return (*streamed, *(plan for plan in copied if plan is not None))
 
 
 def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
@@ -247,11 +247,11 @@ def _stages(
                     alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
                     plan.stack_bytes + _FRAME,
                     where,
-                    stall_cycles(plan, lowered[i].batch, where, machine),
+                    machine,
                 )
                 for plan in options[i]
                 if plan is not fusion.DEFERRED
-                for where in worth_copying(plan, machine, code=bool(limits.code_ram), data=bool(limits.constants_ram))
+                for where in copyable(plan, code=bool(limits.code_ram), data=bool(limits.constants_ram))
             )
             if fusion.DEFERRED in options[i]:
                 candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)

@@ -8,15 +8,17 @@ that pack, in the problem's order of execution.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from memaopt.choice import choice, labels, unplaced
 from memaopt.choice import solver as choice_solver
-from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
+from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
+from memaopt.choice.label_stages import Price
 from memaopt.choice.labels import Least
+from memaopt.choice.prices import Prices, price_of
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.memory.plan import MemoryPlan
@@ -53,7 +55,7 @@ def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, Me
 
 def search(problem: Problem, objective: Objective, below: int | None = None) -> Solution:
     """What :func:`solve` returns, without asking why nothing fits; only prices below ``below`` if that is given."""
-    found = _best(problem, "price", lambda candidate: candidate.price(objective), below=below)
+    found = _best(problem, "price", objective, below=below)
     if found.picks is None or found.placed is None:
         return Solution(None, None, found.proof)
     bound = found.value if found.proof != "none" else lower_bound(problem, objective)
@@ -67,14 +69,14 @@ def weakest(*proofs: Proof) -> Proof:
 
 def lower_bound(problem: Problem, objective: Objective) -> int:
     """A price that no choice is below, found without looking at each."""
-    return labels.lower_bound(problem.stages, problem.plain, problem.limits, lambda c: c.price(objective))
+    return labels.lower_bound(problem.stages, problem.plain, problem.limits, price_of(objective))
 
 
 def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal["unknown"] | None:
     """The price of the best choice below ``price`` that can be placed, None if an exhaustive search shows that there is
     none, ``unknown`` where it gives up. No solver is asked.
     """
-    found = _best(problem, "price", lambda candidate: candidate.price(objective), below=price, solver=False)
+    found = _best(problem, "price", objective, below=price, solver=False)
     if found.picks is not None:
         return found.value
     return None if found.proof == "enumeration" else "unknown"
@@ -83,7 +85,7 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
 def _best(
     problem: Problem,
     least: Least,
-    price: Callable[[Candidate], int] | None = None,
+    objective: Objective | None = None,
     *,
     below: int | None = None,
     solver: bool = True,
@@ -93,15 +95,14 @@ def _best(
         return _nothing_to_choose(problem, least, below)
     clashes: list[Clash] = []
     proof: Proof = "enumeration"
+    prices = None if objective is None else Prices(problem.stages, objective)
     while True:
-        found = labels.search(
-            problem.stages, problem.plain, problem.limits, price=price, least=least, clashes=clashes, below=below
-        )
+        found = _searched(problem, least, prices, clashes, below)
         if not found.proven:
             if not solver:
                 return _Found(None, None, 0, "none")
-            if least == "price" and price is not None:
-                found, proof = _by_solver(problem, price, clashes, found, proof)
+            if least == "price" and objective is not None:
+                found, proof = _by_solver(problem, price_of(objective), clashes, found, proof)
         if found.picks is None:
             return _Found(None, None, 0, proof)
         placed = problem.memory_plan(found.picks, time_limit=5.0 if solver else 0)
@@ -133,6 +134,28 @@ def _best(
         clashes.append(clash)
 
 
+def _searched(
+    problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
+) -> labels.Found:
+    """What the exact search finds when everything in it has its price; most of it gets it from quick searches."""
+    quick = prices is not None
+    while True:
+        found = labels.search(
+            problem.stages,
+            problem.plain,
+            problem.limits,
+            price=prices,
+            least=least,
+            clashes=clashes,
+            below=below,
+            quick=quick,
+        )
+        if prices is None or found.picks is None or prices.settle(found.picks):
+            if found.proven or not quick:
+                return found
+            quick = False
+
+
 def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Found:
     """What :func:`_best` finds for a network that runs no layer: its tensors are placed, and fit the budgets or not."""
     limits = problem.limits
@@ -148,7 +171,7 @@ def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Fo
 
 
 def _by_solver(
-    problem: Problem, price: Callable[[Candidate], int], clashes: list[Clash], found: labels.Found, proof: Proof
+    problem: Problem, price: Price, clashes: list[Clash], found: labels.Found, proof: Proof
 ) -> tuple[labels.Found, Proof]:
     """What CP-SAT says where the exact search gave up: the better of both."""
     if proof == "none":

@@ -6,12 +6,13 @@ other. Nothing of that search's states, labels or bounds is used here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from memaopt.choice.choice import Budgets, Candidate, Stage
+from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.in_ram import code_bytes
+from memaopt.choice.label_stages import Price
 from memaopt.kernels.registry import Format
 from memaopt.solver import limited
 
@@ -32,7 +33,7 @@ def solve(
     stages: Sequence[Stage],
     plain: frozenset[int],
     budgets: Budgets,
-    price: Callable[[Candidate], int],
+    price: Price,
     clashes: Sequence[Clash] = (),
     units: float = _UNITS,
 ) -> Solved:
@@ -85,7 +86,11 @@ def solve(
     for what, limit in limits:
         if limit is not None:
             model.add(what <= limit)
-    model.minimize(sum(price(c) * x for x, c in used))
+    costs = [(x, price(c)) for x, c in used]
+    for x, cost in costs:
+        if cost is None:
+            model.add(x == 0)
+    model.minimize(sum(cost * x for x, cost in costs if cost is not None))
     solver = limited(units)
     solver.parameters.linearization_level = 2  # budgets and formats are sums: their relaxation bounds the price tightly
     status = solver.solve(model)

@@ -35,7 +35,7 @@ def _candidate(
     plan = Plan(
         "family",
         "",
-        int(rng.integers(1, 100)),
+        int(rng.integers(1, 150)),
         Promise((access,), access),
         int(rng.integers(50)),
         20 + int(rng.integers(20)),
@@ -47,7 +47,7 @@ def _candidate(
         output_format=formats[rng.integers(len(formats))],
     )
     where = InRam(bool(rng.integers(2)), bool(rng.integers(2)))
-    return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where, int(rng.integers(50)))
+    return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where)
 
 
 @pytest.mark.parametrize("seed", range(12))
