@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.compile import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import ram
+from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.kernels.registry import Format, source_file
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.standard import WARNINGS
@@ -49,7 +50,7 @@ class LayerCall:
     function: str
     arguments: tuple[str, ...]
     batch: int
-    offset: int
+    place: str
     bytes: int
 
 
@@ -112,8 +113,9 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
-    body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections).rstrip() + "\n"
-    calls = [_call(plan, layer) for layer in plan.layers]
+    body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
+    tensors, scratch = tensor_places(plan), scratch_places(plan)
+    calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
     linker = (
         {} if copies is None else {f"{plan.name}.ld": render("emit/templates/network_ld.j2", **values).rstrip() + "\n"}
@@ -121,7 +123,12 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
     return {
         f"{plan.name}.h": render("emit/templates/network.h.j2", **values),
         f"{plan.name}.c": render(
-            "emit/templates/network.c.j2", body=body, calls=calls, constants=_constants(plan), **values
+            "emit/templates/network.c.j2",
+            body=body,
+            calls=calls,
+            constants=_constants(plan),
+            places=[*tensors.values(), *scratch.values()],
+            **values,
         ),
         "main.c": render("emit/templates/network_main.c.j2", **values),
         "test_vector.h": render("emit/templates/network_test_vector.h.j2", arrays=arrays, **values),
@@ -207,18 +214,18 @@ def _constants(plan: NetworkPlan) -> list[str]:
     return [Array("int8_t", symbol, v, "a constant operand", alignment=4).definition() for symbol, v in values.items()]
 
 
-def _call(plan: NetworkPlan, layer: LayerPlan) -> LayerCall:
-    graph, batch, constants = plan.graph, layer.batch, constant_operands(plan)
+def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch: Mapping[int, Place]) -> LayerCall:
+    graph, layer, constants = plan.graph, plan.layers[number], constant_operands(plan)
     arguments = []
     for tensor in layer.lowered.inputs:
         t = graph.tensors[tensor]
-        start = constants[tensor] if t.is_constant else f"base + {plan.place(tensor)}"
-        arguments.append(_argument(start, t, batch, "const "))
+        start = constants[tensor] if t.is_constant else f"base + {tensors[tensor].symbol}"
+        arguments.append(_argument(start, t, layer.batch, "const "))
     output = graph.tensors[layer.op.output]
-    arguments.append(_argument(f"base + {plan.place(layer.op.output)}", output, batch, ""))
-    scratch = plan.memory.scratch_offset(layer.position)
-    arguments.append("NULL" if scratch is None else f"base + {scratch}")
-    return LayerCall(layer.name, tuple(arguments), batch, plan.place(layer.op.output), output.nbytes)
+    place = tensors[layer.op.output].symbol
+    arguments.append(_argument(f"base + {place}", output, layer.batch, ""))
+    arguments.append(f"base + {scratch[number].symbol}" if number in scratch else "NULL")
+    return LayerCall(layer.name, tuple(arguments), layer.batch, place, output.nbytes)
 
 
 def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:

@@ -53,10 +53,14 @@ class Emitted:
 
     @property
     def source(self) -> str:
-        """Comment, constants and function."""
+        """Comment, constants and function, for callers in other files."""
+        return self.text()
+
+    def text(self, specifiers: str = "") -> str:
+        """Comment, constants and function, ``specifiers`` such as ``static`` before its type."""
         constants = "".join(f"{array.definition()}\n" for array in self.arrays)
-        attribute = f"{self.attribute} " if self.attribute else ""
-        return f"{self.comment}\n{constants}{attribute}{self.signature}\n{{\n{self.body}}}\n"
+        function = " ".join(word for word in (self.attribute, specifiers, self.signature) if word)
+        return f"{self.comment}\n{constants}{function}\n{{\n{self.body}}}\n"
 
 
 def unary(name: str) -> str:

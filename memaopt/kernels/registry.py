@@ -69,10 +69,15 @@ def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
     raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")
 
 
-def source_file(layers: Iterable[Emitted], head: str = "") -> str:
-    """One C file with these layers: includes, helpers, prototypes, each kernel once, then the layers in order."""
+def source_file(layers: Iterable[Emitted], head: str = "", *, static: bool = False) -> str:
+    """One C file with these layers: includes, helpers, each kernel once, then the layers in order.
+
+    Layers are called from other files, by prototypes of their own, or from behind them in this one if ``static``.
+    """
     emitted = tuple(layers)
     kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
-    texts = [*kernels.values(), *(layer.source for layer in emitted)]
-    prototypes = "".join(f"{layer.signature};\n" for layer in emitted)
-    return "\n".join(part for part in (head, with_helpers("\n".join([prototypes, *texts]))) if part)
+    prototypes = "" if static else "".join(f"{layer.signature};\n" for layer in emitted) + "\n"
+    sources = [layer.text("LAYER static" if static else "") for layer in emitted]
+    return "\n".join(
+        part for part in (head, with_helpers(prototypes + "\n".join([*kernels.values(), *sources]))) if part
+    )

@@ -27,6 +27,15 @@
 /* One that starts a line of a flash cache, so that it waits the same wherever the linker puts it. */
 #define KERNEL NAKED __attribute__((aligned(32)))
 
+/* A function that stays one, called with the arguments that are written: what is promised and counted is its own. */
+#if defined(__clang__)
+#define LAYER __attribute__((noinline))
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define LAYER __attribute__((noipa))
+#else
+#define LAYER
+#endif
+
 /* Where code or constants live is the linker's business; on a host they live where the compiler puts them. */
 #if defined(__arm__) && defined(__GNUC__)
 #define IN_SECTION(name) __attribute__((section(name)))

@@ -1,0 +1,51 @@
+"""Names for where tensors and scratch memory lie in a network's arena, so that no emitted call has a bare number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from memaopt.choice.compile import NetworkPlan
+
+_LONGEST = 40  # characters of a tensor's own name
+
+
+@dataclass(frozen=True)
+class Place:
+    """A constant of C: an offset in the arena, and what lies there."""
+
+    symbol: str
+    offset: int
+    comment: str
+
+
+def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
+    """Of each tensor that a layer reads or writes in the arena, in the order of execution."""
+    graph, found, taken = plan.graph, dict[int, Place](), set[str]()
+    for layer in plan.layers:
+        for tensor in (*layer.lowered.inputs, layer.op.output):
+            if tensor in found or graph.tensors[tensor].is_constant:
+                continue
+            symbol = f"AT_{_own_name(graph.tensors[tensor].name)}"
+            symbol = f"{symbol}_{tensor}" if symbol in taken else symbol
+            taken.add(symbol)
+            found[tensor] = Place(symbol, plan.place(tensor), graph.tensors[tensor].describe())
+    return found
+
+
+def scratch_places(plan: NetworkPlan) -> dict[int, Place]:
+    """Of each layer that has scratch memory, by its number."""
+    offsets = {number: plan.memory.scratch_offset(layer.position) for number, layer in enumerate(plan.layers)}
+    return {
+        number: Place(f"SCRATCH_{number}", offset, f"{plan.layers[number].plan.scratch_bytes:,} bytes")
+        for number, offset in offsets.items()
+        if offset is not None
+    }
+
+
+def _own_name(name: str) -> str:
+    """``model/activation_3/Relu;model/batch_normalization_3/...`` is ACTIVATION_3_RELU: of the names that a converter
+    joined the first, and of its path the end.
+    """
+    parts = [part for part in re.split(r"\W+", name.split(";")[0], flags=re.ASCII) if part]
+    return "_".join(parts[-2:])[:_LONGEST].strip("_").upper() or "TENSOR"
