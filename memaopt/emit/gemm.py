@@ -55,34 +55,15 @@ def files(certificate: Certificate) -> dict[str, str]:
         )
     context = _context(certificate)
     return {
-        f"{name}.h": _render("emit/templates/gemm.h.j2", context),
-        f"{name}.c": _render("emit/templates/gemm.c.j2", context),
-        "test_vector.h": _render("emit/templates/test_vector.h.j2", context),
-        "test_vector.c": _render("emit/templates/test_vector.c.j2", {**context, **_vector(certificate)}),
-        "main.c": _render("emit/templates/main.c.j2", context),
-        "Makefile": _render("emit/templates/Makefile.j2", context),
-        "CMakeLists.txt": _render("emit/templates/CMakeLists.txt.j2", context),
+        f"{name}.h": render("emit/templates/gemm.h.j2", **context),
+        f"{name}.c": render("emit/templates/gemm.c.j2", **context),
+        "test_vector.h": render("emit/templates/test_vector.h.j2", **context),
+        "test_vector.c": render("emit/templates/test_vector.c.j2", **context, **_vector(certificate)),
+        "main.c": render("emit/templates/main.c.j2", **context),
+        "Makefile": render("emit/templates/Makefile.j2", **context),
+        "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **context),
         "certificate.json": certificate.to_json(),
     }
-
-
-def _render(template: str, context: dict[str, Any]) -> str:
-    return _folded(render(template, **context))
-
-
-def _folded(text: str, width: int = 120) -> str:
-    """Lines too long are folded after a comma, the rest set below the opening parenthesis."""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        rest = line
-        while len(rest) > width and "(" in rest[:width] and not rest.lstrip().startswith(('"', "/*", "*", "#")):
-            cut = rest.rfind(", ", 0, width)
-            if cut <= rest.index("("):
-                break
-            lines.append(rest[: cut + 1])
-            rest = " " * (line.index("(") + 1) + rest[cut + 2 :]
-        lines.append(rest)
-    return "\n".join(lines)
 
 
 def _context(certificate: Certificate) -> dict[str, Any]:
@@ -130,9 +111,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         for k in made.kernels
     ]
     context["kernel_name"] = _kernel_name
-    context["blocks"] = [
-        _render("emit/templates/block.c.j2", {**context, "block": block}).rstrip() for block in made.blocks
-    ]
+    context["blocks"] = [render("emit/templates/block.c.j2", **context, block=block).rstrip() for block in made.blocks]
     context["stages"] = fetches(made)
     context["nest"] = loops_of(made)
     return context

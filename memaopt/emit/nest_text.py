@@ -189,8 +189,7 @@ def _operands(nest: Nest) -> str:
         parts.append(tile if operand in staged else f"{x}{_offset(nest, operand)}")
     c_tile = "c_now" if double and "C" in staged else "c_tile"
     if "C" in staged:
-        results = f"({_ctype(nest)} *)c_tile" if nest.packed_results else c_tile
-        parts.append(results.replace("c_tile", c_tile))
+        parts.append(f"({_ctype(nest)} *){c_tile}" if nest.packed_results else c_tile)
         parts.append(c_tile if nest.accumulating else "NULL")
     else:
         parts.append(f"c{_offset(nest, 'C')}")

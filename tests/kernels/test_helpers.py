@@ -8,6 +8,7 @@ import pytest
 
 from memaopt.kernels.text import helpers
 from memaopt.kernels.text.standard import WARNINGS
+from memaopt.kernels.text.templates import wrapped
 
 INCLUDE = Path(helpers.__file__).parent / "include"
 # A header's functions are for who includes it, and assembly names its arguments by register.
@@ -64,3 +65,12 @@ def test_every_name_is_defined_once() -> None:
     """Catches a helper that two headers define."""
     names = [name for helper in helpers.used(Path(h).read_text() for h in INCLUDE.glob("*.h")) for name in helper.names]
     assert len(names) == len(set(names)) > 30
+
+
+def test_a_line_too_long_is_broken_at_commas() -> None:
+    """Catches a prototype wider than 120 columns, or one that is broken elsewhere."""
+    line = f"static void name({', '.join(f'const int32_t *argument_{i}' for i in range(6))})"
+    broken = wrapped(line)
+    assert max(map(len, broken.splitlines())) <= 120
+    assert " ".join(part.strip() for part in broken.splitlines()) == line
+    assert wrapped("call(a, b);") == "call(a, b);"

@@ -6,6 +6,18 @@ import jinja2
 
 from memaopt.kernels.text import assembly
 
+_WIDTH = 120
+
+
+def wrapped(line: str) -> str:
+    """A line of C with a list in parentheses, too long for one line: broken at commas, the rest below its beginning."""
+    lines, rest = [], line
+    indent = " " * (line.index("(") + 1)
+    while len(rest) > _WIDTH and (cut := rest.rfind(", ", len(indent), _WIDTH)) > 0:
+        lines.append(rest[: cut + 1])
+        rest = indent + rest[cut + 2 :]
+    return "\n".join([*lines, rest])
+
 
 @cache
 def _environment() -> jinja2.Environment:
@@ -18,7 +30,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
         extensions=["jinja2.ext.do"],
     )
-    environment.filters.update(quote=assembly.quote, wide_quote=assembly.wide_quote)
+    environment.filters.update(quote=assembly.quote, wide_quote=assembly.wide_quote, wrapped=wrapped)
     helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
     environment.globals.update({helper.__name__: helper for helper in helpers}, zip=zip)
     return environment
