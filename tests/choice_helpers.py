@@ -15,9 +15,9 @@ from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, pr
 from memaopt.errors import UnsupportedModelError
 from memaopt.machines.mcu import mcu
 from memaopt.memory import plan as memory
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.problems.words import Objective
 

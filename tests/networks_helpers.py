@@ -10,10 +10,12 @@ import numpy as np
 
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import checks
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import OPERATORS, Activation, Operator, Padding2D, Size2D, Slice
-from memaopt.networks.shapes import Window, same_padding
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.unary import Unary
+from memaopt.networks.operators.window import Window, same_padding
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -313,12 +315,12 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "SOFTMAX": unary(ops.Softmax, lambda _, __: (1 / 256, -128), beta=lambda rng: scale(rng, 0.3, 3)),
     "LOGISTIC": unary(ops.Logistic, lambda rng, _: (1 / 256, zero_point(rng))),
     "TANH": unary(ops.Tanh, lambda rng, _: (scale(rng, 0.003, 0.02), zero_point(rng))),
-    "HARD_SWISH": unary(ops.HardSwish, _near),
     "LEAKY_RELU": unary(ops.LeakyRelu, _near, alpha=lambda rng: float(rng.uniform(-1, 1.5))),
-    "RELU": unary(ops.Relu, _near),
-    "RELU6": unary(ops.Relu6, _near),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
+}
+CASES |= {  # any other unary operator, without attributes
+    kind: unary(cls, _near) for kind, cls in OPERATORS.items() if kind not in CASES and issubclass(cls, Unary)
 }
 
 

@@ -20,7 +20,7 @@ from network_helpers import MCU
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
 from memaopt.networks.formats.tflite import reader
-from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.registry import OPERATORS
 from tests.fuzz import bench, certificates, host, mutate, tflite, watch
 from tests.fuzz.bench import Case, Rng
 from tests.fuzz.classes import CLASSES
@@ -95,7 +95,7 @@ def test_random_networks_have_all_that_a_network_can_have() -> None:
         seen["read often"] += any(len(readers) > 2 for readers in graph.consumers.values())
         alone = [op for op in graph.operators if all(graph.tensors[i].is_constant for i in op.inputs)]
         seen["constants alone"] += bool(alone)
-    assert {*ops.OPERATORS} == {*kinds}
+    assert {*OPERATORS} == {*kinds}
     assert min(seen.values()) > 8, seen
 
 

@@ -26,12 +26,10 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks import shapes
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.graph import Graph
-from memaopt.networks.lower import Lowered
 from memaopt.networks.names import identifier_of
-from memaopt.networks.operators.operator import Operator
+from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.simplify import simplify
 from memaopt.problems.words import OBJECTIVES, Objective
 
@@ -302,7 +300,7 @@ def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
         name=f"{name}_{op.kind.lower()}" if first is None else f"{name}_conv_2d_{op.kind.lower()}",
         lowered=lowered[i] if first is None else fusion.together(lowered[first], lowered[i]),
         plan=taken.plan,
-        macs=shapes.macs(graph, op) + (0 if first is None else shapes.macs(graph, graph.operators[first])),
+        macs=op.macs(graph) + (0 if first is None else graph.operators[first].macs(graph)),
         where=taken.where,
         stall_cycles=taken.stall_cycles,
         within=first,

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from memaopt.access import Access
 from memaopt.kernels.registry import Format, Plan, Promise
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
-from memaopt.networks.lower import Lowered
-from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators import Lowered
 from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise
 
 DEFERRED = Plan("deferred", "", 0, Promise((), Access()), 0, 0, output_format=Format.FUSED)

@@ -18,9 +18,7 @@ from memaopt.memory.plan import MemoryPlan
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
-from memaopt.networks.lower import Lowered, lower
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Operator
+from memaopt.networks.operators import FullyConnected, Lowered, Operator, Pairwise, Weighted
 
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
@@ -110,7 +108,7 @@ def prepare(
     """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default, and what
     may be copied into RAM is what its setting allows.
     """
-    lowered = {i: found for i, op in enumerate(graph.operators) if (found := lower(graph, op)) is not None}
+    lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     machine = timing(mcu)
     options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
@@ -145,7 +143,7 @@ def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
     sizes: dict[int, int] = {}
     owners: dict[int, Operator] = {}
     for op in graph.operators:
-        if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)):
+        if isinstance(op, Weighted):
             sizes[op.weights] = graph.tensors[op.weights].nbytes
             owners.setdefault(op.weights, op)
     total = sum(sizes.values())
@@ -185,10 +183,10 @@ def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, 
         i = by_output.get(op.output)
         if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
             return ()
-        if isinstance(op, (ops.Add, ops.Sub, ops.Mul)):
+        if isinstance(op, Pairwise):
             # Element by element: either input will do, if no element of it is read again for another output.
             return elementwise_in_place(graph, op)
-        if isinstance(op, ops.FullyConnected):
+        if isinstance(op, FullyConnected):
             return ()  # only the assembly has read all inputs before it writes; the plain C has not
         sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
         return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()

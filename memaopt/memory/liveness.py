@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Operator
+from memaopt.networks.operators import Operator
 
 InPlace = Callable[[Graph, Operator], tuple[int, ...]]
 """For an operator, the positions of the inputs whose bytes its output may take."""
@@ -45,12 +44,7 @@ MAX_GREEDY = 256
 
 def elementwise_in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
     """Elementwise operators may overwrite an input of the output's size and shape (no broadcasting)."""
-    output = graph.output_of(op)
-    if not isinstance(op, ops.ELEMENTWISE):
-        return ()
-    inputs = [graph.tensors[i] for i in op.inputs]
-    fits = [t.shape == output.shape and t.dtype == output.dtype and not t.is_constant for t in inputs]
-    return tuple(position for position, fit in enumerate(fits) if fit)
+    return op.in_place(graph)
 
 
 def no_leads(graph: Graph, op: Operator) -> Lead | None:
@@ -157,7 +151,7 @@ def roots_of(graph: Graph, external: Collection[int] = ()) -> dict[int, int]:
         if tensor not in outside:
             roots[tensor] = tensor
     for op in graph.operators:
-        if isinstance(op, ops.Reshape) and (op.input in roots or op.input in outside):
+        if op.alias and (op.input in roots or op.input in outside):
             if op.input in outside:
                 outside.add(op.output)
             elif op.output not in outside:
@@ -180,7 +174,7 @@ def problem(
     sizes = {root: align(graph.tensors[root].nbytes, alignment) for root in roots.values()}
     readers = dict.fromkeys(sizes, 0)
     for position, op in enumerate(graph.operators):
-        alias = isinstance(op, ops.Reshape) and op.output in roots and roots[op.output] != op.output
+        alias = op.alias and op.output in roots and roots[op.output] != op.output
         for tensor in op.inputs:
             if tensor in roots and not alias:
                 readers[roots[tensor]] |= 1 << position

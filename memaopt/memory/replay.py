@@ -10,7 +10,6 @@ import numpy as np
 from memaopt.errors import FalseClaimError
 from memaopt.memory.liveness import InPlace, Leads, no_leads
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
 
 _NOBODY, _SCRATCH = -1, -2
 
@@ -106,7 +105,7 @@ def replay(
         if op.output not in ranges:
             continue
         target = ranges[op.output]
-        if isinstance(op, ops.Reshape) and op.input in ranges and ranges[op.input][0] == target[0]:
+        if op.alias and op.input in ranges and ranges[op.input][0] == target[0]:
             label[op.output] = label[op.input]
             continue
         allowed = {op.inputs[i] for i in in_place(graph, op)}
@@ -155,7 +154,7 @@ def _ranges(
             ranges[tensor] = (buffer.offset, buffer.offset + graph.tensors[tensor].nbytes)
     outside = set(external)
     for op in graph.operators:
-        if isinstance(op, ops.Reshape) and op.input in outside:
+        if op.alias and op.input in outside:
             outside.add(op.output)
     missing = [t for t in graph.activations if t not in ranges and t not in outside]
     if missing:

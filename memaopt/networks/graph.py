@@ -8,13 +8,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import CoreSchema, core_schema
 
 from memaopt.errors import InputError
-from memaopt.networks.operators.operator import Operator
+
+if TYPE_CHECKING:
+    from memaopt.networks.operators import Operator
 
 
 class DType(StrEnum):
@@ -120,6 +123,11 @@ class Graph:
 
     def __post_init__(self) -> None:
         _validate(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """An argument that should be a graph is one, or an error; operators are not looked into again."""
+        return core_schema.is_instance_schema(cls)
 
     @functools.cached_property
     def producers(self) -> dict[int, int]:

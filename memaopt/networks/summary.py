@@ -6,10 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.networks import shapes
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Operator, Padding2D
+from memaopt.networks.operators import Operator, Weighted, Windowed
 
 Quantization = Literal["per tensor", "per channel", "none"]
 
@@ -72,9 +70,7 @@ def _end(graph: Graph, index: int) -> str:
 
 def _row(graph: Graph, index: int, op: Operator) -> OperatorRow:
     constants = [graph.tensors[t] for t in op.inputs if graph.tensors[t].is_constant]
-    window = None
-    if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D)):
-        window = shapes.window_of(graph, op)
+    window = op.window(graph) if isinstance(op, Windowed) else None
     return OperatorRow(
         index=index,
         location=op.location,
@@ -86,58 +82,16 @@ def _row(graph: Graph, index: int, op: Operator) -> OperatorRow:
         dilation=window and tuple(window.dilation),
         padding=window and tuple(window.padding),
         activation=str(getattr(op, "activation", "none")),
-        macs=shapes.macs(graph, op),
+        macs=op.macs(graph),
         weight_bytes=sum(t.nbytes for t in constants),
         activation_bytes=graph.output_of(op).nbytes,
         quantization=_quantization(graph, op),
-        detail=detail(graph, op),
+        detail=" ".join(op.words(graph)),
     )
 
 
 def _quantization(graph: Graph, op: Operator) -> Quantization:
     tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs)]
-    if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)):
+    if isinstance(op, Weighted):
         return "per channel" if graph.tensors[op.weights].is_per_channel else "per tensor"
     return "per tensor" if any(len(t.scales) for t in tensors) else "none"
-
-
-def detail(graph: Graph, op: Operator) -> str:
-    """The attributes in a few words, as in ``3x3 /2 same relu``."""
-    words: list[str] = []
-    if isinstance(op, (ops.Conv2D, ops.DepthwiseConv2D, ops.AveragePool2D, ops.MaxPool2D)):
-        window = shapes.window_of(graph, op)
-        words.append(f"{window.kernel.height}x{window.kernel.width}")
-        if window.stride != ops.ONE:
-            height, width = window.stride
-            words.append(f"/{height}" if height == width else f"/{height}x{width}")
-        if window.dilation != ops.ONE:
-            words.append(f"dilation {window.dilation.height}x{window.dilation.width}")
-        _, height, width, _ = graph.tensor_of(op).shape
-        same = shapes.same_padding(height, width, window.kernel, window.stride, window.dilation)
-        if window.padding == Padding2D():
-            words.append("valid")
-        else:
-            words.append("same" if window.padding == same else "pad " + ",".join(map(str, window.padding)))
-    if isinstance(op, ops.Conv2D):
-        groups = graph.tensor_of(op).shape[3] // graph.tensors[op.weights].shape[3]
-        words += [f"groups {groups}"] if groups > 1 else []
-    for name in ("axes", "axis", "paddings", "permutation", "slices", "beta", "alpha"):
-        value = getattr(op, name, None)
-        if value is not None:
-            words.append(f"{name} {_plain(value)}")
-    if isinstance(op, ops.Lookup):
-        words.append(f"of {op.of}")
-    if isinstance(op, ops.Add | ops.Sub) and op.table:
-        words.append(f"then {op.then}")
-    if isinstance(op, ops.Bounded) and op.bounds is not None:
-        words.append(f"clamp {_plain(op.bounds)}")
-    activation = getattr(op, "activation", ops.Activation.NONE)
-    if activation is not ops.Activation.NONE:
-        words.append(str(activation))
-    return " ".join(words)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
-        return "[" + ",".join(_plain(v) for v in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

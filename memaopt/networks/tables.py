@@ -7,55 +7,32 @@ give goes into the producer's zero point and clamp. Both are decided by trying a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from memaopt.networks import quantization, reference
-from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Bounded, Bounds, Operator
-from memaopt.networks.quantization import INT8_MAX, INT8_MIN
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Bounded, Bounds, Elementwise, Operator, Pairwise, Sum
+from memaopt.networks.operators.elementwise import Int8Table
 
-Int8Table = npt.NDArray[np.int8]
 Report = Callable[[str], None]
 
-EVERY_INT8 = np.arange(INT8_MIN, INT8_MAX + 1).astype(np.int8)
 
-_ADDS_ZERO_POINT = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected, ops.Add, ops.Sub, ops.Mul, ops.Mean)
-"""Operators that compute clamp(zero point + what is independent of it)."""
-_POOLS = (ops.AveragePool2D, ops.MaxPool2D)
+class _Table(NamedTuple):
+    """An operator that is a table of one activation, ``x``."""
+
+    op: Elementwise
+    x: int
+    values: Int8Table
 
 
-def unary_input(graph: Graph, op: Operator) -> int | None:
-    """The one activation of the output's shape that decides each int8 output element by itself, or None."""
-    if not isinstance(op, ops.ELEMENTWISE):
+def _decided(graph: Graph, op: Operator) -> _Table | None:
+    """The operator as a table, if it is one."""
+    if not isinstance(op, Elementwise) or (x := op.decider(graph)) is None:
         return None
-    data = {i for i in op.inputs if not graph.tensors[i].is_constant}
-    constants = [graph.tensors[i].values for i in op.inputs if graph.tensors[i].is_constant]
-    if len(data) != 1 or any(values.size == 0 or (values != values.flat[0]).any() for values in constants):
-        return None
-    x = graph.tensors[min(data)]
-    int8 = x.dtype is DType.INT8 and graph.output_of(op).dtype is DType.INT8
-    return min(data) if int8 and x.shape == graph.output_of(op).shape else None
-
-
-def table(graph: Graph, op: Operator) -> Int8Table:
-    """The outputs for every int8 from -128 up, by the reference kernel. The operator has a :func:`unary_input`, or is
-    unary and reads a constant."""
-    data = tuple(dict.fromkeys(i for i in op.inputs if not graph.tensors[i].is_constant)) or (op.input,)
-    tensors = list(graph.tensors)
-    for index in (*op.inputs, op.output):
-        tensor = tensors[index]
-        if index in data or index == op.output:
-            tensors[index] = dataclasses.replace(tensor, shape=EVERY_INT8.shape, data=None)
-        else:
-            tensors[index] = dataclasses.replace(tensor, shape=(1,), data=tensor.values.reshape(-1)[:1])
-    small = Graph(graph.name, tuple(tensors), (op,), data, (op.output,))
-    outputs: Int8Table = reference.run(small, [EVERY_INT8])[0].astype(np.int8)
-    return outputs
+    return _Table(op, x, op.table(graph))
 
 
 def fuse_tables(graph: Graph, report: Report) -> Graph:
@@ -64,32 +41,28 @@ def fuse_tables(graph: Graph, report: Report) -> Graph:
     operators: list[Operator] = []
     at: dict[int, int] = {}  # the position in `operators` of the table that writes a tensor
     for op in graph.operators:
-        x = unary_input(graph, op)
-        if x is None:
+        table = _decided(graph, op)
+        if table is None:
             operators.append(op)
             continue
+        x = table.x
         before = at.pop(x) if x in at and _read_once(graph, x) else None
         if before is not None:
-            first = operators.pop(before)
+            first = _decided(graph, operators.pop(before))
+            assert first is not None
             at = {tensor: i - (i > before) for tensor, i in at.items()}
-            values = table(graph, op)[table(graph, first).astype(np.int64) + 128]
-            names = f"{_names(first)}, {_names(op)}"
+            values = table.values[first.values.astype(np.int64) + 128]
+            names = f"{_names(first.op)}, {_names(op)}"
             report(f"{graph.place(op)}: one table with {graph.place(graph.operators[graph.producers[x]])}")
-            fused: Operator = _lookup(op, _unary_source(graph, first), values, names)
-        elif isinstance(op, ops.Add | ops.Sub | ops.Mul):
-            fused = _lookup(op, x, table(graph, op), _names(op))
+            fused: Operator = _lookup(op, first.x, values, names)
+        elif isinstance(op, Pairwise):
+            fused = _lookup(op, x, table.values, _names(op))
             report(f"{graph.place(op)}: a table, it depends on one element alone")
         else:
             fused = op
         at[op.output] = len(operators)
         operators.append(fused)
     return graph.replace(operators=operators)
-
-
-def _unary_source(graph: Graph, op: Operator) -> int:
-    source = unary_input(graph, op)
-    assert source is not None
-    return source
 
 
 def _lookup(op: Operator, x: int, values: Int8Table, names: str) -> ops.Lookup:
@@ -116,65 +89,53 @@ def fold_tables(graph: Graph, report: Report) -> Graph:
 
 
 def _folded(
-    graph: Graph, fold: Callable[[Graph, Operator, Operator], Operator | None], report: Callable[[str, str], None]
+    graph: Graph, fold: Callable[[Graph, Operator, _Table], Operator | None], report: Callable[[str, str], None]
 ) -> Graph:
     """The graph where ``fold`` makes one operator of a producer and the table that alone reads its output."""
     operators: list[Operator] = []
     at: dict[int, int] = {}
     for op in graph.operators:
-        x = unary_input(graph, op)
-        producer = operators[at[x]] if x is not None and x in at and _read_once(graph, x) else None
-        folded = None if producer is None else fold(graph, producer, op)
-        if folded is None or x is None:
+        table = _decided(graph, op)
+        folded = None
+        if table is not None and table.x in at and _read_once(graph, table.x):
+            folded = fold(graph, operators[at[table.x]], table)
+        if folded is None or table is None:
             at[op.output] = len(operators)
             operators.append(op)
         else:
             report(graph.place(op), graph.place(folded))
-            at[op.output] = at[x]
-            operators[at[x]] = folded
+            at[op.output] = at[table.x]
+            operators[at[table.x]] = folded
     return graph.replace(operators=operators)
 
 
-def _through_table(graph: Graph, producer: Operator, op: Operator) -> Operator | None:
-    if not isinstance(producer, ops.Add | ops.Sub) or producer.table:
+def _through_table(graph: Graph, producer: Operator, table: _Table) -> Operator | None:
+    del graph
+    if not isinstance(producer, Sum) or producer.through:
         return None
-    values = tuple(int(v) for v in table(graph, op))
-    update = {"outputs": op.outputs, "table": values, "then": _names(op), "sum": producer.output}
+    values = tuple(int(v) for v in table.values)
+    update = {"outputs": table.op.outputs, "through": values, "then": _names(table.op), "sum": producer.output}
     return producer.model_copy(update=update)
 
 
-def _clamped(graph: Graph, producer: Operator, op: Operator) -> Operator | None:
+def _clamped(graph: Graph, producer: Operator, table: _Table) -> Operator | None:
     """The producer with the operator's output, where that is exact for each value that it can give; else None.
 
     The output is clamp(zero point + r) with r independent of both; so a table that adds d within the clamp and
     clamps needs the scale that r is computed for, and the zero point + d.
     """
-    if not isinstance(producer, Bounded) or (isinstance(producer, ops.Add | ops.Sub) and producer.table):
+    if not isinstance(producer, Bounded) or (isinstance(producer, Sum) and producer.through):
         return None
-    activation = getattr(producer, "activation", Activation.NONE)
-    low, high = quantization.clamp(graph, producer, activation)
-    values = table(graph, op).astype(np.int64)[low + 128 : high + 129]
-    before, after = graph.output_of(producer), graph.output_of(op)
-    if isinstance(producer, _POOLS):
-        shift = 0
-    elif isinstance(producer, _ADDS_ZERO_POINT) and np.array_equal(before.scales, after.scales):
-        shift = after.zero_point - before.zero_point
-    else:
+    low, high = producer.clamp(graph)
+    values = table.values.astype(np.int64)[low + 128 : high + 129]
+    before, after = graph.output_of(producer), graph.output_of(table.op)
+    if producer.adds_zero_point and not np.array_equal(before.scales, after.scales):
         return None
+    shift = after.zero_point - before.zero_point if producer.adds_zero_point else 0
     if values[0] > values[-1]:
         return None
     bounds = Bounds(int(values[0]), int(values[-1]))
     if not np.array_equal(values, np.clip(np.arange(low, high + 1) + shift, *bounds)):
         return None
-    return _with_bounds(graph, producer.model_copy(update={"outputs": op.outputs}), bounds)
-
-
-def _with_bounds(graph: Graph, op: Bounded, bounds: Bounds) -> Operator:
-    """The operator with a fused activation that makes these bounds, or else with the bounds themselves."""
-    free = op.model_copy(update={"bounds": None})
-    if isinstance(op, ops.Mean):
-        return op.model_copy(update={"bounds": None if tuple(bounds) == (INT8_MIN, INT8_MAX) else bounds})
-    for activation in Activation:
-        if tuple(quantization.clamp(graph, free, activation)) == tuple(bounds):
-            return free.model_copy(update={"activation": activation})
-    return op.model_copy(update={"activation": Activation.NONE, "bounds": bounds})
+    moved = producer.model_copy(update={"outputs": table.op.outputs})
+    return moved.clamped_to(graph, bounds)

@@ -21,9 +21,9 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.machines.mcu import mcu
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import writer
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
 

@@ -13,10 +13,11 @@ from memaopt.certificates import network as certificate
 from memaopt.choice.compile import compile_network
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, UnsupportedModelError
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
+from memaopt.networks.operators.form import Form
 from memaopt.trials import network as network_trial
 
 
@@ -63,6 +64,6 @@ def test_squeezing_nothing_is_no_squeezing_of_all(monkeypatch: pytest.MonkeyPatc
     graph = Graph("squeeze", tuple(tensors), (ops.Squeeze(inputs=(0,), outputs=(1,)),), (0,), (1,))
     with pytest.raises(InputError, match="no axis is dropped"):
         writer.write(graph)
-    monkeypatch.setattr("memaopt.networks.formats.tflite.writer._Writer._squeezed", lambda *_: [])
+    monkeypatch.setattr(ops.Squeeze, "write", lambda *_: Form(options={"squeezeDims": []}))
     with pytest.raises(UnsupportedModelError, match=r"SQUEEZE.*squeezing all axes of \[1, 4, 1\] does not give \[1, 4"):
         tflite.parse(writer.write(graph), "squeeze.tflite")

@@ -19,10 +19,10 @@ from memaopt.choice.problem import prepare
 from memaopt.emit import network as emit
 from memaopt.errors import FalseClaimError, InfeasibleError
 from memaopt.kernels.registry import Format
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite.writer import write
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial

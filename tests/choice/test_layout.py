@@ -15,7 +15,7 @@ from memaopt.choice.layout import ALIGNMENT, Layout, code_room, code_within, pla
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.solution import room_of, search
 from memaopt.machines.mcu import Mcu, mcu, preset_names
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 
 KIB = 1 << 10

@@ -11,11 +11,13 @@ import numpy as np
 
 from memaopt.errors import InputError, UnsupportedModelError
 from memaopt.networks import checks
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Operator, Padding2D, Size2D, Slice
-from memaopt.networks.shapes import Window, same_padding
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.unary import Unary
+from memaopt.networks.operators.window import Window, same_padding
 
 Rng = np.random.Generator
 Shape = tuple[int, ...]
@@ -172,7 +174,7 @@ class _Growing:
 
     def _step(self) -> None:
         before = len(self.tensors)
-        kind = _pick(self.rng, _VISION if self.vision else list(ops.OPERATORS))
+        kind = _pick(self.rng, _VISION if self.vision else list(OPERATORS))
         images = [t for t in self.ready if len(self.tensors[t].shape) == 4]
         x = int(_pick(self.rng, images[-2:])) if kind in _WINDOWS and images else self._operand()
         if not _STEPS[kind](self, x):
@@ -444,20 +446,8 @@ class _Growing:
     def _unary(self, cls: type[Operator], x: int, **more: Any) -> bool:
         return self._put(cls, (x,), self.tensors[x].shape, *self._near(x), **more)
 
-    def hard_swish(self, x: int) -> bool:
-        return self._unary(ops.HardSwish, x)
-
     def leaky_relu(self, x: int) -> bool:
         return self._unary(ops.LeakyRelu, x, alpha=float(self.rng.uniform(-1, 1.5)))
-
-    def relu(self, x: int) -> bool:
-        return self._unary(ops.Relu, x)
-
-    def relu6(self, x: int) -> bool:
-        return self._unary(ops.Relu6, x)
-
-    def quantize(self, x: int) -> bool:
-        return self._unary(ops.Quantize, x)
 
     def dequantize(self, x: int) -> bool:
         """To float32, which is an output of the network."""
@@ -478,8 +468,17 @@ def _joins(a: Shape, b: Shape, axis: int) -> bool:
     return len(a) == len(b) and all(x == y for i, (x, y) in enumerate(zip(a, b, strict=True)) if i != axis)
 
 
+def _step_of(kind: str) -> Callable[[_Growing, int], bool]:
+    """How an operator is put: its own method, or as any unary one."""
+    own: Callable[[_Growing, int], bool] | None = getattr(_Growing, kind.lower(), None)
+    if own is not None:
+        return own
+    assert issubclass(OPERATORS[kind], Unary), f"how is {kind} put?"
+    return lambda growing, x: growing._unary(OPERATORS[kind], x)
+
+
 #: Every operator of a file, by its name.
-_STEPS: dict[str, Callable[[_Growing, int], bool]] = {kind: getattr(_Growing, kind.lower()) for kind in ops.OPERATORS}
+_STEPS = {kind: _step_of(kind) for kind in OPERATORS}
 _WINDOWS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR")
 _VISION = (
     *("CONV_2D",) * 4, *("DEPTHWISE_CONV_2D",) * 3, "ADD", "ADD", "FULLY_CONNECTED", "MEAN", "PAD", "RELU6", "MUL",

@@ -12,9 +12,9 @@ from networks_helpers import activation, constant, single
 from memaopt import fixedpoint
 from memaopt.kernels.gemm.families import RegisterTile
 from memaopt.kernels.schedule import Schedule, space
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.formats.tflite.writer import write
-from memaopt.networks.operators import operator as ops
 from memaopt.problems import reference
 from memaopt.problems.gemm import OPERANDS, Gemm, gemm
 

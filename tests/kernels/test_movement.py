@@ -12,11 +12,10 @@ import pytest
 from networks_helpers import activation, single
 
 from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.networks import operators as ops
 from memaopt.networks import reference
 from memaopt.networks.graph import Graph
-from memaopt.networks.lower import lower
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Slice
+from memaopt.networks.operators import Slice
 
 SIZES = (1, 4)
 SHAPES = tuple(itertools.product(SIZES, repeat=3))
@@ -80,7 +79,7 @@ def test_all_small_shapes(kind: str, tmp_path: Path) -> None:
     another place than the first (the half-pixel centre of two rows is the second)."""
     rng, cases = np.random.default_rng(0), list[tuple[Graph, list[Emitted]]]()
     for number, graph in enumerate(KINDS[kind]()):
-        lowered = lower(graph, graph.operators[0])
+        lowered = graph.operators[0].lower(graph)
         assert lowered is not None
         offered = plans(lowered.layer)
         cases.append((graph, [emit(lowered.layer, plan, f"layer_{number}_{i}") for i, plan in enumerate(offered)]))

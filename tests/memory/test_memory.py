@@ -18,9 +18,9 @@ from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory.liveness import Lead, Leads
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Operator
+from memaopt.networks.operators import Operator
 
 LIMITS = {"ad01_int8": 768, "kws_ref_model": 16_000, "pretrainedResnet_quant": 49_728, "vww_96_int8": 55_296}
 

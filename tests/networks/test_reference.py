@@ -12,12 +12,12 @@ import pytest
 from networks_helpers import CASES, activation, constant, inputs, single
 
 from memaopt.networks import checks, reference
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import OPERATORS
+from memaopt.networks.operators.registry import OPERATORS
 
 pytest.importorskip("ai_edge_litert")
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from networks_helpers import CASES, activation, constant, inputs, scale, single
 
 from memaopt.networks import checks, reference, summary
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.graph import Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Operator, Padding2D, Size2D
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
 
@@ -182,19 +182,19 @@ def test_identities_become_reshapes() -> None:
     """Catches a requantisation taken for the identity when it is not, and identities that are kept."""
     x = activation("x", (1, 4), 0.5, 3)
     same = single(ops.Quantize, [x, activation("y", (1, 4), 0.5, 3)], 1)
-    assert simplify.is_identity(same, same.operators[0])
+    assert same.operators[0].is_identity(same)
     for y in (activation("y", (1, 4), 0.5, 4), activation("y", (1, 4), 0.5000001, 3), activation("y", (1, 4), 0.25, 3)):
         graph = single(ops.Quantize, [x, y], 1)
         every = np.arange(-128, 128).astype(np.int8)
         exact = all(reference.run(graph, [v.reshape(1, 4)])[0].tolist() == [v.tolist()] for v in every.reshape(-1, 4))
-        assert simplify.is_identity(graph, graph.operators[0]) == exact
+        assert graph.operators[0].is_identity(graph) == exact
     moved = single(
         ops.Transpose,
         [activation("x", (1, 3, 1, 5), 1.0), activation("y", (3, 1, 1, 5), 1.0)],
         1,
         permutation=(1, 0, 2, 3),
     )
-    assert simplify.is_identity(moved, moved.operators[0])
+    assert moved.operators[0].is_identity(moved)
     result = simplify.simplify(same)
     assert [op.kind for op in result.graph.operators] == ["RESHAPE"]
 
@@ -205,7 +205,7 @@ def test_identity_means_identity(kind: str) -> None:
     for seed in range(40):
         rng = np.random.default_rng([seed, 5])
         graph = CASES[kind](rng)
-        if simplify.is_identity(graph, graph.operators[0]):
+        if graph.operators[0].is_identity(graph):
             for values in inputs(rng, graph):
                 np.testing.assert_array_equal(
                     reference.run(graph, values)[0].reshape(-1), values[0].reshape(-1), f"{kind} seed {seed}"

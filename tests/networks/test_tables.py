@@ -14,12 +14,12 @@ from networks_helpers import activation, chain, constant, gated, inputs, single
 
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
-from memaopt.networks import checks, quantization, reference, tables
+from memaopt.networks import checks, reference
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Bounds, Operator
+from memaopt.networks.operators import Activation, Bounds, Operator
 from memaopt.networks.simplify import simplify
 from memaopt.trials import network as network_trial
 
@@ -148,7 +148,9 @@ def test_constants_of_more_than_one_value_are_no_tables() -> None:
     for data in (np.array([1, 2], np.int8), np.full((3, 2), 5, np.int8)):
         tensors = [activation("x", (2,), 0.1), constant("c", data, np.array([0.1])), activation("y", data.shape, 0.2)]
         graph = single(ops.Add, tensors, 1)
-        assert tables.unary_input(graph, graph.operators[0]) is None
+        op = graph.operators[0]
+        assert isinstance(op, ops.Add)
+        assert op.decider(graph) is None
 
 
 def _summed(scales: tuple[float, float], zero_points: tuple[int, int], reader: type[Operator]) -> Graph:
@@ -185,7 +187,7 @@ def test_clamps_fold(graph: Graph, activation_: Activation | None, bounds: Bound
     if activation_ is None:
         assert (op.activation, op.bounds, op.then) == (Activation.NONE, None, graph.operators[1].kind)
     else:
-        assert (op.activation, op.bounds, op.table) == (activation_, bounds, ())
+        assert (op.activation, op.bounds, op.through) == (activation_, bounds, ())
     pairs = [EVERY[:, None], EVERY]
     np.testing.assert_array_equal(reference.run(result, pairs)[0], reference.run(graph, pairs)[0])
 
@@ -225,7 +227,7 @@ def test_mean_takes_bounds(tmp_path: Path) -> None:
     (op,) = result.operators
     assert isinstance(op, ops.Mean)
     assert op.bounds == Bounds(-3, 127)
-    assert quantization.clamp(result, op, Activation.NONE) == (-3, 127)
+    assert op.clamp(result) == (-3, 127)
     library = Library(compile_network(graph, MCU), tmp_path)
     for values in inputs(np.random.default_rng(1), graph):
         library.check(values)
@@ -235,7 +237,7 @@ def test_bounds_are_checked() -> None:
     """Catches bounds that no int8 has, and tables that are no tables of int8."""
     for table in ((0,) * 255, (0,) * 255 + (128,)):
         with pytest.raises(ValueError, match="256 values"):
-            ops.Add(inputs=(0, 1), outputs=(2,), table=table)
+            ops.Add(inputs=(0, 1), outputs=(2,), through=table)
         with pytest.raises(ValueError, match="256 values"):
             ops.Lookup(inputs=(0,), outputs=(1,), values=table)
     for bounds in (Bounds(-129, 0), Bounds(3, 2), Bounds(0, 128)):

@@ -15,11 +15,11 @@ from networks_helpers import CASES, activation, single
 
 from memaopt.errors import InputError, UnsupportedModelError
 from memaopt.networks import limits
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import flatbuffer, writer
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import schema as tflite_schema
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import operator as ops
 
 flatbuffers = pytest.importorskip("flatbuffers")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")

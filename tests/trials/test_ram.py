@@ -18,7 +18,7 @@ from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError
 from memaopt.machines.mcu import mcu, preset_names
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial

@@ -1,4 +1,9 @@
-"""The operators of a network: one small frozen class for each kind, with its attributes resolved.
+"""What an operator is: its attributes, and every part that the reader, the checks, the executor, the rewrites, the
+memory plan and the writer ask it for.
+
+An operator is one small frozen class in a module named after it. What its kind has in common is in its base:
+:class:`~.unary.Unary`, :class:`~.pairwise.Pairwise`, :class:`~.weighted.Weighted`, :class:`~.pool.Pool2D`,
+:class:`~.moving.Moving`. A part that nobody wrote is an error where the class is first used, not a default.
 
 Indices in ``inputs`` and ``outputs`` point into the graph's tensors. Only data are inputs: axes, paddings,
 permutations and the like are attributes here, whatever tensors held them in the file. Windows carry explicit
@@ -7,55 +12,53 @@ padding, so SAME and VALID exist only in the file.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import ClassVar, NamedTuple
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
+from memaopt.errors import UnsupportedModelError
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.form import Form, Options
+from memaopt.networks.operators.source import Source
+from memaopt.problems.layers import Layer
 
-class Activation(StrEnum):
-    """The fused activations that TFLite's quantised kernels implement, as a clamp of the output."""
-
-    NONE = "none"
-    RELU = "relu"
-    RELU_N1_TO_1 = "relu_n1_to_1"
-    RELU6 = "relu6"
-
-
-class Size2D(NamedTuple):
-    """Rows and columns of a stride, dilation or kernel."""
-
-    height: int
-    width: int
+Array = npt.NDArray[Any]
+Links = dict[int, npt.NDArray[np.int64]]
+Shape = tuple[int, ...]
 
 
-class Padding2D(NamedTuple):
-    """Rows and columns of padding on each side of an image. Padded elements equal the input's zero point."""
+class Lowered(NamedTuple):
+    """A layer, called ``batch`` times on consecutive parts of ``inputs`` (tensors) and of the output."""
 
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
-
-
-class Bounds(NamedTuple):
-    """The least and the greatest int8 output that a clamp leaves."""
-
-    minimum: int
-    maximum: int
+    layer: Layer
+    inputs: tuple[int, ...]
+    batch: int = 1
 
 
-ONE = Size2D(1, 1)
-
-
-class Operator(BaseModel):
+class Operator(BaseModel, ABC):
     """One node. ``location`` is its place in the file's execution order, for messages and reports."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str]
+    """Its name in TFLite, or a name of our own where no file has it."""
+    version: ClassVar[int] = 1
+    """The version in which TFLite's operator learned int8; 0 where no file has it."""
+    options: ClassVar[Options | None] = None
+    """Its options table in a .tflite file."""
     arity: ClassVar[tuple[int, int]] = (1, 1)
     """The least and the most inputs."""
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8,)
+    """What its inputs may be; its output is of the first one's type."""
+    counts_scale: ClassVar[bool] = True
+    """Whether it computes with the scales of its inputs and output."""
+    alias: ClassVar[bool] = False
+    """Whether its output is its input's bytes, where they lie."""
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -69,273 +72,139 @@ class Operator(BaseModel):
     def output(self) -> int:
         return self.outputs[0]
 
-
-def _int8_table(values: tuple[int, ...]) -> tuple[int, ...]:
-    if len(values) != 256 or not -128 <= min(values) <= max(values) <= 127:
-        raise ValueError("a table has 256 values of int8")
-    return values
-
-
-class Bounded(Operator):
-    """An operator that clamps its int8 outputs. ``bounds``, where given, stand in place of any fused activation:
-    no file has them, they come from operators that were folded into this one.
-    """
-
-    bounds: Bounds | None = None
-
-    @field_validator("bounds")
-    @classmethod
-    def _check_bounds(cls, bounds: Bounds | None) -> Bounds | None:
-        if bounds is not None and not -128 <= bounds.minimum <= bounds.maximum <= 127:
-            raise ValueError(f"bounds {list(bounds)} are no range of int8")
-        return bounds
-
-
-class _Weighted(Bounded):
-    """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias])."""
-
-    arity: ClassVar[tuple[int, int]] = (2, 3)
-    activation: Activation = Activation.NONE
-
     @property
-    def weights(self) -> int:
-        return self.inputs[1]
+    def fused(self) -> bool:
+        """Whether it stands for several operators of a file, so that no file has a form for it."""
+        return self.version == 0
 
-    @property
-    def bias(self) -> int | None:
-        return self.inputs[2] if len(self.inputs) == 3 else None
-
-
-class Conv2D(_Weighted):
-    """Input NHWC, weights OHWI. A channel count I below the input's means groups = C / I."""
-
-    kind: ClassVar[str] = "CONV_2D"
-    stride: Size2D = ONE
-    dilation: Size2D = ONE
-    padding: Padding2D = Padding2D()
-
-
-class DepthwiseConv2D(_Weighted):
-    """Input NHWC, weights 1HWO, O = C * depth multiplier; output channel o reads input channel o // multiplier."""
-
-    kind: ClassVar[str] = "DEPTHWISE_CONV_2D"
-    stride: Size2D = ONE
-    dilation: Size2D = ONE
-    padding: Padding2D = Padding2D()
-
-
-class FullyConnected(_Weighted):
-    """Input [batch..., K] flattened to rows of K, weights [M, K]."""
-
-    kind: ClassVar[str] = "FULLY_CONNECTED"
-
-
-class _Pool(Bounded):
-    kernel: Size2D
-    stride: Size2D = ONE
-    padding: Padding2D = Padding2D()
-    activation: Activation = Activation.NONE
-
-
-class AveragePool2D(_Pool):
-    """The mean over the part of the window that lies inside the image; no rescaling."""
-
-    kind: ClassVar[str] = "AVERAGE_POOL_2D"
-
-
-class MaxPool2D(_Pool):
-    kind: ClassVar[str] = "MAX_POOL_2D"
-
-
-class _Binary(Bounded):
-    """Two inputs, broadcast against each other as numpy does."""
-
-    arity: ClassVar[tuple[int, int]] = (2, 2)
-    activation: Activation = Activation.NONE
-
-
-class _Sum(_Binary):
-    """``table``, where there is one, has the outputs of the clamped sums -128 to 127. No file has it; ``then`` names
-    the operators that it stands for, and ``sum`` is the tensor whose quantisation the sums have."""
-
-    table: tuple[int, ...] = ()
-    then: str = ""
-    sum: int | None = None
-
-    @field_validator("table")
     @classmethod
-    def _check_table(cls, table: tuple[int, ...]) -> tuple[int, ...]:
-        return _int8_table(table) if table else table
+    @abstractmethod
+    def read(cls, source: Source) -> Self:
+        """The operator of a file; UnsupportedModelError for an attribute that is not supported."""
+
+    @abstractmethod
+    def write(self, graph: Graph) -> Form:
+        """Its operands and options in a file, for an operator that is not ``fused``; InputError if there are none."""
+
+    @abstractmethod
+    def output_shape(self, graph: Graph) -> Shape:
+        """The shape of its output; UnsupportedModelError if its inputs do not go together.
+
+        Operators that may give any shape of as many elements return the output's own.
+        """
+
+    @abstractmethod
+    def check_arithmetic(self, graph: Graph) -> None:
+        """UnsupportedModelError unless its arithmetic is defined for its scales and constants. Shapes are right."""
+
+    @abstractmethod
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        """The values of its output as TFLite's reference kernel computes them, in any integer type and a shape of as
+        many elements, for the values of its inputs."""
+
+    @abstractmethod
+    def lower(self, graph: Graph) -> Lowered | None:
+        """The layer that computes it; None for one that moves nothing (a reshape of an activation)."""
+
+    @abstractmethod
+    def links(self, graph: Graph) -> Links | None:
+        """For each input tensor, on which of its channels each output channel depends, as long as it is an int8
+        activation; None if channels mix."""
+
+    @abstractmethod
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        """The positions of the inputs over which its output may be written element by element."""
+
+    @abstractmethod
+    def is_identity(self, graph: Graph) -> bool:
+        """Whether its output has its input's bytes, in their order, whatever they are, at a cost that can be saved."""
+
+    @abstractmethod
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        """Its attributes in a few words, as in ``3x3 /2 same relu``."""
+
+    def macs(self, graph: Graph) -> int:
+        """Multiply-accumulates of one inference, padding included; 0 for operators without weights."""
+        del graph
+        return 0
+
+    def work(self, graph: Graph) -> int:
+        """What one inference costs the reference, in multiply-accumulates."""
+        return self.macs(graph)
+
+    def check_operands(self, graph: Graph) -> None:
+        """UnsupportedModelError unless types, scales and constants are supported. Shapes may be anything."""
+        self.check_types(graph)
+        self.check_scales(graph, self.inputs)
+
+    def check_types(self, graph: Graph) -> None:
+        for index in self.inputs:
+            self.expect(graph, index, "input", *self.dtypes)
+        self.expect(graph, self.output, "output", graph.tensor_of(self).dtype)
+
+    def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
+        """One scale and an int8 zero point for each of the operands and the output, where they count; and no scale
+        of anything that is not a positive number."""
+        for tensor in (graph.tensors[index] for index in (*operands, self.output)):
+            if tensor.dtype is not DType.INT8 or not self.counts_scale:
+                continue
+            if len(tensor.scales) != 1:
+                raise self.refuse(
+                    graph, f"tensor {tensor.name!r} has {len(tensor.scales)} scales; activations need exactly one"
+                )
+            if not -128 <= tensor.zero_point <= 127:
+                raise self.refuse(graph, f"zero point {tensor.zero_point} of {tensor.name!r} is not int8")
+        for tensor in (graph.tensors[index] for index in (*self.inputs, self.output)):
+            if tensor.dtype is DType.INT8 and not (np.isfinite(tensor.scales).all() and (tensor.scales > 0).all()):
+                raise self.refuse(graph, f"a scale of {tensor.name!r} is not a positive number")
+
+    def check_one_quantization(self, graph: Graph) -> None:
+        """UnsupportedModelError unless inputs and output mean the same by the same bytes."""
+        for index in self.inputs:
+            if not graph.tensors[index].same_quantization(graph.output_of(self)):
+                raise self.refuse(
+                    graph,
+                    f"input {graph.tensors[index].name!r} and the output have different quantisation; "
+                    "equal ones are supported, as in TFLite",
+                )
+
+    def expect(self, graph: Graph, index: int, role: str, *allowed: DType) -> None:
+        """UnsupportedModelError unless the tensor has one of the types."""
+        tensor = graph.tensors[index]
+        if tensor.dtype not in allowed:
+            raise self.refuse(graph, f"{role} {tensor.name!r} is {tensor.dtype}; {' or '.join(allowed)} is supported")
+
+    def refuse(self, graph: Graph, problem: str) -> UnsupportedModelError:
+        return UnsupportedModelError(f"{graph.place(self)}: {problem}")
+
+    def on_every_byte(self, graph: Graph) -> Array:
+        """The 256 outputs where its one input runs from -128 to 127 along the first axis. For operators that treat
+        every element alike."""
+        x, y = graph.tensor_of(self), graph.output_of(self)
+        shapes = [(256,) + (1,) * (len(tensor.shape) - 1) for tensor in (x, y)]
+        tensors = list(graph.tensors)
+        tensors[self.input] = dataclasses.replace(x, shape=shapes[0], data=None)
+        tensors[self.output] = dataclasses.replace(y, shape=shapes[1])
+        small = Graph(graph.name, tuple(tensors), (self,), (self.input,), (self.output,))
+        return self.evaluate(small, [EVERY_INT8.reshape(shapes[0])]).reshape(-1)
 
 
-class Add(_Sum):
-    kind: ClassVar[str] = "ADD"
+EVERY_INT8 = np.arange(-128, 128).astype(np.int8)
 
 
-class Sub(_Sum):
-    kind: ClassVar[str] = "SUB"
+def depth(tensor: Tensor) -> int:
+    """The channels of a tensor: the size of its last axis."""
+    return tensor.shape[-1] if tensor.shape else 1
 
 
-class Mul(_Binary):
-    kind: ClassVar[str] = "MUL"
+def check_rank(where: str, shape: Shape, expected: int) -> None:
+    """Raise UnsupportedModelError unless the shape has that many dimensions."""
+    if len(shape) != expected:
+        raise UnsupportedModelError(f"{where}: a shape of {expected} dimensions is needed, not {list(shape)}")
 
 
-class Mean(Bounded):
-    """The mean over ``axes`` (sorted, not negative)."""
-
-    kind: ClassVar[str] = "MEAN"
-    axes: tuple[int, ...]
-
-
-class Pad(Operator):
-    """Constant padding with the output's zero point: (before, after) for each dimension."""
-
-    kind: ClassVar[str] = "PAD"
-    paddings: tuple[tuple[int, int], ...]
-
-
-class Concatenation(Operator):
-    kind: ClassVar[str] = "CONCATENATION"
-    arity: ClassVar[tuple[int, int]] = (1, 256)
-    axis: int = Field(ge=0)
-
-
-class Reshape(Operator):
-    """The output tensor's shape says it all; elements keep their order."""
-
-    kind: ClassVar[str] = "RESHAPE"
-
-
-class Squeeze(Reshape):
-    kind: ClassVar[str] = "SQUEEZE"
-
-
-class ExpandDims(Reshape):
-    kind: ClassVar[str] = "EXPAND_DIMS"
-
-
-class Transpose(Operator):
-    """output.shape[i] = input.shape[permutation[i]]."""
-
-    kind: ClassVar[str] = "TRANSPOSE"
-    permutation: tuple[int, ...]
-
-
-class Slice(NamedTuple):
-    """Elements start, start + step, ... of one axis, ``length`` of them."""
-
-    start: int
-    step: int
-    length: int
-
-
-class StridedSlice(Operator):
-    """One slice for each input dimension; masks are resolved, axes are added and dropped by the output's shape."""
-
-    kind: ClassVar[str] = "STRIDED_SLICE"
-    slices: tuple[Slice, ...]
-
-
-class ResizeNearestNeighbor(Operator):
-    kind: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
-    align_corners: bool = False
-    half_pixel_centers: bool = False
-
-
-class Softmax(Operator):
-    """Along the last axis."""
-
-    kind: ClassVar[str] = "SOFTMAX"
-    beta: float = 1.0
-
-
-class Logistic(Operator):
-    kind: ClassVar[str] = "LOGISTIC"
-
-
-class Tanh(Operator):
-    kind: ClassVar[str] = "TANH"
-
-
-class HardSwish(Operator):
-    kind: ClassVar[str] = "HARD_SWISH"
-
-
-class LeakyRelu(Operator):
-    kind: ClassVar[str] = "LEAKY_RELU"
-    alpha: float
-
-
-class Relu(Operator):
-    kind: ClassVar[str] = "RELU"
-
-
-class Relu6(Operator):
-    kind: ClassVar[str] = "RELU6"
-
-
-class Quantize(Operator):
-    """float32 to int8, or int8 to int8 with another scale and zero point."""
-
-    kind: ClassVar[str] = "QUANTIZE"
-
-
-class Lookup(Operator):
-    """Each element by a table: ``values`` are the outputs of the inputs -128 to 127. No file has it; ``of`` names
-    the operators that it stands for.
-    """
-
-    kind: ClassVar[str] = "LOOKUP"
-    values: tuple[int, ...]
-    of: str = ""
-
-    @field_validator("values")
-    @classmethod
-    def _check_values(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        return _int8_table(values)
-
-
-class Dequantize(Operator):
-    """int8 to float32."""
-
-    kind: ClassVar[str] = "DEQUANTIZE"
-
-
-OPERATORS: dict[str, type[Operator]] = {
-    cls.kind: cls
-    for cls in (
-        Conv2D,
-        DepthwiseConv2D,
-        FullyConnected,
-        Add,
-        Mul,
-        Sub,
-        AveragePool2D,
-        MaxPool2D,
-        Mean,
-        Pad,
-        Concatenation,
-        Reshape,
-        Transpose,
-        Squeeze,
-        ExpandDims,
-        Softmax,
-        Logistic,
-        Tanh,
-        HardSwish,
-        LeakyRelu,
-        Relu,
-        Relu6,
-        Quantize,
-        Dequantize,
-        ResizeNearestNeighbor,
-        StridedSlice,
-    )
-}
-"""Every operator of a file that is supported, by its TFLite name."""
-
-UNARY = (Relu, Relu6, LeakyRelu, HardSwish, Tanh, Logistic, Quantize, Lookup)
-"""Operators on one tensor of any shape whose output element i depends on element i, and nothing else."""
-
-ELEMENTWISE = (Add, Sub, Mul, *UNARY)
-"""Operators whose output element i depends on element i of each input of the same shape, and nothing else."""
+def plain(value: object) -> str:
+    """An attribute in words: ``[[0,0],[0,1]]``."""
+    if isinstance(value, tuple):
+        return "[" + ",".join(plain(v) for v in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,13 +11,10 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from memaopt.networks import checks, limits, reference, shapes, tables
-from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Operator, Padding2D
-from memaopt.networks.reference import layout
+from memaopt.networks import checks, limits, reference, tables
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Operator, Padding2D
 from memaopt.networks.simplify import channels
 
 
@@ -62,7 +59,7 @@ def fold_constants(graph: Graph, report: Report) -> Graph:
     tensors = list(graph.tensors)
     remaining: list[Operator] = []
     for op in graph.operators:
-        small = shapes.macs(graph, op) <= limits.MAX_FOLDED_MACS
+        small = op.macs(graph) <= limits.MAX_FOLDED_MACS
         if small and op.output not in graph.outputs and all(tensors[i].is_constant for i in op.inputs):
             value = reference.evaluate(graph, op, [tensors[i].values for i in op.inputs])
             tensors[op.output] = dataclasses.replace(tensors[op.output], data=value)
@@ -72,54 +69,11 @@ def fold_constants(graph: Graph, report: Report) -> Graph:
     return graph.replace(tensors=tensors, operators=remaining)
 
 
-def is_identity(graph: Graph, op: Operator) -> bool:
-    """Whether the operator's output has its input's bytes, in their order, whatever they are."""
-    x, y = graph.tensor_of(op), graph.output_of(op)
-    match op:
-        case ops.Reshape():
-            return False  # already costs nothing
-        case ops.Transpose():
-            order = [axis for axis in op.permutation if x.shape[axis] > 1]
-            return order == sorted(order)
-        case ops.StridedSlice():
-            return all(s.length == n and (s.step == 1 or n == 1) for s, n in zip(op.slices, x.shape, strict=True))
-        case ops.Concatenation() | ops.Pad():
-            return len(op.inputs) == 1 and x.elements == y.elements
-        case ops.ResizeNearestNeighbor():
-            axes = zip(x.shape[1:3], y.shape[1:3], strict=True)
-            return all(layout.nearest_indices(a, b, op) == list(range(a)) for a, b in axes)
-        case ops.AveragePool2D() | ops.MaxPool2D():
-            one = op.kernel == ops.ONE or x.shape[1:3] == (1, 1)
-            return one and x.elements == y.elements and _maps_each_byte_to_itself(graph, op)
-        case ops.Mean():
-            return x.elements == y.elements and _maps_each_byte_to_itself(graph, op)
-        case _ if isinstance(op, ops.UNARY) and x.dtype is DType.INT8:
-            return _maps_each_byte_to_itself(graph, op)
-        case _:
-            return False
-
-
-def _maps_each_byte_to_itself(graph: Graph, op: Operator) -> bool:
-    """For operators that treat every element alike."""
-    every = np.arange(-128, 128).astype(np.int8)
-    shape = (256,) + (1,) * (len(graph.tensor_of(op).shape) - 1)
-    output = (256,) + (1,) * (len(graph.output_of(op).shape) - 1)
-    if not graph.output_of(op).shape:
-        return False
-    if isinstance(op, ops.Mean) and 0 in op.axes:
-        return False
-    tensors = list(graph.tensors)
-    tensors[op.input] = dataclasses.replace(tensors[op.input], shape=shape, data=None)
-    tensors[op.output] = dataclasses.replace(tensors[op.output], shape=output)
-    small = Graph(graph.name, tuple(tensors), (op,), (op.input,), (op.output,))
-    return np.array_equal(reference.run(small, [every.reshape(shape)])[0].reshape(-1), every)
-
-
 def drop_identities(graph: Graph, report: Report) -> Graph:
     """Operators that change no byte become reshapes, which cost nothing."""
     operators: list[Operator] = []
     for op in graph.operators:
-        if is_identity(graph, op):
+        if op.is_identity(graph):
             report(f"{graph.place(op)}: dropped, it changes nothing")
             operators.append(ops.Reshape(inputs=(op.input,), outputs=op.outputs, location=op.location))
         else:

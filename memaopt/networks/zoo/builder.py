@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks import checks, reference
+from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Operator, Padding2D, Size2D
-from memaopt.networks.reference import convolution
-from memaopt.networks.shapes import Window, same_padding
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Weighted
+from memaopt.networks.operators.window import Window, same_padding
 
 Array = npt.NDArray[Any]
 
@@ -216,16 +215,8 @@ class Builder:
 
     def _accumulators(self, draft: Graph, x: int) -> Int64Array:
         op = draft.operators[0]
-        match op:
-            case ops.Conv2D():
-                each = [convolution.conv_2d_accumulators(draft, op, value) for value in self.values[x]]
-            case ops.DepthwiseConv2D():
-                each = [convolution.depthwise_conv_2d_accumulators(draft, op, value) for value in self.values[x]]
-            case ops.FullyConnected():
-                each = [convolution.fully_connected_accumulators(draft, op, value) for value in self.values[x]]
-            case _:
-                raise TypeError(op.kind)
-        return np.stack(each)
+        assert isinstance(op, Weighted)
+        return np.stack([op.accumulators(draft, value) for value in self.values[x]])
 
     def _append(self, cls: type[Operator], inputs: tuple[int, ...], output: Tensor, attributes: dict[str, Any]) -> int:
         """Add the operator and its output, and compute the output's values."""

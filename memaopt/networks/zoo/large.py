@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 
 _RELU, _RELU6 = Activation.RELU, Activation.RELU6

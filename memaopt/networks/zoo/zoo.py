@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from memaopt.errors import InputError
+from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite.writer import write
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import operator as ops
-from memaopt.networks.operators.operator import Activation, Size2D
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import large as zoo_large
 from memaopt.networks.zoo.builder import Builder
 from memaopt.writer import write_files

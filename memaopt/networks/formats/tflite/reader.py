@@ -1,7 +1,7 @@
 """Reads a ``.tflite`` file into a :class:`~memaopt.networks.graph.Graph`.
 
 Three gates, each of which ends in one line of error: the bytes are verified structurally (flatbuffer.py), the
-tables become tensors and operators (here and in tflite_operators.py), and the graph is checked for what memaopt
+tables become tensors and operators (which read themselves from a Source), and the graph is checked for what memaopt
 supports (checks.py). Time and memory are bounded by the limits in limits.py.
 """
 
@@ -20,10 +20,12 @@ from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.files import read_bytes
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer
-from memaopt.networks.formats.tflite.operators import Source, convert
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators.operator import OPERATORS, Operator
+from memaopt.networks.operators import Operator
+from memaopt.networks.operators.form import Field, Options
+from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.source import Source, Values
 from memaopt.printable import printable
 
 _DTYPES = {"INT8": DType.INT8, "INT32": DType.INT32, "INT64": DType.INT64, "FLOAT32": DType.FLOAT32}
@@ -182,17 +184,40 @@ class _Reader:
         return _freeze(data.astype(dtype.value))
 
     def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> Operator:
+        place = f"operator {location} of {total} ({kind})"
+        outputs = _indices(accessor, "Outputs")
+        if any(index < 0 for index in outputs):
+            raise UnsupportedModelError(f"{place}: an output is missing")
+        cls = OPERATORS[kind]
         source = Source(
             kind=kind,
             location=location,
-            place=f"operator {location} of {total} ({kind})",
+            place=place,
             inputs=_indices(accessor, "Inputs"),
-            outputs=_indices(accessor, "Outputs"),
+            outputs=outputs,
             tensors=tensors,
-            module=self.module,
-            accessor=accessor,
+            values=lambda: cls.options and self._values(accessor, place, cls.options),
         )
-        return convert(source)
+        return cls.read(source)
+
+    def _values(self, accessor: Any, place: str, options: Options) -> Values | None:
+        """The values of an operator's options table, or None if the file has none."""
+        kind, table = accessor.BuiltinOptionsType(), accessor.BuiltinOptions()
+        if kind == 0 or table is None:
+            return None
+        if kind != options.number:
+            found = names(self.module.BuiltinOptions).get(kind, f"type {kind}")
+            raise UnsupportedModelError(f"{place}: its options are {found}, not {options.name}")
+        values = getattr(self.module, options.name)()
+        values.Init(table.Bytes, table.Pos)
+        return {field.name: self._value(values, field) for field in options.fields}
+
+    def _value(self, values: Any, field: Field) -> Any:
+        name = field.name[0].upper() + field.name[1:]
+        if field.vector:
+            return tuple(getattr(values, name)(i) for i in range(getattr(values, f"{name}Length")()))
+        value = getattr(values, name)()
+        return names(getattr(self.module, field.enumeration)).get(value, value) if field.enumeration else value
 
 
 def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The part of TFLite's schema that memaopt reads: slots and limits, for the verifier.
+"""The part of TFLite's schema that memaopt reads: slots and limits, for the verifier. Operators say their own options.
 
 Slot numbers are the positions of the fields in schema.fbs (public, part of TensorFlow Lite and LiteRT).
 """
@@ -10,6 +10,8 @@ from types import ModuleType
 from memaopt.errors import MissingToolError
 from memaopt.networks import limits
 from memaopt.networks.formats.tflite.flatbuffer import Scalar, Table, Tables, Vector
+from memaopt.networks.operators.form import Field
+from memaopt.networks.operators.registry import OPERATORS
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -42,27 +44,14 @@ _TENSOR = Table(
 )
 
 
-def _options(name: str, *widths: int) -> Table:
-    """A table of scalars in slots 0, 1, ..."""
-    return Table(name, {slot: Scalar(width) for slot, width in enumerate(widths)})
+def _slot(field: Field) -> Vector | Scalar:
+    return Vector(field.width, _SHORT.limit) if field.vector else Scalar(field.width)
 
 
 _BUILTIN_OPTIONS = {
-    1: _options("Conv2DOptions", 1, 4, 4, 1, 4, 4),
-    2: _options("DepthwiseConv2DOptions", 1, 4, 4, 4, 1, 4, 4),
-    5: _options("Pool2DOptions", 1, 4, 4, 4, 4, 1),
-    8: _options("FullyConnectedOptions", 1, 1, 1),
-    9: _options("SoftmaxOptions", 4),
-    10: _options("ConcatenationOptions", 4, 1),
-    11: _options("AddOptions", 1),
-    17: Table("ReshapeOptions", {0: _SHORT}),
-    21: _options("MulOptions", 1),
-    27: _options("ReducerOptions", 1),
-    28: _options("SubOptions", 1),
-    30: Table("SqueezeOptions", {0: _SHORT}),
-    32: _options("StridedSliceOptions", 4, 4, 4, 4, 4, 1),
-    74: _options("ResizeNearestNeighborOptions", 1, 1),
-    75: _options("LeakyReluOptions", 4),
+    op.options.number: Table(op.options.name, dict(enumerate(map(_slot, op.options.fields))))
+    for op in OPERATORS.values()
+    if op.options is not None
 }
 
 _OPERATOR = Table(

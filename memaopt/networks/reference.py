@@ -1,13 +1,12 @@
 """Executes a network as TFLite's reference kernels do, bit for bit, in numpy.
 
-One module for each group of operators; each kernel takes the graph, the operator and the values of its inputs.
-Everything is integer arithmetic on int64 (or exact sums in float64), so nothing depends on the machine, save the
-tables of LOGISTIC and TANH, which TFLite too takes from the C library.
+What each operator computes is in its file. Everything is integer arithmetic on int64 (or exact sums in float64), so
+nothing depends on the machine, save the tables of LOGISTIC and TANH, which TFLite too takes from the C library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,47 +14,15 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.operator import Operator
-from memaopt.networks.reference import activations, convolution, elementwise, layout, pooling
+from memaopt.networks.operators import Operator
 
 Array = npt.NDArray[Any]
-Kernel = Callable[[Graph, Any, Sequence[Array]], Array]
-
-KERNELS: Mapping[str, Kernel] = {
-    "CONV_2D": convolution.conv_2d,
-    "DEPTHWISE_CONV_2D": convolution.depthwise_conv_2d,
-    "FULLY_CONNECTED": convolution.fully_connected,
-    "ADD": elementwise.add,
-    "SUB": elementwise.sub,
-    "MUL": elementwise.mul,
-    "QUANTIZE": elementwise.quantize,
-    "DEQUANTIZE": elementwise.dequantize,
-    "RELU": elementwise.relu,
-    "RELU6": elementwise.relu6,
-    "LEAKY_RELU": elementwise.leaky_relu,
-    "LOGISTIC": activations.logistic,
-    "TANH": activations.tanh,
-    "HARD_SWISH": activations.hard_swish,
-    "LOOKUP": activations.lookup,
-    "SOFTMAX": activations.softmax,
-    "AVERAGE_POOL_2D": pooling.average_pool_2d,
-    "MAX_POOL_2D": pooling.max_pool_2d,
-    "MEAN": pooling.mean,
-    "PAD": layout.pad,
-    "CONCATENATION": layout.concatenation,
-    "RESHAPE": layout.reshape,
-    "SQUEEZE": layout.reshape,
-    "EXPAND_DIMS": layout.reshape,
-    "TRANSPOSE": layout.transpose,
-    "STRIDED_SLICE": layout.strided_slice,
-    "RESIZE_NEAREST_NEIGHBOR": layout.resize_nearest_neighbor,
-}
 
 
 def evaluate(graph: Graph, op: Operator, arguments: Sequence[Array]) -> Array:
     """The operator's output, of the output tensor's shape and type, for the values of its inputs in order."""
     output = graph.output_of(op)
-    result = KERNELS[op.kind](graph, op, arguments)
+    result = op.evaluate(graph, arguments)
     return np.ascontiguousarray(result.reshape(output.shape), dtype=output.dtype.value)
 
 

@@ -1,0 +1,16 @@
+"""ADD."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from memaopt.networks.operators.form import ACTIVATION, Options
+from memaopt.networks.operators.sum import Sum
+from memaopt.problems.layers import BinaryKind
+
+
+class Add(Sum):
+    kind: ClassVar[str] = "ADD"
+    options: ClassVar[Options | None] = Options("AddOptions", 11, (ACTIVATION,))
+    sign: ClassVar[int] = 1
+    layer_kind: ClassVar[BinaryKind] = BinaryKind.ADD

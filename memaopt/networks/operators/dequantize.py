@@ -1,0 +1,62 @@
+"""DEQUANTIZE: int8 to float32, an end of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.form import Form
+from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.source import Source
+from memaopt.problems import layers
+
+
+class Dequantize(Operator):
+    kind: ClassVar[str] = "DEQUANTIZE"
+    version: ClassVar[int] = 2
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        source.expect(1, 1)
+        return cls(**source.common())
+
+    def write(self, graph: Graph) -> Form:
+        del graph
+        return Form()
+
+    def output_shape(self, graph: Graph) -> Shape:
+        return graph.tensor_of(self).shape
+
+    def check_types(self, graph: Graph) -> None:
+        self.expect(graph, self.input, "input", DType.INT8)
+        self.expect(graph, self.output, "output", DType.FLOAT32)
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        """Each int8 times the scale is a float32."""
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        tensor = graph.tensor_of(self)
+        return (np.float64(tensor.scale) * (arguments[0].astype(np.int64) - tensor.zero_point)).astype(np.float32)
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        tensor = graph.tensor_of(self)
+        return Lowered(layers.Dequantize(tensor.elements, float(tensor.scale), tensor.zero_point), (self.input,))
+
+    def links(self, graph: Graph) -> Links | None:
+        del graph
+        return None  # the network's output keeps its channels
+
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        del graph
+        return ()  # its output is larger
+
+    def is_identity(self, graph: Graph) -> bool:
+        del graph
+        return False
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return ()

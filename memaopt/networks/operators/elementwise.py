@@ -1,0 +1,45 @@
+"""Operators whose output element i depends on element i of each input of the same shape, and nothing else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.operator import Operator
+
+Int8Table = npt.NDArray[np.int8]
+
+
+def checked_table(values: tuple[int, ...]) -> tuple[int, ...]:
+    """The values, if they are a table; else ValueError."""
+    if len(values) != 256 or not -128 <= min(values) <= max(values) <= 127:
+        raise ValueError("a table has 256 values of int8")
+    return values
+
+
+class Elementwise(Operator):
+    """A function of elements; where only one activation is read, a table."""
+
+    @abstractmethod
+    def table(self, graph: Graph) -> Int8Table:
+        """The outputs for every int8 from -128 up. The operator has a :meth:`decider`, or is unary."""
+
+    def decider(self, graph: Graph) -> int | None:
+        """The one activation of the output's shape that decides each int8 output element by itself, or None."""
+        data = {i for i in self.inputs if not graph.tensors[i].is_constant}
+        constants = [graph.tensors[i].values for i in self.inputs if graph.tensors[i].is_constant]
+        if len(data) != 1 or any(values.size == 0 or (values != values.flat[0]).any() for values in constants):
+            return None
+        x = graph.tensors[min(data)]
+        int8 = x.dtype is DType.INT8 and graph.output_of(self).dtype is DType.INT8
+        return min(data) if int8 and x.shape == graph.output_of(self).shape else None
+
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        """Inputs of the output's type and shape (no broadcasting)."""
+        output = graph.output_of(self)
+        inputs = [graph.tensors[i] for i in self.inputs]
+        fits = [t.shape == output.shape and t.dtype == output.dtype and not t.is_constant for t in inputs]
+        return tuple(position for position, fit in enumerate(fits) if fit)

@@ -1,0 +1,40 @@
+"""An operator's form in a .tflite file, as data: which options table it has, and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+
+class Field(NamedTuple):
+    """A slot of an options table, by its name in TFLite's schema (``strideH``), with its bytes.
+
+    The value of an ``enumeration`` is the name of a member (``SAME``), or the bare number where it has none. A
+    ``vector`` is a tuple.
+    """
+
+    name: str
+    width: int
+    enumeration: str = ""
+    vector: bool = False
+
+
+class Options(NamedTuple):
+    """An options table: its name and number in the union ``BuiltinOptions``, and its slots 0, 1, ..."""
+
+    name: str
+    number: int
+    fields: tuple[Field, ...]
+
+
+class Form(NamedTuple):
+    """What is written: constant int32 operands by what they are for, and the options that have no default."""
+
+    operands: Mapping[str, npt.ArrayLike] = {}
+    options: Mapping[str, Any] = {}
+
+
+PADDING = Field("padding", 1, "Padding")
+ACTIVATION = Field("fusedActivationFunction", 1, "ActivationFunctionType")

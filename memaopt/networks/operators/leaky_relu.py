@@ -1,0 +1,49 @@
+"""LEAKY_RELU: what is below the zero point times alpha."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.form import Field, Form, Options
+from memaopt.networks.operators.operator import plain
+from memaopt.networks.operators.quantization import Rescale, float_rescale
+from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.unary import Unary, centred
+
+
+class LeakyRelu(Unary):
+    kind: ClassVar[str] = "LEAKY_RELU"
+    version: ClassVar[int] = 2
+    options: ClassVar[Options | None] = Options("LeakyReluOptions", 75, (Field("alpha", 4),))
+
+    alpha: float
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        source.expect(1, 1)
+        return cls(**source.common(), alpha=source.required("LeakyReluOptions")["alpha"])
+
+    def write(self, graph: Graph) -> Form:
+        del graph
+        return Form(options={"alpha": self.alpha})
+
+    def table(self, graph: Graph) -> Int8Table:
+        """A negative alpha multiplies by its magnitude and negates, so that rounding is symmetric."""
+        x = centred(graph, self)
+        identity, alpha = float_rescale(graph, self), float_rescale(graph, self, self.alpha)
+        below = Rescale(abs(alpha.multiplier), alpha.shift).apply(x)
+        scaled = np.where(x >= 0, identity.apply(x), -below if alpha.multiplier < 0 else below)
+        table: Int8Table = np.clip(scaled + graph.output_of(self).zero_point, -128, 127).astype(np.int8)
+        return table
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        float_rescale(graph, self)
+        float_rescale(graph, self, self.alpha)
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return (f"alpha {plain(self.alpha)}",)

@@ -1,0 +1,44 @@
+"""LOOKUP: each element by a table that stands for several operators."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import field_validator
+
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators.elementwise import Int8Table, checked_table
+from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.unary import Unary
+
+
+class Lookup(Unary):
+    """``values`` are the outputs of the inputs -128 to 127; ``of`` names the operators that it stands for."""
+
+    kind: ClassVar[str] = "LOOKUP"
+    version: ClassVar[int] = 0
+    counts_scale: ClassVar[bool] = False
+
+    values: tuple[int, ...]
+    of: str = ""
+
+    @field_validator("values")
+    @classmethod
+    def _check_values(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return checked_table(values)
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        raise source.refuse("no file has it")
+
+    def table(self, graph: Graph) -> Int8Table:
+        del graph
+        return np.array(self.values, np.int8)
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        """There is none."""
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return (f"of {self.of}",)

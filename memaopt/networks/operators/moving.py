@@ -1,0 +1,47 @@
+"""Operators that only move elements."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators.operator import Links, Lowered, Operator, Shape
+from memaopt.problems import layers
+
+
+class Moving(Operator):
+    """What is left to a subclass: which elements go where, in numpy and as the layer's pieces."""
+
+    fills: ClassVar[bool] = False
+    """Whether what no piece writes becomes the output's zero point."""
+
+    @abstractmethod
+    def pieces(self, graph: Graph) -> list[layers.Piece]:
+        """The boxes of elements that move."""
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        """There is none."""
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        output = graph.output_of(self)
+        title = f"{self.kind} {' + '.join(graph.tensors[i].describe() for i in self.inputs)} -> {output.describe()}"
+        pieces = tuple(piece for piece in self.pieces(graph) if piece.elements)
+        fill = output.zero_point if self.fills else 0
+        return Lowered(layers.Movement(title, output.elements, pieces, fill), self.inputs)
+
+    def links(self, graph: Graph) -> Links | None:
+        del graph
+        return None
+
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        del graph
+        return ()
+
+    def regrouped(self, graph: Graph, elements: int) -> Shape:
+        """The output's own shape, if it has so many elements."""
+        output = graph.output_of(self).shape
+        if math.prod(output) != elements:
+            raise self.refuse(graph, f"{elements} elements do not fill the output {list(output)}")
+        return output

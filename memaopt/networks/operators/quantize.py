@@ -1,0 +1,53 @@
+"""QUANTIZE: float32 to int8, or int8 to int8 with another scale and zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, double_rescale
+from memaopt.networks.operators.unary import Unary, centred
+from memaopt.problems import layers
+
+
+class Quantize(Unary):
+    """From int8 it is a table; from float32 an end of the network."""
+
+    kind: ClassVar[str] = "QUANTIZE"
+    version: ClassVar[int] = 2
+
+    def check_types(self, graph: Graph) -> None:
+        self.expect(graph, self.input, "input", DType.FLOAT32, DType.INT8)
+        self.expect(graph, self.output, "output", DType.INT8)
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        if len(graph.tensor_of(self).scales):
+            double_rescale(graph, self)
+
+    def table(self, graph: Graph) -> Int8Table:
+        scaled = double_rescale(graph, self).apply(centred(graph, self)) + graph.output_of(self).zero_point
+        return np.clip(scaled, INT8_MIN, INT8_MAX).astype(np.int8)
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        """From float32: round(x / scale) in float, ties away from zero. NaN gives the zero point; values beyond
+        32 bits saturate (TFLite leaves both undefined)."""
+        if arguments[0].dtype != np.float32:
+            return super().evaluate(graph, arguments)
+        output = graph.output_of(self)
+        with np.errstate(over="ignore"):
+            steps = np.nan_to_num(arguments[0] / output.scale, nan=0.0)
+        rounded = fixedpoint.round_half_away_from_zero(np.clip(steps, -(2.0**31), 2.0**31)).astype(np.int64)
+        return np.clip(rounded + output.zero_point, INT8_MIN, INT8_MAX)
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        if graph.tensor_of(self).dtype is not DType.FLOAT32:
+            return super().lower(graph)
+        output = graph.output_of(self)
+        layer = layers.Quantize(output.elements, float(output.scale), output.zero_point)
+        return Lowered(layer, (self.input,))

@@ -1,0 +1,31 @@
+"""Every operator of this folder, found: a new one is a new module, and no list changes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+
+from memaopt.networks import operators
+from memaopt.networks.operators.operator import Operator
+
+
+def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
+    """The operators of this package's modules that lie in some folders, by kind, but for those that no file has.
+
+    TypeError for one that lacks a part.
+    """
+    found: dict[str, type[Operator]] = {}
+    for module in pkgutil.iter_modules(folders):
+        for cls in vars(importlib.import_module(f"{operators.__name__}.{module.name}")).values():
+            if isinstance(cls, type) and issubclass(cls, Operator) and "kind" in vars(cls):
+                if inspect.isabstract(cls):
+                    raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+                if cls.version:
+                    found[cls.kind] = cls
+    return dict(sorted(found.items()))
+
+
+OPERATORS = load(operators.__path__)
+"""Every operator of a file that is supported, by its TFLite name."""

@@ -1,0 +1,61 @@
+"""RESHAPE: elements keep their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.form import Form
+from memaopt.networks.operators.moving import Moving
+from memaopt.networks.operators.operator import Array, Links, Lowered, Shape, depth
+from memaopt.networks.operators.source import Source
+from memaopt.problems import layers
+
+
+class Reshape(Moving):
+    """The output tensor's shape says it all."""
+
+    kind: ClassVar[str] = "RESHAPE"
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.FLOAT32)
+    counts_scale: ClassVar[bool] = False
+    alias: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        # The shape operand or option is not read: the output tensor has the shape, and checks compare sizes.
+        source.expect(1, 2)
+        return cls(**source.common())
+
+    def write(self, graph: Graph) -> Form:
+        return Form({"shape": graph.output_of(self).shape})
+
+    def output_shape(self, graph: Graph) -> Shape:
+        return self.regrouped(graph, graph.tensor_of(self).elements)
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        return arguments[0].reshape(graph.output_of(self).shape)
+
+    def pieces(self, graph: Graph) -> list[layers.Piece]:
+        elements = (graph.output_of(self).elements,)
+        return [layers.box(0, elements, elements, shape=elements)]
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        if not graph.tensor_of(self).is_constant:
+            return None
+        layer = layers.Movement(self.kind, graph.output_of(self).elements, tuple(self.pieces(graph)))
+        return Lowered(layer, (self.input,))
+
+    def links(self, graph: Graph) -> Links | None:
+        inputs, outputs = depth(graph.tensor_of(self)), depth(graph.output_of(self))
+        return {self.input: np.arange(outputs) % inputs} if outputs % inputs == 0 else None
+
+    def is_identity(self, graph: Graph) -> bool:
+        del graph
+        return False  # already costs nothing
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return ()

@@ -1,0 +1,74 @@
+"""Operators on one int8 tensor of any shape, each element by itself: whatever they compute is a table of 256."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.elementwise import Elementwise, Int8Table
+from memaopt.networks.operators.form import Form
+from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, Shape, depth
+from memaopt.networks.operators.quantization import SAFE
+from memaopt.networks.operators.source import Source
+from memaopt.problems import layers
+
+
+class Unary(Elementwise):
+    """A table. What is left to a subclass: :meth:`table`, and what its arithmetic demands of scales."""
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        source.expect(1, 1)
+        return cls(**source.common())
+
+    def write(self, graph: Graph) -> Form:
+        del graph
+        return Form()
+
+    def output_shape(self, graph: Graph) -> Shape:
+        return graph.tensor_of(self).shape
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        found: Array = self.table(graph)[arguments[0].astype(np.int64) + 128]
+        return found
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        return Lowered(layers.Lookup(graph.output_of(self).elements, self.table(graph)), (self.input,))
+
+    def links(self, graph: Graph) -> Links | None:
+        return {self.input: np.arange(depth(graph.output_of(self)))}
+
+    def is_identity(self, graph: Graph) -> bool:
+        both = graph.tensor_of(self).dtype is graph.output_of(self).dtype is DType.INT8
+        return both and np.array_equal(self.table(graph), EVERY_INT8)
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return ()
+
+
+def centred(graph: Graph, op: Unary) -> fixedpoint.Int64Array:
+    """Every int8 less the input's zero point."""
+    return EVERY_INT8.astype(np.int64) - graph.tensor_of(op).zero_point
+
+
+def float_table(graph: Graph, op: Unary, function: Callable[[np.float32], np.float32]) -> Int8Table:
+    """round(function(dequantised) / scale) + zero point for every int8, all in float (LUTPopulate)."""
+    output = graph.output_of(op)
+    inverse = np.float32(1) / output.scale
+    with np.errstate(over="ignore"):
+        reals = graph.tensor_of(op).scale * centred(graph, op).astype(np.float32)
+        results = np.array([function(real) for real in reals], np.float32) * inverse
+    rounded = fixedpoint.round_half_away_from_zero(results).astype(np.float32) + np.float32(output.zero_point)
+    table: Int8Table = np.clip(np.trunc(rounded), -128, 127).astype(np.int8)
+    return table
+
+
+def check_output_scale(graph: Graph, op: Unary) -> None:
+    """UnsupportedModelError unless what is computed in float, at most 1, fits 32 bits in steps of the output."""
+    if not float(np.float32(1) / graph.output_of(op).scale) < SAFE:
+        raise op.refuse(graph, f"output scale {graph.output_of(op).scale:g} is too small")

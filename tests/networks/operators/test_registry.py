@@ -1,0 +1,76 @@
+"""One operator a file, whole: what a new one may not lack."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from networks_helpers import CASES
+
+from memaopt.networks import operators
+from memaopt.networks.operators import Operator, registry
+from memaopt.networks.operators.registry import OPERATORS
+
+_ROOT = Path(__file__).parents[3]
+_NETWORKS = _ROOT / "memaopt" / "networks"
+
+
+def test_an_operator_is_a_file() -> None:
+    """Catches two operators in a file, one that no file is named after, and one that the registry misses."""
+    homes = {}
+    for module in pkgutil.iter_modules(operators.__path__):
+        own = importlib.import_module(f"{operators.__name__}.{module.name}")
+        kinds = [cls.kind for cls in vars(own).values() if isinstance(cls, type) and cls.__module__ == own.__name__
+                 and issubclass(cls, Operator) and "kind" in vars(cls)]  # fmt: skip
+        homes.update(dict.fromkeys(kinds, module.name))
+        assert inspect.getdoc(own), module.name
+    assert homes == {kind: kind.lower() for kind in (*OPERATORS, "LOOKUP")}
+
+
+def test_every_operator_is_tested_and_told_of() -> None:
+    """Catches an operator that no test compares with TFLite, and one that the documents leave out."""
+    assert {*CASES} == {*OPERATORS}
+    told = {*re.findall(r"[A-Z][A-Z0-9_]+", (_ROOT / "docs" / "networks.md").read_text(encoding="utf-8"))}
+    assert {*OPERATORS} <= told
+
+
+def test_options_are_those_of_the_schema() -> None:
+    """Catches a name or number of a table, a field or an enumeration that TFLite's schema does not have."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    for kind, cls in OPERATORS.items():
+        assert hasattr(schema.BuiltinOperator, kind)
+        if cls.options is None:
+            continue
+        assert getattr(schema.BuiltinOptions, cls.options.name) == cls.options.number
+        table, given = getattr(schema, cls.options.name), getattr(schema, f"{cls.options.name}T")()
+        for field in cls.options.fields:
+            assert hasattr(table, field.name[0].upper() + field.name[1:]), (kind, field.name)
+            assert hasattr(given, field.name), (kind, field.name)
+            assert not field.enumeration or hasattr(schema, field.enumeration)
+
+
+@pytest.mark.parametrize("part", sorted(Operator.__abstractmethods__))
+def test_a_part_that_is_missing_is_an_error(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an operator that is taken although nobody wrote one of its parts."""
+    lacking = {name for name in Operator.__abstractmethods__ if name != part}
+    methods = "".join(f"    def {name}(self, *_: object) -> None: ...\n" for name in sorted(lacking))
+    name = f"without_{part}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from memaopt.networks.operators import Operator\n\n\nclass Lacking(Operator):\n    kind = 'X'\n{methods}",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
+    with pytest.raises(TypeError, match=f"Lacking lacks {part}$"):
+        registry.load([str(tmp_path)])
+
+
+def test_nothing_switches_over_operators() -> None:
+    """Catches a part of an operator that is written elsewhere, where a new one falls through silently."""
+    for path in (_ROOT / "memaopt").rglob("*.py"):
+        assert "match op:" not in path.read_text(encoding="utf-8"), path
+    for path in _NETWORKS.rglob("*.py"):
+        assert "case _" not in path.read_text(encoding="utf-8"), path
