@@ -383,8 +383,9 @@ class OnBoard:
 
 
 def counted(layer: Emitted, run: Run) -> dict[str, Access]:
-    """The board's counts under the names of a promise, without the stack."""
-    counts: dict[str, Access] = {}
+    """The board's counts under the names of a promise; of the stack, what the layer's kernels do there."""
+    stack = [run.stack_by_function[k.name] for k in layer.kernels if k.name in run.stack_by_function]
+    counts = {"stack": sum(stack, Access())} if stack else {}
     for name, access in run.buffers.items():
         key = "parameters" if name in layer.parameters else name
         if access and (key in ("output", "scratch", "parameters") or key.startswith("input")):

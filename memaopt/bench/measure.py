@@ -13,7 +13,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.problems import reference
 from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
 from memaopt.trials import gemm as trial
-from memaopt.trials.gemm import Trial
+from memaopt.trials.gemm import GemmTrial
 from memaopt.version import __version__
 
 IN_SRAM = Placement(a="sram", b="sram", c="sram")
@@ -119,7 +119,7 @@ class Lab:
         return self._own[dtype]
 
 
-def our_entry(certificate: Certificate, ran: Trial, ideal: Certificate, ideal_run: Trial) -> Entry:
+def our_entry(certificate: Certificate, ran: GemmTrial, ideal: Certificate, ideal_run: GemmTrial) -> Entry:
     """What the trials of the certificates for the machine and for one without wait states showed."""
     moved = ran.memories.values()
     return Entry(

@@ -8,6 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from memaopt.access import Access
 from memaopt.board import layout
 from memaopt.board.build import Build
 from memaopt.board.cores.cortex_m4 import Timing
@@ -207,6 +211,7 @@ class Board:
             data_stalls=core.lane("waiting", layout.REAL),
             stack_bytes=core.stack_bytes,
             buffers=names.by_buffer(core.counts),
+            stack_by_function=_by_function(image, *core.stack_accesses()),
             memories=memories,
             energy=energy(self.mcu, cycles, memories),
             profile=make_profile(image, *core.decoded(), core.disassemble) if profile else None,
@@ -334,6 +339,15 @@ class Board:
         }[stop.reason]
         function = self._loaded()[0].function_at(stop.address)
         return FaultError(f"{what}, at {stop.address:#010x} in {function}", stop.address, function)
+
+
+def _by_function(image: Program, addresses: NDArray[np.int64], counts: NDArray[np.int64]) -> dict[str, Access]:
+    """What the instructions at these addresses did, [n, 4], summed over those of a function."""
+    found: dict[str, Access] = {}
+    for address, row in zip(addresses.tolist(), counts.tolist(), strict=True):
+        name = image.function_at(address)
+        found[name] = found.get(name, Access()) + Access(*row)
+    return found
 
 
 def _without_rooms(image: Program, segment: Segment) -> list[tuple[int, int]]:

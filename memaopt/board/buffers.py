@@ -100,6 +100,11 @@ class BufferMap:
     def __len__(self) -> int:
         return len(self._buffers)
 
+    @property
+    def stack(self) -> int:
+        """The stack's number."""
+        return next(number for number, buffer in enumerate(self._buffers) if buffer.name == STACK)
+
     def by_buffer(self, counts: NDArray[np.int64]) -> dict[str, Access]:
         """Counts for each name; ``counts`` is [number, loads, load bytes, stores, store bytes]."""
         return self._sum(counts, [b.name for b in self._buffers])

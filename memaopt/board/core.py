@@ -149,6 +149,7 @@ class Core:
         state[:] = 0
         self.rows["executed"] = 0
         self.rows["cycles"] = 0
+        self.rows["stack"] = 0
         self.counts = np.zeros((len(buffers), 4), np.int64)
         table = WaitTable(self._mcu, self.exit)
         writable, memory_of = buffers.writable, buffers.memory_numbers
@@ -174,6 +175,7 @@ class Core:
         state["data_map"] = buffers.map.cells.ctypes.data
         state["writable"] = writable.ctypes.data
         state["memory_of"] = memory_of.ctypes.data
+        state["stack_buffer"] = buffers.stack
         state["memories"] = table.records.ctypes.data
         state["counts"] = self.counts.ctypes.data
         flags = _flags(self._mcu)
@@ -242,6 +244,12 @@ class Core:
         if not self._state["waits"][0]:
             rows["cycles"][:, layout.REAL] = rows["cycles"][:, layout.IDEAL]
         return np.array(self._addresses[1:], np.int64), rows
+
+    def stack_accesses(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The addresses of the instructions that accessed the stack in the last run, and their accesses, [n, 4]."""
+        counts = self.rows["stack"][1 : self._used]
+        used = counts.any(axis=1)
+        return np.array(self._addresses[1:], np.int64)[used], counts[used]
 
     def disassemble(self, address: int) -> str:
         """The instruction at an address as assembly text."""
@@ -339,7 +347,7 @@ class Core:
                 if self._used >= _MOST_ROWS:
                     raise FaultError(f"more than {_MOST_ROWS} instructions were executed: the board has no room")
                 self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-            self.rows[self._used] = (0, (0, 0), *row)
+            self.rows[self._used] = (0, (0, 0), (0, 0, 0, 0), *row)
             self._code.set(address, self._used)
             self._addresses.append(address)
             self._used += 1

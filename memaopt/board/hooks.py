@@ -217,6 +217,9 @@ def _access(uc, s, row, before, address):
             return np.int64(-1)
         counts[buffer, column] += 1
         counts[buffer, column + 1] += np.int64(width)
+        if buffer == s.stack_buffer:
+            row.stack[column] += 1
+            row.stack[column + 1] += np.int64(width)
         if store:
             forget_row(s, byte, width)
     memory_of = carray(pointer(s.memory_of), (1 << 16,), np.uint8)

@@ -57,6 +57,7 @@ ROW = np.dtype(
     [
         ("executed", "i8"),
         ("cycles", "i8", 2),
+        ("stack", "i8", 4),  # accesses to the stack: loads, bytes, stores, bytes
         ("offset", "i8"),
         ("address_registers", "u4"),  # bit n for rn, as the four masks below
         ("loaded", "u4"),  # written by a load, late for the next load's address
@@ -211,6 +212,7 @@ STATE = np.dtype(
         ("data_map", "u8"),
         ("writable", "u8"),
         ("memory_of", "u8"),  # for each buffer
+        ("stack_buffer", "i8"),  # the stack's number
         ("memories", "u8"),
         ("counts", "u8"),
         ("private", "u8"),

@@ -26,6 +26,8 @@ class Run(BaseModel):
     within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
     instructions inside IT blocks whose condition was false; ``instructions`` does not include them.
 
+    ``stack_by_function`` are the stack's accesses by the function whose own instructions made them.
+
     ``ended`` says how the run ended and ``ended_at`` where; ``exit_code`` is that of a semihosting exit, ``output``
     what the program wrote by semihosting.
     """
@@ -47,6 +49,7 @@ class Run(BaseModel):
     data_stalls: int
     stack_bytes: int
     buffers: dict[str, Access]
+    stack_by_function: dict[str, Access]
     memories: dict[str, Access]
     energy: Energy
     profile: Profile | None

@@ -79,7 +79,7 @@ class LayerPlan:
 
     @property
     def traffic(self) -> Access:
-        """All promised accesses, stack apart."""
+        """All promised accesses."""
         return self.promise.total
 
     @cached_property

@@ -33,7 +33,7 @@ from memaopt.report.gemm import GemmRow
 from memaopt.writer import write_files
 
 if TYPE_CHECKING:
-    from memaopt.trials.gemm import Trial
+    from memaopt.trials.gemm import GemmTrial
     from memaopt.trials.library import LibraryCheck
 
 #: What one problem of many may fail with while the others go on.
@@ -131,7 +131,7 @@ def _solve_one(
     return row._replace(check=check)
 
 
-def _tried(certificate: Certificate, compiler: str | None) -> Trial:
+def _tried(certificate: Certificate, compiler: str | None) -> GemmTrial:
     from memaopt.trials import gemm as trial
 
     return trial.run(certificate, compiler=compiler)

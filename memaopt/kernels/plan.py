@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from memaopt.access import Access
+from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Node
 
 
 class Promise(NamedTuple):
-    """What one call of a layer accesses, buffer by buffer."""
+    """What one call of a layer accesses, buffer by buffer. The ``stack`` is accessed by the layer's kernels, what the
+    compiled code around them does there is its compiler's.
+    """
 
     inputs: tuple[Access, ...]
     output: Access
     parameters: Access = Access()
     scratch: Access = Access()
+    stack: Access = Access()
 
     @property
     def buffers(self) -> dict[str, Access]:
@@ -23,7 +26,7 @@ class Promise(NamedTuple):
         """
         many = len(self.inputs) > 1
         named = {f"input{number if many else ''}": access for number, access in enumerate(self.inputs)}
-        named |= {"output": self.output, "parameters": self.parameters, "scratch": self.scratch}
+        named |= {"output": self.output, "parameters": self.parameters, "scratch": self.scratch, "stack": self.stack}
         return {name: access for name, access in named.items() if access}
 
     @property
@@ -34,7 +37,12 @@ class Promise(NamedTuple):
     def times(self, count: int) -> "Promise":
         """The promise of ``count`` calls."""
         inputs = tuple(access.times(count) for access in self.inputs)
-        return Promise(inputs, *(access.times(count) for access in (self.output, self.parameters, self.scratch)))
+        return Promise(inputs, *(access.times(count) for access in self[1:]))
+
+
+def saved(registers: int) -> Access:
+    """What a call of a kernel does to the stack that pushes so many registers, and pops them when it returns."""
+    return stores(registers, 4) + loads(registers, 4)
 
 
 class Format(StrEnum):

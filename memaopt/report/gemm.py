@@ -17,7 +17,7 @@ from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import Schedule
 from memaopt.machines.mcu import Mcu, Memory
 from memaopt.problems.gemm import OPERANDS, Gemm
-from memaopt.trials.gemm import Trial
+from memaopt.trials.gemm import GemmTrial
 
 if TYPE_CHECKING:
     from memaopt.choice.elsewhere import Elsewhere
@@ -49,7 +49,7 @@ class GemmRow(NamedTuple):
 
     problem: Gemm
     certificate: Certificate | None
-    trial: Trial | None
+    trial: GemmTrial | None
     error: MemaoptError | None
     check: "LibraryCheck | None" = None
     others: Sequence["Elsewhere"] = ()
@@ -113,24 +113,24 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
     }
 
 
-def _trial_json(trial: Trial | None) -> dict[str, Any]:
+def _trial_json(trial: GemmTrial | None) -> dict[str, Any]:
     keys = (
         "counted",
-        "equal",
-        "correct",
+        "wrong",
         "cycles",
         "ideal_cycles",
         "energy_uj",
         "instructions",
-        "stack",
+        "around",
         "memories",
         "compiler",
         "flags",
     )
     if trial is None:
-        return dict.fromkeys(keys)
+        return dict.fromkeys(("equal", "correct", *keys))
     data = trial.model_dump(mode="json")
-    return {key: data[key] for key in keys} | {"instructions_per_second": round(_speed([trial]))}
+    found = {"equal": trial.equal, "correct": trial.correct, **{key: data[key] for key in keys}}
+    return found | {"instructions_per_second": round(_speed([trial]))}
 
 
 def print_rows(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
@@ -190,7 +190,7 @@ def _with_bound(moved: int, bound: int, where: str) -> str:
     return text + (f"{moved / bound:.2f} times the lower bound of {bound:,}" if bound else "lower bound 0")
 
 
-def _trial_facts(certificate: Certificate, trial: Trial) -> list[_Fact]:
+def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[_Fact]:
     """What was counted."""
     machine, macs = certificate.machine, certificate.problem.macs
     used = {"flash", *_homes(certificate.problem)}
@@ -231,7 +231,7 @@ def _block(schedule: Schedule) -> str:
     return f"{schedule.mc}x{schedule.kc}x{schedule.nc}"
 
 
-def _accesses(certificate: Certificate, trial: Trial | None) -> Table:
+def _accesses(certificate: Certificate, trial: GemmTrial | None) -> Table:
     """Promised accesses, buffer by buffer; where others were counted, both."""
     table = _table()
     table.add_column("accesses to", no_wrap=True)
@@ -243,7 +243,7 @@ def _accesses(certificate: Certificate, trial: Trial | None) -> Table:
         pairs = [tuple(getattr(side.get(name, Access()), field) for side in (promised, counted)) for field in _FIELDS]
         table.add_row(name, *(_cell(claim, count) for claim, count in pairs))
     if trial is not None:
-        table.add_row("(stack)", *(f"{getattr(trial.stack, field):,}" for field in _FIELDS), style="dim")
+        table.add_row("(stack)", *(f"{getattr(trial.around, field):,}" for field in _FIELDS), style="dim")
     return table
 
 
@@ -337,14 +337,14 @@ def _summary(rows: Sequence[GemmRow], ran: bool) -> list[str]:
     return lines
 
 
-def _compiler(trial: Trial) -> str:
+def _compiler(trial: GemmTrial) -> str:
     """``arm-none-eabi-gcc 12.2.1 -O3``: which compiler, which version, how hard it tries."""
     name = next(iter(trial.compiler.split()), "")
     number = re.search(r"\d+\.\d+\.\d+", re.sub(r"\(.*?\)", "", trial.compiler))
     return " ".join([name, *([number[0]] if number else []), *(f for f in trial.flags if f.startswith("-O"))])
 
 
-def _speed(trials: Sequence[Trial]) -> float:
+def _speed(trials: Sequence[GemmTrial]) -> float:
     """Instructions that the board ran in a second."""
     seconds = sum(t.seconds for t in trials)
     return sum(t.instructions for t in trials) / seconds if seconds > 0 else 0.0

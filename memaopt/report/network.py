@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from memaopt.access import Access
 from memaopt.board.energy import energy
 from memaopt.board.projects import TITLES
 from memaopt.certificates.network import NetworkCertificate
@@ -157,7 +158,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_without_waits(trial.ideal_cycles, trial.cycles),
         *_image(trial),
         ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
-        ("stack", f"{trial.stack_bytes:,} bytes used", ""),
+        ("stack", f"{trial.stack_bytes:,} bytes used{_around(trial)}", ""),
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
         _verdict(trial),
     ]
@@ -179,6 +180,12 @@ def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if staged:
         texts.append(f"constants of {staged} layers copied into scratch while they run")
     return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
+
+
+def _around(trial: NetworkTrial) -> str:
+    """What the code around the kernels does to the stack, which nobody promises."""
+    moved = sum((layer.around for layer in trial.layers), Access()).bytes
+    return f"; compiled code around the kernels moves {moved:,} bytes there, promised by nobody" if moved else ""
 
 
 def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:

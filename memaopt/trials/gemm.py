@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate
@@ -13,6 +12,7 @@ from memaopt.errors import InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.machines.mcu import Mcu
 from memaopt.problems import reference
+from memaopt.trials.call import CallTrial, stack_of
 from memaopt.writer import write_files
 
 #: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
@@ -20,34 +20,17 @@ _SYMBOLS = {"C_partial": "c_partial"}
 _COUNTED = ("A", "B", "C", "C_partial", "a_tile", "b_tile", "c_tile", "channels")
 
 
-class Trial(BaseModel):
-    """What one run on the virtual board showed.
-
-    ``counted`` has the accesses of every buffer that the certificate can promise something about; ``equal`` says
-    whether they are the promised ones, access for access, ``correct`` whether every element of C is right.
-    ``cycles`` are those of the whole call with the machine's wait states, ``ideal_cycles`` without any; energy is
-    modelled. The compiler and its flags stand beside them.
+class GemmTrial(CallTrial):
+    """A certified GEMM on the board. ``counted`` has the accesses of every buffer that the certificate can promise
+    something about; energy is modelled. The compiler and its flags stand beside them.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    counted: dict[str, Access]
-    equal: bool
-    correct: bool
-    cycles: int
-    ideal_cycles: int
     energy_uj: float
     instructions: int
-    stack: Access
     memories: dict[str, Access]
     compiler: str
     flags: tuple[str, ...]
     seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Counted = promised, and the result is right."""
-        return self.equal and self.correct
 
 
 def require_tools(machine: Mcu, compiler: str | None = None) -> None:
@@ -58,7 +41,7 @@ def require_tools(machine: Mcu, compiler: str | None = None) -> None:
     find_compiler(compiler)
 
 
-def run(certificate: Certificate, folder: str | Path | None = None, compiler: str | None = None) -> Trial:
+def run(certificate: Certificate, folder: str | Path | None = None, compiler: str | None = None) -> GemmTrial:
     """Build the C project of ``certificate`` and run it on the virtual board.
 
     With ``folder``, the sources there are built as they are; else they are emitted into a temporary one. Raises
@@ -71,7 +54,7 @@ def run(certificate: Certificate, folder: str | Path | None = None, compiler: st
         return _run(certificate, scratch, compiler)
 
 
-def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certificate, Trial]:
+def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certificate, GemmTrial]:
     """Run the project in ``folder``, as :func:`memaopt.emit.emit` wrote it, against its certificate."""
     path = Path(folder) / "certificate.json"
     if not path.is_file():
@@ -80,7 +63,7 @@ def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certifi
     return certificate, run(certificate, folder, compiler)
 
 
-def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
+def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTrial:
     from memaopt.board import Board, build
 
     problem, name = certificate.problem, gemm.name_of(certificate)
@@ -95,22 +78,21 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> Trial:
             arguments.append(board.symbols["channels"])
         operands = _operands(certificate, board)
         ran = board.call(name, *arguments)
-        correct = reference.is_correct(problem, operands, _result(certificate, board))
+        wrong = reference.wrong_elements(problem, operands, _result(certificate, board))
     counted = {}
     for buffer in _COUNTED:
         access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
         if access:
             counted[buffer] = access
-    stack = ran.buffers["stack"]
-    return Trial(
+    return GemmTrial(
+        promised=certificate.traffic.buffers,
         counted=counted,
-        equal=counted == certificate.traffic.buffers,
-        correct=correct,
+        around=stack_of(ran, ())[1],
+        wrong=wrong,
         cycles=ran.cycles,
         ideal_cycles=ran.ideal_cycles,
         energy_uj=ran.energy.total_uj,
         instructions=ran.instructions,
-        stack=stack,
         memories=ran.memories,
         compiler=built.version,
         flags=built.flags,

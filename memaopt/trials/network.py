@@ -18,6 +18,7 @@ from memaopt.interrupts import scratch_folder
 from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.trials import image as network_image
+from memaopt.trials.call import CallTrial, stack_of
 from memaopt.trials.image import ImageRun
 from memaopt.writer import write_files
 
@@ -35,31 +36,14 @@ _Ranges = dict[str, tuple[int, int]]
 _Array = npt.NDArray[Any]
 
 
-class LayerTrial(BaseModel):
-    """One layer on the board. ``promised`` and ``counted`` are for one inference, by operand; in bytes that an output
-    shares with an input, loads are the input's and stores the output's. ``wrong`` counts output bytes over all inputs.
-    ``cycles`` are with the machine's wait states, ``ideal_cycles`` without any, of the first input.
+class LayerTrial(CallTrial):
+    """One layer on the board, all its calls in one inference. In bytes that an output shares with an input, loads are
+    the input's and stores the output's. ``wrong`` counts output bytes over all inputs, the rest is of the first input.
     """
 
-    model_config = _FROZEN
-
     name: str
-    wrong: int
-    promised: dict[str, Access]
-    counted: dict[str, Access]
     predicted_cycles: int
-    cycles: int
-    ideal_cycles: int
     stack_bytes: int
-
-    @property
-    def equal(self) -> bool:
-        """Counted = promised, access for access."""
-        return self.promised == self.counted
-
-    @property
-    def passed(self) -> bool:
-        return self.equal and self.wrong == 0
 
 
 class NetworkTrial(BaseModel):
@@ -203,15 +187,19 @@ class _LayerState:
         self.seconds = 0.0
         self.ranges, self.promised = _operands(plan, layer, arena)
         self.first: dict[str, Access] | None = None
+        self.around = Access()
         self.cycles = self.ideal_cycles = self.stack_bytes = 0
 
     def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
         arena = board.symbols[f"{plan.name}_static_arena"]
         counted: dict[str, Access] = {}
-        cycles = ideal_cycles = 0
+        cycles, ideal_cycles, around = 0, 0, Access()
         for n in range(layer.batch):
             run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=self.ranges)
             _add(counted, _counted(layer, run, self.ranges, board.symbols))
+            stack, rest = stack_of(run, {kernel.name for kernel in layer.emitted.kernels})
+            _add(counted, {"stack": stack})
+            around += rest
             cycles += run.cycles
             ideal_cycles += run.ideal_cycles
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
@@ -219,7 +207,7 @@ class _LayerState:
         counted = {name: access for name, access in counted.items() if access}
         if self.first is None:
             self.first = counted
-            self.cycles, self.ideal_cycles = cycles, ideal_cycles
+            self.cycles, self.ideal_cycles, self.around = cycles, ideal_cycles, around
         elif counted != self.first and self.first == self.promised:
             self.first = counted  # the first run that breaks the promise is shown
         wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
@@ -232,6 +220,7 @@ class _LayerState:
             wrong=self.wrong,
             promised=self.promised,
             counted=self.first or {},
+            around=self.around,
             predicted_cycles=layer.cycles,
             cycles=self.cycles,
             ideal_cycles=self.ideal_cycles,
@@ -264,7 +253,7 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges,
         promised["scratch"] = promise.scratch
     output = layer.op.output
     start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
-    promised |= {"output": promise.output, "parameters": promise.parameters}
+    promised |= {"output": promise.output, "parameters": promise.parameters, "stack": promise.stack}
     ranges: _Ranges = {"output": (arena + start, end - start)}
     for (first, size), name in pieces.items():
         last = first + size

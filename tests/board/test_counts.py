@@ -56,6 +56,19 @@ def test_each_kind_of_access_is_counted_in_its_buffer_and_memory(accesses, i):
     assert run.instructions == body.count("\n") + 2 - skipped
 
 
+def test_the_stack_is_told_apart_by_the_function_that_accesses_it(tmp_path):
+    """Catches what a caller does there counted as its callee's, also through another register, or a run before it."""
+    outer = "push {r4,lr}\n push {r0-r2}\n mov r0,sp\n bl g\n add sp,#12\n pop {r4,pc}"
+    board = assemble(tmp_path, function("f", outer) + function("g", "ldm r0,{r1-r3}\n strb r1,[r0]\n bx lr"))
+    for _ in range(2):
+        run = board.call("f")
+    assert run.stack_by_function == {
+        "f": Access(loads=2, load_bytes=8, stores=5, store_bytes=20),
+        "g": Access(loads=3, load_bytes=12, stores=1, store_bytes=1),
+    }
+    assert sum(run.stack_by_function.values(), Access()) == run.accesses("stack")
+
+
 def test_literals_stack_and_user_ranges_are_told_apart(tmp_path):
     """Catches literal pools counted as weights, and spills counted as operands."""
     board = assemble(

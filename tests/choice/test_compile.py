@@ -16,6 +16,7 @@ from emit_helpers import host_compilers
 from network_helpers import MCU, WARNINGS, Library
 from networks_helpers import CASES, inputs
 
+from memaopt.access import Access
 from memaopt.board.build import find_compiler
 from memaopt.choice import compile as compile_module
 from memaopt.choice.compile import compile_network
@@ -74,13 +75,18 @@ def test_float_ends_are_kept(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", zoo.SMALL)
 def test_zoo_on_the_board(name: str) -> None:
-    """Catches any layer whose bytes, loads or stores are not those promised, and a plan above its lower bound."""
+    """Catches any layer whose bytes, loads or stores are not those promised, a plan above its lower bound, and kernels
+    whose stack nobody promises.
+    """
     plan = compile_network(zoo.build(name), MCU.with_wait_states(0))
     trial = network_trial.run(plan, 2)
     for layer in trial.layers:
         assert layer.wrong == 0, layer.name
         assert layer.counted == layer.promised, layer.name
     assert trial.wrong == 0
+    around = sum((layer.around for layer in trial.layers), Access())
+    moved = sum((layer.traffic for layer in plan.layers), Access())
+    assert around.bytes <= 0.02 * moved.bytes, (around, moved)
     # Outputs that end a few bytes before their inputs do not always pack without gaps.
     assert plan.memory.proof != "none"
     assert plan.memory.lower_bound <= plan.memory.arena_bytes <= 1.01 * plan.memory.lower_bound

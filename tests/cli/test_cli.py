@@ -208,9 +208,9 @@ def test_one_failing_row_fails_the_suite(cli: Cli, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(suites.SUITES, "tinyml", ((3, 4, 5), (6, 7, 8)))
     good = trial.run
 
-    def second_is_wrong(certificate: Certificate, **options: str | None) -> trial.Trial:
+    def second_is_wrong(certificate: Certificate, **options: str | None) -> trial.GemmTrial:
         ran = good(certificate, **options)
-        return ran.model_copy(update={"correct": certificate.problem.m == 3})
+        return ran.model_copy(update={"wrong": int(certificate.problem.m != 3)})
 
     monkeypatch.setattr(trial, "run", second_is_wrong)
     result = cli("solve --suite tinyml --run")

@@ -15,7 +15,7 @@ _TRAITS = {
 }
 
 
-def _check(made: Case, compiler: str | None = None) -> trial.Trial:
+def _check(made: Case, compiler: str | None = None) -> trial.GemmTrial:
     """Counted = promised, access for access, and the result is right."""
     certificate = certificate_of(made)
     tried = trial.run(certificate, compiler=compiler)
@@ -102,5 +102,5 @@ def test_a_longer_reduction_touches_the_stack_no_more(dtype: Dtype, tile: tuple[
     stacks = []
     for k in (32, 128):
         made = case((2 * tile[0] + 1, k, 2 * tile[2] + 1), f"{dtype}-c", tile)
-        stacks.append(_check(made).stack)
+        stacks.append(_check(made).around)
     assert stacks[0] == stacks[1]

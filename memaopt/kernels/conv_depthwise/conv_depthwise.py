@@ -209,8 +209,9 @@ class ConvIntoDepthwise:
         groups = sum(count // grid.n for count in at_once) if across else 0
         alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
         tiles = rows * whole + groups * rest + alone
-        source, stored, weights, _ = kernel.accesses(tiles)
+        source, stored, weights, stack = kernel.accesses(tiles, rows + alone + (groups if rest else 0))
         taps, output, read = walk.accesses(planes.channels)
+        stack += walk.stack(planes.channels).times(len(bands))
         cleared = sum(count for _, count in planes.zeros())
         filled = sum(band.zeros for band in bands) * planes.row // 4
         kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
@@ -224,7 +225,7 @@ class ConvIntoDepthwise:
             cycles += 60 * len(bands) + 2.6 * kept + 1.8 * filled + 30 * sum(band.zeros for band in bands)
         scratch_bytes = planes.bytes
         if strip is None:
-            promise = Promise((source,), output.times(len(bands)), weights + read.times(len(bands)), scratch)
+            promise = Promise((source,), output.times(len(bands)), weights + read.times(len(bands)), scratch, stack)
         else:
             work = strips.strip_work(layer.conv, strip, [band.rows for band in bands])
             promise = Promise(
@@ -232,6 +233,7 @@ class ConvIntoDepthwise:
                 output.times(len(bands)),
                 weights + read.times(len(bands)),
                 scratch + work.scratch + source,
+                stack,
             )
             scratch_bytes += strip.bytes
             cycles += work.cycles

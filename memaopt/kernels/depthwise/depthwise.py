@@ -27,7 +27,7 @@ from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
-from memaopt.kernels.plan import Format, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise, saved
 from memaopt.kernels.planes import Gather, Plane, groups
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
@@ -89,6 +89,7 @@ class _Depthwise:
         input_format = Format.RAW if options["raw"] else Format.S8
         scratch_bytes = plane.bytes * min(options["group"], layer.shape.channels)
         source, planes, output, read = Access(), stores(scratch_bytes // 4, 4), Access(), Access()
+        stack = Access()
         cycles, walking = 40 + 1.8 * scratch_bytes / 4, 0
         for size, count in groups(layer.shape.channels, options["group"]):
             gather = self._gather(layer, size, plane, input_format)
@@ -101,6 +102,7 @@ class _Depthwise:
                 zeroed = stores(zeros * size * plane.pitch // 4, 4)
                 planes += (filled + zeroed + taps.times(calls)).times(count)
                 output, read = output + stored.times(count * calls), read + parameter.times(count * calls)
+                stack += (saved(9) + kernel.stack(channels).times(calls)).times(count)
                 fill = size * (2 * 28 + 1.8 * zeros * plane.pitch / 4) + 30 if band else 0
                 walking += count * calls * kernel.cycles(channels)
                 cycles += count * (gather.cycles(rows) + calls * 10 + fill + 12)
@@ -115,7 +117,7 @@ class _Depthwise:
             family=self.name,
             tile=tile,
             cycles=round(cycles),
-            promise=Promise((source,), output, read, planes),
+            promise=Promise((source,), output, read, planes, stack),
             data_bytes=words_bytes(layer.output.channels * kernel.words),
             code_bytes=shared + _AROUND,
             scratch_bytes=scratch_bytes,

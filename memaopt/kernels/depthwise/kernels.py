@@ -8,6 +8,7 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
+from memaopt.kernels.plan import saved
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
@@ -146,6 +147,13 @@ class WalkKernel:
             loads(self.words * channels, 4),
         )
 
+    def stack(self, channels: int) -> Access:
+        """Of one call: its arguments lie there, what is left to do and, around a loop, the columns left."""
+        sets, looped = len(self.geometry.sets), bool(self.walk.turns)
+        columns = looped * sum(s.columns for s in self.geometry.sets)
+        channel = loads(3 * sets + columns + 5, 4) + stores((1 + looped) * sets + columns + 4, 4)
+        return saved(9) + loads(1, 4) + stores(5, 4) + channel.times(channels)
+
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
         c = self.column
@@ -263,6 +271,12 @@ class TapsKernel:
             stores(self.t * tiles, 1),
             loads((1 + taps + self.output.words) * tiles, 4),
         )
+
+    def stack(self, channels: int) -> Access:
+        """Of one call: its arguments lie there, what is left to do and the columns left."""
+        sets, columns = len(self.geometry.sets), sum(s.columns for s in self.geometry.sets)
+        channel = loads(2 * sets + (self.tiles + 1) * columns + 5, 4) + stores(sets + columns + 4, 4)
+        return saved(9) + loads(1, 4) + stores(5, 4) + channel.times(channels)
 
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""

@@ -10,7 +10,7 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, compiled
 from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
 
@@ -155,12 +155,14 @@ def pairs_plan(
     stack: int,
     data: int,
     parameters: Access,
+    arguments: int,
     output: Access | None = None,
     rest_cycles: int = 14,
     table: int = 0,
 ) -> Plan:
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
-    ``data`` bytes of constants, of them ``table`` read here and there; ``output`` by bytes if not given."""
+    ``data`` bytes of constants, of them ``table`` read here and there; ``arguments`` of a call of the kernel lie on the
+    stack; ``output`` by bytes if not given."""
     nodes: list[Node] = [around.piece(around.ENTRY)]
     if runs.eights:
         nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
@@ -168,12 +170,15 @@ def pairs_plan(
         nodes.append(each(runs.rest, rest_cycles, 40))
     if table:
         nodes.append(TableLoads(table, layer.elements))
+    on_stack = (saved(9) + loads(arguments, 4)).times(runs.count) if runs.eights else Access()
     read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
     return Plan(
         family=family,
         tile="8",
         cycles=cycles,
-        promise=Promise((read, read), stores(layer.elements, 1) if output is None else output, parameters),
+        promise=Promise(
+            (read, read), stores(layer.elements, 1) if output is None else output, parameters, stack=on_stack
+        ),
         data_bytes=data,
         code_bytes=code + runs.code_bytes,
         stack_bytes=stack,
@@ -234,7 +239,10 @@ class WordLookup:
                 tile=str(self._per_turn),
                 cycles=cycles,
                 promise=Promise(
-                    (loads(words, 4) + loads(rest, 1),), stores(words, 4) + stores(rest, 1), loads(layer.elements, 1)
+                    (loads(words, 4) + loads(rest, 1),),
+                    stores(words, 4) + stores(rest, 1),
+                    loads(layer.elements, 1),
+                    stack=saved(8),
                 ),
                 data_bytes=256,
                 code_bytes=code + (60 if rest else 20),

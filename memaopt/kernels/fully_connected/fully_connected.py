@@ -16,12 +16,12 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.access import loads, stores
+from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -86,6 +86,11 @@ class RowsKernel:
     def words(self, k: int) -> int:
         """Of parameters for m rows: biases, weights, the first channel's number, output parameters."""
         return self.m + self.m * k // 4 + 1 + self.m * self.output.words
+
+    def stack(self, tiles: int, k: int) -> Access:
+        """Of a call for so many tiles: the inputs as pairs lie there, and where the kernel is."""
+        pairs = k // 2
+        return saved(9) + stores(pairs + 4, 4) + loads(1 + tiles * (3 + pairs), 4)
 
     #: The weights, once through.
     constants = (Constants("lr", "r2"),)
@@ -193,7 +198,8 @@ class RawRows:
                 (read.times(layer.rows),),
                 stores(tiles * kernel.m, 1).times(layer.rows),
                 loads(data // 4, 4).times(layer.rows),
-                scratch if padded else loads(0, 4),
+                scratch if padded else Access(),
+                kernel.stack(tiles, k).times(layer.rows),
             ),
             data_bytes=words_bytes(data // 4),
             code_bytes=kernel.code_bytes + 56,

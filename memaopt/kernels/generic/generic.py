@@ -11,14 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from memaopt.access import loads, stores
+from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import REWIND, Call, Loop, Node, Rendered, Scan, Straight, compiled, cycles_of, words_of
 from memaopt.kernels.elementwise.elementwise import LINE
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
 
@@ -153,6 +153,7 @@ class _GenericWindow(_Generic):
             code_bytes=size + 28,
             shared_bytes=size,
             stack_bytes=68,
+            promise=plan.promise._replace(stack=_stack(layer, sizes)),
             kernels=(kernel.name,),
         )
 
@@ -217,6 +218,18 @@ def _call(layer: Conv | Depthwise, sizes: _Sizes, kernel: Rendered) -> Call:
     if sizes.depth > 1:
         trips.append(sizes.depth * taps / max(rows * output.width * window.kernel.width, 1))
     return Call(kernel, tuple(trips))
+
+
+def _stack(layer: Conv | Depthwise, sizes: _Sizes) -> Access:
+    """Of the assembly: arguments, where it is in the input, top, left, and what is left to do."""
+    window, output, inside = layer.window, layer.output, _inside(layer)
+    several, groups = sizes.outputs > 1, sizes.groups > 1
+    each = loads(2 * sizes.apart + (not inside) + several, 4) + stores(sizes.apart + several, 4)
+    group = each.times(sizes.outputs) + stores(several + groups, 4) + loads(groups, 4)
+    position = group.times(sizes.groups) + loads(5, 4) + stores(2 + sizes.apart + groups, 4)
+    row = position.times(output.width) + loads(2, 4) + stores(3, 4)
+    cut = 0 if inside else window.rows_inside(layer.shape, output) * output.width * output.channels
+    return saved(9) + stores(5, 4) + row.times(output.height) + loads(cut, 4)
 
 
 def _scan(layer: Conv | Depthwise, sizes: _Sizes) -> Scan:

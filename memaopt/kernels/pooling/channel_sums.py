@@ -15,7 +15,7 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven, StepFunction
@@ -111,7 +111,9 @@ class ChannelSums:
                 family=self.name,
                 tile=f"4x{unroll}",
                 cycles=sums.times * (fours * group + 5 * overlap + _AGAIN) + 12 - _AGAIN + sums.unaligned_cycles,
-                promise=Promise((loads(words, 4),), stores(sums.times * 4 * fours, 1)),
+                promise=Promise(
+                    (loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)
+                ),
                 data_bytes=0,
                 code_bytes=code + 20,
                 stack_bytes=44,

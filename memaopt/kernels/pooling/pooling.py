@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from memaopt.access import loads, stores
+from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled, cycles_of, words_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.leads import window_lead
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
 
@@ -91,6 +91,14 @@ def _kernel(layer: Pool, words: bool) -> Rendered | None:
     return Rendered(f"pool_{layer.kind}_{'words_' if words else ''}{name}", "kernels/pooling/pool.c.j2", values)
 
 
+def _stack(layer: Pool) -> Access:
+    """Of the assembly: where windows may be cut off, the input, and top and start of a row."""
+    if _inside(layer):
+        return saved(9)
+    row = loads(3 + layer.output.width, 4) + stores(2, 4)
+    return saved(9) + stores(2, 4) + row.times(layer.output.height)
+
+
 class _AssemblyPool:
     """What the two families share: pooling as assembly for the layer's own sizes."""
 
@@ -114,7 +122,9 @@ class _AssemblyPool:
                 family=self.name,
                 tile=self.tile,
                 cycles=round(cycles_of(code)),
-                promise=Promise((loads(taps, self.by),), stores(layer.output.elements // self.by, self.by)),
+                promise=Promise(
+                    (loads(taps, self.by),), stores(layer.output.elements // self.by, self.by), stack=_stack(layer)
+                ),
                 data_bytes=0,
                 code_bytes=size + 20,
                 stack_bytes=48,

@@ -121,6 +121,7 @@ class Product:
                 stack=48,
                 data=20,
                 parameters=loads(5, 4).times(runs.count),
+                arguments=1,
                 rest_cycles=17,
             ),
         )

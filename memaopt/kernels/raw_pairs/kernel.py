@@ -7,7 +7,7 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.patches import Copy, Patch, flips, patch_copy
-from memaopt.kernels.plan import Format
+from memaopt.kernels.plan import Format, saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.templates import render
@@ -196,14 +196,17 @@ class RawPairsKernel:
         output += self._output
         return 4 * (block + output)
 
-    def accesses(self, tiles: int) -> tuple[Access, Access, Access, Access]:
-        """Source, output, parameters and stack of ``tiles`` tiles (without entry and exit)."""
+    def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
+        """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
         pairs, n = self.channel_tiles, self.n
         source = self.copy.source.times(n)
         output = stores(2 * n * pairs, 1 if self.planes is None else 2)
         parameters = loads(self.words * pairs, 4)
         stack = self.copy.tile.times(n) + loads(n + 1 + pairs * (n * self.blocks + 1) + 6, 4) + stores(6, 4)
-        return source.times(tiles), output.times(tiles), parameters.times(tiles), stack.times(tiles)
+        # What a call works on lies on the stack, and is copied there.
+        entry = saved(9) + loads(6, 4) + stores(6, 4)
+        stack = stack.times(tiles) + entry.times(calls)
+        return source.times(tiles), output.times(tiles), parameters.times(tiles), stack
 
     #: The weights, from the start for each tile.
     constants = (Constants("lr", "[sp, #16]"),)

@@ -144,11 +144,11 @@ class RawPairs:
             scratch_bytes, cycles = strip.bytes, cycles + work.cycles
         else:
             runs = grid.runs(grid.rows)
-        source, output, parameters, _ = kernel.accesses(sum(runs))
+        source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
         if rows:
-            promise = Promise((work.input,), output, parameters, work.scratch + source)
+            promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
         else:
-            promise = Promise((source,), output, parameters)
+            promise = Promise((source,), output, parameters, stack=stack)
         cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
         whole = words_bytes(kernel.channel_tiles * kernel.words)
         return Plan(

@@ -49,6 +49,7 @@ class SumThroughTable:
                 stack=52,
                 data=12 + 256,
                 parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
+                arguments=2,
                 output=stores(2 * whole, 4) + stores(runs.rest, 1),
                 rest_cycles=17,
                 table=256,

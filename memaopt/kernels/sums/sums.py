@@ -109,6 +109,7 @@ class WeightedSum:
                 stack=48,
                 data=12,
                 parameters=parameters,
+                arguments=1,
             ),
         )
 

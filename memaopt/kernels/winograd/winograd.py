@@ -23,7 +23,7 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop, Node, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
-from memaopt.kernels.plan import Format, Plan, Promise
+from memaopt.kernels.plan import Format, Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -72,6 +72,14 @@ class InputKernel:
         """The strip, and V, of one call."""
         groups = 2 * self.depth // 4
         return loads(36 * groups, 4), stores(72 * groups, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: for four channels of a tile 72 words between the passes, and where the kernel is."""
+        rows = (1 + 18, 2 + 12) if self.looped else (6, 0)  # loads, stores of pointers
+        four = loads(72 + 3 + rows[0], 4) + stores(72 + 3 + rows[1], 4)
+        tile = loads(1, 4) + stores(3, 4) + four.times(self.depth // 4)
+        return saved(9) + stores(3, 4) + tile.times(2)
 
     constants: ClassVar[tuple[Constants, ...]] = ()
 
@@ -123,6 +131,13 @@ class ProductKernel:
         """V, U and M of one call."""
         steps = 36 * (self.chunk // 4) * (self.depth // 2)
         return loads(2 * steps, 4), loads(4 * steps, 4), stores(36 * 2 * self.chunk, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: where the products go, and what is left to do."""
+        turns, several = self.chunk // self.turn, self.chunk > self.turn
+        place = loads(turns * (self.turn // 4 + 1) + 2 * several, 4) + stores(2 + several * (1 + turns), 4)
+        return saved(9) + stores(2, 4) + place.times(36)
 
     #: U, once through.
     constants = (Constants("lr", "r1"),)
@@ -185,6 +200,14 @@ class OutputKernel:
     def accesses(self) -> tuple[Access, Access, Access]:
         """M, output and parameters of one call."""
         return loads(72 * self.chunk, 4), stores(32 * self.chunk, 1), loads(2 * self.chunk * self.words, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: for a channel 24 words between the passes, and where the kernel is."""
+        saves = 2 if self.looped else 0
+        channel = loads(24 + 8 + saves, 4) + stores(24 + 5 + saves, 4)
+        tile = loads(1, 4) + stores(5, 4) + channel.times(self.chunk)
+        return saved(9) + stores(5, 4) + tile.times(2)
 
     #: The parameters of a channel follow on those of the one before it.
     constants = (Constants("r12", "[sp, #8]", rewinds=False),)
@@ -297,6 +320,7 @@ class Winograd:
                 last.accesses[1].times(tiles * chunks),
                 (product.accesses[1] + last.accesses[2]).times(tiles * chunks),
                 scratch,
+                first.stack.times(tiles) + (product.stack + last.stack).times(tiles * chunks),
             ),
             data_bytes=words_bytes(18 * depth * outputs) + words_bytes(outputs * last.words),
             code_bytes=code + 240,

@@ -1,0 +1,59 @@
+"""What a call on the virtual board showed, beside what was promised of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.access import Access
+
+if TYPE_CHECKING:
+    from memaopt.board import Run
+
+
+class CallTrial(BaseModel):
+    """A call of a GEMM or of a layer. ``promised`` and ``counted`` are accesses by buffer, ``wrong`` the elements of
+    the result that are not the reference's.
+
+    Of the ``stack``, what the kernels do there is promised. ``around`` are the accesses to it of the compiled code
+    around the kernels and of the copies that it calls (arguments, saved registers, spills): counted, and promised by
+    nobody, since a compiler decides about them. ``cycles`` are with the machine's wait states, ``ideal_cycles``
+    without any.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    promised: dict[str, Access]
+    counted: dict[str, Access]
+    around: Access
+    wrong: int
+    cycles: int
+    ideal_cycles: int
+
+    @property
+    def equal(self) -> bool:
+        """Counted = promised, access for access."""
+        return self.promised == self.counted
+
+    @property
+    def correct(self) -> bool:
+        """Whether the whole result is right."""
+        return self.wrong == 0
+
+    @property
+    def passed(self) -> bool:
+        """Counted = promised, and the result is right."""
+        return self.equal and self.correct
+
+
+def stack_of(run: Run, kernels: Collection[str]) -> tuple[Access, Access]:
+    """What the functions that are ``kernels`` did to the stack, and what the rest did."""
+    own, around = Access(), Access()
+    for function, access in run.stack_by_function.items():
+        if function in kernels:
+            own += access
+        else:
+            around += access
+    return own, around
