@@ -10,7 +10,6 @@ do, if all that is claimed held of them.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,7 @@ from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.formats.model import read_model
 from memaopt.networks.names import identifier_of
 from memaopt.problems.words import Objective
 
@@ -149,14 +148,14 @@ class NetworkCertificate(BaseModel):
 
 def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
     """The certificate of a plan that was compiled from a file; ``model`` is the name of the file beside it."""
-    if not plan.model_sha256:
+    if plan.model is None:
         raise InputError(f"{plan.name} was not compiled from a .tflite file, so there is nothing to certify it against")
     assert plan.budgets.sram is not None
     assert plan.budgets.flash is not None
     unsigned = NetworkCertificate(
         name=plan.name,
         model=model,
-        model_sha256=plan.model_sha256,
+        model_sha256=plan.model.sha256,
         machine=plan.mcu,
         objective=plan.objective,
         sram_bytes=plan.budgets.sram,
@@ -313,8 +312,9 @@ def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
 def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Problem, NetworkPlan]:
     """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
     where = f"{certificate.name} on {certificate.machine.name}"
-    graph = tflite.read(model)
-    if hashlib.sha256(Path(model).read_bytes()).hexdigest() != certificate.model_sha256:
+    file = read_model(model)
+    graph = file.graph
+    if file.sha256 != certificate.model_sha256:
         raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
     simple = dict(compile.simplifications(graph)).get(certificate.multiple)
     if simple is None:
@@ -347,7 +347,7 @@ def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Proble
         choice.Choice(picks, price, price, said.proof),
         certificate.multiple,
         certificate.formats,
-        certificate.model_sha256,
+        file,
     )
     return problem, plan
 

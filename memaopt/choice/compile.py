@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.formats.model import Model, read_model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.operators import Lowered, Operator
@@ -93,8 +92,8 @@ class NetworkPlan:
     """A compiled network: what runs in which order, where everything lives, what it costs.
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
-    tensors keep their indices; ``steps`` the rewrites between them. ``model_sha256`` is the digest of the file, empty
-    for a network that came from none.
+    tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file as it was read, None for a
+    network that came from none.
     """
 
     name: str
@@ -110,7 +109,7 @@ class NetworkPlan:
     choice: Choice
     multiple: int = 1
     formats: bool = True
-    model_sha256: str = ""
+    model: Model | None = None
 
     @cached_property
     def roots(self) -> dict[int, int]:
@@ -215,12 +214,11 @@ def compile_network(
     allows. ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as
     int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
-    digest = ""
     if isinstance(network, Graph):
-        graph = network
+        model, graph = None, network
     else:
-        graph = tflite.read(network)
-        digest = hashlib.sha256(Path(network).read_bytes()).hexdigest()
+        model = read_model(network)
+        graph = model.graph
     if objective not in OBJECTIVES:
         raise InputError(f"objective {objective!r}: there are {', '.join(OBJECTIVES)}")
     identifier = identifier_of(graph.name if name is None else name)
@@ -248,7 +246,7 @@ def compile_network(
                 found.choice,
                 multiple,
                 formats,
-                digest,
+                model,
             )
     if best is None:
         assert first is not None

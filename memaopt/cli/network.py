@@ -64,7 +64,7 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"writing {written}"):
-            checked = write(plan, signed, Path(model), written, check=trial_found is None)
+            checked = write(plan, signed, written, check=trial_found is None)
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
         console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
@@ -80,7 +80,7 @@ def solve(
         raise typer.Exit(1)
 
 
-def write(plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path, *, check: bool) -> LibraryCheck | None:
+def write(plan: NetworkPlan, signed: NetworkCertificate, out: Path, *, check: bool) -> LibraryCheck | None:
     """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
 
     ``check``: it is compared with the reference first (the board has not done so).
@@ -91,7 +91,8 @@ def write(plan: NetworkPlan, signed: NetworkCertificate, model: Path, out: Path,
 
     files: dict[str, str | bytes] = dict(emit.files(plan))
     files[_CERTIFICATE] = signed.to_json()
-    files[signed.model] = model.read_bytes()
+    assert plan.model is not None
+    files[signed.model] = plan.model.data
     checked = library_check.check(plan, files) if check else None
     write_files(files, out)
     return checked
@@ -149,10 +150,10 @@ def inspect_command(
       memaopt inspect model.tflite
     """
     from memaopt.networks import summary
-    from memaopt.networks.formats.tflite import reader as tflite
+    from memaopt.networks.formats.model import read_model
     from memaopt.report import network as network_report
 
-    found = summary.summarize(tflite.read(model))
+    found = summary.summarize(read_model(model).graph)
     if as_json:
         console.print_json(found.model_dump(mode="json"))
     else:

@@ -162,7 +162,7 @@ def random_tensor(rng: np.random.Generator, plan: NetworkPlan, tensor: Tensor) -
 
 
 def _title(plan: NetworkPlan) -> str:
-    source = f", model sha256 {plan.model_sha256[:16]}" if plan.model_sha256 else ""
+    source = f", model sha256 {plan.model.sha256[:16]}" if plan.model else ""
     return f"an int8 network of {len(plan.layers)} layers, {plan.macs:,} multiply-accumulates{source}"
 
 

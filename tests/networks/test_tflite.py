@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import tracemalloc
@@ -13,9 +14,13 @@ import numpy as np
 import pytest
 from networks_helpers import CASES, activation, single
 
+from memaopt.certificates.network import certify
+from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError, UnsupportedModelError
+from memaopt.machines.mcu import mcu
 from memaopt.networks import limits
 from memaopt.networks import operators as ops
+from memaopt.networks.formats.model import read_model
 from memaopt.networks.formats.tflite import flatbuffer, writer
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import schema as tflite_schema
@@ -199,14 +204,26 @@ def test_bytes_that_are_no_file(data: bytes, message: str) -> None:
 def test_paths(tmp_path: Path) -> None:
     """Catches a traceback for a file that is missing, a folder or too big."""
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        tflite.read(tmp_path / "none.tflite")
+        read_model(tmp_path / "none.tflite")
     with pytest.raises(InputError, match="cannot be read"):
-        tflite.read(tmp_path)
+        read_model(tmp_path)
     big = tmp_path / "big.tflite"
     with big.open("wb") as file:
         file.truncate(limits.MAX_FILE_BYTES + 1)
     with pytest.raises(InputError, match="more than 67,108,864 bytes"):
-        tflite.read(big)
+        read_model(big)
+
+
+def test_bytes_digest_and_network_are_of_one_read(tmp_path: Path) -> None:
+    """Catches a digest, or a copy beside the certificate, of other bytes than were compiled: files change."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(writer.write(conv()))
+    before = path.read_bytes()
+    plan = compile_network(path, mcu("stm32l4r5"))
+    path.write_bytes(writer.write(add()))
+    assert plan.model is not None
+    assert plan.model.data == before
+    assert certify(plan).model_sha256 == plan.model.sha256 == hashlib.sha256(before).hexdigest()
 
 
 class Shared:

@@ -1,4 +1,4 @@
-"""Reads a ``.tflite`` file into a :class:`~memaopt.networks.graph.Graph`.
+"""Reads the bytes of a ``.tflite`` file into a :class:`~memaopt.networks.graph.Graph`.
 
 Three gates, each of which ends in one line of error: the bytes are verified structurally (flatbuffer.py), the
 tables become tensors and operators (which read themselves from a Source), and the graph is checked for what memaopt
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
-from memaopt.files import read_bytes
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
@@ -30,12 +28,6 @@ from memaopt.printable import printable
 
 _DTYPES = {"INT8": DType.INT8, "INT32": DType.INT32, "INT64": DType.INT64, "FLOAT32": DType.FLOAT32}
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
-
-
-def read(path: str | Path) -> Graph:
-    """The network in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
-    file = Path(path)
-    return parse(read_bytes(file, limits.MAX_FILE_BYTES), file.name)
 
 
 def parse(data: bytes, name: str = "network") -> Graph:
