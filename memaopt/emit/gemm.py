@@ -106,7 +106,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
             "steps": k.steps,
             "first": k.first,
             "last": k.last,
-            "assembly": _assembly(made, k),
+            **dict(zip(("registers", "assembly"), _assembly(made, k), strict=True)),
         }
         for k in made.kernels
     ]
@@ -121,9 +121,11 @@ def _kernel_name(mr: int, segment: Stretch, nr: int) -> str:
     return RegisterKernel(mr, segment.steps, nr, segment.first, segment.last).name
 
 
-def _assembly(made: Nest, kernel: RegisterKernel) -> str:
-    """One register kernel as the string literals of its asm statement."""
-    return assembly.quote(kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides))
+def _assembly(made: Nest, kernel: RegisterKernel) -> tuple[list[str], str]:
+    """One register kernel: its register map, and its instructions as the string literals of its asm statement."""
+    lines = kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() and line.strip()[0] != "@")
+    return [line.strip()[2:] for line in lines[:start] if line.strip()], assembly.quote("\n".join(lines[start:]))
 
 
 def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:

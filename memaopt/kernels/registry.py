@@ -75,7 +75,10 @@ def source_file(layers: Iterable[Emitted], head: str = "", *, static: bool = Fal
     Layers are called from other files, by prototypes of their own, or from behind them in this one if ``static``.
     """
     emitted = tuple(layers)
-    kernels = {kernel.name: kernel.source for layer in emitted for kernel in layer.kernels}
+    kernels: dict[str, str] = {}
+    for kernel in (kernel for layer in emitted for kernel in layer.kernels):
+        if kernels.setdefault(kernel.name, kernel.source) != kernel.source:
+            raise ValueError(f"two kernels are called {kernel.name}")
     prototypes = "" if static else "".join(f"{layer.signature};\n" for layer in emitted) + "\n"
     sources = [layer.text("LAYER static" if static else "") for layer in emitted]
     return "\n".join(

@@ -1,5 +1,6 @@
 """The same C file for other cores and compilers: without assembly, without DSP instructions, without an FPU."""
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import layers_helpers as h
 import numpy as np
 import pytest
 
-from memaopt.kernels.registry import emit, in_sections, plans, source_file
+from memaopt.kernels.registry import Kernel, emit, in_sections, plans, source_file
 
 RNG = np.random.default_rng(10)
 CORES = {
@@ -60,6 +61,26 @@ def test_sections(tmp_path: Path) -> None:
         board.board.call(name, at, at + 0x1000, 0)
         got = np.frombuffer(board.board.read(at + 0x1000, layer.output.elements), np.int8)
         np.testing.assert_array_equal(got, h.expected(layer, image))
+
+
+def test_kernels_have_short_names_and_tell_their_registers() -> None:
+    """Catches assembly that a reader cannot follow: no register map above it, or a name longer than its prototype."""
+    kernels = [kernel for _, e in h.every_family().values() for kernel in e.kernels]
+    assert kernels
+    for kernel in kernels:
+        comment = kernel.source[: kernel.source.index("#if MEMAOPT_ASM")]
+        assert " * Registers: " in comment, kernel.name
+        assert len(kernel.name) <= 48, kernel.name
+
+
+def test_kernels_of_one_name_are_one_text() -> None:
+    """Catches a file that defines the first of two kernels whose names are equal, and calls it for both."""
+    layer = h.conv(np.random.default_rng(1), (6, 7, 8), 4)
+    plan = next(p for p in plans(layer) if p.family == "raw pairs")
+    one = emit(layer, plan, "one")
+    other = dataclasses.replace(one, name="other", kernels=tuple(Kernel(k.assembly, "odd") for k in one.kernels))
+    with pytest.raises(ValueError, match="two kernels are called"):
+        source_file([one, other])
 
 
 def test_output_is_deterministic() -> None:

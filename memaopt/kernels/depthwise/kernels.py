@@ -12,6 +12,7 @@ from memaopt.kernels.plan import saved
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.problems.layers import Depthwise
 
@@ -72,12 +73,17 @@ class WalkKernel:
 
     @property
     def name(self) -> str:
+        return short_name("depthwise_walk", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
         c, g = self.column, self.geometry
-        loop = f"_u{self.unroll}" if self.walk.turns else ""
-        columns = "_".join(f"{'odd' if s.odd else 'even'}{s.columns}" for s in g.sets)
+        loop = f", {self.unroll} outputs a turn" if self.walk.turns else ""
+        columns = ", ".join(f"{s.columns} {'odd' if s.odd else 'even'} columns" for s in g.sets)
         return (
-            f"depthwise_walk_{c.outputs}of{c.rows}x{c.pitch // 2}_s{c.stride}_a{c.above}_{columns}"
-            f"_o{c.out_pitch}x{g.sets[0].y_step}_{self.output.slug}{loop}"
+            f"{c.outputs} outputs of {c.rows} rows {c.pitch} bytes apart, {c.above} above, stride {c.stride}, "
+            f"{columns}, outputs {c.out_pitch} and {g.sets[0].y_step} bytes apart, rounding {self.output.slug}{loop}"
         )
 
     @cached_property
@@ -166,6 +172,7 @@ class WalkKernel:
                 "A row of a column costs two loads and two multiplies for each output that it feeds; nine weights",
                 "(times 256) are in registers. Parameters of a channel: pairs of weights, weights alone, multiplier,",
                 "initial accumulator; then the weights as columns of the other parity need them.",
+                f"Its number stands for: {self.details}.",
             ],
             walk=self.walk,
             sets=self.geometry.sets,
@@ -199,12 +206,17 @@ class TapsKernel:
 
     @property
     def name(self) -> str:
+        return short_name("depthwise_taps", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
         g = self.geometry
-        columns = "_".join(f"{'odd' if s.odd else 'even'}{s.columns}" for s in g.sets)
+        columns = ", ".join(f"{s.columns} {'odd' if s.odd else 'even'} columns" for s in g.sets)
         return (
-            f"depthwise_taps_{self.rows}x{2 * self.words_a_row}_d{self.dilation}_s{self.stride}"
-            f"x{g.sets[0].x_step // 2}_{g.band}x{g.plane.pitch // 2}_{columns}_o{self.out_pitch}x{g.sets[0].y_step}"
-            f"_{self.output.slug}"
+            f"{self.rows}x{2 * self.words_a_row} taps, dilation {self.dilation}, stride {self.stride}"
+            f"x{g.sets[0].x_step // 2}, bands of {g.band}, rows {g.plane.pitch} bytes apart, {columns}, outputs "
+            f"{self.out_pitch} and {g.sets[0].y_step} bytes apart, rounding {self.output.slug}"
         )
 
     @property
@@ -288,6 +300,7 @@ class TapsKernel:
             comment=[
                 "Parameters of a channel: initial accumulator, output stage, then weights (times 256) in pairs, as",
                 "columns that start a word need them and, shifted by one, as the others do.",
+                f"Its number stands for: {self.details}.",
             ],
             t=self.t,
             rows=self.rows,

@@ -19,7 +19,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, short_name
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
 
 _FULL = "the reference's own arithmetic"
@@ -169,25 +169,18 @@ def _kernel(layer: Conv | Depthwise, sizes: _Sizes) -> Rendered | None:
     q, window = layer.requantization, layer.window
     if q.scales is not None:
         return None
-    numbers = (
-        *layer.shape,
-        *layer.output,
-        *window.kernel,
-        *window.stride,
-        *window.dilation,
-        *window.padding,
-        sizes.outputs,
-        layer.input_zero_point,
-        q.zero_point,
-        q.minimum,
-        q.maximum,
-    )
     kind = "depthwise" if sizes.apart else "conv"
+    details = (
+        f"{dimensions(layer.shape)} to {dimensions(layer.output)}, {window.describe()}, "
+        f"{sizes.outputs} channels a group, zero points {layer.input_zero_point} and {q.zero_point}, "
+        f"clamp {q.minimum} to {q.maximum}"
+    )
     return Rendered(
-        f"generic_{kind}_{'_'.join(str(number) for number in numbers)}".replace("-", "m"),
+        short_name(f"generic_{kind}", details),
         "kernels/generic/generic_window.c.j2",
         (
             ("layer", layer),
+            ("details", details),
             ("title", "DEPTHWISE_CONV_2D" if sizes.apart else "CONV_2D"),
             ("groups", sizes.groups),
             ("outputs", sizes.outputs),

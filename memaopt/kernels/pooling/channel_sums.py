@@ -19,6 +19,7 @@ from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven, StepFunction
+from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
@@ -146,11 +147,12 @@ class WholeImageMean(ChannelSums):
 
 def _kernel(sums: _Sums, proven: Proven) -> Rendered:
     values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
-    constants = "_".join(str(value) for value in values).replace("-", "m")
     output = Output.of(proven, sums.function)
+    constants = ", ".join(f"{value:,}" for value in values)
+    details = f"{sums.count} positions, {sums.channels} channels, rounding {output.slug} with {constants}"
     turns, rest = divmod(sums.count, sums.unroll)
     return Rendered(
-        f"channel_sums_{sums.count}x{sums.channels}_{output.slug}_{constants}",
+        short_name("channel_sums", details),
         "kernels/pooling/channel_sums.c.j2",
         (
             ("channels", sums.channels),
@@ -163,6 +165,7 @@ def _kernel(sums: _Sums, proven: Proven) -> Rendered:
             ("addend", int(proven.addend[0])),
             ("negative", 0 if proven.negative is None else int(proven.negative[0])),
             ("q", output),
+            ("details", details),
         ),
     )
 

@@ -13,6 +13,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved
+from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
 
@@ -84,11 +85,13 @@ def _kernel(layer: Pool, words: bool) -> Rendered | None:
         top = np.arange(outputs) * stride - before
         if (np.minimum(top + kernel, size) <= np.maximum(top, 0)).any():
             return None
-    geometry = (*layer.shape, *layer.output[:2], *window.kernel, *window.stride, *window.padding)
-    clamp = (layer.minimum, layer.maximum)
-    name = "_".join(str(value) for value in (*geometry, *clamp)).replace("-", "m")
-    values = (("layer", layer), ("words", words), ("inside", _inside(layer)))
-    return Rendered(f"pool_{layer.kind}_{'words_' if words else ''}{name}", "kernels/pooling/pool.c.j2", values)
+    details = (
+        f"{dimensions(layer.shape)} to {dimensions(layer.output)}, {window.describe()}, "
+        f"clamp {layer.minimum} to {layer.maximum}"
+    )
+    values = (("layer", layer), ("words", words), ("inside", _inside(layer)), ("details", details))
+    family = f"pool_{layer.kind}{'_words' if words else ''}"
+    return Rendered(short_name(family, details), "kernels/pooling/pool.c.j2", values)
 
 
 def _stack(layer: Pool) -> Access:

@@ -10,6 +10,7 @@ from memaopt.kernels.patches import Copy, Patch, flips, patch_copy
 from memaopt.kernels.plan import Format, saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 
@@ -56,17 +57,17 @@ class RawPairsKernel:
 
     @property
     def name(self) -> str:
-        """A C identifier that tells kernels apart."""
-        formats = ("_raw_in" if not flips(self.input_format) else "") + (
-            "_raw_out" if self.output_format is Format.RAW else ""
-        )
+        return short_name(f"raw_pairs_2x{self.n}", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
+        said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile", f"{self.m} channels"]
+        said += [f"rounding {self.output.slug}", f"{self.input_format} in", f"{self.output_format} out"]
         if self.planes is not None:
-            step, position, advance, zero_point = self.planes
-            formats += f"_planes{step}x{position}_{advance}_z{zero_point}".replace("-", "m")
-        return (
-            f"raw_pairs_2x{self.n}_k{self.patch.slug}_a{self.advance}_m{self.m}_{self.output.slug}{formats}"
-            f"{'' if self.aligned else '_unaligned'}{f'_by{self.unroll}' if self.unroll else ''}"
-        )
+            said.append("planes " + " ".join(map(str, self.planes)))
+        said += [] if self.aligned else ["unaligned"]
+        return ", ".join([*said, f"{self.unroll} words a turn" if self.unroll else "no loop over words"])
 
     @property
     def position_step(self) -> int:
@@ -259,4 +260,5 @@ class RawPairsKernel:
             "SMLAD(R, A) + SMLAD(E, B) = 256 (w0 u0 + w1 x1).",
             f"Predicted at zero wait states: {self.tile_cycles:,} cycles a tile, {per_mac:.3f} a multiply-accumulate in"
             " the loop over channels.",
+            f"Its number stands for: {self.details}.",
         ]

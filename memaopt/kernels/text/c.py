@@ -1,5 +1,6 @@
 """C text: constant arrays."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _WIDTH = 112
+_DIGITS = 6  # of a kernel's name; two kernels of one name and different texts are refused
 _TYPES: dict[str, np.dtype[Any]] = {
     "int8_t": np.dtype(np.int8),
     "int16_t": np.dtype(np.int16),
@@ -79,6 +81,11 @@ class Array(NamedTuple):
         static = "" if self.external else "static "
         head = f"/* {self.comment} */\n{attribute}{static}const {alignment}{self._typed} = {{"
         return f"{head}\n{_wrapped(texts or ['0'])}}};\n"
+
+
+def short_name(family: str, details: str) -> str:
+    """A kernel's name in C: its family, and a digest of the details that tell it apart, which its comment lists."""
+    return f"{family}_{hashlib.sha256(details.encode()).hexdigest()[:_DIGITS]}"
 
 
 def _float(x: float) -> str:
