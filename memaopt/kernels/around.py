@@ -5,12 +5,13 @@ Sizes and cycles are those of GCC 12.2 at -O3, by the median of 60 layers (`arm-
 
 from __future__ import annotations
 
-from memaopt.kernels.code import Call, Loop, Node, Small, Straight, compiled
+from memaopt.kernels.code import Call, Literal, Loop, Node, Small, Straight, compiled
 
-#: Bytes and cycles of: a layer's entry and exit, the driver of a patch kernel around each of its calls, a loop over
-#: rows of a strip around each copy, a call with its
-#: arguments, a call of a patch kernel without that driver.
-ENTRY, RUN, ROW, CALL, TILES = (40, 24), (132, 78), (44, 14), (20, 8), (60, 18)
+#: Bytes and cycles of: a layer's entry and exit, a loop over rows of a strip around each copy, a call with its
+#: arguments, a call of a patch kernel without run_tiles.
+ENTRY, ROW, CALL, TILES = (40, 24), (44, 14), (20, 8), (60, 18)
+#: Cycles of run_tiles around each call of its kernel.
+RUN_CYCLES = 83
 
 
 def _stretch(words: int, cycles: float) -> Straight:
@@ -49,10 +50,22 @@ def clear_apart(words: float) -> Call:
     return _copy("clear_words_apart", 48, words, 4, 9, 6)
 
 
+def run_tiles(runs: float, kernel: Call) -> tuple[Node, ...]:
+    """A call of run_tiles, which calls a patch kernel ``runs`` times."""
+    turn = (compiled(116, 60), kernel._replace(by_pointer=True), compiled(40, RUN_CYCLES - 60))
+    body = (compiled(36, 30), Loop(turn, runs), compiled(8, 14))
+    return piece(CALL), Call(Small("run_tiles", 208, body))
+
+
 def copy_constants(words: int) -> tuple[Node, ...]:
     """copy_words of constants: each word is read from where they lie."""
     loop = Straight((8.0, 9.0, 4.0), (8, 0, 0))
     return (compiled(*CALL), Loop((loop,), words / 8))
+
+
+def entry() -> tuple[Node, ...]:
+    """A layer's entry and exit; the address of its constants lies behind its code."""
+    return piece(ENTRY), Literal()
 
 
 def piece(bytes_and_cycles: tuple[int, int]) -> Straight:

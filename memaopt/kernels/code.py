@@ -58,14 +58,20 @@ class Scan(NamedTuple):
     lines: int = 1
 
 
+class Literal(NamedTuple):
+    """A word in flash that code loads from beside itself, by code that stands beside this node: mostly an address."""
+
+
 class Call(NamedTuple):
     """A call of assembly or of a small routine, which lies elsewhere. ``trips``: of the loops of the assembly, in the
     order in which they begin in its text; ``advances``: see :class:`Loop`, one for each of them or none.
+    ``by_pointer``: its address is in a register.
     """
 
     routine: Assembly | Small
     trips: tuple[float, ...] = ()
     advances: tuple[float, ...] = ()
+    by_pointer: bool = False
 
 
 class Staged(NamedTuple):
@@ -96,7 +102,7 @@ class Assembly(Protocol):
         ...
 
 
-Node = Straight | Loop | TableLoads | Scan | Call | Staged
+Node = Straight | Loop | TableLoads | Scan | Literal | Call | Staged
 
 
 class Constants(NamedTuple):

@@ -34,7 +34,8 @@ class FlashTiming(NamedTuple):
     """What waiting depends on: wait states of the flash and its accelerator's sizes, as in :class:`Mcu`.
 
     ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
-    word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM.
+    word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM;
+    ``far``: whether that lies beyond the reach of a branch in flash.
     """
 
     first: int
@@ -46,6 +47,7 @@ class FlashTiming(NamedTuple):
     prefetch: bool
     queue: int
     ram: int
+    far: bool
 
 
 class Text(NamedTuple):
@@ -487,6 +489,15 @@ class Fetching:
                 self.ahead_ready = start + m.first
         return wait
 
+    def read_array(self, after: int = 0) -> None:
+        """Wait for a read of data, behind what is being read; ``after``: cycles that its instruction took before."""
+        at = self.clock + after
+        if self.at != NOWHERE:
+            self._run_ahead(at)
+        start = max(at, self.busy)
+        self.busy = start + self.m.first + 1
+        self.clock = start + self.m.first - after
+
     def _load(self, loads: int, step: float) -> None:
         """Constants read by the word that was just issued."""
         if loads == REWIND:
@@ -495,7 +506,7 @@ class Fetching:
         if self.data_in_ram:
             return
         m = self.m
-        for _ in range(loads):
+        for i in range(loads):
             place = int(self.place)
             self.place += step
             if m.read == 0:
@@ -506,11 +517,7 @@ class Fetching:
             line, bit = read // per_line, 1 << read % per_line
             held = self.data.pop(line, 0)
             if not held & bit:
-                if self.at != NOWHERE:
-                    self._run_ahead(self.clock)
-                start = max(self.clock, self.busy)
-                self.busy = start + m.first + 1
-                self.clock = start + m.first
+                self.read_array(i)
             if m.data_lines:
                 if not held and len(self.data) >= m.data_lines:
                     del self.data[next(iter(self.data))]

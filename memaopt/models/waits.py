@@ -12,12 +12,17 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.kernels.code import Call, Loop, Node, Scan, Small, Staged, Straight, TableLoads, body_of, words_of
+from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads, body_of, words_of
 from memaopt.machines.mcu import Mcu
 from memaopt.models.fetching import Fetching, FlashTiming, PlacedRun, run_of
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 4
+#: Reach of BL, in bytes; the linker puts a load of PC, with the address behind it, where a routine lies farther away.
+_REACH = 1 << 24
+_VENEER = Straight((4.0,), (0,))
+#: Where these lie, in words: behind everything else.
+_VENEERS = 1 << 22
 #: Routines start at a multiple of this, as emitted (KERNEL in compiler.h).
 _ALIGNMENT = 32
 
@@ -26,9 +31,10 @@ def timing(mcu: Mcu) -> FlashTiming:
     """The figures of a machine's flash and of the RAM that code runs from."""
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
+    far = abs(ram.base - flash.base) >= _REACH
     a = flash.accelerator
     if a is None:
-        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch)
+        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch, far)
     return FlashTiming(
         flash.first,
         0,
@@ -39,6 +45,7 @@ def timing(mcu: Mcu) -> FlashTiming:
         a.prefetch,
         mcu.fetch_queue_words,
         ram.fetch,
+        far,
     )
 
 
@@ -74,6 +81,12 @@ class _Scanned(NamedTuple):
     scan: Scan
 
 
+class _Word(NamedTuple):
+    number: int
+    #: Of the code that loads it: cycles that no plan counts.
+    beyond: float = 0.0
+
+
 class _Called(NamedTuple):
     number: int
     body: tuple[_Placed, ...]
@@ -86,7 +99,7 @@ class _Apart(NamedTuple):
 
 #: See _Core._state.
 _State = tuple[Any, ...]
-_Placed = PlacedRun | _Turns | _Table | _Scanned | _Called | _Apart
+_Placed = PlacedRun | _Turns | _Table | _Scanned | _Word | _Called | _Apart
 
 
 class _Core(Fetching):
@@ -98,6 +111,9 @@ class _Core(Fetching):
         self.waited = 0.0
         self.numbers = 0
         self.routines: dict[str, int] = {}
+        self.veneers: dict[str, tuple[_Placed, ...]] = {}
+        #: Words beside the code that the cache holds: all that were read, if no constants come through it.
+        self.words: frozenset[int] = frozenset()
         self.end = 0
         self.memo: dict[tuple[Any, ...], tuple[float, float, float, int, _State]] = {}
 
@@ -112,8 +128,18 @@ class _Core(Fetching):
                 self.routines[name] = self.end
                 self.end += -(-words_of(call) * 4 // _ALIGNMENT) * _ALIGNMENT // 4
         kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
-        made, self.end = self._place(nodes, self.end, not self.code_in_ram or kernels)
+        # Where a linker puts C is not known: as if it began with a line's last read, so that it needs many of them.
+        start = self.end + self.m.line - self.m.read
+        made, self.end = self._place(nodes, start, not self.code_in_ram or kernels)
         return made
+
+    def _veneer(self, name: str) -> tuple[_Placed, ...]:
+        """What a call of a routine in RAM goes through."""
+        if name not in self.veneers:
+            self.numbers += 1
+            veneer = run_of(_VENEER, _VENEERS + 2 * len(self.veneers), True, self.m)
+            self.veneers[name] = (veneer, _Word(self.numbers, veneer.text.total))
+        return self.veneers[name]
 
     def _place(self, nodes: tuple[Node, ...], at: int, flash: bool) -> tuple[tuple[_Placed, ...], int]:
         made: list[_Placed] = []
@@ -135,7 +161,11 @@ class _Core(Fetching):
                     # What moves to RAM are the layers' kernels.
                     inside = not self.code_in_ram or isinstance(node.routine, Small)
                     body, _ = self._place(body_of(node), self.routines[node.routine.name], inside)
+                    if not inside and self.m.far and not node.by_pointer:
+                        made.extend(self._veneer(node.routine.name))
                     made.append(_Called(number, body))
+                case Literal():
+                    made.append(_Word(number))
                 case Staged():
                     body, at = self._place(node.body, at, flash)
                     made.append(_Apart(number, body))
@@ -155,6 +185,8 @@ class _Core(Fetching):
                     self._table(node)
                 case _Scanned():
                     self._scan(node.scan)
+                case _Word():
+                    self._word(node)
                 case _Called():
                     mark = self.mark
                     self.place = mark
@@ -235,6 +267,7 @@ class _Core(Fetching):
             self.ahead,
             tuple(self.code.items()),
             int(self.mark // (self.m.line or 8)) in self.data,
+            self.words,
         )
 
     def _state(self) -> _State:
@@ -254,6 +287,7 @@ class _Core(Fetching):
             dict(self.code),
             {line - base: bits for line, bits in self.data.items()},
             self.place - base * (self.m.line or 8),
+            self.words,
         )
 
     def _restore(self, base: int, state: _State) -> None:
@@ -262,9 +296,21 @@ class _Core(Fetching):
         self.first = self.word - queued
         self.requested, self.busy, self.ahead_ready = now + requested, now + busy, now + ahead_ready
         self.ready, self.freed = [now + t for t in ready], [now + t for t in freed]
-        code, data, place = rest
+        code, data, place, self.words = rest
         self.code, self.data = dict(code), {line + base: bits for line, bits in data.items()}
         self.place = base * (self.m.line or 8) + place
+
+    def _word(self, word: _Word) -> None:
+        """A load of a word in flash, whose line constants push out of the cache."""
+        self.ideal -= word.beyond
+        if word.number in self.words:
+            return
+        if self.m.data_lines and self.data_in_ram:
+            self.words |= {word.number}
+        if self.m.read:
+            self.read_array()
+        else:
+            self.clock += self.m.first
 
     def _table(self, table: _Table) -> None:
         """Loads here and there: what the cache cannot hold of the table waits."""
@@ -295,5 +341,7 @@ def _calls(nodes: Iterable[Node]) -> Iterable[Call]:
     for node in nodes:
         if isinstance(node, Call):
             yield node
+            if isinstance(node.routine, Small):
+                yield from _calls(node.routine.body)
         elif isinstance(node, (Loop, Staged)):
             yield from _calls(node.body)

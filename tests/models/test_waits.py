@@ -2,16 +2,29 @@
 
 import numpy as np
 import pytest
-from layers_helpers import COMPILER, conv, depthwise
+from layers_helpers import COMPILER, conv, depthwise, fully_connected
 
 from memaopt.bench.waits import ALL, study
 from memaopt.board import build
-from memaopt.kernels.code import Call, Loop, Small, Straight, body_of, cycles_of, parse
+from memaopt.kernels.code import Call, Literal, Loop, Small, Straight, body_of, cycles_of, parse
 from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
 from memaopt.models.fetching import passages
 from memaopt.models.waits import timing, waiting
-from memaopt.problems.layers import Image, Mean, Movement, Padding, Pair, Pool, PoolKind, Requantization, Window, box
+from memaopt.problems.layers import (
+    Image,
+    Lookup,
+    Mean,
+    Movement,
+    Padding,
+    Pair,
+    Pool,
+    PoolKind,
+    Requantization,
+    Softmax,
+    Window,
+    box,
+)  # fmt: skip
 
 L4R5 = mcu("stm32l4r5")
 STOCK, PREFETCH = timing(L4R5.in_setting("stock")), timing(L4R5.in_setting("stock-prefetch"))
@@ -76,6 +89,22 @@ def test_what_is_remembered_changes_nothing(machine):
     assert [waiting.__wrapped__(tree, machine) for tree in reversed(trees)] == alone[::-1]
 
 
+def test_words_of_one_load_come_a_cycle_after_each_other():
+    """Catches a load of many that waits as if all its words were asked for at once, where no cache holds any."""
+    machine = timing(mcu("nrf52840"))
+    loads = Straight((9.0,) * 100, (8,) * 100)
+    assert machine.data_lines == 0
+    each = (waiting((loads,), machine) - waiting((loads._replace(loads=(0,) * 100),), machine)) / 800
+    assert each == pytest.approx(machine.first, abs=0.3)
+
+
+def test_code_that_loads_a_word_beside_itself_waits_for_it():
+    """Catches addresses in literal pools, which are read from flash wherever the constants themselves lie."""
+    for data_in_ram in (False, True):
+        alone = waiting((straight(20),), STOCK, False, data_in_ram)
+        assert 5 <= waiting((straight(20), Literal()), STOCK, False, data_in_ram) - alone <= 12
+
+
 def test_loops_of_assembly_are_its_backward_branches():
     nodes = parse("mov r2, #3\n1:\nldr r3, [r0], #4\n.rept 2\nadd r1, r1, r3\n.endr\nsubs r2, r2, #1\nbne 1b\nbx lr")
     assert [type(node) for node in nodes] == [Straight, Loop, Straight]
@@ -101,6 +130,18 @@ def test_random_layers_are_predicted_within_ten_percent():
         ("groups", conv(rng, (7, 6, 12), 8, (3, 3), groups=4)),
         ("one channel", depthwise(rng, (7, 9, 1), multiplier=2, stride=(2, 2))),
         *((f"{kind} {size}", _pool(kind, size)) for kind in PoolKind for size in (2, 3)),
+        (
+            "cut off",
+            Pool(
+                PoolKind.AVERAGE, Image(5, 17, 6), Image(3, 9, 6), Window(Pair(3, 3), Pair(2, 2), padding=Padding(1, 1))
+            ),
+        ),
+        ("beside", depthwise(rng, (4, 5, 4), (7, 7), dilation=(2, 2))),
+        ("few cycles", fully_connected(rng, 13, 8)),
+        ("small table", Lookup(37, rng.integers(-128, 128, 256).astype(np.int8))),
+        ("two a row", Softmax(9, 2, 1 << 30, 22, -124)),
+        ("one row", Softmax(1, 3, 1 << 30, 22, -124)),
+        ("more than the cache", conv(rng, (3, 20, 48), 5, stride=(2, 2))),
         ("mean", Mean((6, 9, 16), (1,), 3, Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2])))),
         ("pad", Movement("PAD", 10 * 6 * 5, (box(0, (8, 4, 5), (10, 6, 5), shape=(8, 4, 5), output_start=(1, 1, 0)),))),
     ]
@@ -114,6 +155,8 @@ def routines(nodes):
     for node in nodes:
         if isinstance(node, Call):
             yield node
+            if isinstance(node.routine, Small):
+                yield from routines(node.routine.body)
         elif isinstance(node, Loop):
             yield from routines(node.body)
 

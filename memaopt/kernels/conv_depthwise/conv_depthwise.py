@@ -320,7 +320,7 @@ def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) ->
     clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
     filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
     return (
-        around.piece(around.ENTRY),
+        *around.entry(),
         *clearing,
         *filling,
         Loop((*moving, Loop(part, len(at_once) / len(bands)), *walk), len(bands)),
@@ -329,8 +329,10 @@ def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) ->
 
 def _arrays(name: str, stream: Int64Array, parameters: Int64Array) -> list[Array]:
     return [
-        Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage"),
-        Array("int32_t", f"{name}_taps", parameters, "parameters of each depthwise channel, as its kernel reads them"),
+        Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage").in_lines(),
+        Array(
+            "int32_t", f"{name}_taps", parameters, "parameters of each depthwise channel, as its kernel reads them"
+        ).in_lines(),
     ]
 
 

@@ -139,7 +139,7 @@ class _Depthwise:
         """What one call executes: zeros once, then for each group of channels, band by band, gathering and walking."""
         plane, band = kernel.geometry.plane, kernel.geometry.band
         most = min(options["group"], layer.shape.channels)
-        nodes: list[Node] = [around.piece(around.ENTRY), around.fill_words(plane.bytes * most // 4)]
+        nodes: list[Node] = [*around.entry(), around.fill_words(plane.bytes * most // 4)]
         bands = _bands(layer, plane, band)
         rows, zeros = (sum(column) / len(bands) for column in zip(*bands, strict=True))
         for size, count in groups(layer.shape.channels, options["group"]):
@@ -167,7 +167,7 @@ class _Depthwise:
         split = groups(layer.shape.channels, options["group"])
         gathers = [self._gather(layer, size, plane, plan.input_format) for size, _ in split]
         comment = "parameters of each channel, as the kernel reads them"
-        arrays = [Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)]
+        arrays = [Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment).in_lines()]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return emitted(

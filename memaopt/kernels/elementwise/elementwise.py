@@ -11,11 +11,8 @@ from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, compile
 from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
-
-#: A cache line, at which tables start.
-LINE = 32
 
 
 class GenericBinary:
@@ -163,7 +160,7 @@ def pairs_plan(
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
     ``data`` bytes of constants, of them ``table`` read here and there; ``arguments`` of a call of the kernel lie on the
     stack; ``output`` by bytes if not given."""
-    nodes: list[Node] = [around.piece(around.ENTRY)]
+    nodes: list[Node] = [*around.entry()]
     if runs.eights:
         nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
     if runs.rest:
@@ -250,7 +247,7 @@ class WordLookup:
                 kernels=(self._kernel.name,),
                 shared_bytes=code,
                 code=(
-                    around.piece(around.ENTRY),
+                    *around.entry(),
                     Call(self._kernel, (turns,)),
                     each(rest, 8, 16),
                     TableLoads(256, layer.elements),

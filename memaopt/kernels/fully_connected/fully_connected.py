@@ -189,7 +189,9 @@ class RawRows:
         if padded:
             cycles += layer.rows * (8 * words + 6 * rest + 20) + 30
         data = 4 * tiles * kernel.words(k)
-        copying = (around.piece(around.CALL), around.copy_bytes(depth)) if padded else ()
+        call = around.piece(around.CALL)
+        filled = (call, around.fill_words(1)) if padded else ()
+        copying = (call, around.copy_bytes(depth)) if padded else ()
         return Plan(
             family=self.name,
             tile=f"{kernel.m}x{4 * kernel.unroll}",
@@ -207,7 +209,7 @@ class RawRows:
             stack_bytes=2 * k + 56,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            code=(around.piece(around.ENTRY), Loop((*copying, kernel.call(tiles, k)), layer.rows)),
+            code=(*around.entry(), *filled, Loop((*copying, kernel.call(tiles, k)), layer.rows)),
             in_place=layer.rows == 1,
             alignment=4,
             requantization=proven.describe(),

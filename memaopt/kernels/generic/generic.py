@@ -14,12 +14,11 @@ import numpy as np
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import REWIND, Call, Loop, Node, Rendered, Scan, Straight, compiled, cycles_of, words_of
-from memaopt.kernels.elementwise.elementwise import LINE
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.text.c import Array, short_name
+from memaopt.kernels.text.c import LINE, Array, short_name
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
 
 _FULL = "the reference's own arithmetic"
@@ -148,7 +147,7 @@ class _GenericWindow(_Generic):
         size = 4 * words_of(call)
         return dataclasses.replace(
             plan,
-            cycles=round(cycles_of(code)),
+            cycles=round(cycles_of(code)) - _SKIPPED * _columns_beside(layer, sizes),
             code=code,
             code_bytes=size + 28,
             shared_bytes=size,
@@ -223,6 +222,21 @@ def _stack(layer: Conv | Depthwise, sizes: _Sizes) -> Access:
     row = position.times(output.width) + loads(2, 4) + stores(3, 4)
     cut = 0 if inside else window.rows_inside(layer.shape, output) * output.width * output.channels
     return saved(9) + stores(5, 4) + row.times(output.height) + loads(cut, 4)
+
+
+#: Cycles that a product takes beyond the branch over it.
+_SKIPPED = 3
+
+
+def _columns_beside(layer: Conv | Depthwise, sizes: _Sizes) -> int:
+    """Columns of windows, in rows of the image but beside it, whose product is branched over: of one channel that is no
+    loop, which would not turn.
+    """
+    if sizes.depth > 1:
+        return 0
+    window, output = layer.window, layer.output
+    columns = window.rows_inside(layer.shape, output) * output.width * window.kernel.width
+    return (columns - window.taps(layer.shape, output)) * output.channels
 
 
 def _scan(layer: Conv | Depthwise, sizes: _Sizes) -> Scan:

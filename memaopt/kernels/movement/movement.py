@@ -119,7 +119,7 @@ class RunMover(_Mover):
             return ()
         _, arrays, table_loads = _loops((piece for piece, _ in pieces))
         inputs, written, cycles = [Access()] * layer.sources, Access(), _ENTRY
-        code: list[Node] = [around.piece(around.ENTRY)]
+        code: list[Node] = [*around.entry()]
         if _fills(layer):
             written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
             cycles += _fill_cycles(layer.elements // 4) + 2 * (layer.elements % 4)

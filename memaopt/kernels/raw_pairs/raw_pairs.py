@@ -149,7 +149,7 @@ class RawPairs:
             promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
         else:
             promise = Promise((source,), output, parameters, stack=stack)
-        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + 70)
+        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
         whole = words_bytes(kernel.channel_tiles * kernel.words)
         return Plan(
             family=self.name,
@@ -178,7 +178,8 @@ class RawPairs:
         assert chosen is not None
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven)
-        arrays = [Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage")]
+        comment = "two channels at a time: biases, weights, output stage"
+        arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
         assert data_bytes(arrays) == plan.data_bytes
         title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
         return emitted(
@@ -197,15 +198,15 @@ class RawPairs:
 
 def _code(layer: Conv, kernel: RawPairsKernel, rows: int, runs: list[int]) -> tuple[Node, ...]:
     """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles."""
-    run = (around.piece(around.RUN), kernel.call(sum(runs) / len(runs)))
+    call = kernel.call(sum(runs) / len(runs))
     if not rows:
-        return around.piece(around.ENTRY), Loop(run, len(runs))
+        return (*around.entry(), *around.run_tiles(len(runs), call))
     strip = strips.strip_of(layer, rows)
     count = -(-layer.output.height // rows)
     return (
-        around.piece(around.ENTRY),
+        *around.entry(),
         around.fill_words(strip.bytes // 4),
-        Loop((strips.filling(layer, strip, count), Loop(run, len(runs) / count)), count),
+        Loop((strips.filling(layer, strip, count), *around.run_tiles(len(runs) / count, call)), count),
     )
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import LINE, pairs_plan, runs_of
+from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.sums.sums import SumFactors, factors_of
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.layers import Binary, BinaryKind, Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 

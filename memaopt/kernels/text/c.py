@@ -31,6 +31,10 @@ def words_bytes(words: int) -> int:
     return 4 * _apart(words, 4)
 
 
+#: A line of a data cache, and a small such cache: what that can hold whole starts a line.
+LINE, CACHE = 32, 256
+
+
 class Array(NamedTuple):
     """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
 
@@ -45,6 +49,10 @@ class Array(NamedTuple):
     external: bool = False
     alignment: int = 0
     attribute: str = ""
+
+    def in_lines(self) -> "Array":
+        """The same of an array that is read again and again: whether a cache holds it depends on no linker."""
+        return self._replace(alignment=LINE) if LINE < self.nbytes <= CACHE else self
 
     @property
     def length(self) -> int:

@@ -15,7 +15,9 @@ from memaopt.kernels.text.templates import source
 HEADERS = ("compiler", "access", "fixed_point", "simd", "patches", "copy")
 
 _HEADER = re.compile(r"/\*.*?\*/\n#ifndef (\w+)\n#define \1\n(?P<body>.*)\n#endif\n", re.DOTALL)
-_NAMES = re.compile(r"^(?:#define (\w+)|(?:KERNEL )?static (?:inline )?\w+ (\w+)\(|struct (\w+) \{)", re.MULTILINE)
+_NAMES = re.compile(
+    r"^(?:#define (\w+)|(?:KERNEL |ONE_TEXT )?static (?:inline )?\w+ (\w+)\(|struct (\w+) \{)", re.MULTILINE
+)
 _WORDS = re.compile(r"\b[A-Za-z]\w*")
 
 _PUSH = """\

@@ -345,7 +345,7 @@ class Winograd:
         chunks = Loop((call, product.call(), call, last.call()), outputs // chunk, 18 * depth * chunk)
         words = layer.shape.width * depth // 4
         return (
-            around.piece(around.ENTRY),
+            *around.entry(),
             around.fill_words(6 * first.pitch // 4),
             Loop(
                 (

@@ -24,6 +24,15 @@
 #define NAKED __attribute__((naked, noinline, noipa))
 #endif
 
+/* A function of C that is one text, whoever calls it: what it takes does not depend on the caller. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define ONE_TEXT __attribute__((noipa))
+#elif defined(__clang__)
+#define ONE_TEXT __attribute__((noinline))
+#else
+#define ONE_TEXT
+#endif
+
 /* One that starts a line of a flash cache, so that it waits the same wherever the linker puts it. */
 #define KERNEL NAKED __attribute__((aligned(32)))
 

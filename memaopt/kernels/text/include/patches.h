@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "compiler.h"
+
 /* What a matrix kernel works on: tiles of up to three output positions. In each following tile the positions'
  * inputs and the outputs lie at a fixed distance from this one's. */
 struct patch_tiles {
@@ -20,7 +22,7 @@ struct patch_grid {
 
 /* Runs a kernel over rows of positions, n at a time. What a row leaves over starts a tile that ends in the next
  * row; the last tile of all overlaps the one before it. */
-static void run_tiles(void (*kernel)(const struct patch_tiles *), const struct patch_grid *grid, const int32_t *weights,
+ONE_TEXT static void run_tiles(void (*kernel)(const struct patch_tiles *), const struct patch_grid *grid, const int32_t *weights,
                       const int8_t *x, int8_t *out, int32_t rows)
 {
     const int32_t count = rows * grid->width;
