@@ -117,6 +117,7 @@ def round_q15(accumulator: IntLike) -> Int64Array:
 _EXP_OF_MINUS_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 _EXP_MINUS_ONE_EIGHTH, _ONE_THIRD = 1895147668, 715827883
 _48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540
+_HALF_ROOT_2 = 1518500250
 
 
 def _saturating_shift_left(x: Int64Array, bits: int) -> Int64Array:
@@ -158,3 +159,19 @@ def one_over_one_plus_x(x: IntLike) -> Int64Array:
         correction = saturating_rounding_doubling_high_mul(estimate, error)
         estimate = estimate + _saturating_shift_left(correction, 2)
     return _saturating_shift_left(estimate, 1)
+
+
+def inverse_square_root(x: int) -> tuple[int, int]:
+    """The multiplier and shift of 1 / sqrt(x), x > 0, as TFLite computes it: five Newton steps from 1 on
+    x / 4^k in [1/4, 1), with 3 integer bits. 1 has the multiplier 2^31 - 1.
+    """
+    if x == 1:
+        return INT32_MAX, 0
+    pairs = (31 - x.bit_length()) // 2 - 1
+    half = rounding_divide_by_pot(x << 2 * pairs >> 1, 1)
+    three_halves, root = (1 << 28) + (1 << 27), np.asarray(1 << 28, np.int64)
+    high_mul = saturating_rounding_doubling_high_mul
+    for _ in range(5):
+        cube = _saturating_shift_left(high_mul(high_mul(root, root), root), 6)
+        root = _saturating_shift_left(high_mul(three_halves, root) - high_mul(half, cube), 3)
+    return int(high_mul(root, _HALF_ROOT_2)), pairs - 11

@@ -262,14 +262,20 @@ def resize_nearest_neighbor(rng: Rng) -> Graph:
 
 
 def unary(
-    op: type[Operator], output: Callable[[Rng, float], tuple[float, int]], **attributes: Callable[[Rng], float]
+    op: type[Operator],
+    output: Callable[[Rng, float], tuple[float, int]],
+    *,
+    greatest: float = 2.0,
+    zero: Callable[[Rng], int] = zero_point,
+    **attributes: Callable[[Rng], float],
 ) -> Callable[[Rng], Graph]:
-    """An operator on one tensor; ``output`` gives the output's scale and zero point for the input's scale."""
+    """An operator on one tensor; ``output`` gives the output's scale and zero point for the input's scale, which is at
+    most ``greatest``; ``zero`` gives the input's zero point."""
 
     def build(rng: Rng) -> Graph:
         shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
-        s = scale(rng, 0.001, 2.0)
-        tensors = [activation("x", shape, s, zero_point(rng)), activation("y", shape, *output(rng, s))]
+        s = scale(rng, 0.001, greatest)
+        tensors = [activation("x", shape, s, zero(rng)), activation("y", shape, *output(rng, s))]
         return single(op, tensors, 1, **{name: value(rng) for name, value in attributes.items()})
 
     return build
@@ -316,6 +322,10 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "LOGISTIC": unary(ops.Logistic, lambda rng, _: (1 / 256, zero_point(rng))),
     "TANH": unary(ops.Tanh, lambda rng, _: (scale(rng, 0.003, 0.02), zero_point(rng))),
     "LEAKY_RELU": unary(ops.LeakyRelu, _near, alpha=lambda rng: float(rng.uniform(-1, 1.5))),
+    "EXP": unary(OPERATORS["EXP"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), greatest=0.06),
+    "GELU": unary(OPERATORS["GELU"], _near, approximate=lambda rng: bool(rng.integers(2))),
+    "SQRT": unary(OPERATORS["SQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
+    "RSQRT": unary(OPERATORS["RSQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }

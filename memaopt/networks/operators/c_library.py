@@ -18,13 +18,14 @@ def float_function(name: str) -> Callable[[float], np.float32]:
     try:
         function = getattr(ctypes.CDLL(ctypes.util.find_library("m")), f"{name}f")
     except (OSError, AttributeError, TypeError):
-        return lambda x: np.float32(_DOUBLE[name](x))
+        return lambda x: np.float32(_double(name, x))
     function.argtypes, function.restype = [ctypes.c_float], ctypes.c_float
     return lambda x: np.float32(function(x))
 
 
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 89.0 else math.inf  # beyond, a float overflows
-
-
-_DOUBLE: dict[str, Callable[[float], float]] = {"exp": _exp, "tanh": math.tanh}
+def _double(name: str, x: float) -> float:
+    try:
+        found: float = getattr(math, name)(x)
+    except OverflowError:
+        return math.inf
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import DType, Graph
@@ -57,12 +58,16 @@ def centred(graph: Graph, op: Unary) -> fixedpoint.Int64Array:
 
 
 def float_table(graph: Graph, op: Unary, function: Callable[[np.float32], np.float32]) -> Int8Table:
-    """round(function(dequantised) / scale) + zero point for every int8, all in float (LUTPopulate)."""
+    """round(function(dequantised) / scale) + zero point for every int8, all in float (LUTPopulate).
+
+    UnsupportedModelError if one does not fit 32 bits on the way.
+    """
     output = graph.output_of(op)
     inverse = np.float32(1) / output.scale
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         reals = graph.tensor_of(op).scale * centred(graph, op).astype(np.float32)
         results = np.array([function(real) for real in reals], np.float32) * inverse
+    check_steps(graph, op, results)
     rounded = fixedpoint.round_half_away_from_zero(results).astype(np.float32) + np.float32(output.zero_point)
     table: Int8Table = np.clip(np.trunc(rounded), -128, 127).astype(np.int8)
     return table
@@ -72,3 +77,20 @@ def check_output_scale(graph: Graph, op: Unary) -> None:
     """UnsupportedModelError unless what is computed in float, at most 1, fits 32 bits in steps of the output."""
     if not float(np.float32(1) / graph.output_of(op).scale) < SAFE:
         raise op.refuse(graph, f"output scale {graph.output_of(op).scale:g} is too small")
+
+
+def check_steps(graph: Graph, op: Unary, steps: npt.NDArray[np.float32]) -> None:
+    """UnsupportedModelError unless outputs in steps of the output's scale fit 32 bits."""
+    widest = float(np.abs(steps).max())
+    if not widest < SAFE:
+        raise op.refuse(graph, f"an output is {widest:g} steps of the output's scale; 2^31 is supported")
+
+
+def check_no_negatives(graph: Graph, op: Unary) -> None:
+    """UnsupportedModelError unless every int8 means 0 or more: TFLite stops at a root of anything less."""
+    if graph.tensor_of(op).zero_point != -128:
+        raise op.refuse(
+            graph,
+            f"input zero point {graph.tensor_of(op).zero_point} allows inputs below 0, which have no root; "
+            "-128 is supported",
+        )
