@@ -4,15 +4,19 @@
 >>> certify(Gemm(m=16, k=27, n=64, dtype="q15"), mcu("stm32l4r5")).agreed
 True
 
-What is named here is imported when it is first used.
+``certify``, ``emit``, ``verify`` and ``run`` take a product, a layer, a network or a file alike. What is named here is
+imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from memaopt.emit import emit
+import memaopt.emit as _emit  # noqa: F401  # now: imported later, it would take the place of the function
+from memaopt.api import certify, emit, read, run, verify
 
 if TYPE_CHECKING:
-    from memaopt.certificates.gemm import Certificate, certify, verify
+    from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.compile import NetworkPlan, compile_network
     from memaopt.errors import (
         BuildError,
@@ -28,36 +32,58 @@ if TYPE_CHECKING:
     )
     from memaopt.kernels.schedule import Schedule
     from memaopt.machines.mcu import Mcu, mcu
+    from memaopt.networks.graph import Graph
+    from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
     from memaopt.problems.gemm import Gemm, Placement
+    from memaopt.trials.gemm import GemmTrial
+    from memaopt.trials.network import NetworkTrial
 
 __all__ = [
     "BuildError",
     "Certificate",
+    "Conv2D",
+    "DepthwiseConv2D",
     "DisagreementError",
     "FalseClaimError",
     "FaultError",
+    "FullyConnected",
     "Gemm",
+    "GemmTrial",
+    "Graph",
     "InfeasibleError",
     "InputError",
     "Mcu",
     "MemaoptError",
     "MissingToolError",
+    "NetworkCertificate",
     "NetworkPlan",
+    "NetworkTrial",
     "Placement",
     "Schedule",
     "UnfinishedError",
     "UnsupportedModelError",
+    "Verified",
     "certify",
     "compile_network",
     "emit",
     "mcu",
+    "read",
+    "run",
     "verify",
 ]
 
 _ERRORS = [name for name in __all__ if name.endswith("Error")]
 _HOMES = {
     **dict.fromkeys(_ERRORS, "memaopt.errors"),
-    **dict.fromkeys(["Certificate", "certify", "verify"], "memaopt.certificates.gemm"),
+    "Certificate": "memaopt.certificates.gemm",
+    "Conv2D": "memaopt.networks.layers",
+    "DepthwiseConv2D": "memaopt.networks.layers",
+    "FullyConnected": "memaopt.networks.layers",
+    "Graph": "memaopt.networks.graph",
+    "NetworkCertificate": "memaopt.certificates.network",
+    "NetworkTrial": "memaopt.trials.network",
+    "GemmTrial": "memaopt.trials.gemm",
+    "Verified": "memaopt.certificates.envelope",
     **dict.fromkeys(["Mcu", "mcu"], "memaopt.machines.mcu"),
     **dict.fromkeys(["NetworkPlan", "compile_network"], "memaopt.choice.compile"),
     **dict.fromkeys(["Gemm", "Placement"], "memaopt.problems.gemm"),

@@ -3,9 +3,13 @@
 import inspect
 from collections.abc import Callable
 from functools import cache, wraps
-from typing import ParamSpec, TypeVar, get_type_hints
+from types import NoneType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args, get_type_hints
 
 from memaopt.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +45,19 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return checked()(*args, **kwargs)
         except ValidationError as error:
-            raise InputError(f"{function.__name__}: {told(error, arguments=list(signature.parameters))}") from None
+            names = list(signature.parameters)
+            what = _one_of(function, error, names) or told(error, arguments=names)
+            raise InputError(f"{function.__name__}: {what}") from None
 
     return call
+
+
+def _one_of(function: Callable[..., object], error: "ValidationError", names: list[str]) -> str:
+    """What the first argument at fault should be, if it may be of several types; else nothing."""
+    at = error.errors(include_url=False, include_context=False)[0]["loc"]
+    name = names[at[0]] if isinstance(at[0], int) else str(at[0])
+    types = [each for each in get_args(function.__annotations__.get(name)) if each is not NoneType]
+    if len(at) == 1 or len(types) < 2 or not all(isinstance(each, type) for each in types):
+        return ""
+    *others, last = (each.__name__ for each in types)
+    return f"{name} should be a {', a '.join(others)} or a {last}"

@@ -9,12 +9,12 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[1]
 _PACKAGE = _ROOT / "memaopt"
 
-#: From the top down. What stands in no folder is the top floor, but for the doors: ``__init__`` and ``__main__``.
+#: From the top down. What stands in no folder is the top floor, but for the doors.
 FLOORS = (
     "", "machines", "problems", "networks", "kernels", "models", "memory", "choice", "certificates", "emit", "board",
     "trials", "report", "bench", "cli",
 )  # fmt: skip
-_DOORS = {"memaopt", "memaopt.__main__"}
+_DOORS = {"memaopt", "memaopt.__main__", "memaopt.api"}
 
 
 def _modules() -> dict[str, Path]:

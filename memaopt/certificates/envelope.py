@@ -6,12 +6,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from memaopt.errors import InputError
-from memaopt.files import parse_json
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.inputs import told
 from memaopt.machines.mcu import Mcu, mcu, preset_names
 
@@ -57,6 +58,13 @@ def parse(model: type[_Model], text: str, where: str, what: str, form: str) -> _
     for difference in differences(data, read.model_dump(mode="json")):
         raise InputError(f"{where}: not {what}: {difference}")
     return read
+
+
+def kind_of(path: str | Path) -> str:
+    """The format that a JSON file says it has, without its number; empty if it says none."""
+    data = parse_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    found = data.get("format") if isinstance(data, dict) else None
+    return found.rstrip("0123456789") if isinstance(found, str) else ""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from memaopt.models.traffic import (
     schedule_counts,
     why_infeasible,
 )
+from memaopt.overview import Overview
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
 from memaopt.writer import write_file
 
@@ -72,7 +73,7 @@ class Variant(Input):
     objective: tuple[int, ...] | None
 
 
-class Certificate(Input):
+class Certificate(Input, Overview):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
     ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
@@ -96,10 +97,6 @@ class Certificate(Input):
     sha256: str
     _spent: dict[str, float] = PrivateAttr(default_factory=dict)
 
-    def __eq__(self, other: object) -> bool:
-        """Whether both claim the same: what each model took is no claim."""
-        return isinstance(other, Certificate) and self.model_dump() == other.model_dump()
-
     @property
     def milliseconds(self) -> dict[str, float]:
         """What each model took, where it was solved in this process: no part of what is certified."""
@@ -110,6 +107,26 @@ class Certificate(Input):
         """The space of schedules that the certificate speaks about."""
         whole = space(self.problem, self.machine, self.objective, self.buffering)
         return whole.variant(self.schedule.streamed, self.schedule.code)
+
+    def headline(self) -> str:
+        machine = self.machine
+        return f"gemm {self.problem.name} {self.problem.dtype} on {machine.name} in setting {machine.setting.name}"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        traffic, bounds = self.traffic, self.bounds
+        homes = ", ".join(f"{operand} in {self.problem.placement.of(operand)}" for operand in OPERANDS)
+        return (
+            (
+                "objective",
+                f"{self.objective}: {', '.join(answer.model for answer in self.answers)} agree on the schedule",
+            ),
+            ("placement", homes),
+            ("schedule", str(self.schedule)),
+            ("external bytes", f"{traffic.external_bytes:,}, the bound is {bounds.external_bytes:,}"),
+            ("register bytes", f"{traffic.register_bytes:,}, the bound is {bounds.register_bytes:,}"),
+            ("cycles", f"{traffic.cycles:,} predicted"),
+            ("certificate", self.sha256[:16]),
+        )
 
     def to_json(self) -> str:
         """The certificate as JSON text, indented, in the order of the fields."""

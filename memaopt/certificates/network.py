@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from memaopt.access import Access
+from memaopt.arguments import public
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.choice import choice, compile, fusion
@@ -30,9 +31,11 @@ from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
+from memaopt.overview import Overview
 from memaopt.problems.words import Objective
+from memaopt.writer import write_file
 
 FORMAT: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
 
@@ -113,8 +116,11 @@ class Totals(BaseModel):
     flash_bytes: int
 
 
-class NetworkCertificate(BaseModel):
-    """A compiled network and everything claimed about it. ``sha256`` is over the canonical JSON of all other fields."""
+class NetworkCertificate(Overview):
+    """A compiled network and everything claimed about it. ``sha256`` is over the canonical JSON of all other fields.
+
+    Its model is that of the plan that it was made for, or lies beside the file that it was read from.
+    """
 
     model_config = STRICT
 
@@ -135,6 +141,57 @@ class NetworkCertificate(BaseModel):
     choice: ChoiceClaim
     totals: Totals
     sha256: str
+    _plan: NetworkPlan | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def plan(self) -> NetworkPlan:
+        """The plan that it is of; derived from the model if it was read from a file. Raises InputError if there is no
+        model at hand, FalseClaimError if it is not the one certified or has not the layers that are claimed.
+        """
+        return plan_of(self, self.model_file) if self._plan is None else self._plan
+
+    @property
+    def model_file(self) -> Model:
+        """The model that it speaks of; InputError if it is not at hand."""
+        if self._plan is not None and self._plan.model is not None:
+            return self._plan.model
+        if self._folder is None:
+            raise InputError(
+                f"{self.name}: its model is not at hand: read the certificate from its file, with {self.model} beside"
+            )
+        if Path(self.model).name != self.model or not self.model.isprintable():
+            raise InputError(f"{self.name}: the model {self.model!r} is not the name of a file beside the certificate")
+        return Model.read(self._folder / self.model)
+
+    def headline(self) -> str:
+        return f"{self.name} on {self.machine.name} in setting {self.machine.setting.name}: {len(self.layers)} layers"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        found, choice = self.totals, self.choice
+        proof = {
+            "enumeration": "the best of its space, by enumeration",
+            "solver": "the best of its space, the solver said",
+        }
+        at_least = f"no choice is below {choice.bound:,}"
+        return (
+            ("objective", f"{self.objective}: {choice.price:,}; {proof.get(choice.proof, at_least)}"),
+            ("multiply-accumulates", f"{found.macs:,}"),
+            ("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting"),
+            (
+                "arena",
+                f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
+            ),
+            ("RAM besides", f"{found.stack_bytes:,} bytes of stack, {found.ram_bytes:,} of code and constants"),
+            ("flash", f"{found.flash_bytes:,} bytes: {found.constant_bytes:,} of constants"),
+            ("model", f"{self.model}, sha256 {self.model_sha256[:16]}"),
+            ("certificate", self.sha256[:16]),
+        )
+
+    @public
+    def write(self, path: str | Path) -> None:
+        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
+        write_file(path, self.to_json().encode())
 
     def to_json(self) -> str:
         """JSON text, indented, in the order of the fields."""
@@ -174,7 +231,9 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         totals=totals(plan),
         sha256="",
     )
-    return unsigned.model_copy(update={"sha256": digest(unsigned)})
+    signed = unsigned.model_copy(update={"sha256": digest(unsigned)})
+    signed._plan = plan
+    return signed
 
 
 def digest(certificate: NetworkCertificate) -> str:
@@ -229,30 +288,25 @@ def totals(plan: NetworkPlan) -> Totals:
 
 def read(path: str | Path) -> NetworkCertificate:
     """The certificate in a file, unverified; InputError if there is none that can be read."""
-    return NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    found = NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    found._folder = Path(path).parent
+    return found
 
 
-def verify_file(path: str | Path) -> Verified:
-    """Verify the certificate in a file against the model that lies beside it."""
-    certificate = read(path)
-    if Path(certificate.model).name != certificate.model or not certificate.model.isprintable():
-        raise InputError(f"{path}: the model {certificate.model!r} is not the name of a file beside the certificate")
-    return verify(certificate, Path(path).parent / certificate.model)
-
-
-def plan_of(certificate: NetworkCertificate, model: str | Path) -> NetworkPlan:
-    """The plan that a certificate describes, derived from the model's file; none of its claims is checked but that
+def plan_of(certificate: NetworkCertificate, model: Model) -> NetworkPlan:
+    """The plan that a certificate describes, derived from the model; none of its claims is checked but that
     the model is the one certified and that its layers exist (FalseClaimError).
     """
     return _derived(certificate, model)[1]
 
 
-def verify(certificate: NetworkCertificate, model: str | Path) -> Verified:
-    """Derive every claim again from the model's file; FalseClaimError names the first that does not hold.
+def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verified:
+    """Derive every claim again from the model, that at hand if none is given; FalseClaimError names the first false.
 
     No solver is asked. Of the C text only the board can tell.
     """
     where = f"{certificate.name} on {certificate.machine.name}"
+    model = certificate.model_file if model is None else model
     if digest(certificate) != certificate.sha256:
         raise FalseClaimError(f"{where}: the digest is not that of the certificate")
     for false_claim in _false_premises(certificate):
@@ -309,14 +363,12 @@ def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
             yield f"it speaks of {given:,} bytes of {what}, but the machine has {size:,}"
 
 
-def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Problem, NetworkPlan]:
+def _derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, NetworkPlan]:
     """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
     where = f"{certificate.name} on {certificate.machine.name}"
-    file = read_model(model)
-    graph = file.graph
-    if file.sha256 != certificate.model_sha256:
-        raise FalseClaimError(f"{where}: {Path(model).name} is not the model that was certified")
-    simple = dict(compile.simplifications(graph)).get(certificate.multiple)
+    if model.sha256 != certificate.model_sha256:
+        raise FalseClaimError(f"{where}: {certificate.model} is not the model that was certified")
+    simple = dict(compile.simplifications(model.graph)).get(certificate.multiple)
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
     problem = prepare(
@@ -338,7 +390,7 @@ def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Proble
         certificate.machine,
         goal,
         problem.limits,
-        graph,
+        model.graph,
         simple.graph,
         simple.kept,
         simple.steps,
@@ -347,7 +399,7 @@ def _derived(certificate: NetworkCertificate, model: str | Path) -> tuple[Proble
         choice.Choice(picks, price, price, said.proof),
         certificate.multiple,
         certificate.formats,
-        file,
+        model,
     )
     return problem, plan
 

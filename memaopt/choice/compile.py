@@ -25,7 +25,7 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks.formats.model import Model, read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.operators import Lowered, Operator
@@ -92,8 +92,8 @@ class NetworkPlan:
     """A compiled network: what runs in which order, where everything lives, what it costs.
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
-    tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file as it was read, None for a
-    network that came from none.
+    tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file that
+    holds ``source``, if one does.
     """
 
     name: str
@@ -197,7 +197,7 @@ class NetworkPlan:
 
 @public
 def compile_network(
-    network: Graph | str | Path,
+    network: Graph | Model | str | Path,
     mcu: Mcu,
     objective: Objective = "cycles",
     *,
@@ -207,18 +207,15 @@ def compile_network(
     arena: int | None = None,
     formats: bool = True,
 ) -> NetworkPlan:
-    """Compile a network (a graph, or the path of a ``.tflite`` file) for a machine.
+    """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
     the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's setting
     allows. ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as
     int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
-    if isinstance(network, Graph):
-        model, graph = None, network
-    else:
-        model = read_model(network)
-        graph = model.graph
+    given = Model.read(network) if isinstance(network, str | Path) else network
+    model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     if objective not in OBJECTIVES:
         raise InputError(f"objective {objective!r}: there are {', '.join(OBJECTIVES)}")
     identifier = identifier_of(graph.name if name is None else name)

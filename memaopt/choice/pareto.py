@@ -18,7 +18,7 @@ from memaopt.choice.problem import Problem, prepare, stack_bytes
 from memaopt.choice.solution import search, solve
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.simplify import simplify
@@ -44,7 +44,7 @@ class Point(BaseModel):
 
 def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
-    graph = network if isinstance(network, Graph) else read_model(network).graph
+    graph = network if isinstance(network, Graph) else Model.read(network).graph
     problem = prepare(simplify.simplify(graph).graph, mcu)
     return {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
 

@@ -88,11 +88,11 @@ def solve(
         raise typer.Exit(1)
 
 
-def run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
+def run_folder(certificate: Certificate, folder: Path, compiler: str | None, as_json: bool) -> None:
     """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
     from memaopt.trials import gemm as trial
 
-    certificate, tried = trial.run_folder(folder, compiler)
+    tried = trial.run(certificate, folder, compiler)
     row = GemmRow(certificate.problem, certificate, tried, None)
     if as_json:
         console.print_json(report.row_json(row))

@@ -236,7 +236,7 @@ def solve(
         machine = machine.with_wait_states(wait_states)
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")
-    if what and network_cli.is_model(what) and suite is None and file is None:
+    if what and len(what) == 1 and what[0].lower().endswith(".tflite") and suite is None and file is None:
         refuse(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
@@ -294,14 +294,15 @@ def verify_command(
     Example:
       memaopt verify build/certificate.json
     """
-    from memaopt.certificates.gemm import verify
+    from memaopt.api import verify
     from memaopt.report import console
     from memaopt.writer import complete
 
     told = []
     for path in files:
         complete(path.parent)
-        found = network_cli.verify_if_network(path) or verify(path)
+        with console.spinner(f"verifying {path.name}"):
+            found = verify(path)
         told.append({"file": str(path), "holds": True, **found._asdict()})
         if not as_json:
             but = f" but, not proven again, {' and '.join(found.unproven)}" if found.unproven else ""
@@ -314,14 +315,18 @@ def verify_command(
 
 def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
     """Build and run what ``solve --out`` wrote: a network or a GEMM."""
+    from memaopt.api import read
+    from memaopt.certificates.network import NetworkCertificate
     from memaopt.writer import complete
 
     complete(folder)
-    if network_cli.run_if_network(folder, compiler, as_json):
+    certificate = read(folder)
+    if isinstance(certificate, NetworkCertificate):
+        network_cli.run_folder(certificate, folder, compiler, as_json)
         return
     from memaopt.cli import gemm as gemm_cli
 
-    gemm_cli.run_folder(folder, compiler, as_json)
+    gemm_cli.run_folder(certificate, folder, compiler, as_json)
 
 
 app.command("run")(elf_cli.command(_run_folder))

@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from memaopt.errors import InputError
-from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.problems.words import OBJECTIVES, Objective
 from memaopt.report import console
 
 if TYPE_CHECKING:
-    from memaopt.certificates.envelope import Verified
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.compile import NetworkPlan
     from memaopt.machines.mcu import Mcu
     from memaopt.trials.library import LibraryCheck
     from memaopt.trials.network import NetworkTrial
 
-_CERTIFICATE = "certificate.json"
 #: Layers up to which what other settings would give is computed too: that takes as long again for each.
 _MOST_LAYERS = 40
-
-
-def is_model(what: list[str]) -> bool:
-    """Whether the arguments of ``solve`` name a network."""
-    return len(what) == 1 and what[0].lower().endswith(".tflite")
 
 
 def solve(
@@ -64,7 +56,7 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"writing {written}"):
-            checked = write(plan, signed, written, check=trial_found is None)
+            checked = write(signed, written, check=trial_found is None)
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
         console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
@@ -80,47 +72,26 @@ def solve(
         raise typer.Exit(1)
 
 
-def write(plan: NetworkPlan, signed: NetworkCertificate, out: Path, *, check: bool) -> LibraryCheck | None:
+def write(signed: NetworkCertificate, out: Path, *, check: bool) -> LibraryCheck | None:
     """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
 
     ``check``: it is compared with the reference first (the board has not done so).
     """
-    from memaopt.emit import network as emit
-    from memaopt.trials import library as library_check
+    from memaopt.trials import library
     from memaopt.writer import write_files
 
-    files: dict[str, str | bytes] = dict(emit.files(plan))
-    files[_CERTIFICATE] = signed.to_json()
-    assert plan.model is not None
-    files[signed.model] = plan.model.data
-    checked = library_check.check(plan, files) if check else None
+    files = library.files_of(signed)
+    checked = library.check(signed.plan, files) if check else None
     write_files(files, out)
     return checked
 
 
-def verify_if_network(path: Path) -> Verified | None:
-    """Verify the file if it is a network's certificate; None if it is something else."""
-    if not _is_network(path):
-        return None
-    from memaopt.certificates import network as certificate
-
-    with console.spinner(f"verifying {path.name}"):
-        return certificate.verify_file(path)
-
-
-def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
-    """Build and run the library in a folder as it is there; False if the folder holds something else."""
-    path = folder / _CERTIFICATE
-    if not _is_network(path):
-        return False
-    from memaopt.certificates import network as certificate
+def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, as_json: bool) -> None:
+    """Build and run the library in the folder that a certificate was read from, as it is there."""
     from memaopt.report import network as network_report
 
-    signed = certificate.read(path)
-    if Path(signed.model).name != signed.model:
-        raise InputError(f"{path}: the model {signed.model!r} is not the name of a file beside the certificate")
     with console.spinner(f"reading {signed.model}"):
-        plan = certificate.plan_of(signed, folder / signed.model)
+        plan = signed.plan
     found = _tried(plan, 1, compiler, folder)
     if as_json:
         console.print_json(network_report.plan_json(plan, signed, found))
@@ -128,15 +99,6 @@ def run_if_network(folder: Path, compiler: str | None, as_json: bool) -> bool:
         network_report.print_plan(console.stdout(), plan, found)
     if not found.passed:
         raise typer.Exit(1)
-    return True
-
-
-def _is_network(path: Path) -> bool:
-    try:
-        found = parse_json(read_text(path, CERTIFICATE_BYTES), str(path))
-    except InputError:
-        return False
-    return isinstance(found, dict) and str(found.get("format", "")).startswith("memaopt-network-certificate")
 
 
 def inspect_command(

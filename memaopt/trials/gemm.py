@@ -8,9 +8,9 @@ import numpy as np
 from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate
 from memaopt.emit import gemm
-from memaopt.errors import InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.machines.mcu import Mcu
+from memaopt.overview import Overview
 from memaopt.problems import reference
 from memaopt.trials.call import CallTrial, stack_of
 from memaopt.writer import write_files
@@ -20,7 +20,7 @@ _SYMBOLS = {"C_partial": "c_partial"}
 _COUNTED = ("A", "B", "C", "C_partial", "a_tile", "b_tile", "c_tile", "channels")
 
 
-class GemmTrial(CallTrial):
+class GemmTrial(CallTrial, Overview):
     """A certified GEMM on the board. ``counted`` has the accesses of every buffer that the certificate can promise
     something about; energy is modelled. The compiler and its flags stand beside them.
     """
@@ -31,6 +31,18 @@ class GemmTrial(CallTrial):
     compiler: str
     flags: tuple[str, ...]
     seconds: float
+
+    def headline(self) -> str:
+        return f"{'passed' if self.passed else 'failed'}: {self.cycles:,} cycles"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("result", f"{self.wrong:,} elements are wrong" if self.wrong else "every element is right"),
+            ("accesses", "as promised" if self.equal else "not as promised"),
+            ("cycles", f"{self.cycles:,}, {self.ideal_cycles:,} without waiting"),
+            ("energy", f"{self.energy_uj:.3g} uJ, modelled"),
+            ("built with", " ".join((self.compiler, *self.flags))),
+        )
 
 
 def require_tools(machine: Mcu, compiler: str | None = None) -> None:
@@ -52,15 +64,6 @@ def run(certificate: Certificate, folder: str | Path | None = None, compiler: st
     with scratch_folder() as scratch:
         write_files(gemm.files(certificate), scratch)
         return _run(certificate, scratch, compiler)
-
-
-def run_folder(folder: str | Path, compiler: str | None = None) -> tuple[Certificate, GemmTrial]:
-    """Run the project in ``folder``, as :func:`memaopt.emit.emit` wrote it, against its certificate."""
-    path = Path(folder) / "certificate.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no certificate.json there; write a project with solve ... --out {folder}")
-    certificate = Certificate.read(path)
-    return certificate, run(certificate, folder, compiler)
 
 
 def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTrial:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
 from memaopt.certificates.gemm import Certificate
+from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.emit import gemm
 from memaopt.emit import network as emit
@@ -55,6 +56,12 @@ class LibraryCheck(BaseModel):
         here = f"built here by {self.host}" if self.host else f"not compiled ({', '.join(_HOST)}: none is on PATH)"
         there = f"built for the chip by {self.target}" if self.target else "not built for the chip: no compiler for it"
         return [f"{here}: {self.compared}", there]
+
+
+def files_of(certificate: NetworkCertificate) -> dict[str, str | bytes]:
+    """What a certified network's project holds: the library, the certificate, and the model that it speaks of."""
+    files: dict[str, str | bytes] = dict(emit.files(certificate.plan))
+    return {**files, "certificate.json": certificate.to_json(), certificate.model: certificate.model_file.data}
 
 
 def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:

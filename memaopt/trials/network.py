@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from memaopt.access import Access
 from memaopt.choice.compile import LayerPlan, NetworkPlan
@@ -17,6 +17,7 @@ from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.registry import Format
 from memaopt.networks import reference
+from memaopt.overview import Overview
 from memaopt.trials import image as network_image
 from memaopt.trials.call import CallTrial, stack_of
 from memaopt.trials.image import ImageRun
@@ -46,7 +47,7 @@ class LayerTrial(CallTrial):
     stack_bytes: int
 
 
-class NetworkTrial(BaseModel):
+class NetworkTrial(Overview):
     """A network on the board: its layers, ``invoke`` from call to return, and a whole image from reset. Energy is
     modelled.
 
@@ -78,6 +79,27 @@ class NetworkTrial(BaseModel):
         """Every layer's bytes and accesses are right, and so are the network's outputs, in the image too."""
         image = self.image is None or self.image.right
         return self.wrong == 0 and image and all(layer.passed for layer in self.layers)
+
+    def headline(self) -> str:
+        return f"{'passed' if self.passed else 'failed'}: {self.cycles:,} cycles, {len(self.layers)} layers"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        unequal = [layer.name for layer in self.layers if not layer.equal]
+        tried = f"{self.inputs} input{'s' if self.inputs > 1 else ''}"
+        return (
+            (
+                "outputs",
+                f"every byte is right, on {tried}"
+                if self.wrong == 0
+                else f"{self.wrong:,} bytes are wrong, on {tried}",
+            ),
+            ("accesses", f"not as promised in {', '.join(unequal)}" if unequal else "as promised"),
+            ("cycles", f"{self.cycles:,}, {self.ideal_cycles:,} without waiting"),
+            ("stack", f"{self.stack_bytes:,} bytes"),
+            ("flash", f"{self.flash_bytes:,} bytes, linked"),
+            ("energy", f"{self.energy_uj:.3g} uJ, modelled"),
+            ("built with", " ".join((self.compiler, *self.flags))),
+        )
 
 
 def run(

@@ -15,6 +15,7 @@ import mutations
 import pytest
 from network_helpers import MCU
 
+import memaopt
 from memaopt import Gemm, certify
 from memaopt.certificates import network as certificate
 from memaopt.certificates.network import NetworkCertificate
@@ -22,6 +23,7 @@ from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import operators as ops
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import zoo
@@ -42,10 +44,10 @@ def test_a_true_certificate_survives_json_and_verifies(signed: tuple[Path, Netwo
     path, cert = signed
     again = NetworkCertificate.from_json(cert.to_json())
     assert again == cert
-    certificate.verify(again, path)
+    certificate.verify(again, Model.read(path))
     file = path.parent / "certificate.json"
     file.write_text(cert.to_json())
-    certificate.verify_file(file)
+    memaopt.verify(file)
 
 
 _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
@@ -99,10 +101,10 @@ def test_every_false_claim_is_found(what: str, signed: tuple[Path, NetworkCertif
     at[place[-1]] = value
     changed = NetworkCertificate.from_json(json.dumps(data))
     with pytest.raises(FalseClaimError, match="digest"):
-        certificate.verify(changed, path)
+        certificate.verify(changed, Model.read(path))
     resigned = changed.model_copy(update={"sha256": certificate.digest(changed)})
     with pytest.raises(FalseClaimError) as found:
-        certificate.verify(resigned, path)
+        certificate.verify(resigned, Model.read(path))
     assert "\n" not in str(found.value)
     assert "digest" not in str(found.value)
 
@@ -128,7 +130,7 @@ def _holds(path: Path, data: dict[str, Any]) -> NetworkCertificate | None:
     """The certificate if it verifies, None if it is refused in one line."""
     try:
         cert = NetworkCertificate.from_json(json.dumps(data))
-        certificate.verify(cert, path)
+        certificate.verify(cert, Model.read(path))
     except MemaoptError as error:
         return None if "\n" not in str(error) else pytest.fail(f"more than a line: {error}")
     return cert
@@ -188,12 +190,12 @@ def test_premises_are_told(tiny: tuple[Path, dict[str, Any]]) -> None:
     """Catches a premise that a reader is not told of: the machine with its digest, the objective, the budgets."""
     path, data = tiny
     cert = NetworkCertificate.from_json(json.dumps(data))
-    told = " ".join(certificate.verify(cert, path).premises)
+    told = " ".join(certificate.verify(cert, Model.read(path)).premises)
     for word in ("tiny.tflite", "as it comes with memaopt", "cycles", f"{cert.flash_bytes:,}", f"{cert.arena_bytes:,}"):
         assert word in told
     faster = cert.machine.model_copy(update={"clock_hz": 1})
     changed = mutations.changed(data, ("machine",), faster.model_dump(mode="json"))
-    told = " ".join(certificate.verify(NetworkCertificate.from_json(json.dumps(changed)), path).premises)
+    told = " ".join(certificate.verify(NetworkCertificate.from_json(json.dumps(changed)), Model.read(path)).premises)
     assert "not as it comes" in told
 
 
@@ -202,10 +204,10 @@ def test_a_budget_that_was_not_used_up_cannot_be_raised(signed: tuple[Path, Netw
     path, _ = signed
     ram = mcu("stm32l4r5", "ram")
     small = certificate.certify(compile_network(path, ram, sram=30_000), path.name)
-    certificate.verify(small, path)
+    certificate.verify(small, Model.read(path))
     large = small.model_copy(update={"sram_bytes": 655_360})
     with pytest.raises(FalseClaimError, match="nothing is cheaper"):
-        certificate.verify(large.model_copy(update={"sha256": certificate.digest(large)}), path)
+        certificate.verify(large.model_copy(update={"sha256": certificate.digest(large)}), Model.read(path))
 
 
 def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -215,8 +217,8 @@ def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_p
     (tmp_path / "network.json").write_text(json.dumps(data))
     certify(Gemm(m=3, k=4, n=5), MCU).write(tmp_path / "gemm.json")
     code = (
-        "import sys, memaopt.certificates.network as network, memaopt;"
-        "network.verify_file('network.json'); memaopt.verify('gemm.json');"
+        "import sys, memaopt;"
+        "memaopt.verify('network.json'); memaopt.verify('gemm.json');"
         "assert not any(name.split('.')[0] == 'ortools' for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": _ROOT})
@@ -239,7 +241,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
     path, cert = signed
     (other,) = zoo.save(path.parent, ("fc_autoencoder",))
     with pytest.raises(FalseClaimError, match="not the model that was certified"):
-        certificate.verify(cert, other)
+        certificate.verify(cert, Model.read(other))
 
 
 _NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-3"}', "[" * 9999]
@@ -260,7 +262,7 @@ def test_model_must_lie_beside_the_certificate(tmp_path: Path, signed: tuple[Pat
         file = tmp_path / "certificate.json"
         file.write_text(cert.model_copy(update={"model": name}).to_json())
         with pytest.raises(MemaoptError):
-            certificate.verify_file(file)
+            memaopt.verify(file)
 
 
 def test_network_without_a_file_has_no_certificate() -> None:

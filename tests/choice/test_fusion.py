@@ -20,6 +20,7 @@ from memaopt.emit import network as emit
 from memaopt.errors import FalseClaimError, InfeasibleError
 from memaopt.kernels.registry import Format
 from memaopt.networks import operators as ops
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite.writer import write
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
@@ -166,7 +167,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NetworkCerti
 def test_a_true_certificate_verifies(signed: tuple[Path, NetworkCertificate]) -> None:
     """Catches a check that fails on the truth."""
     path, cert = signed
-    certificate.verify(NetworkCertificate.from_json(cert.to_json()), path)
+    certificate.verify(NetworkCertificate.from_json(cert.to_json()), Model.read(path))
 
 
 def _without_within(data: dict[str, Any]) -> None:
@@ -196,4 +197,4 @@ def test_false_claims_are_found(change: Any, signed: tuple[Path, NetworkCertific
     changed = NetworkCertificate.from_json(json.dumps(data))
     changed = changed.model_copy(update={"sha256": certificate.digest(changed)})
     with pytest.raises(FalseClaimError):
-        certificate.verify(changed, path)
+        certificate.verify(changed, Model.read(path))

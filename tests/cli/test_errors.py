@@ -87,7 +87,7 @@ def test_refused_in_one_line(arguments: str, said: str, form: str, cli: Cli) -> 
         ("frob", "No such command 'frob'; see memaopt --help"),
         ("verify", "Missing argument"),
         ("verify missing.json", "missing.json: cannot be read: No such file or directory"),
-        ("verify .", "cannot be read: Is a directory"),
+        ("verify .", "no certificate.json there"),
         ("run", "Missing argument"),
         ("run missing", "missing: no certificate.json there; write a project with solve ... --out missing"),
         ("mcus stm32", "did you mean stm32f407 or stm32f446 or stm32l4r5?"),
@@ -296,7 +296,7 @@ def test_a_compiler_that_cannot_be_run(cli: Cli, tmp_path: Path, monkeypatch: py
     fake.write_text("#!/bin/sh\necho broken installation >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    identify = importlib.import_module("memaopt.board.build")._identify
+    identify = importlib.import_module("memaopt.board.build")._version
     identify.cache_clear()
     assert "broken installation" in cli.refused("solve gemm 4x4x4 --run --compiler gcc")
     identify.cache_clear()

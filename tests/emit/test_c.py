@@ -22,8 +22,8 @@ from emit_helpers import (
     write,
 )
 
+from memaopt import emit
 from memaopt.board import build, find_compiler
-from memaopt.emit import emit
 from memaopt.emit import gemm as emitter
 from memaopt.kernels.gemm.families import FAMILIES, tiles
 from memaopt.problems import reference

@@ -13,6 +13,7 @@ from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks import reference
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
 from memaopt.problems.words import OBJECTIVES
@@ -155,7 +156,7 @@ class BoardNetworks:
             said = f"{plan.mcu.name} in {plan.mcu.setting}, {setting}"
             again = compile_network(model, plan.mcu, **setting)
             with watched():
-                certificate.verify(certificate.certify(again), model)
+                certificate.verify(certificate.certify(again), Model.read(model))
             tried = network_trial.run(plan, 3)
             gc.collect()  # emulators that hold themselves
             for layer in tried.layers:

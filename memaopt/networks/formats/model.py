@@ -1,27 +1,38 @@
-"""A network's file, read once: its bytes, their digest, and the network that they hold."""
+"""A model's file, read once: its bytes, what they hold, and their digest."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from memaopt.files import read_bytes
 from memaopt.networks import limits
-from memaopt.networks.formats.tflite import reader as tflite
+from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.graph import Graph
 
 
-class Model(NamedTuple):
-    """What a file held when it was read; whatever happens to the file, the three belong together."""
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The bytes of a ``.tflite`` file and the network that they hold."""
 
     data: bytes
-    sha256: str
     graph: Graph
 
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of the bytes, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
 
-def read_model(path: str | Path) -> Model:
-    """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
-    file = Path(path)
-    data = read_bytes(file, limits.MAX_FILE_BYTES)
-    return Model(data, hashlib.sha256(data).hexdigest(), tflite.parse(data, file.name))
+    @classmethod
+    def read(cls, path: str | Path) -> Model:
+        """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
+        data = read_bytes(Path(path), limits.MAX_FILE_BYTES)
+        return cls(data, reader.parse(data, Path(path).name))
+
+    @classmethod
+    def of(cls, graph: Graph) -> Model:
+        """The model of a network that came from no file. Its operators stand where they stand in the file."""
+        data = writer.write(graph)
+        return cls(data, reader.parse(data, graph.name))

@@ -1,0 +1,149 @@
+"""The verbs: ``certify``, ``emit``, ``verify`` and ``run`` take a product, a layer, a network or a file alike.
+
+What a problem is decides what is done with it; what comes back is its certificate or its trial. Everything is imported
+when it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from memaopt.arguments import public
+from memaopt.errors import InputError
+
+if TYPE_CHECKING:
+    from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.machines.mcu import Mcu
+    from memaopt.networks.graph import Graph
+    from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
+    from memaopt.problems.gemm import Gemm
+    from memaopt.problems.words import Objective
+    from memaopt.trials.gemm import GemmTrial
+    from memaopt.trials.network import NetworkTrial
+
+#: The certificate's name in a project's folder.
+CERTIFICATE = "certificate.json"
+
+
+@public
+def certify(
+    problem: Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path,
+    machine: Mcu,
+    objective: str | None = None,
+    buffering: str | None = None,
+    *,
+    name: str | None = None,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+) -> Certificate | NetworkCertificate:
+    """The best schedule of a product, or the best kernels of a layer or network, with the proof.
+
+    ``problem``: a :class:`Gemm`; a :class:`Conv2D`, :class:`DepthwiseConv2D` or :class:`FullyConnected`; a graph; the
+    path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others) or
+    ``energy``. ``buffering`` is a Gemm's: ``single`` or ``double``. A network takes a ``name`` and budgets in bytes:
+    ``sram``, ``flash``, ``arena``. Raises InputError for what cannot be read or has no effect, InfeasibleError if
+    nothing fits, DisagreementError if the models differ.
+    """
+    from memaopt.problems.gemm import Gemm
+
+    if isinstance(problem, Gemm):
+        from memaopt.certificates import gemm
+
+        for option, value in {"name": name, "sram": sram, "flash": flash, "arena": arena}.items():
+            if value is not None:
+                raise InputError(f"certify: {option} has no effect on a Gemm; resize a memory with machine.with_sizes")
+        return gemm.certify(problem, machine, objective or "bytes", buffering or "single")
+    if buffering is not None:
+        raise InputError("certify: buffering has no effect on a network: its layers copy nothing block by block")
+    from memaopt.certificates import network as certificates
+    from memaopt.choice.compile import compile_network
+    from memaopt.networks.formats.model import Model
+    from memaopt.networks.graph import Graph
+
+    if isinstance(problem, str | Path):
+        model = Model.read(problem)
+    else:
+        model = Model.of(problem if isinstance(problem, Graph) else problem.graph())
+    goal = cast("Objective", objective or "cycles")
+    plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena)
+    return certificates.certify(plan, f"{plan.name}.tflite")
+
+
+@public
+def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> Path:
+    """Write the C project of a certificate into ``folder`` and return the path of its main C file.
+
+    Its output is compared with the reference first, where this computer has a compiler, and a network's without one.
+    Same certificate, same bytes. Files appear whole or not at all. Raises InputError if the folder cannot be written or
+    a network's model is not at hand, WrongLibraryError if an output differs.
+    """
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.trials import library
+    from memaopt.writer import write_files
+
+    if isinstance(certificate, Certificate):
+        from memaopt.emit import gemm
+
+        files: dict[str, str | bytes] = dict(gemm.files(certificate))
+        library.check_gemm(certificate, files)
+        name = gemm.name_of(certificate)
+    else:
+        files = library.files_of(certificate)
+        library.check(certificate.plan, files)
+        name = certificate.name
+    return write_files(files, folder) / f"{name}.c"
+
+
+@public
+def verify(certificate: Certificate | NetworkCertificate | str | Path) -> Verified:
+    """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
+
+    A network's file is checked against the model beside it. No solver is asked. Raises InputError if the file is no
+    certificate. What comes back says what was given.
+    """
+    from memaopt.certificates import gemm, network
+
+    found = read(certificate) if isinstance(certificate, str | Path) else certificate
+    return gemm.verify(found) if isinstance(found, gemm.Certificate) else network.verify(found)
+
+
+@public
+def read(path: str | Path) -> Certificate | NetworkCertificate:
+    """The certificate in a file, or in the folder of a project, unverified; InputError if there is none.
+
+    A network's model is found beside it.
+    """
+    from memaopt.certificates import gemm, network
+    from memaopt.certificates.envelope import kind_of
+
+    file = Path(path)
+    if file.is_dir() or not (file.suffix or file.is_file()):
+        file /= CERTIFICATE
+        if not file.is_file():
+            raise InputError(f"{path}: no {CERTIFICATE} there; write a project with solve ... --out {path}")
+    return network.read(file) if network.FORMAT.startswith(kind_of(file) or "?") else gemm.Certificate.read(file)
+
+
+@public
+def run(
+    certificate: Certificate | NetworkCertificate | str | Path, *, inputs: int = 1, compiler: str | None = None
+) -> GemmTrial | NetworkTrial:
+    """Build the C of a certificate, or what lies in a project's folder, and run it on the virtual board.
+
+    ``inputs``: how many a network is tried on. ``compiler``: ``gcc`` or ``zig``. Raises MissingToolError, BuildError or
+    FaultError; whether all is as promised the trial says (``passed``).
+    """
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.trials import gemm, network
+
+    folder = Path(certificate) if isinstance(certificate, str | Path) else None
+    found = read(certificate) if isinstance(certificate, str | Path) else certificate
+    if isinstance(found, Certificate):
+        if inputs != 1:
+            raise InputError("run: inputs has no effect on a Gemm, which runs on inputs of its own")
+        return gemm.run(found, folder, compiler)
+    return network.run(found.plan, inputs, folder=folder, compiler=compiler)

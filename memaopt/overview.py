@@ -1,0 +1,43 @@
+"""What a result says of itself in a terminal, in a notebook and as data: one list of facts, shown three ways."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Overview(BaseModel):
+    """A result with a headline and facts, each a name and its text. ``repr`` is one line."""
+
+    def headline(self) -> str:
+        """What it is, in a line."""
+        raise NotImplementedError
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What it says, the most important first."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """The headline and the facts, a line each."""
+        facts = self.facts()
+        width = max((len(name) for name, _ in facts), default=0)
+        return "\n".join([self.headline(), *(f"  {name:{width}}  {text}" for name, text in facts)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as what JSON can hold."""
+        return self.model_dump(mode="json")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same; how they came to be is no part of it."""
+        return type(self) is type(other) and isinstance(other, BaseModel) and self.model_dump() == other.model_dump()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.headline()}>"
+
+    def _repr_html_(self) -> str:
+        """A table, as notebooks show it."""
+        cell = "<tr><th style='text-align:left'>{}</th><td style='text-align:left'>{}</td></tr>"
+        rows = "".join(cell.format(html.escape(name), html.escape(text)) for name, text in self.facts())
+        return f"<table><caption style='text-align:left'>{html.escape(self.headline())}</caption>{rows}</table>"

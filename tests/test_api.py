@@ -1,0 +1,131 @@
+"""The verbs of the public interface: products, layers, networks and files are certified, written, checked and run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import memaopt
+from memaopt import Conv2D, DepthwiseConv2D, FullyConnected, Gemm, InputError, UnsupportedModelError
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation
+from memaopt.networks.zoo.builder import Builder
+
+MCU = memaopt.mcu("stm32l4r5")
+
+
+def _weights(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(-90, 91, shape).astype(np.int8)
+
+
+def _graph() -> Graph:
+    builder = Builder("two", (1, 6, 5, 3), 4)
+    x = builder.depthwise_conv_2d(0, Activation.RELU)
+    return builder.finish(builder.fully_connected(builder.average_pool(x), 4))
+
+
+LAYERS = {
+    "conv_2d": Conv2D(
+        input=(7, 6, 4), weights=_weights(5, 3, 3, 4), scales=(0.05, 0.01, 0.2), zero_points=(3, -4), stride=(2, 1)
+    ),
+    "valid": Conv2D(
+        input=(7, 6, 4), weights=_weights(5, 3, 2, 4), scales=(0.05, 0.01, 0.2), padding="valid", activation="relu6"
+    ),
+    "depthwise": DepthwiseConv2D(input=(7, 6, 4), weights=_weights(1, 3, 3, 8), scales=(0.05, (0.01, 0.02) * 4, 0.2)),
+    "rows": FullyConnected(input=(3, 16), weights=_weights(6, 16), bias=np.arange(6), scales=(0.05, 0.01, 0.2)),
+    "one_row": FullyConnected(input=(16,), weights=_weights(6, 16), scales=(0.05, 0.01, 0.2), activation="relu"),
+}
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, "graph", "file", "gemm"])
+def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
+    """Catches a verb that knows only some kinds of problems, and a folder that the next verb cannot use."""
+    problem: object = LAYERS.get(kind) or {"graph": _graph(), "gemm": Gemm(m=5, k=9, n=4, dtype="s8")}.get(kind)
+    if problem is None:
+        problem = tmp_path / "two.tflite"
+        problem.write_bytes(writer.write(_graph()))
+    certificate = memaopt.certify(problem, MCU, "cycles")
+    main = memaopt.emit(certificate, tmp_path / "out")
+    assert main.is_file()
+    read = memaopt.read(main.parent)
+    assert read == certificate
+    assert memaopt.verify(read) == memaopt.verify(main.parent / "certificate.json") == memaopt.verify(certificate)
+    trial = memaopt.run(main.parent)
+    assert trial.passed
+    assert memaopt.run(certificate).cycles == trial.cycles
+    for result in (certificate, trial):
+        assert result.summary().splitlines()[0] in repr(result)
+        assert result._repr_html_().startswith("<table>")
+        assert result.to_dict()
+
+
+def test_a_layer_computes_what_tflite_would(tmp_path: Path) -> None:
+    """Catches weights, scales, padding or zero points that become others on the way into a network."""
+    from memaopt.networks import reference
+    from memaopt.networks.formats.tflite.oracle import Oracle
+
+    rng = np.random.default_rng(2)
+    for name, layer in LAYERS.items():
+        graph = layer.graph()
+        x = rng.integers(-128, 128, graph.tensors[0].shape).astype(np.int8)
+        (found,), (wanted,) = reference.run(graph, [x]), Oracle(writer.write(graph)).run([x])
+        np.testing.assert_array_equal(found, wanted, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Conv2D(input=(7, 6, 4), weights=_weights(5, 3, 3, 3), scales=(1, 1, 1)).graph(),
+            "do not go with input",
+        ),
+        (
+            lambda: Conv2D(input=(7, 6), weights=_weights(5, 3, 3, 3), scales=(1, 1, 1)).graph(),
+            "height, width, channels",
+        ),
+        (
+            lambda: Conv2D(input=(7, 6, 3), weights=_weights(5, 3, 3, 3) * 2.0, scales=(1, 1, 1)).graph(),
+            "integers of int8",
+        ),
+        (
+            lambda: Conv2D(
+                input=(7, 6, 3), weights=_weights(5, 3, 3, 3), bias=np.ones(4, int), scales=(1, 1, 1)
+            ).graph(),
+            "bias of shape",
+        ),
+        (
+            lambda: Conv2D(input=(7, 6, 3), weights=_weights(5, 3, 3, 3), scales=(1, (1, 2), 1)).graph(),
+            "2 scales of weights",
+        ),
+        (
+            lambda: Conv2D(input=(7, 6, 3), weights=_weights(5, 3, 3, 3), scales=(1, 1, 1), padding="full").graph(),
+            "padding should be 'same' or 'valid'",
+        ),
+        (
+            lambda: FullyConnected(input=(4,), weights=_weights(5, 4), scales=(1, 1, 1), activation="x").graph(),
+            "activation should be 'none'",
+        ),
+        (lambda: memaopt.certify(Gemm(m=4, k=4, n=4), MCU, arena=100), "arena has no effect on a Gemm"),
+        (lambda: memaopt.certify(LAYERS["rows"], MCU, buffering="double"), "buffering has no effect on a network"),
+        (lambda: memaopt.certify(LAYERS["rows"], MCU, "speed"), "objective should be 'bytes'"),
+        (lambda: memaopt.run(memaopt.certify(Gemm(m=4, k=4, n=4), MCU), inputs=2), "inputs has no effect on a Gemm"),
+    ],
+)
+def test_bad_requests_are_one_line(make: object, said: str) -> None:
+    """Catches a traceback, or an option that is silently ignored."""
+    with pytest.raises((InputError, UnsupportedModelError)) as caught:
+        make()  # type: ignore[operator]
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_certificate_without_its_model(tmp_path: Path) -> None:
+    """Catches a plan made of another model than the one certified, and a traceback where there is none."""
+    certificate = memaopt.certify(LAYERS["rows"], MCU)
+    alone = memaopt.NetworkCertificate.from_json(certificate.to_json())
+    with pytest.raises(InputError, match="not at hand"):
+        memaopt.emit(alone, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=r"no certificate\.json there"):
+        memaopt.read(tmp_path)
