@@ -112,10 +112,10 @@ def inspect_command(
       memaopt inspect model.tflite
     """
     from memaopt.networks import summary
-    from memaopt.networks.formats.model import read_model
+    from memaopt.networks.formats.model import Model
     from memaopt.report import network as network_report
 
-    found = summary.summarize(read_model(model).graph)
+    found = summary.summarize(Model.read(model).graph)
     if as_json:
         console.print_json(found.model_dump(mode="json"))
     else:

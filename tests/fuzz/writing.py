@@ -126,7 +126,7 @@ def _below(path: Any, root: str) -> bool:
 
 def _import_all() -> None:
     """What the children need is there before they are made; that a library is right is checked elsewhere."""
-    for module in ("gemm_cli", "network_cli", "library_check", "emit.gemm", "emit.network", "networks.compile"):
+    for module in ("cli.gemm", "cli.network", "trials.library", "emit.gemm", "emit.network", "choice.compile"):
         importlib.import_module(f"memaopt.{module}")
     importlib.import_module("ortools.sat.python.cp_model")
     unchecked = library_check.LibraryCheck(host="", target="", compared="")

@@ -337,9 +337,9 @@ def _models() -> list[Path]:
 @pytest.mark.skipif(not _models(), reason="MEMAOPT_MODELS is not set")
 @pytest.mark.parametrize("path", _models(), ids=lambda p: p.stem)
 def test_real_models_meet_their_limits_and_bounds(path: Path) -> None:
-    from memaopt.networks.formats.model import read_model
+    from memaopt.networks.formats.model import Model
 
-    graph = read_model(path).graph
+    graph = Model.read(path).graph
     plan = memory.plan(graph)
     plan.verify(graph)
     assert plan.arena_bytes == plan.lower_bound <= LIMITS[path.stem]

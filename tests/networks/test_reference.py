@@ -13,7 +13,7 @@ from networks_helpers import CASES, activation, constant, inputs, single
 
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.oracle import Oracle
@@ -61,7 +61,7 @@ def _real_models() -> list[Path]:
 @pytest.mark.parametrize("path", _real_models(), ids=lambda p: p.stem)
 def test_real_model_equals_tflite_on_every_layer(path: Path) -> None:
     """Catches anything that only shows in trained weights and whole networks: every layer, 20 inputs."""
-    graph = read_model(path).graph
+    graph = Model.read(path).graph
     oracle = Oracle(path.read_bytes())
     rng = np.random.default_rng(1)
     shape = graph.tensors[graph.inputs[0]].shape

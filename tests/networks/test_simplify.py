@@ -14,7 +14,7 @@ from networks_helpers import CASES, activation, constant, inputs, scale, single
 
 from memaopt.networks import checks, reference, summary
 from memaopt.networks import operators as ops
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D
 from memaopt.networks.simplify import simplify
@@ -248,7 +248,7 @@ def test_real_visual_wake_words_halves() -> None:
     if not folder:
         pytest.skip("MEMAOPT_MODELS is not set")
     for path in sorted(Path(folder).glob("*.tflite")):
-        graph = read_model(path).graph
+        graph = Model.read(path).graph
         result = simplify.simplify(graph)
         for values in inputs(np.random.default_rng(3), graph):
             assert_same(graph, result, values)

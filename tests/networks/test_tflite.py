@@ -20,7 +20,7 @@ from memaopt.errors import InputError, UnsupportedModelError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import limits
 from memaopt.networks import operators as ops
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import flatbuffer, writer
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import schema as tflite_schema
@@ -204,14 +204,14 @@ def test_bytes_that_are_no_file(data: bytes, message: str) -> None:
 def test_paths(tmp_path: Path) -> None:
     """Catches a traceback for a file that is missing, a folder or too big."""
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        read_model(tmp_path / "none.tflite")
+        Model.read(tmp_path / "none.tflite")
     with pytest.raises(InputError, match="cannot be read"):
-        read_model(tmp_path)
+        Model.read(tmp_path)
     big = tmp_path / "big.tflite"
     with big.open("wb") as file:
         file.truncate(limits.MAX_FILE_BYTES + 1)
     with pytest.raises(InputError, match="more than 67,108,864 bytes"):
-        read_model(big)
+        Model.read(big)
 
 
 def test_bytes_digest_and_network_are_of_one_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from memaopt.errors import InputError
 from memaopt.memory import plan as memory
 from memaopt.networks import reference, summary
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
@@ -84,7 +84,7 @@ def test_architecture_is_that_of_the_reference_model(name: str) -> None:
     folder = os.environ.get("MEMAOPT_MODELS")
     if not folder:
         pytest.skip("MEMAOPT_MODELS is not set")
-    real, ours = read_model(Path(folder) / f"{REAL[name]}.tflite").graph, zoo.build(name)
+    real, ours = Model.read(Path(folder) / f"{REAL[name]}.tflite").graph, zoo.build(name)
     assert sorted(map(repr, _shapes(real))) == sorted(map(repr, _shapes(ours)))
 
 
