@@ -32,9 +32,9 @@ _UNIT = 1 << 16
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
 _BEAMS = (24, 96)
-#: How multipliers are found: rounds over all of them, the largest, the bits they are found to, and how often shared
-#: kernels are divided anew.
-_ROUNDS, _MOST, _PRECISION, _DIVISIONS = 2, 1 << 34, 10, 40
+#: How multipliers are found: rounds over all of them, the largest, the bits they are found to and those that will do
+#: for a first idea, and how often shared kernels are divided anew.
+_ROUNDS, _MOST, _PRECISION, _ROUGH, _DIVISIONS = 2, 1 << 34, 10, 4, 40
 
 
 class Found(NamedTuple):
@@ -87,11 +87,24 @@ def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets
     return 0 if walk.impossible else walk.bound()
 
 
-class _Walk:
-    """Passes over the stages for one value that is to be the least."""
+def likely(
+    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price, clashes: Sequence[Clash]
+) -> tuple[tuple[int, ...], bool] | None:
+    """Picks that may be near the best or exceed a budget, in no time, and whether a budget is short; None if there are
+    no picks at all."""
+    layers = Layers(stages, plain, budgets, clashes, price)
+    walk = _Walk(layers, "price", rough=True)
+    if walk.impossible:
+        return None
+    taken, to_go = walk.prices[-1]
+    return tuple(row.pick for row in layers.path(walk.weigh(taken), to_go)), len(walk.prices) > 1
 
-    def __init__(self, layers: Layers, least: Least) -> None:
-        self.layers, self.least = layers, least
+
+class _Walk:
+    """Passes over the stages for one value that is to be the least. ``rough``: only multipliers are found, roughly."""
+
+    def __init__(self, layers: Layers, least: Least, *, rough: bool = False) -> None:
+        self.layers, self.least, self.rough = layers, least, rough
         count = len(layers.kernels)
         self.flash = np.array([kernel.flash for kernel in layers.kernels], np.int64)
         self.code = np.array([kernel.code for kernel in layers.kernels], np.int64)
@@ -111,6 +124,8 @@ class _Walk:
         arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
         self.widest = arena, max((row[STACK] for row in own), default=0)
         self.prices = self._multipliers()
+        if rough:
+            return
         self.tables = self._tables()
         self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
         # For each stage, the parts of each kernel that stages from there on still bear.
@@ -133,7 +148,7 @@ class _Walk:
                 room["ram"] = left
         return room
 
-    def _weigh(self, taken: dict[str, int]) -> Callable[[Option], int]:
+    def weigh(self, taken: dict[str, int]) -> Callable[[Option], int]:
         """The price of a row with multipliers for what it uses."""
         layers, column = self.layers, PRICE if self.least == "price" else FLASH
         f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
@@ -150,14 +165,14 @@ class _Walk:
         if self.least in ("arena", "sram"):
             return []
         free: dict[str, int] = {}
-        made = [(free, layers.to_go(self._weigh(free)))]
+        made = [(free, layers.to_go(self.weigh(free)))]
         room = self._room()
         if self.least == "price" and room:
             best = self._priced(dict.fromkeys(room, 0), room)
-            if layers.kernels:
+            if layers.kernels and not self.rough:
                 self._divide(best)
                 best = self._priced(best, room)
-            made.append((best, layers.to_go(self._weigh(best))))
+            made.append((best, layers.to_go(self.weigh(best))))
         return made
 
     def _tables(self) -> list[tuple[str, dict[str, int], Knapsack]]:
@@ -171,7 +186,7 @@ class _Walk:
             def size(row: Option, name: str = name) -> int:
                 return _used(name, layers.weights(row))
 
-            made.append((name, others, Knapsack(layers, self._weigh(others), size, limit)))
+            made.append((name, others, Knapsack(layers, self.weigh(others), size, limit)))
         return made
 
     def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
@@ -181,7 +196,7 @@ class _Walk:
                 low, high = 0, max(2 * best[name], _UNIT)
                 while high < _MOST and not self._within({**best, name: high}, name, room):
                     low, high = high, 4 * high
-                while high - low > max(1, high >> _PRECISION):
+                while high - low > max(1, high >> (_ROUGH if self.rough else _PRECISION)):
                     middle = (low + high) // 2
                     if self._within({**best, name: middle}, name, room):
                         high = middle
@@ -192,13 +207,13 @@ class _Walk:
 
     def _within(self, taken: dict[str, int], name: str, room: dict[str, int]) -> bool:
         """Whether a path that is best with these multipliers keeps a budget."""
-        weigh = self._weigh(taken)
+        weigh = self.weigh(taken)
         path = self.layers.path(weigh, self.layers.to_go(weigh))
         return _used(name, self.layers.used(path)) <= room[name]
 
     def _divide(self, taken: dict[str, int]) -> None:
         """Divide shared kernels among their stages so that the bound rises."""
-        layers, weigh = self.layers, self._weigh(taken)
+        layers, weigh = self.layers, self.weigh(taken)
         best, highest = list(layers.parts), None
         for i in range(_DIVISIONS):
             to_go = layers.to_go(weigh)

@@ -33,22 +33,24 @@ class Prices:
             return candidate.floor(self._objective)
         return self._price(candidate)
 
-    def settle(self, picks: Sequence[int]) -> bool:
-        """Price what was picked, and what could replace it; whether everything had its price already."""
+    def settle(self, picks: Sequence[int], *, alike: bool = False) -> bool:
+        """Price what was picked, and what of its formats may be cheaper; whether everything had its price already.
+
+        ``alike``: all of its formats, for where budgets are short what is cheapest is not all that counts.
+        """
         settled = True
         for stage, pick in zip(self._stages, picks, strict=True):
             picked = stage.candidates[pick]
             if id(picked) not in self._settled:
                 settled = False
-                self._settle(stage, picked)
+                self._settle(stage, picked, alike)
         return settled
 
-    def _settle(self, stage: Stage, picked: Candidate) -> None:
-        """Price a candidate, and those of its formats that may be cheaper."""
+    def _settle(self, stage: Stage, picked: Candidate, alike: bool) -> None:
         self._settled.add(id(picked))
         least, formats = self(picked), (picked.plan.input_format, picked.plan.output_format)
         for other in sorted(stage.candidates, key=lambda other: other.floor(self._objective)):
-            if least is not None and other.floor(self._objective) >= least:
+            if not alike and least is not None and other.floor(self._objective) >= least:
                 return
             if (other.plan.input_format, other.plan.output_format) == formats:
                 self._settled.add(id(other))

@@ -137,8 +137,12 @@ def _best(
 def _searched(
     problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
 ) -> labels.Found:
-    """What the exact search finds when everything in it has its price; most of it gets it from quick searches."""
+    """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
     quick = prices is not None
+    while prices is not None:
+        likely = labels.likely(problem.stages, problem.plain, problem.limits, prices, clashes)
+        if likely is None or prices.settle(likely[0], alike=likely[1]):
+            break
     while True:
         found = labels.search(
             problem.stages,
@@ -150,7 +154,7 @@ def _searched(
             below=below,
             quick=quick,
         )
-        if prices is None or found.picks is None or prices.settle(found.picks):
+        if prices is None or found.picks is None or prices.settle(found.picks, alike=True):
             if found.proven or not quick:
                 return found
             quick = False
