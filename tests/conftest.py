@@ -1,5 +1,7 @@
-"""Fixtures that several files share, and which files are slow."""
+"""Fixtures that several files share, which files are slow, and which run on the board."""
 
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,17 @@ SLOW = {
 }  # fmt: skip
 
 
+@cache
+def _runs_on_board(file: Path) -> bool:
+    """Whether a file of tests says so: by what it imports, or calls of the helpers."""
+    return bool(re.search(r"memaopt\.(board|trials)|OnBoard|check_on_board|--run", file.read_text(encoding="utf-8")))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files."""
+    """Mark the tests of slow files, and of those that run on the virtual board."""
     for item in items:
+        if _runs_on_board(item.path):
+            item.add_marker(pytest.mark.board)
         if str(item.path.relative_to(_HERE).with_suffix("")) in SLOW:
             item.add_marker(pytest.mark.slow)
 

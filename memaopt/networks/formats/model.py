@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from memaopt.files import read_bytes
 from memaopt.networks import limits
 from memaopt.networks.formats.tflite import reader, writer
+from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
+
+
+class FileFormat(NamedTuple):
+    """A kind of file: how its bytes are told from others', and what reads them."""
+
+    name: str
+    recognises: Callable[[bytes], bool]
+    parse: Callable[[bytes, str], Graph]
+
+
+_TFLITE = FileFormat("tflite", lambda data: data[4:8] == IDENTIFIER, reader.parse)
+FORMATS: tuple[FileFormat, ...] = (_TFLITE,)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The bytes of a ``.tflite`` file and the network that they hold."""
+    """The bytes of a file and the network that they hold."""
 
     data: bytes
     graph: Graph
@@ -29,7 +44,9 @@ class Model:
     def read(cls, path: str | Path) -> Model:
         """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
         data = read_bytes(Path(path), limits.MAX_FILE_BYTES)
-        return cls(data, reader.parse(data, Path(path).name))
+        # What no format recognises is refused by the reader of .tflite files, which says what is wrong with it.
+        found = next((known for known in FORMATS if known.recognises(data)), _TFLITE)
+        return cls(data, found.parse(data, Path(path).name))
 
     @classmethod
     def of(cls, graph: Graph) -> Model:

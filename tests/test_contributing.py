@@ -1,0 +1,107 @@
+"""The recipes of CONTRIBUTING.md, each followed with something trivial."""
+
+import ast
+import re
+from pathlib import Path
+
+import jinja2
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.access import loads, stores
+from memaopt.kernels import registry
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.text import templates
+from memaopt.kernels.text.c import Array
+from memaopt.networks.formats import model
+from memaopt.networks.graph import Graph
+from memaopt.networks.zoo import zoo
+from memaopt.problems.layers import Layer, Lookup
+
+_ROOT = Path(__file__).parents[1]
+_TEXT = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+_BACKWARDS = """\
+    (void)scratch;
+    for (int32_t i = {{ layer.elements }}; i-- > 0;) {
+        store_s8(out + i, load_s8(&{{ at.table }}[load_s8(in + i) + 128]));
+    }
+"""
+
+
+class _Backwards:
+    """Elements through a table, from the last to the first."""
+
+    name = "backwards"
+    computes = Lookup
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
+        return (Plan(self.name, "", cycles=9 * n, promise=promise, data_bytes=256, code_bytes=40),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up")]
+        return emitted(unary(name), plan, "a table, backwards", "backwards.c.j2", table, layer=layer)
+
+
+def test_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a step between a family and its counted C that the recipe does not name."""
+    environment = templates._environment()
+    assert environment.loader is not None
+    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"backwards.c.j2": _BACKWARDS}), environment.loader])
+    monkeypatch.setattr(environment, "loader", loader)
+    monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, _Backwards()))
+    monkeypatch.setattr(registry, "plans", registry.plans.__wrapped__)
+    rng = np.random.default_rng(0)
+    layer = Lookup(37, rng.integers(-128, 128, 256).astype(np.int8))
+    (plan,) = (plan for plan in registry.plans(layer) if plan.family == "backwards")
+    made = {"table": (layer, registry.emit(layer, plan, "table"))}
+    h.check_on_host(tmp_path, made, rng)
+    h.check_on_board(tmp_path, made, rng, compilers()[0], kinds=["random"])
+
+
+def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a kind of file that is known in more places than the recipe names."""
+
+    def parse(data: bytes, name: str) -> Graph:
+        return zoo.build(data.decode().removeprefix("zoo:"))
+
+    known = model.FileFormat("zoo", lambda data: data.startswith(b"zoo:"), parse)
+    monkeypatch.setattr(model, "FORMATS", (known, *model.FORMATS))
+    (tmp_path / "net.zoo").write_bytes(b"zoo:ds_cnn")
+    read = model.Model.read(tmp_path / "net.zoo")
+    assert read.graph.operators
+    assert read.data == b"zoo:ds_cnn"
+
+
+def test_a_dtype() -> None:
+    """Catches a file that tells dtypes apart and is not in the recipe, or one in it that no longer does."""
+    section = _TEXT.split("## Add a dtype")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(memaopt/[\w/]+\.py)`", section))
+    # Formats of activations have one of the names; the door's and the plots' words are for readers.
+    others = {"memaopt/kernels/plan.py", "memaopt/__init__.py", "memaopt/bench/plots.py"}
+    assert named == _telling_dtypes_apart() - others
+
+
+def _telling_dtypes_apart() -> set[str]:
+    dtypes = {"f32", "q15", "s8"}
+    return {
+        str(path.relative_to(_ROOT))
+        for path in (_ROOT / "memaopt").rglob("*.py")
+        if any(
+            isinstance(node, ast.Constant) and node.value in dtypes
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+
+
+def test_every_path_that_it_names_exists() -> None:
+    """Catches a recipe that sends the reader to a file that has moved."""
+    for path in re.findall(r"`((?:memaopt|tests|docs)/[\w/.]+)`", _TEXT):
+        assert (_ROOT / path).exists(), path
