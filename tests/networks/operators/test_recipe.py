@@ -15,7 +15,7 @@ from memaopt.certificates import network as certificate
 from memaopt.choice.compile import compile_network
 from memaopt.machines.mcu import mcu
 from memaopt.networks import operators, reference
-from memaopt.networks.formats.model import read_model
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import registry
 from memaopt.trials import network as network_trial
@@ -46,7 +46,7 @@ def test_a_unary_operator_is_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "sign.tflite"
     path.write_bytes(writer.write(graph))
     x = np.arange(-20, 20, dtype=np.int8).reshape(1, 40)
-    np.testing.assert_array_equal(reference.run(read_model(path).graph, [x])[0], 100 * np.sign(x.astype(int) - 3) - 5)
+    np.testing.assert_array_equal(reference.run(Model.read(path).graph, [x])[0], 100 * np.sign(x.astype(int) - 3) - 5)
     plan = compile_network(path, mcu("stm32l4r5"))
     certificate.verify(certificate.certify(plan, path.name), path)
     assert network_trial.run(plan, 2).passed
