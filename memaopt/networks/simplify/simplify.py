@@ -2,7 +2,7 @@
 
 Each rewrite is exact by construction: constants are computed by the reference kernels, an operator goes only if
 its table over all inputs is the identity, padding moves only where it adds zeros, and element-wise work is fused
-(:mod:`memaopt.networks.tables`) where all 256 values come out the same.
+(:mod:`.tables`) where all 256 values come out the same.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from memaopt.networks import checks, limits, reference, tables
+from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D
-from memaopt.networks.simplify import channels
+from memaopt.networks.simplify import channels, tables
 
 
 @dataclass(frozen=True, eq=False)
