@@ -125,7 +125,8 @@ def read(path: str | Path) -> Certificate | NetworkCertificate:
         file /= CERTIFICATE
         if not file.is_file():
             raise InputError(f"{path}: no {CERTIFICATE} there; write a project with solve ... --out {path}")
-    return network.read(file) if network.FORMAT.startswith(kind_of(file) or "?") else gemm.Certificate.read(file)
+    of_network = network.NetworkCertificate.form().startswith(kind_of(file) or "?")
+    return (network.NetworkCertificate if of_network else gemm.Certificate).read(file)
 
 
 @public

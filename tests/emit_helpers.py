@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.certificates.gemm import Certificate, Traffic, digest
+from memaopt.certificates.gemm import Certificate, Traffic
 from memaopt.emit import gemm as emitter
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, Space, space
@@ -79,9 +79,8 @@ def certificate_of(case: Case) -> Certificate:
         bounds=bounds,
         gap=gap(traffic.external_bytes, bounds.external_bytes),
         register_gap=gap(traffic.register_bytes, bounds.register_bytes),
-        sha256="",
     )
-    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    return unsigned.signed()
 
 
 def case(

@@ -57,7 +57,7 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: _MCU.in_setting("x"), "has no setting 'x'"),
         (lambda: compile_network(), "compile_network: missing a required argument: 'network'"),
         (lambda: compile_network("x.tflite", _MCU, sram="x"), "compile_network: sram should be a valid integer"),
-        (lambda: Certificate.from_json("{}"), "not a certificate: problem: Field required"),
+        (lambda: Certificate.from_json("{}"), "not a certificate: machine: Field required"),
         (lambda: Certificate.from_json(3), "from_json: text should be a valid string"),
         (lambda: suite("x"), "no suite 'x'"),
         (lambda: read_problems(), "read_problems: missing a required argument: 'path'"),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from memaopt.errors import InputError
+from memaopt.arguments import public
+from memaopt.errors import FalseClaimError, InputError
 from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
-from memaopt.inputs import told
+from memaopt.inputs import Input, told
 from memaopt.machines.mcu import Mcu, mcu, preset_names
-
-_Model = TypeVar("_Model", bound=BaseModel)
+from memaopt.overview import Overview
+from memaopt.writer import write_file
 
 
 def digest(data: Mapping[str, Any]) -> str:
@@ -26,11 +27,6 @@ def digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def to_json(certificate: BaseModel) -> str:
-    """JSON text, indented, in the order of the fields."""
-    return json.dumps(certificate.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-
-
 class Verified(NamedTuple):
     """What a certificate that holds takes as given, and which of its claims were not proven again without a solver."""
 
@@ -38,26 +34,78 @@ class Verified(NamedTuple):
     unproven: tuple[str, ...] = ()
 
 
-def parse(model: type[_Model], text: str, where: str, what: str, form: str) -> _Model:
-    """The certificate in ``text``, unverified; InputError names ``where`` and the line or the field if it is malformed.
+class Envelope(Input, Overview):
+    """What every certificate is: of a format, about a machine, signed. A kind of certificate adds what it claims.
 
-    ``what`` names the kind of certificate, ``form`` is the only format that is read.
+    ``sha256`` is over the canonical JSON of all other fields.
     """
-    data = parse_json(text, where)
-    found = data.get("format") if isinstance(data, dict) else None
-    if isinstance(found, str) and found != form and found.rstrip("0123456789") == form.rstrip("0123456789"):
-        raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
-    try:
-        json.loads(text, object_pairs_hook=_once)
-        read = model.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise InputError(f"{where}: not {what}: {told(error)}") from None
-    except ValueError as error:
-        raise InputError(f"{where}: not {what}: {error}") from None
-    # What is signed is what was read; where that is more than is written, something was left to be filled in.
-    for difference in differences(data, read.model_dump(mode="json")):
-        raise InputError(f"{where}: not {what}: {difference}")
-    return read
+
+    #: What it is called where it is none.
+    what: ClassVar[str]
+
+    format: str
+    machine: Mcu
+    sha256: str = ""
+
+    @classmethod
+    def form(cls) -> str:
+        """The only format that is read."""
+        return str(cls.model_fields["format"].default)
+
+    @property
+    def subject(self) -> str:
+        """What it speaks of, for messages."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """JSON text, indented, in the order of the fields."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    @public
+    def from_json(cls, text: str, where: str = "certificate") -> Self:
+        """The certificate in ``text``, unverified; InputError names ``where`` and the line or field if it is malformed.
+
+        That of another version is refused by its format.
+        """
+        data, form = parse_json(text, where), cls.form()
+        found = data.get("format") if isinstance(data, dict) else None
+        if isinstance(found, str) and found != form and found.rstrip("0123456789") == form.rstrip("0123456789"):
+            raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
+        try:
+            json.loads(text, object_pairs_hook=_once)
+            read = cls.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            raise InputError(f"{where}: not {cls.what}: {told(error)}") from None
+        except ValueError as error:
+            raise InputError(f"{where}: not {cls.what}: {error}") from None
+        # What is signed is what was read; where that is more than is written, something was left to be filled in.
+        for difference in differences(data, read.model_dump(mode="json")):
+            raise InputError(f"{where}: not {cls.what}: {difference}")
+        return read
+
+    @classmethod
+    @public
+    def read(cls, path: str | Path) -> Self:
+        """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
+        return cls.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+
+    @public
+    def write(self, path: str | Path) -> None:
+        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
+        write_file(path, self.to_json().encode())
+
+    def signed(self) -> Self:
+        """With the digest that its content has."""
+        return self.model_copy(update={"sha256": digest(self.model_dump(mode="json"))})
+
+    def refuse_false(self, claims: Iterable[str]) -> None:
+        """Raise FalseClaimError if the digest is not the content's, or for the first of the false ``claims``."""
+        found = digest(self.model_dump(mode="json"))
+        if self.sha256 != found:
+            raise FalseClaimError(f"{self.subject}: sha256: the digest of its content is {found}, not {self.sha256}")
+        for claim in claims:
+            raise FalseClaimError(f"{self.subject}: {claim}")
 
 
 def kind_of(path: str | Path) -> str:

@@ -6,16 +6,15 @@ and derives every claim again, without the solver.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from pydantic import PrivateAttr
 
 from memaopt.access import Access
 from memaopt.arguments import public
 from memaopt.certificates import envelope
-from memaopt.certificates.envelope import Verified
-from memaopt.errors import DisagreementError, FalseClaimError, InputError, MemaoptError
-from memaopt.files import CERTIFICATE_BYTES, read_text
+from memaopt.certificates.envelope import Envelope, Verified
+from memaopt.errors import DisagreementError, InputError, MemaoptError
 from memaopt.inputs import Input
 from memaopt.kernels.schedule import Buffering, Code, Objective, Schedule, Space, space, variants
 from memaopt.machines.mcu import Mcu
@@ -33,11 +32,8 @@ from memaopt.models.traffic import (
     schedule_counts,
     why_infeasible,
 )
-from memaopt.overview import Overview
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
-from memaopt.writer import write_file
 
-FORMAT: Literal["memaopt-certificate-3"] = "memaopt-certificate-3"
 PREMISES = ("problem", "machine", "objective", "buffering")
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
@@ -73,17 +69,18 @@ class Variant(Input):
     objective: tuple[int, ...] | None
 
 
-class Certificate(Input, Overview):
+class Certificate(Envelope):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
     ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
-    bytes, as fractions of them. ``sha256`` is over the canonical JSON of all the other fields. What is taken as given
-    are the fields of :data:`PREMISES`; the same of them gives the same certificate, byte for byte.
+    bytes, as fractions of them. What is taken as given are the fields of :data:`PREMISES`; the same of them gives the
+    same certificate, byte for byte.
     """
 
-    format: Literal["memaopt-certificate-3"] = FORMAT
+    what: ClassVar[str] = "a certificate"
+
+    format: Literal["memaopt-certificate-3"] = "memaopt-certificate-3"
     problem: Gemm
-    machine: Mcu
     objective: Objective
     buffering: Buffering
     schedule: Schedule
@@ -94,7 +91,6 @@ class Certificate(Input, Overview):
     bounds: LowerBounds
     gap: float
     register_gap: float
-    sha256: str
     _spent: dict[str, float] = PrivateAttr(default_factory=dict)
 
     @property
@@ -128,26 +124,10 @@ class Certificate(Input, Overview):
             ("certificate", self.sha256[:16]),
         )
 
-    def to_json(self) -> str:
-        """The certificate as JSON text, indented, in the order of the fields."""
-        return envelope.to_json(self)
-
-    @staticmethod
-    @public
-    def from_json(text: str, where: str = "certificate") -> "Certificate":
-        """The certificate in ``text``, unverified; InputError names ``where`` and the line if it is malformed."""
-        return envelope.parse(Certificate, text, where, "a certificate", FORMAT)
-
-    @public
-    def write(self, path: str | Path) -> None:
-        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
-        write_file(path, self.to_json().encode())
-
-    @staticmethod
-    @public
-    def read(path: str | Path) -> "Certificate":
-        """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
-        return Certificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+    @property
+    def subject(self) -> str:
+        """The problem and the machine."""
+        return f"gemm {self.problem.name} on {self.machine.name}"
 
 
 @public
@@ -179,8 +159,7 @@ def verify(certificate: Certificate | str | Path) -> Verified:
     made again and compared. Raises InputError if the file is no certificate. What comes back says what was given.
     """
     cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
-    for false_claim in _false_claims(cert):
-        raise FalseClaimError(f"gemm {cert.problem.name} on {cert.machine.name}: {false_claim}")
+    cert.refuse_false(_false_claims(cert))
     return Verified(premises(cert))
 
 
@@ -195,15 +174,10 @@ def premises(cert: Certificate) -> tuple[str, ...]:
     )
 
 
-def digest(data: dict[str, Any]) -> str:
-    """SHA-256 of a certificate's JSON object without its ``sha256``."""
-    return envelope.digest(data)
-
-
 def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers: Answers) -> Certificate:
     """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
     traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
-    unsigned = Certificate(
+    return Certificate(
         problem=where.problem,
         machine=where.machine,
         objective=where.objective,
@@ -216,9 +190,7 @@ def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers:
         bounds=bounds,
         gap=gap(traffic.external_bytes, bounds.external_bytes),
         register_gap=gap(traffic.register_bytes, bounds.register_bytes),
-        sha256="",
-    )
-    return unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    ).signed()
 
 
 def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
@@ -241,9 +213,6 @@ def _traffic(where: Space, schedule: Schedule) -> Traffic:
 
 def _false_claims(cert: Certificate) -> Iterator[str]:
     """What does not hold, cheapest check first; each check relies on those before it."""
-    found = digest(cert.model_dump(mode="json"))
-    if cert.sha256 != found:
-        yield f"sha256: its content has {found}, not {cert.sha256}"
     yield from _false_premises(cert)
     where = cert.space
     yield from _false_fit(cert, where)

@@ -12,32 +12,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from memaopt.access import Access
-from memaopt.arguments import public
 from memaopt.certificates import envelope
-from memaopt.certificates.envelope import Verified
+from memaopt.certificates.envelope import Envelope, Verified
 from memaopt.choice import choice, compile, fusion
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import InRam
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
 from memaopt.choice.solution import cheaper
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
-from memaopt.files import CERTIFICATE_BYTES, read_text
 from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
-from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
-from memaopt.overview import Overview
 from memaopt.problems.words import Objective
-from memaopt.writer import write_file
-
-FORMAT: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
 
 PREMISES = (
     "name",
@@ -116,19 +109,18 @@ class Totals(BaseModel):
     flash_bytes: int
 
 
-class NetworkCertificate(Overview):
-    """A compiled network and everything claimed about it. ``sha256`` is over the canonical JSON of all other fields.
+class NetworkCertificate(Envelope):
+    """A compiled network and everything claimed about it.
 
     Its model is that of the plan that it was made for, or lies beside the file that it was read from.
     """
 
-    model_config = STRICT
+    what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-3"] = FORMAT
+    format: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
     name: str
     model: str = Field(min_length=1)
     model_sha256: str
-    machine: Mcu
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -140,7 +132,6 @@ class NetworkCertificate(Overview):
     memory: MemoryPlan
     choice: ChoiceClaim
     totals: Totals
-    sha256: str
     _plan: NetworkPlan | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -188,19 +179,17 @@ class NetworkCertificate(Overview):
             ("certificate", self.sha256[:16]),
         )
 
-    @public
-    def write(self, path: str | Path) -> None:
-        """Write the certificate to ``path``, all of it or nothing; InputError if that cannot be done."""
-        write_file(path, self.to_json().encode())
+    @property
+    def subject(self) -> str:
+        """The network and the machine."""
+        return f"{self.name} on {self.machine.name}"
 
-    def to_json(self) -> str:
-        """JSON text, indented, in the order of the fields."""
-        return envelope.to_json(self)
-
-    @staticmethod
-    def from_json(text: str, where: str = "certificate") -> NetworkCertificate:
-        """The certificate in ``text``, unverified; InputError if it is malformed."""
-        return envelope.parse(NetworkCertificate, text, where, "a network's certificate", FORMAT)
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The certificate in the file at ``path``, unverified, with the model beside it at hand."""
+        found = super().read(path)
+        found._folder = Path(path).parent
+        return found
 
 
 def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
@@ -209,7 +198,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         raise InputError(f"{plan.name} was not compiled from a .tflite file, so there is nothing to certify it against")
     assert plan.budgets.sram is not None
     assert plan.budgets.flash is not None
-    unsigned = NetworkCertificate(
+    signed = NetworkCertificate(
         name=plan.name,
         model=model,
         model_sha256=plan.model.sha256,
@@ -229,16 +218,9 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
             proof=plan.choice.proof,
         ),
         totals=totals(plan),
-        sha256="",
-    )
-    signed = unsigned.model_copy(update={"sha256": digest(unsigned)})
+    ).signed()
     signed._plan = plan
     return signed
-
-
-def digest(certificate: NetworkCertificate) -> str:
-    """SHA-256 over the canonical JSON of everything but the digest itself."""
-    return envelope.digest(certificate.model_dump(mode="json"))
 
 
 def claim(layer: LayerPlan) -> LayerClaim:
@@ -286,13 +268,6 @@ def totals(plan: NetworkPlan) -> Totals:
     )
 
 
-def read(path: str | Path) -> NetworkCertificate:
-    """The certificate in a file, unverified; InputError if there is none that can be read."""
-    found = NetworkCertificate.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
-    found._folder = Path(path).parent
-    return found
-
-
 def plan_of(certificate: NetworkCertificate, model: Model) -> NetworkPlan:
     """The plan that a certificate describes, derived from the model; none of its claims is checked but that
     the model is the one certified and that its layers exist (FalseClaimError).
@@ -305,12 +280,13 @@ def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verif
 
     No solver is asked. Of the C text only the board can tell.
     """
-    where = f"{certificate.name} on {certificate.machine.name}"
-    model = certificate.model_file if model is None else model
-    if digest(certificate) != certificate.sha256:
-        raise FalseClaimError(f"{where}: the digest is not that of the certificate")
-    for false_claim in _false_premises(certificate):
-        raise FalseClaimError(f"{where}: {false_claim}")
+    certificate.refuse_false(_all_false_claims(certificate, certificate.model_file if model is None else model))
+    return Verified(premises(certificate), _unproven(certificate))
+
+
+def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator[str]:
+    """What does not hold; each check relies on those before it."""
+    yield from _false_premises(certificate)
     problem, plan = _derived(certificate, model)
     chosen = problem.chosen(plan.choice.picks)
     try:
@@ -322,10 +298,8 @@ def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verif
             complete=True,
         )
     except MemaoptError as error:
-        raise FalseClaimError(f"{where}: {error}") from None
-    for false_claim in _false_claims(certificate, problem, plan):
-        raise FalseClaimError(f"{where}: {false_claim}")
-    return Verified(premises(certificate), _unproven(certificate))
+        yield str(error)
+    yield from _false_claims(certificate, problem, plan)
 
 
 def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
@@ -365,7 +339,7 @@ def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
 
 def _derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, NetworkPlan]:
     """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
-    where = f"{certificate.name} on {certificate.machine.name}"
+    where = certificate.subject
     if model.sha256 != certificate.model_sha256:
         raise FalseClaimError(f"{where}: {certificate.model} is not the model that was certified")
     simple = dict(compile.simplifications(model.graph)).get(certificate.multiple)
@@ -439,8 +413,10 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
     if said.proof == "none":
         bound = compile.lower_bound_of(plan)
         plan = dataclasses.replace(plan, choice=dataclasses.replace(plan.choice, bound=bound))
-    derived = certify(plan, certificate.model).model_dump(mode="json")
-    yield from envelope.differences(certificate.model_dump(mode="json", exclude={"sha256"}), _unsigned(derived))
+    said_all, derived = (
+        made.model_dump(mode="json", exclude={"sha256"}) for made in (certificate, certify(plan, certificate.model))
+    )
+    yield from envelope.differences(said_all, derived)
     if certificate.memory.alignment != ALIGNMENT:
         yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
     yield from _disagreements(problem, plan)
@@ -453,10 +429,6 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
             yield f"the choice claims an enumeration of all that is cheaper than {price}, which does not come to an end"
     if "unknown" not in found and said.proof != "enumeration":
         yield f"choice.proof is claimed to be {said.proof!r}, but an enumeration shows that nothing is cheaper"
-
-
-def _unsigned(data: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in data.items() if key != "sha256"}
 
 
 def _disagreements(problem: Problem, plan: NetworkPlan) -> Iterator[str]:

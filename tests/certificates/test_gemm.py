@@ -15,7 +15,8 @@ from models_helpers import brute_force, machine_with, spaces
 
 import memaopt
 from memaopt.certificates import gemm as certificates
-from memaopt.certificates.gemm import Certificate, certify, digest, verify
+from memaopt.certificates.envelope import digest
+from memaopt.certificates.gemm import Certificate, certify, verify
 from memaopt.errors import (
     DisagreementError,
     FalseClaimError,
@@ -177,7 +178,7 @@ def test_a_worse_schedule_told_truly_is_refused() -> None:
     cert = _made("f32 all outside")
     worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
     unsigned = cert.model_copy(update=_told_of(cert.space, worse))
-    forged = unsigned.model_copy(update={"sha256": digest(unsigned.model_dump(mode="json"))})
+    forged = unsigned.signed()
     with pytest.raises(FalseClaimError, match="is possible"):
         verify(forged)
 
@@ -277,7 +278,7 @@ def test_a_truncated_file_is_said_to_be_so(tmp_path: Path, keep: float) -> None:
     ("text", "message"),
     [
         ("[]", "not a certificate"),
-        ("{}", "not a certificate: problem"),
+        ("{}", "not a certificate: machine"),
         ('{"problem": 1' + "0" * 5000 + "}", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("\x00", "not valid JSON"),

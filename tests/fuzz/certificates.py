@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from memaopt.certificates import envelope, network
 from memaopt.certificates import gemm as certificates
-from memaopt.certificates import network
 from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, MemaoptError
 from memaopt.machines.mcu import Mcu, mcu
@@ -150,10 +150,9 @@ class GemmCertificates(_Certificates):
 
     def digest(self, data: dict[str, Any]) -> str:
         try:
-            read = certificates.Certificate.from_json(json.dumps(data))
+            return certificates.Certificate.from_json(json.dumps(data)).signed().sha256
         except MemaoptError:
-            return certificates.digest(data)
-        return certificates.digest(read.model_dump(mode="json"))
+            return envelope.digest(data)
 
     def judge(self, data: dict[str, Any], path: Path) -> str:
         read = certificates.Certificate.read(path)
@@ -202,17 +201,16 @@ class NetworkCertificates(_Certificates):
 
     def digest(self, data: dict[str, Any]) -> str:
         try:
-            read = network.NetworkCertificate.from_json(json.dumps(data))
+            return network.NetworkCertificate.from_json(json.dumps(data)).signed().sha256
         except MemaoptError:
-            return certificates.digest(data)
-        return network.digest(read)
+            return envelope.digest(data)
 
     def beside(self, which: int) -> dict[str, bytes]:
         name = self.pool[which]["model"]
         return {name: self.models[name]}
 
     def judge(self, data: dict[str, Any], path: Path) -> str:
-        read = network.read(path)
+        read = network.NetworkCertificate.read(path)
         kept = json.loads(read.to_json())
         data = read_as(data, kept)
         assert same(data, kept), f"the file is read as another: {told(data, kept)}"
