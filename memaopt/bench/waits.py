@@ -18,6 +18,7 @@ from rich.table import Table
 
 from memaopt.board import Board, build
 from memaopt.choice.in_ram import IN_FLASH, InRam, copyable, pays, stall_cycles
+from memaopt.choice.layout import constants_room
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -115,6 +116,7 @@ def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None
     choices = [(machine, *chosen(layer, machine)) for machine in settings]
     distinct = list(dict.fromkeys((plan, where) for _, plan, where, _ in choices))
     emitted = [_emitted(layer, plan, where, f"layer_{i}") for i, (plan, where) in enumerate(distinct)]
+    in_ram = sum(constants_room(plan.data_bytes) for plan, where in distinct if where.data)
     with tempfile.TemporaryDirectory(prefix="memaopt-") as folder:
         source = Path(folder) / "layers.c"
         source.write_text(source_file(emitted), encoding="utf-8")
@@ -122,7 +124,7 @@ def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None
         for machine, plan, where, predicted in choices:
             one = emitted[distinct.index((plan, where))]
             board = Board(machine).load(program)
-            run = board.call(one.name, *_arguments(board, layer, emitted, machine, one))
+            run = board.call(one.name, *_arguments(board, layer, in_ram, machine, one))
             places = [place for place, there in zip(("code", "constants"), where, strict=True) if there]
             yield LayerRun(
                 layer=name,
@@ -142,10 +144,10 @@ def _emitted(layer: Layer, plan: Plan, where: InRam, name: str) -> Emitted:
     return in_sections(made, code=".ramfunc" if where.code else "", data=".sram.constants" if where.data else "")
 
 
-def _arguments(board: Board, layer: Layer, emitted: Sequence[Emitted], machine: Mcu, one: Emitted) -> list[int]:
+def _arguments(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emitted) -> list[int]:
     """Addresses of random inputs, of the output and of scratch memory, behind what the program has in SRAM."""
     rng = np.random.default_rng(0)
-    at = machine.sram.base + _CODE_ROOM + -(-sum(e.plan.data_bytes for e in emitted) // 16) * 16
+    at = machine.sram.base + _CODE_ROOM + in_ram
     inputs, output = _sizes(layer)
     arguments = []
     for size in inputs:

@@ -206,3 +206,10 @@ def test_outputs_are_priced_by_the_instructions_that_clamp_them(clamp):
         for plan in plans(layer):
             if plan.family in ("raw pairs", "depthwise") and "taps" not in plan.tile:
                 assert cycles_of(plan.code) == pytest.approx(plan.cycles, rel=0.035), plan.tile
+
+
+def test_a_layer_of_many_constants_is_counted_on_a_small_machine():
+    """Catches operands put behind copies of constants that are not in RAM, and so beyond its end."""
+    layer = fully_connected(np.random.default_rng(0), 900, 80)
+    for run in study(mcu("stm32f446"), [("many constants", layer)], COMPILER).runs:
+        assert abs(run.error) <= ALL, run
