@@ -5,11 +5,22 @@ Sizes and cycles are those of GCC 12.2 at -O3, by the median of 60 layers (`arm-
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from memaopt.kernels.code import Call, Literal, Loop, Node, Small, Straight, compiled
 
-#: Bytes and cycles of: a layer's entry and exit, a loop over rows of a strip around each copy, a call with its
-#: arguments, a call of a patch kernel without run_tiles.
-ENTRY, ROW, CALL, TILES = (40, 24), (44, 14), (20, 8), (60, 18)
+
+class Compiled(NamedTuple):
+    """A stretch of C as GCC 12.2 makes it at -O3: its bytes, and its cycles at zero wait states."""
+
+    size: int
+    cycles: float
+
+
+ENTRY = Compiled(40, 24)  # of a layer, and its exit
+ROW = Compiled(44, 14)  # a turn of a loop over rows of a strip, around each copy
+CALL = Compiled(20, 8)  # with its arguments
+TILES = Compiled(60, 18)  # a call of a patch kernel without run_tiles
 #: Cycles of run_tiles around each call of its kernel.
 RUN_CYCLES = 83
 
@@ -68,6 +79,6 @@ def entry() -> tuple[Node, ...]:
     return piece(ENTRY), Literal()
 
 
-def piece(bytes_and_cycles: tuple[int, int]) -> Straight:
-    """One of the pieces above."""
-    return compiled(*bytes_and_cycles)
+def piece(one: Compiled) -> Straight:
+    """Its code."""
+    return compiled(one.size, one.cycles)

@@ -139,6 +139,7 @@ def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
 
 
 def _f32_a(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(2.39 * kr + 6.77, 0, 4.27 * kr + 6.4),
@@ -148,6 +149,7 @@ def _f32_a(tile: RegisterTile, shape: Shape) -> Cost:
 
 
 def _f32_b(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(2.24 * kr + 5.92, 0.85 * kr + 5.68),
@@ -190,6 +192,7 @@ def _q15_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
 
 
 def _q15_a(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(0.505 * kr + 6.2, 0, 1.96 * kr + 8.85),
@@ -199,6 +202,7 @@ def _q15_a(tile: RegisterTile, shape: Shape) -> Cost:
 
 
 def _q15_b(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(0.32 * kr + 2.6, 1.03 * kr + 9.8),
@@ -221,6 +225,7 @@ def _s8_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
 
 
 def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(0.19 * kr + 6.97, 0, 1.45 * kr + 9.93),
@@ -230,6 +235,7 @@ def _s8_a(tile: RegisterTile, shape: Shape) -> Cost:
 
 
 def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
+    """Fitted to the counted cycles of the family's tiles (docs/gemm.md)."""
     kr = tile.kr
     return Cost(
         step=cycles(0.88 * kr + 6.28, 0.43 * kr + 15.26),
