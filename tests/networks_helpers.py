@@ -15,7 +15,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
-from memaopt.networks.operators.window import Window, same_padding
+from memaopt.networks.operators.window import SlidingWindow, same_padding
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -72,7 +72,7 @@ def _window(rng: Rng, height: int, width: int, dilated: bool) -> tuple[Size2D, S
         dilation = Size2D(*(rng.integers(1, 4, 2).tolist() if dilated and rng.integers(3) == 0 else (1, 1)))
         same = bool(rng.integers(2))
         padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
-        if min(Window(kernel, stride, dilation, padding).output(height, width)) > 0:
+        if min(SlidingWindow(kernel, stride, dilation, padding).output(height, width)) > 0:
             return kernel, stride, dilation, padding
 
 
@@ -94,7 +94,7 @@ def conv_2d(rng: Rng) -> Graph:
     groups = int(rng.choice([g for g in range(1, c + 1) if c % g == 0])) if rng.integers(4) == 0 else 1
     outputs = int(rng.integers(1, 5)) * groups
     kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
-    rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+    rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
     x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
     y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
     k = kernel.height * kernel.width * c // groups
@@ -107,7 +107,7 @@ def depthwise_conv_2d(rng: Rng) -> Graph:
     n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 10, 10, 7]))
     outputs = c * int(rng.integers(1, 4))
     kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
-    rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+    rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
     x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
     y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
     weights = _weights(rng, (1, *kernel, outputs), 3, kernel.height * kernel.width, y, x)
@@ -168,7 +168,7 @@ def pool(op: type[ops.AveragePool2D] | type[ops.MaxPool2D]) -> Callable[[Rng], G
         n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 12, 12, 6]))
         kernel, stride, dilation, padding = _window(rng, h, w, dilated=False)
         quantization = scale(rng), zero_point(rng)
-        rows, columns = Window(kernel, stride, dilation, padding).output(h, w)
+        rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
         x, y = activation("x", (n, h, w, c), *quantization), activation("y", (n, rows, columns, c), *quantization)
         return single(op, [x, y], 1, kernel=kernel, stride=stride, padding=padding, activation=fused(rng))
 

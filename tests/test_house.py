@@ -14,6 +14,8 @@ FLOORS = (
     "", "machines", "problems", "networks", "kernels", "models", "memory", "choice", "certificates", "emit", "board",
     "trials", "report", "bench", "cli",
 )  # fmt: skip
+#: Where layers are: those that operators become, and those made by hand.
+_LAYERS = {"memaopt.problems.layers", "memaopt.networks.layers"}
 _DOORS = {"memaopt", "memaopt.__main__", "memaopt.api"}
 
 
@@ -77,6 +79,19 @@ def test_no_imports_in_a_circle() -> None:
         for name, path in modules.items()
     }
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_name_has_one_home() -> None:
+    """Catches a second public class of one name, which then means two things; only an operator of a network and the
+    layer that it becomes, or that is made by hand in its stead, share theirs.
+    """
+    homes: dict[str, set[str]] = {}
+    for module, path in _modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                home = "layer" if module in _LAYERS or module.startswith("memaopt.networks.operators.") else module
+                homes.setdefault(node.name, set()).add(home)
+    assert not {name: sorted(where) for name, where in homes.items() if len(where) > 1}
 
 
 def test_every_path_in_the_documents_exists() -> None:

@@ -24,7 +24,7 @@ from memaopt.errors import FaultError, InputError, MissingToolError
 from memaopt.machines.mcu import Mcu
 
 if TYPE_CHECKING:
-    from memaopt.board.core import Core, Stop
+    from memaopt.board.core import Stop, VirtualCore
     from memaopt.board.results import End
 
 BUDGET = 2_000_000_000
@@ -72,17 +72,17 @@ class Board:
         self._stack_bytes = stack_bytes
         self._trap_divide = trap_divide
         self._image: Program | None = None
-        self._core: Core | None = None
+        self._core: VirtualCore | None = None
 
     def load(self, program: str | Path | bytes | Build | Program) -> Self:
         """Put an ELF file on the board (or its bytes, a :class:`Build`, or what :func:`read_elf` read)."""
-        from memaopt.board.core import Core
+        from memaopt.board.core import VirtualCore
 
         if isinstance(program, Build):
             program = program.elf
         image = program if isinstance(program, Program) else read_elf(program)
         self._check_places(image)
-        core = Core(self.mcu, self._timing)
+        core = VirtualCore(self.mcu, self._timing)
         for s in image.segments:
             # Start-up code may copy data from where flash holds them; without start-up code they are in place.
             for address in {s.load_address, s.address}:
@@ -149,14 +149,14 @@ class Board:
         the end of the SRAM. There are no interrupts; peripherals keep what is written to them, and the machine's file
         says which flags follow (docs/board.md).
         """
-        from memaopt.board.core import Core
+        from memaopt.board.core import VirtualCore
 
         image, before = self._loaded()
         vectors = self.vectors
         if vectors is None and not image.entry:
             raise InputError(f"{image.name} has no vector table and no entry point: call one of its functions")
         entry, top = (image.entry & ~1, self.mcu.sram.end) if vectors is None else (vectors.reset, vectors.stack)
-        self._core = core = Core(self.mcu, self._timing)
+        self._core = core = VirtualCore(self.mcu, self._timing)
         core.power_up()
         for m in self.mcu.memories:
             if not m.writable:
@@ -218,7 +218,7 @@ class Board:
             seconds=seconds,
         )
 
-    def _loaded(self) -> tuple[Program, "Core"]:
+    def _loaded(self) -> tuple[Program, "VirtualCore"]:
         if self._image is None or self._core is None:
             raise InputError("no program on the board: load one first")
         return self._image, self._core

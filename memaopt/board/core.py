@@ -60,7 +60,7 @@ class Stop(NamedTuple):
     refused: str = ""
 
 
-class Core:
+class VirtualCore:
     """The core of ``mcu`` with its memories; counters are those of the last :meth:`run`."""
 
     def __init__(self, mcu: Mcu, timing: Timing) -> None:

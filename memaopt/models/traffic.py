@@ -297,7 +297,7 @@ def _price_code(space: Space, priced: dict[tuple[str, RegisterTile], int]) -> No
             best = whole if best is None else min(best, whole)
 
 
-class Prices(NamedTuple):
+class UnitPrices(NamedTuple):
     """Integer prices, in 1/CYCLE of a cycle or of a picojoule: of a unit of kernel cost, and of a byte staged."""
 
     unit: int
@@ -314,15 +314,15 @@ def staging_cycles(space: Space) -> dict[Operand, int]:
     return {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
 
 
-def prices(space: Space) -> Prices:
+def prices(space: Space) -> UnitPrices:
     """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
     machine, byte_cost = space.machine, staging_cycles(space)
     if space.objective == "cycles":
-        return Prices(1, byte_cost)
+        return UnitPrices(1, byte_cost)
     picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
     homes = {x: machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
     byte_energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
-    return Prices(picojoules, {x: picojoules * byte_cost[x] + byte_energy[x] for x in OPERANDS})
+    return UnitPrices(picojoules, {x: picojoules * byte_cost[x] + byte_energy[x] for x in OPERANDS})
 
 
 def staging_cost(space: Space, order: Order, c: Counts) -> Ints:

@@ -20,7 +20,7 @@ from memaopt.networks import checks
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D
-from memaopt.networks.operators.window import Window, same_padding
+from memaopt.networks.operators.window import SlidingWindow, same_padding
 
 Array = npt.NDArray[Any]
 Extent = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
@@ -96,7 +96,7 @@ class _Windowed(HandmadeLayer):
             raise InputError(f"{kind}: weights of shape {list(self.weights.shape)} have no window")
         same = self.padding == "same"
         padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
-        rows, columns = Window(kernel, stride, dilation, padding).output(height, width)
+        rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(height, width)
         return {"stride": stride, "dilation": dilation, "padding": padding}, (rows, columns)
 
 

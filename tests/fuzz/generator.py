@@ -17,7 +17,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
-from memaopt.networks.operators.window import Window, same_padding
+from memaopt.networks.operators.window import SlidingWindow, same_padding
 
 Rng = np.random.Generator
 Shape = tuple[int, ...]
@@ -231,7 +231,7 @@ class _Growing:
         dilation = Size2D(*rng.integers(1, 4, 2).tolist()) if dilated and rng.integers(4) == 0 else ops.ONE
         same = bool(rng.integers(3))
         padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
-        output = Window(kernel, stride, dilation, padding).output(height, width)
+        output = SlidingWindow(kernel, stride, dilation, padding).output(height, width)
         return (kernel, stride, dilation, padding, output) if min(output) > 0 else None
 
     def conv_2d(self, x: int) -> bool:

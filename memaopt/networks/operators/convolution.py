@@ -18,7 +18,7 @@ from memaopt.networks.operators.operator import Array, Shape, check_rank
 from memaopt.networks.operators.quantization import SAFE
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.weighted import Weighted, settled
-from memaopt.networks.operators.window import Window, Windowed, read_padding
+from memaopt.networks.operators.window import SlidingWindow, Windowed, read_padding
 from memaopt.problems import layers
 
 
@@ -48,9 +48,9 @@ class Convolution(Windowed, Weighted):
             ACTIVATION.name: self.activation.name,
         }
 
-    def window(self, graph: Graph) -> Window:
+    def window(self, graph: Graph) -> SlidingWindow:
         weights = graph.tensors[self.weights].shape
-        return Window(Size2D(weights[1], weights[2]), self.stride, self.dilation, self.padding)
+        return SlidingWindow(Size2D(weights[1], weights[2]), self.stride, self.dilation, self.padding)
 
     def channels_of(self, graph: Graph, fits: bool) -> Shape:
         """The output's shape if the weights' channels go with the input's."""
@@ -108,7 +108,7 @@ def image_of(tensor: Tensor) -> layers.Image:
     return layers.Image(*tensor.shape[1:])
 
 
-def taps(window: Window, image: Array, y: int, columns: range, channels: slice) -> Iterator[Array]:
+def taps(window: SlidingWindow, image: Array, y: int, columns: range, channels: slice) -> Iterator[Array]:
     """For each kernel position, what it reads for those columns of output row ``y``: [len(columns), channels]."""
     for ky in range(window.kernel.height):
         row = image[y * window.stride.height + ky * window.dilation.height]

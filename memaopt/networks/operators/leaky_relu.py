@@ -10,9 +10,10 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.operator import plain
-from memaopt.networks.operators.quantization import Rescale, float_rescale
+from memaopt.networks.operators.quantization import float_rescale
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.unary import Unary, centred
+from memaopt.problems.step_functions import Rescale
 
 
 class LeakyRelu(Unary):

@@ -12,9 +12,10 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, Shape, depth, plain
-from memaopt.networks.operators.quantization import SAFE, Rescale, checked_left_shift, double_rescale
+from memaopt.networks.operators.quantization import SAFE, checked_left_shift, double_rescale
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
+from memaopt.problems.step_functions import Rescale
 
 
 class Mean(Bounded):

@@ -11,8 +11,9 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import ACTIVATION, Options
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
-from memaopt.networks.operators.quantization import Rescale, checked_left_shift, rescale
+from memaopt.networks.operators.quantization import checked_left_shift, rescale
 from memaopt.problems import layers
+from memaopt.problems.step_functions import Rescale
 
 
 class Mul(Pairwise):
@@ -35,5 +36,5 @@ class Mul(Pairwise):
         return np.clip(self.rescale(graph).apply(product) + graph.output_of(self).zero_point, *self.clamp(graph))
 
     def lower(self, graph: Graph) -> Lowered | None:
-        result = layers.Rescale(*self.rescale(graph))
+        result = self.rescale(graph)
         return Lowered(layers.Binary(**self.ends(graph), kind=layers.BinaryKind.MUL, result=result), self.inputs)

@@ -17,7 +17,7 @@ from memaopt.networks.operators.convolution import image_of
 from memaopt.networks.operators.form import ACTIVATION, PADDING, Field, Form, Options
 from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, Shape, check_rank
 from memaopt.networks.operators.source import Source
-from memaopt.networks.operators.window import Window, Windowed, read_padding
+from memaopt.networks.operators.window import SlidingWindow, Windowed, read_padding
 from memaopt.problems import layers
 
 
@@ -55,9 +55,9 @@ class Pool2D(Windowed, Activated):
         size = {"filterHeight": self.kernel.height, "filterWidth": self.kernel.width}
         return Form(options={**size, **self.window_options(graph), ACTIVATION.name: self.activation.name})
 
-    def window(self, graph: Graph) -> Window:
+    def window(self, graph: Graph) -> SlidingWindow:
         del graph
-        return Window(self.kernel, self.stride, ONE, self.padding)
+        return SlidingWindow(self.kernel, self.stride, ONE, self.padding)
 
     def output_shape(self, graph: Graph) -> Shape:
         shape = graph.tensor_of(self).shape

@@ -8,31 +8,21 @@ would leave 32 bits, or which its own checks refuse, raises UnsupportedModelErro
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.fixedpoint import INT32_MAX, Int64Array
+from memaopt.fixedpoint import INT32_MAX
 from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators.attributes import Activation, Bounds
+from memaopt.problems.step_functions import Rescale
 
 if TYPE_CHECKING:
     from memaopt.networks.operators.operator import Operator
 
 INT8_MIN, INT8_MAX = -128, 127
 SAFE = INT32_MAX - 256  # leaves room for adding a zero point
-
-
-class Rescale(NamedTuple):
-    """multiplier * 2^(shift - 31), for fixedpoint.multiply_by_quantized_multiplier."""
-
-    multiplier: int
-    shift: int
-
-    def apply(self, x: Int64Array) -> Int64Array:
-        """x rescaled, rounded twice."""
-        return fixedpoint.multiply_by_quantized_multiplier(x, self.multiplier, self.shift)
 
 
 def rescale(graph: Graph, op: Operator, real: float, *, below_one: bool = False) -> Rescale:

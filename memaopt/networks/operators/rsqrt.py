@@ -10,8 +10,9 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
-from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, Rescale, rescale
+from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, rescale
 from memaopt.networks.operators.unary import Unary, centred, check_no_negatives
+from memaopt.problems.step_functions import Rescale
 
 _SHIFT = 20
 """Fractional bits of the inverse root between its two multiplications."""

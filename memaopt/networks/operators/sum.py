@@ -12,8 +12,9 @@ from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators.elementwise import checked_table
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
-from memaopt.networks.operators.quantization import Rescale, rescale
+from memaopt.networks.operators.quantization import rescale
 from memaopt.problems import layers
+from memaopt.problems.step_functions import Rescale
 
 
 class SumRescale(NamedTuple):
@@ -80,9 +81,9 @@ class Sum(Pairwise):
             **self.ends(graph),
             kind=self.layer_kind,
             left_shift=r.left_shift,
-            first=layers.Rescale(*r.first),
-            second=layers.Rescale(*r.second),
-            result=layers.Rescale(*r.output),
+            first=r.first,
+            second=r.second,
+            result=r.output,
             table=self.through,
         )
         return Lowered(layer, self.inputs)

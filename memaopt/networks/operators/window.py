@@ -19,7 +19,7 @@ _MAX_PADDED_ELEMENTS = 4 * limits.MAX_TENSOR_BYTES
 _MAX_ATTRIBUTE = (1 << 15) - 1
 
 
-class Window(NamedTuple):
+class SlidingWindow(NamedTuple):
     """A sliding window over an image of height x width."""
 
     kernel: Size2D
@@ -64,7 +64,7 @@ class Windowed(Operator):
     """Whether a window may lie outside the image altogether."""
 
     @abstractmethod
-    def window(self, graph: Graph) -> Window:
+    def window(self, graph: Graph) -> SlidingWindow:
         """The window, with all its attributes."""
 
     def check_operands(self, graph: Graph) -> None:

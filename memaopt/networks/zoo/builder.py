@@ -14,7 +14,7 @@ from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Weighted
-from memaopt.networks.operators.window import Window, same_padding
+from memaopt.networks.operators.window import SlidingWindow, same_padding
 
 Array = npt.NDArray[Any]
 
@@ -53,7 +53,7 @@ class Builder:
         """SAME padding; the fraction ``dead`` of the channels gets weights of zero."""
         _, height, width, depth = self.tensors[x].shape
         padding = same_padding(height, width, kernel, stride, ops.ONE)
-        rows, columns = Window(kernel, stride, ops.ONE, padding).output(height, width)
+        rows, columns = SlidingWindow(kernel, stride, ops.ONE, padding).output(height, width)
         weights = self._bell((channels, *kernel, depth), 31)
         weights[self.rng.permutation(channels)[: round(dead * channels)]] = 0
         attributes = {"stride": stride, "padding": padding, "activation": activation}
@@ -64,7 +64,7 @@ class Builder:
         _, height, width, depth = self.tensors[x].shape
         kernel = Size2D(3, 3)
         padding = same_padding(height, width, kernel, stride, ops.ONE) if same else Padding2D()
-        rows, columns = Window(kernel, stride, ops.ONE, padding).output(height, width)
+        rows, columns = SlidingWindow(kernel, stride, ops.ONE, padding).output(height, width)
         attributes = {"stride": stride, "padding": padding, "activation": activation}
         weights = self._bell((1, *kernel, depth), 31)
         return self._weighted(ops.DepthwiseConv2D, x, weights, 3, (1, rows, columns, depth), attributes)

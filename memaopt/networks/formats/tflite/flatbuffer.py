@@ -18,7 +18,7 @@ from memaopt.errors import InputError
 _U16, _I32, _U32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 
 
-class Field(Protocol):
+class Slot(Protocol):
     """What a table's slot holds; checks itself at a position."""
 
     def check(self, buffer: Buffer, position: int, path: str) -> None: ...
@@ -66,7 +66,7 @@ class Table:
     next; a type that is not in it is left alone, since nobody will read it."""
 
     name: str
-    fields: Mapping[int, Field]
+    fields: Mapping[int, Slot]
     union: tuple[int, Mapping[int, Table]] | None = None
 
     @property
