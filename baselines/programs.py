@@ -11,6 +11,7 @@ from baselines import cmsis_dsp
 from baselines.kernels import Kernel
 from memaopt.board import Access, Board, Build, build
 from memaopt.board.energy import energy
+from memaopt.board.results import known
 from memaopt.errors import InfeasibleError
 from memaopt.interrupts import scratch_folder
 from memaopt.machines.mcu import Mcu
@@ -85,7 +86,7 @@ class Program:
         ran = board.call(kernel.function, *arguments, buffers=places)
         shape = (problem.n, problem.m) if kernel.channel_minor else (problem.m, problem.n)
         result = np.frombuffer(board.read(*places["C"]), width).reshape(shape)
-        ideal = energy(self._machine, ran.ideal_cycles, ran.memories)
+        ideal = energy(self._machine, known(ran.ideal_cycles), ran.memories)
         return Measurement(
             correct=kernel.is_correct(problem, data, result),
             cycles=ran.cycles,
@@ -93,7 +94,7 @@ class Program:
             instructions=ran.instructions,
             buffers={name: a for name, a in ran.buffers.items() if a.loads or a.stores},
             memories={name: a for name, a in ran.memories.items() if a.loads or a.stores},
-            energy_uj=ran.energy.total_uj,
+            energy_uj=known(ran.energy).total_uj,
             ideal_energy_uj=ideal.total_uj,
         )
 

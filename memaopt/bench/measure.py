@@ -7,6 +7,7 @@ from baselines.kernels import Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
 from memaopt.bench.results import OURS, Case, Entry, Heading
 from memaopt.board.energy import energy
+from memaopt.board.results import known
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.errors import MemaoptError
 from memaopt.machines.mcu import Mcu
@@ -130,7 +131,7 @@ def our_entry(certificate: Certificate, ran: GemmTrial, ideal: Certificate, idea
         accesses=sum(a.loads + a.stores for a in moved),
         bytes=sum(a.bytes for a in moved),
         energy_uj=ran.energy_uj,
-        ideal_energy_uj=energy(ideal.machine, ideal_run.ideal_cycles, ideal_run.memories).total_uj,
+        ideal_energy_uj=energy(ideal.machine, known(ideal_run.ideal_cycles), ideal_run.memories).total_uj,
         schedule=str(certificate.schedule),
         ideal_schedule=str(ideal.schedule),
         kernel=f"{ideal.schedule.kernel} {ideal.schedule.tile}",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from memaopt.board.results import known
 from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu, mcu
@@ -167,7 +168,7 @@ def _result(
         setting=case.name,
         predicted=plan.machine_cycles,
         cycles=trial.cycles,
-        milliseconds=1000 * trial.cycles / case.mcu.clock_hz,
+        milliseconds=1000 * known(trial.cycles) / case.mcu.clock_hz,
         energy_uj=trial.energy_uj,
         arena_bytes=plan.arena_bytes,
         tensor_bytes=plan.tensor_bytes,

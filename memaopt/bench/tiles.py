@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from memaopt.board.results import known
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.kernels.schedule import Schedule
 from memaopt.machines.mcu import Mcu
@@ -67,7 +68,7 @@ def study(problem: Gemm, machine: Mcu, within: float, compiler: str | None = Non
     """Run every tile whose prediction is at most ``within`` times that of the chosen one, without wait states."""
     ideal = machine.with_wait_states(0)
     certificate = certify(problem, ideal, "cycles")
-    limit = within * certificate.traffic.kernel_cycles
+    limit = within * known(certificate.traffic.kernel_cycles)
     chosen = certificate.schedule
     others = [
         schedule

@@ -1,4 +1,4 @@
-"""A virtual Cortex-M4 board: build a program, run it, count its accesses and cycles."""
+"""A virtual Cortex-M board: build a program, run it, count its accesses and cycles."""
 
 from memaopt.access import Access
 from memaopt.board.board import Board
@@ -6,7 +6,7 @@ from memaopt.board.build import Build, Compiler, build, find_compiler
 from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.energy import Energy
 from memaopt.board.profile import Profile
-from memaopt.board.results import Run
+from memaopt.board.results import Run, known
 
 __all__ = [
     "Access",
@@ -19,4 +19,5 @@ __all__ = [
     "Timing",
     "build",
     "find_compiler",
+    "known",
 ]

@@ -47,7 +47,7 @@ _ENDS: dict[int, "End"] = {
 
 
 class Board:
-    """A virtual Cortex-M4 board with the memories of ``mcu``.
+    """A virtual board with the core and the memories of ``mcu``.
 
     ``Board(mcu).load("program.elf").call("f", 1, 2)`` runs ``f(1, 2)`` and returns a :class:`Run`. Memory
     keeps its contents between calls; counters, clocks and caches start afresh at each.
@@ -68,6 +68,8 @@ class Board:
     ) -> None:
         _require_packages()
         self.mcu = mcu if wait_states is None else mcu.with_wait_states(wait_states)
+        if timing is not None:
+            mcu.core.require_timing("a change of timing rules")
         self._timing = timing or Timing()
         self._stack_bytes = stack_bytes
         self._trap_divide = trap_divide
@@ -181,6 +183,8 @@ class Board:
     ) -> Run:
         from memaopt.board.buffers import STACK, BufferMap
 
+        if profile:
+            self.mcu.core.require_timing("a profile")
         image, core = self._loaded()
         limit, top = stack
         names = BufferMap(self.mcu)
@@ -194,6 +198,7 @@ class Board:
         if ended is None or (call and ended not in ("return", "exit")):
             raise self._fault(stop, budget)
         memories = names.by_memory(core.counts)
+        timed = self.mcu.core.is_timed
         cycles = core.lane("cycles", layout.REAL)
         return Run(
             function=image.function_at(entry),
@@ -205,15 +210,15 @@ class Board:
             s0=_single(core.register(_register("S0"))),
             instructions=core.counter("instructions"),
             skipped=core.counter("skips"),
-            cycles=cycles,
-            ideal_cycles=core.lane("cycles", layout.IDEAL),
-            fetch_stalls=core.lane("fetching", layout.REAL),
-            data_stalls=core.lane("waiting", layout.REAL),
+            cycles=cycles if timed else None,
+            ideal_cycles=core.lane("cycles", layout.IDEAL) if timed else None,
+            fetch_stalls=core.lane("fetching", layout.REAL) if timed else None,
+            data_stalls=core.lane("waiting", layout.REAL) if timed else None,
             stack_bytes=core.stack_bytes,
             buffers=names.by_buffer(core.counts),
             stack_by_function=_by_function(image, *core.stack_accesses()),
             memories=memories,
-            energy=energy(self.mcu, cycles, memories),
+            energy=energy(self.mcu, cycles, memories) if timed else None,
             profile=make_profile(image, *core.decoded(), core.disassemble) if profile else None,
             seconds=seconds,
         )
@@ -328,8 +333,10 @@ class Board:
             layout.FAULT_DIVIDE: "division by zero",
             layout.FAULT_FETCH: f"jump to {where}, where there is no code",
             layout.FAULT_SUPERVISOR: "supervisor call: the board has no exception handlers",
-            layout.FAULT_FPU: "floating point while the FPU is off: CPACR does not enable it",
-            layout.FAULT_COPROCESSOR: "coprocessor instruction: a Cortex-M4 has none",
+            layout.FAULT_FPU: "floating point while the FPU is off: CPACR does not enable it"
+            if self.mcu.core.has_fpu
+            else f"floating point: a {self.mcu.core.title} has none",
+            layout.FAULT_COPROCESSOR: f"coprocessor instruction: a {self.mcu.core.title} has none",
             layout.FAULT_BLOCK: "WFE, YIELD or a semihosting request inside an IT block, which the board cannot follow",
             layout.FAULT_HOST: f"the program {stop.refused}",
             layout.BUDGET: f"still running after {budget} instructions",

@@ -66,7 +66,7 @@ class VirtualCore:
     def __init__(self, mcu: Mcu, timing: Timing) -> None:
         self._mcu = mcu
         self._timing = timing
-        self._decoder = Decoder(timing)
+        self._decoder = Decoder(timing, fpv5=mcu.core.has_fpv5)
         self._uc: Any = Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(_MODELS[mcu.core.emulator])
         self.exit = _free_page(mcu)
@@ -163,6 +163,7 @@ class VirtualCore:
         lanes["requested"] = -timing["fetch_latency"] - 1
         state["fetch_queue"] = self._mcu.fetch_queue_words
         state["waits"] = self._mcu.has_wait_states
+        state["has_fpu"] = self._mcu.core.has_fpu
         state["here"] = state.ctypes.data
         state["budget"] = budget
         state["exit"] = self.exit

@@ -66,11 +66,17 @@ class Row(NamedTuple):
 
 
 class Decoder:
-    """Decodes instructions for one set of timing rules, and remembers encodings it has met."""
+    """Decodes instructions for one set of timing rules, and remembers encodings it has met.
 
-    def __init__(self, timing: Timing) -> None:
+    ``fpv5``: the FPU has VSEL, VMAXNM and the others that came with Armv8.
+    """
+
+    def __init__(self, timing: Timing, fpv5: bool = False) -> None:
         self._timing = timing
-        self._md = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+        self._md = capstone.Cs(
+            capstone.CS_ARCH_ARM,
+            capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | (capstone.CS_MODE_V8 if fpv5 else 0),
+        )
         self._md.detail = True
         self._seen: dict[tuple[bytes, int], Row] = {}
 

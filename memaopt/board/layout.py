@@ -194,6 +194,7 @@ STATE = np.dtype(
         ("counting", "i8"),  # DWT's cycle counter runs
         ("counter", "i8"),  # what it was
         ("counted_from", "i8"),  # at this cycle
+        ("has_fpu", "i8"),
         ("fpu_off", "i8"),
         ("flag_count", "i8"),
         ("memory_count", "i8"),

@@ -1,7 +1,7 @@
 """What a run on the virtual board returns: plain, frozen, JSON-friendly."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,15 @@ from memaopt.errors import InputError
 #: branch to itself; a WFI or WFE that nothing wakes and nothing follows; a breakpoint.
 End = Literal["return", "exit", "until", "loop", "sleep", "breakpoint"]
 
+_Figure = TypeVar("_Figure")
+
+
+def known(figure: _Figure | None) -> _Figure:
+    """Cycles, or energy, where there must be some; InputError on a core whose timing nobody has validated."""
+    if figure is None:
+        raise InputError("cycles and energy are needed, and nobody has validated the timing of this core")
+    return figure
+
 
 class Run(BaseModel):
     """One call on the board, or a run from reset.
@@ -21,6 +30,8 @@ class Run(BaseModel):
     ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles`` those of the same run without
     any; ``fetch_stalls`` and ``data_stalls`` are the cycles that the core waited for instructions and for
     data. ``stack_bytes`` is the most that the stack held. ``seconds`` is the host's time, not the chip's.
+
+    All of these, and ``energy``, are None on a core whose timing nobody has validated.
 
     ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
     within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
@@ -43,15 +54,15 @@ class Run(BaseModel):
     s0: float
     instructions: int
     skipped: int
-    cycles: int
-    ideal_cycles: int
-    fetch_stalls: int
-    data_stalls: int
+    cycles: int | None
+    ideal_cycles: int | None
+    fetch_stalls: int | None
+    data_stalls: int | None
     stack_bytes: int
     buffers: dict[str, Access]
     stack_by_function: dict[str, Access]
     memories: dict[str, Access]
-    energy: Energy
+    energy: Energy | None
     profile: Profile | None
     seconds: float
 

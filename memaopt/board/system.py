@@ -59,7 +59,7 @@ def note_access(s, address, end, store):
 @njit
 def _switch(s, private):
     s.counting = (private[_DEMCR] >> 24) & private[_CTRL] & 1
-    s.fpu_off = (private[_CPACR] >> 20) & 0xF != 0xF
+    s.fpu_off = not s.has_fpu or (private[_CPACR] >> 20) & 0xF != 0xF
 
 
 @njit

@@ -43,14 +43,14 @@ class Traffic(Input):
 
     ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
     ``kernel_cycles`` are those of the register kernels at zero wait states, ``cycles`` those of the whole call with the
-    machine's wait states in its setting.
+    machine's wait states in its setting; both are None on a core whose timing nobody has validated.
     """
 
     buffers: dict[str, Access]
     external_bytes: int
     register_bytes: int
-    kernel_cycles: int
-    cycles: int
+    kernel_cycles: int | None
+    cycles: int | None
 
 
 class ModelAnswer(Input):
@@ -202,12 +202,13 @@ def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
 
 def _traffic(where: Space, schedule: Schedule) -> Traffic:
     problem, family, c = where.problem, schedule.family, schedule_counts(where, schedule)
+    timed = where.machine.core.is_timed
     return Traffic(
         buffers=promise(where, schedule),
         external_bytes=int(external_bytes(where, schedule.order, c)),
         register_bytes=int(register_bytes(problem, family, c)),
-        kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)),
-        cycles=predicted_cycles(where, schedule),
+        kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)) if timed else None,
+        cycles=predicted_cycles(where, schedule) if timed else None,
     )
 
 
@@ -277,10 +278,14 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
     for field in ("external_bytes", "register_bytes", "kernel_cycles", "cycles"):
         claim, truth = getattr(claimed, field), getattr(formula, field)
         if claim != truth:
-            yield f"traffic: {field} is {truth:,}, not {claim:,}"
+            yield f"traffic: {field} is {_figure(truth)}, not {_figure(claim)}"
     crossing = sum(moved.bytes for name, moved in replayed.items() if name[0] in where.staged)
     if crossing != claimed.external_bytes:
         yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
+
+
+def _figure(number: int | None) -> str:
+    return "not known" if number is None else f"{number:,}"
 
 
 def _told(accesses: Access | None) -> str:

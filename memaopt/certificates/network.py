@@ -53,7 +53,8 @@ class LayerClaim(BaseModel):
 
     ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
     operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
-    wait states, ``stall_cycles`` are what the machine's add. ``requantization`` is empty for layers that round nothing.
+    wait states, ``stall_cycles`` are what the machine's add, both None on a core whose timing
+    nobody has validated. ``requantization`` is empty for layers that round nothing.
     """
 
     model_config = STRICT
@@ -73,8 +74,8 @@ class LayerClaim(BaseModel):
     batch: int
     macs: int
     promised: dict[str, Access]
-    cycles: int
-    stall_cycles: int
+    cycles: int | None
+    stall_cycles: int | None
     data_bytes: int
     code_bytes: int
     scratch_bytes: int
@@ -98,8 +99,8 @@ class Totals(BaseModel):
     model_config = STRICT
 
     macs: int
-    cycles: int
-    machine_cycles: int
+    cycles: int | None
+    machine_cycles: int | None
     ram_bytes: int
     arena_bytes: int
     tensor_bytes: int
@@ -210,7 +211,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         formats=plan.formats,
         multiple=plan.multiple,
         simplified=plan.steps,
-        layers=tuple(claim(layer) for layer in plan.layers),
+        layers=tuple(claim(layer, plan.mcu.core.is_timed) for layer in plan.layers),
         memory=plan.memory,
         choice=ChoiceClaim(
             price=plan.choice.price,
@@ -223,8 +224,8 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
     return signed
 
 
-def claim(layer: LayerPlan) -> LayerClaim:
-    """What is claimed of one layer."""
+def claim(layer: LayerPlan, timed: bool = True) -> LayerClaim:
+    """What is claimed of one layer; cycles only where the core is ``timed``."""
     plan = layer.plan
     return LayerClaim(
         name=layer.name,
@@ -242,8 +243,8 @@ def claim(layer: LayerPlan) -> LayerClaim:
         batch=layer.batch,
         macs=layer.macs,
         promised=layer.promise.buffers,
-        cycles=layer.cycles,
-        stall_cycles=layer.stall_cycles,
+        cycles=layer.cycles if timed else None,
+        stall_cycles=layer.stall_cycles if timed else None,
         data_bytes=plan.data_bytes,
         code_bytes=plan.code_bytes,
         scratch_bytes=plan.scratch_bytes,
@@ -253,11 +254,12 @@ def claim(layer: LayerPlan) -> LayerClaim:
 
 
 def totals(plan: NetworkPlan) -> Totals:
-    """The totals of a plan."""
+    """The totals of a plan; cycles only where its core is timed."""
+    timed = plan.mcu.core.is_timed
     return Totals(
         macs=plan.macs,
-        cycles=plan.cycles,
-        machine_cycles=plan.machine_cycles,
+        cycles=plan.cycles if timed else None,
+        machine_cycles=plan.machine_cycles if timed else None,
         ram_bytes=plan.ram_bytes,
         arena_bytes=plan.arena_bytes,
         tensor_bytes=plan.tensor_bytes,

@@ -218,6 +218,8 @@ def compile_network(
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     if objective not in OBJECTIVES:
         raise InputError(f"objective {objective!r}: there are {', '.join(OBJECTIVES)}")
+    if objective == "energy":
+        mcu.core.require_timing("objective energy")
     identifier = identifier_of(graph.name if name is None else name)
     best: NetworkPlan | None = None
     first: Problem | None = None

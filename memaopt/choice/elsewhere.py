@@ -36,11 +36,12 @@ class Elsewhere(BaseModel):
 
     def describe(self) -> str:
         """A phrase for the line that names all settings."""
-        if self.machine_cycles is None:
+        if self.problem:
             return f"{self.setting}: does not fit"
         copied = f" with {self.ram_bytes:,} bytes copied into RAM" if self.ram_bytes else ""
         copied += " with its code in RAM" if self.code_in_ram else ""
-        return f"{self.setting}: {self.machine_cycles:,} cycles{copied}"
+        arena = "fits" if self.arena_bytes is None else f"arena {self.arena_bytes:,} bytes"
+        return f"{self.setting}: {arena if self.machine_cycles is None else f'{self.machine_cycles:,} cycles'}{copied}"
 
 
 def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
@@ -61,7 +62,7 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
         )
         return Elsewhere(
             setting=machine.setting.name,
-            machine_cycles=other.machine_cycles,
+            machine_cycles=other.machine_cycles if machine.core.is_timed else None,
             arena_bytes=other.arena_bytes,
             ram_bytes=other.ram_bytes,
         )
@@ -77,7 +78,7 @@ def of_gemm(where: Space) -> tuple[Elsewhere, ...]:
         chosen, best = cheapest(spaces, solve_each(spaces, closed_form.solve))
         return Elsewhere(
             setting=machine.setting.name,
-            machine_cycles=predicted_cycles(spaces[chosen], best.schedule),
+            machine_cycles=predicted_cycles(spaces[chosen], best.schedule) if machine.core.is_timed else None,
             code_in_ram=best.schedule.code == "ram",
         )
 

@@ -44,6 +44,7 @@ class Point(BaseModel):
 
 def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
+    mcu.core.require_timing("pareto")
     graph = network if isinstance(network, Graph) else Model.read(network).graph
     problem = prepare(simplify.simplify(graph).graph, mcu)
     return {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}

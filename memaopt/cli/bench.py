@@ -139,11 +139,14 @@ def bench_command(
     from memaopt.report import console
 
     if waits:
-        _study_waits(mcu(mcu_name or "stm32l4r5"), count or 200, seed or 0, compiler, as_json)
+        whole = mcu(mcu_name or "stm32l4r5")
+        whole.core.require_timing("bench")
+        _study_waits(whole, count or 200, seed or 0, compiler, as_json)
         return
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
     machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
+    machine.core.require_timing("bench")
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     sizes = [_size(text) for text in layer] if layer else list(TINYML)

@@ -14,6 +14,7 @@ from memaopt.kernels.text import assembly
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
+from memaopt.machines.core import ORDERED
 from memaopt.printable import in_comment
 from memaopt.problems import reference
 from memaopt.problems.gemm import OPERANDS
@@ -82,6 +83,7 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "s": schedule,
         "plan": made,
         "dtype": problem.dtype,
+        "core": certificate.machine.core,
         "ctype": C_TYPES[problem.dtype],
         "atype": ACCUMULATOR_TYPES[problem.dtype],
         "stationary": schedule.family.stationary,
@@ -123,7 +125,8 @@ def _kernel_name(mr: int, segment: Stretch, nr: int) -> str:
 
 def _assembly(made: Nest, kernel: RegisterKernel) -> tuple[list[str], str]:
     """One register kernel: its register map, and its instructions as the string literals of its asm statement."""
-    lines = kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides).splitlines()
+    fpu = made.space.machine.core.has_fpu
+    lines = kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides, fpu).splitlines()
     start = next(i for i, line in enumerate(lines) if line.strip() and line.strip()[0] != "@")
     return [line.strip()[2:] for line in lines[:start] if line.strip()], assembly.quote("\n".join(lines[start:]))
 
@@ -170,7 +173,7 @@ def _summary(certificate: Certificate) -> list[str]:
     schedule, traffic = certificate.schedule, certificate.traffic
     placed = ", ".join(f"{x} in {certificate.problem.placement.of(x)}" for x in OPERANDS)
     lines = [
-        f"Placement: {placed}. Objective: {certificate.objective}.",
+        f"Placement: {placed}. Objective: {_objective(certificate)}.",
         f"Schedule:  loops {' > '.join(schedule.order)}, SRAM block {schedule.mc} x {schedule.kc} x {schedule.nc} "
         f"({schedule.buffering} buffering), kernel {schedule.kernel} {schedule.tile}, code in {schedule.code}"
         f"{', ' + ' and '.join(schedule.streamed) + ' streamed' if schedule.streamed else ''}.",
@@ -184,6 +187,11 @@ def _summary(certificate: Certificate) -> list[str]:
         )
     lines.append("Proof:     closed form = CP-SAT = exhaustive enumeration: no schedule of the space moves less.")
     return lines
+
+
+def _objective(certificate: Certificate) -> str:
+    timed = certificate.machine.core.is_timed or certificate.objective != "cycles"
+    return certificate.objective if timed else f"{certificate.objective}, {ORDERED}"
 
 
 def _vector(certificate: Certificate) -> dict[str, Any]:

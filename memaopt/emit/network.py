@@ -18,6 +18,7 @@ from memaopt.kernels.registry import Format, source_file
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
+from memaopt.machines.core import core, core_names
 from memaopt.machines.mcu import RegisterBits
 from memaopt.networks import reference
 from memaopt.networks.graph import DType, Tensor
@@ -133,7 +134,12 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
         "main.c": render("emit/templates/network_main.c.j2", **values),
         "test_vector.h": render("emit/templates/network_test_vector.h.j2", arrays=arrays, **values),
         "test_vector.c": render("emit/templates/network_test_vector.c.j2", arrays=arrays, **values),
-        "Makefile": render("emit/templates/network_Makefile.j2", **values),
+        "Makefile": render(
+            "emit/templates/network_Makefile.j2",
+            core=plan.mcu.core,
+            cores=[core(each) for each in core_names()],
+            **values,
+        ),
         "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **values),
         "arduino.ino": render("emit/templates/network_arduino.ino.j2", **values),
         "zephyr_main.c": render("emit/templates/network_zephyr_main.c.j2", **values),
@@ -171,20 +177,26 @@ def _head(plan: NetworkPlan) -> str:
     lines = [f"{plan.name}: {_title(plan)}", ""]
     setting = plan.mcu.setting
     lines.append(f"For {in_comment(plan.mcu.title)}, setting {setting.name} ({in_comment(setting.title)}):")
-    lines.append(f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states.")
+    timed = plan.mcu.core.is_timed
+    if timed:
+        lines.append(f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states.")
+    else:
+        lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")
     if plan.ram_bytes:
         lines.append(f"In RAM, copied there by {plan.name}_init(): {plan.ram_bytes:,} bytes of kernels and constants.")
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if plan.steps:
         lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
-    lines += ["", "Layers: kernel, cycles predicted in that setting, bytes of the output in the arena:"]
+    what = "kernel, cycles predicted in that setting," if timed else "kernel,"
+    lines += ["", f"Layers: {what} bytes of the output in the arena:"]
     for layer in plan.layers:
         kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
         raw = ", raw" if layer.plan.output_format is Format.RAW else ""
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
-        lines.append(f"  {layer.name:<{width}}  {kernel}, {layer.machine_cycles:,} cycles, [{start}, {end}){raw}")
+        cycles = f"{layer.machine_cycles:,} cycles, " if timed else ""
+        lines.append(f"  {layer.name:<{width}}  {kernel}, {cycles}[{start}, {end}){raw}")
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"

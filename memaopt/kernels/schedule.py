@@ -200,4 +200,6 @@ def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str 
         raise InputError(f"no objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
     if buffering not in BUFFERINGS:
         raise InputError(f"no buffering {buffering!r}: choose single or double")
+    if objective == "energy":
+        machine.core.require_timing("objective energy")
     return Space(problem=placed(problem, machine), machine=machine, objective=objective, buffering=buffering)

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
+from memaopt.errors import InputError
 from memaopt.files import parse_toml
 from memaopt.inputs import Input, Prose, Word, YesNo
 
+#: What the objective ``cycles`` means on a core whose timing nobody has validated.
+ORDERED = "ordered by the Cortex-M4's timing"
 #: What becomes part of a compiler's flag.
 _Flag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)]
 _Bits = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
@@ -77,9 +80,24 @@ class Core(Input):
         return self.gcc_fpu is not None
 
     @property
+    def has_fpv5(self) -> bool:
+        """Whether the floating-point instructions are those of FPv5, which came with Armv8."""
+        return self.gcc_fpu is not None and self.gcc_fpu.startswith("fpv5")
+
+    @property
     def is_timed(self) -> bool:
         """Whether cycles may be shown: its timing rules were held to silicon."""
         return self.timing != "none"
+
+    @property
+    def untimed(self) -> str:
+        """Why no cycles are shown; nothing where they are."""
+        return "" if self.is_timed else f"nobody has validated the timing of a {self.title}"
+
+    def require_timing(self, what: str) -> None:
+        """Raise InputError if ``what`` needs cycles, and this core has none to show."""
+        if not self.is_timed:
+            raise InputError(f"{what} needs cycles, and {self.untimed}")
 
     @property
     def gcc_target(self) -> tuple[str, ...]:

@@ -408,6 +408,8 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
 def check_feasible(space: Space) -> None:
     """Raise InfeasibleError, with the least SRAM that would do, if no schedule fits."""
     problem, machine = space.problem, space.machine
+    if not space.kernels and not machine.core.has_fpu:
+        raise InfeasibleError(f"no {problem.dtype} kernel runs on a {machine.core.title}: choose q15 or s8")
     if not space.kernels:
         raise InfeasibleError(
             f"no {problem.dtype} kernel fits the {machine.core.core_registers} core and "

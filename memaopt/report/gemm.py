@@ -15,6 +15,7 @@ from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import Schedule
+from memaopt.machines.core import ORDERED
 from memaopt.machines.mcu import Mcu, Memory
 from memaopt.problems.gemm import OPERANDS, Gemm
 from memaopt.trials.gemm import GemmTrial
@@ -32,6 +33,12 @@ _BETTER = {
 }
 _FIELDS = ("loads", "load_bytes", "stores", "store_bytes")
 _WIDTH = 100
+
+
+def _goal(certificate: Certificate) -> str:
+    """What was minimised, in words."""
+    timed = certificate.machine.core.is_timed or certificate.objective != "cycles"
+    return _GOALS[certificate.objective] if timed else ORDERED
 
 
 class _Fact(NamedTuple):
@@ -143,7 +150,7 @@ def print_rows(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
 
 def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None:
     """One certificate in words, its accesses, and what running it showed."""
-    problem, machine, goal = certificate.problem, certificate.machine, _GOALS[certificate.objective]
+    problem, machine, goal = certificate.problem, certificate.machine, _goal(certificate)
     console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
     _print_facts(console, _schedule_facts(certificate, row.others))
     console.print()
@@ -156,7 +163,8 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
 def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> list[_Fact]:
     """The schedule, what it moves, why none is better, and what other settings would give."""
     problem, schedule = certificate.problem, certificate.schedule
-    traffic, bounds, goal = certificate.traffic, certificate.bounds, certificate.objective
+    traffic, bounds, goal = certificate.traffic, certificate.bounds, _goal(certificate)
+    better = f"comes before it, {goal}" if goal == ORDERED else _BETTER[certificate.objective]
     if all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
         blocks = "one SRAM block, the whole problem"
     else:
@@ -176,8 +184,8 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
         _Fact("kernel", f"{schedule.kernel}, register tile MR x KR x NR = {schedule.tile}"),
         _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
         _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, "SRAM and registers")),
-        _Fact("cycles", f"{traffic.cycles:,} predicted"),
-        _Fact("proof", f"{proof}: {none} {_BETTER[goal]}", "green" if certificate.agreed else "red"),
+        *([] if traffic.cycles is None else [_Fact("cycles", f"{traffic.cycles:,} predicted")]),
+        _Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "red"),
     ]
 
 
@@ -195,23 +203,22 @@ def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[_Fact]:
     machine, macs = certificate.machine, certificate.problem.macs
     used = {"flash", *_homes(certificate.problem)}
     waits = [f"{m.name} {_waits(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
-    seconds = trial.cycles / machine.clock_hz
-    duration = f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
-    time = f"{trial.cycles:,} cycles, {duration} at {machine.clock_hz / 1e6:g} MHz"
     equal = "every access is as promised" if trial.equal else "not as promised"
     facts = [
         _Fact("counted", equal, "green" if trial.equal else "red"),
         _Fact("result", *(("every element of C is right", "green") if trial.correct else ("C is wrong", "red"))),
-        _Fact("time", f"{time}: {trial.cycles / macs:.2f} for each multiply-accumulate"),
     ]
+    built = _Fact("built with", f"{_compiler(trial)}; the board ran {_speed([trial]) / 1e6:.1f} M instructions/s")
+    if trial.cycles is None or trial.ideal_cycles is None or trial.energy_uj is None:
+        return [*facts, _Fact("time", f"not shown: {machine.core.untimed}"), built]
+    seconds = trial.cycles / machine.clock_hz
+    duration = f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
+    time = f"{trial.cycles:,} cycles, {duration} at {machine.clock_hz / 1e6:g} MHz"
+    facts.append(_Fact("time", f"{time}: {trial.cycles / macs:.2f} for each multiply-accumulate"))
     if waits:
         without = f"{trial.ideal_cycles:,} without wait states ({'; '.join(waits)})"
         facts.append(_Fact("", f"{without}: {trial.ideal_cycles / macs:.2f}"))
-    return [
-        *facts,
-        _Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"),
-        _Fact("built with", f"{_compiler(trial)}; the board ran {_speed([trial]) / 1e6:.1f} M instructions/s"),
-    ]
+    return [*facts, _Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"), built]
 
 
 def _print_facts(console: Console, facts: Iterable[_Fact]) -> None:
@@ -254,14 +261,15 @@ def _cell(claim: int, count: int) -> Text:
 def _print_table(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
     """One line for each problem; what all of them share is said once, above."""
     common, columns = _shared(rows)
+    timed = ran and all(row.certificate is None or row.certificate.machine.core.is_timed for row in rows)
     table = _table(padding=0)
     for name in ("M x K x N", *columns, "loops", "SRAM block", "kernel"):
         table.add_column(name, no_wrap=True)
-    for name in ("external", "gap", "registers", *(("cycles", "/MAC", "0 ws") if ran else ())):
+    for name in ("external", "gap", "registers", *(("cycles", "/MAC", "0 ws") if timed else ())):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("checks", no_wrap=True)
     for row in rows:
-        table.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran))
+        table.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran, timed))
     console.print("; ".join(common), style="bold", soft_wrap=True)
     console.print(table, width=max(console.width, console.measure(table).maximum), crop=False)
     for row in rows:
@@ -284,7 +292,7 @@ def _shared(rows: Sequence[GemmRow]) -> tuple[list[str], list[str]]:
         said += [", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, next(iter(homes)), strict=True))]
     else:
         columns.append("A/B/C in")
-    return [*said, *(_GOALS[c.objective] for c in certificates[:1])], columns
+    return [*said, *(_goal(c) for c in certificates[:1])], columns
 
 
 def _column(row: GemmRow, name: str) -> str:
@@ -292,10 +300,10 @@ def _column(row: GemmRow, name: str) -> str:
     return problem.dtype if name == "dtype" else "/".join(_homes(problem))
 
 
-def _cells(row: GemmRow, ran: bool) -> list[str | Text]:
+def _cells(row: GemmRow, ran: bool, timed: bool) -> list[str | Text]:
     certificate, trial = row.certificate, row.trial
     if certificate is None:
-        return [*[""] * (9 if ran else 6), Text("failed", style="red")]
+        return [*[""] * (9 if timed else 6), Text("failed", style="red")]
     problem, schedule, traffic = certificate.problem, certificate.schedule, certificate.traffic
     cells: list[str | Text] = [
         "".join(schedule.order),
@@ -308,11 +316,13 @@ def _cells(row: GemmRow, ran: bool) -> list[str | Text]:
     if not ran:
         return [*cells, Text("proven", style="green")]
     if trial is None:
-        return [*cells, "", "", "", Text("failed", style="red")]
-    per_mac = (f"{cycles / problem.macs:.2f}" for cycles in (trial.cycles, trial.ideal_cycles))
+        return [*cells, *[""] * (3 * timed), Text("failed", style="red")]
     wrong = ["counts"] * (not trial.equal) + ["result"] * (not trial.correct)
     checks = Text(f"wrong {' and '.join(wrong)}", style="red") if wrong else Text("all 3", style="green")
-    return [*cells, f"{trial.cycles:,}", *per_mac, checks]
+    if trial.cycles is not None and trial.ideal_cycles is not None:
+        per_mac = (f"{cycles / problem.macs:.2f}" for cycles in (trial.cycles, trial.ideal_cycles))
+        cells += [f"{trial.cycles:,}", *per_mac]
+    return [*cells, checks]
 
 
 def _summary(rows: Sequence[GemmRow], ran: bool) -> list[str]:
@@ -331,7 +341,9 @@ def _summary(rows: Sequence[GemmRow], ran: bool) -> list[str]:
         lines.append(f"{sum(t.correct for t in trials)} of {total} correct, in every element of C")
     lines += ["", "external, registers: bytes moved; gap: how far external lies above the lower bound"]
     if trials:
-        lines.append("cycles: with all wait states; /MAC: for each multiply-accumulate; 0 ws: without wait states")
+        untimed = next((c.machine.core.untimed for c in certificates), "")
+        meaning = "with all wait states; /MAC: for each multiply-accumulate; 0 ws: without wait states"
+        lines.append(f"cycles: {f'not shown: {untimed}' if untimed else meaning}")
         speed = f"{_speed(trials) / 1e6:.1f} M instructions/s"
         lines.append(f"built with {_compiler(trials[0])}; the board ran {speed}")
     return lines
@@ -353,7 +365,10 @@ def _speed(trials: Sequence[GemmTrial]) -> float:
 def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
     """The presets: each a heading, then its memories."""
     for machine in machines:
+        core = machine.core
+        note = "" if core.is_timed else " (no cycles are shown: their timing is not validated)"
         console.print(Text.assemble((machine.name, "bold cyan"), f"  {machine.title}"), soft_wrap=True)
+        console.print(Text(f"  {core.title}{note}"), soft_wrap=True)
         table = Table(box=None, padding=(0, 1, 0, 2), show_header=machine is machines[0])
         for name, width in (("memory", 6), ("address", 10), ("size", 8), ("wait states", 11), ("", 0)):
             table.add_column(name, min_width=width, no_wrap=True, justify="right" if name == "size" else "left")

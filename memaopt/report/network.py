@@ -21,6 +21,7 @@ from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.pareto import Point
 from memaopt.errors import InputError, MissingToolError
+from memaopt.machines.core import ORDERED
 from memaopt.networks.summary import Summary
 from memaopt.trials.network import NetworkTrial
 from memaopt.writer import write_file
@@ -84,9 +85,10 @@ def print_plan(
 
 
 def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
-    columns = ["", "operator", "shape", "kernel", "bytes moved", "cycles", "/MAC", "share"]
-    table = table_of(*columns, *(["counted", ""] if trial else []))
-    for column in (0, *range(4, 8 + bool(trial))):
+    timed = plan.mcu.core.is_timed
+    columns = ["", "operator", "shape", "kernel", "bytes moved", *(("cycles", "/MAC", "share") if timed else ())]
+    table = table_of(*columns, *(["counted"] if trial and timed else []), *([""] if trial else []))
+    for column in (0, *range(4, len(columns) + bool(trial and timed))):
         table.columns[column].justify = "right"
     for number, layer in enumerate(plan.layers):
         cells: list[str | Text] = [
@@ -95,14 +97,18 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             layer_shape(plan, layer),
             kernel_name(layer),
             f"{layer.traffic.bytes:,}",
-            f"{layer.machine_cycles:,}",
-            f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
-            f"{100 * layer.machine_cycles / max(plan.machine_cycles, 1):.1f}%",
         ]
+        if timed:
+            cells += [
+                f"{layer.machine_cycles:,}",
+                f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
+                f"{100 * layer.machine_cycles / max(plan.machine_cycles, 1):.1f}%",
+            ]
         if trial is not None:
             found = trial.layers[number]
             what = "" if found.passed else f"{found.wrong} wrong" if found.wrong else "accesses"
-            cells += [f"{found.cycles:,}", Text("ok", style="green") if not what else Text(what, style="red")]
+            cells += [] if found.cycles is None else [f"{found.cycles:,}"]
+            cells.append(Text("ok", style="green") if not what else Text(what, style="red"))
         table.add_row(*cells)
     return table
 
@@ -129,8 +135,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         "none": f"not proven least {live_set}",
     }
     facts = [
-        ("cycles", f"{plan.machine_cycles:,} predicted, {_ms(plan.machine_cycles, clock)}", ""),
-        *_without_waits(plan.cycles, plan.machine_cycles),
+        *_predicted(plan),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
@@ -142,7 +147,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_in_ram(plan),
         (
             "kernels",
-            f"of this version's kernels in this setting, {_BY[plan.objective]}: {_PROOFS[plan.choice.proof]}",
+            f"of this version's kernels in this setting, {_by(plan)}: {_PROOFS[plan.choice.proof]}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),
@@ -150,19 +155,39 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     if plan.steps:
         facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
     if trial is None:
-        predicted = energy(plan.mcu, plan.machine_cycles, {})
-        facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
+        if plan.mcu.core.is_timed:
+            predicted = energy(plan.mcu, plan.machine_cycles, {})
+            facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
         return facts
     facts += [
-        ("counted", f"{trial.cycles:,} cycles, {_ms(trial.cycles, clock)}", ""),
-        *_without_waits(trial.ideal_cycles, trial.cycles),
+        *_counted(trial, clock),
         *_image(trial),
-        ("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", ""),
+        *([] if trial.energy_uj is None else [("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", "")]),
         ("stack", f"{trial.stack_bytes:,} bytes used{_around(trial)}", ""),
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
         _verdict(trial),
     ]
     return facts
+
+
+def _by(plan: NetworkPlan) -> str:
+    """What the kernels were chosen by."""
+    timed = plan.mcu.core.is_timed or plan.objective != "cycles"
+    return _BY[plan.objective] if timed else ORDERED
+
+
+def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    if not plan.mcu.core.is_timed:
+        return [("time", f"not shown: {plan.mcu.core.untimed}", "")]
+    said = f"{plan.machine_cycles:,} predicted, {_ms(plan.machine_cycles, plan.mcu.clock_hz)}"
+    return [("cycles", said, ""), *_without_waits(plan.cycles, plan.machine_cycles)]
+
+
+def _counted(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
+    if trial.cycles is None or trial.ideal_cycles is None:
+        return []
+    said = f"{trial.cycles:,} cycles, {_ms(trial.cycles, clock)}"
+    return [("counted", said, ""), *_without_waits(trial.ideal_cycles, trial.cycles)]
 
 
 def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
@@ -195,8 +220,8 @@ def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
     if trial.image is None:
         return []
     image = trial.image
-    what = f"from reset in a project as {TITLES[image.layout]}'s, by the core's cycle counter"
-    said = f"{image.cycles:,} cycles {what}"
+    what = f"from reset in a project as {TITLES[image.layout]}'s"
+    said = f"run {what}" if image.cycles is None else f"{image.cycles:,} cycles {what}, by the core's cycle counter"
     if image.right:
         return [("", said, "")]
     return [("", f"{said}: {image.wrong} bytes wrong, status -{image.status}", "red")]
@@ -229,17 +254,18 @@ def plan_json(
     others: Sequence[Elsewhere] = (),
 ) -> dict[str, Any]:
     """One object: the certificate's fields (null without one), the trial's, and what other settings would give."""
+    timed = plan.mcu.core.is_timed
     return {
         "name": plan.name,
         "mcu": plan.mcu.name,
         "setting": plan.mcu.setting.name,
         "elsewhere": [other.model_dump(mode="json") for other in others],
         "passed": trial is None or trial.passed,
-        "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz,
+        "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz if timed else None,
         "totals": {
             "macs": plan.macs,
-            "cycles": plan.cycles,
-            "machine_cycles": plan.machine_cycles,
+            "cycles": plan.cycles if timed else None,
+            "machine_cycles": plan.machine_cycles if timed else None,
             "ram_bytes": plan.ram_bytes,
             "arena_bytes": plan.arena_bytes,
             "tensor_bytes": plan.tensor_bytes,

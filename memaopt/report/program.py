@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from memaopt.board.results import known
 from memaopt.machines.mcu import Mcu
 from memaopt.printable import printable
 
@@ -50,7 +51,7 @@ def print_run(console: Console, title: str, machine: Mcu, run: "Run", end: str) 
     else:
         _print_fact(console, "accesses", "none")
     if run.profile is not None:
-        _print_profile(console, run, run.profile)
+        _print_profile(console, known(run.cycles), run.profile)
 
 
 def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
@@ -60,6 +61,12 @@ def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
     else:
         signed = run.r0 - (1 << 32) if run.r0 >> 31 else run.r0
         yield "result", f"r0 = {run.r0:#x} = {signed:,}, s0 = {run.s0:.8g}"
+    skipped = f", and {run.skipped:,} skipped in IT blocks" if run.skipped else ""
+    if run.cycles is None or run.ideal_cycles is None or run.energy is None:
+        yield "cycles", f"not shown: {machine.core.untimed}"
+        yield "instructions", f"{run.instructions:,}{skipped}"
+        yield "stack", f"{run.stack_bytes:,} bytes at most"
+        return
     waited = f"waited {run.fetch_stalls:,} for instructions, {run.data_stalls:,} for data"
     yield "cycles", f"{run.cycles:,}, {_time(run.cycles, machine)} at {machine.clock_hz / 1e6:g} MHz; {waited}"
     if machine.has_wait_states:
@@ -67,7 +74,6 @@ def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
         yield "", f"{run.ideal_cycles:,} without wait states, {_time(run.ideal_cycles, machine)}: they add {added:.1%}"
     else:
         yield "", "no memory has wait states"
-    skipped = f", and {run.skipped:,} skipped in IT blocks" if run.skipped else ""
     each = f"{run.cycles / run.instructions:.2f} cycles each" if run.instructions else ""
     yield "instructions", f"{run.instructions:,}, {each}{skipped}"
     yield "stack", f"{run.stack_bytes:,} bytes at most"
@@ -110,11 +116,11 @@ def _print_accesses(console: Console, heading: str, accesses: Mapping[str, "Acce
     _print_left(console, len(found) - _SYMBOLS, "with fewer bytes")
 
 
-def _print_profile(console: Console, run: "Run", profile: "Profile") -> None:
+def _print_profile(console: Console, total: int, profile: "Profile") -> None:
     cycles = (_Column("cycles"), _Column("share"), _Column("no waits"))
     table = _table(_Column("function", figure=False), _Column("instructions"), *cycles)
     for f in profile.functions[:_FUNCTIONS]:
-        table.add_row(f.name, f"{f.instructions:,}", *_cycles(f.cycles, f.ideal_cycles, run.cycles))
+        table.add_row(f.name, f"{f.instructions:,}", *_cycles(f.cycles, f.ideal_cycles, total))
     console.print()
     _print_table(console, table)
     _print_left(console, len(profile.functions) - _FUNCTIONS, "with fewer cycles")
@@ -122,13 +128,13 @@ def _print_profile(console: Console, run: "Run", profile: "Profile") -> None:
     where = (_Column("basic block", figure=False), _Column("at"), _Column("runs"))
     table = _table(*where, _Column("instructions"), *cycles)
     for b in profile.blocks[:_BLOCKS]:
-        share = _cycles(b.cycles, b.ideal_cycles, run.cycles)
+        share = _cycles(b.cycles, b.ideal_cycles, total)
         table.add_row(b.function, _range(b.start, b.end), f"{b.executions:,}", f"{b.instructions:,}", *share)
     console.print()
     _print_table(console, table)
     _print_left(console, len(profile.blocks) - _BLOCKS, "with fewer cycles")
     for n, loop in enumerate(profile.loops, start=1):
-        _print_loop(console, n, loop, run.cycles)
+        _print_loop(console, n, loop, total)
 
 
 def _print_loop(console: Console, number: int, loop: "LoopProfile", total: int) -> None:

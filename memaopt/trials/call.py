@@ -20,7 +20,7 @@ class CallTrial(BaseModel):
     Of the ``stack``, what the kernels do there is promised. ``around`` are the accesses to it of the compiled code
     around the kernels and of the copies that it calls (arguments, saved registers, spills): counted, and promised by
     nobody, since a compiler decides about them. ``cycles`` are with the machine's wait states, ``ideal_cycles``
-    without any.
+    without any; both are None on a core whose timing nobody has validated.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,8 +29,8 @@ class CallTrial(BaseModel):
     counted: dict[str, Access]
     around: Access
     wrong: int
-    cycles: int
-    ideal_cycles: int
+    cycles: int | None
+    ideal_cycles: int | None
 
     @property
     def equal(self) -> bool:

@@ -25,7 +25,7 @@ class GemmTrial(CallTrial, Overview):
     something about; energy is modelled. The compiler and its flags stand beside them.
     """
 
-    energy_uj: float
+    energy_uj: float | None
     instructions: int
     memories: dict[str, Access]
     compiler: str
@@ -94,7 +94,7 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTr
         wrong=wrong,
         cycles=ran.cycles,
         ideal_cycles=ran.ideal_cycles,
-        energy_uj=ran.energy.total_uj,
+        energy_uj=None if ran.energy is None else ran.energy.total_uj,
         instructions=ran.instructions,
         memories=ran.memories,
         compiler=built.version,

@@ -29,7 +29,7 @@ class ImageRun(BaseModel):
     layout: Layout
     status: int
     wrong: int
-    cycles: int
+    cycles: int | None
     stack_bytes: int
 
     @property
@@ -86,5 +86,6 @@ def run(
     if ran.ended != "exit" or said is None:
         what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
         raise FaultError(what, ran.ended_at, "main")
-    status, wrong, cycles = map(int, said.groups())
+    status, wrong, counted = map(int, said.groups())
+    cycles = counted if plan.mcu.core.is_timed else None
     return ImageRun(layout=layout, status=status, wrong=wrong, cycles=cycles, stack_bytes=ran.stack_bytes)

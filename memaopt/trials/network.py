@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class LayerTrial(CallTrial):
     """
 
     name: str
-    predicted_cycles: int
+    predicted_cycles: int | None
     stack_bytes: int
 
 
@@ -62,11 +62,11 @@ class NetworkTrial(Overview):
     layers: tuple[LayerTrial, ...]
     inputs: int
     wrong: int
-    cycles: int
-    ideal_cycles: int
+    cycles: int | None
+    ideal_cycles: int | None
     instructions: int
     stack_bytes: int
-    energy_uj: float
+    energy_uj: float | None
     flash_bytes: int
     compiler: str
     flags: tuple[str, ...]
@@ -171,7 +171,7 @@ def run(
         ideal_cycles=runs[0].ideal_cycles,
         instructions=runs[0].instructions,
         stack_bytes=max(r.stack_bytes for r in runs),
-        energy_uj=runs[0].energy.total_uj,
+        energy_uj=None if runs[0].energy is None else runs[0].energy.total_uj,
         flash_bytes=flash_bytes,
         compiler=built.version,
         flags=built.flags,
@@ -207,29 +207,33 @@ class _LayerState:
     def __init__(self, plan: NetworkPlan, layer: LayerPlan, arena: int) -> None:
         self.wrong = 0
         self.seconds = 0.0
+        self.timed = plan.mcu.core.is_timed
         self.ranges, self.promised = _operands(plan, layer, arena)
         self.first: dict[str, Access] | None = None
         self.around = Access()
-        self.cycles = self.ideal_cycles = self.stack_bytes = 0
+        self.cycles: int | None = None
+        self.ideal_cycles: int | None = None
+        self.stack_bytes = 0
 
     def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
         arena = board.symbols[f"{plan.name}_static_arena"]
         counted: dict[str, Access] = {}
-        cycles, ideal_cycles, around = 0, 0, Access()
+        runs, around = [], Access()
         for n in range(layer.batch):
             run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=self.ranges)
             _add(counted, _counted(layer, run, self.ranges, board.symbols))
             stack, rest = stack_of(run, {kernel.name for kernel in layer.emitted.kernels})
             _add(counted, {"stack": stack})
             around += rest
-            cycles += run.cycles
-            ideal_cycles += run.ideal_cycles
+            runs.append(run)
             self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
             self.seconds += run.seconds
         counted = {name: access for name, access in counted.items() if access}
         if self.first is None:
             self.first = counted
-            self.cycles, self.ideal_cycles, self.around = cycles, ideal_cycles, around
+            self.around = around
+            self.cycles = _sum(run.cycles for run in runs)
+            self.ideal_cycles = _sum(run.ideal_cycles for run in runs)
         elif counted != self.first and self.first == self.promised:
             self.first = counted  # the first run that breaks the promise is shown
         wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
@@ -243,11 +247,17 @@ class _LayerState:
             promised=self.promised,
             counted=self.first or {},
             around=self.around,
-            predicted_cycles=layer.cycles,
+            predicted_cycles=layer.cycles if self.timed else None,
             cycles=self.cycles,
             ideal_cycles=self.ideal_cycles,
             stack_bytes=self.stack_bytes,
         )
+
+
+def _sum(cycles: Iterable[int | None]) -> int | None:
+    """Their sum, None if one is not known."""
+    found = list(cycles)
+    return None if None in found else sum(filter(None, found))
 
 
 def _add(total: dict[str, Access], more: Mapping[str, Access]) -> None:

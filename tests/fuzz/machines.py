@@ -110,7 +110,7 @@ class Machines(_Files):
 
     def prepare(self, folder: Path, seed: int) -> None:
         self.folder = folder
-        presets = resources.files("memaopt") / "mcus"
+        presets = resources.files("memaopt.machines") / "mcus"
         self.pool = [tomllib.loads((presets / f"{name}.toml").read_text("utf-8")) for name in preset_names()]
         graph = random_network(mutate.np.random.default_rng(5), "small", most=3, writable=True)
         self.model = folder / "small.tflite"

@@ -1,7 +1,5 @@
 /* In the manner of Arduino's cores: .data copied, .bss cleared, SystemInit, then main, which calls setup and loop. */
 .syntax unified
-.cpu cortex-m4
-.fpu fpv4-sp-d16
 .thumb
 
 .section .text.Reset_Handler,"ax",%progbits

@@ -1,7 +1,5 @@
 /* In the manner of STM32Cube: the stack, SystemInit, .data copied, .bss cleared, main. */
 .syntax unified
-.cpu cortex-m4
-.fpu fpv4-sp-d16
 .thumb
 
 .section .text.Reset_Handler

@@ -112,7 +112,6 @@ class RowsKernel:
             q=self.output,
             low=self.output.low,
             high=self.output.high,
-            per_mac=(self.unroll * self.block_cycles + 5) / (4 * self.unroll * self.m),
         )
 
 

@@ -101,6 +101,7 @@ class GemmFamily(NamedTuple):
 
     ``a_vector``/``b_vector``: elements that one access moves, of A along k and of B along ``b_along``; what is
     left over moves element by element. ``kr``/``mr``/``nr``: the values that the template can unroll to.
+    ``fpu``: registers of the FPU; where there is none, a family ``without_fpu`` keeps 16 words on the stack instead.
     ``cost``: what the kernel spends on a tile of a product of that shape. ``unrolling``: of
     its loop over the reduction, where C is stationary and the template asks for it; a family ``-rolled`` is the one
     without that in its name, but for a shorter one, so that it fits an instruction cache.
@@ -119,6 +120,7 @@ class GemmFamily(NamedTuple):
     b_along: Literal["k", "n"]
     cost: Callable[[RegisterTile, Shape], Cost]
     unrolling: Unrolling = Unrolling()
+    without_fpu: bool = False
 
     @property
     def template(self) -> str:
@@ -262,6 +264,7 @@ _Q15_C = GemmFamily(
     b_along="n",
     cost=partial(_q15_c, unrolling=_Q15_UNROLLING),
     unrolling=_Q15_UNROLLING,
+    without_fpu=True,
 )
 _S8_C = GemmFamily(
     "s8-c",
@@ -277,6 +280,7 @@ _S8_C = GemmFamily(
     b_along="k",
     cost=partial(_s8_c, unrolling=_S8_UNROLLING),
     unrolling=_S8_UNROLLING,
+    without_fpu=True,
 )
 
 
@@ -312,12 +316,14 @@ FAMILIES: tuple[GemmFamily, ...] = (
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=1, b_along="n",
         cost=_q15_a,
+        without_fpu=True,
     ),
     GemmFamily(
         "q15-b", "q15", "B", range(1, 2), _PAIRS, range(1, 6),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=2, b_along="n",
         cost=_q15_b,
+        without_fpu=True,
     ),
     _S8_C,
     _rolled(_S8_C, _s8_c, Unrolling(3)),
@@ -348,6 +354,9 @@ def tiles(family: GemmFamily | str, core_registers: int, fpu_registers: int) -> 
     """Every register tile of the family that needs no more registers than there are, so it never spills."""
     entry = BY_NAME[family] if isinstance(family, str) else family
     every = (RegisterTile(mr, kr, nr) for mr in entry.mr for kr in entry.kr for nr in entry.nr)
+    on_stack = entry.without_fpu and fpu_registers == 0
     return tuple(
-        tile for tile in every if entry.core.at(tile) <= core_registers and entry.fpu.at(tile) <= fpu_registers
+        tile
+        for tile in every
+        if entry.core.at(tile) <= core_registers and (on_stack or entry.fpu.at(tile) <= fpu_registers)
     )

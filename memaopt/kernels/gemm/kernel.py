@@ -75,8 +75,8 @@ def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
     return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
 
 
-def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides) -> str:
-    """The assembly of one kernel, a line each instruction."""
+def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool = True) -> str:
+    """The assembly of one kernel, a line each instruction; without ``fpu``, the stack is in its place."""
     values: dict[str, Any] = {
         "mr": kernel.mr,
         "nr": kernel.nr,
@@ -86,6 +86,7 @@ def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, str
         "last": kernel.last,
         "zero_point": problem.output_zero_point,
         "clamp": problem.clamp,
+        "fpu": fpu,
         "unroll": family.unrolling.steps(kernel.steps // kr),
         **vars(strides),
     }

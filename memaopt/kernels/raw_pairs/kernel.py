@@ -253,12 +253,9 @@ class RawPairsKernel:
         )
 
     def _comment(self) -> list[str]:
-        per_mac = self.pair_cycles / (2 * self.n * self.patch.bytes)
         return [
             "The patches are copied to the stack, even bytes as u = x + 128; weights stream past once a tile. A word",
             "is the halfwords R = 256 x1 + u0, UXTB16 gives E = u0, weights are A = w1 and B = 256 w0 - w1, and",
             "SMLAD(R, A) + SMLAD(E, B) = 256 (w0 u0 + w1 x1).",
-            f"Predicted at zero wait states: {self.tile_cycles:,} cycles a tile, {per_mac:.3f} a multiply-accumulate in"
-            " the loop over channels.",
             f"Its number stands for: {self.details}.",
         ]
