@@ -28,10 +28,11 @@ Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
 def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence[str] = ()) -> str:
     """The first thing that is wrong, in one line: the field what is wrong with it, and which ``fields`` there are.
 
-    ``arguments``: the names of those that pydantic counts.
+    ``arguments``: the names of those that pydantic counts. The names of a union's members, in parentheses here,
+    are left out.
     """
     first = error.errors(include_url=False, include_context=False)[0]
-    parts = list(first["loc"])
+    parts = [part for part in first["loc"] if not str(part).startswith("(")]
     if arguments and isinstance(parts[0], int):
         parts[0] = arguments[parts[0]]
     place, message = ".".join(map(str, parts)), first["msg"].removeprefix("Value error, ")

@@ -187,13 +187,15 @@ class OnBoard:
         self.board = Board(made.space.machine).load(built)
 
     def multiply(self, data: GemmData) -> Array:
-        """C, as stored, of those operands."""
-        operands = {"A": data.a, "B": data.b}
-        if data.channels is not None:
-            operands["channels"] = np.stack(data.channels, axis=1).astype(np.int32)
+        """C, as stored, of those operands; constants are what they are."""
+        operands = {"B": data.b}
+        if self.problem.weights is None:
+            operands["A"] = data.a
+            if data.channels is not None:
+                operands["channels"] = np.stack(data.channels, axis=1).astype(np.int32)
         for symbol, values in operands.items():
             self.board.write(symbol, np.ascontiguousarray(values).tobytes())
-        addresses = [self.board.symbols[x] for x in ("A", "B", "C", *(["channels"] if data.channels else []))]
+        addresses = [self.board.symbols[x] for x in ("A", "B", "C", "channels") if x in operands or x == "C"]
         self.board.call(self.name, *addresses)
         m, n = self.problem.m, self.problem.n
         shape = (n, m) if self.problem.dtype == "s8" else (m, n)

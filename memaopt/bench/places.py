@@ -9,7 +9,7 @@ from rich.table import Table
 
 from memaopt.certificates.gemm import certify
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.schedule import space, variants
+from memaopt.kernels.schedule import AnySchedule, LayerSchedule, space, variants
 from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form
 from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
@@ -72,9 +72,9 @@ def study(problem: Gemm, machine: Mcu, compiler: str | None = None) -> PlaceStud
         except InfeasibleError:
             continue
         tried = trial.run(certificate.model_copy(update={"schedule": schedule}), compiler=compiler)
-        name = _name(bool(schedule.streamed), schedule.code)
+        name = _name(schedule)
         runs.append(VariantRun(variant=name, cycles=tried.cycles, correct=tried.correct))
-    chosen = _name(bool(certificate.schedule.streamed), certificate.schedule.code)
+    chosen = _name(certificate.schedule)
     return PlaceStudy(problem=problem.name, dtype=problem.dtype, chosen=chosen, runs=tuple(runs))
 
 
@@ -103,5 +103,6 @@ def print_studies(console: Console, studies: list[PlaceStudy], machine: Mcu) -> 
     )
 
 
-def _name(streamed: bool, code: str) -> str:
-    return f"{'streamed' if streamed else 'staged'}/{code}"
+def _name(schedule: AnySchedule) -> str:
+    how = "layer" if isinstance(schedule, LayerSchedule) else "streamed" if schedule.streamed else "staged"
+    return f"{how}/{schedule.code}"

@@ -67,12 +67,14 @@ class TileStudy(BaseModel):
 def study(problem: Gemm, machine: Mcu, within: float, compiler: str | None = None) -> TileStudy:
     """Run every tile whose prediction is at most ``within`` times that of the chosen one, without wait states."""
     ideal = machine.with_wait_states(0)
-    certificate = certify(problem, ideal, "cycles")
+    # With arguments as weights there are no kernels but those with tiles.
+    certificate = certify(problem.model_copy(update={"weights": None}), ideal, "cycles")
     limit = within * known(certificate.traffic.kernel_cycles)
     chosen = certificate.schedule
+    assert isinstance(chosen, Schedule)
     others = [
         schedule
-        for schedule in _schedules(certificate)
+        for schedule in _schedules(certificate, chosen)
         if (schedule.kernel, schedule.tile) != (chosen.kernel, chosen.tile)
         and _predicted(certificate, schedule) <= limit
     ]
@@ -112,14 +114,12 @@ def print_studies(console: Console, studies: list[TileStudy], machine: Mcu, with
     )
 
 
-def _schedules(certificate: Certificate) -> list[Schedule]:
+def _schedules(certificate: Certificate, chosen: Schedule) -> list[Schedule]:
     """The certified schedule with each other register tile; blocks are whole, as all operands are in SRAM."""
     problem = certificate.problem
     whole = {"order": ("m", "k", "n"), "mc": problem.m, "kc": problem.k, "nc": problem.n}
     return [
-        certificate.schedule.model_copy(
-            update={**whole, "kernel": family.name, "mr": tile.mr, "kr": tile.kr, "nr": tile.nr}
-        )
+        chosen.model_copy(update={**whole, "kernel": family.name, "mr": tile.mr, "kr": tile.kr, "nr": tile.nr})
         for family, tile in certificate.space.kernels
     ]
 

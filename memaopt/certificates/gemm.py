@@ -16,21 +16,20 @@ from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Envelope, Verified
 from memaopt.errors import DisagreementError, InputError, MemaoptError
 from memaopt.inputs import Input
-from memaopt.kernels.schedule import Buffering, Code, Objective, Schedule, Space, space, variants
+from memaopt.kernels.schedule import AnySchedule, Buffering, Code, LayerSchedule, Objective, Space, space, variants
 from memaopt.machines.mcu import Mcu
-from memaopt.models import closed_form, exhaustive
+from memaopt.models import closed_form, exhaustive, layer_kernels
 from memaopt.models.accesses import promise
 from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
 from memaopt.models.bounds import LowerBounds, gap, lower_bounds
+from memaopt.models.layer_kernels import price_of, why_infeasible
 from memaopt.models.replay import simulate
 from memaopt.models.traffic import (
     external_bytes,
     kernel_cycles,
     predicted_cycles,
-    price_of,
     register_bytes,
     schedule_counts,
-    why_infeasible,
 )
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
 
@@ -62,10 +61,13 @@ class ModelAnswer(Input):
 
 
 class Variant(Input):
-    """What the best schedule costs with these operands streamed and the code there; None if no schedule fits."""
+    """What the best nest costs with these operands streamed and the code there, or the best of the layer kernels;
+    None if none fits.
+    """
 
     streamed: tuple[Operand, ...]
     code: Code
+    layers: bool
     objective: tuple[int, ...] | None
 
 
@@ -83,7 +85,7 @@ class Certificate(Envelope):
     problem: Gemm
     objective: Objective
     buffering: Buffering
-    schedule: Schedule
+    schedule: AnySchedule
     traffic: Traffic
     answers: tuple[ModelAnswer, ...]
     variants: tuple[Variant, ...]
@@ -102,6 +104,8 @@ class Certificate(Envelope):
     def space(self) -> Space:
         """The space of schedules that the certificate speaks about."""
         whole = space(self.problem, self.machine, self.objective, self.buffering)
+        if isinstance(self.schedule, LayerSchedule):
+            return whole.variant((), self.schedule.code, True)
         return whole.variant(self.schedule.streamed, self.schedule.code)
 
     def headline(self) -> str:
@@ -143,7 +147,7 @@ def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: st
     chosen, best = cheapest(spaces, solved["closed_form"])
     where, schedule = spaces[chosen], best.schedule
     made = _certificate(where, schedule, spaces, solved["closed_form"])
-    if simulate(where, schedule).accesses != made.traffic.buffers:
+    if not isinstance(schedule, LayerSchedule) and simulate(where, schedule).accesses != made.traffic.buffers:
         raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
     for model, answers in solved.items():
         made.milliseconds[model] = sum(answer.milliseconds for answer in answers if answer)
@@ -174,7 +178,7 @@ def premises(cert: Certificate) -> tuple[str, ...]:
     )
 
 
-def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers: Answers) -> Certificate:
+def _certificate(where: Space, schedule: AnySchedule, spaces: list[Space], answers: Answers) -> Certificate:
     """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
     traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
     return Certificate(
@@ -195,12 +199,23 @@ def _certificate(where: Space, schedule: Schedule, spaces: list[Space], answers:
 
 def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
     return tuple(
-        Variant(streamed=each.streamed, code=each.code, objective=answer.objective if answer else None)
+        Variant(
+            streamed=each.streamed, code=each.code, layers=each.layers, objective=answer.objective if answer else None
+        )
         for each, answer in zip(spaces, answers, strict=True)
     )
 
 
-def _traffic(where: Space, schedule: Schedule) -> Traffic:
+def _traffic(where: Space, schedule: AnySchedule) -> Traffic:
+    if isinstance(schedule, LayerSchedule):
+        made, timed = layer_kernels.offer(where, schedule).plan, where.machine.core.is_timed
+        return Traffic(
+            buffers=layer_kernels.promise(made),
+            external_bytes=layer_kernels.external_bytes(where, made),
+            register_bytes=layer_kernels.register_bytes(made),
+            kernel_cycles=made.cycles if timed else None,
+            cycles=layer_kernels.cycles(where, made) if timed else None,
+        )
     problem, family, c = where.problem, schedule.family, schedule_counts(where, schedule)
     timed = where.machine.core.is_timed
     return Traffic(
@@ -262,6 +277,8 @@ def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
     if why is not None:
         yield f"schedule {cert.schedule}: {why}"
         return
+    if isinstance(cert.schedule, LayerSchedule):
+        return
     needed = simulate(where, cert.schedule).tile_bytes
     if needed > where.capacity:
         yield f"schedule {cert.schedule}: its tiles take {needed:,} bytes of SRAM, and {where.capacity:,} are left"
@@ -269,7 +286,9 @@ def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
 
 def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
     claimed, formula = cert.traffic, _traffic(where, cert.schedule)
-    replayed = simulate(where, cert.schedule).accesses
+    # What a layer kernel does no model replays: the board counts it.
+    nest = None if isinstance(cert.schedule, LayerSchedule) else cert.schedule
+    replayed = formula.buffers if nest is None else simulate(where, nest).accesses
     for how, buffers in (("the formula gives", formula.buffers), ("replaying makes", replayed)):
         for name in sorted(claimed.buffers.keys() | buffers.keys()):
             claim, truth = claimed.buffers.get(name), buffers.get(name)
@@ -280,7 +299,7 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
         if claim != truth:
             yield f"traffic: {field} is {_figure(truth)}, not {_figure(claim)}"
     crossing = sum(moved.bytes for name, moved in replayed.items() if name[0] in where.staged)
-    if crossing != claimed.external_bytes:
+    if nest is not None and crossing != claimed.external_bytes:
         yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
 
 

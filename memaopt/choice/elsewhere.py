@@ -12,7 +12,7 @@ from memaopt.kernels.schedule import Space, space, variants
 from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form
 from memaopt.models.agreement import cheapest, solve_each
-from memaopt.models.traffic import predicted_cycles
+from memaopt.models.layer_kernels import predicted_cycles
 
 if TYPE_CHECKING:
     from memaopt.choice.compile import NetworkPlan

@@ -24,9 +24,10 @@ from memaopt.errors import (
     UnfinishedError,
     WrongLibraryError,
 )
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.machines.mcu import Mcu
 from memaopt.problems import suites
-from memaopt.problems.gemm import OPERANDS, Gemm, gemm, placed
+from memaopt.problems.gemm import ARGUMENT, OPERANDS, Gemm, Weights, gemm, placed
 from memaopt.report import console
 from memaopt.report import gemm as report
 from memaopt.report.gemm import GemmRow
@@ -212,6 +213,13 @@ def placement(text: str | None) -> dict[str, str]:
             raise InputError(f"--place {text}: {part!r} is not an operand and a memory, as in a=qspi or all=qspi")
         found.update(dict.fromkeys("abc", memory) if operand == "all" else {operand: memory})
     return found
+
+
+def weights(text: str) -> Weights | str:
+    """The weights of an s8 problem in a file, or that they are arguments."""
+    if text == ARGUMENT:
+        return ARGUMENT
+    return Weights.checked(parse_json(read_text(text, CERTIFICATE_BYTES), text), text)
 
 
 def problems_of(what: list[str], suite: str | None, file: Path | None, fields: dict[str, Any]) -> list[Gemm]:

@@ -164,6 +164,15 @@ def solve(
             "what does not fit in external memory]",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|argument",
+            rich_help_panel="Problem",
+            help="A and the channels' parameters of an s8 gemm: constants from a .json file, or arguments of the "
+            "function.  \\[default: random constants]",
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option(metavar="|".join(suites.SUITES), rich_help_panel="Problem", help="A named set of problems."),
@@ -225,6 +234,7 @@ def solve(
     Examples:
       memaopt solve gemm 64x576x64 --dtype q15 --mcu stm32l4r5 --run
       memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
+      memaopt solve gemm 64x64x125 --dtype s8 --objective cycles --weights argument
       memaopt solve --suite tinyml --dtype s8 --run --json
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
@@ -240,6 +250,7 @@ def solve(
         refuse(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
+            ("--weights", weights, "its weights are those of the file"),
             ("--place", place, "its tensors are placed by the planner"),
             ("--buffering", buffering, "its layers copy nothing block by block"),
             *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
@@ -265,7 +276,9 @@ def solve(
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
         ("--compiler", None if run else compiler, "nothing is built without --run"),
     )
-    fields = {"dtype": dtype, "placement": None if place is None else gemm_cli.placement(place)}
+    fields: dict[str, Any] = {"dtype": dtype, "placement": None if place is None else gemm_cli.placement(place)}
+    if weights is not None:
+        fields["weights"] = gemm_cli.weights(weights)
     given = {name: value for name, value in fields.items() if value is not None}
     sized = frozenset(text.partition("=")[0] for text in [*size, *(["flash"] if flash else [])])
     gemm_cli.solve(

@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from itertools import permutations
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Discriminator, Tag, field_validator
 
 from memaopt.errors import InputError
 from memaopt.inputs import Input, Size
@@ -77,12 +77,49 @@ class Schedule(Input):
         return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
 
 
+class LayerSchedule(Input):
+    """A kernel of the networks that computes an s8 product with constant weights whole, as the ``layer`` that it is.
+
+    It reads B and writes C where they live. ``options`` tell its plans apart; ``code`` is where it runs from.
+    """
+
+    layer: Literal["Conv", "FullyConnected"]
+    family: str
+    tile: str
+    options: tuple[tuple[str, int], ...]
+    code: Code = "flash"
+
+    @property
+    def kernel(self) -> str:
+        """What tables call it."""
+        return self.family
+
+    @property
+    def what(self) -> str:
+        """The layer in words."""
+        return "1x1 convolution" if self.layer == "Conv" else "fully connected layer"
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.tile} ({self.what}){', code in RAM' if self.code == 'ram' else ''}"
+
+
+def _kind(schedule: object) -> str:
+    layer = "layer" in schedule if isinstance(schedule, dict) else isinstance(schedule, LayerSchedule)
+    return "(layer)" if layer else "(nest)"
+
+
+AnySchedule = Annotated[
+    Annotated[Schedule, Tag("(nest)")] | Annotated[LayerSchedule, Tag("(layer)")], Discriminator(_kind)
+]
+
+
 class Space(Input):
     """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
 
-    A block is any MC <= M, KC <= K, NC <= N in any of the six loop orders, with the buffering given; a kernel
-    is any tile that any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but
-    for those that are ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
+    With ``layers`` these are the layer kernels, else nests of blocks. A block is any MC <= M, KC <= K, NC <= N in any
+    of the six loop orders, with the buffering given; a kernel is any tile that any family of the dtype fits into the
+    registers. Operands outside SRAM are staged in it, but for those that are ``streamed``. :func:`variants` has the
+    spaces among which ``cycles`` and ``energy`` choose.
     """
 
     problem: Gemm
@@ -91,6 +128,7 @@ class Space(Input):
     buffering: Buffering = "single"
     streamed: tuple[Operand, ...] = ()
     code: Code = "flash"
+    layers: bool = False
 
     @cached_property
     def staged(self) -> frozenset[Operand]:
@@ -147,7 +185,7 @@ class Space(Input):
         """What the cost function has found that kernels wait for their code, so that each is looked at once."""
         return {}
 
-    def variant(self, streamed: tuple[Operand, ...], code: Code) -> "Space":
+    def variant(self, streamed: tuple[Operand, ...], code: Code, layers: bool = False) -> "Space":
         """This space with other operands streamed and the code elsewhere (made anew: a copy keeps what is cached)."""
         return Space(
             problem=self.problem,
@@ -156,6 +194,7 @@ class Space(Input):
             buffering=self.buffering,
             streamed=streamed,
             code=code,
+            layers=layers,
         )
 
     def schedule(self, order: Order, block: tuple[int, int, int], family: GemmFamily, tile: RegisterTile) -> Schedule:
@@ -178,17 +217,19 @@ class Space(Input):
 
 def variants(whole: Space) -> list[Space]:
     """The spaces to choose among: weights in flash staged or streamed, code in flash or, where the machine's setting
-    gives it room, in RAM.
+    gives it room, in RAM; and layer kernels, where the weights are constants.
 
-    Only wait states tell them apart, so under ``bytes`` there is just the one given.
+    Only wait states tell the places apart, so under ``bytes`` they are as given.
     """
+    constant = whole.problem.weights is not None
     if whole.objective == "bytes":
-        return [whole]
+        return [whole, *([whole.variant((), whole.code, True)] if constant else [])]
     streams: list[tuple[Operand, ...]] = [()]
     if whole.machine.memory(whole.problem.placement.a).kind == "flash":
         streams.append(("A",))
     codes: tuple[Code, ...] = ("flash", "ram") if whole.machine.setting.code_in_ram >= CODE_BYTES else ("flash",)
-    return [whole.variant(streamed, code) for streamed in streams for code in codes]
+    nests = [whole.variant(streamed, code) for streamed in streams for code in codes]
+    return [*nests, *(whole.variant((), code, True) for code in codes if constant)]
 
 
 def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Space:

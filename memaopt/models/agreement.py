@@ -6,7 +6,7 @@ from memaopt.errors import DisagreementError, InfeasibleError, UnfinishedError
 from memaopt.kernels.schedule import Space
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import price_of, why_infeasible
+from memaopt.models.layer_kernels import price_of, why_infeasible
 
 
 def _cp_sat(where: Space, known: Answer | None = None) -> Answer:

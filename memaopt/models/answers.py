@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.kernels.schedule import Schedule
+from memaopt.kernels.schedule import AnySchedule
 
 
 class Answer(BaseModel):
@@ -11,7 +11,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    schedule: Schedule
+    schedule: AnySchedule
     objective: tuple[int, ...]
     proven: bool
     milliseconds: float

@@ -55,11 +55,13 @@ def lower_bounds(space: Space) -> LowerBounds:
 
     The fast memory is SRAM's room for tiles with the registers, or the registers alone. Operands that live in
     SRAM never cross, and the I/O bound counts all three, so it speaks of SRAM only if all three are staged.
-    Parameters of output channels (s8) cross to the registers once at least, beside A, B and C.
+    Parameters of output channels (s8) cross to the registers once at least, beside A, B and C, if they are arguments.
+    Of constants it is taken that each weight takes up a byte or more, and nothing of the parameters.
     """
     problem, machine = space.problem, space.machine
     registers = _REGISTER_BYTES * (machine.core.core_registers + machine.core.fpu_registers)
-    channels = problem.m * problem.channel_bytes
+    # Constants may be written in another form than arguments come in.
+    channels = problem.m * problem.channel_bytes if problem.weights is None else 0
     return LowerBounds(
         external_compulsory=sum(problem.bytes_of(operand) for operand in space.staged),
         external_io=io_bytes(problem, space.capacity + registers) if len(space.staged) == 3 else 0,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
+from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -48,6 +49,8 @@ class _Best(NamedTuple):
 
 def solve(space: Space) -> Answer:
     """The optimal schedule of ``space``. Raises InfeasibleError if no schedule fits."""
+    if space.layers:
+        return layer_kernels.closed_form(space)
     start = time.perf_counter()
     check_feasible(space)
     best = _solve_bytes(space) if space.objective == "bytes" else _solve_weighted(space)

@@ -16,6 +16,7 @@ from ortools.sat.python import cp_model
 from memaopt.errors import InfeasibleError, UnfinishedError
 from memaopt.kernels.gemm.families import Cycles, GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Schedule, Space
+from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -84,6 +85,8 @@ def solve(space: Space, known: Answer | None = None, units: float = UNITS) -> An
     far sooner than an optimum is found. If it cannot do both, it looks for its own optimum.
     Raises InfeasibleError if no schedule fits, UnfinishedError if it found none.
     """
+    if space.layers:
+        return layer_kernels.cp_sat(space)
     start = time.perf_counter()
     check_feasible(space)
     answer = None if known is None else _confirmed(space, known, units)
@@ -100,6 +103,7 @@ def _answer(space: Space, model: _Model, solver: cp_model.CpSolver, objective: t
 
 def _confirmed(space: Space, known: Answer, units: float) -> Answer | None:
     """The known objective as CP-SAT reaches it, nothing being better; None if it is not reached or not the best."""
+    assert isinstance(known.schedule, Schedule)
     values = [value // scale for value, scale in zip(known.objective, build(space).scales, strict=True)]
     reached = build(space)
     for part, value, exact, scale in zip(reached.parts, values, known.objective, reached.scales, strict=True):

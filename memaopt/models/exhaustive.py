@@ -15,6 +15,7 @@ import numpy.typing as npt
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
+from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
@@ -47,6 +48,8 @@ class _Cells(NamedTuple):
 
 def solve(space: Space) -> Answer:
     """The optimal schedule of ``space``, by enumeration. Raises InfeasibleError if no schedule fits."""
+    if space.layers:
+        return layer_kernels.exhaustive(space)
     start = time.perf_counter()
     check_feasible(space)
     staging, only = _least_staging(space)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import MOST_BYTES, Input
 from memaopt.machines.mcu import Mcu
+from memaopt.problems.weights import Weights as Weights
 from memaopt.problems.words import DTYPES as DTYPES
 from memaopt.problems.words import Dtype as Dtype
 
@@ -31,6 +32,8 @@ CHANNEL_BYTES = {"f32": 0, "q15": 0, "s8": 16}
 AUTO = "auto"
 
 
+#: The weights of an s8 product are no constants, but arguments of the emitted function.
+ARGUMENT = "argument"
 #: A memory's name; whether there is one of that name the machine tells.
 Home = Annotated[str, Field(min_length=1, max_length=64)]
 Extent = Annotated[int, Field(strict=True, ge=1, lt=MOST_BYTES)]
@@ -61,6 +64,9 @@ class Gemm(Input):
     ``s8``    TFLite's int8 1x1 CONV_2D: int32 bias, multiplier and shift for each output channel, double
               rounding, zero points and clamp; B is [N,K] and C is [N,M], which is NHWC, A is [M,K]
     ========  =====================================================================================
+
+    ``weights`` (s8): A and the channels' parameters are constants that the emitted C holds, in whatever form its
+    kernel reads; random ones unless given. With None they are arguments of the emitted function, A as it is.
     """
 
     m: Extent
@@ -71,12 +77,21 @@ class Gemm(Input):
     input_zero_point: Int8 = 0
     output_zero_point: Int8 = 0
     clamp: tuple[Int8, Int8] = (-128, 127)
+    weights: Weights | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Gemm":
         low, high = self.clamp
         if low > high:
             raise ValueError(f"clamp {self.clamp} is not a range within int8")
+        if self.dtype == "s8" and "weights" not in self.model_fields_set:
+            self.__dict__["weights"] = Weights()
+        if self.weights is not None and self.dtype != "s8":
+            raise ValueError(
+                f"weights of {self.dtype} are arguments of the emitted function: there are constants in s8"
+            )
+        if self.weights is not None and (why := self.weights.why_not(self.m, self.k)) is not None:
+            raise ValueError(f"weights: {why}")
         return self
 
     @property
@@ -116,6 +131,8 @@ class Gemm(Input):
 
 def gemm(m: int, k: int, n: int, **fields: object) -> Gemm:
     """A Gemm from outside the program: what is wrong with it becomes one InputError line."""
+    if fields.get("weights") == ARGUMENT:
+        fields["weights"] = None
     return Gemm.checked({"m": m, "k": k, "n": n, **fields}, f"gemm {'x'.join(map(_shown, (m, k, n)))}")
 
 

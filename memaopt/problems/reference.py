@@ -1,5 +1,7 @@
 """What a GEMM computes, in numpy: the arithmetic that the emitted C is checked against, and seeded test data."""
 
+import base64
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.problems.gemm import Gemm
+from memaopt.problems.layers import Conv, FullyConnected, Image, Pair, Window
+from memaopt.problems.step_functions import Requantization
 
 Array = npt.NDArray[Any]
 
@@ -78,7 +82,7 @@ def is_correct(problem: Gemm, data: GemmData, result: Array) -> bool:
 
 
 def random_data(problem: Gemm, seed: int = 0) -> GemmData:
-    """Seeded operands that use the whole range without overflowing the accumulators; s8 outputs are spread out."""
+    """Seeded operands that use the whole range without overflowing the accumulators; constants as they are."""
     rng = np.random.default_rng(seed)
     m, k, n = problem.m, problem.k, problem.n
     if problem.dtype == "f32":
@@ -86,12 +90,48 @@ def random_data(problem: Gemm, seed: int = 0) -> GemmData:
     if problem.dtype == "q15":
         a = rng.integers(-32768, 32768, (m, k)).astype(np.int16)
         return GemmData(a, rng.integers(-32768, 32768, (k, n)).astype(np.int16), None)
+    a, channels = random_constants(problem, seed) if problem.weights is None else constants(problem)
+    return GemmData(a, rng.integers(-128, 128, (n, k)).astype(np.int8), channels)
+
+
+def constants(problem: Gemm) -> tuple[Array, Channels]:
+    """A [M,K] and the channels of an s8 problem that has weights."""
+    assert problem.weights is not None
+    given = problem.weights
+    if not given.given:
+        return random_constants(problem, given.seed)
+    a = np.frombuffer(base64.b64decode(given.a), np.int8).reshape(problem.m, problem.k)
+    bias = fixedpoint.wrap_int32(fold_zero_point(problem, a, np.array(given.bias, np.int64)))
+    return a, _channels(bias, given.multiplier, given.shift)
+
+
+def random_constants(problem: Gemm, seed: int) -> tuple[Array, Channels]:
+    """Seeded constants of an s8 problem, such that outputs are spread out."""
+    rng = np.random.default_rng((seed, 1))
+    m, k = problem.m, problem.k
     a = rng.integers(-127, 128, (m, k)).astype(np.int8)
-    b = rng.integers(-128, 128, (n, k)).astype(np.int8)
     bias = fold_zero_point(problem, a, rng.integers(-1000, 1000, m))
     spread = 3.0 * 74 * 74 * np.sqrt(k)
     quantised = [fixedpoint.quantize_multiplier(scale) for scale in rng.uniform(0.5, 2.0, m) * 128 / spread]
-    multiplier = np.array([q for q, _ in quantised])
-    shift = np.array([s for _, s in quantised])
-    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    return GemmData(a, b, Channels(*(part.astype(np.int32) for part in (bias, multiplier, left, right))))
+    return a, _channels(bias, [q for q, _ in quantised], [s for _, s in quantised])
+
+
+def _channels(bias: Array, multiplier: Sequence[int], shift: Sequence[int]) -> Channels:
+    """The channels as the register kernels read them."""
+    parts = (bias, np.array(multiplier), np.maximum(shift, 0), np.maximum(np.negative(shift), 0))
+    return Channels(*(part.astype(np.int32) for part in parts))
+
+
+def layers(problem: Gemm) -> tuple[Conv, FullyConnected]:
+    """An s8 problem that has weights as layers of a network: a 1x1 convolution of N positions, and N rows."""
+    a, channels = constants(problem)
+    shifts = channels.left.astype(np.int64) - channels.right
+    stage = Requantization(
+        problem.output_zero_point, *problem.clamp, multipliers=channels.multiplier.astype(np.int64), shifts=shifts
+    )
+    bias = np.asarray(channels.bias + problem.input_zero_point * a.astype(np.int64).sum(axis=1), np.int64)
+    m, k, n = problem.m, problem.k, problem.n
+    kernel = a.reshape(m, 1, 1, k)
+    window = Window(Pair(1, 1))
+    conv = Conv(Image(1, n, k), Image(1, n, m), kernel, bias, window, problem.input_zero_point, stage)
+    return conv, FullyConnected(n, a, bias, problem.input_zero_point, stage)

@@ -14,10 +14,10 @@ from rich.text import Text
 from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate
 from memaopt.errors import DisagreementError, MemaoptError
-from memaopt.kernels.schedule import Schedule
+from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
 from memaopt.machines.mcu import Mcu, Memory
-from memaopt.problems.gemm import OPERANDS, Gemm
+from memaopt.problems.gemm import OPERANDS, Gemm, Weights
 from memaopt.trials.gemm import GemmTrial
 
 if TYPE_CHECKING:
@@ -165,28 +165,49 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
     problem, schedule = certificate.problem, certificate.schedule
     traffic, bounds, goal = certificate.traffic, certificate.bounds, _goal(certificate)
     better = f"comes before it, {goal}" if goal == ORDERED else _BETTER[certificate.objective]
-    if all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
+    if isinstance(schedule, LayerSchedule):
+        blocks = f"a kernel of the networks, the whole problem as a {schedule.what}"
+    elif all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
         blocks = "one SRAM block, the whole problem"
     else:
         loops = " > ".join(schedule.order)
         blocks = f"SRAM blocks MC x KC x NC = {_block(schedule)}, loops {loops}, {schedule.buffering} buffering"
     staged = sorted({home for home in _homes(problem) if home != certificate.machine.sram.name})
     outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
+    whole = isinstance(schedule, LayerSchedule)
+    registers = f"{'all memories' if whole else 'SRAM'} and registers"
     spent = certificate.milliseconds
     proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
     setting = certificate.machine.setting
-    none = f"no schedule of this version's kernels with {schedule.buffering} buffering, in this setting,"
+    none = f"no {_what_of(certificate)}, in this setting,"
     return [
         _Fact("setting", f"{setting.name}: {setting.title}"),
         *([_Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
         _Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
         _Fact("schedule", blocks),
-        _Fact("kernel", f"{schedule.kernel}, register tile MR x KR x NR = {schedule.tile}"),
+        *([_Fact("weights", _weights(problem.weights))] if problem.dtype == "s8" else []),
+        _Fact("kernel", f"{schedule.kernel}, register tile {'' if whole else 'MR x KR x NR = '}{schedule.tile}"),
         _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
-        _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, "SRAM and registers")),
+        _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, registers)),
         *([] if traffic.cycles is None else [_Fact("cycles", f"{traffic.cycles:,} predicted")]),
         _Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "red"),
     ]
+
+
+def _what_of(certificate: Certificate) -> str:
+    """What the certificate speaks of: all that were looked at."""
+    kernels = f"of this version's kernels with {certificate.buffering} buffering"
+    if any(variant.layers for variant in certificate.variants):
+        return f"nest {kernels}, and no kernel of the networks"
+    return f"schedule {kernels}"
+
+
+def _weights(weights: Weights | None) -> str:
+    if weights is None:
+        return "arguments of the function, with the channels' parameters"
+    return "constants in the C" + (
+        "" if weights.given else f", random ones with seed {weights.seed}: --weights gives others"
+    )
 
 
 def _with_bound(moved: int, bound: int, where: str) -> str:
@@ -306,8 +327,8 @@ def _cells(row: GemmRow, ran: bool, timed: bool) -> list[str | Text]:
         return [*[""] * (9 if timed else 6), Text("failed", style="red")]
     problem, schedule, traffic = certificate.problem, certificate.schedule, certificate.traffic
     cells: list[str | Text] = [
-        "".join(schedule.order),
-        _block(schedule),
+        "".join(schedule.order) if isinstance(schedule, Schedule) else "-",
+        _block(schedule) if isinstance(schedule, Schedule) else "whole",
         f"{schedule.kernel} {schedule.tile}",
         f"{traffic.external_bytes:,}",
         f"{certificate.gap:.1%}",

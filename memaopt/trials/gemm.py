@@ -15,10 +15,6 @@ from memaopt.problems import reference
 from memaopt.trials.call import CallTrial, stack_of
 from memaopt.writer import write_files
 
-#: The promise names buffers by operand; in the C file partial sums outside SRAM are a static array.
-_SYMBOLS = {"C_partial": "c_partial"}
-_COUNTED = ("A", "B", "C", "C_partial", "a_tile", "b_tile", "c_tile", "channels")
-
 
 class GemmTrial(CallTrial, Overview):
     """A certified GEMM on the board. ``counted`` has the accesses of every buffer that the certificate can promise
@@ -76,21 +72,23 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTr
         # The result is checked here, not on the board, whose flash may have no room for another C.
         built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})
         board = Board(certificate.machine).load(built)
-        arguments = [board.symbols[operand] for operand in ("A", "B", "C")]
-        if problem.dtype == "s8":
-            arguments.append(board.symbols["channels"])
-        operands = _operands(certificate, board)
+        operands = ("B", "C") if problem.weights else ("A", "B", "C", *(["channels"] if problem.dtype == "s8" else []))
+        arguments = [board.symbols[operand] for operand in operands]
+        data = _operands(certificate, board)
         ran = board.call(name, *arguments)
-        wrong = reference.wrong_elements(problem, operands, _result(certificate, board))
+        wrong = reference.wrong_elements(problem, data, _result(certificate, board))
     counted = {}
-    for buffer in _COUNTED:
-        access = ran.buffers.get(_SYMBOLS.get(buffer, buffer))
+    for buffer, symbols in gemm.symbols_of(certificate).items():
+        access = sum((ran.buffers[symbol] for symbol in symbols if symbol in ran.buffers), Access())
         if access:
             counted[buffer] = access
+    stack, around = stack_of(ran, gemm.kernels_of(certificate))
+    if stack:
+        counted["stack"] = stack
     return GemmTrial(
         promised=certificate.traffic.buffers,
         counted=counted,
-        around=stack_of(ran, ())[1],
+        around=around,
         wrong=wrong,
         cycles=ran.cycles,
         ideal_cycles=ran.ideal_cycles,
@@ -107,9 +105,12 @@ def _operands(certificate: Certificate, board: Any) -> reference.GemmData:
     """The operands that the program on the board was given, read back from its memory."""
     problem = certificate.problem
     kind = reference.NUMPY_TYPES[problem.dtype]
-    a = np.frombuffer(board.read("A"), kind).reshape(problem.m, problem.k)
     b_shape = (problem.n, problem.k) if problem.dtype == "s8" else (problem.k, problem.n)
     b = np.frombuffer(board.read("B"), kind).reshape(b_shape)
+    if problem.weights is not None:
+        a, constants = reference.constants(problem)
+        return reference.GemmData(a, b, constants)
+    a = np.frombuffer(board.read("A"), kind).reshape(problem.m, problem.k)
     if problem.dtype != "s8":
         return reference.GemmData(a, b, None)
     channels = np.frombuffer(board.read("channels"), np.int32).reshape(problem.m, 4)

@@ -86,6 +86,7 @@ def _convolution(
         output_zero_point=zero_out,
         clamp=_clamp(fused, scale_out, zero_out),
         placement={"a": "flash", "b": "sram", "c": "sram"},
+        weights="argument",
     )
     multiplier, shift = (np.array(part) for part in zip(*quantised, strict=True))
     folded = reference.fold_zero_point(problem, a, bias)
