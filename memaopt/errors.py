@@ -57,4 +57,11 @@ class FaultError(MemaoptError):
 
 
 class UnsupportedModelError(InputError):
-    """A network holds an operator, type or option that memaopt does not compile."""
+    """A network holds an operator, type or option that memaopt does not compile.
+
+    ``subject`` is the operator, or the type and where it stands, if that is what is not supported.
+    """
+
+    def __init__(self, message: str, subject: str = "") -> None:
+        super().__init__(message)
+        self.subject = subject

@@ -17,7 +17,7 @@ from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text import templates
 from memaopt.kernels.text.c import Array
 from memaopt.networks.formats import model
-from memaopt.networks.graph import Graph
+from memaopt.networks.reading import Reading
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import Layer, Lookup
 
@@ -69,10 +69,11 @@ def test_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a kind of file that is known in more places than the recipe names."""
 
-    def parse(data: bytes, name: str) -> Graph:
-        return zoo.build(data.decode().removeprefix("zoo:"))
+    def examine(data: bytes, name: str) -> Reading:
+        graph = zoo.build(data.decode().removeprefix("zoo:"))
+        return Reading(graph, graph.inputs, graph.outputs, unread=(), refusals=())
 
-    known = model.FileFormat("zoo", lambda data: data.startswith(b"zoo:"), parse)
+    known = model.FileFormat("zoo", lambda data: data.startswith(b"zoo:"), examine)
     monkeypatch.setattr(model, "FORMATS", (known, *model.FORMATS))
     (tmp_path / "net.zoo").write_bytes(b"zoo:ds_cnn")
     read = model.Model.read(tmp_path / "net.zoo")

@@ -105,17 +105,17 @@ def inspect_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
-    """Show the operators of a .tflite file without compiling it.
+    """Show the operators of a .tflite file without compiling it, and all that is not supported.
 
     \b
     Example:
       memaopt inspect model.tflite
     """
     from memaopt.networks import summary
-    from memaopt.networks.formats.model import Model
+    from memaopt.networks.formats import model as files
     from memaopt.report import network as network_report
 
-    found = summary.summarize(Model.read(model).graph)
+    found = summary.summarize_reading(files.examine(model))
     if as_json:
         console.print_json(found.model_dump(mode="json"))
     else:

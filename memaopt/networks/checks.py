@@ -1,7 +1,7 @@
 """What makes a graph a network that memaopt understands: types, shapes, quantisation and size.
 
-The reader calls :func:`check`; so should whoever builds or rewrites a graph. After it, shapes agree with the
-operators' attributes and no kernel's arithmetic overflows.
+Readers ask for :func:`refusals`; whoever builds or rewrites a graph calls :func:`check`. After it, shapes agree with
+the operators' attributes and no kernel's arithmetic overflows.
 """
 
 from __future__ import annotations
@@ -9,62 +9,77 @@ from __future__ import annotations
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import limits
 from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators import Operator
+from memaopt.networks.refusals import Refusal, collected, error_of
 
 
 def check(graph: Graph) -> None:
-    """Raise UnsupportedModelError, naming the operator, for the first thing that is not supported."""
-    _check_sizes(graph)
-    _check_ends(graph)
+    """Raise UnsupportedModelError, naming everything that is not supported."""
+    found = refusals(graph, (*graph.inputs, *graph.outputs))
+    if found:
+        raise error_of(graph.name, found)
+
+
+def refusals(graph: Graph, ends: tuple[int, ...]) -> tuple[Refusal, ...]:
+    """What is not supported: the first thing of each operator. ``ends`` are the tensors that the network's users see.
+
+    A network that is too large is looked at no further than where that shows.
+    """
+    found = _sizes(graph)
+    if found:
+        return tuple(found)
     work = weights = 0
     for op in graph.operators:
         weights += sum(graph.tensors[i].nbytes for i in op.inputs if graph.tensors[i].is_constant)
         if weights > limits.MAX_WEIGHTS_READ:
-            raise UnsupportedModelError(
-                f"{graph.place(op)}: {weights:,} bytes of constants so far; at most {limits.MAX_WEIGHTS_READ:,} are "
-                "supported"
-            )
-        op.check_operands(graph)
-        expected, output = op.output_shape(graph), graph.output_of(op)
-        if min(expected, default=1) < 1:
-            raise UnsupportedModelError(f"{graph.place(op)}: the output would be {list(expected)}")
-        if expected != output.shape:
-            raise UnsupportedModelError(
-                f"{graph.place(op)}: the output is {list(output.shape)} in the file but {list(expected)} by its inputs"
-            )
-        op.check_arithmetic(graph)
-        work += op.work(graph)
+            most = f"at most {limits.MAX_WEIGHTS_READ:,} are supported"
+            return (*found, Refusal(f"{graph.place(op)}: {weights:,} bytes of constants so far; {most}", op.location))
+        with collected(found, op.location):
+            _check(graph, op)
+            work += op.work(graph)
         if work > limits.MAX_MACS:
-            raise UnsupportedModelError(
-                f"{graph.place(op)}: {work:,} multiply-accumulates so far; at most {limits.MAX_MACS:,} are supported"
-            )
+            most = f"at most {limits.MAX_MACS:,} are supported"
+            return (*found, Refusal(f"{graph.place(op)}: {work:,} multiply-accumulates so far; {most}", op.location))
+    return tuple(found or _ends(graph, ends))
 
 
-def _check_ends(graph: Graph) -> None:
+def _check(graph: Graph, op: Operator) -> None:
+    op.check_operands(graph)
+    expected, output = op.output_shape(graph), graph.output_of(op)
+    if min(expected, default=1) < 1:
+        raise UnsupportedModelError(f"{graph.place(op)}: the output would be {list(expected)}")
+    if expected != output.shape:
+        raise UnsupportedModelError(
+            f"{graph.place(op)}: the output is {list(output.shape)} in the file but {list(expected)} by its inputs"
+        )
+    op.check_arithmetic(graph)
+
+
+def _ends(graph: Graph, ends: tuple[int, ...]) -> list[Refusal]:
     """An end that no operator touches is seen by no other check."""
-    for index in (*graph.inputs, *graph.outputs):
-        tensor = graph.tensors[index]
+    found = []
+    for tensor in (graph.tensors[index] for index in ends):
         if tensor.dtype not in (DType.INT8, DType.FLOAT32):
-            raise UnsupportedModelError(
-                f"tensor {tensor.name!r} is an input or output of type {tensor.dtype}; int8 and float32 are supported"
-            )
+            what = f"is an input or output of type {tensor.dtype}; int8 and float32 are supported"
+            found.append(Refusal(f"tensor {tensor.name!r} {what}"))
+    return found
 
 
-def _check_sizes(graph: Graph) -> None:
-    used = {*graph.activations, *graph.outputs, *graph.constants}
-    for index in used:
+def _sizes(graph: Graph) -> list[Refusal]:
+    found = []
+    for index in sorted({*graph.activations, *graph.outputs, *graph.constants}):
         tensor = graph.tensors[index]
         if len(tensor.shape) > limits.MAX_RANK or any(size < 1 for size in tensor.shape):
-            raise UnsupportedModelError(
+            found.append(
                 f"tensor {tensor.name!r} has the shape {list(tensor.shape)}; at most {limits.MAX_RANK} dimensions, "
                 "each of 1 or more, are supported"
             )
-        if tensor.nbytes > limits.MAX_TENSOR_BYTES:
-            raise UnsupportedModelError(
+        elif tensor.nbytes > limits.MAX_TENSOR_BYTES:
+            found.append(
                 f"tensor {tensor.name!r} takes {tensor.nbytes:,} bytes; "
                 f"at most {limits.MAX_TENSOR_BYTES:,} are supported"
             )
     total = sum(graph.tensors[index].nbytes for index in graph.activations)
     if total > limits.MAX_ACTIVATION_BYTES:
-        raise UnsupportedModelError(
-            f"all activations take {total:,} bytes; at most {limits.MAX_ACTIVATION_BYTES:,} are supported"
-        )
+        found.append(f"all activations take {total:,} bytes; at most {limits.MAX_ACTIVATION_BYTES:,} are supported")
+    return [Refusal(message) for message in found]

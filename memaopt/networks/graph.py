@@ -21,17 +21,28 @@ if TYPE_CHECKING:
 
 
 class DType(StrEnum):
-    """Element types. Activations are int8; float32 is met at the ends only, int32 in biases."""
+    """Element types that files have. Activations are int8; float32 is met at the ends only, int32 in biases. What no
+    operator takes can still be shown."""
 
     INT8 = "int8"
     INT32 = "int32"
     INT64 = "int64"
     FLOAT32 = "float32"
+    UINT8 = "uint8"
+    INT16 = "int16"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    UINT64 = "uint64"
+    BOOL = "bool"
+    FLOAT16 = "float16"
+    FLOAT64 = "float64"
+    OPAQUE = "opaque"
+    """Anything that numpy has no type for: strings, handles, less than a byte."""
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The little-endian numpy type."""
-        return np.dtype(self.value).newbyteorder("<")
+        """The little-endian numpy type; single bytes for what is opaque."""
+        return np.dtype("uint8" if self is DType.OPAQUE else self.value).newbyteorder("<")
 
     @property
     def itemsize(self) -> int:

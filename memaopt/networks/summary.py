@@ -8,12 +8,17 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Weighted, Windowed
+from memaopt.networks.reading import Reading, Unread
+from memaopt.networks.refusals import told
 
 Quantization = Literal["per tensor", "per channel", "none"]
 
 
 class OperatorRow(BaseModel):
-    """One operator. ``kernel``, ``stride``, ``padding`` are None where there is no window; bytes of constants."""
+    """One operator. ``kernel``, ``stride``, ``padding`` are None where there is no window; bytes of constants.
+
+    One that is not ``supported`` has its kind and tensors only.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,15 +32,16 @@ class OperatorRow(BaseModel):
     dilation: tuple[int, int] | None = None
     padding: tuple[int, int, int, int] | None = None
     activation: str = "none"
-    macs: int
-    weight_bytes: int
-    activation_bytes: int
-    quantization: Quantization
+    macs: int = 0
+    weight_bytes: int = 0
+    activation_bytes: int = 0
+    quantization: Quantization = "none"
     detail: str = ""
+    supported: bool = True
 
 
 class Summary(BaseModel):
-    """The network: its ends, a row for each operator, and totals."""
+    """The network: its ends, a row for each operator, totals, and a line for each thing that is not supported."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,19 +51,31 @@ class Summary(BaseModel):
     rows: tuple[OperatorRow, ...]
     macs: int
     weight_bytes: int
+    refusals: tuple[str, ...] = ()
 
 
 def summarize(graph: Graph) -> Summary:
+    """The rows of a whole network."""
+    return summarize_reading(Reading(graph, graph.inputs, graph.outputs, unread=(), refusals=()))
+
+
+def summarize_reading(reading: Reading) -> Summary:
     """Rows in execution order. Weight bytes count each constant once for each operator that reads it; the total
-    counts it once."""
-    rows = tuple(_row(graph, index, op) for index, op in enumerate(graph.operators))
+    counts it once. Totals are of what is supported."""
+    graph, refused = reading.graph, {refusal.location for refusal in reading.refusals}
+    operators: list[Operator | Unread] = [*graph.operators, *reading.unread]
+    rows = tuple(
+        _bare(graph, index, op) if isinstance(op, Unread) or op.location in refused else _row(graph, index, op)
+        for index, op in enumerate(sorted(operators, key=lambda op: op.location))
+    )
     return Summary(
         name=graph.name,
-        inputs=tuple(_end(graph, t) for t in graph.inputs),
-        outputs=tuple(_end(graph, t) for t in graph.outputs),
+        inputs=tuple(_end(graph, t) for t in reading.inputs),
+        outputs=tuple(_end(graph, t) for t in reading.outputs),
         rows=rows,
         macs=sum(row.macs for row in rows),
         weight_bytes=sum(graph.tensors[t].nbytes for t in graph.constants),
+        refusals=tuple(told(reading.refusals)),
     )
 
 
@@ -68,6 +86,21 @@ def _end(graph: Graph, index: int) -> str:
     return f"{tensor.name} {tensor.describe()}{scale}"
 
 
+def _bare(graph: Graph, index: int, op: Operator | Unread) -> OperatorRow:
+    return OperatorRow(
+        index=index,
+        location=op.location,
+        kind=op.kind,
+        inputs=_activations(graph, op.inputs),
+        output=" + ".join(graph.tensors[t].describe() for t in op.outputs if t >= 0),
+        supported=False,
+    )
+
+
+def _activations(graph: Graph, tensors: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(graph.tensors[t].describe() for t in tensors if t >= 0 and not graph.tensors[t].is_constant)
+
+
 def _row(graph: Graph, index: int, op: Operator) -> OperatorRow:
     constants = [graph.tensors[t] for t in op.inputs if graph.tensors[t].is_constant]
     window = op.window(graph) if isinstance(op, Windowed) else None
@@ -75,7 +108,7 @@ def _row(graph: Graph, index: int, op: Operator) -> OperatorRow:
         index=index,
         location=op.location,
         kind=op.kind,
-        inputs=tuple(graph.tensors[t].describe() for t in op.inputs if not graph.tensors[t].is_constant),
+        inputs=_activations(graph, op.inputs),
         output=graph.output_of(op).describe(),
         kernel=window and tuple(window.kernel),
         stride=window and tuple(window.stride),

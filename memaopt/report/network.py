@@ -42,7 +42,7 @@ _NAMES = {
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """The graph, an operator a line."""
+    """The graph, an operator a line; what is not supported is marked, and said below."""
     table = table_of("", "operator", "", "input", "output", "weights", "MAC")
     for column in (0, 5, 6):
         table.columns[column].justify = "right"
@@ -51,9 +51,9 @@ def print_summary(console: Console, summary: Summary) -> None:
         table.add_row(
             str(row.index),
             _name(row.kind),
-            row.detail,
+            row.detail if row.supported else Text("not supported", style="red"),
             inputs,
-            _short(row.output),
+            " + ".join(map(_short, row.output.split(" + "))),
             _count(row.weight_bytes),
             _count(row.macs),
         )
@@ -67,6 +67,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         "weights and biases",
         highlight=False,
     )
+    for text in summary.refusals:
+        console.print(text, style="red", highlight=False, markup=False)
 
 
 def print_plan(

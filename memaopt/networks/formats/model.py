@@ -14,6 +14,7 @@ from memaopt.networks import limits
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
+from memaopt.networks.reading import Reading
 
 
 class FileFormat(NamedTuple):
@@ -21,10 +22,10 @@ class FileFormat(NamedTuple):
 
     name: str
     recognises: Callable[[bytes], bool]
-    parse: Callable[[bytes, str], Graph]
+    examine: Callable[[bytes, str], Reading]
 
 
-_TFLITE = FileFormat("tflite", lambda data: data[4:8] == IDENTIFIER, reader.parse)
+_TFLITE = FileFormat("tflite", lambda data: data[4:8] == IDENTIFIER, reader.examine)
 FORMATS: tuple[FileFormat, ...] = (_TFLITE,)
 
 
@@ -44,12 +45,21 @@ class Model:
     def read(cls, path: str | Path) -> Model:
         """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
         data = read_bytes(Path(path), limits.MAX_FILE_BYTES)
-        # What no format recognises is refused by the reader of .tflite files, which says what is wrong with it.
-        found = next((known for known in FORMATS if known.recognises(data)), _TFLITE)
-        return cls(data, found.parse(data, Path(path).name))
+        return cls(data, _examined(data, path).whole())
 
     @classmethod
     def of(cls, graph: Graph) -> Model:
         """The model of a network that came from no file. Its operators stand where they stand in the file."""
         data = writer.write(graph)
         return cls(data, reader.parse(data, graph.name))
+
+
+def examine(path: str | Path) -> Reading:
+    """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
+    return _examined(read_bytes(Path(path), limits.MAX_FILE_BYTES), path)
+
+
+def _examined(data: bytes, path: str | Path) -> Reading:
+    # What no format recognises is refused by the reader of .tflite files, which says what is wrong with it.
+    found = next((known for known in FORMATS if known.recognises(data)), _TFLITE)
+    return found.examine(data, Path(path).name)

@@ -172,10 +172,11 @@ class Operator(BaseModel, ABC):
         """UnsupportedModelError unless the tensor has one of the types."""
         tensor = graph.tensors[index]
         if tensor.dtype not in allowed:
-            raise self.refuse(graph, f"{role} {tensor.name!r} is {tensor.dtype}; {' or '.join(allowed)} is supported")
+            problem = f"{role} {tensor.name!r} is {tensor.dtype}; {' or '.join(allowed)} is supported"
+            raise self.refuse(graph, problem, f"{tensor.dtype} in {self.kind}")
 
-    def refuse(self, graph: Graph, problem: str) -> UnsupportedModelError:
-        return UnsupportedModelError(f"{graph.place(self)}: {problem}")
+    def refuse(self, graph: Graph, problem: str, subject: str = "") -> UnsupportedModelError:
+        return UnsupportedModelError(f"{graph.place(self)}: {problem}", subject)
 
     def on_every_byte(self, graph: Graph) -> Array:
         """The 256 outputs where its one input runs from -128 to 127 along the first axis. For operators that treat

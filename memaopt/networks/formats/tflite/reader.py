@@ -1,8 +1,9 @@
 """Reads the bytes of a ``.tflite`` file into a :class:`~memaopt.networks.graph.Graph`.
 
-Three gates, each of which ends in one line of error: the bytes are verified structurally (flatbuffer.py), the
-tables become tensors and operators (which read themselves from a Source), and the graph is checked for what memaopt
-supports (checks.py). Time and memory are bounded by the limits in limits.py.
+Three gates: the bytes are verified structurally (flatbuffer.py), the tables become tensors and operators (which read
+themselves from a Source), and the graph is checked for what memaopt supports (checks.py). A file that is not valid
+ends at the first fault; what is not supported is collected, all of it. Time and memory are bounded by the limits in
+limits.py.
 """
 
 from __future__ import annotations
@@ -24,30 +25,35 @@ from memaopt.networks.operators import Operator
 from memaopt.networks.operators.form import Field, Options
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.source import Source, Values
+from memaopt.networks.reading import Reading, Unread
+from memaopt.networks.refusals import Refusal, collected
 from memaopt.printable import printable
 
-_DTYPES = {"INT8": DType.INT8, "INT32": DType.INT32, "INT64": DType.INT64, "FLOAT32": DType.FLOAT32}
+_DTYPES = {dtype.name: dtype for dtype in DType}
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
 
 
 def parse(data: bytes, name: str = "network") -> Graph:
     """The network in the bytes of a ``.tflite`` file; ``name`` is for messages and becomes the graph's name.
 
-    Raises InputError if the bytes are not a valid file, UnsupportedModelError for what memaopt does not support.
+    Raises InputError if the bytes are not a valid file, UnsupportedModelError for all that memaopt does not support.
     """
+    return examine(data, name).whole()
+
+
+def examine(data: bytes, name: str = "network") -> Reading:
+    """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file."""
     if len(data) > limits.MAX_FILE_BYTES:
         raise InputError(f"{name} has {len(data):,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
     module = schema()
     flatbuffer.verify(data, MODEL, IDENTIFIER, name)
     try:
-        graph = _Reader(module, data, name).graph()
-        checks.check(graph)
+        return _Reader(module, data, name).reading()
     except MemaoptError:
         raise
     except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         # The verifier should make this impossible; a file that slips through still gets one clear line.
         raise InputError(f"{name} is not a valid .tflite file: {type(error).__name__}: {error}") from error
-    return graph
 
 
 class _Reader:
@@ -58,16 +64,19 @@ class _Reader:
         self.name = name
         self.model: Any = module.Model.GetRootAs(data, 0)
         self.constant_bytes = 0
+        self.tensor_refusals: dict[int, list[Refusal]] = {}
 
-    def graph(self) -> Graph:
+    def reading(self) -> Reading:
+        """The main subgraph's operators as far as they can be read, checked."""
         if self.model.Version() != VERSION:
             raise UnsupportedModelError(
                 f"{self.name} has schema version {self.model.Version()}; {VERSION} is supported"
             )
-        if self.model.SubgraphsLength() != 1:
-            raise UnsupportedModelError(
-                f"{self.name} has {self.model.SubgraphsLength()} subgraphs; one (no control flow) is supported"
-            )
+        subgraphs = self.model.SubgraphsLength()
+        several = f"{self.name} has {subgraphs} subgraphs; one (no control flow) is supported"
+        if not subgraphs:
+            raise UnsupportedModelError(several)
+        refusals = [] if subgraphs == 1 else [Refusal(several)]
         subgraph = self.model.Subgraphs(0)
         inputs, outputs = _indices(subgraph, "Inputs"), _indices(subgraph, "Outputs")
         total = subgraph.OperatorsLength()
@@ -80,12 +89,48 @@ class _Reader:
         for index in used:
             if not -1 <= index < count:
                 raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
-        tensors = [self._tensor(subgraph.Tensors(i), i) if i in used else _UNUSED for i in range(count)]
-        operators = [self._operator(accessor, i, total, kinds[i], tensors) for i, accessor in enumerate(accessors)]
-        return Graph(self.name, tuple(tensors), tuple(operators), inputs, outputs)
+        tensors = []
+        for i in range(count):
+            tensors.append(self._tensor(subgraph.Tensors(i), i) if i in used else _UNUSED)
+            if self.constant_bytes > limits.MAX_CONSTANT_BYTES:
+                raise UnsupportedModelError(
+                    f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
+                )
+        operators: list[Operator] = []
+        unread: list[Unread] = []
+        for i, (kind, accessor) in enumerate(zip(kinds, accessors, strict=True)):
+            before = len(refusals)
+            refusals += self._unusable(accessor, i, total, kind)
+            with collected(refusals, i):
+                if len(refusals) == before:
+                    operators.append(self._operator(accessor, i, total, kind, tensors))
+            if len(refusals) > before:
+                unread.append(Unread(i, kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs")))
+        touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
+        touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
+        refusals += [r for t in (*inputs, *outputs) if t not in touched for r in self.tensor_refusals.get(t, ())]
+        given: tuple[int, ...] = inputs
+        if refusals:
+            written = {t for op in operators for t in op.outputs}
+            needed = {t for op in operators for t in op.inputs} | {*inputs, *outputs}
+            given = tuple(sorted(t for t in needed - written if t >= 0 and not tensors[t].is_constant))
+        graph = Graph(self.name, tuple(tensors), tuple(operators), given, outputs)
+        refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
+        return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals))
+
+    def _unusable(self, accessor: Any, location: int, total: int, kind: str) -> list[Refusal]:
+        """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
+        if kind not in OPERATORS:
+            message = (
+                f"operator {location} of {total} is {kind}, which is not supported; "
+                f"supported are {', '.join(sorted(OPERATORS))}"
+            )
+            return [Refusal(message, location, f"operator {kind}")]
+        tensors = dict.fromkeys((*_indices(accessor, "Inputs"), *_indices(accessor, "Outputs")))
+        return [r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())]
 
     def _kind(self, accessor: Any, location: int, total: int) -> str:
-        """The operator's TFLite name, if it is supported."""
+        """The operator's TFLite name."""
         index = accessor.OpcodeIndex()
         if index >= self.model.OperatorCodesLength():
             raise InputError(
@@ -95,34 +140,31 @@ class _Reader:
         code = self.model.OperatorCodes(index)
         value = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         kind = names(self.module.BuiltinOperator).get(value, f"code {value}")
-        if kind == "CUSTOM":
-            kind = f"CUSTOM {_text(code.CustomCode())}"
-        if kind not in OPERATORS:
-            raise UnsupportedModelError(
-                f"operator {location} of {total} is {kind}, which is not supported; "
-                f"supported are {', '.join(sorted(OPERATORS))}"
-            )
-        return kind
+        return f"CUSTOM {_text(code.CustomCode())}" if kind == "CUSTOM" else kind
 
     def _tensor(self, accessor: Any, index: int) -> Tensor:
+        """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
         name = _text(accessor.Name()) or f"tensor {index}"
         kind = names(self.module.TensorType).get(accessor.Type(), f"type {accessor.Type()}")
-        if kind not in _DTYPES:
-            raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}; {', '.join(_DTYPES)} are supported")
-        dtype = _DTYPES[kind]
-        if accessor.IsVariable() or accessor.Sparsity() is not None or accessor.ExternalBuffer():
-            raise UnsupportedModelError(
-                f"tensor {index} ({name!r}) is variable, sparse or stored outside the file, which is not supported"
-            )
+        dtype = _DTYPES.get(kind, DType.OPAQUE)
         shape = tuple(_indices(accessor, "Shape"))
-        if len(shape) > limits.MAX_RANK or any(size < 0 for size in shape):
-            raise UnsupportedModelError(
-                f"tensor {index} ({name!r}) has the shape {list(shape)}; "
-                f"up to {limits.MAX_RANK} dimensions, none negative, are supported"
-            )
-        scales, zero_points, dimension = self._quantization(accessor, index, name)
-        data = self._data(accessor, index, name, shape, dtype)
-        return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
+        refused = self.tensor_refusals.setdefault(index, [])
+        with collected(refused):
+            if dtype is DType.OPAQUE:
+                raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}, which is not supported")
+            if accessor.IsVariable() or accessor.Sparsity() is not None or accessor.ExternalBuffer():
+                raise UnsupportedModelError(
+                    f"tensor {index} ({name!r}) is variable, sparse or stored outside the file, which is not supported"
+                )
+            if len(shape) > limits.MAX_RANK or any(size < 0 for size in shape):
+                raise UnsupportedModelError(
+                    f"tensor {index} ({name!r}) has the shape {list(shape)}; "
+                    f"up to {limits.MAX_RANK} dimensions, none negative, are supported"
+                )
+            scales, zero_points, dimension = self._quantization(accessor, index, name)
+            data = self._data(accessor, index, name, shape, dtype)
+            return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
+        return Tensor(name, shape, dtype)
 
     def _quantization(
         self, accessor: Any, index: int, name: str
@@ -168,10 +210,6 @@ class _Reader:
                 f"and has {buffer.DataLength()}"
             )
         self.constant_bytes += expected
-        if self.constant_bytes > limits.MAX_CONSTANT_BYTES:
-            raise UnsupportedModelError(
-                f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
-            )
         data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
         return _freeze(data.astype(dtype.value))
 

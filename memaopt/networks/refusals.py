@@ -1,0 +1,48 @@
+"""What stands in the way of a network: collected where it is found, told all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from memaopt.errors import UnsupportedModelError
+
+_MOST_TOLD = 8
+
+
+class Refusal(NamedTuple):
+    """One thing that is not supported. ``location`` is the operator's place in the file, None for what concerns none;
+    ``subject`` the operator or the type, if it is that which is not supported."""
+
+    message: str
+    location: int | None = None
+    subject: str = ""
+
+
+@contextmanager
+def collected(found: list[Refusal], location: int | None = None) -> Iterator[None]:
+    """An UnsupportedModelError within is added to those found, and what is within ends there."""
+    try:
+        yield
+    except UnsupportedModelError as error:
+        found.append(Refusal(str(error), location, error.subject))
+
+
+def told(refusals: Iterable[Refusal]) -> list[str]:
+    """A text for each operator or type that is not supported, with how many layers it is in, and for anything else."""
+    layers: dict[str, set[int | None]] = {}
+    for refusal in refusals:
+        text = f"{refusal.subject} is not supported" if refusal.subject else refusal.message
+        layers.setdefault(text, set()).add(refusal.location if refusal.subject else None)
+    return [text if None in at else f"{text} ({len(at)} layer{'s' * (len(at) > 1)})" for text, at in layers.items()]
+
+
+def error_of(name: str, refusals: tuple[Refusal, ...]) -> UnsupportedModelError:
+    """Everything that stands in the way in one line: a single thing in full, several counted."""
+    if len(refusals) == 1:
+        return UnsupportedModelError(refusals[0].message, refusals[0].subject)
+    texts = told(refusals)
+    if len(texts) > _MOST_TOLD:
+        texts[_MOST_TOLD:] = [f"and {len(texts) - _MOST_TOLD} more, which `memaopt inspect` shows"]
+    return UnsupportedModelError(f"{name} is not supported as it is: {'; '.join(texts)}")

@@ -1,0 +1,101 @@
+"""What stands in the way of a network: all of it, counted, in one line; and shown by `inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from networks_helpers import activation
+from tflite_helpers import changed, put
+
+from memaopt.cli import main as cli
+from memaopt.errors import UnsupportedModelError
+from memaopt.networks import operators as ops
+from memaopt.networks.formats import model as files
+from memaopt.networks.formats.tflite import reader
+from memaopt.networks.graph import Graph
+from memaopt.networks.refusals import Refusal, error_of
+
+SVDF, ELU, OPERATORS = 27, 111, "subgraphs[0].operators"
+
+
+def _chain() -> Graph:
+    """TANH, RELU, TANH, RELU6, LOGISTIC, RELU, one after another."""
+    kinds = (ops.Tanh, ops.Relu, ops.Tanh, ops.Relu6, ops.Logistic, ops.Relu)
+    tensors = [activation("x", (1, 4), 0.1)]
+    operators = []
+    for i, kind in enumerate(kinds):
+        scale, zero_point = (1 / 128, 0) if kind is ops.Tanh else (1 / 256, -128) if kind is ops.Logistic else (0.1, 0)
+        tensors.append(activation(f"t{i}", (1, 4), scale, zero_point))
+        operators.append(kind(inputs=(i,), outputs=(i + 1,), location=i))
+    return Graph("chain", tuple(tensors), tuple(operators), (0,), (len(kinds),))
+
+
+def _obstructed(model: Any) -> None:
+    """Kinds are RELU's, RELU6's and LOGISTIC's codes changed; then a type, a scale and a variable."""
+    put("operatorCodes[1].builtinCode", SVDF)(model)
+    put("operatorCodes[2].builtinCode", ELU)(model)
+    put("subgraphs[0].tensors[0].type", 7)(model)
+    put("subgraphs[0].tensors[5].quantization.scale", [0.5])(model)
+    put("subgraphs[0].tensors[3].isVariable", True)(model)
+
+
+def test_everything_in_the_way_is_told_at_once() -> None:
+    """Catches a refusal that stops at the first thing, that miscounts the layers, or that takes two lines."""
+    with pytest.raises(UnsupportedModelError) as caught:
+        reader.parse(changed(_chain(), _obstructed), "net.tflite")
+    told = str(caught.value)
+    assert told.startswith("net.tflite is not supported as it is: operator SVDF is not supported (2 layers); ")
+    assert "operator ELU is not supported (1 layer)" in told
+    assert "int16 in TANH is not supported (1 layer)" in told
+    assert "operator 4 (LOGISTIC): output scale 0.5" in told
+    assert "tensor 3 ('t2') is variable, sparse or stored outside the file" in told
+    assert told.count("; ") == 5  # one of them within a text
+    assert "\n" not in told
+
+
+def test_many_are_counted_not_listed() -> None:
+    """Catches a line as long as the network, and one that counts what it leaves out wrongly."""
+    told = str(error_of("net", tuple(Refusal(f"operator {i} is bent", i) for i in range(20))))
+    assert told.count("is bent") == 8
+    assert told.endswith("; and 12 more, which `memaopt inspect` shows")
+
+
+def test_inspect_shows_what_is_not_supported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches an operator that is left out, marked wrongly or not at all, and figures of layers that are refused."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(changed(_chain(), _obstructed))
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(("inspect", str(path), *arguments))
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    text = run()
+    assert text.count("not supported  ") == 6
+    assert "operator SVDF is not supported (2 layers)" in text
+    found = json.loads(run("--json"))
+    assert [row["kind"] for row in found["rows"]] == ["TANH", "SVDF", "TANH", "ELU", "LOGISTIC", "SVDF"]
+    assert not any(row["supported"] for row in found["rows"])
+    assert found["inputs"] == ["x int16[1,4] scale 0.1 zero point 0"]
+    assert len(found["refusals"]) == 5
+
+
+def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
+    """Catches operators that are lost because an earlier one is refused, and subgraphs that hide the main one."""
+    path = tmp_path / "net.tflite"
+
+    def change(model: Any) -> None:
+        put("operatorCodes[1].builtinCode", SVDF)(model)
+        model.subgraphs.append(model.subgraphs[0])
+
+    path.write_bytes(changed(_chain(), change))
+    found = files.examine(path)
+    assert [op.kind for op in found.graph.operators] == ["TANH", "TANH", "RELU6", "LOGISTIC"]
+    assert [op.location for op in found.unread] == [1, 5]
+    assert found.inputs == (0,)
+    with pytest.raises(UnsupportedModelError, match=r"has 2 subgraphs; .*; operator SVDF is not supported .2 layers."):
+        files.Model.read(path)
