@@ -396,17 +396,17 @@ def words(nodes: tuple[Node, ...]) -> int:
     )
 
 
-def cycles_of(nodes: tuple[Node, ...]) -> float:
-    """Cycles of nodes at zero wait states."""
+def cycles_of(nodes: tuple[Node, ...], kernels: bool = True) -> float:
+    """Cycles of nodes at zero wait states, with or without the assembly that they call."""
     total = 0.0
     for node in nodes:
         match node:
             case Straight():
                 total += sum(node.cycles)
             case Loop():
-                total += node.trips * cycles_of(node.body) - min(node.trips, 1) * node.left
+                total += node.trips * cycles_of(node.body, kernels) - min(node.trips, 1) * node.left
             case Staged():
-                total += cycles_of(node.body)
-            case Call():
-                total += cycles_of(body_of(node))
+                total += cycles_of(node.body, kernels)
+            case Call() if kernels or isinstance(node.routine, Small):
+                total += cycles_of(body_of(node), kernels)
     return total

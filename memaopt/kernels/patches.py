@@ -5,8 +5,10 @@ row ``step`` bytes. An undilated window has one tap a row, kernel width x channe
 Bytes are stored one after the other, and even ones leave the tile with their top bit flipped: as value + 128.
 """
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
+from statistics import fmean
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
@@ -75,18 +77,19 @@ class Copy(NamedTuple):
     """The copy of one patch into the tile: from r12 to lr, which it leaves at the end of the (padded) patch."""
 
     assembly: str
-    cycles: int
+    cycles: float
     instructions: int
     source: Access
     tile: Access
 
 
 @lru_cache(maxsize=1024)
-def patch_copy(patch: Patch, aligned: bool, flip: bool) -> Copy:
+def patch_copy(patch: Patch, aligned: bool, flip: bool, apart: int) -> Copy:
     """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, so that multiple
-    loads do it; else single loads, which may be unaligned. ``flip``: even bytes change their top bit.
+    loads do it; else single loads, which may be unaligned, of positions ``apart`` bytes from each other. ``flip``:
+    even bytes change their top bit.
     """
-    return _by_words(patch, flip) if aligned else _by_pieces(patch, flip)
+    return _by_words(patch, flip) if aligned else _by_pieces(patch, flip, math.gcd(4, apart, patch.pitch))
 
 
 def _by_words(patch: Patch, flip: bool) -> Copy:
@@ -94,7 +97,8 @@ def _by_words(patch: Patch, flip: bool) -> Copy:
     cycles = 0
     for source, _, size in patch.runs():
         lines.append(add_imm("r0", "r12", source, "r1"))
-        cycles += len(lines[-1].splitlines())
+        # The load right behind waits for its address.
+        cycles += len(lines[-1].splitlines()) + 1
         words = size // 4
         chunks = -(-words // len(_DATA))
         for i in range(chunks):
@@ -105,9 +109,7 @@ def _by_words(patch: Patch, flip: bool) -> Copy:
             lines.append(f"ldmia r0!, {span}" if count > 1 else f"ldr {registers[0]}, [r0], #4")
             lines.extend(f"eor {r}, {r}, #{_EVEN:#010x}" for r in registers if flip)
             lines.append(f"stmia lr!, {span}" if count > 1 else f"str {registers[0]}, [lr], #4")
-            cycles += 2 * (1 + count) + (count if flip else 0)
-            # A multiple load right after a multiple store waits a cycle.
-            cycles += 1 if i else 0
+            cycles += (2 * (1 + count) if count > 1 else 3) + (count if flip else 0)
     words = patch.bytes // 4
     text = "\n".join(line for line in lines if line)
     return Copy(text, cycles, len(text.splitlines()), loads(words, 4), stores(words, 4))
@@ -139,14 +141,20 @@ _LOAD = {4: "ldr", 2: "ldrh", 1: "ldrb"}
 _STORE = {4: "str", 2: "strh", 1: "strb"}
 
 
-def _by_pieces(patch: Patch, flip: bool) -> Copy:
+def _unaligned(offset: int, apart: int) -> float:
+    """Cycles that a load of a word costs more than an aligned one, on average over positions ``apart`` bytes (1, 2, 4)
+    from each other."""
+    return fmean((0, 2, 1, 2)[(offset + base) % 4] for base in range(0, 4, apart))
+
+
+def _by_pieces(patch: Patch, flip: bool, apart: int) -> Copy:
     pieces = [
         (source + offset, target + offset, width)
         for source, target, size in patch.runs()
         for offset, width in _pieces(0, size)
     ]
     lines: list[str] = []
-    cycles = 0
+    cycles = 0.0
     base, base_offset = "r12", 0
     source_access, tile_access = Access(), Access()
     for group in _groups(pieces):
@@ -157,8 +165,9 @@ def _by_pieces(patch: Patch, flip: bool) -> Copy:
         for register, (source, _, width) in zip(_DATA, group, strict=False):
             lines.append(f"{_LOAD[width]} {register}, [{base}, #{source - base_offset}]")
             source_access += loads(1, width)
-        # Unaligned words cost one or two cycles more: on average over the positions about one.
-        cycles += len(group) + 1 + sum(1 for source, _, width in group if width == 4)
+        # The first load is not pipelined, and waits for a store before it.
+        cycles += len(group) + (2 if source_access.loads > len(group) else 1)
+        cycles += sum(_unaligned(source, apart) for source, _, width in group if width == 4)
         for register, (_, target, width) in zip(_DATA, group, strict=False):
             if flip:
                 mask = _EVEN if target % 2 == 0 else _ODD
@@ -166,7 +175,7 @@ def _by_pieces(patch: Patch, flip: bool) -> Copy:
                 lines.append(f"eor {register}, {register}, #{mask if width == 4 else mask & (1 << 8 * width) - 1:#x}")
             lines.append(f"{_STORE[width]} {register}, [lr, #{target}]")
             tile_access += stores(1, width)
-            cycles += 2 if flip else 3
+            cycles += 2 if flip else 1
             cycles += 0 if width == 1 or target % width == 0 else 2 if target % 2 else 1
     lines.append(add_imm("lr", "lr", patch.padded_bytes, "r1"))
     cycles += 1

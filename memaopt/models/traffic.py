@@ -222,15 +222,17 @@ def stall_per_byte(memory: Memory) -> int:
 def rereads(space: Space, family: GemmFamily, tile: RegisterTile) -> bool:
     """Whether a streamed A is read from its memory again for each tile of columns.
 
-    Not if the kernel keeps it in registers, nor if the MR rows that a call goes over again and again stay in the
-    accelerator's data cache, with the channels' parameters; each may begin within a line.
+    Not if the kernel keeps it in registers, nor if the rows that it goes over again and again (MR of them, or all if
+    B stays in registers) stay in the accelerator's data cache, with the channels' parameters; each may begin within a
+    line.
     """
     accelerator = space.machine.memory(space.problem.placement.a).accelerator
     if family.stationary == "A":
         return False
     if accelerator is None:
         return True
-    wanted = (tile.mr * space.problem.k * space.problem.width, tile.mr * space.problem.channel_bytes)
+    rows = space.problem.m if family.stationary == "B" else tile.mr
+    wanted = (rows * space.problem.k * space.problem.width, rows * space.problem.channel_bytes)
     lines = sum(-(-size // accelerator.line_bytes) + 1 for size in wanted if size)
     return lines > accelerator.data_lines
 

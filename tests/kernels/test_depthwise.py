@@ -8,6 +8,7 @@ import pytest
 from board_helpers import compilers
 
 from memaopt.kernels.registry import emit, plans
+from memaopt.kernels.text.c import CACHE, LINE
 from memaopt.problems.layers import Layer
 
 RNG = np.random.default_rng(7)
@@ -102,3 +103,12 @@ def test_in_place(tmp_path: Path) -> None:
     board.call("depthwise", at, at, at + 0x1000)
     got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
     np.testing.assert_array_equal(got, h.expected(layer, image))
+
+
+def test_weights_that_are_read_again_start_a_line() -> None:
+    """Catches weights whose cost depends on a linker: a channel's 7x7 taps fill eight lines of 16 bytes or use nine."""
+    layer = h.depthwise(np.random.default_rng(2), (34, 6, 9), (7, 7), stride=(2, 2))
+    plan = next(plan for plan in plans(layer) if plan.family == TAPS)
+    (weights,) = emit(layer, plan, "layer").arrays
+    assert weights.nbytes > CACHE
+    assert weights.alignment == LINE

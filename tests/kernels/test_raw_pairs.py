@@ -1,5 +1,7 @@
 """Raw-pair convolutions: exact on host and board for any window, size, zero point, clamp and format."""
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import layers_helpers as h
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
+from memaopt.kernels.code import Call, Loop, Node, Small, Staged, cycles_of
+from memaopt.kernels.raw_pairs.kernel import RawPairsKernel
 from memaopt.kernels.registry import Emitted, Format, emit, plans
 from memaopt.problems.layers import Conv, Image, Layer, Requantization
 
@@ -73,6 +77,31 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         e = emit(layer, plan, name)
         h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles / layer.macs <= limits[name]
+
+
+def test_a_tile_costs_what_its_text_takes() -> None:
+    """A cost that differs from the kernel's own instructions, none of whose accesses is unaligned: copies of one run
+    and of several, straight code and loops, both output stages."""
+    rng = np.random.default_rng(4)
+    convs = [((6, 6, 8), 12, (3, 3)), ((5, 5, 48), 6, (1, 1)), ((6, 9, 4), 8, (1, 5))]
+    layers = [h.conv(rng, *sizes, output_zero_point=zero) for sizes in convs for zero in (-128, 7)]
+    called = (kernel for layer in layers for plan in plans(layer) for kernel in _kernels(plan.code))
+    kernels = {kernel for kernel in called if kernel.aligned}
+    assert {(kernel.output.by_sign, kernel.unroll > 0) for kernel in kernels} == {*product((False, True), repeat=2)}
+    for kernel in kernels:
+        one, two = (cycles_of((kernel.call(tiles),)) for tiles in (1, 2))
+        assert two - one == kernel.tile_cycles
+
+
+def _kernels(nodes: tuple[Node, ...]) -> Iterator[RawPairsKernel]:
+    """The kernels of this family that are called."""
+    for node in nodes:
+        if isinstance(node, Call) and isinstance(node.routine, RawPairsKernel):
+            yield node.routine
+        elif isinstance(node, Call) and isinstance(node.routine, Small):
+            yield from _kernels(node.routine.body)
+        elif isinstance(node, (Loop, Staged)):
+            yield from _kernels(node.body)
 
 
 def test_in_place(tmp_path: Path) -> None:

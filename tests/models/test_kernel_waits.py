@@ -23,11 +23,13 @@ _WEIGHTS_IN_FLASH = Placement(a="flash", b="sram", c="sram")
         ((24, 153, 31), "s8"),
         ((16, 27, 128), "q15"),
         ((20, 8, 150), "q15"),
+        ((48, 8, 128), "q15"),
         ((13, 27, 64), "f32"),
     ],
 )
 def test_cycles_are_predicted_as_counted_with_code_in_flash(sizes: tuple[int, int, int], dtype: Dtype) -> None:
-    """Catches waits of code that are left out, or of other kernels than those that are emitted."""
+    """Catches waits of code that are left out, or of other kernels than those that are emitted, and rows of A that a
+    kernel goes over whole for each tile of columns, but are priced as if a cache held them."""
     made = certify(gemm(*sizes, dtype=dtype, placement=_WEIGHTS_IN_FLASH), _STOCK, "cycles")
     verify(made)
     ran = trial.run(made)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
-from memaopt.kernels.code import Assembly, Loop, Node
+from memaopt.kernels.code import Assembly, Loop, Node, cycles_of
 from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
 from memaopt.kernels.emitted import Emitted, emitted, unary
@@ -199,7 +199,7 @@ class ConvIntoDepthwise:
         if chosen is None:
             return None
         kernel, across, grid, strip, rounding, walked, planes = chosen
-        walk = walked.kernel
+        conv, walk = layer.conv, walked.kernel
         bands = _bands(layer, planes.rows, options["band"])
         whole, rest = divmod(grid.width, grid.n)
         at_once = [len(band.rows) for band in bands]
@@ -216,18 +216,15 @@ class ConvIntoDepthwise:
         filled = sum(band.zeros for band in bands) * planes.row // 4
         kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
         scratch = stored + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
-        cycles = 70 + sum(20 + 2.25 * count for _, count in planes.zeros())
-        computing = (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * (kernel.call_cycles + 12) + 20 * rows
-        crossing = 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles + 24)
-        walking = len(bands) * (walk.cycles(planes.channels) + 12)
-        cycles += computing + crossing + walking
-        if options["band"]:
-            cycles += 60 * len(bands) + 2.6 * kept + 1.8 * filled + 30 * sum(band.zeros for band in bands)
+        code = _code(conv, chosen, bands, at_once)
+        cycles = cycles_of(code, kernels=False) + len(bands) * walk.cycles(planes.channels)
+        cycles += (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * kernel.call_cycles
+        cycles += 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles)
         scratch_bytes = planes.bytes
         if strip is None:
             promise = Promise((source,), output.times(len(bands)), weights + read.times(len(bands)), scratch, stack)
         else:
-            work = strips.strip_work(layer.conv, strip, [band.rows for band in bands])
+            work = strips.strip_work(conv, strip, [band.rows for band in bands])
             promise = Promise(
                 (work.input,),
                 output.times(len(bands)),
@@ -236,7 +233,6 @@ class ConvIntoDepthwise:
                 stack,
             )
             scratch_bytes += strip.bytes
-            cycles += work.cycles
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
         tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
@@ -255,7 +251,7 @@ class ConvIntoDepthwise:
             stack_bytes=max(kernel.stack_bytes, 72) + 140,
             kernels=tuple(kernels),
             shared_bytes=shared,
-            code=_code(layer.conv, chosen, bands, at_once),
+            code=code,
             input_format=Format.FUSED,
             lead=_lead(layer, bands, options["band"]),
             alignment=4,

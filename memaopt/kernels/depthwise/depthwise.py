@@ -167,7 +167,9 @@ class _Depthwise:
         split = groups(layer.shape.channels, options["group"])
         gathers = [self._gather(layer, size, plane, plan.input_format) for size, _ in split]
         comment = "parameters of each channel, as the kernel reads them"
-        arrays = [Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment).in_lines()]
+        weights = Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)
+        # A channel's are read again for each tile.
+        arrays = [weights.in_lines(4 * kernel.words)]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return emitted(

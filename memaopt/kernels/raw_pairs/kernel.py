@@ -124,7 +124,7 @@ class RawPairsKernel:
 
     @cached_property
     def copy(self) -> Copy:
-        return patch_copy(self.patch, self.aligned, flips(self.input_format))
+        return patch_copy(self.patch, self.aligned, flips(self.input_format), self.advance // self.n)
 
     @property
     def frame(self) -> int:
@@ -168,14 +168,16 @@ class RawPairsKernel:
             block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
         else:
             block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
-        parameters = 8 + (5 if by_sign else 0) + self._moves
+        # A store behind a move waits for its address.
+        waits = sum(bool(store.move) for row in self._stores for store in row)
+        parameters = 8 + (4 if by_sign else 0) + self._moves + waits
         return block + parameters + self._output + 4
 
     @cached_property
     def tile_cycles(self) -> int:
         """n positions, all channels."""
-        gather = self.n * (self.copy.cycles + (7 if self.n > 1 else 3)) + 4
-        return gather + self.channel_tiles * self.pair_cycles - 1 + 2 + 14 + self.n + 5
+        gather = 4 + (self.n * (self.copy.cycles + 6) - 1 if self.n > 1 else self.copy.cycles + 2)
+        return round(gather) + self.channel_tiles * self.pair_cycles - 1 + 18 + self.n
 
     @property
     def call_cycles(self) -> int:

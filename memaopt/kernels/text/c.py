@@ -50,9 +50,10 @@ class Array(NamedTuple):
     alignment: int = 0
     attribute: str = ""
 
-    def in_lines(self) -> "Array":
-        """The same of an array that is read again and again: whether a cache holds it depends on no linker."""
-        return self._replace(alignment=LINE) if LINE < self.nbytes <= CACHE else self
+    def in_lines(self, again: int = 0) -> "Array":
+        """The same of an array of which ``again`` bytes at a time (0: all) are read again and again: whether a cache
+        holds them depends on no linker."""
+        return self._replace(alignment=LINE) if LINE < (again or self.nbytes) <= CACHE else self
 
     @property
     def length(self) -> int:
