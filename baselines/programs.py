@@ -76,10 +76,10 @@ class Program:
 
     def run(self, kernel: Kernel, problem: Gemm, data: reference.GemmData) -> Measurement:
         """Run ``kernel`` on ``data``; InfeasibleError if its operands do not fit the SRAM."""
-        board, width = self._board, np.dtype(reference.NUMPY_TYPES[problem.dtype])
+        board, width = self._board, np.dtype(problem.element.numpy)
         places = _places(kernel, problem, self._machine)
         board.write(places["A"][0], np.ascontiguousarray(data.a).tobytes())
-        b = data.b.T if problem.dtype == "s8" and not kernel.channel_minor else data.b
+        b = data.b.T if problem.element.channels_minor and not kernel.channel_minor else data.b
         board.write(places["B"][0], np.ascontiguousarray(b).tobytes())
         board.write(places["C"][0], b"\xa5" * places["C"][1])
         arguments = self._arguments(kernel, problem, data, places)

@@ -21,7 +21,7 @@ from memaopt.models.accesses import promise
 from memaopt.models.bounds import gap, lower_bounds
 from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts, visits, why_infeasible
 from memaopt.problems.gemm import Dtype, Operand, gemm
-from memaopt.problems.reference import NUMPY_TYPES, Array, GemmData
+from memaopt.problems.reference import Array, GemmData
 from memaopt.writer import write_files
 
 MACHINE = mcu("stm32l4r5").with_sizes(sram=64 << 10)
@@ -197,6 +197,4 @@ class OnBoard:
             self.board.write(symbol, np.ascontiguousarray(values).tobytes())
         addresses = [self.board.symbols[x] for x in ("A", "B", "C", "channels") if x in operands or x == "C"]
         self.board.call(self.name, *addresses)
-        m, n = self.problem.m, self.problem.n
-        shape = (n, m) if self.problem.dtype == "s8" else (m, n)
-        return np.frombuffer(self.board.read("C"), NUMPY_TYPES[self.problem.dtype]).reshape(shape)
+        return np.frombuffer(self.board.read("C"), self.problem.element.numpy).reshape(self.problem.shape("C"))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from memaopt.certificates.gemm import Certificate
-from memaopt.emit.nest import ACCUMULATOR_TYPES, C_TYPES, Nest, nest_of
+from memaopt.emit.nest import Nest, nest_of
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry
@@ -23,19 +23,9 @@ from memaopt.machines.core import ORDERED
 from memaopt.models import layer_kernels
 from memaopt.printable import in_comment
 from memaopt.problems import reference
-from memaopt.problems.gemm import OPERANDS
+from memaopt.problems.gemm import OPERANDS, Gemm
 from memaopt.version import __version__
 
-_LAYOUTS = {
-    "f32": {"a": "[M][K]", "b": "[K][N]", "c": "[M][N]"},
-    "q15": {"a": "[M][K]", "b": "[K][N]", "c": "[M][N]"},
-    "s8": {"a": "[M][K], the weights", "b": "[N][K], NHWC activations", "c": "[N][M], NHWC activations"},
-}
-_ARITHMETIC = {
-    "f32": "c = a b in single precision; each product and each sum is rounded.",
-    "q15": "c = saturate16((a b + 2^14) >> 15), the sum modulo 2^32: round to nearest, ties up.",
-    "s8": "TFLite's int8 1x1 CONV_2D, to the last bit: int32 sums, double rounding, zero points and clamp.",
-}
 _FAMILY_TEXT = {
     "C": "MR x NR sums stay in registers while A and B stream past.",
     "A": "MR x KR of A stays in registers while the columns of B and C stream past.",
@@ -49,6 +39,15 @@ def name_of(certificate: Certificate) -> str:
     """The emitted function's name, such as ``gemm_q15_64x576x64``."""
     problem = certificate.problem
     return f"gemm_{problem.dtype}_{problem.name}"
+
+
+def _layout(problem: Gemm) -> dict[str, str]:
+    """How each operand is stored, for the header: ``[M][K]``."""
+    notes = {"A": ", the weights", "B": ", NHWC activations", "C": ", NHWC activations"}
+    return {
+        x.lower(): "".join(f"[{d.upper()}]" for d in problem.stored(x)) + notes[x] * problem.element.channels_minor
+        for x in OPERANDS
+    }
 
 
 def files(certificate: Certificate) -> dict[str, str]:
@@ -118,10 +117,10 @@ def _layer(certificate: Certificate, context: dict[str, Any]) -> str:
 
 def _context(certificate: Certificate) -> dict[str, Any]:
     """What all templates see."""
-    problem, name, ctype = certificate.problem, name_of(certificate), C_TYPES[certificate.problem.dtype]
+    problem, name, ctype = certificate.problem, name_of(certificate), certificate.problem.element.c
     whole = isinstance(certificate.schedule, LayerSchedule)
     a = "" if problem.weights else f"const {ctype} *a, "
-    channels = f", const {name}_channel *channels" if problem.dtype == "s8" and not problem.weights else ""
+    channels = f", const {name}_channel *channels" if problem.channel_bytes and not problem.weights else ""
     return {
         "name": name,
         "macro": name.upper(),
@@ -134,8 +133,8 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "ctype": ctype,
         "parameters": f"{a}const {ctype} *b, {ctype} *c{channels}",
         "alignment": layer_of(certificate).plan.alignment if whole else 1,
-        "layout": _LAYOUTS[problem.dtype],
-        "arithmetic": _ARITHMETIC[problem.dtype],
+        "layout": _layout(problem),
+        "arithmetic": problem.element.arithmetic,
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
         f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
         "summary": _summary(certificate),
@@ -154,7 +153,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
         **common,
         "s": schedule,
         "plan": made,
-        "atype": ACCUMULATOR_TYPES[problem.dtype],
+        "atype": problem.element.sums,
         "stationary": schedule.family.stationary,
         "family_text": _FAMILY_TEXT[schedule.family.stationary],
         "tiles": _tiles(made, spills),
@@ -196,7 +195,7 @@ def _assembly(made: Nest, kernel: RegisterKernel) -> tuple[list[str], str]:
 def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
     """The static buffers: tiles of the staged operands, wide sums, and where partial sums go outside."""
     problem, schedule, space = made.problem, made.schedule, made.space
-    ctype, atype = C_TYPES[problem.dtype], ACCUMULATOR_TYPES[problem.dtype]
+    ctype, atype = problem.element.c, problem.element.sums
     found = []
 
     def add(name: str, kind: str, length: int, copies: int, attribute: str = "") -> None:

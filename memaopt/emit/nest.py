@@ -8,9 +8,6 @@ from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
 
-C_TYPES = {"f32": "float", "q15": "int16_t", "s8": "int8_t"}
-ACCUMULATOR_TYPES = {"f32": "float", "q15": "int32_t", "s8": "int32_t"}
-
 
 @dataclass(frozen=True)
 class BlockFunction:
@@ -166,18 +163,18 @@ def _kernels(
 
 
 def _strides(space: Space, schedule: Schedule, accumulating: bool, spilling: bool) -> Strides:
-    """Where the kernels find the next row or column, given what is staged and how s8 is laid out."""
+    """Where the kernels find the next row or column, given what is staged and how operands are stored."""
     problem, staged, width = space.problem, space.staged, space.problem.width
     row_of_a = schedule.kc if "A" in staged else problem.k
-    along_b: Dim = "k" if problem.dtype == "s8" else "n"
+    _, along_b = problem.stored("B")
     row_of_b = schedule.block[along_b] if "B" in staged else problem.sizes[along_b]
-    along_c: Dim = "m" if problem.dtype == "s8" else "n"
+    _, along_c = problem.stored("C")
     row_of_c, slot = problem.sizes[along_c], width
     if "C" in staged:
         row_of_c, slot = schedule.block[along_c], ACCUMULATOR_BYTES if accumulating else width
     row_of_sums = row_of_c if "C" in staged or spilling or width == ACCUMULATOR_BYTES else schedule.block[along_c]
     out, acc = (row_of_c * slot, slot), (row_of_sums * ACCUMULATOR_BYTES, ACCUMULATOR_BYTES)
-    if problem.dtype == "s8":
+    if problem.element.channels_minor:
         out, acc = out[::-1], acc[::-1]
     return Strides(row_of_a * width, row_of_b * width, *out, *acc)
 

@@ -2,8 +2,8 @@
 
 import re
 
-from memaopt.emit.nest import ACCUMULATOR_TYPES, C_TYPES, BlockFunction, Nest
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, REVISITED_BY, Dim, Operand
+from memaopt.emit.nest import BlockFunction, Nest
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, REVISITED_BY, Dim, Operand
 
 _INDENT = "    "
 
@@ -77,22 +77,16 @@ def _length(nest: Nest, d: Dim) -> str:
     return f"{d}c" if _runs(nest, d) else d.upper()
 
 
-def _stored_as(nest: Nest, operand: Operand) -> tuple[Dim, Dim]:
-    """The loops along the rows and along the elements of a row, as the operand is stored."""
-    first, second = INDEXED_BY[operand]
-    return (second, first) if nest.problem.dtype == "s8" and operand != "A" else (first, second)
-
-
 def _offset(nest: Nest, operand: Operand) -> str:
     """Elements from the start of an operand to the block at hand, as `` + ...`` or nothing."""
-    rows, along = _stored_as(nest, operand)
+    rows, along = nest.problem.stored(operand)
     text = f" + {rows}0 * {along.upper()}" if _runs(nest, rows) else ""
     return text + (f" + {along}0" if _runs(nest, along) else "")
 
 
 def _copy(nest: Nest, operand: Operand, to: str, source: str, width: int, inward: bool) -> str:
     """A call of copy_rows between the operand's memory and its tile; whole rows are one run."""
-    rows, along = _stored_as(nest, operand)
+    rows, along = nest.problem.stored(operand)
     if not _runs(nest, along):
         return f"copy_rows({to}, {source}, 1, {_length(nest, rows)} * {along.upper()} * {width}, 0, 0);"
     outside, inside = f"{along.upper()} * {width}", f"{along.upper()}C * {width}"
@@ -157,7 +151,7 @@ def _move_out(nest: Nest, out: _Writer) -> None:
         out.open("} else")
     target, width = f"c{_offset(nest, 'C')}", nest.problem.width
     if nest.packed_results:
-        rows, along = _stored_as(nest, "C")
+        rows, along = nest.problem.stored("C")
         tile_row = along.upper() + ("C" if _runs(nest, along) else "")
         sizes = f"{_length(nest, rows)}, {_length(nest, along)}"
         out.add(f"narrow_rows({target}, {tile}, {sizes}, {along.upper()} * {width}, {tile_row} * 4);")
@@ -172,11 +166,11 @@ def _sums(nest: Nest) -> str:
 
 
 def _ctype(nest: Nest) -> str:
-    return C_TYPES[nest.problem.dtype]
+    return nest.problem.element.c
 
 
 def _tile_type(nest: Nest) -> str:
-    return ACCUMULATOR_TYPES[nest.problem.dtype] if nest.accumulating else _ctype(nest)
+    return nest.problem.element.sums if nest.accumulating else _ctype(nest)
 
 
 def _operands(nest: Nest) -> str:
@@ -197,7 +191,7 @@ def _operands(nest: Nest) -> str:
             parts.append(f"c_tile{_offset(nest, 'C') if nest.spilling else ''}")
         else:
             parts.append(parts[-1] if nest.accumulating else "NULL")
-    if nest.problem.dtype == "s8":
+    if nest.problem.channel_bytes:
         parts.append("channels + m0" if _runs(nest, "m") else "channels")
     return ", ".join(parts)
 

@@ -22,7 +22,7 @@ from memaopt.access import Access
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts, visits
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, Dim, Gemm, Operand
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
 #: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
 CHANNEL_WORDS_FIRST, CHANNEL_WORDS_LAST = 1, 3
@@ -174,17 +174,11 @@ def _tile_accesses(rows: int, row_bytes: int, whole_row_bytes: int) -> int:
 def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
     """The copies between the memories in which operands live and their SRAM tiles."""
     problem, c = space.problem, schedule_counts(space, schedule)
-    width, sizes, s8 = problem.width, problem.sizes, problem.dtype == "s8"
-    # Rows and columns as each operand is stored; s8 keeps B as [N,K] and C as [N,M].
-    stored: dict[Operand, tuple[Dim, Dim]] = {
-        "A": ("m", "k"),
-        "B": ("n", "k") if s8 else ("k", "n"),
-        "C": ("n", "m") if s8 else ("m", "n"),
-    }
+    width, sizes = problem.width, problem.sizes
     where = buffers_of(space, schedule)
     narrow = where.accumulating and width < ACCUMULATOR_BYTES
     for operand in space.staged:
-        along, across = stored[operand]
+        along, across = problem.stored(operand)
         moved = int(visits(schedule.order, c.trips, operand))
         home, tile = operand, f"{operand.lower()}_tile"
         for row in _blocks(sizes[along], schedule.block[along]):

@@ -77,8 +77,8 @@ def _parsed(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel) 
 def _strides(problem: Gemm, family: GemmFamily, kr: int) -> Strides:
     """Of operands that are not cut into blocks."""
     width = problem.width
-    along_b, along_c = (problem.k, problem.m) if problem.dtype == "s8" else (problem.n, problem.n)
+    along_b, along_c = problem.row("B"), problem.row("C")
     out, acc = (along_c * width, width), (along_c * ACCUMULATOR_BYTES, ACCUMULATOR_BYTES)
-    if problem.dtype == "s8":
+    if problem.element.channels_minor:
         out, acc = out[::-1], acc[::-1]
     return Strides(problem.k * width, along_b * width, *out, *acc)

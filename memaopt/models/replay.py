@@ -162,10 +162,9 @@ def _copied(problem: Gemm, operand: Operand, what: str, rows: int, columns: int,
         for _ in range(rows * columns):
             move(width if what == "final" else ACCUMULATOR_BYTES)
         return events
-    across = INDEXED_BY[operand][1]
-    if problem.dtype == "s8" and operand != "A":
-        rows, columns, across = columns, rows, INDEXED_BY[operand][0]
-    if columns == problem.sizes[across]:
+    if problem.stored(operand) != INDEXED_BY[operand]:
+        rows, columns = columns, rows
+    if columns == problem.row(operand):
         rows, columns = 1, rows * columns
     for _ in range(rows):
         left = columns * width
@@ -214,7 +213,7 @@ def _start(events: _Events, problem: Gemm, first: bool, mr: int, nr: int) -> Non
     """Accumulators begin at zero, or at the bias, which one load brings to a row of them; or are loaded."""
     for _ in range(0 if first else mr * nr):
         events["partial", "load", ACCUMULATOR_BYTES] += 1
-    for _ in range(mr if first and problem.dtype == "s8" else 0):
+    for _ in range(mr if first and problem.channel_bytes else 0):
         events["channels", "load", 4] += 1
 
 
@@ -222,7 +221,7 @@ def _finish(events: _Events, problem: Gemm, last: bool, mr: int, nr: int) -> Non
     """Accumulators are stored as they are, or requantised with a row's multiplier, left and right shift first."""
     for _ in range(mr * nr):
         events["final" if last else "partial", "store", problem.width if last else ACCUMULATOR_BYTES] += 1
-    for _ in range(mr if last and problem.dtype == "s8" else 0):
+    for _ in range(mr if last and problem.channel_bytes else 0):
         for _parameter in ("multiplier", "left shift", "right shift"):
             events["channels", "load", 4] += 1
 

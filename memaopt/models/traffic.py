@@ -147,8 +147,7 @@ def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags, s
 
 def kernel_shape(problem: Gemm) -> Shape:
     """The shape that the families' cost data ask for, with the strides of operands that are not in tiles."""
-    along_b = problem.k if problem.dtype == "s8" else problem.n
-    return Shape(problem.k, problem.k * problem.width, along_b * problem.width)
+    return Shape(problem.k, problem.row("A") * problem.width, problem.row("B") * problem.width)
 
 
 @lru_cache(maxsize=4096)
@@ -205,8 +204,7 @@ def unaligned_shares(space: Space, family: GemmFamily) -> tuple[int, int]:
         cycles = sum(UNALIGNED_CYCLES[i * row * problem.width % 4] for i in range(4))
         return CYCLE * cycles * (problem.elements(operand) // vector) // 4
 
-    row_of_b = problem.k if problem.dtype == "s8" else problem.n
-    return share("A", problem.k, family.a_vector), share("B", row_of_b, family.b_vector)
+    return share("A", problem.row("A"), family.a_vector), share("B", problem.row("B"), family.b_vector)
 
 
 def stall_per_byte(memory: Memory) -> int:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import MOST_BYTES, Input
 from memaopt.machines.mcu import Mcu
+from memaopt.problems.dtypes import ELEMENT_TYPES, ElementType
 from memaopt.problems.weights import Weights as Weights
 from memaopt.problems.words import DTYPES as DTYPES
 from memaopt.problems.words import Dtype as Dtype
@@ -21,11 +22,8 @@ DIMS: tuple[Dim, ...] = get_args(Dim)
 INDEXED_BY: dict[Operand, tuple[Dim, Dim]] = {"A": ("m", "k"), "B": ("k", "n"), "C": ("m", "n")}
 #: The one loop that does not index the operand: running it revisits the same tile.
 REVISITED_BY: dict[Operand, Dim] = {"A": "n", "B": "m", "C": "k"}
-ELEMENT_BYTES: dict[Dtype, int] = {"f32": 4, "q15": 2, "s8": 1}
 #: Partial sums are 32 bits wide in every dtype.
 ACCUMULATOR_BYTES = 4
-#: s8: bias, multiplier, left shift and right shift of one output channel, an int32 each.
-CHANNEL_BYTES = {"f32": 0, "q15": 0, "s8": 16}
 
 
 #: Leaves the memory of an operand to :func:`placed`.
@@ -84,9 +82,9 @@ class Gemm(Input):
         low, high = self.clamp
         if low > high:
             raise ValueError(f"clamp {self.clamp} is not a range within int8")
-        if self.dtype == "s8" and "weights" not in self.model_fields_set:
+        if self.channel_bytes and "weights" not in self.model_fields_set:
             self.__dict__["weights"] = Weights()
-        if self.weights is not None and self.dtype != "s8":
+        if self.weights is not None and not self.channel_bytes:
             raise ValueError(
                 f"weights of {self.dtype} are arguments of the emitted function: there are constants in s8"
             )
@@ -105,14 +103,33 @@ class Gemm(Input):
         return {"m": self.m, "k": self.k, "n": self.n}
 
     @property
+    def element(self) -> ElementType:
+        """What is known of its elements and arithmetic."""
+        return ELEMENT_TYPES[self.dtype]
+
+    def stored(self, operand: Operand) -> tuple[Dim, Dim]:
+        """The dimensions along the rows of ``operand`` and along the elements of a row, as it is stored."""
+        first, second = INDEXED_BY[operand]
+        return (second, first) if self.element.channels_minor and operand != "A" else (first, second)
+
+    def row(self, operand: Operand) -> int:
+        """Elements in a row of ``operand`` as it is stored."""
+        return self.sizes[self.stored(operand)[1]]
+
+    def shape(self, operand: Operand) -> tuple[int, int]:
+        """Rows, and elements in a row, of ``operand`` as it is stored."""
+        rows, along = self.stored(operand)
+        return self.sizes[rows], self.sizes[along]
+
+    @property
     def width(self) -> int:
         """Bytes of one element of A, B or C."""
-        return ELEMENT_BYTES[self.dtype]
+        return self.element.bytes
 
     @property
     def channel_bytes(self) -> int:
         """Bytes of parameters for each output channel (s8), else 0."""
-        return CHANNEL_BYTES[self.dtype]
+        return self.element.channel_bytes
 
     @property
     def macs(self) -> int:

@@ -14,8 +14,6 @@ from memaopt.problems.step_functions import Requantization
 
 Array = npt.NDArray[Any]
 
-#: Storage types of the elements.
-NUMPY_TYPES = {"f32": np.float32, "q15": np.int16, "s8": np.int8}
 #: Unit roundoff of single precision.
 F32_ROUNDOFF = 2.0**-24
 

@@ -185,7 +185,7 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
         *([_Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
         _Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
         _Fact("schedule", blocks),
-        *([_Fact("weights", _weights(problem.weights))] if problem.dtype == "s8" else []),
+        *([_Fact("weights", _weights(problem.weights))] if problem.channel_bytes else []),
         _Fact("kernel", f"{schedule.kernel}, register tile {'' if whole else 'MR x KR x NR = '}{schedule.tile}"),
         _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
         _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, registers)),

@@ -72,7 +72,7 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTr
         # The result is checked here, not on the board, whose flash may have no room for another C.
         built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})
         board = Board(certificate.machine).load(built)
-        operands = ("B", "C") if problem.weights else ("A", "B", "C", *(["channels"] if problem.dtype == "s8" else []))
+        operands = ("B", "C") if problem.weights else ("A", "B", "C", *(["channels"] if problem.channel_bytes else []))
         arguments = [board.symbols[operand] for operand in operands]
         data = _operands(certificate, board)
         ran = board.call(name, *arguments)
@@ -104,14 +104,13 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTr
 def _operands(certificate: Certificate, board: Any) -> reference.GemmData:
     """The operands that the program on the board was given, read back from its memory."""
     problem = certificate.problem
-    kind = reference.NUMPY_TYPES[problem.dtype]
-    b_shape = (problem.n, problem.k) if problem.dtype == "s8" else (problem.k, problem.n)
-    b = np.frombuffer(board.read("B"), kind).reshape(b_shape)
+    kind = problem.element.numpy
+    b = np.frombuffer(board.read("B"), kind).reshape(problem.shape("B"))
     if problem.weights is not None:
         a, constants = reference.constants(problem)
         return reference.GemmData(a, b, constants)
     a = np.frombuffer(board.read("A"), kind).reshape(problem.m, problem.k)
-    if problem.dtype != "s8":
+    if not problem.channel_bytes:
         return reference.GemmData(a, b, None)
     channels = np.frombuffer(board.read("channels"), np.int32).reshape(problem.m, 4)
     return reference.GemmData(a, b, reference.Channels(*channels.T))
@@ -119,5 +118,4 @@ def _operands(certificate: Certificate, board: Any) -> reference.GemmData:
 
 def _result(certificate: Certificate, board: Any) -> reference.Array:
     problem = certificate.problem
-    shape = (problem.n, problem.m) if problem.dtype == "s8" else (problem.m, problem.n)
-    return np.frombuffer(board.read("C"), reference.NUMPY_TYPES[problem.dtype]).reshape(shape)
+    return np.frombuffer(board.read("C"), problem.element.numpy).reshape(problem.shape("C"))

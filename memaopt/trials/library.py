@@ -81,7 +81,7 @@ def check_gemm(certificate: Certificate, files: Mapping[str, str | bytes]) -> Li
     Raises WrongLibraryError if an element of C is wrong, BuildError if a compiler that is here does not build them.
     """
     host = _host_compiler()
-    compared = _UNCOMPARED if host is None else _CLOSE if certificate.problem.dtype == "f32" else _EQUAL
+    compared = _UNCOMPARED if host is None else _EQUAL if certificate.problem.element.exact else _CLOSE
     return _built(gemm.name_of(certificate), files, certificate.machine, host, compared)
 
 
