@@ -205,6 +205,24 @@ def concatenation(rng: Rng) -> Graph:
     return single(ops.Concatenation, [*tensors, activation("y", output, *quantization)], count, axis=axis)
 
 
+def pack(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(0, 4)).tolist())
+    axis, count = int(rng.integers(len(shape) + 1)), int(rng.integers(1, 5))
+    quantization = scale(rng), zero_point(rng)
+    tensors = [activation(f"x{i}", shape, *quantization) for i in range(count)]
+    output = (*shape[:axis], count, *shape[axis:])
+    return single(ops.Pack, [*tensors, activation("y", output, *quantization)], count, axis=axis)
+
+
+def gather(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
+    axis, q = int(rng.integers(len(shape))), (scale(rng), zero_point(rng))
+    own = tuple(rng.integers(1, 4, rng.integers(1, 3)).tolist())
+    indices = tuple(rng.integers(0, shape[axis], math.prod(own)).tolist())
+    tensors = [activation("x", shape, *q), activation("y", (*shape[:axis], *own, *shape[axis + 1 :]), *q)]
+    return single(ops.Gather, tensors, 1, axis=axis, indices=indices)
+
+
 def reshape(rng: Rng) -> Graph:
     shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
     q = scale(rng), zero_point(rng)
@@ -312,6 +330,8 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "MEAN": mean,
     "PAD": pad,
     "CONCATENATION": concatenation,
+    "PACK": pack,
+    "GATHER": gather,
     "RESHAPE": reshape,
     "SQUEEZE": squeeze,
     "EXPAND_DIMS": expand_dims,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from memaopt.networks.formats.tflite import writer
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import Graph, Tensor
 
 flatbuffers = pytest.importorskip("flatbuffers")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
@@ -39,3 +41,47 @@ def put(path: str, value: Any) -> Callable[[Any], None]:
             setattr(node, last, value)
 
     return change
+
+
+class Node(NamedTuple):
+    """An operator of a file: ``options`` are the fields of the table ``table``."""
+
+    kind: str
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+    table: str = ""
+    options: Mapping[str, Any] = MappingProxyType({})
+    version: int = 1
+
+
+def file_of(tensors: Sequence[Tensor], nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """A file of anything, whether memaopt has it or not."""
+    model, main = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [main], [], [schema.BufferT()]
+    main.tensors, main.operators, main.inputs, main.outputs = [], [], list(inputs), list(outputs)
+    for tensor in tensors:
+        made, buffer = schema.TensorT(), schema.BufferT()
+        made.name, made.shape = tensor.name, np.array(tensor.shape, np.int32)
+        made.type, made.buffer = getattr(schema.TensorType, tensor.dtype.name), len(model.buffers)
+        if tensor.data is not None:
+            buffer.data = np.frombuffer(tensor.data.astype(tensor.dtype.numpy).tobytes(), np.uint8)
+        if len(tensor.scales):
+            made.quantization = schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.zeroPoint = tensor.scales, tensor.zero_points
+        main.tensors.append(made)
+        model.buffers.append(buffer)
+    for node in nodes:
+        code, made = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = getattr(schema.BuiltinOperator, node.kind)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), node.version
+        made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes), list(node.inputs), list(node.outputs)
+        if node.table:
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, node.table)
+            made.builtinOptions = getattr(schema, f"{node.table}T")()
+            for name, value in node.options.items():
+                setattr(made.builtinOptions, name, value)
+        model.operatorCodes.append(code)
+        main.operators.append(made)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -14,6 +14,7 @@ from memaopt.networks.operators.dequantize import Dequantize
 from memaopt.networks.operators.elementwise import Elementwise
 from memaopt.networks.operators.expand_dims import ExpandDims
 from memaopt.networks.operators.fully_connected import FullyConnected
+from memaopt.networks.operators.gather import Gather
 from memaopt.networks.operators.hard_swish import HardSwish
 from memaopt.networks.operators.leaky_relu import LeakyRelu
 from memaopt.networks.operators.logistic import Logistic
@@ -22,6 +23,7 @@ from memaopt.networks.operators.max_pool_2d import MaxPool2D
 from memaopt.networks.operators.mean import Mean
 from memaopt.networks.operators.mul import Mul
 from memaopt.networks.operators.operator import Lowered, Operator
+from memaopt.networks.operators.pack import Pack
 from memaopt.networks.operators.pad import Pad
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantize import Quantize
@@ -41,8 +43,8 @@ from memaopt.networks.operators.window import Windowed
 
 __all__ = [
     "ONE", "Activation", "Add", "AveragePool2D", "Bounded", "Bounds", "Concatenation", "Conv2D", "DepthwiseConv2D",
-    "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "HardSwish", "LeakyRelu", "Logistic", "Lookup",
-    "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pad", "Padding2D", "Pairwise", "Quantize", "Relu",
-    "Relu6", "Reshape", "ResizeNearestNeighbor", "Size2D", "Slice", "Softmax", "Squeeze", "StridedSlice", "Sub",
-    "Sum", "Tanh", "Transpose", "Weighted", "Windowed",
+    "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "HardSwish", "LeakyRelu", "Logistic",
+    "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack", "Pad", "Padding2D", "Pairwise",
+    "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Size2D", "Slice", "Softmax", "Squeeze",
+    "StridedSlice", "Sub", "Sum", "Tanh", "Transpose", "Weighted", "Windowed",
 ]  # fmt: skip

@@ -6,8 +6,10 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
-from memaopt.networks.graph import Graph
-from memaopt.networks.operators.operator import Links, Lowered, Operator, Shape
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.folded import is_known
+from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
 
@@ -20,6 +22,20 @@ class Moving(Operator):
     @abstractmethod
     def pieces(self, graph: Graph) -> list[layers.Piece]:
         """The boxes of elements that move."""
+
+    @classmethod
+    def known(cls, source: Source) -> Array | None:
+        """What moves, in a network of nothing else."""
+        if cls.fills or not source.inputs or not is_known(source.tensor(0)):
+            return None
+        op = cls.read(source)
+        values = [source.tensors[i].data for i in op.inputs if is_known(source.tensors[i])]
+        if len(values) < len(op.inputs):
+            return None
+        tensors = (*source.tensors, Tensor("(none)", (1,), DType.INT8))
+        graph = Graph("constants", tensors, (op,), (len(source.tensors),), op.outputs)
+        op.output_shape(graph)
+        return op.evaluate(graph, [value for value in values if value is not None])
 
     def check_arithmetic(self, graph: Graph) -> None:
         """There is none."""

@@ -18,6 +18,7 @@ from memaopt.problems.step_functions import Rescale
 
 class Mul(Pairwise):
     kind: ClassVar[str] = "MUL"
+    of_integers = np.multiply
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("MulOptions", 21, (ACTIVATION,))
 

@@ -82,6 +82,12 @@ class Operator(BaseModel, ABC):
     def read(cls, source: Source) -> Self:
         """The operator of a file; UnsupportedModelError for an attribute that is not supported."""
 
+    @classmethod
+    def known(cls, source: Source) -> Array | None:
+        """What it writes, where integers that are known before the network runs decide that; then no network has it."""
+        del source
+        return None
+
     @abstractmethod
     def write(self, graph: Graph) -> Form:
         """Its operands and options in a file, for an operator that is not ``fused``; InputError if there are none."""

@@ -10,8 +10,10 @@ import numpy as np
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators.attributes import Activation
 from memaopt.networks.operators.bounded import Activated
 from memaopt.networks.operators.elementwise import Elementwise, Int8Table
+from memaopt.networks.operators.folded import is_known
 from memaopt.networks.operators.form import ACTIVATION, Form
 from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Shape, depth
 from memaopt.networks.operators.source import Source
@@ -21,6 +23,23 @@ class Pairwise(Elementwise, Activated):
     """What is left to a subclass: the arithmetic of two elements, and its layer."""
 
     arity: ClassVar[tuple[int, int]] = (2, 2)
+    of_integers: ClassVar[np.ufunc | None] = None
+    """What it computes of integers that mean themselves; they wrap."""
+
+    @classmethod
+    def known(cls, source: Source) -> Array | None:
+        source.expect(2, 2)
+        first, second = source.tensor(0), source.tensor(1)
+        if cls.of_integers is None or not (is_known(first) and is_known(second)):
+            return None
+        if source.activation(source.options()) is not Activation.NONE:
+            raise source.refuse("a fused activation of integers; none is supported")
+        try:
+            with np.errstate(over="ignore"):
+                return np.asarray(cls.of_integers(first.values, second.values))
+        except ValueError:
+            shapes = f"{list(first.shape)} and {list(second.shape)}"
+            raise source.refuse(f"shapes {shapes} do not broadcast") from None
 
     @classmethod
     def read(cls, source: Source) -> Self:

@@ -6,8 +6,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
+from typing import Any
 
 from memaopt.networks import operators
+from memaopt.networks.operators.folded import Folded
 from memaopt.networks.operators.operator import Operator
 
 
@@ -16,16 +18,26 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
 
     TypeError for one that lacks a part.
     """
-    found: dict[str, type[Operator]] = {}
+    return {kind: cls for kind, cls in _classes(folders, Operator).items() if cls.version}
+
+
+def load_folded(folders: Iterable[str]) -> dict[str, type[Folded]]:
+    """Likewise those that are computed when they are read."""
+    return _classes(folders, Folded)
+
+
+def _classes(folders: Iterable[str], base: type[Operator | Folded]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(folders):
         for cls in vars(importlib.import_module(f"{operators.__name__}.{module.name}")).values():
-            if isinstance(cls, type) and issubclass(cls, Operator) and "kind" in vars(cls):
+            if isinstance(cls, type) and issubclass(cls, base) and "kind" in vars(cls):
                 if inspect.isabstract(cls):
                     raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
-                if cls.version:
-                    found[cls.kind] = cls
+                found[cls.kind] = cls
     return dict(sorted(found.items()))
 
 
 OPERATORS = load(operators.__path__)
 """Every operator of a file that is supported, by its TFLite name."""
+FOLDED = load_folded(operators.__path__)
+"""Every operator of a file that reading computes, by its TFLite name."""

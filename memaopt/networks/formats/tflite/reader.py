@@ -8,6 +8,7 @@ limits.py.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 from types import ModuleType
@@ -22,8 +23,9 @@ from memaopt.networks.formats.tflite import flatbuffer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator
+from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.registry import FOLDED, OPERATORS
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -103,27 +105,31 @@ class _Reader:
             refusals += self._unusable(accessor, i, total, kind)
             with collected(refusals, i):
                 if len(refusals) == before:
-                    operators.append(self._operator(accessor, i, total, kind, tensors))
+                    operators += self._operator(accessor, i, total, kind, tensors)
             if len(refusals) > before:
                 unread.append(Unread(i, kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs")))
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
         refusals += [r for t in (*inputs, *outputs) if t not in touched for r in self.tensor_refusals.get(t, ())]
-        given: tuple[int, ...] = inputs
+        for end in (tensors[t] for t in outputs if t >= 0 and tensors[t].is_constant):
+            refusals.append(Refusal(f"output {end.name!r} is a constant, whatever the inputs are"))
+        given, wanted = inputs, outputs
         if refusals:
+            wanted = tuple(t for t in outputs if t >= 0 and not tensors[t].is_constant)
             written = {t for op in operators for t in op.outputs}
             needed = {t for op in operators for t in op.inputs} | {*inputs, *outputs}
             given = tuple(sorted(t for t in needed - written if t >= 0 and not tensors[t].is_constant))
-        graph = Graph(self.name, tuple(tensors), tuple(operators), given, outputs)
+            wanted = wanted or given[:1]
+        graph = Graph(self.name, tuple(tensors), tuple(operators), given, wanted)
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals))
 
     def _unusable(self, accessor: Any, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
-        if kind not in OPERATORS:
+        if kind not in OPERATORS and kind not in FOLDED:
             message = (
                 f"operator {location} of {total} is {kind}, which is not supported; "
-                f"supported are {', '.join(sorted(OPERATORS))}"
+                f"supported are {', '.join(sorted((*OPERATORS, *FOLDED)))}"
             )
             return [Refusal(message, location, f"operator {kind}")]
         tensors = dict.fromkeys((*_indices(accessor, "Inputs"), *_indices(accessor, "Outputs")))
@@ -148,6 +154,8 @@ class _Reader:
         kind = names(self.module.TensorType).get(accessor.Type(), f"type {accessor.Type()}")
         dtype = _DTYPES.get(kind, DType.OPAQUE)
         shape = tuple(_indices(accessor, "Shape"))
+        if shape[:1] == (-1,):  # a batch that is left open
+            shape = (1, *shape[1:])
         refused = self.tensor_refusals.setdefault(index, [])
         with collected(refused):
             if dtype is DType.OPAQUE:
@@ -213,12 +221,14 @@ class _Reader:
         data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
         return _freeze(data.astype(dtype.value))
 
-    def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> Operator:
+    def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
+        """The operator; none where what it writes is known, which its tensor then holds."""
         place = f"operator {location} of {total} ({kind})"
         outputs = _indices(accessor, "Outputs")
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
-        cls = OPERATORS[kind]
+        folded = FOLDED.get(kind)
+        options = folded.options if folded else OPERATORS[kind].options
         source = Source(
             kind=kind,
             location=location,
@@ -226,9 +236,17 @@ class _Reader:
             inputs=_indices(accessor, "Inputs"),
             outputs=outputs,
             tensors=tensors,
-            values=lambda: cls.options and self._values(accessor, place, cls.options),
+            values=lambda: options and self._values(accessor, place, options),
         )
-        return cls.read(source)
+        value = folded.value(source) if folded else OPERATORS[kind].known(source)
+        if value is None:
+            return [OPERATORS[kind].read(source)]
+        index = outputs[0]
+        if tensors[index].is_constant or tensors[index].dtype is DType.OPAQUE:
+            raise source.refuse(f"it writes tensor {tensors[index].name!r}, which is a constant")
+        tensors[index] = dataclasses.replace(tensors[index], data=_freeze(held(source, value)))
+        self.constant_bytes += tensors[index].nbytes
+        return []
 
     def _values(self, accessor: Any, place: str, options: Options) -> Values | None:
         """The values of an operator's options table, or None if the file has none."""

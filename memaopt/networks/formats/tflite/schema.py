@@ -11,7 +11,7 @@ from memaopt.errors import MissingToolError
 from memaopt.networks import limits
 from memaopt.networks.formats.tflite.flatbuffer import Scalar, Table, Tables, Vector
 from memaopt.networks.operators.form import Field
-from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.registry import FOLDED, OPERATORS
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -49,9 +49,9 @@ def _slot(field: Field) -> Vector | Scalar:
 
 
 _BUILTIN_OPTIONS = {
-    op.options.number: Table(op.options.name, dict(enumerate(map(_slot, op.options.fields))))
-    for op in OPERATORS.values()
-    if op.options is not None
+    options.number: Table(options.name, dict(enumerate(map(_slot, options.fields))))
+    for options in (*(op.options for op in OPERATORS.values()), *(op.options for op in FOLDED.values()))
+    if options is not None
 }
 
 _OPERATOR = Table(
