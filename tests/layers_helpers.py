@@ -453,7 +453,7 @@ def expected_in_format(layer: Layer, plan: Plan, inputs: Sequence[np.ndarray]) -
     """The reference's output as the plan stores it."""
     wanted = expected(layer, *inputs)
     if not isinstance(layer, Conv | Depthwise):
-        return wanted.astype(np.int8)
+        return wanted if isinstance(layer, Dequantize) else wanted.astype(np.int8)
     return in_format(wanted.astype(np.int8), plan.output_format, layer.output.channels)
 
 

@@ -16,6 +16,7 @@ from memaopt.kernels.sums.sums import prove_sum
 from memaopt.problems.layers import (
     Binary,
     BinaryKind,
+    Dequantize,
     Image,
     Layer,
     Lookup,
@@ -30,7 +31,16 @@ from memaopt.problems.layers import (
 )
 
 RNG = np.random.default_rng(9)
-FAMILIES = ("weighted sum", "sum through table", "product", "channel sums", "words", "bytes", "lookup words")
+FAMILIES = (
+    "weighted sum",
+    "sum through table",
+    "product",
+    "channel sums",
+    "words",
+    "bytes",
+    "lookup words",
+    "dequantize words",
+)
 TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
 OUTPUTS = tuple(TABLE.tolist())
 
@@ -100,6 +110,9 @@ def _layers() -> dict[str, Layer]:
         "mul_channels": _mul((24,), (3, 5, 24), 0.02, (0, 0, 0), (-128, 100)),
         "lookup": Lookup(333, TABLE),
         "lookup_turn": Lookup(16, TABLE),
+        "dequantize": Dequantize(31, 0.037, -128),
+        "dequantize_turn": Dequantize(4, 3e-39, 127),
+        "dequantize_zero": Dequantize(8, 1.5, 0),
         "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
         "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
         "average_22": _pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)),
@@ -243,6 +256,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
             7.9 * 16384,
         ),
         "table": (Lookup(16400, TABLE), 3.9 * 16400),
+        "floats": (Dequantize(1030, 0.037, -5), 7.6 * 1030),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
         "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),

@@ -8,11 +8,11 @@ import numpy as np
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads
+from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, body_of, cycles_of, words
 from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.text.c import LINE, Array
+from memaopt.kernels.text.c import LINE, Array, short_name
 from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum or difference, a lookup, one that the assembly
@@ -335,10 +335,72 @@ class Int8ToFloat:
         )
 
 
+class WordToFloat:
+    """The same, a word of four elements at a time."""
+
+    name = "dequantize words"
+    computes = Dequantize
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Dequantize)
+        n = layer.elements
+        turns, rest = divmod(n, 4)
+        if not turns:
+            return ()
+        kernel = _to_float(layer)
+        code = (piece(around.CALL), Call(kernel, (turns,)), each(rest, _DEQUANTIZE))
+        size = 4 * words(body_of(Call(kernel, (turns,))))
+        return (
+            Plan(
+                family=self.name,
+                tile="4",
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(turns, 4) + loads(rest, 1),), stores(n, 4)),
+                data_bytes=0,
+                code_bytes=size + (60 if rest else 20),
+                kernels=(kernel.name,),
+                shared_bytes=size,
+                code=code,
+                # A turn writes four times what it reads, before the next one reads.
+                lead=max(12 * (turns - 1), 3 * (n - 1) if rest else 0),
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Dequantize)
+        turns, rest = divmod(layer.elements, 4)
+        kernel = _to_float(layer)
+        return emitted(
+            f"void {name}(const int8_t *in, float *out, void *scratch)",
+            plan,
+            f"DEQUANTIZE int8 -> float32, {layer.elements} elements",
+            "kernels/elementwise/dequantize_words_layer.c.j2",
+            kernels=(kernel,),
+            layer=layer,
+            kernel=kernel.name,
+            scale=float_text(layer.scale),
+            turns=turns,
+            rest=rest,
+        )
+
+
+def _to_float(layer: Dequantize) -> Rendered:
+    """The kernel with its scale and zero point."""
+    scale = float_text(layer.scale)
+    values = (
+        ("scale", scale),
+        ("bits", int(np.float32(layer.scale).view(np.uint32))),
+        ("zero_point", layer.zero_point),
+    )
+    name = short_name("dequantize_words", f"scale {scale}, zero point {layer.zero_point}")
+    return Rendered(name, "kernels/elementwise/dequantize_words.c.j2", values)
+
+
 def float_text(value: float) -> str:
     """The shortest decimal of the nearest float, with a point or an exponent."""
     text = str(np.float32(value))
     return text if "." in text or "e" in text else text + ".0"
 
 
-FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat())
+FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat(), WordToFloat())

@@ -52,8 +52,8 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
     row = (
         Loop((compiled(16, 9),), layer.depth),
         Loop((compiled(40, 18),), layer.depth),
-        compiled(300, 146),
-        Loop((compiled(88, 32),), layer.depth),
+        compiled(300, 150),
+        Loop((compiled(88, 33),), layer.depth),
     )
     return (*around.entry(), Loop(row, layer.rows), table)
 
