@@ -148,12 +148,12 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
 
 
 def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str, without_entry: bool) -> Path:
-    """Link; where functions are called there is no entry point."""
-    none = ["-Wl,--entry=0"] if without_entry else []
+    """Link; where functions are called there is no entry point. A project is linked without what nothing refers to."""
+    how = "--entry=0" if without_entry else "--gc-sections"
     script = folder / "memaopt.ld"
     script.write_text(text, encoding="utf-8")
     output = folder / name
-    command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script}", *none]
+    command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script},{how}"]
     # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.
     # Zig links its compiler-rt unless told not to, and has no C library for this target.
     gcc = compiler.name == "gcc"

@@ -17,7 +17,7 @@ from memaopt.choice import choice, fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
 from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.layout import Layout
-from memaopt.choice.problem import Problem, prepare, refuse_weights_beyond, stack_bytes
+from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.choice.solution import lower_bound, search, weakest, why_not
 from memaopt.errors import InputError
 from memaopt.kernels.plan import Promise
@@ -210,9 +210,10 @@ def compile_network(
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
-    the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's setting
-    allows. ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as
-    int8. Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
+    what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
+    is what the machine's setting allows. ``formats``: whether tensors inside the network may lie in memory as their
+    reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network
+    that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
@@ -225,7 +226,7 @@ def compile_network(
     first: Problem | None = None
     proof: Proof = "enumeration"
     for multiple, simple in simplifications(graph):
-        refuse_weights_beyond(mcu.memory("flash").size if flash is None else flash, simple.graph, identifier)
+        refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
         problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
         found = search(problem, objective, None if best is None else best.choice.price)
         first, proof = first or problem, weakest(proof, found.proof)

@@ -16,9 +16,6 @@ from memaopt.machines.mcu import Mcu
 
 #: Everything starts at a multiple of it.
 ALIGNMENT = 16
-#: Other data at the start of the RAM, and what aligning them takes: the library's own few bytes, and what a project has
-#: there (its own data, a heap of 512 bytes, stacks of a few KiB in Zephyr's or reserved in STM32Cube's manner).
-OTHER_BYTES = 6144
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def of(mcu: Mcu, arena: int, stack: int, taken: Sequence[Placed]) -> Layout | No
     """The layout of a choice, with a margin for what is only estimated before it is compiled; None if there is none."""
     code = choice.ram_code_bytes(taken)
     sizes = [constants_room(c.plan.data_bytes) for c in taken if c.where.data]
-    return place(mcu, arena, stack, code_room(code), sizes, OTHER_BYTES if code or sizes else 0)
+    return place(mcu, arena, stack, code_room(code), sizes, mcu.setting.project_ram if code or sizes else 0)
 
 
 def code_room(size: int) -> int:

@@ -105,19 +105,19 @@ def prepare(
     arena: int | None = None,
     formats: bool = True,
 ) -> Problem:
-    """The problem of choosing kernels for a simplified network; budgets are the machine's memories by default, and what
-    may be copied into RAM is what its setting allows.
+    """The problem of choosing kernels for a simplified network; budgets are what a project leaves of the machine's
+    memories by default, and what may be copied into RAM is what its setting allows.
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     machine = timing(mcu)
     options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
-    flash_bytes = mcu.memory("flash").size if flash is None else flash
+    flash_left, sram_left = left_by_project(mcu, graph)
     code_ram = layout.code_within(next(place.size for place in mcu.places if place.name == mcu.code_ram))
     limits = Budgets(
-        flash_bytes,
-        mcu.sram.size if sram is None else sram,
+        flash_left if flash is None else flash,
+        sram_left if sram is None else sram,
         overhead,
         min(code_ram, mcu.setting.code_in_ram),
         arena,
@@ -136,6 +136,17 @@ def prepare(
     plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu)
+
+
+def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
+    """Bytes of flash and of SRAM that a stock project leaves to a network's library.
+
+    A test vector, an input and what it gives, is part of the project.
+    """
+    vector = sum(graph.tensors[tensor].nbytes for tensor in (*graph.inputs, *graph.outputs))
+    setting = mcu.setting
+    flash = mcu.memory("flash").size - setting.project_flash - vector
+    return max(flash, 1), max(mcu.sram.size - setting.project_ram, 1)
 
 
 def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:

@@ -34,7 +34,7 @@ def _placed(mcu: Mcu, arena: int, copies: Sequence[RamUse]) -> bool:
     code = sum(shared.values()) + sum(c.code for c in copies if not c.kernels)
     constants = [layout.constants_room(c.data) for c in copies if c.data]
     stack = max((c.stack for c in copies), default=0)
-    other = layout.OTHER_BYTES if code or constants else 0
+    other = mcu.setting.project_ram if code or constants else 0
     return layout.place(mcu, arena, stack, layout.code_room(code), constants, other) is not None
 
 

@@ -48,7 +48,7 @@ SramOption = Annotated[
         "--sram",
         metavar="SIZE",
         rich_help_panel="Machine",
-        help="SRAM to use, as in 32KiB.  \\[default: all that the chip has]",
+        help="SRAM to use, as in 32KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
     ),
 ]
 FlashOption = Annotated[
@@ -57,7 +57,7 @@ FlashOption = Annotated[
         "--flash",
         metavar="SIZE",
         rich_help_panel="Machine",
-        help="Flash to use, as in 512KiB.  \\[default: all that the chip has]",
+        help="Flash to use, as in 512KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
     ),
 ]
 ArenaOption = Annotated[
@@ -240,13 +240,17 @@ def solve(
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.tflite --setting ram --out build/
     """
-    machine = _machine(mcu_name, setting, sram, [*size, *([f"flash={flash}"] if flash else [])])
+    named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
+    model = named if named.lower().endswith(".tflite") else None
+    # What a network's library may take is no size of the chip's.
+    limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
+    machine = _machine(mcu_name, setting, [*size, *limits])
     machine = machine.with_ram(code=_bytes(ram_for_code), constants=_bytes(ram_for_constants))
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")
-    if what and len(what) == 1 and what[0].lower().endswith(".tflite") and suite is None and file is None:
+    if model:
         refuse(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
@@ -256,7 +260,7 @@ def solve(
             *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
         )
         network_cli.solve(
-            what[0],
+            model,
             machine,
             objective,
             out=out,
@@ -264,7 +268,7 @@ def solve(
             inputs=inputs or 1,
             compiler=compiler,
             as_json=as_json,
-            arena=_bytes(arena),
+            budgets={"sram": _bytes(sram), "flash": _bytes(flash), "arena": _bytes(arena)},
         )
         return
     from memaopt.cli import gemm as gemm_cli
@@ -290,7 +294,7 @@ def solve(
         run=run,
         compiler=compiler,
         as_json=as_json,
-        asked=gemm_cli.Asked(_machine(mcu_name, setting, sram, []), sized, buffering, ram_for_code),
+        asked=gemm_cli.Asked(_machine(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
     )
 
 
@@ -377,12 +381,12 @@ app.command("bench")(bench_command)
 network_cli.register(app)
 
 
-def _machine(name: str, setting: str, sram: str | None, sizes: Iterable[str]) -> "Mcu":
+def _machine(name: str, setting: str, sizes: Iterable[str]) -> "Mcu":
     """The machine in a setting, with its memories resized as asked."""
     from memaopt.machines.mcu import mcu, parse_size
 
     machine, resized = mcu(name, setting), {}
-    for text in [*([f"sram={sram}"] if sram else []), *sizes]:
+    for text in sizes:
         memory, equals, amount = text.partition("=")
         if not equals:
             raise InputError(f"--size {text}: give a memory and its size, as in qspi=4MiB")

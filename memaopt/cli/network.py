@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.compile import NetworkPlan
     from memaopt.machines.mcu import Mcu
+    from memaopt.networks.formats.model import Model
     from memaopt.trials.library import LibraryCheck
     from memaopt.trials.network import NetworkTrial
 
@@ -32,12 +34,16 @@ def solve(
     inputs: int = 1,
     compiler: str | None,
     as_json: bool,
-    arena: int | None = None,
+    budgets: Mapping[str, int | None],
 ) -> None:
-    """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written."""
+    """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
+
+    ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
+    """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere
     from memaopt.choice.compile import compile_network
+    from memaopt.networks.formats.model import Model
     from memaopt.report import network as network_report
 
     if run:
@@ -48,7 +54,10 @@ def solve(
     if goal not in OBJECTIVES:
         raise InputError(f"objective {goal!r}: there are {', '.join(OBJECTIVES)}")
     with console.spinner(f"compiling {Path(model).name}"):
-        plan = compile_network(model, machine, goal, arena=arena)
+        read = Model.read(model)
+        sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
+        machine = _large_enough(machine, read, budgets)
+        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, inputs, compiler) if run else None
@@ -192,6 +201,17 @@ def register(app: typer.Typer) -> None:
     app.command("inspect")(inspect_command)
     app.command("zoo")(zoo_command)
     app.command("pareto")(pareto_command)
+
+
+def _large_enough(machine: Mcu, model: Model, budgets: Mapping[str, int | None]) -> Mcu:
+    """The machine; where a budget is beyond a memory, with as much of it as the project needs besides."""
+    from memaopt.choice.problem import left_by_project
+
+    sizes = {name: machine.memory(name).size for name in ("flash", "sram")}
+    left = dict(zip(sizes, left_by_project(machine, model.graph), strict=True))
+    given = {name: budgets[name] or 0 for name in sizes}
+    more = {name: given[name] + size - left[name] for name, size in sizes.items() if given[name] > size}
+    return machine.with_sizes(**more) if more else machine
 
 
 def _tried(plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None) -> NetworkTrial:

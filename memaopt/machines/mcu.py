@@ -33,6 +33,11 @@ _PERIPHERALS = ((0x4000_0000, 0x6000_0000), (0xE000_0000, MOST_BYTES))
 _PAGE = 4096
 _MOST_MEMORY = 512 << 20
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
+#: What a stock project takes beside a library. Images of :mod:`memaopt.board.projects` are linked to at most 4.1 KB of
+#: flash more than the library is promised: start-up code, clocks, ``main``, the compiler's helpers for double. The rest
+#: is for the 0.5 KB of a whole vector table and for code that is only estimated. In RAM they have a heap of 512 bytes,
+#: or Zephyr's stack for interrupts of 2 KiB, and little data.
+PROJECT_FLASH, PROJECT_RAM = 8192, 6144
 
 
 def _free(name: str) -> str:
@@ -241,7 +246,9 @@ class Setting(Input):
 
     ``prefetch``, ``instruction_cache`` and ``data_cache`` are those of every accelerator; None leaves them as the
     machine's file has them. ``code_in_ram`` and ``constants_in_ram`` are budgets in bytes. ``turn_on`` is what the
-    emitted snippets do beyond the vendor's start-up code.
+    emitted snippets do beyond the vendor's start-up code. ``project_flash`` and ``project_ram`` are the bytes that the
+    project itself takes, and leaves to no library: its vector table, start-up code, clocks, ``memcpy`` and its kind and
+    ``main``; its data, heap and stacks.
     """
 
     name: str = Field(default="stock", pattern=r"^[a-z][a-z0-9-]{0,30}$")
@@ -251,6 +258,8 @@ class Setting(Input):
     data_cache: YesNo | None = None
     code_in_ram: Count = 0
     constants_in_ram: Count = 0
+    project_flash: Count = PROJECT_FLASH
+    project_ram: Count = PROJECT_RAM
     turn_on: tuple[RegisterBits, ...] = Field(default=(), max_length=16)
     source: Prose = ""
 

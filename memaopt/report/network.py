@@ -146,6 +146,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
+        ("", _left(plan), ""),
         *_in_ram(plan),
         (
             "kernels",
@@ -192,6 +193,13 @@ def _counted(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
     return [("counted", said, ""), *_without_waits(trial.ideal_cycles, trial.cycles)]
 
 
+def _left(plan: NetworkPlan) -> str:
+    """What the budget of flash leaves to the project."""
+    size, budget = plan.mcu.memory("flash").size, plan.budgets.flash
+    assert budget is not None
+    return f"within {budget:,}: {size - budget:,} of the chip's {size:,} are left to its project and a test vector"
+
+
 def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
     """The figure of an ideal core beside the machine's, where they differ."""
     return [("", f"{ideal:,} without wait states", "")] if ideal != cycles else []
@@ -218,7 +226,7 @@ def _around(trial: NetworkTrial) -> str:
 def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
     """What a whole image of the chip's usual project took, if one was made."""
     if trial.no_image:
-        return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "yellow")]
+        return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "red")]
     if trial.image is None:
         return []
     image = trial.image
@@ -238,6 +246,8 @@ def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
         return "checked", text, "green"
     parts = [f"{wrong} bytes differ from the reference's on {inputs}"] if wrong else []
     parts += [f"accesses of {', '.join(unequal)} are not those promised"] if unequal else []
+    parts += ["a stock project with it cannot be linked"] if trial.no_image else []
+    parts += ["from reset it is wrong"] if trial.image is not None and not trial.image.right else []
     return "FAILED", "; ".join(parts), "red"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from memaopt.board.build import Build
 from memaopt.board.projects import Layout, build_project
 from memaopt.choice.compile import NetworkPlan
 from memaopt.emit import network as emit
@@ -52,9 +53,33 @@ def run(
     BuildError, FaultError.
     """
     from memaopt.board import Board
+
+    with scratch_folder() as scratch:
+        built = build(plan, Path(folder), layout, scratch / "image.elf", compiler=compiler, optimise=optimise)
+        # What the program turns on itself is off before; what a setting has off stays off.
+        found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+        ran = Board(found).load(built).reset()
+    said = _SAID.fullmatch(ran.output)
+    if ran.ended != "exit" or said is None:
+        what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
+        raise FaultError(what, ran.ended_at, "main")
+    status, wrong, counted = map(int, said.groups())
+    cycles = counted if plan.mcu.core.is_timed else None
+    return ImageRun(layout=layout, status=status, wrong=wrong, cycles=cycles, stack_bytes=ran.stack_bytes)
+
+
+def build(
+    plan: NetworkPlan,
+    folder: Path,
+    layout: Layout,
+    output: Path,
+    *,
+    compiler: str | None = None,
+    optimise: str = "-O3",
+) -> Build:
+    """Build the library in ``folder`` with its test vector as a project of that layout; BuildError if it does not."""
     from memaopt.board.link import part_of
 
-    source = Path(folder)
     inputs, outputs = emit.ends(plan)
     main = render(
         "board/projects/network.c.j2",
@@ -67,25 +92,14 @@ def run(
     )
     with scratch_folder() as scratch:
         (scratch / "main.c").write_text(main, encoding="utf-8")
-        sources = [scratch / "main.c", source / f"{plan.name}.c", source / "test_vector.c"]
-        built = build_project(
+        return build_project(
             layout,
             plan.mcu,
-            sources,
-            scratch / "image.elf",
+            [scratch / "main.c", folder / f"{plan.name}.c", folder / "test_vector.c"],
+            output,
             stack_bytes=plan.stack_bytes + _STACK,
-            behind_data=part_of(source, plan.name),
-            include=[source],
+            behind_data=part_of(folder, plan.name),
+            include=[folder],
             compiler=compiler,
             optimise=optimise,
         )
-        # What the program turns on itself is off before; what a setting has off stays off.
-        found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
-        ran = Board(found).load(built).reset()
-    said = _SAID.fullmatch(ran.output)
-    if ran.ended != "exit" or said is None:
-        what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
-        raise FaultError(what, ran.ended_at, "main")
-    status, wrong, counted = map(int, said.groups())
-    cycles = counted if plan.mcu.core.is_timed else None
-    return ImageRun(layout=layout, status=status, wrong=wrong, cycles=cycles, stack_bytes=ran.stack_bytes)

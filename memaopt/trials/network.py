@@ -54,7 +54,7 @@ class NetworkTrial(Overview):
     ``wrong`` counts the bytes of the network's outputs that differ from the reference's, over all ``inputs``.
     ``flash_bytes`` are those of the linked library, with what it needs of the compiler's. ``image`` is one inference of
     the library in a project of the chip, if it was asked for; where that project cannot be linked, ``no_image`` says
-    why.
+    why, and the trial has not passed.
     """
 
     model_config = _FROZEN
@@ -77,7 +77,7 @@ class NetworkTrial(Overview):
     @property
     def passed(self) -> bool:
         """Every layer's bytes and accesses are right, and so are the network's outputs, in the image too."""
-        image = self.image is None or self.image.right
+        image = not self.no_image and (self.image is None or self.image.right)
         return self.wrong == 0 and image and all(layer.passed for layer in self.layers)
 
     def headline(self) -> str:
@@ -94,6 +94,7 @@ class NetworkTrial(Overview):
                 else f"{self.wrong:,} bytes are wrong, on {tried}",
             ),
             ("accesses", f"not as promised in {', '.join(unequal)}" if unequal else "as promised"),
+            *((("project", f"cannot be linked: {self.no_image}"),) if self.no_image else ()),
             ("cycles", f"{self.cycles:,}, {self.ideal_cycles:,} without waiting"),
             ("stack", f"{self.stack_bytes:,} bytes"),
             ("flash", f"{self.flash_bytes:,} bytes, linked"),

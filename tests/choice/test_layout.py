@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaopt.choice import choice, labels, layout, unplaced
+from memaopt.choice import choice, labels, unplaced
 from memaopt.choice.layout import ALIGNMENT, Layout, code_room, code_within, place
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.solution import room_of, search
@@ -154,6 +154,7 @@ def _prepared(sram: int) -> Problem:
     data = mcu("stm32l4r5", "ram").model_dump()
     data["memories"] = [m for m in data["memories"] if m["name"] in ("flash", "sram")]
     data["memories"][1] |= {"size": sram, "regions": ()}
+    data["setting"]["project_ram"] = 256  # these few KiB have no room for a project's own data
     data["aliases"] = [data["aliases"][0] | {"offset": 0x1000, "size": 0x1000}]
     problem = prepare(graph, Mcu.model_validate(data))
     stages = []
@@ -165,9 +166,8 @@ def _prepared(sram: int) -> Problem:
 
 
 @pytest.mark.parametrize("sram", [0x2800, 0x2C00, 0x3000, 0x4000])
-def test_the_best_that_has_a_layout_is_found(sram: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_that_has_a_layout_is_found(sram: int) -> None:
     """Catches a choice that cannot be linked, and a neighbour of one excluded with it: against all choices."""
-    monkeypatch.setattr(layout, "OTHER_BYTES", 256)  # these few KiB have no room for a project's own data
     problem = _prepared(sram)
     best = None
     for picks in product(*(range(len(stage.candidates)) for stage in problem.stages)):

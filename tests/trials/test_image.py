@@ -135,3 +135,4 @@ def test_a_trial_runs_the_image_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     trial = network_trial.run(plan, 1, folder=tmp_path, layout="stm32cube")
     assert trial.image is None
     assert "overflowed by 8 bytes" in trial.no_image
+    assert not trial.passed

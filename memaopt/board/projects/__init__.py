@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from memaopt.board.build import Build, build
+from memaopt.board.build import Build, build, find_compiler
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.text.templates import render, source
 from memaopt.machines.mcu import Mcu
@@ -63,6 +63,8 @@ def build_project(
         "stack_bytes": -(-stack_bytes // 8) * 8,
         "behind_data": behind_data,
         "switches": _switches(mcu),
+        # lld puts a section with an address of its own into the first region that will do.
+        "anywhere": find_compiler(compiler, mcu.core).name == "zig",
     }
     with scratch_folder() as folder:
         texts = {"start.s": _text(_START[layout], values), "system.c": _text("system.c.j2", values)}
