@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -303,10 +304,18 @@ def _near(rng: Rng, s: float) -> tuple[float, int]:
     return s * scale(rng, 0.2, 5), zero_point(rng)
 
 
+def uint8(tensor: Tensor) -> Tensor:
+    """The same as unsigned bytes: zero points are 128 above."""
+    return dataclasses.replace(tensor, dtype=DType.UINT8, zero_points=tensor.zero_points + 128)
+
+
 def quantize(rng: Rng) -> Graph:
     shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
     s = scale(rng)
     y = activation("y", shape, *_near(rng, s))
+    if rng.integers(2):
+        x = activation("x", shape, *((s, zero_point(rng)) if rng.integers(2) else (y.scale, y.zero_point)))
+        return single(ops.Quantize, [[uint8(x), y], [x, uint8(y)], [uint8(x), uint8(y)]][rng.integers(3)], 1)
     if rng.integers(2):
         return single(ops.Quantize, [Tensor("x", shape, DType.FLOAT32), y], 1)
     return single(ops.Quantize, [activation("x", shape, s, zero_point(rng)), y], 1)
@@ -417,9 +426,9 @@ def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
     def random(t: Tensor) -> Array:
         if t.dtype is DType.FLOAT32:
             return rng.normal(0, 20 * float(graph.output_of(graph.operators[0]).scales[0]), t.shape).astype(np.float32)
-        return rng.integers(-128, 128, t.shape).astype(np.int8)
+        return rng.integers(-128, 128, t.shape).astype(t.dtype.value)
 
-    def filled(low: float, high: float) -> Callable[[Tensor], Array]:
+    def filled(low: int, high: int) -> Callable[[Tensor], Array]:
         return lambda t: rng.choice(np.array([low, high]), t.shape).astype(t.dtype.value)
 
     yield values(random)

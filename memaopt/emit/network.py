@@ -25,7 +25,7 @@ from memaopt.networks.graph import DType, Tensor
 from memaopt.printable import in_comment
 from memaopt.writer import write_files
 
-_C_TYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float"}
+_C_TYPES = {DType.INT8: "int8_t", DType.UINT8: "uint8_t", DType.FLOAT32: "float"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
     for number, index in enumerate(tensors):
         tensor = plan.graph.tensors[index]
         suffix = f"_{number}" if len(tensors) > 1 else ""
-        quantized = tensor.dtype is DType.INT8 and len(tensor.scales) == 1
+        quantized = tensor.dtype.is_byte and len(tensor.scales) == 1
         made.append(
             End(
                 parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
@@ -161,8 +161,8 @@ def random_inputs(plan: NetworkPlan, seed: int = 0) -> list[npt.NDArray[Any]]:
 
 def random_tensor(rng: np.random.Generator, plan: NetworkPlan, tensor: Tensor) -> npt.NDArray[Any]:
     """One random input."""
-    if tensor.dtype is DType.INT8:
-        return rng.integers(-128, 128, tensor.shape).astype(np.int8)
+    if tensor.dtype.is_byte:
+        return rng.integers(-128, 128, tensor.shape).astype(tensor.dtype.value)
     scales = [float(t.scales[0]) for t in plan.graph.tensors if t.dtype is DType.INT8 and len(t.scales) == 1]
     return rng.normal(0, 64 * (scales[0] if scales else 1 / 64), tensor.shape).astype(np.float32)
 

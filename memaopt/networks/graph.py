@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class DType(StrEnum):
-    """Element types that files have. Activations are int8; float32 is met at the ends only, int32 in biases. What no
-    operator takes can still be shown."""
+    """Element types that files have. Activations are int8; float32 and uint8 are met at the ends only, int32 in biases.
+    What no operator takes can still be shown."""
 
     INT8 = "int8"
     INT32 = "int32"
@@ -43,6 +43,11 @@ class DType(StrEnum):
     def numpy(self) -> np.dtype[Any]:
         """The little-endian numpy type; single bytes for what is opaque."""
         return np.dtype("uint8" if self is DType.OPAQUE else self.value).newbyteorder("<")
+
+    @property
+    def is_byte(self) -> bool:
+        """Whether its values are 8 bits that a table can map: int8, or uint8 taken as the int8 of the same bits."""
+        return self in (DType.INT8, DType.UINT8)
 
     @property
     def itemsize(self) -> int:

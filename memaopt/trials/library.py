@@ -180,7 +180,7 @@ def _computed(plan: NetworkPlan, layer: LayerPlan, inputs: list[_Array]) -> _Arr
     if isinstance(what, Movement):
         return movement.moved(what, layer.plan, inputs).reshape(shape)
     if isinstance(what, Lookup):
-        return what.table[inputs[0].astype(np.int64) + 128].reshape(shape)
+        return what.table[inputs[0].astype(np.int8).astype(np.int64) + 128].reshape(shape)
     operators = [*([] if layer.within is None else [plan.graph.operators[layer.within]]), layer.op]
     known = dict(zip(layer.lowered.inputs, inputs, strict=True))
     for op in operators:

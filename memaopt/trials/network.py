@@ -187,7 +187,7 @@ def sample_inputs(plan: NetworkPlan, count: int, seed: int = 0) -> list[list[_Ar
     made = [emit.random_inputs(plan, seed + number) for number in range(count)]
     for number, extreme in ((1, -128), (2, 127)):
         if number < count:
-            made[number] = [np.full_like(x, extreme) for x in made[number]]
+            made[number] = [np.full_like(x, extreme + 128 * (x.dtype == np.uint8)) for x in made[number]]
     return made
 
 

@@ -234,7 +234,7 @@ def samples(plan: NetworkPlan, rng: np.random.Generator) -> list[list[Array]]:
             [
                 rng.normal(0, 8, t.shape).astype(np.float32)
                 if t.dtype is DType.FLOAT32
-                else rng.choice(np.array(values, np.int8), t.shape)
+                else rng.choice(np.array(values), t.shape).astype(t.dtype.value)
                 for t in tensors
             ]
         )

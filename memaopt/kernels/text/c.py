@@ -11,6 +11,7 @@ _WIDTH = 112
 _DIGITS = 6  # of a kernel's name; two kernels of one name and different texts are refused
 _TYPES: dict[str, np.dtype[Any]] = {
     "int8_t": np.dtype(np.int8),
+    "uint8_t": np.dtype(np.uint8),
     "int16_t": np.dtype(np.int16),
     "int32_t": np.dtype(np.int32),
     "uint16_t": np.dtype(np.uint16),

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.networks.graph import DType, Graph
+from memaopt.networks.graph import Graph
 from memaopt.networks.operators.operator import Operator
 
 Int8Table = npt.NDArray[np.int8]
@@ -25,21 +25,22 @@ class Elementwise(Operator):
 
     @abstractmethod
     def table(self, graph: Graph) -> Int8Table:
-        """The outputs for every int8 from -128 up. The operator has a :meth:`decider`, or is unary."""
+        """The outputs for every int8 from -128 up; uint8 as int8 of the same bits. The operator has a :meth:`decider`,
+        or is unary."""
 
     def decider(self, graph: Graph) -> int | None:
-        """The one activation of the output's shape that decides each int8 output element by itself, or None."""
+        """The one activation of the output's shape that decides each output byte by itself, or None."""
         data = {i for i in self.inputs if not graph.tensors[i].is_constant}
         constants = [graph.tensors[i].values for i in self.inputs if graph.tensors[i].is_constant]
         if len(data) != 1 or any(values.size == 0 or (values != values.flat[0]).any() for values in constants):
             return None
         x = graph.tensors[min(data)]
-        int8 = x.dtype is DType.INT8 and graph.output_of(self).dtype is DType.INT8
-        return min(data) if int8 and x.shape == graph.output_of(self).shape else None
+        y = graph.output_of(self)
+        return min(data) if x.dtype.is_byte and y.dtype.is_byte and x.shape == y.shape else None
 
     def in_place(self, graph: Graph) -> tuple[int, ...]:
-        """Inputs of the output's type and shape (no broadcasting)."""
+        """Inputs of the output's shape (no broadcasting) with elements of its size."""
         output = graph.output_of(self)
         inputs = [graph.tensors[i] for i in self.inputs]
-        fits = [t.shape == output.shape and t.dtype == output.dtype and not t.is_constant for t in inputs]
+        fits = [t.shape == output.shape and t.nbytes == output.nbytes and not t.is_constant for t in inputs]
         return tuple(position for position, fit in enumerate(fits) if fit)

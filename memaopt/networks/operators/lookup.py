@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import field_validator
 
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.elementwise import Int8Table, checked_table
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.unary import Unary
@@ -19,6 +19,7 @@ class Lookup(Unary):
     kind: ClassVar[str] = "LOOKUP"
     version: ClassVar[int] = 0
     counts_scale: ClassVar[bool] = False
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.UINT8)
 
     values: tuple[int, ...]
     of: str = ""
@@ -35,6 +36,10 @@ class Lookup(Unary):
     def table(self, graph: Graph) -> Int8Table:
         del graph
         return np.array(self.values, np.int8)
+
+    def check_types(self, graph: Graph) -> None:
+        for index, role in ((self.input, "input"), (self.output, "output")):
+            self.expect(graph, index, role, *self.dtypes)
 
     def check_arithmetic(self, graph: Graph) -> None:
         """There is none."""

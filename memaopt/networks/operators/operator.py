@@ -152,16 +152,16 @@ class Operator(BaseModel, ABC):
         """One scale and an int8 zero point for each of the operands and the output, where they count; and no scale
         of anything that is not a positive number."""
         for tensor in (graph.tensors[index] for index in (*operands, self.output)):
-            if tensor.dtype is not DType.INT8 or not self.counts_scale:
+            if not tensor.dtype.is_byte or not self.counts_scale:
                 continue
             if len(tensor.scales) != 1:
                 raise self.refuse(
                     graph, f"tensor {tensor.name!r} has {len(tensor.scales)} scales; activations need exactly one"
                 )
-            if not -128 <= tensor.zero_point <= 127:
-                raise self.refuse(graph, f"zero point {tensor.zero_point} of {tensor.name!r} is not int8")
+            if not np.iinfo(tensor.dtype.value).min <= tensor.zero_point <= np.iinfo(tensor.dtype.value).max:
+                raise self.refuse(graph, f"zero point {tensor.zero_point} of {tensor.name!r} is not {tensor.dtype}")
         for tensor in (graph.tensors[index] for index in (*self.inputs, self.output)):
-            if tensor.dtype is DType.INT8 and not (np.isfinite(tensor.scales).all() and (tensor.scales > 0).all()):
+            if tensor.dtype.is_byte and not (np.isfinite(tensor.scales).all() and (tensor.scales > 0).all()):
                 raise self.refuse(graph, f"a scale of {tensor.name!r} is not a positive number")
 
     def check_one_quantization(self, graph: Graph) -> None:

@@ -1,4 +1,4 @@
-"""QUANTIZE: float32 to int8, or int8 to int8 with another scale and zero point."""
+"""QUANTIZE: float32 to int8, or between int8 and uint8 with another scale and zero point."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from memaopt.problems import layers
 
 
 class Quantize(Unary):
-    """From int8 it is a table; from float32 an end of the network."""
+    """From bytes it is a table; from float32 an end of the network."""
 
     kind: ClassVar[str] = "QUANTIZE"
     version: ClassVar[int] = 2
 
     def check_types(self, graph: Graph) -> None:
-        self.expect(graph, self.input, "input", DType.FLOAT32, DType.INT8)
-        self.expect(graph, self.output, "output", DType.INT8)
+        self.expect(graph, self.input, "input", DType.FLOAT32, DType.INT8, DType.UINT8)
+        uint8 = (DType.UINT8,) if graph.tensor_of(self).dtype.is_byte else ()
+        self.expect(graph, self.output, "output", DType.INT8, *uint8)
 
     def check_arithmetic(self, graph: Graph) -> None:
         if len(graph.tensor_of(self).scales):
             double_rescale(graph, self)
 
     def table(self, graph: Graph) -> Int8Table:
-        scaled = double_rescale(graph, self).apply(centred(graph, self)) + graph.output_of(self).zero_point
-        return np.clip(scaled, INT8_MIN, INT8_MAX).astype(np.int8)
+        y = graph.output_of(self)
+        scaled = double_rescale(graph, self).apply(centred(graph, self)) + y.zero_point
+        held = np.iinfo(y.dtype.value)
+        return np.clip(scaled, held.min, held.max).astype(y.dtype.value).view(np.int8)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         """From float32: round(x / scale) in float, ties away from zero. NaN gives the zero point; values beyond

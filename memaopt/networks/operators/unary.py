@@ -34,7 +34,7 @@ class Unary(Elementwise):
         return graph.tensor_of(self).shape
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        found: Array = self.table(graph)[arguments[0].astype(np.int64) + 128]
+        found: Array = self.table(graph)[arguments[0].astype(np.int8).astype(np.int64) + 128]
         return found
 
     def lower(self, graph: Graph) -> Lowered | None:
@@ -53,8 +53,9 @@ class Unary(Elementwise):
 
 
 def centred(graph: Graph, op: Unary) -> fixedpoint.Int64Array:
-    """Every int8 less the input's zero point."""
-    return EVERY_INT8.astype(np.int64) - graph.tensor_of(op).zero_point
+    """Every byte of the input, as what it means, less its zero point."""
+    x = graph.tensor_of(op)
+    return EVERY_INT8.view(x.dtype.value).astype(np.int64) - x.zero_point
 
 
 def float_table(graph: Graph, op: Unary, function: Callable[[np.float32], np.float32]) -> Int8Table:

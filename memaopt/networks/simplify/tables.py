@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Bounded, Bounds, Elementwise, Operator, Pairwise, Sum
 from memaopt.networks.operators.elementwise import Int8Table
 
@@ -97,7 +97,8 @@ def _folded(
     for op in graph.operators:
         table = _decided(graph, op)
         folded = None
-        if table is not None and table.x in at and _read_once(graph, table.x):
+        int8 = graph.output_of(op).dtype is DType.INT8  # what computes clamps an int8
+        if int8 and table is not None and table.x in at and _read_once(graph, table.x):
             folded = fold(graph, operators[at[table.x]], table)
         if folded is None or table is None:
             at[op.output] = len(operators)

@@ -1,0 +1,67 @@
+"""Operators compiled alone: built here with a sanitizer, and on the virtual board, every byte and access."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from network_helpers import MCU, Library
+from networks_helpers import CASES, activation, inputs, uint8
+
+from memaopt.choice.compile import compile_network
+from memaopt.emit import network as emit
+from memaopt.networks import operators as ops
+from memaopt.networks import reference
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.formats.tflite.oracle import Oracle
+from memaopt.networks.graph import Graph
+from memaopt.trials import library
+from memaopt.trials import network as network_trial
+
+
+def _check(graph: Graph, rng: np.random.Generator, folder: Path) -> None:
+    """The library's outputs are TFLite's, built here, on the board, and executed in Python as planned."""
+    plan = compile_network(graph, MCU)
+    built, oracle = Library(plan, folder), Oracle(writer.write(graph))
+    for values in inputs(rng, graph):
+        wanted = oracle.run(values)
+        for found in (built.run(values)[1], library.execute(plan, values), reference.run(plan.source, values)):
+            for output, expected in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(output, expected)
+    assert network_trial.run(plan, 2).passed
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["GATHER", "PACK"])
+def test_an_operator_runs_as_promised(kind: str, seed: int, tmp_path: Path) -> None:
+    """Catches a layer that an operator lowers to wrongly: other bytes or accesses than promised."""
+    rng = np.random.default_rng([zlib.crc32(kind.encode()), seed, 77])
+    _check(CASES[kind](rng), rng, tmp_path)
+
+
+def test_unsigned_ends(tmp_path: Path) -> None:
+    """Catches bytes that are shifted by 128, a table that is read with the sign of its index, a clamp of int8 that an
+    unsigned output is folded into, and ends of the C library that are not uint8_t."""
+    shape = (1, 6, 5, 4)
+    tensors = (
+        uint8(activation("x", shape, 0.1, -7)),
+        activation("a", shape, 0.1, -7),
+        activation("b", shape, 0.1, -7),
+        uint8(activation("first", shape, 0.1, -7)),
+        activation("c", shape, 0.1, -7),
+        uint8(activation("second", shape, 0.07, 5)),
+    )
+    operators = (
+        ops.Quantize(inputs=(0,), outputs=(1,)),
+        ops.Add(inputs=(1, 1), outputs=(2,), activation=ops.Activation.RELU, location=1),
+        ops.Quantize(inputs=(2,), outputs=(3,), location=2),
+        ops.Add(inputs=(1, 2), outputs=(4,), location=3),
+        ops.Quantize(inputs=(4,), outputs=(5,), location=4),
+    )
+    graph = Graph("without_sign", tensors, operators, (0,), (3, 5))
+    header = emit.files(compile_network(graph, MCU))["without_sign.h"]
+    assert "int without_sign_invoke(const uint8_t *in, uint8_t *out0, uint8_t *out1)" in " ".join(header.split())
+    assert "WITHOUT_SIGN_INPUT_ZERO_POINT (121)" in header
+    _check(graph, np.random.default_rng(3), tmp_path)
