@@ -89,15 +89,16 @@ def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets
 
 def likely(
     stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price, clashes: Sequence[Clash]
-) -> tuple[tuple[int, ...], bool] | None:
-    """Picks that may be near the best or exceed a budget, in no time, and whether a budget is short; None if there are
+) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+    """Picks that may be near the best or exceed a budget, in no time, and which budgets are short; None if there are
     no picks at all."""
     layers = Layers(stages, plain, budgets, clashes, price)
     walk = _Walk(layers, "price", rough=True)
     if walk.impossible:
         return None
     taken, to_go = walk.prices[-1]
-    return tuple(row.pick for row in layers.path(walk.weigh(taken), to_go)), len(walk.prices) > 1
+    short = tuple(name for name, multiplier in taken.items() if multiplier > 1)
+    return tuple(row.pick for row in layers.path(walk.weigh(taken), to_go)), short
 
 
 class _Walk:

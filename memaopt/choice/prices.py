@@ -7,8 +7,9 @@ the best of all as soon as everything in it has its price: all others cost at le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import le
 
-from memaopt.choice.choice import Candidate, Stage
+from memaopt.choice.choice import Budgets, Candidate, Stage, fits, ram_code_bytes, ram_constant_bytes
 from memaopt.choice.label_stages import Price
 from memaopt.problems.words import Objective
 
@@ -24,8 +25,9 @@ class Prices:
     What was asked before does not matter, so that the same stages always end in the same choice.
     """
 
-    def __init__(self, stages: Sequence[Stage], objective: Objective) -> None:
-        self._stages, self._objective, self._price = stages, objective, price_of(objective)
+    def __init__(self, stages: Sequence[Stage], budgets: Budgets, objective: Objective) -> None:
+        self._stages, self._budgets, self._objective = stages, budgets, objective
+        self._price = price_of(objective)
         self._settled: set[int] = set()
 
     def __call__(self, candidate: Candidate) -> int | None:
@@ -33,26 +35,42 @@ class Prices:
             return candidate.floor(self._objective)
         return self._price(candidate)
 
-    def settle(self, picks: Sequence[int], *, alike: bool = False) -> bool:
-        """Price what was picked, and what of its formats may be cheaper; whether everything had its price already.
+    def settle(self, picks: Sequence[int], short: Sequence[str] = ()) -> bool:
+        """Price what was picked, and what of its formats may be better; whether everything had its price already.
 
-        ``alike``: all of its formats, for where budgets are short what is cheapest is not all that counts.
+        Better is what may cost less, or takes less of the budgets that are ``short``.
         """
         settled = True
         for stage, pick in zip(self._stages, picks, strict=True):
             picked = stage.candidates[pick]
             if id(picked) not in self._settled:
                 settled = False
-                self._settle(stage, picked, alike)
+                self._settle(stage, picked, short)
         return settled
 
-    def _settle(self, stage: Stage, picked: Candidate, alike: bool) -> None:
-        self._settled.add(id(picked))
-        least, formats = self(picked), (picked.plan.input_format, picked.plan.output_format)
-        for other in sorted(stage.candidates, key=lambda other: other.floor(self._objective)):
-            if not alike and least is not None and other.floor(self._objective) >= least:
-                return
-            if (other.plan.input_format, other.plan.output_format) == formats:
+    def _settle(self, stage: Stage, picked: Candidate, short: Sequence[str]) -> None:
+        formats = picked.plan.input_format, picked.plan.output_format
+        known: list[tuple[int, ...]] = []
+        rivals = [
+            ((other.floor(self._objective), *(takes(other, name) for name in short)), other)
+            for other in stage.candidates
+            if (other.plan.input_format, other.plan.output_format) == formats and fits(other, self._budgets)
+        ]
+        for least, other in sorted(rivals, key=lambda rival: (rival[1] is not picked, rival[0])):
+            if other is picked or not any(all(map(le, values, least)) for values in known):
                 self._settled.add(id(other))
                 price = self(other)
-                least = price if least is None or (price is not None and price < least) else least
+                if price is not None:
+                    known.append((price, *least[1:]))
+
+
+def takes(candidate: Candidate, budget: str) -> int:
+    """What a candidate by itself takes of a budget, in bytes: ``flash``, ``code`` or ``data`` in RAM, or all of ``ram``."""
+    match budget:
+        case "flash":
+            return candidate.plan.flash_bytes
+        case "code":
+            return ram_code_bytes([candidate])
+        case "data":
+            return ram_constant_bytes([candidate])
+    return candidate.ram_bytes

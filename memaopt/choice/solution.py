@@ -95,7 +95,7 @@ def _best(
         return _nothing_to_choose(problem, least, below)
     clashes: list[Clash] = []
     proof: Proof = "enumeration"
-    prices = None if objective is None else Prices(problem.stages, objective)
+    prices = None if objective is None else Prices(problem.stages, problem.limits, objective)
     while True:
         found = _searched(problem, least, prices, clashes, below)
         if not found.proven:
@@ -138,11 +138,12 @@ def _searched(
     problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
 ) -> labels.Found:
     """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
-    quick = prices is not None
+    quick, short = prices is not None, ()
     while prices is not None:
         likely = labels.likely(problem.stages, problem.plain, problem.limits, prices, clashes)
-        if likely is None or prices.settle(likely[0], alike=likely[1]):
+        if likely is None or prices.settle(*likely):
             break
+        short = likely[1]
     while True:
         found = labels.search(
             problem.stages,
@@ -154,7 +155,7 @@ def _searched(
             below=below,
             quick=quick,
         )
-        if prices is None or found.picks is None or prices.settle(found.picks, alike=True):
+        if prices is None or found.picks is None or prices.settle(found.picks, short):
             if found.proven or not quick:
                 return found
             quick = False
