@@ -65,7 +65,7 @@ class Prices:
 
 
 def takes(candidate: Candidate, budget: str) -> int:
-    """What a candidate by itself takes of a budget, in bytes: ``flash``, ``code`` or ``data`` in RAM, or all of ``ram``."""
+    """Bytes that a candidate by itself takes of a budget: ``flash``, ``code`` or ``data`` in RAM, or all of ``ram``."""
     match budget:
         case "flash":
             return candidate.plan.flash_bytes

@@ -138,12 +138,15 @@ def _searched(
     problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
 ) -> labels.Found:
     """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
-    quick, short = prices is not None, ()
+    quick = prices is not None
+    short: tuple[str, ...] = ()
     while prices is not None:
         likely = labels.likely(problem.stages, problem.plain, problem.limits, prices, clashes)
-        if likely is None or prices.settle(*likely):
+        if likely is None:
             break
-        short = likely[1]
+        picks, short = likely
+        if prices.settle(picks, short):
+            break
     while True:
         found = labels.search(
             problem.stages,
