@@ -97,5 +97,17 @@ def test_a_name_has_one_home() -> None:
 def test_every_path_in_the_documents_exists() -> None:
     """Catches a document that sends the reader to a file that has moved."""
     for document in [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")]:
-        for path in re.findall(r"`(memaopt/[\w/.]+)`", document.read_text(encoding="utf-8")):
+        text = document.read_text(encoding="utf-8")
+        for path in re.findall(r"`(memaopt/[\w/.]+)`", text):
             assert (_ROOT / path).exists(), f"{document.name}: {path}"
+        for path in re.findall(r"`([a-z][\w/]*\.py)`", text):
+            assert (_ROOT / path).exists() or any(_ROOT.glob(f"memaopt/**/{path}")), f"{document.name}: {path}"
+
+
+def test_what_the_documents_import_is_there() -> None:
+    """Catches an example in a document that stops at its first line."""
+    imports = re.compile(r"^from (memaopt[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+    for document in [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")]:
+        for module, names in imports.findall(document.read_text(encoding="utf-8")):
+            for name in names.split(", "):
+                exec(f"from {module} import {name}", {})
