@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
-from memaopt.choice import in_ram
+from memaopt.choice import in_ram, invoke
 from memaopt.choice.in_ram import IN_FLASH, InRam, code_bytes
 from memaopt.kernels.registry import Plan
 from memaopt.models.fetching import FlashTiming
@@ -61,8 +61,13 @@ class Candidate:
 
     @property
     def cycles(self) -> int:
-        """Predicted with the machine's wait states, for all calls."""
-        return self.plan.cycles * self.batch + self.stall_cycles
+        """Predicted with the machine's wait states, for all calls, those themselves included."""
+        return self._own_cycles + self.stall_cycles
+
+    @property
+    def _own_cycles(self) -> int:
+        """Predicted without wait states; what another layer computes has no code and is not called."""
+        return self.plan.cycles * self.batch + (invoke.call_cycles(self.batch) if self.plan.code else 0)
 
     @property
     def moved_bytes(self) -> int:
@@ -75,7 +80,7 @@ class Candidate:
 
     def floor(self, objective: Objective) -> int:
         """What :meth:`price` is not below, found without pricing what it waits."""
-        return self.moved_bytes if objective == "bytes" else self.plan.cycles * self.batch
+        return self.moved_bytes if objective == "bytes" else self._own_cycles
 
 
 @dataclass(frozen=True)

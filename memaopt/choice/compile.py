@@ -13,7 +13,7 @@ from pathlib import Path
 
 from memaopt.access import Access
 from memaopt.arguments import public
-from memaopt.choice import choice, fusion, layout
+from memaopt.choice import choice, fusion, invoke, layout
 from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
 from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.layout import Layout
@@ -25,6 +25,7 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
+from memaopt.models.waits import timing
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -122,13 +123,19 @@ class NetworkPlan:
 
     @property
     def cycles(self) -> int:
-        """Predicted at zero wait states."""
-        return sum(layer.cycles for layer in self.layers)
+        """Predicted at zero wait states, of ``invoke``."""
+        return sum(layer.cycles for layer in self.layers) + self._around
 
     @property
     def machine_cycles(self) -> int:
         """Predicted with the machine's wait states."""
-        return sum(layer.machine_cycles for layer in self.layers)
+        waits = invoke.stall_cycles(timing(self.mcu))
+        return sum(layer.machine_cycles for layer in self.layers) + self._around + waits
+
+    @property
+    def _around(self) -> int:
+        """Cycles beside the layers."""
+        return invoke.cycles(layer.batch for layer in self.layers)
 
     @property
     def ram_bytes(self) -> int:

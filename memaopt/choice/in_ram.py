@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from memaopt.kernels.code import Loop, compiled
+from memaopt.choice import invoke
+from memaopt.kernels.around import piece
+from memaopt.kernels.code import Loop
 from memaopt.kernels.registry import Plan
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.waits import waiting
-
-#: Bytes and cycles of ``invoke`` around the call of a layer.
-_CALL = (40, 12)
 
 
 class InRam(NamedTuple):
@@ -40,7 +39,7 @@ def stall_cycles(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> 
 
 def _waited(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
-    return waiting((compiled(*_CALL), Loop(plan.code, batch)), machine, where.code, where.data)
+    return waiting((Loop((piece(invoke.CALL), *plan.code), batch),), machine, where.code, where.data)
 
 
 def pays(plan: Plan, where: InRam, machine: FlashTiming) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads, body_of, words_of
 from memaopt.machines.mcu import Mcu
-from memaopt.models.fetching import Fetching, FlashTiming, PlacedRun, run_of
+from memaopt.models.fetching import FlashTiming, PlacedRun, run_of
+from memaopt.models.passages import Remembering
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 4
@@ -102,7 +103,7 @@ _State = tuple[Any, ...]
 _Placed = PlacedRun | _Turns | _Table | _Scanned | _Word | _Called | _Apart
 
 
-class _Core(Fetching):
+class _Core(Remembering):
     """What executes a tree: straight runs one after the other, loops until they repeat themselves."""
 
     def __init__(self, machine: FlashTiming, code_in_ram: bool, data_in_ram: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import networks_helpers
+import numpy as np
 import pytest
 from network_helpers import MCU
 
@@ -62,6 +64,16 @@ def test_waiting_is_predicted(machine: str, setting: str) -> None:
     trial = network_trial.run(plan, 1)
     assert trial.passed
     assert abs(plan.machine_cycles / trial.cycles - 1) < 0.05
+
+
+def test_what_invoke_takes_is_predicted() -> None:
+    """Catches a total that is the sum of the layers alone, where calling one is an eighth of it."""
+    plan = compile_network(networks_helpers.fully_connected(np.random.default_rng(3)), MCU)
+    trial = network_trial.run(plan, 1)
+    (layer,) = plan.layers
+    assert abs(plan.machine_cycles / trial.cycles - 1) < 0.03
+    assert abs(plan.cycles / trial.ideal_cycles - 1) < 0.03
+    assert layer.machine_cycles / trial.cycles < 0.9
 
 
 def test_constants_behind_the_code_ram() -> None:

@@ -9,7 +9,7 @@ from memaopt.board import build
 from memaopt.kernels.code import Call, Literal, Loop, Small, Straight, body_of, cycles_of, parse
 from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
-from memaopt.models.fetching import passages
+from memaopt.models.passages import passages
 from memaopt.models.waits import timing, waiting
 from memaopt.problems.layers import (
     Image,
