@@ -44,9 +44,8 @@ def known_value(source: Source, position: int) -> npt.NDArray[Any]:
     return tensor.data
 
 
-def held(source: Source, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The value in the type and shape of the output, to which integers wrap."""
-    output = source.output()
+def held(source: Source, output: Tensor, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The value in the type and shape of an output, to which integers wrap."""
     if value.size != output.elements:
         raise source.refuse(f"the output is {list(output.shape)} in the file but {list(value.shape)} by its inputs")
     return value.reshape(output.shape).astype(output.dtype.value, order="C")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt.networks.graph import DType, Graph, Tensor
@@ -25,17 +26,18 @@ class Moving(Operator):
 
     @classmethod
     def known(cls, source: Source) -> Array | None:
-        """What moves, in a network of nothing else."""
         if cls.fills or not source.inputs or not is_known(source.tensor(0)):
             return None
-        op = cls.read(source)
-        values = [source.tensors[i].data for i in op.inputs if is_known(source.tensors[i])]
-        if len(values) < len(op.inputs):
+        return cls.read(source).of_known(source.tensors)
+
+    def of_known(self, tensors: Sequence[Tensor]) -> Array | None:
+        """What it writes if all its inputs are integers that are known: what moves in a network of nothing else."""
+        if not all(is_known(tensors[i]) for i in self.inputs):
             return None
-        tensors = (*source.tensors, Tensor("(none)", (1,), DType.INT8))
-        graph = Graph("constants", tensors, (op,), (len(source.tensors),), op.outputs)
-        op.output_shape(graph)
-        return op.evaluate(graph, [value for value in values if value is not None])
+        more = (*tensors, Tensor("(none)", (1,), DType.INT8))
+        graph = Graph("constants", more, (self,), (len(tensors),), self.outputs)
+        self.output_shape(graph)
+        return self.evaluate(graph, [tensors[i].values for i in self.inputs])
 
     def check_arithmetic(self, graph: Graph) -> None:
         """There is none."""

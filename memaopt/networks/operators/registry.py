@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from memaopt.networks import operators
 from memaopt.networks.operators.folded import Folded
 from memaopt.networks.operators.operator import Operator
+from memaopt.networks.operators.parted import Parted
 
 
 def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
@@ -21,12 +23,7 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
     return {kind: cls for kind, cls in _classes(folders, Operator).items() if cls.version}
 
 
-def load_folded(folders: Iterable[str]) -> dict[str, type[Folded]]:
-    """Likewise those that are computed when they are read."""
-    return _classes(folders, Folded)
-
-
-def _classes(folders: Iterable[str], base: type[Operator | Folded]) -> dict[str, Any]:
+def _classes(folders: Iterable[str], base: type[Operator | Folded | Parted]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(folders):
         for cls in vars(importlib.import_module(f"{operators.__name__}.{module.name}")).values():
@@ -39,5 +36,9 @@ def _classes(folders: Iterable[str], base: type[Operator | Folded]) -> dict[str,
 
 OPERATORS = load(operators.__path__)
 """Every operator of a file that is supported, by its TFLite name."""
-FOLDED = load_folded(operators.__path__)
+FOLDED: dict[str, type[Folded]] = _classes(operators.__path__, Folded)
 """Every operator of a file that reading computes, by its TFLite name."""
+PARTED: dict[str, type[Parted]] = _classes(operators.__path__, Parted)
+"""Every operator of a file that is read as others, by its TFLite name."""
+READ: Mapping[str, type[Operator | Folded | Parted]] = ChainMap[str, Any](OPERATORS, FOLDED, PARTED)
+"""All of them."""

@@ -43,6 +43,13 @@ class Source:
                 f"{len(self.inputs)} inputs and {len(self.outputs)} outputs; {count} and one are supported"
             )
 
+    def expect_outputs(self, inputs: int) -> None:
+        """Raise unless there are that many inputs, and outputs."""
+        if len(self.inputs) != inputs or not self.outputs:
+            raise self.refuse(
+                f"{len(self.inputs)} inputs and {len(self.outputs)} outputs; {inputs} inputs are supported"
+            )
+
     def tensor(self, position: int) -> Tensor:
         """The tensor of a required input."""
         index = self.inputs[position]
@@ -72,6 +79,13 @@ class Source:
         if tensor.elements > _MAX_INTEGERS:
             raise self.refuse(f"{role} has {tensor.elements} elements; up to {_MAX_INTEGERS} are supported")
         return tuple(int(i) for i in tensor.data.reshape(-1))
+
+    def integer(self, position: int, role: str) -> int:
+        """The one element of a constant integer tensor."""
+        found = self.integers(position, role)
+        if len(found) != 1:
+            raise self.refuse(f"{role} has {len(found)} elements; one is supported")
+        return found[0]
 
     def activation(self, options: Values) -> Activation:
         """The fused activation, none if the file has no options."""

@@ -14,7 +14,8 @@ from networks_helpers import CASES
 from memaopt.networks import operators
 from memaopt.networks.operators import Operator, registry
 from memaopt.networks.operators.folded import Folded
-from memaopt.networks.operators.registry import FOLDED, OPERATORS
+from memaopt.networks.operators.parted import Parted
+from memaopt.networks.operators.registry import OPERATORS, READ
 
 _ROOT = Path(__file__).parents[3]
 _NETWORKS = _ROOT / "memaopt" / "networks"
@@ -26,23 +27,23 @@ def test_an_operator_is_a_file() -> None:
     for module in pkgutil.iter_modules(operators.__path__):
         own = importlib.import_module(f"{operators.__name__}.{module.name}")
         kinds = [cls.kind for cls in vars(own).values() if isinstance(cls, type) and cls.__module__ == own.__name__
-                 and issubclass(cls, Operator | Folded) and "kind" in vars(cls)]  # fmt: skip
+                 and issubclass(cls, Operator | Folded | Parted) and "kind" in vars(cls)]  # fmt: skip
         homes.update(dict.fromkeys(kinds, module.name))
         assert inspect.getdoc(own), module.name
-    assert homes == {kind: kind.lower() for kind in (*OPERATORS, *FOLDED, "LOOKUP")}
+    assert homes == {kind: kind.lower() for kind in (*READ, "LOOKUP")}
 
 
 def test_every_operator_is_tested_and_told_of() -> None:
     """Catches an operator that no test compares with TFLite, and one that the documents leave out."""
     assert {*CASES} == {*OPERATORS}
     told = {*re.findall(r"[A-Z][A-Z0-9_]+", (_ROOT / "docs" / "networks.md").read_text(encoding="utf-8"))}
-    assert {*OPERATORS, *FOLDED} <= told
+    assert {*READ} <= told
 
 
 def test_options_are_those_of_the_schema() -> None:
     """Catches a name or number of a table, a field or an enumeration that TFLite's schema does not have."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    for kind, cls in (*OPERATORS.items(), *FOLDED.items()):
+    for kind, cls in READ.items():
         assert hasattr(schema.BuiltinOperator, kind)
         if cls.options is None:
             continue

@@ -25,7 +25,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import FOLDED, OPERATORS
+from memaopt.networks.operators.registry import FOLDED, OPERATORS, PARTED, READ
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -126,11 +126,9 @@ class _Reader:
 
     def _unusable(self, accessor: Any, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
-        if kind not in OPERATORS and kind not in FOLDED:
-            message = (
-                f"operator {location} of {total} is {kind}, which is not supported; "
-                f"supported are {', '.join(sorted((*OPERATORS, *FOLDED)))}"
-            )
+        if kind not in READ:
+            what = f"operator {location} of {total} is {kind}, which is not supported"
+            message = f"{what}; supported are {', '.join(sorted(READ))}"
             return [Refusal(message, location, f"operator {kind}")]
         tensors = dict.fromkeys((*_indices(accessor, "Inputs"), *_indices(accessor, "Outputs")))
         return [r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())]
@@ -222,13 +220,12 @@ class _Reader:
         return _freeze(data.astype(dtype.value))
 
     def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
-        """The operator; none where what it writes is known, which its tensor then holds."""
+        """The operators that compute it; none where what it writes is known, which its tensor then holds."""
         place = f"operator {location} of {total} ({kind})"
         outputs = _indices(accessor, "Outputs")
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
-        folded = FOLDED.get(kind)
-        options = folded.options if folded else OPERATORS[kind].options
+        options = READ[kind].options
         source = Source(
             kind=kind,
             location=location,
@@ -238,15 +235,24 @@ class _Reader:
             tensors=tensors,
             values=lambda: options and self._values(accessor, place, options),
         )
-        value = folded.value(source) if folded else OPERATORS[kind].known(source)
+        if kind in PARTED:
+            parts = PARTED[kind].parts(source)
+            return [op for op in parts if not self._known(source, op.output, op.of_known(tensors))]
+        value = FOLDED[kind].value(source) if kind in FOLDED else OPERATORS[kind].known(source)
+        if value is not None and self._known(source, outputs[0], value):
+            return []
+        return [OPERATORS[kind].read(source)]
+
+    def _known(self, source: Source, index: int, value: npt.NDArray[Any] | None) -> bool:
+        """Whether a value is known; if so the tensor holds it."""
         if value is None:
-            return [OPERATORS[kind].read(source)]
-        index = outputs[0]
-        if tensors[index].is_constant or tensors[index].dtype is DType.OPAQUE:
-            raise source.refuse(f"it writes tensor {tensors[index].name!r}, which is a constant")
-        tensors[index] = dataclasses.replace(tensors[index], data=_freeze(held(source, value)))
-        self.constant_bytes += tensors[index].nbytes
-        return []
+            return False
+        tensor = source.tensors[index]
+        if tensor.is_constant or tensor.dtype is DType.OPAQUE:
+            raise source.refuse(f"it writes tensor {tensor.name!r}, which is a constant")
+        source.tensors[index] = dataclasses.replace(tensor, data=_freeze(held(source, tensor, value)))
+        self.constant_bytes += tensor.nbytes
+        return True
 
     def _values(self, accessor: Any, place: str, options: Options) -> Values | None:
         """The values of an operator's options table, or None if the file has none."""

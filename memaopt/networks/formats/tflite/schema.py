@@ -11,7 +11,7 @@ from memaopt.errors import MissingToolError
 from memaopt.networks import limits
 from memaopt.networks.formats.tflite.flatbuffer import Scalar, Table, Tables, Vector
 from memaopt.networks.operators.form import Field
-from memaopt.networks.operators.registry import FOLDED, OPERATORS
+from memaopt.networks.operators.registry import READ
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -50,7 +50,7 @@ def _slot(field: Field) -> Vector | Scalar:
 
 _BUILTIN_OPTIONS = {
     options.number: Table(options.name, dict(enumerate(map(_slot, options.fields))))
-    for options in (*(op.options for op in OPERATORS.values()), *(op.options for op in FOLDED.values()))
+    for options in (op.options for op in READ.values())
     if options is not None
 }
 
