@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,10 @@ from memaopt.kernels.registry import Format
 Others = frozenset[tuple[int, Format]]
 
 NEVER = np.int64(1 << 60)
+
+#: For each shared kernel, the share of it that each stage bears that can use it, in fractions of 2 to the ``WHOLE``.
+Shares = list[dict[int, int]]
+WHOLE = 40
 
 #: What a candidate costs; None if it is not to be had.
 Price = Callable[[Candidate], int | None]
@@ -70,14 +76,15 @@ class Layers:
         self.kernels, number = _shared(stages)
         self.rows = [_rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)]
         self.states, self.edges = _states(stages, self.rows)
-        # Of a shared kernel each stage that can use it bears a part; together they never bear more than there is.
-        self.parts = [
-            dict.fromkeys(k.stages, (k.flash // len(k.stages), k.code // len(k.stages))) for k in self.kernels
-        ]
+        # Of a shared kernel each stage that can use it bears a share; together they never bear more than there is.
+        self.shares: Shares = [dict.fromkeys(k.stages, (1 << WHOLE) // len(k.stages)) for k in self.kernels]
         self.overhead = budgets.flash_overhead
         limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
         self.limits: tuple[int | None, ...] = limits
-        for column, limit in enumerate(limits):
+        self._drop_impossible()
+
+    def _drop_impossible(self) -> None:
+        for column, limit in enumerate(self.limits):
             if limit is not None:
                 self._drop_beyond(column, limit)
 
@@ -96,27 +103,43 @@ class Layers:
                 steps[state] = here
             reached = following
 
-    def weights(self, row: Option) -> tuple[int, ...]:
-        """The sums that a row adds, with its part of the kernel that it shares."""
+    def weights(self, row: Option, shares: Shares | None = None) -> tuple[int, ...]:
+        """The sums that a row adds, with its share of the kernel that it uses, in whole bytes."""
         price, flash, code, data = row.own[:SUMS]
         if row.kernel >= 0:
-            part = self.parts[row.kernel][row.stage]
-            flash, code = flash + part[0], code + part[1]
+            kernel, share = self.kernels[row.kernel], (shares or self.shares)[row.kernel][row.stage]
+            flash, code = flash + (kernel.flash * share >> WHOLE), code + (kernel.code * share >> WHOLE)
+        return price, flash, code, data
+
+    def whole(self, row: Option) -> tuple[int, ...]:
+        """The sums that a row adds if it is the first to use its kernel."""
+        price, flash, code, data = row.own[:SUMS]
+        if row.kernel >= 0:
+            flash, code = flash + self.kernels[row.kernel].flash, code + self.kernels[row.kernel].code
         return price, flash, code, data
 
     def to_go(self, weigh: Callable[[Option], int]) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
-        following = np.zeros(len(self.states[-1]), np.int64)
+        never = int(NEVER)
+        following = [0] * len(self.states[-1])
         least = [following]
-        for i in reversed(range(len(self.stages))):
-            costs = [weigh(row) for row in self.rows[i]]
-            here = np.full(len(self.states[i]), NEVER)
-            for state, edges in enumerate(self.edges[i]):
-                for edge in edges:
-                    here[state] = min(here[state], costs[edge.row] + following[edge.to])
-            following = np.minimum(here, NEVER)
+        for rows, steps in zip(reversed(self.rows), reversed(self.edges), strict=True):
+            costs = [weigh(row) for row in rows]
+            following = [min([never, *(costs[edge.row] + following[edge.to] for edge in edges)]) for edges in steps]
             least.append(following)
-        return least[::-1]
+        return [np.array(each, np.int64) for each in reversed(least)]
+
+    def so_far(self, weigh: Callable[[Option], int]) -> list[list[int]]:
+        """For each stage and each state before it, the least sum of weights to there."""
+        reached = [[0]]
+        for i, steps in enumerate(self.edges):
+            costs = [weigh(row) for row in self.rows[i]]
+            following = [int(NEVER)] * len(self.states[i + 1])
+            for before, edges in zip(reached[-1], steps, strict=True):
+                for edge in edges:
+                    following[edge.to] = min(following[edge.to], before + costs[edge.row])
+            reached.append(following)
+        return reached
 
     def narrow(self, column: int) -> list[Array]:
         """For each stage and each state before it, the least largest value of a column from there to the end."""
@@ -142,29 +165,66 @@ class Layers:
                     break
         return taken
 
-    def used(self, taken: Sequence[Option]) -> tuple[int, ...]:
+    def used(self, taken: Sequence[Option], shares: Shares | None = None) -> tuple[int, ...]:
         """The sums of a path."""
-        return tuple(map(sum, zip(*map(self.weights, taken), strict=True)))
+        return tuple(map(sum, zip(*(self.weights(row, shares) for row in taken), strict=True)))
 
-    def shift_parts(self, taken: Sequence[Option], share: float) -> None:
-        """Move a share of what a kernel takes from the stages that do not use it on a path to those that do.
+    def without(self, beyond: Callable[[int, int, Edge], bool]) -> Layers:
+        """The layers without some edges, each given by its stage and state: where a kernel is used by one stage alone,
+        or by whatever a stage can be, it is no longer shared."""
+        made = copy.copy(self)
+        made.edges = [
+            [[edge for edge in edges if not beyond(i, state, edge)] for state, edges in enumerate(steps)]
+            for i, steps in enumerate(self.edges)
+        ]
+        made._settle()
+        made._drop_impossible()
+        return made
 
-        Whatever the parts are, they are a lower bound; the more the users bear, the higher it is.
-        """
-        users: dict[int, list[int]] = {}
-        for row in taken:
-            if row.kernel >= 0:
-                users.setdefault(row.kernel, []).append(row.stage)
-        for k, stages in users.items():
-            kernel, old = self.kernels[k], self.parts[k]
-            flash, code = (int(share * size / len(stages)) for size in (kernel.flash, kernel.code))
-            self.parts[k] = {
-                stage: (
-                    int((1 - share) * a) + flash * (stage in stages),
-                    int((1 - share) * b) + code * (stage in stages),
-                )
-                for stage, (a, b) in old.items()
-            }
+    def _settle(self) -> None:
+        """Keep the rows that are left, and of the kernels those that still are a question."""
+        left = [sorted({edge.row for edges in steps for edge in edges}) for steps in self.edges]
+        rows = [[each[j] for j in kept] for each, kept in zip(self.rows, left, strict=True)]
+        users: dict[int, set[int]] = {}
+        for row in (row for each in rows for row in each):
+            users.setdefault(row.kernel, set()).add(row.stage)
+        places = {(self.kernels[k].names, self.kernels[k].in_ram) for k in users if k >= 0}
+        # What a kernel adds to the rows that use it, by kernel and stage, if it is no longer shared.
+        alone: dict[int, int] = {}
+        number: dict[int, int] = {}
+        kernels: list[SharedKernel] = []
+        for k, kernel in enumerate(self.kernels):
+            if k not in users:
+                continue
+            stages = sorted(users[k])
+            sure = [i for i in stages if all(row.kernel == k for row in rows[i])]
+            contested = (kernel.names, not kernel.in_ram) in places
+            if not contested and (sure or len(stages) == 1):
+                alone[k] = sure[0] if sure else stages[0]
+            else:
+                number[k] = len(kernels)
+                kernels.append(dataclasses.replace(kernel, stages=tuple(stages)))
+        self.shares = [_among(self.shares[k], kernels[n].stages) for k, n in number.items()]
+        self.rows = [[self._with(row, number, alone) for row in each] for each in rows]
+        self.kernels = kernels
+        place = [{old: new for new, old in enumerate(kept)} for kept in left]
+        self.edges = [
+            [[Edge(place[i][edge.row], edge.to) for edge in edges] for edges in steps]
+            for i, steps in enumerate(self.edges)
+        ]
+
+    def _with(self, row: Option, number: dict[int, int], alone: dict[int, int]) -> Option:
+        """A row with the kernels numbered anew; one that only its stage pays for becomes its own."""
+        if row.kernel not in alone:
+            return dataclasses.replace(row, kernel=number.get(row.kernel, -1))
+        own = self.whole(row) + row.own[SUMS:] if alone[row.kernel] == row.stage else row.own
+        return dataclasses.replace(row, kernel=-1, own=own)
+
+
+def _among(shares: Mapping[int, int], stages: Sequence[int]) -> dict[int, int]:
+    """Shares of fewer stages, which are again the whole."""
+    total = sum(shares[i] for i in stages)
+    return {i: (shares[i] << WHOLE) // total if total else (1 << WHOLE) // len(stages) for i in stages}
 
 
 def _less(limit: int | None, overhead: int) -> int | None:

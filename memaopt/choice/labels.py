@@ -7,14 +7,15 @@ where another one of its state is no worse in anything, where it cannot end with
 Lagrangian bound of the stages to come is not below the best end that is known. Nothing else is dropped, so what is
 left is the optimum; if there is more to look at than ``MOST_LABELS``, the answer says that it is not proven.
 
-The bound prices each resource with a multiplier: price + multiplier * (used - budget) is a lower bound for any
-multiplier that is not negative, so it does not matter how they were found. Of each budget that is short it also knows
-what is to go for every amount of it that is left (:mod:`memaopt.choice.knapsack`). All numbers are integers.
+The bound prices each resource (:mod:`memaopt.choice.relaxation`). Of each budget that is short it also knows what is to
+go for every amount of it that is left (:mod:`memaopt.choice.knapsack`). As soon as an end is known, the rows go with
+which the bound is not below it; where a shared kernel then has one user, or is there in any case, it is no longer a
+question, and labels need not tell it. All numbers are integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,18 +24,14 @@ from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
 from memaopt.choice.knapsack import Knapsack
-from memaopt.choice.label_stages import NEVER, Layers, Option, Price, most_of
+from memaopt.choice.label_stages import NEVER, WHOLE, Edge, Layers, Option, Price, most_of
+from memaopt.choice.relaxation import UNIT, Relaxation, rough, tightened, used
 
 Least = Literal["price", "flash", "arena", "sram"]
 
-#: Multipliers are fractions of this.
-_UNIT = 1 << 16
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
 _BEAMS = (24, 96)
-#: How multipliers are found: rounds over all of them, the largest, the bits they are found to and those that will do
-#: for a first idea, and how often shared kernels are divided anew.
-_ROUNDS, _MOST, _PRECISION, _ROUGH, _DIVISIONS = 2, 1 << 34, 10, 4, 40
 
 
 class Found(NamedTuple):
@@ -64,21 +61,21 @@ def search(
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
     ``quick``: only the most promising labels are looked at, and what that finds may not be the best.
     """
-    layers = Layers(stages, plain, budgets, clashes, price or (lambda _: 0))
-    walk = _Walk(layers, least)
-    best: Found | None = None
-    if walk.impossible or (below is not None and walk.bound() >= below):
-        return Found(None, 0, 0, True)
+    walk = _Walk(Layers(stages, plain, budgets, clashes, price or (lambda _: 0)), least)
+    best, bound = Found(None, 0, 0, False), 0
     beams = _BEAMS[:1] if quick else (*_BEAMS, None) if below is None else (None,)
     for beam in beams:
-        limit = below if best is None or best.picks is None else best.value
-        found = walk.run(limit, beam, most)
-        if found.picks is not None or best is None:
-            best = found
-        if found.proven or (best.picks is not None and best.value <= walk.bound()):
-            return Found(best.picks, best.value, best.value, True)
-    assert best is not None
-    return Found(best.picks, best.value, walk.bound(), False)
+        # What cannot end below the best that is known need not be looked at.
+        walk = walk if below is None else walk.within(below)
+        if walk.impossible or (below is not None and walk.bound() >= below):
+            return best._replace(bound=best.value, proven=True)
+        bound = max(bound, walk.bound())
+        found = walk.run(below, beam, most)
+        if found.picks is not None:
+            best, below = found, found.value
+        if found.proven or (best.picks is not None and best.value <= bound):
+            return best._replace(bound=best.value, proven=True)
+    return best._replace(bound=bound)
 
 
 def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price) -> int:
@@ -96,9 +93,9 @@ def likely(
     walk = _Walk(layers, "price", rough=True)
     if walk.impossible:
         return None
-    taken, to_go = walk.prices[-1]
-    short = tuple(name for name, multiplier in taken.items() if multiplier > 1)
-    return tuple(row.pick for row in layers.path(walk.weigh(taken), to_go)), short
+    relaxed = walk.relaxed[-1]
+    short = tuple(name for name, multiplier in relaxed.taken.items() if multiplier > 1)
+    return tuple(row.pick for row in layers.path(relaxed.weigh, relaxed.to_go)), short
 
 
 class _Walk:
@@ -116,6 +113,7 @@ class _Walk:
         self.ends = np.array([max(last[k], last[r] if r >= 0 else 0) for k, r in enumerate(self.rival)], np.int64)
         self.contested = np.array([rival >= 0 for rival in self.rival], bool)
         self.narrow = {column: layers.narrow(column) for column in (ARENA, STACK)}
+        self.relaxed: list[Relaxation] = []
         self.impossible = bool(self.narrow[ARENA][0][0] >= NEVER)
         if self.impossible:
             return
@@ -124,17 +122,17 @@ class _Walk:
         own = [row.own for rows in layers.rows for row in rows]
         arena = max([*(row[ARENA] for row in own), *(clash.arena for clash in layers.clashes)], default=0)
         self.widest = arena, max((row[STACK] for row in own), default=0)
-        self.prices = self._multipliers()
+        self.relaxed = self._relaxations()
         if rough:
             return
         self.tables = self._tables()
         self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
-        # For each stage, the parts of each kernel that stages from there on still bear.
+        # For each stage, the bytes of each kernel that stages from there on still bear.
         self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
-        for k, parts in enumerate(layers.parts):
-            for i in range(len(layers.stages) + 1):
-                for place in range(2):
-                    self.ahead[place, i, k] = sum(part[place] for stage, part in parts.items() if stage >= i)
+        for k, kernel in enumerate(layers.kernels):
+            for i, share in layers.shares[k].items():
+                for place, size in enumerate((kernel.flash, kernel.code)):
+                    self.ahead[place, : i + 1, k] += size * share >> WHOLE
 
     def _room(self) -> dict[str, int]:
         """The budgets that some path exceeds, by name: what sums must not exceed, whatever the maxima are."""
@@ -149,93 +147,59 @@ class _Walk:
                 room["ram"] = left
         return room
 
-    def weigh(self, taken: dict[str, int]) -> Callable[[Option], int]:
-        """The price of a row with multipliers for what it uses."""
+    def _relaxations(self) -> list[Relaxation]:
+        """The bound without multipliers, and that with them if a budget is short."""
         layers, column = self.layers, PRICE if self.least == "price" else FLASH
-        f, c, d, r = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
-
-        def weight(row: Option) -> int:
-            sums = layers.weights(row)
-            return _UNIT * sums[column] + f * sums[FLASH] + (c + r) * sums[CODE] + (d + r) * sums[DATA]
-
-        return weight
-
-    def _multipliers(self) -> list[tuple[dict[str, int], list[Array]]]:
-        """Sets of multipliers with what is to go for each; the first is that without any."""
-        layers = self.layers
         if self.least in ("arena", "sram"):
             return []
-        free: dict[str, int] = {}
-        made = [(free, layers.to_go(self.weigh(free)))]
+        made = [Relaxation(layers, column, {}, {}, layers.shares)]
         room = self._room()
         if self.least == "price" and room:
-            best = self._priced(dict.fromkeys(room, 0), room)
-            if layers.kernels and not self.rough:
-                self._divide(best)
-                best = self._priced(best, room)
-            made.append((best, layers.to_go(self.weigh(best))))
+            best = rough(layers, column, room)
+            if not self.rough:
+                best, layers.shares = tightened(layers, best)
+            made.append(best)
         return made
 
-    def _tables(self) -> list[tuple[str, dict[str, int], Knapsack]]:
+    def _tables(self) -> list[tuple[str, Relaxation, Knapsack]]:
         """For each budget that is exceeded, what is to go by what is left of it, with multipliers for the others."""
-        if len(self.prices) < 2:
+        if len(self.relaxed) < 2:
             return []
-        layers, room, made = self.layers, self._room(), []
-        for name, limit in room.items():
-            others = {other: value for other, value in self.prices[-1][0].items() if other != name}
+        layers, best, made = self.layers, self.relaxed[-1], []
+        for name, limit in best.room.items():
+            others = {other: value for other, value in best.taken.items() if other != name}
+            relaxed = Relaxation(layers, best.column, others, best.room, layers.shares)
 
             def size(row: Option, name: str = name) -> int:
-                return _used(name, layers.weights(row))
+                return used(name, layers.weights(row))
 
-            made.append((name, others, Knapsack(layers, self.weigh(others), size, limit)))
+            made.append((name, relaxed, Knapsack(layers, relaxed.weigh, size, limit)))
         return made
-
-    def _priced(self, best: dict[str, int], room: dict[str, int]) -> dict[str, int]:
-        """Multipliers that nearly give the highest bound: one after the other raised until its budget is kept."""
-        for _ in range(_ROUNDS if len(room) > 1 else 1):
-            for name in room:
-                low, high = 0, max(2 * best[name], _UNIT)
-                while high < _MOST and not self._within({**best, name: high}, name, room):
-                    low, high = high, 4 * high
-                while high - low > max(1, high >> (_ROUGH if self.rough else _PRECISION)):
-                    middle = (low + high) // 2
-                    if self._within({**best, name: middle}, name, room):
-                        high = middle
-                    else:
-                        low = middle
-                best = {**best, name: high}
-        return best
-
-    def _within(self, taken: dict[str, int], name: str, room: dict[str, int]) -> bool:
-        """Whether a path that is best with these multipliers keeps a budget."""
-        weigh = self.weigh(taken)
-        path = self.layers.path(weigh, self.layers.to_go(weigh))
-        return _used(name, self.layers.used(path)) <= room[name]
-
-    def _divide(self, taken: dict[str, int]) -> None:
-        """Divide shared kernels among their stages so that the bound rises."""
-        layers, weigh = self.layers, self.weigh(taken)
-        best, highest = list(layers.parts), None
-        for i in range(_DIVISIONS):
-            to_go = layers.to_go(weigh)
-            if highest is None or to_go[0][0] > highest:
-                best, highest = list(layers.parts), to_go[0][0]
-            layers.shift_parts(layers.path(weigh, to_go), 0.6 / (1 + i / 4))
-        layers.parts = best
 
     def bound(self) -> int:
         """What no choice is below."""
-        if not self.prices:
+        if not self.relaxed:
             column = self.narrow[ARENA][0][0]
             return int(column if self.least == "arena" else column + self.narrow[STACK][0][0])
-        room, bounds = self._room(), []
-        for taken, to_go in self.prices:
-            spare = sum(multiplier * room[name] for name, multiplier in taken.items())
-            bounds.append(-((spare - int(to_go[0][0])) // _UNIT))
-        for name, others, table in self.tables:
-            spare = sum(multiplier * room[other] for other, multiplier in others.items())
-            bounds.append(-((spare - int(table.least(0, 0, np.array([room[name]]))[0])) // _UNIT))
+        bounds = [relaxed.bound() for relaxed in self.relaxed]
+        for name, relaxed, table in self.tables:
+            least = int(table.least(0, 0, np.array([relaxed.room[name]]))[0])
+            bounds.append(-((relaxed.spare - least) // UNIT))
         return max(bounds)
+
+    def within(self, below: int) -> _Walk:
+        """The walk over what may end below a value: rows go that even the bound with them is not below."""
+        if not self.relaxed:
+            return self
+        layers, relaxed = self.layers, self.relaxed[-1]
+        limit = (below - 1 - (layers.overhead if relaxed.column == FLASH else 0)) * UNIT + relaxed.spare
+        before = layers.so_far(relaxed.weigh)
+
+        def beyond(i: int, state: int, edge: Edge) -> bool:
+            here = before[i][state] + relaxed.weigh(layers.rows[i][edge.row])
+            return bool(here + relaxed.to_go[i + 1][edge.to] > limit)
+
+        return _Walk(layers.without(beyond), self.least)
 
     def run(self, below: int | None, beam: int | None, most: int) -> Found:
         """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more."""
@@ -351,28 +315,29 @@ class _Walk:
         sram = ends[:, CODE] + ends[:, DATA] + new[:, ARENA] + new[:, STACK]
         if budgets.sram is not None:
             alive &= sram <= budgets.sram
-        if not self.prices:
+        if not self.relaxed:
             promise = new[:, ARENA] if self.least == "arena" else sram
         else:
             room, promise = layers.limits, np.full(len(new), -NEVER)
             column = PRICE if self.least == "price" else FLASH
-            flash, code, data = new[:, FLASH] - refund[:, 0], new[:, CODE] - refund[:, 1], new[:, DATA]
-            own = _UNIT * (new[:, PRICE] if column == PRICE else flash)
-            # What is used beyond each budget, so far.
+            flash, code, data = new[:, FLASH], new[:, CODE], new[:, DATA]
+            # What is used beyond each budget, so far, and what of it the stages to come bear once more.
             beyond = {
                 "flash": flash - (room[FLASH] or 0),
                 "code": code - (room[CODE] or 0),
                 "data": data - (room[DATA] or 0),
                 "ram": code + data + new[:, ARENA] + new[:, STACK] - (budgets.sram or 0),
             }
-            sums = [(taken, to_go[i][state]) for taken, to_go in self.prices]
-            sums += [(others, table.least(i, state, -beyond[name])) for name, others, table in self.tables]
-            for taken, least in sums:
-                total = own + least
-                for name, multiplier in taken.items():
+            again = {"flash": refund[:, 0], "code": refund[:, 1], "data": np.zeros_like(data), "ram": refund[:, 1]}
+            sums = [(relaxed, relaxed.to_go[i][state]) for relaxed in self.relaxed]
+            for name, relaxed, table in self.tables:
+                sums.append((relaxed, table.least(i, state, again[name] - beyond[name])))
+            for relaxed, least in sums:
+                total = UNIT * new[:, column] + least - paid @ relaxed.ahead[i]
+                for name, multiplier in relaxed.taken.items():
                     if multiplier:
-                        total = total + multiplier * beyond[name]
-                promise = np.maximum(promise, -(-total // _UNIT))
+                        total += multiplier * beyond[name]
+                promise = np.maximum(promise, -(-total // UNIT))
             if column == FLASH:
                 promise = promise + layers.overhead
         if below is not None:
@@ -400,12 +365,6 @@ class _Walk:
                 free = int(NEVER) if sram is None else max(sram - rest - other, 0)
                 made[:, column] = np.maximum(made[:, column], free)
         return made, paid & (sizes.any(axis=0) | self.contested), sizes, self.contested
-
-
-def _used(name: str, sums: Sequence[int]) -> int:
-    """What sums take of a budget."""
-    _, flash, code, data = sums
-    return {"flash": flash, "code": code, "data": data, "ram": code + data}[name]
 
 
 def _picks(back: Sequence[tuple[Array, Array]], at: int) -> tuple[int, ...]:

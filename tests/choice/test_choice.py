@@ -168,6 +168,55 @@ def test_many_layers_under_tight_budgets_are_proven() -> None:
     assert solution.cheaper(tight, "cycles", found.choice.price + 1) == found.choice.price
 
 
+def test_two_hundred_layers_in_tight_flash_and_arena_are_proven() -> None:
+    """Catches a search in which kernels that few layers share make too many labels: 150 of them, most for two layers
+    that lie far apart, with flash and arena both short."""
+    problem = prepare(network(4, 200, 200, 14), MCU)
+    free = solution.search(problem, "cycles")
+    assert free.choice is not None
+    assert free.memory is not None
+    plans = problem.chosen(free.choice.picks).values()
+    flash = choice.flash_bytes(list(plans), problem.limits.flash_overhead)
+    arena = free.memory.arena_bytes
+    limits = dataclasses.replace(problem.limits, flash=flash * 85 // 100, arena=arena * 6 // 10)
+    tight = dataclasses.replace(problem, limits=limits)
+    found = solution.search(tight, "cycles")
+    assert found.choice is not None
+    assert found.proof == "enumeration"
+    assert solution.cheaper(tight, "cycles", found.choice.price) is None
+    assert solution.cheaper(tight, "cycles", found.choice.price + 1) == found.choice.price
+
+
+def _sharing(seed: int, count: int) -> tuple[list[Stage], frozenset[int], Budgets]:
+    """Stages that are fast with a kernel that one other stage can use too, anywhere in the order, and short flash."""
+    rng = np.random.default_rng(seed)
+    access = Access(1, 1)
+    options: list[list[Candidate]] = [[_plain(int(rng.integers(8000, 9000)), 100)] for _ in range(count)]
+    for k in range(2 * count):
+        size = 4 * int(rng.integers(50, 250))
+        for i in rng.choice(count, 2, replace=False):
+            cycles, own = int(rng.integers(1000, 8000)), 4 * int(rng.integers(5, 50))
+            plan = Plan(
+                "f", "", cycles, Promise((access,), access), own + size, size, kernels=(f"k{k}",), shared_bytes=size
+            )
+            options[i].append(Candidate(plan, 1, 10))
+    stages = [Stage(tuple(row), ((i - 1,) if i else (99,)), i) for i, row in enumerate(options)]
+    return stages, frozenset({99, count - 1}), Budgets(flash=count * 350)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_shared_kernels_are_divided_where_it_matters(seed: int) -> None:
+    """Catches a bound with each kernel divided equally, and rows that are kept although no good end has them: few
+    labels are allowed, and the solver finds the same."""
+    stages, plain, budgets = _sharing(seed, 60)
+    found = labels.search(stages, plain, budgets, price=price_of("cycles"), most=100_000)
+    assert found.proven
+    solved = choice_solver.solve(stages, plain, budgets, price_of("cycles"), units=20)
+    assert solved.proven
+    assert found.value == solved.value
+    assert labels.search(stages, plain, budgets, price=price_of("cycles"), below=found.value, most=100_000).proven
+
+
 def test_a_large_layer_at_the_end_is_had_or_not() -> None:
     """Catches a bound that takes a fraction of a layer: everything before it would have to be tried."""
     rng = np.random.default_rng(2)

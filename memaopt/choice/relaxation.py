@@ -1,0 +1,172 @@
+"""Lagrangian bounds: a byte of each budget has a price, and of a shared kernel each stage that uses it pays a share.
+
+Price + multiplier * (used - budget) is a lower bound for any multiplier that is not negative, and a kernel costs no
+less than what its users pay if their shares are together no more than the whole. So it does not matter how they were
+found: from a first idea they go along a subgradient towards the bound of the linear relaxation. The bound itself is in
+integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from memaopt.choice.dominance import CODE, DATA, FLASH, PRICE, Array
+from memaopt.choice.label_stages import WHOLE, Layers, Option, Shares
+
+#: Multipliers are fractions of this.
+UNIT = 1 << 16
+#: How a first idea is found: rounds over all multipliers, the largest, and the bits they are found to.
+_ROUNDS, _MOST, _ROUGH = 2, 1 << 34, 4
+#: Steps along the subgradient, those without a gain before they are halved, and how often they are halved. There may be
+#: a ``_HOPE``-th of the bound to gain; less than a ``_GAIN``-th of what a step hopes for is no gain.
+_STEPS, _PATIENCE, _HALVINGS, _GAIN, _HOPE = 400, 8, 14, 1 << 10, 1 << 6
+
+
+class Relaxation:
+    """The bound for multipliers of budgets (``taken``, by name, for the ``room`` that there is) and shares of kernels;
+    ``column`` is what is to be the least."""
+
+    def __init__(
+        self, layers: Layers, column: int, taken: Mapping[str, int], room: Mapping[str, int], shares: Shares
+    ) -> None:
+        self.layers, self.column, self.taken, self.room = layers, column, taken, room
+        flash, code, data, ram = (taken.get(name, 0) for name in ("flash", "code", "data", "ram"))
+        self._of = flash + UNIT * (column == FLASH), code + ram, data + ram
+        self._price = UNIT * (column == PRICE)
+        self.worth = [self._of[0] * kernel.flash + self._of[1] * kernel.code for kernel in layers.kernels]
+        self.parts = [
+            {i: worth * share >> WHOLE for i, share in each.items()}
+            for worth, each in zip(self.worth, shares, strict=True)
+        ]
+
+    def weigh(self, row: Option) -> int:
+        """What a row adds."""
+        own, (flash, code, data) = row.own, self._of
+        part = self.parts[row.kernel][row.stage] if row.kernel >= 0 else 0
+        return self._price * own[PRICE] + flash * own[FLASH] + code * own[CODE] + data * own[DATA] + part
+
+    @cached_property
+    def to_go(self) -> list[Array]:
+        """For each stage and each state before it, the least sum of weights from there to the end."""
+        return self.layers.to_go(self.weigh)
+
+    @cached_property
+    def ahead(self) -> Array:
+        """For each stage, the parts of each kernel that stages from there on still pay."""
+        ahead = np.zeros((len(self.layers.rows) + 1, len(self.parts)), np.int64)
+        for k, parts in enumerate(self.parts):
+            for stage, part in parts.items():
+                ahead[: stage + 1, k] += part
+        return ahead
+
+    @property
+    def spare(self) -> int:
+        """What the budgets are worth."""
+        return sum(multiplier * self.room[name] for name, multiplier in self.taken.items())
+
+    @property
+    def whole(self) -> int:
+        """The bound in fractions of what is to be the least."""
+        return int(self.to_go[0][0]) - self.spare
+
+    def bound(self) -> int:
+        """What no choice is below."""
+        return -(-self.whole // UNIT)
+
+
+def used(name: str, sums: Sequence[int]) -> int:
+    """What sums take of a budget."""
+    _, flash, code, data = sums
+    return {"flash": flash, "code": code, "data": data, "ram": code + data}[name]
+
+
+def rough(layers: Layers, column: int, room: Mapping[str, int]) -> Relaxation:
+    """A first idea of multipliers: one after the other raised until its budget is kept."""
+    best = dict.fromkeys(room, 0)
+
+    def within(taken: Mapping[str, int], name: str) -> bool:
+        relaxed = Relaxation(layers, column, taken, room, layers.shares)
+        return used(name, layers.used(layers.path(relaxed.weigh, relaxed.to_go))) <= room[name]
+
+    for _ in range(_ROUNDS if len(room) > 1 else 1):
+        for name in room:
+            low, high = 0, max(2 * best[name], UNIT)
+            while high < _MOST and not within({**best, name: high}, name):
+                low, high = high, 4 * high
+            while high - low > max(1, high >> _ROUGH):
+                middle = (low + high) // 2
+                low, high = (low, middle) if within({**best, name: middle}, name) else (middle, high)
+            best = {**best, name: high}
+    return Relaxation(layers, column, best, room, layers.shares)
+
+
+def tightened(layers: Layers, first: Relaxation) -> tuple[Relaxation, Shares]:
+    """Multipliers and shares that nearly give the highest bound: steps along the subgradient, ever smaller ones."""
+    room, column, scale = first.room, first.column, _scales(layers, first.room)
+    best, shares, theta, idle = first, layers.shares, 1.0, 0
+    now, divided = best, shares
+    hope = max(abs(first.whole) // _HOPE, UNIT)
+    for _ in range(_STEPS):
+        if idle > _PATIENCE:
+            theta, idle, now, divided = theta / 2, 0, best, shares
+            if theta < 0.5**_HALVINGS:
+                break
+        path = layers.path(now.weigh, now.to_go)
+        users = _users(path)
+        sums = layers.used(path, divided)
+        slope = {name: used(name, sums) - limit for name, limit in room.items()}
+        norm = math.fsum(
+            [len(at) - len(at) ** 2 / len(divided[k]) for k, at in users.items() if now.worth[k]]
+            + [(over * scale[name]) * (over * scale[name]) for name, over in slope.items()]
+        )
+        if not norm:
+            break
+        step = theta * hope / norm
+        divided = [
+            _shifted(each, users[k], int(step * (1 << WHOLE) / now.worth[k])) if k in users and now.worth[k] else each
+            for k, each in enumerate(divided)
+        ]
+        taken = {
+            name: max(0, min(2 * value + UNIT, value + int(step * slope[name] * scale[name] * scale[name]), _MOST))
+            for name, value in now.taken.items()
+        }
+        now = Relaxation(layers, column, taken, room, divided)
+        gain = now.whole - best.whole
+        idle = 0 if gain > hope * theta / _GAIN else idle + 1
+        if gain > 0:
+            best, shares = now, divided
+    return best, shares
+
+
+def _users(path: Sequence[Option]) -> dict[int, list[int]]:
+    """The stages of a path that use each shared kernel."""
+    users: dict[int, list[int]] = {}
+    for row in path:
+        if row.kernel >= 0:
+            users.setdefault(row.kernel, []).append(row.stage)
+    return users
+
+
+def _scales(layers: Layers, room: Mapping[str, int]) -> dict[str, float]:
+    """For each budget one by what a stage takes of it, so that steps for all are alike."""
+    scales = {}
+    for name in room:
+        most = [max((used(name, layers.whole(row)) for row in rows), default=0) for rows in layers.rows]
+        scales[name] = len(most) / max(sum(most), 1)
+    return scales
+
+
+def _shifted(shares: Mapping[int, int], users: Sequence[int], more: int) -> dict[int, int]:
+    """Shares with more for the users: the nearest that are not negative and together the whole, rounded down."""
+    raised = {stage: share + more * (stage in users) for stage, share in shares.items()}
+    less, total = 0, -(1 << WHOLE)
+    for count, value in enumerate(sorted(raised.values(), reverse=True), 1):
+        total += value
+        if value * count <= total:
+            break
+        less = -(-total // count)
+    return {stage: max(value - less, 0) for stage, value in raised.items()}
