@@ -21,7 +21,7 @@ from memaopt.kernels.text.templates import render
 from memaopt.machines.core import core, core_names
 from memaopt.machines.mcu import RegisterBits
 from memaopt.networks import reference
-from memaopt.networks.graph import DType, Tensor
+from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.printable import in_comment
 from memaopt.writer import write_files
 
@@ -154,17 +154,19 @@ def write(plan: NetworkPlan, folder: str | Path) -> Path:
 
 
 def random_inputs(plan: NetworkPlan, seed: int = 0) -> list[npt.NDArray[Any]]:
-    """Inputs for a test: uniform bytes, or floats about as wide as int8's range at the network's first scale."""
+    """Inputs for a test: uniform bytes, or floats about as wide as the range of what QUANTIZE makes of them."""
     rng = np.random.default_rng(seed)
-    return [random_tensor(rng, plan, tensor) for tensor in (plan.graph.tensors[i] for i in plan.graph.inputs)]
+    return [_random_tensor(rng, plan.graph, index) for index in plan.graph.inputs]
 
 
-def random_tensor(rng: np.random.Generator, plan: NetworkPlan, tensor: Tensor) -> npt.NDArray[Any]:
+def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.NDArray[Any]:
     """One random input."""
+    tensor = graph.tensors[index]
     if tensor.dtype.is_byte:
         return rng.integers(-128, 128, tensor.shape).astype(tensor.dtype.value)
-    scales = [float(t.scales[0]) for t in plan.graph.tensors if t.dtype is DType.INT8 and len(t.scales) == 1]
-    return rng.normal(0, 64 * (scales[0] if scales else 1 / 64), tensor.shape).astype(np.float32)
+    read_as = [graph.output_of(graph.operators[i]) for i in graph.consumers.get(index, ())]
+    scale = next((float(t.scale) for t in read_as if t.dtype.is_byte), 1 / 64)
+    return rng.normal(0, 64 * scale, tensor.shape).astype(np.float32)
 
 
 def _title(plan: NetworkPlan) -> str:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from memaopt.board.projects import Layout
 
 _FROZEN = ConfigDict(frozen=True)
-#: Constants of a layer's loops, which a compiler may fold into the code: literals by another name.
-_LOOPS = ("grid",)
+#: Constants of a layer's loops, which a compiler may fold into the code: literals by another name (``grid.0``, or
+#: ``layer.grid``).
+_LOOPS = {"grid"}
 #: Suffixes of the parts of an operand that its layer's output lies on, and of those behind the output.
 _AND_OUTPUT, _BEHIND = " under the output", " behind the output"
 #: What a range of the arena, or a constant, is to a layer.
@@ -310,7 +311,7 @@ def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, 
     own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
     counted: dict[str, Access] = {}
     for name, access in run.buffers.items():
-        if not access or name in ("stack", "literals") or name.split(".")[0] in _LOOPS:
+        if not access or name in ("stack", "literals") or _LOOPS & set(name.split(".")):
             continue
         if symbols.get(name) in own:
             name = "parameters"
