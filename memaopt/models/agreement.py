@@ -6,7 +6,8 @@ from memaopt.errors import DisagreementError, InfeasibleError, UnfinishedError
 from memaopt.kernels.schedule import Space
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
-from memaopt.models.layer_kernels import price_of, why_infeasible
+from memaopt.models.layer_kernels import least, price_of, why_infeasible
+from memaopt.models.traffic import beyond_sram, least_tiles
 
 
 def _cp_sat(where: Space, known: Answer | None = None) -> Answer:
@@ -87,5 +88,17 @@ def cheapest(spaces: Sequence[Space], answers: Answers) -> tuple[int, Answer]:
     """The best of a model's answers, the first of equals, with its place; InfeasibleError if nothing fits."""
     found = [(i, answer) for i, answer in enumerate(answers) if answer]
     if not found:
-        closed_form.solve(spaces[0])  # raises it, saying what would do
+        raise _nothing_fits(spaces)
     return min(found, key=lambda entry: entry[1].objective)
+
+
+def _nothing_fits(spaces: Sequence[Space]) -> InfeasibleError:
+    """What would do, where no schedule of any space fits: the least SRAM of all."""
+    needs = [
+        (least(each) if each.layers else least_tiles(each), each) for each in spaces if each.layers or each.kernels
+    ]
+    known = [(need - each.capacity, need, each) for need, each in needs if need is not None]
+    if not known:
+        closed_form.solve(spaces[0])  # no kernel at all: it raises, saying why
+    _, need, where = min(known, key=lambda entry: entry[0])
+    return beyond_sram(where, need)

@@ -97,22 +97,36 @@ def offer(space: Space, schedule: LayerSchedule) -> Offer:
 
 def why_too_large(space: Space, plan: Plan) -> str | None:
     """Why the plan does not fit the machine, None if it does."""
+    if (need := _need(space, plan)) > space.capacity:
+        return f"its scratch and stack need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
+    return _why_not(space, plan)
+
+
+def _why_not(space: Space, plan: Plan) -> str | None:
+    """What else than SRAM keeps the plan out, None if nothing does."""
     problem, machine = space.problem, space.machine
     if plan.kernels and machine.core.core_registers < REGISTERS:
         return f"its kernel uses {REGISTERS} registers, and there are {machine.core.core_registers}"
     home = machine.memory(problem.placement.a)
     # Where A lives lie its constants; the space has set aside room for A itself.
     others: list[Operand] = [x for x in ("B", "C") if problem.placement.of(x) == home.name]
-    if plan.data_bytes + sum(map(problem.bytes_of, others)) > home.size:
+    if home != machine.sram and plan.data_bytes + sum(map(problem.bytes_of, others)) > home.size:
         return f"its constants take {plan.data_bytes:,} bytes, and {home.name} has {home.size:,}"
-    need = plan.scratch_bytes + max(plan.stack_bytes - STACK_BYTES, 0)
-    if home.name == machine.sram.name:
-        need += plan.data_bytes - problem.bytes_of("A")
-    if need > space.capacity:
-        return f"its scratch and stack need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
     if space.code == "ram" and plan.code_bytes > CODE_BYTES:
         return f"its code takes {plan.code_bytes:,} bytes, and {CODE_BYTES:,} of RAM are set aside for code"
     return None
+
+
+def _need(space: Space, plan: Plan) -> int:
+    """Bytes of SRAM that the plan takes beyond the operands that live there and the stack that is set aside."""
+    in_sram = space.problem.placement.a == space.machine.sram.name
+    constants = plan.data_bytes - space.problem.bytes_of("A") if in_sram else 0
+    return plan.scratch_bytes + max(plan.stack_bytes - STACK_BYTES, 0) + constants
+
+
+def least(space: Space) -> int | None:
+    """The fewest bytes of SRAM that a plan of the space takes; None if something else than SRAM keeps all out."""
+    return min((_need(space, each.plan) for each in offers(space) if _why_not(space, each.plan) is None), default=None)
 
 
 def promise(plan: Plan) -> dict[str, Access]:

@@ -415,11 +415,22 @@ def check_feasible(space: Space) -> None:
             f"no {problem.dtype} kernel fits the {machine.core.core_registers} core and "
             f"{machine.core.fpu_registers} FPU registers of {machine.name}"
         )
-    whole_k = footprint(space, 1, problem.k, 1, 0, 0)
-    least = min(whole_k, footprint(space, 1, 1, 1, int(problem.k > 1), 0))
+    least = least_tiles(space)
     if least > space.capacity:
-        need, have = machine.sram.size - space.capacity + least, machine.sram.size
-        raise InfeasibleError(
-            f"gemm {problem.name} {problem.dtype} does not fit the SRAM of {machine.name}: the least that would "
-            f"do is {need:,} bytes and there are {have:,}; give more with --sram or place operands elsewhere"
-        )
+        raise beyond_sram(space, least)
+
+
+def least_tiles(space: Space) -> int:
+    """The fewest bytes of SRAM that the tiles of a nest take."""
+    k = space.problem.k
+    return int(min(footprint(space, 1, k, 1, 0, 0), footprint(space, 1, 1, 1, int(k > 1), 0)))
+
+
+def beyond_sram(space: Space, least: int) -> InfeasibleError:
+    """What is to say where the ``least`` bytes that a schedule takes are more than the capacity."""
+    problem, machine = space.problem, space.machine
+    need, have = machine.sram.size - space.capacity + least, machine.sram.size
+    return InfeasibleError(
+        f"gemm {problem.name} {problem.dtype} does not fit the SRAM of {machine.name}: the least that would "
+        f"do is {need:,} bytes and there are {have:,}; give more with --sram or place operands elsewhere"
+    )
