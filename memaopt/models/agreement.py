@@ -94,9 +94,8 @@ def cheapest(spaces: Sequence[Space], answers: Answers) -> tuple[int, Answer]:
 
 def _nothing_fits(spaces: Sequence[Space]) -> InfeasibleError:
     """What would do, where no schedule of any space fits: the least SRAM of all."""
-    needs = [
-        (least(each) if each.layers else least_tiles(each), each) for each in spaces if each.layers or each.kernels
-    ]
+    searched = [each for each in spaces if each.layers or each.kernels]
+    needs = [(least(each) if each.layers else least_tiles(each), each) for each in searched]
     known = [(need - each.capacity, need, each) for need, each in needs if need is not None]
     if not known:
         closed_form.solve(spaces[0])  # no kernel at all: it raises, saying why

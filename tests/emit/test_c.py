@@ -22,12 +22,12 @@ from emit_helpers import (
     write,
 )
 
-from memaopt import emit
+from memaopt import certify, emit
 from memaopt.board import build, find_compiler
 from memaopt.emit import gemm as emitter
 from memaopt.kernels.gemm.families import FAMILIES, tiles
 from memaopt.problems import reference
-from memaopt.problems.gemm import DTYPES, OPERANDS, Dtype
+from memaopt.problems.gemm import DTYPES, OPERANDS, Dtype, Gemm
 
 _STACK = re.compile(r"\b(sp|push|pop|vpush|vpop)\b")
 #: What a freestanding C compiler may always call (C11, 4), under its own name and the Arm run-time ABI's.
@@ -205,9 +205,11 @@ def test_cmake_builds_and_passes_its_test(tmp_path: Path) -> None:
 
 def test_header_is_fit_for_cpp(tmp_path: Path) -> None:
     """Catches a header that a C++ program (Arduino) cannot include."""
-    name = write(certificate_of(_one("s8")), tmp_path)
+    given = write(certify(Gemm(m=7, k=21, n=9, dtype="s8", weights=None), MACHINE), tmp_path / "given")
+    held = write(certificate_of(_one("q15")), tmp_path / "held")
     source = tmp_path / "user.cpp"
-    source.write_text(f'#include "{name}.h"\nint main() {{ return sizeof({name}_channel) == 16 ? 0 : 1; }}\n')
+    included = f'#include "given/{given}.h"\n#include "held/{held}.h"\n'
+    source.write_text(f"{included}int main() {{ return sizeof({given}_channel) == 16 ? 0 : 1; }}\n")
     zig = host_compilers()[-1]
     target = ("-target", "thumb-freestanding-eabihf", "-nostdinc++", "-fno-exceptions")
     command = [*zig[:-1], "c++", *target, "-c", "-Wall", "-Werror", str(source), "-o", str(tmp_path / "user.o")]
