@@ -28,7 +28,7 @@ class Plane(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gather:
+class PlaneGather:
     """The kernel that fills the planes of ``channels`` (1, 2 or 4) neighbouring channels from NHWC bytes."""
 
     channels: int

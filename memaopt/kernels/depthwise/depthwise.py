@@ -28,7 +28,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
 from memaopt.kernels.plan import Format, Plan, Promise, saved
-from memaopt.kernels.planes import Gather, Plane, groups
+from memaopt.kernels.planes import Plane, PlaneGather, groups
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -77,8 +77,8 @@ class _Depthwise:
         plans = [self._plan(layer, options) for options in self._options(layer)]
         return pareto(plan for plan in plans if plan is not None)
 
-    def _gather(self, layer: Depthwise, size: int, plane: Plane, input_format: Format) -> Gather:
-        return Gather(size, layer.shape.channels, layer.shape.width, layer.input_zero_point, plane, input_format)
+    def _gather(self, layer: Depthwise, size: int, plane: Plane, input_format: Format) -> PlaneGather:
+        return PlaneGather(size, layer.shape.channels, layer.shape.width, layer.input_zero_point, plane, input_format)
 
     def _plan(self, layer: Depthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
