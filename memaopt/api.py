@@ -121,7 +121,7 @@ def read(path: str | Path) -> Certificate | NetworkCertificate:
     from memaopt.certificates.envelope import kind_of
 
     file = Path(path)
-    if file.is_dir() or not (file.suffix or file.is_file()):
+    if file.is_dir() or not (file.suffix or file.exists()):
         file /= CERTIFICATE
         if not file.is_file():
             raise InputError(f"{path}: no {CERTIFICATE} there; write a project with solve ... --out {path}")

@@ -35,7 +35,8 @@ def _small(machine: str = "stm32l4r5") -> NetworkPlan:
     x = made.depthwise_conv_2d(made.conv_2d(0, 16, Size2D(3, 3), Activation.RELU), Activation.RELU)
     plan = compile_network(made.finish(made.classify(made.mean(x), 10)), mcu(machine, "ram"))
     assert any(layer.where.data for layer in plan.layers)
-    assert any(layer.where.code for layer in plan.layers) or machine.startswith("stm32f4")
+    # Code pays where neither a large cache nor few wait states keep flash from being waited for.
+    assert any(layer.where.code for layer in plan.layers) or machine.startswith(("stm32f4", "stm32wl"))
     return plan
 
 
