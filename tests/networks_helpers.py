@@ -14,6 +14,7 @@ from memaopt.networks import checks
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators.extreme import Extreme
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
 from memaopt.networks.operators.window import SlidingWindow, same_padding
@@ -146,7 +147,7 @@ def _broadcast(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def binary(op: type[ops.Add] | type[ops.Sub] | type[ops.Mul]) -> Callable[[Rng], Graph]:
+def binary(op: type[Operator]) -> Callable[[Rng], Graph]:
     def build(rng: Rng) -> Graph:
         shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
         other = _broadcast(rng, shape)
@@ -154,6 +155,9 @@ def binary(op: type[ops.Add] | type[ops.Sub] | type[ops.Mul]) -> Callable[[Rng],
         scales = scale(rng), scale(rng)
         a = activation("a", first, scales[0], zero_point(rng))
         b = activation("b", second, scales[1], zero_point(rng))
+        if issubclass(op, Extreme):
+            a, b = activation("a", first, scales[0], zero := zero_point(rng)), activation("b", second, scales[0], zero)
+            return single(op, [a, b, activation("y", np.broadcast_shapes(shape, other), scales[0], zero)], 2)
         if op is ops.Mul:
             out = scales[0] * scales[1] * float(np.exp(rng.uniform(0, 6)))
         else:
@@ -334,6 +338,8 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "ADD": binary(ops.Add),
     "SUB": binary(ops.Sub),
     "MUL": binary(ops.Mul),
+    "MINIMUM": binary(OPERATORS["MINIMUM"]),
+    "MAXIMUM": binary(OPERATORS["MAXIMUM"]),
     "AVERAGE_POOL_2D": pool(ops.AveragePool2D),
     "MAX_POOL_2D": pool(ops.MaxPool2D),
     "MEAN": mean,

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -199,6 +199,21 @@ class BinaryKind(StrEnum):
     ADD = "add"
     SUB = "sub"
     MUL = "mul"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+
+    @property
+    def is_sum(self) -> bool:
+        return self in (BinaryKind.ADD, BinaryKind.SUB)
+
+    @property
+    def is_extreme(self) -> bool:
+        return self in (BinaryKind.MINIMUM, BinaryKind.MAXIMUM)
+
+    def extreme(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The lesser or the greater of each two."""
+        chosen: npt.NDArray[Any] = np.minimum(a, b) if self is BinaryKind.MINIMUM else np.maximum(a, b)
+        return chosen
 
 
 _ZERO = Rescale(0, 0)
@@ -206,11 +221,11 @@ _ZERO = Rescale(0, 0)
 
 @dataclass(frozen=True)
 class Binary:
-    """ADD, SUB, MUL of two inputs, broadcast against each other as numpy does.
+    """ADD, SUB, MUL, MINIMUM, MAXIMUM of two inputs, broadcast against each other as numpy does.
 
     ADD and SUB: (a - za) << left_shift and (b - zb) << left_shift are rescaled by ``first`` and ``second``, then
-    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only. A ``table``
-    of 256 outputs, where there is one, takes the clamped result, from -128 up.
+    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only, MINIMUM
+    and MAXIMUM nothing of it. A ``table`` of 256 outputs, where there is one, takes the clamped result, from -128 up.
     """
 
     kind: BinaryKind
@@ -239,6 +254,9 @@ class Binary:
         """The output of int8 inputs."""
         x = np.asarray(a, np.int64) - self.first_zero_point
         y = np.asarray(b, np.int64) - self.second_zero_point
+        if self.kind.is_extreme:
+            chosen: Int64Array = np.clip(self.kind.extreme(x, y), self.minimum, self.maximum)
+            return chosen
         if self.kind is BinaryKind.MUL:
             raw = x * y
         else:

@@ -1,4 +1,4 @@
-"""Kernels that take each element by itself: ADD, SUB, MUL, lookup tables, and float32 at the network's ends."""
+"""Kernels that take each element by itself: sums, products, extremes, tables, and float32 at the network's ends."""
 
 import math
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
-from memaopt.problems.layers import Binary, Dequantize, Layer, Lookup, Quantize
+from memaopt.problems.layers import Binary, BinaryKind, Dequantize, Layer, Lookup, Quantize
 
-#: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum or difference, a lookup, one that the assembly
+#: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, a lookup, one that the assembly
 #: leaves over, DEQUANTIZE; and cycles of a layer's entry and exit.
 _PRODUCT, _SUM, _LOOKUP, _LOOKUP_REST = Compiled(112, 31), Compiled(224, 57), Compiled(24, 11), Compiled(16, 8)
-_DEQUANTIZE = Compiled(28, 15)
+_EXTREME, _DEQUANTIZE = Compiled(28, 12), Compiled(28, 15)
 #: QUANTIZE: what comes before the division, that, and what comes behind.
 _QUANTIZE = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7))
 _CALLED = 10
 
 
 class GenericBinary:
-    """ADD, SUB, MUL with any broadcasting and any scales, in the reference's own arithmetic."""
+    """Any two inputs with any broadcasting and any scales, in the reference's own arithmetic."""
 
     name = "generic"
     computes = Binary
@@ -33,7 +33,7 @@ class GenericBinary:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
         n = layer.elements
-        same, element = layer.first_shape == layer.output_shape, _PRODUCT if layer.kind == "mul" else _SUM
+        same, element = layer.first_shape == layer.output_shape, _element(layer.kind)
         table = (TableLoads(len(layer.table), n),) if layer.table else ()
         return (
             Plan(
@@ -67,6 +67,12 @@ class GenericBinary:
             first_index=_index(first),
             second_index=_index(second),
         )
+
+
+def _element(kind: BinaryKind) -> Compiled:
+    if kind.is_extreme:
+        return _EXTREME
+    return _PRODUCT if kind is BinaryKind.MUL else _SUM
 
 
 def each(count: float, *element: Compiled) -> Loop:

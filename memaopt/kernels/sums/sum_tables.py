@@ -15,7 +15,7 @@ from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import LINE, Array
-from memaopt.problems.layers import Binary, BinaryKind, Layer
+from memaopt.problems.layers import Binary, Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 
@@ -28,7 +28,7 @@ class SumThroughTable:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
         runs = runs_of(layer)
-        if layer.kind is BinaryKind.MUL or runs is None:
+        if not layer.kind.is_sum or runs is None:
             return ()
         clamped = (layer.minimum, layer.maximum) != (INT8_MIN, INT8_MAX)
         factors = _factors(layer) if layer.table or clamped else None

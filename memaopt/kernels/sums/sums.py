@@ -89,7 +89,7 @@ class WeightedSum:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Binary)
         runs = runs_of(layer)
-        if layer.kind is BinaryKind.MUL or layer.table or runs is None:
+        if not layer.kind.is_sum or layer.table or runs is None:
             return ()
         factors = factors_of(layer)
         if factors is None:

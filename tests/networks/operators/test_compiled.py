@@ -34,7 +34,7 @@ def _check(graph: Graph, rng: np.random.Generator, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", ["GATHER", "PACK"])
+@pytest.mark.parametrize("kind", ["GATHER", "MAXIMUM", "MINIMUM", "PACK"])
 def test_an_operator_runs_as_promised(kind: str, seed: int, tmp_path: Path) -> None:
     """Catches a layer that an operator lowers to wrongly: other bytes or accesses than promised."""
     rng = np.random.default_rng([zlib.crc32(kind.encode()), seed, 77])
