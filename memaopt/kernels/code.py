@@ -209,11 +209,64 @@ _DIVISION = 12
 _NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst", "vcmp")
 
 
+class _Instruction(NamedTuple):
+    """What an instruction is wherever it stands; see docs/timing.md for the cycles.
+
+    ``kind``: a load or a store of one register. ``many``: registers that it loads as one of a list. ``address``: those
+    that it addresses with, ``written`` the one that it computes, ``gone`` those that no longer address constants.
+    ``label``: that of a branch back.
+    """
+
+    name: str
+    operands: str
+    kind: str
+    cycles: float
+    first: str
+    address: frozenset[str]
+    many: int
+    written: str
+    gone: frozenset[str]
+    label: str
+
+
+@lru_cache(maxsize=1 << 14)
+def _instruction(line: str) -> _Instruction | None:
+    """The instruction of a line, None if it has none."""
+    match = _INSTRUCTION.match(line)
+    if line.startswith((".", "@", "/")) or not match:
+        return None
+    name, operands = match[1], match[2].strip()
+    registers = _REGISTER.findall(operands)
+    first = registers[0] if registers else ""
+    address = set(_REGISTER.findall(operands[operands.find("[") :])) if "[" in operands else set()
+    kind, cycles, many, label = "", 1.0, 0, ""
+    if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
+        count = _listed(operands[operands.find("{") :])
+        cycles, address = 1.0 + count + (2 if "pc" in registers else 0), {first} if name[0] != "p" else set()
+        many = count if "ld" in name else 0
+    elif name in ("ldrd", "strd"):
+        cycles = 3
+    elif name.startswith(("ldr", "vldr")):
+        kind = "load"
+    elif name.startswith(("str", "vstr")):
+        kind, cycles = "store", 2 if name[0] == "v" else 1
+    elif _BACKWARD.match(name) or name in ("bx", "bl", "blx"):
+        cycles = 3 if name in ("bx", "b", "bl", "blx") else 1
+        label = operands[:-1] if operands.endswith("b") else ""
+    elif name in ("vmla", "vfma", "vmls", "vfms"):
+        cycles = 3
+    elif name == "udiv":
+        cycles = _DIVISION
+    written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
+    gone = frozenset(_gone(name, operands, registers))
+    return _Instruction(name, operands, kind, cycles, first, frozenset(address), many, written, gone, label)
+
+
 class _Reader:
-    """Reads instructions one by one; see docs/timing.md for their cycles."""
+    """Reads instructions one by one: what they take depends on those before."""
 
     def __init__(self, constants: Sequence[Constants], wide: bool) -> None:
-        self._constants = constants
+        self._sources = {f"{held.register}, {held.source}": held for held in constants}
         self._wide = wide
         self._halves: list[int] = []
         self._held: set[str] = set()
@@ -227,67 +280,39 @@ class _Reader:
         self._loaded = self._written = ""
 
     def read(self, line: str) -> None:
-        if re.fullmatch(r"\d+:", line):
+        if line.endswith(":") and line[:-1].isdecimal():
             self._labels[line[:-1]] = len(self._cycles)
             # What comes before is mostly the branch back to here.
             self._kind = self._loaded = self._written = ""
-            return
-        match = _INSTRUCTION.match(line)
-        if line.startswith((".", "@", "/")) or not match:
-            return
-        self._instruction(match[1], match[2].strip(), line)
+        elif (one := _instruction(line)) is not None:
+            self._append(one, line)
 
-    def _instruction(self, name: str, operands: str, line: str) -> None:
-        registers = _registers(operands)
-        kind, cycles, loads, loaded = "", 1.0, 0, ""
-        inside = operands[operands.find("[") :] if "[" in operands else ""
-        address = set(_registers(inside)) if inside else set()
-        first = registers[0] if registers else ""
-        if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
-            count = _listed(operands[operands.find("{") :])
-            cycles, address = 1.0 + count, {first} if name[0] not in "p" else set()
-            loads = count if "ld" in name and first in self._held else 0
-            cycles += 2 if "pc" in registers else 0
-        elif name in ("ldrd", "strd"):
-            cycles = 3
-        elif name.startswith(("ldr", "vldr")):
-            kind, loaded = "load", first
-            cycles = 3 if self._kind == "store" else 1 if self._kind == "load" and self._loaded not in address else 2
-            loads = int(bool(address & self._held))
-        elif name.startswith(("str", "vstr")):
-            kind, cycles = "store", 2 if name[0] == "v" else 1
-        elif (name.startswith("b") and _BACKWARD.match(name)) or name in ("bx", "bl", "blx"):
-            loads = 0
-            if operands.endswith("b") and operands[:-1] in self._labels:
-                cycles = 2
-            elif name in ("bx", "b", "bl", "blx"):
-                cycles = 3
-        elif name in ("vmla", "vfma", "vmls", "vfms"):
-            cycles = 3
-        elif name == "udiv":
-            cycles = _DIVISION
-        if self._written in address and kind != "":
+    def _append(self, one: _Instruction, line: str) -> None:
+        cycles, loads, back = one.cycles, 0, one.label in self._labels
+        if one.kind == "load":
+            cycles = 3 if self._kind == "store" else 1 if self._kind == "load" and self._loaded not in one.address else 2
+            loads = int(not one.address.isdisjoint(self._held))
+        elif one.many:
+            loads = one.many if one.first in self._held else 0
+        elif back:
+            cycles = 2
+        if self._written in one.address:
             cycles += 1
-        if address and kind == "" and self._written in address:
-            cycles += 1
-        self._kind, self._loaded = kind, loaded
-        self._written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
-        for held in self._constants:
-            if name in ("ldr", "mov") and operands == f"{held.register}, {held.source}":
-                self._held.add(held.register)
-                loads = REWIND if held.rewinds else loads
-                break
+        self._kind, self._loaded = one.kind, one.first if one.kind == "load" else ""
+        self._written = one.written
+        held = self._sources.get(one.operands) if one.name in ("ldr", "mov") else None
+        if held is None:
+            self._held -= one.gone
         else:
-            gone = _gone(name, operands, registers)
-            self._held -= gone
-        if name.startswith("it") and not self._wide:
+            self._held.add(held.register)
+            loads = REWIND if held.rewinds else loads
+        if one.name.startswith("it") and not self._wide:
             cycles = 0.0
         self._cycles.append(cycles)
         self._loads.append(loads)
-        self._halves.append(2 if self._wide or not _narrow(name, operands, line) else 1)
-        target = operands[:-1]
-        if name.startswith("b") and operands.endswith("b") and target in self._labels:
-            self._loops[self._labels[target]] = len(self._cycles)
+        self._halves.append(2 if self._wide or not _narrow(one.name, one.operands, line) else 1)
+        if back:
+            self._loops[self._labels[one.label]] = len(self._cycles)
 
     def nodes(self) -> tuple[Node, ...]:
         """The tree: loops lie within each other or apart."""
@@ -321,13 +346,6 @@ class _Reader:
         return Straight(tuple(cycles), tuple(loads))
 
 
-@lru_cache(maxsize=1 << 14)
-def _registers(operands: str) -> list[str]:
-    """The registers that are named; not to be changed."""
-    return _REGISTER.findall(operands)
-
-
-@lru_cache(maxsize=1 << 10)
 def _listed(text: str) -> int:
     """Registers of a list such as {r4-r11, lr}."""
     count = 0

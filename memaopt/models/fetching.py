@@ -215,10 +215,15 @@ class Fetching:
         code = self.code
         for line, _ in run.lines:
             code[line] = code.pop(line)
-        for before, loads in run.text.reads:
-            self.clock += before
-            self._load(loads, run.text.step)
-        self.clock += run.text.rest
+        if self.data_in_ram:
+            self.clock += run.text.total
+            if run.text.rewinds:
+                self.place = self.mark
+        else:
+            for before, loads in run.text.reads:
+                self.clock += before
+                self._load(loads, run.text.step)
+            self.clock += run.text.rest
         self.at = end = run.start + len(run.text.cycles)
         self.current = (end - 1) // self.m.read
         # The queue has kept up: the next word was requested in time.

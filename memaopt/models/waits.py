@@ -204,7 +204,7 @@ class _Core(Remembering):
         base = self._base()
         if found is None:
             clock, ideal, waited, mark = self.clock, self.ideal, self.waited, self.mark
-            self._execute(node)
+            self._execute(node, key[1])
             spent = self.clock - clock + self.waited - waited
             self.memo[key] = (spent, self.ideal - ideal, self.mark - mark, self._base() - base, self._state())
         else:
@@ -214,10 +214,10 @@ class _Core(Remembering):
             self._restore(base + moved, state)
             self.mark = mark
 
-    def _execute(self, node: _Turns) -> None:
+    def _execute(self, node: _Turns, key: tuple[Any, ...]) -> None:
+        """Execute a loop; ``key`` is that of its beginning."""
         trips, done, moved, step = node.trips, 0.0, 0.0, 0.0
         spent: list[float] = []
-        key = self._key()
         while trips - done > 1e-9 and len(spent) < _TURNS:
             clock, ideal, waited, place = self.clock, self.ideal, self.waited, self.place
             self.run(node.body)
