@@ -13,14 +13,15 @@ Bits = npt.NDArray[np.bool_]
 #: What a label counts, column by column; the first four are sums, the last two maxima.
 PRICE, FLASH, CODE, DATA, ARENA, STACK = range(6)
 SUMS = 4
-#: Labels that are compared with each other at a time.
-_BLOCK = 1024
+#: Labels that are compared with each other at a time, and those where only some are wanted.
+_BLOCK, _FEW = 1024, 128
 
 
-def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits) -> Array:
+def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits, most: int | None = None) -> Array:
     """The labels (by place) for which no other one is as good in everything; the first of equals stays.
 
-    One that lacks kernels which the other has paid for may have to pay for them yet.
+    One that lacks kernels which the other has paid for may have to pay for them yet. ``most``: the first of them, and
+    no more are looked for once there are more than so many.
     """
     count = len(values)
     if count <= 1:
@@ -37,8 +38,9 @@ def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits) -> Arr
         return np.sort(order[keep])
     bits, weights, fixed = paid[:, kernels], sizes[:, kernels], bits_of(paid, kernels, contested)
     kept = np.zeros(0, np.int64)
-    for start in range(0, count, _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, count))
+    size = _BLOCK if most is None else _FEW
+    for start in range(0, count, size):
+        block = np.arange(start, min(start + size, count))
         if len(kept):
             beaten = _beats(values, bits, weights, fixed, varying, kept, block).any(axis=0)
             block = block[~beaten]
@@ -47,6 +49,8 @@ def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits) -> Arr
         first = np.arange(len(block))[:, None] < np.arange(len(block))
         beaten = (beats & (first | ~beats.T)).any(axis=0)
         kept = np.concatenate([kept, block[~beaten]])
+        if most is not None and len(kept) > most:
+            break
     return kept
 
 

@@ -15,7 +15,7 @@ question, and labels need not tell it. All numbers are integers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -54,16 +54,27 @@ def search(
     clashes: Sequence[Clash] = (),
     below: int | None = None,
     most: int = MOST_LABELS,
-    quick: bool = False,
+    settle: Callable[[tuple[int, ...]], bool] | None = None,
 ) -> Found:
     """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
 
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
-    ``quick``: only the most promising labels are looked at, and what that finds may not be the best.
+    ``settle`` says of picks whether what ``price`` gave for them stays; where it does not, the search is made again.
     """
-    walk = _Walk(Layers(stages, plain, budgets, clashes, price or (lambda _: 0)), least)
+    # What may be asked for prices is first looked at in part.
+    beams = (*_BEAMS, None) if below is None else (None,) if settle is None else (_BEAMS[0], None)
+    while True:
+        walk = _Walk(Layers(stages, plain, budgets, clashes, price or (lambda _: 0)), least)
+        found = _search(walk, below, beams, most, settle or (lambda _: True))
+        if found is not None:
+            return found
+
+
+def _search(
+    walk: _Walk, below: int | None, beams: Sequence[int | None], most: int, settle: Callable[[tuple[int, ...]], bool]
+) -> Found | None:
+    """What :func:`search` finds with these prices; None if one of them does not stay."""
     best, bound = Found(None, 0, 0, False), 0
-    beams = _BEAMS[:1] if quick else (*_BEAMS, None) if below is None else (None,)
     for beam in beams:
         # What cannot end below the best that is known need not be looked at.
         walk = walk if below is None else walk.within(below)
@@ -72,6 +83,8 @@ def search(
         bound = max(bound, walk.bound())
         found = walk.run(below, beam, most)
         if found.picks is not None:
+            if not settle(found.picks):
+                return None
             best, below = found, found.value
         if found.proven or (best.picks is not None and best.value <= bound):
             return best._replace(bound=best.value, proven=True)
@@ -233,7 +246,7 @@ class _Walk:
                 promise, alive = self._promise(i + 1, state, new, bits, below)
                 index = np.nonzero(alive)[0]
                 index = index[np.lexsort((new[index, ARENA], new[index, FLASH], promise[index]))]
-                index = index[undominated(*self._comparable(i + 1, new[index], bits[index]))]
+                index = index[undominated(*self._comparable(i + 1, new[index], bits[index]), beam)]
                 if beam is not None and len(index) > beam:
                     whole, index = False, index[:beam]
                 if not len(index):

@@ -29,30 +29,29 @@ class Prices:
         self._stages, self._budgets, self._objective = stages, budgets, objective
         self._price = price_of(objective)
         self._settled: set[int] = set()
+        #: Budgets that are short: what takes less of one may be better though it costs more.
+        self.short: tuple[str, ...] = ()
 
     def __call__(self, candidate: Candidate) -> int | None:
         if id(candidate) not in self._settled:
             return candidate.floor(self._objective)
         return self._price(candidate)
 
-    def settle(self, picks: Sequence[int], short: Sequence[str] = ()) -> bool:
-        """Price what was picked, and what of its formats may be better; whether everything had its price already.
-
-        Better is what may cost less, or takes less of the budgets that are ``short``.
-        """
+    def settle(self, picks: Sequence[int]) -> bool:
+        """Price what was picked, and what of its formats may be better; whether everything had its price already."""
         settled = True
         for stage, pick in zip(self._stages, picks, strict=True):
             picked = stage.candidates[pick]
             if id(picked) not in self._settled:
                 settled = False
-                self._settle(stage, picked, short)
+                self._settle(stage, picked)
         return settled
 
-    def _settle(self, stage: Stage, picked: Candidate, short: Sequence[str]) -> None:
+    def _settle(self, stage: Stage, picked: Candidate) -> None:
         formats = picked.plan.input_format, picked.plan.output_format
         known: list[tuple[int, ...]] = []
         rivals = [
-            ((other.floor(self._objective), *(takes(other, name) for name in short)), other)
+            ((other.floor(self._objective), *(takes(other, name) for name in self.short)), other)
             for other in stage.candidates
             if (other.plan.input_format, other.plan.output_format) == formats and fits(other, self._budgets)
         ]

@@ -138,30 +138,24 @@ def _searched(
     problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
 ) -> labels.Found:
     """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
-    quick = prices is not None
-    short: tuple[str, ...] = ()
-    while prices is not None:
+    # What clashes has its price already.
+    while prices is not None and not clashes:
         likely = labels.likely(problem.stages, problem.plain, problem.limits, prices, clashes)
         if likely is None:
             break
-        picks, short = likely
-        if prices.settle(picks, short):
+        picks, prices.short = likely
+        if prices.settle(picks):
             break
-    while True:
-        found = labels.search(
-            problem.stages,
-            problem.plain,
-            problem.limits,
-            price=prices,
-            least=least,
-            clashes=clashes,
-            below=below,
-            quick=quick,
-        )
-        if prices is None or found.picks is None or prices.settle(found.picks, short):
-            if found.proven or not quick:
-                return found
-            quick = False
+    return labels.search(
+        problem.stages,
+        problem.plain,
+        problem.limits,
+        price=prices,
+        least=least,
+        clashes=clashes,
+        below=below,
+        settle=None if prices is None else prices.settle,
+    )
 
 
 def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Found:

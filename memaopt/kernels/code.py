@@ -290,7 +290,8 @@ class _Reader:
     def _append(self, one: _Instruction, line: str) -> None:
         cycles, loads, back = one.cycles, 0, one.label in self._labels
         if one.kind == "load":
-            cycles = 3 if self._kind == "store" else 1 if self._kind == "load" and self._loaded not in one.address else 2
+            piped = self._kind == "load" and self._loaded not in one.address
+            cycles = 3 if self._kind == "store" else 1 if piped else 2
             loads = int(not one.address.isdisjoint(self._held))
         elif one.many:
             loads = one.many if one.first in self._held else 0
