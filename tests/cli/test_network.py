@@ -42,7 +42,9 @@ def test_solve_writes_a_verified_library(model: Path, tmp_path: Path, capsys: py
     rows = re.findall(r" ([\d,]+) +(?:[\d.]+ +)?[\d.]+% +([\d,]+) +ok", text)
     total = re.search(r"cycles +([\d,]+) predicted", text)
     assert total is not None
-    assert sum(int(predicted.replace(",", "")) for predicted, _ in rows) == int(total[1].replace(",", ""))
+    layers = sum(int(predicted.replace(",", "")) for predicted, _ in rows)
+    around = int(total[1].replace(",", "")) - layers
+    assert 28 + 7 * len(rows) <= around < 28 + 30 * len(rows), "invoke and its calls, and what they wait for"
     names = {path.name for path in out.iterdir()}
     assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
     assert _run("verify", str(out / "certificate.json")) == 0

@@ -327,6 +327,48 @@ class _Growing:
     def mul(self, x: int) -> bool:
         return self._binary(ops.Mul, x)
 
+    def _extreme(self, cls: type[Operator], x: int) -> bool:
+        """Both operands and the output have one quantisation."""
+        rng, shape = self.rng, self.tensors[x].shape
+        alike = [t for t in self.ready if self.tensors[t].same_quantization(self.tensors[x])]
+        broadcast = [t for t in alike if _broadcasts(self.tensors[t].shape, shape)]
+        other = tuple(1 if rng.integers(2) else size for size in shape)
+        if broadcast and rng.integers(2):
+            y = int(_pick(rng, broadcast))
+        else:
+            y = self._constant(_int8(rng, other), *self._quantization(x))
+        output = np.broadcast_shapes(self.tensors[y].shape, shape)
+        return self._put(cls, (x, y) if rng.integers(2) else (y, x), output, *self._quantization(x))
+
+    def minimum(self, x: int) -> bool:
+        return self._extreme(OPERATORS["MINIMUM"], x)
+
+    def maximum(self, x: int) -> bool:
+        return self._extreme(OPERATORS["MAXIMUM"], x)
+
+    def gather(self, x: int) -> bool:
+        rng, shape = self.rng, self.tensors[x].shape
+        if not shape:
+            return False
+        axis = int(rng.integers(len(shape)))
+        indices = tuple(int(i) for i in rng.integers(shape[axis], size=_size(rng, 6)))
+        output = (*shape[:axis], len(indices), *shape[axis + 1 :])
+        return self._put(ops.Gather, (x,), output, *self._quantization(x), axis=axis, indices=indices)
+
+    def pack(self, x: int) -> bool:
+        rng, tensor = self.rng, self.tensors[x]
+        axis = int(rng.integers(len(tensor.shape) + 1))
+        parts = [x]
+        for _ in range(int(rng.integers(3))):
+            alike = [
+                t
+                for t in self.ready
+                if self.tensors[t].same_quantization(tensor) and self.tensors[t].shape == tensor.shape
+            ]
+            parts.append(int(_pick(rng, alike)))
+        output = (*tensor.shape[:axis], len(parts), *tensor.shape[axis:])
+        return self._put(ops.Pack, tuple(parts), output, *self._quantization(x), axis=axis)
+
     def mean(self, x: int) -> bool:
         shape = self.tensors[x].shape
         axes = tuple(i for i in range(len(shape)) if self.rng.integers(2)) or (0,)

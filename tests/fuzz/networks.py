@@ -34,7 +34,8 @@ def random_setting(rng: Rng) -> dict[str, Any]:
         machine = machine.with_ram(code=code, constants=constants)
     if rng.integers(5) == 0:
         machine = machine.with_wait_states(int(rng.integers(0, 8)))
-    return {"mcu": machine, "objective": str(rng.choice(OBJECTIVES)), "formats": bool(rng.integers(5))}
+    objectives = OBJECTIVES if machine.core.is_timed else tuple(each for each in OBJECTIVES if each != "energy")
+    return {"mcu": machine, "objective": str(rng.choice(objectives)), "formats": bool(rng.integers(5))}
 
 
 def budgets(rng: Rng, plan: NetworkPlan) -> Iterator[dict[str, int]]:

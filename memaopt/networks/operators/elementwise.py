@@ -39,8 +39,8 @@ class Elementwise(Operator):
         return min(data) if x.dtype.is_byte and y.dtype.is_byte and x.shape == y.shape else None
 
     def in_place(self, graph: Graph) -> tuple[int, ...]:
-        """Inputs of the output's shape (no broadcasting) with elements of its size."""
+        """Inputs with as many elements as the output (none is read twice), each of its size."""
         output = graph.output_of(self)
         inputs = [graph.tensors[i] for i in self.inputs]
-        fits = [t.shape == output.shape and t.nbytes == output.nbytes and not t.is_constant for t in inputs]
+        fits = [t.elements == output.elements and t.nbytes == output.nbytes and not t.is_constant for t in inputs]
         return tuple(position for position, fit in enumerate(fits) if fit)
