@@ -192,7 +192,8 @@ def build(space: Space) -> _Model:
         parts, scales = [sum(external.values()), _register_bytes(cp, space, loops, kernel)], [1, 1]
     else:
         rates = prices(space)
-        scale = math.gcd(rates.unit, *(rates.staged_byte[operand] for operand in space.staged))
+        # 1 where nothing costs anything, as on a machine that takes no energy
+        scale = math.gcd(rates.unit, *(rates.staged_byte[operand] for operand in space.staged)) or 1
         staging = sum(rates.staged_byte[operand] // scale * external[operand] for operand in sorted(space.staged))
         busy = (1 + fetch_cycles(space)) * _kernel_time(cp, space, loops, kernel)
         parts = [rates.unit // scale * (busy + _stall_time(cp, space, loops, kernel)) + staging]

@@ -222,3 +222,13 @@ def test_too_few_registers_is_one_clear_line() -> None:
     for model in (closed_form, cp_sat, exhaustive):
         with pytest.raises(InfeasibleError, match="3 core and 2 FPU registers"):
             model.solve(where)
+
+
+def test_a_machine_that_takes_no_energy() -> None:
+    """Catches a division by the greatest divisor of costs that are all 0: then every schedule is as good."""
+    machine = mcu("stm32l4r5")
+    memories = tuple(memory.model_copy(update={"energy_pj_per_byte": 0.0}) for memory in machine.memories)
+    free = machine.model_copy(update={"power_mw": 0.0, "power_range_mw": None, "memories": memories})
+    where = space(Gemm(m=3, k=4, n=5), free, "energy")
+    answers = [model.solve(where) for model in (closed_form, cp_sat, exhaustive)]
+    assert [answer.objective for answer in answers] == [(0,)] * 3
