@@ -358,14 +358,9 @@ class _Growing:
     def pack(self, x: int) -> bool:
         rng, tensor = self.rng, self.tensors[x]
         axis = int(rng.integers(len(tensor.shape) + 1))
-        parts = [x]
-        for _ in range(int(rng.integers(3))):
-            alike = [
-                t
-                for t in self.ready
-                if self.tensors[t].same_quantization(tensor) and self.tensors[t].shape == tensor.shape
-            ]
-            parts.append(int(_pick(rng, alike)))
+        same = [t for t in self.ready if self.tensors[t].same_quantization(tensor)]
+        alike = [x, *(t for t in same if self.tensors[t].shape == tensor.shape)]
+        parts = [x, *(int(_pick(rng, alike)) for _ in range(int(rng.integers(3))))]
         output = (*tensor.shape[:axis], len(parts), *tensor.shape[axis:])
         return self._put(ops.Pack, tuple(parts), output, *self._quantization(x), axis=axis)
 
