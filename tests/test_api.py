@@ -60,6 +60,22 @@ def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
         assert result.to_dict()
 
 
+@pytest.mark.parametrize("machine", ["stm32f746", "stm32wle5"])
+@pytest.mark.parametrize("objective", ["bytes", "cycles"])
+def test_results_show_no_cycles_that_nobody_validated(machine: str, objective: str) -> None:
+    """Catches a result that cannot show itself where no cycles are known, or that shows those of another core."""
+    for problem in (Gemm(m=5, k=9, n=4, dtype="q15"), LAYERS["conv_2d"]):
+        certificate = memaopt.certify(problem, memaopt.mcu(machine), objective)
+        for result in (certificate, memaopt.run(certificate)):
+            assert result.headline() in repr(result)
+            assert result._repr_html_()
+            facts = dict(result.facts())
+            assert not {"cycles", "energy"} & facts.keys()
+            if objective == "cycles" and "objective" in facts:
+                assert facts["objective"].startswith("cycles, ordered by the Cortex-M4's timing")
+                assert not any(letter.isdigit() for letter in facts["objective"].replace("Cortex-M4", ""))
+
+
 def test_a_layer_computes_what_tflite_would(tmp_path: Path) -> None:
     """Catches weights, scales, padding or zero points that become others on the way into a network."""
     from memaopt.networks import reference

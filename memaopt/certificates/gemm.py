@@ -115,16 +115,14 @@ class Certificate(Envelope):
     def facts(self) -> tuple[tuple[str, str], ...]:
         traffic, bounds = self.traffic, self.bounds
         homes = ", ".join(f"{operand} in {self.problem.placement.of(operand)}" for operand in OPERANDS)
+        goal = self.machine.core.goal(self.objective)
         return (
-            (
-                "objective",
-                f"{self.objective}: {', '.join(answer.model for answer in self.answers)} agree on the schedule",
-            ),
+            ("objective", f"{goal}: {', '.join(answer.model for answer in self.answers)} agree on the schedule"),
             ("placement", homes),
             ("schedule", str(self.schedule)),
             ("external bytes", f"{traffic.external_bytes:,}, the bound is {bounds.external_bytes:,}"),
             ("register bytes", f"{traffic.register_bytes:,}, the bound is {bounds.register_bytes:,}"),
-            ("cycles", f"{traffic.cycles:,} predicted"),
+            *([] if traffic.cycles is None else [("cycles", f"{traffic.cycles:,} predicted")]),
             ("certificate", self.sha256[:16]),
         )
 

@@ -165,11 +165,14 @@ class NetworkCertificate(Envelope):
             "enumeration": "the best of its space, by enumeration",
             "solver": "the best of its space, the solver said",
         }
-        at_least = f"no choice is below {choice.bound:,}"
+        core = self.machine.core
+        hidden = core.only_orders(self.objective)
+        at_least = "not proven to be the best" if hidden else f"no choice is below {choice.bound:,}"
+        goal = core.goal(self.objective) if hidden else f"{core.goal(self.objective)}: {choice.price:,}"
         return (
-            ("objective", f"{self.objective}: {choice.price:,}; {proof.get(choice.proof, at_least)}"),
+            ("objective", f"{goal}; {proof.get(choice.proof, at_least)}"),
             ("multiply-accumulates", f"{found.macs:,}"),
-            ("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting"),
+            *self._cycles(),
             (
                 "arena",
                 f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
@@ -179,6 +182,13 @@ class NetworkCertificate(Envelope):
             ("model", f"{self.model}, sha256 {self.model_sha256[:16]}"),
             ("certificate", self.sha256[:16]),
         )
+
+    def _cycles(self) -> list[tuple[str, str]]:
+        """What it takes, where it may be said."""
+        found = self.totals
+        if found.cycles is None:
+            return []
+        return [("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting")]
 
     @property
     def subject(self) -> str:

@@ -19,7 +19,6 @@ from memaopt.kernels.text import assembly
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
-from memaopt.machines.core import ORDERED
 from memaopt.models import layer_kernels
 from memaopt.printable import in_comment
 from memaopt.problems import reference
@@ -241,7 +240,7 @@ def _summary(certificate: Certificate) -> list[str]:
         f"{', ' + ' and '.join(schedule.streamed) + ' streamed' if schedule.streamed else ''}."
     )
     lines = [
-        f"Placement: {homes}. Objective: {_objective(certificate)}.",
+        f"Placement: {homes}. Objective: {certificate.machine.core.goal(certificate.objective)}.",
         how,
         f"Promised:  {traffic.external_bytes:,} bytes between external memory and SRAM, "
         f"{traffic.register_bytes:,} to and from registers.",
@@ -253,11 +252,6 @@ def _summary(certificate: Certificate) -> list[str]:
         )
     lines.append("Proof:     closed form = CP-SAT = exhaustive enumeration: no schedule of the space is better.")
     return lines
-
-
-def _objective(certificate: Certificate) -> str:
-    timed = certificate.machine.core.is_timed or certificate.objective != "cycles"
-    return certificate.objective if timed else f"{certificate.objective}, {ORDERED}"
 
 
 def _vector(certificate: Certificate) -> dict[str, Any]:

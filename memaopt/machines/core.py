@@ -94,6 +94,14 @@ class Core(Input):
         """Why no cycles are shown; nothing where they are."""
         return "" if self.is_timed else f"nobody has validated the timing of a {self.title}"
 
+    def only_orders(self, objective: str) -> bool:
+        """Whether an objective's numbers order schedules here, and are not to be shown."""
+        return objective == "cycles" and not self.is_timed
+
+    def goal(self, objective: str) -> str:
+        """An objective in a word, and what it means here."""
+        return f"{objective}, {ORDERED}" if self.only_orders(objective) else objective
+
     def require_timing(self, what: str) -> None:
         """Raise InputError if ``what`` needs cycles, and this core has none to show."""
         if not self.is_timed:

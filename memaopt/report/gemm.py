@@ -37,8 +37,7 @@ _WIDTH = 100
 
 def _goal(certificate: Certificate) -> str:
     """What was minimised, in words."""
-    timed = certificate.machine.core.is_timed or certificate.objective != "cycles"
-    return _GOALS[certificate.objective] if timed else ORDERED
+    return ORDERED if certificate.machine.core.only_orders(certificate.objective) else _GOALS[certificate.objective]
 
 
 class _Fact(NamedTuple):

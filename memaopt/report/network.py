@@ -175,8 +175,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
 
 def _by(plan: NetworkPlan) -> str:
     """What the kernels were chosen by."""
-    timed = plan.mcu.core.is_timed or plan.objective != "cycles"
-    return _BY[plan.objective] if timed else ORDERED
+    return ORDERED if plan.mcu.core.only_orders(plan.objective) else _BY[plan.objective]
 
 
 def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:

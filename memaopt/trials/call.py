@@ -48,6 +48,17 @@ class CallTrial(BaseModel):
         return self.equal and self.correct
 
 
+def verdict(passed: bool, cycles: int | None) -> str:
+    """How a trial ended, in a few words; on a core without validated timing no cycles are said."""
+    return ("passed" if passed else "failed") + ("" if cycles is None else f": {cycles:,} cycles")
+
+
+def spent(cycles: int | None, ideal_cycles: int | None, energy_uj: float | None) -> list[tuple[str, str]]:
+    """Time and energy as facts, where they are known."""
+    facts = [] if cycles is None else [("cycles", f"{cycles:,}, {ideal_cycles:,} without waiting")]
+    return facts if energy_uj is None else [*facts, ("energy", f"{energy_uj:.3g} uJ, modelled")]
+
+
 def stack_of(run: Run, kernels: Collection[str]) -> tuple[Access, Access]:
     """What the functions that are ``kernels`` did to the stack, and what the rest did."""
     own, around = Access(), Access()

@@ -12,7 +12,7 @@ from memaopt.interrupts import scratch_folder
 from memaopt.machines.mcu import Mcu
 from memaopt.overview import Overview
 from memaopt.problems import reference
-from memaopt.trials.call import CallTrial, stack_of
+from memaopt.trials.call import CallTrial, spent, stack_of, verdict
 from memaopt.writer import write_files
 
 
@@ -29,14 +29,13 @@ class GemmTrial(CallTrial, Overview):
     seconds: float
 
     def headline(self) -> str:
-        return f"{'passed' if self.passed else 'failed'}: {self.cycles:,} cycles"
+        return verdict(self.passed, self.cycles)
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         return (
             ("result", f"{self.wrong:,} elements are wrong" if self.wrong else "every element is right"),
             ("accesses", "as promised" if self.equal else "not as promised"),
-            ("cycles", f"{self.cycles:,}, {self.ideal_cycles:,} without waiting"),
-            ("energy", f"{self.energy_uj:.3g} uJ, modelled"),
+            *spent(self.cycles, self.ideal_cycles, self.energy_uj),
             ("built with", " ".join((self.compiler, *self.flags))),
         )
 

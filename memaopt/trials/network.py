@@ -19,7 +19,7 @@ from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.overview import Overview
 from memaopt.trials import image as network_image
-from memaopt.trials.call import CallTrial, stack_of
+from memaopt.trials.call import CallTrial, spent, stack_of, verdict
 from memaopt.trials.image import ImageRun
 from memaopt.writer import write_files
 
@@ -82,7 +82,7 @@ class NetworkTrial(Overview):
         return self.wrong == 0 and image and all(layer.passed for layer in self.layers)
 
     def headline(self) -> str:
-        return f"{'passed' if self.passed else 'failed'}: {self.cycles:,} cycles, {len(self.layers)} layers"
+        return f"{verdict(self.passed, self.cycles)}, {len(self.layers)} layers"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         unequal = [layer.name for layer in self.layers if not layer.equal]
@@ -96,10 +96,9 @@ class NetworkTrial(Overview):
             ),
             ("accesses", f"not as promised in {', '.join(unequal)}" if unequal else "as promised"),
             *((("project", f"cannot be linked: {self.no_image}"),) if self.no_image else ()),
-            ("cycles", f"{self.cycles:,}, {self.ideal_cycles:,} without waiting"),
+            *spent(self.cycles, self.ideal_cycles, self.energy_uj),
             ("stack", f"{self.stack_bytes:,} bytes"),
             ("flash", f"{self.flash_bytes:,} bytes, linked"),
-            ("energy", f"{self.energy_uj:.3g} uJ, modelled"),
             ("built with", " ".join((self.compiler, *self.flags))),
         )
 
