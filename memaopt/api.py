@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from memaopt.trials.gemm import GemmTrial
     from memaopt.trials.network import NetworkTrial
 
-#: The certificate's name in a project's folder.
-CERTIFICATE = "certificate.json"
-
 
 @public
 def certify(
@@ -117,16 +114,14 @@ def read(path: str | Path) -> Certificate | NetworkCertificate:
 
     A network's model is found beside it.
     """
-    from memaopt.certificates import gemm, network
-    from memaopt.certificates.envelope import kind_of
+    from memaopt.certificates import envelope, gemm, network
 
     file = Path(path)
     if file.is_dir() or not (file.suffix or file.exists()):
-        file /= CERTIFICATE
+        file /= envelope.FILE
         if not file.is_file():
-            raise InputError(f"{path}: no {CERTIFICATE} there; write a project with solve ... --out {path}")
-    of_network = network.NetworkCertificate.form().startswith(kind_of(file) or "?")
-    return (network.NetworkCertificate if of_network else gemm.Certificate).read(file)
+            raise InputError(f"{path}: no {envelope.FILE} there; write a project with solve ... --out {path}")
+    return envelope.read(file, network.NetworkCertificate, gemm.Certificate)
 
 
 @public

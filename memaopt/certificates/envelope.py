@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,12 +19,19 @@ from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.overview import Overview
 from memaopt.writer import write_file
 
+#: The certificate's name in a project's folder.
+FILE = "certificate.json"
+
 
 def digest(data: Mapping[str, Any]) -> str:
     """SHA-256, in hexadecimal, of a certificate's JSON object without its ``sha256``, keys sorted, no spaces."""
     rest = {key: value for key, value in data.items() if key != "sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_One = TypeVar("_One", bound="Envelope")
+_Other = TypeVar("_Other", bound="Envelope")
 
 
 class Verified(NamedTuple):
@@ -70,7 +77,7 @@ class Envelope(Input, Overview):
         """
         data, form = parse_json(text, where), cls.form()
         found = data.get("format") if isinstance(data, dict) else None
-        if isinstance(found, str) and found != form and found.rstrip("0123456789") == form.rstrip("0123456789"):
+        if isinstance(found, str) and found != form and _unnumbered(found) == _unnumbered(form):
             raise InputError(f"{where}: {found} is of another version of memaopt, which reads {form}: solve again")
         try:
             json.loads(text, object_pairs_hook=_once)
@@ -88,7 +95,12 @@ class Envelope(Input, Overview):
     @public
     def read(cls, path: str | Path) -> Self:
         """The certificate in the file at ``path``, unverified; InputError if there is none that can be read."""
-        return cls.from_json(read_text(path, CERTIFICATE_BYTES), str(path))
+        return cls.found(read_text(path, CERTIFICATE_BYTES), path)
+
+    @classmethod
+    def found(cls, text: str, path: str | Path) -> Self:
+        """The certificate in the text of the file at ``path``."""
+        return cls.from_json(text, str(path))
 
     @public
     def write(self, path: str | Path) -> None:
@@ -108,11 +120,19 @@ class Envelope(Input, Overview):
             raise FalseClaimError(f"{self.subject}: {claim}")
 
 
-def kind_of(path: str | Path) -> str:
-    """The format that a JSON file says it has, without its number; empty if it says none."""
-    data = parse_json(read_text(path, CERTIFICATE_BYTES), str(path))
+def read(path: str | Path, first: type[_One], other: type[_Other]) -> _One | _Other:
+    """The certificate in a file, unverified: of the ``first`` kind if its format says so, else of the other."""
+    text = read_text(path, CERTIFICATE_BYTES)
+    data = parse_json(text, str(path))
     found = data.get("format") if isinstance(data, dict) else None
-    return found.rstrip("0123456789") if isinstance(found, str) else ""
+    if isinstance(found, str) and _unnumbered(found) == _unnumbered(first.form()):
+        return first.found(text, path)
+    return other.found(text, path)
+
+
+def _unnumbered(form: str) -> str:
+    """A format without the number of its version."""
+    return form.rstrip("0123456789")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -196,9 +196,9 @@ class NetworkCertificate(Envelope):
         return f"{self.name} on {self.machine.name}"
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """The certificate in the file at ``path``, unverified, with the model beside it at hand."""
-        found = super().read(path)
+    def found(cls, text: str, path: str | Path) -> Self:
+        """With the model beside the file at hand."""
+        found = super().found(text, path)
         found._folder = Path(path).parent
         return found
 

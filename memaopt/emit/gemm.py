@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
 from memaopt.emit.nest import Nest, nest_of
 from memaopt.emit.nest_text import fetches, loops_of
@@ -70,7 +71,7 @@ def files(certificate: Certificate) -> dict[str, str]:
         "main.c": render("emit/templates/main.c.j2", **context),
         "Makefile": render("emit/templates/Makefile.j2", **context),
         "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **context),
-        "certificate.json": certificate.to_json(),
+        envelope.FILE: certificate.to_json(),
     }
 
 

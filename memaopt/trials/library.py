@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
+from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan
@@ -61,7 +62,7 @@ class LibraryCheck(BaseModel):
 def files_of(certificate: NetworkCertificate) -> dict[str, str | bytes]:
     """What a certified network's project holds: the library, the certificate, and the model that it speaks of."""
     files: dict[str, str | bytes] = dict(emit.files(certificate.plan))
-    return {**files, "certificate.json": certificate.to_json(), certificate.model: certificate.model_file.data}
+    return {**files, envelope.FILE: certificate.to_json(), certificate.model: certificate.model_file.data}
 
 
 def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
