@@ -12,7 +12,7 @@ import numpy as np
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import checks
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.operators.extreme import Extreme
 from memaopt.networks.operators.registry import OPERATORS
@@ -27,7 +27,7 @@ def activation(name: str, shape: tuple[int, ...], scale: float | None = None, ze
     """An int8 activation."""
     if scale is None:
         return Tensor(name, shape, DType.INT8)
-    return Tensor(name, shape, DType.INT8, np.array([scale], np.float32), np.array([zero_point]))
+    return int8_tensor(name, shape, scale, zero_point)
 
 
 def constant(name: str, data: Array, scales: Array | None = None, axis: int = 0) -> Tensor:

@@ -127,6 +127,11 @@ class Tensor:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
+def int8_tensor(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
+    """An int8 activation with one scale."""
+    return Tensor(name, shape, DType.INT8, np.array([scale], np.float32), np.array([zero_point], np.int64))
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A network. Operators are in execution order; every tensor is a constant, an input, or written once."""

@@ -18,7 +18,7 @@ from memaopt.errors import InputError
 from memaopt.inputs import Input
 from memaopt.networks import checks
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D
 from memaopt.networks.operators.window import SlidingWindow, same_padding
 
@@ -53,8 +53,8 @@ class HandmadeLayer(Input):
         """The network of one operator; ``axis`` is that of the weights' output channels."""
         outputs, shape = output[-1], (1, *self.input)
         name = f"{kind}_{'x'.join(map(str, self.input))}_{outputs}"
-        x = _int8("input", shape, self.scales[0], self.zero_points[0])
-        y = _int8("output", output, self.scales[2], self.zero_points[1])
+        x = int8_tensor("input", shape, self.scales[0], self.zero_points[0])
+        y = int8_tensor("output", output, self.scales[2], self.zero_points[1])
         scales = np.atleast_1d(np.asarray(self.scales[1], np.float32))
         if scales.shape not in ((1,), (outputs,)):
             raise InputError(
@@ -124,10 +124,6 @@ class FullyConnected(HandmadeLayer):
             raise InputError("fully_connected: the input is (inputs,) or (rows, inputs), and weights have two axes")
         rows = self.input[0] if len(self.input) == 2 else 1
         return self._one("fully_connected", ops.FullyConnected, 0, (rows, self.weights.shape[0]))
-
-
-def _int8(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
-    return Tensor(name, shape, DType.INT8, np.array([scale], np.float32), np.array([zero_point], np.int64))
 
 
 def _integers(kind: str, what: str, given: Array, dtype: type[Any]) -> Array:

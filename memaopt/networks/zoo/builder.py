@@ -12,7 +12,7 @@ import numpy.typing as npt
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Weighted
 from memaopt.networks.operators.window import SlidingWindow, same_padding
 
@@ -21,17 +21,13 @@ Array = npt.NDArray[Any]
 _CALIBRATION_INPUTS = 8
 
 
-def _int8(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
-    return Tensor(name, shape, DType.INT8, np.array([scale], np.float32), np.array([zero_point], np.int64))
-
-
 class Builder:
     """Methods append a layer and return its output's index. Activations of a few seeded inputs go along."""
 
     def __init__(self, name: str, shape: tuple[int, ...], seed: int) -> None:
         self.name = name
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self.tensors = [_int8("input", shape, 1 / 64, 0)]
+        self.tensors = [int8_tensor("input", shape, 1 / 64, 0)]
         self.operators: list[Operator] = []
         self.input = 0
         inputs = [self.rng.integers(-128, 128, shape).astype(np.int8) for _ in range(_CALIBRATION_INPUTS)]
@@ -84,7 +80,7 @@ class Builder:
             reals = sum(self._real(tensor, value) for tensor, value in zip((first, second), values, strict=True))
             low, high = min(low, float(np.min(reals))), max(high, float(np.max(reals)))
         scale, zero_point = _range(low, high, activation)
-        output = _int8(self._name("add"), self.tensors[first].shape, scale, zero_point)
+        output = int8_tensor(self._name("add"), self.tensors[first].shape, scale, zero_point)
         return self._append(ops.Add, (first, second), output, {"activation": activation})
 
     def average_pool(self, x: int) -> int:
@@ -114,7 +110,9 @@ class Builder:
         return self._append(ops.Concatenation, inputs, output, {"axis": len(size)})
 
     def logistic(self, x: int) -> int:
-        return self._append(ops.Logistic, (x,), _int8(self._name("logistic"), self.tensors[x].shape, 1 / 256, -128), {})
+        return self._append(
+            ops.Logistic, (x,), int8_tensor(self._name("logistic"), self.tensors[x].shape, 1 / 256, -128), {}
+        )
 
     def mean(self, x: int) -> int:
         batch, _, _, channels = self.tensors[x].shape
@@ -127,7 +125,7 @@ class Builder:
     def classify(self, x: int, classes: int, *, largest: float = 4.0) -> int:
         """A fully connected layer and its softmax; ``largest``: the magnitude of the logits."""
         logits = self.fully_connected(x, classes, largest=largest)
-        output = _int8(self._name("softmax"), self.tensors[logits].shape, 1 / 256, -128)
+        output = int8_tensor(self._name("softmax"), self.tensors[logits].shape, 1 / 256, -128)
         return self._append(ops.Softmax, (logits,), output, {})
 
     def finish(self, output: int) -> Graph:
@@ -189,7 +187,7 @@ class Builder:
         graph = self._draft(cls, x, name, weights, scales, axis or 0, bias, shape, attributes)
         first = len(self.tensors)
         self.tensors += [graph.tensors[1], graph.tensors[2]]
-        return self._append(cls, (x, first, first + 1), _int8(name, shape, scale, zero_point), attributes)
+        return self._append(cls, (x, first, first + 1), int8_tensor(name, shape, scale, zero_point), attributes)
 
     def _draft(
         self,
@@ -209,7 +207,7 @@ class Builder:
             self.tensors[x],
             Tensor(f"{name}/weights", weights.shape, DType.INT8, scales, zeros, axis, weights),
             Tensor(f"{name}/bias", bias.shape, DType.INT32, products, zeros, 0, bias),
-            _int8(name, shape, 1.0, 0),
+            int8_tensor(name, shape, 1.0, 0),
         )
         return Graph(name, tensors, (cls(inputs=(0, 1, 2), outputs=(3,), **attributes),), (0,), (3,))
 

@@ -6,19 +6,20 @@ import pytest
 from memaopt import certify, mcu, verify
 from memaopt.networks import operators as ops
 from memaopt.networks import reference
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import Graph, int8_tensor
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.simplify import simplify
-
-
-def _int8(name: str, shape: tuple[int, ...], zero_point: int) -> Tensor:
-    return Tensor(name, shape, DType.INT8, np.array([0.5], np.float32), np.array([zero_point], np.int64))
 
 
 @pytest.mark.parametrize("kind", ["MINIMUM", "MAXIMUM"])
 def test_a_clamp_after_it_is_folded(kind: str) -> None:
     """Catches a simplified network that its own checks refuse, since the clamp's output means something else."""
-    tensors = [_int8("a", (1, 6), 3), _int8("b", (1, 6), 3), _int8("chosen", (1, 6), 3), _int8("relu", (1, 6), 3)]
+    tensors = [
+        int8_tensor("a", (1, 6), 0.5, 3),
+        int8_tensor("b", (1, 6), 0.5, 3),
+        int8_tensor("chosen", (1, 6), 0.5, 3),
+        int8_tensor("relu", (1, 6), 0.5, 3),
+    ]
     first = OPERATORS[kind](inputs=(0, 1), outputs=(2,))
     graph = Graph("clamped", tuple(tensors), (first, ops.Relu(inputs=(2,), outputs=(3,), location=1)), (0, 1), (3,))
     simple = simplify.simplify(graph).graph
@@ -30,7 +31,12 @@ def test_a_clamp_after_it_is_folded(kind: str) -> None:
 
 def test_of_a_tensor_and_its_view() -> None:
     """Catches a plan that overwrites an input in place, and a replay that takes its view for another tensor."""
-    tensors = [_int8("x", (3, 4), 0), _int8("y", (3, 4), 0), _int8("view", (1, 3, 4), 0), _int8("out", (1, 3, 4), 0)]
+    tensors = [
+        int8_tensor("x", (3, 4), 0.5, 0),
+        int8_tensor("y", (3, 4), 0.5, 0),
+        int8_tensor("view", (1, 3, 4), 0.5, 0),
+        int8_tensor("out", (1, 3, 4), 0.5, 0),
+    ]
     operators = (
         ops.Relu(inputs=(0,), outputs=(1,)),
         ops.ExpandDims(inputs=(1,), outputs=(2,), location=1),
