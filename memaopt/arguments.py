@@ -19,6 +19,10 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
     """A function of the public interface: arguments that are missing, unknown or of another type are InputErrors."""
 
     @cache
+    def signature() -> inspect.Signature:
+        return inspect.signature(function)
+
+    @cache
     def checked() -> Callable[P, R]:
         from pydantic import ConfigDict, validate_call
 
@@ -37,15 +41,14 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
         from memaopt.inputs import told
 
-        signature = inspect.signature(function)
         try:
-            signature.bind(*args, **kwargs)
+            signature().bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(f"{function.__name__}: {error}") from None
         try:
             return checked()(*args, **kwargs)
         except ValidationError as error:
-            names = list(signature.parameters)
+            names = list(signature().parameters)
             what = _one_of(function, error, names) or told(error, arguments=names)
             raise InputError(f"{function.__name__}: {what}") from None
 
