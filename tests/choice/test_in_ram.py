@@ -82,7 +82,8 @@ def test_constants_behind_the_code_ram() -> None:
     assert plan.ram_bytes > 250_000
     trial = network_trial.run(plan, 1)
     assert trial.passed
-    assert trial.cycles < 1.01 * trial.ideal_cycles
+    # Most constants lie in SRAM3, where each load takes a sixteenth of a cycle more.
+    assert trial.cycles < 1.02 * trial.ideal_cycles
 
 
 def test_fronts_fall() -> None:
@@ -120,7 +121,7 @@ def test_benchmark_of_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     text = capsys.readouterr().out
     for case in bench.cases():
         assert case.name in text
-    assert "raw rows" in text
+    assert "chained rows" in text
 
 
 def test_benchmark_names_a_missing_model(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def test_every_accumulator(scales, zero_point, clamp, in_double, half, middle, s
     ends = np.full(len(scales), middle - half), np.full(len(scales), middle + half)
     span = AccumulatorRange(*ends)
     every = np.arange(middle - half, middle + half + 1)[:, None] * np.ones(len(scales), np.int64)
-    for proven in (prove_multiply_add(q, span, scale), prove_multiply(q, span, scale)):
+    whole = prove_multiply_add(q, span, scale, step=scale)
+    assert whole is None or not (whole.start % scale).any()
+    for proven in (prove_multiply_add(q, span, scale), whole, prove_multiply(q, span, scale)):
         if proven is not None and not (proven.constant.any() and (proven.addend == 0).all()):
             np.testing.assert_array_equal(_outputs(proven, every, scale, clamp), q.apply(every))
 

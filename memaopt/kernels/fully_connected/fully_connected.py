@@ -115,7 +115,7 @@ class RowsKernel:
         )
 
 
-def _first_rows(m: int, rows: int) -> Int64Array:
+def first_rows(m: int, rows: int) -> Int64Array:
     """First row of each tile: from the last one down to 0, which ends the loop; the last may overlap."""
     firsts = list(range(m - rows, -1, -rows))
     return np.array(firsts if firsts[-1] == 0 else [*firsts, 0], np.int64)
@@ -132,7 +132,7 @@ def weight_stream(layer: FullyConnected, kernel: RowsKernel, k: int, proven: Pro
     words = fixedpoint.wrap_int32((halves[:, ::2] & 0xFFFF) | (halves[:, 1::2] << 16))
     # Turns of the loop go from the last inputs to the first.
     turns = words.reshape(m, -1, kernel.unroll)[:, ::-1].reshape(m, -1)
-    first = _first_rows(m, kernel.m)
+    first = first_rows(m, kernel.m)
     rows = first[:, None] + np.arange(kernel.m)
     return np.concatenate(
         [
@@ -172,13 +172,13 @@ class RawRows:
         plans = []
         for unroll in sorted({max(u for u in range(1, most + 1) if words % u == 0) for most in _UNROLLS}):
             kernels = [RowsKernel(rows, unroll, output) for rows in range(1, min(_MOST_ROWS, m) + 1)]
-            best = min(kernels, key=lambda kernel: len(_first_rows(m, kernel.m)) * kernel.tile_cycles(k))
+            best = min(kernels, key=lambda kernel: len(first_rows(m, kernel.m)) * kernel.tile_cycles(k))
             plans.append(self._plan(layer, best, k, proven))
         return tuple(plans)
 
     def _plan(self, layer: FullyConnected, kernel: RowsKernel, k: int, proven: Proven) -> Plan:
         m, depth = layer.weights.shape
-        tiles = len(_first_rows(m, kernel.m))
+        tiles = len(first_rows(m, kernel.m))
         padded = k != depth
         words, rest = divmod(depth, 4)
         read = loads(words, 4) + loads(rest, 1) if padded else loads(words, 4)

@@ -166,6 +166,14 @@ def _middle(least: Int64Array, most: Int64Array) -> Int64Array:
     return np.where((least > -_FAR) & (most < _FAR), (least + most) >> 1, one_sided)
 
 
+def _multiple(least: Int64Array, most: Int64Array, step: int) -> tuple[Int64Array, Bools]:
+    """A multiple of ``step`` near the middle of each interval, and whether it lies in it."""
+    middle = _middle(least, most)
+    below = middle - middle % step
+    multiple = np.where(below < least, below + step, below)
+    return multiple, (least <= multiple) & (multiple <= most)
+
+
 def _addends(points: _Points, m: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
     """The interval of c with b = 0."""
     floors = (points.least << shift) - _high_word(points.a * scale, m[:, None])
@@ -181,12 +189,13 @@ def _starts(points: _Points, m: Int64Array, c: Int64Array, scale: int, shift: in
     return _interval(edge - scale * points.a, edge - 1 - scale * points.b, points)
 
 
-def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_Form") -> _Constants:
-    """b and c for given m, where there are any."""
+def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_Form", step: int) -> _Constants:
+    """b (a multiple of ``step``) and c for given m, where there are any."""
     zero = np.zeros_like(m)
     if form is _Form.MULTIPLY:
         low, high = _starts(points, m, zero, scale, shift)
-        return _Constants(low <= high, _middle(low, high), zero, zero)
+        b, fits = _multiple(low, high, step)
+        return _Constants(fits, b, zero, zero)
     sides = [points.side(False), points.side(True)] if form is _Form.BY_SIGN else [points]
     intervals = [_addends(side, m, scale, shift) for side in sides]
     c = [_middle(*interval) for interval in intervals]
@@ -202,8 +211,8 @@ def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_F
     low, high = np.max([x[0] for x in bounds], axis=0), np.min([x[1] for x in bounds], axis=0)
     if len(sides) == 2:
         low, high = np.maximum(low, 0), np.minimum(high, scale - 1)  # so that b changes no sign
-    b = np.where(fits, 0, _middle(low, high))
-    return _Constants(fits | (low <= high), b, c[0], c[-1])
+    b, found = _multiple(low, high, step)
+    return _Constants(fits | found, np.where(fits, 0, b), c[0], c[-1])
 
 
 class _Form(Enum):
@@ -218,13 +227,17 @@ def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
 
 
 def prove_multiply_add(
-    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
+    requantization: StepFunction,
+    span: AccumulatorRange,
+    scale: int,
+    offset: Int64Array | None = None,
+    step: int = 1,
 ) -> Proven | None:
     """The sequence with SMMLA, in which constant channels' accumulators may be anything; None if not found.
 
-    ``offset`` is added to a channel's outputs (128 where bytes are stored unsigned).
+    ``offset`` is added to a channel's outputs (128 where bytes are stored unsigned). b is a multiple of ``step``.
     """
-    return _prove(requantization, span, scale, offset, (_Form.ADD, _Form.BY_SIGN))
+    return _prove(requantization, span, scale, offset, (_Form.ADD, _Form.BY_SIGN), step)
 
 
 def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: int) -> Proven | None:
@@ -238,6 +251,7 @@ def _prove(
     scale: int,
     offset: Int64Array | None,
     forms: tuple[_Form, ...],
+    step: int = 1,
 ) -> Proven | None:
     steps = thresholds(requantization, span)
     base = np.zeros(len(span.low), np.int64) if offset is None else offset
@@ -256,7 +270,7 @@ def _prove(
     real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
     for shift in _shifts(real, scale):
         for form in forms:
-            found = _search(points, real, active, constant, scale, shift, form)
+            found = _search(points, real, active, constant, scale, shift, form, step)
             if found is None:
                 continue
             m, b, c, c_negative = found
@@ -296,7 +310,14 @@ def _shifts(real: Float64Array, scale: int) -> Iterator[int]:
 
 
 def _search(
-    points: _Points, real: Float64Array, span: AccumulatorRange, constant: Bools, scale: int, shift: int, form: _Form
+    points: _Points,
+    real: Float64Array,
+    span: AccumulatorRange,
+    constant: Bools,
+    scale: int,
+    shift: int,
+    form: _Form,
+    step: int,
 ) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array] | None:
     """m, b, c and c of negative accumulators of every channel that is not constant, or None."""
     base = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
@@ -308,7 +329,7 @@ def _search(
         if not open_.any():
             return result
         m = np.maximum(base[open_] + delta, 1)
-        k = _constants(points.of(open_), m, scale, shift, form)
+        k = _constants(points.of(open_), m, scale, shift, form, step)
         held = np.stack([scale * end[open_] + k.b for end in span.ends])
         fits = k.found & (m <= INT32_MAX) & (np.abs(np.stack([*held, k.c, k.c_negative])) <= INT32_MAX).all(axis=0)
         where = np.flatnonzero(open_)[fits]

@@ -97,6 +97,16 @@ static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
     return c + (int32_t)(((int64_t)a * b) >> 32);
 }
 
+/* 256 times accumulator i of four, of which the sums are s[j] = 256 acc[j] + acc[j + 1] modulo 2^32. */
+static inline int32_t unchained(const int32_t *s, int32_t i)
+{
+    int32_t y = (int32_t)(((uint32_t)s[2] - ((uint32_t)s[1] << 8) + ((uint32_t)s[0] << 16)) << 8);
+    for (int32_t j = 2; j >= i; j--) {
+        y = (int32_t)((uint32_t)s[j] - (uint32_t)(y >> 8));
+    }
+    return y;
+}
+
 /* SMLAWB: the upper 32 of the 48 bits of a * b, for a b of 16 bits, plus c. */
 static inline int32_t multiply_wide(int32_t a, int32_t b, int32_t c)
 {

@@ -1,0 +1,1 @@
+"""Matrix products whose rows are chained: eight of them in six SMLAD for each two inputs."""

@@ -1,0 +1,203 @@
+"""FULLY_CONNECTED, and CONV_2D at one position, by chained rows (chains.py): eight rows as six sums.
+
+Two inputs take one word of x, which become halfwords once for the layer, six words of weights (four, if a weight takes
+a byte) and six SMLAD for 16 multiply-accumulates. Preconditions, checked offline: the chains fit 16 bits,
+256 |acc| < 2^31 for every input (where the output depends on it at all), and the requantisation is proven with initial
+accumulators that are whole.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from memaopt.access import Access, loads, stores
+from memaopt.fixedpoint import Int64Array, wrap_int32
+from memaopt.kernels import around
+from memaopt.kernels.chained_rows import chains
+from memaopt.kernels.chained_rows.chains import ROWS, SCALE
+from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
+from memaopt.kernels.code import Loop, Node, cycles_of
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import dimensions, pareto
+from memaopt.kernels.fully_connected.fully_connected import first_rows
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output, channel_parameters
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.text.c import Array, words_bytes
+from memaopt.problems.layers import Conv, FullyConnected, Layer
+
+_UNROLLS = (4, 8)  # most words of inputs in one turn of the loop
+_MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
+
+
+def weight_stream(layer: FullyConnected, kernel: ChainedRowsKernel, k: int, proven: Proven) -> Int64Array:
+    """The kernel's parameters in the order in which it reads them, as int32 words; ``k`` inputs, padded."""
+    w = _weights(layer, proven, k)
+    folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
+    starts = folded + proven.start // SCALE
+    first = first_rows(len(w), kernel.rows)
+    rows = first[:, None, None] + np.arange(kernel.rows).reshape(kernel.chains, ROWS)
+    # SXTB16's order: inputs 0 and 2, then 1 and 3. Turns of the loop go from the last inputs to the first.
+    ordered = w.reshape(len(w), -1, 2, 2).transpose(0, 1, 3, 2).reshape(len(w), k)
+    words = chains.words(ordered[rows], kernel.packed)
+    turns = words.reshape(len(first), kernel.words_a_pair, -1, 2 * kernel.unroll)[:, :, ::-1]
+    return np.concatenate(
+        [
+            wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(first), -1),
+            turns.transpose(0, 2, 3, 1).reshape(len(first), -1),
+            first[:, None],
+            channel_parameters(proven)[rows].reshape(len(first), -1),
+        ],
+        axis=1,
+    )
+
+
+def _weights(layer: FullyConnected, proven: Proven, k: int) -> Int64Array:
+    """[M, k], padded; none in rows whose output no input changes."""
+    w = np.zeros((len(layer.weights), k), np.int64)
+    w[:, : layer.weights.shape[1]] = np.where(proven.constant[:, None], 0, layer.weights)
+    return w
+
+
+class ChainedRows:
+    """FULLY_CONNECTED with four rows or more and up to 2048 inputs."""
+
+    name = "chained rows"
+    computes: type = FullyConnected
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        matrix = self._matrix(layer)
+        if matrix is None or len(matrix.weights) < ROWS or matrix.weights.shape[1] > _MOST_INPUTS:
+            return ()
+        proven = _proven(matrix)
+        if proven is None:
+            return ()
+        return pareto(self._plan(matrix, kernel, proven) for kernel in _kernels(matrix, proven))
+
+    def _matrix(self, layer: Layer) -> FullyConnected | None:
+        """The layer as a matrix times vectors."""
+        assert isinstance(layer, FullyConnected)
+        return layer
+
+    def _title(self, layer: Layer) -> str:
+        assert isinstance(layer, FullyConnected)
+        m, depth = layer.weights.shape
+        return f"FULLY_CONNECTED {layer.rows}x{depth} -> {layer.rows}x{m}"
+
+    def _plan(self, layer: FullyConnected, kernel: ChainedRowsKernel, proven: Proven) -> Plan:
+        m, depth = layer.weights.shape
+        k, tiles = _padded(depth), len(first_rows(m, kernel.rows))
+        words, rest = divmod(depth, 4)
+        read, scratch = loads(words, 4) + loads(rest, 1), Access()
+        call = around.piece(around.CALL)
+        code = around.entry()
+        body: list[Node] = [call, kernel.call(tiles, k)]
+        if rest:
+            scratch = (stores(words, 4) + stores(rest, 1) + loads(k // 4, 4)).times(layer.rows) + stores(1, 4)
+            code = (*code, call, around.fill_words(1))
+            body = [call, around.copy_bytes(depth), *body]
+        code = (*code, Loop(tuple(body), layer.rows))
+        data = tiles * kernel.words(k)
+        return Plan(
+            family=self.name,
+            tile=f"{kernel.rows}x{4 * kernel.unroll}{', packed' if kernel.packed else ''}",
+            cycles=round(cycles_of(code)),
+            promise=Promise(
+                (read.times(layer.rows),),
+                stores(tiles * kernel.rows, 1).times(layer.rows),
+                loads(data, 4).times(layer.rows),
+                scratch,
+                kernel.stack(tiles, k).times(layer.rows),
+            ),
+            data_bytes=words_bytes(data),
+            code_bytes=kernel.code_bytes + 56,
+            scratch_bytes=k if rest else 0,
+            stack_bytes=2 * k + 56,
+            kernels=(kernel.name,),
+            shared_bytes=kernel.code_bytes,
+            code=code,
+            in_place=layer.rows == 1,
+            alignment=4,
+            requantization=proven.describe(),
+            options=(("chains", kernel.chains), ("unroll", kernel.unroll), ("packed", int(kernel.packed))),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        matrix = self._matrix(layer)
+        assert matrix is not None
+        m, depth = matrix.weights.shape
+        proven = _proven(matrix)
+        assert proven is not None
+        output = Output.of(proven, matrix.requantization)
+        kernel = ChainedRowsKernel(plan.option("chains"), plan.option("unroll"), bool(plan.option("packed")), output)
+        k = _padded(depth)
+        comment = f"{kernel.rows} rows at a time: starts, chained weights, number of the first row, output stage"
+        arrays = [Array("int32_t", f"{name}_weights", weight_stream(matrix, kernel, k, proven), comment)]
+        return emitted(
+            unary(name),
+            plan,
+            self._title(layer),
+            "kernels/fully_connected/fully_connected_layer.c.j2",
+            arrays=arrays,
+            kernels=(kernel,),
+            layer=matrix,
+            kernel=kernel.name,
+            k=k,
+            depth=depth,
+            outputs=m,
+            padded=k != depth,
+            tail_words=1,
+        )
+
+
+class ChainedPosition(ChainedRows):
+    """CONV_2D whose one window is the beginning of the image."""
+
+    computes: type = Conv
+
+    def _matrix(self, layer: Layer) -> FullyConnected | None:
+        assert isinstance(layer, Conv)
+        window, kernel = layer.window, layer.window.kernel
+        whole = kernel.width == layer.shape.width or kernel.height == 1
+        dense = all(size == 1 or apart == 1 for size, apart in zip(kernel, window.dilation, strict=True))
+        if layer.output.positions != 1 or layer.groups != 1 or any(window.padding) or not (whole and dense):
+            return None
+        weights = layer.weights.reshape(len(layer.weights), -1)
+        return FullyConnected(1, weights, layer.bias, layer.input_zero_point, layer.requantization)
+
+    def _title(self, layer: Layer) -> str:
+        assert isinstance(layer, Conv)
+        return f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+
+
+def _padded(depth: int) -> int:
+    """Inputs in whole words."""
+    return -(-depth // 4) * 4
+
+
+def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKernel]:
+    """With each number of words in a turn and both kinds of weights, the one of the fewest cycles."""
+    m, k = len(layer.weights), _padded(layer.weights.shape[1])
+    w, output = _weights(layer, proven, k), Output.of(proven, layer.requantization)
+    unrolls = {max(u for u in range(1, most + 1) if k // 4 % u == 0) for most in _UNROLLS}
+    for packed in (False, True):
+        numbers = [n for n in (1, 2) if ROWS * n <= m and chains.fits(w[_chained_rows(m, n)], packed)]
+        for unroll in sorted(unrolls if numbers else ()):
+            kernels = [ChainedRowsKernel(n, unroll, packed, output) for n in numbers]
+            yield min(kernels, key=lambda kernel: kernel.cycles(len(first_rows(m, kernel.rows)), k))
+
+
+def _chained_rows(m: int, number: int) -> Int64Array:
+    """The rows of every chain in tiles of so many: [chains, ROWS]."""
+    rows: Int64Array = (first_rows(m, ROWS * number)[:, None] + np.arange(ROWS * number)).reshape(-1, ROWS)
+    return rows
+
+
+@lru_cache(maxsize=256)
+def _proven(layer: FullyConnected) -> Proven | None:
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, step=SCALE)
+
+
+FAMILIES = (ChainedRows(), ChainedPosition())

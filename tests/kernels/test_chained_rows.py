@@ -1,0 +1,122 @@
+"""Chained rows: the arithmetic at its limits, layers exact on host and board, accesses and cycles as promised."""
+
+import dataclasses
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt import fixedpoint
+from memaopt.kernels.chained_rows import chains
+from memaopt.kernels.registry import plans
+from memaopt.problems.layers import Conv, FullyConnected, Layer
+
+RNG = np.random.default_rng(6)
+FAMILY = "chained rows"
+
+
+def _at_one_position(
+    rng: np.random.Generator, image: tuple[int, int, int], outputs: int, kernel: tuple[int, int]
+) -> Conv:
+    return h.conv(rng, image, outputs, kernel, padding="valid", zero_point=3, output_zero_point=-7)
+
+
+def _layers() -> dict[str, Layer]:
+    rng = np.random.default_rng(0)
+    return {
+        "eight_rows": h.fully_connected(rng, 128, 24),
+        "overlapping": h.fully_connected(rng, 64, 13, output_zero_point=5),
+        "four_rows": h.fully_connected(rng, 96, 4, output_zero_point=0),
+        "clamped": h.fully_connected(rng, 37, 5, rows=3, zero_point=3, output_zero_point=3, clamp=(-40, 100)),
+        "one_input": h.fully_connected(rng, 1, 8),
+        "signed": h.fully_connected(rng, 24, 12, output_zero_point=3, in_double=False),
+        "constant_rows": _with_weights(h.fully_connected(rng, 40, 8), slice(1, 3), 0),
+        "odd_batch": h.fully_connected(rng, 99, 9, rows=2, zero_point=-1),
+        "pointwise": _at_one_position(rng, (1, 1, 60), 12, (1, 1)),
+        "whole_image": _at_one_position(rng, (3, 5, 7), 9, (3, 5)),
+        "one_row": _at_one_position(rng, (1, 9, 8), 8, (1, 9)),
+    }
+
+
+def _with_weights(layer: FullyConnected, rows: slice, value: int) -> FullyConnected:
+    weights = layer.weights.copy()
+    weights[rows] = value
+    return dataclasses.replace(layer, weights=weights)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_chains_are_exact_to_the_limits(packed: bool) -> None:
+    """A chain whose halfwords overflow, a borrow between them, or a sum that does not come back as it went in."""
+    rng = np.random.default_rng(1)
+    w = rng.choice([-128, -127, -1, 0, 1, 126, 127], (2000, 4, 4))
+    w = w[[chains.fits(one, packed) for one in w]]
+    assert len(w) > 200
+    x = rng.choice([-128, -127, -1, 0, 127], (len(w), 1, 4))
+    # Starts that bring the accumulators to the ends of what 256 times leaves in 32 bits.
+    wanted = rng.choice([-(1 << 23), -(1 << 23) + 1, -1, 0, 1, (1 << 23) - 1], (len(w), 4))
+    starts = wanted - (w * x).sum(axis=-1)
+    words = chains.words(w, packed)
+    half = np.stack([words << 48 >> 48, words >> 16], axis=-1).reshape(*words.shape[:2], 4)
+    if packed:
+        low = half[:, 0] << 8 & 0xFF00
+        middle = ((low + (half[:, 1] >> 8)) << 48) >> 48
+        half = np.stack([half[:, 0], middle, half[:, 1]], axis=1)
+    sums = chains.chained(starts[..., None])[..., 0] + (half * x).sum(axis=-1)
+    sums[:, 2] -= 128 * x.sum(axis=-1)[:, 0] if packed else 0
+    first, second, third = fixedpoint.wrap_int32(sums).T
+    last = fixedpoint.wrap_int32((third - (second << 8) + (first << 16)) << 8)
+    third = fixedpoint.wrap_int32(third - (last >> 8))
+    second = fixedpoint.wrap_int32(second - (third >> 8))
+    first = fixedpoint.wrap_int32(first - (second >> 8))
+    np.testing.assert_array_equal(np.stack([first, second, third, last], axis=1), 256 * wanted)
+
+
+def test_on_the_host(tmp_path: Path) -> None:
+    """Wrong chains, order of weights, start or tail in the plain C."""
+    h.check_on_host(tmp_path, h.every_plan(_layers(), FAMILY), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    emitted = h.every_plan(_layers(), FAMILY)
+    assert "sign" in emitted["signed_0"][1].plan.requantization
+    assert {e.plan.option("packed") for _, e in emitted.values()} == {0, 1}
+    assert {e.plan.option("chains") for _, e in emitted.values()} == {1, 2}
+    h.check_on_board(tmp_path, emitted, RNG, compiler)
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    rng = np.random.default_rng(1)
+    layers = {"encoder": h.fully_connected(rng, 640, 128), "hidden": h.fully_connected(rng, 128, 128)}
+    emitted = h.every_plan(layers, FAMILY)
+    h.check_on_board(tmp_path, emitted, RNG, h.COMPILER, cycles_within=0.005, kinds=["random"])
+    for layer, limits in zip(layers.values(), ((0.955, 1.06), (1.02, 1.13)), strict=True):
+        for packed, limit in enumerate(limits):
+            offered = [p for p in plans(layer) if p.family == FAMILY and p.option("packed") == packed]
+            assert min(plan.cycles for plan in offered) < limit * layer.macs
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    """Chains offered for a row of -128 above one of -1, which leave 16 bits; or packed ones refused where they fit."""
+    layer = h.fully_connected(np.random.default_rng(3), 64, 8)
+    for row, packed in ((0, set()), (2, {1}), (3, {0, 1})):
+        weights = layer.weights.copy()
+        weights[row, 0] = -128
+        weights[row + 1, 0] = -1
+        offered = [p for p in plans(dataclasses.replace(layer, weights=weights)) if p.family == FAMILY]
+        assert {plan.option("packed") for plan in offered} == packed
+
+
+def test_windows_beyond_the_image_are_refused() -> None:
+    """One position whose window is padded, or does not begin where the image does, taken for a row of inputs."""
+    rng = np.random.default_rng(0)
+    padded, part = (
+        h.conv(rng, (2, 2, 4), 8, (3, 3), stride=(2, 2)),
+        h.conv(rng, (2, 3, 4), 8, (2, 2), padding="valid", stride=(2, 2)),
+    )
+    assert padded.output.positions == part.output.positions == 1
+    assert not [plan for layer in (padded, part) for plan in plans(layer) if plan.family == FAMILY]
