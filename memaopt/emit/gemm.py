@@ -6,7 +6,7 @@ import numpy as np
 
 from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
-from memaopt.emit.nest import Nest, nest_of
+from memaopt.models.nest import Nest, nest_of
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry

@@ -2,7 +2,7 @@
 
 import re
 
-from memaopt.emit.nest import BlockFunction, Nest
+from memaopt.models.nest import BlockFunction, Nest
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, REVISITED_BY, Dim, Operand
 
 _INDENT = "    "

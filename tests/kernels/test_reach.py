@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from memaopt.board import find_compiler
 from memaopt.emit import gemm as emitter
-from memaopt.emit.nest import nest_of
+from memaopt.models.nest import nest_of
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Plan, emit, plans, source_file
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, space
