@@ -81,7 +81,7 @@ class Certificate(Envelope):
 
     what: ClassVar[str] = "a certificate"
 
-    format: Literal["memaopt-certificate-3"] = "memaopt-certificate-3"
+    format: Literal["memaopt-certificate-4"] = "memaopt-certificate-4"
     problem: Gemm
     objective: Objective
     buffering: Buffering

@@ -6,7 +6,6 @@ import numpy as np
 
 from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
-from memaopt.models.nest import Nest, nest_of
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry
@@ -21,6 +20,7 @@ from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
 from memaopt.models import layer_kernels
+from memaopt.models.nest import Nest, nest_of
 from memaopt.printable import in_comment
 from memaopt.problems import reference
 from memaopt.problems.gemm import OPERANDS, Gemm
@@ -100,7 +100,8 @@ def symbols_of(certificate: Certificate) -> dict[str, tuple[str, ...]]:
 def kernels_of(certificate: Certificate) -> frozenset[str]:
     """The functions whose accesses to the stack are promised."""
     if not isinstance(certificate.schedule, LayerSchedule):
-        return frozenset()
+        made = nest_of(certificate.space, certificate.schedule)
+        return frozenset((*(kernel.name for kernel in made.kernels), *_copies(made)))
     return frozenset(kernel.name for kernel in layer_of(certificate).kernels)
 
 
@@ -158,7 +159,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
         "family_text": _FAMILY_TEXT[schedule.family.stationary],
         "tiles": _tiles(made, spills),
         "partial_section": spills,
-        "copies": _copies(made),
+        "copies": [{"name": name, **_assembly(kernels.copy_text(name, problem.width))} for name in _copies(made)],
         "with_helpers": with_helpers,
     }
     context["kernels"] = [
@@ -169,7 +170,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
             "steps": k.steps,
             "first": k.first,
             "last": k.last,
-            **dict(zip(("registers", "assembly"), _assembly(made, k), strict=True)),
+            **_assembly(kernels.text(problem, made.family, schedule.kr, k, made.strides, space.machine.core.has_fpu)),
         }
         for k in made.kernels
     ]
@@ -184,12 +185,12 @@ def _kernel_name(mr: int, segment: Stretch, nr: int) -> str:
     return RegisterKernel(mr, segment.steps, nr, segment.first, segment.last).name
 
 
-def _assembly(made: Nest, kernel: RegisterKernel) -> tuple[list[str], str]:
-    """One register kernel: its register map, and its instructions as the string literals of its asm statement."""
-    fpu = made.space.machine.core.has_fpu
-    lines = kernels.text(made.problem, made.family, made.schedule.kr, kernel, made.strides, fpu).splitlines()
+def _assembly(text: str) -> dict[str, Any]:
+    """A function in assembly: its register map, and its instructions as the string literals of its asm statement."""
+    lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.strip() and line.strip()[0] != "@")
-    return [line.strip()[2:] for line in lines[:start] if line.strip()], assembly.quote("\n".join(lines[start:]))
+    registers = [line.strip()[2:] for line in lines[:start] if line.strip()]
+    return {"registers": registers, "assembly": assembly.quote("\n".join(lines[start:]))}
 
 
 def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
@@ -215,11 +216,11 @@ def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _copies(made: Nest) -> dict[str, bool]:
-    """Which copy functions the nest calls."""
+def _copies(made: Nest) -> list[str]:
+    """The copy functions that the nest calls."""
     staged = made.space.staged
     rows = bool(staged & {"A", "B"}) or ("C" in staged and (made.spilling or not made.packed_results))
-    return {"rows": rows, "narrow": made.packed_results}
+    return ["copy_rows"] * rows + ["narrow_rows"] * made.packed_results
 
 
 def _sections(certificate: Certificate) -> dict[str, str]:

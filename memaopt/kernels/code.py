@@ -241,7 +241,7 @@ def _instruction(line: str) -> _Instruction | None:
     address = set(_REGISTER.findall(operands[operands.find("[") :])) if "[" in operands else set()
     kind, cycles, many, label = "", 1.0, 0, ""
     if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
-        count = _listed(operands[operands.find("{") :])
+        count = listed(operands[operands.find("{") :])
         cycles, address = 1.0 + count + (2 if "pc" in registers else 0), {first} if name[0] != "p" else set()
         many = count if "ld" in name else 0
     elif name in ("ldrd", "strd"):
@@ -347,7 +347,7 @@ class _Reader:
         return Straight(tuple(cycles), tuple(loads))
 
 
-def _listed(text: str) -> int:
+def listed(text: str) -> int:
     """Registers of a list such as {r4-r11, lr}."""
     count = 0
     for part in text.strip("{} ").split(","):

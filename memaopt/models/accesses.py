@@ -12,6 +12,7 @@ buffer                     what it is
 ``a_tile``, ``b_tile``     SRAM tiles of staged operands
 ``c_tile``                 the SRAM tile of a staged C, or the 4-byte accumulators of a C that lives in SRAM
 ``channels``               s8: bias, multiplier, left and right shift of each output channel
+``stack``                  what kernels and copies in assembly do there: saved registers, arguments, what is kept
 ========================== ===========================================================================
 """
 
@@ -20,7 +21,10 @@ from typing import NamedTuple
 
 from memaopt.access import Access
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
+from memaopt.kernels.gemm.kernel import RegisterKernel, rounds, segments, stack_by_depth, stack_of_copy
 from memaopt.kernels.schedule import Schedule, Space
+from memaopt.kernels.stack import of_call
+from memaopt.models.nest import Nest, nest_of
 from memaopt.models.traffic import passes, schedule_counts, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
@@ -45,6 +49,11 @@ class Tally:
         count = self._counts[buffer]
         count[2] += accesses
         count[3] += moved
+
+    def add(self, buffer: str, access: Access) -> None:
+        """Add accesses of both kinds."""
+        self.load(buffer, access.loads, access.load_bytes)
+        self.store(buffer, access.stores, access.store_bytes)
 
     def result(self) -> dict[str, Access]:
         """The buffers that were accessed, in alphabetical order."""
@@ -93,7 +102,7 @@ def promise(space: Space, schedule: Schedule) -> dict[str, Access]:
 
     The schedule must be one of ``space`` (see :func:`memaopt.models.traffic.why_infeasible`).
     """
-    tally = Tally()
+    tally, nest = Tally(), nest_of(space, schedule)
     _stage(tally, space, schedule)
     where, tile = buffers_of(space, schedule), schedule.tile
     blocks = {d: _blocks(space.problem.sizes[d], schedule.block[d]) for d in space.problem.sizes}
@@ -101,6 +110,7 @@ def promise(space: Space, schedule: Schedule) -> dict[str, Access]:
         for n in blocks["n"]:
             for k in blocks["k"]:
                 _kernel(tally, space.problem, schedule.family, tile, where, (m, k, n))
+                tally.add("stack", _kernels_stack(nest, (m, k, n)).times(m.times * k.times * n.times))
     return tally.result()
 
 
@@ -161,6 +171,35 @@ def _kernel(
         tally.load("channels", times * m.length * nr_tiles * words, 4 * times * m.length * nr_tiles * words)
 
 
+def kernel_stack(nest: Nest, kernel: RegisterKernel, turns: int) -> Access:
+    """What a call of a kernel that goes over ``turns`` tiles, rows or columns does to the stack."""
+    kr, fpu = nest.schedule.kr, nest.space.machine.core.has_fpu
+    depths = stack_by_depth(nest.problem, nest.family, kr, kernel, nest.strides, fpu)
+    return of_call(depths, turns, rounds(nest.family, kr, kernel))
+
+
+def _cut(length: int, tile: int) -> list[tuple[int, int]]:
+    """The tiles of a length and how many there are of each: whole ones, and the one left over."""
+    return [(size, times) for size, times in ((tile, length // tile), (length % tile, 1)) if size and times]
+
+
+def _kernels_stack(nest: Nest, block: tuple[_Block, _Block, _Block]) -> Access:
+    """What the register kernels do to the stack in one block: a call goes over a row of tiles (C), or over the rows or
+    columns that stream past.
+    """
+    (m, k, n), family, tile = block, nest.family, nest.schedule.tile
+    rows = [(1, 1)] if family.stationary == "B" else _cut(m.length, tile.mr)
+    columns = [(1, 1)] if family.stationary == "A" else _cut(n.length, tile.nr)
+    found = Access()
+    for part in segments(family, tile.kr, k.length, k.first, k.last):
+        for mr, down in rows:
+            for nr, across in columns:
+                kernel = RegisterKernel(mr, part.steps, nr, part.first, part.last)
+                calls, turns = {"A": (down, n.length), "B": (across, m.length), "C": (down, across)}[family.stationary]
+                found += kernel_stack(nest, kernel, turns).times(part.count * calls)
+    return found
+
+
 def run_accesses(length: int) -> int:
     """Accesses that copy ``length`` bytes in a row: words, then a halfword, then a byte."""
     return length // 4 + length % 4 // 2 + length % 2
@@ -189,6 +228,8 @@ def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
                     accesses = elements if narrow else accesses
                     tally.load(tile, tiles * accesses, tiles * elements * width)
                     tally.store(home, tiles * accesses, tiles * elements * width)
+                    tally.add("stack", stack_of_copy("narrow_rows" if narrow else "copy_rows", width).times(tiles))
+                    tally.add("stack", stack_of_copy("copy_rows", width).times(2 * tiles * (moved - 1)))
                     words = tiles * elements * (moved - 1)
                     for source, target in ((tile, where.spilled), (where.spilled, tile)):
                         tally.load(source, words, ACCUMULATOR_BYTES * words)
@@ -196,3 +237,4 @@ def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
                 else:
                     tally.load(home, tiles * moved * accesses, tiles * moved * elements * width)
                     tally.store(tile, tiles * moved * accesses, tiles * moved * elements * width)
+                    tally.add("stack", stack_of_copy("copy_rows", width).times(tiles * moved))

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from memaopt.access import Access
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
+from memaopt.kernels.gemm.kernel import RegisterKernel, stack_of_copy
 from memaopt.kernels.schedule import Schedule, Space
+from memaopt.models.accesses import kernel_stack
+from memaopt.models.nest import Nest, nest_of
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
 #: (buffer, "load" or "store", bytes of the access) and how often it was made.
@@ -114,10 +117,15 @@ def _counted(
     events: _Events = Counter()
     for (buffer, what, size), times in steps.items():
         events[names[buffer], what, size] += times
+    for shape, times in shapes.items():
+        _add(events, _stack_of_block(nest_of(space, schedule), *shape), times)
     largest: dict[Operand, int] = {}
     for (operand, what, rows, columns), times in copies.items():
         _add(events, _copied(problem, operand, what, rows, columns, partial), times)
         largest[operand] = max(largest.get(operand, 0), rows * columns)
+        narrows = (operand, what, partial) == ("C", "final", True) and problem.width < ACCUMULATOR_BYTES
+        copied = stack_of_copy("narrow_rows" if narrows else "copy_rows", problem.width)
+        _add(events, _on_stack(copied), times)
     slots = {x: ACCUMULATOR_BYTES if x == "C" and partial else problem.width for x in OPERANDS}
     tile_bytes = sum(space.copies * largest.get(x, 0) * slots[x] for x in OPERANDS)
     if "C" not in space.staged and partial and problem.width < ACCUMULATOR_BYTES:
@@ -193,6 +201,29 @@ def _kernel_of(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> Callabl
         return events
 
     return on_block
+
+
+def _stack_of_block(nest: Nest, mc: int, kc: int, nc: int, first: bool, last: bool) -> _Events:
+    """What the kernels do to the stack on a block: one is called for all tiles of a row that are of one size (C), or
+    for a tile of A or B and all that streams past.
+    """
+    events: _Events = Counter()
+    keeps, tile = nest.family.stationary, nest.schedule.tile
+    for m in [_Span(0, 1, True, True)] if keeps == "B" else _spans(mc, tile.mr):
+        for k in _spans(kc, kc if keeps == "C" else tile.kr):
+            sizes = Counter(n.length for n in _spans(nc, tile.nr))
+            calls = (
+                [(1, nc)] if keeps == "A" else [(nr, mc) for nr in sizes.elements()] if keeps == "B" else sizes.items()
+            )
+            for nr, turns in calls:
+                kernel = RegisterKernel(m.length, k.length, nr, first and k.first, last and k.last)
+                _add(events, _on_stack(kernel_stack(nest, kernel, turns)), 1)
+    return events
+
+
+def _on_stack(access: Access) -> _Events:
+    """Accesses to the stack are of words."""
+    return Counter({("stack", "load", 4): access.loads, ("stack", "store", 4): access.stores})
 
 
 def _line(events: _Events, buffer: str, problem: Gemm, length: int, vector: int) -> None:

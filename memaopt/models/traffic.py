@@ -110,7 +110,9 @@ def external_bytes(space: Space, order: Order, c: Counts) -> Ints:
 
 
 def register_bytes(problem: Gemm, family: GemmFamily, c: Counts) -> Ints:
-    """Bytes moved between SRAM and registers by the kernels, parameters of output channels included."""
+    """Bytes moved between SRAM and registers by the kernels, parameters of output channels included, what they keep on
+    the stack not (:func:`memaopt.models.accesses.promise`): its time is part of :func:`kernel_time`.
+    """
 
     def times(operand: Operand) -> Ints:
         loop = REVISITED_BY[operand]

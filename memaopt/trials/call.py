@@ -17,10 +17,10 @@ class CallTrial(BaseModel):
     """A call of a GEMM or of a layer. ``promised`` and ``counted`` are accesses by buffer, ``wrong`` the elements of
     the result that are not the reference's.
 
-    Of the ``stack``, what the kernels do there is promised. ``around`` are the accesses to it of the compiled code
-    around the kernels and of the copies that it calls (arguments, saved registers, spills): counted, and promised by
-    nobody, since a compiler decides about them. ``cycles`` are with the machine's wait states, ``ideal_cycles``
-    without any; both are None on a core whose timing nobody has validated.
+    Of the ``stack``, what the kernels do there is promised, and in a nest of blocks the copies of its tiles. ``around``
+    are the accesses to it of the compiled code around them and of a network's copies (arguments, saved registers,
+    spills): counted, and promised by nobody, since a compiler decides about them. ``cycles`` are with the machine's
+    wait states, ``ideal_cycles`` without any; both are None on a core whose timing nobody has validated.
     """
 
     model_config = ConfigDict(frozen=True)

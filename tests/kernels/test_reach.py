@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt.board import find_compiler
-from memaopt.emit import gemm as emitter
-from memaopt.models.nest import nest_of
 from memaopt.errors import InfeasibleError
+from memaopt.kernels.gemm.kernel import text
 from memaopt.kernels.registry import Plan, emit, plans, source_file
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, space
 from memaopt.kernels.text import thumb
 from memaopt.kernels.text.assembly import add_imm
+from memaopt.models.nest import nest_of
 from memaopt.models.traffic import why_infeasible
 from memaopt.problems.gemm import gemm
 from memaopt.problems.layers import (
@@ -289,4 +289,4 @@ def test_every_gemm_kernel_can_be_rendered() -> None:
     for where, schedule in _schedules(0, 150):
         made = nest_of(where, schedule)
         for kernel in made.kernels:
-            emitter._assembly(made, kernel)
+            thumb.check(text(made.problem, made.family, schedule.kr, kernel, made.strides))

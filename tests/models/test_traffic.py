@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_helpers import machine_with, schedules_in, spaces, spaces_with_schedule
 
-from memaopt.access import Access
+from memaopt.access import Access, loads, stores
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import BY_NAME
 from memaopt.kernels.schedule import STACK_BYTES, Schedule, Space, space
@@ -109,6 +109,8 @@ def test_counts_done_by_hand_q15_all_in_sram() -> None:
         # For each of 3 register tiles along M, 3 rows: a pair in the full tile and a single in the ragged one.
         "B": Access(loads=3 * 3 * 2, load_bytes=3 * 3 * 3 * 2),
         "C": Access(stores=15, store_bytes=30),
+        # For each of 3 rows of tiles a call for the full one and one for the ragged one: 11 registers, 3 arguments.
+        "stack": loads(6 * (11 + 3), 4) + stores(6 * 11, 4),
     }
 
 
@@ -130,6 +132,8 @@ def test_counts_done_by_hand_s8_staged_and_spilling() -> None:
         "c_tile": Access(loads=4 + 4 + 4, load_bytes=16 + 16 + 4, stores=4 + 4 + 4, store_bytes=16 + 4 + 16),
         # 4 tiles of one element: a bias at the start, three parameters at the end.
         "channels": Access(loads=16, load_bytes=64),
+        # 8 calls of kernels: 11 registers, 3 arguments, and once more where the channels are; 24 copies: 6 and 2.
+        "stack": loads(8 * (11 + 4) + 24 * (6 + 2), 4) + stores(8 * 11 + 24 * 6, 4),
     }
 
 
@@ -142,6 +146,8 @@ def test_counts_done_by_hand_f32_stationary_a() -> None:
         "a_tile": Access(loads=8, load_bytes=32, stores=8, store_bytes=32),
         "B": Access(loads=2 * 6, load_bytes=2 * 24),
         "C": Access(loads=12, load_bytes=48, stores=24, store_bytes=96),
+        # 4 tiles of A: 6 core and 16 FPU registers, an argument; and a copy.
+        "stack": loads(4 * (22 + 1) + 6 + 2, 4) + stores(4 * 22 + 6, 4),
     }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from memaopt.access import Access
+from memaopt.kernels import stack
 from memaopt.kernels.gemm.families import GemmFamily
 from memaopt.kernels.text.templates import render
 from memaopt.problems.gemm import Gemm
@@ -91,3 +94,24 @@ def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, str
         **vars(strides),
     }
     return render(family.template, **values)
+
+
+@lru_cache(maxsize=1024)
+def stack_by_depth(
+    problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool
+) -> tuple[Access, ...]:
+    """What a call of a kernel does to the stack: once, for each tile that it goes over, in each round of the loop over
+    the reduction.
+    """
+    return stack.by_depth(text(problem, family, kr, kernel, strides, fpu))
+
+
+def copy_text(name: str, width: int) -> str:
+    """The assembly of ``copy_rows`` or ``narrow_rows``, which move the tiles of operands of that width."""
+    return render(f"kernels/gemm/{name}.s.j2", width=width)
+
+
+@lru_cache
+def stack_of_copy(name: str, width: int) -> Access:
+    """What a call of a copy does to the stack, which its loops do not touch."""
+    return stack.of_call(stack.by_depth(copy_text(name, width)))
