@@ -4,6 +4,7 @@ The names here are for code that makes operators or asks for one by its class; :
 """
 
 from memaopt.networks.operators.add import Add
+from memaopt.networks.operators.addition import Addition
 from memaopt.networks.operators.attributes import ONE, Activation, Bounds, Padding2D, Size2D, Slice
 from memaopt.networks.operators.average_pool_2d import AveragePool2D
 from memaopt.networks.operators.bounded import Bounded
@@ -35,16 +36,15 @@ from memaopt.networks.operators.softmax import Softmax
 from memaopt.networks.operators.squeeze import Squeeze
 from memaopt.networks.operators.strided_slice import StridedSlice
 from memaopt.networks.operators.sub import Sub
-from memaopt.networks.operators.sum import Sum
 from memaopt.networks.operators.tanh import Tanh
 from memaopt.networks.operators.transpose import Transpose
 from memaopt.networks.operators.weighted import Mixing, Weighted
 from memaopt.networks.operators.window import Windowed
 
 __all__ = [
-    "ONE", "Activation", "Add", "AveragePool2D", "Bounded", "Bounds", "Concatenation", "Conv2D", "DepthwiseConv2D",
-    "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "HardSwish", "LeakyRelu", "Logistic",
-    "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack", "Pad", "Padding2D", "Pairwise",
-    "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Size2D", "Slice", "Softmax", "Squeeze",
-    "StridedSlice", "Sub", "Sum", "Tanh", "Transpose", "Weighted", "Windowed",
+    "ONE", "Activation", "Add", "Addition", "AveragePool2D", "Bounded", "Bounds", "Concatenation", "Conv2D",
+    "DepthwiseConv2D", "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "HardSwish", "LeakyRelu",
+    "Logistic", "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack", "Pad", "Padding2D",
+    "Pairwise", "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Size2D", "Slice", "Softmax",
+    "Squeeze", "StridedSlice", "Sub", "Tanh", "Transpose", "Weighted", "Windowed",
 ]  # fmt: skip

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from memaopt.networks.operators.addition import Addition
 from memaopt.networks.operators.form import ACTIVATION, Options
-from memaopt.networks.operators.sum import Sum
 from memaopt.problems.layers import BinaryKind
 
 
-class Add(Sum):
+class Add(Addition):
     kind: ClassVar[str] = "ADD"
     of_integers = np.add
     options: ClassVar[Options | None] = Options("AddOptions", 11, (ACTIVATION,))

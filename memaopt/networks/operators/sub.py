@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from memaopt.networks.operators.addition import Addition
 from memaopt.networks.operators.form import ACTIVATION, Options
-from memaopt.networks.operators.sum import Sum
 from memaopt.problems.layers import BinaryKind
 
 
-class Sub(Sum):
+class Sub(Addition):
     kind: ClassVar[str] = "SUB"
     of_integers = np.subtract
     options: ClassVar[Options | None] = Options("SubOptions", 28, (ACTIVATION,))

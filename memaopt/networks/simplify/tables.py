@@ -14,7 +14,7 @@ import numpy as np
 
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators import Bounded, Bounds, Elementwise, Operator, Pairwise, Sum
+from memaopt.networks.operators import Addition, Bounded, Bounds, Elementwise, Operator, Pairwise
 from memaopt.networks.operators.elementwise import Int8Table
 
 Report = Callable[[str], None]
@@ -112,7 +112,7 @@ def _folded(
 
 def _through_table(graph: Graph, producer: Operator, table: _Table) -> Operator | None:
     del graph
-    if not isinstance(producer, Sum) or producer.through:
+    if not isinstance(producer, Addition) or producer.through:
         return None
     values = tuple(int(v) for v in table.values)
     update = {"outputs": table.op.outputs, "through": values, "then": _names(table.op), "sum": producer.output}
@@ -125,7 +125,7 @@ def _clamped(graph: Graph, producer: Operator, table: _Table) -> Operator | None
     The output is clamp(zero point + r) with r independent of both; so a table that adds d within the clamp and
     clamps needs the scale that r is computed for, and the zero point + d.
     """
-    if not isinstance(producer, Bounded) or (isinstance(producer, Sum) and producer.through):
+    if not isinstance(producer, Bounded) or (isinstance(producer, Addition) and producer.through):
         return None
     low, high = producer.clamp(graph)
     values = table.values.astype(np.int64)[low + 128 : high + 129]

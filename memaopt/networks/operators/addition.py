@@ -26,7 +26,7 @@ class SumRescale(NamedTuple):
     output: Rescale
 
 
-class Sum(Pairwise):
+class Addition(Pairwise):
     """``table``, where there is one, has the outputs of the clamped sums -128 to 127. No file has it; ``then`` names
     the operators that it stands for, and ``sum`` is the tensor whose quantisation the sums have."""
 
