@@ -18,12 +18,14 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans, source_
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.machines.mcu import mcu
 from memaopt.problems.layers import (
+    ArgExtreme,
     Binary,
     BinaryKind,
     Conv,
     ConvDepthwise,
     Depthwise,
     Dequantize,
+    Extreme,
     FullyConnected,
     Image,
     Layer,
@@ -258,6 +260,13 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
             return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
         case Pool():
             return _pooled(layer, first.reshape(layer.shape)).ravel()
+        case Extreme():
+            x = first.reshape(layer.shape)
+            found = x.max(axis=layer.axes) if layer.kind is PoolKind.MAX else x.min(axis=layer.axes)
+            return found.clip(layer.minimum, layer.maximum).ravel()
+        case ArgExtreme():
+            x = first.reshape(layer.shape)
+            return (x.argmax(axis=1) if layer.kind is PoolKind.MAX else x.argmin(axis=1)).ravel()
         case Mean():
             total = (first.reshape(layer.shape).astype(np.int64) - layer.input_zero_point).sum(axis=layer.axes)
             return layer.requantization.apply(total[..., None]).ravel()
@@ -280,8 +289,8 @@ def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:
         for x in range(layer.output.width):
             top, left = y * view.stride.height - view.padding.top, x * view.stride.width - view.padding.left
             part = image[max(top, 0) : top + view.kernel.height, max(left, 0) : left + view.kernel.width]
-            if layer.kind is PoolKind.MAX:
-                out[y, x] = part.max(axis=(0, 1))
+            if layer.kind is not PoolKind.AVERAGE:
+                out[y, x] = (part.max if layer.kind is PoolKind.MAX else part.min)(axis=(0, 1))
             else:
                 total, count = part.astype(np.int64).sum(axis=(0, 1)), part.shape[0] * part.shape[1]
                 out[y, x] = np.sign(total) * ((np.abs(total) + count // 2) // count)
@@ -420,8 +429,10 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.rows * len(layer.weights), np.int8)
         case Binary() | Lookup() | Quantize() | Movement():
             return np.zeros(layer.elements, np.int8)
-        case Mean():
+        case Mean() | Extreme():
             return np.zeros(layer.elements // layer.count, np.int8)
+        case ArgExtreme():
+            return np.zeros(layer.outputs, f"int{8 * layer.size}")
         case Softmax():
             return np.zeros(layer.rows * layer.depth, np.int8)
         case Dequantize():
@@ -453,7 +464,7 @@ def expected_in_format(layer: Layer, plan: Plan, inputs: Sequence[np.ndarray]) -
     """The reference's output as the plan stores it."""
     wanted = expected(layer, *inputs)
     if not isinstance(layer, Conv | Depthwise):
-        return wanted if isinstance(layer, Dequantize) else wanted.astype(np.int8)
+        return wanted.astype(output_of(layer).dtype)
     return in_format(wanted.astype(np.int8), plan.output_format, layer.output.channels)
 
 

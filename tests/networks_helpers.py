@@ -15,6 +15,7 @@ from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.operators.extreme import Extreme
+from memaopt.networks.operators.reduced_extreme import ReducedExtreme
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
 from memaopt.networks.operators.window import SlidingWindow, same_padding
@@ -190,6 +191,30 @@ def mean(rng: Rng) -> Graph:
     return single(ops.Mean, [x, y], 1, axes=axes)
 
 
+def reduction(op: type[Operator]) -> Callable[[Rng], Graph]:
+    def build(rng: Rng) -> Graph:
+        graph = mean(rng)
+        x, y = graph.tensors
+        if issubclass(op, ReducedExtreme):
+            y = dataclasses.replace(x, shape=y.shape)
+        else:
+            count = x.elements // y.elements
+            y = activation("y", y.shape, float(x.scale) * count * scale(rng, 0.05, 1.5), zero_point(rng))
+        return single(op, [x, y], 1, axes=graph.operators[0].axes)
+
+    return build
+
+
+def arg_extreme(op: type[Operator]) -> Callable[[Rng], Graph]:
+    def build(rng: Rng) -> Graph:
+        shape = tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
+        axis, dtype = int(rng.integers(len(shape))), (DType.INT32, DType.INT64)[rng.integers(2)]
+        output = Tensor("y", (*shape[:axis], *shape[axis + 1 :]), dtype)
+        return single(op, [activation("x", shape, scale(rng), zero_point(rng)), output], 1, axis=axis)
+
+    return build
+
+
 def pad(rng: Rng) -> Graph:
     shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
     paddings = tuple((int(a), int(b)) for a, b in rng.integers(0, 4, (len(shape), 2)))
@@ -343,6 +368,11 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "AVERAGE_POOL_2D": pool(ops.AveragePool2D),
     "MAX_POOL_2D": pool(ops.MaxPool2D),
     "MEAN": mean,
+    "SUM": reduction(OPERATORS["SUM"]),
+    "REDUCE_MAX": reduction(OPERATORS["REDUCE_MAX"]),
+    "REDUCE_MIN": reduction(OPERATORS["REDUCE_MIN"]),
+    "ARG_MAX": arg_extreme(OPERATORS["ARG_MAX"]),
+    "ARG_MIN": arg_extreme(OPERATORS["ARG_MIN"]),
     "PAD": pad,
     "CONCATENATION": concatenation,
     "PACK": pack,

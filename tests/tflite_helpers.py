@@ -11,10 +11,33 @@ import numpy as np
 import pytest
 
 from memaopt.networks.formats.tflite import writer
+from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import Graph, Tensor
 
 flatbuffers = pytest.importorskip("flatbuffers")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+
+
+class Micro:
+    """TFLite Micro's interpreter."""
+
+    def __init__(self, data: bytes, outputs: int) -> None:
+        runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
+        self._interpreter: Any = runtime.Interpreter.from_bytes(data)
+        self._outputs = outputs
+
+    def run(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs."""
+        for number, value in enumerate(values):
+            self._interpreter.set_input(value, number)
+        self._interpreter.invoke()
+        return [self._interpreter.get_output(n) for n in range(self._outputs)]
+
+
+def oracle_of(graph: Graph) -> Oracle | Micro:
+    """The interpreter whose outputs a network has."""
+    micro = any(op.micro for op in graph.operators)
+    return Micro(writer.write(graph), len(graph.outputs)) if micro else Oracle(writer.write(graph))
 
 
 def changed(graph: Graph, change: Callable[[Any], None]) -> bytes:

@@ -23,11 +23,13 @@ from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, so
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
 from memaopt.problems.layers import (
+    ArgExtreme,
     Binary,
     Conv,
     ConvDepthwise,
     Depthwise,
     Dequantize,
+    Extreme,
     FullyConnected,
     Layer,
     Lookup,
@@ -173,8 +175,10 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
             return [layer.rows * k], layer.rows * m
         case Binary():
             return [math.prod(layer.first_shape), math.prod(layer.second_shape)], layer.elements
-        case Mean():
+        case Mean() | Extreme():
             return [layer.elements], layer.elements // layer.count
+        case ArgExtreme():
+            return [math.prod(layer.shape)], layer.outputs * layer.size
         case Softmax():
             return [layer.rows * layer.depth], layer.rows * layer.depth
         case Quantize():

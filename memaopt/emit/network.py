@@ -25,7 +25,13 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.printable import in_comment
 from memaopt.writer import write_files
 
-_C_TYPES = {DType.INT8: "int8_t", DType.UINT8: "uint8_t", DType.FLOAT32: "float"}
+_C_TYPES = {
+    DType.INT8: "int8_t",
+    DType.UINT8: "uint8_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.FLOAT32: "float",
+}
 
 
 @dataclass(frozen=True)
@@ -245,8 +251,8 @@ def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch:
 def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
     if batch > 1:
         start += f" + n * {tensor.nbytes // batch}"
-    if tensor.dtype is DType.FLOAT32:
-        return f"({const}float *)({const}void *)({start})"
+    if tensor.dtype.itemsize > 1:
+        return f"({const}{_C_TYPES[tensor.dtype]} *)({const}void *)({start})"
     return start
 
 

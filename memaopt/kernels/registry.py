@@ -18,7 +18,7 @@ from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.movement import movement
 from memaopt.kernels.plan import Format, Plan, Promise
-from memaopt.kernels.pooling import channel_sums, pooling
+from memaopt.kernels.pooling import channel_sums, pooling, reductions
 from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.sections import in_sections
@@ -42,6 +42,7 @@ FAMILIES: tuple[Family, ...] = (
     *sum_tables.FAMILIES,
     *products.FAMILIES,
     *pooling.FAMILIES,
+    *reductions.FAMILIES,
     *channel_sums.FAMILIES,
     *softmax.FAMILIES,
     *movement.FAMILIES,

@@ -59,8 +59,8 @@ def _ends(graph: Graph, ends: tuple[int, ...]) -> list[Refusal]:
     """An end that no operator touches is seen by no other check."""
     found = []
     for tensor in (graph.tensors[index] for index in ends):
-        if tensor.dtype not in (DType.INT8, DType.UINT8, DType.FLOAT32):
-            what = f"is an input or output of type {tensor.dtype}; int8, uint8 and float32 are supported"
+        if tensor.dtype not in (DType.INT8, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32):
+            what = f"is an input or output of type {tensor.dtype}; int8, uint8, int32, int64 and float32 are supported"
             found.append(Refusal(f"tensor {tensor.name!r} {what}"))
     return found
 

@@ -27,9 +27,9 @@ from memaopt.problems.step_functions import (
 )
 
 __all__ = [
-    "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "FullyConnected", "Image", "Layer",
-    "Lookup", "Mean", "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind", "Quantize", "Requantization",
-    "Rescale", "Softmax", "Window",
+    "ArgExtreme", "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "Extreme",
+    "FullyConnected", "Image", "Layer", "Lookup", "Mean", "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind",
+    "Quantize", "Requantization", "Rescale", "Softmax", "Window",
 ]  # fmt: skip
 
 Int8Array = npt.NDArray[np.int8]
@@ -269,11 +269,12 @@ class Binary:
 class PoolKind(StrEnum):
     AVERAGE = "average"
     MAX = "max"
+    MIN = "min"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """AVERAGE_POOL_2D (over the part of the window inside the image, ties away from zero) and MAX_POOL_2D."""
+    """AVERAGE_POOL_2D (over the part of the window inside the image, ties away from zero), MAX_POOL_2D, the least."""
 
     kind: PoolKind
     shape: Image
@@ -285,7 +286,7 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Mean(ByContent):
-    """MEAN over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
+    """MEAN and SUM over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
@@ -300,6 +301,40 @@ class Mean(ByContent):
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """REDUCE_MAX and REDUCE_MIN: the greatest or the least element along ``axes``, clamped."""
+
+    kind: PoolKind
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
+
+    @property
+    def count(self) -> int:
+        """Elements that one output is of."""
+        return math.prod(self.shape[axis] for axis in self.axes)
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ArgExtreme:
+    """ARG_MAX and ARG_MIN: where along the middle axis of ``shape`` the first greatest or least element lies, in
+    integers of ``size`` bytes."""
+
+    kind: PoolKind
+    shape: tuple[int, int, int]
+    size: int
+
+    @property
+    def outputs(self) -> int:
+        return self.shape[0] * self.shape[2]
 
 
 @dataclass(frozen=True)
@@ -405,6 +440,8 @@ Layer = (
     | Binary
     | Pool
     | Mean
+    | Extreme
+    | ArgExtreme
     | Softmax
     | Lookup
     | Movement

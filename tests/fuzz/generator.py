@@ -82,7 +82,7 @@ class _Growing:
         self.vision = bool(rng.integers(2))
         """Whether it is made of the operators of networks that look at images."""
         self.final: list[int] = []
-        """Outputs in float32, which nothing reads."""
+        """Outputs that are not int8, which nothing reads."""
 
     def grown(self, operators: int) -> Graph:
         for _ in range(int(_pick(self.rng, (1, 1, 1, 2, 3)))):
@@ -365,13 +365,26 @@ class _Growing:
         return self._put(ops.Pack, tuple(parts), output, *self._quantization(x), axis=axis)
 
     def mean(self, x: int) -> bool:
+        return self._reduction(ops.Mean, x, *self._near(x))
+
+    def sum(self, x: int) -> bool:
+        scale, zero_point = self._near(x)
+        return self._reduction(OPERATORS["SUM"], x, scale * float(_pick(self.rng, (1, 8, 64))), zero_point)
+
+    def reduce_max(self, x: int) -> bool:
+        return self._reduction(OPERATORS["REDUCE_MAX"], x, *self._quantization(x))
+
+    def reduce_min(self, x: int) -> bool:
+        return self._reduction(OPERATORS["REDUCE_MIN"], x, *self._quantization(x))
+
+    def _reduction(self, cls: type[Operator], x: int, scale: float, zero_point: int) -> bool:
         shape = self.tensors[x].shape
         axes = tuple(i for i in range(len(shape)) if self.rng.integers(2)) or (0,)
         if len(shape) == 4 and self.rng.integers(2):
             axes = (1, 2)
         keep = bool(self.rng.integers(2))
         output = tuple(1 if i in axes else s for i, s in enumerate(shape) if keep or i not in axes)
-        return bool(shape) and self._put(ops.Mean, (x,), output, *self._near(x), axes=axes)
+        return bool(shape) and self._put(cls, (x,), output, scale, zero_point, axes=axes)
 
     def pad(self, x: int) -> bool:
         shape = self.tensors[x].shape
@@ -483,16 +496,47 @@ class _Growing:
     def _unary(self, cls: type[Operator], x: int, **more: Any) -> bool:
         return self._put(cls, (x,), self.tensors[x].shape, *self._near(x), **more)
 
+    def sqrt(self, x: int) -> bool:
+        return self._root(OPERATORS["SQRT"], x)
+
+    def rsqrt(self, x: int) -> bool:
+        return self._root(OPERATORS["RSQRT"], x)
+
+    def _root(self, cls: type[Operator], x: int) -> bool:
+        """Of what nothing is below 0 in."""
+        shape, (scale, zero_point) = self.tensors[x].shape, self._quantization(x)
+        if zero_point != -128 and not self._put(ops.Quantize, (x,), shape, scale, -128):
+            return False
+        return self._unary(cls, x if zero_point == -128 else self.ready[-1])
+
     def leaky_relu(self, x: int) -> bool:
         return self._unary(ops.LeakyRelu, x, alpha=float(self.rng.uniform(-1, 1.5)))
 
     def dequantize(self, x: int) -> bool:
         """To float32, which is an output of the network."""
+        return self._end(ops.Dequantize, x, self.tensors[x].shape, DType.FLOAT32)
+
+    def arg_max(self, x: int) -> bool:
+        return self._arg_extreme(OPERATORS["ARG_MAX"], x)
+
+    def arg_min(self, x: int) -> bool:
+        return self._arg_extreme(OPERATORS["ARG_MIN"], x)
+
+    def _arg_extreme(self, cls: type[Operator], x: int) -> bool:
+        shape = self.tensors[x].shape
+        if not shape:
+            return False
+        axis = int(self.rng.integers(len(shape)))
+        dtype = _pick(self.rng, (DType.INT32, DType.INT64))
+        return self._end(cls, x, (*shape[:axis], *shape[axis + 1 :]), dtype, axis=axis)
+
+    def _end(self, cls: type[Operator], x: int, shape: Shape, dtype: DType, **more: Any) -> bool:
+        """An output of the network that is not int8; not too often, since nothing can follow."""
         if self.rng.integers(3) or self.tensors[x].is_constant:
             return False
-        self.tensors.append(Tensor(self._called("dequantize"), self.tensors[x].shape, DType.FLOAT32))
+        self.tensors.append(Tensor(self._called(cls.kind.lower()), shape, dtype))
         output = len(self.tensors) - 1
-        self.operators.append(ops.Dequantize(inputs=(x,), outputs=(output,), location=len(self.operators)))
+        self.operators.append(cls(inputs=(x,), outputs=(output,), location=len(self.operators), **more))
         self.final.append(output)
         return True
 

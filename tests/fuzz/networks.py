@@ -99,6 +99,8 @@ class HostNetworks:
 
     def _tflite(self, graph: Graph, values: Sequence[Any]) -> None:
         """The reference's bytes are those of TFLite's interpreter, where a file can hold the network."""
+        if any(op.micro for op in graph.operators):
+            return
         try:
             data = writer.write(graph)
         except MemaoptError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks_helpers import CASES, activation, constant, inputs, single
+from tflite_helpers import oracle_of
 
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
@@ -37,7 +38,7 @@ def test_operator_equals_tflite(kind: str) -> None:
         checks.check(graph)
         data = writer.write(graph)
         read = tflite.parse(data, kind)
-        oracle = Oracle(data)
+        oracle = oracle_of(graph)
         for value in inputs(rng, graph):
             expected = oracle.run(value)[0]
             for network in (graph, read):

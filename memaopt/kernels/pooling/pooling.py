@@ -1,6 +1,5 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN."""
+"""AVERAGE_POOL_2D, MAX_POOL_2D, and the extremes along neighbouring axes."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +14,7 @@ from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
+from memaopt.problems.layers import Layer, Pool, PoolKind
 
 #: Elements that a 16-bit sum holds, and that the reciprocal of their number is exact for.
 _MOST = 255
@@ -24,7 +23,7 @@ _WRITTEN_OUT, _LOADED = 9, ("r4", "r5", "r6", "r9")
 
 
 def _title(layer: Pool) -> str:
-    kind = "AVERAGE_POOL_2D" if layer.kind is PoolKind.AVERAGE else "MAX_POOL_2D"
+    kind = {PoolKind.AVERAGE: "AVERAGE_POOL_2D", PoolKind.MAX: "MAX_POOL_2D", PoolKind.MIN: "least"}[layer.kind]
     return f"{kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
 
 
@@ -200,55 +199,4 @@ class GenericPool:
         return emitted(unary(name), plan, _title(layer), "kernels/pooling/generic_pool.c.j2", layer=layer)
 
 
-class GenericMean:
-    """MEAN over any axes, element by element."""
-
-    name = "generic"
-    computes = Mean
-
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Mean)
-        if layer.requantization.scales is not None:
-            return ()
-        outputs = layer.elements // layer.count
-        # One loop over what is reduced, or several.
-        tap, output = (6, 31) if len(layer.axes) == 1 else (6.7, 42)
-        return (
-            Plan(
-                family=self.name,
-                tile="",
-                cycles=round(tap * layer.elements + output * outputs),
-                promise=Promise((loads(layer.elements, 1),), stores(outputs, 1)),
-                data_bytes=0,
-                code_bytes=200,
-                code=(Loop((Loop((compiled(24, tap),), layer.count), compiled(160, output)), outputs),),
-                requantization="the reference's own arithmetic",
-            ),
-        )
-
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Mean)
-        strides = [math.prod(layer.shape[d + 1 :]) for d in range(len(layer.shape))]
-        axes = list(zip(layer.shape, strides, strict=True))
-        kept = [axes[d] for d in range(len(axes)) if d not in layer.axes]
-        reduced = [axes[d] for d in range(len(axes)) if d in layer.axes]
-        index = [f"i{i} * {stride}" for i, (_, stride) in enumerate(kept)]
-        index += [f"j{i} * {stride}" for i, (_, stride) in enumerate(reduced)]
-        q = layer.requantization
-        assert q.multipliers is not None
-        assert q.shifts is not None
-        return emitted(
-            unary(name),
-            plan,
-            f"MEAN of {dimensions(layer.shape)} over axes {layer.axes}",
-            "kernels/pooling/generic_mean.c.j2",
-            layer=layer,
-            multiplier=int(q.multipliers[0]),
-            shift=int(q.shifts[0]),
-            kept=kept,
-            reduced=reduced,
-            index=" + ".join(index) or "0",
-        )
-
-
-FAMILIES = (GenericPool(), GenericMean(), WordPool(), BytePool())
+FAMILIES = (GenericPool(), WordPool(), BytePool())

@@ -14,6 +14,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
     "uint8_t": np.dtype(np.uint8),
     "int16_t": np.dtype(np.int16),
     "int32_t": np.dtype(np.int32),
+    "int64_t": np.dtype(np.int64),
     "uint16_t": np.dtype(np.uint16),
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),

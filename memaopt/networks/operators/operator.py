@@ -57,6 +57,8 @@ class Operator(BaseModel, ABC):
     """What its inputs may be; its output is of the first one's type."""
     counts_scale: ClassVar[bool] = True
     """Whether it computes with the scales of its inputs and output."""
+    micro: ClassVar[bool] = False
+    """Whether it is computed as TFLite Micro does, and LiteRT's reference kernel does something else."""
     alias: ClassVar[bool] = False
     """Whether its output is its input's bytes, where they lie."""
 

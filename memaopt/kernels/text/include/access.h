@@ -21,6 +21,16 @@ static inline int32_t load_s32(const int32_t *p)
     return *(const volatile int32_t *)p;
 }
 
+static inline void store_s32(int32_t *p, int32_t value)
+{
+    *(volatile int32_t *)p = value;
+}
+
+static inline void store_s64(int64_t *p, int64_t value)
+{
+    *(volatile int64_t *)p = value;
+}
+
 static inline float load_f32(const float *p)
 {
     return *(const volatile float *)p;
