@@ -32,6 +32,7 @@ def certify(
     objective: str | None = None,
     buffering: str | None = None,
     *,
+    proof: str | None = None,
     name: str | None = None,
     sram: int | None = None,
     flash: int | None = None,
@@ -41,7 +42,8 @@ def certify(
 
     ``problem``: a :class:`Gemm`; a :class:`Conv2D`, :class:`DepthwiseConv2D` or :class:`FullyConnected`; a graph; the
     path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others) or
-    ``energy``. ``buffering`` is a Gemm's: ``single`` or ``double``. A network takes a ``name`` and budgets in bytes:
+    ``energy``. A Gemm's are ``buffering``, ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which
+    takes milliseconds, asks no other model, and says so. A network takes a ``name`` and budgets in bytes:
     ``sram``, ``flash``, ``arena``. Raises InputError for what cannot be read or has no effect, InfeasibleError if
     nothing fits, DisagreementError if the models differ.
     """
@@ -53,9 +55,11 @@ def certify(
         for option, value in {"name": name, "sram": sram, "flash": flash, "arena": arena}.items():
             if value is not None:
                 raise InputError(f"certify: {option} has no effect on a Gemm; resize a memory with machine.with_sizes")
-        return gemm.certify(problem, machine, objective or "bytes", buffering or "single")
+        return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
     if buffering is not None:
         raise InputError("certify: buffering has no effect on a network: its layers copy nothing block by block")
+    if proof is not None:
+        raise InputError("certify: proof has no effect on a network: its choice says itself how it was proven")
     from memaopt.certificates import network as certificates
     from memaopt.choice.compile import compile_network
     from memaopt.networks.formats.model import Model

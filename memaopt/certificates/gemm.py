@@ -1,7 +1,7 @@
 """Certificates: a schedule with the proof that no schedule of its space does better, as one JSON file.
 
-:func:`certify` runs the three models and demands that they agree; :func:`verify` trusts nothing in a certificate
-and derives every claim again, without the solver.
+:func:`certify` runs the three models and demands that they agree, or, where that is asked for, the closed form alone;
+:func:`verify` trusts nothing in a certificate and derives every claim again, without the solver.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,14 @@ from memaopt.models.traffic import (
     schedule_counts,
 )
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
+from memaopt.problems.words import PROOFS, ProofOf
 
-PREMISES = ("problem", "machine", "objective", "buffering")
+PREMISES = ("problem", "machine", "objective", "buffering", "proof")
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
+
+
+#: What is to say of an optimum that one model alone has found.
+ALONE = "no other model was asked"
 
 
 class Traffic(Input):
@@ -74,7 +79,8 @@ class Variant(Input):
 class Certificate(Envelope):
     """The optimal schedule of a problem on a machine, and everything claimed about it.
 
-    ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
+    ``proof`` says which models were asked: all three (``full``), whose answers then ``agreed``, or the closed form
+    alone. ``gap`` and ``register_gap`` say how far the traffic lies above the lower bounds on external and register
     bytes, as fractions of them. What is taken as given are the fields of :data:`PREMISES`; the same of them gives the
     same certificate, byte for byte.
     """
@@ -85,6 +91,7 @@ class Certificate(Envelope):
     problem: Gemm
     objective: Objective
     buffering: Buffering
+    proof: ProofOf = "full"
     schedule: AnySchedule
     traffic: Traffic
     answers: tuple[ModelAnswer, ...]
@@ -117,7 +124,7 @@ class Certificate(Envelope):
         homes = ", ".join(f"{operand} in {self.problem.placement.of(operand)}" for operand in OPERANDS)
         goal = self.machine.core.goal(self.objective)
         return (
-            ("objective", f"{goal}: {', '.join(answer.model for answer in self.answers)} agree on the schedule"),
+            ("objective", f"{goal}: {self._said()}"),
             ("placement", homes),
             ("schedule", str(self.schedule)),
             ("external bytes", f"{traffic.external_bytes:,}, the bound is {bounds.external_bytes:,}"),
@@ -126,6 +133,12 @@ class Certificate(Envelope):
             ("certificate", self.sha256[:16]),
         )
 
+    def _said(self) -> str:
+        """Which models speak for the schedule."""
+        if self.proof == "full":
+            return f"{', '.join(answer.model for answer in self.answers)} agree on the schedule"
+        return f"the schedule of the {self.proof}, {ALONE}"
+
     @property
     def subject(self) -> str:
         """The problem and the machine."""
@@ -133,19 +146,26 @@ class Certificate(Envelope):
 
 
 @public
-def certify(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single") -> Certificate:
+def certify(
+    problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str = "single", proof: str = "full"
+) -> Certificate:
     """The certified optimal schedule of ``problem`` on ``machine``.
 
     ``objective``: ``bytes`` (external first, then register bytes), ``cycles`` or ``energy``; ``buffering``:
-    ``single`` or ``double``. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ or
-    one of them could not prove its answer.
+    ``single`` or ``double``; ``proof``: ``full``, or ``closed form``, which asks no other model, takes milliseconds and
+    says so. Raises InfeasibleError if no schedule fits, DisagreementError if the models differ, UnfinishedError if one
+    of them could not prove its answer.
     """
+    kind = next((each for each in PROOFS if each == proof), None)
+    if kind is None:
+        raise InputError(f"no proof {proof!r}: choose one of {', '.join(PROOFS)}")
     spaces = variants(space(problem, machine, objective, buffering))
-    solved = solve_and_agree(spaces)
+    solved = solve_and_agree(spaces) if kind == "full" else {"closed_form": solve_each(spaces, closed_form.solve)}
     chosen, best = cheapest(spaces, solved["closed_form"])
     where, schedule = spaces[chosen], best.schedule
-    made = _certificate(where, schedule, spaces, solved["closed_form"])
-    if not isinstance(schedule, LayerSchedule) and simulate(where, schedule).accesses != made.traffic.buffers:
+    made = _certificate(where, schedule, spaces, solved["closed_form"], kind)
+    nest = None if kind != "full" or isinstance(schedule, LayerSchedule) else schedule
+    if nest is not None and simulate(where, nest).accesses != made.traffic.buffers:
         raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
     for model, answers in solved.items():
         made.milliseconds[model] = sum(answer.milliseconds for answer in answers if answer)
@@ -158,11 +178,13 @@ def verify(certificate: Certificate | str | Path) -> Verified:
 
     The placement and the fit of the tiles are checked, the traffic is recomputed by formula and by replay, the
     bounds and gaps recomputed, optimality proven again by enumeration, without the solver, and the whole certificate
-    made again and compared. Raises InputError if the file is no certificate. What comes back says what was given.
+    made again and compared. Where the closed form alone speaks for it, it is asked again, and optimality is named as
+    unproven. Raises InputError if the file is no certificate. What comes back says what was given.
     """
     cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
     cert.refuse_false(_false_claims(cert))
-    return Verified(premises(cert))
+    alone = f"that no schedule of its space is better (by the {cert.proof}, {ALONE})"
+    return Verified(premises(cert), () if cert.proof == "full" else (alone,))
 
 
 def premises(cert: Certificate) -> tuple[str, ...]:
@@ -172,11 +194,13 @@ def premises(cert: Certificate) -> tuple[str, ...]:
     return (
         f"problem gemm {problem.name} {problem.dtype}: {homes}",
         envelope.machine_premise(cert.machine),
-        f"objective {cert.objective}, {cert.buffering} buffering",
+        f"objective {cert.objective}, {cert.buffering} buffering, proof {cert.proof}",
     )
 
 
-def _certificate(where: Space, schedule: AnySchedule, spaces: list[Space], answers: Answers) -> Certificate:
+def _certificate(
+    where: Space, schedule: AnySchedule, spaces: list[Space], answers: Answers, proof: ProofOf
+) -> Certificate:
     """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
     traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
     return Certificate(
@@ -184,15 +208,21 @@ def _certificate(where: Space, schedule: AnySchedule, spaces: list[Space], answe
         machine=where.machine,
         objective=where.objective,
         buffering=where.buffering,
+        proof=proof,
         schedule=schedule,
         traffic=traffic,
-        answers=tuple(ModelAnswer(model=model, objective=cost, proven=True) for model in MODELS),
+        answers=tuple(ModelAnswer(model=model, objective=cost, proven=True) for model in _asked(proof)),
         variants=_variants(spaces, answers),
-        agreed=True,
+        agreed=proof == "full",
         bounds=bounds,
         gap=gap(traffic.external_bytes, bounds.external_bytes),
         register_gap=gap(traffic.register_bytes, bounds.register_bytes),
     ).signed()
+
+
+def _asked(proof: ProofOf) -> tuple[str, ...]:
+    """The models that a proof consists of."""
+    return tuple(MODELS) if proof == "full" else ("closed_form",)
 
 
 def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
@@ -234,7 +264,7 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     yield from _false_answers(cert, where)
     yield from _false_bounds(cert, where)
     spaces = _spaces(cert)
-    proven = solve_each(spaces, exhaustive.solve)
+    proven = solve_each(spaces, exhaustive.solve if cert.proof == "full" else closed_form.solve)
     chosen, best = cheapest(spaces, proven)
     if best.objective != price_of(where, cert.schedule):
         yield f"schedule {cert.schedule}: it costs {price_of(where, cert.schedule)}, and {best.objective} is possible"
@@ -245,7 +275,7 @@ def _false_claims(cert: Certificate) -> Iterator[str]:
     analytical = closed_form.solve(where).schedule
     if analytical != cert.schedule:
         yield f"schedule {cert.schedule}: the closed form gives {analytical}"
-    derived = _certificate(where, cert.schedule, spaces, proven)
+    derived = _certificate(where, cert.schedule, spaces, proven, cert.proof)
     yield from envelope.differences(cert.model_dump(mode="json"), derived.model_dump(mode="json"))
 
 
@@ -313,17 +343,18 @@ def _told(accesses: Access | None) -> str:
 
 
 def _false_answers(cert: Certificate, where: Space) -> Iterator[str]:
-    models = tuple(answer.model for answer in cert.answers)
-    if models != tuple(MODELS):
-        yield f"answers: they are of {', '.join(models) or 'no model'}, not of {', '.join(MODELS)}"
+    models, asked = tuple(answer.model for answer in cert.answers), _asked(cert.proof)
+    if models != asked:
+        yield f"answers: they are of {', '.join(models) or 'no model'}, not of {', '.join(asked)}"
     cost = price_of(where, cert.schedule)
     for answer in cert.answers:
         if answer.objective != cost:
             yield f"answer of {answer.model}: the schedule costs {cost}, not {answer.objective}"
         if not answer.proven:
             yield f"answer of {answer.model}: it is not proven"
-    if not cert.agreed:
-        yield "agreed: the models' answers are equal, and it says they are not"
+    if cert.agreed != (cert.proof == "full"):
+        truth = "answers are equal, and it says they are not" if cert.proof == "full" else "one model alone was asked"
+        yield f"agreed: {truth}"
 
 
 def _false_bounds(cert: Certificate, where: Space) -> Iterator[str]:

@@ -58,6 +58,7 @@ def solve(
     objective: str,
     buffering: str,
     *,
+    proof: str = "full",
     out: Path | None,
     run: bool,
     compiler: str | None,
@@ -71,7 +72,7 @@ def solve(
         trial.require_tools(machine, compiler)
     folders = [None] * len(problems) if out is None else _folders(out, problems)
     rows = [
-        _solve_one(problem, folder, machine, objective, buffering, run, compiler, alone=len(problems) == 1)
+        _solve_one(problem, folder, machine, (objective, buffering, proof), run, compiler, alone=len(problems) == 1)
         for problem, folder in zip(_watched(problems), folders, strict=True)
     ]
     if len(rows) == 1 and rows[0].error is not None:
@@ -107,19 +108,19 @@ def _solve_one(
     problem: Gemm,
     folder: Path | None,
     machine: Mcu,
-    objective: str,
-    buffering: str,
+    how: tuple[str, str, str],
     run: bool,
     compiler: str | None,
     *,
     alone: bool,
 ) -> GemmRow:
     """Certify one problem, run it or compare it with the reference, and then write it; an error that concerns this
-    problem alone is kept in the row. ``alone``: there is room to say what other settings would give.
+    problem alone is kept in the row. ``how``: objective, buffering and proof. ``alone``: there is room to say what
+    other settings would give.
     """
     certificate: Certificate | None = None
     try:
-        certificate = certify(problem, machine, objective, buffering)
+        certificate = certify(problem, machine, *how)
         others = elsewhere.of_gemm(certificate.space) if alone else ()
         row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None, others=others)
         if folder is None or not row.passed:

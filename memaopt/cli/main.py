@@ -20,7 +20,7 @@ from memaopt.cli.options import refuse
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
-from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES
+from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS
 from memaopt.version import __version__
 
 if TYPE_CHECKING:
@@ -206,6 +206,14 @@ def solve(
             help="Buffers for each SRAM tile of a gemm.  \\[default: single]",
         ),
     ] = None,
+    proof: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(f"'{each}'" if " " in each else each for each in PROOFS),
+            rich_help_panel="Schedule",
+            help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
@@ -257,6 +265,7 @@ def solve(
             ("--weights", weights, "its weights are those of the file"),
             ("--place", place, "its tensors are placed by the planner"),
             ("--buffering", buffering, "its layers copy nothing block by block"),
+            ("--proof", proof, "its choice says itself how it was proven"),
             *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
         )
         network_cli.solve(
@@ -290,6 +299,7 @@ def solve(
         machine,
         objective or "bytes",
         buffering or "single",
+        proof=proof or "full",
         out=out,
         run=run,
         compiler=compiler,

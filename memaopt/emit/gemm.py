@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from memaopt.certificates import envelope
-from memaopt.certificates.gemm import Certificate
+from memaopt.certificates.gemm import ALONE, Certificate
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry
@@ -252,7 +252,10 @@ def _summary(certificate: Certificate) -> list[str]:
             f"  {name:<9} {accesses.loads:>12,} loads {accesses.load_bytes:>12,} bytes"
             f" {accesses.stores:>12,} stores {accesses.store_bytes:>12,} bytes"
         )
-    lines.append("Proof:     closed form = CP-SAT = exhaustive enumeration: no schedule of the space is better.")
+    said = "closed form = CP-SAT = exhaustive enumeration"
+    if certificate.proof != "full":
+        said = f"{certificate.proof}, {ALONE}"
+    lines.append(f"Proof:     {said}: no schedule of the space is better.")
     return lines
 
 

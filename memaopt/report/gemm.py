@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.access import Access
-from memaopt.certificates.gemm import Certificate
+from memaopt.certificates.gemm import ALONE, Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
@@ -87,6 +87,7 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
         keys = (
             "mcu",
             "objective",
+            "proof",
             "schedule",
             "agreed",
             "external_bytes",
@@ -105,6 +106,7 @@ def _certificate_json(certificate: Certificate | None) -> dict[str, Any]:
         "problem": certificate.problem.model_dump(mode="json"),
         "mcu": certificate.machine.name,
         "objective": certificate.objective,
+        "proof": certificate.proof,
         "schedule": certificate.schedule.model_dump(mode="json"),
         "agreed": certificate.agreed,
         "external_bytes": traffic.external_bytes,
@@ -177,6 +179,8 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
     registers = f"{'all memories' if whole else 'SRAM'} and registers"
     spent = certificate.milliseconds
     proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
+    if certificate.proof != "full":
+        proof += f", {ALONE}"
     setting = certificate.machine.setting
     none = f"no {_what_of(certificate)}, in this setting,"
     return [
@@ -189,7 +193,7 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
         _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
         _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, registers)),
         *([] if traffic.cycles is None else [_Fact("cycles", f"{traffic.cycles:,} predicted")]),
-        _Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "red"),
+        _Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "yellow"),
     ]
 
 
@@ -349,9 +353,11 @@ def _summary(rows: Sequence[GemmRow], ran: bool) -> list[str]:
     """The checks, counted, and what the columns mean."""
     total = len(rows)
     certificates = [row.certificate for row in rows if row.certificate is not None]
-    lines = ["", f"{sum(c.agreed for c in certificates)} of {total} proven: {' = '.join(_MODELS.values())}"]
+    asked = [answer.model for answer in certificates[0].answers] if certificates else list(_MODELS)
+    said = " = ".join(_MODELS[model] for model in asked) + (f", {ALONE}" if len(asked) == 1 else "")
+    lines = ["", f"{len(certificates)} of {total} {'proven' if len(asked) > 1 else 'solved'}: {said}"]
     if certificates:
-        most = [max(c.milliseconds.get(model, 0.0) for c in certificates) for model in _MODELS]
+        most = [max(c.milliseconds.get(model, 0.0) for c in certificates) for model in asked]
         lines[1] += f" (at most {', '.join(f'{spent:.0f}' for spent in most)} ms)"
     trials = [row.trial for row in rows if row.trial is not None]
     if ran:

@@ -45,6 +45,7 @@ _CASES: dict[str, tuple[Gemm, int, str, str]] = {
     "q15 spilling": (gemm(22, 12, 9, dtype="q15", placement=_OUTSIDE), 648, "cycles", "double"),
     "s8 mixed": (gemm(9, 23, 10, dtype="s8", placement=_MIXED, weights="argument"), 1000, "energy", "single"),
     "s8 constants": (gemm(4, 8, 6, dtype="s8", placement={**_MIXED, "c": "sram"}), 3000, "cycles", "single"),
+    "f32 closed form alone": (gemm(11, 9, 13, dtype="f32", placement=_OUTSIDE), 1024, "bytes", "single"),
     "q15 beside C": (gemm(3, 22, 1, dtype="q15", placement={**_OUTSIDE, "c": "sram"}), 541, "bytes", "single"),
 }
 
@@ -57,6 +58,7 @@ def _made(name: str) -> Certificate:
             machine_with(sram, waits=3, core=9 if problem.weights is None else 14, fpu=11),
             objective,
             buffering,
+            "closed form" if "alone" in name else "full",
         )
     return _cache[name]
 
@@ -191,6 +193,21 @@ def test_the_cases_cover_every_buffer() -> None:
     assert set().union(*buffers.values()) - {"scratch"} == {*nests, "weights", "stack"}
     assert "C_partial" in buffers["q15 spilling"]
     assert {"C", "c_tile"} <= buffers["q15 beside C"]
+
+
+def test_a_closed_form_alone_says_so() -> None:
+    """Catches a certificate of one model that passes for one of three, in its text, its file or when verified."""
+    alone, full = _made("f32 closed form alone"), _made("f32 all outside")
+    assert (alone.schedule, alone.traffic, alone.variants) == (full.schedule, full.traffic, full.variants)
+    assert not alone.agreed
+    assert "closed form, no other model was asked" in alone.summary()
+    assert verify(full).unproven == ()
+    assert "no other model was asked" in " ".join(verify(alone).unproven)
+    for other in (alone.model_copy(update={"proof": "full"}), full.model_copy(update={"proof": "closed form"})):
+        with pytest.raises(FalseClaimError, match="answers: they are of"):
+            verify(other.signed())
+    with pytest.raises(InputError, match="no proof 'none'"):
+        certify(alone.problem, alone.machine, proof="none")
 
 
 def test_a_worse_schedule_told_truly_is_refused() -> None:
