@@ -83,6 +83,7 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
     a network's model is not at hand, WrongLibraryError if an output differs.
     """
     from memaopt.certificates.gemm import Certificate
+    from memaopt.emit.folder import source
     from memaopt.trials import library
     from memaopt.writer import write_files
 
@@ -96,7 +97,7 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
         files = library.files_of(certificate)
         library.check(certificate.plan, files)
         name = certificate.name
-    return write_files(files, folder) / f"{name}.c"
+    return write_files(files, folder) / source(name)
 
 
 @public

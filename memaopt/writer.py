@@ -6,7 +6,7 @@ that to ``.memaopt-*.ready`` is the step after which the change happens. What a 
 was ready, else taken back, by the next command that writes or reads there.
 
 ``.memaopt.json`` has the digest of each file that memaopt wrote in a folder. Those alone are replaced or removed, and
-only while they are as they were written.
+only while they are as they were written; folders that are empty then go too.
 """
 
 import hashlib
@@ -143,6 +143,9 @@ def _follow(ready: Path, target: Path) -> None:
             (ready / "new" / name).replace(target / name)
     for name in filter(partial(_is_inside, target), journal.get("remove", ())):
         (target / name).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that holds something else stays
+            for folder in (target / name).parents[: len(Path(name).parts) - 1]:
+                folder.rmdir()
     _synchronise(target)
     shutil.rmtree(ready, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.certificates.gemm import Certificate, Traffic
+from memaopt.emit import folder as library
 from memaopt.emit import gemm as emitter
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, Space, space
@@ -164,8 +165,9 @@ def host_compilers() -> tuple[tuple[str, ...], ...]:
 
 
 def run_on_host(folder: Path, name: str, compiler: tuple[str, ...], *flags: str) -> subprocess.CompletedProcess[str]:
-    """Build main.c, the test vector and the function in ``folder`` for this computer, without a warning, and run it."""
-    sources = [str(folder / source) for source in ("main.c", "test_vector.c", f"{name}.c")]
+    """Build the test program and the function in ``folder`` for this computer, without a warning, and run it."""
+    sources = [f"-I{folder / 'include'}", "-x", "c"]
+    sources += [str(folder / file) for file in (library.program(name), library.source(name))]
     program = folder / "on_host"
     built = subprocess.run(
         [*compiler, *WARNINGS, *flags, *sources, "-o", str(program)], capture_output=True, text=True, check=False
@@ -182,8 +184,11 @@ class OnBoard:
 
         self.name = write(certificate_of(made), folder)
         self.problem = made.space.problem
-        sources = [folder / f"{self.name}.c", folder / "test_vector.c"]
-        built = build(sources, folder / "on_board.elf", made.space.machine, compiler=compiler, define=define)
+        operands = folder / "operands.c"
+        operands.write_text(f'#include "{self.name}_test_vector.h"\n')
+        sources = [folder / library.source(self.name), operands]
+        elf, include = folder / "on_board.elf", library.include_folders(folder)
+        built = build(sources, elf, made.space.machine, compiler=compiler, define=define, include=include)
         self.board = Board(made.space.machine).load(built)
 
     def multiply(self, data: GemmData) -> Array:

@@ -13,6 +13,7 @@ from emit_helpers import host_compilers
 
 from memaopt.choice.compile import NetworkPlan
 from memaopt.emit import network as emit
+from memaopt.emit.folder import source
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
@@ -30,7 +31,7 @@ class Library:
         write_files(emit.files(plan), folder)
         library = folder / "library.so"
         flags = ["-std=c11", "-O1", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-        sources = [str(folder / f"{plan.name}.c"), "-o", str(library)]
+        sources = [str(folder / source(plan.name)), "-o", str(library)]
         command = [*host_compilers()[0], *flags, "-fno-sanitize=alignment", "-shared", "-fPIC"]
         subprocess.run([*command, *sources], check=True)
         self._library = ctypes.CDLL(str(library))

@@ -76,7 +76,7 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
         code += f"\nassert str({line[0]}) == {line[1]!r}, {line[0]}"
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    assert (tmp_path / "build" / "gemm_q15_64x576x64.c").is_file()
+    assert (tmp_path / "build" / "src" / "gemm_q15_64x576x64.c").is_file()
 
 
 def test_commands_in_the_readme_exist(cli: Cli) -> None:

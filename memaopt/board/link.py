@@ -1,7 +1,5 @@
 """The linker script for a microcontroller: one output section for each of its memories."""
 
-from pathlib import Path
-
 from memaopt.machines.mcu import Mcu
 from memaopt.printable import in_comment
 
@@ -52,12 +50,6 @@ def linker_script(mcu: Mcu, behind_data: str = "") -> str:
     sections.append(_ramfunc(mcu))
     title = in_comment(mcu.title)
     return _HEAD.format(title=title, memories=memories, sections="\n".join(sections), behind_data=behind_data)
-
-
-def part_of(folder: Path, name: str) -> str:
-    """What the library ``name`` in a folder wants in a linker script, behind ``.data``; empty for nothing."""
-    file = folder / f"{name}.ld"
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _ramfunc(mcu: Mcu) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from memaopt.access import Access
 from memaopt.arguments import public
-from memaopt.choice import choice, fusion, invoke, layout
+from memaopt.choice import choice, fusion, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
 from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.layout import Layout
@@ -131,6 +131,12 @@ class NetworkPlan:
         """Predicted with the machine's wait states."""
         waits = invoke.stall_cycles(timing(self.mcu))
         return sum(layer.machine_cycles for layer in self.layers) + self._around + waits
+
+    def cycles_in(self, mcu: Mcu) -> int:
+        """Predicted for this very plan on its machine in another setting, with that one's caches and prefetch."""
+        machine = timing(mcu)
+        stalls = sum(in_ram.stall_cycles(layer.plan, layer.batch, layer.where, machine) for layer in self.layers)
+        return self.cycles + stalls + invoke.stall_cycles(machine)
 
     @property
     def _around(self) -> int:

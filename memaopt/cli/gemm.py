@@ -15,6 +15,7 @@ import typer
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.choice import elsewhere
 from memaopt.emit import gemm as gemm_files
+from memaopt.emit.package import archive
 from memaopt.errors import (
     BuildError,
     DisagreementError,
@@ -60,6 +61,7 @@ def solve(
     *,
     proof: str = "full",
     out: Path | None,
+    packages: Sequence[str] = (),
     run: bool,
     compiler: str | None,
     as_json: bool,
@@ -72,7 +74,16 @@ def solve(
         trial.require_tools(machine, compiler)
     folders = [None] * len(problems) if out is None else _folders(out, problems)
     rows = [
-        _solve_one(problem, folder, machine, (objective, buffering, proof), run, compiler, alone=len(problems) == 1)
+        _solve_one(
+            problem,
+            folder,
+            machine,
+            (objective, buffering, proof),
+            run,
+            compiler,
+            packages,
+            alone=len(problems) == 1,
+        )
         for problem, folder in zip(_watched(problems), folders, strict=True)
     ]
     if len(rows) == 1 and rows[0].error is not None:
@@ -111,6 +122,7 @@ def _solve_one(
     how: tuple[str, str, str],
     run: bool,
     compiler: str | None,
+    packages: Sequence[str],
     *,
     alone: bool,
 ) -> GemmRow:
@@ -129,7 +141,8 @@ def _solve_one(
         check = None if run else _checked(certificate, files)
     except _OF_ONE_PROBLEM as error:
         return GemmRow(problem, certificate, None, error)
-    write_files(files, folder)
+    made = dict(archive(kind, gemm_files.name_of(certificate), files) for kind in packages)
+    write_files(made or files, folder)
     return row._replace(check=check)
 
 

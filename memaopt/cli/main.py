@@ -16,7 +16,7 @@ import typer
 from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
-from memaopt.cli.options import refuse
+from memaopt.cli.options import demand_packages, read_labels, refuse
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
@@ -218,6 +218,23 @@ def solve(
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="What the elements of a network's output stand for, a line each: NAME_label() of the library says it.",
+        ),
+    ] = None,
+    package: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KIND",
+            rich_help_panel="Output",
+            help="Write into DIR, instead of the project itself, the archive that arduino, zephyr, platformio, "
+            "cmsis-pack or cmake installs; repeatable.",
+        ),
+    ] = [],  # noqa: B006
     run: Annotated[
         bool,
         typer.Option(
@@ -247,6 +264,7 @@ def solve(
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.tflite --setting ram --out build/
+      memaopt solve model.tflite --package arduino --out dist/
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if named.lower().endswith(".tflite") else None
@@ -256,6 +274,7 @@ def solve(
     machine = machine.with_ram(code=_bytes(ram_for_code), constants=_bytes(ram_for_constants))
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
+    demand_packages(package, out)
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")
     if model:
@@ -273,6 +292,8 @@ def solve(
             machine,
             objective,
             out=out,
+            packages=package,
+            labels=read_labels(labels, out),
             run=run,
             inputs=inputs or 1,
             compiler=compiler,
@@ -285,6 +306,7 @@ def solve(
     refuse(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
+        ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
         ("--compiler", None if run else compiler, "nothing is built without --run"),
@@ -301,6 +323,7 @@ def solve(
         buffering or "single",
         proof=proof or "full",
         out=out,
+        packages=package,
         run=run,
         compiler=compiler,
         as_json=as_json,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -30,6 +30,8 @@ def solve(
     objective: str | None,
     *,
     out: Path | None,
+    packages: Sequence[str] = (),
+    labels: Sequence[str] = (),
     run: bool,
     inputs: int = 1,
     compiler: str | None,
@@ -65,7 +67,7 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"writing {written}"):
-            checked = write(signed, written, check=trial_found is None)
+            checked = write(signed, written, packages, labels, check=trial_found is None)
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
         console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
@@ -81,17 +83,21 @@ def solve(
         raise typer.Exit(1)
 
 
-def write(signed: NetworkCertificate, out: Path, *, check: bool) -> LibraryCheck | None:
+def write(
+    signed: NetworkCertificate, out: Path, packages: Sequence[str] = (), labels: Sequence[str] = (), *, check: bool
+) -> LibraryCheck | None:
     """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
 
-    ``check``: it is compared with the reference first (the board has not done so).
+    With ``packages`` the archives of those kinds instead. ``check``: it is compared with the reference first (the
+    board has not done so).
     """
+    from memaopt.emit.package import archive
     from memaopt.trials import library
     from memaopt.writer import write_files
 
-    files = library.files_of(signed)
+    files = library.files_of(signed, labels)
     checked = library.check(signed.plan, files) if check else None
-    write_files(files, out)
+    write_files(dict(archive(kind, signed.name, files) for kind in packages) or files, out)
     return checked
 
 

@@ -1,6 +1,33 @@
 """Options that a command was given and has no use for are refused, or said to have no effect."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from memaopt.errors import InputError
+from memaopt.files import read_text
+
+_LABELS_BYTES = 1 << 20
+
+
+def demand_packages(kinds: Sequence[str], out: Path | None) -> None:
+    """InputError for an archive of a kind that there is not, or without a folder to write it into."""
+    if not kinds:
+        return
+    from memaopt.emit import package
+
+    if out is None:
+        raise InputError(f"--package {kinds[0]} needs --out DIR, the folder that the archive is written into")
+    for kind in kinds:
+        package.demand_kind(kind)
+
+
+def read_labels(file: Path | None, out: Path | None) -> tuple[str, ...]:
+    """The lines of a file; InputError where there is no folder for the library that they go into."""
+    if file is None:
+        return ()
+    if out is None:
+        raise InputError("--labels has no effect without --out: they are part of the library")
+    return tuple(read_text(file, _LABELS_BYTES).splitlines())
 
 
 def refuse(what: str, *options: tuple[str, object, str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from memaopt.certificates import envelope
 from memaopt.certificates.gemm import ALONE, Certificate
+from memaopt.emit import folder
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry
@@ -17,7 +18,6 @@ from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.kernels.sections import in_sections
 from memaopt.kernels.text import assembly
 from memaopt.kernels.text.helpers import with_helpers
-from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
 from memaopt.models import layer_kernels
 from memaopt.models.nest import Nest, nest_of
@@ -33,6 +33,8 @@ _FAMILY_TEXT = {
 }
 #: Elements of A, B and C together in a test vector, which is C text: about 6 bytes an element.
 _MOST_ELEMENTS = 1 << 24
+#: More than a nest of blocks takes of the stack.
+_NEST_STACK = 512
 
 
 def name_of(certificate: Certificate) -> str:
@@ -63,16 +65,35 @@ def files(certificate: Certificate) -> dict[str, str]:
     source = (
         _layer(certificate, context) if isinstance(certificate.schedule, LayerSchedule) else _nest(certificate, context)
     )
-    return {
-        f"{name}.h": render("emit/templates/gemm.h.j2", **context),
-        f"{name}.c": source,
-        "test_vector.h": render("emit/templates/test_vector.h.j2", **context),
-        "test_vector.c": render("emit/templates/test_vector.c.j2", **context),
-        "main.c": render("emit/templates/main.c.j2", **context),
-        "Makefile": render("emit/templates/Makefile.j2", **context),
-        "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **context),
+    own = {
+        folder.header(name): render("emit/templates/gemm.h.j2", **context),
+        folder.source(name): source,
+        folder.vector(name): render("emit/templates/gemm_test_vector.h.j2", **context),
+        folder.checker(name): render("emit/templates/gemm_test.h.j2", **context),
         envelope.FILE: certificate.to_json(),
     }
+    return folder.files(_library(certificate), own)
+
+
+def _library(certificate: Certificate) -> folder.Library:
+    """What the folder says of the product."""
+    problem, machine, schedule = certificate.problem, certificate.machine, certificate.schedule
+    name, kind = name_of(certificate), problem.element.c
+    lengths = {x: " * ".join(f"{name.upper()}_{d.upper()}" for d in problem.stored(x)) for x in OPERANDS}
+    buffers = [folder.Parameter(kind, x.lower(), lengths[x]) for x in OPERANDS if x != "A" or not problem.weights]
+    if problem.channel_bytes and not problem.weights:
+        buffers.append(folder.Parameter(f"{name}_channel", "channels", f"{name.upper()}_M"))
+    return folder.Library(
+        name=name,
+        function=name,
+        sentence=f"The matrix product C[{problem.m}][{problem.n}] += A[{problem.m}][{problem.k}] "
+        f"B[{problem.k}][{problem.n}] of {problem.dtype}",
+        mcu=machine,
+        buffers=tuple(buffers),
+        fails=False,
+        stack_bytes=layer_of(certificate).plan.stack_bytes if isinstance(schedule, LayerSchedule) else _NEST_STACK,
+        promised=certificate.traffic.cycles if machine.core.is_timed else None,
+    )
 
 
 def layer_of(certificate: Certificate) -> Emitted:
@@ -139,7 +160,6 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
         f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
         "summary": _summary(certificate),
-        "warnings": " ".join(WARNINGS),
         "sections": _sections(certificate),
     }
 

@@ -1,4 +1,4 @@
-"""A compiled network as a C library: header, source, test program, build files and snippets, as texts."""
+"""A compiled network as a C library: header, source and test vector, in the folder of every library, as texts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import numpy.typing as npt
 
 from memaopt.choice.compile import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
-from memaopt.emit import ram
+from memaopt.emit import folder, ram
 from memaopt.emit.arena import Place, scratch_places, tensor_places
+from memaopt.errors import InputError
 from memaopt.kernels.registry import Format, source_file
 from memaopt.kernels.text.c import Array
-from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
-from memaopt.machines.core import core, core_names
-from memaopt.machines.mcu import RegisterBits
 from memaopt.networks import reference
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.printable import in_comment
@@ -39,6 +37,7 @@ class End:
     """An input or output of the network, as the templates see it."""
 
     parameter: str
+    suffix: str
     macro: str
     type: str
     comment: str
@@ -48,6 +47,20 @@ class End:
     offset: int
     scale: str
     zero_point: int
+    dtype: DType
+
+    @property
+    def least(self) -> int:
+        return int(np.iinfo(self.dtype.numpy).min)
+
+    @property
+    def most(self) -> int:
+        return int(np.iinfo(self.dtype.numpy).max)
+
+    @property
+    def classes(self) -> bool:
+        """Whether it may be one value for each class."""
+        return self.elements > 1 and self.elements == self.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
         made.append(
             End(
                 parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
+                suffix=suffix,
                 macro=f"{plan.name.upper()}_{what.upper()}{suffix}",
                 type=_C_TYPES[tensor.dtype],
                 comment=in_comment(f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}"),
@@ -84,9 +98,23 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
                 offset=plan.place(index),
                 scale=_float(float(tensor.scale)) if quantized else "",
                 zero_point=tensor.zero_point if quantized else 0,
+                dtype=tensor.dtype,
             )
         )
     return made
+
+
+def _promised(plan: NetworkPlan) -> dict[str, int]:
+    """Predicted cycles of this library in each setting of its machine; nothing on a core that is not timed."""
+    if not plan.mcu.core.is_timed:
+        return {}
+    return {setting.name: plan.cycles_in(plan.mcu.in_setting(setting.name)) for setting in plan.mcu.settings}
+
+
+def _string(text: str) -> str:
+    """A C string: octal escapes end after three digits, whatever follows."""
+    plain = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode())
+    return f'"{plain}"'
 
 
 def _float(value: float) -> str:
@@ -94,29 +122,37 @@ def _float(value: float) -> str:
     return (text if "." in text or "e" in text else text + ".0") + "f"
 
 
-def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -> dict[str, str]:
-    """The library's files, name to text. ``vector`` has the test vector's inputs, random ones by default."""
+def files(
+    plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None, labels: Sequence[str] = ()
+) -> dict[str, str]:
+    """The library's files, path to text. ``vector`` has the test vector's inputs, random ones by default; ``labels``
+    are what the elements of the output stand for, InputError unless there is one for each.
+    """
     inputs, outputs = ends(plan)
+    if labels and (len(outputs) != 1 or outputs[0].elements != len(labels)):
+        there = " and ".join(f"{end.elements:,}" for end in outputs)
+        raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
     copies = ram.copies(plan)
     values: dict[str, Any] = {
         "copies": copies,
+        "labels": [_string(label) for label in labels],
+        "promised": _promised(plan),
         "layout": plan.layout,
         "setting": plan.mcu.setting,
         "setting_title": in_comment(plan.mcu.setting.title),
         "machine": in_comment(plan.mcu.title),
-        "turn_on": _turn_on,
+        "turn_on": folder.turn_on,
         "p": plan,
         "name": plan.name,
         "upper": plan.name.upper(),
         "title": _title(plan),
         "alignment": ALIGNMENT,
-        "warnings": " ".join(WARNINGS),
         "inputs": inputs,
         "outputs": outputs,
         "ends": inputs + outputs,
         "parameters": [end.parameter for end in inputs + outputs],
         "arguments": [f"const {e.type} *{e.parameter}" for e in inputs] + [f"{e.type} *{e.parameter}" for e in outputs],
-        "test_arguments": [f"test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
+        "test_arguments": [f"{plan.name}_test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
@@ -124,39 +160,47 @@ def files(plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None) -
     tensors, scratch = tensor_places(plan), scratch_places(plan)
     calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
-    linker = (
-        {} if copies is None else {f"{plan.name}.ld": render("emit/templates/network_ld.j2", **values).rstrip() + "\n"}
-    )
-    return {
-        f"{plan.name}.h": render("emit/templates/network.h.j2", **values),
-        f"{plan.name}.c": render(
-            "emit/templates/network.c.j2",
+    linker = {} if copies is None else {folder.linker_part(plan.name): _text("network_ld.j2", values).rstrip() + "\n"}
+    own = {
+        folder.header(plan.name): _text("network.h.j2", values),
+        folder.source(plan.name): _text(
+            "network.c.j2",
+            values,
             body=body,
             calls=calls,
             constants=_constants(plan),
             places=[*tensors.values(), *scratch.values()],
-            **values,
         ),
-        "main.c": render("emit/templates/network_main.c.j2", **values),
-        "test_vector.h": render("emit/templates/network_test_vector.h.j2", arrays=arrays, **values),
-        "test_vector.c": render("emit/templates/network_test_vector.c.j2", arrays=arrays, **values),
-        "Makefile": render(
-            "emit/templates/network_Makefile.j2",
-            core=plan.mcu.core,
-            cores=[core(each) for each in core_names()],
-            **values,
-        ),
-        "CMakeLists.txt": render("emit/templates/CMakeLists.txt.j2", **values),
-        "arduino.ino": render("emit/templates/network_arduino.ino.j2", **values),
-        "zephyr_main.c": render("emit/templates/network_zephyr_main.c.j2", **values),
-        "stm32cube_main.c": render("emit/templates/network_stm32cube_main.c.j2", **values),
+        folder.vector(plan.name): _text("network_test_vector.h.j2", values, arrays=arrays),
+        folder.checker(plan.name): _text("network_test.h.j2", values),
         **linker,
     }
+    return folder.files(_library(plan, inputs, outputs), own)
 
 
-def write(plan: NetworkPlan, folder: str | Path) -> Path:
+def _text(template: str, values: Mapping[str, Any], **more: Any) -> str:
+    return render(f"emit/templates/{template}", **values, **more)
+
+
+def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -> folder.Library:
+    """What the folder says of the network."""
+    return folder.Library(
+        name=plan.name,
+        function=f"{plan.name}_invoke",
+        sentence=f"An int8 network of {len(plan.layers)} layers, {plan.macs:,} multiply-accumulates",
+        mcu=plan.mcu,
+        buffers=tuple(folder.Parameter(e.type, e.parameter, f"{e.macro}_ELEMENTS") for e in (*inputs, *outputs)),
+        fails=True,
+        stack_bytes=plan.stack_bytes,
+        promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
+        turn_on=plan.mcu.setting.turn_on,
+        copies=plan.ram_bytes > 0,
+    )
+
+
+def write(plan: NetworkPlan, where: str | Path) -> Path:
     """Write :func:`files` into a folder: all of them, or none."""
-    return write_files(files(plan), folder)
+    return write_files(files(plan), where)
 
 
 def random_inputs(plan: NetworkPlan, seed: int = 0) -> list[npt.NDArray[Any]]:
@@ -210,11 +254,6 @@ def _head(plan: NetworkPlan) -> str:
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
 
 
-def _turn_on(bits: RegisterBits) -> str:
-    """A statement that needs no vendor's header."""
-    return f"*(volatile uint32_t *){bits.address:#010x}u |= {bits.bits:#x}u;"
-
-
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:
     return f"{plan.name}_constant_{tensor}"
 
@@ -260,6 +299,7 @@ def _vector(
     plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End], values: Sequence[npt.NDArray[Any]]
 ) -> list[Array]:
     expected = reference.run(plan.source, list(values))
-    named = [(f"test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
-    named += [(f"expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
-    return [Array(e.type, name, v, what, external=True) for name, e, v, what in named]
+    name = plan.name
+    named = [(f"{name}_test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
+    named += [(f"{name}_expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]
+    return [Array(e.type, symbol, v, what) for symbol, e, v, what in named]

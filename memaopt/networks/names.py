@@ -38,9 +38,9 @@ _FUNCTIONS = (
     "strspn strstr strtod strtof strtok strtol strtoll strtoul strtoull strxfrm system tan tanh tgamma timespec_get "
     "tmpfile tmpnam tolower toupper trunc ungetc vfprintf vprintf vsnprintf vsprintf"
 )
-#: Files of the project itself and targets of its build files, and files that some systems cannot have.
+#: Programs and targets of its build files, and files that some systems cannot have.
 _FILES = (
-    "arduino main memaopt stm32cube_main test test_vector zephyr_main "
+    "main memaopt test "
     "all check clean cores edit_cache help install package rebuild_cache "
     "aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9"
 )

@@ -7,6 +7,7 @@ import numpy as np
 
 from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate
+from memaopt.emit import folder as library
 from memaopt.emit import gemm
 from memaopt.interrupts import scratch_folder
 from memaopt.machines.mcu import Mcu
@@ -67,9 +68,18 @@ def _run(certificate: Certificate, folder: Path, compiler: str | None) -> GemmTr
     problem, name = certificate.problem, gemm.name_of(certificate)
     with scratch_folder() as scratch:
         elf = scratch / f"{name}.elf"
-        sources = [folder / f"{name}.c", folder / "test_vector.c"]
+        operands_of = scratch / "operands.c"
+        operands_of.write_text(f'#include "{name}_test_vector.h"\n', encoding="utf-8")
+        sources = [folder / library.source(name), operands_of]
         # The result is checked here, not on the board, whose flash may have no room for another C.
-        built = build(sources, elf, certificate.machine, compiler=compiler, define={"MEMAOPT_NO_EXPECTED": 1})
+        built = build(
+            sources,
+            elf,
+            certificate.machine,
+            compiler=compiler,
+            define={"MEMAOPT_NO_EXPECTED": 1},
+            include=library.include_folders(folder),
+        )
         board = Board(certificate.machine).load(built)
         operands = ("B", "C") if problem.weights else ("A", "B", "C", *(["channels"] if problem.channel_bytes else []))
         arguments = [board.symbols[operand] for operand in operands]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from memaopt.board.build import Build
 from memaopt.board.projects import Layout, build_project
 from memaopt.choice.compile import NetworkPlan
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import FaultError
 from memaopt.interrupts import scratch_folder
@@ -78,8 +79,6 @@ def build(
     optimise: str = "-O3",
 ) -> Build:
     """Build the library in ``folder`` with its test vector as a project of that layout; BuildError if it does not."""
-    from memaopt.board.link import part_of
-
     inputs, outputs = emit.ends(plan)
     main = render(
         "board/projects/network.c.j2",
@@ -95,11 +94,11 @@ def build(
         return build_project(
             layout,
             plan.mcu,
-            [scratch / "main.c", folder / f"{plan.name}.c", folder / "test_vector.c"],
+            [scratch / "main.c", folder / library.source(plan.name)],
             output,
             stack_bytes=plan.stack_bytes + _STACK,
-            behind_data=part_of(folder, plan.name),
-            include=[folder],
+            behind_data=library.read_linker_part(folder, plan.name),
+            include=library.include_folders(folder),
             compiler=compiler,
             optimise=optimise,
         )

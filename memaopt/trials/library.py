@@ -22,6 +22,7 @@ from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.emit import folder as emitted
 from memaopt.emit import gemm
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
@@ -59,9 +60,9 @@ class LibraryCheck(BaseModel):
         return [f"{here}: {self.compared}", there]
 
 
-def files_of(certificate: NetworkCertificate) -> dict[str, str | bytes]:
+def files_of(certificate: NetworkCertificate, labels: Sequence[str] = ()) -> dict[str, str | bytes]:
     """What a certified network's project holds: the library, the certificate, and the model that it speaks of."""
-    files: dict[str, str | bytes] = dict(emit.files(certificate.plan))
+    files: dict[str, str | bytes] = dict(emit.files(certificate.plan, labels=labels))
     return {**files, envelope.FILE: certificate.to_json(), certificate.model: certificate.model_file.data}
 
 
@@ -110,7 +111,8 @@ def _host_compiler() -> tuple[str, str] | None:
 
 def _run_on_host(name: str, folder: Path, compiler: tuple[str, str]) -> None:
     command, version = compiler
-    sources = [str(folder / source) for source in ("main.c", "test_vector.c", f"{name}.c")]
+    sources = ["-I", str(folder / "include"), "-x", "c"]
+    sources += [str(folder / file) for file in (emitted.program(name), emitted.source(name))]
     program = folder / "on_host"
     status, _, errors = interrupts.run([command, "-std=c11", "-O1", *sources, "-o", str(program)], folder)
     if status != 0:
@@ -129,11 +131,10 @@ def _wrong(name: str, what: str) -> str:
 def _built_for_the_chip(name: str, folder: Path, machine: Mcu) -> str:
     """The version of the compiler that built and linked the library, empty where there is none."""
     from memaopt.board import build
-    from memaopt.board.link import part_of
 
-    script = part_of(folder, name)
+    script = emitted.read_linker_part(folder, name)
     try:
-        sources = [folder / f"{name}.c"]
+        sources = [folder / emitted.source(name)]
         return build(sources, folder / "on_chip.elf", machine, optimise="-O1", script=script).version
     except MissingToolError:
         return ""

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 
 from memaopt.access import Access
 from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
@@ -125,7 +126,6 @@ def run(
             raise InputError(f"{inputs} inputs: give 1 or more")
         inputs = sample_inputs(plan, inputs)
     from memaopt.board import Board, build
-    from memaopt.board.link import part_of
 
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
@@ -133,12 +133,12 @@ def run(
             write_files(emit.files(plan), source)
         elf = scratch / f"{plan.name}.elf"
         built = build(
-            [source / f"{plan.name}.c"],
+            [source / library.source(plan.name)],
             elf,
             plan.mcu,
             compiler=compiler,
             optimise=optimise,
-            script=part_of(source, plan.name),
+            script=library.read_linker_part(source, plan.name),
         )
         flash_bytes = _flash_bytes(plan, elf)
         image, no_image = None, ""

@@ -20,6 +20,7 @@ from memaopt.access import Access
 from memaopt.board.build import find_compiler
 from memaopt.choice import compile as compile_module
 from memaopt.choice.compile import compile_network
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, MissingToolError
 from memaopt.networks import checks, reference
@@ -134,7 +135,7 @@ def ds_cnn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and cc")
 def test_make_check_passes_on_this_computer(ds_cnn_folder: Path) -> None:
-    """Catches a test vector, main.c or Makefile that does not work as shipped."""
+    """Catches a test vector, program or Makefile that does not work as shipped."""
     command = ["make", "-s", "-C", str(ds_cnn_folder), "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -166,7 +167,7 @@ def test_ctest_passes_on_this_computer(ds_cnn_folder: Path, tmp_path: Path) -> N
 _ARENAS = """
 #include <string.h>
 #include "ds_cnn.h"
-#include "test_vector.h"
+#include "ds_cnn_test_vector.h"
 
 static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t first[DS_CNN_ARENA_BYTES + 1];
 static _Alignas(DS_CNN_ARENA_ALIGNMENT) int8_t whole[DS_CNN_ARENA_ALIGNMENT + DS_CNN_ARENA_BYTES + DS_CNN_INPUT_BYTES];
@@ -179,7 +180,7 @@ static void nested(void *context, int32_t layer, const void *output, int32_t byt
     (void)output;
     (void)bytes;
     if (layer == 4) {
-        *(int *)context = ds_cnn_invoke_with(second, test_in, other);
+        *(int *)context = ds_cnn_invoke_with(second, ds_cnn_test_in, other);
     }
 }
 
@@ -187,10 +188,10 @@ int main(void)
 {
     int8_t out[DS_CNN_OUTPUT_BYTES];
     int status = 9;
-    if (ds_cnn_invoke_with(first + 1, test_in, out) != -1 || ds_cnn_invoke_with(0, test_in, out) != -1) {
+    if (ds_cnn_invoke_with(first + 1, ds_cnn_test_in, out) != -1 || ds_cnn_invoke_with(0, ds_cnn_test_in, out) != -1) {
         return 1;
     }
-    if (ds_cnn_invoke_observed(first, test_in, out, nested, &status) != 0 || status != 0) {
+    if (ds_cnn_invoke_observed(first, ds_cnn_test_in, out, nested, &status) != 0 || status != 0) {
         return 2;
     }
     /* Of an input and an output: over the arena's start, one byte beside their place, and over its end. */
@@ -200,22 +201,23 @@ int main(void)
             return 4;
         }
     }
-    if (ds_cnn_invoke_with(second, test_in, second - 1) != -4 ||
-        ds_cnn_invoke_with(second, test_in, second + 1 + DS_CNN_OUTPUT_OFFSET) != -4) {
+    if (ds_cnn_invoke_with(second, ds_cnn_test_in, second - 1) != -4 ||
+        ds_cnn_invoke_with(second, ds_cnn_test_in, second + 1 + DS_CNN_OUTPUT_OFFSET) != -4) {
         return 5;
     }
     /* At their places, behind the arena's end, and both at one address they are right. */
-    memcpy(second + DS_CNN_INPUT_OFFSET, test_in, DS_CNN_INPUT_BYTES);
+    memcpy(second + DS_CNN_INPUT_OFFSET, ds_cnn_test_in, DS_CNN_INPUT_BYTES);
     if (ds_cnn_invoke_with(second, second + DS_CNN_INPUT_OFFSET, second + DS_CNN_OUTPUT_OFFSET) != 0 ||
-        memcmp(second + DS_CNN_OUTPUT_OFFSET, expected_out, sizeof out) != 0) {
+        memcmp(second + DS_CNN_OUTPUT_OFFSET, ds_cnn_expected_out, sizeof out) != 0) {
         return 6;
     }
     int8_t *const behind = second + DS_CNN_ARENA_BYTES;
-    memcpy(behind, test_in, DS_CNN_INPUT_BYTES);
-    if (ds_cnn_invoke_with(second, behind, behind) != 0 || memcmp(behind, expected_out, sizeof out) != 0) {
+    memcpy(behind, ds_cnn_test_in, DS_CNN_INPUT_BYTES);
+    if (ds_cnn_invoke_with(second, behind, behind) != 0 || memcmp(behind, ds_cnn_expected_out, sizeof out) != 0) {
         return 7;
     }
-    return memcmp(out, expected_out, sizeof out) != 0 || memcmp(other, expected_out, sizeof other) != 0 ? 3 : 0;
+    const int wrong = memcmp(out, ds_cnn_expected_out, sizeof out) != 0;
+    return wrong || memcmp(other, ds_cnn_expected_out, sizeof other) != 0 ? 3 : 0;
 }
 """
 
@@ -225,38 +227,11 @@ def test_a_callers_arena_is_reentrant(ds_cnn_folder: Path, tmp_path: Path) -> No
     that cannot be left out.
     """
     (tmp_path / "arenas.c").write_text(_ARENAS)
-    sources = ["arenas.c", *(str(ds_cnn_folder / name) for name in ("ds_cnn.c", "test_vector.c"))]
-    options = ["-std=c11", "-O1", *WARNINGS, f"-I{ds_cnn_folder}", "-DDS_CNN_NO_STATIC_ARENA"]
+    sources = ["arenas.c", str(ds_cnn_folder / library.source("ds_cnn"))]
+    folders = [f"-I{each}" for each in library.include_folders(ds_cnn_folder)]
+    options = ["-std=c11", "-O1", *WARNINGS, *folders, "-DDS_CNN_NO_STATIC_ARENA"]
     subprocess.run([*host_compilers()[0], *options, *sources, "-o", "arenas"], check=True, cwd=tmp_path)
     assert subprocess.run([tmp_path / "arenas"], check=False).returncode == 0
-
-
-_STUBS = {
-    "zephyr/kernel.h": "#include <stdint.h>\nuint32_t k_cycle_get_32(void);\n"
-    "uint32_t k_cyc_to_us_near32(uint32_t);\nvoid printk(const char *text, ...);\n"
-    "int k_msleep(int ms);\n",
-    "main.h": "#include <stdint.h>\nstruct debug { uint32_t DEMCR; };\nstruct watch { uint32_t CTRL, CYCCNT; };\n"
-    "extern volatile struct debug *CoreDebug;\nextern volatile struct watch *DWT;\n"
-    "#define CoreDebug_DEMCR_TRCENA_Msk 1u\n#define DWT_CTRL_CYCCNTENA_Msk 1u\n",
-    "Arduino.h": "struct Port { void begin(int); void print(const char *); "
-    "template <class T> void println(T, int = 0); };\nextern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
-}
-
-
-@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("g++")), reason="needs gcc and g++")
-@pytest.mark.parametrize("name", ["ds_cnn", "float ends"])
-def test_snippets_compile(name: str, tmp_path: Path) -> None:
-    """Catches a snippet that does not fit the header; the platforms' own headers are stubs here."""
-    graph = zoo.build("ds_cnn") if name == "ds_cnn" else zoo.with_float_ends(zoo.build("ds_cnn"))
-    emit.write(compile_network(graph, MCU), tmp_path)
-    for file, text in _STUBS.items():
-        (tmp_path / "stubs" / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "stubs" / file).write_text(text)
-    common = ["-Istubs", "-fsyntax-only", "-Wall", "-Wextra"]
-    for file in ("zephyr_main.c", "stm32cube_main.c"):
-        subprocess.run(["gcc", "-std=c11", *common, "-Werror", file], check=True, cwd=tmp_path)
-    sketch = ["g++", *common, "-include", "Arduino.h", "-x", "c++", "arduino.ino"]
-    subprocess.run(sketch, check=True, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -277,11 +252,8 @@ def test_library_is_free_of_warnings_on_every_core(core: tuple[str, ...], name: 
     except MissingToolError:
         pytest.skip("arm-none-eabi-gcc is not installed")
     emit.write(compile_network(zoo.build(name), MCU), tmp_path)
-    subprocess.run(
-        [*command, "-std=c11", "-O3", "-mthumb", "-ffreestanding", *core, *WARNINGS, "-c", f"{name}.c", "-o", "n.o"],
-        check=True,
-        cwd=tmp_path,
-    )
+    options = ["-std=c11", "-O3", "-mthumb", "-ffreestanding", *core, *WARNINGS]
+    subprocess.run([*command, *options, "-c", library.source(name), "-o", "n.o"], check=True, cwd=tmp_path)
 
 
 def test_clang_builds_the_same_bytes(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_flash_holds_no_more_than_the_program(cli: Cli) -> None:
 
 
 def _changed_c(folder: Path, old: str, new: str) -> None:
-    path = folder / "gemm_q15_20x9x7.c"
+    path = folder / "src" / "gemm_q15_20x9x7.c"
     text = path.read_text()
     assert len(re.findall(old, text)) >= 1
     path.write_text(re.sub(old, new, text))

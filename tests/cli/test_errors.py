@@ -209,7 +209,7 @@ def test_a_false_certificate_is_exit_1_and_a_broken_one_exit_2(cli: Cli, tmp_pat
 def test_a_project_without_its_sources(cli: Cli, tmp_path: Path) -> None:
     """Catches a traceback where a file of the project is missing or does not compile."""
     cli("solve", "gemm", "20x9x7", "--out", tmp_path)
-    source = tmp_path / "gemm_q15_20x9x7.c"
+    source = tmp_path / "src" / "gemm_q15_20x9x7.c"
     source.write_text(source.read_text() + "\nint broken = ;\n")
     assert "error" in cli.refused("run", tmp_path)
     source.unlink()
@@ -229,9 +229,9 @@ def test_a_file_where_the_folder_should_be(where: str, cli: Cli, tmp_path: Path)
 
 def test_a_folder_where_a_file_should_be(cli: Cli, tmp_path: Path) -> None:
     """Catches half of the files replaced before the others cannot be."""
-    (tmp_path / "main.c").mkdir()
-    assert "main.c is a folder there" in cli.refused("solve", "gemm", "4x4x4", "--out", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["main.c"]
+    (tmp_path / "Makefile").mkdir()
+    assert "Makefile is a folder there" in cli.refused("solve", "gemm", "4x4x4", "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])

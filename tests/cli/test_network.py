@@ -45,13 +45,13 @@ def test_solve_writes_a_verified_library(model: Path, tmp_path: Path, capsys: py
     layers = sum(int(predicted.replace(",", "")) for predicted, _ in rows)
     around = int(total[1].replace(",", "")) - layers
     assert 28 + 7 * len(rows) <= around < 28 + 30 * len(rows), "invoke and its calls, and what they wait for"
-    names = {path.name for path in out.iterdir()}
-    assert {"ds_cnn.c", "ds_cnn.h", "main.c", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
+    names = {str(path.relative_to(out)) for path in out.rglob("*")}
+    assert {"src/ds_cnn.c", "include/ds_cnn.h", "Makefile", "CMakeLists.txt", "ds_cnn.tflite"} <= names
     assert _run("verify", str(out / "certificate.json")) == 0
     assert "every claim holds" in capsys.readouterr().out
     assert _run("run", str(out)) == 0
     assert "every access counted was promised" in " ".join(capsys.readouterr().out.split())
-    source = out / "ds_cnn.c"
+    source = out / "src" / "ds_cnn.c"
     changed, count = re.subn(r"(ds_cnn_2_\w+\()base \+ ", r"\g<1>16 + base + ", source.read_text(), count=1)
     assert count == 1
     source.write_text(changed)

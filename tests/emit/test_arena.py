@@ -5,6 +5,7 @@ import re
 from network_helpers import MCU
 
 from memaopt.choice.compile import compile_network
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.arena import scratch_places, tensor_places
 from memaopt.networks.zoo import zoo
@@ -18,6 +19,6 @@ def test_every_place_has_a_name_of_its_own() -> None:
     assert len(set(symbols)) == len(symbols)
     assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*", symbol) for symbol in symbols)
     assert all(place.offset == plan.place(tensor) for tensor, place in tensors.items())
-    text = emit.files(plan)[f"{plan.name}.c"]
+    text = emit.files(plan)[library.source(plan.name)]
     assert not re.search(r"base \+ \d", text)
     assert all(f"base + {symbol}" in text for symbol in symbols)

@@ -24,6 +24,7 @@ from emit_helpers import (
 
 from memaopt import certify, emit
 from memaopt.board import build, find_compiler
+from memaopt.emit import folder as library
 from memaopt.emit import gemm as emitter
 from memaopt.kernels.gemm.families import FAMILIES, tiles
 from memaopt.problems import reference
@@ -56,9 +57,9 @@ def test_portable_c_runs_on_this_computer(dtype: Dtype, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_test_program_notices_a_wrong_element(dtype: Dtype, tmp_path: Path) -> None:
-    """Catches a main.c that returns 0 whatever the result."""
+    """Catches a test program that returns 0 whatever the result."""
     name = write(certificate_of(_one(dtype)), tmp_path)
-    vector = tmp_path / "test_vector.c"
+    vector = tmp_path / library.vector(name)
     head, values = vector.read_text().split("expected[", 1)
     changed = re.sub(r"(\{\n +)(\S+),", r"\g<1>99,", values, count=1)
     assert changed != values
@@ -114,7 +115,7 @@ def test_no_inner_loop_touches_the_stack(family) -> None:  # type: ignore[no-unt
     for tile in tiles(family, MACHINE.core.core_registers, MACHINE.core.fpu_registers):
         sizes = (2 * tile.mr + 1, 12 * tile.kr + 3, 2 * tile.nr + 1)
         certificate = certificate_of(case(sizes, family.name, tuple(tile), homes=("flash", "qspi", "sram")))
-        loops = list(_inner_loops(emitter.files(certificate)[f"{emitter.name_of(certificate)}.c"]))
+        loops = list(_inner_loops(emitter.files(certificate)[library.source(emitter.name_of(certificate))]))
         assert any(name.startswith("kernel_") for name, _ in loops), tile
         for name, lines in loops:
             touching = [line for line in lines if _STACK.search(line)]
@@ -127,9 +128,13 @@ def test_same_certificate_same_bytes(dtype: Dtype, tmp_path: Path) -> None:
     certificate = certificate_of(_one(dtype))
     main = emit(certificate, tmp_path / "a")
     emit(type(certificate).from_json(certificate.to_json()), tmp_path / "b")
-    names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "b").iterdir())
-    assert {"main.c", "Makefile", "CMakeLists.txt", "certificate.json", main.name} < set(names)
+    first, second = (
+        {path.relative_to(tmp_path / folder) for path in (tmp_path / folder).rglob("*") if path.is_file()}
+        for folder in "ab"
+    )
+    names = sorted(map(str, first))
+    assert first == second
+    assert {"Makefile", "CMakeLists.txt", "certificate.json", str(main.relative_to(tmp_path / "a"))} < set(names)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -140,9 +145,9 @@ def test_head_comment_says_what_the_certificate_says(dtype: Dtype) -> None:
     certificate = certificate_of(_one(dtype))
     made = emitter.files(certificate)
     name = emitter.name_of(certificate)
-    comment = made[f"{name}.c"].split("*/", 1)[0]
+    comment = made[library.source(name)].split("*/", 1)[0]
     assert f"Certificate: {certificate.sha256}" in comment
-    assert f"Certificate: {certificate.sha256}" in made[f"{name}.h"]
+    assert f"Certificate: {certificate.sha256}" in made[library.header(name)]
     assert str(certificate.schedule.tile) in comment
     for buffer, accesses in certificate.traffic.buffers.items():
         assert re.search(rf"\b{buffer} .*\b{accesses.loads:,} loads .*\b{accesses.stores:,} stores", comment)
@@ -161,7 +166,7 @@ def test_no_library_is_needed(dtype: Dtype, compiler: str, define: tuple[str, ..
     headers = str(resources.files("memaopt") / "board" / "include")
     flags = ("-std=c11", "-ffreestanding", "-O3", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", *define)
     command = [*chosen.command, *chosen.target, *flags, "-idirafter", headers]
-    subprocess.run([*command, "-c", str(tmp_path / f"{name}.c"), "-o", str(target)], check=True)
+    subprocess.run([*command, "-c", str(tmp_path / library.source(name)), "-o", str(target)], check=True)
     with target.open("rb") as file:
         symbols = list(ELFFile(file).get_section_by_name(".symtab").iter_symbols())  # type: ignore[no-untyped-call]
     undefined = {s.name for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s.name}
@@ -173,14 +178,13 @@ def test_no_library_is_needed(dtype: Dtype, compiler: str, define: tuple[str, ..
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and cc")
 def test_makefile_checks_the_test_vector(tmp_path: Path) -> None:
     """Catches a Makefile that does not build, or whose check passes without running anything."""
-    write(certificate_of(_one("s8")), tmp_path)
+    name = write(certificate_of(_one("s8")), tmp_path)
     done = subprocess.run(["make", "-C", str(tmp_path), "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "test vector: all right" in done.stdout
-    vector = tmp_path / "test_vector.c"
-    vector.write_text(
-        vector.read_text().replace("expected[", "unexpected[", 1) + "\nconst int8_t expected[63] = {55};\n"
-    )
+    assert "test vector: every output is right" in done.stdout
+    vector = tmp_path / library.vector(name)
+    wrong = vector.read_text().replace("expected[", "unexpected[", 1)
+    vector.write_text(wrong.replace("\n#endif\n", "\nconst int8_t expected[63] = {55};\n#endif\n"))
     done = subprocess.run(["make", "-C", str(tmp_path), "check"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
 
@@ -190,7 +194,7 @@ def test_makefile_builds_for_the_chip(tmp_path: Path) -> None:
     """Catches flags that the cross-compiler refuses."""
     name = write(certificate_of(_one("q15")), tmp_path)
     subprocess.run(["make", "-C", str(tmp_path)], check=True, capture_output=True)
-    assert (tmp_path / f"{name}.o").is_file()
+    assert (tmp_path / "build" / f"{name}.o").is_file()
 
 
 @pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("cc")), reason="needs cmake and cc")
@@ -208,7 +212,7 @@ def test_header_is_fit_for_cpp(tmp_path: Path) -> None:
     given = write(certify(Gemm(m=7, k=21, n=9, dtype="s8", weights=None), MACHINE), tmp_path / "given")
     held = write(certificate_of(_one("q15")), tmp_path / "held")
     source = tmp_path / "user.cpp"
-    included = f'#include "given/{given}.h"\n#include "held/{held}.h"\n'
+    included = f'#include "given/include/{given}.h"\n#include "held/src/{held}.h"\n'
     source.write_text(f"{included}int main() {{ return sizeof({given}_channel) == 16 ? 0 : 1; }}\n")
     zig = host_compilers()[-1]
     target = ("-target", "thumb-freestanding-eabihf", "-nostdinc++", "-fno-exceptions")
@@ -224,5 +228,8 @@ def test_the_smallest_sizes_compile_and_run(tmp_path: Path) -> None:
         made = case(sizes, f"{dtype}-c", {"f32": (1, 1, 1), "q15": (1, 2, 1), "s8": (1, 4, 1)}[dtype])
         folder = tmp_path / str(number)
         name = write(certificate_of(made), folder)
-        build([folder / f"{name}.c", folder / "main.c", folder / "test_vector.c"], folder / "a.elf", MACHINE)
+        main = folder / "main.c"
+        main.write_text(f'#include "{name}_main.inc"\n')
+        include = library.include_folders(folder)
+        build([folder / library.source(name), main], folder / "a.elf", MACHINE, include=include)
         assert run_on_host(folder, name, host_compilers()[0]).returncode == 0

@@ -12,6 +12,7 @@ from emit_helpers import case, certificate_of, write
 from network_helpers import MCU
 
 from memaopt.choice.compile import compile_network
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.kernels.registry import source_file
 from memaopt.kernels.text.helpers import checks
@@ -28,12 +29,27 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (folder / "layers.c").write_text(source_file([emitted for _, emitted in h.every_family().values()]))
     plan = compile_network(zoo.with_float_ends(zoo.build("ds_cnn")), MCU)
     emit.write(plan, folder / "network")
-    made = [folder / "layers.c", *(folder / "network" / name for name in (f"{plan.name}.c", "main.c", "test_vector.c"))]
+    made = [
+        folder / "layers.c",
+        folder / "network" / library.source(plan.name),
+        _program(folder / "network", plan.name),
+    ]
     for kernel, tile in (("f32-c", (2, 2, 4)), ("q15-c", (2, 2, 2)), ("s8-c", (2, 4, 2))):
         where = folder / kernel
         name = write(certificate_of(case((5, 13, 7), kernel, tile)), where)
-        made += [where / f"{name}.c", where / "main.c"]
+        made += [where / library.source(name), _program(where, name)]
     return made
+
+
+def _program(folder: Path, name: str) -> Path:
+    """The test program as a file that tools take for C."""
+    made = folder / "src" / "main.c"
+    made.write_text(f'#include "../{library.program(name)}"\n#include "../include/{name}.h"\n')
+    return made
+
+
+def _objects(source: Path, folder: Path) -> list[str]:
+    return [f"-I{source.parents[1] / 'include'}", "-c", str(source), "-o", str(folder / "o.o")]
 
 
 @pytest.mark.skipif(shutil.which("cppcheck") is None, reason="needs cppcheck")
@@ -48,7 +64,7 @@ def test_cppcheck_finds_nothing(sources: list[Path]) -> None:
 def test_gccs_analyser_finds_nothing(sources: list[Path], tmp_path: Path) -> None:
     """Catches a path on which memory is read before it is written, or out of bounds."""
     for source in sources:
-        command = ["gcc", "-std=c11", "-O1", "-fanalyzer", *WARNINGS, "-c", str(source), "-o", str(tmp_path / "o.o")]
+        command = ["gcc", "-std=c11", "-O1", "-fanalyzer", *WARNINGS, *_objects(source, tmp_path)]
         subprocess.run(command, check=True)
 
 
@@ -57,7 +73,7 @@ def test_gccs_analyser_finds_nothing(sources: list[Path], tmp_path: Path) -> Non
 def test_free_of_warnings_on_this_computer(compiler: str, sources: list[Path], tmp_path: Path) -> None:
     """Catches a missing prototype, a shadowed name or an extension of the language, with either compiler."""
     for source in sources:
-        command = [compiler, "-std=c11", "-O2", *WARNINGS, "-c", str(source), "-o", str(tmp_path / "o.o")]
+        command = [compiler, "-std=c11", "-O2", *WARNINGS, *_objects(source, tmp_path)]
         subprocess.run(command, check=True)
 
 
@@ -66,7 +82,7 @@ def test_a_big_endian_target_is_refused(sources: list[Path], tmp_path: Path) -> 
     """Catches a source file without the guard: it would compute something else there."""
     big = ["-U__BYTE_ORDER__", "-D__BYTE_ORDER__=__ORDER_BIG_ENDIAN__"]
     for source in sources:
-        if source.name in ("main.c", "test_vector.c"):
+        if source.name == "main.c":
             continue
         command = [COMPILERS[0], "-std=c11", "-fsyntax-only", *big, str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -89,8 +105,9 @@ def test_what_is_implementation_defined_is_checked(claim: str, tmp_path: Path) -
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_sanitizers_find_nothing(compiler: str, sources: list[Path], tmp_path: Path) -> None:
     """Catches an access out of bounds, an overflow or a shift too far while a library computes its test vector."""
-    name = next(source.stem for source in sources if source.parent.name == "network")
-    program = [str(source) for source in sources if source.parent.name == "network"]
+    name = next(source.stem for source in sources if source.parents[1].name == "network")
+    program = [str(source) for source in sources if source.parents[1].name == "network"]
+    program.append(f"-I{Path(program[0]).parents[1] / 'include'}")
     # Kernels read words of activations at any address, as the core does.
     checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-sanitize-recover=all"]
     subprocess.run([compiler, "-std=c11", "-O1", *checks, *program, "-o", str(tmp_path / name)], check=True)

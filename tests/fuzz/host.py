@@ -18,6 +18,7 @@ import jinja2
 import numpy as np
 
 from memaopt.choice.compile import NetworkPlan
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit import ram
 from memaopt.networks import reference
@@ -172,8 +173,8 @@ class Host:
         sources = []
         for plan in plans:
             texts = emit.files(plan)
-            for name in (f"{plan.name}.h", f"{plan.name}.c"):
-                (folder / name).write_text(texts[name], encoding="utf-8")
+            for name in (library.header(plan.name), library.source(plan.name)):
+                (folder / Path(name).name).write_text(texts[name], encoding="utf-8")
             sources.append(folder / f"{plan.name}.c")
         ends = [emit.ends(plan) for plan in plans]
         names = [", ".join(end.parameter for end in (*inputs, *outputs)) for inputs, outputs in ends]

@@ -52,7 +52,7 @@ def text_of(rng: Rng, data: dict[str, Any], pool: Sequence[dict[str, Any]]) -> b
 def check_project(folder: Path) -> None:
     """Raise AssertionError unless what was written compiles, and holds nothing but what was meant."""
     assert command("verify", str(folder / "certificate.json")).code == 0
-    sources = sorted(str(path) for path in folder.glob("*.c") if not path.name.endswith("_main.c"))
+    sources = sorted(str(path) for path in folder.rglob("*.c"))
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     built = subprocess.run([*compilers()[0], *flags, *sources], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr[:2000]
@@ -60,7 +60,7 @@ def check_project(folder: Path) -> None:
         made = subprocess.run(["make", "-n", "-C", str(folder)], capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr[:2000]
     assert not list(folder.rglob("pwned*")), "a text ran a command"
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         text = path.read_bytes()
         assert path.suffix in (".json", ".tflite") or not any(b < 32 and b not in b"\n\t" for b in text), path.name
 

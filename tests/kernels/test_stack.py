@@ -11,6 +11,7 @@ from network_helpers import MCU
 
 from memaopt.board.build import find_compiler
 from memaopt.choice.compile import compile_network
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import MissingToolError
 from memaopt.networks.zoo import zoo
@@ -37,7 +38,7 @@ def test_the_stack_is_no_more_than_claimed(name: str, tmp_path: Path) -> None:
     plan = compile_network(zoo.build(name), MCU)
     emit.write(plan, tmp_path)
     command = [*compiler.command, *compiler.target, "-std=c11", "-ffreestanding", "-O3", "-fstack-usage"]
-    subprocess.run([*command, "-c", f"{name}.c", "-o", "n.o"], check=True, cwd=tmp_path)
+    subprocess.run([*command, "-c", library.source(name), "-o", "n.o"], check=True, cwd=tmp_path)
     lines = (line.split("\t") for line in (tmp_path / "n.su").read_text().splitlines())
     frames = {where.split(":")[-1].split(".")[0]: int(size) for where, size, _ in lines}
     helper = max(frames.get("run_tiles", 0), 4 * 8)  # of the small helpers in assembly the greatest pushes 8 registers

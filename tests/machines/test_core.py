@@ -14,6 +14,7 @@ from memaopt.board.projects import usual_layout
 from memaopt.certificates.gemm import certify, verify
 from memaopt.choice.compile import compile_network
 from memaopt.choice.pareto import fronts
+from memaopt.emit import folder as library
 from memaopt.emit import gemm as emit_gemm
 from memaopt.emit import network as emit_network
 from memaopt.errors import FaultError, InfeasibleError, InputError
@@ -80,7 +81,7 @@ def test_gemms_on_every_core(name: str, dtype: Dtype, compiler: str) -> None:
     assert not any(_FIGURES.search(text) for text in emit_gemm.files(certificate).values())
     assert (
         "Objective: cycles, ordered by the Cortex-M4's timing."
-        in emit_gemm.files(certificate)[f"{emit_gemm.name_of(certificate)}.c"]
+        in emit_gemm.files(certificate)[library.source(emit_gemm.name_of(certificate))]
     )
 
 
@@ -109,9 +110,9 @@ def test_networks_on_every_core(name: str) -> None:
     assert tried.image is not None
     assert {tried.cycles, tried.energy_uj, tried.image.cycles, *(layer.cycles for layer in tried.layers)} == {None}
     files = emit_network.files(plan)
-    assert not any(_FIGURES.search(text) for file, text in files.items() if not file.startswith("stm32cube"))
+    assert not any(_FIGURES.search(text) for file, text in files.items() if "stm32cube" not in file)
     said = f"No cycles are stated: nobody has validated the timing of a {machine.core.title}."
-    assert said in files[f"{plan.name}.c"]
+    assert said in files[library.source(plan.name)]
     assert f"-mcpu={machine.core.gcc_cpu} " in files["Makefile"]
     assert not _FIGURES.search(str(network_report.plan_json(plan, None, tried)).replace("'", '"'))
 

@@ -11,6 +11,7 @@ import pytest
 from memaopt.board import Board
 from memaopt.board.projects import LAYOUTS, TITLES, Layout, build_project, usual_layout
 from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError
 from memaopt.machines.mcu import mcu, preset_names
@@ -97,14 +98,15 @@ def test_the_measuring_snippet_prints_the_figure(tmp_path: Path) -> None:
         "typedef struct { volatile uint32_t CTRL, CYCCNT; } DWT_Type;\n"
         "#define CoreDebug ((CoreDebug_Type *)0xE000EDF0u)\n#define DWT ((DWT_Type *)0xE0001000u)\n"
         "#define CoreDebug_DEMCR_TRCENA_Msk 0x1000000u\n#define DWT_CTRL_CYCCNTENA_Msk 1u\n"
-        f"uint32_t {plan.name}_measure(void);\n"
     )
     (tmp_path / "project.c").write_text(
-        f'#include "host.h"\n#include "main.h"\nint main(void)\n{{\n    host_number({plan.name}_measure());\n'
+        f'#include "host.h"\n#include "{plan.name}_stm32cube.h"\n'
+        f"int main(void)\n{{\n    host_number({plan.name}_measure());\n"
         "    host_exit(0u);\n    return 0;\n}\n"
     )
-    sources = [tmp_path / name for name in ("project.c", "stm32cube_main.c", f"{plan.name}.c")]
-    built = build_project("stm32cube", plan.mcu, sources, tmp_path / "image.elf", include=[tmp_path])
+    sources = [tmp_path / "project.c", tmp_path / library.source(plan.name)]
+    include = [tmp_path, *library.include_folders(tmp_path)]
+    built = build_project("stm32cube", plan.mcu, sources, tmp_path / "image.elf", include=include)
     run = Board(plan.mcu).load(built).reset()
     assert abs(int(run.output) / plan.machine_cycles - 1) < 0.03
 

@@ -16,6 +16,7 @@ from networks_helpers import CASES, inputs
 from memaopt.certificates.gemm import Certificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan, compile_network
 from memaopt.cli.main import main
+from memaopt.emit import folder as emitted
 from memaopt.emit import gemm
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, WrongLibraryError
@@ -43,7 +44,7 @@ def test_a_wrong_table_in_the_c_is_found(plan: NetworkPlan) -> None:
     files = emit.files(plan)
     found = library_check.check(plan, files)
     assert found.host
-    name = f"{plan.name}.c"
+    name = emitted.source(plan.name)
     # Another place of an input: what the emission of a layer might get wrong.
     changed = files[name].replace("(base + ", "(base + 16 + ", 1)
     with pytest.raises(WrongLibraryError, match="differ"):
@@ -60,7 +61,8 @@ def test_solve_writes_nothing_that_is_wrong(tmp_path: Path, monkeypatch: pytest.
 
     def wrong(plan: NetworkPlan) -> dict[str, str]:
         made = files(plan)
-        return {**made, f"{plan.name}.c": made[f"{plan.name}.c"].replace("(base + ", "(base + 16 + ", 1)}
+        name = emitted.source(plan.name)
+        return {**made, name: made[name].replace("(base + ", "(base + 16 + ", 1)}
 
     monkeypatch.setattr(emit, "files", wrong)
     with pytest.raises(SystemExit) as ended:
@@ -117,7 +119,7 @@ def test_a_wrong_gemm_is_not_written(dtype: str, tmp_path: Path, monkeypatch: py
 
     def wrong(made: Certificate) -> dict[str, str]:
         texts = files(made)
-        name = f"{gemm.name_of(made)}.c"
+        name = emitted.source(gemm.name_of(made))
         return {**texts, name: texts[name].replace("for (; i + MR <= mc;", "for (i = MR; i + MR <= mc;")}
 
     monkeypatch.setattr(gemm, "files", wrong)

@@ -38,7 +38,7 @@ LINE, CACHE = 32, 256
 
 
 class Array(NamedTuple):
-    """A constant array: C type, symbol, values (flattened in C order), what it holds; ``external``: other files see it.
+    """A constant array: C type, symbol, values (flattened in C order), what it holds.
 
     ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
     ``attribute``: C that says where it lies.
@@ -48,7 +48,6 @@ class Array(NamedTuple):
     name: str
     values: npt.NDArray[Any]
     comment: str
-    external: bool = False
     alignment: int = 0
     attribute: str = ""
 
@@ -59,17 +58,13 @@ class Array(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Elements: the values, and one more where equal constants would be merged. An external one never is."""
+        """Elements: the values, and one more where equal constants would be merged."""
         size = max(int(self.values.size), 1)
-        return size if self.external else _apart(size, _TYPES[self.type].itemsize)
+        return _apart(size, _TYPES[self.type].itemsize)
 
     @property
     def nbytes(self) -> int:
         return self.length * _TYPES[self.type].itemsize
-
-    def declaration(self) -> str:
-        """``extern const int8_t name[20];`` of an array that other files see."""
-        return f"extern const {self._typed};"
 
     @property
     def _typed(self) -> str:
@@ -89,8 +84,7 @@ class Array(NamedTuple):
             texts = ["INT32_MIN" if x == -(1 << 31) else str(int(x)) for x in flat]
         alignment = f"_Alignas({self.alignment}) " if self.alignment else ""
         attribute = f"{self.attribute} " if self.attribute else ""
-        static = "" if self.external else "static "
-        head = f"/* {self.comment} */\n{attribute}{static}const {alignment}{self._typed} = {{"
+        head = f"/* {self.comment} */\n{attribute}static const {alignment}{self._typed} = {{"
         return f"{head}\n{_wrapped(texts or ['0'])}}};\n"
 
 

@@ -62,7 +62,7 @@ def test_unsigned_ends(tmp_path: Path) -> None:
         ops.Quantize(inputs=(4,), outputs=(5,), location=4),
     )
     graph = Graph("without_sign", tensors, operators, (0,), (3, 5))
-    header = emit.files(compile_network(graph, MCU))["without_sign.h"]
+    header = emit.files(compile_network(graph, MCU))["include/without_sign.h"]
     assert "int without_sign_invoke(const uint8_t *in, uint8_t *out0, uint8_t *out1)" in " ".join(header.split())
     assert "WITHOUT_SIGN_INPUT_ZERO_POINT (121)" in header
     _check(graph, np.random.default_rng(3), tmp_path)

@@ -1,0 +1,145 @@
+"""A library's folder: one that Arduino, PlatformIO, Zephyr, CMSIS-Pack, CMake, Make and STM32Cube each take as it is.
+
+Of all that is in it only ``src/NAME.c`` is what a tool finds that compiles every source below a folder; test vector and
+examples are headers, or ``.inc``, which the build files compile where they are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from memaopt.kernels.text.standard import WARNINGS
+from memaopt.kernels.text.templates import render
+from memaopt.machines.core import core, core_names
+from memaopt.machines.mcu import Mcu, RegisterBits
+from memaopt.printable import in_comment
+from memaopt.version import __version__
+
+#: Who is named as the author, the vendor of the pack, and where to read of it.
+VENDOR = "memaopt"
+URL = "https://arxiv.org/abs/2304.05544"
+#: What the stack of a program holds beside that of the library.
+_STACK = 1024
+#: Path in the folder, and the template of the text.
+_FILES = {
+    "src/{name}.h": "src.h",
+    "README.md": "README.md",
+    "Makefile": "Makefile",
+    "CMakeLists.txt": "CMakeLists.txt",
+    "library.properties": "library.properties",
+    "library.json": "library.json",
+    "examples/{name}_example/{name}_example.ino": "example.ino",
+    "zephyr/module.yml": "module.yml",
+    "zephyr/CMakeLists.txt": "zephyr_CMakeLists.txt",
+    "zephyr/Kconfig": "Kconfig",
+    "zephyr/sample/CMakeLists.txt": "sample_CMakeLists.txt",
+    "zephyr/sample/{name}_main.inc": "zephyr_main.inc",
+    "zephyr/sample/prj.conf": "prj.conf",
+    "zephyr/sample/testcase.yaml": "testcase.yaml",
+    f"{VENDOR}.{{name}}.pdsc": "pack.pdsc",
+    "extras/{name}_main.inc": "main.inc",
+    "extras/{name}_stm32cube.h": "stm32cube.h",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument of the library's function: an array of ``length`` elements (a macro's name, or a product of some)."""
+
+    type: str
+    name: str
+    length: str
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library as its folder describes it.
+
+    ``sentence`` says in a few words what it is. ``buffers`` are the arguments of ``function``, which returns a status
+    if ``fails``. ``promised`` are cycles of one call on ``mcu``, None where none are stated. ``turn_on`` is done before
+    it; ``copies``: NAME_init() is called once, and the linker includes NAME.ld.
+    """
+
+    name: str
+    function: str
+    sentence: str
+    mcu: Mcu
+    buffers: tuple[Parameter, ...]
+    fails: bool
+    stack_bytes: int
+    promised: int | None
+    turn_on: tuple[RegisterBits, ...] = ()
+    copies: bool = False
+
+
+def source(name: str) -> str:
+    """The path of a library's C file in its folder; likewise its header, and what is built for a test."""
+    return f"src/{name}.c"
+
+
+def header(name: str) -> str:
+    return f"include/{name}.h"
+
+
+def vector(name: str) -> str:
+    """Defines the operands and the results that they must give: for one program file to include."""
+    return f"extras/{name}_test_vector.h"
+
+
+def checker(name: str) -> str:
+    """Defines ``NAME_test()``, which is 0 if the test vector's results are right."""
+    return f"extras/{name}_test.h"
+
+
+def program(name: str) -> str:
+    """A C file with ``main`` that runs the test."""
+    return f"extras/{name}_main.inc"
+
+
+def linker_part(name: str) -> str:
+    return f"extras/{name}.ld"
+
+
+def include_folders(folder: Path) -> list[Path]:
+    """Where the headers lie, those of the test among them."""
+    return [folder / "include", folder / "extras"]
+
+
+def read_linker_part(folder: Path, name: str) -> str:
+    """What the library in a folder wants in a linker script, behind ``.data``; empty for nothing."""
+    file = folder / linker_part(name)
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
+    """``own`` (the library's own texts, by path) with everything around them."""
+    name = library.name
+    values = {
+        "library": library,
+        "name": name,
+        "upper": name.upper(),
+        "sentence": in_comment(library.sentence),
+        "machine": in_comment(library.mcu.title),
+        "mcu": library.mcu,
+        "core": library.mcu.core,
+        "cores": [core(each) for each in core_names()],
+        "version": __version__,
+        "vendor": VENDOR,
+        "url": URL,
+        "stack": -(-(library.stack_bytes + _STACK) // 1024) * 1024,
+        "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
+        "arguments": ", ".join(buffer.name for buffer in library.buffers),
+        "prefixed": ", ".join(f"{name}_{buffer.name}" for buffer in library.buffers),
+        "turn_on": turn_on,
+    }
+    around = {
+        path.format(name=name): render(f"emit/templates/folder/{text}.j2", **values) for path, text in _FILES.items()
+    }
+    return {**own, **around}
+
+
+def turn_on(bits: RegisterBits) -> str:
+    """A statement that needs no vendor's header."""
+    return f"*(volatile uint32_t *){bits.address:#010x}u |= {bits.bits:#x}u;"
