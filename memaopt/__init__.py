@@ -11,10 +11,11 @@ imported when it is first used.
 from typing import TYPE_CHECKING, Any
 
 import memaopt.emit as _emit  # noqa: F401  # now: imported later, it would take the place of the function
-from memaopt.api import certify, emit, read, run, verify
+from memaopt.api import certify, emit, evaluate, read, run, verify
 
 if TYPE_CHECKING:
     from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.compile import NetworkPlan, compile_network
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
         UnfinishedError,
         UnsupportedModelError,
     )
-    from memaopt.kernels.schedule import Schedule
+    from memaopt.kernels.mapping import Mapping
+    from memaopt.kernels.schedule import LayerSchedule, Schedule
+    from memaopt.kernels.tiling import Tiling
     from memaopt.machines.mcu import Mcu, mcu
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
@@ -44,6 +47,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "DisagreementError",
+    "Evaluation",
     "FalseClaimError",
     "FaultError",
     "FullyConnected",
@@ -52,6 +56,8 @@ __all__ = [
     "Graph",
     "InfeasibleError",
     "InputError",
+    "LayerSchedule",
+    "Mapping",
     "Mcu",
     "MemaoptError",
     "MissingToolError",
@@ -60,12 +66,14 @@ __all__ = [
     "NetworkTrial",
     "Placement",
     "Schedule",
+    "Tiling",
     "UnfinishedError",
     "UnsupportedModelError",
     "Verified",
     "certify",
     "compile_network",
     "emit",
+    "evaluate",
     "mcu",
     "read",
     "run",
@@ -87,7 +95,10 @@ _HOMES = {
     **dict.fromkeys(["Mcu", "mcu"], "memaopt.machines.mcu"),
     **dict.fromkeys(["NetworkPlan", "compile_network"], "memaopt.choice.compile"),
     **dict.fromkeys(["Gemm", "Placement"], "memaopt.problems.gemm"),
-    "Schedule": "memaopt.kernels.schedule",
+    **dict.fromkeys(["LayerSchedule", "Schedule"], "memaopt.kernels.schedule"),
+    "Evaluation": "memaopt.certificates.evaluation",
+    "Mapping": "memaopt.kernels.mapping",
+    "Tiling": "memaopt.kernels.tiling",
 }
 
 

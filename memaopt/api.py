@@ -7,15 +7,19 @@ when it is used.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
     from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
+    from memaopt.kernels.mapping import Mapping
+    from memaopt.kernels.schedule import LayerSchedule, Schedule
+    from memaopt.kernels.tiling import Tiling
     from memaopt.machines.mcu import Mcu
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
@@ -72,6 +76,28 @@ def certify(
     goal = cast("Objective", objective or "cycles")
     plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena)
     return certificates.certify(plan, f"{plan.name}.tflite")
+
+
+@public
+def evaluate(
+    problem: Gemm,
+    machine: Mcu,
+    schedule: Schedule | LayerSchedule | Tiling | Mapping | dict[str, Any] | str | Path,
+    objective: str = "bytes",
+    *,
+    proof: str = "full",
+) -> Evaluation:
+    """What a schedule of one's own is worth: feasible or why not, traffic, cycles, how far it is from the optimum.
+
+    ``schedule``: a :class:`Schedule`; a :class:`Tiling`, whose kernel may be left open; a :class:`Mapping`, loops with
+    levels; the data of one, or the path of a .json, .toml or .yaml file with one, with a certificate, or with
+    Timeloop's or ZigZag's mapping. ``objective`` and ``proof`` are the optimum's, as in :func:`certify`. Raises
+    InputError for a schedule that cannot be read, InfeasibleError if no schedule fits, DisagreementError if this one
+    beats the optimum.
+    """
+    from memaopt.certificates import evaluation
+
+    return evaluation.evaluate(problem, machine, schedule, objective, proof)
 
 
 @public

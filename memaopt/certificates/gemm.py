@@ -202,7 +202,7 @@ def _certificate(
     where: Space, schedule: AnySchedule, spaces: list[Space], answers: Answers, proof: ProofOf
 ) -> Certificate:
     """The certificate of a schedule that is the best of all spaces; ``answers`` are the least cost of each."""
-    traffic, bounds, cost = _traffic(where, schedule), lower_bounds(where), price_of(where, schedule)
+    traffic, bounds, cost = traffic_of(where, schedule), lower_bounds(where), price_of(where, schedule)
     return Certificate(
         problem=where.problem,
         machine=where.machine,
@@ -234,7 +234,7 @@ def _variants(spaces: list[Space], answers: Answers) -> tuple[Variant, ...]:
     )
 
 
-def _traffic(where: Space, schedule: AnySchedule) -> Traffic:
+def traffic_of(where: Space, schedule: AnySchedule) -> Traffic:
     if isinstance(schedule, LayerSchedule):
         made, timed = layer_kernels.offer(where, schedule).plan, where.machine.core.is_timed
         return Traffic(
@@ -313,7 +313,7 @@ def _false_fit(cert: Certificate, where: Space) -> Iterator[str]:
 
 
 def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
-    claimed, formula = cert.traffic, _traffic(where, cert.schedule)
+    claimed, formula = cert.traffic, traffic_of(where, cert.schedule)
     # What a layer kernel does no model replays: the board counts it.
     nest = None if isinstance(cert.schedule, LayerSchedule) else cert.schedule
     replayed = formula.buffers if nest is None else simulate(where, nest).accesses

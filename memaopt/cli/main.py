@@ -6,25 +6,23 @@ Only what the options need is imported here; each command imports the rest when 
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
-from memaopt.cli.options import demand_packages, read_labels, refuse
+from memaopt.cli.evaluate import evaluate_command
+from memaopt.cli.options import demand_packages, machine_of, read_labels, refuse
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
 from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS
 from memaopt.version import __version__
-
-if TYPE_CHECKING:
-    from memaopt.machines.mcu import Mcu
 
 app = typer.Typer(
     name="memaopt",
@@ -270,7 +268,7 @@ def solve(
     model = named if named.lower().endswith(".tflite") else None
     # What a network's library may take is no size of the chip's.
     limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
-    machine = _machine(mcu_name, setting, [*size, *limits])
+    machine = machine_of(mcu_name, setting, [*size, *limits])
     machine = machine.with_ram(code=_bytes(ram_for_code), constants=_bytes(ram_for_constants))
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
@@ -327,7 +325,7 @@ def solve(
         run=run,
         compiler=compiler,
         as_json=as_json,
-        asked=gemm_cli.Asked(_machine(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
+        asked=gemm_cli.Asked(machine_of(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
     )
 
 
@@ -411,21 +409,8 @@ def mcus_command(
 
 
 app.command("bench")(bench_command)
+app.command("evaluate")(evaluate_command)
 network_cli.register(app)
-
-
-def _machine(name: str, setting: str, sizes: Iterable[str]) -> "Mcu":
-    """The machine in a setting, with its memories resized as asked."""
-    from memaopt.machines.mcu import mcu, parse_size
-
-    machine, resized = mcu(name, setting), {}
-    for text in sizes:
-        memory, equals, amount = text.partition("=")
-        if not equals:
-            raise InputError(f"--size {text}: give a memory and its size, as in qspi=4MiB")
-        machine.memory(memory)
-        resized[memory] = parse_size(amount)
-    return machine.with_sizes(**resized) if resized else machine
 
 
 def _bytes(text: str | None) -> int | None:

@@ -1,10 +1,16 @@
 """Options that a command was given and has no use for are refused, or said to have no effect."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memaopt.errors import InputError
 from memaopt.files import read_text
+
+if TYPE_CHECKING:
+    from memaopt.machines.mcu import Mcu
 
 _LABELS_BYTES = 1 << 20
 
@@ -38,3 +44,17 @@ def refuse(what: str, *options: tuple[str, object, str]) -> None:
     for name, value, why in options:
         if value is not None and value is not False and value != []:
             raise InputError(f"{name} has no effect on {what}: {why}")
+
+
+def machine_of(name: str, setting: str, sizes: Iterable[str]) -> Mcu:
+    """The machine in a setting, with its memories resized as asked."""
+    from memaopt.machines.mcu import mcu, parse_size
+
+    machine, resized = mcu(name, setting), {}
+    for text in sizes:
+        memory, equals, amount = text.partition("=")
+        if not equals:
+            raise InputError(f"--size {text}: give a memory and its size, as in qspi=4MiB")
+        machine.memory(memory)
+        resized[memory] = parse_size(amount)
+    return machine.with_sizes(**resized) if resized else machine

@@ -222,7 +222,7 @@ def test_a_worse_schedule_told_truly_is_refused() -> None:
 
 def _told_of(where: Space, schedule: Any) -> dict[str, Any]:
     """All that a certificate would truly say of a schedule, but for its being optimal."""
-    traffic = certificates._traffic(where, schedule)
+    traffic = certificates.traffic_of(where, schedule)
     cost = certificates.price_of(where, schedule)
     bounds = certificates.lower_bounds(where)
     answers = tuple(certificates.ModelAnswer(model=model, objective=cost, proven=True) for model in certificates.MODELS)
