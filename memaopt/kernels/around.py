@@ -25,6 +25,23 @@ TILES = Compiled(60, 18)  # a call of a patch kernel without run_tiles
 RUN_CYCLES = 83
 
 
+class RowCopy(NamedTuple):
+    """Cycles of a helper that copies rows, its call included, fitted to counts of layers (GCC 12.2 -O3)."""
+
+    row: int
+    word: float
+    byte: int = 0  # that words leave over
+
+    def cycles(self, words: int, rest: int = 0) -> float:
+        """Of a row of words and the bytes left over."""
+        return self.word * words + self.byte * rest + self.row
+
+
+ROW_OF_WORDS, ROW_FLIPPED, ROW_OF_BYTES = RowCopy(32, 2.6), RowCopy(45, 3.6), RowCopy(20, 7.5, 6)
+#: Cycles of fill_words for a word, fitted likewise.
+FILLED_WORD = 1.8
+
+
 def _stretch(words: int, cycles: float) -> Straight:
     return Straight((cycles / words,) * words, (0,) * words)
 

@@ -27,6 +27,21 @@ class Plane(NamedTuple):
         return self.rows * self.pitch
 
 
+class _Cycles(NamedTuple):
+    """Of gathering so many channels at once, instruction by instruction (docs/timing.md)."""
+
+    pack: int  # two columns repacked
+    call: int = 26  # nine registers pushed and popped, planes and constants set up
+    row: int = 3  # counted, and back
+    plane: int = 1  # moves on; a store into it
+    pair: int = 3 + 1 + 1  # two words, the input moves on; a load right after a store waits
+    turn: int = 3 - 1  # counted, and back; the first load does not wait
+    odd: int = 4  # one word, the input moves on, no second column
+
+
+_CYCLES = {4: _Cycles(6), 2: _Cycles(3), 1: _Cycles(2)}
+
+
 @dataclass(frozen=True)
 class PlaneGather:
     """The kernel that fills the planes of ``channels`` (1, 2 or 4) neighbouring channels from NHWC bytes."""
@@ -58,18 +73,13 @@ class PlaneGather:
         pairs = self.width // 2
         return next((u for u in (4, 3, 2) if pairs % u == 0 and pairs), 1)
 
-    @property
-    def pair_cycles(self) -> int:
-        """Two columns: loads, repacking, stores. A load right after a store waits."""
-        return {4: 3 + 1 + 6 + 4, 2: 3 + 1 + 3 + 2, 1: 3 + 1 + 2 + 1}[self.channels]
-
     def cycles(self, rows: int) -> int:
         """One call for ``rows`` rows."""
         pairs, odd = divmod(self.width, 2)
-        turns = pairs // self.unroll
-        last = 4 + {4: 6, 2: 3, 1: 2}[self.channels] + self.channels
-        row = turns * (self.unroll * (self.pair_cycles + 1) - 1 + 3) + odd * last
-        return 26 + self._constants + rows * (row + 3 + self.channels)
+        c, stored = _CYCLES[self.channels], self.channels * _CYCLES[self.channels].plane
+        row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored) + c.turn)
+        row += odd * (c.odd + c.pack + stored) + c.row + stored
+        return c.call + self._constants + rows * row
 
     @property
     def code_bytes(self) -> int:

@@ -12,7 +12,6 @@ from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Staged
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.strips import copy_cycles
 from memaopt.kernels.text.c import Array
 
 _CODE = 24  # bytes of a copy's call
@@ -27,7 +26,7 @@ def staged(plan: Plan) -> Plan | None:
     return dataclasses.replace(
         plan,
         tile=f"{plan.tile}, staged" if plan.tile else "staged",
-        cycles=plan.cycles + round(copy_cycles(words)),
+        cycles=plan.cycles + round(around.ROW_OF_WORDS.cycles(words)),
         promise=promise._replace(parameters=loads(words, 4), scratch=promise.scratch + stores(words, 4) + again),
         code_bytes=plan.code_bytes + _CODE,
         code=(*around.copy_constants(words), Staged(plan.code)),

@@ -62,6 +62,38 @@ def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
     return Geometry(Plane(rows, 2 * columns, left, 0), tuple(sets), band if zero_rows else 0)
 
 
+class _WalkCycles(NamedTuple):
+    """Of the walk's parts, instruction by instruction (docs/timing.md)."""
+
+    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
+    channel: int = 13  # its words are loaded, moved on, kept
+    columns: int = 15  # of a set: where it reads and writes, and its weights
+    column: int = 5  # the pointers move on, counted, and back
+    looped: int = 1 + 5  # turns set; and the columns left are kept in memory
+    turn: int = 3  # counted, and back
+    step: int = 3  # a row's two words
+    tap: int = 2  # two products
+    byte: int = 1  # stored, beside its output stage
+
+
+class _TapsCycles(NamedTuple):
+    """Of the taps' parts, instruction by instruction (docs/timing.md)."""
+
+    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
+    channel: int = 16  # its words are loaded, moved on, kept
+    columns: int = 7  # of a set: where it reads and writes, and their number
+    column: int = 8  # the pointers move on, counted in memory, and back
+    tile: int = 4 - 1 + 1 + 5  # parameters and the bias; the output stage's words; the pointers move on, and back
+    position: int = 1  # starts with the bias
+    word: int = 2  # of weights
+    word_position: int = 2  # a load, a product
+    byte: int = 1  # stored, beside its output stage
+    overlap: int = 4  # is this the last tile?
+
+
+_WALK, _TAPS = _WalkCycles(), _TapsCycles()
+
+
 @dataclass(frozen=True)
 class WalkKernel:
     """3x3 over planes; the columns' code is straight, or has a loop of ``unroll`` outputs."""
@@ -116,19 +148,20 @@ class WalkKernel:
         # A load right after the last store waits a cycle and is not pipelined; so does one after its pointer moved.
         late = step.x_advance and not step.early and not step.y_advance
         after = 1 if step.taps[-1].y is not None and not moves else 1 if late else 0
-        return 3 + 2 * len(step.taps) + done * (self.output.cycles + 1) + early + moves + after
+        made = done * (self.output.cycles + _WALK.byte)
+        return _WALK.step + _WALK.tap * len(step.taps) + made + early + moves + after
 
     @cached_property
     def _column_cycles(self) -> int:
         walk = self.walk
         straight = sum(map(self._step_cycles, walk.before)) + sum(map(self._step_cycles, walk.after))
-        turns = walk.turns * (sum(map(self._step_cycles, walk.turn)) + 3) + 1 + 5 if walk.turns else 0
-        return straight + turns + 5
+        turn = sum(map(self._step_cycles, walk.turn)) + _WALK.turn
+        return straight + (walk.turns * turn + _WALK.looped if walk.turns else 0) + _WALK.column
 
     def cycles(self, channels: int) -> int:
         """One call."""
-        channel = sum(s.columns * self._column_cycles + 15 for s in self.geometry.sets) + 13
-        return 32 + channels * channel
+        columns = sum(s.columns * self._column_cycles + _WALK.columns for s in self.geometry.sets)
+        return _WALK.call + channels * (columns + _WALK.channel)
 
     def _bytes(self, steps: Sequence[Step]) -> int:
         taps = [tap for step in steps for tap in step.taps]
@@ -241,20 +274,13 @@ class TapsKernel:
 
     def cycles(self, channels: int) -> int:
         """One call."""
-        tile = (
-            4
-            + (self.t - 1)
-            + self.rows * self.words_a_row * (2 + 2 * self.t)
-            + 1
-            + self.output.words
-            + self.t * (self.output.cycles + 1)
-            + 5
-            + (4 if self.overlap else 0)
-            + (self.t * _instructions(self.out_pitch) if self.far else 0)
-        )
-        column = self.tiles * tile + 8
-        channel = sum(s.columns * column + 7 for s in self.geometry.sets) + 16
-        return 32 + channels * channel
+        c = _TAPS
+        position = c.position + self.output.cycles + c.byte + (_instructions(self.out_pitch) if self.far else 0)
+        words = self.rows * self.words_a_row * (c.word + c.word_position * self.t)
+        tile = c.tile + self.output.words + self.t * position + words + (c.overlap if self.overlap else 0)
+        column = self.tiles * tile + c.column
+        channel = sum(s.columns * column + c.columns for s in self.geometry.sets) + c.channel
+        return c.call + channels * channel
 
     #: The parameters of a channel, from the start for each tile.
     constants = (Constants("lr", "[sp, #8]"),)

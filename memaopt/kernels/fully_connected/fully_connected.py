@@ -12,6 +12,7 @@ requantisation is proven.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,36 @@ _UNROLLS = (4, 8)  # most words of a row in one turn of the loop; 4 keep it with
 _MOST_INPUTS = 2048  # their pairs take twice as many bytes of stack
 
 
+class _Cycles(NamedTuple):
+    """Of the kernel's parts, instruction by instruction (docs/timing.md)."""
+
+    call: int = 10 + 6 + 10 + 16  # nine registers pushed and popped, four words kept, SP moved, inputs set up
+    pairs: int = 13  # of four inputs: a load, pairs A and B, stored
+    tile: int = 1 + 2 - 1 + 4 + 3 + 3  # biases, where inputs end; the last turn's branch; where outputs go; and back
+    bias: int = 1
+    turn: int = 5  # the weights move on, compared, and back
+    inputs: int = 2  # two words of a block
+    group: int = 1  # of weights: the first of loads in a row takes two
+    weights: int = 1 + 3  # of a row: loaded, SXTB16, two products
+    stage: int = 1  # of one or two rows: its words are loaded at once
+    next_stage: int = 1  # right after a store
+    byte: int = 1  # stored, beside its output stage
+
+
+class _LayerCycles(NamedTuple):
+    """Of the C around it, fitted to counts of layers on the virtual board (GCC 12.2 -O3)."""
+
+    layer: int = 4
+    row: int = 12  # of several
+    padding: int = 30
+    padded_word: int = 8
+    padded_byte: int = 6
+    padded_row: int = 20
+
+
+_CYCLES, _LAYER = _Cycles(), _LayerCycles()
+
+
 @dataclass(frozen=True)
 class RowsKernel:
     """``m`` rows at a time, ``unroll`` words of each in a turn of the loop; the inputs' number is an argument."""
@@ -55,22 +86,19 @@ class RowsKernel:
     @property
     def block_cycles(self) -> int:
         """Four inputs, m rows."""
-        return 2 + self.m + self._groups + 3 * self.m
+        return _CYCLES.inputs + _CYCLES.group * self._groups + _CYCLES.weights * self.m
 
     def tile_cycles(self, k: int) -> int:
         """m rows of k inputs."""
-        turns = k // (4 * self.unroll)
-        product = turns * (self.unroll * self.block_cycles + 5) - 1
-        step = 1 if self.output.by_sign else 2
-        output = 4 + sum(
-            1 + self.output.words * len(range(first, min(first + step, self.m))) + (1 if first else 0)
-            for first in range(0, self.m, step)
-        )
-        return 1 + self.m + 2 + product + output + self.m * (self.output.cycles + 1) + 3 + 3
+        c, turns = _CYCLES, k // (4 * self.unroll)
+        stages = -(-self.m // (1 if self.output.by_sign else 2))
+        output = c.stage * stages + c.next_stage * (stages - 1)
+        row = c.bias + self.output.words + self.output.cycles + c.byte
+        return c.tile + turns * (self.unroll * self.block_cycles + c.turn) + output + self.m * row
 
     def call_cycles(self, k: int) -> int:
         """Entry, exit and the inputs' pairs."""
-        return 10 + 6 + 13 * (k // 4) + 10 + 16
+        return _CYCLES.call + _CYCLES.pairs * (k // 4)
 
     @property
     def code_bytes(self) -> int:
@@ -182,11 +210,12 @@ class RawRows:
         padded = k != depth
         words, rest = divmod(depth, 4)
         read = loads(words, 4) + loads(rest, 1) if padded else loads(words, 4)
-        cycles = 4 + layer.rows * (tiles * kernel.tile_cycles(k) + kernel.call_cycles(k))
-        cycles += 12 * layer.rows if layer.rows > 1 else 0
+        c = _LAYER
+        cycles = c.layer + layer.rows * (tiles * kernel.tile_cycles(k) + kernel.call_cycles(k))
+        cycles += c.row * layer.rows if layer.rows > 1 else 0
         scratch = (stores(words, 4) + stores(rest, 1) + loads(k // 4, 4)).times(layer.rows) + stores(1, 4)
         if padded:
-            cycles += layer.rows * (8 * words + 6 * rest + 20) + 30
+            cycles += layer.rows * (c.padded_word * words + c.padded_byte * rest + c.padded_row) + c.padding
         data = 4 * tiles * kernel.words(k)
         call = around.piece(around.CALL)
         filled = (call, around.fill_words(1)) if padded else ()

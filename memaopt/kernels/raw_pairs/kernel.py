@@ -36,6 +36,30 @@ class Store(NamedTuple):
     offset: int
 
 
+class _Cycles(NamedTuple):
+    """Of the kernel's parts, instruction by instruction (docs/timing.md). Where a figure is of one position, it is
+    named so.
+    """
+
+    call: int = 10 + 7 + 1 + 8 + 1 + 12  # nine registers pushed and popped, six words copied, SP moved twice
+    tile: int = 4 - 1 + 18  # where its patches go; six words loaded, moved on, kept; the last branch is not taken
+    tile_position: int = 1  # its input moves on
+    only_copy: int = 2  # of the only position: its address
+    copy: int = 6  # of each of several: its address, and the loop
+    word: int = 5  # of a patch: four words of weights, and the first of loads in a row takes two
+    word_position: int = 6  # a load, UXTB16, four products
+    straight: int = 2  # two biases
+    turn: int = 5  # the weights move on, compared, and back
+    looped: int = 3 + 2  # two biases, where the patch ends, the weights move on
+    looped_position: int = 2  # the biases of each but the first
+    pair: int = 4  # the weights move on, is it channel 0, and back
+    parameters: int = 8  # five words and where the outputs go
+    parameters_by_sign: int = 4  # three words of the second channel
+
+
+_CYCLES = _Cycles()
+
+
 @dataclass(frozen=True)
 class RawPairsKernel:
     """The assembly that layers share: 2 channels x n positions over a patch, m output channels.
@@ -162,27 +186,30 @@ class RawPairsKernel:
     @cached_property
     def pair_cycles(self) -> int:
         """Two channels of one tile."""
-        n, by_sign = self.n, self.output.by_sign
+        n, c = self.n, _CYCLES
+        word = c.word_position * n + c.word
         if self.unroll:
-            turn = (6 * n + 6) * self.unroll + 5
-            block = 3 + 2 + 2 * (n - 1) + turn * self.blocks // self.unroll - 1
+            # The weights' last word is loaded apart; the last branch back is not taken.
+            turn = (word + 1) * self.unroll + c.turn
+            block = c.looped + c.looped_position * (n - 1) + turn * self.blocks // self.unroll - 1
         else:
-            block = (6 * n + 5) * self.blocks + 2 + len(self._chunks[0]) - 1
+            block = word * self.blocks + c.straight + len(self._chunks[0]) - 1
         # A store behind a move waits for its address.
         waits = sum(bool(store.move) for row in self._stores for store in row)
-        parameters = 8 + (4 if by_sign else 0) + self._moves + waits
-        return block + parameters + self._output + 4
+        parameters = c.parameters + (c.parameters_by_sign if self.output.by_sign else 0) + self._moves + waits
+        return block + parameters + self._output + c.pair
 
     @cached_property
     def tile_cycles(self) -> int:
         """n positions, all channels."""
-        gather = 4 + (self.n * (self.copy.cycles + 6) - 1 if self.n > 1 else self.copy.cycles + 2)
-        return round(gather) + self.channel_tiles * self.pair_cycles - 1 + 18 + self.n
+        n, c = self.n, _CYCLES
+        gather = n * (self.copy.cycles + c.copy) - 1 if n > 1 else self.copy.cycles + c.only_copy
+        return round(gather) + self.channel_tiles * self.pair_cycles + c.tile + c.tile_position * n
 
     @property
     def call_cycles(self) -> int:
         """Entry and exit."""
-        return 10 + 7 + 1 + 8 + 1 + 12
+        return _CYCLES.call
 
     @cached_property
     def code_bytes(self) -> int:

@@ -12,7 +12,7 @@ U takes eight times the flash of the weights.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,60 @@ _OFFSET = 0x3800
 _ORDER = (0, 2, 1, 3)  # of each four channels: halves of the first word, then of the second
 
 
+class _InputCycles(NamedTuple):
+    """Of the straight input kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 27  # nine registers pushed and popped, SP moved twice, three words kept
+    tile: int = 12  # the fours are counted, the next tile's input is found
+    four: int = 12  # input, V and the fours left move on
+    transform: int = 6 + 12 + 6  # six values widened, twelve sums, six stores
+    row: int = 2 + 8 + 2 * transform  # where the input is, six words addressed by that, two kinds of channels
+    offset: int = 2 * 4  # in the last two rows it is added to two values of each kind
+    row_after_store: int = 1  # a load right after a store waits
+    find: int = 3  # where V is
+    column: int = 7 + 12 + 6  # six words, twelve sums, six stores
+    next_column: int = 1
+
+
+class _ProductCycles(NamedTuple):
+    """Of the product kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 30  # nine registers pushed and popped, SP moved twice, V, U and the places set up
+    step: int = 16  # two words of inputs and four of weights in two groups of loads, eight products
+    four: int = 2 + 8 + 1  # where the products go, eight stores, a load after a store waits
+    turn: int = 1 + 1 + 5  # U and M move on, compared, branched back
+    only_turn: int = 1  # U moves on
+    place: int = 6  # M and V move on, the places are counted
+    turning_place: int = 14  # and the end of M is set before
+
+
+class _OutputCycles(NamedTuple):
+    """Of the straight output kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
+    tile: int = 4 + 14  # the channels are counted; the next tile's words are loaded, moved on and kept
+    channel: int = 3 + 18  # its words are loaded; five of them move on
+    column: int = 7 + 10 + 4  # six words, ten sums, four stores
+    columns: int = 6 * column + 5 + 2  # M moves on between them, the bias is loaded and added
+    output: int = 2  # where it goes, and the output stage's words beside their number
+    rows: int = (
+        4 * (7 + 10) + 2 * 2 + 4 + 3
+    )  # six words, ten sums; in two rows corrections, four taken off; to the next
+    byte: int = 1  # stored, beside its output stage
+
+
+class _LayerCycles(NamedTuple):
+    """Of the C around them, fitted to counts of layers on the virtual board (GCC 12.2 -O3)."""
+
+    layer: int = 60  # entry and exit
+    strip: int = 40
+    pair: int = 20  # of tiles: a call of the input kernel
+    chunk: int = 14  # calls of the other two
+
+
+_INPUT, _PRODUCT, _OUTPUT, _LAYER = _InputCycles(), _ProductCycles(), _OutputCycles(), _LayerCycles()
+
+
 @dataclass(frozen=True)
 class InputKernel:
     """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart. ``looped``: rows and columns are loops,
@@ -59,9 +113,9 @@ class InputKernel:
         if self.looped:
             return round(cycles_of((self.call(),)))
         far = sum(i * self.pitch + 5 * self.depth > 4095 for i in range(6))
-        first = 6 * (2 + 8 + 2 * (6 + 12 + 6)) + 2 * 4 + far
-        second = 12 * (7 + 12 + 6) + 5
-        return 27 + 2 * (12 + self.depth // 4 * (first + 6 * 1 + 3 + second + 12))
+        rows = 6 * (_INPUT.row + _INPUT.row_after_store) + _INPUT.offset + far
+        columns = _INPUT.find + 12 * _INPUT.column + 5 * _INPUT.next_column
+        return _INPUT.call + 2 * (_INPUT.tile + self.depth // 4 * (rows + columns + _INPUT.four))
 
     @property
     def code_bytes(self) -> int:
@@ -115,12 +169,10 @@ class ProductKernel:
     @property
     def cycles(self) -> int:
         """One call."""
-        # Two words of inputs and four of weights in two groups of loads, eight products; a load after a store waits.
-        four = 16 * (self.depth // 2) + 2 + 8 + 1
-        several = self.chunk > self.turn
-        turn = self.turn // 4 * four + (1 + 1 + 5 if several else 1)
-        place = self.chunk // self.turn * turn + (14 if several else 6)
-        return 30 + 36 * place
+        p, several = _PRODUCT, self.chunk > self.turn
+        turn = self.turn // 4 * (p.step * (self.depth // 2) + p.four) + (p.turn if several else p.only_turn)
+        place = self.chunk // self.turn * turn + (p.turning_place if several else p.place)
+        return p.call + 36 * place
 
     @property
     def code_bytes(self) -> int:
@@ -185,10 +237,9 @@ class OutputKernel:
         """One call."""
         if self.looped:
             return round(cycles_of((self.call(),)))
-        columns = 6 * (7 + 10 + 4) + 5 + 2
-        rows = 4 * (7 + 10) + 2 * 2 + 4 + 16 * (self.output.cycles + 1) + 3
-        channel = 3 + columns + 2 + self.output.words + rows + 18
-        return 32 + 2 * (4 + self.chunk * channel + 14)
+        o = _OUTPUT
+        channel = o.channel + o.columns + o.output + self.output.words + o.rows + 16 * (self.output.cycles + o.byte)
+        return o.call + 2 * (o.tile + self.chunk * channel)
 
     @property
     def code_bytes(self) -> int:
@@ -308,8 +359,10 @@ class Winograd:
         scratch = filled + stores(copied * words, 4)
         scratch += (first.accesses[0] + first.accesses[1]).times(tiles)
         scratch += (product.accesses[0] + product.accesses[2] + last.accesses[0]).times(tiles * chunks)
-        cycles = 60 + 1.8 * filled.stores + copied * (3.6 * words + 45) + 40 * strips
-        cycles += tiles * (first.cycles + 20 + chunks * (product.cycles + last.cycles + 14))
+        c = _LAYER
+        cycles = c.layer + around.FILLED_WORD * filled.stores + c.strip * strips
+        cycles += copied * around.ROW_FLIPPED.cycles(words)
+        cycles += tiles * (first.cycles + c.pair + chunks * (product.cycles + last.cycles + c.chunk))
         code = first.code_bytes + product.code_bytes + last.code_bytes
         return Plan(
             family=self.name,
