@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,19 @@ _EXTREME, _DEQUANTIZE = Compiled(28, 12), Compiled(28, 15)
 #: QUANTIZE: what comes before the division, that, and what comes behind.
 _QUANTIZE = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7))
 _CALLED = 10
+
+
+class _WordCycles(NamedTuple):
+    """Of looking up sixteen elements a turn, instruction by instruction (docs/timing.md)."""
+
+    call: int = 27  # eight registers pushed and popped, and a layer's entry and exit
+    eight: int = 3 + 8 + 9 + 6 + 3  # two words, taken apart, looked up, put together, stored
+    turn: int = 3  # counted, and back
+    rest: int = 20  # the loop over elements left over, fitted to counts of layers (GCC 12.2 -O3)
+    each: int = 9
+
+
+_WORDS = _WordCycles()
 
 
 class GenericBinary:
@@ -110,6 +124,20 @@ def _index(strides: list[int]) -> str:
     return " + ".join(terms) or "0"
 
 
+class PairCycles(NamedTuple):
+    """Of a kernel over two inputs: a call with entry and exit, a turn of eight elements (both instruction by
+    instruction, docs/timing.md), and one of the rest in C as GCC 12.2 makes it at -O3.
+    """
+
+    call: int
+    turn: int
+    each: int
+
+
+#: Cycles of loops around calls of such a kernel, and what a call in them takes less: as counted.
+_LOOPS, _WITHIN = 20, 8
+
+
 @dataclass(frozen=True)
 class Runs:
     """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
@@ -133,10 +161,10 @@ class Runs:
         """An estimate of the code around the kernel."""
         return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
 
-    def cycles(self, call: int, turn: int, each: int) -> int:
-        """``call`` cycles for entry and exit, ``turn`` for eight elements, ``each`` for one of the rest."""
-        loops = 20 - 8 * self.count if self.shape else 0
-        return loops + self.count * (call + turn * self.eights) + each * self.rest
+    def cycles(self, of: PairCycles) -> int:
+        """Of the layer."""
+        loops = _LOOPS - _WITHIN * self.count if self.shape else 0
+        return loops + self.count * (of.call + of.turn * self.eights) + of.each * self.rest
 
 
 def runs_of(layer: Binary) -> Runs | None:
@@ -162,14 +190,13 @@ def pairs_plan(
     runs: Runs,
     kernel: Rendered,
     *,
-    cycles: int,
+    cycles: PairCycles,
     code: int,
     stack: int,
     data: int,
     parameters: Access,
     arguments: int,
     output: Access | None = None,
-    rest_cycles: int = 14,
     table: int = 0,
 ) -> Plan:
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
@@ -179,7 +206,7 @@ def pairs_plan(
     if runs.eights:
         nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
     if runs.rest:
-        nodes.append(each(runs.rest, Compiled(40, rest_cycles)))
+        nodes.append(each(runs.rest, Compiled(40, cycles.each)))
     if table:
         nodes.append(TableLoads(table, layer.elements))
     on_stack = (saved(9) + loads(arguments, 4)).times(runs.count) if runs.eights else Access()
@@ -187,7 +214,7 @@ def pairs_plan(
     return Plan(
         family=family,
         tile="8",
-        cycles=cycles,
+        cycles=runs.cycles(cycles),
         promise=Promise(
             (read, read), stores(layer.elements, 1) if output is None else output, parameters, stack=on_stack
         ),
@@ -245,7 +272,8 @@ class WordLookup:
             return ()
         words = turns * self._per_turn // 4
         code = 4 * (5 + 24 * self._per_turn // 8)
-        cycles = 27 + 61 * turns + (20 + 9 * rest if rest else 0)
+        turn = self._per_turn // 8 * _WORDS.eight + _WORDS.turn
+        cycles = _WORDS.call + turn * turns + (_WORDS.rest + _WORDS.each * rest if rest else 0)
         return (
             Plan(
                 family=self.name,

@@ -21,6 +21,8 @@ from memaopt.problems.layers import Int8Array, Layer, Movement, Piece
 #: Cycles of a layer's entry and exit, of a run besides copy_bytes, of a turn of a loop around others: fitted to counts
 #: of 14 layers on the virtual board (GCC 12.2 -O3).
 _ENTRY, _RUN, _ROW = 22, 11, 8
+#: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
+_BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
 
 
 class _Axis(NamedTuple):
@@ -95,11 +97,11 @@ class ElementMover(_Mover):
             Plan(
                 family=self.name,
                 tile="",
-                cycles=8 * moved + 10 * rows + 5 * filled + 30 * len(layer.pieces),
+                cycles=_BYTE * moved + _BYTE_ROW * rows + _FILLED * filled + _PIECE * len(layer.pieces),
                 promise=Promise(inputs, stores(moved + filled, 1), table_loads),
                 data_bytes=data_bytes(arrays),
                 code_bytes=80 * len(layer.pieces),
-                code=(Loop((compiled(60, 8),), moved), Loop((compiled(16, 5),), filled)),
+                code=(Loop((compiled(60, _BYTE),), moved), Loop((compiled(16, _FILLED),), filled)),
             ),
         )
 

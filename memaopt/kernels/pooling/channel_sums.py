@@ -7,6 +7,7 @@ multiple of four make the last four overlap those before.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,25 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange
 
 SCALE = 256
 _MOST = 255
-#: Cycles of one more call of the kernel: its own entry and exit, and a loop around it.
-_AGAIN = 31
+
+
+class _Cycles(NamedTuple):
+    """Of the kernel's parts, instruction by instruction (docs/timing.md)."""
+
+    again: int = 31  # one more call: nine registers pushed and popped, and a loop around it
+    only: int = 12  # the one call there is, and a layer's entry and exit
+    position: int = 3  # a load, two sums
+    turn: int = 2  # the input moves on; the first of loads in a row takes two
+    loop: int = 3  # counted, and back
+    four: int = 2 + 2 + 6 + 4 + 3  # sums start; constants; halfwords apart; to the next four
+    by_sign: int = 2  # another constant
+    rest: int = 2  # positions that turns leave over
+    byte: int = 1  # stored, beside its output stage
+    overlap: int = 1  # of a four: is it the last?
+    overlapping: int = 5  # the last four
+
+
+_CYCLES = _Cycles()
 
 
 @dataclass(frozen=True)
@@ -102,16 +120,17 @@ class ChannelSums:
         words = sums.times * sums.count * fours
         kernel = _kernel(sums, proven)
         call = Call(kernel, (fours, turns) if turns > 1 else (fours,))
-        group = turns * (3 * unroll + 2) + (3 * turns if turns > 1 else 0) + 2 + (3 * rest + 2 if rest else 0)
-        # Constants take one or two instructions each.
-        group += 2 + 6 + (2 if output.by_sign else 0) + 4 + 4 * (output.cycles + 1) + 3
-        group += overlap
+        c = _CYCLES
+        group = turns * (c.position * unroll + c.turn) + (c.loop * turns if turns > 1 else 0) + c.four
+        group += (c.position * rest + c.rest if rest else 0) + 4 * (output.cycles + c.byte)
+        group += (c.by_sign if output.by_sign else 0) + c.overlap * overlap
+        again = sums.times * (fours * group + c.overlapping * overlap + c.again)
         code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.cycles + 4 * overlap)
         return (
             Plan(
                 family=self.name,
                 tile=f"4x{unroll}",
-                cycles=sums.times * (fours * group + 5 * overlap + _AGAIN) + 12 - _AGAIN + sums.unaligned_cycles,
+                cycles=again - c.again + c.only + sums.unaligned_cycles,
                 promise=Promise(
                     (loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)
                 ),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from memaopt.access import loads
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
+from memaopt.kernels.elementwise.elementwise import PairCycles, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
@@ -108,6 +108,7 @@ class Product:
         if factors is None:
             return ()
         output = _output(layer, factors)
+        # Two words of each: loaded, made halfwords, four products with their output stages, stored; counted, and back.
         turn = 2 * (3 + 7 + 4 * (2 + output.cycles)) + 4
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.cycles)))
         return (
@@ -116,13 +117,12 @@ class Product:
                 layer,
                 runs,
                 _kernel(output),
-                cycles=runs.cycles(49, turn, 17),
+                cycles=PairCycles(call=49, turn=turn, each=17),
                 code=code,
                 stack=48,
                 data=20,
                 parameters=loads(5, 4).times(runs.count),
                 arguments=1,
-                rest_cycles=17,
             ),
         )
 

@@ -13,6 +13,8 @@ from memaopt.problems.layers import Layer, Softmax
 #: before its steps, a step, and what comes behind; a row's end.
 _GREATEST, _TOTAL, _OUTPUT = Compiled(16, 8), Compiled(44, 19), Compiled(90, 33)
 _BEFORE, _STEP, _BEHIND, _END = Compiled(78, 27), Compiled(94, 28), Compiled(78, 26), Compiled(20, 12)
+#: Rows of one element or two are written out: what comes before the reciprocal, what behind, each element in both.
+_SHORT_BEFORE, _SHORT_BEHIND, _SHORT_ELEMENT = Compiled(150, 20), Compiled(150, 23), Compiled(25, 25.5)
 
 
 class TableSoftmax:
@@ -55,7 +57,10 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
     table = TableLoads(1024, 2 * layer.rows * layer.depth)
     reciprocal = Loop((piece(_STEP),), 3)
     if layer.depth <= 2:
-        before, behind = (compiled(150 + 25 * layer.depth, cycles + 25.5 * layer.depth) for cycles in (20, 23))
+        before, behind = (
+            compiled(part.size + _SHORT_ELEMENT.size * layer.depth, part.cycles + _SHORT_ELEMENT.cycles * layer.depth)
+            for part in (_SHORT_BEFORE, _SHORT_BEHIND)
+        )
         return (*around.entry(), Loop((before, reciprocal, behind), layer.rows), table)
     greatest, total, outputs = (Loop((piece(element),), layer.depth) for element in (_GREATEST, _TOTAL, _OUTPUT))
     row = (greatest, total, piece(_BEFORE), reciprocal, piece(_BEHIND), outputs, piece(_END))

@@ -9,7 +9,7 @@ import numpy as np
 
 from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
+from memaopt.kernels.elementwise.elementwise import PairCycles, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan
@@ -35,6 +35,7 @@ class SumThroughTable:
         if factors is None:
             return ()
         spread = 6 if factors.fine else 4
+        # Two words of each: loaded, spread, eight products, shifts, a look-up of each, put together, stored; and back.
         turn = 2 * (3 + spread + 8 + 4 + 5 + 3 + 1) + 3
         code = 4 * (9 + 2 * (2 + spread + 8 + 4 + 4 + 3 + 1))
         whole = runs.count * runs.eights
@@ -44,14 +45,13 @@ class SumThroughTable:
                 layer,
                 runs,
                 _kernel(factors),
-                cycles=runs.cycles(50, turn, 17),
+                cycles=PairCycles(call=50, turn=turn, each=17),
                 code=code,
                 stack=52,
                 data=12 + 256,
                 parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
                 arguments=2,
                 output=stores(2 * whole, 4) + stores(runs.rest, 1),
-                rest_cycles=17,
                 table=256,
             ),
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from memaopt.access import loads
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import pairs_plan, runs_of
+from memaopt.kernels.elementwise.elementwise import PairCycles, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
@@ -95,6 +95,7 @@ class WeightedSum:
         if factors is None:
             return ()
         output = _output(layer, factors)
+        # Four words loaded and spread; eight sums with their output stages, stored; counted, and back.
         turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.cycles) + 3
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.cycles) + (12 if factors.fine else 8) + 8)
@@ -104,7 +105,7 @@ class WeightedSum:
                 layer,
                 runs,
                 _kernel(factors, output),
-                cycles=runs.cycles(48, turn, 14),
+                cycles=PairCycles(call=48, turn=turn, each=14),
                 code=code,
                 stack=48,
                 data=12,
