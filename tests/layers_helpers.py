@@ -26,6 +26,7 @@ from memaopt.problems.layers import (
     Depthwise,
     Dequantize,
     Extreme,
+    FloatLookup,
     FullyConnected,
     Image,
     Layer,
@@ -272,6 +273,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
             return layer.requantization.apply(total[..., None]).ravel()
         case Lookup():
             return layer.table[first.astype(np.int64) + 128].ravel()
+        case FloatLookup():
+            return layer.table[first.astype(np.int64) + 128].ravel()
         case Softmax():
             return _softmax(layer, first.reshape(layer.rows, layer.depth)).ravel()
         case Quantize():
@@ -413,7 +416,7 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [(layer.rows, layer.depth)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
-        case Lookup() | Dequantize():
+        case Lookup() | FloatLookup() | Dequantize():
             shapes = [(layer.elements,)]
         case Movement():
             raise AssertionError("a movement does not know its inputs' sizes")
@@ -435,7 +438,7 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.outputs, f"int{8 * layer.size}")
         case Softmax():
             return np.zeros(layer.rows * layer.depth, np.int8)
-        case Dequantize():
+        case FloatLookup() | Dequantize():
             return np.zeros(layer.elements, np.float32)
         case _:
             return np.zeros(layer.output.elements, np.int8)

@@ -15,6 +15,7 @@ from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
 from memaopt.networks.operators.extreme import Extreme
+from memaopt.networks.operators.floating import FloatOnly
 from memaopt.networks.operators.reduced_extreme import ReducedExtreme
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
@@ -159,6 +160,14 @@ def binary(op: type[Operator]) -> Callable[[Rng], Graph]:
         if issubclass(op, Extreme):
             a, b = activation("a", first, scales[0], zero := zero_point(rng)), activation("b", second, scales[0], zero)
             return single(op, [a, b, activation("y", np.broadcast_shapes(shape, other), scales[0], zero)], 2)
+        if op is OPERATORS["PRELU"]:
+            a = activation("a", shape, scales[0], zero_point(rng))
+            b = activation("b", other, scales[1], zero_point(rng))
+            return single(op, [a, b, activation("y", shape, *_near(rng, scales[0]))], 2)
+        if op is OPERATORS["SQUARED_DIFFERENCE"]:
+            out = max(scales) ** 2 * float(np.exp(rng.uniform(-2, 5)))
+            y = activation("y", np.broadcast_shapes(shape, other), max(out, max(scales) ** 2 / 4000), zero_point(rng))
+            return single(op, [a, b, y], 2)
         if op is ops.Mul:
             out = scales[0] * scales[1] * float(np.exp(rng.uniform(0, 6)))
         else:
@@ -356,6 +365,25 @@ def dequantize(rng: Rng) -> Graph:
     return single(ops.Dequantize, tensors, 1)
 
 
+def island(op: type[Operator]) -> Callable[[Rng], Graph]:
+    """DEQUANTIZE, an operator on floats or two of it, and QUANTIZE or floats at the end."""
+
+    def build(rng: Rng) -> Graph:
+        shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
+        more = {"alpha": 0.3} if op is ops.LeakyRelu else {}
+        # Roots have no floats below 0.
+        x = activation("x", shape, scale(rng, 0.002, 0.03), -128 if op.kind == "SQRT" else zero_point(rng))
+        tensors = [x, *(Tensor(f"t{i}", shape, DType.FLOAT32) for i in range(1 + int(rng.integers(1, 3))))]
+        made: list[Operator] = [ops.Dequantize(inputs=(0,), outputs=(1,))]
+        made += [op(inputs=(i,), outputs=(i + 1,), location=i, **more) for i in range(1, len(tensors) - 1)]
+        if rng.integers(3):
+            tensors.append(activation("y", shape, scale(rng, 0.002, 0.1), zero_point(rng)))
+            made.append(ops.Quantize(inputs=(len(tensors) - 2,), outputs=(len(tensors) - 1,), location=len(made)))
+        return Graph(op.kind.lower(), tuple(tensors), tuple(made), (0,), (len(tensors) - 1,))
+
+    return build
+
+
 CASES: dict[str, Callable[[Rng], Graph]] = {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
@@ -365,6 +393,8 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "MUL": binary(ops.Mul),
     "MINIMUM": binary(OPERATORS["MINIMUM"]),
     "MAXIMUM": binary(OPERATORS["MAXIMUM"]),
+    "SQUARED_DIFFERENCE": binary(OPERATORS["SQUARED_DIFFERENCE"]),
+    "PRELU": binary(OPERATORS["PRELU"]),
     "AVERAGE_POOL_2D": pool(ops.AveragePool2D),
     "MAX_POOL_2D": pool(ops.MaxPool2D),
     "MEAN": mean,
@@ -388,12 +418,14 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "TANH": unary(ops.Tanh, lambda rng, _: (scale(rng, 0.003, 0.02), zero_point(rng))),
     "LEAKY_RELU": unary(ops.LeakyRelu, _near, alpha=lambda rng: float(rng.uniform(-1, 1.5))),
     "EXP": unary(OPERATORS["EXP"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), greatest=0.06),
+    "ELU": unary(OPERATORS["ELU"], _near),
     "GELU": unary(OPERATORS["GELU"], _near, approximate=lambda rng: bool(rng.integers(2))),
     "SQRT": unary(OPERATORS["SQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
     "RSQRT": unary(OPERATORS["RSQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }
+CASES |= {kind: island(cls) for kind, cls in OPERATORS.items() if issubclass(cls, FloatOnly)}
 CASES |= {  # any other unary operator, without attributes
     kind: unary(cls, _near) for kind, cls in OPERATORS.items() if kind not in CASES and issubclass(cls, Unary)
 }

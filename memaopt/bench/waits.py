@@ -30,6 +30,7 @@ from memaopt.problems.layers import (
     Depthwise,
     Dequantize,
     Extreme,
+    FloatLookup,
     FullyConnected,
     Layer,
     Lookup,
@@ -181,6 +182,8 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
             return [math.prod(layer.shape)], layer.outputs * layer.size
         case Softmax():
             return [layer.rows * layer.depth], layer.rows * layer.depth
+        case FloatLookup():
+            return [layer.elements], 4 * layer.elements
         case Quantize():
             return [4 * layer.elements], layer.elements
         case Dequantize():

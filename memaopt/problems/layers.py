@@ -27,7 +27,7 @@ from memaopt.problems.step_functions import (
 )
 
 __all__ = [
-    "ArgExtreme", "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "Extreme",
+    "ArgExtreme", "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "Extreme", "FloatLookup",
     "FullyConnected", "Image", "Layer", "Lookup", "Mean", "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind",
     "Quantize", "Requantization", "Rescale", "Softmax", "Window",
 ]  # fmt: skip
@@ -201,6 +201,8 @@ class BinaryKind(StrEnum):
     MUL = "mul"
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
+    SQUARED_DIFFERENCE = "squared_difference"
+    PRELU = "prelu"
 
     @property
     def is_sum(self) -> bool:
@@ -221,11 +223,12 @@ _ZERO = Rescale(0, 0)
 
 @dataclass(frozen=True)
 class Binary:
-    """ADD, SUB, MUL, MINIMUM, MAXIMUM of two inputs, broadcast against each other as numpy does.
+    """ADD, SUB, MUL, MINIMUM, MAXIMUM, SQUARED_DIFFERENCE, PRELU of two inputs, broadcast as numpy does.
 
     ADD and SUB: (a - za) << left_shift and (b - zb) << left_shift are rescaled by ``first`` and ``second``, then
-    added or subtracted, and the result is rescaled by ``result``. MUL uses ``result`` on the product only, MINIMUM
-    and MAXIMUM nothing of it. A ``table`` of 256 outputs, where there is one, takes the clamped result, from -128 up.
+    added or subtracted, and the result is rescaled by ``result``; SQUARED_DIFFERENCE squares it before. MUL uses
+    ``result`` on the product only, PRELU on that where a - za is below 0, and ``first`` on a - za elsewhere; MINIMUM
+    and MAXIMUM use none. A ``table`` of 256 outputs, where there is one, takes the clamped result, from -128 up.
     """
 
     kind: BinaryKind
@@ -257,11 +260,16 @@ class Binary:
         if self.kind.is_extreme:
             chosen: Int64Array = np.clip(self.kind.extreme(x, y), self.minimum, self.maximum)
             return chosen
+        if self.kind is BinaryKind.PRELU:
+            sloped = np.where(x < 0, self.result.apply(x * y), self.first.apply(x))
+            bent: Int64Array = np.clip(sloped + self.zero_point, self.minimum, self.maximum)
+            return bent
         if self.kind is BinaryKind.MUL:
             raw = x * y
         else:
             x, y = self.first.apply(x << self.left_shift), self.second.apply(y << self.left_shift)
             raw = x + y if self.kind is BinaryKind.ADD else x - y
+            raw = raw * raw if self.kind is BinaryKind.SQUARED_DIFFERENCE else raw
         clamped: Int64Array = np.clip(self.result.apply(raw) + self.zero_point, self.minimum, self.maximum)
         return np.array(self.table, np.int64)[clamped + 128] if self.table else clamped
 
@@ -370,6 +378,14 @@ class Lookup(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
+class FloatLookup(ByContent):
+    """out = table[in + 128] with a table of float32: what floats that an int8 decides come to."""
+
+    elements: int
+    table: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Piece(ByContent):
     """A box of elements moved from one input to the output: for each index of ``shape``,
     output[output_offset + sum(output_tables[d][i_d])] = input[input_offset + sum(input_tables[d][i_d])].
@@ -444,6 +460,7 @@ Layer = (
     | ArgExtreme
     | Softmax
     | Lookup
+    | FloatLookup
     | Movement
     | Quantize
     | Dequantize

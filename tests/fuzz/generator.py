@@ -15,6 +15,7 @@ from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.operators.floating import FloatOnly
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
 from memaopt.networks.operators.window import SlidingWindow, same_padding
@@ -308,15 +309,17 @@ class _Growing:
             if other and rng.integers(3) == 0:
                 other = other[int(rng.integers(len(other))) :]
             y = self._constant(_int8(rng, other), _scale(rng), _zero_point(rng))
-        pair = (x, y) if rng.integers(2) else (y, x)
+        slopes = cls is OPERATORS["PRELU"]
+        pair = (x, y) if rng.integers(2) or slopes else (y, x)
         a, b = (float(self.tensors[t].scale) for t in pair)
         scale = (
             a * b * float(np.exp(rng.uniform(-1, 7)))
-            if cls is ops.Mul
+            if cls is ops.Mul or cls is OPERATORS["SQUARED_DIFFERENCE"]
             else max(a, b) * float(np.exp(rng.uniform(-3, 2)))
         )
         output = np.broadcast_shapes(*(self.tensors[t].shape for t in pair))
-        return self._put(cls, pair, output, scale, _zero_point(rng), activation=_pick(rng, list(Activation)))
+        more = {"activation": _pick(rng, list(Activation))} if issubclass(cls, ops.Addition | ops.Mul) else {}
+        return self._put(cls, pair, output, scale, _zero_point(rng), **more)
 
     def add(self, x: int) -> bool:
         return self._binary(ops.Add, x)
@@ -326,6 +329,12 @@ class _Growing:
 
     def mul(self, x: int) -> bool:
         return self._binary(ops.Mul, x)
+
+    def squared_difference(self, x: int) -> bool:
+        return self._binary(OPERATORS["SQUARED_DIFFERENCE"], x)
+
+    def prelu(self, x: int) -> bool:
+        return self._binary(OPERATORS["PRELU"], x)
 
     def _extreme(self, cls: type[Operator], x: int) -> bool:
         """Both operands and the output have one quantisation."""
@@ -509,6 +518,22 @@ class _Growing:
             return False
         return self._unary(cls, x if zero_point == -128 else self.ready[-1])
 
+    def island(self, cls: type[Operator], x: int) -> bool:
+        """Floats between DEQUANTIZE and QUANTIZE."""
+        tensor = self.tensors[x]
+        if tensor.is_constant:
+            return False
+        first = len(self.operators)
+        for kind in (ops.Dequantize, cls):
+            self.tensors.append(Tensor(self._called(kind.kind.lower()), tensor.shape, DType.FLOAT32))
+            output = len(self.tensors) - 1
+            self.operators.append(kind(inputs=(x,), outputs=(output,), location=len(self.operators)))
+            x = output
+        if self._put(ops.Quantize, (x,), tensor.shape, float(self.rng.uniform(0.005, 0.1)), _zero_point(self.rng)):
+            return True
+        del self.operators[first:]
+        return False
+
     def leaky_relu(self, x: int) -> bool:
         return self._unary(ops.LeakyRelu, x, alpha=float(self.rng.uniform(-1, 1.5)))
 
@@ -554,6 +579,8 @@ def _step_of(kind: str) -> Callable[[_Growing, int], bool]:
     own: Callable[[_Growing, int], bool] | None = getattr(_Growing, kind.lower(), None)
     if own is not None:
         return own
+    if issubclass(OPERATORS[kind], FloatOnly):
+        return lambda growing, x: growing.island(OPERATORS[kind], x)
     assert issubclass(OPERATORS[kind], Unary), f"how is {kind} put?"
     return lambda growing, x: growing._unary(OPERATORS[kind], x)
 

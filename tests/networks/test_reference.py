@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks_helpers import CASES, activation, constant, inputs, single
+from networks_helpers import CASES, activation, constant, inputs, island, single
 from tflite_helpers import oracle_of
 
 from memaopt.networks import checks, reference
@@ -19,8 +19,10 @@ from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType
+from memaopt.networks.operators.floating import Floating, FloatOnly
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
+from memaopt.networks.simplify import simplify
 
 pytest.importorskip("ai_edge_litert")
 
@@ -74,7 +76,9 @@ def test_real_model_equals_tflite_on_every_layer(path: Path) -> None:
 
 
 EVERY = np.arange(-128, 128).astype(np.int8)
-TABLES = (*(kind for kind, cls in OPERATORS.items() if issubclass(cls, Unary)), "DEQUANTIZE")
+INT8 = tuple(k for k, cls in OPERATORS.items() if issubclass(cls, Unary) and not issubclass(cls, FloatOnly))
+TABLES = (*INT8, "DEQUANTIZE")
+FLOATING = tuple(k for k, cls in OPERATORS.items() if issubclass(cls, Floating) and k not in ("LOG", "RSQRT"))
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -87,11 +91,24 @@ def test_unary_operator_equals_tflite_on_all_256_inputs(kind: str) -> None:
             continue
         graph = graph.replace(tensors=[x, y])
         every = [EVERY.view(x.dtype.value)]
-        expected = Oracle(writer.write(graph)).run(every)[0]
+        expected = oracle_of(graph).run(every)[0]
         np.testing.assert_array_equal(reference.run(graph, every)[0], expected, f"{kind} seed {seed}")
 
 
-@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL"])
+@pytest.mark.parametrize("kind", FLOATING)
+def test_floats_that_int8_decides_equal_tflite_on_all_256_inputs(kind: str) -> None:
+    """Catches a function of floats that is not TFLite's, and a table of it that is not what it stands for."""
+    for seed in range(max(SEEDS // 4, 1)):
+        graph = island(OPERATORS[kind])(np.random.default_rng([seed, 257]))
+        graph = graph.replace(tensors=[dataclasses.replace(tensor, shape=(256,)) for tensor in graph.tensors])
+        expected = oracle_of(graph).run([EVERY])[0]
+        simple = simplify.simplify(graph).graph
+        assert {op.kind for op in simple.operators} <= {"LOOKUP", "FLOAT_LOOKUP"}
+        for network in (graph, simple):
+            np.testing.assert_array_equal(reference.run(network, [EVERY])[0], expected, f"{kind} seed {seed}")
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "SQUARED_DIFFERENCE"])
 def test_binary_operator_equals_tflite_on_all_65536_pairs(kind: str) -> None:
     """Catches a rounding that shows in one pair of inputs among thousands."""
     pair = [EVERY.reshape(256, 1), EVERY.reshape(1, 256)]

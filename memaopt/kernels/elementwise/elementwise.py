@@ -14,7 +14,7 @@ from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
-from memaopt.problems.layers import Binary, BinaryKind, Dequantize, Layer, Lookup, Quantize
+from memaopt.problems.layers import Binary, BinaryKind, Dequantize, FloatLookup, Layer, Lookup, Quantize
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, a lookup, one that the assembly
 #: leaves over, DEQUANTIZE; and cycles of a layer's entry and exit.
@@ -86,7 +86,7 @@ class GenericBinary:
 def _element(kind: BinaryKind) -> Compiled:
     if kind.is_extreme:
         return _EXTREME
-    return _PRODUCT if kind is BinaryKind.MUL else _SUM
+    return _PRODUCT if kind in (BinaryKind.MUL, BinaryKind.PRELU) else _SUM
 
 
 def each(count: float, *element: Compiled) -> Loop:
@@ -321,6 +321,33 @@ class WordLookup:
         )
 
 
+class FloatTable:
+    """256 floats, computed offline."""
+
+    name = "lookup floats"
+    computes = FloatLookup
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, FloatLookup)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 4), loads(n, 4))
+        code, lead = (each(n, _LOOKUP), TableLoads(1024, n)), 3 * (n - 1)
+        cycles = round(_LOOKUP.cycles * n) + _CALLED
+        return (Plan(self.name, "", cycles, promise, 1024, 40, code=code, lead=lead, alignment=4),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, FloatLookup)
+        table = [Array("float", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
+        return emitted(
+            f"void {name}(const int8_t *in, float *out, void *scratch)",
+            plan,
+            f"a table of 256 floats, {layer.elements} elements",
+            "kernels/elementwise/float_lookup.c.j2",
+            arrays=table,
+            layer=layer,
+        )
+
+
 class FloatToInt8:
     """QUANTIZE of float32."""
 
@@ -440,4 +467,4 @@ def float_text(value: float) -> str:
     return text if "." in text or "e" in text else text + ".0"
 
 
-FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatToInt8(), Int8ToFloat(), WordToFloat())
+FAMILIES = (GenericBinary(), TableLookup(), WordLookup(), FloatTable(), FloatToInt8(), Int8ToFloat(), WordToFloat())

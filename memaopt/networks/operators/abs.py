@@ -8,13 +8,17 @@ import numpy as np
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.floating import Floating
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, float_rescale
-from memaopt.networks.operators.unary import Unary, centred
+from memaopt.networks.operators.unary import centred
 
 
-class Abs(Unary):
+class Abs(Floating):
     kind: ClassVar[str] = "ABS"
     version: ClassVar[int] = 2
+
+    def real(self, x: np.float32) -> np.float32:
+        return np.float32(np.abs(x))
 
     def table(self, graph: Graph) -> Int8Table:
         """The magnitude above the input's zero point, rescaled unless the scales are the same."""
@@ -22,5 +26,5 @@ class Abs(Unary):
         scaled = magnitude if x.scale == y.scale else float_rescale(graph, self).apply(magnitude)
         return np.clip(scaled + y.zero_point, INT8_MIN, INT8_MAX).astype(np.int8)
 
-    def check_arithmetic(self, graph: Graph) -> None:
+    def check_table(self, graph: Graph) -> None:
         float_rescale(graph, self)

@@ -10,8 +10,9 @@ from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.floating import Floating
 from memaopt.networks.operators.quantization import rescale
-from memaopt.networks.operators.unary import Unary, centred
+from memaopt.networks.operators.unary import centred
 
 
 class HardSwishRescale(NamedTuple):
@@ -23,7 +24,7 @@ class HardSwishRescale(NamedTuple):
     reluish_exponent: int
 
 
-class HardSwish(Unary):
+class HardSwish(Floating):
     kind: ClassVar[str] = "HARD_SWISH"
 
     def rescale(self, graph: Graph) -> HardSwishRescale:
@@ -43,7 +44,10 @@ class HardSwish(Unary):
             _to_int16(to_output.multiplier), to_output.shift, _to_int16(to_reluish.multiplier), to_reluish.shift
         )
 
-    def check_arithmetic(self, graph: Graph) -> None:
+    def real(self, x: np.float32) -> np.float32:
+        return x * min(np.float32(6), max(np.float32(0), x + np.float32(3))) / np.float32(6)
+
+    def check_table(self, graph: Graph) -> None:
         self.rescale(graph)
 
     def table(self, graph: Graph) -> Int8Table:

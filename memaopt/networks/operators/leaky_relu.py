@@ -8,15 +8,16 @@ import numpy as np
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.floating import Floating
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.operator import plain
 from memaopt.networks.operators.quantization import float_rescale
 from memaopt.networks.operators.source import Source
-from memaopt.networks.operators.unary import Unary, centred
+from memaopt.networks.operators.unary import centred
 from memaopt.problems.step_functions import Rescale
 
 
-class LeakyRelu(Unary):
+class LeakyRelu(Floating):
     kind: ClassVar[str] = "LEAKY_RELU"
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("LeakyReluOptions", 75, (Field("alpha", 4),))
@@ -32,6 +33,9 @@ class LeakyRelu(Unary):
         del graph
         return Form(options={"alpha": self.alpha})
 
+    def real(self, x: np.float32) -> np.float32:
+        return x if x > 0 else x * np.float32(self.alpha)
+
     def table(self, graph: Graph) -> Int8Table:
         """A negative alpha multiplies by its magnitude and negates, so that rounding is symmetric."""
         x = centred(graph, self)
@@ -41,7 +45,7 @@ class LeakyRelu(Unary):
         table: Int8Table = np.clip(scaled + graph.output_of(self).zero_point, -128, 127).astype(np.int8)
         return table
 
-    def check_arithmetic(self, graph: Graph) -> None:
+    def check_table(self, graph: Graph) -> None:
         float_rescale(graph, self)
         float_rescale(graph, self, self.alpha)
 

@@ -58,7 +58,7 @@ class Operator(BaseModel, ABC):
     counts_scale: ClassVar[bool] = True
     """Whether it computes with the scales of its inputs and output."""
     micro: ClassVar[bool] = False
-    """Whether it is computed as TFLite Micro does, and LiteRT's reference kernel does something else."""
+    """Whether it is computed as TFLite Micro does, and LiteRT's reference kernels do something else or lack it."""
     alias: ClassVar[bool] = False
     """Whether its output is its input's bytes, where they lie."""
 

@@ -10,15 +10,16 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.floating import Floating
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, rescale
-from memaopt.networks.operators.unary import Unary, centred, check_no_negatives
+from memaopt.networks.operators.unary import centred, check_no_negatives
 from memaopt.problems.step_functions import Rescale
 
 _SHIFT = 20
 """Fractional bits of the inverse root between its two multiplications."""
 
 
-class Rsqrt(Unary):
+class Rsqrt(Floating):
     kind: ClassVar[str] = "RSQRT"
     version: ClassVar[int] = 2
 
@@ -30,6 +31,9 @@ class Rsqrt(Unary):
         found = rescale(graph, self, 1 / product if product else math.inf)
         return Rescale(found.multiplier, found.shift - _SHIFT)
 
+    def real(self, x: np.float32) -> np.float32:
+        return np.float32(np.float32(1) / np.sqrt(x))
+
     def table(self, graph: Graph) -> Int8Table:
         """The inverse root of the integer above the zero point, rescaled; 0 gives the greatest output."""
         values, rescale = centred(graph, self), self.rescale(graph)
@@ -38,7 +42,7 @@ class Rsqrt(Unary):
         clipped = np.clip(outputs, INT8_MIN, INT8_MAX)
         return np.where(values == 0, INT8_MAX, clipped).astype(np.int8)
 
-    def check_arithmetic(self, graph: Graph) -> None:
+    def check_table(self, graph: Graph) -> None:
         check_no_negatives(graph, self)
         self.rescale(graph)
 

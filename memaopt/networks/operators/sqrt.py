@@ -8,13 +8,17 @@ import numpy as np
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.elementwise import Int8Table
+from memaopt.networks.operators.floating import Floating
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN
-from memaopt.networks.operators.unary import Unary, centred, check_no_negatives, check_steps
+from memaopt.networks.operators.unary import centred, check_no_negatives, check_steps
 
 
-class Sqrt(Unary):
+class Sqrt(Floating):
     kind: ClassVar[str] = "SQRT"
     version: ClassVar[int] = 2
+
+    def real(self, x: np.float32) -> np.float32:
+        return np.float32(np.sqrt(x))
 
     def table(self, graph: Graph) -> Int8Table:
         """In float, and truncated."""
@@ -24,6 +28,6 @@ class Sqrt(Unary):
         table: Int8Table = np.clip(np.trunc(steps).astype(np.int64) + y.zero_point, INT8_MIN, INT8_MAX).astype(np.int8)
         return table
 
-    def check_arithmetic(self, graph: Graph) -> None:
+    def check_table(self, graph: Graph) -> None:
         check_no_negatives(graph, self)
         self.table(graph)

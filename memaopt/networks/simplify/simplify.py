@@ -15,7 +15,7 @@ from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D
-from memaopt.networks.simplify import channels, tables
+from memaopt.networks.simplify import channels, floats, tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
     steps: list[str] = []
     for rewrite in (
         fold_constants,
+        floats.fold_floats,
         tables.fuse_tables,
         drop_identities,
         tables.fold_clamps,

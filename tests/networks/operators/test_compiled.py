@@ -19,7 +19,10 @@ from memaopt.networks.graph import Graph
 from memaopt.trials import library
 from memaopt.trials import network as network_trial
 
-_KINDS = ("ARG_MAX", "ARG_MIN", "GATHER", "MAXIMUM", "MINIMUM", "PACK", "REDUCE_MAX", "REDUCE_MIN", "SUM")
+_KINDS = (
+    "ARG_MAX", "ARG_MIN", "ELU", "GATHER", "MAXIMUM", "MINIMUM", "PACK", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "SIN",
+    "SQUARED_DIFFERENCE", "SUM",
+)  # fmt: skip
 
 
 def _check(graph: Graph, rng: np.random.Generator, folder: Path) -> None:
