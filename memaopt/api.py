@@ -41,6 +41,7 @@ def certify(
     sram: int | None = None,
     flash: int | None = None,
     arena: int | None = None,
+    within: float | None = None,
 ) -> Certificate | NetworkCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
@@ -48,7 +49,8 @@ def certify(
     path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others) or
     ``energy``. A Gemm's are ``buffering``, ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which
     takes milliseconds, asks no other model, and says so. A network takes a ``name`` and budgets in bytes:
-    ``sram``, ``flash``, ``arena``. Raises InputError for what cannot be read or has no effect, InfeasibleError if
+    ``sram``, ``flash``, ``arena``; of an arena that is not bounded the least is taken whose price is at most ``within``
+    (0.004: 0.4 %) above the best. Raises InputError for what cannot be read or has no effect, InfeasibleError if
     nothing fits, DisagreementError if the models differ.
     """
     from memaopt.problems.gemm import Gemm
@@ -56,7 +58,7 @@ def certify(
     if isinstance(problem, Gemm):
         from memaopt.certificates import gemm
 
-        for option, value in {"name": name, "sram": sram, "flash": flash, "arena": arena}.items():
+        for option, value in {"name": name, "sram": sram, "flash": flash, "arena": arena, "within": within}.items():
             if value is not None:
                 raise InputError(f"certify: {option} has no effect on a Gemm; resize a memory with machine.with_sizes")
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
@@ -66,6 +68,7 @@ def certify(
         raise InputError("certify: proof has no effect on a network: its choice says itself how it was proven")
     from memaopt.certificates import network as certificates
     from memaopt.choice.compile import compile_network
+    from memaopt.choice.knee import WITHIN
     from memaopt.networks.formats.model import Model
     from memaopt.networks.graph import Graph
 
@@ -74,7 +77,8 @@ def certify(
     else:
         model = Model.of(problem if isinstance(problem, Graph) else problem.graph())
     goal = cast("Objective", objective or "cycles")
-    plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena)
+    slack = WITHIN if within is None else within
+    plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack)
     return certificates.certify(plan, f"{plan.name}.tflite")
 
 

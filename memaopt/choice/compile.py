@@ -8,14 +8,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from memaopt.access import Access
 from memaopt.arguments import public
 from memaopt.choice import choice, fusion, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Candidate, Choice, Proof
 from memaopt.choice.in_ram import IN_FLASH, InRam
+from memaopt.choice.knee import in_arena, knee
 from memaopt.choice.layout import Layout
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond, stack_bytes
 from memaopt.choice.solution import lower_bound, search, weakest, why_not
@@ -88,13 +90,30 @@ class LayerPlan:
         return emit(self.lowered.layer, self.plan, self.name)
 
 
+class Neighbour(NamedTuple):
+    """Another plan of the same network: its arena, and its cycles with the machine's wait states."""
+
+    arena_bytes: int
+    machine_cycles: int
+
+
+class _Space(NamedTuple):
+    """A way to simplify a network, and the problem of choosing its kernels."""
+
+    multiple: int
+    simple: simplify.Simplified
+    problem: Problem
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkPlan:
     """A compiled network: what runs in which order, where everything lives, what it costs.
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
     tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file that
-    holds ``source``, if one does.
+    holds ``source``, if one does. ``within``: the arena that bounds the choice is the least in which one costs at most
+    so much more than the best of all; None if nobody asked for that. ``neighbours`` on the front are then the best of
+    all, where that is another one, and the best in an arena a tenth smaller, if that costs little.
     """
 
     name: str
@@ -111,6 +130,8 @@ class NetworkPlan:
     multiple: int = 1
     formats: bool = True
     model: Model | None = None
+    within: float | None = None
+    neighbours: tuple[Neighbour, ...] = ()
 
     @cached_property
     def roots(self) -> dict[int, int]:
@@ -219,14 +240,16 @@ def compile_network(
     flash: int | None = None,
     arena: int | None = None,
     formats: bool = True,
+    within: float | None = None,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
     what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
-    is what the machine's setting allows. ``formats``: whether tensors inside the network may lie in memory as their
-    reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met, InputError for a network
-    that cannot be read.
+    is what the machine's setting allows. ``within``: of all arenas the least in which the price is at most so much
+    above the best of all, as in 0.05; it has no effect with ``arena``. ``formats``: whether tensors inside the network
+    may lie in memory as their reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met,
+    InputError for a network that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
@@ -235,12 +258,44 @@ def compile_network(
     if objective == "energy":
         mcu.core.require_timing("objective energy")
     identifier = identifier_of(graph.name if name is None else name)
+    spaces = []
+    for multiple, simple in simplifications(graph):
+        refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
+        spaces.append(
+            _Space(multiple, simple, prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats))
+        )
+    made = partial(
+        _best, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
+    )
+    best = made(spaces)
+    if within is None or arena is not None:
+        return best
+    problems = [space.problem for space in spaces]
+    limits = knee(problems, objective, best.choice.price, best.arena_bytes, within)
+    chosen, smaller = (
+        None if limit is None else made([s._replace(problem=in_arena(s.problem, limit)) for s in spaces])
+        for limit in limits
+    )
+    others = [plan for plan in (best if chosen else None, smaller) if plan is not None]
+    neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
+    return dataclasses.replace(chosen or best, within=within, neighbours=neighbours)
+
+
+def _best(
+    spaces: Sequence[_Space],
+    *,
+    identifier: str,
+    mcu: Mcu,
+    objective: Objective,
+    graph: Graph,
+    formats: bool,
+    model: Model | None,
+) -> NetworkPlan:
+    """The plan of the best choice in any of the spaces; InfeasibleError if there is none."""
     best: NetworkPlan | None = None
     first: Problem | None = None
     proof: Proof = "enumeration"
-    for multiple, simple in simplifications(graph):
-        refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
-        problem = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+    for multiple, simple, problem in spaces:
         found = search(problem, objective, None if best is None else best.choice.price)
         first, proof = first or problem, weakest(proof, found.proof)
         if found.choice is not None and found.memory is not None:

@@ -63,8 +63,9 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
             name=plan.name,
             sram=budgets.sram,
             flash=budgets.flash,
-            arena=budgets.arena,
+            arena=budgets.arena if plan.within is None else None,
             formats=plan.formats,
+            within=plan.within,
         )
         return Elsewhere(
             setting=machine.setting.name,

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.choice import choice
+from memaopt.choice import choice, invoke
 from memaopt.choice.choice import Budgets, Choice
+from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.fusion import DEFERRED
+from memaopt.choice.knee import WITHIN
 from memaopt.choice.problem import Problem, prepare, stack_bytes
 from memaopt.choice.solution import search, solve
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
+from memaopt.models.waits import timing
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -30,7 +34,9 @@ _LEAST_STEP = 1 / 100
 
 
 class Point(BaseModel):
-    """A library: predicted cycles without and with the machine's wait states, and what it takes."""
+    """A library: predicted cycles without and with the machine's wait states, and what it takes. ``default``: what
+    ``solve`` gives, the least arena whose price is within :data:`~memaopt.choice.knee.WITHIN` of the best.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +46,7 @@ class Point(BaseModel):
     arena_bytes: int
     sram_bytes: int
     proof: choice.Proof
+    default: bool = False
 
 
 def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
@@ -47,7 +54,23 @@ def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     mcu.core.require_timing("pareto")
     graph = network if isinstance(network, Graph) else Model.read(network).graph
     problem = prepare(simplify.simplify(graph).graph, mcu)
-    return {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
+    found = {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
+    return {**found, "arena": _with_default(found["arena"], compile_network(graph, mcu, within=WITHIN))}
+
+
+def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:
+    """The front with the default's point in its place, instead of all that are no better than it."""
+    default = Point(
+        cycles=plan.cycles,
+        machine_cycles=plan.machine_cycles,
+        flash_bytes=plan.flash_bytes,
+        arena_bytes=plan.arena_bytes,
+        sram_bytes=plan.sram_bytes,
+        proof=plan.choice.proof,
+        default=True,
+    )
+    others = [p for p in points if p.arena_bytes < plan.arena_bytes or p.machine_cycles < plan.machine_cycles]
+    return sorted([*others, default], key=lambda point: -point.arena_bytes)
 
 
 def _front(problem: Problem, name: str, budget: str) -> list[Point]:
@@ -76,9 +99,11 @@ def _limited(limits: Budgets, field: str, limit: int) -> Budgets:
 
 def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
     taken = list(problem.taken(picked.picks).values())
+    around = invoke.cycles(c.batch for c in taken if c.plan is not DEFERRED)
+    waits = 0 if problem.mcu is None else invoke.stall_cycles(timing(problem.mcu))
     return Point(
-        cycles=sum(c.plan.cycles * c.batch for c in taken),
-        machine_cycles=sum(c.cycles for c in taken),
+        cycles=sum(c.plan.cycles * c.batch for c in taken) + around,
+        machine_cycles=sum(c.cycles for c in taken) + around + waits,
         flash_bytes=choice.flash_bytes([c.plan for c in taken], problem.limits.flash_overhead),
         arena_bytes=placed.arena_bytes,
         sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),

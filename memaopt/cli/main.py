@@ -17,7 +17,7 @@ from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
 from memaopt.cli.evaluate import evaluate_command
-from memaopt.cli.options import demand_packages, machine_of, read_labels, refuse
+from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
@@ -64,7 +64,17 @@ ArenaOption = Annotated[
         "--arena",
         metavar="SIZE",
         rich_help_panel="Machine",
-        help="Arena to use for a network's tensors and scratch.  \\[default: what is fastest]",
+        help="Arena to use for a network's tensors and scratch.  \\[default: see --within]",
+    ),
+]
+WithinOption = Annotated[
+    str | None,
+    typer.Option(
+        "--within",
+        metavar="PERCENT",
+        rich_help_panel="Machine",
+        help="Of a network's arenas take the least that costs so much more than the best, as in 5%; 0 is the best.  "
+        "\\[default: 0.4%]",
     ),
 ]
 SizeOption = Annotated[
@@ -188,6 +198,7 @@ def solve(
     ram_for_code: CodeInRamOption = None,
     flash: FlashOption = None,
     arena: ArenaOption = None,
+    within: WithinOption = None,
     objective: Annotated[
         str | None,
         typer.Option(
@@ -282,6 +293,7 @@ def solve(
             ("--weights", weights, "its weights are those of the file"),
             ("--place", place, "its tensors are placed by the planner"),
             ("--buffering", buffering, "its layers copy nothing block by block"),
+            ("--within", within if arena else None, "--arena bounds its arena already"),
             ("--proof", proof, "its choice says itself how it was proven"),
             *(("--size", text, "it uses flash and sram alone") for text in size if not _is_of(text, "flash", "sram")),
         )
@@ -297,6 +309,7 @@ def solve(
             compiler=compiler,
             as_json=as_json,
             budgets={"sram": _bytes(sram), "flash": _bytes(flash), "arena": _bytes(arena)},
+            within=percent("--within", within),
         )
         return
     from memaopt.cli import gemm as gemm_cli
@@ -304,6 +317,7 @@ def solve(
     refuse(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
+        ("--within", within, "it has no arena"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),

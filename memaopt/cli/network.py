@@ -37,14 +37,17 @@ def solve(
     compiler: str | None,
     as_json: bool,
     budgets: Mapping[str, int | None],
+    within: float | None = None,
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
 
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
+    ``within``: how much more than the best a smaller arena may cost; None is the default.
     """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere
     from memaopt.choice.compile import compile_network
+    from memaopt.choice.knee import WITHIN
     from memaopt.networks.formats.model import Model
     from memaopt.report import network as network_report
 
@@ -56,10 +59,10 @@ def solve(
     if goal not in OBJECTIVES:
         raise InputError(f"objective {goal!r}: there are {', '.join(OBJECTIVES)}")
     with console.spinner(f"compiling {Path(model).name}"):
-        read = Model.read(model)
+        read, slack = Model.read(model), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = _large_enough(machine, read, budgets)
-        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena)
+        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, inputs, compiler) if run else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,16 @@ def read_labels(file: Path | None, out: Path | None) -> tuple[str, ...]:
     if out is None:
         raise InputError("--labels has no effect without --out: they are part of the library")
     return tuple(read_text(file, _LABELS_BYTES).splitlines())
+
+
+def percent(option: str, text: str | None) -> float | None:
+    """The fraction that ``5%`` or ``5`` says, from 0 to 10; None stays None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,4}(?:\.\d{1,6})?)\s*%?\s*", text)
+    if match is None or float(match[1]) > 1000:
+        raise InputError(f"{option} {text}: give a percentage from 0 to 1000, as in 5%")
+    return float(match[1]) / 100
 
 
 def refuse(what: str, *options: tuple[str, object, str]) -> None:

@@ -150,11 +150,12 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_in_ram(plan),
         (
             "kernels",
-            f"of this version's kernels in this setting, {_by(plan)}: {_PROOFS[plan.choice.proof]}",
+            f"of this version's kernels in this setting{_bounded(plan)}, {_by(plan)}: {_PROOFS[plan.choice.proof]}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),
     ]
+    facts += _neighbours(plan)
     if plan.steps:
         facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
     if trial is None:
@@ -170,6 +171,24 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
         _verdict(trial),
     ]
+    return facts
+
+
+def _bounded(plan: NetworkPlan) -> str:
+    """The budget of the arena, if there is one."""
+    return "" if plan.budgets.arena is None else f" and {plan.budgets.arena:,} bytes of arena"
+
+
+def _neighbours(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    """What the arena was chosen by, and what more or less of it would give."""
+    if plan.within is None:
+        return []
+    facts = [("front", f"of all arenas the least that costs at most {100 * plan.within:g}% more than the best", "")]
+    for other in plan.neighbours:
+        more = 100 * (other.machine_cycles / max(plan.machine_cycles, 1) - 1)
+        price = f" for {more:+.1f}% of cycles" if plan.mcu.core.is_timed else ""
+        what = "would do" if other.arena_bytes < plan.arena_bytes else "would be the best's"
+        facts.append(("", f"{other.arena_bytes:,} bytes of arena {what}{price}", ""))
     return facts
 
 
@@ -271,6 +290,8 @@ def plan_json(
         "mcu": plan.mcu.name,
         "setting": plan.mcu.setting.name,
         "elsewhere": [other.model_dump(mode="json") for other in others],
+        "within": plan.within,
+        "neighbours": [other._asdict() if timed else {"arena_bytes": other.arena_bytes} for other in plan.neighbours],
         "passed": trial is None or trial.passed,
         "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz if timed else None,
         "totals": {
@@ -306,13 +327,13 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> Non
     """A table for each budget, from the fastest library to the smallest."""
     for budget, points in fronts.items():
         console.print(Text.assemble((budget, "bold"), " against cycles"))
-        table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof")
-        for column in table.columns[:-1]:
+        table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", "")
+        for column in table.columns[:-2]:
             column.justify = "right"
         for p in points:
             limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
             numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
-            table.add_row(*(f"{n:,}" for n in numbers), p.proof)
+            table.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
         console.print(table)
 
 
@@ -327,10 +348,16 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
     for axis, (budget, points) in zip(axes, fronts.items(), strict=True):
         name = f"{budget.lower()}_bytes"
         sizes = [getattr(point, name) / 1024 for point in points]
-        axis.step(sizes, [point.machine_cycles / 1e6 for point in points], where="pre", marker="o", markersize=3)
+        cycles = [point.machine_cycles / 1e6 for point in points]
+        axis.step(sizes, cycles, where="pre", marker="o", markersize=3)
+        for size, height, point in zip(sizes, cycles, points, strict=True):
+            label = f"{size:.1f}, the default" if point.default else f"{size:.1f}"
+            axis.annotate(label, (size, height), fontsize=5, rotation=45, xytext=(2, 2), textcoords="offset points")
+        marked = [(size, height) for size, height, point in zip(sizes, cycles, points, strict=True) if point.default]
+        axis.plot(*zip(*marked, strict=True) if marked else ((), ()), "o", markersize=7, fillstyle="none")
         axis.set_xlabel(f"{budget} (KiB)")
         axis.set_ylabel("million cycles")
-        axis.set_ylim(bottom=0)
+        axis.margins(0.15)
         axis.grid(alpha=0.3)
     drawn = io.BytesIO()
     try:
