@@ -372,6 +372,7 @@ def _gone(name: str, operands: str, registers: list[str]) -> set[str]:
 
 
 _LOW = re.compile(r"r[0-7]")
+_FROM_SP = 1020
 _OFFSETS = {"ldr": 124, "str": 124, "ldrh": 62, "strh": 62, "ldrb": 31, "strb": 31}
 
 
@@ -385,8 +386,8 @@ def _narrow(name: str, operands: str, line: str) -> bool:
     if name in ("push", "pop"):
         return all(r in ("lr", "pc") or int(r[1:]) < 8 for r in _REGISTER.findall(operands))
     if name in _OFFSETS:
-        most = 1020 if parts[1:2] == ["sp"] and name in ("ldr", "str") else _OFFSETS[name]
-        return (low or (most == 1020 and _LOW.fullmatch(parts[0]) is not None)) and 0 <= (value or 0) <= most
+        most = _FROM_SP if parts[1:2] == ["sp"] and name in ("ldr", "str") else _OFFSETS[name]
+        return (low or (most == _FROM_SP and _LOW.fullmatch(parts[0]) is not None)) and 0 <= (value or 0) <= most
     conditional = re.fullmatch(r"(add|sub|asr|mov|lsl|lsr)(?:ne|eq|lt|gt|ge|le)", name)
     operation = f"{conditional[1]}s" if conditional else name
     if operation in ("adds", "subs"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import re
@@ -30,6 +31,7 @@ from memaopt.problems.gemm import gemm
 from memaopt.problems.layers import (
     Binary,
     BinaryKind,
+    Conv,
     Image,
     Layer,
     Mean,
@@ -229,6 +231,11 @@ def test_every_plan_offered_can_be_rendered(layer: Layer) -> None:
         emit(layer, plan, f"layer_{number}")
 
 
+def _with_small_weights(layer: Conv) -> Conv:
+    """So that sums fit where many channels meet."""
+    return dataclasses.replace(layer, weights=layer.weights // 16)
+
+
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_form_assembles_at_large_sizes(compiler: str, tmp_path: Path) -> None:
     """The same by the assemblers themselves: one plan of each form of many layers, all in one file."""
@@ -240,6 +247,8 @@ def test_every_form_assembles_at_large_sizes(compiler: str, tmp_path: Path) -> N
         h.conv(rng, (5, 5, 48), 1025),
         h.conv(rng, (8, 70, 16), 4, (3, 3)),
         h.conv(rng, (6, 12, 168), 8, (3, 3)),
+        _with_small_weights(h.conv(rng, (6, 12, 168), 16, (3, 3))),
+        h.conv(rng, (4, 8, 4), 1376, (3, 3)),
         h.depthwise(rng, (3, 1400, 4)),
         h.depthwise(rng, (65, 70, 5), stride=(2, 2), zero_point=3),
         h.depthwise(rng, (12, 9, 1025), (5, 5)),

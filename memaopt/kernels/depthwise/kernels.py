@@ -14,6 +14,7 @@ from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
 
 
@@ -260,7 +261,7 @@ class TapsKernel:
     @property
     def far(self) -> bool:
         """Whether outputs of a tile lie too far apart for offsets from one pointer."""
-        return (self.t - 1) * self.out_pitch > 4095
+        return (self.t - 1) * self.out_pitch > REACH
 
     @property
     def overlap(self) -> int:

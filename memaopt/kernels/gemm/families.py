@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
+from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.gemm import Dtype, Operand
 
 
@@ -168,22 +169,28 @@ def _loop(steps: int, u: int) -> tuple[float, float]:
     return 6 * rounds / steps, 2 + 2.0 * (rest > 0)
 
 
-def _q15_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
-    """Each pair of k: two loads and two packs for two columns of B; the rows of A in groups of the words free.
+def far(rows: int, pitch: int, beyond: int = 0) -> bool:
+    """Whether immediate offsets do not reach so many bytes ``beyond`` the start of the last of rows so far apart."""
+    return (rows - 1) * pitch + beyond > REACH
 
-    The pointer to B moves on after as many steps as immediate offsets (4095 bytes) reach.
-    """
+
+def pairs_reached(ldb: int, nr: int, most: int) -> int:
+    """q15-c: pairs of rows of B that offsets from one pointer reach, so it moves on after as many; at least one."""
+    return max(1, min(most, (REACH - 2 * nr + ldb) // (2 * ldb)))
+
+
+def _q15_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
+    """Each pair of k: two loads and two packs for two columns of B; the rows of A in groups of the words free."""
     mr, _, nr = tile
     steps = shape.k // 2
     u = unrolling.steps(steps)
     words, columns = 12 - mr * nr - nr, nr // 2 * 5 + nr % 2 * 4
     share, once = _loop(steps, u)
     straight = share == 0
-    reach = max(1, min(u, (4095 - 2 * nr + shape.ldb) // (2 * shape.ldb)))
-    share += (-(-u // reach) - 1) / u
-    if shape.ldb + 2 * nr > 4095:
+    share += (-(-u // pairs_reached(shape.ldb, nr, u)) - 1) / u
+    if far(2, shape.ldb, 2 * nr):
         columns += -(-nr // 2)
-    if (mr - 1) * shape.lda + 4 * u > 4095:
+    if far(mr, shape.lda, 4 * u):
         columns += 3 * (mr - 1) + 1
     return Cost(
         step=cycles(1, 1 + -(-mr // words) / mr, columns / nr, share),

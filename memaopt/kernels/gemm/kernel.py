@@ -9,7 +9,7 @@ from typing import Any
 
 from memaopt.access import Access
 from memaopt.kernels import stack
-from memaopt.kernels.gemm.families import GemmFamily
+from memaopt.kernels.gemm.families import GemmFamily, far, pairs_reached
 from memaopt.kernels.text.templates import render
 from memaopt.problems.gemm import Gemm
 
@@ -80,6 +80,7 @@ def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
 
 def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool = True) -> str:
     """The assembly of one kernel, a line each instruction; without ``fpu``, the stack is in its place."""
+    unroll, nr, ldb = family.unrolling.steps(kernel.steps // kr), kernel.nr, strides.ldb
     values: dict[str, Any] = {
         "mr": kernel.mr,
         "nr": kernel.nr,
@@ -90,7 +91,11 @@ def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, str
         "zero_point": problem.output_zero_point,
         "clamp": problem.clamp,
         "fpu": fpu,
-        "unroll": family.unrolling.steps(kernel.steps // kr),
+        "unroll": unroll,
+        "far_a": far(kernel.mr, strides.lda, 4 * unroll),
+        "far_b": far(2, ldb, 2 * nr) if family.b_along == "n" else far(nr, ldb, 4 * unroll),
+        "far_column": far(kernel.steps, ldb),
+        "reach": pairs_reached(ldb, nr, unroll),
         **vars(strides),
     }
     return render(family.template, **values)

@@ -30,6 +30,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.strips import copied_rows_lead
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Conv, Layer
 
 SCALE = 576
@@ -112,10 +113,14 @@ class InputKernel:
         """One call."""
         if self.looped:
             return round(cycles_of((self.call(),)))
-        far = sum(i * self.pitch + 5 * self.depth > 4095 for i in range(6))
-        rows = 6 * (_INPUT.row + _INPUT.row_after_store) + _INPUT.offset + far
+        rows = 6 * (_INPUT.row + _INPUT.row_after_store) + _INPUT.offset + len(self._far)
         columns = _INPUT.find + 12 * _INPUT.column + 5 * _INPUT.next_column
         return _INPUT.call + 2 * (_INPUT.tile + self.depth // 4 * (rows + columns + _INPUT.four))
+
+    @property
+    def _far(self) -> list[int]:
+        """The rows of a tile that its pointer does not reach."""
+        return [i for i in range(6) if i * self.pitch + 5 * self.depth > REACH]
 
     @property
     def code_bytes(self) -> int:
@@ -150,6 +155,7 @@ class InputKernel:
             attribute=attribute,
             depth=self.depth,
             pitch=self.pitch,
+            far=self._far,
             looped=self.looped,
         )
 
@@ -308,6 +314,11 @@ def channel_words(layer: Conv, proven: Proven) -> Int64Array:
     return fixedpoint.wrap_int32(np.concatenate(columns, axis=1))
 
 
+def _reaches(turn: int, depth: int) -> bool:
+    """Whether offsets from where U is reach its last word of a turn."""
+    return 4 * (turn * depth // 2 - 1) <= REACH
+
+
 class Winograd:
     """CONV_2D 3x3 without stride, dilation and groups, channels in fours, at least 4x8 outputs."""
 
@@ -319,7 +330,8 @@ class Winograd:
         window, (height, width, outputs) = layer.window, layer.output
         plain = window.kernel == (3, 3) and window.stride == (1, 1) and window.dilation == (1, 1) and layer.groups == 1
         fits = height >= 4 and width >= 8 and layer.shape.channels % 4 == 0 and outputs % 4 == 0
-        within = layer.shape.channels <= 1020 // 4 and 24 * layer.shape.channels <= 4095
+        # V moves on by a column of places, the outputs' fourth lies three positions on.
+        within = 24 * layer.shape.channels <= REACH and 3 * outputs <= REACH
         if not (plain and fits and within and max(window.padding) <= 1) or _proven(layer) is None:
             return ()
         chunks = {c for c in (4, 8, 16, 32) if outputs % c == 0}
@@ -327,7 +339,7 @@ class Winograd:
             self._plan(layer, chunk, turn, input_format, looped)
             for looped in (False, True)
             for chunk in chunks
-            for turn in {4, min(chunk, 16)}
+            for turn in {4, max(turn for turn in (4, 8, 16) if turn <= chunk and _reaches(turn, layer.shape.channels))}
             for input_format in (Format.S8, Format.RAW)
         )
 
