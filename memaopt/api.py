@@ -114,6 +114,7 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
     """
     from memaopt.certificates.gemm import Certificate
     from memaopt.emit.folder import source
+    from memaopt.report.page import page
     from memaopt.trials import library
     from memaopt.writer import write_files
 
@@ -124,7 +125,7 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
         library.check_gemm(certificate, files)
         name = gemm.name_of(certificate)
     else:
-        files = library.files_of(certificate)
+        files = {**library.files_of(certificate), "report.html": page(certificate.plan, certificate)}
         library.check(certificate.plan, files)
         name = certificate.name
     return write_files(files, folder) / source(name)

@@ -133,6 +133,11 @@ class NetworkPlan:
     within: float | None = None
     neighbours: tuple[Neighbour, ...] = ()
 
+    def __repr__(self) -> str:
+        cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""
+        where = f"{self.mcu.name} in setting {self.mcu.setting.name}"
+        return f"<NetworkPlan: {self.name} on {where}: {len(self.layers)} layers{cycles}>"
+
     @cached_property
     def roots(self) -> dict[int, int]:
         """The first tensor of each activation's alias class."""

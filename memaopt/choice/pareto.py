@@ -58,6 +58,11 @@ def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     return {**found, "arena": _with_default(found["arena"], compile_network(graph, mcu, within=WITHIN))}
 
 
+def arena_front(plan: NetworkPlan) -> list[Point]:
+    """The front of the arena of a plan's network, with the plan itself in its place as the default."""
+    return _with_default(_front(prepare(plan.graph, plan.mcu), plan.name, "arena"), plan)
+
+
 def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:
     """The front with the default's point in its place, instead of all that are no better than it."""
     default = Point(

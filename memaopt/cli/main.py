@@ -227,6 +227,14 @@ def solve(
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="Write a network's report there as one page of HTML (--out writes it too, as report.html).",
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -310,6 +318,7 @@ def solve(
             as_json=as_json,
             budgets={"sram": _bytes(sram), "flash": _bytes(flash), "arena": _bytes(arena)},
             within=percent("--within", within),
+            report=report,
         )
         return
     from memaopt.cli import gemm as gemm_cli
@@ -318,6 +327,7 @@ def solve(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
         ("--within", within, "it has no arena"),
+        ("--report", report, "its report is what is printed"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),

@@ -38,18 +38,22 @@ def solve(
     as_json: bool,
     budgets: Mapping[str, int | None],
     within: float | None = None,
+    report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
 
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
-    ``within``: how much more than the best a smaller arena may cost; None is the default.
+    ``within``: how much more than the best a smaller arena may cost; None is the default. ``report``: where the page
+    of it goes, with the front of the arena, which takes seconds.
     """
     from memaopt.certificates import network as certificate
-    from memaopt.choice import elsewhere
+    from memaopt.choice import elsewhere, pareto
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
     from memaopt.networks.formats.model import Model
     from memaopt.report import network as network_report
+    from memaopt.report.page import page
+    from memaopt.writer import write_file
 
     if run:
         from memaopt.trials import gemm as trial
@@ -70,7 +74,12 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"writing {written}"):
-            checked = write(signed, written, packages, labels, check=trial_found is None)
+            shown = {"report.html": page(plan, signed, trial_found, others)}
+            checked = write(signed, written, shown, packages, labels, check=trial_found is None)
+    if report is not None:
+        with console.spinner(f"writing {report}"):
+            front = pareto.arena_front(plan) if machine.core.is_timed else ()
+            write_file(report, page(plan, signed, trial_found, others, front).encode())
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
         console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
@@ -82,14 +91,23 @@ def solve(
             stdout.print(line, soft_wrap=True)
         if written is not None:
             stdout.print(f"written to {written}", soft_wrap=True)
+        if report is not None:
+            stdout.print(f"report written to {report}", soft_wrap=True)
     if trial_found is not None and not trial_found.passed:
         raise typer.Exit(1)
 
 
 def write(
-    signed: NetworkCertificate, out: Path, packages: Sequence[str] = (), labels: Sequence[str] = (), *, check: bool
+    signed: NetworkCertificate,
+    out: Path,
+    shown: Mapping[str, str],
+    packages: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    *,
+    check: bool,
 ) -> LibraryCheck | None:
-    """The library, its certificate and the model that the certificate speaks of, all of them or nothing.
+    """The library, its certificate, the model that the certificate speaks of and what is ``shown`` of it, all of them
+    or nothing.
 
     With ``packages`` the archives of those kinds instead. ``check``: it is compared with the reference first (the
     board has not done so).
@@ -98,7 +116,7 @@ def write(
     from memaopt.trials import library
     from memaopt.writer import write_files
 
-    files = library.files_of(signed, labels)
+    files = {**library.files_of(signed, labels), **shown}
     checked = library.check(signed.plan, files) if check else None
     write_files(dict(archive(kind, signed.name, files) for kind in packages) or files, out)
     return checked
