@@ -17,6 +17,7 @@ from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.graph import Graph
 from memaopt.networks.zoo import zoo
 from memaopt.report import network as network_report
+from memaopt.report.console import table
 from memaopt.trials import network as network_trial
 
 SUITES = ("mlperf-tiny",)
@@ -210,11 +211,10 @@ def _shares(peer: Peer, plan: NetworkPlan) -> list[int]:
 def print_results(console: Console, results: list[NetworkResult]) -> None:
     """A table for each setting."""
     for name in dict.fromkeys(result.setting for result in results):
-        table = network_report.table_of()
-        for column in ("", "cycles", "predicted", "ms", "uJ", "arena", "in RAM", "flash", "CMSIS-NN", "published", ""):
-            table.add_column(column, justify="left" if not column else "right")
+        columns = ("", "cycles", "predicted", "ms", "uJ", "arena", "in RAM", "flash", "CMSIS-NN", "published", "")
+        made = table(columns, words=("",))
         for r in (r for r in results if r.setting == name):
-            table.add_row(
+            made.add_row(
                 r.model,
                 f"{r.cycles:,}",
                 f"{100 * (r.predicted / r.cycles - 1):+.1f}%",
@@ -228,7 +228,7 @@ def print_results(console: Console, results: list[NetworkResult]) -> None:
                 "ok" if r.passed else "FAILED",
             )
         console.print(name, style="bold", highlight=False)
-        console.print(table)
+        console.print(made)
     console.print(
         "CMSIS-NN: its cycles without wait states over these; arenas are held to its own. published: the best on a "
         "NUCLEO-L4R5ZI, over these.",
@@ -246,12 +246,9 @@ def print_layers(console: Console, results: list[NetworkResult]) -> None:
     """A table for each network, without wait states."""
     without_waits = cases()[0].name
     for result in (r for r in results if r.setting == without_waits):
-        table = network_report.table_of()
-        for column in ("", "operator", "shape", "kernel", "cycles", "/MAC", "share", "predicted", "CMSIS-NN"):
-            words = column in ("operator", "shape", "kernel")
-            table.add_column(column, justify="left" if words or not column else "right", no_wrap=not words)
+        made = table(("", "operator", "shape", "kernel", "cycles", "/MAC", "share", "predicted", "CMSIS-NN"), words=4)
         for number, r in enumerate(result.layers):
-            table.add_row(
+            made.add_row(
                 str(number),
                 r.operator if r.passed else f"{r.operator} FAILED",
                 r.shape,
@@ -263,4 +260,4 @@ def print_layers(console: Console, results: list[NetworkResult]) -> None:
                 f"{r.cmsis_nn / r.cycles:.1f}x",
             )
         console.print(f"{result.model}, {result.setting}", style="bold", highlight=False)
-        console.print(table)
+        console.print(made)

@@ -5,7 +5,6 @@ Weights in flash are staged in SRAM or streamed from where they are; the code ru
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from memaopt.certificates.gemm import certify
 from memaopt.errors import InfeasibleError
@@ -13,6 +12,7 @@ from memaopt.kernels.schedule import AnySchedule, LayerSchedule, space, variants
 from memaopt.machines.mcu import Mcu
 from memaopt.models import closed_form
 from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm
+from memaopt.report.console import table
 from memaopt.trials import gemm as trial
 
 #: The chosen variant may be this much slower than the best measured.
@@ -82,12 +82,10 @@ def print_studies(console: Console, studies: list[PlaceStudy], machine: Mcu) -> 
     """One line for each problem, cycles of each variant."""
     console.print(f"Weights in flash, {machine.title}: cycles of each variant", style="bold", highlight=False)
     names = list(dict.fromkeys(run.variant for found in studies for run in found.runs))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(("M x K x N", "dtype", *names, "chosen", "slower")):
-        table.add_column(column, justify="right" if 1 < i < 2 + len(names) or column == "slower" else "left")
+    made = table(("M x K x N", "dtype", *names, "chosen", "slower"), words=("M x K x N", "dtype", "chosen"))
     for found in studies:
         cycles = {run.variant: f"{run.cycles:,}" for run in found.runs}
-        table.add_row(
+        made.add_row(
             found.problem,
             found.dtype,
             *(cycles.get(name, "-") for name in names),
@@ -95,7 +93,7 @@ def print_studies(console: Console, studies: list[PlaceStudy], machine: Mcu) -> 
             f"{found.slower:.1%}",
             style=None if found.holds else "red",
         )
-    console.print(table)
+    console.print(made)
     good = sum(found.holds for found in studies)
     console.print(
         f"{good} of {len(studies)}: chosen at most {CHOICE_LIMIT:.0%} slower than the best, all results right",

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.bench.results import OURS, Bench, Case, Heading, Searched, TrafficCurve, geometric_mean, speedups
+from memaopt.report.console import Fact, print_facts, table
 from memaopt.report.gemm import size_text
 
 #: What the columns are called, where the kernel's own name is long.
@@ -53,19 +54,13 @@ def print_heading(console: Console, heading: Heading) -> None:
         ("flags", heading.flags),
         ("baselines", f"the same flags and {heading.baseline_flags}; CMSIS-DSP {heading.cmsis_dsp}"),
     )
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, text in lines:
-        table.add_row(name, text)
-    console.print(table)
+    print_facts(console, (Fact(*line) for line in lines))
 
 
 def _table(console: Console, title: str, columns: Sequence[str], left: int = 1) -> Table:
     """An empty table, its title printed already: rich would fold it to the width of the columns."""
     console.print(f"\n{title}", style="bold", highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i < left else "right", no_wrap=i >= left)
-    return table
+    return table(columns, left)
 
 
 def _baselines(cases: Sequence[Case]) -> list[str]:
@@ -86,7 +81,7 @@ def _pair(ideal: float | None, real: float | None, both: bool) -> str:
 def _print_layers(console: Console, cases: Sequence[Case], both: bool) -> None:
     names = _baselines(cases)
     title = f"{_count(cases)}, {cases[0].dtype}: cycles per multiply-accumulate; how many times as fast as ..."
-    table = _table(console, title, ["M x K x N", "kernel", OURS, *(SHORT.get(name, name) for name in names)], left=2)
+    made = _table(console, title, ["M x K x N", "kernel", OURS, *(SHORT.get(name, name) for name in names)], left=2)
     for case in cases:
         ours = case.entries.get(OURS)
         cells = (
@@ -95,14 +90,14 @@ def _print_layers(console: Console, cases: Sequence[Case], both: bool) -> None:
             else [ours.kernel or "", _pair(ours.ideal_cycles / case.macs, ours.cycles / case.macs, both)]
         )
         ratios = [_pair(case.speedup(name, True), case.speedup(name, False), both) for name in names]
-        table.add_row(case.name, *cells, *ratios)
+        made.add_row(case.name, *cells, *ratios)
     found = {s.baseline: s for s in speedups(cases)}
     means = [_pair(found[n].ideal_mean, found[n].mean, both) if n in found else "-" for n in names]
     least = [_pair(found[n].ideal_least, found[n].least, both) if n in found else "-" for n in names]
-    table.add_section()
-    table.add_row("geometric mean", "", "", *means, style="bold")
-    table.add_row("least", "", "", *least)
-    console.print(table)
+    made.add_section()
+    made.add_row("geometric mean", "", "", *means, style="bold")
+    made.add_row("least", "", "", *least)
+    console.print(made)
 
 
 def _print_totals(console: Console, cases: Sequence[Case], both: bool) -> None:
@@ -112,13 +107,13 @@ def _print_totals(console: Console, cases: Sequence[Case], both: bool) -> None:
     if not whole:
         return
     title = f"{_count(whole)}, {cases[0].dtype}, geometric means per multiply-accumulate; energy is modelled"
-    table = _table(console, title, ["", "cycles", "instructions", "accesses", "bytes", "energy (pJ)"])
+    made = _table(console, title, ["", "cycles", "instructions", "accesses", "bytes", "energy (pJ)"])
     for name in names:
         entries = [(case.entries[name], case.macs) for case in whole]
         ideal, real = (geometric_mean(e.of(side) / macs for e, macs in entries) for side in (True, False))
         picojoules = [geometric_mean(1e6 * e.ideal_energy_uj / macs for e, macs in entries)]
         picojoules += [geometric_mean(1e6 * e.energy_uj / macs for e, macs in entries)] if both else []
-        table.add_row(
+        made.add_row(
             name,
             _pair(ideal, real, both),
             f"{geometric_mean(e.instructions / macs for e, macs in entries):.2f}",
@@ -126,7 +121,7 @@ def _print_totals(console: Console, cases: Sequence[Case], both: bool) -> None:
             f"{geometric_mean(e.bytes / macs for e, macs in entries):.2f}",
             " ".join(f"{value:.0f}" for value in picojoules),
         )
-    console.print(table)
+    console.print(made)
 
 
 def _print_squares(console: Console, cases: Sequence[Case], heading: Heading) -> None:
@@ -134,15 +129,15 @@ def _print_squares(console: Console, cases: Sequence[Case], heading: Heading) ->
     names = [OURS, *_baselines(cases)]
     both = heading.has_wait_states
     title = f"N x N x N, {cases[0].dtype}: million operations a second at {heading.clock_hz / 1e6:g} MHz"
-    table = _table(console, title, ["N", *(SHORT.get(name, name) for name in names)])
+    made = _table(console, title, ["N", *(SHORT.get(name, name) for name in names)])
     for case in cases:
         cells = []
         for name in names:
             entry = case.entries.get(name)
             sides = [] if entry is None else [throughput(case, entry.of(side), heading) for side in (True, False)]
             cells.append(" ".join(f"{value:.1f}" for value in sides[: 1 + both]) or "-")
-        table.add_row(str(case.n), *cells)
-    console.print(table)
+        made.add_row(str(case.n), *cells)
+    console.print(made)
 
 
 def throughput(case: Case, cycles: int, heading: Heading) -> float:
@@ -155,10 +150,10 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
     products = f"{problems} product{'s' if problems > 1 else ''}"
     title = f"Search-based tilers on {products}, operands outside SRAM, same space and cost"
     columns = ["", "runs", "evaluations", "gap, mean", "worst", "external optimum", "whole optimum", "ms a run"]
-    table = _table(console, title, columns)
+    made = _table(console, title, columns)
     for tiler in dict.fromkeys(row.tiler for row in rows):
         mine = [row for row in rows if row.tiler == tiler]
-        table.add_row(
+        made.add_row(
             tiler,
             str(len(mine)),
             f"{sum(row.evaluations for row in mine) // len(mine):,}",
@@ -168,7 +163,7 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
             f"{sum(row.optimal for row in mine)} of {len(mine)}",
             f"{1e3 * times.get(tiler, 0) / len(mine):.0f}",
         )
-    table.add_row(
+    made.add_row(
         "closed form",
         str(problems),
         "-",
@@ -178,7 +173,7 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
         f"{problems} of {problems}",
         f"{1e3 * times.get('closed form', 0) / problems:.0f}",
     )
-    console.print(table)
+    console.print(made)
     console.print(
         "On one small product a good annealer finds the optimum in milliseconds. What no search has is the proof, "
         "and so it cannot know when to stop.",
@@ -188,10 +183,10 @@ def _print_search(console: Console, rows: Sequence[Searched], times: dict[str, f
 
 def _print_traffic(console: Console, curve: TrafficCurve) -> None:
     title = f"{curve.problem} {curve.dtype}, all operands in {curve.memory}: external bytes against SRAM"
-    table = _table(console, title, ["SRAM", "certified", "lower bound", "gap", "powers of two", "more than certified"])
+    made = _table(console, title, ["SRAM", "certified", "lower bound", "gap", "powers of two", "more than certified"])
     for point in curve.points:
         grid = point.grid
-        table.add_row(
+        made.add_row(
             size_text(point.sram),
             f"{point.certified:,}",
             f"{point.bound:,}",
@@ -199,4 +194,4 @@ def _print_traffic(console: Console, curve: TrafficCurve) -> None:
             "-" if grid is None else f"{grid:,}",
             "-" if grid is None else f"{grid / point.certified - 1:.1%}",
         )
-    console.print(table)
+    console.print(made)

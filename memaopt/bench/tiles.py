@@ -2,7 +2,6 @@
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from memaopt.board.results import known
 from memaopt.certificates.gemm import Certificate, certify
@@ -10,6 +9,7 @@ from memaopt.kernels.schedule import Schedule
 from memaopt.machines.mcu import Mcu
 from memaopt.models.traffic import kernel_cycles, schedule_counts
 from memaopt.problems.gemm import Dtype, Gemm
+from memaopt.report.console import table
 from memaopt.trials import gemm as trial
 
 #: The chosen tile may be this much slower than the best measured, and predicted cycles this far from the counted.
@@ -86,14 +86,11 @@ def print_studies(console: Console, studies: list[TileStudy], machine: Mcu, with
     """One line for each problem."""
     title = f"Register tiles predicted within {within:g} times the chosen one, {machine.title}, no wait states"
     console.print(title, style="bold", highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, name in enumerate(
-        ("M x K x N", "dtype", "chosen", "cycles", "predicted", "best", "slower", "tiles", "errors")
-    ):
-        table.add_column(name, justify="left" if i in (0, 1, 2, 5) else "right", no_wrap=True)
+    columns = ("M x K x N", "dtype", "chosen", "cycles", "predicted", "best", "slower", "tiles", "errors")
+    made = table(columns, words=("M x K x N", "dtype", "chosen", "best"))
     for found in studies:
         errors = [run.error for run in found.runs]
-        table.add_row(
+        made.add_row(
             found.problem,
             found.dtype,
             found.chosen.kernel,
@@ -105,7 +102,7 @@ def print_studies(console: Console, studies: list[TileStudy], machine: Mcu, with
             f"{min(errors):+.1%} to {max(errors):+.1%}",
             style=None if found.holds else "red",
         )
-    console.print(table)
+    console.print(made)
     good = sum(found.holds for found in studies)
     console.print(
         f"{good} of {len(studies)}: chosen at most {CHOICE_LIMIT:.0%} slower than the best, predicted within "

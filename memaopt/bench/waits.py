@@ -40,6 +40,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.report.console import table
 
 #: Predictions are to be this close: nine in ten, and all.
 NINE_IN_TEN, ALL = 0.05, 0.10
@@ -204,13 +205,11 @@ def print_study(console: Console, found: WaitStudy, machine: Mcu, which: str) ->
 
 
 def _table(what: str, every: Sequence[LayerRun]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(("setting", what, "within 5 %", "within 10 %", "worst", "")):
-        table.add_column(column, justify="right" if 0 < i < 5 else "left")
+    made = table(("setting", what, "within 5 %", "within 10 %", "worst", ""), words=("setting", ""))
     for setting in dict.fromkeys(run.setting for run in every):
         runs = [run for run in every if run.setting == setting]
         last = worst(runs)
-        table.add_row(
+        made.add_row(
             setting,
             str(len(runs)),
             f"{share(runs, NINE_IN_TEN):.1%}",
@@ -218,4 +217,4 @@ def _table(what: str, every: Sequence[LayerRun]) -> Table:
             f"{last.error:+.1%}",
             f"{last.layer}: {last.kernel}, {last.counted:,} cycles counted",
         )
-    return table
+    return made

@@ -2,13 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from memaopt.printable import printable
@@ -37,6 +40,37 @@ def stdout() -> Console:
 def stderr() -> Console:
     """stderr, for what is only worth showing while somebody watches."""
     return _Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+class Fact(NamedTuple):
+    """A line of a report: a name, what is to be said, in which style. The next line of one thing has no name."""
+
+    name: str
+    text: str
+    style: str = ""
+
+
+def print_facts(console: Console, facts: Iterable[Fact], label: int = 12) -> None:
+    """Names in a column of so many characters, and beside them what is to be said, folded."""
+    for name, text, style in facts:
+        for line in textwrap.wrap(text, WIDTH - label):
+            console.print(Text.assemble((f"{name:<{label}}", "cyan"), (line, style)), soft_wrap=True)
+            name = ""
+
+
+def table(columns: Iterable[str], words: int | Collection[int | str] = 1, blanks: int = 2) -> Table:
+    """An empty table without a frame, a rule under its heading, ``blanks`` between columns.
+
+    ``words``: how many columns from the left are words, or which, by number or name; the others are figures, which are
+    never folded.
+    """
+    made = Table(
+        box=box.SIMPLE_HEAD, padding=(0, blanks - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+    )
+    for number, name in enumerate(columns):
+        left = number < words if isinstance(words, int) else number in words or name in words
+        made.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    return made
 
 
 def spinner(what: str) -> AbstractContextManager[Any]:

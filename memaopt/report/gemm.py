@@ -1,12 +1,10 @@
 """What people see: tables and JSON of solved problems, runs and machines. Nothing is wider than 100 columns."""
 
 import re
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +16,7 @@ from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
 from memaopt.machines.mcu import Mcu, Memory
 from memaopt.problems.gemm import OPERANDS, Gemm, Weights
+from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.gemm import GemmTrial
 
 if TYPE_CHECKING:
@@ -32,20 +31,11 @@ _BETTER = {
     "energy": "is modelled to take less energy",
 }
 _FIELDS = ("loads", "load_bytes", "stores", "store_bytes")
-_WIDTH = 100
 
 
 def _goal(certificate: Certificate) -> str:
     """What was minimised, in words."""
     return ORDERED if certificate.machine.core.only_orders(certificate.objective) else _GOALS[certificate.objective]
-
-
-class _Fact(NamedTuple):
-    """One thing to say about a solution."""
-
-    name: str
-    text: str
-    style: str = ""
 
 
 class GemmRow(NamedTuple):
@@ -153,15 +143,15 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
     """One certificate in words, its accesses, and what running it showed."""
     problem, machine, goal = certificate.problem, certificate.machine, _goal(certificate)
     console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
-    _print_facts(console, _schedule_facts(certificate, row.others))
+    print_facts(console, _schedule_facts(certificate, row.others))
     console.print()
     console.print(_accesses(certificate, row.trial))
     if row.trial is not None:
         console.print()
-        _print_facts(console, _trial_facts(certificate, row.trial))
+        print_facts(console, _trial_facts(certificate, row.trial))
 
 
-def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> list[_Fact]:
+def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> list[Fact]:
     """The schedule, what it moves, why none is better, and what other settings would give."""
     problem, schedule = certificate.problem, certificate.schedule
     traffic, bounds, goal = certificate.traffic, certificate.bounds, _goal(certificate)
@@ -184,16 +174,16 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
     setting = certificate.machine.setting
     none = f"no {_what_of(certificate)}, in this setting,"
     return [
-        _Fact("setting", f"{setting.name}: {setting.title}"),
-        *([_Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
-        _Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
-        _Fact("schedule", blocks),
-        *([_Fact("weights", _weights(problem.weights))] if problem.channel_bytes else []),
-        _Fact("kernel", f"{schedule.kernel}, register tile {'' if whole else 'MR x KR x NR = '}{schedule.tile}"),
-        _Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
-        _Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, registers)),
-        *([] if traffic.cycles is None else [_Fact("cycles", f"{traffic.cycles:,} predicted")]),
-        _Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "yellow"),
+        Fact("setting", f"{setting.name}: {setting.title}"),
+        *([Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
+        Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
+        Fact("schedule", blocks),
+        *([Fact("weights", _weights(problem.weights))] if problem.channel_bytes else []),
+        Fact("kernel", f"{schedule.kernel}, register tile {'' if whole else 'MR x KR x NR = '}{schedule.tile}"),
+        Fact("external", outside if staged else "nothing moves: A, B and C live in SRAM"),
+        Fact("registers", _with_bound(traffic.register_bytes, bounds.register_bytes, registers)),
+        *([] if traffic.cycles is None else [Fact("cycles", f"{traffic.cycles:,} predicted")]),
+        Fact("proof", f"{proof}: {none} {better}", "green" if certificate.agreed else "yellow"),
     ]
 
 
@@ -222,36 +212,27 @@ def _with_bound(moved: int, bound: int, where: str) -> str:
     return text + (f"{moved / bound:.2f} times the lower bound of {bound:,}" if bound else "lower bound 0")
 
 
-def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[_Fact]:
+def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[Fact]:
     """What was counted."""
     machine, macs = certificate.machine, certificate.problem.macs
     used = {"flash", *_homes(certificate.problem)}
     waits = [f"{m.name} {_waits(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
     equal = "every access is as promised" if trial.equal else "not as promised"
     facts = [
-        _Fact("counted", equal, "green" if trial.equal else "red"),
-        _Fact("result", *(("every element of C is right", "green") if trial.correct else ("C is wrong", "red"))),
+        Fact("counted", equal, "green" if trial.equal else "red"),
+        Fact("result", *(("every element of C is right", "green") if trial.correct else ("C is wrong", "red"))),
     ]
-    built = _Fact("built with", f"{_compiler(trial)}; the board ran {_speed([trial]) / 1e6:.1f} M instructions/s")
+    built = Fact("built with", f"{_compiler(trial)}; the board ran {_speed([trial]) / 1e6:.1f} M instructions/s")
     if trial.cycles is None or trial.ideal_cycles is None or trial.energy_uj is None:
-        return [*facts, _Fact("time", f"not shown: {machine.core.untimed}"), built]
+        return [*facts, Fact("time", f"not shown: {machine.core.untimed}"), built]
     seconds = trial.cycles / machine.clock_hz
     duration = f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
     time = f"{trial.cycles:,} cycles, {duration} at {machine.clock_hz / 1e6:g} MHz"
-    facts.append(_Fact("time", f"{time}: {trial.cycles / macs:.2f} for each multiply-accumulate"))
+    facts.append(Fact("time", f"{time}: {trial.cycles / macs:.2f} for each multiply-accumulate"))
     if waits:
         without = f"{trial.ideal_cycles:,} without wait states ({'; '.join(waits)})"
-        facts.append(_Fact("", f"{without}: {trial.ideal_cycles / macs:.2f}"))
-    return [*facts, _Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"), built]
-
-
-def _print_facts(console: Console, facts: Iterable[_Fact]) -> None:
-    """A name, and beside it what is to be said, folded."""
-    for fact in facts:
-        name = f"{fact.name:<12}"
-        for line in textwrap.wrap(fact.text, _WIDTH - len(name)):
-            console.print(Text.assemble((name, "cyan"), (line, fact.style)), soft_wrap=True)
-            name = " " * len(name)
+        facts.append(Fact("", f"{without}: {trial.ideal_cycles / macs:.2f}"))
+    return [*facts, Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"), built]
 
 
 def _homes(problem: Gemm) -> list[str]:
@@ -264,18 +245,15 @@ def _block(schedule: Schedule) -> str:
 
 def _accesses(certificate: Certificate, trial: GemmTrial | None) -> Table:
     """Promised accesses, buffer by buffer; where others were counted, both."""
-    table = _table()
-    table.add_column("accesses to", no_wrap=True)
-    for name in ("loads", "bytes loaded", "stores", "bytes stored"):
-        table.add_column(name, justify="right", no_wrap=True)
+    made = table(("accesses to", "loads", "bytes loaded", "stores", "bytes stored"))
     promised = certificate.traffic.buffers
     counted = promised if trial is None else trial.counted
     for name in sorted(promised.keys() | counted.keys()):
         pairs = [tuple(getattr(side.get(name, Access()), field) for side in (promised, counted)) for field in _FIELDS]
-        table.add_row(name, *(_cell(claim, count) for claim, count in pairs))
+        made.add_row(name, *(_cell(claim, count) for claim, count in pairs))
     if trial is not None:
-        table.add_row("(stack)", *(f"{getattr(trial.around, field):,}" for field in _FIELDS), style="dim")
-    return table
+        made.add_row("(stack)", *(f"{getattr(trial.around, field):,}" for field in _FIELDS), style="dim")
+    return made
 
 
 def _cell(claim: int, count: int) -> Text:
@@ -286,16 +264,13 @@ def _print_table(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
     """One line for each problem; what all of them share is said once, above."""
     common, columns = _shared(rows)
     timed = ran and all(row.certificate is None or row.certificate.machine.core.is_timed for row in rows)
-    table = _table(padding=0)
-    for name in ("M x K x N", *columns, "loops", "SRAM block", "kernel"):
-        table.add_column(name, no_wrap=True)
-    for name in ("external", "gap", "registers", *(("cycles", "/MAC", "0 ws") if timed else ())):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("checks", no_wrap=True)
+    words = ("M x K x N", *columns, "loops", "SRAM block", "kernel")
+    figures = ("external", "gap", "registers", *(("cycles", "/MAC", "0 ws") if timed else ()))
+    made = table((*words, *figures, "checks"), words=(*words, "checks"), blanks=1)
     for row in rows:
-        table.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran, timed))
+        made.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran, timed))
     console.print("; ".join(common), style="bold", soft_wrap=True)
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False)
+    console.print(made, width=max(console.width, console.measure(made).maximum), crop=False)
     for row in rows:
         if row.error is not None:
             console.print(f"{row.problem.name}: {row.error}", style="red", highlight=False, soft_wrap=True)
@@ -425,8 +400,3 @@ def size_text(size: int) -> str:
         if size and size % scale == 0:
             return f"{size // scale} {unit}"
     return f"{size} B"
-
-
-def _table(padding: int = 1) -> Table:
-    """No frame, a rule under the heading, ``padding`` blanks more than one between columns."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, padding, 0, 0), pad_edge=False, show_edge=False, header_style="bold")

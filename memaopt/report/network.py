@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from memaopt.choice.pareto import Point
 from memaopt.errors import InputError, MissingToolError
 from memaopt.machines.core import ORDERED
 from memaopt.networks.summary import Summary
+from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.network import NetworkTrial
 from memaopt.writer import write_file
 
@@ -43,12 +43,10 @@ _NAMES = {
 
 def print_summary(console: Console, summary: Summary) -> None:
     """The graph, an operator a line; what is not supported is marked, and said below."""
-    table = table_of("", "operator", "", "input", "output", "weights", "MAC")
-    for column in (0, 5, 6):
-        table.columns[column].justify = "right"
+    made = table(("", "operator", "", "input", "output", "weights", "MAC"), words=range(1, 5))
     for row in summary.rows:
         inputs = " + ".join(_short(text) for text in row.inputs)
-        table.add_row(
+        made.add_row(
             str(row.index),
             _name(row.kind),
             row.detail if row.supported else Text("not supported", style="red"),
@@ -61,7 +59,7 @@ def print_summary(console: Console, summary: Summary) -> None:
     for kind, texts in (("input", summary.inputs), ("output", summary.outputs)):
         for text in texts:
             console.print(f"{kind:<7}{text}", highlight=False, markup=False)
-    console.print(table)
+    console.print(made)
     console.print(
         f"{len(summary.rows)} operators, {summary.macs:,} multiply-accumulates, {summary.weight_bytes:,} bytes of "
         "weights and biases",
@@ -80,18 +78,14 @@ def print_plan(
     """
     console.print(Text.assemble((plan.name, "bold"), f" on {plan.mcu.title}"))
     console.print(_layers(plan, trial))
-    facts = Table.grid(padding=(0, 2))
-    for name, text, style in (*_setting_facts(plan, others), *_facts(plan, trial)):
-        facts.add_row(Text(name, style="bold"), Text(text, style=style))
-    console.print(facts)
+    print_facts(console, (Fact(*fact) for fact in (*_setting_facts(plan, others), *_facts(plan, trial))))
 
 
 def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     timed = plan.mcu.core.is_timed
     columns = ["", "operator", "shape", "kernel", "bytes moved", *(("cycles", "/MAC", "share") if timed else ())]
-    table = table_of(*columns, *(["counted"] if trial and timed else []), *([""] if trial else []))
-    for column in (0, *range(4, len(columns) + bool(trial and timed))):
-        table.columns[column].justify = "right"
+    columns += ["counted"] if trial and timed else []
+    made = table((*columns, *([""] if trial else [])), words=(1, 2, 3, len(columns)))
     for number, layer in enumerate(plan.layers):
         cells: list[str | Text] = [
             str(number),
@@ -111,8 +105,8 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             what = "" if found.passed else f"{found.wrong} wrong" if found.wrong else "accesses"
             cells += [] if found.cycles is None else [f"{found.cycles:,}"]
             cells.append(Text("ok", style="green") if not what else Text(what, style="red"))
-        table.add_row(*cells)
-    return table
+        made.add_row(*cells)
+    return made
 
 
 def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple[str, str, str]]:
@@ -327,14 +321,12 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> Non
     """A table for each budget, from the fastest library to the smallest."""
     for budget, points in fronts.items():
         console.print(Text.assemble((budget, "bold"), " against cycles"))
-        table = table_of(budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", "")
-        for column in table.columns[:-2]:
-            column.justify = "right"
+        made = table((budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", ""), words=("proof", ""))
         for p in points:
             limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
             numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
-            table.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
-        console.print(table)
+            made.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
+        console.print(made)
 
 
 def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
@@ -401,11 +393,3 @@ def _count(number: int) -> str:
 
 def _ms(cycles: int, clock: int) -> str:
     return f"{1000 * cycles / clock:,.2f} ms at {clock / 1e6:g} MHz"
-
-
-def table_of(*columns: str) -> Table:
-    """An empty table with these columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

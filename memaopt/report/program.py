@@ -1,23 +1,20 @@
 """The tables of a program's run on the virtual board. Nothing is wider than 100 columns."""
 
-import textwrap
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from memaopt.board.results import known
 from memaopt.machines.mcu import Mcu
 from memaopt.printable import printable
+from memaopt.report.console import Fact, print_facts, table
 
 if TYPE_CHECKING:
     from memaopt.board import Access, Profile, Run
     from memaopt.board.profile import LoopProfile
 
-WIDTH = 100
 _SYMBOLS = 20
 _FUNCTIONS = 15
 _BLOCKS = 10
@@ -31,60 +28,48 @@ _ENDS = {
 }
 
 
-class _Column(NamedTuple):
-    """A column of a table: figures stand to the right and are never cut, names are folded if they must."""
-
-    name: str
-    figure: bool = True
-
-
 def print_run(console: Console, title: str, machine: Mcu, run: "Run", end: str) -> None:
     """What a run took and touched, and its profile if it was taken; ``end`` is the function that it ended in."""
     console.print(f"{title}, on {machine.title}\n", style="bold", highlight=False, markup=False, soft_wrap=True)
     for line in run.output.splitlines():
         console.print(Text.assemble((f"{'output':<{_LABEL}}", "cyan"), printable(line)), soft_wrap=True)
-    for name, text in _facts(machine, run, end):
-        _print_fact(console, name, text)
+    print_facts(console, _facts(machine, run, end), _LABEL)
     if any(a.loads or a.stores for a in run.memories.values()):
         _print_accesses(console, "accesses to memory", run.memories)
         _print_accesses(console, "to symbol", run.buffers)
     else:
-        _print_fact(console, "accesses", "none")
+        print_facts(console, [Fact("accesses", "none")], _LABEL)
     if run.profile is not None:
         _print_profile(console, known(run.cycles), run.profile)
 
 
-def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[tuple[str, str]]:
+def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[Fact]:
     if run.ended != "return":
         code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-        yield "ended", f"{_ENDS[run.ended]} at {run.ended_at:#010x} in {end}{code}"
+        yield Fact("ended", f"{_ENDS[run.ended]} at {run.ended_at:#010x} in {end}{code}")
     else:
         signed = run.r0 - (1 << 32) if run.r0 >> 31 else run.r0
-        yield "result", f"r0 = {run.r0:#x} = {signed:,}, s0 = {run.s0:.8g}"
+        yield Fact("result", f"r0 = {run.r0:#x} = {signed:,}, s0 = {run.s0:.8g}")
     skipped = f", and {run.skipped:,} skipped in IT blocks" if run.skipped else ""
     if run.cycles is None or run.ideal_cycles is None or run.energy is None:
-        yield "cycles", f"not shown: {machine.core.untimed}"
-        yield "instructions", f"{run.instructions:,}{skipped}"
-        yield "stack", f"{run.stack_bytes:,} bytes at most"
+        yield Fact("cycles", f"not shown: {machine.core.untimed}")
+        yield Fact("instructions", f"{run.instructions:,}{skipped}")
+        yield Fact("stack", f"{run.stack_bytes:,} bytes at most")
         return
     waited = f"waited {run.fetch_stalls:,} for instructions, {run.data_stalls:,} for data"
-    yield "cycles", f"{run.cycles:,}, {_time(run.cycles, machine)} at {machine.clock_hz / 1e6:g} MHz; {waited}"
+    yield Fact("cycles", f"{run.cycles:,}, {_time(run.cycles, machine)} at {machine.clock_hz / 1e6:g} MHz; {waited}")
     if machine.has_wait_states:
         added = (run.cycles - run.ideal_cycles) / run.ideal_cycles if run.ideal_cycles else 0
-        yield "", f"{run.ideal_cycles:,} without wait states, {_time(run.ideal_cycles, machine)}: they add {added:.1%}"
+        yield Fact(
+            "", f"{run.ideal_cycles:,} without wait states, {_time(run.ideal_cycles, machine)}: they add {added:.1%}"
+        )
     else:
-        yield "", "no memory has wait states"
+        yield Fact("", "no memory has wait states")
     each = f"{run.cycles / run.instructions:.2f} cycles each" if run.instructions else ""
-    yield "instructions", f"{run.instructions:,}, {each}{skipped}"
-    yield "stack", f"{run.stack_bytes:,} bytes at most"
+    yield Fact("instructions", f"{run.instructions:,}, {each}{skipped}")
+    yield Fact("stack", f"{run.stack_bytes:,} bytes at most")
     spread = "" if run.energy.range_uj is None else " ({} to {})".format(*map(_energy, run.energy.range_uj))
-    yield "energy", f"{_energy(run.energy.total_uj)}{spread}, modelled"
-
-
-def _print_fact(console: Console, name: str, text: str) -> None:
-    for line in textwrap.wrap(text, WIDTH - _LABEL):
-        console.print(Text.assemble((f"{name:<{_LABEL}}", "cyan"), line), soft_wrap=True)
-        name = ""
+    yield Fact("energy", f"{_energy(run.energy.total_uj)}{spread}, modelled")
 
 
 def _time(cycles: int, machine: Mcu) -> str:
@@ -104,34 +89,33 @@ def _print_accesses(console: Console, heading: str, accesses: Mapping[str, "Acce
     found = [(a.load_bytes + a.store_bytes, name, a) for name, a in accesses.items() if a.loads or a.stores]
     found.sort(key=lambda item: (-item[0], item[1]))
     names = ("loads", "bytes loaded", "stores", "bytes stored")
-    table = _table(_Column(heading, figure=False), *(_Column(name) for name in names))
+    made = table((heading, *names))
     # One width for both tables, so that their columns stand below each other.
-    table.columns[0].width = 40
-    for column in table.columns[1:]:
+    made.columns[0].width = 40
+    for column in made.columns[1:]:
         column.min_width = 13
     for _, name, a in found[:_SYMBOLS]:
-        table.add_row(name, *(f"{n:,}" for n in (a.loads, a.load_bytes, a.stores, a.store_bytes)))
+        made.add_row(name, *(f"{n:,}" for n in (a.loads, a.load_bytes, a.stores, a.store_bytes)))
     console.print()
-    _print_table(console, table)
+    console.print(made, highlight=False, markup=False)
     _print_left(console, len(found) - _SYMBOLS, "with fewer bytes")
 
 
 def _print_profile(console: Console, total: int, profile: "Profile") -> None:
-    cycles = (_Column("cycles"), _Column("share"), _Column("no waits"))
-    table = _table(_Column("function", figure=False), _Column("instructions"), *cycles)
+    cycles = ("cycles", "share", "no waits")
+    made = table(("function", "instructions", *cycles))
     for f in profile.functions[:_FUNCTIONS]:
-        table.add_row(f.name, f"{f.instructions:,}", *_cycles(f.cycles, f.ideal_cycles, total))
+        made.add_row(f.name, f"{f.instructions:,}", *_cycles(f.cycles, f.ideal_cycles, total))
     console.print()
-    _print_table(console, table)
+    console.print(made, highlight=False, markup=False)
     _print_left(console, len(profile.functions) - _FUNCTIONS, "with fewer cycles")
 
-    where = (_Column("basic block", figure=False), _Column("at"), _Column("runs"))
-    table = _table(*where, _Column("instructions"), *cycles)
+    made = table(("basic block", "at", "runs", "instructions", *cycles))
     for b in profile.blocks[:_BLOCKS]:
         share = _cycles(b.cycles, b.ideal_cycles, total)
-        table.add_row(b.function, _range(b.start, b.end), f"{b.executions:,}", f"{b.instructions:,}", *share)
+        made.add_row(b.function, _range(b.start, b.end), f"{b.executions:,}", f"{b.instructions:,}", *share)
     console.print()
-    _print_table(console, table)
+    console.print(made, highlight=False, markup=False)
     _print_left(console, len(profile.blocks) - _BLOCKS, "with fewer cycles")
     for n, loop in enumerate(profile.loops, start=1):
         _print_loop(console, n, loop, total)
@@ -142,20 +126,13 @@ def _print_loop(console: Console, number: int, loop: "LoopProfile", total: int) 
     share = f"{loop.cycles:,} cycles ({_share(loop.cycles, total)}), {loop.ideal_cycles:,} without wait states"
     title = f"\nloop {number}: {loop.function}, {_range(loop.start, loop.end)}: {share}"
     console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
-    table = _table(
-        _Column("address", figure=False),
-        _Column("instruction", figure=False),
-        _Column("runs"),
-        _Column("cycles each"),
-        _Column("no waits"),
-        _Column("share"),
-    )
+    made = table(("address", "instruction", "runs", "cycles each", "no waits", "share"), words=2)
     for line in loop.lines:
         # An instruction that was only ever skipped has the cycles of all its skips.
         share = f"{line.cycles * max(line.executions, 1) / total:.1%}"
         each = (f"{line.cycles:.2f}", f"{line.ideal_cycles:.2f}", share)
-        table.add_row(f"{line.address:08x}", line.text, f"{line.executions:,}", *each)
-    _print_table(console, table)
+        made.add_row(f"{line.address:08x}", line.text, f"{line.executions:,}", *each)
+    console.print(made, highlight=False, markup=False)
 
 
 def _cycles(cycles: int, ideal: int, total: int) -> tuple[str, str, str]:
@@ -173,15 +150,3 @@ def _range(start: int, end: int) -> str:
 def _print_left(console: Console, count: int, which: str) -> None:
     if count > 0:
         console.print(f"and {count} more {which} (--json has all)", style="dim", highlight=False, soft_wrap=True)
-
-
-def _print_table(console: Console, table: Table) -> None:
-    console.print(table, highlight=False, markup=False)
-
-
-def _table(*columns: _Column) -> Table:
-    """No frame, a rule under the heading."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for name, figure in columns:
-        table.add_column(name, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
-    return table
