@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -234,6 +235,69 @@ def pad(rng: Rng) -> Graph:
     )
 
 
+def padv2(rng: Rng) -> Graph:
+    graph = pad(rng)
+    x, y = graph.tensors
+    value = dataclasses.replace(constant("value", int8(rng, 1)), scales=x.scales, zero_points=x.zero_points)
+    return single(OPERATORS["PADV2"], [x, value, y], 1, paddings=graph.operators[0].paddings)
+
+
+def _shaped(op: type[Operator], x: Tensor, output: tuple[int, ...], **attributes: Any) -> Graph:
+    """An operator that only moves elements."""
+    return single(op, [x, dataclasses.replace(x, name="y", shape=output)], 1, **attributes)
+
+
+def mirror_pad(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+    mode = ("REFLECT", "SYMMETRIC")[rng.integers(2)]
+    most = [size - (mode == "REFLECT") for size in shape]
+    paddings = tuple((int(rng.integers(m + 1)), int(rng.integers(m + 1))) for m in most)
+    output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
+    x = activation("x", shape, scale(rng), zero_point(rng))
+    return _shaped(OPERATORS["MIRROR_PAD"], x, output, paddings=paddings, mode=mode)
+
+
+def tile(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 5, rng.integers(1, 5)).tolist())
+    multiples = tuple(rng.integers(1, 4, len(shape)).tolist())
+    x = activation("x", shape, scale(rng), zero_point(rng))
+    output = tuple(s * m for s, m in zip(shape, multiples, strict=True))
+    return _shaped(OPERATORS["TILE"], x, output, multiples=multiples)
+
+
+def broadcast_to(rng: Rng) -> Graph:
+    output = tuple(rng.integers(1, 5, rng.integers(1, 5)).tolist())
+    shape = tuple(1 if rng.integers(2) else size for size in output)[int(rng.integers(len(output))) :]
+    return _shaped(OPERATORS["BROADCAST_TO"], activation("x", shape, scale(rng), zero_point(rng)), output)
+
+
+def reverse_v2(rng: Rng) -> Graph:
+    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
+    x = activation("x", shape, scale(rng), zero_point(rng))
+    return _shaped(OPERATORS["REVERSE_V2"], x, shape, axes=(int(rng.integers(len(shape))),))
+
+
+def blocks(rng: Rng, kind: str) -> Graph:
+    n, h, w, c, block = (int(v) for v in rng.integers(1, [3, 5, 5, 5, 4]))
+    small, large = (n, h, w, c * block**2), (n, h * block, w * block, c)
+    x, y = (small, large) if kind == "DEPTH_TO_SPACE" else (large, small)
+    return _shaped(OPERATORS[kind], activation("x", x, scale(rng), zero_point(rng)), y, block=block)
+
+
+def batches(rng: Rng, kind: str) -> Graph:
+    axes = int(rng.integers(1, 3))
+    block, n, c = rng.integers(1, 4, axes), int(rng.integers(1, 3)), int(rng.integers(1, 5))
+    inner = rng.integers(1, 5, axes)
+    whole = inner * block
+    edges = [(int(rng.integers(size)), 0) for size in whole]
+    edges = [(a, int(rng.integers(size - a))) for (a, _), size in zip(edges, whole, strict=True)]
+    space = (n, *(int(size - a - b) for size, (a, b) in zip(whole, edges, strict=True)), c)
+    batch = (int(n * block.prod()), *inner.tolist(), c)
+    x, y = (space, batch) if kind == "SPACE_TO_BATCH_ND" else (batch, space)
+    more = {"block": tuple(block.tolist()), "edges": tuple(edges)}
+    return _shaped(OPERATORS[kind], activation("x", x, scale(rng), zero_point(rng)), y, **more)
+
+
 def concatenation(rng: Rng) -> Graph:
     shape = rng.integers(1, 6, rng.integers(1, 5)).tolist()
     axis, count = int(rng.integers(len(shape))), int(rng.integers(1, 5))
@@ -404,6 +468,13 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "ARG_MAX": arg_extreme(OPERATORS["ARG_MAX"]),
     "ARG_MIN": arg_extreme(OPERATORS["ARG_MIN"]),
     "PAD": pad,
+    "PADV2": padv2,
+    "MIRROR_PAD": mirror_pad,
+    "TILE": tile,
+    "BROADCAST_TO": broadcast_to,
+    "REVERSE_V2": reverse_v2,
+    **{k: functools.partial(blocks, kind=k) for k in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")},
+    **{k: functools.partial(batches, kind=k) for k in ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")},
     "CONCATENATION": concatenation,
     "PACK": pack,
     "GATHER": gather,

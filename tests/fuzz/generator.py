@@ -403,6 +403,79 @@ class _Growing:
         output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
         return bool(shape) and self._put(ops.Pad, (x,), output, *self._quantization(x), paddings=paddings)
 
+    def _move(self, kind: str, x: int, output: Shape, **more: Any) -> bool:
+        return bool(output) and self._put(OPERATORS[kind], (x,), output, *self._quantization(x), **more)
+
+    def padv2(self, x: int) -> bool:
+        shape, rng = self.tensors[x].shape, self.rng
+        paddings = tuple((int(a), int(b)) for a, b in rng.integers(0, 3, (len(shape), 2)))
+        output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
+        value = self._constant(_int8(rng, (1,)), *self._quantization(x))
+        return bool(shape) and self._put(
+            OPERATORS["PADV2"], (x, value), output, *self._quantization(x), paddings=paddings
+        )
+
+    def mirror_pad(self, x: int) -> bool:
+        shape, rng = self.tensors[x].shape, self.rng
+        mode = _pick(rng, ("REFLECT", "SYMMETRIC"))
+        paddings = tuple(
+            (int(rng.integers(most + 1)), int(rng.integers(most + 1)))
+            for most in (min(size - (mode == "REFLECT"), 3) for size in shape)
+        )
+        output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
+        return self._move("MIRROR_PAD", x, output, paddings=paddings, mode=mode)
+
+    def tile(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        multiples = tuple(int(_pick(self.rng, (1, 1, 2, 3))) for _ in shape)
+        return self._move("TILE", x, tuple(map(math.prod, zip(shape, multiples, strict=True))), multiples=multiples)
+
+    def broadcast_to(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        return self._move("BROADCAST_TO", x, tuple(_size(self.rng, 4) if size == 1 else size for size in shape))
+
+    def reverse_v2(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        return bool(shape) and self._move("REVERSE_V2", x, shape, axes=(int(self.rng.integers(len(shape))),))
+
+    def depth_to_space(self, x: int) -> bool:
+        if len(self.tensors[x].shape) != 4:
+            return False
+        n, h, w, c = self.tensors[x].shape
+        block = int(_pick(self.rng, [b for b in (1, 2, 3) if c % b**2 == 0]))
+        return self._move("DEPTH_TO_SPACE", x, (n, h * block, w * block, c // block**2), block=block)
+
+    def space_to_depth(self, x: int) -> bool:
+        if len(self.tensors[x].shape) != 4:
+            return False
+        n, h, w, c = self.tensors[x].shape
+        block = int(_pick(self.rng, [b for b in (1, 2, 3) if h % b == w % b == 0]))
+        return self._move("SPACE_TO_DEPTH", x, (n, h // block, w // block, c * block**2), block=block)
+
+    def space_to_batch_nd(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        if len(shape) not in (3, 4):
+            return False
+        block = tuple(self.rng.integers(1, 4, len(shape) - 2).tolist())
+        edges = tuple(
+            (int(before), int(-(n + before) % b)) for n, b, before in zip(shape[1:], block, (0, 2), strict=False)
+        )
+        inner = (sum((n, *edge)) // b for n, b, edge in zip(shape[1:], block, edges, strict=False))
+        return self._move(
+            "SPACE_TO_BATCH_ND", x, (shape[0] * math.prod(block), *inner, shape[-1]), block=block, edges=edges
+        )
+
+    def batch_to_space_nd(self, x: int) -> bool:
+        """Back from several batches, or from one."""
+        shape, rng = self.tensors[x].shape, self.rng
+        if len(shape) not in (3, 4):
+            return False
+        first = int(_pick(rng, [b for b in (1, 2, 3) if shape[0] % b == 0]))
+        block = (first, 1)[: len(shape) - 2]
+        edges = tuple((int(rng.integers(min(n * b, 2))), 0) for n, b in zip(shape[1:], block, strict=False))
+        inner = (n * b - edge[0] for n, b, edge in zip(shape[1:], block, edges, strict=False))
+        return self._move("BATCH_TO_SPACE_ND", x, (shape[0] // first, *inner, shape[-1]), block=block, edges=edges)
+
     def concatenation(self, x: int) -> bool:
         rng, tensor = self.rng, self.tensors[x]
         if not tensor.shape:

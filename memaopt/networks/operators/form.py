@@ -34,6 +34,8 @@ class Form(NamedTuple):
 
     operands: Mapping[str, npt.ArrayLike] = {}
     options: Mapping[str, Any] = {}
+    order: tuple[int, ...] = ()
+    """Where it is not inputs, then operands: for each operand of the file, its position among those."""
 
 
 PADDING = Field("padding", 1, "Padding")

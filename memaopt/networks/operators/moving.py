@@ -18,7 +18,7 @@ class Moving(Operator):
     """What is left to a subclass: which elements go where, in numpy and as the layer's pieces."""
 
     fills: ClassVar[bool] = False
-    """Whether what no piece writes becomes the output's zero point."""
+    """Whether some bytes are written by no piece."""
 
     @abstractmethod
     def pieces(self, graph: Graph) -> list[layers.Piece]:
@@ -44,10 +44,19 @@ class Moving(Operator):
 
     def lower(self, graph: Graph) -> Lowered | None:
         output = graph.output_of(self)
-        title = f"{self.kind} {' + '.join(graph.tensors[i].describe() for i in self.inputs)} -> {output.describe()}"
+        moved = self.moved()
+        title = f"{self.kind} {' + '.join(graph.tensors[i].describe() for i in moved)} -> {output.describe()}"
         pieces = tuple(piece for piece in self.pieces(graph) if piece.elements)
-        fill = output.zero_point if self.fills else 0
-        return Lowered(layers.Movement(title, output.elements, pieces, fill), self.inputs)
+        fill = self.fill(graph) if self.fills else 0
+        return Lowered(layers.Movement(title, output.elements, pieces, fill), moved)
+
+    def fill(self, graph: Graph) -> int:
+        """What the bytes become that no piece writes."""
+        return graph.output_of(self).zero_point
+
+    def moved(self) -> tuple[int, ...]:
+        """The inputs whose elements move."""
+        return self.inputs
 
     def links(self, graph: Graph) -> Links | None:
         del graph

@@ -27,13 +27,7 @@ class Pad(Moving):
     @classmethod
     def read(cls, source: Source) -> Self:
         source.expect(2, 2)
-        flat = source.integers(1, "paddings")
-        dimensions = len(source.tensor(0).shape)
-        if source.tensor(1).shape != (dimensions, 2) or any(not 0 <= value < 1 << 31 for value in flat):
-            raise source.refuse(
-                f"paddings {list(flat)}; two numbers, 0 or more, for each of {dimensions} dimensions are supported"
-            )
-        return cls(**source.common(), paddings=tuple(zip(flat[::2], flat[1::2], strict=True)))
+        return cls(**source.common(), paddings=read_paddings(source))
 
     def write(self, graph: Graph) -> Form:
         del graph
@@ -52,7 +46,7 @@ class Pad(Moving):
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         x = arguments[0]  # np.pad takes no scalars
         shape = [before + size + after for size, (before, after) in zip(x.shape, self.paddings, strict=True)]
-        y = np.full(shape, graph.output_of(self).zero_point, x.dtype)
+        y = np.full(shape, self.fill(graph), x.dtype)
         inside = zip(x.shape, self.paddings, strict=True)
         y[tuple(slice(before, before + size) for size, (before, _) in inside)] = x
         return y
@@ -73,3 +67,14 @@ class Pad(Moving):
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph
         return (f"paddings {plain(self.paddings)}",)
+
+
+def read_paddings(source: Source) -> tuple[tuple[int, int], ...]:
+    """The second operand: (before, after) for each dimension of the first."""
+    flat = source.integers(1, "paddings")
+    dimensions = len(source.tensor(0).shape)
+    if source.tensor(1).shape != (dimensions, 2) or any(not 0 <= value < 1 << 31 for value in flat):
+        raise source.refuse(
+            f"paddings {list(flat)}; two numbers, 0 or more, for each of {dimensions} dimensions are supported"
+        )
+    return tuple(zip(flat[::2], flat[1::2], strict=True))

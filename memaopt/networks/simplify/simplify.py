@@ -15,7 +15,7 @@ from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D
-from memaopt.networks.simplify import channels, floats, tables
+from memaopt.networks.simplify import channels, dilation, floats, tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
         drop_identities,
         tables.fold_clamps,
         tables.fold_tables,
+        dilation.fold_dilation,
         fold_padding,
         drop_dead_code,
     ):
@@ -89,7 +90,8 @@ def fold_padding(graph: Graph, report: Report) -> Graph:
         if not isinstance(pad, ops.Pad) or len(pad.paddings) != 4:
             continue
         (batch, rows, columns, depth) = pad.paddings
-        if (batch, depth) != ((0, 0), (0, 0)) or not graph.tensor_of(pad).same_quantization(graph.output_of(pad)):
+        x, alike = graph.tensor_of(pad), graph.tensor_of(pad).same_quantization(graph.output_of(pad))
+        if (batch, depth) != ((0, 0), (0, 0)) or pad.fill(graph) != x.zero_point or not alike:
             continue
         for position in graph.consumers.get(pad.output, ()):
             op = operators[position]

@@ -67,6 +67,8 @@ class _Reader:
         self.model: Any = module.Model.GetRootAs(data, 0)
         self.constant_bytes = 0
         self.tensor_refusals: dict[int, list[Refusal]] = {}
+        self.open: set[int] = set()
+        """Tensors whose first size the file leaves open: it is 1, or what their operator makes of that."""
 
     def reading(self) -> Reading:
         """The main subgraph's operators as far as they can be read, checked."""
@@ -154,6 +156,8 @@ class _Reader:
         shape = tuple(_indices(accessor, "Shape"))
         if shape[:1] == (-1,):  # a batch that is left open
             shape = (1, *shape[1:])
+        if shape and -1 in (accessor.Shape(0), *_indices(accessor, "ShapeSignature")[:1]):
+            self.open.add(index)
         refused = self.tensor_refusals.setdefault(index, [])
         with collected(refused):
             if dtype is DType.OPAQUE:
@@ -241,7 +245,22 @@ class _Reader:
         value = FOLDED[kind].value(source) if kind in FOLDED else OPERATORS[kind].known(source)
         if value is not None and self._known(source, outputs[0], value):
             return []
-        return [OPERATORS[kind].read(source)]
+        op = OPERATORS[kind].read(source)
+        self._settle(op, tensors)
+        return [op]
+
+    def _settle(self, op: Operator, tensors: list[Tensor]) -> None:
+        """The first size of an output that the file leaves open, by the operator's inputs."""
+        output = tensors[op.output]
+        if op.output not in self.open or not output.shape or output.is_constant:
+            return
+        if op.alias:
+            first = tensors[op.input].elements // max(math.prod(output.shape[1:]), 1)
+        else:
+            data = tuple(i for i in dict.fromkeys(op.inputs) if not tensors[i].is_constant) or (len(tensors),)
+            graph = Graph(self.name, (*tensors, _UNUSED), (op,), data, op.outputs)
+            first = (op.output_shape(graph) or (1,))[0]
+        tensors[op.output] = dataclasses.replace(output, shape=(first, *output.shape[1:]))
 
     def _known(self, source: Source, index: int, value: npt.NDArray[Any] | None) -> bool:
         """Whether a value is known; if so the tensor holds it."""

@@ -39,6 +39,7 @@ _TENSOR = Table(
         4: _QUANTIZATION,
         5: Scalar(1),  # is_variable
         6: _SPARSITY,
+        7: _SHORT,  # shape_signature
         10: Scalar(4),  # external_buffer
     },
 )

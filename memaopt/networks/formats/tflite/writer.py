@@ -99,7 +99,8 @@ class _Writer:
         form, name = op.write(self.graph), f"{op.kind.lower()}_{op.location}"
         table = self.module.OperatorT()
         table.opcodeIndex = self.codes.index(op.kind)
-        table.inputs = [*op.inputs, *(self._constant(f"{name}/{role}", data) for role, data in form.operands.items())]
+        operands = [*op.inputs, *(self._constant(f"{name}/{role}", data) for role, data in form.operands.items())]
+        table.inputs = [operands[i] for i in form.order] or operands
         table.outputs = list(op.outputs)
         if op.options is not None:
             table.builtinOptionsType = op.options.number
