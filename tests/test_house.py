@@ -11,8 +11,8 @@ _PACKAGE = _ROOT / "memaopt"
 
 #: From the top down. What stands in no folder is the top floor, but for the doors.
 FLOORS = (
-    "", "machines", "problems", "networks", "kernels", "models", "memory", "choice", "certificates", "emit", "board",
-    "trials", "report", "bench", "cli",
+    "", "machines", "problems", "networks", "kernels", "models", "memory", "choice", "certificates", "sweeps", "emit",
+    "board", "trials", "report", "bench", "cli",
 )  # fmt: skip
 #: Where layers are: those that operators become, and those made by hand.
 _LAYERS = {"memaopt.problems.layers", "memaopt.networks.layers"}

@@ -18,6 +18,7 @@ from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse
+from memaopt.cli.sweep import SchedulerOption, WorkersOption, sweep_command, verify_all
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
@@ -355,7 +356,14 @@ def solve(
 
 @app.command("verify")
 def verify_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Certificates.", show_default=False)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Certificates.", show_default=False)
+    ] = None,
+    all_of: Annotated[
+        Path | None, typer.Option("--all", metavar="DIR", help="Every certificate of a sweep's results.")
+    ] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every claim of a certificate, without the solver. Exit 1 names the first claim that is false.
@@ -363,9 +371,17 @@ def verify_command(
     What a certificate takes as given is printed: it holds of that machine, those budgets, that objective.
 
     \b
-    Example:
+    Examples:
       memaopt verify build/certificate.json
+      memaopt verify --all results/
     """
+    if all_of is not None:
+        refuse("--all", ("FILE", files, "it verifies what is in DIR"))
+        verify_all(all_of, scheduler, workers, as_json)
+        return
+    refuse("FILE", ("--scheduler", scheduler, "see --all"), ("--workers", workers, "see --all"))
+    if not files:
+        raise InputError("verify: give certificates, or --all DIR")
     from memaopt.api import verify
     from memaopt.report import console
     from memaopt.writer import complete
@@ -434,6 +450,7 @@ def mcus_command(
 
 app.command("bench")(bench_command)
 app.command("evaluate")(evaluate_command)
+app.command("sweep")(sweep_command)
 network_cli.register(app)
 
 

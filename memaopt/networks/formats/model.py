@@ -44,8 +44,12 @@ class Model:
     @classmethod
     def read(cls, path: str | Path) -> Model:
         """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
-        data = read_bytes(Path(path), limits.MAX_FILE_BYTES)
-        return cls(data, _examined(data, path).whole())
+        return cls.parsed(read_bytes(Path(path), limits.MAX_FILE_BYTES), path)
+
+    @classmethod
+    def parsed(cls, data: bytes, name: str | Path) -> Model:
+        """The model in the bytes of a file of that name. Raises InputError or UnsupportedModelError."""
+        return cls(data, _examined(data, name).whole())
 
     @classmethod
     def of(cls, graph: Graph) -> Model:

@@ -1,0 +1,139 @@
+"""``memaopt sweep``: thousands of problems, on all cores or a cluster; ``memaopt verify --all``: their certificates."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from memaopt.sweeps.task import SweepRow, Task
+
+#: Failures that are shown: the results have all.
+_SHOWN = 10
+
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="local|tcp://...",
+        help="A Dask cluster: one that is started here, or the one at an address.  \\[default: a pool of processes]",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, help="Processes to start.  \\[default: one for each core]"),
+]
+
+
+def sweep_command(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="What is asked.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go, results.sqlite.", show_default=False)],
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Each row as a line of JSON, as it comes.")
+    ] = False,
+) -> None:
+    """Solve every problem on every machine, setting, objective and budget. Killed at any moment, it goes on from there.
+
+    Each row is solved once, whatever sweep asked it; failures are rows. The same sweep gives the same file, byte for
+    byte, whoever solved it in whatever order. Exit 1 if a row failed for another reason than that nothing fits.
+
+    \b
+    Examples:
+      memaopt sweep sweep.toml --out results/
+      memaopt sweep sweep.toml --out results/ --scheduler tcp://10.0.0.1:8786
+      memaopt verify --all results/
+    """
+    from memaopt.report import console
+    from memaopt.sweeps import pools, run, spec
+
+    begin = time.monotonic()
+    with console.spinner(f"reading {file.name}"):
+        questions = spec.read(file)
+    with _progress("sweeping", len(questions.tasks)) as advance:
+
+        def told(task: Task, row: SweepRow) -> None:
+            advance()
+            if as_json:
+                sys.stdout.write(json.dumps(_json(task, row)) + "\n")
+
+        outcome = run.run(questions, out, lambda: pools.pool(scheduler, workers), told)
+    failed = _told(outcome, [task.key for task in questions.tasks], out, time.monotonic() - begin, as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def verify_all(folder: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
+    """Verify every certificate of a sweep's results; Exit 1 if one claims what is false, or a row is not its own."""
+    from memaopt.report import console
+    from memaopt.sweeps import check, pools
+
+    false: list[dict[str, str]] = []
+    total, unproven = check.count(folder), 0
+    with _progress("verifying", total) as advance, pools.pool(scheduler, workers) as pool:
+        for found in check.check(folder, pool):
+            advance()
+            unproven += found.unproven
+            if found.claim:
+                false.append({"problem": found.task.name, "key": found.task.key, "claim": found.claim})
+    if as_json:
+        console.print_json({"certificates": total, "unproven": unproven, "false": false})
+    else:
+        stdout = console.stdout()
+        for each in false[:_SHOWN]:
+            stdout.print(f"{each['problem']} ({each['key'][:16]}): {each['claim']}", soft_wrap=True)
+        but = f"; of {unproven:,} no other proof than the one they name was asked" if unproven else ""
+        stdout.print(f"{total - len(false):,} of {total:,} certificates hold{but}", soft_wrap=True)
+    if false:
+        raise typer.Exit(1)
+
+
+def _told(outcome: Any, keys: list[str], out: Path, seconds: float, as_json: bool) -> int:
+    """Say what came of a sweep; the number of rows that failed."""
+    from memaopt.report import console
+    from memaopt.sweeps.results import FILE
+
+    counts = Counter(row.status for row in outcome.rows.values())
+    failed = [outcome.rows[key] for key in keys if outcome.rows[key].status in ("failed", "died")]
+    if not as_json:
+        stdout = console.stdout()
+        for row in failed[:_SHOWN]:
+            stdout.print(f"{row.status}: {row.message}", soft_wrap=True)
+        said = ", ".join(f"{counts[status]:,} {status}" for status in sorted(counts))
+        rate = f", {outcome.solved / seconds:,.0f} a second" if outcome.solved else ""
+        stdout.print(f"{outcome.questions:,} questions: {said}")
+        stdout.print(f"{outcome.solved:,} of them answered now, in {seconds:,.1f} s{rate}")
+        stdout.print(f"written to {out / FILE}", soft_wrap=True)
+    return len(failed)
+
+
+def _json(task: Task, row: SweepRow) -> dict[str, Any]:
+    """A row with what was asked, but for its certificate."""
+    return {**asdict(task), **{name: value for name, value in asdict(row).items() if name != "certificate"}}
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar with the rate and the time left, if somebody watches."""
+    from memaopt.report import console
+
+    with console.timed_progress() as bar:
+        task = bar.add_task(what, total=total, rate="")
+        begin, done = time.monotonic(), 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, advance=1, rate=f"{done / max(time.monotonic() - begin, 1e-9):,.1f}/s")
+
+        yield advance

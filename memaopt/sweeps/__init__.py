@@ -1,0 +1,1 @@
+"""Many problems at once: what a sweep asks, who solves it, where the answers are kept."""

@@ -1,0 +1,97 @@
+"""Rows as they finish, on disk before they count: a file that a killed sweep goes on from.
+
+A line is a checksum and a row as JSON. A process killed in the middle of a line leaves half of one at the end: it is
+cut off, and its task solved again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from memaopt.errors import InputError
+from memaopt.sweeps.task import SweepRow
+
+
+class Journal:
+    """The file, held by one process at a time. ``rows`` are those that were there when it was opened, by key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: dict[str, SweepRow] = {}
+        try:
+            self._file = path.open("ab+")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror}; choose another folder") from None
+        _lock(self._file.fileno(), path)
+        self._file.seek(0)
+        end = 0
+        for line in self._file:
+            row = _read(line)
+            if row is None:
+                break
+            self.rows[row.key] = row
+            end += len(line)
+        self._file.truncate(end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def add(self, rows: Iterable[SweepRow]) -> None:
+        """Write rows. What is written survives the process; a failure of power may cost the last ones."""
+        lines = [_line(row) for row in rows]
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+    def remove(self) -> None:
+        """Its rows are in the results now."""
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks here
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path.parent}: another sweep is writing there") from None
+    except OSError:
+        os.stat(path)  # a file system without locks
+
+
+def _line(row: SweepRow) -> bytes:
+    data = asdict(row)
+    if row.certificate is not None:
+        data["certificate"] = base64.b64encode(row.certificate).decode()
+    text = json.dumps(data, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _read(line: bytes) -> SweepRow | None:
+    """The row of a line, None if the line is not whole."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+        return None
+    data: dict[str, Any] = json.loads(text)
+    if data["certificate"] is not None:
+        data["certificate"] = base64.b64decode(data["certificate"])
+    if data["cost"] is not None:
+        data["cost"] = tuple(data["cost"])
+    return SweepRow(**data)
