@@ -294,6 +294,7 @@ class _Reader:
             cycles = 3 if self._kind == "store" else 1 if piped else 2
             loads = int(not one.address.isdisjoint(self._held))
         elif one.many:
+            cycles += self._kind == "store"
             loads = one.many if one.first in self._held else 0
         elif back:
             cycles = 2

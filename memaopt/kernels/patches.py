@@ -141,7 +141,7 @@ _LOAD = {4: "ldr", 2: "ldrh", 1: "ldrb"}
 _STORE = {4: "str", 2: "strh", 1: "strb"}
 
 
-def _unaligned(offset: int, apart: int) -> float:
+def unaligned(offset: int, apart: int) -> float:
     """Cycles that a load of a word costs more than an aligned one, on average over positions ``apart`` bytes (1, 2, 4)
     from each other."""
     return fmean((0, 2, 1, 2)[(offset + base) % 4] for base in range(0, 4, apart))
@@ -167,7 +167,7 @@ def _by_pieces(patch: Patch, flip: bool, apart: int) -> Copy:
             source_access += loads(1, width)
         # The first load is not pipelined, and waits for a store before it.
         cycles += len(group) + (2 if source_access.loads > len(group) else 1)
-        cycles += sum(_unaligned(source, apart) for source, _, width in group if width == 4)
+        cycles += sum(unaligned(source, apart) for source, _, width in group if width == 4)
         for register, (_, target, width) in zip(_DATA, group, strict=False):
             if flip:
                 mask = _EVEN if target % 2 == 0 else _ODD

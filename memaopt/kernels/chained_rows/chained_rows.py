@@ -17,7 +17,7 @@ from memaopt.kernels import around
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
-from memaopt.kernels.code import Loop, Node, cycles_of
+from memaopt.kernels.code import Literal, Loop, Node, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
@@ -92,13 +92,15 @@ class ChainedRows:
         words, rest = divmod(depth, 4)
         read, scratch = loads(words, 4) + loads(rest, 1), Access()
         call = around.piece(around.CALL)
-        code = around.entry()
-        body: list[Node] = [call, kernel.call(tiles, k)]
+        code: tuple[Node, ...] = (call, kernel.call(tiles, k))
         if rest:
             scratch = (stores(words, 4) + stores(rest, 1) + loads(k // 4, 4)).times(layer.rows) + stores(1, 4)
-            code = (*code, call, around.fill_words(1))
-            body = [call, around.copy_bytes(depth), *body]
-        code = (*code, Loop(tuple(body), layer.rows))
+            code = (call, around.copy_bytes(depth), *code)
+        if rest or layer.rows > 1:
+            filling = (call, around.fill_words(1)) if rest else ()
+            code = (*around.entry(), *filling, Loop(code, layer.rows))
+        else:
+            code = (*code, Literal())
         data = tiles * kernel.words(k)
         return Plan(
             family=self.name,

@@ -18,7 +18,7 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
-from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.code import Call, Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.patches import Patch, patch_of
@@ -101,7 +101,7 @@ class RawPairs:
             return ()
         plans = [
             self._plan(layer, rows, looped, input_format, output_format)
-            for rows in _strip_heights(layer)
+            for rows in strip_heights(layer)
             for looped in (False, True)
             for input_format in ((Format.S8, Format.RAW) if layer.shape.channels % 2 == 0 else (Format.S8,))
             for output_format in ((Format.S8, Format.RAW) if len(layer.weights) % 2 == 0 else (Format.S8,))
@@ -163,7 +163,7 @@ class RawPairs:
             stack_bytes=kernel.stack_bytes + 120,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            code=_code(layer, kernel, rows, runs),
+            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),
             input_format=input_format,
             output_format=output_format,
             lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
@@ -197,21 +197,20 @@ class RawPairs:
         )
 
 
-def _code(layer: Conv, kernel: RawPairsKernel, rows: int, runs: list[int]) -> tuple[Node, ...]:
+def tiles_code(layer: Conv, call: Call, rows: int, runs: int) -> tuple[Node, ...]:
     """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles."""
-    call = kernel.call(sum(runs) / len(runs))
     if not rows:
-        return (*around.entry(), *around.run_tiles(len(runs), call))
+        return (*around.entry(), *around.run_tiles(runs, call))
     strip = strips.strip_of(layer, rows)
     count = -(-layer.output.height // rows)
     return (
         *around.entry(),
         around.fill_words(strip.bytes // 4),
-        Loop((strips.filling(layer, strip, count), *around.run_tiles(len(runs) / count, call)), count),
+        Loop((strips.filling(layer, strip, count), *around.run_tiles(runs / count, call)), count),
     )
 
 
-def _strip_heights(layer: Conv) -> tuple[int, ...]:
+def strip_heights(layer: Conv) -> tuple[int, ...]:
     """Rows of outputs in a strip: none where nothing is padded, else one, and the height that costs least."""
     if not strips.pads(layer):
         return (0,)

@@ -1,0 +1,180 @@
+"""CONV_2D by chained rows (chains.py): four output channels are three sums, at up to three positions.
+
+Two inputs of three positions take three words of x, three of weights and nine SMLAD for 24 multiply-accumulates: 18
+cycles where raw pairs take 23. Patches lie as halfwords in a tile on the stack. Preconditions, checked offline: those
+of chained_rows.py.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array, wrap_int32
+from memaopt.kernels import around, strips
+from memaopt.kernels.chained_rows import chains
+from memaopt.kernels.chained_rows.chains import ROWS, SCALE
+from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
+from memaopt.kernels.chained_rows.patches import runs_of
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.family import data_bytes, dimensions, pareto
+from memaopt.kernels.fully_connected.fully_connected import first_rows
+from memaopt.kernels.patches import Patch, patch_of
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.raw_pairs.raw_pairs import strip_heights, tiles_code
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output, channel_parameters
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.text.c import Array, words_bytes
+from memaopt.problems.content import interned
+from memaopt.problems.layers import Conv, Layer
+
+_MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 KiB
+
+
+def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) -> Int64Array:
+    """The kernel's parameters in the order in which it reads them, as int32 words."""
+    w = _weights(layer, proven)
+    folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
+    starts = folded + proven.start // SCALE
+    order = kernel.runs.order()
+    halves = np.where(order < 0, 0, w[:, order])
+    first = first_rows(len(w), ROWS)
+    rows = first[:, None] + np.arange(ROWS)
+    words = chains.words(halves[rows], False).transpose(0, 2, 1)
+    if kernel.unroll and not kernel.climbs:
+        # Turns of the loop go from the last words to the first.
+        words = words.reshape(len(first), -1, kernel.unroll, words.shape[-1])[:, ::-1]
+    return np.concatenate(
+        [
+            wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(first), -1),
+            words.reshape(len(first), -1),
+            kernel.channel_step * first[:, None],
+            channel_parameters(proven)[rows[:, ::-1]].reshape(len(first), -1),
+        ],
+        axis=1,
+    )
+
+
+def _weights(layer: Conv, proven: Proven) -> Int64Array:
+    """[M, bytes of a patch]; none in channels whose output no input changes."""
+    w = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+    return np.where(proven.constant[:, None], 0, w)
+
+
+def fits(layer: Conv, proven: Proven) -> bool:
+    """Whether chains of the layer's weights fit 16 bits."""
+    rows = first_rows(len(layer.weights), ROWS)[:, None] + np.arange(ROWS)
+    return chains.fits(_weights(layer, proven)[rows], packed=False)
+
+
+def unroll_of(patch: Patch, looped: bool) -> int | None:
+    """Words of a patch in a turn of the kernel's loop, 0 for straight code; None where a loop would turn once."""
+    if not looped:
+        return 0
+    pairs = runs_of(patch).pairs
+    unroll = max(u for u in range(1, _MOST_UNROLLED + 1) if pairs % u == 0)
+    return None if unroll == pairs else unroll
+
+
+class ChainedChannels:
+    """CONV_2D of any window, stride, dilation and padding, without groups, of four channels or more."""
+
+    name = "chained channels"
+    computes = Conv
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        if layer.groups != 1 or len(layer.weights) < ROWS:
+            return ()
+        plans = [self._plan(layer, rows, looped) for rows in strip_heights(layer) for looped in (False, True)]
+        return pareto(plan for plan in plans if plan is not None)
+
+    def _kernel(self, layer: Conv, rows: int, looped: bool) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
+        """``rows`` is the height of a strip, 0 if there is none."""
+        m, channels = len(layer.weights), layer.shape.channels
+        proven = prove(layer, unsigned=False)
+        if proven is None or not fits(layer, proven):
+            return None
+        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * channels
+        patch = patch_of(layer, pitch)
+        height, width = layer.output[:2]
+        positions = (min(rows, height % rows or rows) if rows else height) * width
+        n = min(positions, most_positions(runs_of(patch).pairs, looped))
+        unroll = unroll_of(patch, looped)
+        if n < 1 or unroll is None:
+            return None
+        grid = strips.grid_of(layer, n, pitch, rows > 0)
+        output = Output.of(proven, layer.requantization)
+        kernel = ChainedChannelsKernel(n, m, unroll, patch, n * grid.step, channels % 4 == 0, output)
+        return interned(kernel), grid, proven
+
+    def _plan(self, layer: Conv, rows: int, looped: bool) -> Plan | None:
+        chosen = self._kernel(layer, rows, looped)
+        if chosen is None:
+            return None
+        kernel, grid, proven = chosen
+        scratch_bytes, cycles = 0, 60.0
+        if rows:
+            strip = strips.strip_of(layer, rows)
+            work = strips.strip_work(layer, strip)
+            runs = [run for height in work.heights for run in grid.runs(height)]
+            scratch_bytes, cycles = strip.bytes, cycles + work.cycles
+        else:
+            runs = grid.runs(grid.rows)
+        source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
+        if rows:
+            promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
+        else:
+            promise = Promise((source,), output, parameters, stack=stack)
+        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
+        return Plan(
+            family=self.name,
+            tile=f"4x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
+            cycles=round(cycles),
+            promise=promise,
+            data_bytes=words_bytes(kernel.channel_tiles * kernel.words),
+            code_bytes=kernel.code_bytes + 120,
+            scratch_bytes=scratch_bytes,
+            stack_bytes=kernel.stack_bytes + 120,
+            kernels=(kernel.name,),
+            shared_bytes=kernel.code_bytes,
+            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),
+            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
+            alignment=4,
+            requantization=proven.describe(),
+            options=(("loop", int(looped)), ("strip", rows)),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        rows = plan.option("strip")
+        chosen = self._kernel(layer, rows, bool(plan.option("loop")))
+        assert chosen is not None
+        kernel, grid, proven = chosen
+        stream = weight_stream(layer, kernel, proven)
+        comment = "four channels at a time: starts, chained weights, output stage"
+        arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
+        assert data_bytes(arrays) == plan.data_bytes
+        title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        return emitted(
+            unary(name),
+            plan,
+            title,
+            "kernels/raw_pairs/patch_layer.c.j2",
+            arrays=arrays,
+            kernels=(kernel,),
+            layer=layer,
+            kernel=kernel.name,
+            grid=grid,
+            strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
+        )
+
+
+@lru_cache(maxsize=256)
+def prove(layer: Conv, unsigned: bool) -> Proven | None:
+    """The requantisation, None if not found; ``unsigned``: outputs are x + 128."""
+    offset = np.full(len(layer.weights), 128) if unsigned else None
+    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset, step=SCALE)
+
+
+FAMILIES = (ChainedChannels(),)

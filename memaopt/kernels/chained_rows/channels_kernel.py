@@ -1,0 +1,206 @@
+"""The kernel of chained rows over the positions of an image: four output channels by up to three positions.
+
+See chains.py for the arithmetic. Straight code addresses the tile by SP, and so does the loop over three positions,
+where SP climbs from below the tile to where it belongs: nothing alive is ever below it. A loop over one or two
+positions has a register to spare.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels.chained_rows.chains import ROWS, SUMS
+from memaopt.kernels.chained_rows.outputs import OUT, Stage
+from memaopt.kernels.chained_rows.patches import Runs, Widening, runs_of, widening
+from memaopt.kernels.code import Call, Constants, cycles_of
+from memaopt.kernels.code import words_of as code_words
+from memaopt.kernels.patches import Patch
+from memaopt.kernels.plan import saved
+from memaopt.kernels.raw_pairs.kernel import PlaneRows
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.c import short_name
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+
+SLOTS = 32  # bytes of the stack before the tile
+
+
+def most_positions(pairs: int, loops: bool) -> int:
+    """Positions of so many words whose tile offsets reach: of three, a loop reaches them from below."""
+    most = min((REACH + 1 - SLOTS) // (4 * pairs), 4)
+    return most - (most > 2) if loops else min(most, 3)
+
+
+@dataclass(frozen=True)
+class ChainedChannelsKernel:
+    """The assembly that layers share: 4 channels x n positions over a patch, m output channels.
+
+    ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes, or
+    ``planes``.
+    """
+
+    n: int
+    m: int
+    unroll: int
+    patch: Patch
+    advance: int
+    aligned: bool
+    output: Output
+    planes: PlaneRows | None = None
+
+    @property
+    def name(self) -> str:
+        return short_name(f"chained_channels_4x{self.n}", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
+        said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile", f"{self.m} channels"]
+        said.append(f"rounding {self.output.slug}")
+        if self.planes is not None:
+            said.append("planes " + " ".join(map(str, self.planes)))
+        said += [] if self.aligned else ["unaligned"]
+        return ", ".join([*said, f"{self.unroll} words a turn" if self.unroll else "no loop over words"])
+
+    @property
+    def runs(self) -> Runs:
+        return runs_of(self.patch)
+
+    @property
+    def pairs(self) -> int:
+        """Words of a position in the tile."""
+        return self.runs.pairs
+
+    @property
+    def position_step(self) -> int:
+        """Bytes from an output position to the next one."""
+        return self.planes.position if self.planes is not None else self.m
+
+    @property
+    def channel_step(self) -> int:
+        """Bytes from an output channel to the next one."""
+        return self.planes.step if self.planes is not None else 1
+
+    @cached_property
+    def copy(self) -> Widening:
+        return widening(self.patch, self.aligned, self.advance // self.n)
+
+    @property
+    def climbs(self) -> bool:
+        """Whether SP climbs in the loop."""
+        return self.unroll > 0 and self.n == 3
+
+    @property
+    def _home_bits(self) -> int:
+        """Bits that are 0 where SP belongs and not all 0 below it, if it climbs."""
+        return (4 * self.pairs - 1).bit_length()
+
+    @property
+    def frame(self) -> int:
+        """Stack bytes besides the nine registers pushed; the sum is a multiple of 8."""
+        return SLOTS + (4 * self.n * self.pairs + 7) // 8 * 8 + 4
+
+    @property
+    def stack_bytes(self) -> int:
+        return 36 + self.frame + (4 * self.pairs + (1 << self._home_bits) if self.climbs else 0)
+
+    @property
+    def channel_tiles(self) -> int:
+        return -(-self.m // ROWS)
+
+    @cached_property
+    def _stage(self) -> Stage:
+        taken = None if self.planes is None else 128 + self.planes.zero_point
+        return Stage(self.n, self.output, self.channel_step, self.position_step, taken)
+
+    @property
+    def words(self) -> int:
+        """Of parameters for a tile's channels: starts, weights, the first channel's number, output parameters."""
+        return SUMS + SUMS * self.pairs + 1 + ROWS * self.output.words
+
+    @cached_property
+    def _chunks(self) -> list[dict[str, int]]:
+        """Runs of straight blocks within an offset's reach of lr, which first moves on by ``advance``."""
+        made: list[dict[str, int]] = []
+        done, advance = 1, 4 * SUMS + 4 * SUMS
+        while done < self.pairs:
+            blocks = min(self.pairs - done, REACH // (4 * SUMS))
+            made.append({"blocks": blocks, "at": 4 * done, "advance": advance})
+            done, advance = done + blocks, 4 * SUMS * blocks
+        return [*made, {"blocks": 0, "at": 0, "advance": advance}]
+
+    @cached_property
+    def tile_cycles(self) -> float:
+        """n positions, all channels: what the text takes, and its unaligned loads."""
+        return cycles_of((self.call(2),)) - cycles_of((self.call(1),)) + self.n * self.copy.waits
+
+    @cached_property
+    def call_cycles(self) -> float:
+        """Entry and exit."""
+        return 2 * cycles_of((self.call(1),)) - cycles_of((self.call(2),))
+
+    @cached_property
+    def code_bytes(self) -> int:
+        """Of the kernel; its instructions are 4 bytes long."""
+        return 4 * code_words(self.call(1))
+
+    def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
+        """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
+        groups, n = self.channel_tiles, self.n
+        source = self.copy.source.times(n)
+        output = stores(ROWS * n * groups, 1 if self.planes is None else 2)
+        stage = self._stage
+        parameters = loads((self.words + stage.again) * groups, 4)
+        stack = self.copy.tile.times(n) + loads(n + 1 + groups * (n * self.pairs + 2 + stage.spilt) + 6, 4)
+        stack += stores(6 + groups * stage.crowded, 4)
+        # What a call works on lies on the stack, and is copied there.
+        entry = saved(9) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
+        return (
+            source.times(tiles),
+            output.times(tiles),
+            parameters.times(tiles),
+            stack.times(tiles) + entry.times(calls),
+        )
+
+    #: The weights, from the start for each tile.
+    constants = (Constants("lr", "[sp, #16]"),)
+
+    def call(self, tiles: float) -> Call:
+        """A call for so many tiles."""
+        copies = (float(self.n),) if self.n > 1 else ()
+        turns = (self.pairs / self.unroll,) if self.unroll else ()
+        return Call(self, (tiles, *copies, self.channel_tiles, *turns))
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        steps, moved = self._stage.steps()
+        return render(
+            "kernels/chained_rows/chained_channels.c.j2",
+            name=self.name,
+            attribute=attribute,
+            title=f"{ROWS} channels x {self.n} positions over {self.patch.bytes} bytes a position, {self.m} channels.",
+            comment=f"Its number stands for: {self.details}.",
+            n=self.n,
+            m=self.m,
+            pairs=self.pairs,
+            runs=self.runs,
+            unroll=self.unroll,
+            climbs=self.climbs,
+            home_bits=self._home_bits,
+            advance=self.advance,
+            copy=self.copy.assembly,
+            chunks=self._chunks,
+            frame=self.frame,
+            tile=SLOTS,
+            q=self.output,
+            low=self.output.low,
+            high=self.output.high,
+            steps=steps,
+            moved=moved,
+            spill=OUT if self._stage.crowded else "",
+            planes=self.planes,
+            taken=self._stage.taken or 0,
+            position_step=self.position_step,
+            channel_step=self.channel_step,
+            out_advance=self.n * self.m if self.planes is None else self.planes.advance,
+        )

@@ -1,0 +1,94 @@
+"""The output stage of four chained channels at up to three positions: in which order, and in which registers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from memaopt.kernels.chained_rows.chains import ROWS, Chain
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.thumb import REACH
+
+#: Where these channels' outputs begin, if no register is left for that.
+OUT = "[sp, #24]"
+#: Of a chain's instructions that make accumulators, those that a channel's own needs after the next one's.
+_MAKING = (slice(6, 6), slice(5, 6), slice(4, 5), slice(0, 4))
+
+
+class Step(NamedTuple):
+    """An output: instructions before it, the registers of its accumulator and parameters, those that store it."""
+
+    before: list[str]
+    acc: str
+    m: str
+    c: str
+    d: str
+    t: str
+    after: list[str]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``n`` positions' sums are in r0 to r2, r3 to r5, r6 to r8; parameters come by lr, r12 points to the outputs,
+    which are ``channel_step`` and ``position_step`` bytes apart, bytes or (int16) values less ``taken``.
+    """
+
+    n: int
+    output: Output
+    channel_step: int
+    position_step: int
+    taken: int | None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the first channels' parameters take r12 too."""
+        return self.n == 3 and self.output.by_sign
+
+    @property
+    def spilt(self) -> int:
+        """Loads of the outputs' pointer for four channels, where it is not kept."""
+        return 2 * self.n + 1 if self.crowded else 0
+
+    @property
+    def again(self) -> int:
+        """Loads of parameters beyond one of each."""
+        return self.n - 1 if self.crowded else 0
+
+    def _registers(self, channel: int) -> tuple[str, str, str, str]:
+        """Multiplier, addend, addend of negative ones, and a free one."""
+        if not self.output.by_sign:
+            return "r9", "r10", "", ""
+        if not self.crowded:
+            return "r6", "r9", "r10", "r7"
+        if channel == ROWS - 1:
+            return "r9", "r10", "r12", "r12"
+        return "r9", "r10", "r11", "r12" if channel == ROWS - 2 else "r2"
+
+    def steps(self) -> tuple[list[Step], int]:
+        """The outputs from the last channel to the first, and how far r12 has moved by then."""
+        at, steps = 0, list[Step]()
+        for channel in range(ROWS - 1, -1, -1):
+            m, c, d, t = self._registers(channel)
+            lost = self.crowded and channel >= ROWS - 2  # the pointer
+            for j in range(self.n):
+                chain = Chain((f"r{3 * j}", f"r{3 * j + 1}", f"r{3 * j + 2}"), "r11")
+                before: list[str] = []
+                if self.crowded and channel == ROWS - 3 and j == 0:
+                    before.append(f"ldr r12, {OUT}")
+                    at = 0
+                if j == 0:
+                    before.append(f"ldmia lr!, {{{', '.join(r for r in (m, c, d) if r and r != 'r12')}}}")
+                if d == "r12":
+                    before.append("ldr r12, [lr]" if j < self.n - 1 else "ldr r12, [lr], #4")
+                before += chain.accumulators()[_MAKING[channel]]
+                acc = chain.rows[channel]
+                after = [add_imm(acc, acc, -self.taken, "")] if self.taken else []
+                if lost:
+                    after.append(f"ldr r12, {OUT}")
+                    at = 0
+                place = channel * self.channel_step + j * self.position_step
+                if not 0 <= place - at <= REACH:
+                    after.append(add_imm("r12", "r12", place - at, ""))
+                    at = place
+                after.append(f"{'strb' if self.taken is None else 'strh'} {acc}, [r12, #{place - at}]")
+                steps.append(Step(before, acc, m, c, d, t, after))
+        return steps, at

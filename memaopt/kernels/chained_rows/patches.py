@@ -1,0 +1,138 @@
+"""Patches as halfwords: how a kernel of chained rows copies the bytes under a window into its tile on the stack.
+
+Each run's whole words come first, a word of bytes as two of halfwords in the order of SXTB16: bytes 0 and 2, then 1
+and 3. Then come the bytes that all the runs have left over, in pairs. A last one without a partner meets a weight of 0.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.access import Access, loads, stores
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels.patches import Patch, unaligned
+from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.thumb import REACH
+
+#: Registers that a copy may use for data; a word of bytes takes two.
+_DATA = [f"r{i}" for i in range(1, 11)]
+
+
+class Runs(NamedTuple):
+    """``number`` runs of ``size`` contiguous bytes, run i at ``i / taps * pitch + i % taps * step``."""
+
+    number: int
+    taps: int
+    size: int
+    pitch: int
+    step: int
+
+    @property
+    def whole(self) -> int:
+        """Bytes of a run in whole words."""
+        return self.size // 4 * 4
+
+    @property
+    def rest(self) -> int:
+        """Bytes that a run has left over."""
+        return self.size % 4
+
+    @property
+    def pairs(self) -> int:
+        """Words of halfwords."""
+        return -(-self.number * self.size // 2)
+
+    def offset(self, run: int) -> int:
+        """Where a run begins."""
+        return run // self.taps * self.pitch + run % self.taps * self.step
+
+    def order(self) -> Int64Array:
+        """Which of the patch's bytes, run after run, each halfword of the tile is; -1 is none."""
+        run, at = np.arange(self.number)[:, None] * self.size, np.arange(self.whole)
+        whole = run + at // 4 * 4 + np.array([0, 2, 1, 3])[at % 4]
+        rest = run + self.whole + np.arange(self.rest)
+        none = np.full(2 * self.pairs - self.number * self.size, -1)
+        ordered: Int64Array = np.concatenate([whole.ravel(), rest.ravel(), none])
+        return ordered
+
+
+def runs_of(patch: Patch) -> Runs:
+    """The runs of a patch; one where they follow on each other."""
+    if len(patch.runs()) == 1:
+        return Runs(1, 1, patch.bytes, 0, 0)
+    return Runs(patch.rows * patch.taps, patch.taps, patch.run, patch.pitch, patch.step)
+
+
+class Widening(NamedTuple):
+    """The copy of one patch into the tile, from r12 to lr, which it leaves behind it. ``waits``: cycles that unaligned
+    loads take more than the text says.
+    """
+
+    assembly: str
+    source: Access
+    tile: Access
+    waits: float
+
+
+@lru_cache(maxsize=1024)
+def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
+    """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, else positions are
+    ``apart`` bytes from each other."""
+    runs = runs_of(patch)
+    step = math.gcd(4, apart, patch.pitch)
+    lines: list[str] = []
+    waits = 0.0
+    base = _Base(lines)
+    for run in range(runs.number):
+        start = runs.offset(run)
+        if aligned:
+            lines.append(add_imm("r0", "r12", start, ""))
+        words = runs.whole // 4
+        parts = -(-words // (len(_DATA) // 2))
+        for part in range(parts):
+            first, last = words * part // parts, words * (part + 1) // parts
+            sources = _DATA[: 2 * (last - first) : 2]
+            if aligned:
+                lines.append(_multiple("ldm", sources, "r0"))
+            else:
+                places = [start + 4 * word for word in range(first, last)]
+                lines += [f"ldr {r}, {at}" for r, at in zip(sources, base.reach(places), strict=True)]
+                waits += sum(unaligned(place, step) for place in places)
+            for low in sources:
+                high = f"r{int(low[1:]) + 1}"
+                lines += [f"sxtb16 {high}, {low}, ror #8", f"sxtb16 {low}, {low}"]
+            lines.append(_multiple("stm", _DATA[: 2 * (last - first)], "lr"))
+    rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
+    for first in range(0, len(rest), len(_DATA)):
+        places = rest[first : first + len(_DATA)]
+        lines += [f"ldrsb {r}, {at}" for r, at in zip(_DATA, base.reach(places), strict=False)]
+        pairs = _DATA[: len(places) : 2]
+        lines += [f"pkhbt {r}, {r}, r{int(r[1:]) + 1}, lsl #16" for r in pairs[: len(places) // 2]]
+        lines += [f"str {r}, [lr], #4" for r in pairs]
+    whole = runs.number * runs.whole // 4
+    source = loads(whole, 4) + loads(len(rest), 1)
+    return Widening("\n".join(line for line in lines if line), source, stores(runs.pairs, 4), waits)
+
+
+def _multiple(name: str, registers: Sequence[str], base: str) -> str:
+    """A multiple load or store, which there is not of one register."""
+    if len(registers) == 1:
+        return f"{name[:2]}r {registers[0]}, [{base}], #4"
+    return f"{name}ia {base}!, {{{', '.join(registers)}}}"
+
+
+class _Base:
+    """The register that a copy's single loads address from: r12, or r0 where that does not reach."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines, self._register, self._at = lines, "r12", 0
+
+    def reach(self, places: Sequence[int]) -> list[str]:
+        """Addresses of ascending places that lie close together; the register moves if need be."""
+        if not places[0] - self._at >= 0 or places[-1] - self._at > REACH:
+            self._register, self._at = "r0", places[0]
+            self._lines.append(add_imm("r0", "r12", self._at, "r1"))
+        return [f"[{self._register}, #{place - self._at}]" for place in places]

@@ -1,0 +1,112 @@
+"""Convolutions by chained rows: exact on host and board for any window, size, zero point and clamp."""
+
+import dataclasses
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.kernels.chained_rows.patches import runs_of
+from memaopt.kernels.patches import Patch
+from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.problems.layers import Layer
+
+RNG = np.random.default_rng(5)
+FAMILY = "chained channels"
+
+
+def _layers() -> dict[str, Layer]:
+    rng = np.random.default_rng(0)
+    return {
+        "odd": h.conv(rng, (7, 5, 6), 5, (3, 3), zero_point=3, output_zero_point=-9),
+        "narrow": h.conv(rng, (5, 2, 4), 6, (3, 3), zero_point=3, output_zero_point=-9, clamp=(-20, 90)),
+        "one_position": h.conv(rng, (1, 1, 10), 4, zero_point=-3),
+        "two_positions": h.conv(rng, (1, 2, 36), 8, zero_point=-3, output_zero_point=0, clamp=(0, 127)),
+        "dilated": h.conv(rng, (9, 9, 5), 4, (3, 2), dilation=(2, 2), stride=(1, 2)),
+        "valid": h.conv(rng, (9, 11, 8), 7, (3, 3), padding="valid", stride=(2, 1)),
+        "one_channel": h.conv(rng, (9, 11, 1), 6, (5, 5), zero_point=-1),
+        "signed": h.conv(rng, (4, 7, 33), 9, output_zero_point=5),
+        "signed_by_two": h.conv(rng, (3, 4, 72), 5, (3, 3), output_zero_point=5),
+        "deep": h.conv(rng, (3, 3, 128), 4, (3, 3)),
+        "constant": _without(h.conv(rng, (3, 5, 16), 8), slice(2, 6)),
+        "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
+    }
+
+
+def _without(layer: Layer, channels: slice) -> Layer:
+    """The layer with no weights in some of its channels."""
+    weights = layer.weights.copy()  # type: ignore[union-attr]
+    weights[channels] = 0
+    return dataclasses.replace(layer, weights=weights)  # type: ignore[type-var]
+
+
+def _emitted() -> dict[str, tuple[Layer, Emitted]]:
+    return h.every_plan(_layers(), FAMILY)
+
+
+def test_every_form_is_tried() -> None:
+    """A form of the kernel that no layer here takes: positions by loop or straight code, by sign or not."""
+    seen = set()
+    for layer, e in _emitted().values():
+        by_sign = "sign" in e.plan.requantization
+        seen.add((e.plan.tile[2], bool(e.plan.option("loop")), by_sign))
+        assert layer.groups == 1  # type: ignore[union-attr]
+    assert seen >= {(n, loop, False) for n in "123" for loop in (False, True)} - {("1", True, False)}
+    assert {("3", False, True), ("3", True, True), ("2", True, True)} <= seen
+
+
+def test_every_plan_on_the_host(tmp_path: Path) -> None:
+    """Wrong layout of weights, folding of offsets, order of a patch or padding, in the plain C."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, _emitted(), RNG, compiler)
+
+
+def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust; straight code and loops."""
+    rng = np.random.default_rng(1)
+    layers = {
+        "pointwise_64": (h.conv(rng, (25, 5, 64), 64), 0.895, 0.935),
+        "pointwise_128": (h.conv(rng, (6, 6, 128), 128), 0.82, 0.855),
+        "strided_3x3": (h.conv(rng, (32, 32, 16), 32, (3, 3), stride=(2, 2)), 0.875, 0.91),
+    }
+    for name, (layer, *limits) in layers.items():
+        for looped, limit in enumerate(limits):
+            offered = [p for p in plans(layer) if p.family == FAMILY and p.option("loop") == looped]
+            plan = min(offered, key=lambda p: p.cycles)
+            e = emit(layer, plan, name)
+            h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.005, kinds=["random"])
+            assert plan.cycles / layer.macs <= limit
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [Patch(1, 1, 64, 0, 0), Patch(3, 1, 9, 40, 0), Patch(3, 3, 5, 100, 10), Patch(2, 1, 1, 7, 0), Patch(3, 1, 8, 8, 0)],
+)
+def test_every_byte_of_a_patch_is_copied_once(patch: Patch) -> None:
+    """A byte that is left out, comes twice, or stands where its weight does not."""
+    runs = runs_of(patch)
+    order = runs.order()
+    assert len(order) == 2 * runs.pairs
+    assert sorted(order[order >= 0]) == list(range(patch.bytes))
+    assert (order < 0).sum() <= 1
+
+
+def test_preconditions_are_checked() -> None:
+    """A kernel offered for weights for which it would be wrong, or for fewer channels than a chain has."""
+    rng = np.random.default_rng(3)
+    layer = h.conv(rng, (4, 4, 16), 4)
+    low = layer.weights.copy()
+    low[:2, 0, 0, 0] = -128, -1
+    for bad in (
+        dataclasses.replace(layer, weights=low),
+        h.conv(rng, (4, 4, 16), 3),
+        h.conv(rng, (4, 4, 16), 8, groups=2),
+    ):
+        assert not [plan for plan in plans(bad) if plan.family == FAMILY]
