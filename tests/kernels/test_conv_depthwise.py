@@ -51,7 +51,8 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
         assert offered, name
         seen: set[object] = set()
         for number, plan in enumerate(offered):
-            form = (plan.option("loop"), plan.option("columns"), plan.option("strip"), "loop of" in plan.tile)
+            options = [plan.option(key) for key in ("chain", "loop", "columns", "strip")]
+            form = (*options, "loop of" in plan.tile)
             forms = {("band", plan.option("band"), plan.option("columns")), form}
             if not forms <= seen:
                 chosen[f"{name}_{number}"] = (layer, emit(layer, plan, f"{name}_{number}"))
@@ -68,7 +69,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     seen: set[object] = set()
     kept = {}
     for name, (layer, e) in emitted.items():
-        form = (id(layer), *(e.plan.option(key) for key in ("band", "strip", "columns")))
+        form = (id(layer), *(e.plan.option(key) for key in ("band", "chain", "strip", "columns")))
         if name.startswith(names) and form not in seen:
             kept[name] = layer, e
             seen.add(form)

@@ -5,6 +5,7 @@ cycles where raw pairs take 23. Patches lie as halfwords in a tile on the stack.
 of chained_rows.py.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +21,7 @@ from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.raw_pairs.kernel import PlaneRows
 from memaopt.kernels.raw_pairs.raw_pairs import strip_heights, tiles_code
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
@@ -84,29 +86,21 @@ class ChainedChannels:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        if layer.groups != 1 or len(layer.weights) < ROWS:
+        if layer.groups != 1:
             return ()
         plans = [self._plan(layer, rows, looped) for rows in strip_heights(layer) for looped in (False, True)]
         return pareto(plan for plan in plans if plan is not None)
 
     def _kernel(self, layer: Conv, rows: int, looped: bool) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
         """``rows`` is the height of a strip, 0 if there is none."""
-        m, channels = len(layer.weights), layer.shape.channels
-        proven = prove(layer, unsigned=False)
-        if proven is None or not fits(layer, proven):
-            return None
-        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * channels
-        patch = patch_of(layer, pitch)
+        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * layer.shape.channels
         height, width = layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
-        n = min(positions, most_positions(runs_of(patch).pairs, looped))
-        unroll = unroll_of(patch, looped)
-        if n < 1 or unroll is None:
+        made = kernel_of(layer, positions, looped, pitch)
+        if made is None:
             return None
-        grid = strips.grid_of(layer, n, pitch, rows > 0)
-        output = Output.of(proven, layer.requantization)
-        kernel = ChainedChannelsKernel(n, m, unroll, patch, n * grid.step, channels % 4 == 0, output)
-        return interned(kernel), grid, proven
+        kernel, proven = made
+        return kernel, strips.grid_of(layer, kernel.n, pitch, rows > 0), proven
 
     def _plan(self, layer: Conv, rows: int, looped: bool) -> Plan | None:
         chosen = self._kernel(layer, rows, looped)
@@ -170,8 +164,35 @@ class ChainedChannels:
         )
 
 
+def kernel_of(
+    layer: Conv, positions: int, looped: bool, pitch: int, planes: Callable[[int], PlaneRows] | None = None
+) -> tuple[ChainedChannelsKernel, Proven] | None:
+    """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart; it writes bytes, or ``planes``
+    of its number of positions. None where a precondition fails.
+    """
+    proven = _proven(layer, planes is not None) if len(layer.weights) >= ROWS else None
+    if proven is None or not fits(layer, proven):
+        return None
+    patch, channels = patch_of(layer, pitch), layer.shape.channels
+    n = min(positions, most_positions(runs_of(patch).pairs, looped))
+    unroll = unroll_of(patch, looped)
+    if n < 1 or unroll is None:
+        return None
+    kernel = ChainedChannelsKernel(
+        n,
+        len(layer.weights),
+        unroll,
+        patch,
+        n * layer.window.stride.width * channels,
+        channels % 4 == 0,
+        Output.of(proven, layer.requantization),
+        None if planes is None else planes(n),
+    )
+    return interned(kernel), proven
+
+
 @lru_cache(maxsize=256)
-def prove(layer: Conv, unsigned: bool) -> Proven | None:
+def _proven(layer: Conv, unsigned: bool) -> Proven | None:
     """The requantisation, None if not found; ``unsigned``: outputs are x + 128."""
     offset = np.full(len(layer.weights), 128) if unsigned else None
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset, step=SCALE)

@@ -1,7 +1,8 @@
 """CONV_2D and the DEPTHWISE_CONV_2D that reads it, as one layer: the convolution writes what the walk reads.
 
-The raw-pair kernel stores its outputs as int16 values x - zero point straight into the planes of the depthwise walk,
-so the tensor between them never exists: nothing is gathered, and no memory but the planes is needed for it.
+The kernel of raw pairs or that of chained channels stores its outputs as int16 values x - zero point straight into the
+planes of the depthwise walk, so the tensor between them never exists: nothing is gathered, and no memory but the planes
+is needed for it.
 
 - whole: the planes hold all rows, channel after channel, as the walk has them when it runs alone. Fastest.
 - in bands of rows of the depthwise layer's outputs: rows lie one after the other, in each of them the channels. The
@@ -17,6 +18,8 @@ from typing import NamedTuple
 from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
+from memaopt.kernels.chained_rows import chained_channels
+from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel
 from memaopt.kernels.code import Assembly, Loop, Node, cycles_of
 from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
@@ -73,11 +76,14 @@ class Band(NamedTuple):
     zeros: int
 
 
+_ConvKernel = RawPairsKernel | ChainedChannelsKernel
+
+
 class _Chosen(NamedTuple):
     """Both kernels, how they requantise, and the planes. ``across``: the same convolution for tiles of one column."""
 
-    conv: RawPairsKernel
-    across: RawPairsKernel | None
+    conv: _ConvKernel
+    across: _ConvKernel | None
     grid: strips.Grid
     strip: strips.Strip | None
     rounding: Proven
@@ -124,6 +130,41 @@ def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
     return strips.copied_rows_lead(conv, tops, ends)
 
 
+def _raw_pairs(layer: ConvDepthwise, looped: bool, pitch: int, planes: Planes) -> tuple[RawPairsKernel, Proven] | None:
+    """The raw-pair kernel that writes the planes, from rows ``pitch`` bytes apart."""
+    conv = layer.conv
+    patch = patch_of(conv, pitch)
+    n = min(3, conv.output.width, (REACH - SLOTS - 4) // patch.padded_bytes)
+    unroll = raw_pairs.unroll_of(patch, looped)
+    proven = raw_pairs.proven_unsigned(conv)
+    if n < 1 or unroll is None or proven is None or len(conv.weights) < ROWS or not raw_pairs.fits(conv):
+        return None
+    kernel = RawPairsKernel(
+        n,
+        len(conv.weights),
+        unroll,
+        patch,
+        n * conv.window.stride.width * conv.shape.channels,
+        conv.shape.channels % 4 == 0,
+        Output.of(proven, conv.requantization),
+        Format.S8,
+        Format.FUSED,
+        PlaneRows(planes.channel, 2, 2 * n, layer.depthwise.input_zero_point),
+    )
+    return interned(kernel), proven
+
+
+def _chained(
+    layer: ConvDepthwise, looped: bool, pitch: int, planes: Planes
+) -> tuple[ChainedChannelsKernel, Proven] | None:
+    """The kernel of chained channels that does the same."""
+
+    def to_planes(n: int) -> PlaneRows:
+        return PlaneRows(planes.channel, 2, 2 * n, layer.depthwise.input_zero_point)
+
+    return chained_channels.kernel_of(layer.conv, layer.conv.output.width, looped, pitch, to_planes)
+
+
 class ConvIntoDepthwise:
     """A CONV_2D without groups, then a 3x3 DEPTHWISE_CONV_2D that reads it."""
 
@@ -134,9 +175,7 @@ class ConvIntoDepthwise:
         assert isinstance(layer, ConvDepthwise)
         conv, window = layer.conv, layer.depthwise.window
         walked = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride.height <= 3
-        if conv.groups != 1 or len(conv.weights) < ROWS or not raw_pairs.fits(conv):
-            return ()
-        if not walked or layer.depthwise.multiplier != 1:
+        if conv.groups != 1 or not walked or layer.depthwise.multiplier != 1:
             return ()
         height = layer.output.height
         strip_heights = sorted({min(rows, conv.output.height) for rows in _STRIPS}) if strips.pads(conv) else [0]
@@ -144,9 +183,13 @@ class ConvIntoDepthwise:
         if conv.output.width > 3 and conv.output.width % 3 and conv.output.height >= 3:
             forms.append((3 if strips.pads(conv) else 0, 1))
         plans = [
-            self._plan(layer, {"band": band, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll})
+            self._plan(
+                layer,
+                {"band": band, "chain": chain, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll},
+            )
             for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
             for strip, columns in forms
+            for chain in (0, 1)
             for loop in (0, 1)
             for unroll in ([0, 8] if (band or height) > 12 else [0])
         ]
@@ -159,38 +202,21 @@ class ConvIntoDepthwise:
         planes = _planes(depthwise, shape, bool(band))
         walked = shape._replace(plane=Plane(planes.rows, planes.row, planes.left, 0))
         walk = walk_for(depthwise, walked, band, options["unroll"])
-        proven = raw_pairs.proven_unsigned(conv)
-        if walk is None or proven is None:
-            return None
         strip = strips.strip_of(conv, height) if height else None
         pitch = strip.pitch if strip else conv.shape.width * conv.shape.channels
-        patch = patch_of(conv, pitch)
-        n = min(3, conv.output.width, (REACH - SLOTS - 4) // patch.padded_bytes)
-        unroll = raw_pairs.unroll_of(patch, bool(options["loop"]))
-        if n < 1 or unroll is None:
+        writer = _chained if options["chain"] else _raw_pairs
+        made = None if walk is None else writer(layer, bool(options["loop"]), pitch, planes)
+        if walk is None or made is None:
             return None
-        step = conv.window.stride.width * conv.shape.channels
-        row_step = conv.window.stride.height * pitch
-        kernel = interned(
-            RawPairsKernel(
-                n,
-                len(conv.weights),
-                unroll,
-                patch,
-                n * step,
-                conv.shape.channels % 4 == 0,
-                Output.of(proven, conv.requantization),
-                Format.S8,
-                Format.FUSED,
-                PlaneRows(planes.channel, 2, 2 * n, depthwise.input_zero_point),
-            )
-        )
+        kernel, proven = made
+        n, step = kernel.n, conv.window.stride.width * conv.shape.channels
         across = None
         if options["columns"]:
             if n < 3:
                 return None
             columns = PlaneRows(planes.channel, planes.row, 2, depthwise.input_zero_point)
             across = interned(replace(kernel, advance=step, planes=columns))
+        row_step = conv.window.stride.height * pitch
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
         return _Chosen(kernel, across, grid, strip, proven, walk, planes)
 
@@ -235,7 +261,7 @@ class ConvIntoDepthwise:
             scratch_bytes += strip.bytes
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
-        tile = f"2x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
+        tile = f"{4 if options['chain'] else 2}x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
         tile += " and columns" if across is not None else ""
         tile += f", bands of {options['band']}" if options["band"] else ""
         tile += f", strips of {strip.rows}" if strip else ""
@@ -266,7 +292,7 @@ class ConvIntoDepthwise:
         kernel, across, grid, strip, rounding, walked, planes = chosen
         walk = walked.kernel
         parameters = walk_parameters(layer.depthwise, walked)
-        arrays = _arrays(name, raw_pairs.weight_stream(layer.conv, kernel, rounding), parameters)
+        arrays = _arrays(name, _weight_stream(layer.conv, kernel, rounding), parameters)
         assert data_bytes(arrays) == plan.data_bytes
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
         title = f"CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
@@ -323,9 +349,16 @@ def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) ->
     )
 
 
+def _weight_stream(conv: Conv, kernel: _ConvKernel, proven: Proven) -> Int64Array:
+    """The convolution's parameters in the order in which its kernel reads them."""
+    if isinstance(kernel, RawPairsKernel):
+        return raw_pairs.weight_stream(conv, kernel, proven)
+    return chained_channels.weight_stream(conv, kernel, proven)
+
+
 def _arrays(name: str, stream: Int64Array, parameters: Int64Array) -> list[Array]:
     return [
-        Array("int32_t", f"{name}_weights", stream, "two channels at a time: biases, weights, output stage").in_lines(),
+        Array("int32_t", f"{name}_weights", stream, "channels at a time: starts, weights, output stage").in_lines(),
         Array(
             "int32_t", f"{name}_taps", parameters, "parameters of each depthwise channel, as its kernel reads them"
         ).in_lines(),

@@ -7,7 +7,7 @@ from memaopt.kernels.text.thumb import REACH, encodable
 _SHORT = frozenset(
     f"{mnemonic}{condition}"
     for mnemonic in (
-        *("mov", "mvn", "add", "adds", "sub", "subs", "rsb", "cmp", "cmn", "lsl", "lsr", "asr", "eor", "and"),
+        *("mov", "mvn", "add", "adds", "sub", "subs", "rsb", "cmp", "cmn", "lsl", "lsls", "lsr", "asr", "eor", "and"),
         *("ldr", "ldrb", "ldrh", "ldrsb", "str", "strb", "strh", "ldmia", "stmia"),
     )
     for condition in ("", "lt", "gt")
