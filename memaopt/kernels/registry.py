@@ -8,7 +8,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from memaopt.kernels.chained_rows import chained_channels, chained_rows
+from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import depthwise
 from memaopt.kernels.elementwise import elementwise
@@ -35,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     *winograd.FAMILIES,
     *fully_connected.FAMILIES,
     *chained_rows.FAMILIES,
+    *chained_parts.FAMILIES,
     *chained_channels.FAMILIES,
     *depthwise.FAMILIES,
     *conv_depthwise.FAMILIES,

@@ -120,3 +120,38 @@ def test_windows_beyond_the_image_are_refused() -> None:
     )
     assert padded.output.positions == part.output.positions == 1
     assert not [plan for layer in (padded, part) for plan in plans(layer) if plan.family == FAMILY]
+
+
+def _long() -> dict[str, Layer]:
+    rng = np.random.default_rng(2)
+    large = _with_weights(h.fully_connected(rng, 700, 9), slice(0, 9), 127)
+    conv = h.conv(rng, (1, 1, 2100), 5, zero_point=3, output_zero_point=-7)
+    return {
+        "two_parts": h.fully_connected(rng, 2304, 12),
+        "padded": h.fully_connected(rng, 2049, 13, output_zero_point=5, zero_point=3),
+        "rows": h.fully_connected(rng, 2101, 4, rows=2, clamp=(-40, 100)),
+        "signed": h.fully_connected(rng, 2101, 6, output_zero_point=3, in_double=False),
+        "large_sums": large,
+        "position": conv,
+    }
+
+
+def test_parts_on_the_host(tmp_path: Path) -> None:
+    """A part's accumulators that are not added, or added twice; a tail, or sums that are not cleared."""
+    h.check_on_host(tmp_path, h.every_plan(_long(), "chained parts"), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_parts_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register or place of a sum in the assembly, or accesses that differ from the promise."""
+    emitted = h.every_plan(_long(), "chained parts")
+    within = 0.03 if compiler == h.COMPILER else None
+    h.check_on_board(tmp_path, emitted, RNG, compiler, cycles_within=within)
+
+
+def test_long_layers_are_as_fast_as_short_ones() -> None:
+    """A cliff behind 2048 inputs, or behind accumulators that 256 times leave 32 bits."""
+    rng = np.random.default_rng(1)
+    large = _with_weights(h.fully_connected(rng, 1024, 64), slice(0, 64), 120)
+    for layer in (h.fully_connected(rng, 2100, 64), large):
+        assert min(plan.cycles for plan in plans(layer)) < 1.15 * layer.macs

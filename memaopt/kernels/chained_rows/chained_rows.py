@@ -7,7 +7,9 @@ accumulators that are whole.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,62 +31,81 @@ from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.problems.layers import Conv, FullyConnected, Layer
 
 _UNROLLS = (4, 8)  # most words of inputs in one turn of the loop
-_MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
+MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
 
 
 def weight_stream(layer: FullyConnected, kernel: ChainedRowsKernel, k: int, proven: Proven) -> Int64Array:
     """The kernel's parameters in the order in which it reads them, as int32 words; ``k`` inputs, padded."""
-    w = _weights(layer, proven, k)
+    w = weights_of(layer, proven, k)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
-    starts = folded + proven.start // SCALE
     first = first_rows(len(w), kernel.rows)
+    rows = first[:, None] + np.arange(kernel.rows)
+    parameters = channel_parameters(proven)[rows].reshape(len(first), -1)
+    tiles = tile_words(kernel, w, folded + proven.start // SCALE, first)
+    return np.concatenate([tiles, first[:, None], parameters], axis=1)
+
+
+def tile_words(kernel: ChainedRowsKernel, w: Int64Array, starts: Int64Array, first: Int64Array) -> Int64Array:
+    """Starts and weights [M, k] of the tiles whose first rows these are, [tiles, words]."""
     rows = first[:, None, None] + np.arange(kernel.rows).reshape(kernel.chains, ROWS)
     # SXTB16's order: inputs 0 and 2, then 1 and 3. Turns of the loop go from the last inputs to the first.
-    ordered = w.reshape(len(w), -1, 2, 2).transpose(0, 1, 3, 2).reshape(len(w), k)
+    ordered = w.reshape(len(w), -1, 2, 2).transpose(0, 1, 3, 2).reshape(w.shape)
     words = chains.words(ordered[rows], kernel.packed)
     turns = words.reshape(len(first), kernel.words_a_pair, -1, 2 * kernel.unroll)[:, :, ::-1]
     return np.concatenate(
         [
             wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(first), -1),
             turns.transpose(0, 2, 3, 1).reshape(len(first), -1),
-            first[:, None],
-            channel_parameters(proven)[rows].reshape(len(first), -1),
         ],
         axis=1,
     )
 
 
-def _weights(layer: FullyConnected, proven: Proven, k: int) -> Int64Array:
+def weights_of(layer: FullyConnected, proven: Proven, k: int) -> Int64Array:
     """[M, k], padded; none in rows whose output no input changes."""
     w = np.zeros((len(layer.weights), k), np.int64)
     w[:, : layer.weights.shape[1]] = np.where(proven.constant[:, None], 0, layer.weights)
     return w
 
 
-class ChainedRows:
-    """FULLY_CONNECTED with four rows or more and up to 2048 inputs."""
+def as_matrix(layer: Layer) -> FullyConnected | None:
+    """The layer as a matrix times vectors; None for a convolution but of one window, the beginning of the image."""
+    if isinstance(layer, FullyConnected):
+        return layer
+    assert isinstance(layer, Conv)
+    window, kernel = layer.window, layer.window.kernel
+    whole = kernel.width == layer.shape.width or kernel.height == 1
+    dense = all(size == 1 or apart == 1 for size, apart in zip(kernel, window.dilation, strict=True))
+    if layer.output.positions != 1 or layer.groups != 1 or any(window.padding) or not (whole and dense):
+        return None
+    weights = layer.weights.reshape(len(layer.weights), -1)
+    return FullyConnected(1, weights, layer.bias, layer.input_zero_point, layer.requantization)
 
-    name = "chained rows"
-    computes: type = FullyConnected
+
+def title_of(layer: Layer) -> str:
+    """For the layer's head comment."""
+    if isinstance(layer, Conv):
+        return f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+    assert isinstance(layer, FullyConnected)
+    m, depth = layer.weights.shape
+    return f"FULLY_CONNECTED {layer.rows}x{depth} -> {layer.rows}x{m}"
+
+
+@dataclass(frozen=True)
+class ChainedRows:
+    """Four rows or more, of up to 2048 inputs."""
+
+    computes: type
+    name: ClassVar[str] = "chained rows"
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        matrix = self._matrix(layer)
-        if matrix is None or len(matrix.weights) < ROWS or matrix.weights.shape[1] > _MOST_INPUTS:
+        matrix = as_matrix(layer)
+        if matrix is None or len(matrix.weights) < ROWS or matrix.weights.shape[1] > MOST_INPUTS:
             return ()
-        proven = _proven(matrix)
+        proven = prove(matrix)
         if proven is None:
             return ()
         return pareto(self._plan(matrix, kernel, proven) for kernel in _kernels(matrix, proven))
-
-    def _matrix(self, layer: Layer) -> FullyConnected | None:
-        """The layer as a matrix times vectors."""
-        assert isinstance(layer, FullyConnected)
-        return layer
-
-    def _title(self, layer: Layer) -> str:
-        assert isinstance(layer, FullyConnected)
-        m, depth = layer.weights.shape
-        return f"FULLY_CONNECTED {layer.rows}x{depth} -> {layer.rows}x{m}"
 
     def _plan(self, layer: FullyConnected, kernel: ChainedRowsKernel, proven: Proven) -> Plan:
         m, depth = layer.weights.shape
@@ -127,10 +148,10 @@ class ChainedRows:
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        matrix = self._matrix(layer)
+        matrix = as_matrix(layer)
         assert matrix is not None
         m, depth = matrix.weights.shape
-        proven = _proven(matrix)
+        proven = prove(matrix)
         assert proven is not None
         output = Output.of(proven, matrix.requantization)
         kernel = ChainedRowsKernel(plan.option("chains"), plan.option("unroll"), bool(plan.option("packed")), output)
@@ -140,7 +161,7 @@ class ChainedRows:
         return emitted(
             unary(name),
             plan,
-            self._title(layer),
+            title_of(layer),
             "kernels/fully_connected/fully_connected_layer.c.j2",
             arrays=arrays,
             kernels=(kernel,),
@@ -154,26 +175,6 @@ class ChainedRows:
         )
 
 
-class ChainedPosition(ChainedRows):
-    """CONV_2D whose one window is the beginning of the image."""
-
-    computes: type = Conv
-
-    def _matrix(self, layer: Layer) -> FullyConnected | None:
-        assert isinstance(layer, Conv)
-        window, kernel = layer.window, layer.window.kernel
-        whole = kernel.width == layer.shape.width or kernel.height == 1
-        dense = all(size == 1 or apart == 1 for size, apart in zip(kernel, window.dilation, strict=True))
-        if layer.output.positions != 1 or layer.groups != 1 or any(window.padding) or not (whole and dense):
-            return None
-        weights = layer.weights.reshape(len(layer.weights), -1)
-        return FullyConnected(1, weights, layer.bias, layer.input_zero_point, layer.requantization)
-
-    def _title(self, layer: Layer) -> str:
-        assert isinstance(layer, Conv)
-        return f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-
-
 def _padded(depth: int) -> int:
     """Inputs in whole words."""
     return -(-depth // 4) * 4
@@ -182,7 +183,7 @@ def _padded(depth: int) -> int:
 def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKernel]:
     """With each number of words in a turn and both kinds of weights, the one of the fewest cycles."""
     m, k = len(layer.weights), _padded(layer.weights.shape[1])
-    w, output = _weights(layer, proven, k), Output.of(proven, layer.requantization)
+    w, output = weights_of(layer, proven, k), Output.of(proven, layer.requantization)
     unrolls = {max(u for u in range(1, most + 1) if k // 4 % u == 0) for most in _UNROLLS}
     for packed in (False, True):
         numbers = [n for n in (1, 2) if ROWS * n <= m and chains.fits(w[_chained_rows(m, n)], packed)]
@@ -198,8 +199,9 @@ def _chained_rows(m: int, number: int) -> Int64Array:
 
 
 @lru_cache(maxsize=256)
-def _proven(layer: FullyConnected) -> Proven | None:
+def prove(layer: FullyConnected) -> Proven | None:
+    """The requantisation of accumulators times 256, None if not found."""
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, step=SCALE)
 
 
-FAMILIES = (ChainedRows(), ChainedPosition())
+FAMILIES = (ChainedRows(FullyConnected), ChainedRows(Conv))

@@ -10,8 +10,8 @@ from functools import cached_property
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
-from memaopt.kernels.chained_rows.outputs import OUT, Stage
-from memaopt.kernels.chained_rows.patches import Runs, Widening, runs_of, widening
+from memaopt.kernels.chained_rows.outputs import OUT, OutputStage
+from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
 from memaopt.kernels.code import Call, Constants, cycles_of
 from memaopt.kernels.code import words_of as code_words
 from memaopt.kernels.patches import Patch
@@ -63,7 +63,7 @@ class ChainedChannelsKernel:
         return ", ".join([*said, f"{self.unroll} words a turn" if self.unroll else "no loop over words"])
 
     @property
-    def runs(self) -> Runs:
+    def runs(self) -> HalfwordRuns:
         return runs_of(self.patch)
 
     @property
@@ -109,9 +109,9 @@ class ChainedChannelsKernel:
         return -(-self.m // ROWS)
 
     @cached_property
-    def _stage(self) -> Stage:
+    def _stage(self) -> OutputStage:
         taken = None if self.planes is None else 128 + self.planes.zero_point
-        return Stage(self.n, self.output, self.channel_step, self.position_step, taken)
+        return OutputStage(self.n, self.output, self.channel_step, self.position_step, taken)
 
     @property
     def words(self) -> int:
@@ -120,7 +120,7 @@ class ChainedChannelsKernel:
 
     @cached_property
     def _chunks(self) -> list[dict[str, int]]:
-        """Runs of straight blocks within an offset's reach of lr, which first moves on by ``advance``."""
+        """HalfwordRuns of straight blocks within an offset's reach of lr, which first moves on by ``advance``."""
         made: list[dict[str, int]] = []
         done, advance = 1, 4 * SUMS + 4 * SUMS
         while done < self.pairs:

@@ -22,13 +22,14 @@ _MASK = "r7"
 @dataclass(frozen=True)
 class ChainedRowsKernel:
     """``chains`` of four rows at a time, ``unroll`` words of four inputs in a turn of the loop; the inputs' number is
-    an argument. ``packed``: one byte a weight instead of one and a half.
+    an argument. ``packed``: one byte a weight instead of one and a half. Without ``output`` the accumulators, at scale
+    1, are added to sums of 32 bits.
     """
 
     chains: int
     unroll: int
     packed: bool
-    output: Output
+    output: Output | None
 
     @property
     def rows(self) -> int:
@@ -38,7 +39,7 @@ class ChainedRowsKernel:
     @property
     def name(self) -> str:
         packed = "_packed" if self.packed else ""
-        return f"chained_rows_{self.rows}x{4 * self.unroll}{packed}_{self.output.slug}"
+        return f"chained_rows_{self.rows}x{4 * self.unroll}{packed}_{self.output.slug if self.output else 'sums'}"
 
     def cycles(self, tiles: int, k: int) -> float:
         """Of a call, at zero wait states: those of its text."""
@@ -55,7 +56,8 @@ class ChainedRowsKernel:
 
     def words(self, k: int) -> int:
         """Of parameters for a tile: starts, weights, the first row's number, output parameters."""
-        return SUMS * self.chains + self.words_a_pair * k // 2 + 1 + self.rows * self.output.words
+        parameters = self.rows * self.output.words if self.output else 0
+        return SUMS * self.chains + self.words_a_pair * k // 2 + 1 + parameters
 
     def stack(self, tiles: int, k: int) -> Access:
         """Of a call for so many tiles: the inputs as halfwords lie there, and where the kernel is."""
@@ -108,6 +110,6 @@ class ChainedRowsKernel:
             w_bytes=8 * self.unroll * self.words_a_pair,
             slots=SLOTS,
             q=self.output,
-            low=self.output.low,
-            high=self.output.high,
+            low=self.output.low if self.output else 0,
+            high=self.output.high if self.output else 0,
         )

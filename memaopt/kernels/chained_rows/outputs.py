@@ -14,7 +14,7 @@ OUT = "[sp, #24]"
 _MAKING = (slice(6, 6), slice(5, 6), slice(4, 5), slice(0, 4))
 
 
-class Step(NamedTuple):
+class OutputStep(NamedTuple):
     """An output: instructions before it, the registers of its accumulator and parameters, those that store it."""
 
     before: list[str]
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stage:
+class OutputStage:
     """``n`` positions' sums are in r0 to r2, r3 to r5, r6 to r8; parameters come by lr, r12 points to the outputs,
     which are ``channel_step`` and ``position_step`` bytes apart, bytes or (int16) values less ``taken``.
     """
@@ -63,9 +63,9 @@ class Stage:
             return "r9", "r10", "r12", "r12"
         return "r9", "r10", "r11", "r12" if channel == ROWS - 2 else "r2"
 
-    def steps(self) -> tuple[list[Step], int]:
+    def steps(self) -> tuple[list[OutputStep], int]:
         """The outputs from the last channel to the first, and how far r12 has moved by then."""
-        at, steps = 0, list[Step]()
+        at, steps = 0, list[OutputStep]()
         for channel in range(ROWS - 1, -1, -1):
             m, c, d, t = self._registers(channel)
             lost = self.crowded and channel >= ROWS - 2  # the pointer
@@ -90,5 +90,5 @@ class Stage:
                     after.append(add_imm("r12", "r12", place - at, ""))
                     at = place
                 after.append(f"{'strb' if self.taken is None else 'strh'} {acc}, [r12, #{place - at}]")
-                steps.append(Step(before, acc, m, c, d, t, after))
+                steps.append(OutputStep(before, acc, m, c, d, t, after))
         return steps, at

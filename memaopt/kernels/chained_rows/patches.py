@@ -21,7 +21,7 @@ from memaopt.kernels.text.thumb import REACH
 _DATA = [f"r{i}" for i in range(1, 11)]
 
 
-class Runs(NamedTuple):
+class HalfwordRuns(NamedTuple):
     """``number`` runs of ``size`` contiguous bytes, run i at ``i / taps * pitch + i % taps * step``."""
 
     number: int
@@ -59,11 +59,11 @@ class Runs(NamedTuple):
         return ordered
 
 
-def runs_of(patch: Patch) -> Runs:
+def runs_of(patch: Patch) -> HalfwordRuns:
     """The runs of a patch; one where they follow on each other."""
     if len(patch.runs()) == 1:
-        return Runs(1, 1, patch.bytes, 0, 0)
-    return Runs(patch.rows * patch.taps, patch.taps, patch.run, patch.pitch, patch.step)
+        return HalfwordRuns(1, 1, patch.bytes, 0, 0)
+    return HalfwordRuns(patch.rows * patch.taps, patch.taps, patch.run, patch.pitch, patch.step)
 
 
 class Widening(NamedTuple):
