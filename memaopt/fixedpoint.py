@@ -50,16 +50,6 @@ def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: Int
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
-def multiply_by_quantized_multiplier_single_rounding(x: IntLike, multiplier: IntLike, shift: IntLike) -> Int64Array:
-    """x * multiplier * 2^(shift - 31), rounded once, ties towards plus infinity.
-
-    What TFLite's optimised FULLY_CONNECTED does; its reference kernel is :func:`requantize_in_double`.
-    """
-    total = 31 - np.asarray(shift, np.int64)
-    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    return (product + (np.int64(1) << (total - 1))) >> total
-
-
 def quantize_multiplier(scale: float) -> tuple[int, int]:
     """The int32 multiplier in [2^30, 2^31) and the shift with scale ~ multiplier * 2^(shift - 31).
 

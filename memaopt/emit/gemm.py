@@ -173,7 +173,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
     context: dict[str, Any] = {
         **common,
         "s": schedule,
-        "plan": made,
+        "nest": made,
         "atype": problem.element.sums,
         "stationary": schedule.family.stationary,
         "family_text": _FAMILY_TEXT[schedule.family.stationary],
@@ -197,7 +197,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
     context["kernel_name"] = _kernel_name
     context["blocks"] = [render("emit/templates/block.c.j2", **context, block=block).rstrip() for block in made.blocks]
     context["stages"] = fetches(made)
-    context["nest"] = loops_of(made)
+    context["loops"] = loops_of(made)
     return render("emit/templates/gemm.c.j2", **context)
 
 

@@ -156,7 +156,9 @@ def files(
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
-    body = source_file([ram.placed(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
+    body = (
+        source_file([ram.sectioned(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
+    )
     tensors, scratch = tensor_places(plan), scratch_places(plan)
     calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))

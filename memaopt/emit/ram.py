@@ -65,7 +65,7 @@ def copies(plan: NetworkPlan) -> Copies | None:
     )
 
 
-def placed(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
+def sectioned(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
     """A layer's text with its code and constants in the sections where they belong."""
     emitted, upper = layer.emitted, plan.name.upper()
     code = f"{upper}_CODE_IN_RAM"

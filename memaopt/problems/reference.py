@@ -74,11 +74,6 @@ def wrong_elements(problem: Gemm, data: GemmData, result: Array) -> int:
     return int(np.count_nonzero(result != expected))
 
 
-def is_correct(problem: Gemm, data: GemmData, result: Array) -> bool:
-    """Whether every element of ``result`` is right."""
-    return wrong_elements(problem, data, result) == 0
-
-
 def random_data(problem: Gemm, seed: int = 0) -> GemmData:
     """Seeded operands that use the whole range without overflowing the accumulators; constants as they are."""
     rng = np.random.default_rng(seed)
