@@ -25,7 +25,8 @@ from memaopt.board.maps import PAGE, PagedMap
 from memaopt.board.semihosting import Reply, Semihosting
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
-from memaopt.machines.mcu import Accelerator, Mcu
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Accelerator
 
 _ARGUMENTS = [uc.UC_ARM_REG_R0 + n for n in range(4)]
 _CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaopt.board.layout import BANK, LINES, MEMORY, PAGE
-from memaopt.machines.mcu import Accelerator, Mcu, Memory
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Accelerator, Memory
 
 # Arm ARM DDI 0403, B3.1: below this address the core fetches over its code buses, above over the system bus.
 _SYSTEM_BUS = 0x2000_0000

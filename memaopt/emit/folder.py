@@ -13,7 +13,8 @@ from pathlib import Path
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
 from memaopt.machines.core import core, core_names
-from memaopt.machines.mcu import Mcu, RegisterBits
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.setting import RegisterBits
 from memaopt.printable import in_comment
 from memaopt.version import __version__
 

@@ -12,276 +12,20 @@ import re
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
-from memaopt.inputs import MOST_BYTES, Address, Count, Input, Prose, Word, YesNo
+from memaopt.inputs import MOST_BYTES, Input, Prose, Word
 from memaopt.machines.core import CoreField, core
+from memaopt.machines.memory import MOST_MEMORY, Alias, Area, Memory, MemoryName, Power, Register
+from memaopt.machines.setting import SWITCHES, USUAL, Setting
 
-#: Names of sections and of keywords in linker scripts, and what else a memory cannot be called.
-_RESERVED = {
-    *("all", "auto", "bss", "comment", "data", "fini", "init", "l", "len", "length", "note", "o", "org", "origin"),
-    *("ramfunc", "rodata", "sram_behind", "stack", "text", "vectors"),
-}
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 #: Addresses that the core and its peripherals have: nothing of a machine file lies there.
 _PERIPHERALS = ((0x4000_0000, 0x6000_0000), (0xE000_0000, MOST_BYTES))
-#: Memories begin at a page of the board's emulator.
-_PAGE = 4096
-_MOST_MEMORY = 512 << 20
-_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
-#: What a stock project takes beside a library. Images of :mod:`memaopt.board.projects` are linked to at most 4.1 KB of
-#: flash more than the library is promised: start-up code, clocks, ``main``, the compiler's helpers for double. The rest
-#: is for the 0.5 KB of a whole vector table and for code that is only estimated. In RAM they have a heap of 512 bytes,
-#: or Zephyr's stack for interrupts of 2 KiB, and little data.
-PROJECT_FLASH, PROJECT_RAM = 8192, 6144
-
-
-def _free(name: str) -> str:
-    if name in _RESERVED:
-        raise ValueError(f"{name!r} is taken: give it another name")
-    return name
-
-
-def _aligned(address: int) -> int:
-    if address % _PAGE:
-        raise ValueError(f"{address:#x} is no multiple of {_PAGE:#x}")
-    return address
-
-
-MemoryName = Annotated[Word, AfterValidator(_free)]
-Page = Annotated[Address, AfterValidator(_aligned)]
-MemorySize = Annotated[int, Field(strict=True, gt=0, le=_MOST_MEMORY)]
-WaitStates = Annotated[int, Field(strict=True, ge=0, le=10_000)]
-Peripheral = Annotated[int, Field(strict=True, ge=0x4000_0000, lt=0x6000_0000, multiple_of=4)]
-Bits = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
-SomeBits = Annotated[int, Field(strict=True, gt=0, lt=1 << 32)]
-Power = Annotated[float, Field(strict=True, ge=0, le=1e6)]
-
-
-class Control(Input):
-    """The register that switches an accelerator, and its bits for each part; 0 where it has none."""
-
-    address: Peripheral
-    prefetch: Bits = 0
-    instruction_cache: Bits = 0
-    data_cache: Bits = 0
-    source: Prose = ""
-
-
-class Flag(Input):
-    """Status bits that follow ``bits`` of a register as soon as those are written: ``shift`` to their left, there or
-    in the register ``status``."""
-
-    bits: SomeBits
-    shift: int = Field(default=0, strict=True, ge=-31, le=31)
-    status: Peripheral | None = None
-
-
-class Register(Input):
-    """A peripheral's register that start-up code looks at: its value after reset, and the flags that follow it."""
-
-    name: str = Field(min_length=1, max_length=60)
-    address: Peripheral
-    reset: Bits = 0
-    flags: tuple[Flag, ...] = Field(default=(), max_length=32)
-    source: Prose = ""
-
-
-class Area(Input):
-    """Addresses outside the memories at which the chip says something of itself, and where programs may look."""
-
-    name: str = Field(min_length=1, max_length=60)
-    base: Page
-    size: MemorySize
-    source: Prose = ""
-
-    @property
-    def end(self) -> int:
-        """The first address past this area."""
-        return self.base + self.size
-
-
-class Accelerator(Input):
-    """Caches between the core and a flash array, fully associative with LRU replacement.
-
-    The array delivers ``read_bytes`` at a time, in the memory's ``first`` wait states. A cache line holds
-    ``line_bytes``; each read in it is filled on its own. ``prefetch`` reads the next instructions ahead.
-    ``instruction_lines`` and ``data_lines`` are what the chip has; ``instruction_cache`` and ``data_cache`` say whether
-    they are on. A program switches them where ``control`` is known.
-    """
-
-    read_bytes: int = Field(strict=True, ge=4, le=64)
-    line_bytes: int = Field(strict=True, ge=4, le=64)
-    instruction_lines: int = Field(default=0, strict=True, ge=0, le=128)
-    data_lines: int = Field(default=0, strict=True, ge=0, le=128)
-    prefetch: YesNo = False
-    instruction_cache: YesNo = True
-    data_cache: YesNo = True
-    control: Control | None = None
-    source: Prose = ""
-
-    @property
-    def fetch_lines(self) -> int:
-        """Lines that keep instructions: none while their cache is off."""
-        return self.instruction_lines if self.instruction_cache else 0
-
-    @property
-    def load_lines(self) -> int:
-        """Lines that keep data: none while their cache is off."""
-        return self.data_lines if self.data_cache else 0
-
-    @model_validator(mode="after")
-    def _check(self) -> "Accelerator":
-        for size in (self.read_bytes, self.line_bytes):
-            if size & (size - 1):
-                raise ValueError(f"{size} is not a power of two")
-        if self.line_bytes < self.read_bytes:
-            raise ValueError("a cache line is shorter than one read")
-        return self
-
-
-class Region(Input):
-    """A part of a memory with hardware of its own, such as one bank of an SRAM: ``size`` bytes from ``offset`` on.
-
-    ``load_sixteenths`` are the sixteenths of a cycle that a load of up to 4 bytes costs there beyond the memory's other
-    costs; the board adds them up.
-    """
-
-    name: MemoryName
-    offset: Count
-    size: MemorySize
-    load_sixteenths: int = Field(default=0, ge=0, le=256)
-    source: Prose = ""
-
-    @property
-    def end(self) -> int:
-        """The first offset past this region."""
-        return self.offset + self.size
-
-
-class Memory(Input):
-    """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
-    the first and each directly following access of up to 4 bytes cost, ``fetch`` those of each 4 bytes of
-    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs. ``regions`` are the
-    banks that it is made of, from its first byte to its last; none: it is one.
-    """
-
-    name: MemoryName
-    kind: Literal["flash", "sram", "external"]
-    base: Page
-    size: MemorySize
-    writable: YesNo = True
-    first: WaitStates = 0
-    next: WaitStates = 0
-    fetch: WaitStates = 0
-    accelerator: Accelerator | None = None
-    executable: YesNo = True
-    energy_pj_per_byte: Power = 0.0
-    regions: tuple[Region, ...] = Field(default=(), max_length=16)
-    source: Prose = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Memory":
-        names = [r.name for r in self.regions]
-        if len(set(names)) != len(names):
-            raise ValueError(f"two regions of {self.name!r} have the same name")
-        at = 0
-        for region in self.regions:
-            if region.offset != at:
-                where = f"region {region.name!r} of {self.name!r}"
-                raise ValueError(f"{where} starts at {region.offset:#x}, not at {at:#x}")
-            at = region.end
-        if self.regions and at != self.size:
-            raise ValueError(f"the regions of {self.name!r} are {at:#x} bytes, not its {self.size:#x}")
-        return self
-
-    @property
-    def end(self) -> int:
-        """The first address past this memory."""
-        return self.base + self.size
-
-    def resized(self, size: int) -> "Memory":
-        """A copy of another size: regions are cut off at its end, and the last one reaches it."""
-        kept = [r for r in self.regions if r.offset < size]
-        if kept:
-            kept[-1] = kept[-1].model_copy(update={"size": size - kept[-1].offset})
-        return self.model_copy(update={"size": size, "regions": tuple(kept)})
-
-
-class Alias(Input):
-    """A second address of part of a memory: ``size`` bytes from ``offset`` on also appear at ``base``.
-
-    It adds no capacity. Fetching code there may be faster, since addresses below 0x2000_0000 are on the
-    core's code buses (Armv7-M address map).
-    """
-
-    name: MemoryName
-    memory: MemoryName
-    offset: Page
-    base: Page
-    size: MemorySize
-    fetch: WaitStates = 0
-    source: Prose = ""
-
-    @property
-    def end(self) -> int:
-        """The first address past this alias."""
-        return self.base + self.size
-
-
-class RegisterBits(Input):
-    """Bits that a setting needs set in a register, which start-up code leaves as they are after reset."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_>., -]{1,60}$")
-    address: int = Field(strict=True, ge=0, lt=1 << 32, multiple_of=4)
-    bits: SomeBits
-
-
-class Setting(Input):
-    """The project that a chip is used in: what is on, and what may be copied into RAM when it starts.
-
-    ``prefetch``, ``instruction_cache`` and ``data_cache`` are those of every accelerator; None leaves them as the
-    machine's file has them. ``code_in_ram`` and ``constants_in_ram`` are budgets in bytes. ``turn_on`` is what the
-    emitted snippets do beyond the vendor's start-up code. ``project_flash`` and ``project_ram`` are the bytes that the
-    project itself takes, and leaves to no library: its vector table, start-up code, clocks, ``memcpy`` and its kind and
-    ``main``; its data, heap and stacks.
-    """
-
-    name: str = Field(default="stock", pattern=r"^[a-z][a-z0-9-]{0,30}$")
-    title: str = Field(default="code and constants in flash", min_length=1, max_length=200)
-    prefetch: YesNo | None = None
-    instruction_cache: YesNo | None = None
-    data_cache: YesNo | None = None
-    code_in_ram: Count = 0
-    constants_in_ram: Count = 0
-    project_flash: Count = PROJECT_FLASH
-    project_ram: Count = PROJECT_RAM
-    turn_on: tuple[RegisterBits, ...] = Field(default=(), max_length=16)
-    source: Prose = ""
-
-    def switched(self, accelerator: Accelerator) -> Accelerator:
-        """The accelerator as this setting has it."""
-        wanted = {name: getattr(self, name) for name in _SWITCHES}
-        return accelerator.model_copy(update={name: on for name, on in wanted.items() if on is not None})
-
-
-_SWITCHES = ("prefetch", "instruction_cache", "data_cache")
-#: More than any memory has.
-_ALL = 1 << 32
-#: The settings of a machine whose file has none.
-_USUAL = (
-    Setting(),
-    Setting(
-        name="ram",
-        title="code and constants copied into RAM where that pays",
-        code_in_ram=_ALL,
-        constants_in_ram=_ALL,
-    ),
-)
 
 
 class Mcu(Input):
@@ -310,8 +54,8 @@ class Mcu(Input):
     power_mw: Power = 0.0
     power_range_mw: tuple[Power, Power] | None = None
     sources: dict[Word, Prose] = Field(default_factory=dict, max_length=64)
-    settings: tuple[Setting, ...] = Field(default=_USUAL, max_length=16)
-    setting: Setting = _USUAL[0]
+    settings: tuple[Setting, ...] = Field(default=USUAL, max_length=16)
+    setting: Setting = USUAL[0]
 
     @model_validator(mode="after")
     def _check(self) -> "Mcu":
@@ -323,8 +67,8 @@ class Mcu(Input):
                 raise ValueError(f"a memory named {kind!r} and of that kind is needed")
         if not self.sram.writable:
             raise ValueError("memory 'sram' is not writable")
-        if sum(m.size for m in self.memories) + sum(a.size for a in self.areas) > _MOST_MEMORY:
-            raise ValueError(f"the memories have more than {_MOST_MEMORY:,} bytes together")
+        if sum(m.size for m in self.memories) + sum(a.size for a in self.areas) > MOST_MEMORY:
+            raise ValueError(f"the memories have more than {MOST_MEMORY:,} bytes together")
         for alias in self.aliases:
             if alias.memory not in [m.name for m in self.memories]:
                 raise ValueError(f"alias {alias.name!r} is of {alias.memory!r}, which is not a memory")
@@ -351,7 +95,7 @@ class Mcu(Input):
             raise ValueError("two settings have the same name")
         if "stock" not in known:
             raise ValueError("a setting named 'stock' is needed where there are any")
-        for switch in _SWITCHES:
+        for switch in SWITCHES:
             if len({getattr(setting, switch) is None for setting in self.settings}) > 1:
                 raise ValueError(f"settings: {switch} is said in some, but not in all")
         return self

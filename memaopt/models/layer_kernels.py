@@ -16,7 +16,7 @@ from memaopt.kernels import registry
 from memaopt.kernels.gemm.families import CYCLE
 from memaopt.kernels.plan import Format, Plan
 from memaopt.kernels.schedule import CODE_BYTES, STACK_BYTES, AnySchedule, LayerSchedule, Space
-from memaopt.machines.mcu import Memory
+from memaopt.machines.memory import Memory
 from memaopt.models import traffic
 from memaopt.models.answers import Answer
 from memaopt.models.fetching import TABLE_SIXTEENTHS

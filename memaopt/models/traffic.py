@@ -21,7 +21,7 @@ import numpy.typing as npt
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, GemmFamily, RegisterTile, Shape
 from memaopt.kernels.schedule import Order, Schedule, Space
-from memaopt.machines.mcu import Memory
+from memaopt.machines.memory import Memory
 from memaopt.models.kernel_waits import waits_of_a_tile
 from memaopt.models.waits import timing
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand

@@ -14,7 +14,8 @@ from memaopt.certificates.gemm import ALONE, Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
-from memaopt.machines.mcu import Mcu, Memory
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
 from memaopt.problems.gemm import OPERANDS, Gemm, Weights
 from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.gemm import GemmTrial
