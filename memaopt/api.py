@@ -138,10 +138,10 @@ def verify(certificate: Certificate | NetworkCertificate | str | Path) -> Verifi
     A network's file is checked against the model beside it. No solver is asked. Raises InputError if the file is no
     certificate. What comes back says what was given.
     """
-    from memaopt.certificates import gemm, network
+    from memaopt.certificates import gemm, network_check
 
     found = read(certificate) if isinstance(certificate, str | Path) else certificate
-    return gemm.verify(found) if isinstance(found, gemm.Certificate) else network.verify(found)
+    return gemm.verify(found) if isinstance(found, gemm.Certificate) else network_check.verify(found)
 
 
 @public

@@ -131,7 +131,7 @@ def _network_row(task: Task, found: NetworkCertificate, machine: str) -> SweepRo
 
 
 def _verdict(task: Task, batch: Batch, row: SweepRow) -> Verdict:
-    from memaopt.certificates import network
+    from memaopt.certificates import network_check
     from memaopt.choice.problem import left_by_project
 
     text = batch.machines[task.machine]
@@ -152,7 +152,7 @@ def _verdict(task: Task, batch: Batch, row: SweepRow) -> Verdict:
             budgets = (task.sram or sram, task.flash or flash, task.arena)
             said = (found.sram_bytes, found.flash_bytes, found.arena_bytes)
             other = (model.sha256, task.objective, budgets) != (found.model_sha256, found.objective, said)
-            verified, derived = network.verify(found, model), _network_row(task, found, text)
+            verified, derived = network_check.verify(found, model), _network_row(task, found, text)
     except MemaoptError as error:
         return Verdict(str(error))
     if other:

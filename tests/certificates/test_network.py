@@ -18,6 +18,7 @@ from network_helpers import MCU
 import memaopt
 from memaopt import Gemm, certify
 from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
@@ -44,7 +45,7 @@ def test_a_true_certificate_survives_json_and_verifies(signed: tuple[Path, Netwo
     path, cert = signed
     again = NetworkCertificate.from_json(cert.to_json())
     assert again == cert
-    certificate.verify(again, Model.read(path))
+    network_check.verify(again, Model.read(path))
     file = path.parent / "certificate.json"
     file.write_text(cert.to_json())
     memaopt.verify(file)
@@ -101,10 +102,10 @@ def test_every_false_claim_is_found(what: str, signed: tuple[Path, NetworkCertif
     at[place[-1]] = value
     changed = NetworkCertificate.from_json(json.dumps(data))
     with pytest.raises(FalseClaimError, match="digest"):
-        certificate.verify(changed, Model.read(path))
+        network_check.verify(changed, Model.read(path))
     resigned = changed.signed()
     with pytest.raises(FalseClaimError) as found:
-        certificate.verify(resigned, Model.read(path))
+        network_check.verify(resigned, Model.read(path))
     assert "\n" not in str(found.value)
     assert "digest" not in str(found.value)
 
@@ -130,7 +131,7 @@ def _holds(path: Path, data: dict[str, Any]) -> NetworkCertificate | None:
     """The certificate if it verifies, None if it is refused in one line."""
     try:
         cert = NetworkCertificate.from_json(json.dumps(data))
-        certificate.verify(cert, Model.read(path))
+        network_check.verify(cert, Model.read(path))
     except MemaoptError as error:
         return None if "\n" not in str(error) else pytest.fail(f"more than a line: {error}")
     return cert
@@ -190,12 +191,12 @@ def test_premises_are_told(tiny: tuple[Path, dict[str, Any]]) -> None:
     """Catches a premise that a reader is not told of: the machine with its digest, the objective, the budgets."""
     path, data = tiny
     cert = NetworkCertificate.from_json(json.dumps(data))
-    told = " ".join(certificate.verify(cert, Model.read(path)).premises)
+    told = " ".join(network_check.verify(cert, Model.read(path)).premises)
     for word in ("tiny.tflite", "as it comes with memaopt", "cycles", f"{cert.flash_bytes:,}", f"{cert.arena_bytes:,}"):
         assert word in told
     faster = cert.machine.model_copy(update={"clock_hz": 1})
     changed = mutations.changed(data, ("machine",), faster.model_dump(mode="json"))
-    told = " ".join(certificate.verify(NetworkCertificate.from_json(json.dumps(changed)), Model.read(path)).premises)
+    told = " ".join(network_check.verify(NetworkCertificate.from_json(json.dumps(changed)), Model.read(path)).premises)
     assert "not as it comes" in told
 
 
@@ -204,10 +205,10 @@ def test_a_budget_that_was_not_used_up_cannot_be_raised(signed: tuple[Path, Netw
     path, _ = signed
     ram = mcu("stm32l4r5", "ram")
     small = certificate.certify(compile_network(path, ram, sram=30_000), path.name)
-    certificate.verify(small, Model.read(path))
+    network_check.verify(small, Model.read(path))
     large = small.model_copy(update={"sram_bytes": 655_360})
     with pytest.raises(FalseClaimError, match="nothing is cheaper"):
-        certificate.verify(large.signed(), Model.read(path))
+        network_check.verify(large.signed(), Model.read(path))
 
 
 def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
     path, cert = signed
     (other,) = zoo.save(path.parent, ("fc_autoencoder",))
     with pytest.raises(FalseClaimError, match="not the model that was certified"):
-        certificate.verify(cert, Model.read(other))
+        network_check.verify(cert, Model.read(other))
 
 
 _NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-3"}', "[" * 9999]

@@ -10,6 +10,7 @@ from network_helpers import MCU
 from networks_helpers import activation, constant
 
 from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
 from memaopt.choice.compile import compile_network
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, UnsupportedModelError
@@ -43,7 +44,7 @@ def test_the_certificate_of_a_network_without_layers_holds(tmp_path: Path) -> No
     """Catches a verifier that finds nothing cheaper than nothing."""
     path = tmp_path / "nothing.tflite"
     path.write_bytes(writer.write(_without_layers(1)))
-    certificate.verify(certificate.certify(compile_network(path, MCU), path.name), Model.read(path))
+    network_check.verify(certificate.certify(compile_network(path, MCU), path.name), Model.read(path))
 
 
 @pytest.mark.parametrize("operators", [0, 1])

@@ -12,6 +12,7 @@ import pytest
 from network_helpers import MCU, Library
 
 from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice import fusion
 from memaopt.choice.compile import NetworkPlan, compile_network
@@ -167,7 +168,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NetworkCerti
 def test_a_true_certificate_verifies(signed: tuple[Path, NetworkCertificate]) -> None:
     """Catches a check that fails on the truth."""
     path, cert = signed
-    certificate.verify(NetworkCertificate.from_json(cert.to_json()), Model.read(path))
+    network_check.verify(NetworkCertificate.from_json(cert.to_json()), Model.read(path))
 
 
 def _without_within(data: dict[str, Any]) -> None:
@@ -197,4 +198,4 @@ def test_false_claims_are_found(change: Any, signed: tuple[Path, NetworkCertific
     changed = NetworkCertificate.from_json(json.dumps(data))
     changed = changed.signed()
     with pytest.raises(FalseClaimError):
-        certificate.verify(changed, Model.read(path))
+        network_check.verify(changed, Model.read(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
 from memaopt.choice.compile import NetworkPlan, compile_network
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.machines.mcu import mcu, preset_names
@@ -159,7 +160,7 @@ class BoardNetworks:
             said = f"{plan.mcu.name} in {plan.mcu.setting}, {setting}"
             again = compile_network(model, plan.mcu, **setting)
             with watched():
-                certificate.verify(certificate.certify(again), Model.read(model))
+                network_check.verify(certificate.certify(again), Model.read(model))
             tried = network_trial.run(plan, 3)
             gc.collect()  # emulators that hold themselves
             for layer in tried.layers:
