@@ -165,13 +165,12 @@ def _short(value: Any) -> str:
 
 
 @functools.cache
-def _presets() -> dict[str, str]:
-    """The presets in their settings, by digest."""
+def _settings(name: str) -> dict[str, str]:
+    """A preset in its settings, by digest."""
     return {
         digest(
             mcu(name).in_setting(setting.name).model_dump(mode="json")
         ): f"{name}, as it comes with memaopt, in setting {setting.name}"
-        for name in preset_names()
         for setting in mcu(name).settings
     }
 
@@ -180,8 +179,8 @@ def machine_premise(machine: Mcu) -> str:
     """The machine as a premise: the preset that it is, or the digest that tells it from others."""
     whole = digest(machine.model_dump(mode="json"))
     found = whole[:16]
-    if whole in _presets():
-        return f"machine {_presets()[whole]} (digest {found})"
     if machine.name in preset_names():
+        if whole in (known := _settings(machine.name)):
+            return f"machine {known[whole]} (digest {found})"
         return f"machine {machine.name}, not as it comes with memaopt (digest {found})"
     return f"machine {machine.name} of the certificate (digest {found})"

@@ -213,6 +213,12 @@ def _unlimited(problem: Problem, **limits: int | None) -> Problem:
     return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits), mcu=None)  # type: ignore[arg-type]
 
 
+def least_budgets(problem: Problem) -> tuple[int, int]:
+    """Bytes of SRAM and of flash that would do, each without a limit of the other."""
+    free = _unlimited(problem)
+    return _best(free, "sram").value, _best(free, "flash").value
+
+
 def why_not(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
     graph, limits, positions = problem.graph, problem.limits, problem.positions

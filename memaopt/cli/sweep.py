@@ -67,7 +67,7 @@ def sweep_command(
             if as_json:
                 sys.stdout.write(json.dumps(_json(task, row)) + "\n")
 
-        outcome = run.run(questions, out, lambda: pools.pool(scheduler, workers), told)
+        outcome = run.run(questions, out, lambda: pools.workers_of(scheduler, workers), told)
     failed = _told(outcome, [task.key for task in questions.tasks], out, time.monotonic() - begin, as_json)
     if failed:
         raise typer.Exit(1)
@@ -80,7 +80,7 @@ def verify_all(folder: Path, scheduler: str | None, workers: int | None, as_json
 
     false: list[dict[str, str]] = []
     total, unproven = check.count(folder), 0
-    with _progress("verifying", total) as advance, pools.pool(scheduler, workers) as pool:
+    with _progress("verifying", total) as advance, pools.workers_of(scheduler, workers) as pool:
         for found in check.check(folder, pool):
             advance()
             unproven += found.unproven

@@ -76,6 +76,6 @@ class Dask(Workers):
             self._cluster.close()
 
 
-def pool(scheduler: str | None, size: int | None) -> Workers:
+def workers_of(scheduler: str | None, size: int | None) -> Workers:
     """The workers that were asked for."""
     return Processes(size) if scheduler is None else Dask(scheduler, size)

@@ -1,0 +1,67 @@
+"""``memaopt fit``: which chip do these networks fit, how fast, with what left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaopt.cli.sweep import SchedulerOption, WorkersOption
+
+_MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
+_MJ = {"mJ": 1.0, "uJ": 1e-3, "J": 1e3}
+
+
+def fit_command(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help=".tflite files.", show_default=False)],
+    mcus: Annotated[
+        list[str], typer.Option("--mcus", metavar="NAME|FILE|all", help="Presets (memaopt mcus), files; repeatable.")
+    ] = ["all"],  # noqa: B006  # typer copies it
+    setting: Annotated[str, typer.Option(metavar="NAME|all", help="The project that each chip is used in.")] = "stock",
+    latency: Annotated[str | None, typer.Option(metavar="TIME", help="What an inference may take, as in 50ms.")] = None,
+    energy: Annotated[str | None, typer.Option(metavar="ENERGY", help="What it may take, as in 2mJ, modelled.")] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML too.")] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Which chip? Each network's fastest library on each, what it leaves free, and what would do where none fits.
+
+    Exit 1 if there is a network that no chip fits within what is demanded.
+
+    \b
+    Examples:
+      memaopt fit model.tflite --latency 50ms
+      memaopt fit a.tflite b.tflite --mcus stm32f446 --mcus my.toml --setting all --html fit.html
+    """
+    from memaopt.files import read_bytes
+    from memaopt.machines.mcu import mcu, preset_names
+    from memaopt.networks.limits import MAX_FILE_BYTES
+    from memaopt.report import console
+    from memaopt.report import fit as report
+    from memaopt.sweeps import fit, pools
+    from memaopt.writer import write_file
+
+    limits = fit.Limits(
+        None if latency is None else fit.amount(latency, _MS, "--latency"),
+        None if energy is None else fit.amount(energy, _MJ, "--energy"),
+    )
+    files = [fit.ModelFile(path.name, read_bytes(path, MAX_FILE_BYTES)) for path in models]
+    chips = [mcu(name) for given in mcus for name in (preset_names() if given == "all" else [given])]
+    settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
+    machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]
+    found = []
+    with pools.workers_of(scheduler, workers) as pool, console.timed_progress() as bar:
+        task = bar.add_task("fitting", total=len(files) * len(machines), rate="")
+        for each in fit.fits(pool, files, machines, limits):
+            found.append(each)
+            bar.advance(task)
+    if page is not None:
+        write_file(page, report.html(found).encode())
+    if as_json:
+        console.print_json([each.model_dump(mode="json") for each in found])
+    else:
+        report.print_fits(console.stdout(), found)
+    if {each.model for each in found if each.verdict == "fits"} != {file.name for file in files}:
+        raise typer.Exit(1)

@@ -1,0 +1,82 @@
+"""Which chip? as a table of text and as one self-contained page of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from memaopt.sweeps.fit import Fit
+
+_HEADINGS = ("chip", "setting", "verdict", "latency", "energy", "SRAM", "left", "flash", "left", "proof")
+_NOTE = (
+    "Latency is predicted with the chip's wait states, energy modelled: power times time. SRAM and flash are the "
+    "library's bytes; left is what it and the project leave free. Of what is too large: bytes that would do, and how "
+    "many are missing (-)."
+)
+_STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222 }
+table { border-collapse: collapse; width: 100% } caption { text-align: left; font-weight: bold; padding: 1em 0 .3em }
+th, td { padding: .2em .6em; text-align: right; border-bottom: 1px solid #ddd }
+th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left }
+.fits { background: #e6f4e6 } .large, .failed { background: #f9e4e4 } .slow, .energy, .unknown { background: #fbf3d9 }
+"""
+
+
+def print_fits(console: Console, fits: Sequence[Fit]) -> None:
+    """A table for each model, and the reasons of what failed."""
+    for model in dict.fromkeys(each.model for each in fits):
+        table = Table(title=model, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(_HEADINGS):
+            table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
+        for each in fits:
+            if each.model == model:
+                table.add_row(*_cells(each))
+        console.print(table, width=max(console.width, console.measure(table).maximum), crop=False)
+    for each in fits:
+        if each.verdict in ("failed", "unknown"):
+            console.print(f"{each.model} on {each.machine}: {each.reason}", soft_wrap=True)
+    console.print(_NOTE)
+
+
+def html(fits: Sequence[Fit]) -> str:
+    """The page: no scripts, nothing from elsewhere."""
+    parts = []
+    for model in dict.fromkeys(each.model for each in fits):
+        heading = "".join(f"<th>{escape(name)}</th>" for name in _HEADINGS)
+        rows = "\n".join(_html_row(each) for each in fits if each.model == model)
+        parts.append(f"<table><caption>{escape(model)}</caption>\n<tr>{heading}</tr>\n{rows}\n</table>")
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Which chip?</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n<h1>Which chip?</h1>\n<p>{escape(_NOTE)}</p>\n"
+        f"{body}\n</body>\n</html>\n"
+    )
+
+
+def _html_row(fit: Fit) -> str:
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(fit))
+    title = escape(f"{fit.title}. {fit.reason}", quote=True)
+    return f'<tr class="{fit.verdict.split()[-1]}" title="{title}">{cells}</tr>'
+
+
+def _cells(fit: Fit) -> tuple[str, ...]:
+    return (
+        fit.machine,
+        fit.setting,
+        fit.verdict,
+        "" if fit.latency_ms is None else f"{fit.latency_ms:,.1f} ms",
+        "" if fit.energy_mj is None else f"{fit.energy_mj:,.3f} mJ",
+        *_memory(fit.sram_bytes, fit.sram_left, fit.sram_short),
+        *_memory(fit.flash_bytes, fit.flash_left, fit.flash_short),
+        fit.proof or "",
+    )
+
+
+def _memory(taken: int | None, left: int | None, short: int | None) -> tuple[str, str]:
+    """What is taken, and what is left or missing."""
+    free = "" if left is None else f"{left:,}"
+    return "" if taken is None else f"{taken:,}", f"-{short:,}" if short else free

@@ -1,0 +1,158 @@
+"""Which chip a network fits: the fastest library on each, what it leaves free, what would do where none fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.errors import InfeasibleError, InputError, MemaoptError
+from memaopt.machines.mcu import Mcu
+from memaopt.sweeps.pools import Workers
+
+if TYPE_CHECKING:
+    from memaopt.networks.formats.model import Model
+
+FitVerdict = Literal["fits", "too slow", "too much energy", "unknown", "too large", "failed"]
+
+
+class ModelFile(NamedTuple):
+    """A model's file: its name, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+class Limits(NamedTuple):
+    """What is demanded besides fitting: milliseconds and millijoules of an inference; None is no demand."""
+
+    latency_ms: float | None = None
+    energy_mj: float | None = None
+
+
+class Fit(BaseModel):
+    """A network on a chip in a setting.
+
+    Of one that fits: the fastest library's predicted cycles, its latency, its energy as modelled, power times time; the
+    bytes that it takes and those that it and the project leave free, and how it was proven that no choice is faster. Of
+    one that is too large: bytes of SRAM and flash that would do, each alone, and how many the chip is short of. None is
+    what is not known: cycles of a core whose timing nobody has validated, energy of a chip of unknown power.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    machine: str
+    title: str
+    setting: str
+    verdict: FitVerdict
+    reason: str = ""
+    cycles: int | None = None
+    latency_ms: float | None = None
+    energy_mj: float | None = None
+    sram_bytes: int | None = None
+    flash_bytes: int | None = None
+    sram_left: int | None = None
+    flash_left: int | None = None
+    sram_short: int | None = None
+    flash_short: int | None = None
+    proof: str | None = None
+
+
+def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu], limits: Limits) -> Iterator[Fit]:
+    """Each network on each machine in its setting, in that order, as they come."""
+    texts = [(machine, machine.model_dump_json()) for machine in machines]
+    pending: list[Future[Fit]] = [
+        workers.submit(fit, model, text, limits) for model in models for machine, text in texts
+    ]
+    for future in pending:
+        yield future.result()
+
+
+def fit(model: ModelFile, machine: str, limits: Limits) -> Fit:
+    """One network on one machine, which is given as JSON."""
+    mcu = Mcu.model_validate_json(machine)
+    found = Fit(model=model.name, machine=mcu.name, title=mcu.title, setting=mcu.setting.name, verdict="failed")
+    try:
+        return _fit(found, mcu, model, limits)
+    except MemaoptError as error:
+        return found.model_copy(update={"reason": str(error)})
+
+
+def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
+    from memaopt.choice.compile import compile_network
+
+    read = _read(model)
+    try:
+        plan = compile_network(read, mcu, "cycles")
+    except InfeasibleError as error:
+        return found.model_copy(update={"verdict": "too large", "reason": str(error), **_would_do(mcu, model)})
+    assert plan.budgets.sram is not None
+    assert plan.budgets.flash is not None
+    cycles = plan.machine_cycles if mcu.core.is_timed else None
+    latency = None if cycles is None else 1e3 * cycles / mcu.clock_hz
+    energy = None if latency is None or not mcu.power_mw else 1e-3 * mcu.power_mw * latency
+    verdict, reason = _verdict(latency, energy, limits, mcu)
+    figures = {
+        "cycles": cycles,
+        "latency_ms": latency,
+        "energy_mj": energy,
+        "sram_bytes": plan.sram_bytes,
+        "flash_bytes": plan.flash_bytes,
+        "sram_left": plan.budgets.sram - plan.sram_bytes,
+        "flash_left": plan.budgets.flash - plan.flash_bytes,
+        "proof": plan.choice.proof,
+    }
+    return found.model_copy(update={"verdict": verdict, "reason": reason, **figures})
+
+
+def _verdict(latency: float | None, energy: float | None, limits: Limits, mcu: Mcu) -> tuple[FitVerdict, str]:
+    """Whether what is demanded is met."""
+    if limits.latency_ms is not None and latency is None:
+        return "unknown", f"its latency: {mcu.core.untimed}"
+    if limits.energy_mj is not None and energy is None:
+        return "unknown", f"its energy: {mcu.core.untimed or 'no figure of its power is known'}"
+    if limits.latency_ms is not None and latency is not None and latency > limits.latency_ms:
+        return "too slow", f"{latency / limits.latency_ms:.2f} times the latency allowed"
+    if limits.energy_mj is not None and energy is not None and energy > limits.energy_mj:
+        return "too much energy", f"{energy / limits.energy_mj:.2f} times the energy allowed"
+    return "fits", ""
+
+
+def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int]:
+    """What it takes at least, and how many bytes are missing."""
+    from memaopt.choice.compile import simplifications
+    from memaopt.choice.problem import left_by_project, prepare
+    from memaopt.choice.solution import least_budgets
+
+    graph = _read(model).graph
+    flash_left, sram_left = left_by_project(mcu, graph)
+    least = [least_budgets(prepare(simple.graph, mcu)) for _, simple in simplifications(graph)]
+    sram, flash = (min(values) for values in zip(*least, strict=True))
+    short = {"sram_short": max(sram - sram_left, 0), "flash_short": max(flash - flash_left, 0)}
+    return {"sram_bytes": sram, "flash_bytes": flash, **short}
+
+
+@lru_cache(maxsize=4)
+def _read(model: ModelFile) -> Model:
+    from memaopt.networks.formats.model import Model
+
+    return Model.parsed(model.data, model.name)
+
+
+def amount(text: str, units: dict[str, float], option: str) -> float:
+    """A number with one of these units, in the unit whose factor is 1; InputError if it is none."""
+    for unit, factor in sorted(units.items(), key=lambda entry: -len(entry[0])):
+        number = text.strip().removesuffix(unit)
+        if number != text.strip():
+            try:
+                value = factor * float(number)
+            except ValueError:
+                break
+            if 0 < value < 1e9:
+                return value
+            break
+    raise InputError(f"{option} {text[:40]}: give a number with one of {', '.join(units)}, as in 50{next(iter(units))}")

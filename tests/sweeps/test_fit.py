@@ -1,0 +1,96 @@
+"""Which chip? What fits is the certified library, what does not says what would do, what is demanded is held to."""
+
+import re
+from pathlib import Path
+
+import pytest
+from cli_helpers import Cli
+
+from memaopt.choice.compile import compile_network
+from memaopt.errors import InfeasibleError, InputError
+from memaopt.machines.mcu import mcu
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo.builder import Builder
+from memaopt.report.fit import html
+from memaopt.sweeps import fit
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network."""
+    builder = Builder("small", (1, 24, 20, 8), 4)
+    x = builder.conv_2d(0, 16, Size2D(3, 3), activation=Activation.RELU)
+    path = tmp_path_factory.mktemp("fit") / "small.tflite"
+    path.write_bytes(writer.write(builder.finish(builder.fully_connected(builder.average_pool(x), 4))))
+    return path
+
+
+_NONE = fit.Limits()
+
+
+def _fit(model: Path, name: str, limits: fit.Limits = _NONE, **sizes: int) -> fit.Fit:
+    machine = mcu(name).with_sizes(**sizes).in_setting("stock") if sizes else mcu(name)
+    return fit.fit(fit.ModelFile(model.name, model.read_bytes()), machine.model_dump_json(), limits)
+
+
+def test_what_fits_is_the_fastest_library(model: Path) -> None:
+    """Catches figures of another library than the one that solve writes, and bytes left that the project takes."""
+    found, machine = _fit(model, "stm32f446"), mcu("stm32f446")
+    plan = compile_network(model, machine)
+    assert (found.verdict, found.cycles, found.sram_bytes) == ("fits", plan.machine_cycles, plan.sram_bytes)
+    assert found.latency_ms == 1e3 * plan.machine_cycles / machine.clock_hz
+    assert found.energy_mj == pytest.approx(machine.power_mw * found.latency_ms * 1e-3)
+    assert found.proof == plan.choice.proof
+    assert found.sram_left == machine.sram.size - machine.setting.project_ram - plan.sram_bytes
+    assert found.flash_left is not None
+    assert found.flash_left < machine.memory("flash").size - machine.setting.project_flash - plan.flash_bytes
+
+
+def test_what_would_do_does(model: Path) -> None:
+    """Catches a chip that is said to be short of bytes that would not do, or of more than it needs."""
+    found = _fit(model, "stm32f446", sram=8 << 10)
+    assert (found.verdict, found.flash_short) == ("too large", 0)
+    assert found.sram_bytes is not None
+    assert found.sram_short == found.sram_bytes - (8 << 10) + mcu("stm32f446").setting.project_ram
+    compile_network(model, mcu("stm32f446"), sram=found.sram_bytes)
+    with pytest.raises(InfeasibleError):
+        compile_network(model, mcu("stm32f446"), sram=found.sram_bytes - 1)
+
+
+def test_what_is_demanded_is_held_to(model: Path) -> None:
+    """Catches a chip that is too slow and passes, and one of unknown timing that passes or fails."""
+    latency = _fit(model, "stm32f446").latency_ms
+    assert latency is not None
+    assert _fit(model, "stm32f446", fit.Limits(latency_ms=latency)).verdict == "fits"
+    slow = _fit(model, "stm32f446", fit.Limits(latency_ms=latency / 2))
+    assert (slow.verdict, slow.reason) == ("too slow", "2.00 times the latency allowed")
+    assert _fit(model, "stm32f446", fit.Limits(energy_mj=1e-6)).verdict == "too much energy"
+    unknown = _fit(model, "stm32f746", fit.Limits(latency_ms=1.0))
+    assert (unknown.verdict, unknown.cycles, unknown.latency_ms) == ("unknown", None, None)
+    assert _fit(model, "stm32f746").verdict == "fits"
+
+
+def test_the_page_holds_all_and_fetches_nothing(model: Path) -> None:
+    """Catches a page that needs a network, or that a model's name writes into."""
+    found = _fit(model, "stm32f446").model_copy(update={"model": "<b>&.tflite"})
+    page = html([found])
+    assert "&lt;b&gt;&amp;.tflite" in page
+    assert f"{found.latency_ms:,.1f} ms" in page
+    assert not re.search(r"src=|href=|<script|url\(", page)
+
+
+def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
+    """Catches a table, JSON and exit code that differ; a unit that is taken for another."""
+    command = ("fit", model, "--mcus", "stm32f446", "--mcus", "nrf52840", "--workers", 1)
+    told = cli(*command, "--html", tmp_path / "fit.html", "--json")
+    assert told.code == 0
+    assert [each["machine"] for each in told.json] == ["stm32f446", "nrf52840"]
+    assert (tmp_path / "fit.html").read_text().count("<tr class") == 2
+    slow = cli(*command[:4], "--workers", 1, "--latency", "1us")
+    assert slow.code == 1
+    assert "too slow" in slow.out
+    for wrong in ("50", "0ms", "-1ms", "xms"):
+        with pytest.raises(InputError, match="give a number with one of ms, us, s"):
+            fit.amount(wrong, {"ms": 1.0, "us": 1e-3, "s": 1e3}, "--latency")
+    assert fit.amount("0.05 s", {"ms": 1.0, "us": 1e-3, "s": 1e3}, "--latency") == pytest.approx(50)
