@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.board import Board, build
-from memaopt.choice.in_ram import IN_FLASH, InRam, copyable, pays, stall_cycles
-from memaopt.choice.layout import constants_room
+from memaopt.choice.in_ram import IN_FLASH, InRam, constants_room, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -120,7 +119,7 @@ def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None
     choices = [(machine, *chosen(layer, machine)) for machine in settings]
     distinct = list(dict.fromkeys((plan, where) for _, plan, where, _ in choices))
     emitted = [_emitted(layer, plan, where, f"layer_{i}") for i, (plan, where) in enumerate(distinct)]
-    in_ram = sum(constants_room(plan.data_bytes) for plan, where in distinct if where.data)
+    in_ram = sum(constants_room(plan) for plan, where in distinct if where.data)
     with tempfile.TemporaryDirectory(prefix="memaopt-") as folder:
         source = Path(folder) / "layers.c"
         source.write_text(source_file(emitted), encoding="utf-8")

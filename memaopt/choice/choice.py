@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from memaopt.choice import in_ram, invoke
-from memaopt.choice.in_ram import IN_FLASH, InRam, code_bytes
+from memaopt.choice.in_ram import IN_FLASH, InRam, code_room, constants_room
 from memaopt.kernels.registry import Plan
 from memaopt.models.fetching import FlashTiming
 from memaopt.problems.words import Objective
@@ -56,8 +56,8 @@ class Candidate:
 
     @property
     def ram_bytes(self) -> int:
-        """Code and constants in RAM."""
-        return self.where.data * self.plan.data_bytes + self.where.code * code_bytes(self.plan)
+        """Kept in RAM for code and constants."""
+        return ram_bytes([self])
 
     @property
     def cycles(self) -> int:
@@ -97,8 +97,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Bytes of flash, SRAM, code and constants copied into it, and the arena; None is no limit. ``flash_overhead`` is
-    what the rest of the library takes."""
+    """Bytes of flash, SRAM, those kept there for copied code and constants, and the arena; None is no limit.
+
+    ``flash_overhead`` is what the rest of the library takes.
+    """
 
     flash: int | None = None
     sram: int | None = None
@@ -155,17 +157,17 @@ class Placed(Protocol):
 
 
 def ram_code_bytes(taken: Sequence[Placed]) -> int:
-    """Code in RAM; a kernel that several layers share is there once."""
-    shared = {c.plan.kernels: code_bytes(c.plan) for c in taken if c.where.code and c.plan.kernels}
-    own = sum(code_bytes(c.plan) for c in taken if c.where.code and not c.plan.kernels)
+    """Kept in RAM for code; a kernel that several layers share is there once."""
+    shared = {c.plan.kernels: code_room(c.plan) for c in taken if c.where.code and c.plan.kernels}
+    own = sum(code_room(c.plan) for c in taken if c.where.code and not c.plan.kernels)
     return sum(shared.values()) + own
 
 
 def ram_constant_bytes(taken: Sequence[Placed]) -> int:
-    """Constants in RAM."""
-    return sum(c.plan.data_bytes for c in taken if c.where.data)
+    """Kept in RAM for constants."""
+    return sum(constants_room(c.plan) for c in taken if c.where.data)
 
 
 def ram_bytes(taken: Sequence[Placed]) -> int:
-    """Code and constants in RAM."""
+    """Kept in RAM for code and constants."""
     return ram_code_bytes(taken) + ram_constant_bytes(taken)

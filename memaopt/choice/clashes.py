@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memaopt.choice.choice import Candidate
-from memaopt.choice.in_ram import code_bytes
+from memaopt.choice.in_ram import constants_room
 from memaopt.kernels.registry import Format, Plan
 
 
@@ -44,35 +44,31 @@ def demand_of(plan: Plan) -> Demand:
 
 
 class RamUse(NamedTuple):
-    """What a layer takes of the RAM beside the arena: code of the ``kernels`` there, constants, stack, in bytes."""
+    """What a layer takes of the RAM beside arena and code: bytes kept for constants, and of stack."""
 
-    kernels: tuple[str, ...]
-    code: int
     data: int
     stack: int
 
     def met_by(self, other: RamUse) -> bool:
-        """Whether ``other`` takes at least as much: what has no layout with this has none with that."""
-        same = self.kernels == other.kernels and self.code <= other.code
-        return self.data <= other.data and self.stack <= other.stack and (self.code == 0 or same)
+        """Whether ``other`` takes at least as much."""
+        return self.data <= other.data and self.stack <= other.stack
 
 
 def copies_of(candidate: Candidate) -> RamUse:
     """What a candidate takes."""
-    plan, where = candidate.plan, candidate.where
-    code = code_bytes(plan) if where.code else 0
-    return RamUse(plan.kernels if code else (), code, plan.data_bytes if where.data else 0, candidate.stack_bytes)
+    return RamUse(constants_room(candidate.plan) if candidate.where.data else 0, candidate.stack_bytes)
 
 
 @dataclass(frozen=True)
 class Clash:
     """Stages from ``first`` on that meet these demands (None: whatever they ask), and take these ``copies`` if they are
-    given, need an arena of ``arena`` bytes or more."""
+    given, need an arena of ``arena`` bytes or more: if ``code`` bytes or more are kept in RAM for all code."""
 
     first: int
     demands: tuple[Demand | None, ...]
     arena: int
     copies: tuple[RamUse, ...] | None = None
+    code: int = 0
 
     @property
     def last(self) -> int:

@@ -20,7 +20,7 @@ from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.knee import in_arena, knee
 from memaopt.choice.layout import Layout
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond, stack_bytes
-from memaopt.choice.solution import lower_bound, search, weakest, why_not
+from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
 from memaopt.errors import InputError
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
@@ -252,9 +252,9 @@ def compile_network(
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
     what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
     is what the machine's setting allows. ``within``: of all arenas the least in which the price is at most so much
-    above the best of all, as in 0.05; it has no effect with ``arena``. ``formats``: whether tensors inside the network
-    may lie in memory as their reader wants them, instead of as int8. Raises InfeasibleError if a budget cannot be met,
-    InputError for a network that cannot be read.
+    above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration proves the best.
+    ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
+    Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
@@ -273,8 +273,8 @@ def compile_network(
         _best, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
     )
     best = made(spaces)
-    if within is None or arena is not None:
-        return best
+    if within is None or arena is not None or best.choice.proof != "enumeration":
+        return best  # where the search gives up once, it would do so for every arena
     problems = [space.problem for space in spaces]
     limits = knee(problems, objective, best.choice.price, best.arena_bytes, within)
     chosen, smaller = (
@@ -298,11 +298,12 @@ def _best(
 ) -> NetworkPlan:
     """The plan of the best choice in any of the spaces; InfeasibleError if there is none."""
     best: NetworkPlan | None = None
-    first: Problem | None = None
+    problems: list[Problem] = []
     proof: Proof = "enumeration"
     for multiple, simple, problem in spaces:
         found = search(problem, objective, None if best is None else best.choice.price)
-        first, proof = first or problem, weakest(proof, found.proof)
+        proof = weakest(proof, found.proof)
+        problems.append(problem)
         if found.choice is not None and found.memory is not None:
             layers = layers_of(problem, identifier, found.memory.order, found.choice.picks)
             best = NetworkPlan(
@@ -322,10 +323,11 @@ def _best(
                 model,
             )
     if best is None:
-        assert first is not None
-        raise why_not(first, identifier)
-    # Nothing is known to be better than the best of the spaces if one of them was not searched to its end.
-    bound = best.choice.bound if proof != "none" else lower_bound_of(best)
+        raise why_not(problems[0], identifier)
+    price = best.choice.price
+    if proof != "enumeration" and all(cheaper(problem, objective, price) is None for problem in problems):
+        proof = "enumeration"  # below the best of the spaces there may be little to look at in each
+    bound = price if proof != "none" else _least(problems, objective, price)
     return dataclasses.replace(best, choice=dataclasses.replace(best.choice, proof=proof, bound=bound))
 
 
@@ -349,7 +351,11 @@ def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
 
 def lower_bound_of(plan: NetworkPlan) -> int:
     """What no choice is below in any of a plan's problems, found without looking at each."""
-    return min(plan.choice.price, *(lower_bound(problem, plan.objective) for problem in problems_of(plan)))
+    return _least(list(problems_of(plan)), plan.objective, plan.choice.price)
+
+
+def _least(problems: Sequence[Problem], objective: Objective, price: int) -> int:
+    return min(price, *(lower_bound(problem, objective) for problem in problems))
 
 
 def layers_of(problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]) -> tuple[LayerPlan, ...]:

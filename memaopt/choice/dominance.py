@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,30 @@ SUMS = 4
 _BLOCK, _FEW = 1024, 128
 
 
-def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits, most: int | None = None) -> Array:
+class TooMuchError(Exception):
+    """There is more to compare than was allowed."""
+
+
+@dataclass
+class Effort:
+    """Pairs of labels that may still be compared: a limit that no computer's load has a say in."""
+
+    pairs: float = math.inf
+
+    def spend(self, pairs: int) -> None:
+        """Take some of it; TooMuchError if less is left."""
+        self.pairs -= pairs
+        if self.pairs < 0:
+            raise TooMuchError
+
+
+def undominated(
+    values: Array, paid: Bits, sizes: Array, contested: Bits, most: int | None = None, effort: Effort | None = None
+) -> Array:
     """The labels (by place) for which no other one is as good in everything; the first of equals stays.
 
     One that lacks kernels which the other has paid for may have to pay for them yet. ``most``: the first of them, and
-    no more are looked for once there are more than so many.
+    no more are looked for once there are more than so many. Raises TooMuchError where that takes more than ``effort``.
     """
     count = len(values)
     if count <= 1:
@@ -41,6 +62,8 @@ def undominated(values: Array, paid: Bits, sizes: Array, contested: Bits, most: 
     size = _BLOCK if most is None else _FEW
     for start in range(0, count, size):
         block = np.arange(start, min(start + size, count))
+        if effort is not None:
+            effort.spend((len(kept) + len(block)) * len(block))
         if len(kept):
             beaten = _beats(values, bits, weights, fixed, varying, kept, block).any(axis=0)
             block = block[~beaten]

@@ -22,7 +22,7 @@ class Elsewhere(BaseModel):
     """A problem in another setting: predicted cycles with its wait states, and what it needs there.
 
     Figures are None where nothing fits, ``problem`` then says what does not: a network's bytes of arena and of copies
-    in RAM; of a GEMM whether its kernels run from RAM. What would take minutes is not ``computed``.
+    in RAM; of a GEMM whether its kernels run from RAM.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,12 +33,9 @@ class Elsewhere(BaseModel):
     ram_bytes: int | None = None
     code_in_ram: bool | None = None
     problem: str = ""
-    computed: bool = True
 
     def describe(self) -> str:
         """A phrase for the line that names all settings."""
-        if not self.computed:
-            return f"{self.setting}: not computed here, see --setting {self.setting}"
         if self.problem:
             return f"{self.setting}: does not fit"
         copied = f" with {self.ram_bytes:,} bytes copied into RAM" if self.ram_bytes else ""
@@ -52,9 +49,6 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
     from memaopt.choice.compile import compile_network  # a GEMM does without
 
     def figures(machine: Mcu) -> Elsewhere:
-        # Which of many constants to copy, and where they lie, is the longest search that there is.
-        if machine.setting.constants_in_ram and plan.constant_bytes > machine.setting.constants_in_ram:
-            return Elsewhere(setting=machine.setting.name, computed=False)
         budgets = plan.budgets
         other = compile_network(
             plan.source,

@@ -11,6 +11,7 @@ from memaopt.choice import invoke
 from memaopt.kernels.around import piece
 from memaopt.kernels.code import Loop
 from memaopt.kernels.registry import Plan
+from memaopt.memory.liveness import align
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.waits import waiting
 
@@ -23,11 +24,23 @@ class InRam(NamedTuple):
 
 
 IN_FLASH = InRam()
+#: What is kept in RAM is a multiple of it.
+ALIGNMENT = 16
 
 
-def code_bytes(plan: Plan) -> int:
-    """The code that moves to RAM: the kernels that layers share, or all of it where there are none."""
-    return plan.shared_bytes if plan.kernels else plan.code_bytes
+def code_room(plan: Plan) -> int:
+    """Bytes to keep for the code that moves to RAM: the kernels that layers share, or all of it where there are none.
+
+    An assembled kernel is as long as its estimate, but for what is around its loops; compilers differ by more.
+    """
+    if plan.kernels:
+        return align(plan.shared_bytes + 32, ALIGNMENT) if plan.shared_bytes else 0
+    return align(plan.code_bytes + plan.code_bytes // 2 + 128, ALIGNMENT) if plan.code_bytes else 0
+
+
+def constants_room(plan: Plan) -> int:
+    """Bytes to keep for the constants of a layer: each array is aligned."""
+    return align(plan.data_bytes + 64, ALIGNMENT) if plan.data_bytes else 0
 
 
 def stall_cycles(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
@@ -55,6 +68,6 @@ def copyable(plan: Plan, *, code: bool = True, data: bool = True) -> tuple[InRam
     made = [InRam(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
     if plan.data_bytes == 0 or plan.streams is not None:
         made = [where for where in made if not where.data]
-    if code_bytes(plan) == 0:
+    if code_room(plan) == 0:
         made = [where for where in made if not where.code]
     return tuple(made)

@@ -6,12 +6,10 @@ amounts are rounded, down to a unit, so that what comes out is a lower bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from memaopt.choice.dominance import Array
-from memaopt.choice.label_stages import NEVER, Layers, Option
+from memaopt.choice.label_stages import NEVER, Costs, Layers
 
 #: Amounts that are told apart.
 _STEPS = 1 << 13
@@ -19,19 +17,17 @@ _STEPS = 1 << 13
 
 class Knapsack:
     """For each stage, each state before it and each amount of a budget that is left, the least sum of weights from
-    there to the end whose sizes keep within it. ``weigh`` and ``size`` are of a row, ``room`` is the whole budget."""
+    there to the end whose sizes keep within it. ``room`` is the whole budget."""
 
-    def __init__(
-        self, layers: Layers, weigh: Callable[[Option], int], size: Callable[[Option], int], room: int
-    ) -> None:
-        self._sizes = layers.to_go(size)
+    def __init__(self, layers: Layers, weights: Costs, sizes: Costs, room: int) -> None:
+        self._sizes = layers.to_go(sizes)
         spare = max(room - int(self._sizes[0][0]), 0)
         self._unit = spare // _STEPS + 1
         count = spare // self._unit + 1
         following = np.zeros((len(layers.states[-1]), count), np.int64)
         self._least = [following]
         for i in reversed(range(len(layers.stages))):
-            rows = [(weigh(row), size(row)) for row in layers.rows[i]]
+            rows = list(zip(weights[i], sizes[i], strict=True))
             here = np.full((len(layers.states[i]), count), NEVER)
             for state, edges in enumerate(layers.edges[i]):
                 for edge in edges:

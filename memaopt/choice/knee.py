@@ -49,7 +49,7 @@ def _arena(problems: Sequence[Problem], objective: Objective, limit: int, most: 
     """The arena of the best choice within ``limit`` bytes, None if that costs more than ``most``."""
     arena: int | None = None
     for problem in problems if limit > 0 else ():
-        found = search(in_arena(problem, limit), objective, most + 1)
+        found = search(in_arena(problem, limit), objective, most + 1, solver=False)
         if found.choice is not None and found.memory is not None:
             arena, most = found.memory.arena_bytes, found.choice.price - 1
     return arena

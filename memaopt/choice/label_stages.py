@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import ARENA, CODE, FLASH, PRICE, SUMS, Array, undominated
-from memaopt.choice.in_ram import code_bytes
+from memaopt.choice.in_ram import code_room, constants_room
 from memaopt.kernels.registry import Format
 
 #: The tensors that are still read and are not plain int8, with their formats.
@@ -23,6 +24,9 @@ NEVER = np.int64(1 << 60)
 #: For each shared kernel, the share of it that each stage bears that can use it, in fractions of 2 to the ``WHOLE``.
 Shares = list[dict[int, int]]
 WHOLE = 40
+
+#: What each row of each stage weighs.
+Costs = Sequence[Sequence[int]]
 
 #: What a candidate costs; None if it is not to be had.
 Price = Callable[[Candidate], int | None]
@@ -81,7 +85,28 @@ class Layers:
         self.overhead = budgets.flash_overhead
         limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
         self.limits: tuple[int | None, ...] = limits
+        self._number_rows()
         self._drop_impossible()
+
+    def _number_rows(self) -> None:
+        """All rows in one table, with the number of each one's share among all shares (none: the one behind them)."""
+        number: dict[tuple[int, int], int] = {}
+        for k, shares in enumerate(self.shares):
+            for stage in shares:
+                number[k, stage] = len(number)
+        rows = [row for each in self.rows for row in each]
+        self.own = np.array([row.own for row in rows], np.int64).reshape(len(rows), SUMS + 2)
+        self.share_of = np.array([number.get((row.kernel, row.stage), len(number)) for row in rows], np.intp)
+        self.ends = list(itertools.accumulate((len(each) for each in self.rows), initial=0))
+
+    def apart(self, flat: Array) -> Costs:
+        """A value of each row in the table, by stage."""
+        values = flat.tolist()
+        return [values[start:end] for start, end in itertools.pairwise(self.ends)]
+
+    def sums_of(self, column: int) -> Costs:
+        """What each row adds to a sum, as :meth:`weights` has it."""
+        return [[self.weights(row)[column] for row in rows] for rows in self.rows]
 
     def _drop_impossible(self) -> None:
         for column, limit in enumerate(self.limits):
@@ -91,8 +116,8 @@ class Layers:
     def _drop_beyond(self, column: int, limit: int) -> None:
         """Drop the edges on which no path keeps a limit. What one layer alone makes impossible would weaken the bound:
         a mean of it and of something small could seem to be within the limit."""
-        costs = [[self.weights(row)[column] for row in rows] for rows in self.rows]
-        to_go = self.to_go(lambda row: self.weights(row)[column])
+        costs = self.sums_of(column)
+        to_go = self.to_go(costs)
         reached = np.zeros(1, np.int64)
         for i, steps in enumerate(self.edges):
             following = np.full(len(self.states[i + 1]), NEVER)
@@ -118,22 +143,21 @@ class Layers:
             flash, code = flash + self.kernels[row.kernel].flash, code + self.kernels[row.kernel].code
         return price, flash, code, data
 
-    def to_go(self, weigh: Callable[[Option], int]) -> list[Array]:
+    def to_go(self, weights: Costs) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
         never = int(NEVER)
         following = [0] * len(self.states[-1])
         least = [following]
-        for rows, steps in zip(reversed(self.rows), reversed(self.edges), strict=True):
-            costs = [weigh(row) for row in rows]
+        for costs, steps in zip(reversed(weights), reversed(self.edges), strict=True):
             following = [min([never, *(costs[edge.row] + following[edge.to] for edge in edges)]) for edges in steps]
             least.append(following)
         return [np.array(each, np.int64) for each in reversed(least)]
 
-    def so_far(self, weigh: Callable[[Option], int]) -> list[list[int]]:
+    def so_far(self, weights: Costs) -> list[list[int]]:
         """For each stage and each state before it, the least sum of weights to there."""
         reached = [[0]]
         for i, steps in enumerate(self.edges):
-            costs = [weigh(row) for row in self.rows[i]]
+            costs = weights[i]
             following = [int(NEVER)] * len(self.states[i + 1])
             for before, edges in zip(reached[-1], steps, strict=True):
                 for edge in edges:
@@ -154,12 +178,12 @@ class Layers:
             least.append(following)
         return least[::-1]
 
-    def path(self, weigh: Callable[[Option], int], least: list[Array]) -> list[Option]:
+    def path(self, weights: Costs, least: list[Array]) -> list[Option]:
         """The rows of one path that attains the least sum of weights."""
         state, taken = 0, []
-        for i, rows in enumerate(self.rows):
+        for i, (rows, costs) in enumerate(zip(self.rows, weights, strict=True)):
             for edge in self.edges[i][state]:
-                if weigh(rows[edge.row]) + least[i + 1][edge.to] == least[i][state]:
+                if costs[edge.row] + least[i + 1][edge.to] == least[i][state]:
                     taken.append(rows[edge.row])
                     state = edge.to
                     break
@@ -212,6 +236,7 @@ class Layers:
             [[Edge(place[i][edge.row], edge.to) for edge in edges] for edges in steps]
             for i, steps in enumerate(self.edges)
         ]
+        self._number_rows()
 
     def _with(self, row: Option, number: dict[int, int], alone: dict[int, int]) -> Option:
         """A row with the kernels numbered anew; one that only its stage pays for becomes its own."""
@@ -246,7 +271,7 @@ def _shared(stages: Sequence[Stage]) -> tuple[list[SharedKernel], dict[tuple[tup
     for key, (where, one) in places.items():
         if len(users[key[0]]) > 1:
             number[key] = len(kernels)
-            code = code_bytes(one.plan) if key[1] else 0
+            code = code_room(one.plan) if key[1] else 0
             kernels.append(SharedKernel(key[0], key[1], one.plan.shared_bytes, code, tuple(sorted(where))))
     return kernels, number
 
@@ -274,8 +299,8 @@ def _rows(
             continue
         kernel = number.get((plan.kernels, candidate.where.code), -1)
         flash = plan.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
-        code = code_bytes(plan) if candidate.where.code and kernel < 0 else 0
-        data = plan.data_bytes if candidate.where.data else 0
+        code = code_room(plan) if candidate.where.code and kernel < 0 else 0
+        data = constants_room(plan) if candidate.where.data else 0
         own = cost, flash, code, data, candidate.arena_bytes, candidate.stack_bytes
         meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
         found.setdefault((wanted, made, kernel, meets), []).append(Option(pick, i, wanted, made, kernel, own, meets))

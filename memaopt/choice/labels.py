@@ -22,15 +22,30 @@ import numpy as np
 
 from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
-from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, STACK, SUMS, Array, Bits, undominated
+from memaopt.choice.dominance import (
+    ARENA,
+    CODE,
+    DATA,
+    FLASH,
+    PRICE,
+    STACK,
+    SUMS,
+    Array,
+    Bits,
+    Effort,
+    TooMuchError,
+    undominated,
+)
 from memaopt.choice.knapsack import Knapsack
 from memaopt.choice.label_stages import NEVER, WHOLE, Edge, Layers, Option, Price, most_of
 from memaopt.choice.relaxation import UNIT, Relaxation, rough, tightened, used
 
 Least = Literal["price", "flash", "arena", "sram"]
 
-#: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
+#: Labels that are made in all, and pairs of them that are compared, before the search gives up; and the labels kept in
+#: a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
+_MOST_PAIRS = 10_000_000
 _BEAMS = (24, 96)
 
 
@@ -55,14 +70,18 @@ def search(
     below: int | None = None,
     most: int = MOST_LABELS,
     settle: Callable[[tuple[int, ...]], bool] | None = None,
+    whole: bool = True,
 ) -> Found:
     """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
 
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
     ``settle`` says of picks whether what ``price`` gave for them stays; where it does not, the search is made again.
+    Where not the ``whole`` is searched, the answer is a good one and not proven.
     """
     # What may be asked for prices is first looked at in part.
-    beams = (*_BEAMS, None) if below is None else (None,) if settle is None else (_BEAMS[0], None)
+    beams: tuple[int | None, ...] = _BEAMS if below is None else _BEAMS[:1] if settle is not None else ()
+    if whole:
+        beams = *beams, None
     while True:
         walk = _Walk(Layers(stages, plain, budgets, clashes, price or (lambda _: 0)), least)
         found = _search(walk, below, beams, most, settle or (lambda _: True))
@@ -81,7 +100,10 @@ def _search(
         if walk.impossible or (below is not None and walk.bound() >= below):
             return best._replace(bound=best.value, proven=True)
         bound = max(bound, walk.bound())
-        found = walk.run(below, beam, most)
+        try:
+            found = walk.run(below, beam, most)
+        except TooMuchError:
+            break
         if found.picks is not None:
             if not settle(found.picks):
                 return None
@@ -97,18 +119,36 @@ def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets
     return 0 if walk.impossible else walk.bound()
 
 
+def left(
+    stages: Sequence[Stage],
+    plain: frozenset[int],
+    budgets: Budgets,
+    price: Price,
+    clashes: Sequence[Clash],
+    below: int | None,
+) -> list[tuple[int, ...]]:
+    """For each stage, the candidates that a choice (below a price, if one is given) may have, as far as the Lagrangian
+    bound tells; none if there is no such choice."""
+    walk = _Walk(Layers(stages, plain, budgets, clashes, price), "price")
+    if below is not None and not walk.impossible:
+        walk = walk.within(below)
+    if walk.impossible or (below is not None and walk.bound() >= below):
+        return []
+    return [tuple(sorted(row.pick for row in rows)) for rows in walk.layers.rows]
+
+
 def likely(
-    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price, clashes: Sequence[Clash]
+    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price
 ) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
     """Picks that may be near the best or exceed a budget, in no time, and which budgets are short; None if there are
     no picks at all."""
-    layers = Layers(stages, plain, budgets, clashes, price)
+    layers = Layers(stages, plain, budgets, (), price)
     walk = _Walk(layers, "price", rough=True)
     if walk.impossible:
         return None
     relaxed = walk.relaxed[-1]
     short = tuple(name for name, multiplier in relaxed.taken.items() if multiplier > 1)
-    return tuple(row.pick for row in layers.path(relaxed.weigh, relaxed.to_go)), short
+    return tuple(row.pick for row in layers.path(relaxed.weights, relaxed.to_go)), short
 
 
 class _Walk:
@@ -139,7 +179,7 @@ class _Walk:
         if rough:
             return
         self.tables = self._tables()
-        self.sums = [layers.to_go(lambda row, c=c: layers.weights(row)[c]) for c in range(SUMS)]  # type: ignore[misc]
+        self.sums = [layers.to_go(layers.sums_of(column)) for column in range(SUMS)]
         # For each stage, the bytes of each kernel that stages from there on still bear.
         self.ahead = np.zeros((2, len(layers.stages) + 1, count), np.int64)
         for k, kernel in enumerate(layers.kernels):
@@ -182,11 +222,8 @@ class _Walk:
         for name, limit in best.room.items():
             others = {other: value for other, value in best.taken.items() if other != name}
             relaxed = Relaxation(layers, best.column, others, best.room, layers.shares)
-
-            def size(row: Option, name: str = name) -> int:
-                return used(name, layers.weights(row))
-
-            made.append((name, relaxed, Knapsack(layers, relaxed.weigh, size, limit)))
+            sizes = [[used(name, layers.weights(row)) for row in rows] for rows in layers.rows]
+            made.append((name, relaxed, Knapsack(layers, relaxed.weights, sizes, limit)))
         return made
 
     def bound(self) -> int:
@@ -206,10 +243,10 @@ class _Walk:
             return self
         layers, relaxed = self.layers, self.relaxed[-1]
         limit = (below - 1 - (layers.overhead if relaxed.column == FLASH else 0)) * UNIT + relaxed.spare
-        before = layers.so_far(relaxed.weigh)
+        before = layers.so_far(relaxed.weights)
 
         def beyond(i: int, state: int, edge: Edge) -> bool:
-            here = before[i][state] + relaxed.weigh(layers.rows[i][edge.row])
+            here = before[i][state] + relaxed.weights[i][edge.row]
             return bool(here + relaxed.to_go[i + 1][edge.to] > limit)
 
         return _Walk(layers.without(beyond), self.least)
@@ -218,6 +255,7 @@ class _Walk:
         """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more."""
         layers = self.layers
         whole, made = True, 0
+        effort = Effort(_MOST_PAIRS) if beam is None else None
         back: list[tuple[Array, Array]] = []
         labels = {(0, 0): (np.zeros((1, 6), np.int64), np.zeros((1, len(layers.kernels)), bool))}
         starts = {(0, 0): 0}
@@ -242,11 +280,11 @@ class _Walk:
                 taken = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
                 made += len(new)
                 if made > most:
-                    return Found(None, 0, 0, False)
-                promise, alive = self._promise(i + 1, state, new, bits, below)
+                    raise TooMuchError
+                promise, alive = self._promise(i + 1, state, mask, new, bits, below)
                 index = np.nonzero(alive)[0]
                 index = index[np.lexsort((new[index, ARENA], new[index, FLASH], promise[index]))]
-                index = index[undominated(*self._comparable(i + 1, new[index], bits[index]), beam)]
+                index = index[undominated(*self._comparable(i + 1, new[index], bits[index]), beam, effort)]
                 if beam is not None and len(index) > beam:
                     whole, index = False, index[:beam]
                 if not len(index):
@@ -286,11 +324,12 @@ class _Walk:
             bits[:, k] = True
         following = 0
         for number, clash in enumerate(layers.clashes):
-            if not clash.first <= i <= clash.last or not row.meets >> number & 1:
+            if i < clash.first or (i > clash.first and not mask >> number & 1):
                 continue
-            if i > clash.first and not mask >> number & 1:
+            if i <= clash.last and not row.meets >> number & 1:
                 continue
-            if i < clash.last:
+            # What bounds the code matters until all of that is known.
+            if i < clash.last or clash.code:
                 following |= 1 << number
             else:
                 np.maximum(new[:, ARENA], clash.arena, out=new[:, ARENA])
@@ -308,7 +347,7 @@ class _Walk:
                 return values[:, ARENA]
         return values[:, CODE] + values[:, DATA] + values[:, ARENA] + values[:, STACK]
 
-    def _promise(self, i: int, state: int, new: Array, paid: Bits, below: int | None) -> tuple[Array, Bits]:
+    def _promise(self, i: int, state: int, mask: int, new: Array, paid: Bits, below: int | None) -> tuple[Array, Bits]:
         """For labels before stage ``i``: a lower bound of what they end with, and whether that may do."""
         layers, budgets = self.layers, self.layers.budgets
         new[:, ARENA] = np.maximum(new[:, ARENA], self.narrow[ARENA][i][state])
@@ -323,6 +362,9 @@ class _Walk:
             limit = layers.limits[column]
             if limit is not None:
                 alive &= ends[:, column] <= limit
+        for number, clash in enumerate(layers.clashes):
+            if clash.code and clash.last < i and mask >> number & 1:
+                alive &= ends[:, CODE] < clash.code
         if budgets.arena is not None:
             alive &= new[:, ARENA] <= budgets.arena
         sram = ends[:, CODE] + ends[:, DATA] + new[:, ARENA] + new[:, STACK]
@@ -367,8 +409,9 @@ class _Walk:
             if counted:
                 continue
             # Below this the rest can take what it likes.
-            limit = layers.limits[column]
-            free = int(NEVER) if limit is None else max(limit - self.most[column][i], 0)
+            limits = [layers.limits[column], *(c.code - 1 for c in layers.clashes if c.code and column == CODE)]
+            known = [limit for limit in limits if limit is not None]
+            free = max(min(known) - self.most[column][i], 0) if known else int(NEVER)
             made[:, column] = np.maximum(made[:, column], free)
             if column != DATA and bool((made[:, column] == free).all()):
                 sizes[column - FLASH] = 0

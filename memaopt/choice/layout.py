@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from memaopt.choice import choice
 from memaopt.choice.choice import Placed
+from memaopt.choice.in_ram import ALIGNMENT, constants_room
 from memaopt.machines.mcu import Mcu
-
-#: Everything starts at a multiple of it.
-ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -38,25 +36,10 @@ class Layout:
 
 
 def of(mcu: Mcu, arena: int, stack: int, taken: Sequence[Placed]) -> Layout | None:
-    """The layout of a choice, with a margin for what is only estimated before it is compiled; None if there is none."""
+    """The layout of a choice; None if there is none."""
     code = choice.ram_code_bytes(taken)
-    sizes = [constants_room(c.plan.data_bytes) for c in taken if c.where.data]
-    return place(mcu, arena, stack, code_room(code), sizes, mcu.setting.project_ram if code or sizes else 0)
-
-
-def code_room(size: int) -> int:
-    """Bytes to keep for code of an estimated size: compilers differ."""
-    return _up(size + size // 8 + 256) if size else 0
-
-
-def code_within(room: int) -> int:
-    """The greatest estimated size of code that such a room is enough for."""
-    return max(0, (_down(room) - 256) * 8 // 9)
-
-
-def constants_room(size: int) -> int:
-    """Bytes to keep for the constants of a layer: each array is aligned."""
-    return _up(size + 64)
+    sizes = [constants_room(c.plan) for c in taken if c.where.data]
+    return place(mcu, arena, stack, code, sizes, mcu.setting.project_ram if code or sizes else 0)
 
 
 def place(

@@ -47,6 +47,13 @@ class Prices:
                 self._settle(stage, picked)
         return settled
 
+    def settle_all(self, picks: Sequence[Sequence[int]]) -> bool:
+        """Price all of some candidates of each stage; whether they had their prices already."""
+        asked = {id(stage.candidates[j]) for stage, kept in zip(self._stages, picks, strict=True) for j in kept}
+        settled = asked <= self._settled
+        self._settled |= asked
+        return settled
+
     def _settle(self, stage: Stage, picked: Candidate) -> None:
         formats = picked.plan.input_format, picked.plan.output_format
         known: list[tuple[int, ...]] = []

@@ -114,7 +114,7 @@ def prepare(
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_left, sram_left = left_by_project(mcu, graph)
-    code_ram = layout.code_within(next(place.size for place in mcu.places if place.name == mcu.code_ram))
+    code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
     limits = Budgets(
         flash_left if flash is None else flash,
         sram_left if sram is None else sram,
@@ -169,7 +169,7 @@ def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
     """An estimate of what ``invoke`` puts on the stack with these plans."""
-    return _FRAME + max((plan.stack_bytes for plan in chosen), default=0)
+    return liveness.align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
 
 
 def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
@@ -254,7 +254,7 @@ def _stages(
                     plan,
                     lowered[i].batch,
                     alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
-                    plan.stack_bytes + _FRAME,
+                    stack_bytes((plan,)),
                     where,
                     machine,
                 )

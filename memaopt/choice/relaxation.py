@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from memaopt.choice.dominance import CODE, DATA, FLASH, PRICE, Array
-from memaopt.choice.label_stages import WHOLE, Layers, Option, Shares
+from memaopt.choice.dominance import CODE, DATA, FLASH, PRICE, SUMS, Array
+from memaopt.choice.label_stages import WHOLE, Costs, Layers, Option, Shares
 
 #: Multipliers are fractions of this.
 UNIT = 1 << 16
@@ -43,16 +43,18 @@ class Relaxation:
             for worth, each in zip(self.worth, shares, strict=True)
         ]
 
-    def weigh(self, row: Option) -> int:
-        """What a row adds."""
-        own, (flash, code, data) = row.own, self._of
-        part = self.parts[row.kernel][row.stage] if row.kernel >= 0 else 0
-        return self._price * own[PRICE] + flash * own[FLASH] + code * own[CODE] + data * own[DATA] + part
+    @cached_property
+    def weights(self) -> Costs:
+        """What each row adds."""
+        multipliers = np.zeros(SUMS + 2, np.int64)
+        multipliers[[PRICE, FLASH, CODE, DATA]] = self._price, *self._of
+        parts = np.array([part for each in self.parts for part in each.values()] + [0], np.int64)
+        return self.layers.apart(self.layers.own @ multipliers + parts[self.layers.share_of])
 
     @cached_property
     def to_go(self) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
-        return self.layers.to_go(self.weigh)
+        return self.layers.to_go(self.weights)
 
     @cached_property
     def ahead(self) -> Array:
@@ -90,7 +92,7 @@ def rough(layers: Layers, column: int, room: Mapping[str, int]) -> Relaxation:
 
     def within(taken: Mapping[str, int], name: str) -> bool:
         relaxed = Relaxation(layers, column, taken, room, layers.shares)
-        return used(name, layers.used(layers.path(relaxed.weigh, relaxed.to_go))) <= room[name]
+        return used(name, layers.used(layers.path(relaxed.weights, relaxed.to_go))) <= room[name]
 
     for _ in range(_ROUNDS if len(room) > 1 else 1):
         for name in room:
@@ -115,7 +117,7 @@ def tightened(layers: Layers, first: Relaxation) -> tuple[Relaxation, Shares]:
             theta, idle, now, divided = theta / 2, 0, best, shares
             if theta < 0.5**_HALVINGS:
                 break
-        path = layers.path(now.weigh, now.to_go)
+        path = layers.path(now.weights, now.to_go)
         users = _users(path)
         sums = layers.used(path, divided)
         slope = {name: used(name, sums) - limit for name, limit in room.items()}

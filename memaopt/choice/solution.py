@@ -8,7 +8,6 @@ that pack, in the problem's order of execution.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from memaopt.choice import choice, labels, unplaced
@@ -16,16 +15,18 @@ from memaopt.choice import solver as choice_solver
 from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
-from memaopt.choice.label_stages import Price
 from memaopt.choice.labels import Least
-from memaopt.choice.prices import Prices, price_of
+from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective
 
-#: Choices that are excluded one after the other before the search gives up.
+#: Choices that are excluded one after the other before the search gives up, and the solver's deterministic time.
 _MOST_CLASHES = 600
+_SOLVER_UNITS = 5.0
+#: Candidates that are left to choose from, above which the solver is not asked: it would not finish.
+_MOST_FOR_SOLVER = 1000
 
 
 class Solution(NamedTuple):
@@ -53,12 +54,15 @@ def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, Me
     return found.choice, found.memory
 
 
-def search(problem: Problem, objective: Objective, below: int | None = None) -> Solution:
-    """What :func:`solve` returns, without asking why nothing fits; only prices below ``below`` if that is given."""
-    found = _best(problem, "price", objective, below=below)
+def search(problem: Problem, objective: Objective, below: int | None = None, *, solver: bool = True) -> Solution:
+    """What :func:`solve` returns, without asking why nothing fits; only prices below ``below`` if that is given.
+
+    Where nothing is proven the bound is 0. Without the ``solver`` there is no choice where the search gives up.
+    """
+    found = _best(problem, "price", objective, below=below, solver=solver)
     if found.picks is None or found.placed is None:
         return Solution(None, None, found.proof)
-    bound = found.value if found.proof != "none" else lower_bound(problem, objective)
+    bound = found.value if found.proof != "none" else 0
     return Solution(Choice(found.picks, found.value, bound, found.proof), _reordered(problem, found), found.proof)
 
 
@@ -69,7 +73,10 @@ def weakest(*proofs: Proof) -> Proof:
 
 def lower_bound(problem: Problem, objective: Objective) -> int:
     """A price that no choice is below, found without looking at each."""
-    return labels.lower_bound(problem.stages, problem.plain, problem.limits, price_of(objective))
+    search = _Search(problem, "price", objective, solver=False)
+    search.settle_likely()
+    assert search.prices is not None
+    return labels.lower_bound(problem.stages, problem.plain, problem.limits, search.prices)
 
 
 def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal["unknown"] | None:
@@ -82,6 +89,118 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
     return None if found.proof == "enumeration" else "unknown"
 
 
+class _Search:
+    """A search for one value that is to be the least: what is known of prices, and what was found to clash.
+
+    ``proof`` is what the clashes rest on. There are ``exhausted`` so many that nothing more is to be found.
+    """
+
+    def __init__(self, problem: Problem, least: Least, objective: Objective | None, solver: bool) -> None:
+        self.problem, self.least, self.solver = problem, least, solver
+        self.clashes: list[Clash] = []
+        self.proof: Proof = "enumeration"
+        self.exhausted = False
+        self.prices = None if objective is None else Prices(problem.stages, problem.limits, objective)
+
+    def searched(self, below: int | None, whole: bool) -> labels.Found:
+        """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
+        problem, prices = self.problem, self.prices
+        # What clashes has its price already.
+        if not self.clashes:
+            self.settle_likely()
+        return labels.search(
+            problem.stages,
+            problem.plain,
+            problem.limits,
+            price=prices,
+            least=self.least,
+            clashes=self.clashes,
+            below=below,
+            settle=None if prices is None else prices.settle,
+            whole=whole,
+        )
+
+    def settle_likely(self) -> None:
+        """Price what is in quickly found choices near the best, until all in them has its price."""
+        problem, prices = self.problem, self.prices
+        while prices is not None:
+            likely = labels.likely(problem.stages, problem.plain, problem.limits, prices)
+            if likely is None:
+                break
+            picks, prices.short = likely
+            if prices.settle(picks):
+                break
+
+    def placed(self, picks: tuple[int, ...], value: int) -> MemoryPlan | None:
+        """Where a choice lies; None if it cannot be placed, which is a clash from then on."""
+        problem, least = self.problem, self.least
+        plan = problem.memory_plan(picks, time_limit=5.0 if self.solver else 0)
+        room = room_of(problem, picks)
+        if least in ("arena", "sram"):
+            # What the search found is a bound until it packs into so much.
+            taken = list(problem.taken(picks).values())
+            rest = 0 if least == "arena" else choice.sram_bytes(taken, 0)
+            room = min(room, value - rest)
+        if plan.arena_bytes <= room:
+            if problem.laid_out(picks, plan.arena_bytes):
+                return plan
+            self.exhausted = len(self.clashes) >= 2 * _MOST_CLASHES
+            if plan.proof == "none":
+                self.proof = "none"  # a smaller arena might have a layout
+            self.clashes.append(unplaced.explain(problem, picks, plan.arena_bytes))
+            return None
+        if least in ("arena", "sram"):
+            room = min(room, plan.arena_bytes - 1)
+        clash = explain(problem, picks, room, plan.arena_bytes)
+        if clash is None or len(self.clashes) >= _MOST_CLASHES:
+            self.exhausted = not self.solver
+            # Only the solver says that it does not pack, or nobody does: then there may be a better choice.
+            self.proof = "none" if plan.proof == "none" else weakest(self.proof, "solver")
+            demands = tuple(demand_of(plan) for plan in problem.chosen(picks).values())
+            clash = Clash(0, demands, plan.arena_bytes)
+        self.clashes.append(clash)
+        return None
+
+    def by_solver(self, known: _Found, bound: int) -> _Found:
+        """What CP-SAT finds below what is known (no picks: at all), of what the bounds leave, for so long."""
+        assert self.prices is not None
+        problem, units = self.problem, _SOLVER_UNITS
+        below = None if known.picks is None else known.value
+        while units > 0:
+            left = self._left(below)
+            if left is None:
+                break
+            if not left:
+                return known._replace(proof=self.proof)
+            stages = [
+                dataclasses.replace(stage, candidates=tuple(stage.candidates[j] for j in kept))
+                for stage, kept in zip(problem.stages, left, strict=True)
+            ]
+            args = stages, problem.plain, problem.limits, self.prices, self.clashes, units, below
+            solved = choice_solver.solve(*args)
+            units -= solved.units
+            if solved.picks is None:
+                return known._replace(proof=weakest(self.proof, "solver" if solved.proven else "none"))
+            if solved.value < bound:
+                raise DisagreementError(f"a choice of {solved.value} is below what the search calls the least, {bound}")
+            picks = tuple(kept[j] for kept, j in zip(left, solved.picks, strict=True))
+            plan = self.placed(picks, solved.value)
+            if plan is not None:
+                return _Found(picks, plan, solved.value, weakest(self.proof, "solver" if solved.proven else "none"))
+        return known._replace(proof="none")
+
+    def _left(self, below: int | None) -> list[tuple[int, ...]] | None:
+        """The candidates that are left to choose from, all with their prices; None if there are too many."""
+        problem, prices = self.problem, self.prices
+        assert prices is not None
+        while True:
+            left = labels.left(problem.stages, problem.plain, problem.limits, prices, self.clashes, below)
+            if below is not None and sum(map(len, left)) > _MOST_FOR_SOLVER:
+                return None
+            if prices.settle_all(left):
+                return left
+
+
 def _best(
     problem: Problem,
     least: Least,
@@ -90,72 +209,36 @@ def _best(
     below: int | None = None,
     solver: bool = True,
 ) -> _Found:
-    """The choice of the least value that can be placed."""
+    """The choice of the least value that can be placed.
+
+    Where the exact search gives up, a good choice that can be placed is found first; then there is less for CP-SAT to
+    look at.
+    """
     if not problem.stages:
         return _nothing_to_choose(problem, least, below)
-    clashes: list[Clash] = []
-    proof: Proof = "enumeration"
-    prices = None if objective is None else Prices(problem.stages, problem.limits, objective)
-    while True:
-        found = _searched(problem, least, prices, clashes, below)
-        if not found.proven:
-            if not solver:
-                return _Found(None, None, 0, "none")
-            if least == "price" and objective is not None:
-                found, proof = _by_solver(problem, price_of(objective), clashes, found, proof)
-        if found.picks is None:
-            return _Found(None, None, 0, proof)
-        placed = problem.memory_plan(found.picks, time_limit=5.0 if solver else 0)
-        room = room_of(problem, found.picks)
-        if least in ("arena", "sram"):
-            # What the search found is a bound until it packs into so much.
-            taken = list(problem.taken(found.picks).values())
-            rest = 0 if least == "arena" else choice.sram_bytes(taken, 0)
-            room = min(room, found.value - rest)
-        if placed.arena_bytes <= room:
-            if problem.laid_out(found.picks, placed.arena_bytes):
-                return _Found(found.picks, placed, found.value, proof)
-            if len(clashes) >= 2 * _MOST_CLASHES:
-                return _Found(None, None, 0, "none")
-            if placed.proof == "none":
-                proof = "none"  # a smaller arena might have a layout
-            clashes.append(unplaced.explain(problem, found.picks, placed.arena_bytes))
+    search, known, whole = _Search(problem, least, objective, solver), _Found(None, None, 0, "none"), True
+    while not search.exhausted:
+        found = search.searched(below, whole)
+        if not found.proven and not solver:
+            break
+        if found.picks is None and found.proven:
+            return known._replace(proof=search.proof)
+        plan = None if found.picks is None else search.placed(found.picks, found.value)
+        if plan is not None:
+            known, below = _Found(found.picks, plan, found.value, search.proof), found.value
+            if found.proven:
+                return known
+        if found.proven or (least != "price" and plan is None and found.picks is not None):
             continue
-        if least in ("arena", "sram"):
-            room = min(room, placed.arena_bytes - 1)
-        clash = explain(problem, found.picks, room, placed.arena_bytes)
-        if clash is None or len(clashes) >= _MOST_CLASHES:
-            if not solver:
-                return _Found(None, None, 0, "none")
-            # Only the solver says that it does not pack, or nobody does: then there may be a better choice.
-            proof = "solver" if placed.proof != "none" and proof != "none" else "none"
-            demands = tuple(demand_of(plan) for plan in problem.chosen(found.picks).values())
-            clash = Clash(0, demands, placed.arena_bytes)
-        clashes.append(clash)
-
-
-def _searched(
-    problem: Problem, least: Least, prices: Prices | None, clashes: Sequence[Clash], below: int | None
-) -> labels.Found:
-    """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
-    # What clashes has its price already.
-    while prices is not None and not clashes:
-        likely = labels.likely(problem.stages, problem.plain, problem.limits, prices, clashes)
-        if likely is None:
-            break
-        picks, prices.short = likely
-        if prices.settle(picks):
-            break
-    return labels.search(
-        problem.stages,
-        problem.plain,
-        problem.limits,
-        price=prices,
-        least=least,
-        clashes=clashes,
-        below=below,
-        settle=None if prices is None else prices.settle,
-    )
+        if least != "price":
+            return known._replace(proof="none")
+        if plan is None and found.picks is not None and known.picks is None:
+            whole = False
+        elif not whole:
+            whole = True  # below what is known now, the whole may be little
+        else:
+            return search.by_solver(known, found.bound)
+    return known._replace(proof="none")
 
 
 def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Found:
@@ -170,22 +253,6 @@ def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Fo
     if fits and (below is None or taken[least] < below) and problem.laid_out((), arena):
         return _Found((), placed, taken[least], "enumeration")
     return _Found(None, None, 0, "enumeration")
-
-
-def _by_solver(
-    problem: Problem, price: Price, clashes: list[Clash], found: labels.Found, proof: Proof
-) -> tuple[labels.Found, Proof]:
-    """What CP-SAT says where the exact search gave up: the better of both."""
-    if proof == "none":
-        return found, proof
-    solved = choice_solver.solve(problem.stages, problem.plain, problem.limits, price, clashes)
-    bound = max(found.bound, solved.bound)
-    if solved.picks is not None and (found.picks is None or solved.value < found.value):
-        found = labels.Found(solved.picks, solved.value, bound, False)
-    if found.picks is not None and found.value < bound:
-        raise DisagreementError(f"a choice of {found.value} is below what the solver and the search call the least")
-    finished = solved.proven or (found.picks is not None and found.value == bound)
-    return found._replace(bound=bound), "solver" if finished else "none"
 
 
 def room_of(problem: Problem, picks: tuple[int, ...]) -> int:

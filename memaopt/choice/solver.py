@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
-from memaopt.choice.in_ram import code_bytes
+from memaopt.choice.in_ram import code_room, constants_room
 from memaopt.choice.label_stages import Price
 from memaopt.kernels.registry import Format
 from memaopt.solver import limited
@@ -21,12 +21,14 @@ _MOST_BYTES = 1 << 30
 
 
 class Solved(NamedTuple):
-    """Picks (None: none were found), their price, what no choice is below, and whether the solver finished."""
+    """Picks (None: none were found), their price, what no choice is below, whether the solver finished, and the
+    deterministic time that it took."""
 
     picks: tuple[int, ...] | None
     value: int
     bound: int
     proven: bool
+    units: float = 0.0
 
 
 def solve(
@@ -36,8 +38,10 @@ def solve(
     price: Price,
     clashes: Sequence[Clash] = (),
     units: float = _UNITS,
+    below: int | None = None,
 ) -> Solved:
-    """Minimise the sum of ``price`` over the candidates taken, within ``units`` of deterministic time."""
+    """Minimise the sum of ``price`` over the candidates taken, within ``units`` of deterministic time; only sums below
+    ``below`` if that is given."""
     from ortools.sat.python import cp_model
 
     model: Any = cp_model.CpModel()
@@ -49,14 +53,6 @@ def solve(
         model.add(arena >= sum(c.arena_bytes * x for x, c in zip(row, stage.candidates, strict=True)))
         model.add(stack >= sum(c.stack_bytes * x for x, c in zip(row, stage.candidates, strict=True)))
     _agree(model, stages, taken, plain)
-    for clash in clashes:
-        met = [
-            sum(x for x, c in zip(taken[i], stages[i].candidates, strict=True) if clash.met(i, c))
-            for i in range(clash.first, clash.last + 1)
-        ]
-        all_met = model.new_bool_var("")
-        model.add(sum(met) <= len(met) - 1 + all_met)
-        model.add(arena >= clash.arena).only_enforce_if(all_met)
     # A kernel is there once, and in one place.
     there = {c.plan.kernels: model.new_bool_var("") for _, c in used if c.plan.kernels}
     in_ram = {kernels: model.new_bool_var("") for kernels in there}
@@ -67,15 +63,27 @@ def solve(
             model.add_implication(x, there[kernels])
             model.add(in_ram[kernels] == int(c.where.code)).only_enforce_if(x)
         elif c.where.code:
-            code.append(code_bytes(c.plan) * x)
+            code.append(code_room(c.plan) * x)
         flash.append((c.plan.flash_bytes - (c.plan.shared_bytes if kernels else 0)) * x)
     size = {c.plan.kernels: c.plan.shared_bytes for _, c in used if c.plan.kernels}
+    room = {c.plan.kernels: code_room(c.plan) for _, c in used if c.plan.kernels}
     flash += [size[kernels] * var for kernels, var in there.items()]
     for kernels, var in in_ram.items():
         both = model.new_bool_var("")
         model.add_bool_or(var.negated(), there[kernels].negated(), both)
-        code.append(size[kernels] * both)
-    data = [c.plan.data_bytes * x for x, c in used if c.where.data]
+        code.append(room[kernels] * both)
+    for clash in clashes:
+        met = [
+            sum(x for x, c in zip(taken[i], stages[i].candidates, strict=True) if clash.met(i, c))
+            for i in range(clash.first, clash.last + 1)
+        ]
+        all_met = model.new_bool_var("")
+        model.add(sum(met) <= len(met) - 1 + all_met)
+        if clash.code:
+            model.add(sum(code) < clash.code).only_enforce_if(all_met)
+        else:
+            model.add(arena >= clash.arena).only_enforce_if(all_met)
+    data = [constants_room(c.plan) * x for x, c in used if c.where.data]
     limits = (
         (arena + stack + sum(data) + sum(code), budgets.sram),
         (arena, budgets.arena),
@@ -90,15 +98,19 @@ def solve(
     for x, cost in costs:
         if cost is None:
             model.add(x == 0)
-    model.minimize(sum(cost * x for x, cost in costs if cost is not None))
+    total = sum(cost * x for x, cost in costs if cost is not None)
+    if below is not None:
+        model.add(total < below)
+    model.minimize(total)
     solver = limited(units)
     solver.parameters.linearization_level = 2  # budgets and formats are sums: their relaxation bounds the price tightly
     status = solver.solve(model)
+    spent = solver.response_proto.deterministic_time
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Solved(None, 0, 0, status == cp_model.INFEASIBLE)
+        return Solved(None, 0, 0, status == cp_model.INFEASIBLE, spent)
     picks = tuple(next(j for j, x in enumerate(row) if solver.boolean_value(x)) for row in taken)
     bound = round(solver.best_objective_bound)
-    return Solved(picks, round(solver.objective_value), bound, status == cp_model.OPTIMAL)
+    return Solved(picks, round(solver.objective_value), bound, status == cp_model.OPTIMAL, spent)
 
 
 def _agree(model: Any, stages: Sequence[Stage], taken: Sequence[Sequence[Any]], plain: frozenset[int]) -> None:

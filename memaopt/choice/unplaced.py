@@ -6,9 +6,10 @@ still no layout: all choices that copy as much as what remains have none either,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memaopt.choice import layout
+from memaopt.choice.choice import ram_code_bytes
 from memaopt.choice.clashes import Clash, RamUse, copies_of, demand_of
 from memaopt.choice.problem import Problem
 from memaopt.machines.mcu import Mcu
@@ -19,46 +20,54 @@ def explain(problem: Problem, picks: Sequence[int], arena: int) -> Clash:
     assert problem.mcu is not None
     assert problem.limits.sram is not None
     taken = list(problem.taken(picks).values())
-    copies = [copies_of(candidate) for candidate in taken]
+    copies, code = [copies_of(candidate) for candidate in taken], ram_code_bytes(taken)
     least = max((min(c.arena_bytes for c in stage.candidates) for stage in problem.stages), default=0)
     # Where even the least arena of all leaves no room, it does not matter what the layers ask of theirs.
-    any_arena = not _placed(problem.mcu, least, copies)
-    demands = tuple(None if any_arena else demand_of(candidate.plan) for candidate in taken)
-    kept = _fewest(problem.mcu, least if any_arena else arena, copies)
-    return Clash(0, demands, problem.limits.sram + 1, tuple(kept))
+    any_arena = not _placed(problem.mcu, least, copies, code)
+    kept, code = _fewest(problem.mcu, least if any_arena else arena, copies, code)
+    spoken = [i for i, left in enumerate(kept) if any(left)] if any_arena else list(range(len(taken)))
+    first, last = (spoken[0], spoken[-1]) if spoken else (0, 0)
+    demands = tuple(None if any_arena else demand_of(candidate.plan) for candidate in taken[first : last + 1])
+    return Clash(first, demands, problem.limits.sram + 1, tuple(kept[first : last + 1]), code)
 
 
-def _placed(mcu: Mcu, arena: int, copies: Sequence[RamUse]) -> bool:
-    """Whether copies have a layout beside an arena; a kernel that several layers share is there once."""
-    shared = {c.kernels: c.code for c in copies if c.kernels}
-    code = sum(shared.values()) + sum(c.code for c in copies if not c.kernels)
-    constants = [layout.constants_room(c.data) for c in copies if c.data]
+def _placed(mcu: Mcu, arena: int, copies: Sequence[RamUse], code: int) -> bool:
+    """Whether copies have a layout beside an arena and so many bytes of code."""
+    constants = [c.data for c in copies if c.data]
     stack = max((c.stack for c in copies), default=0)
     other = mcu.setting.project_ram if code or constants else 0
-    return layout.place(mcu, arena, stack, layout.code_room(code), constants, other) is not None
+    return layout.place(mcu, arena, stack, code, constants, other) is not None
 
 
-def _fewest(mcu: Mcu, arena: int, copies: Sequence[RamUse]) -> list[RamUse]:
-    """Copies without those that can be left out, small ones first, and with as few bytes of constants as will do."""
+def _fewest(mcu: Mcu, arena: int, copies: Sequence[RamUse], code: int) -> tuple[list[RamUse], int]:
+    """Copies without those that can be left out, small ones first, then as little code as will do, and as few bytes of
+    each layer's constants."""
     kept = list(copies)
 
     def without(i: int, less: RamUse) -> bool:
         """Whether there is still no layout with less at a stage; then it stays that way."""
         tried = [*kept[:i], less, *kept[i + 1 :]]
-        if _placed(mcu, arena, tried):
+        if _placed(mcu, arena, tried, code):
             return False
         kept[i] = less
         return True
 
     for i in sorted(range(len(kept)), key=lambda i: kept[i].data):
         without(i, kept[i]._replace(data=0))
-    for i in sorted(range(len(kept)), key=lambda i: kept[i].code):
-        without(i, kept[i]._replace(kernels=(), code=0))
     for i in range(len(kept)):
         without(i, kept[i]._replace(stack=0))
+    code = _least(code, lambda tried: not _placed(mcu, arena, kept, tried))
     for i, left in enumerate(kept):
-        low, high = 0, left.data  # of these there is no layout with ``high`` alone
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if without(i, kept[i]._replace(data=middle)) else (middle, high)
-    return kept
+        _least(left.data, lambda tried, i=i, left=left: without(i, left._replace(data=tried)))  # type: ignore[misc]
+    return kept, code
+
+
+def _least(most: int, still: Callable[[int], bool]) -> int:
+    """The least number of bytes of which something still holds: it does of ``most``, and of all above the least."""
+    if most and still(0):
+        return 0
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if still(middle) else (middle, high)
+    return high

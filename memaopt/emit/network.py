@@ -237,7 +237,7 @@ def _head(plan: NetworkPlan) -> str:
     else:
         lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")
     if plan.ram_bytes:
-        lines.append(f"In RAM, copied there by {plan.name}_init(): {plan.ram_bytes:,} bytes of kernels and constants.")
+        lines.append(f"In RAM: {plan.ram_bytes:,} bytes for kernels and constants, copied by {plan.name}_init().")
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if plan.steps:

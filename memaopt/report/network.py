@@ -222,7 +222,7 @@ def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if plan.ram_bytes:
         code = sum(layer.where.code for layer in plan.layers)
         data = sum(layer.where.data for layer in plan.layers)
-        texts.append(f"{plan.ram_bytes:,} bytes copied at start-up: kernels of {code} layers, constants of {data}")
+        texts.append(f"{plan.ram_bytes:,} bytes kept for copies: kernels of {code} layers, constants of {data}")
     staged = sum(layer.plan.streams is not None for layer in plan.layers)
     if staged:
         texts.append(f"constants of {staged} layers copied into scratch while they run")
