@@ -61,13 +61,13 @@ class Patch(NamedTuple):
 
 
 def patch_of(layer: Conv, pitch: int) -> Patch:
-    """The patch of a layer's window in an image whose rows are ``pitch`` bytes apart."""
-    window, channels = layer.window, layer.shape.channels
-    whole_row = window.dilation.width == 1 or window.kernel.width == 1
+    """The patch of a layer's window, of one group's channels, in an image whose rows are ``pitch`` bytes apart."""
+    window, channels, depth = layer.window, layer.shape.channels, layer.weights.shape[-1]
+    whole_row = window.kernel.width == 1 or (window.dilation.width == 1 and layer.groups == 1)
     return Patch(
         rows=window.kernel.height,
         taps=1 if whole_row else window.kernel.width,
-        run=channels * (window.kernel.width if whole_row else 1),
+        run=depth * (window.kernel.width if whole_row else 1),
         pitch=window.dilation.height * pitch if window.kernel.height > 1 else 0,
         step=0 if whole_row else window.dilation.width * channels,
     )

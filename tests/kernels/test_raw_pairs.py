@@ -32,6 +32,7 @@ def _odd_layers() -> dict[str, Layer]:
         "deep": h.conv(rng, (5, 4, 128), 3, (3, 3)),
         "dilated_row": h.conv(rng, (8, 8, 12), 4, (1, 3), dilation=(1, 2)),
         "column": h.conv(rng, (5, 8, 4), 24, (2, 1)),
+        "one_output": h.conv(rng, (5, 4, 12), 1, (3, 3), zero_point=1, output_zero_point=9),
         "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
     }
 

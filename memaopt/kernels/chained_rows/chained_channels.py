@@ -34,14 +34,14 @@ _MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 Ki
 
 
 def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) -> Int64Array:
-    """The kernel's parameters in the order in which it reads them, as int32 words."""
+    """The kernel's parameters in the order in which it reads them, as int32 words; group after group."""
     w = _weights(layer, proven)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
     starts = folded + proven.start // SCALE
     order = kernel.runs.order()
     halves = np.where(order < 0, 0, w[:, order])
-    first = first_rows(len(w), ROWS)
-    rows = first[:, None] + np.arange(ROWS)
+    rows = _chains(layer)
+    first = rows[:, 0] % kernel.m
     words = chains.words(halves[rows], False).transpose(0, 2, 1)
     if kernel.unroll and not kernel.climbs:
         # Turns of the loop go from the last words to the first.
@@ -65,8 +65,15 @@ def _weights(layer: Conv, proven: Proven) -> Int64Array:
 
 def fits(layer: Conv, proven: Proven) -> bool:
     """Whether chains of the layer's weights fit 16 bits."""
-    rows = first_rows(len(layer.weights), ROWS)[:, None] + np.arange(ROWS)
-    return chains.fits(_weights(layer, proven)[rows], packed=False)
+    return chains.fits(_weights(layer, proven)[_chains(layer)], packed=False)
+
+
+def _chains(layer: Conv) -> Int64Array:
+    """The channels of each chain, group by group: [chains, ROWS]."""
+    m = len(layer.weights) // layer.groups
+    first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)
+    rows: Int64Array = first.reshape(-1, 1) + np.arange(ROWS)
+    return rows
 
 
 def unroll_of(patch: Patch, looped: bool) -> int | None:
@@ -79,15 +86,13 @@ def unroll_of(patch: Patch, looped: bool) -> int | None:
 
 
 class ChainedChannels:
-    """CONV_2D of any window, stride, dilation and padding, without groups, of four channels or more."""
+    """CONV_2D of any window, stride, dilation and padding, of four channels or more in each group."""
 
     name = "chained channels"
     computes = Conv
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        if layer.groups != 1:
-            return ()
         plans = [self._plan(layer, rows, looped) for rows in strip_heights(layer) for looped in (False, True)]
         return pareto(plan for plan in plans if plan is not None)
 
@@ -115,6 +120,7 @@ class ChainedChannels:
             scratch_bytes, cycles = strip.bytes, cycles + work.cycles
         else:
             runs = grid.runs(grid.rows)
+        runs *= layer.groups
         source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
         if rows:
             promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
@@ -126,14 +132,14 @@ class ChainedChannels:
             tile=f"4x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
             cycles=round(cycles),
             promise=promise,
-            data_bytes=words_bytes(kernel.channel_tiles * kernel.words),
+            data_bytes=words_bytes(layer.groups * kernel.channel_tiles * kernel.words),
             code_bytes=kernel.code_bytes + 120,
             scratch_bytes=scratch_bytes,
             stack_bytes=kernel.stack_bytes + 120,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),
-            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
+            lead=_lead(layer, grid, rows),
             alignment=4,
             requantization=proven.describe(),
             options=(("loop", int(looped)), ("strip", rows)),
@@ -160,8 +166,17 @@ class ChainedChannels:
             layer=layer,
             kernel=kernel.name,
             grid=grid,
+            groups=layer.groups,
+            group_words=kernel.channel_tiles * kernel.words,
             strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
         )
+
+
+def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
+    """None if a later group reads the input again while there are outputs."""
+    if rows:
+        return strips.strip_lead(layer, strips.strip_of(layer, rows))
+    return strips.tiles_lead(layer, grid) if layer.groups == 1 else None
 
 
 def kernel_of(
@@ -170,7 +185,8 @@ def kernel_of(
     """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart; it writes bytes, or ``planes``
     of its number of positions. None where a precondition fails.
     """
-    proven = _proven(layer, planes is not None) if len(layer.weights) >= ROWS else None
+    m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
+    proven = _proven(layer, planes is not None) if m >= ROWS else None
     if proven is None or not fits(layer, proven):
         return None
     patch, channels = patch_of(layer, pitch), layer.shape.channels
@@ -180,12 +196,13 @@ def kernel_of(
         return None
     kernel = ChainedChannelsKernel(
         n,
-        len(layer.weights),
+        m,
         unroll,
         patch,
         n * layer.window.stride.width * channels,
-        channels % 4 == 0,
+        depth % 4 == 0,
         Output.of(proven, layer.requantization),
+        len(layer.weights),
         None if planes is None else planes(n),
     )
     return interned(kernel), proven

@@ -5,6 +5,7 @@ where SP climbs from below the tile to where it belongs: nothing alive is ever b
 positions has a register to spare.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,8 +36,8 @@ def most_positions(pairs: int, loops: bool) -> int:
 class ChainedChannelsKernel:
     """The assembly that layers share: 4 channels x n positions over a patch, m output channels.
 
-    ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes, or
-    ``planes``.
+    ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes of images
+    of ``depth`` channels, or ``planes``.
     """
 
     n: int
@@ -46,6 +47,7 @@ class ChainedChannelsKernel:
     advance: int
     aligned: bool
     output: Output
+    depth: int
     planes: PlaneRows | None = None
 
     @property
@@ -59,6 +61,8 @@ class ChainedChannelsKernel:
         said.append(f"rounding {self.output.slug}")
         if self.planes is not None:
             said.append("planes " + " ".join(map(str, self.planes)))
+        elif self.depth != self.m:
+            said.append(f"of {self.depth}")
         said += [] if self.aligned else ["unaligned"]
         return ", ".join([*said, f"{self.unroll} words a turn" if self.unroll else "no loop over words"])
 
@@ -74,7 +78,7 @@ class ChainedChannelsKernel:
     @property
     def position_step(self) -> int:
         """Bytes from an output position to the next one."""
-        return self.planes.position if self.planes is not None else self.m
+        return self.planes.position if self.planes is not None else self.depth
 
     @property
     def channel_step(self) -> int:
@@ -83,7 +87,9 @@ class ChainedChannelsKernel:
 
     @cached_property
     def copy(self) -> Widening:
-        return widening(self.patch, self.aligned, self.advance // self.n)
+        apart = self.advance // self.n
+        # The first channels of groups lie anywhere.
+        return widening(self.patch, self.aligned, apart if self.depth == self.m else math.gcd(apart, self.patch.run))
 
     @property
     def climbs(self) -> bool:
@@ -202,5 +208,5 @@ class ChainedChannelsKernel:
             taken=self._stage.taken or 0,
             position_step=self.position_step,
             channel_step=self.channel_step,
-            out_advance=self.n * self.m if self.planes is None else self.planes.advance,
+            out_advance=self.n * self.depth if self.planes is None else self.planes.advance,
         )

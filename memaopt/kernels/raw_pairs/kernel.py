@@ -100,8 +100,8 @@ class RawPairsKernel:
 
     @property
     def channel_step(self) -> int:
-        """Bytes from an output channel to the next one."""
-        return self.planes.step if self.planes is not None else 1
+        """Bytes from an output channel to the next one; one alone is computed twice, and stored where it was."""
+        return self.planes.step if self.planes is not None else min(self.m - 1, 1)
 
     @cached_property
     def _stores(self) -> list[list[Store]]:

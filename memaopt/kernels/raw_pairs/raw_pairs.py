@@ -47,9 +47,9 @@ def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64A
     even, odd = w[:, ::2], w[:, 1::2]
     a, b = _halves(odd), _halves(256 * even - odd)
 
-    # From the last pair down to channel 0, whose number ends the loop; of an odd m, channel 1 is computed twice.
+    # From the last pair down to channel 0, whose number ends the loop; of an odd m, one channel is computed twice.
     first = np.array([*range(m - ROWS, -1, -ROWS), *([0] if m % ROWS else [])], np.int64)
-    rows = np.stack([first, first + 1], axis=1)
+    rows = np.minimum(np.stack([first, first + 1], axis=1), m - 1)
     blocks = np.stack([a[rows[:, 0]], a[rows[:, 1]], b[rows[:, 0]], b[rows[:, 1]]], axis=2)
     if kernel.unroll:
         # Turns of the loop go from the last words to the first.
@@ -97,7 +97,7 @@ class RawPairs:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        if layer.groups != 1 or len(layer.weights) < ROWS or not fits(layer):
+        if layer.groups != 1 or not fits(layer):
             return ()
         plans = [
             self._plan(layer, rows, looped, input_format, output_format)
@@ -192,6 +192,7 @@ class RawPairs:
             kernels=(kernel,),
             layer=layer,
             kernel=kernel.name,
+            groups=1,
             grid=grid,
             strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
         )
