@@ -83,7 +83,7 @@ def _window(
     return window, outputs[0], outputs[1]
 
 
-def _conv_of(
+def conv_of(
     rng: np.random.Generator,
     image: Image,
     outputs: int,
@@ -92,6 +92,7 @@ def _conv_of(
     dilation: int,
     groups: int = 1,
 ) -> Conv:
+    """A convolution with random weights, padded or not."""
     window, height, width = _window(rng, image, kernel, stride, dilation)
     w, bias = _weights(rng, outputs, *kernel, image.channels // groups), rng.integers(-2000, 2001, outputs)
     shape, zero = Image(height, width, outputs), _zero_point(rng)
@@ -101,7 +102,7 @@ def _conv_of(
     return Conv(image, shape, w, bias, window, zero, q, groups)
 
 
-def _depthwise_of(
+def depthwise_of(
     rng: np.random.Generator,
     image: Image,
     kernel: tuple[int, int],
@@ -110,6 +111,7 @@ def _depthwise_of(
     dilation: int,
     zero: int,
 ) -> Depthwise:
+    """A depthwise convolution with random weights, padded or not."""
     window, height, width = _window(rng, image, kernel, stride, dilation)
     outputs = image.channels * multiplier
     w, bias = _weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)
@@ -148,7 +150,7 @@ def _conv(rng: np.random.Generator) -> tuple[str, Layer]:
         work = image.elements * outputs * kernel[0] * kernel[1] // stride**2
         if work > _MOST_MACS or image.elements > _MOST_ELEMENTS:
             return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
-        layer = _conv_of(rng, image, outputs, kernel, stride, dilation)
+        layer = conv_of(rng, image, outputs, kernel, stride, dilation)
         return f"conv {_text(image)} to {outputs}, {layer.window.describe()}", layer, layer.macs
 
     return _fitted(make)
@@ -159,7 +161,7 @@ def _grouped(rng: np.random.Generator) -> tuple[str, Layer]:
         groups = int(rng.choice([2, 4]))
         image = Image(_side(rng, 12), _side(rng, 12), groups * _side(rng, 12, 1))
         outputs = groups * _side(rng, 12, 1)
-        layer = _conv_of(rng, image, outputs, (3, 3) if rng.random() < 0.5 else (1, 1), 1, 1, groups)
+        layer = conv_of(rng, image, outputs, (3, 3) if rng.random() < 0.5 else (1, 1), 1, 1, groups)
         return f"conv {_text(image)} to {outputs} in {groups} groups", layer, 4 * layer.macs
 
     return _fitted(make)
@@ -174,7 +176,7 @@ def _depthwise(rng: np.random.Generator) -> tuple[str, Layer]:
         elements = image.elements * multiplier
         if elements * kernel[0] * kernel[1] > _MOST_MACS or elements > 2 * _MOST_ELEMENTS:
             return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
-        layer = _depthwise_of(rng, image, kernel, multiplier, stride, dilation, _zero_point(rng))
+        layer = depthwise_of(rng, image, kernel, multiplier, stride, dilation, _zero_point(rng))
         times = f", multiplier {multiplier}" if multiplier > 1 else ""
         return f"depthwise {_text(image)}{times}, {layer.window.describe()}", layer, 2 * layer.macs
 
@@ -187,9 +189,9 @@ def _fused(rng: np.random.Generator) -> tuple[str, Layer]:
         outputs, kernel = max(_channels(rng, 48), 2), (1, 1) if rng.random() < 0.7 else (3, 3)
         if image.elements * outputs * kernel[0] * kernel[1] > _MOST_MACS or image.elements > _MOST_ELEMENTS:
             return "", Lookup(0, np.zeros(256, np.int8)), _MOST_MACS + 1
-        conv = _conv_of(rng, image, outputs, kernel, 1, 1)
+        conv = conv_of(rng, image, outputs, kernel, 1, 1)
         q = conv.requantization
-        depthwise = _depthwise_of(rng, conv.output, (3, 3), 1, int(rng.choice([1, 2])), 1, q.zero_point)
+        depthwise = depthwise_of(rng, conv.output, (3, 3), 1, int(rng.choice([1, 2])), 1, q.zero_point)
         layer = ConvDepthwise(conv, depthwise)
         name = f"conv {_text(image)} to {outputs}, {conv.window.describe()}; depthwise {depthwise.window.describe()}"
         return name, layer, layer.macs
@@ -199,11 +201,16 @@ def _fused(rng: np.random.Generator) -> tuple[str, Layer]:
 
 def _fully_connected(rng: np.random.Generator) -> tuple[str, Layer]:
     k, m, rows = _side(rng, 900, 8), _side(rng, 200, 2), int(rng.choice([1, 1, 1, 4]))
+    return f"fully connected {rows}x{k} to {m}", fully_connected_of(rng, rows, k, m)
+
+
+def fully_connected_of(rng: np.random.Generator, rows: int, k: int, m: int) -> FullyConnected:
+    """A fully connected layer with random weights."""
     w, bias, zero = _weights(rng, m, k), rng.integers(-2000, 2001, m), _zero_point(rng)
     q = Requantization(0, multipliers=np.zeros(m, np.int64), shifts=np.zeros(m, np.int64))
     bounds = FullyConnected(rows, w, bias, zero, q).range
     q = _requantization(rng, bounds.low, bounds.high, in_double=True)
-    return f"fully connected {rows}x{k} to {m}", FullyConnected(rows, w, bias, zero, q)
+    return FullyConnected(rows, w, bias, zero, q)
 
 
 def _binary(rng: np.random.Generator) -> tuple[str, Layer]:

@@ -91,7 +91,7 @@ def worst(runs: Sequence[LayerRun]) -> LayerRun:
 def study(machine: Mcu, layers: Iterable[tuple[str, Layer]], compiler: str | None = None) -> WaitStudy:
     """Layers, each with its name, in every setting of a machine."""
     settings = [machine.in_setting(setting.name) for setting in machine.settings]
-    runs = [run for name, layer in layers for run in _runs(name, layer, settings, compiler)]
+    runs = [run for name, layer in layers for run in runs_of(name, layer, settings, compiler)]
     return WaitStudy(mcu=machine.name, runs=tuple(runs))
 
 
@@ -115,7 +115,8 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, InRam, int]:
     return plan, where, plan.cycles + round(waiting(plan.code, figures, where.code, where.data))
 
 
-def _runs(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
+def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
+    """A layer, as it takes the fewest cycles, on each of these machines."""
     choices = [(machine, *chosen(layer, machine)) for machine in settings]
     distinct = list(dict.fromkeys((plan, where) for _, plan, where, _ in choices))
     emitted = [_emitted(layer, plan, where, f"layer_{i}") for i, (plan, where) in enumerate(distinct)]

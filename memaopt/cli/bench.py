@@ -65,6 +65,9 @@ def bench_command(
     waits: Annotated[
         bool, typer.Option("--waits", help="Instead, random layers and GEMMs, predicted and counted in every setting.")
     ] = False,
+    cliffs: Annotated[
+        bool, typer.Option("--cliffs", help="Instead, layers at the edges of the kernels: cycles for each product.")
+    ] = False,
     count: Annotated[
         int | None, typer.Option(min=1, help="With --waits: how many layers, and how many GEMMs; default: 200.")
     ] = None,
@@ -83,7 +86,8 @@ def bench_command(
       memaopt bench --suite mlperf-tiny --layers
       memaopt bench --waits --mcu stm32f446 --count 50
     """
-    studied = "--tiles" if tiles else "--places" if places else "--waits" if waits else None
+    studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
+    studied = next((name for name, wanted in studies.items() if wanted), None)
     refuse(
         f"bench {'--suite' if suite is not None else studied or ''}".strip(),
         *(
@@ -97,7 +101,7 @@ def bench_command(
                 ("--wait-states", wait_states, "its settings are fixed"),
                 ("--layer", layer, "it runs whole networks"),
                 ("--plots", plots, "it draws none"),
-                ("--tiles, --places or --waits", studied, "one study at a time"),
+                ("--tiles, --places, --waits or --cliffs", studied, "one study at a time"),
             )
         ),
         *(
@@ -114,18 +118,17 @@ def bench_command(
             else (
                 ("a section", sections, "it is a study of its own"),
                 ("--plots", plots, "it draws none"),
-                ("--places", places and tiles, "one study at a time"),
-                ("--waits", waits and (tiles or places), "one study at a time"),
+                *((name, wanted and name != studied, "one study at a time") for name, wanted in studies.items()),
             )
         ),
         *(
             ()
-            if not waits
+            if not (waits or cliffs)
             else (
-                ("--dtype", dtype, "it runs all of them"),
-                ("--layer", layer, "they are random"),
-                ("--setting", setting, "it runs all of them"),
-                ("--wait-states", wait_states, "settings have theirs"),
+                ("--dtype", dtype, "it runs what it has"),
+                ("--layer", layer, "it has its own"),
+                ("--setting", setting, "it has its own"),
+                ("--wait-states", wait_states, "it has its own"),
             )
         ),
         ("--within", None if tiles else within, "it is for --tiles"),
@@ -138,9 +141,12 @@ def bench_command(
     from memaopt.machines.mcu import mcu
     from memaopt.report import console
 
-    if waits:
+    if waits or cliffs:
         whole = mcu(mcu_name or "stm32l4r5")
         whole.core.require_timing("bench")
+        if cliffs:
+            _study_cliffs(whole, compiler, as_json)
+            return
         _study_waits(whole, count or 200, seed or 0, compiler, as_json)
         return
     chosen = _sections(sections or [])
@@ -302,6 +308,17 @@ def _study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as
         console.print_json(found.model_dump(mode="json"))
     else:
         waits.print_study(console.stdout(), found, machine, f"seed {seed}")
+
+
+def _study_cliffs(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import cliffs
+    from memaopt.report import console
+
+    found = list(cliffs.study(machine, console.watched(cliffs.layers(), "layers"), compiler))
+    if as_json:
+        console.print_json([cliff.model_dump(mode="json") for cliff in found])
+    else:
+        cliffs.print_cliffs(console.stdout(), found, machine)
 
 
 def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:

@@ -2,8 +2,8 @@
 
 The inputs come in parts. Chained rows (chains.py) of each part add their accumulators, at scale 1, to sums of 32 bits
 in scratch memory, which are requantised in the end. Preconditions, checked offline: the chains fit 16 bits,
-256 |acc| < 2^31 in each part (parts of 256 inputs always do), and the requantisation is proven with the whole
-accumulators shifted left as far as 32 bits allow.
+256 |acc| < 2^31 in each part (parts of 256 inputs always do). The requantisation is proven with the whole accumulators
+shifted left as far as 32 bits allow; where that fails, it is the reference's own.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
 from memaopt.kernels.code import Loop, Node, compiled, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, pareto
+from memaopt.kernels.generic.generic import reference_rounding
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
@@ -31,8 +32,34 @@ from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import accumulator_range
 
 _UNROLL = 8  # words of inputs in a turn of the loop; for weights of a byte, half as many stay within 1 KiB
-#: An output made from its sum in C: bytes of code and cycles.
-_ROUND = (56, 17)
+#: An output made from its sum in C, bytes of code and cycles: proven, and by the reference's arithmetic, twice rounded
+#: integers or doubles.
+_PROVEN, _INTEGERS, _DOUBLES = (56, 17), (120, 40), (160, 334)
+
+
+class _Rounding(NamedTuple):
+    """How the sums become outputs: shifted left, then as proven; or as the reference has it, by the code given."""
+
+    shift: int
+    proven: Proven | None
+    code: tuple[int, int]
+
+    @property
+    def words(self) -> int:
+        """Of parameters for an output; a double counts as two."""
+        return 3 if self.proven is None else 3 + (self.proven.negative is not None)
+
+
+@lru_cache(maxsize=256)
+def _rounding(layer: FullyConnected) -> _Rounding:
+    """With the widest shift that 32 bits allow, or one less; 8 is that of chained rows."""
+    most = max(int(np.abs(end).max()) for end in layer.range.ends)
+    widest = min(SCALE.bit_length(), (INT32_MAX // max(most, 1)).bit_length()) - 1
+    for shift in range(widest, max(widest - 2, -1), -1):
+        proven = requantize.prove_multiply_add(layer.requantization, layer.range, 1 << shift)
+        if proven is not None:
+            return _Rounding(shift, proven, _PROVEN)
+    return _Rounding(0, None, _INTEGERS if layer.requantization.scales is None else _DOUBLES)
 
 
 @dataclass(frozen=True)
@@ -93,27 +120,25 @@ class ChainedParts:
         matrix = as_matrix(layer)
         if matrix is None or len(matrix.weights) < ROWS or matrix.weights.shape[1] < 2 * _UNROLL:
             return ()
-        rounding = _rounding(matrix)
-        if rounding is None or in_one_part(matrix):
+        if in_one_part(matrix):
             return ()
-        made = (self._plan(matrix, packed, rounding.proven) for packed in (False, True))
+        made = (self._plan(matrix, packed, _rounding(matrix)) for packed in (False, True))
         return pareto(plan for plan in made if plan is not None)
 
-    def _plan(self, layer: FullyConnected, packed: bool, proven: Proven) -> Plan | None:
+    def _plan(self, layer: FullyConnected, packed: bool, rounding: _Rounding) -> Plan | None:
         (m, depth), kernel = layer.weights.shape, _kernel(layer, packed)
         parts = parts_of(layer, 4 * kernel.unroll)
-        if parts is None or not chains.fits(
-            _weights(layer, kernel, parts, proven).reshape(-1, ROWS, parts.inputs), packed
-        ):
+        if parts is None:
             return None
-        tiles, output = _rows(layer, kernel) // kernel.rows, Output.of(proven, layer.requantization)
+        weights = _weights(layer, kernel, parts, rounding)
+        if not chains.fits(weights.reshape(-1, ROWS, parts.inputs), packed):
+            return None
+        tiles = len(weights) // kernel.rows
         sums = tiles * kernel.rows
         words, rest = divmod(depth, 4)
         read, scratch = loads(words, 4) + loads(rest, 1), stores(sums, 4) + loads(m, 4)
         scratch += (loads(sums, 4) + stores(sums, 4)).times(parts.count)
-        parameters = sum(
-            (loads(tiles * kernel.words(size), 4) for size in parts.sizes), loads(m * (1 + output.words), 4)
-        )
+        parameters = loads(sum(tiles * kernel.words(size) for size in parts.sizes) + m * rounding.words, 4)
         stack = sum((kernel.stack(tiles, size) for size in parts.sizes), Access())
         call = around.piece(around.CALL)
         body: list[Node] = [call, around.fill_words(sums)]
@@ -121,7 +146,7 @@ class ChainedParts:
             scratch += stores(parts.last // 4, 4) + stores(parts.last % 4, 1) + loads(parts.padded // 4, 4)
             body += [call, around.copy_bytes(parts.last)]
         body += [node for size in parts.sizes for node in (call, kernel.call(tiles, size))]
-        body.append(Loop((compiled(*_ROUND, 1 + output.words),), m))
+        body.append(Loop((compiled(*rounding.code, rounding.words),), m))
         filled = stores(parts.zeros // 4, 4) if parts.copied else Access()
         filling = (call, around.fill_words(parts.zeros // 4)) if parts.copied else ()
         code = (*around.entry(), *filling, Loop(tuple(body), layer.rows))
@@ -145,7 +170,8 @@ class ChainedParts:
             code=code,
             in_place=layer.rows == 1,
             alignment=4,
-            requantization=proven.describe(),
+            words=rounding.code != _DOUBLES,
+            requantization=rounding.proven.describe() if rounding.proven else "the reference's own arithmetic",
             options=(("packed", int(packed)),),
         )
 
@@ -153,7 +179,6 @@ class ChainedParts:
         matrix = as_matrix(layer)
         assert matrix is not None
         rounding = _rounding(matrix)
-        assert rounding is not None
         kernel = _kernel(matrix, bool(plan.option("packed")))
         parts = parts_of(matrix, 4 * kernel.unroll)
         assert parts is not None
@@ -173,7 +198,7 @@ class ChainedParts:
             sums=tiles * kernel.rows,
             depth=depth,
             outputs=m,
-            q=Output.of(rounding.proven, matrix.requantization),
+            q=Output.of(rounding.proven, matrix.requantization) if rounding.proven else None,
             shift=rounding.shift,
         )
 
@@ -193,47 +218,29 @@ def _rows(layer: FullyConnected, kernel: ChainedRowsKernel) -> int:
     return -(-len(layer.weights) // kernel.rows) * kernel.rows
 
 
-def _weights(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, proven: Proven) -> Int64Array:
+def _weights(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, rounding: _Rounding) -> Int64Array:
     """[rows of whole tiles, inputs of padded parts]."""
-    w = weights_of(layer, proven, parts.inputs)
+    constant = np.zeros(len(layer.weights), np.bool_) if rounding.proven is None else rounding.proven.constant
+    w = weights_of(layer, constant, parts.inputs)
     return np.concatenate([w, np.zeros((_rows(layer, kernel) - len(w), parts.inputs), np.int64)])
 
 
 def _arrays(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, name: str) -> list[Array]:
     rounding = _rounding(layer)
-    assert rounding is not None
-    shift, proven = rounding
-    w = _weights(layer, kernel, parts, proven)
+    w = _weights(layer, kernel, parts, rounding)
     first = np.arange(len(w) - kernel.rows, -1, -kernel.rows)
     streams = []
     for number, size in enumerate(parts.sizes):
         part = w[:, number * parts.size : number * parts.size + size]
         tiles = tile_words(kernel, part, -layer.input_zero_point * part.sum(axis=1), first)
         streams.append(np.concatenate([tiles, 4 * first[:, None]], axis=1).ravel())
-    bias = np.where(proven.constant, 0, layer.bias << shift) + proven.start
-    parameters = np.concatenate([bias[:, None], channel_parameters(proven)], axis=1)
     comment = f"part by part, {kernel.rows} rows at a time: starts, chained weights, where the first row's sum is"
-    return [
-        Array("int32_t", f"{name}_weights", np.concatenate(streams), comment),
-        Array("int32_t", f"{name}_rows", parameters, "of each row: bias, multiplier, addend"),
-    ]
-
-
-class _Rounding(NamedTuple):
-    """How the sums become outputs: shifted left first."""
-
-    shift: int
-    proven: Proven
-
-
-@lru_cache(maxsize=256)
-def _rounding(layer: FullyConnected) -> _Rounding | None:
-    """With the widest shift for which a requantisation is found; 8 is that of chained rows."""
-    for shift in range(SCALE.bit_length() - 1, -1, -1):
-        proven = requantize.prove_multiply_add(layer.requantization, layer.range, 1 << shift)
-        if proven is not None:
-            return _Rounding(shift, proven)
-    return None
+    weights = Array("int32_t", f"{name}_weights", np.concatenate(streams), comment)
+    if rounding.proven is None:
+        return [weights, *reference_rounding(layer, name)]
+    bias = np.where(rounding.proven.constant, 0, layer.bias << rounding.shift) + rounding.proven.start
+    parameters = np.concatenate([bias[:, None], channel_parameters(rounding.proven)], axis=1)
+    return [weights, Array("int32_t", f"{name}_rows", parameters, "of each row: bias, multiplier, addend")]
 
 
 FAMILIES = (ChainedParts(FullyConnected), ChainedParts(Conv))

@@ -26,7 +26,7 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
-from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.rounding.requantize import Bools, Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.problems.layers import Conv, FullyConnected, Layer
 
@@ -36,7 +36,7 @@ MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
 
 def weight_stream(layer: FullyConnected, kernel: ChainedRowsKernel, k: int, proven: Proven) -> Int64Array:
     """The kernel's parameters in the order in which it reads them, as int32 words; ``k`` inputs, padded."""
-    w = weights_of(layer, proven, k)
+    w = weights_of(layer, proven.constant, k)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
     first = first_rows(len(w), kernel.rows)
     rows = first[:, None] + np.arange(kernel.rows)
@@ -61,10 +61,10 @@ def tile_words(kernel: ChainedRowsKernel, w: Int64Array, starts: Int64Array, fir
     )
 
 
-def weights_of(layer: FullyConnected, proven: Proven, k: int) -> Int64Array:
-    """[M, k], padded; none in rows whose output no input changes."""
+def weights_of(layer: FullyConnected, constant: Bools, k: int) -> Int64Array:
+    """[M, k], padded; none in rows that are marked as ``constant``."""
     w = np.zeros((len(layer.weights), k), np.int64)
-    w[:, : layer.weights.shape[1]] = np.where(proven.constant[:, None], 0, layer.weights)
+    w[:, : layer.weights.shape[1]] = np.where(constant[:, None], 0, layer.weights)
     return w
 
 
@@ -183,7 +183,7 @@ def _padded(depth: int) -> int:
 def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKernel]:
     """With each number of words in a turn and both kinds of weights, the one of the fewest cycles."""
     m, k = len(layer.weights), _padded(layer.weights.shape[1])
-    w, output = weights_of(layer, proven, k), Output.of(proven, layer.requantization)
+    w, output = weights_of(layer, proven.constant, k), Output.of(proven, layer.requantization)
     unrolls = {max(u for u in range(1, most + 1) if k // 4 % u == 0) for most in _UNROLLS}
     for packed in (False, True):
         numbers = [n for n in (1, 2) if ROWS * n <= m and chains.fits(w[_chained_rows(m, n)], packed)]

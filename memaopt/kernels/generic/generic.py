@@ -43,6 +43,18 @@ _LINE_CUT, _CUT = _Compiled(7, 5, column=18), _Compiled(4, 96, column=12)
 _FULLY_CONNECTED = _Compiled(12.75, 334)
 
 
+def reference_rounding(layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
+    """Each output channel's bias, and how the reference rounds it."""
+    q = layer.requantization
+    if q.scales is not None:
+        bias = Array("int32_t", f"{name}_bias", layer.bias, "bias of each output channel")
+        return [bias, Array("double", f"{name}_scales", q.scales, "scale of each output channel")]
+    assert q.multipliers is not None
+    assert q.shifts is not None
+    channels = np.stack([layer.bias, q.multipliers, q.shifts], axis=1)
+    return [Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
+
+
 class _Generic:
     """What the three generic kernels share."""
 
@@ -53,14 +65,7 @@ class _Generic:
 
     def _arrays(self, layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
         weights = Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model")
-        q = layer.requantization
-        if q.scales is not None:
-            bias = Array("int32_t", f"{name}_bias", layer.bias, "bias of each output channel")
-            return [weights, bias, Array("double", f"{name}_scales", q.scales, "scale of each output channel")]
-        assert q.multipliers is not None
-        assert q.shifts is not None
-        channels = np.stack([layer.bias, q.multipliers, q.shifts], axis=1)
-        return [weights, Array("int32_t", f"{name}_channels", channels, "bias, multiplier, shift of each channel")]
+        return [weights, *reference_rounding(layer, name)]
 
     def _plan(
         self,

@@ -1,0 +1,32 @@
+"""The table of cliffs: layers at the edges of the kernels."""
+
+from rich.console import Console
+
+from memaopt.bench import cliffs
+from memaopt.machines.mcu import mcu
+
+MACHINE = mcu("stm32l4r5")
+#: What no kernel but the generic one took, or took in time.
+_FIXED = (
+    "fully connected 2049 to 16",
+    "fully connected 3136 to 64",
+    "3x3, 32 channels, 2 groups",
+    "3x3, 32 channels, 4 groups",
+    "1x1, 1 positions",
+    "5x1, 16 channels",
+)
+
+
+def test_what_fell_does_so_no_longer() -> None:
+    """A layer beside those that kernels take easily that costs several times as much again."""
+    named = [(name, layer) for name, layer in cliffs.layers() if name in _FIXED]
+    found = list(cliffs.study(MACHINE, named))
+    assert [cliff.layer for cliff in found] == list(_FIXED)
+    assert [cliff.layer for cliff in found if not cliff.holds] == []
+    console = Console(width=120, record=True, quiet=True)
+    cliffs.print_cliffs(console, found, MACHINE)
+
+
+def test_every_layer_is_large_enough() -> None:
+    """A layer so small that its entry is what is measured."""
+    assert all(layer.macs >= 9_000 or "640 to" in name or "positions" in name for name, layer in cliffs.layers())
