@@ -426,6 +426,9 @@ def mcus_command(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Print this preset as TOML.", show_default=False)
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", metavar="", help="A page with every figure and its source.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the microcontrollers that come with memaopt, or print one, with its sources, to start your own from.
@@ -439,6 +442,12 @@ def mcus_command(
     from memaopt.report import console
     from memaopt.report import gemm as report
 
+    if markdown:
+        from memaopt.report import presets
+
+        refuse(name or "JSON", ("--markdown", name or as_json, "it is of all presets"))
+        sys.stdout.write(presets.page())
+        return
     machines = [mcu(each) for each in ([name] if name else preset_names())]
     if as_json:
         console.print_json([machine.model_dump(mode="json") for machine in machines])

@@ -7,6 +7,9 @@ import pytest
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu, mcu, parse_size, preset_names
 
+#: Chips that have no bus for an external memory.
+_WITHOUT_A_BUS = {"nrf52832", "stm32f411", "stm32wle5"}
+
 
 @pytest.mark.parametrize("name", preset_names())
 def test_preset_is_complete_and_has_sources(name):
@@ -15,7 +18,7 @@ def test_preset_is_complete_and_has_sources(name):
     assert machine.name == name
     assert machine.core.core_registers == 14
     assert machine.core.fpu_registers == (32 if machine.core.has_fpu else 0)
-    assert any(m.kind == "external" for m in machine.memories) or name == "stm32wle5", "that chip has no bus for one"
+    assert any(m.kind == "external" for m in machine.memories) or name in _WITHOUT_A_BUS
     timed = machine.core.is_timed
     assert {"clock_hz", *(("fetch_queue_words", "power_mw") if timed else ("core",))} <= set(machine.sources)
     assert all(m.source for m in machine.memories)
@@ -27,7 +30,9 @@ def test_preset_is_complete_and_has_sources(name):
 
 def test_the_machines_are_there():
     """Catches a preset that was not packaged."""
-    assert preset_names() == ["nrf52840", "nrf5340", "stm32f407", "stm32f446", "stm32f746", "stm32l4r5", "stm32wle5"]
+    nordic, others = ["nrf52832", "nrf52840", "nrf5340"], ["stm32f746", "stm32g474", "stm32l432", "stm32l476"]
+    f4 = ["stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"]
+    assert preset_names() == [*nordic, *f4, *others, "stm32l4r5", "stm32wle5"]
     assert mcu("STM32L4R5") == mcu("stm32l4r5")
 
 
@@ -204,7 +209,7 @@ def test_a_preset_is_in_stock_unless_asked_and_each_setting_has_a_source(name):
 def test_settings_as_the_vendors_leave_them():
     """Catches prefetch on where STM32CubeL4 leaves it off, or off where STM32CubeF4 turns it on."""
     on = {name for name in preset_names() if mcu(name).memory("flash").accelerator.prefetch}
-    assert on == {"stm32f407", "stm32f446"}
+    assert on == {"stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"}
     prefetching = mcu("stm32l4r5", "stock-prefetch")
     assert prefetching.memory("flash").accelerator.prefetch
     assert [bits.name for bits in prefetching.setting.turn_on] == ["FLASH->ACR, PRFTEN"]

@@ -1,0 +1,74 @@
+"""The presets as a page of Markdown: every figure with its source. docs/presets.md is this page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memaopt.machines.mcu import Mcu, mcu, preset_names
+from memaopt.machines.memory import Memory
+from memaopt.report.gemm import size_text
+
+_INTRODUCTION = """# Presets
+
+The chips that come with memaopt, each figure with its source; what is assumed says so. `memaopt mcus --markdown` prints
+this page. Chips whose core's timing nobody has validated are shown without cycles ([timing.md](timing.md)).
+"""
+
+
+def page() -> str:
+    """The whole page: a table of all presets, then each with its memories, settings and sources."""
+    machines = [mcu(name) for name in preset_names()]
+    return "\n".join([_INTRODUCTION, *_overview(machines), *(line for each in machines for line in _chip(each))]) + "\n"
+
+
+def _overview(machines: list[Mcu]) -> Iterator[str]:
+    yield "| preset | core | MHz | flash | wait states | SRAM | external |"
+    yield "|---|---|---|---|---|---|---|"
+    for each in machines:
+        flash = each.memory("flash")
+        outside = ", ".join(f"{m.name} {size_text(m.size)}" for m in each.memories if m.kind == "external")
+        cells = (
+            f"[{each.name}](#{each.name})",
+            each.core.title,
+            f"{each.clock_hz / 1e6:g}",
+            size_text(flash.size),
+            str(flash.first),
+            size_text(each.sram.size),
+            outside or "none",
+        )
+        yield _row(cells)
+
+
+def _chip(machine: Mcu) -> Iterator[str]:
+    yield f"\n## {machine.name}\n\n{machine.title}.\n"
+    yield "| memory | address | size | wait states | source |"
+    yield "|---|---|---|---|---|"
+    for memory in machine.memories:
+        waits = f"{memory.first}" if memory.first == memory.next else f"{memory.first}, then {memory.next}"
+        fetch = f"; {memory.fetch} for each word of code" if memory.fetch else ""
+        source = ". ".join(filter(None, (memory.source, _caches(memory))))
+        yield _row((memory.name, f"{memory.base:#010x}", size_text(memory.size), waits + fetch, source))
+    for alias in machine.aliases:
+        cells = (f"{alias.name}, of {alias.memory}", f"{alias.base:#010x}", size_text(alias.size), "0", alias.source)
+        yield _row(cells)
+    yield "\n| setting | what it is | source |\n|---|---|---|"
+    for setting in machine.settings:
+        yield _row((setting.name, setting.title, setting.source))
+    figures = {"clock_hz": f"{machine.clock_hz:,} Hz", "fetch_queue_words": str(machine.fetch_queue_words)}
+    figures |= {"power_mw": f"{machine.power_mw:g} mW"} if machine.power_mw else {}
+    yield "\n| figure | value | source |\n|---|---|---|"
+    for name, source in machine.sources.items():
+        yield _row((f"`{name}`", figures.get(name, machine.core.title if name == "core" else ""), source))
+
+
+def _caches(memory: Memory) -> str:
+    """What the accelerator is."""
+    found = memory.accelerator
+    if found is None:
+        return ""
+    lines = f"{found.instruction_lines} lines for code and {found.data_lines} for data"
+    return f"Reads of {found.read_bytes} bytes; caches of {lines}, {found.line_bytes} bytes each ({found.source})"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in cells)} |"
