@@ -382,6 +382,31 @@ def resize_nearest_neighbor(rng: Rng) -> Graph:
     )
 
 
+def resize_bilinear(rng: Rng) -> Graph:
+    graph = resize_nearest_neighbor(rng)
+    (op,) = graph.operators
+    more = {name: getattr(op, name) for name in ("align_corners", "half_pixel_centers")}
+    return single(OPERATORS["RESIZE_BILINEAR"], list(graph.tensors), 1, **more)
+
+
+def batch_matmul(rng: Rng) -> Graph:
+    m, k, n = (int(v) for v in rng.integers(1, 8, 3))
+    batches = tuple(rng.integers(1, 4, rng.integers(0, 3)).tolist())
+    transposed = (bool(rng.integers(2)), bool(rng.integers(2)))
+    shapes = [
+        (*_broadcast(rng, batches), *(pair[::-1] if turned else pair)) if batches else pair[:: -1 if turned else 1]
+        for pair, turned in zip(((m, k), (k, n)), transposed, strict=True)
+    ]
+    output = (*(int(b) for b in np.broadcast_shapes(*(s[:-2] for s in shapes))), m, n)
+    a, b = (activation(name, s, scale(rng), zero_point(rng)) for name, s in zip("ab", shapes, strict=True))
+    out = float(a.scale * b.scale) * math.sqrt(k) * float(np.exp(rng.uniform(1, 5)))
+    if rng.integers(3) == 0:
+        b = dataclasses.replace(b, data=int8(rng, *b.shape), zero_points=b.zero_points * int(rng.integers(2)))
+    inputs = 1 if b.is_constant else 2
+    tensors = [a, b, activation("y", output, out, zero_point(rng))]
+    return single(OPERATORS["BATCH_MATMUL"], tensors, inputs, transposed=transposed)
+
+
 def unary(
     op: type[Operator],
     output: Callable[[Rng, float], tuple[float, int]],
@@ -475,6 +500,8 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "REVERSE_V2": reverse_v2,
     **{k: functools.partial(blocks, kind=k) for k in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")},
     **{k: functools.partial(batches, kind=k) for k in ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")},
+    "RESIZE_BILINEAR": resize_bilinear,
+    "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "PACK": pack,
     "GATHER": gather,

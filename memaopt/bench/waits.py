@@ -33,10 +33,12 @@ from memaopt.problems.layers import (
     FullyConnected,
     Layer,
     Lookup,
+    MatMul,
     Mean,
     Movement,
     Pool,
     Quantize,
+    Resize,
     Softmax,
 )
 from memaopt.report.console import table
@@ -170,7 +172,7 @@ def _arguments(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emitt
 def _sizes(layer: Layer) -> tuple[list[int], int]:
     """Bytes of the inputs and of the output."""
     match layer:
-        case Conv() | Depthwise() | ConvDepthwise() | Pool():
+        case Conv() | Depthwise() | ConvDepthwise() | Pool() | Resize():
             return [layer.shape.elements], layer.output.elements
         case FullyConnected():
             m, k = layer.weights.shape
@@ -183,6 +185,10 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
             return [math.prod(layer.shape)], layer.outputs * layer.size
         case Softmax():
             return [layer.rows * layer.depth], layer.rows * layer.depth
+        case MatMul():
+            rows, _, columns = layer.size
+            sizes = [math.prod(shape) for shape in (layer.first_shape, layer.second_shape)]
+            return sizes, math.prod(layer.batches) * rows * columns
         case FloatLookup():
             return [layer.elements], 4 * layer.elements
         case Quantize():

@@ -16,11 +16,13 @@ from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
+from memaopt.kernels.matmul import matmul
 from memaopt.kernels.movement import movement
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.pooling import channel_sums, pooling, reductions
 from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
+from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
 from memaopt.kernels.softmax import softmax
 from memaopt.kernels.staging import staged
@@ -48,6 +50,8 @@ FAMILIES: tuple[Family, ...] = (
     *channel_sums.FAMILIES,
     *softmax.FAMILIES,
     *movement.FAMILIES,
+    *resize.FAMILIES,
+    *matmul.FAMILIES,
 )
 
 __all__ = [

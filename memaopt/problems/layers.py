@@ -27,9 +27,35 @@ from memaopt.problems.step_functions import (
 )
 
 __all__ = [
-    "ArgExtreme", "Binary", "BinaryKind", "Conv", "ConvDepthwise", "Depthwise", "Dequantize", "Extreme", "FloatLookup",
-    "FullyConnected", "Image", "Layer", "Lookup", "Mean", "Movement", "Padding", "Pair", "Piece", "Pool", "PoolKind",
-    "Quantize", "Requantization", "Rescale", "Softmax", "Window",
+    "RESIZE_UNIT",
+    "ArgExtreme",
+    "Binary",
+    "BinaryKind",
+    "Conv",
+    "ConvDepthwise",
+    "Depthwise",
+    "Dequantize",
+    "Extreme",
+    "FloatLookup",
+    "FullyConnected",
+    "Image",
+    "Layer",
+    "Lookup",
+    "MatMul",
+    "MatrixSteps",
+    "Mean",
+    "Movement",
+    "Padding",
+    "Pair",
+    "Piece",
+    "Pool",
+    "PoolKind",
+    "Quantize",
+    "Requantization",
+    "Rescale",
+    "Resize",
+    "Softmax",
+    "Window",
 ]  # fmt: skip
 
 Int8Array = npt.NDArray[np.int8]
@@ -345,6 +371,94 @@ class ArgExtreme:
         return self.shape[0] * self.shape[2]
 
 
+RESIZE_UNIT = 1 << 10
+"""Parts of a position that RESIZE_BILINEAR counts in."""
+
+
+class Neighbours(NamedTuple):
+    """For each output index along an axis: the input's before and behind, and how far behind the first, in parts."""
+
+    lower: Int64Array
+    upper: Int64Array
+    part: Int64Array
+
+
+@dataclass(frozen=True)
+class Resize:
+    """RESIZE_BILINEAR: ``step`` parts of an input's row and column from one output's to the next, from 0 or, with
+    ``half_pixels``, from the middle of the first output's; ties away from zero.
+    """
+
+    shape: Image
+    output: Image
+    step: Pair
+    half_pixels: bool
+
+    def positions(self, axis: int) -> Neighbours:
+        """Where outputs lie along rows (0) or columns (1). C's divisions truncate."""
+        at = np.arange(self.output[axis], dtype=np.int64) * self.step[axis]
+        if self.half_pixels:
+            at += self.step[axis] // 2 - RESIZE_UNIT // 2
+        lower = np.maximum(at, 0) // RESIZE_UNIT
+        above = at + RESIZE_UNIT - 1
+        upper = np.minimum(np.sign(above) * (np.abs(above) // RESIZE_UNIT), self.shape[axis] - 1)
+        return Neighbours(lower, upper, at - lower * RESIZE_UNIT)
+
+    def apply(self, images: npt.ArrayLike) -> Int64Array:
+        """The outputs of images [batch, height, width, channels]."""
+        x = np.asarray(images, np.int64)
+        rows, columns = self.positions(0), self.positions(1)
+        below, behind = rows.part[:, None, None], columns.part[:, None]
+        lines = x[:, rows.lower] * (RESIZE_UNIT - below) + x[:, rows.upper] * below
+        total = lines[:, :, columns.lower] * (RESIZE_UNIT - behind) + lines[:, :, columns.upper] * behind
+        half = RESIZE_UNIT * RESIZE_UNIT // 2
+        rounded: Int64Array = np.sign(total) * ((np.abs(total) + half) // RESIZE_UNIT**2)
+        return rounded
+
+
+class MatrixSteps(NamedTuple):
+    """Elements from one row or column of an operand's matrix to the next, and along the sum; ``start`` is the C text of
+    where a batch's matrix starts."""
+
+    outer: int
+    inner: int
+    start: str
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """BATCH_MATMUL: sums of (a - za) (b - zb) of [..., M, K] and [..., K, N], in memory transposed or not, batches
+    broadcast; rescaled by ``result``.
+    """
+
+    first_shape: tuple[int, ...]
+    second_shape: tuple[int, ...]
+    transposed: tuple[bool, bool]
+    first_zero_point: int
+    second_zero_point: int
+    zero_point: int
+    result: Rescale
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.broadcast_shapes(self.first_shape[:-2], self.second_shape[:-2]))
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """M, K and N."""
+        m, k = self.first_shape[-2:][:: -1 if self.transposed[0] else 1]
+        return m, k, self.second_shape[-2 if self.transposed[1] else -1]
+
+    def steps(self, position: int) -> MatrixSteps:
+        """How an operand is walked; the second one by columns."""
+        shape = (self.first_shape, self.second_shape)[position]
+        by_rows = self.transposed[position] == (position == 1)
+        padded = (1,) * (len(self.batches) + 2 - len(shape)) + shape
+        steps = [math.prod(padded[axis + 1 :]) if size > 1 else 0 for axis, size in enumerate(padded[:-2])]
+        start = "".join(f" + i{axis} * {step}" for axis, step in enumerate(steps) if step)
+        return MatrixSteps(shape[-1], 1, start) if by_rows else MatrixSteps(1, shape[-1], start)
+
+
 @dataclass(frozen=True)
 class Softmax:
     """SOFTMAX along the last axis, as TFLite's reference does it in fixed point.
@@ -462,6 +576,8 @@ Layer = (
     | Lookup
     | FloatLookup
     | Movement
+    | Resize
+    | MatMul
     | Quantize
     | Dequantize
 )

@@ -563,6 +563,31 @@ class _Growing:
             half_pixel_centers=bool(style == 2),
         )
 
+    def resize_bilinear(self, x: int) -> bool:
+        shape = self.tensors[x].shape
+        if len(shape) != 4:
+            return False
+        style, output = self.rng.integers(3), (shape[0], _size(self.rng, 20), _size(self.rng, 20), shape[3])
+        more = {"align_corners": bool(style == 1), "half_pixel_centers": bool(style == 2)}
+        return self._move("RESIZE_BILINEAR", x, output, **more)
+
+    def batch_matmul(self, x: int) -> bool:
+        """With a constant, or with itself transposed."""
+        rng, shape = self.rng, self.tensors[x].shape
+        if not 2 <= len(shape) <= 5:
+            return False
+        if rng.integers(2):
+            pair, transposed, columns = (x, x), (False, True), shape[-2]
+        else:
+            columns, transposed = _size(rng, 12), (False, bool(rng.integers(2)))
+            matrix = (columns, shape[-1]) if transposed[1] else (shape[-1], columns)
+            batch = shape[:-2] if rng.integers(2) else ()
+            pair = (x, self._constant(_int8(rng, (*batch, *matrix)), _scale(rng), int(_pick(rng, (0, 0, 7)))))
+        a, b = (float(self.tensors[t].scale) for t in pair)
+        scale = a * b * math.sqrt(shape[-1]) * float(np.exp(rng.uniform(1, 5)))
+        output = (*shape[:-1], columns)
+        return self._put(OPERATORS["BATCH_MATMUL"], pair, output, scale, _zero_point(rng), transposed=transposed)
+
     def softmax(self, x: int) -> bool:
         beta = float(_pick(self.rng, (1.0, 1.0, 0.3, 4.0)))
         return self._put(ops.Softmax, (x,), self.tensors[x].shape, 1 / 256, -128, beta=beta)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 
 class Field(NamedTuple):
-    """A slot of an options table, by its name in TFLite's schema (``strideH``), with its bytes.
+    """A slot of an options table, by its name in TFLite's schema (``strideH``; empty where it has none any more), with
+    its bytes.
 
     The value of an ``enumeration`` is the name of a member (``SAME``), or the bare number where it has none. A
     ``vector`` is a tuple.

@@ -283,7 +283,7 @@ class _Reader:
             raise UnsupportedModelError(f"{place}: its options are {found}, not {options.name}")
         values = getattr(self.module, options.name)()
         values.Init(table.Bytes, table.Pos)
-        return {field.name: self._value(values, field) for field in options.fields}
+        return {field.name: self._value(values, field) for field in options.fields if field.name}
 
     def _value(self, values: Any, field: Field) -> Any:
         name = field.name[0].upper() + field.name[1:]

@@ -1,0 +1,1 @@
+"""Products of two matrices that are both computed."""

@@ -1,0 +1,62 @@
+"""BATCH_MATMUL of two computed operands, element by element."""
+
+import math
+
+from memaopt.access import loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled, piece
+from memaopt.kernels.code import Loop, cycles_of
+from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.problems.layers import Layer, MatMul
+
+#: What GCC 12.2 makes of a product at -O3, of an output, and of a row.
+_PRODUCT, _OUTPUT, _ROW = Compiled(24, 10), Compiled(100, 40), Compiled(24, 10)
+
+
+class GenericMatMul:
+    """Any sizes, transposed or not, any batches."""
+
+    name = "generic"
+    computes = MatMul
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, MatMul)
+        rows, depth, columns = layer.size
+        batch = math.prod(layer.batches)
+        products = Loop((piece(_OUTPUT), Loop((piece(_PRODUCT),), depth)), columns)
+        code = (*around.entry(), Loop((piece(_ROW), products), batch * rows))
+        n = batch * rows * columns
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(n * depth, 1), loads(n * depth, 1)), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=260,
+                code=code,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, MatMul)
+        rows, depth, columns = layer.size
+        return emitted(
+            binary(name),
+            plan,
+            f"BATCH_MATMUL {dimensions(layer.first_shape)} by {dimensions(layer.second_shape)}",
+            "kernels/matmul/matmul.c.j2",
+            layer=layer,
+            batches=layer.batches,
+            rows=rows,
+            depth=depth,
+            columns=columns,
+            first=layer.steps(0),
+            second=layer.steps(1),
+        )
+
+
+FAMILIES = (GenericMatMul(),)

@@ -1,0 +1,90 @@
+"""RESIZE_BILINEAR of an image's rows and columns, in 1/1024 of a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators.convolution import image_of
+from memaopt.networks.operators.form import Field, Form, Options
+from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape, check_rank, depth
+from memaopt.networks.operators.source import Source
+from memaopt.problems import layers
+
+
+class ResizeBilinear(Operator):
+    """Of bytes as they are: scales do not count."""
+
+    kind: ClassVar[str] = "RESIZE_BILINEAR"
+    version: ClassVar[int] = 3
+    options: ClassVar[Options | None] = Options(
+        "ResizeBilinearOptions", 15,
+        (Field("", 4), Field("", 4), Field("alignCorners", 1), Field("halfPixelCenters", 1)),
+    )  # fmt: skip
+    counts_scale: ClassVar[bool] = False
+
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        source.expect(2, 2)
+        options, size = source.options(), source.integers(1, "size")
+        if size != source.output().shape[1:3]:
+            raise source.refuse(f"size {list(size)} is not that of the output")
+        align, half = (bool(options.get(name, False)) for name in ("alignCorners", "halfPixelCenters"))
+        return cls(**source.common(), align_corners=align, half_pixel_centers=half)
+
+    def write(self, graph: Graph) -> Form:
+        options = {"alignCorners": self.align_corners, "halfPixelCenters": self.half_pixel_centers}
+        return Form({"size": graph.output_of(self).shape[1:3]}, options)
+
+    def output_shape(self, graph: Graph) -> Shape:
+        shape, output = graph.tensor_of(self).shape, graph.output_of(self).shape
+        check_rank(graph.place(self), shape, 4)
+        check_rank(graph.place(self), output, 4)
+        return (shape[0], *output[1:3], shape[3])
+
+    def layer(self, graph: Graph) -> layers.Resize:
+        """The layer of one image."""
+        x, y = image_of(graph.tensor_of(self)), image_of(graph.output_of(self))
+        steps = []
+        for inputs, outputs in zip(x[:2], y[:2], strict=True):
+            less = 1 if self.align_corners and outputs > 1 else 0
+            steps.append(((inputs - less) * layers.RESIZE_UNIT + (outputs - less) // 2) // (outputs - less))
+        return layers.Resize(x, y, layers.Pair(*steps), self.half_pixel_centers)
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        layer = self.layer(graph)
+        if self.align_corners and self.half_pixel_centers:
+            raise self.refuse(graph, "corners aligned and centers of half pixels; one of them is supported")
+        for axis in (0, 1):
+            if (layer.positions(axis).lower >= layer.shape[axis]).any():
+                raise self.refuse(graph, "a step rounded to 1/1024 reaches beyond the image")
+
+    def work(self, graph: Graph) -> int:
+        return 4 * graph.output_of(self).elements
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        return self.layer(graph).apply(arguments[0])
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        return Lowered(self.layer(graph), (self.input,), graph.tensor_of(self).shape[0])
+
+    def links(self, graph: Graph) -> Links | None:
+        return {self.input: np.arange(depth(graph.output_of(self)))}
+
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        del graph
+        return ()
+
+    def is_identity(self, graph: Graph) -> bool:
+        return graph.tensor_of(self).shape == graph.output_of(self).shape
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        named = {"corners aligned": self.align_corners, "half pixels": self.half_pixel_centers}
+        return tuple(name for name, given in named.items() if given)
