@@ -18,7 +18,7 @@ from memaopt.networks.formats.tflite import reader
 from memaopt.networks.graph import Graph
 from memaopt.networks.refusals import Refusal, error_of
 
-SVDF, ELU, OPERATORS = 27, 111, "subgraphs[0].operators"
+SVDF, CUMSUM, OPERATORS = 27, 128, "subgraphs[0].operators"
 
 
 def _chain() -> Graph:
@@ -36,7 +36,7 @@ def _chain() -> Graph:
 def _obstructed(model: Any) -> None:
     """Kinds are RELU's, RELU6's and LOGISTIC's codes changed; then a type, a scale and a variable."""
     put("operatorCodes[1].builtinCode", SVDF)(model)
-    put("operatorCodes[2].builtinCode", ELU)(model)
+    put("operatorCodes[2].builtinCode", CUMSUM)(model)
     put("subgraphs[0].tensors[0].type", 7)(model)
     put("subgraphs[0].tensors[5].quantization.scale", [0.5])(model)
     put("subgraphs[0].tensors[3].isVariable", True)(model)
@@ -48,7 +48,7 @@ def test_everything_in_the_way_is_told_at_once() -> None:
         reader.parse(changed(_chain(), _obstructed), "net.tflite")
     told = str(caught.value)
     assert told.startswith("net.tflite is not supported as it is: operator SVDF is not supported (2 layers); ")
-    assert "operator ELU is not supported (1 layer)" in told
+    assert "operator CUMSUM is not supported (1 layer)" in told
     assert "int16 in TANH is not supported (1 layer)" in told
     assert "operator 4 (LOGISTIC): output scale 0.5" in told
     assert "tensor 3 ('t2') is variable, sparse or stored outside the file" in told
@@ -78,7 +78,7 @@ def test_inspect_shows_what_is_not_supported(tmp_path: Path, capsys: pytest.Capt
     assert text.count("not supported  ") == 6
     assert "operator SVDF is not supported (2 layers)" in text
     found = json.loads(run("--json"))
-    assert [row["kind"] for row in found["rows"]] == ["TANH", "SVDF", "TANH", "ELU", "LOGISTIC", "SVDF"]
+    assert [row["kind"] for row in found["rows"]] == ["TANH", "SVDF", "TANH", "CUMSUM", "LOGISTIC", "SVDF"]
     assert not any(row["supported"] for row in found["rows"])
     assert found["inputs"] == ["x int16[1,4] scale 0.1 zero point 0"]
     assert len(found["refusals"]) == 5
