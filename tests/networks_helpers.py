@@ -141,6 +141,22 @@ def fully_connected(rng: Rng) -> Graph:
     return single(ops.FullyConnected, [x, *weights, y], 1, activation=fused(rng))
 
 
+def transpose_conv(rng: Rng) -> Graph:
+    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 7, 7, 6]))
+    kernel, stride = Size2D(*rng.integers(1, 6, 2).tolist()), Size2D(*rng.integers(1, 4, 2).tolist())
+    outputs = int(rng.integers(1, 5))
+    same = bool(rng.integers(2))
+    size = (h * stride.height, w * stride.width)
+    if not same:
+        size = ((h - 1) * stride.height + kernel.height, (w - 1) * stride.width + kernel.width)
+    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
+    y = activation("y", (n, *size, outputs), scale(rng), zero_point(rng))
+    weights = _weights(rng, (outputs, *kernel, c), 0, max(kernel.height * kernel.width * c // 2, 1), y, x)
+    if rng.integers(2):
+        weights.pop()
+    return single(OPERATORS["TRANSPOSE_CONV"], [x, *weights, y], 1, stride=stride, same=same)
+
+
 def _broadcast(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
     style = rng.integers(4)
     if style == 0:
@@ -476,6 +492,7 @@ def island(op: type[Operator]) -> Callable[[Rng], Graph]:
 CASES: dict[str, Callable[[Rng], Graph]] = {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "TRANSPOSE_CONV": transpose_conv,
     "FULLY_CONNECTED": fully_connected,
     "ADD": binary(ops.Add),
     "SUB": binary(ops.Sub),

@@ -219,7 +219,8 @@ class _Growing:
         if rng.integers(4):
             bias = rng.normal(0, _pick(rng, (3000, 3000, 100000)), channels).astype(np.int32)
             inputs.append(self._constant(bias, scales * float(tensor.scale)))
-        return self._put(cls, tuple(inputs), shape, scale, zero_point, activation=_pick(rng, list(Activation)), **more)
+        fused = {} if cls.kind == "TRANSPOSE_CONV" else {"activation": _pick(rng, list(Activation))}
+        return self._put(cls, tuple(inputs), shape, scale, zero_point, **fused, **more)
 
     def _window(self, x: int, dilated: bool) -> tuple[Size2D, Size2D, Size2D, Padding2D, Shape] | None:
         rng = self.rng
@@ -272,6 +273,20 @@ class _Growing:
             dilation=dilation,
             padding=padding,
         )
+
+    def transpose_conv(self, x: int) -> bool:
+        if len(self.tensors[x].shape) != 4:
+            return False
+        n, h, w, c = self.tensors[x].shape
+        kernel, stride = (Size2D(*self.rng.integers(1, most, 2).tolist()) for most in (6, 4))
+        size = tuple((count - 1) * step + k for count, step, k in zip((h, w), stride, kernel, strict=True))
+        same = bool(self.rng.integers(2))
+        if same:
+            size = (h * stride.height, w * stride.width)
+        outputs, depth = _size(self.rng, 12), max(kernel.height * kernel.width * c // 4, 1)
+        shape = (n, *size, outputs)
+        more = {"stride": stride, "same": same}
+        return self._weighted(OPERATORS["TRANSPOSE_CONV"], x, (outputs, *kernel, c), 0, depth, shape, **more)
 
     def fully_connected(self, x: int) -> bool:
         shape = self.tensors[x].shape

@@ -22,7 +22,33 @@ from memaopt.networks.operators.window import SlidingWindow, Windowed, read_padd
 from memaopt.problems import layers
 
 
-class Convolution(Windowed, Weighted):
+class Accumulating(Weighted):
+    """What is left to a subclass: the accumulators, which are rescaled twice, and its layer."""
+
+    def multipliers(self, graph: Graph) -> tuple[fixedpoint.Int64Array, fixedpoint.Int64Array]:
+        """Multipliers and shifts of each output channel; checks that nothing overflows."""
+        scales = self.weight_scales(graph)
+        if not np.isfinite(scales).all() or scales.max() >= 2.0**30:
+            raise self.refuse(graph, f"the ratio of scales {scales.max():g} is out of range; 2^30 is supported")
+        multipliers, shifts = fixedpoint.quantize_multipliers(scales)
+        ends = self.accumulator_range(graph).ends
+        for end in ends:
+            if np.abs(end << np.maximum(shifts, 0)).max() > SAFE:
+                raise self.refuse(graph, "an accumulator shifted left to be rescaled does not fit 32 bits")
+        return multipliers, shifts
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        self.multipliers(graph)
+        self.clamp(graph)
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        multipliers, shifts = self.multipliers(graph)
+        accumulators = self.accumulators(graph, arguments[0])
+        scaled = fixedpoint.multiply_by_quantized_multiplier(accumulators, multipliers, shifts)
+        return np.clip(scaled + graph.output_of(self).zero_point, *self.clamp(graph))
+
+
+class Convolution(Windowed, Accumulating):
     """Input NHWC. What is left to a subclass: its weights' channels, the accumulators, and its layer."""
 
     dilation: Size2D = ONE
@@ -58,28 +84,6 @@ class Convolution(Windowed, Weighted):
         if not fits:
             raise self.refuse(graph, f"weights {list(weights)} do not go with input {list(shape)}")
         return self.image_shape(graph, weights[self.channel_axis])
-
-    def multipliers(self, graph: Graph) -> tuple[fixedpoint.Int64Array, fixedpoint.Int64Array]:
-        """Multipliers and shifts of each output channel; checks that nothing overflows."""
-        scales = self.weight_scales(graph)
-        if not np.isfinite(scales).all() or scales.max() >= 2.0**30:
-            raise self.refuse(graph, f"the ratio of scales {scales.max():g} is out of range; 2^30 is supported")
-        multipliers, shifts = fixedpoint.quantize_multipliers(scales)
-        ends = self.accumulator_range(graph).ends
-        for end in ends:
-            if np.abs(end << np.maximum(shifts, 0)).max() > SAFE:
-                raise self.refuse(graph, "an accumulator shifted left to be rescaled does not fit 32 bits")
-        return multipliers, shifts
-
-    def check_arithmetic(self, graph: Graph) -> None:
-        self.multipliers(graph)
-        self.clamp(graph)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        multipliers, shifts = self.multipliers(graph)
-        accumulators = self.accumulators(graph, arguments[0])
-        scaled = fixedpoint.multiply_by_quantized_multiplier(accumulators, multipliers, shifts)
-        return np.clip(scaled + graph.output_of(self).zero_point, *self.clamp(graph))
 
     def padded(self, graph: Graph, image: Array) -> Array:
         """The image less its zero point, int16, with zeros around it."""

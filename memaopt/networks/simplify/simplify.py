@@ -15,7 +15,7 @@ from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D
-from memaopt.networks.simplify import channels, dilation, floats, tables
+from memaopt.networks.simplify import channels, dilation, floats, tables, transposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
         drop_identities,
         tables.fold_clamps,
         tables.fold_tables,
+        transposed.convolve_transposed,
         dilation.fold_dilation,
         fold_padding,
         drop_dead_code,

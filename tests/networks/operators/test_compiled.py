@@ -22,7 +22,7 @@ from memaopt.trials import network as network_trial
 _KINDS = (
     "ARG_MAX", "ARG_MIN", "BATCH_MATMUL", "BATCH_TO_SPACE_ND", "DEPTH_TO_SPACE", "ELU", "GATHER", "MAXIMUM", "MINIMUM",
     "MIRROR_PAD", "PACK", "PADV2", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR", "SIN", "SPACE_TO_BATCH_ND",
-    "SQUARED_DIFFERENCE", "SUM",
+    "SQUARED_DIFFERENCE", "SUM", "TRANSPOSE_CONV",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def test_an_operator_is_a_file() -> None:
                  and issubclass(cls, Operator | Folded | Parted) and "kind" in vars(cls)]  # fmt: skip
         homes.update(dict.fromkeys(kinds, module.name))
         assert inspect.getdoc(own), module.name
-    assert homes == {kind: kind.lower() for kind in (*READ, "LOOKUP", "FLOAT_LOOKUP")}
+    assert homes == {kind: kind.lower() for kind in (*READ, "LOOKUP", "FLOAT_LOOKUP", "INTERLEAVE")}
 
 
 def test_every_operator_is_tested_and_told_of() -> None:
