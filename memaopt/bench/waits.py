@@ -31,6 +31,7 @@ from memaopt.problems.layers import (
     Extreme,
     FloatLookup,
     FullyConnected,
+    L2Norm,
     Layer,
     Lookup,
     MatMul,
@@ -183,7 +184,7 @@ def _sizes(layer: Layer) -> tuple[list[int], int]:
             return [layer.elements], layer.elements // layer.count
         case ArgExtreme():
             return [math.prod(layer.shape)], layer.outputs * layer.size
-        case Softmax():
+        case Softmax() | L2Norm():
             return [layer.rows * layer.depth], layer.rows * layer.depth
         case MatMul():
             rows, _, columns = layer.size

@@ -16,6 +16,7 @@ from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
+from memaopt.kernels.l2_norm import l2_norm
 from memaopt.kernels.matmul import matmul
 from memaopt.kernels.movement import movement
 from memaopt.kernels.plan import Format, Plan, Promise
@@ -52,6 +53,7 @@ FAMILIES: tuple[Family, ...] = (
     *movement.FAMILIES,
     *resize.FAMILIES,
     *matmul.FAMILIES,
+    *l2_norm.FAMILIES,
 )
 
 __all__ = [

@@ -39,6 +39,7 @@ __all__ = [
     "FloatLookup",
     "FullyConnected",
     "Image",
+    "L2Norm",
     "Layer",
     "Lookup",
     "MatMul",
@@ -483,6 +484,15 @@ class Softmax:
         return np.where(counted, fixedpoint.exp_on_negative_values(scaled), 0)
 
 
+@dataclass(frozen=True)
+class L2Norm:
+    """L2_NORMALIZATION of rows, in steps of 1/128: the inverse root of a row's squares in fixed point."""
+
+    rows: int
+    depth: int
+    input_zero_point: int
+
+
 @dataclass(frozen=True, eq=False)
 class Lookup(ByContent):
     """out = table[in + 128], element by element: every unary int8 operator."""
@@ -573,6 +583,7 @@ Layer = (
     | Extreme
     | ArgExtreme
     | Softmax
+    | L2Norm
     | Lookup
     | FloatLookup
     | Movement

@@ -607,6 +607,9 @@ class _Growing:
         beta = float(_pick(self.rng, (1.0, 1.0, 0.3, 4.0)))
         return self._put(ops.Softmax, (x,), self.tensors[x].shape, 1 / 256, -128, beta=beta)
 
+    def l2_normalization(self, x: int) -> bool:
+        return self._put(OPERATORS["L2_NORMALIZATION"], (x,), self.tensors[x].shape, 1 / 128, 0)
+
     def logistic(self, x: int) -> bool:
         zero_point = int(_pick(self.rng, (-128, _zero_point(self.rng))))
         return self._put(ops.Logistic, (x,), self.tensors[x].shape, 1 / 256, zero_point)

@@ -99,3 +99,15 @@ def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
     assert found.inputs == (0,)
     with pytest.raises(UnsupportedModelError, match=r"has 2 subgraphs; .*; operator SVDF is not supported .2 layers."):
         files.Model.read(path)
+
+
+def test_a_file_behind_vela_is_told_what_to_hand_in() -> None:
+    """Catches an operator of Ethos-U that is named, with a list of others, and not where it comes from."""
+
+    def compiled(model: Any) -> None:
+        code = model.operatorCodes[1]
+        code.builtinCode = code.deprecatedBuiltinCode = 32
+        code.customCode = "ethos-u"
+
+    with pytest.raises(UnsupportedModelError, match="compiled for an Ethos-U by Vela; hand in the file from before"):
+        reader.parse(changed(_chain(), compiled))

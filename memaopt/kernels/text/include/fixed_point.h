@@ -76,6 +76,27 @@ static inline int32_t one_over_one_plus(int32_t x)
     return shift_left_saturating(estimate, 1);
 }
 
+/* The multiplier and the shift of 1 / sqrt(x) of 0 <= x < 2^29, of 0 those of 1: five Newton-Raphson steps on x / 4^k in
+ * [1/4, 1), with 3 integer bits. */
+static inline int32_t inverse_root(int32_t x, int32_t *shift)
+{
+    if (x <= 1) {
+        *shift = 0;
+        return INT32_MAX;
+    }
+    const int32_t pairs = (leading_zeros((uint32_t)x) - 1) / 2 - 1;
+    const int32_t half = divide_by_power((x << (2 * pairs)) >> 1, 1);
+    int32_t root = 1 << 28;
+    NO_UNROLL
+    for (int32_t i = 0; i < 5; i++) {
+        const int32_t cube = shift_left_saturating(multiply_high(multiply_high(root, root), root), 6);
+        const int32_t step = multiply_high((1 << 28) + (1 << 27), root) - multiply_high(half, cube);
+        root = shift_left_saturating(step, 3);
+    }
+    *shift = pairs - 11;
+    return multiply_high(root, 1518500250);
+}
+
 /* The nearest integer, ties away from zero: division truncates. */
 static inline int32_t divide_rounding(int32_t sum, int32_t count)
 {

@@ -32,6 +32,7 @@ from memaopt.networks.refusals import Refusal, collected
 from memaopt.printable import printable
 
 _DTYPES = {dtype.name: dtype for dtype in DType}
+_ETHOS_U = "ethos-u"
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
 
 
@@ -128,6 +129,9 @@ class _Reader:
 
     def _unusable(self, accessor: Any, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
+        if kind == f"CUSTOM {_ETHOS_U}":
+            compiled = "was compiled for an Ethos-U by Vela; hand in the file from before that"
+            return [Refusal(f"operator {location} of {total} {compiled}", location)]
         if kind not in READ:
             what = f"operator {location} of {total} is {kind}, which is not supported"
             message = f"{what}; supported are {', '.join(sorted(READ))}"

@@ -1,0 +1,45 @@
+"""L2_NORMALIZATION: two passes over a row, the sum of squares and the outputs, and an inverse root between them."""
+
+from memaopt.access import loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled, piece
+from memaopt.kernels.code import Loop, cycles_of
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.problems.layers import L2Norm, Layer
+
+#: What GCC 12.2 makes of an element in each pass at -O3, and of a row's inverse root.
+_SQUARE, _OUTPUT, _ROOT = Compiled(20, 8), Compiled(80, 30), Compiled(300, 260)
+
+
+class GenericL2Norm:
+    """Any rows."""
+
+    name = "generic"
+    computes = L2Norm
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, L2Norm)
+        n = layer.rows * layer.depth
+        row = (Loop((piece(_SQUARE),), layer.depth), piece(_ROOT), Loop((piece(_OUTPUT),), layer.depth))
+        code = (*around.entry(), Loop(row, layer.rows))
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(2 * n, 1),), stores(n, 1)),
+                data_bytes=0,
+                code_bytes=420,
+                code=code,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, L2Norm)
+        title = f"L2_NORMALIZATION of {layer.rows} rows of {layer.depth}"
+        return emitted(unary(name), plan, title, "kernels/l2_norm/l2_norm.c.j2", layer=layer)
+
+
+FAMILIES = (GenericL2Norm(),)
