@@ -673,7 +673,7 @@ class _Growing:
 
     def _end(self, cls: type[Operator], x: int, shape: Shape, dtype: DType, **more: Any) -> bool:
         """An output of the network that is not int8; not too often, since nothing can follow."""
-        if self.rng.integers(3) or self.tensors[x].is_constant:
+        if self.rng.integers(2) or self.tensors[x].is_constant:
             return False
         self.tensors.append(Tensor(self._called(cls.kind.lower()), shape, dtype))
         output = len(self.tensors) - 1
@@ -703,7 +703,17 @@ def _step_of(kind: str) -> Callable[[_Growing, int], bool]:
 
 #: Every operator of a file, by its name.
 _STEPS = {kind: _step_of(kind) for kind in OPERATORS}
-_WINDOWS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR")
+_WINDOWS = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "AVERAGE_POOL_2D",
+    "MAX_POOL_2D",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "RESIZE_BILINEAR",
+    "TRANSPOSE_CONV",
+    "SPACE_TO_DEPTH",
+    "DEPTH_TO_SPACE",
+)
 _VISION = (
     *("CONV_2D",) * 4, *("DEPTHWISE_CONV_2D",) * 3, "ADD", "ADD", "FULLY_CONNECTED", "MEAN", "PAD", "RELU6", "MUL",
     "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "RESIZE_NEAREST_NEIGHBOR", "RESHAPE", "HARD_SWISH",

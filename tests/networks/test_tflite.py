@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import time
@@ -19,12 +20,13 @@ from memaopt.certificates.network import certify
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError, UnsupportedModelError
 from memaopt.machines.mcu import mcu
-from memaopt.networks import limits
+from memaopt.networks import limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import flatbuffer, writer
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import schema as tflite_schema
+from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
@@ -329,3 +331,30 @@ def test_attributes_survive_writing_and_reading(kind: str) -> None:
             a = a.model_copy(update={name: float(np.float32(getattr(a, name)))})
         assert a == b
         assert [t.shape for t in graph.tensors] == [t.shape for t in read.tensors[: len(graph.tensors)]]
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_weights_of_four_bits_are_unpacked(kind: str) -> None:
+    """Catches halves of bytes in the other order, without their sign, or one more than there are."""
+    for seed in range(6):
+        rng = np.random.default_rng([4, seed])
+        graph = CASES[kind](rng)
+        (op,) = graph.operators
+        small = np.clip(graph.tensors[op.inputs[1]].values, -8, 7)
+        tensors = list(graph.tensors)
+        tensors[op.inputs[1]] = dataclasses.replace(tensors[op.inputs[1]], data=small)
+        graph = graph.replace(tensors=tensors)
+
+        def pack(model: Any, index: int = op.inputs[1], values: Any = small) -> None:
+            tensor = model.subgraphs[0].tensors[index]
+            tensor.type = 17
+            flat = np.resize(values.reshape(-1) & 15, values.size + values.size % 2).astype(np.uint8)
+            model.buffers[tensor.buffer].data = flat[::2] | flat[1::2] << 4
+            model.operatorCodes[0].version = 6 if kind == "DEPTHWISE_CONV_2D" else 7
+
+        data = changed(graph, pack)
+        read = tflite.parse(data)
+        np.testing.assert_array_equal(read.tensors[op.inputs[1]].values, small)
+        x = rng.integers(-128, 128, graph.tensors[0].shape).astype(np.int8)
+        expected = Oracle(data).run([x])[0]
+        np.testing.assert_array_equal(reference.run(read, [x])[0], expected)

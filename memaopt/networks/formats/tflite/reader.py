@@ -156,7 +156,8 @@ class _Reader:
         """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
         name = _text(accessor.Name()) or f"tensor {index}"
         kind = names(self.module.TensorType).get(accessor.Type(), f"type {accessor.Type()}")
-        dtype = _DTYPES.get(kind, DType.OPAQUE)
+        halves = kind == "INT4" and self._has_data(accessor)
+        dtype = DType.INT8 if halves else _DTYPES.get(kind, DType.OPAQUE)
         shape = tuple(_indices(accessor, "Shape"))
         if shape[:1] == (-1,):  # a batch that is left open
             shape = (1, *shape[1:])
@@ -176,9 +177,16 @@ class _Reader:
                     f"up to {limits.MAX_RANK} dimensions, none negative, are supported"
                 )
             scales, zero_points, dimension = self._quantization(accessor, index, name)
-            data = self._data(accessor, index, name, shape, dtype)
+            data = self._data(accessor, index, name, shape, dtype, halves)
             return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
         return Tensor(name, shape, dtype)
+
+    def _has_data(self, accessor: Any) -> bool:
+        """Whether a tensor is a constant; what is no buffer is told of where its data are read."""
+        if accessor.Buffer() >= self.model.BuffersLength():
+            return False
+        length: int = self.model.Buffers(accessor.Buffer()).DataLength()
+        return length > 0
 
     def _quantization(
         self, accessor: Any, index: int, name: str
@@ -204,9 +212,9 @@ class _Reader:
         return scales, zero_points, int(quantization.QuantizedDimension())
 
     def _data(
-        self, accessor: Any, index: int, name: str, shape: tuple[int, ...], dtype: DType
+        self, accessor: Any, index: int, name: str, shape: tuple[int, ...], dtype: DType, halves: bool
     ) -> npt.NDArray[Any] | None:
-        """The constant's elements, or None for an activation (whose buffer is empty)."""
+        """The constant's elements, or None for an activation (whose buffer is empty); ``halves``: two lie in a byte."""
         if accessor.Buffer() >= self.model.BuffersLength():
             raise InputError(
                 f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) is in buffer "
@@ -217,13 +225,18 @@ class _Reader:
             raise UnsupportedModelError(f"tensor {index} ({name!r}) is stored behind the model, which is not supported")
         if buffer.DataLength() == 0:
             return None
-        expected = math.prod(shape) * dtype.itemsize
+        elements = math.prod(shape)
+        expected = (elements + 1) // 2 if halves else elements * dtype.itemsize
         if buffer.DataLength() != expected:
             raise InputError(
                 f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) needs {expected} bytes "
                 f"and has {buffer.DataLength()}"
             )
-        self.constant_bytes += expected
+        self.constant_bytes += elements * dtype.itemsize
+        if halves:
+            packed = np.array(buffer.DataAsNumpy(), np.uint8)
+            nibbles = np.stack([packed << 4, packed & 0xF0], axis=-1).reshape(-1)[:elements]
+            return _freeze((nibbles.view(np.int8) >> 4).reshape(shape))
         data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
         return _freeze(data.astype(dtype.value))
 
