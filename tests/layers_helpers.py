@@ -29,8 +29,10 @@ from memaopt.problems.layers import (
     FloatLookup,
     FullyConnected,
     Image,
+    L2Norm,
     Layer,
     Lookup,
+    MatMul,
     Mean,
     Movement,
     Padding,
@@ -40,6 +42,7 @@ from memaopt.problems.layers import (
     Quantize,
     Requantization,
     Rescale,
+    Resize,
     Softmax,
     Window,
 )
@@ -265,6 +268,27 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
             x = first.reshape(layer.shape)
             found = x.max(axis=layer.axes) if layer.kind is PoolKind.MAX else x.min(axis=layer.axes)
             return found.clip(layer.minimum, layer.maximum).ravel()
+        case Resize():
+            return _resized(layer, first.reshape(layer.shape)).ravel()
+        case MatMul():
+            a, b = (
+                x.reshape(shape).astype(np.int64) - zero
+                for x, shape, zero in zip(
+                    inputs,
+                    (layer.first_shape, layer.second_shape),
+                    (layer.first_zero_point, layer.second_zero_point),
+                    strict=True,
+                )
+            )
+            a, b = (x.swapaxes(-1, -2) if turned else x for x, turned in zip((a, b), layer.transposed, strict=True))
+            return np.clip(layer.result.apply(a @ b) + layer.zero_point, -128, 127).ravel()
+        case L2Norm():
+            rows = first.reshape(layer.rows, layer.depth).astype(np.int64) - layer.input_zero_point
+            out = np.zeros(rows.shape, np.int64)
+            for row, total in enumerate((rows * rows).sum(axis=1)):
+                multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
+                out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
+            return np.clip(out, -128, 127).ravel()
         case ArgExtreme():
             x = first.reshape(layer.shape)
             return (x.argmax(axis=1) if layer.kind is PoolKind.MAX else x.argmin(axis=1)).ravel()
@@ -284,6 +308,25 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
             product = np.float64(np.float32(layer.scale)) * (first.astype(np.float64) - layer.zero_point)
             return product.astype(np.float32).ravel()
     raise AssertionError(f"no reference for {type(layer).__name__}")
+
+
+def _resized(layer: Resize, image: np.ndarray) -> np.ndarray:
+    """Each output by its four neighbours, in 1/1024 of a position."""
+    out, unit = np.zeros(layer.output, np.int64), 1024
+    start = [step // 2 - unit // 2 if layer.half_pixels else 0 for step in layer.step]
+    for y in range(layer.output.height):
+        for x in range(layer.output.width):
+            sides = []
+            for index, step, first, size in zip((y, x), layer.step, start, layer.shape[:2], strict=True):
+                at = index * step + first
+                low = max(math.trunc(at / unit), 0)
+                sides.append((low, min(math.trunc((at + unit - 1) / unit), size - 1), at - low * unit))
+            (top, bottom, below), (left, right, behind) = sides
+            corners = image[[[top, top], [bottom, bottom]], [[left, right], [left, right]]].astype(np.int64)
+            weights = np.outer([unit - below, below], [unit - behind, behind])
+            total = (corners * weights[..., None]).sum(axis=(0, 1))
+            out[y, x] = np.sign(total) * ((np.abs(total) + unit * unit // 2) // unit**2)
+    return out
 
 
 def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:
@@ -412,7 +455,9 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [layer.first_shape, layer.second_shape]
         case FullyConnected():
             shapes = [(layer.rows, layer.weights.shape[1])]
-        case Softmax():
+        case MatMul():
+            shapes = [layer.first_shape, layer.second_shape]
+        case Softmax() | L2Norm():
             shapes = [(layer.rows, layer.depth)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
@@ -436,7 +481,10 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.elements // layer.count, np.int8)
         case ArgExtreme():
             return np.zeros(layer.outputs, f"int{8 * layer.size}")
-        case Softmax():
+        case MatMul():
+            rows, _, columns = layer.size
+            return np.zeros(math.prod(layer.batches) * rows * columns, np.int8)
+        case Softmax() | L2Norm():
             return np.zeros(layer.rows * layer.depth, np.int8)
         case FloatLookup() | Dequantize():
             return np.zeros(layer.elements, np.float32)

@@ -16,10 +16,11 @@ from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
 from memaopt.problems.layers import Binary, BinaryKind, Dequantize, FloatLookup, Layer, Lookup, Quantize
 
-#: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, a lookup, one that the assembly
-#: leaves over, DEQUANTIZE; and cycles of a layer's entry and exit.
+#: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, PRELU, a lookup, one that the
+#: assembly leaves over, of floats, DEQUANTIZE; and cycles of a layer's entry and exit.
 _PRODUCT, _SUM, _LOOKUP, _LOOKUP_REST = Compiled(112, 31), Compiled(224, 57), Compiled(24, 11), Compiled(16, 8)
-_EXTREME, _DEQUANTIZE = Compiled(28, 12), Compiled(28, 15)
+_EXTREME, _SLOPE, _DEQUANTIZE = Compiled(28, 12), Compiled(150, 37), Compiled(28, 15)
+_FLOAT_LOOKUP = Compiled(24, 12)
 #: QUANTIZE: what comes before the division, that, and what comes behind.
 _QUANTIZE = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7))
 _CALLED = 10
@@ -86,7 +87,7 @@ class GenericBinary:
 def _element(kind: BinaryKind) -> Compiled:
     if kind.is_extreme:
         return _EXTREME
-    return _PRODUCT if kind in (BinaryKind.MUL, BinaryKind.PRELU) else _SUM
+    return {BinaryKind.MUL: _PRODUCT, BinaryKind.PRELU: _SLOPE}.get(kind, _SUM)
 
 
 def each(count: float, *element: Compiled) -> Loop:
@@ -331,8 +332,8 @@ class FloatTable:
         assert isinstance(layer, FloatLookup)
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 4), loads(n, 4))
-        code, lead = (each(n, _LOOKUP), TableLoads(1024, n)), 3 * (n - 1)
-        cycles = round(_LOOKUP.cycles * n) + _CALLED
+        code, lead = (each(n, _FLOAT_LOOKUP), TableLoads(1024, n)), 3 * (n - 1)
+        cycles = round(_FLOAT_LOOKUP.cycles * n) + _CALLED
         return (Plan(self.name, "", cycles, promise, 1024, 40, code=code, lead=lead, alignment=4),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:

@@ -1,0 +1,56 @@
+"""Kernels without assembly: exact for random and extreme inputs, accesses as promised, cycles that can be trusted."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import numpy as np
+
+from memaopt.kernels.registry import emit, plans
+from memaopt.problems.layers import (
+    ArgExtreme,
+    Binary,
+    BinaryKind,
+    Extreme,
+    FloatLookup,
+    Image,
+    L2Norm,
+    Layer,
+    MatMul,
+    Pair,
+    PoolKind,
+    Rescale,
+    Resize,
+)
+
+_RNG = np.random.default_rng(17)
+_TENTH = Rescale(1717986918, -3)
+_FLOATS = _RNG.normal(0, 3, 256).astype(np.float32)
+_LAYERS: dict[str, Layer] = {
+    "resize": Resize(Image(6, 5, 12), Image(12, 10, 12), Pair(512, 512), True),
+    "resize_down": Resize(Image(9, 12, 5), Image(4, 7, 5), Pair(2304, 1755), False),
+    "matmul": MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7)),
+    "matmul_turned": MatMul((3, 12, 7), (3, 12, 5), (True, False), -128, 127, -9, Rescale(1518500250, -8)),
+    "arg_max": ArgExtreme(PoolKind.MAX, (3, 12, 1), 8),
+    "arg_min": ArgExtreme(PoolKind.MIN, (2, 9, 5), 4),
+    "l2_norm": L2Norm(3, 20, -7),
+    "l2_norm_far": L2Norm(2, 300, 127),
+    "greatest": Extreme(PoolKind.MAX, (5, 7, 6), (0, 2)),
+    "least": Extreme(PoolKind.MIN, (2, 9, 3, 8), (1, 3), -20, 90),
+    "floats": FloatLookup(77, _FLOATS),
+    "slopes": Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0)),
+    "squares": Binary(
+        BinaryKind.SQUARED_DIFFERENCE, (6, 32), (6, 1), 3, -5, -128, Rescale(1518500250, -10), _TENTH, _TENTH, 7
+    ),
+}
+
+
+def test_on_host(tmp_path: Path) -> None:
+    """Catches an index, a sign or a rounding that is not the reference's."""
+    emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in _LAYERS.items()}
+    h.check_on_host(tmp_path, emitted, np.random.default_rng(1))
+
+
+def test_on_board(tmp_path: Path) -> None:
+    """Catches an access that is not promised, and cycles that mislead a choice between chips and settings."""
+    emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in _LAYERS.items()}
+    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), h.COMPILER, cycles_within=0.12)
