@@ -56,7 +56,14 @@ def test_a_unary_operator_is_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_every_base_says_what_is_left() -> None:
     """Catches a base whose parts changed under the table of the recipe."""
     text = _CONTRIBUTING.read_text(encoding="utf-8")
-    bases = {"unary": "Unary", "floating": "Floating", "pairwise": "Pairwise", "moving": "Moving", "pool": "Pool2D"}
+    bases = {
+        "unary": "Unary",
+        "floating": "Floating",
+        "pairwise": "Pairwise",
+        "moving": "Moving",
+        "gathered": "Gathered",
+        "pool": "Pool2D",
+    }
     for module, name in bases.items():
         base = getattr(importlib.import_module(f"{operators.__name__}.{module}"), name)
         (row,) = re.findall(rf"\| `{module}\.{name}` \|.*?\|(.*?)\|\n", text)
