@@ -635,9 +635,9 @@ class _Growing:
         return self._unary(cls, x if zero_point == -128 else self.ready[-1])
 
     def island(self, cls: type[Operator], x: int) -> bool:
-        """Floats between DEQUANTIZE and QUANTIZE."""
+        """Floats between DEQUANTIZE and QUANTIZE; squares of large ones would be more steps than 32 bits hold."""
         tensor = self.tensors[x]
-        if tensor.is_constant:
+        if tensor.is_constant or tensor.scale > 1:
             return False
         first = len(self.operators)
         for kind in (ops.Dequantize, cls):

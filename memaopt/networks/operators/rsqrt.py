@@ -29,6 +29,10 @@ class Rsqrt(Floating):
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
             product = float(np.sqrt(graph.tensor_of(self).scale) * graph.output_of(self).scale)
         found = rescale(graph, self, 1 / product if product else math.inf)
+        if found.shift - _SHIFT < -31:  # beyond that TFLite shifts by more bits than there are
+            raise self.refuse(
+                graph, f"the ratio of scales {1 / product:g} is out of range; 2^-12 and more is supported"
+            )
         return Rescale(found.multiplier, found.shift - _SHIFT)
 
     def real(self, x: np.float32) -> np.float32:

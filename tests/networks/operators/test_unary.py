@@ -25,6 +25,7 @@ from memaopt.networks.operators.registry import OPERATORS
         ("SQRT", (0.5, -128), (1e-9, 0), "steps of the output's scale"),
         ("RSQRT", (0.5, 0), (0.1, 0), "input zero point 0 allows inputs below 0"),
         ("RSQRT", (1e-30, -128), (1e-30, 0), "ratio of scales .* is out of range"),
+        ("RSQRT", (1336.52, -128), (2446.81, 0), r"ratio of scales 1\.\d+e-05 is out of range; 2\^-12"),
         ("ABS", (1e9, 0), (1e-9, 0), "ratio of scales .* is out of range"),
     ],
 )
