@@ -270,9 +270,13 @@ def constant_operands(plan: NetworkPlan) -> dict[int, str]:
 
 
 def _constants(plan: NetworkPlan) -> list[str]:
-    values = {symbol: plan.graph.tensors[tensor].values for tensor, symbol in constant_operands(plan).items()}
-    # Kernels may read it in words.
-    return [Array("int8_t", symbol, v, "a constant operand", alignment=4).definition() for symbol, v in values.items()]
+    tensors = {symbol: plan.graph.tensors[tensor] for tensor, symbol in constant_operands(plan).items()}
+    made = []
+    for symbol, tensor in tensors.items():
+        kind = "int8_t" if tensor.dtype.is_byte else _C_TYPES[tensor.dtype]
+        # Kernels may read it in words.
+        made.append(Array(kind, symbol, tensor.values, "a constant operand", alignment=4).definition())
+    return made
 
 
 def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch: Mapping[int, Place]) -> LayerCall:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import CASES, activation, inputs, uint8
+from networks_helpers import CASES, activation, constant, inputs, uint8
 from tflite_helpers import oracle_of
 
 from memaopt.choice.compile import compile_network
 from memaopt.emit import network as emit
 from memaopt.networks import operators as ops
 from memaopt.networks import reference
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.registry import OPERATORS
 from memaopt.trials import library
 from memaopt.trials import network as network_trial
 
@@ -70,3 +71,22 @@ def test_unsigned_ends(tmp_path: Path) -> None:
     assert "int without_sign_invoke(const uint8_t *in, uint8_t *out0, uint8_t *out1)" in " ".join(header.split())
     assert "WITHOUT_SIGN_INPUT_ZERO_POINT (121)" in header
     _check(graph, np.random.default_rng(3), tmp_path)
+
+
+def test_floats_of_constants(tmp_path: Path) -> None:
+    """Catches floats that simplification computes once, written into the library as bytes."""
+    tensors = (
+        activation("x", (1, 18), 0.1, 3),
+        activation("y", (1, 18), 0.1, 3),
+        constant("c", np.arange(-9, 9).astype(np.int8).reshape(1, 18), np.array([0.3])),
+        Tensor("float", (1, 18), DType.FLOAT32),
+        Tensor("square", (1, 18), DType.FLOAT32),
+        activation("z", (1, 18), 0.07, -8),
+    )
+    operators = (
+        ops.Relu(inputs=(0,), outputs=(1,)),
+        ops.Dequantize(inputs=(2,), outputs=(3,), location=1),
+        OPERATORS["SQUARE"](inputs=(3,), outputs=(4,), location=2),
+        ops.Quantize(inputs=(4,), outputs=(5,), location=3),
+    )
+    _check(Graph("constants", tensors, operators, (0,), (1, 5)), np.random.default_rng(3), tmp_path)
