@@ -32,7 +32,7 @@ def test_the_machines_are_there():
     """Catches a preset that was not packaged."""
     nordic, others = ["nrf52832", "nrf52840", "nrf5340"], ["stm32f746", "stm32g474", "stm32l432", "stm32l476"]
     f4 = ["stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"]
-    assert preset_names() == [*nordic, *f4, *others, "stm32l4r5", "stm32wle5"]
+    assert preset_names() == [*nordic, *f4, *others, "stm32l4r5", "stm32l4s5", "stm32wb55", "stm32wle5"]
     assert mcu("STM32L4R5") == mcu("stm32l4r5")
 
 

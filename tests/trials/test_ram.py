@@ -37,7 +37,7 @@ def _small(machine: str = "stm32l4r5") -> NetworkPlan:
     plan = compile_network(made.finish(made.classify(made.mean(x), 10)), mcu(machine, "ram"))
     assert any(layer.where.data for layer in plan.layers)
     # Code pays where neither a large cache nor few wait states keep flash from being waited for.
-    assert any(layer.where.code for layer in plan.layers) or machine.startswith(("stm32f4", "stm32wl"))
+    assert any(layer.where.code for layer in plan.layers) or machine.startswith(("stm32f4", "stm32w"))
     return plan
 
 
