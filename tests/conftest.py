@@ -18,7 +18,7 @@ SLOW = {
     "choice/test_compile", "choice/test_fusion", "trials/test_image", "choice/test_in_ram",
     "trials/test_ram", "problems/test_suites", "models/test_traffic", "models/test_waits", "networks/test_zoo",
     "networks/operators/test_compiled",
-    "networks/operators/test_parted", "networks/test_zoo_large", "sweeps/test_sweep",
+    "networks/operators/test_parted", "networks/test_zoo_large", "sweeps/test_sweep", "sweeps/test_fit",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ FLOORS = (
 )  # fmt: skip
 #: Where layers are: those that operators become, and those made by hand.
 _LAYERS = {"memaopt.problems.layers", "memaopt.networks.layers"}
-_DOORS = {"memaopt", "memaopt.__main__", "memaopt.api"}
+_DOORS = {"memaopt", "memaopt.__main__", "memaopt.api", "memaopt.register"}
 
 
 def _modules() -> dict[str, Path]:

@@ -131,7 +131,7 @@ def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | No
         for machine, plan, where, predicted in choices:
             one = emitted[distinct.index((plan, where))]
             board = Board(machine).load(program)
-            run = board.call(one.name, *_arguments(board, layer, in_ram, machine, one))
+            run = board.call(one.name, *arguments_of(board, layer, in_ram, machine, one))
             places = [place for place, there in zip(("code", "constants"), where, strict=True) if there]
             yield LayerRun(
                 layer=name,
@@ -151,11 +151,11 @@ def _emitted(layer: Layer, plan: Plan, where: InRam, name: str) -> Emitted:
     return in_sections(made, code=".ramfunc" if where.code else "", data=".sram.constants" if where.data else "")
 
 
-def _arguments(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emitted) -> list[int]:
+def arguments_of(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emitted) -> list[int]:
     """Addresses of random inputs, of the output and of scratch memory, behind what the program has in SRAM."""
     rng = np.random.default_rng(0)
     at = machine.sram.base + _CODE_ROOM + in_ram
-    inputs, output = _sizes(layer)
+    inputs, output = sizes_of(layer)
     arguments = []
     for size in inputs:
         if isinstance(layer, Quantize):
@@ -170,7 +170,7 @@ def _arguments(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emitt
     return arguments
 
 
-def _sizes(layer: Layer) -> tuple[list[int], int]:
+def sizes_of(layer: Layer) -> tuple[list[int], int]:
     """Bytes of the inputs and of the output."""
     match layer:
         case Conv() | Depthwise() | ConvDepthwise() | Pool() | Resize():

@@ -8,6 +8,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
+from memaopt import extensions
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import depthwise
@@ -69,12 +70,17 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
     But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself. Layers of equal
     content, as versions of a network have them, are planned once.
     """
-    return tuple(plan for family in FAMILIES if isinstance(layer, family.computes) for plan in family.plans(layer))
+    return tuple(plan for family in families() if isinstance(layer, family.computes) for plan in family.plans(layer))
+
+
+def families() -> tuple[Family, ...]:
+    """All families: memaopt's own, then those that were registered."""
+    return (*FAMILIES, *extensions.KERNELS.all().values())
 
 
 def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
     """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans` or staged, says."""
-    for family in FAMILIES:
+    for family in families():
         if family.name == plan.family and isinstance(layer, family.computes):
             return family.emit(layer, plan, name)
     raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")

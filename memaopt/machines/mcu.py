@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
+from memaopt.extensions import MACHINES
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
 from memaopt.inputs import MOST_BYTES, Input, Prose, Word
 from memaopt.machines.core import CoreField, core
@@ -203,6 +204,13 @@ def mcu(name: str | Path, setting: str = "stock") -> Mcu:
     return _chip(name).in_setting(setting)
 
 
+def _added(thing: object, name: str) -> Mcu:
+    """What was registered under a name."""
+    if not isinstance(thing, Mcu):
+        raise InputError(f"machine {name}: what is registered under that name is no Mcu")
+    return thing
+
+
 def _chip(name: str | Path) -> Mcu:
     text = str(name)
     if text.endswith(".toml"):
@@ -210,7 +218,10 @@ def _chip(name: str | Path) -> Mcu:
     if text.lower() in preset_names():
         preset = resources.files("memaopt.machines") / "mcus" / f"{text.lower()}.toml"
         return Mcu.checked(parse_toml(preset.read_text(encoding="utf-8"), text), text)
-    names, short = preset_names(), text.lower()
+    added = MACHINES.all()
+    if text in added:
+        return _added(added[text], text)
+    names, short = [*preset_names(), *added], text.lower()
     # A letter mistyped or left out, or less or more of the name: another chip of the same family is not meant.
     part = [name for name in names if len(short) > 2 and (name.startswith(short) or short.startswith(name))]
     near = part or difflib.get_close_matches(short, names, n=1, cutoff=0.85)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memaopt import extensions
 from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.files import PROBLEMS_BYTES, parse_toml, read_text
@@ -29,9 +30,10 @@ def suite(name: str, **fields: Any) -> "list[Gemm]":
     """The problems of the suite called ``name``, each with the same dtype and placement given in ``fields``."""
     from memaopt.problems.gemm import gemm
 
-    if name not in SUITES:
-        raise InputError(f"no suite {name!r}: there is {', '.join(SUITES)}")
-    return [gemm(m, k, n, **fields) for m, k, n in SUITES[name]]
+    known = {**SUITES, **extensions.SUITES.all()}
+    if name not in known:
+        raise InputError(f"no suite {name!r}: there is {', '.join(known)}")
+    return [gemm(m, k, n, **fields) for m, k, n in known[name]]
 
 
 @public

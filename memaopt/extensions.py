@@ -1,0 +1,47 @@
+"""What is added to memaopt from outside: by a program, through :mod:`memaopt.register`, or by a package's entry points.
+
+An entry point of the group ``memaopt.machines``, ``memaopt.suites`` or ``memaopt.kernels`` names what is added, or a
+function without arguments that returns it. They are loaded when something is first looked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memaopt.errors import InputError
+
+
+class Extensions:
+    """Things by name."""
+
+    def __init__(self, group: str) -> None:
+        self._group, self._things, self._loaded = group, dict[str, Any](), False
+
+    def add(self, name: str, thing: object) -> None:
+        """Add a thing; InputError if there is another of that name."""
+        if self._things.get(name, thing) is not thing:
+            raise InputError(f"register: there is a {self._group.rpartition('.')[2]} entry {name!r} already")
+        self._things[name] = thing
+
+    def remove(self, name: str) -> None:
+        """Forget a thing."""
+        self._things.pop(name, None)
+
+    def all(self) -> dict[str, Any]:
+        """Everything there is, in the order in which it came; entry points by name, after what programs added."""
+        if not self._loaded:
+            self._loaded = True
+            from importlib.metadata import entry_points
+
+            for entry in sorted(entry_points(group=self._group), key=lambda entry: entry.name):
+                try:
+                    thing = entry.load()
+                except Exception as error:  # whatever a package of somebody else does when it is imported
+                    raise InputError(f"entry point {entry.name} of {self._group}: {error}") from None
+                self.add(entry.name, thing() if callable(thing) and not isinstance(thing, type) else thing)
+        return dict(self._things)
+
+
+MACHINES = Extensions("memaopt.machines")
+SUITES = Extensions("memaopt.suites")
+KERNELS = Extensions("memaopt.kernels")

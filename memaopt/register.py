@@ -1,0 +1,55 @@
+"""Machines, suites and kernels of one's own, without editing memaopt: ``from memaopt import register``.
+
+>>> register.suite("mine", [(64, 576, 64)])      # doctest: +SKIP
+>>> register.machine(my_mcu)                     # doctest: +SKIP
+>>> register.kernel(MyFamily())                  # doctest: +SKIP
+
+A package does the same with entry points (:mod:`memaopt.extensions`), which all processes of a sweep see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memaopt.errors import InputError
+from memaopt.extensions import KERNELS, MACHINES, SUITES
+
+if TYPE_CHECKING:
+    from memaopt.kernels.family import Family
+    from memaopt.machines.mcu import Mcu
+
+
+def machine(mcu: Mcu | str | Path) -> None:
+    """Make a machine, or the one in a .toml file, known by its name to :func:`memaopt.mcu` and to every ``--mcu``."""
+    from memaopt.machines import mcu as machines
+
+    made = machines.mcu(mcu) if isinstance(mcu, str | Path) else mcu
+    if made.name in machines.preset_names():
+        raise InputError(f"register: {made.name} comes with memaopt: give the machine another name")
+    MACHINES.add(made.name, made)
+
+
+def suite(name: str, problems: Sequence[tuple[int, int, int]]) -> None:
+    """Make a set of products, each M, K and N, known to ``--suite`` and to sweeps."""
+    from memaopt.problems import suites
+
+    if name in suites.SUITES:
+        raise InputError(f"register: suite {name} comes with memaopt: give it another name")
+    if not problems:
+        raise InputError(f"register: suite {name} has no problems")
+    SUITES.add(name, tuple(problems))
+
+
+def kernel(family: Family) -> None:
+    """Offer a family of kernels wherever a layer that it computes is to be computed.
+
+    What it promises is counted by every ``--run``; :func:`memaopt.bench.kernel_check.check` counts it on random layers.
+    """
+    from memaopt.kernels import registry
+
+    if family.name in {each.name for each in registry.FAMILIES}:
+        raise InputError(f"register: kernel {family.name} comes with memaopt: give it another name")
+    KERNELS.add(family.name, family)
+    registry.plans.cache_clear()

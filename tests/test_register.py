@@ -1,0 +1,115 @@
+"""Machines, suites and kernels from outside: known everywhere once registered, refused where the name is taken."""
+
+import dataclasses
+from collections.abc import Iterator
+from importlib import metadata
+
+import pytest
+from cli_helpers import Cli
+
+import memaopt
+from memaopt import InputError, extensions, mcu, register
+from memaopt.access import Access
+from memaopt.bench import kernel_check
+from memaopt.kernels import registry
+from memaopt.kernels.emitted import Emitted
+from memaopt.kernels.family import Family
+from memaopt.kernels.plan import Plan
+from memaopt.problems import suites
+from memaopt.problems.layers import Layer, Softmax
+
+_OWN = next(family for family in registry.FAMILIES if family.computes is Softmax)
+
+
+class _Mine:
+    """The softmax that comes with memaopt under another name, said to take a cycle less; ``off`` accesses too many."""
+
+    name, computes = "mine", Softmax
+
+    def __init__(self, off: int = 0) -> None:
+        self._off = off
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        return tuple(self._renamed(plan) for plan in _OWN.plans(layer))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        own = next(each for each in _OWN.plans(layer) if self._renamed(each) == plan)
+        return dataclasses.replace(_OWN.emit(layer, own, name), plan=plan)
+
+    def _renamed(self, plan: Plan) -> Plan:
+        first, *others = plan.promise.inputs
+        more = plan.promise._replace(inputs=(first + Access(loads=self._off), *others))
+        return dataclasses.replace(plan, family=self.name, cycles=plan.cycles - 1, promise=more)
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Nothing stays registered."""
+    yield
+    for known in (extensions.MACHINES, extensions.SUITES, extensions.KERNELS):
+        known.remove("mine")
+    registry.plans.cache_clear()
+
+
+def test_a_machine_is_known_by_its_name(cli: Cli) -> None:
+    """Catches a machine that the library knows and the command line does not, and one that hides a preset."""
+    with pytest.raises(InputError, match="no microcontroller 'mine'"):
+        mcu("mine")
+    mine = mcu("stm32f446").with_sizes(sram=20480).model_copy(update={"name": "mine"})
+    register.machine(mine)
+    assert mcu("mine") == mine
+    assert mcu("mine", "ram").setting.name == "ram"
+    assert cli("solve gemm 8x8x8 --mcu mine --json").json["mcu"] == "mine"
+    register.machine(mine)
+    with pytest.raises(InputError, match="entry 'mine' already"):
+        register.machine(mine.with_sizes(sram=4096))
+    with pytest.raises(InputError, match="comes with memaopt"):
+        register.machine(mcu("stm32f446"))
+
+
+def test_a_suite_is_known_by_its_name(cli: Cli) -> None:
+    """Catches a suite that one command knows alone."""
+    register.suite("mine", [(8, 9, 10), (4, 5, 6)])
+    assert [problem.name for problem in suites.suite("mine")] == ["8x9x10", "4x5x6"]
+    assert len(cli("solve --suite mine --proof full --json").json) == 2
+    with pytest.raises(InputError, match="comes with memaopt"):
+        register.suite("tinyml", [(1, 1, 1)])
+
+
+def test_a_kernel_is_offered_and_its_promise_counted() -> None:
+    """Catches a kernel that is never chosen, one that replaces another, and a promise that nobody counts."""
+    mine: Family = _Mine()
+    layer = next(layer for name, layer in kernel_check.random_layers(200) if isinstance(layer, Softmax))
+    assert "mine" not in {plan.family for plan in registry.plans(layer)}
+    register.kernel(mine)
+    best = min(registry.plans(layer), key=lambda plan: plan.cycles)
+    assert best.family == "mine"
+    assert registry.emit(layer, best, "layer").plan == best
+    machine = mcu("stm32l4r5")
+    runs = list(kernel_check.check(mine, machine, 2))
+    assert runs
+    assert all(run.equal for run in runs)
+    assert not any(run.equal for run in kernel_check.check(_Mine(off=1), machine, 1))
+    with pytest.raises(InputError, match="comes with memaopt"):
+        register.kernel(_OWN)
+
+
+def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a package's machines and suites that are not there, or a failing one that is a traceback."""
+
+    def entries(group: str) -> list[metadata.EntryPoint]:
+        return [metadata.EntryPoint("mine", value, group)] if group == "memaopt.suites" else []
+
+    value = "memaopt.problems.suites:TINYML"
+    monkeypatch.setattr(metadata, "entry_points", entries)
+    monkeypatch.setattr(extensions, "SUITES", extensions.Extensions("memaopt.suites"))
+    assert len(suites.suite("mine")) == len(suites.TINYML)
+    value = "memaopt.no_such:thing"
+    monkeypatch.setattr(extensions, "SUITES", extensions.Extensions("memaopt.suites"))
+    with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: No module named 'memaopt.no_such'"):
+        suites.suite("mine")
+
+
+def test_what_is_registered_is_the_public_module() -> None:
+    """Catches a module that is not where the documents say."""
+    assert memaopt.register is register
