@@ -162,6 +162,8 @@ def parsed(data: Any, where: str) -> AnySchedule | Tiling | Mapping:
         return mapping_files.zigzag(data, where)
     if "layer" in data:
         return LayerSchedule.checked(data, where)
+    if {"order", "kernel", "mr", "kr", "nr"} <= data.keys():
+        return Schedule.checked(data, where)
     if "order" in data or "mc" in data:
         return Tiling.checked(data, where)
     return Mapping.checked(data, where)
