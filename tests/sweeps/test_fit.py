@@ -90,6 +90,8 @@ def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
     slow = cli(*command[:4], "--workers", 1, "--latency", "1us")
     assert slow.code == 1
     assert "too slow" in slow.out
+    assert "…" not in slow.out
+    assert re.search(r"stm32f446 .*stock .* ms +[\d.]+ mJ +[\d,]+ +[\d,]+ +[\d,]+ +[\d,]+ +enumeration", slow.out)
     for wrong in ("50", "0ms", "-1ms", "xms"):
         with pytest.raises(InputError, match="give a number with one of ms, us, s"):
             fit.amount(wrong, {"ms": 1.0, "us": 1e-3, "s": 1e3}, "--latency")
