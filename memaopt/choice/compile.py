@@ -246,13 +246,15 @@ def compile_network(
     arena: int | None = None,
     formats: bool = True,
     within: float | None = None,
+    near: bool = True,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
     what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
     is what the machine's setting allows. ``within``: of all arenas the least in which the price is at most so much
-    above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration proves the best.
+    above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration proves the best;
+    ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
@@ -269,25 +271,30 @@ def compile_network(
         spaces.append(
             _Space(multiple, simple, prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats))
         )
-    made = partial(
-        _best, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
+    cheapest = partial(
+        _cheapest, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
     )
-    best = made(spaces)
+    best = cheapest(spaces)
+    if best is None:
+        raise why_not(spaces[0].problem, identifier)
     if within is None or arena is not None or best.choice.proof != "enumeration":
         return best  # where the search gives up once, it would do so for every arena
-    problems = [space.problem for space in spaces]
-    limits = knee(problems, objective, best.choice.price, best.arena_bytes, within)
-    chosen, smaller = (
-        None if limit is None else made([s._replace(problem=in_arena(s.problem, limit)) for s in spaces])
-        for limit in limits
-    )
-    others = [plan for plan in (best if chosen else None, smaller) if plan is not None]
+
+    def smaller(limit: int, most: int) -> NetworkPlan | None:
+        if limit <= 0:
+            return None
+        inside = [space._replace(problem=in_arena(space.problem, limit)) for space in spaces]
+        return cheapest(inside, below=most + 1)
+
+    chosen, less = knee(smaller, best.choice.price, best, within, near=near)
+    others = [plan for plan in (best if chosen is not best else None, less) if plan is not None]
     neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
-    return dataclasses.replace(chosen or best, within=within, neighbours=neighbours)
+    return dataclasses.replace(chosen, within=within, neighbours=neighbours)
 
 
-def _best(
+def _cheapest(
     spaces: Sequence[_Space],
+    below: int | None = None,
     *,
     identifier: str,
     mcu: Mcu,
@@ -295,13 +302,17 @@ def _best(
     graph: Graph,
     formats: bool,
     model: Model | None,
-) -> NetworkPlan:
-    """The plan of the best choice in any of the spaces; InfeasibleError if there is none."""
+) -> NetworkPlan | None:
+    """The plan of the best choice in any of the spaces, below a price if one is given; None if there is none.
+
+    Below a price no solver is asked: there is none where the search gives up.
+    """
     best: NetworkPlan | None = None
     problems: list[Problem] = []
     proof: Proof = "enumeration"
     for multiple, simple, problem in spaces:
-        found = search(problem, objective, None if best is None else best.choice.price)
+        least = below if best is None else best.choice.price
+        found = search(problem, objective, least, solver=below is None)
         proof = weakest(proof, found.proof)
         problems.append(problem)
         if found.choice is not None and found.memory is not None:
@@ -322,8 +333,8 @@ def _best(
                 formats,
                 model,
             )
-    if best is None:
-        raise why_not(problems[0], identifier)
+    if best is None or (below is not None and proof != "enumeration"):
+        return None
     price = best.choice.price
     if proof != "enumeration" and all(cheaper(problem, objective, price) is None for problem in problems):
         proof = "enumeration"  # below the best of the spaces there may be little to look at in each

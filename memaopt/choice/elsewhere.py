@@ -60,6 +60,7 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
             arena=budgets.arena if plan.within is None else None,
             formats=plan.formats,
             within=plan.within,
+            near=False,
         )
         return Elsewhere(
             setting=machine.setting.name,

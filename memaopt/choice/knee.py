@@ -6,11 +6,10 @@ Each step asks for the best choice in an arena a hundredth smaller, so the least
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from memaopt.choice.problem import ALIGNMENT, Problem
-from memaopt.choice.solution import search
-from memaopt.problems.words import Objective
 
 #: How much more than the best of all the default may cost.
 WITHIN = 0.004
@@ -24,32 +23,31 @@ def in_arena(problem: Problem, arena: int) -> Problem:
     return dataclasses.replace(problem, limits=dataclasses.replace(problem.limits, arena=arena))
 
 
-def knee(
-    problems: Sequence[Problem], objective: Objective, price: int, arena: int, within: float
-) -> tuple[int | None, int | None]:
-    """The limit of the arena under which the best choice has the least that costs at most ``within`` of ``price`` more,
-    None for no limit; and one under which it has a tenth less still, None if that costs more than :data:`NEAR`.
+class Found(Protocol):
+    """A plan, as far as it matters here."""
 
-    ``price`` and ``arena`` are those of the best choice of all. A choice may take less than its limit, which holds
-    for one order of the operators, in the order that suits it best.
+    @property
+    def arena_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Found)
+
+
+def knee(made: Callable[[int, int], P | None], price: int, best: P, within: float, *, near: bool) -> tuple[P, P | None]:
+    """The plan in the least arena that costs at most ``within`` of ``price`` more, which is what the ``best`` costs;
+    and one in a tenth less still, None if that costs more than :data:`NEAR` or is not asked for (``near``).
+
+    ``made`` gives the best plan in so much arena that costs so much at most, None if there is none. A plan may take
+    less than its limit, which holds for one order of the operators, in the order that suits it best.
     """
-    found: int | None = None
-    while True:
-        limit = arena - max(ALIGNMENT, arena // _STEP)
-        smaller = _arena(problems, objective, limit, price + int(price * within))
-        if smaller is None:
-            break
-        found, arena = limit, smaller
-    tenth = arena * 9 // 10
-    near = _arena(problems, objective, tenth, price + int(price * max(NEAR, within)))
-    return found, None if near is None else tenth
+    chosen = best
+    while (smaller := made(_less(chosen.arena_bytes), price + int(price * within))) is not None:
+        chosen = smaller
+    if not near:
+        return chosen, None
+    return chosen, made(chosen.arena_bytes * 9 // 10, price + int(price * max(NEAR, within)))
 
 
-def _arena(problems: Sequence[Problem], objective: Objective, limit: int, most: int) -> int | None:
-    """The arena of the best choice within ``limit`` bytes, None if that costs more than ``most``."""
-    arena: int | None = None
-    for problem in problems if limit > 0 else ():
-        found = search(in_arena(problem, limit), objective, most + 1, solver=False)
-        if found.choice is not None and found.memory is not None:
-            arena, most = found.memory.arena_bytes, found.choice.price - 1
-    return arena
+def _less(arena: int) -> int:
+    """A hundredth less."""
+    return arena - max(ALIGNMENT, arena // _STEP)

@@ -33,13 +33,13 @@ static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift)
     return divide_by_power(multiply_high((int32_t)((uint32_t)x << left), multiplier), right);
 }
 
-/* round(x * scale), ties away from zero, as TFLite's fully connected layer does. */
+/* round(x * scale), ties away from zero, as TFLite's fully connected layer does. The product is only compared: a
+   compiler that may fuse it with a sum would round once where TFLite rounds twice. */
 static inline int32_t rescale_in_double(int32_t x, double scale)
 {
     const double product = (double)x * scale;
-    const int32_t whole = (int32_t)product;
-    const double rest = product - (double)whole;
-    return whole + (rest >= 0.5 ? 1 : 0) - (rest <= -0.5 ? 1 : 0);
+    const double whole = (double)(int32_t)product;
+    return (int32_t)whole + (product >= whole + 0.5 ? 1 : 0) - (product <= whole - 0.5 ? 1 : 0);
 }
 
 /* The zeros above the top set bit of x != 0. */
