@@ -115,6 +115,10 @@ class Board:
         """Put ``data`` at a symbol or an address, in any memory."""
         self._loaded()[1].write(self._address(where), data)
 
+    def register(self, name: str) -> int:
+        """A core register, such as LR, as the last run left it."""
+        return self._loaded()[1].register(_register(name.upper()))
+
     def call(
         self,
         function: str | int,

@@ -27,6 +27,7 @@ from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
+from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
@@ -73,6 +74,10 @@ class LayerPlan:
     def machine_cycles(self) -> int:
         """Predicted with the machine's wait states."""
         return self.cycles + self.stall_cycles
+
+    def at(self, where: InRam, machine: FlashTiming) -> int:
+        """Predicted cycles with its code and constants elsewhere."""
+        return self.cycles + in_ram.stall_cycles(self.plan, self.batch, where, machine)
 
     @cached_property
     def promise(self) -> Promise:
@@ -161,8 +166,9 @@ class NetworkPlan:
     def cycles_in(self, mcu: Mcu) -> int:
         """Predicted for this very plan on its machine in another setting, with that one's caches and prefetch."""
         machine = timing(mcu)
-        stalls = sum(in_ram.stall_cycles(layer.plan, layer.batch, layer.where, machine) for layer in self.layers)
-        return self.cycles + stalls + invoke.stall_cycles(machine)
+        return (
+            sum(layer.at(layer.where, machine) for layer in self.layers) + self._around + invoke.stall_cycles(machine)
+        )
 
     @property
     def _around(self) -> int:

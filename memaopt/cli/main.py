@@ -16,6 +16,7 @@ import typer
 from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
+from memaopt.cli.check import check_command
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
 from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse
@@ -459,6 +460,7 @@ def mcus_command(
 
 
 app.command("bench")(bench_command)
+app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)
 app.command("fit")(fit_command)

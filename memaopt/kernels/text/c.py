@@ -67,6 +67,11 @@ class Array(NamedTuple):
         return self.length * _TYPES[self.type].itemsize
 
     @property
+    def data(self) -> bytes:
+        """Its values as they lie in memory."""
+        return np.asarray(self.values).reshape(-1).astype(_TYPES[self.type]).tobytes()
+
+    @property
     def _typed(self) -> str:
         return f"{self.type} {self.name}[{self.length}]"
 

@@ -1,0 +1,44 @@
+"""``memaopt check``: a user's own image held to a certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaopt.errors import InputError
+
+
+def check_command(
+    firmware: Annotated[Path, typer.Argument(metavar="FIRMWARE.elf", help="A linked image.", show_default=False)],
+    certificate: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The certificate of the library in it, with its model beside."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Find a certified library in your own firmware, run it from reset, and say what is not as the certificate assumes.
+
+    Exit 1 if anything is not. The image's own start-up code, linker script and settings are what runs.
+
+    \b
+    Example:
+      memaopt check firmware.elf --certificate library/certificate.json
+    """
+    from memaopt.api import read
+    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.report import console
+    from memaopt.trials import firmware as trial
+
+    signed = read(certificate)
+    if not isinstance(signed, NetworkCertificate):
+        raise InputError(f"{certificate}: a GEMM's certificate; check takes a network's")
+    with console.spinner(f"running {firmware.name} from reset"):
+        found = trial.check(signed.plan, firmware)
+    if as_json:
+        console.print_json({**found.to_dict(), "passed": found.passed})
+    else:
+        console.stdout().print(found.summary(), soft_wrap=True, markup=False, highlight=False)
+    if not found.passed:
+        raise typer.Exit(1)
