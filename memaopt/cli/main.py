@@ -21,6 +21,7 @@ from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
 from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse
 from memaopt.cli.sweep import SchedulerOption, WorkersOption, sweep_command, verify_all
+from memaopt.cli.validate import validate_command
 from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.problems import suites
@@ -461,6 +462,7 @@ def mcus_command(
 
 app.command("bench")(bench_command)
 app.command("check")(check_command)
+app.command("validate")(validate_command)
 app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)
 app.command("fit")(fit_command)

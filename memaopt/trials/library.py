@@ -71,7 +71,7 @@ def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
 
     Raises WrongLibraryError if an output differs, BuildError if a compiler that is here does not build them.
     """
-    host = _host_compiler()
+    host = host_compiler()
     if host is None:
         _execute(plan)
     return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL)
@@ -82,7 +82,7 @@ def check_gemm(certificate: Certificate, files: Mapping[str, str | bytes]) -> Li
 
     Raises WrongLibraryError if an element of C is wrong, BuildError if a compiler that is here does not build them.
     """
-    host = _host_compiler()
+    host = host_compiler()
     compared = _UNCOMPARED if host is None else _EQUAL if certificate.problem.element.exact else _CLOSE
     return _built(gemm.name_of(certificate), files, certificate.machine, host, compared)
 
@@ -99,7 +99,7 @@ def _built(
     return LibraryCheck(host="" if host is None else host[1], target=target, compared=compared)
 
 
-def _host_compiler() -> tuple[str, str] | None:
+def host_compiler() -> tuple[str, str] | None:
     """The first C compiler on PATH that says what it is: its command, and that line."""
     for command in _HOST:
         if shutil.which(command) is not None:

@@ -85,7 +85,7 @@ def test_refused_in_one_line(arguments: str, said: str, form: str, cli: Cli) -> 
     ("command", "said"),
     [
         ("frob", "No such command 'frob'; see memaopt --help"),
-        ("verify", "Missing argument"),
+        ("verify", "give certificates, or --all DIR"),
         ("verify missing.json", "missing.json: cannot be read: No such file or directory"),
         ("verify .", "no certificate.json there"),
         ("run", "Missing argument"),
@@ -253,14 +253,14 @@ def test_a_full_disk_leaves_nothing(code: int, cli: Cli, tmp_path: Path, monkeyp
 def test_a_full_disk_keeps_what_was_there(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an earlier project damaged by one that could not be written."""
     cli("solve", "gemm", "4x4x4", "--out", tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(writer.os, "fsync", full)
     cli.refused("solve", "gemm", "4x4x4", "--objective", "cycles", "--out", tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_suite_stops_at_a_disk_that_is_full(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

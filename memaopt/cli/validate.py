@@ -1,0 +1,60 @@
+"""``memaopt validate``: a network on samples of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def validate_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Samples: .npz, .npy, .csv, a folder of pictures or of WAV files.", show_default=False
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Classes, or real outputs: .npy or .csv.  \\[default: those of DATA]"),
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="Answers among which the right one may be.")] = 5,
+    tflite: Annotated[
+        bool, typer.Option("--tflite", metavar="", help="Compare every output with TFLite's reference kernels.")
+    ] = False,
+    mcu_name: Annotated[
+        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+    ] = "stm32l4r5",
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Accuracy, confusion, errors of a network on your own samples, by the very C that is emitted, built here.
+
+    Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
+    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's.
+
+    \\b
+    Examples:
+      memaopt validate model.tflite test.npz --tflite
+      memaopt validate model.tflite pictures/ --top 3 --json
+    """
+    from memaopt.choice.compile import compile_network
+    from memaopt.machines.mcu import mcu
+    from memaopt.networks.formats.model import Model
+    from memaopt.report import console
+    from memaopt.trials import samples as files
+    from memaopt.trials.validation import validate
+
+    read = Model.read(model)
+    samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels)
+    with console.spinner(f"compiling {model.name}"):
+        plan = compile_network(read, mcu(mcu_name))
+    with console.spinner(f"running {len(samples.inputs):,} samples"):
+        found = validate(plan, samples, k=top, tflite=tflite)
+    if as_json:
+        console.print_json({**found.to_dict(), "passed": found.passed})
+    else:
+        console.stdout().print(found.summary(), soft_wrap=True, markup=False, highlight=False)
+    if not found.passed:
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""A user's samples: read from a file or a folder, and turned into what a network takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import wave
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.errors import InputError, MissingToolError
+from memaopt.files import read_bytes
+from memaopt.fixedpoint import round_half_away_from_zero
+from memaopt.networks.graph import DType, Tensor
+
+Array = npt.NDArray[Any]
+_MOST_BYTES = 4 << 30
+_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"}
+_LABELS = ("y", "labels", "y_test", "targets")
+
+
+class Samples(NamedTuple):
+    """``inputs`` as the network takes them, sample by sample; ``labels`` are classes, or real outputs, or unknown."""
+
+    inputs: Array
+    labels: Array | None
+
+
+def read(path: Path, tensor: Tensor, labels: Path | None = None) -> Samples:
+    """The samples in an ``.npz``, ``.npy`` or ``.csv``, or in a folder of pictures or of WAV files, for an input.
+
+    A folder's subfolders are the classes, in the order of their names. Floats are quantised as the tensor says.
+    InputError for what cannot be read, or has another size than the input.
+    """
+    values, known = _read(path)
+    if labels is not None:
+        known = _array(labels)
+    if tensor.shape[0] != 1:
+        raise InputError(f"{path}: the network takes {tensor.shape[0]} samples at a time; one is expected")
+    if len(values) == 0:
+        raise InputError(f"{path}: holds no samples")
+    if values[0].size != tensor.elements:
+        found = "x".join(map(str, values.shape[1:])) or "1"
+        raise InputError(f"{path}: its samples are {found}, the network takes {'x'.join(map(str, tensor.shape[1:]))}")
+    if known is not None and len(known) != len(values):
+        raise InputError(f"{labels or path}: {len(known):,} labels for {len(values):,} samples")
+    if path.is_dir() and values.dtype == np.uint8:
+        values = _pictured(values, tensor)
+    return Samples(quantised(values.reshape(-1, *tensor.shape[1:]), tensor), known)
+
+
+def quantised(values: Array, tensor: Tensor) -> Array:
+    """Values as the tensor has them: of its own type as they are, floats by its scale as QUANTIZE rounds them."""
+    if values.dtype == tensor.dtype.numpy:
+        return values
+    if tensor.dtype is DType.FLOAT32:
+        return values.astype(np.float32)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise InputError(f"its samples are {values.dtype}, the network takes {tensor.dtype.value} or floats")
+    with np.errstate(over="ignore"):
+        steps = np.nan_to_num(values.astype(np.float32) / np.float32(tensor.scale), nan=0.0)
+    held = np.iinfo(tensor.dtype.numpy)
+    rounded = round_half_away_from_zero(np.clip(steps, -(2.0**31), 2.0**31)) + tensor.zero_point
+    made: Array = np.clip(rounded, held.min, held.max).astype(tensor.dtype.numpy)
+    return made
+
+
+def _pictured(values: Array, tensor: Tensor) -> Array:
+    """Pixels as the input counts them: from 0 to 255, or from 0 to 1 where 255 is more than it can say."""
+    if tensor.dtype is DType.FLOAT32:
+        return values.astype(np.float32) / 255
+    most = float(tensor.scale) * (np.iinfo(tensor.dtype.numpy).max - tensor.zero_point)
+    return values.astype(np.float32) / (1 if most > 2 else 255)
+
+
+def _read(path: Path) -> tuple[Array, Array | None]:
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".npz":
+        return _archive(path)
+    return _array(path), None
+
+
+def _array(path: Path) -> Array:
+    data = read_bytes(path, _MOST_BYTES)
+    try:
+        if path.suffix == ".csv":
+            text = data.decode("utf-8")
+            rows = [row for row in csv.reader(io.StringIO(text)) if row]
+            numbers = np.array([[float(cell) for cell in row] for row in rows[_heading(rows) :]], np.float32)
+            return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no array that can be read: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(found, np.ndarray) or found.ndim == 0:
+        raise InputError(f"{path}: holds no array of samples")
+    return found
+
+
+def _heading(rows: list[list[str]]) -> int:
+    """1 if the first row has names instead of numbers."""
+    try:
+        [float(cell) for cell in rows[0]] if rows else []
+    except ValueError:
+        return 1
+    return 0
+
+
+def _archive(path: Path) -> tuple[Array, Array | None]:
+    try:
+        with np.load(io.BytesIO(read_bytes(path, _MOST_BYTES)), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no archive of arrays: {' '.join(str(error).split())[:200]}") from None
+    label = next((name for name in _LABELS if name in arrays), None)
+    inputs = [name for name in arrays if name != label]
+    if len(inputs) != 1:
+        raise InputError(
+            f"{path}: holds {', '.join(arrays) or 'nothing'}: one array of samples is expected, and labels as one of "
+            f"{', '.join(_LABELS)}"
+        )
+    return arrays[inputs[0]], None if label is None else arrays[label]
+
+
+def _folder(path: Path) -> tuple[Array, Array | None]:
+    classes = sorted(child for child in path.iterdir() if child.is_dir())
+    homes = [(child, number) for number, child in enumerate(classes)] or [(path, 0)]
+    found = [(file, number) for home, number in homes for file in sorted(home.iterdir()) if file.is_file()]
+    kinds = {file.suffix.lower() for file, _ in found}
+    if found and kinds <= _PICTURES:
+        values = [_picture(file) for file, _ in found]
+    elif found and kinds == {".wav"}:
+        values = [_sound(file) for file, _ in found]
+    else:
+        raise InputError(f"{path}: a folder of pictures ({', '.join(sorted(_PICTURES))}) or of .wav files is expected")
+    odd = next((file for (file, _), value in zip(found, values, strict=True) if value.shape != values[0].shape), None)
+    if odd is not None:
+        raise InputError(f"{odd}: has another size than {found[0][0].name}: give all of them the network's")
+    return np.stack(values), np.array([number for _, number in found]) if classes else None
+
+
+def _picture(file: Path) -> Array:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingToolError("reading pictures needs Pillow: pip install pillow") from None
+    try:
+        with Image.open(file) as picture:
+            return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: no picture that can be read: {error}") from None
+
+
+def _sound(file: Path) -> Array:
+    """Samples of 16 bits, one channel, as floats from -1 to 1."""
+    try:
+        with wave.open(str(file), "rb") as sound:
+            if sound.getsampwidth() != 2 or sound.getnchannels() != 1:
+                raise InputError(f"{file}: one channel of 16 bits is expected")
+            return np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(np.float32) / 32768
+    except (wave.Error, OSError, EOFError) as error:
+        raise InputError(f"{file}: no WAV file that can be read: {error}") from None

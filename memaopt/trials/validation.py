@@ -1,0 +1,188 @@
+"""A network on a user's samples: how often it is right, how far off, and whether it is TFLite's to the last bit.
+
+The samples run through the library's own C, built for this computer, on all of its cores; where there is no compiler,
+through the executor in Python, which computes the same bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict
+
+from memaopt import interrupts
+from memaopt.choice.compile import NetworkPlan
+from memaopt.emit import folder as emitted
+from memaopt.emit import network as emit
+from memaopt.errors import BuildError, InputError
+from memaopt.networks import reference
+from memaopt.networks.graph import Tensor
+from memaopt.overview import Overview
+from memaopt.trials.library import host_compiler
+from memaopt.trials.samples import Samples
+from memaopt.writer import write_files
+
+Array = npt.NDArray[Any]
+_Run = Callable[[Array], Array]
+
+
+class Validation(Overview):
+    """What came out for ``samples``. Against labels that are classes: ``accuracy``, ``top`` (the right one is among the
+    ``k`` greatest outputs), ``confusion`` (rows: labels, columns: answers); against real outputs: ``rmse``, ``mae`` and
+    the worst sample. ``different`` counts samples whose output is not TFLite's, None if nobody asked it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    samples: int
+    executor: str
+    seconds: float
+    accuracy: float | None = None
+    k: int = 5
+    top: float | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    rmse: float | None = None
+    mae: float | None = None
+    worst: int | None = None
+    worst_error: float | None = None
+    different: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Nothing differs from TFLite."""
+        return not self.different
+
+    def headline(self) -> str:
+        return f"{self.name}: {self.samples:,} samples by {self.executor}, {self.samples / self.seconds:,.0f} a second"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        facts = []
+        if self.accuracy is not None:
+            facts.append(
+                ("accuracy", f"{100 * self.accuracy:.2f}%; of the first {self.k} answers {100 * (self.top or 0):.2f}%")
+            )
+        if self.confusion is not None and len(self.confusion) <= 20:
+            width = max(len(f"{n:,}") for row in self.confusion for n in row)
+            facts += [
+                ("confusion" if i == 0 else "", " ".join(f"{n:>{width},}" for n in row))
+                for i, row in enumerate(self.confusion)
+            ]
+        if self.rmse is not None:
+            facts.append(
+                (
+                    "error",
+                    f"{self.rmse:.6g} rms, {self.mae:.6g} mean; sample {self.worst} is worst, {self.worst_error:.6g}",
+                )
+            )
+        if self.different is not None:
+            said = "every output is TFLite's, to the last bit" if self.passed else f"{self.different:,} outputs differ"
+            facts.append(("TFLite", said))
+        return tuple(facts)
+
+
+def validate(plan: NetworkPlan, samples: Samples, *, k: int = 5, tflite: bool = False) -> Validation:
+    """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too."""
+    if len(plan.source.inputs) != 1 or len(plan.source.outputs) != 1:
+        raise InputError(f"{plan.name}: has several inputs or outputs; one of each is expected")
+    tensor = plan.source.tensors[plan.source.outputs[0]]
+    with _executor(plan) as (executor, run):
+        started = time.perf_counter()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            outputs = np.stack(list(pool.map(run, samples.inputs)))
+        seconds = time.perf_counter() - started
+    found = Validation(name=plan.name, samples=len(outputs), executor=executor, seconds=max(seconds, 1e-9))
+    if samples.labels is not None:
+        found = found.model_copy(update=_against(outputs, samples.labels, tensor, k))
+    return found.model_copy(update={"different": _different(plan, samples, outputs)}) if tflite else found
+
+
+def _against(outputs: Array, labels: Array, tensor: Tensor, k: int) -> dict[str, Any]:
+    """The figures against labels: classes where there is one number for many outputs, else real outputs."""
+    rows = outputs.reshape(len(outputs), -1)
+    if labels.ndim == 1 and rows.shape[1] > 1:
+        classes = labels.astype(np.int64)
+        if not np.array_equal(classes, labels) or classes.min() < 0 or classes.max() >= rows.shape[1]:
+            raise InputError(f"the labels are no classes from 0 to {rows.shape[1] - 1}")
+        order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")
+        confusion = np.zeros((rows.shape[1], rows.shape[1]), np.int64)
+        np.add.at(confusion, (classes, order[:, 0]), 1)
+        return {
+            "accuracy": float(np.mean(order[:, 0] == classes)),
+            "k": min(k, rows.shape[1]),
+            "top": float(np.mean((order[:, :k] == classes[:, None]).any(axis=1))),
+            "confusion": tuple(map(tuple, confusion.tolist())),
+        }
+    real = rows.astype(np.float64)
+    if tensor.dtype.is_byte:
+        real = float(tensor.scale) * (real - tensor.zero_point)
+    wanted = labels.reshape(len(labels), -1).astype(np.float64)
+    if wanted.shape != real.shape:
+        raise InputError(f"the labels have {wanted.shape[1]:,} values a sample, the network gives {real.shape[1]:,}")
+    errors = real - wanted
+    each = np.sqrt(np.mean(errors**2, axis=1))
+    worst = int(np.argmax(each))
+    return {
+        "rmse": float(np.sqrt(np.mean(errors**2))),
+        "mae": float(np.mean(np.abs(errors))),
+        "worst": worst,
+        "worst_error": float(each[worst]),
+    }
+
+
+def _different(plan: NetworkPlan, samples: Samples, outputs: Array) -> int:
+    """Samples whose output TFLite's reference kernels give otherwise."""
+    from memaopt.networks.formats.tflite.oracle import Oracle
+
+    if plan.model is None:
+        raise InputError(f"{plan.name}: there is no file that TFLite could read")
+    oracle = Oracle(plan.model.data)
+    return sum(
+        not np.array_equal(oracle.run([value[None]])[0].reshape(-1), output.reshape(-1))
+        for value, output in zip(samples.inputs, outputs, strict=True)
+    )
+
+
+@contextmanager
+def _executor(plan: NetworkPlan) -> Iterator[tuple[str, _Run]]:
+    """What runs a sample: the library built for this computer, or the reference; and its name."""
+    compiler = host_compiler()
+    if compiler is None or plan.ram_bytes:
+        yield "the reference in Python", lambda value: reference.run(plan.source, [value[None]])[0][0]
+        return
+    with interrupts.scratch_folder() as folder:
+        write_files(emit.files(plan), folder)
+        library = folder / "library.so"
+        flags = ["-std=c11", "-O3", "-shared", "-fPIC"]
+        status, _, errors = interrupts.run(
+            [compiler[0], *flags, str(folder / emitted.source(plan.name)), "-o", str(library)], folder
+        )
+        if status != 0:
+            raise BuildError(f"{compiler[1]} does not build the library: {errors.strip().splitlines()[:1]}")
+        yield f"its C, built here by {compiler[1]}", _called(plan, library)
+
+
+def _called(plan: NetworkPlan, library: Path) -> _Run:
+    """The library's own function, in an arena for each call."""
+    invoke = getattr(ctypes.CDLL(str(library)), f"{plan.name}_invoke_with")
+    output = plan.source.tensors[plan.source.outputs[0]]
+
+    def run(value: Array) -> Array:
+        given, result = np.ascontiguousarray(value), np.zeros(output.shape, output.dtype.numpy)
+        arena = np.zeros(plan.arena_bytes + 16, np.uint8)
+        start = arena.ctypes.data + -arena.ctypes.data % 16
+        status = invoke(*map(ctypes.c_void_p, (start, given.ctypes.data, result.ctypes.data)))
+        if status != 0:
+            raise BuildError(f"{plan.name}_invoke_with returns {status} on this computer")
+        return np.asarray(result[0])
+
+    return run

@@ -1,0 +1,169 @@
+"""A network on samples: the figures are those of TFLite and numpy, whatever the samples came in."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import Cli
+from network_helpers import MCU
+
+from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.errors import InputError
+from memaopt.networks.formats.model import Model
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.formats.tflite.oracle import Oracle
+from memaopt.networks.operators.attributes import Activation, Size2D
+from memaopt.networks.zoo.builder import Builder
+from memaopt.trials import samples as files
+from memaopt.trials import validation
+
+SHAPE = (6, 6, 3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    b = Builder("small", (1, *SHAPE), 0)
+    x = b.conv_2d(0, 6, Size2D(3, 3), Activation.RELU)
+    x = b.mean(x)
+    path = tmp_path_factory.mktemp("model") / "small.tflite"
+    path.write_bytes(writer.write(b.finish(b.fully_connected(x, 5))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plan(model: Path) -> NetworkPlan:
+    return compile_network(Model.read(model), MCU)
+
+
+def given(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.9, (count, *SHAPE)).astype(np.float32), rng.integers(0, 5, count)
+
+
+def expected(model: Path, inputs: np.ndarray) -> np.ndarray:
+    """Outputs by TFLite's reference kernels."""
+    oracle = Oracle(model.read_bytes())
+    return np.stack([oracle.run([value[None]])[0][0] for value in inputs])
+
+
+def test_2000_samples_as_tflite_and_numpy_have_them(model: Path, plan: NetworkPlan, tmp_path: Path) -> None:
+    """Catches a figure that is computed from other outputs, other labels or another definition."""
+    floats, labels = given(2000)
+    np.savez(tmp_path / "d.npz", x=floats, y=labels)
+    tensor = plan.source.tensors[plan.source.inputs[0]]
+    samples = files.read(tmp_path / "d.npz", tensor)
+    scaled = floats.astype(np.float64) / float(tensor.scale) + tensor.zero_point
+    assert np.abs(samples.inputs - np.clip(scaled, -128, 127)).max() <= 0.5001
+    found = validation.validate(plan, samples, k=2, tflite=True)
+    outputs = expected(model, samples.inputs)
+    order = np.argsort(-outputs.astype(int), axis=1, kind="stable")
+    assert (found.samples, found.different) == (2000, 0)
+    assert found.accuracy == np.mean(order[:, 0] == labels)
+    assert found.top == np.mean([label in row[:2] for label, row in zip(labels, order, strict=True)])
+    table = np.array([[np.sum((labels == i) & (order[:, 0] == j)) for j in range(5)] for i in range(5)])
+    np.testing.assert_array_equal(found.confusion, table)
+
+
+def test_errors_against_real_outputs(model: Path, plan: NetworkPlan) -> None:
+    """Catches errors of the quantised values, a mean over the wrong axis, and another sample called the worst."""
+    inputs = np.random.default_rng(1).integers(-128, 128, (40, *SHAPE)).astype(np.int8)
+    output = plan.source.tensors[plan.source.outputs[0]]
+    real = float(output.scale) * (expected(model, inputs).astype(np.float64) - output.zero_point)
+    wanted = real + np.random.default_rng(2).normal(0, 0.1, real.shape)
+    wanted[17] += 3.0
+    found = validation.validate(plan, files.Samples(inputs, wanted))
+    assert found.rmse == pytest.approx(np.sqrt(np.mean((real - wanted) ** 2)))
+    assert found.mae == pytest.approx(np.mean(np.abs(real - wanted)))
+    assert found.worst == 17
+    assert found.accuracy is None
+
+
+def test_an_output_that_is_not_tflites_is_counted(plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a comparison that cannot fail."""
+    run = validation._called
+
+    def wrong(*arguments: object) -> object:
+        right = run(*arguments)  # type: ignore[arg-type]
+        return lambda value: right(value) + (value.flat[0] > 0)
+
+    monkeypatch.setattr(validation, "_called", wrong)
+    inputs = np.random.default_rng(1).integers(-100, 101, (20, *SHAPE)).astype(np.int8)
+    found = validation.validate(plan, files.Samples(inputs, None), tflite=True)
+    assert found.different == np.count_nonzero(inputs[:, 0, 0, 0] > 0)
+    assert not found.passed
+
+
+def test_without_a_compiler_the_reference_runs(plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches two executors that answer differently."""
+    samples = files.Samples(np.random.default_rng(1).integers(-128, 128, (9, *SHAPE)).astype(np.int8), np.arange(9) % 5)
+    built = validation.validate(plan, samples)
+    monkeypatch.setattr(validation, "host_compiler", lambda: None)
+    executed = validation.validate(plan, samples)
+    assert executed.executor == "the reference in Python"
+    assert (executed.accuracy, executed.confusion) == (built.accuracy, built.confusion)
+
+
+def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
+    """Catches a form that is read in another order, with other labels, or as other values."""
+    image = pytest.importorskip("PIL.Image")
+    tensor = plan.source.tensors[plan.source.inputs[0]]
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
+    for number, picture in enumerate(pixels):
+        (tmp_path / "pictures" / f"class{number % 2}").mkdir(parents=True, exist_ok=True)
+        image.fromarray(picture).save(tmp_path / "pictures" / f"class{number % 2}" / f"{number}.png")
+    found = files.read(tmp_path / "pictures", tensor)
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    floats = pixels[[0, 2, 1, 3]].astype(np.float32) / 255
+    np.testing.assert_array_equal(found.inputs, files.quantised(floats, tensor))
+    np.save(tmp_path / "d.npy", floats)
+    np.testing.assert_array_equal(files.read(tmp_path / "d.npy", tensor).inputs, found.inputs)
+    rows = "\n".join(",".join(map(repr, row.ravel().tolist())) for row in floats)
+    (tmp_path / "d.csv").write_text(f"{','.join(f'f{i}' for i in range(108))}\n{rows}\n")
+    (tmp_path / "l.csv").write_text("label\n0\n0\n1\n1\n")
+    read = files.read(tmp_path / "d.csv", tensor, tmp_path / "l.csv")
+    np.testing.assert_array_equal(read.inputs, found.inputs)
+    assert read.labels is not None
+    assert read.labels.tolist() == [0, 0, 1, 1]
+    (tmp_path / "sounds").mkdir()
+    with wave.open(str(tmp_path / "sounds" / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes(np.arange(-54, 54).astype("<i2").tobytes())
+    heard = files.read(tmp_path / "sounds", tensor)
+    np.testing.assert_array_equal(
+        heard.inputs.ravel(), files.quantised((np.arange(-54, 54) / 32768).astype(np.float32), tensor)
+    )
+
+
+def test_samples_that_cannot_be_read(model: Path, cli: Cli, tmp_path: Path) -> None:
+    """Catches a traceback, and a message that does not say what is wrong with which file."""
+    floats, labels = given(3)
+    np.savez(tmp_path / "two.npz", x=floats, z=floats)
+    assert "one array of samples is expected" in cli.refused("validate", model, tmp_path / "two.npz")
+    np.save(tmp_path / "small.npy", floats[:, :2])
+    assert "its samples are 2x6x3, the network takes 6x6x3" in cli.refused("validate", model, tmp_path / "small.npy")
+    np.savez(tmp_path / "few.npz", x=floats, y=labels[:2])
+    assert "2 labels for 3 samples" in cli.refused("validate", model, tmp_path / "few.npz")
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY rubbish")
+    assert "no array that can be read" in cli.refused("validate", model, tmp_path / "bad.npy")
+    (tmp_path / "empty").mkdir()
+    assert "a folder of pictures" in cli.refused("validate", model, tmp_path / "empty")
+    assert "cannot be read" in cli.refused("validate", model, tmp_path / "none.npz")
+    np.savez(tmp_path / "beyond.npz", x=floats, y=labels + 9)
+    assert "no classes from 0 to 4" in cli.refused("validate", model, tmp_path / "beyond.npz")
+    with pytest.raises(InputError, match="its samples are int64"):
+        files.quantised(labels, Model.read(model).graph.tensors[0])
+
+
+def test_on_the_command_line(model: Path, cli: Cli, tmp_path: Path) -> None:
+    """Catches options that are passed over."""
+    floats, labels = given(30)
+    np.savez(tmp_path / "d.npz", x=floats, y=labels)
+    shown = cli("validate", model, tmp_path / "d.npz", "--tflite", "--top", "3")
+    assert shown.code == 0
+    assert "every output is TFLite's, to the last bit" in shown.out
+    found = cli("validate", model, tmp_path / "d.npz", "--top", "3", "--json").json
+    assert (found["samples"], found["k"], found["different"]) == (30, 3, None)
