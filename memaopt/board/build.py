@@ -72,8 +72,8 @@ def find_compiler(name: str | None = None, core: Core | None = None) -> Compiler
     if name == "gcc":
         raise MissingToolError(f"{GCC} is not on PATH: install it (apt install gcc-arm-none-eabi)")
     if name == "zig":
-        raise MissingToolError("zig is not installed: pip install 'memaopt[board]'")
-    raise MissingToolError(f"no C compiler: pip install 'memaopt[board]', or put {GCC} on PATH")
+        raise MissingToolError("zig is not installed: pip install 'memaopt[zig]'")
+    raise MissingToolError(f"no C compiler: pip install 'memaopt[zig]', or put {GCC} on PATH")
 
 
 def build(

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memaopt.cli.options import refuse
-from memaopt.errors import InputError
+from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
 
@@ -149,6 +150,8 @@ def bench_command(
             return
         _study_waits(whole, count or 200, seed or 0, compiler, as_json)
         return
+    if find_spec("baselines") is None:
+        raise MissingToolError("bench compares with kernels that pip does not install: run it in a checkout of memaopt")
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
     machine = mcu(mcu_name or "stm32l4r5", setting or "stock")

@@ -275,8 +275,8 @@ def test_no_compiler(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "ziglang", None)
     message = cli.refused("solve gemm 4x4x4 --run")
-    assert message == "no C compiler: pip install 'memaopt[board]', or put arm-none-eabi-gcc on PATH"
-    assert "pip install 'memaopt[board]'" in cli.refused("solve gemm 4x4x4 --run --compiler zig")
+    assert message == "no C compiler: pip install 'memaopt[zig]', or put arm-none-eabi-gcc on PATH"
+    assert "pip install 'memaopt[zig]'" in cli.refused("solve gemm 4x4x4 --run --compiler zig")
     assert "apt install gcc-arm-none-eabi" in cli.refused("solve gemm 4x4x4 --run --compiler gcc")
     assert cli("solve gemm 4x4x4").code == 0
 
