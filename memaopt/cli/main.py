@@ -19,7 +19,7 @@ from memaopt.cli.bench import bench_command
 from memaopt.cli.check import check_command
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
-from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse
+from memaopt.cli.options import demand_packages, machine_of, percent, read_labels, refuse, refuse_other_formats
 from memaopt.cli.sweep import SchedulerOption, WorkersOption, sweep_command, verify_all
 from memaopt.cli.validate import validate_command
 from memaopt.errors import InputError, MemaoptError
@@ -266,9 +266,12 @@ def solve(
         ),
     ] = False,
     inputs: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="N", min=1, rich_help_panel="Output", help="Inputs that --run tries on a network.  \\[default: 1]"
+            metavar="random:N|FILE",
+            rich_help_panel="Output",
+            help="What --run tries on a network: random inputs, or samples as validate reads them.  "
+            "\\[default: random:1]",
         ),
     ] = None,
     compiler: CompilerOption = None,
@@ -287,6 +290,7 @@ def solve(
       memaopt solve model.tflite --setting ram --out build/
       memaopt solve model.tflite --package arduino --out dist/
     """
+    refuse_other_formats(what or [])
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if named.lower().endswith(".tflite") else None
     # What a network's library may take is no size of the chip's.
@@ -317,7 +321,7 @@ def solve(
             packages=package,
             labels=read_labels(labels, out),
             run=run,
-            inputs=inputs or 1,
+            inputs=inputs or "random:1",
             compiler=compiler,
             as_json=as_json,
             budgets={"sram": _bytes(sram), "flash": _bytes(flash), "arena": _bytes(arena)},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -33,7 +34,7 @@ def solve(
     packages: Sequence[str] = (),
     labels: Sequence[str] = (),
     run: bool,
-    inputs: int = 1,
+    inputs: str = "random:1",
     compiler: str | None,
     as_json: bool,
     budgets: Mapping[str, int | None],
@@ -64,12 +65,13 @@ def solve(
         raise InputError(f"objective {goal!r}: there are {', '.join(OBJECTIVES)}")
     with console.spinner(f"compiling {Path(model).name}"):
         read, slack = Model.read(model), WITHIN if within is None else within
+        chosen = _inputs(inputs, read)
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = _large_enough(machine, read, budgets)
         plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
-    trial_found = _tried(plan, inputs, compiler) if run else None
+    trial_found = _tried(plan, chosen, compiler) if run else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
     if written is not None:
@@ -241,12 +243,30 @@ def _large_enough(machine: Mcu, model: Model, budgets: Mapping[str, int | None])
     return machine.with_sizes(**more) if more else machine
 
 
-def _tried(plan: NetworkPlan, inputs: int, compiler: str | None, folder: Path | None = None) -> NetworkTrial:
+def _inputs(text: str, model: Model) -> int | list[list[Any]]:
+    """How many random inputs, or those in a file; InputError if it is neither."""
+    count = re.fullmatch(r"(?:random:)?(\d{1,6})", text)
+    if count is not None and int(count[1]) > 0:
+        return int(count[1])
+    if count is not None or text.startswith("random:"):
+        raise InputError(f"--inputs {text}: give a number of 1 or more, as in random:20, or a file of samples")
+    from memaopt.trials import samples
+
+    if len(model.graph.inputs) != 1:
+        raise InputError(f"--inputs {text}: the network has {len(model.graph.inputs)} inputs, samples are for one")
+    found = samples.read(Path(text), model.graph.tensors[model.graph.inputs[0]])
+    return [[value[None]] for value in found.inputs]
+
+
+def _tried(
+    plan: NetworkPlan, inputs: int | list[list[Any]], compiler: str | None, folder: Path | None = None
+) -> NetworkTrial:
     from memaopt.board.projects import usual_layout
     from memaopt.trials import network as network_trial
 
     with console.progress() as progress:
-        task = progress.add_task("running on the virtual board", total=inputs)
+        count = inputs if isinstance(inputs, int) else len(inputs)
+        task = progress.add_task("running on the virtual board", total=count)
 
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)

@@ -1,0 +1,40 @@
+"""What --run tries: random inputs, or a user's samples; and models in formats that are not read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import Cli
+
+from memaopt.networks.formats.tflite import writer
+from memaopt.networks.zoo.builder import Builder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    b = Builder("small", (1, 6), 0)
+    path = tmp_path / "small.tflite"
+    path.write_bytes(writer.write(b.finish(b.fully_connected(0, 4))))
+    return path
+
+
+def test_samples_of_a_file_are_what_runs(model: Path, cli: Cli, tmp_path: Path) -> None:
+    """Catches a file that is passed over: as many inputs as it has run, and each is compared."""
+    np.save(tmp_path / "three.npy", np.arange(18).reshape(3, 6).astype(np.int8))
+    assert cli("solve", model, "--run", "--inputs", tmp_path / "three.npy", "--json").json["trial"]["inputs"] == 3
+    assert cli("solve", model, "--run", "--inputs", "random:2", "--json").json["trial"]["inputs"] == 2
+    assert cli("solve", model, "--run", "--json").json["trial"]["inputs"] == 1
+    for text in ("0", "random:0", "random:many"):
+        assert "give a number of 1 or more" in cli.refused("solve", model, "--run", "--inputs", text)
+    assert "cannot be read" in cli.refused("solve", model, "--run", "--inputs", tmp_path / "none.npy")
+    np.save(tmp_path / "wide.npy", np.zeros((2, 7), np.int8))
+    assert "the network takes 6" in cli.refused("solve", model, "--run", "--inputs", tmp_path / "wide.npy")
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model.pb", "net.pt", "net.PTH"])
+def test_a_model_of_another_format_is_answered_with_how_to_convert_it(name: str, cli: Cli) -> None:
+    """Catches a Keras or PyTorch file that is taken for the sizes of a product."""
+    line = cli.refused("solve", name)
+    assert f"{name}: an int8 .tflite file is read; convert it with" in line
