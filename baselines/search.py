@@ -11,20 +11,29 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
-from memaopt.kernels.schedule import ORDERS, Schedule, Space
+from memaopt.kernels.schedule import IN_BLOCKS, ORDERS, Schedule, Space
 from memaopt.models.traffic import price_of, why_infeasible
+from memaopt.models.walks import WalkChoice, choices
+from memaopt.problems.gemm import OPERANDS
 
 Cost = tuple[int, ...]
 
 
 class Genes(NamedTuple):
-    """A schedule as a point to vary: index of the loop order, MC, KC, NC, and index of the register kernel."""
+    """A schedule as a point to vary: index of its walk (order and hold levels), MC, KC, NC, index of its kernel."""
 
-    order: int
+    walk: int
     mc: int
     kc: int
     nc: int
     kernel: int
+
+
+def walks(where: Space) -> tuple[WalkChoice, ...]:
+    """The loop orders with tiles held for a block, then whatever else can be best."""
+    plain = [WalkChoice(order, IN_BLOCKS) for order in ORDERS]
+    others = {each for operand in OPERANDS for each in choices(where, operand)} - {*plain}
+    return *plain, *sorted(others)
 
 
 class Found(NamedTuple):
@@ -47,10 +56,11 @@ class Evaluator:
 
     def __init__(self, where: Space, budget: int) -> None:
         self.where, self.budget, self.evaluations, self.best_at = where, budget, 0, 0
-        self.sizes = (len(ORDERS), where.problem.m, where.problem.k, where.problem.n, len(where.kernels))
+        self.walks = walks(where)
+        self.sizes = (len(self.walks), where.problem.m, where.problem.k, where.problem.n, len(where.kernels))
         self.cost: Cost | None = None
         self.schedule: Schedule | None = None
-        self._some = where.schedule(ORDERS[0], (1, 1, 1), *where.kernels[0])
+        self._some = where.schedule(ORDERS[0], IN_BLOCKS, (1, 1, 1), *where.kernels[0])
 
     @property
     def exhausted(self) -> bool:
@@ -70,9 +80,9 @@ class Evaluator:
 
     def anywhere(self, rng: random.Random) -> Genes:
         """A point drawn uniformly; block sizes uniformly on a logarithmic scale."""
-        order, m, k, n, kernel = self.sizes
+        walk, m, k, n, kernel = self.sizes
         mc, kc, nc = (min(size, int(math.exp(rng.uniform(0, math.log(size + 1))))) for size in (m, k, n))
-        return Genes(rng.randrange(order), mc, kc, nc, rng.randrange(kernel))
+        return Genes(rng.randrange(walk), mc, kc, nc, rng.randrange(kernel))
 
     def near(self, genes: Genes, rng: random.Random) -> Genes:
         """A neighbour: one gene changed, a block size by one, by a factor, or to any."""
@@ -87,10 +97,12 @@ class Evaluator:
 
     def _schedule(self, genes: Genes) -> Schedule:
         family, tile = self.where.kernels[genes.kernel]
+        order, hold = self.walks[genes.walk]
         # Every value is in range by construction, and validating each candidate would take most of the time.
         return self._some.model_copy(
             update={
-                "order": ORDERS[genes.order],
+                "order": order,
+                "hold": hold,
                 "mc": genes.mc,
                 "kc": genes.kc,
                 "nc": genes.nc,
@@ -138,7 +150,7 @@ def genetic(evaluate: Evaluator, rng: random.Random, population: int = 40) -> No
 
 
 def grid(evaluate: Evaluator, rng: random.Random) -> None:
-    """Blocks and register tiles of powers of two (or a whole dimension), in every loop order."""
+    """Blocks and register tiles of powers of two (or a whole dimension), in every loop order, held for a block."""
     del rng
     for genes in grid_points(evaluate.where):
         if evaluate.exhausted:
@@ -154,8 +166,8 @@ def grid_points(where: Space) -> Iterator[Genes]:
         for mc in blocks[0]:
             for kc in blocks[1]:
                 for nc in blocks[2]:
-                    for order in range(len(ORDERS)):
-                        yield Genes(order, mc, kc, nc, kernel)
+                    for walk in range(len(ORDERS)):
+                        yield Genes(walk, mc, kc, nc, kernel)
 
 
 TILERS: dict[str, Callable[[Evaluator, random.Random], None]] = {
@@ -181,13 +193,14 @@ def _feasible(evaluate: Evaluator, rng: random.Random) -> tuple[Genes, Cost]:
         cost = evaluate(genes)
         if cost is not None:
             return genes, cost
-    order, _, _, _, kernels = evaluate.sizes
+    walks, _, _, _, kernels = evaluate.sizes
     for kernel in rng.sample(range(kernels), kernels):
         for kc in (1, evaluate.where.problem.k):
-            genes = Genes(rng.randrange(order), 1, kc, 1, kernel)
-            cost = evaluate(genes)
-            if cost is not None:
-                return genes, cost
+            for walk in rng.sample(range(walks), walks):
+                genes = Genes(walk, 1, kc, 1, kernel)
+                cost = evaluate(genes)
+                if cost is not None:
+                    return genes, cost
     raise ValueError("the space holds no schedule: the certificate's models find that out first")
 
 

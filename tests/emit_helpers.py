@@ -20,8 +20,9 @@ from memaopt.kernels.text import standard
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.accesses import promise
 from memaopt.models.bounds import gap, lower_bounds
-from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts, visits, why_infeasible
-from memaopt.problems.gemm import Dtype, Operand, gemm
+from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts, why_infeasible
+from memaopt.models.walks import visits, walk_of
+from memaopt.problems.gemm import OPERANDS, Dtype, Operand, gemm
 from memaopt.problems.reference import Array, GemmData
 from memaopt.writer import write_files
 
@@ -41,8 +42,11 @@ class Case(NamedTuple):
         where, schedule, sizes = self.space, self.schedule, self.space.problem.sizes
         trips = schedule_counts(where, schedule).trips
         found = {where.buffering}
-        if visits(schedule.order, trips, "C") > 1:
-            found.add("spilling to " + ("external memory" if "C" in where.staged else "SRAM"))
+        if visits(walk_of(where, schedule), trips, "C") > 1:
+            found.add("spilling to external memory")
+        if "C" not in where.staged and trips["k"] > 1 and schedule.order.index("k") < 2 and where.problem.width < 4:
+            found.add("sums of several blocks in SRAM")
+        found |= {f"{x} at level {level}" for x, level in schedule.levels.items() if x in where.staged}
         if any(sizes[d] % schedule.block[d] for d in sizes):
             found.add("ragged blocks")
         if schedule.mc % schedule.mr or schedule.nc % schedule.nr:
@@ -62,7 +66,7 @@ def certificate_of(case: Case) -> Certificate:
     counts, bounds = schedule_counts(where, schedule), lower_bounds(where)
     traffic = Traffic(
         buffers=promise(where, schedule),
-        external_bytes=int(external_bytes(where, schedule.order, counts)),
+        external_bytes=int(external_bytes(where, walk_of(where, schedule), counts)),
         register_bytes=int(register_bytes(where.problem, schedule.family, counts)),
         kernel_cycles=0,
         cycles=0,
@@ -129,17 +133,8 @@ def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -
         where = space(gemm(m, k, n, **fields), MACHINE, buffering=rng.choice(BUFFERINGS))
         family, tile = rng.choice(kernels_of(where, stationary))
         mc, kc, nc = (rng.choice((size, rng.randint(1, size), rng.randint(1, -(-size // 2)))) for size in (m, k, n))
-        schedule = Schedule(
-            order=rng.choice(ORDERS),
-            mc=mc,
-            kc=kc,
-            nc=nc,
-            buffering=where.buffering,
-            kernel=family.name,
-            mr=tile.mr,
-            kr=tile.kr,
-            nr=tile.nr,
-        )
+        hold = tuple(rng.choice((3, 3, 4, 4, 0, 1, 2)) if x in where.staged else 3 for x in OPERANDS)
+        schedule = where.schedule(rng.choice(ORDERS), hold, (mc, kc, nc), family, tile)
         if why_infeasible(where, schedule) is None:
             count -= 1
             yield Case(where, schedule)

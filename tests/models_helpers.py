@@ -1,15 +1,36 @@
 """Random problems, machines and spaces for the tests of the optimisation models."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from memaopt.kernels.schedule import BUFFERINGS, OBJECTIVES, ORDERS, STACK_BYTES, Schedule, Space, space
+from memaopt.kernels.gemm.families import RegisterTile
+from memaopt.kernels.schedule import (
+    BLOCK_LEVEL,
+    BUFFERINGS,
+    OBJECTIVES,
+    ORDERS,
+    REGISTER_LEVEL,
+    STACK_BYTES,
+    Schedule,
+    Space,
+    space,
+)
 from memaopt.machines.mcu import Mcu, mcu
-from memaopt.models.traffic import combined, counts, footprint, kernel_cost, passes, staging_cost, visits
-from memaopt.problems.gemm import DTYPES, Gemm, gemm
+from memaopt.models.traffic import (
+    combined,
+    counts,
+    footprint,
+    kernel_cost,
+    may_be_direct,
+    passes,
+    staging_cost,
+)
+from memaopt.models.walks import choices, together, visits, walk
+from memaopt.problems.gemm import DTYPES, OPERANDS, Gemm, gemm
 
 _BASE = mcu("stm32l4r5")
 Draw = st.DrawFn
@@ -60,13 +81,24 @@ def spaces(draw: Draw, most: int = 14, objectives: tuple[str, ...] = OBJECTIVES,
     return space(problem, machine, draw(st.sampled_from(objectives)), draw(st.sampled_from(BUFFERINGS)))
 
 
+def holds(where: Space) -> Iterator[tuple[int, int, int]]:
+    """Every hold level of every staged operand."""
+    return product(*(range(REGISTER_LEVEL + 1) if x in where.staged else (BLOCK_LEVEL,) for x in OPERANDS))
+
+
 @st.composite
 def schedules_in(draw: Draw, where: Space) -> Schedule:
-    """Any schedule: blocks, order and kernel at will, whether its tiles fit or not."""
+    """Any schedule: blocks, order, hold levels and kernel at will, whether its tiles fit or not."""
     family, tile = draw(st.sampled_from(where.kernels))
     mc, kc, nc = (draw(st.integers(1, size)) for size in where.problem.sizes.values())
+    c = counts(where.problem, mc, kc, nc, tile)
+    levels = [
+        [level for level in each if level != REGISTER_LEVEL or may_be_direct(family, c, x)]
+        for x, each in zip(OPERANDS, zip(*holds(where), strict=True), strict=True)
+    ]
     return Schedule(
         order=draw(st.sampled_from(ORDERS)),
+        hold=tuple(draw(st.sampled_from(sorted(set(each)))) for each in levels),  # type: ignore[arg-type]
         mc=mc,
         kc=kc,
         nc=nc,
@@ -86,43 +118,41 @@ def spaces_with_schedule(draw: Draw, most: int = 14) -> tuple[Space, Schedule]:
 
 
 def every_schedule(where: Space) -> Iterator[Schedule]:
-    """Every schedule there is, one by one: all MC, KC, NC, orders and kernels, feasible or not."""
+    """Every schedule there is, one by one: all MC, KC, NC and kernels in every walk of a cost of its own."""
     p = where.problem
-    blocks = [(mc, kc, nc) for mc in range(1, p.m + 1) for kc in range(1, p.k + 1) for nc in range(1, p.n + 1)]
-    for family, tile in where.kernels:
-        for order in ORDERS:
-            for mc, kc, nc in blocks:
-                yield Schedule(
-                    order=order,
-                    mc=mc,
-                    kc=kc,
-                    nc=nc,
-                    buffering=where.buffering,
-                    kernel=family.name,
-                    mr=tile.mr,
-                    kr=tile.kr,
-                    nr=tile.nr,
-                )
+    blocks = product(range(1, p.m + 1), range(1, p.k + 1), range(1, p.n + 1))
+    for block, (family, tile) in product(blocks, where.kernels):
+        c = counts(p, *block, tile)
+        for order, hold in choices(where, family.stationary):
+            direct = [x for x, level in zip(OPERANDS, hold, strict=True) if level == REGISTER_LEVEL]
+            if all(may_be_direct(family, c, x) for x in direct):
+                yield where.schedule(order, hold, block, family, tile)
 
 
 def brute_force(where: Space) -> tuple[int, ...] | None:
-    """The optimum over every MC, KC, NC, order and kernel, dropping nothing; None if none is feasible."""
+    """The optimum over every MC, KC, NC, order, hold level and kernel, dropping nothing; None if none is feasible."""
     p = where.problem
     axes = np.meshgrid(*(np.arange(1, size + 1, dtype=np.int64) for size in (p.m, p.k, p.n)), indexing="ij")
-    mc, kc, nc = (axis.ravel() for axis in axes)
+    block = [axis.ravel() for axis in axes]
+    # Rows are walks, columns blocks; walks of equal flags are one.
+    path = together(
+        list({one.key: one for one in (walk(where, *each) for each in product(ORDERS, holds(where)))}.values())
+    )
+    c = counts(p, *block, RegisterTile(1, 1, 1))
+    shape = len(np.asarray(path.direct["C"])), len(block[0])
+    need = [np.broadcast_to(footprint(where, path, *block, accumulating), shape) for accumulating in (0, 1)]
+    staging = np.broadcast_to(staging_cost(where, path, c), shape)
+    placed = where.may_spill | np.broadcast_to(visits(path, c.trips, "C") == 1, shape)
     best: tuple[int, ...] | None = None
     for family, tile in where.kernels:
-        c = counts(p, mc, kc, nc, tile)
-        kernel = np.broadcast_to(kernel_cost(where, family, tile, c), mc.shape)
-        for order in ORDERS:
-            spilling = np.asarray(visits(order, c.trips, "C") > 1)
-            need = footprint(where, mc, kc, nc, np.asarray(passes(family, c) > 1), spilling)
-            fits = (np.broadcast_to(need, mc.shape) <= where.capacity) & (where.may_spill | ~spilling)
-            staging = np.broadcast_to(staging_cost(where, order, c), mc.shape)
-            cost = [np.asarray(part) for part in combined(where, staging[fits], kernel[fits])]
-            if fits.any():
-                found = _least(cost)
-                best = found if best is None else min(best, found)
+        c = counts(p, *block, tile)
+        fits = placed & (np.where(passes(family, c) > 1, need[1], need[0]) <= where.capacity)
+        for x in OPERANDS:
+            fits &= np.asarray(may_be_direct(family, c, x)) | (np.asarray(path.direct[x]) == 0)
+        if fits.any():
+            kernel = np.broadcast_to(kernel_cost(where, family, tile, c), shape)
+            found = _least([np.asarray(part) for part in combined(where, staging[fits], kernel[fits])])
+            best = found if best is None else min(best, found)
     return best
 
 

@@ -31,6 +31,7 @@ from memaopt.models.traffic import (
     register_bytes,
     schedule_counts,
 )
+from memaopt.models.walks import walk_of
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
 from memaopt.problems.words import PROOFS, ProofOf
 
@@ -248,7 +249,7 @@ def traffic_of(where: Space, schedule: AnySchedule) -> Traffic:
     timed = where.machine.core.is_timed
     return Traffic(
         buffers=promise(where, schedule),
-        external_bytes=int(external_bytes(where, schedule.order, c)),
+        external_bytes=int(external_bytes(where, walk_of(where, schedule), c)),
         register_bytes=int(register_bytes(problem, family, c)),
         kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)) if timed else None,
         cycles=predicted_cycles(where, schedule) if timed else None,

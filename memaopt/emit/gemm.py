@@ -1,5 +1,6 @@
 """A certified GEMM as a C project: kernels, block nest, test vector, build files. Pure: text in, text out."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -215,21 +216,21 @@ def _assembly(text: str) -> dict[str, Any]:
 
 def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
     """The static buffers: tiles of the staged operands, wide sums, and where partial sums go outside."""
-    problem, schedule, space = made.problem, made.schedule, made.space
+    problem, space = made.problem, made.space
     ctype, atype = problem.element.c, problem.element.sums
     found = []
 
     def add(name: str, kind: str, length: int, copies: int, attribute: str = "") -> None:
         found.append({"name": name, "ctype": kind, "length": length, "copies": copies, "attribute": attribute})
 
-    if "A" in space.staged:
-        add("a_tile", ctype, schedule.mc * schedule.kc, space.copies)
-    if "B" in space.staged:
-        add("b_tile", ctype, schedule.kc * schedule.nc, space.copies)
-    if "C" in space.staged:
-        add("c_tile", atype if made.accumulating else ctype, schedule.mc * schedule.nc, space.copies)
+    length = {x: prod(made.extent[x].values()) for x in OPERANDS}
+    for x in ("A", "B"):
+        if x in made.tiled:
+            add(f"{x.lower()}_tile", ctype, length[x], space.copies)
+    if "C" in made.tiled:
+        add("c_tile", atype if made.accumulating else ctype, length["C"], space.copies)
     elif made.separate_accumulators:
-        add("c_tile", atype, problem.m * problem.n if made.spilling else schedule.mc * schedule.nc, 1)
+        add("c_tile", atype, length["C"], 1)
     if spills and problem.width < 4:
         section = f' IN_SECTION(".{problem.placement.c}")'
         add("c_partial", "int32_t", problem.m * problem.n, 1, section)
@@ -238,8 +239,8 @@ def _tiles(made: Nest, spills: bool) -> list[dict[str, Any]]:
 
 def _copies(made: Nest) -> list[str]:
     """The copy functions that the nest calls."""
-    staged = made.space.staged
-    rows = bool(staged & {"A", "B"}) or ("C" in staged and (made.spilling or not made.packed_results))
+    tiled = made.tiled
+    rows = bool(tiled & {"A", "B"}) or ("C" in tiled and (made.spilling or not made.packed_results))
     return ["copy_rows"] * rows + ["narrow_rows"] * made.packed_results
 
 
@@ -258,7 +259,8 @@ def _summary(certificate: Certificate) -> list[str]:
         f"Schedule:  {schedule}, with {layer_of(certificate).plan.stack_bytes:,} bytes of stack."
         if isinstance(schedule, LayerSchedule)
         else f"Schedule:  loops {' > '.join(schedule.order)}, SRAM block {schedule.mc} x {schedule.kc} x {schedule.nc} "
-        f"({schedule.buffering} buffering), kernel {schedule.kernel} {schedule.tile}, code in {schedule.code}"
+        f"({schedule.buffering} buffering){schedule.holding}, kernel {schedule.kernel} {schedule.tile}, "
+        f"code in {schedule.code}"
         f"{', ' + ' and '.join(schedule.streamed) + ' streamed' if schedule.streamed else ''}."
     )
     lines = [

@@ -69,35 +69,43 @@ def _level(nest: Nest, out: _Writer, level: int) -> None:
         _move_out(nest, out)
 
 
-def _runs(nest: Nest, d: Dim) -> bool:
-    return any(loop.dim == d for loop in nest.loops)
-
-
 def _length(nest: Nest, d: Dim) -> str:
-    return f"{d}c" if _runs(nest, d) else d.upper()
+    return f"{d}c" if nest.runs(d) else d.upper()
 
 
-def _offset(nest: Nest, operand: Operand) -> str:
-    """Elements from the start of an operand to the block at hand, as `` + ...`` or nothing."""
+def _of_tile(nest: Nest, operand: Operand, d: Dim) -> str:
+    """The extent of the tile at hand along a loop."""
+    return f"{d}c" if nest.cuts(operand, d) else d.upper()
+
+
+def _offset(nest: Nest, operand: Operand, *, tile: bool = False, within: bool = False) -> str:
+    """Elements up to the block at hand, as `` + ...`` or nothing: from the start of an operand to the block, or to its
+    ``tile``, or from the tile's start to the block ``within`` it.
+    """
     rows, along = nest.problem.stored(operand)
-    text = f" + {rows}0 * {along.upper()}" if _runs(nest, rows) else ""
-    return text + (f" + {along}0" if _runs(nest, along) else "")
+
+    def moves(d: Dim) -> bool:
+        return nest.runs(d) and (nest.cuts(operand, d) if tile else not within or not nest.cuts(operand, d))
+
+    row = f"{along.upper()}C" if within and nest.cuts(operand, along) else along.upper()
+    text = f" + {rows}0 * {row}" if moves(rows) else ""
+    return text + (f" + {along}0" if moves(along) else "")
 
 
 def _copy(nest: Nest, operand: Operand, to: str, source: str, width: int, inward: bool) -> str:
     """A call of copy_rows between the operand's memory and its tile; whole rows are one run."""
     rows, along = nest.problem.stored(operand)
-    if not _runs(nest, along):
-        return f"copy_rows({to}, {source}, 1, {_length(nest, rows)} * {along.upper()} * {width}, 0, 0);"
+    if not nest.cuts(operand, along):
+        return f"copy_rows({to}, {source}, 1, {_of_tile(nest, operand, rows)} * {along.upper()} * {width}, 0, 0);"
     outside, inside = f"{along.upper()} * {width}", f"{along.upper()}C * {width}"
     strides = f"{inside}, {outside}" if inward else f"{outside}, {inside}"
-    return f"copy_rows({to}, {source}, {_length(nest, rows)}, {_length(nest, along)} * {width}, {strides});"
+    return f"copy_rows({to}, {source}, {_of_tile(nest, operand, rows)}, {along}c * {width}, {strides});"
 
 
 def _move_in(nest: Nest, out: _Writer, operand: Operand) -> None:
     x = operand.lower()
     if nest.space.buffering == "single":
-        source = f"{x}{_offset(nest, operand)}"
+        source = f"{x}{_offset(nest, operand, tile=True)}"
         out.add(_copy(nest, operand, f"{x}_tile", source, nest.problem.width, True))
         return
     out.add(f"const {_ctype(nest)} *const {x}_now = {x}_tile[{x}_move & 1U];")
@@ -119,7 +127,7 @@ def _fetch(nest: Nest, operand: Operand) -> str:
             out.lines.insert(0, f"    const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
             out.lines.insert(0, f"    const uint32_t {d}0 = {index} % {loop.trips} * {size}C;")
         inner *= loop.trips
-    source = f"{x}{_offset(nest, operand)}"
+    source = f"{x}{_offset(nest, operand, tile=True)}"
     out.add(_copy(nest, operand, f"{x}_tile[move & 1U]", source, nest.problem.width, True))
     body, code = "\n".join(out.lines), "CODE " if nest.schedule.code == "ram" else ""
     return (
@@ -138,7 +146,7 @@ def _claim_c(nest: Nest, out: _Writer) -> None:
         tile = "c_now"
     if nest.spilling:
         out.open("if (k0 > 0)")
-        out.add(_copy(nest, "C", tile, f"{_sums(nest)}{_offset(nest, 'C')}", ACCUMULATOR_BYTES, True))
+        out.add(_copy(nest, "C", tile, f"{_sums(nest)}{_offset(nest, 'C', tile=True)}", ACCUMULATOR_BYTES, True))
         out.close()
 
 
@@ -146,14 +154,14 @@ def _move_out(nest: Nest, out: _Writer) -> None:
     tile = "c_now" if nest.space.buffering == "double" else "c_tile"
     if nest.spilling:
         out.open("if (k0 + KC < K)")
-        out.add(_copy(nest, "C", f"{_sums(nest)}{_offset(nest, 'C')}", tile, ACCUMULATOR_BYTES, False))
+        out.add(_copy(nest, "C", f"{_sums(nest)}{_offset(nest, 'C', tile=True)}", tile, ACCUMULATOR_BYTES, False))
         out.level -= 1
         out.open("} else")
-    target, width = f"c{_offset(nest, 'C')}", nest.problem.width
+    target, width = f"c{_offset(nest, 'C', tile=True)}", nest.problem.width
     if nest.packed_results:
         rows, along = nest.problem.stored("C")
-        tile_row = along.upper() + ("C" if _runs(nest, along) else "")
-        sizes = f"{_length(nest, rows)}, {_length(nest, along)}"
+        tile_row = along.upper() + ("C" if nest.cuts("C", along) else "")
+        sizes = f"{_of_tile(nest, 'C', rows)}, {_of_tile(nest, 'C', along)}"
         out.add(f"narrow_rows({target}, {tile}, {sizes}, {along.upper()} * {width}, {tile_row} * 4);")
     else:
         out.add(_copy(nest, "C", target, tile, width, False))
@@ -175,24 +183,23 @@ def _tile_type(nest: Nest) -> str:
 
 def _operands(nest: Nest) -> str:
     """The pointers that a block gets: a, b, where results go, and where partial sums are."""
-    staged, double = nest.space.staged, nest.space.buffering == "double"
-    parts = []
+    double, parts = nest.space.buffering == "double", []
     for operand in ("A", "B"):
         x = operand.lower()
         tile = f"{x}_now" if double else f"{x}_tile"
-        parts.append(tile if operand in staged else f"{x}{_offset(nest, operand)}")
-    c_tile = "c_now" if double and "C" in staged else "c_tile"
-    if "C" in staged:
-        parts.append(f"({_ctype(nest)} *){c_tile}" if nest.packed_results else c_tile)
+        tiled = operand in nest.tiled
+        parts.append(f"{tile if tiled else x}{_offset(nest, operand, within=tiled)}")
+    inside = _offset(nest, "C", within=True)
+    c_tile = f"{'c_now' if double else 'c_tile'}{inside}"
+    if "C" in nest.tiled:
+        parts.append(f"({_ctype(nest)} *){f'({c_tile})' if inside else c_tile}" if nest.packed_results else c_tile)
         parts.append(c_tile if nest.accumulating else "NULL")
     else:
-        parts.append(f"c{_offset(nest, 'C')}")
-        if nest.separate_accumulators:
-            parts.append(f"c_tile{_offset(nest, 'C') if nest.spilling else ''}")
-        else:
-            parts.append(parts[-1] if nest.accumulating else "NULL")
+        where = _offset(nest, "C")
+        sums = f"c_tile{inside}" if nest.separate_accumulators else f"{_sums(nest)}{where}"
+        parts += [f"c{where}", sums if nest.accumulating else "NULL"]
     if nest.problem.channel_bytes:
-        parts.append("channels + m0" if _runs(nest, "m") else "channels")
+        parts.append("channels + m0" if nest.runs("m") else "channels")
     return ", ".join(parts)
 
 

@@ -4,23 +4,30 @@ from functools import cached_property
 from itertools import permutations
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from memaopt.errors import InputError
 from memaopt.inputs import Input, Size
 from memaopt.kernels.gemm.families import BY_NAME, GemmFamily, RegisterTile, families, tiles
 from memaopt.machines.mcu import Mcu
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, Dim, Gemm, Operand, placed
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, Dim, Gemm, Operand, placed
 from memaopt.problems.words import BUFFERINGS as BUFFERINGS
 from memaopt.problems.words import OBJECTIVES as OBJECTIVES
 from memaopt.problems.words import Buffering as Buffering
 from memaopt.problems.words import Objective as Objective
 
 Order = tuple[Dim, Dim, Dim]
+Level = Annotated[int, Field(strict=True, ge=0, le=4)]
+#: The hold levels of A, B and C.
+Hold = tuple[Level, Level, Level]
 Code = Literal["flash", "ram"]
 
 ORDERS: tuple[Order, ...] = tuple((a, b, c) for a, b, c in permutations(DIMS))
 
+#: An operand's tile is its part of one block; deeper, it has none and moves straight to or from the registers.
+BLOCK_LEVEL, REGISTER_LEVEL = 3, 4
+#: Each operand's tile is its part of one block.
+IN_BLOCKS: Hold = (BLOCK_LEVEL, BLOCK_LEVEL, BLOCK_LEVEL)
 #: SRAM set aside for the stack of the emitted code and for aligning the tiles.
 STACK_BYTES = 512
 #: SRAM set aside for the emitted code where it runs from there.
@@ -30,12 +37,14 @@ CODE_BYTES = 8 << 10
 class Schedule(Input):
     """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
 
-    ``order`` is outermost first. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
+    ``order`` is outermost first; ``hold`` the hold level of A, B and C (:mod:`memaopt.models.walks`), 3 for operands
+    that are not staged. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
     ``streamed`` operands are read by the kernel where they live, without a tile in SRAM; ``code`` is where the
     emitted functions run from.
     """
 
     order: Order
+    hold: Hold = IN_BLOCKS
     mc: Size
     kc: Size
     nc: Size
@@ -71,8 +80,30 @@ class Schedule(Input):
         """MC, KC and NC by loop name."""
         return {"m": self.mc, "k": self.kc, "n": self.nc}
 
+    @property
+    def levels(self) -> dict[Operand, int]:
+        """The hold level of each operand."""
+        return dict(zip(OPERANDS, self.hold, strict=True))
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Hold levels other than those of one block, in a few letters: ``B0``, the whole of B; ``C4``, no tile of C."""
+        return tuple(f"{x}{level}" for x, level in self.levels.items() if level != BLOCK_LEVEL)
+
+    @property
+    def holding(self) -> str:
+        """The same in words, each after a comma."""
+
+        def told(operand: Operand, level: int) -> str:
+            if level == REGISTER_LEVEL:
+                return f", {operand} straight {'from' if operand == 'C' else 'to'} registers"
+            inside = " and ".join(d for d in self.order[level:] if d in INDEXED_BY[operand])
+            return f", all {inside} of {operand} held" if inside else ""
+
+        return "".join(told(x, level) for x, level in self.levels.items() if level != BLOCK_LEVEL)
+
     def __str__(self) -> str:
-        loops = ">".join(self.order)
+        loops = ">".join(self.order) + "".join(f" {told}" for told in self.held)
         extra = "".join(f", {x} streamed" for x in self.streamed) + (", code in RAM" if self.code == "ram" else "")
         return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
 
@@ -117,9 +148,9 @@ class Space(Input):
     """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
 
     With ``layers`` these are the layer kernels, else nests of blocks. A block is any MC <= M, KC <= K, NC <= N in any
-    of the six loop orders, with the buffering given; a kernel is any tile that any family of the dtype fits into the
-    registers. Operands outside SRAM are staged in it, but for those that are ``streamed``. :func:`variants` has the
-    spaces among which ``cycles`` and ``energy`` choose.
+    of the six loop orders, each staged operand held at any level, with the buffering given; a kernel is any tile that
+    any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but for those that are
+    ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
     """
 
     problem: Gemm
@@ -136,6 +167,10 @@ class Space(Input):
         placed = self.problem.placement
         outside = (operand for operand in OPERANDS if placed.of(operand) != self.machine.sram.name)
         return frozenset(outside) - frozenset(self.streamed)
+
+    def tiled(self, schedule: Schedule) -> frozenset[Operand]:
+        """The staged operands that have a tile in SRAM."""
+        return frozenset(x for x in self.staged if schedule.levels[x] != REGISTER_LEVEL)
 
     @cached_property
     def capacity(self) -> int:
@@ -197,11 +232,14 @@ class Space(Input):
             layers=layers,
         )
 
-    def schedule(self, order: Order, block: tuple[int, int, int], family: GemmFamily, tile: RegisterTile) -> Schedule:
+    def schedule(
+        self, order: Order, hold: Hold, block: tuple[int, int, int], family: GemmFamily, tile: RegisterTile
+    ) -> Schedule:
         """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
         mc, kc, nc = block
         return Schedule(
             order=order,
+            hold=hold,
             mc=mc,
             kc=kc,
             nc=nc,

@@ -6,7 +6,7 @@ from pydantic import field_validator
 
 from memaopt.inputs import Input, Size
 from memaopt.kernels.gemm.families import BY_NAME, GemmFamily, RegisterTile
-from memaopt.kernels.schedule import Code, Order, Schedule, Space
+from memaopt.kernels.schedule import IN_BLOCKS, Code, Hold, Order, Schedule, Space
 from memaopt.problems.gemm import DIMS, Operand
 from memaopt.problems.words import Buffering
 
@@ -19,6 +19,7 @@ class Tiling(Input):
     """
 
     order: Order
+    hold: Hold = IN_BLOCKS
     mc: Size
     kc: Size
     nc: Size
@@ -49,7 +50,7 @@ class Tiling(Input):
         """This tiling with every register kernel of the space that it allows."""
         for family, tile in space.kernels:
             if self._allows(family, tile):
-                yield space.schedule(self.order, (self.mc, self.kc, self.nc), family, tile)
+                yield space.schedule(self.order, self.hold, (self.mc, self.kc, self.nc), family, tile)
 
     def _allows(self, family: GemmFamily, tile: RegisterTile) -> bool:
         wanted = (self.kernel, self.stationary, self.mr, self.kr, self.nr)

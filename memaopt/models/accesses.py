@@ -8,7 +8,7 @@ along a block, so the sums run over those shapes and never over the tiles.
 buffer                     what it is
 ========================== ===========================================================================
 ``A``, ``B``, ``C``        the operand in the memory where it lives
-``C_partial``              4-byte partial sums of a staged C of narrower elements, spilled to C's memory
+``C_partial``              4-byte partial sums of a staged C of narrower elements, in C's memory
 ``a_tile``, ``b_tile``     SRAM tiles of staged operands
 ``c_tile``                 the SRAM tile of a staged C, or the 4-byte accumulators of a C that lives in SRAM
 ``channels``               s8: bias, multiplier, left and right shift of each output channel
@@ -25,7 +25,8 @@ from memaopt.kernels.gemm.kernel import RegisterKernel, rounds, segments, stack_
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.kernels.stack import of_call
 from memaopt.models.nest import Nest, nest_of
-from memaopt.models.traffic import passes, schedule_counts, visits
+from memaopt.models.traffic import passes, schedule_counts
+from memaopt.models.walks import visits, walk_of
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
 #: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
@@ -86,13 +87,15 @@ class _Block(NamedTuple):
 
 def buffers_of(space: Space, schedule: Schedule) -> Buffers:
     """Which buffer each of the kernel's accesses goes to, and whether partial sums leave the registers."""
-    staged, wide = space.staged, space.problem.width == ACCUMULATOR_BYTES
+    tiled, wide = space.tiled(schedule), space.problem.width == ACCUMULATOR_BYTES
+    spilled = "C" if wide else "C_partial"
+    beside = "C" in tiled or ("C" not in space.staged and not wide)
     return Buffers(
-        a="a_tile" if "A" in staged else "A",
-        b="b_tile" if "B" in staged else "B",
-        final="c_tile" if "C" in staged else "C",
-        partial="C" if wide and "C" not in staged else "c_tile",
-        spilled="C" if wide else "C_partial",
+        a="a_tile" if "A" in tiled else "A",
+        b="b_tile" if "B" in tiled else "B",
+        final="c_tile" if "C" in tiled else "C",
+        partial="c_tile" if beside else spilled,
+        spilled=spilled,
         accumulating=bool(passes(schedule.family, schedule_counts(space, schedule)) > 1),
     )
 
@@ -212,16 +215,17 @@ def _tile_accesses(rows: int, row_bytes: int, whole_row_bytes: int) -> int:
 
 def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
     """The copies between the memories in which operands live and their SRAM tiles."""
-    problem, c = space.problem, schedule_counts(space, schedule)
+    problem, c, path = space.problem, schedule_counts(space, schedule), walk_of(space, schedule)
     width, sizes = problem.width, problem.sizes
     where = buffers_of(space, schedule)
     narrow = where.accumulating and width < ACCUMULATOR_BYTES
-    for operand in space.staged:
+    for operand in space.tiled(schedule):
         along, across = problem.stored(operand)
-        moved = int(visits(schedule.order, c.trips, operand))
+        moved = int(visits(path, c.trips, operand))
         home, tile = operand, f"{operand.lower()}_tile"
-        for row in _blocks(sizes[along], schedule.block[along]):
-            for column in _blocks(sizes[across], schedule.block[across]):
+        extent = {d: schedule.block[d] if path.blocked[operand, d] else sizes[d] for d in (along, across)}
+        for row in _blocks(sizes[along], extent[along]):
+            for column in _blocks(sizes[across], extent[across]):
                 tiles, elements = row.times * column.times, row.length * column.length
                 accesses = _tile_accesses(row.length, column.length * width, sizes[across] * width)
                 if operand == "C":

@@ -8,17 +8,19 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 """
 
 import time
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
-from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
+from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
+    called_time,
     ceil_div,
     check_feasible,
     combined,
@@ -29,13 +31,11 @@ from memaopt.models.traffic import (
     price,
     staging_cost,
     tiles_over_blocks,
-    visits,
-    waited_time,
 )
-from memaopt.problems.gemm import DIMS
+from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
+from memaopt.problems.gemm import DIMS, OPERANDS, Dim, Operand
 
 _Array = npt.NDArray[np.int64]
-_ONE = RegisterTile(1, 1, 1)
 #: How many different sets of trip counts are looked at each for itself when a kernel is bounded.
 _FEW = 8
 
@@ -85,78 +85,129 @@ def useful_blocks(size: int, smallest: _Array, tile: int) -> _Array:
     return np.unique(grown[same_trips & fewer])
 
 
-def _largest_kc(space: Space, mc: _Array, nc: _Array, spilling: _Array | int) -> _Array:
+class _Blocks(NamedTuple):
+    """Candidates, 1-D each: the index of the walk among those looked at, and its block."""
+
+    walk: _Array
+    mc: _Array
+    kc: _Array
+    nc: _Array
+
+    def chosen(self, at: _Array) -> "_Blocks":
+        """Those at these places."""
+        return _Blocks(*(part[at] for part in self))
+
+
+class _Walks(NamedTuple):
+    """Walks of kernels that keep the same operand in registers, with their flags together."""
+
+    choices: tuple[WalkChoice, ...]
+    flags: BlockWalk
+
+    def of(self, found: _Blocks) -> BlockWalk:
+        """The flags of each candidate."""
+        return self.flags.at(found.walk)
+
+
+def _walks(space: Space, stationary: Operand, among: Collection[WalkChoice] | None = None) -> _Walks:
+    found = tuple(each for each in choices(space, stationary) if among is None or each in among)
+    return _Walks(found, together([walk(space, *each) for each in found]))
+
+
+def _largest_kc(space: Space, path: BlockWalk, mc: _Array, nc: _Array) -> _Array:
     """The largest KC < K whose tiles fit beside 4-byte accumulators; below 1 where none does."""
-    fixed = footprint(space, mc, 0 * mc, nc, 1, spilling)
-    slope = footprint(space, mc, 0 * mc + 1, nc, 1, spilling) - fixed
+    fixed = np.asarray(footprint(space, path, mc, 0 * mc, nc, 1))
+    slope = np.asarray(footprint(space, path, mc, 0 * mc + 1, nc, 1)) - fixed
     room = space.capacity - fixed
     fitting = np.where(slope > 0, room // np.maximum(slope, 1), np.where(room >= 0, space.problem.k, 0))
     return np.minimum(fitting, space.problem.k - 1)
 
 
-def _candidates(
-    space: Space, order: Order, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array
-) -> tuple[_Array, _Array, _Array]:
-    """MC, KC, NC (1-D each) of the feasible blocks that can be optimal for these pairs of MC and NC."""
-    problem, k = space.problem, space.problem.k
-    whole = np.full_like(mc, k)
-    whole_counts = counts(problem, mc, whole, nc, tile)
-    accumulating = np.asarray(passes(family, whole_counts)) > 1
-    fits = np.asarray(footprint(space, mc, whole, nc, accumulating, 0)) <= space.capacity
-    found = [(mc[fits], whole[fits], nc[fits])]
+def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array) -> _Blocks:
+    """The feasible blocks that can be optimal for these pairs of MC and NC (1-D each), for each walk."""
+    problem, k, path = space.problem, space.problem.k, walks.flags
+    whole = counts(problem, mc, k, nc, tile)
+    accumulating = int(passes(family, whole) > 1)
+    # A C that is not stationary does without a tile only where its sums never leave the registers.
+    apart = 0 if family.stationary == "C" else path.direct["C"]
+    need = np.asarray(footprint(space, path, mc, 0 * mc + k, nc, accumulating)) + 0 * path.direct["C"]
+    fits = (need <= space.capacity) & ~np.asarray(accumulating & apart, dtype=bool)
+    found = [_at(fits, mc, np.full_like(need, k), nc)]
     if k > 1 and not bool(fits.all()):
-        trips = {"m": ceil_div(problem.m, mc), "k": 0 * mc + 2, "n": ceil_div(problem.n, nc)}
-        spilling = visits(order, trips, "C") > 1  # type: ignore[arg-type]
-        allowed = np.asarray(~fits & (space.may_spill | ~np.asarray(spilling)))
-        largest = _largest_kc(space, mc, nc, np.asarray(spilling).astype(np.int64))
-        multiple = largest // tile.kr * tile.kr
-        for kc in (largest, multiple):
-            keep = allowed & (kc >= 1)
-            found.append((mc[keep], kc[keep], nc[keep]))
-    return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
+        trips: dict[Dim, Ints] = {"m": whole.tm, "k": 0 * mc + 2, "n": whole.tn}
+        allowed = ~fits & ~np.asarray(apart, dtype=bool)
+        if not space.may_spill:
+            allowed &= np.asarray(visits(path, trips, "C")) == 1
+        largest = _largest_kc(space, path, mc, nc) + 0 * need
+        for kc in (largest,) if tile.kr == 1 else (largest, largest // tile.kr * tile.kr):
+            found.append(_at(allowed & (kc >= 1), mc, kc, nc))
+    return _Blocks(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _least_staging(space: Space) -> tuple[int, dict[Order, _Array]]:
-    """The least cost of staging, and the blocks (rows MC, KC, NC) that reach it in each order.
+def _at(kept: _Array, mc: _Array, kc: _Array, nc: _Array) -> _Blocks:
+    """The places that are kept of a grid of walks by pairs of MC and NC."""
+    walk_index, pair = np.nonzero(kept)
+    return _Blocks(walk_index, mc[pair], kc[walk_index, pair], nc[pair])
 
-    It depends on the trip counts alone, so the smallest blocks do, and the kernel that needs the least SRAM.
+
+def _plainest(space: Space) -> Iterator[tuple[GemmFamily, RegisterTile]]:
+    """A kernel for each operand that stays in registers, none of which needs less SRAM: sums leave the registers last.
+
+    Without a tile of A or B saved, none needs less than those that keep C.
+    """
+    for operand in OPERANDS:
+        kernels = [each for each in space.kernels if each[0].stationary == operand]
+        if kernels and (operand == "C" or operand in space.staged):
+            widest = 1 if operand == "C" else max(tile.kr for _, tile in kernels)
+            yield kernels[0][0], RegisterTile(1, widest, 1)
+
+
+def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[_Walks, _Blocks]]]:
+    """The least cost of staging, and the blocks that reach it for each operand that stays in registers.
+
+    It depends on the walk and the trip counts alone: the smallest blocks do, and kernels that need the least SRAM.
     """
     problem = space.problem
-    m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
-    mc, nc = (part.ravel() for part in np.meshgrid(m_blocks, n_blocks, indexing="ij"))
-    plain = next(family for family, _ in space.kernels if family.stationary == "C")
-    costs, blocks = {}, {}
-    for order in ORDERS:
-        at = _candidates(space, order, plain, _ONE, mc, nc)
-        if len(at[0]):
-            c = counts(problem, *at, _ONE)
-            costs[order] = np.broadcast_to(np.asarray(staging_cost(space, order, c)), at[0].shape)
-            blocks[order] = np.stack(at)
-    least = min(int(cost.min()) for cost in costs.values())
-    return least, {order: blocks[order][:, cost == least] for order, cost in costs.items() if (cost == least).any()}
+    grid = np.meshgrid(smallest_blocks(problem.m), smallest_blocks(problem.n), indexing="ij")
+    mc, nc = (part.ravel() for part in grid)
+    found: dict[Operand, tuple[_Walks, _Blocks, _Array]] = {}
+    for family, tile in _plainest(space):
+        walks = _walks(space, family.stationary)
+        at = _candidates(space, walks, family, tile, mc, nc)
+        if len(at.mc):
+            cost = np.asarray(staging_cost(space, walks.of(at), counts(problem, *at[1:], tile)))
+            found[family.stationary] = walks, at, np.broadcast_to(cost, at.mc.shape)
+    least = min(int(cost.min()) for _, _, cost in found.values())
+    reach = {x: (walks, at.chosen(cost == least)) for x, (walks, at, cost) in found.items()}
+    return least, {x: (walks, at) for x, (walks, at) in reach.items() if len(at.mc)}
 
 
 def _solve_bytes(space: Space) -> _Best:
-    """External bytes first; then the kernels over the pairs of MC and NC that reach the fewest."""
-    problem = space.problem
-    fewest, blocks = _least_staging(space)
-    trips = ceil_div(np.array([[problem.m], [problem.k], [problem.n]]), np.concatenate([*blocks.values()], axis=1))
-    pairs = {order: np.unique(at[[0, 2]], axis=1) for order, at in blocks.items()}
-    best: _Best | None = None
-    sets = np.unique(trips, axis=1)
+    """External bytes first; then the kernels over the walks and pairs of MC and NC that reach the fewest."""
+    problem, everything = space.problem, (np.array([space.problem.m]), np.array([space.problem.n]))
+    fewest, reached = _least_staging(space)
+    sizes = np.array([[problem.m], [problem.k], [problem.n]])
+    sets = np.unique(ceil_div(sizes, np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)), axis=1)
     least = sets.min(axis=1).tolist()
+    best: _Best | None = None
     for coarse, family, tile in _kernels_by_bound(space, fewest, least):
         if best is not None and coarse > best.key[:2]:
             break
         fine = sets.T.tolist() if sets.shape[1] <= _FEW else [least]
         if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.key[:2]:
             continue
-        whole = _candidates(space, ORDERS[0], family, tile, np.array([problem.m]), np.array([problem.n]))
-        if problem.k in whole[1] and ORDERS[0] in pairs:
-            best = _better(best, space, ORDERS[0], family, tile, (whole[0][:1], whole[2][:1]))
-            continue
-        for order, (mc, nc) in pairs.items():
-            best = _better(best, space, order, family, tile, _grow(problem.m, mc, tile.mr, problem.n, nc, tile.nr))
+        # No kernel needs less SRAM than those that keep C, but for the operand that it keeps itself.
+        for stationary in dict.fromkeys(("C", family.stationary)):
+            if stationary not in reached:
+                continue
+            walks, at = reached[stationary]
+            some = _walks(space, family.stationary, {walks.choices[i] for i in np.unique(at.walk)})
+            in_one = _candidates(space, some, family, tile, *everything)
+            if (in_one.kc == problem.k).any():
+                best = _better(best, space, some, family, tile, everything)
+                continue
+            mc, nc = np.unique(np.stack([at.mc, at.nc]), axis=1)
+            best = _better(best, space, some, family, tile, _grow(problem.m, mc, tile.mr, problem.n, nc, tile.nr))
     assert best is not None
     return best
 
@@ -170,17 +221,24 @@ def _grow(m: int, mc: _Array, mr: int, n: int, nc: _Array, nr: int) -> tuple[_Ar
 
 
 def _solve_weighted(space: Space) -> _Best:
-    """One weighted sum: every kernel over all useful blocks, skipping kernels whose bound cannot win."""
+    """One weighted sum: every kernel over all useful blocks, skipping kernels and blocks whose bound cannot win."""
     problem, best = space.problem, None
     m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
-    for bound, family, tile in _kernels_by_bound(space, _least_staging(space)[0], [1, 1, 1]):
+    staging = _least_staging(space)[0]
+    for bound, family, tile in _kernels_by_bound(space, staging, [1, 1, 1]):
         if best is not None and bound > best.key[:1]:
             break
         mc = useful_blocks(problem.m, m_blocks, tile.mr)
         nc = useful_blocks(problem.n, n_blocks, tile.nr)
-        grid = np.meshgrid(mc, nc, indexing="ij")
-        for order in ORDERS:
-            best = _better(best, space, order, family, tile, (grid[0].ravel(), grid[1].ravel()))
+        mc, nc = (part.ravel() for part in np.meshgrid(mc, nc, indexing="ij"))
+        walks = _walks(space, family.stationary)
+        if best is None:
+            best = _better(None, space, _walks(space, family.stationary, walks.choices[:1]), family, tile, (mc, nc))
+        if best is not None:
+            kernel = kernel_cost(space, family, tile, counts(problem, mc, problem.k, nc, tile))
+            kept = np.broadcast_to(staging + np.asarray(kernel) <= best.key[0], mc.shape)
+            mc, nc = mc[kept], nc[kept]
+        best = _better(best, space, walks, family, tile, (mc, nc))
     assert best is not None
     return best
 
@@ -206,28 +264,36 @@ def _bound(space: Space, staging: int, family: GemmFamily, tile: RegisterTile, t
 def _better(
     best: _Best | None,
     space: Space,
-    order: Order,
+    walks: _Walks,
     family: GemmFamily,
     tile: RegisterTile,
     pairs: tuple[_Array, _Array],
 ) -> _Best | None:
     """``best``, or the best of these blocks if it beats it: objective, then predicted cycles, then fewest blocks."""
-    mc, kc, nc = _candidates(space, order, family, tile, *pairs)
-    if not len(mc):
+    at = _candidates(space, walks, family, tile, *pairs)
+    if not len(at.mc):
         return best
-    c = counts(space.problem, mc, kc, nc, tile)
-    key = [*price(space, family, tile, order, c), waited_time(space, family, tile, c), c.tm * c.tk * c.tn]
-    chosen = np.arange(len(mc))
-    for part in key:
-        values = np.broadcast_to(np.asarray(part), mc.shape)[chosen]
+    path, c = walks.of(at), counts(space.problem, *at[1:], tile)
+    found, chosen = [], np.arange(len(at.mc))
+
+    def least(part: Ints) -> None:
+        nonlocal chosen
+        values = np.broadcast_to(np.asarray(part), at.mc.shape)[chosen]
+        found.append(int(values.min()))
         chosen = chosen[values == values.min()]
-    i = chosen[0]
-    found = tuple(int(np.broadcast_to(np.asarray(part), mc.shape)[i]) for part in key)
-    if best is not None and best.key <= found:
+
+    for part in price(space, family, tile, path, c):
+        least(part)
+    if best is not None and best.key[: len(found)] < tuple(found):
         return best
-    block = int(mc[i]), _even(space.problem.k, int(kc[i]), tile.kr), int(nc[i])
-    schedule = space.schedule(order, block, family, tile)
-    return _Best(found, schedule)
+    least(called_time(space, family, tile, path, c))
+    least(c.tm * c.tk * c.tn)
+    if best is not None and best.key <= tuple(found):
+        return best
+    i = chosen[0]
+    order, hold = walks.choices[int(at.walk[i])]
+    block = int(at.mc[i]), _even(space.problem.k, int(at.kc[i]), tile.kr), int(at.nc[i])
+    return _Best(tuple(found), space.schedule(order, hold, block, family, tile))
 
 
 def _even(k: int, kc: int, kr: int) -> int:

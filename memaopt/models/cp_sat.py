@@ -9,17 +9,19 @@ is to be reached and anything better to be refuted.
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ortools.sat.python import cp_model
 
 from memaopt.errors import InfeasibleError, UnfinishedError
 from memaopt.kernels.gemm.families import Cycles, GemmFamily, RegisterTile
-from memaopt.kernels.schedule import ORDERS, Schedule, Space
+from memaopt.kernels.schedule import BLOCK_LEVEL, ORDERS, REGISTER_LEVEL, Order, Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
     Counts,
+    UnitPrices,
     check_feasible,
     code_waits,
     counts,
@@ -54,6 +56,14 @@ class _Loop(NamedTuple):
     full: Var
 
 
+class _Nest(NamedTuple):
+    """The order of the loops, and for each operand one Boolean for each hold level; ``free`` are the staged ones."""
+
+    orders: list[Var]
+    levels: dict[Operand, list[Var]]
+    free: tuple[Operand, ...]
+
+
 class _Kernel(NamedTuple):
     """The register kernel: which operand it keeps, its tile, and the tiles along each loop over all blocks."""
 
@@ -71,7 +81,7 @@ class _Model(NamedTuple):
 
     cp: cp_model.CpModel
     loops: dict[Dim, _Loop]
-    orders: list[Var]
+    nest: _Nest
     kernel: _Kernel
     kernels: tuple[tuple[GemmFamily, RegisterTile], ...]
     parts: list[Expr]
@@ -121,11 +131,19 @@ def _confirmed(space: Space, known: Answer, units: float) -> Answer | None:
             better.cp.add(part == fixed)
         better.cp.add(better.parts[i] <= value - 1)
         _hint(better, known.schedule)
-        status = _solved(limited(units), better)
+        status = _solved(_refuting(units), better)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
         proven = proven and status == cp_model.INFEASIBLE
     return _answer(space, reached, found, known.objective, proven)
+
+
+def _refuting(units: float) -> cp_model.CpSolver:
+    """A solver for what has no solution: walk by walk, by propagation, without a linear relaxation that says little."""
+    solver = limited(units)
+    solver.parameters.search_branching = cp_model.FIXED_SEARCH
+    solver.parameters.linearization_level = 0
+    return solver
 
 
 def _minimised(space: Space, units: float) -> Answer:
@@ -168,8 +186,11 @@ def _hint(model: _Model, schedule: Schedule) -> None:
     model.cp.clear_hints()  # type: ignore[no-untyped-call]
     for d, loop in model.loops.items():
         model.cp.add_hint(loop.block, schedule.block[d])
-    for var, order in zip(model.orders, ORDERS, strict=True):
+    for var, order in zip(model.nest.orders, ORDERS, strict=True):
         model.cp.add_hint(var, order == schedule.order)
+    for x in model.nest.free:
+        for i, var in enumerate(model.nest.levels[x]):
+            model.cp.add_hint(var, i == schedule.levels[x])
     for var, (family, tile) in zip(model.kernel.chosen, model.kernels, strict=True):
         model.cp.add_hint(var, (family.name, tile) == (schedule.kernel, schedule.tile))
 
@@ -178,27 +199,63 @@ def build(space: Space) -> _Model:
     """The model of the whole space, without an objective."""
     cp = cp_model.CpModel()
     loops = {d: _loop(cp, d, space.problem.sizes[d]) for d in DIMS}
-    orders = [cp.new_bool_var(">".join(order)) for order in ORDERS]
-    cp.add_exactly_one(orders)
-    kernel = _kernel(cp, space, loops)
-    visits = {operand: _visits(cp, operand, loops, orders) for operand in OPERANDS}
+    nest, kernel = _nest(cp, space), _kernel(cp, space, loops)
+    visits = {operand: _visits(cp, operand, loops, nest) for operand in OPERANDS}
     partial = cp.new_bool_var("partial sums leave the registers")
     for var, leaves in ((kernel.keeps["C"], loops["k"].trips), (kernel.keeps["C"].Not(), kernel.tiles["k"])):
         cp.add(leaves >= 2).only_enforce_if(var, partial)
         cp.add(leaves == 1).only_enforce_if(var, partial.Not())
-    _capacity(cp, space, loops, visits, partial)
+    for operand in sorted(space.staged):
+        stays = [kernel.keeps[operand], *([partial.Not()] if operand == "C" else [])]
+        cp.add_bool_or(stays).only_enforce_if(nest.levels[operand][REGISTER_LEVEL])
+    _capacity(cp, space, loops, nest, visits, partial)
     external = {operand: _external(space, operand, visits[operand]) for operand in OPERANDS}
     if space.objective == "bytes":
         parts, scales = [sum(external.values()), _register_bytes(cp, space, loops, kernel)], [1, 1]
     else:
         rates = prices(space)
         # 1 where nothing costs anything, as on a machine that takes no energy
-        scale = math.gcd(rates.unit, *(rates.staged_byte[operand] for operand in space.staged)) or 1
-        staging = sum(rates.staged_byte[operand] // scale * external[operand] for operand in sorted(space.staged))
+        each_byte = [rate[x] for x in sorted(space.staged) for rate in (rates.staged_byte, rates.direct_byte)]
+        scale = math.gcd(rates.unit, *each_byte) or 1
+        staging = sum(_crossing(cp, nest, x, rates, scale, external[x]) for x in sorted(space.staged))
         busy = (1 + fetch_cycles(space)) * _kernel_time(cp, space, loops, kernel)
         parts = [rates.unit // scale * (busy + _stall_time(cp, space, loops, kernel)) + staging]
         scales = [scale]
-    return _Model(cp, loops, orders, kernel, space.kernels, parts, scales)
+    return _Model(cp, loops, nest, kernel, space.kernels, parts, scales)
+
+
+def _nest(cp: cp_model.CpModel, space: Space) -> _Nest:
+    """Any order, any level for staged operands; others have the one that schedules write for them."""
+    orders = [cp.new_bool_var(">".join(order)) for order in ORDERS]
+    cp.add_exactly_one(orders)
+    levels = {x: [cp.new_bool_var(f"{x} is held at level {i}") for i in range(REGISTER_LEVEL + 1)] for x in OPERANDS}
+    for x, held in levels.items():
+        cp.add_exactly_one(held)
+        if x != "C" and x not in space.staged:
+            cp.add(held[BLOCK_LEVEL] == 1)
+    if "C" not in space.staged:
+        # The sums beside a C in SRAM are kept until they are done: their level is where loop k is.
+        for var, order in zip(orders, ORDERS, strict=True):
+            cp.add_implication(var, levels["C"][order.index("k")])
+    # Another level has as many visits as one of these and no smaller a tile: this excludes no cost.
+    for x in sorted(space.staged):
+        for var, order in zip(orders, ORDERS, strict=True):
+            kept = order.index(REVISITED_BY[x])
+            useful = {kept if kept < 2 else BLOCK_LEVEL, BLOCK_LEVEL, REGISTER_LEVEL}
+            for level in set(range(REGISTER_LEVEL + 1)) - useful:
+                cp.add_bool_or(var.Not(), levels[x][level].Not())
+    every = [*orders, *(level for held in levels.values() for level in held)]
+    cp.add_decision_strategy(every, cp_model.CHOOSE_FIRST, cp_model.SELECT_MAX_VALUE)
+    return _Nest(orders, levels, tuple(x for x in OPERANDS if x in space.staged))
+
+
+def _where(cp: cp_model.CpModel, nest: _Nest, operand: Operand, holds: Callable[[Order, int], bool], name: str) -> Var:
+    """A Boolean that is true in the orders and at the hold levels of ``operand`` where ``holds`` says so."""
+    found = cp.new_bool_var(name)
+    for var, order in zip(nest.orders, ORDERS, strict=True):
+        for level, held in enumerate(nest.levels[operand]):
+            cp.add_bool_or(var.Not(), held.Not(), found if holds(order, level) else found.Not())
+    return found
 
 
 def _loop(cp: cp_model.CpModel, name: str, size: int) -> _Loop:
@@ -255,22 +312,25 @@ def _tiles(cp: cp_model.CpModel, loop: _Loop, tile: Var, largest: int, name: str
     return total
 
 
-def _visits(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, _Loop], orders: list[Var]) -> Var:
-    """How often each block of ``operand`` is moved.
+def _visits(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, _Loop], nest: _Nest) -> Var:
+    """How often each tile of ``operand`` is moved.
 
-    Running the loop that does not index the operand, with an indexing loop running inside it, brings every block
-    back; without one the block is still held.
+    Running the loop that does not index the operand, with a loop running inside it that cuts its tiles, brings every
+    tile back; without one the tile is still held. Registers hold no tile from one block to the next.
     """
     outer = REVISITED_BY[operand]
     again = cp.new_bool_var(f"{operand} is moved again")
-    reasons = []
+    reasons = [nest.levels[operand][REGISTER_LEVEL]]
     for d in INDEXED_BY[operand]:
-        inside = [var for var, order in zip(orders, ORDERS, strict=True) if order.index(outer) < order.index(d)]
+
+        def inside(order: Order, level: int, d: Dim = d) -> bool:
+            return order.index(outer) < order.index(d) < level
+
+        cuts = _where(cp, nest, operand, inside, f"{d} cuts {operand} inside {outer}")
         reason = cp.new_bool_var(f"{d} runs inside {outer}")
-        cp.add_bool_or(inside).only_enforce_if(reason)
+        cp.add_implication(reason, cuts)
         cp.add_implication(reason, loops[d].runs)
-        for var in inside:
-            cp.add_bool_or(var.Not(), loops[d].runs.Not(), reason)
+        cp.add_bool_or(cuts.Not(), loops[d].runs.Not(), reason)
         reasons.append(reason)
     cp.add_max_equality(again, reasons)
     visits = cp.new_int_var(1, loops[outer].size, f"visits {operand}")
@@ -279,39 +339,47 @@ def _visits(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, _Loop], ord
     return visits
 
 
-def _area(cp: cp_model.CpModel, space: Space, operand: Operand, loops: dict[Dim, _Loop]) -> Var:
-    """Elements of one block of ``operand``."""
-    first, second = INDEXED_BY[operand]
-    area = cp.new_int_var(1, space.problem.elements(operand), f"block of {operand}")
-    cp.add_multiplication_equality(area, [loops[first].block, loops[second].block])
-    return area
+def _tile(cp: cp_model.CpModel, space: Space, operand: Operand, loops: dict[Dim, _Loop], nest: _Nest) -> Var:
+    """Elements of the largest tile of ``operand``, 0 if it has none."""
+    extents = []
+    for d in INDEXED_BY[operand]:
+        cut = _where(cp, nest, operand, lambda order, level, d=d: order.index(d) < level, f"{d} cuts {operand}")  # type: ignore[misc]
+        extent = cp.new_int_var(1, loops[d].size, f"{d} of a tile of {operand}")
+        cp.add(extent == loops[d].block).only_enforce_if(cut)
+        cp.add(extent == loops[d].size).only_enforce_if(cut.Not())
+        extents.append(extent)
+    area = cp.new_int_var(1, space.problem.elements(operand), f"area of a tile of {operand}")
+    cp.add_multiplication_equality(area, extents)
+    tile, direct = cp.new_int_var(0, space.problem.elements(operand), f"tile of {operand}"), nest.levels[operand][-1]
+    cp.add(tile == 0).only_enforce_if(direct)
+    cp.add(tile == area).only_enforce_if(direct.Not())
+    return tile
 
 
 def _capacity(
-    cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], visits: dict[Operand, Var], partial: Var
+    cp: cp_model.CpModel,
+    space: Space,
+    loops: dict[Dim, _Loop],
+    nest: _Nest,
+    visits: dict[Operand, Var],
+    partial: Var,
 ) -> None:
     """The tiles fit the SRAM left for them, and partial sums that leave it have a place to go."""
     problem, room = space.problem, space.capacity
-    need: list[Expr] = []
-    for operand in ("A", "B"):
-        if operand in space.staged:
-            need.append(space.copies * problem.width * _area(cp, space, operand, loops))
-    spills = cp.new_bool_var("partial sums leave SRAM")
-    cp.add(visits["C"] >= 2).only_enforce_if(spills)
-    cp.add(visits["C"] == 1).only_enforce_if(spills.Not())
+    inputs: list[Operand] = ["A", "B"]
+    need = sum(space.copies * problem.width * _tile(cp, space, x, loops, nest) for x in inputs if x in space.staged)
     if not space.may_spill:
-        cp.add(spills == 0)
+        cp.add(visits["C"] == 1)
     if "C" in space.staged:
-        block = _area(cp, space, "C", loops)
-        cp.add(sum(need) + space.copies * problem.width * block <= room).only_enforce_if(partial.Not())
-        cp.add(sum(need) + space.copies * ACCUMULATOR_BYTES * block <= room).only_enforce_if(partial)
+        tile = _tile(cp, space, "C", loops, nest)
+        cp.add(need + space.copies * problem.width * tile <= room).only_enforce_if(partial.Not())
+        cp.add(need + space.copies * ACCUMULATOR_BYTES * tile <= room).only_enforce_if(partial)
     elif problem.width < ACCUMULATOR_BYTES:
-        block = _area(cp, space, "C", loops)
-        cp.add(sum(need) <= room)
-        cp.add(sum(need) + ACCUMULATOR_BYTES * block <= room).only_enforce_if(partial)
-        cp.add(sum(need) + ACCUMULATOR_BYTES * problem.elements("C") <= room).only_enforce_if(partial, spills)
+        cp.add(need <= room)
+        sums = _tile(cp, space, "C", loops, nest)
+        cp.add(need + ACCUMULATOR_BYTES * sums <= room).only_enforce_if(partial)
     else:
-        cp.add(sum(need) <= room)
+        cp.add(need <= room)
 
 
 def _external(space: Space, operand: Operand, visits: Var) -> Expr:
@@ -323,6 +391,17 @@ def _external(space: Space, operand: Operand, visits: Var) -> Expr:
         final, partial = problem.elements("C") * problem.width, problem.elements("C") * ACCUMULATOR_BYTES
         return final + (visits - 1) * partial + (visits - 1) * partial
     return visits * problem.bytes_of(operand)
+
+
+def _crossing(cp: cp_model.CpModel, nest: _Nest, operand: Operand, rates: UnitPrices, scale: int, moved: Expr) -> Expr:
+    """What the external bytes of a staged operand cost, in ``scale``: those through a tile, or straight ones."""
+    staged, direct = (each[operand] // scale for each in (rates.staged_byte, rates.direct_byte))
+    cost = cp.new_int_var(0, 1 << 56, f"cost of what crosses of {operand}")
+    straight = nest.levels[operand][REGISTER_LEVEL]
+    cp.add(cost == staged * moved).only_enforce_if(straight.Not())
+    cp.add(cost == direct * moved).only_enforce_if(straight)
+    cp.add(cost >= min(staged, direct) * moved)  # redundant, for the bound
+    return cost
 
 
 def _register_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, _Loop], kernel: _Kernel) -> Expr:
@@ -428,4 +507,5 @@ def _schedule(space: Space, model: _Model, solver: cp_model.CpSolver) -> Schedul
     family: GemmFamily
     family, tile = space.kernels[first(model.kernel.chosen)]
     mc, kc, nc = (solver.value(model.loops[d].block) for d in DIMS)
-    return space.schedule(ORDERS[first(model.orders)], (mc, kc, nc), family, tile)
+    a, b, c = (first(model.nest.levels[x]) if x in space.staged else BLOCK_LEVEL for x in OPERANDS)
+    return space.schedule(ORDERS[first(model.nest.orders)], (a, b, c), (mc, kc, nc), family, tile)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
-from memaopt.kernels.schedule import ORDERS, Order, Schedule, Space
+from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.traffic import (
@@ -25,25 +25,31 @@ from memaopt.models.traffic import (
     counts,
     footprint,
     kernel_cost,
+    may_be_direct,
     passes,
     staging_cost,
     tiles_over_blocks,
-    visits,
 )
-from memaopt.problems.gemm import DIMS, Dim
+from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, visits, walk
+from memaopt.problems.gemm import DIMS, OPERANDS, Dim
 
 _Array = npt.NDArray[np.int64]
 #: Cells of the grid that are looked at together.
-_SLAB = 1 << 21
+_SLAB = 1 << 18
 
 
 class _Cells(NamedTuple):
-    """Blocks that fit whatever the loop order, one in each place, and what determines their traffic."""
+    """Blocks, one in each place, and what determines their traffic."""
 
     mc: _Array
     kc: _Array
     nc: _Array
     c: Counts
+
+    def at(self, places: _Array) -> "_Cells":
+        """Some of them."""
+        mc, kc, nc, *c = (np.asarray(part)[places] for part in (*self[:3], *self.c))
+        return _Cells(mc, kc, nc, Counts(*c))
 
 
 def solve(space: Space) -> Answer:
@@ -58,16 +64,18 @@ def solve(space: Space) -> Answer:
     for bound, family, tile in sorted(_bounded_kernels(space, staging), key=lambda entry: entry[0]):
         if best is not None and bound >= best:
             continue
-        for cells in _feasible(space, family, tile, only):
-            kernel = np.broadcast_to(np.asarray(kernel_cost(space, family, tile, cells.c)), cells.mc.shape)
-            for order, i in _allowed(space, family, cells):
-                cost = combined(space, _staging(space, order, cells)[i], kernel[i])
-                at = _argmin([np.asarray(part) for part in cost])
-                found = tuple(int(np.asarray(part)[at]) for part in cost)
+        for cells in _grid(space, tile, only):
+            kernel = _over(cells, kernel_cost(space, family, tile, cells.c))
+            still = _below(combined(space, staging, kernel), best)
+            cells, kernel = cells.at(still), kernel[still]
+            for choice, path, at in _allowed(space, family, cells):
+                cost = [np.asarray(part) for part in combined(space, _staging(space, path, cells.at(at)), kernel[at])]
+                i = _argmin(cost)
+                found = tuple(int(part[i]) for part in cost)
                 if best is None or found < best:
-                    mc, kc, nc = (int(axis[i[at]]) for axis in cells[:3])
                     best = found
-                    schedule = space.schedule(order, (mc, kc, nc), family, tile)
+                    block = int(cells.mc[at[i]]), int(cells.kc[at[i]]), int(cells.nc[at[i]])
+                    schedule = space.schedule(*choice, block, family, tile)
     if best is None or schedule is None:
         raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
     spent = 1e3 * (time.perf_counter() - start)
@@ -90,18 +98,23 @@ def breakpoints(size: int, tile: int) -> _Array:
 def _least_staging(space: Space) -> tuple[int, dict[Dim, _Array] | None]:
     """The least cost of staging, and under ``bytes`` the trip counts that reach it, which rule out all others.
 
-    Staging depends on the trip counts alone, and a kernel that keeps C in registers needs the least SRAM.
+    Staging depends on the walk and the trip counts alone. Of the kernels that keep the same operand in registers, none
+    needs less SRAM than one with the longest KR, whose sums leave the registers last.
     """
-    family, one = next(family for family, _ in space.kernels if family.stationary == "C"), RegisterTile(1, 1, 1)
     least: int | None = None
     found: dict[Dim, list[_Array]] = {}
-    for cells in _feasible(space, family, one, None):
-        for order, i in _allowed(space, family, cells):
-            cost = _staging(space, order, cells)[i]
-            if least is None or cost.min() < least:
-                least, found = int(cost.min()), {d: [] for d in DIMS}
-            for d, trips in cells.c.trips.items():
-                found[d].append(np.unique(np.asarray(trips)[i][cost == least]))
+    for operand in OPERANDS:
+        kernels = [each for each in space.kernels if each[0].stationary == operand]
+        if not kernels:
+            continue
+        longest = RegisterTile(1, 1 if operand == "C" else max(tile.kr for _, tile in kernels), 1)
+        for cells in _grid(space, longest, None):
+            for _, path, at in _allowed(space, kernels[0][0], cells):
+                cost = _staging(space, path, cells.at(at))
+                if least is None or cost.min() < least:
+                    least, found = int(cost.min()), {d: [] for d in DIMS}
+                for d, trips in cells.c.trips.items():
+                    found[d].append(np.unique(np.asarray(trips)[at][cost == least]))
     if least is None:
         raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
     first_part_alone = len(combined(space, 0, 0)) > 1
@@ -117,8 +130,8 @@ def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ..
         yield tuple(int(part) for part in bound), family, tile
 
 
-def _feasible(space: Space, family: GemmFamily, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
-    """All combinations of the breakpoints of M, K and N that fit, of the trip counts in ``only`` if given.
+def _grid(space: Space, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
+    """All combinations of the breakpoints of M, K and N, of the trip counts in ``only`` if given.
 
     They come in slabs along M, so that the memory this takes stays bounded.
     """
@@ -129,30 +142,43 @@ def _feasible(space: Space, family: GemmFamily, tile: RegisterTile, only: dict[D
         axes.append(blocks if only is None else blocks[np.isin(ceil_div(size, blocks), only[d])])
     slabs = 1 + len(axes[0]) * len(axes[1]) * len(axes[2]) // _SLAB
     for m_axis in np.array_split(axes[0], min(slabs, len(axes[0]))):
-        mesh_m, mesh_k, mesh_n = np.ix_(m_axis, axes[1], axes[2])
-        c = counts(space.problem, mesh_m, mesh_k, mesh_n, tile)
-        need = np.asarray(footprint(space, mesh_m, mesh_k, mesh_n, np.asarray(passes(family, c)) > 1, 0))
-        at = np.nonzero(np.broadcast_to(need, [len(axis) for axis in (m_axis, *axes[1:])]) <= space.capacity)
-        if len(at[0]):
-            mc, kc, nc = (axis[i] for axis, i in zip((m_axis, *axes[1:]), at, strict=True))
-            tm, tk, tn, rm, rk, rn = (np.asarray(part).ravel()[i] for part, i in zip(c, at * 2, strict=True))
-            yield _Cells(mc, kc, nc, Counts(tm, tk, tn, rm, rk, rn))
+        mc, kc, nc = (axis.ravel() for axis in np.meshgrid(m_axis, axes[1], axes[2], indexing="ij"))
+        yield _Cells(mc, kc, nc, counts(space.problem, mc, kc, nc, tile))
 
 
-def _allowed(space: Space, family: GemmFamily, cells: _Cells) -> Iterator[tuple[Order, _Array]]:
-    """For each order, the cells that fit if partial sums leave SRAM, where they do, and that may do so."""
+def _allowed(space: Space, family: GemmFamily, cells: _Cells) -> Iterator[tuple[WalkChoice, BlockWalk, _Array]]:
+    """Each walk with the cells that fit in it, and whose partial sums have a place where they leave SRAM."""
     accumulating = np.asarray(passes(family, cells.c)) > 1
-    for order in ORDERS:
-        spilling = np.asarray(visits(order, cells.c.trips, "C")) > 1
-        need = np.asarray(footprint(space, *cells[:3], accumulating, spilling))
-        allowed = (need <= space.capacity) & (space.may_spill | ~spilling)
-        if allowed.any():
-            yield order, np.nonzero(allowed)[0]
+    for choice in choices(space, family.stationary):
+        path = walk(space, *choice)
+        fits = np.asarray(np.asarray(footprint(space, path, *cells[:3], accumulating)) <= space.capacity)
+        for x in OPERANDS:
+            if path.direct[x]:
+                fits = fits & np.asarray(may_be_direct(family, cells.c, x))
+        if not space.may_spill:
+            fits = fits & (np.asarray(visits(path, cells.c.trips, "C")) == 1)
+        if fits.any():
+            yield choice, path, np.nonzero(fits)[0]
 
 
-def _staging(space: Space, order: Order, cells: _Cells) -> _Array:
+def _below(cost: tuple[Ints, ...], best: tuple[int, ...] | None) -> _Array:
+    """Where a cost comes before the best."""
+    parts = np.broadcast_arrays(*cost)
+    if best is None:
+        return np.arange(len(parts[0]))
+    less = np.zeros(len(parts[0]), dtype=bool)
+    for part, limit in reversed(list(zip(parts, best, strict=True))):
+        less = (part < limit) | ((part == limit) & less)
+    return np.nonzero(less)[0]
+
+
+def _over(cells: _Cells, value: Ints) -> _Array:
+    return np.broadcast_to(np.asarray(value), cells.mc.shape)
+
+
+def _staging(space: Space, path: BlockWalk, cells: _Cells) -> _Array:
     """What staging costs in each cell."""
-    return np.broadcast_to(np.asarray(staging_cost(space, order, cells.c)), cells.mc.shape)
+    return _over(cells, staging_cost(space, path, cells.c))
 
 
 def _argmin(cost: list[_Array]) -> int:

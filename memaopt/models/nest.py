@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from memaopt.kernels.gemm.families import GemmFamily
 from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, segments
 from memaopt.kernels.schedule import Schedule, Space
-from memaopt.models.traffic import passes, schedule_counts, visits
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, Dim, Gemm, Operand
+from memaopt.models.traffic import passes, schedule_counts
+from memaopt.models.walks import visits, walk_of
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Nest:
     schedule: Schedule
     strides: Strides
     loops: tuple[NestLoop, ...]
+    tiled: frozenset[Operand]
+    extent: dict[Operand, dict[Dim, int]]
     depth: dict[Operand, int]
     moves: dict[Operand, int]
     blocks: tuple[BlockFunction, ...]
@@ -73,11 +76,6 @@ class Nest:
         return self.schedule.nc >= self.schedule.nr
 
     @property
-    def slot(self) -> int:
-        """Bytes of one element of the tile of C."""
-        return ACCUMULATOR_BYTES if self.accumulating else self.problem.width
-
-    @property
     def separate_accumulators(self) -> bool:
         """C lives in SRAM, but its partial sums, wider than its elements, need a buffer beside it."""
         return self.accumulating and "C" not in self.space.staged and self.problem.width < ACCUMULATOR_BYTES
@@ -85,23 +83,38 @@ class Nest:
     @property
     def packed_results(self) -> bool:
         """Final results are left in the low bytes of 4-byte slots and narrowed on their way out."""
-        return "C" in self.space.staged and self.accumulating and self.problem.width < ACCUMULATOR_BYTES
+        return "C" in self.tiled and self.accumulating and self.problem.width < ACCUMULATOR_BYTES
+
+    def runs(self, d: Dim) -> bool:
+        """Whether loop ``d`` is in the nest."""
+        return any(loop.dim == d for loop in self.loops)
+
+    def cuts(self, operand: Operand, d: Dim) -> bool:
+        """Whether loop ``d`` moves on from tile to tile of the operand."""
+        return self.runs(d) and self.extent[operand][d] < self.problem.sizes[d]
 
 
 def nest_of(space: Space, schedule: Schedule) -> Nest:
     """The nest of a feasible schedule."""
     problem, counts = space.problem, schedule_counts(space, schedule)
+    path, tiled = walk_of(space, schedule), space.tiled(schedule)
     accumulating = bool(passes(schedule.family, counts) > 1)
-    spilling = bool(visits(schedule.order, counts.trips, "C") > 1)
+    spilling = bool(visits(path, counts.trips, "C") > 1)
     loops = tuple(
         NestLoop(d, int(counts.trips[d]), schedule.block[d], problem.sizes[d])
         for d in schedule.order
         if counts.trips[d] > 1
     )
+    extent: dict[Operand, dict[Dim, int]] = {
+        x: {d: schedule.block[d] if path.blocked[x, d] else problem.sizes[d] for d in INDEXED_BY[x]} for x in OPERANDS
+    }
     depth: dict[Operand, int] = {}
     moves: dict[Operand, int] = {}
-    for operand in sorted(space.staged):
-        depth[operand] = max((i + 1 for i, loop in enumerate(loops) if loop.dim in INDEXED_BY[operand]), default=0)
+    for operand in sorted(tiled):
+        cutting = [
+            i + 1 for i, loop in enumerate(loops) if extent[operand].get(loop.dim, loop.size) < problem.sizes[loop.dim]
+        ]
+        depth[operand] = max(cutting, default=0)
         moves[operand] = 1
         for loop in loops[: depth[operand]]:
             moves[operand] *= loop.trips
@@ -110,8 +123,10 @@ def nest_of(space: Space, schedule: Schedule) -> Nest:
     return Nest(
         space,
         schedule,
-        _strides(space, schedule, accumulating, spilling),
+        _strides(space, extent, tiled, accumulating),
         loops,
+        tiled,
+        extent,
         depth,
         moves,
         blocks,
@@ -162,21 +177,23 @@ def _kernels(
     )
 
 
-def _strides(space: Space, schedule: Schedule, accumulating: bool, spilling: bool) -> Strides:
-    """Where the kernels find the next row or column, given what is staged and how operands are stored."""
-    problem, staged, width = space.problem, space.staged, space.problem.width
-    row_of_a = schedule.kc if "A" in staged else problem.k
-    _, along_b = problem.stored("B")
-    row_of_b = schedule.block[along_b] if "B" in staged else problem.sizes[along_b]
-    _, along_c = problem.stored("C")
-    row_of_c, slot = problem.sizes[along_c], width
-    if "C" in staged:
-        row_of_c, slot = schedule.block[along_c], ACCUMULATOR_BYTES if accumulating else width
-    row_of_sums = row_of_c if "C" in staged or spilling or width == ACCUMULATOR_BYTES else schedule.block[along_c]
+def _strides(
+    space: Space, extent: dict[Operand, dict[Dim, int]], tiled: frozenset[Operand], accumulating: bool
+) -> Strides:
+    """Where the kernels find the next row or column: in a tile, or where the operand lives."""
+    problem, width = space.problem, space.problem.width
+
+    def row(operand: Operand, in_tile: bool) -> int:
+        along = problem.stored(operand)[1]
+        return extent[operand][along] if in_tile else problem.sizes[along]
+
+    slot = ACCUMULATOR_BYTES if accumulating and "C" in tiled else width
+    row_of_c = row("C", "C" in tiled)
+    row_of_sums = row("C", "C" in tiled or ("C" not in space.staged and width < ACCUMULATOR_BYTES))
     out, acc = (row_of_c * slot, slot), (row_of_sums * ACCUMULATOR_BYTES, ACCUMULATOR_BYTES)
     if problem.element.channels_minor:
         out, acc = out[::-1], acc[::-1]
-    return Strides(row_of_a * width, row_of_b * width, *out, *acc)
+    return Strides(row("A", "A" in tiled) * width, row("B", "B" in tiled) * width, *out, *acc)
 
 
 __all__ = ["DIMS", "BlockFunction", "Nest", "NestLoop", "RegisterKernel", "Stretch", "Strides", "nest_of"]

@@ -15,7 +15,7 @@ from memaopt.kernels.gemm.kernel import RegisterKernel, stack_of_copy
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.accesses import kernel_stack
 from memaopt.models.nest import Nest, nest_of
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
 #: (buffer, "load" or "store", bytes of the access) and how often it was made.
 _Events = Counter[tuple[str, str, int]]
@@ -45,19 +45,21 @@ def replay(space: Space, schedule: Schedule) -> dict[str, Access]:
 
 def simulate(space: Space, schedule: Schedule) -> Replay:
     """Walk the whole loop nest of ``schedule``."""
-    problem, staged = space.problem, space.staged
+    problem, tiled = space.problem, space.tiled(schedule)
     spans = {d: list(_spans(problem.sizes[d], schedule.block[d])) for d in schedule.order}
+    whole = {d: next(_spans(size, size)) for d, size in problem.sizes.items()}
+    cut = {x: set(schedule.order[: min(level, len(DIMS))]) for x, level in schedule.levels.items()}
+    if "C" not in space.staged:
+        cut["C"] = set(schedule.order[: schedule.order.index("k")])  # its sums are kept until they are done
     calls: Counter[tuple[_Span, _Span, _Span]] = Counter()
     copies: Counter[tuple[Operand, str, int, int]] = Counter()
     moves: Counter[Operand] = Counter()
     held: dict[Operand, tuple[_Span, _Span]] = {}
+    largest: Counter[Operand] = Counter()
     begun: set[tuple[_Span, _Span]] = set()
-    spilled = False
 
     def leave(tile: tuple[_Span, _Span], done: bool) -> None:
-        nonlocal spilled
-        spilled = spilled or not done
-        if "C" in staged:
+        if "C" in tiled:
             copies["C", "final" if done else "out", tile[0].length, tile[1].length] += 1
             moves["C"] += 1
 
@@ -68,25 +70,26 @@ def simulate(space: Space, schedule: Schedule) -> Replay:
             for l in spans[inner]:  # noqa: E741
                 at: dict[Dim, _Span] = {outer: i, middle: j, inner: l}
                 for operand in OPERANDS:
-                    first, second = INDEXED_BY[operand]
-                    tile = (at[first], at[second])
+                    first, second = (at[d] if d in cut[operand] else whole[d] for d in INDEXED_BY[operand])
+                    tile = (first, second)
                     if held.get(operand) == tile:
                         continue
+                    largest[operand] = max(largest[operand], first.length * second.length)
                     if operand == "C":
                         if "C" in held:
                             leave(held["C"], done)
-                        if tile in begun and "C" in staged:
+                        if tile in begun and "C" in tiled:
                             copies["C", "in", tile[0].length, tile[1].length] += 1
                             moves["C"] += 1
                         begun.add(tile)
-                    elif operand in staged:
+                    elif operand in tiled:
                         copies[operand, "in", tile[0].length, tile[1].length] += 1
                         moves[operand] += 1
                     held[operand] = tile
                 calls[at["m"], at["k"], at["n"]] += 1
                 done = at["k"].last
     leave(held["C"], done)
-    return _counted(space, schedule, calls, copies, moves, spilled)
+    return _counted(space, schedule, calls, copies, moves, largest)
 
 
 def _counted(
@@ -95,10 +98,10 @@ def _counted(
     calls: Counter[tuple[_Span, _Span, _Span]],
     copies: Counter[tuple[Operand, str, int, int]],
     moves: Counter[Operand],
-    spilled: bool,
+    largest: Counter[Operand],
 ) -> Replay:
     """The accesses behind the kernel calls and tile copies of a walk."""
-    problem = space.problem
+    problem, tiled = space.problem, space.tiled(schedule)
     kernel = _kernel_of(problem, schedule.family, schedule.tile)
     shapes: Counter[tuple[int, int, int, bool, bool]] = Counter()
     for (m, k, n), times in calls.items():
@@ -107,11 +110,12 @@ def _counted(
     for shape, times in shapes.items():
         _add(steps, kernel(*shape), times)
     partial = any(buffer == "partial" for buffer, _, _ in steps)
+    narrow = problem.width < ACCUMULATOR_BYTES
     names = {
-        "a": "a_tile" if "A" in space.staged else "A",
-        "b": "b_tile" if "B" in space.staged else "B",
-        "final": "c_tile" if "C" in space.staged else "C",
-        "partial": "c_tile" if "C" in space.staged or problem.width < ACCUMULATOR_BYTES else "C",
+        "a": "a_tile" if "A" in tiled else "A",
+        "b": "b_tile" if "B" in tiled else "B",
+        "final": "c_tile" if "C" in tiled else "C",
+        "partial": "c_tile" if "C" in tiled or (narrow and "C" not in space.staged) else "C_partial" if narrow else "C",
         "channels": "channels",
     }
     events: _Events = Counter()
@@ -119,18 +123,15 @@ def _counted(
         events[names[buffer], what, size] += times
     for shape, times in shapes.items():
         _add(events, _stack_of_block(nest_of(space, schedule), *shape), times)
-    largest: dict[Operand, int] = {}
     for (operand, what, rows, columns), times in copies.items():
         _add(events, _copied(problem, operand, what, rows, columns, partial), times)
-        largest[operand] = max(largest.get(operand, 0), rows * columns)
         narrows = (operand, what, partial) == ("C", "final", True) and problem.width < ACCUMULATOR_BYTES
         copied = stack_of_copy("narrow_rows" if narrows else "copy_rows", problem.width)
         _add(events, _on_stack(copied), times)
     slots = {x: ACCUMULATOR_BYTES if x == "C" and partial else problem.width for x in OPERANDS}
-    tile_bytes = sum(space.copies * largest.get(x, 0) * slots[x] for x in OPERANDS)
-    if "C" not in space.staged and partial and problem.width < ACCUMULATOR_BYTES:
-        block = max(m * n for m, _, n, _, _ in shapes)
-        tile_bytes += ACCUMULATOR_BYTES * (problem.elements("C") if spilled else block)
+    tile_bytes = sum(space.copies * largest[x] * slots[x] for x in tiled)
+    if "C" not in space.staged and partial and narrow:
+        tile_bytes += ACCUMULATOR_BYTES * largest["C"]
     return Replay(_by_buffer(events), {x: moves[x] for x in OPERANDS}, tile_bytes)
 
 

@@ -3,33 +3,26 @@
 The formulas take integers or numpy arrays alike, so that the exhaustive proof can price a whole grid at once.
 With trip counts t and register-tile counts r over all blocks, loops outermost first:
 
-* a block of operand X is moved each time the nest arrives at one that is not the one held, so X is moved
-  ``visits(X)`` times: the trip count of the loop that does not index X, if that loop lies outside an indexing
-  loop that runs more than once, else 1;
+* a tile of operand X is moved each time the nest arrives at one that is not the one held, so X is moved
+  ``visits(X)`` times (:mod:`memaopt.models.walks`): the trip count of the loop that does not index X, if that loop lies
+  outside one that cuts X's tiles and runs more than once, else 1; an operand that has no tile, because it stays in
+  registers, as often as that loop runs;
 * between SRAM and registers the stationary operand is read once for each block-level trip of the loop that
   does not index it, and the others once for each of its register tiles;
 * a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, GemmFamily, RegisterTile, Shape
-from memaopt.kernels.schedule import Order, Schedule, Space
+from memaopt.kernels.schedule import BLOCK_LEVEL, IN_BLOCKS, ORDERS, REGISTER_LEVEL, Schedule, Space
 from memaopt.machines.memory import Memory
 from memaopt.models.kernel_waits import waits_of_a_tile
 from memaopt.models.waits import timing
+from memaopt.models.walks import BlockWalk, Flags, Ints, choices, tile_elements, visits, walk, walk_of
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
-
-#: An integer, or an array of them: every formula below works on both.
-Ints = int | npt.NDArray[np.int64]
-#: A truth value, or an array of them, to multiply with.
-Flags = Ints | bool | npt.NDArray[np.bool_]
 
 
 class Counts(NamedTuple):
@@ -77,23 +70,14 @@ def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile) -> C
     )
 
 
-def visits(order: Order, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:
-    """How often each tile of ``operand`` is moved by block loops in ``order``."""
-    revisiting = REVISITED_BY[operand]
-    inner: Ints = 1
-    for d in order[order.index(revisiting) + 1 :]:
-        inner = inner * trips[d]
-    return 1 + (trips[revisiting] - 1) * (inner > 1)
-
-
 def passes(family: GemmFamily, c: Counts) -> Ints:
     """How often each element of C leaves the registers: once for each part of the reduction done apart."""
     return c.tk if family.stationary == "C" else c.rk
 
 
-def external_bytes_of(space: Space, operand: Operand, order: Order, c: Counts) -> Ints:
-    """Bytes of ``operand`` moved between the memory it lives in and its SRAM tiles; 0 if it is not staged."""
-    problem, times = space.problem, visits(order, c.trips, operand)
+def external_bytes_of(space: Space, operand: Operand, path: BlockWalk, c: Counts) -> Ints:
+    """Bytes of ``operand`` moved between the memory it lives in and SRAM or the registers; 0 if it is not staged."""
+    problem, times = space.problem, visits(path, c.trips, operand)
     if operand not in space.staged:
         return 0 * times
     if operand == "C":
@@ -101,11 +85,11 @@ def external_bytes_of(space: Space, operand: Operand, order: Order, c: Counts) -
     return problem.bytes_of(operand) * times
 
 
-def external_bytes(space: Space, order: Order, c: Counts) -> Ints:
-    """Bytes moved between external memory and the SRAM tiles."""
+def external_bytes(space: Space, path: BlockWalk, c: Counts) -> Ints:
+    """Bytes moved between external memory and SRAM, or straight to and from the registers."""
     total: Ints = 0
     for operand in OPERANDS:
-        total = total + external_bytes_of(space, operand, order, c)
+        total = total + external_bytes_of(space, operand, path, c)
     return total
 
 
@@ -127,24 +111,30 @@ def register_bytes(problem: Gemm, family: GemmFamily, c: Counts) -> Ints:
     )
 
 
-def footprint(space: Space, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags, spilling: Flags) -> Ints:
+def footprint(space: Space, path: BlockWalk, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags) -> Ints:
     """Bytes of SRAM for the tiles.
 
-    ``accumulating``: partial sums leave the registers, so a tile of C has 4-byte elements. ``spilling``: they
-    leave the tile as well; a C that lives in SRAM then needs 4 bytes for each of its elements beside it.
+    ``accumulating``: partial sums leave the registers, so a tile of C has 4-byte elements, and a narrower C that lives
+    in SRAM has such a tile beside it.
     """
-    problem, staged = space.problem, space.staged
+    problem, block = space.problem, {"m": mc, "k": kc, "n": nc}
     width, total = problem.width, 0 * mc * kc * nc
-    if "A" in staged:
-        total = total + space.copies * width * mc * kc
-    if "B" in staged:
-        total = total + space.copies * width * kc * nc
-    if "C" in staged:
-        total = total + space.copies * mc * nc * (width + (ACCUMULATOR_BYTES - width) * accumulating)
-    elif width < ACCUMULATOR_BYTES:
-        block, whole = mc * nc, problem.elements("C")
-        total = total + ACCUMULATOR_BYTES * accumulating * (block + (whole - block) * spilling)
+    for operand in OPERANDS:
+        slot: Ints = width
+        if operand == "C":
+            slot = width + (ACCUMULATOR_BYTES - width) * accumulating
+        if operand in space.staged:
+            tile = tile_elements(problem, path, operand, block)  # type: ignore[arg-type]
+            total = total + space.copies * slot * tile * (1 - path.direct[operand])
+        elif operand == "C" and width < ACCUMULATOR_BYTES:
+            tile = tile_elements(problem, path, operand, block)  # type: ignore[arg-type]
+            total = total + ACCUMULATOR_BYTES * accumulating * tile
     return total
+
+
+def may_be_direct(family: GemmFamily, c: Counts, operand: Operand) -> Flags:
+    """Whether ``operand`` may do without a tile: it stays in registers, or is a C whose sums never leave them."""
+    return family.stationary == operand or (operand == "C" and passes(family, c) == 1)
 
 
 def kernel_shape(problem: Gemm) -> Shape:
@@ -280,6 +270,10 @@ def _price_code(space: Space, priced: dict[tuple[str, RegisterTile], int]) -> No
     """Price the kernels, those first that take the least time without waiting."""
     problem, machine = space.problem, timing(space.machine)
     m, k, n = problem.m, problem.k, problem.n
+    plain = walk(space, ORDERS[0], IN_BLOCKS)
+    staged, direct, once = staging_cycles(space), direct_cycles(space), {x: problem.bytes_of(x) for x in space.staged}
+    cheapest = sum(min(staged[x], direct[x]) * size for x, size in once.items())
+    dearest = sum(staged[x] * size for x, size in once.items())
     entries = []
     for i, (family, tile) in enumerate(space.kernels):
         c = counts(problem, m, k, n, tile)
@@ -287,23 +281,26 @@ def _price_code(space: Space, priced: dict[tuple[str, RegisterTile], int]) -> No
     best: int | None = None
     for least, i, c in sorted(entries):
         family, tile = space.kernels[i]
-        if best is not None and least > best:
+        if best is not None and least + cheapest > best:
             priced[family.name, tile] = 0
             continue
         wait = waits_of_a_tile(problem, family, tile, machine)
         priced[family.name, tile] = wait
         times = int(passes(family, c))
-        # Only a block that fits shows what is possible; nothing stages less than the whole problem in one.
-        if int(footprint(space, m, k, n, times > 1, 0)) <= space.capacity:
-            whole = least + wait * int(c.rm) * int(c.rn) * times
+        # Only a block that fits shows what is possible; in one, what crosses does so once.
+        if int(footprint(space, plain, m, k, n, times > 1)) <= space.capacity:
+            whole = least + wait * int(c.rm) * int(c.rn) * times + dearest
             best = whole if best is None else min(best, whole)
 
 
 class UnitPrices(NamedTuple):
-    """Integer prices, in 1/CYCLE of a cycle or of a picojoule: of a unit of kernel cost, and of a byte staged."""
+    """Integer prices, in 1/CYCLE of a cycle or of a picojoule: of a unit of kernel cost, and of a byte that crosses,
+    through a tile or straight to or from registers.
+    """
 
     unit: int
     staged_byte: dict[Operand, int]
+    direct_byte: dict[Operand, int]
 
 
 #: Core cycles to copy a word within zero-wait-state memory: a load, a store and a share of the loop.
@@ -316,33 +313,59 @@ def staging_cycles(space: Space) -> dict[Operand, int]:
     return {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
 
 
+def direct_cycles(space: Space) -> dict[Operand, int]:
+    """What a byte waits that moves straight between an operand's memory and registers, in 1/CYCLE of a cycle.
+
+    Words of A and B and single elements of C, none of them next to the one before.
+    """
+
+    def wait(operand: Operand) -> int:
+        home = space.machine.memory(space.problem.placement.of(operand))
+        if home.accelerator is not None:
+            return stall_per_byte(home)
+        return CYCLE * home.first // (space.problem.width if operand == "C" else 4)
+
+    return {x: wait(x) for x in OPERANDS}
+
+
+def time_unit(space: Space) -> int:
+    """The price of 1/CYCLE of a cycle: itself, or the picojoules that a cycle takes."""
+    return round(space.machine.power_mw * 1e9 / space.machine.clock_hz) if space.objective == "energy" else 1
+
+
 def prices(space: Space) -> UnitPrices:
     """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
-    machine, byte_cost = space.machine, staging_cycles(space)
+    unit, staged, direct = time_unit(space), staging_cycles(space), direct_cycles(space)
     if space.objective == "cycles":
-        return UnitPrices(1, byte_cost)
-    picojoules = round(machine.power_mw * 1e9 / machine.clock_hz)
-    homes = {x: machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
-    byte_energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
-    return UnitPrices(picojoules, {x: picojoules * byte_cost[x] + byte_energy[x] for x in OPERANDS})
+        return UnitPrices(unit, staged, direct)
+    homes = {x: space.machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
+    energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
+    return UnitPrices(
+        unit,
+        {x: unit * staged[x] + energy[x] for x in OPERANDS},
+        {x: unit * direct[x] + energy[x] for x in OPERANDS},
+    )
 
 
-def staging_cost(space: Space, order: Order, c: Counts) -> Ints:
-    """The objective's part that the blocks alone decide: external bytes, or what staging them costs."""
-    if space.objective == "bytes":
-        return external_bytes(space, order, c)
-    rates = prices(space)
+def _crossing(space: Space, rates: UnitPrices, path: BlockWalk, c: Counts) -> Ints:
+    """What the external bytes cost at these prices."""
     total: Ints = 0
-    for operand in OPERANDS:
-        total = total + rates.staged_byte[operand] * external_bytes_of(space, operand, order, c)
+    for x in OPERANDS:
+        rate = rates.staged_byte[x] + path.direct[x] * (rates.direct_byte[x] - rates.staged_byte[x])
+        total = total + rate * external_bytes_of(space, x, path, c)
     return total
+
+
+def staging_cost(space: Space, path: BlockWalk, c: Counts) -> Ints:
+    """The objective's part that the blocks alone decide: external bytes, or what they cost."""
+    return external_bytes(space, path, c) if space.objective == "bytes" else _crossing(space, prices(space), path, c)
 
 
 def kernel_cost(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
         return register_bytes(space.problem, family, c)
-    return prices(space).unit * waited_time(space, family, tile, c)
+    return time_unit(space) * waited_time(space, family, tile, c)
 
 
 def waited_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
@@ -351,12 +374,16 @@ def waited_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts)
     return busy + stall_time(space, family, tile, c)
 
 
+def called_time(space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts) -> Ints:
+    """What one call takes: the kernels, and what crosses, in 1/CYCLE of a cycle."""
+    rates = UnitPrices(1, staging_cycles(space), direct_cycles(space))
+    return waited_time(space, family, tile, c) + _crossing(space, rates, path, c)
+
+
 def predicted_cycles(space: Space, schedule: Schedule) -> int:
     """Cycles of one call, with what is staged and the machine's wait states in its setting, as predicted."""
     c = schedule_counts(space, schedule)
-    staged_byte = staging_cycles(space)
-    staging = sum(staged_byte[x] * external_bytes_of(space, x, schedule.order, c) for x in OPERANDS)
-    return int(waited_time(space, schedule.family, schedule.tile, c) + staging) // CYCLE
+    return int(called_time(space, schedule.family, schedule.tile, walk_of(space, schedule), c)) // CYCLE
 
 
 def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
@@ -364,13 +391,13 @@ def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
     return (staging, kernel) if space.objective == "bytes" else (staging + kernel,)
 
 
-def price(space: Space, family: GemmFamily, tile: RegisterTile, order: Order, c: Counts) -> tuple[Ints, ...]:
+def price(space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
     ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in 1/CYCLE of a cycle
     or picojoule; the kernels' cycles and the staged bytes at the machine's figures.
     """
-    return combined(space, staging_cost(space, order, c), kernel_cost(space, family, tile, c))
+    return combined(space, staging_cost(space, path, c), kernel_cost(space, family, tile, c))
 
 
 def schedule_counts(space: Space, schedule: Schedule) -> Counts:
@@ -381,7 +408,7 @@ def schedule_counts(space: Space, schedule: Schedule) -> Counts:
 def price_of(space: Space, schedule: Schedule) -> tuple[int, ...]:
     """The objective's value for one schedule."""
     c = schedule_counts(space, schedule)
-    return tuple(int(part) for part in price(space, schedule.family, schedule.tile, schedule.order, c))
+    return tuple(int(part) for part in price(space, schedule.family, schedule.tile, walk_of(space, schedule), c))
 
 
 def why_infeasible(space: Space, schedule: Schedule) -> str | None:
@@ -396,12 +423,16 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
         return f"buffering is {schedule.buffering}, not {space.buffering}"
     if (schedule.family, schedule.tile) not in space.kernels:
         return f"no kernel {schedule.kernel} {schedule.tile} fits the registers"
-    c = schedule_counts(space, schedule)
-    spilling = visits(schedule.order, c.trips, "C") > 1
-    if spilling and not space.may_spill:
+    c, path = schedule_counts(space, schedule), walk_of(space, schedule)
+    for x, level in schedule.levels.items():
+        if x not in space.staged and level != BLOCK_LEVEL:
+            return f"{x} is not staged, and has no hold level {level}"
+        if level == REGISTER_LEVEL and not may_be_direct(schedule.family, c, x):
+            return f"{x} without a tile does not stay in the registers of {schedule.kernel}"
+    if visits(path, c.trips, "C") > 1 and not space.may_spill:
         return f"partial sums leave SRAM, and {problem.placement.c} has no room for them"
     accumulating = passes(schedule.family, c) > 1
-    need = footprint(space, schedule.mc, schedule.kc, schedule.nc, accumulating, spilling)
+    need = footprint(space, path, schedule.mc, schedule.kc, schedule.nc, accumulating)
     if need > space.capacity:
         return f"its tiles need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
     return None
@@ -424,8 +455,25 @@ def check_feasible(space: Space) -> None:
 
 def least_tiles(space: Space) -> int:
     """The fewest bytes of SRAM that the tiles of a nest take."""
-    k = space.problem.k
-    return int(min(footprint(space, 1, k, 1, 0, 0), footprint(space, 1, 1, 1, int(k > 1), 0)))
+    sizes, family_of = {1, space.problem.k}, {family.stationary: family for family, _ in space.kernels}
+    widest = {x: max(tile.kr for family, tile in space.kernels if family.stationary == x) for x in family_of}
+    return min(
+        least_of(space, family, RegisterTile(1, widest[x], 1), (1, kc, 1))
+        for x, family in family_of.items()
+        for kc in sizes
+    )
+
+
+def least_of(space: Space, family: GemmFamily, tile: RegisterTile, block: tuple[int, int, int]) -> int:
+    """The fewest bytes of SRAM that tiles of this block take, whatever the walk."""
+    c = counts(space.problem, *block, tile)
+    needs = [
+        int(footprint(space, path, *block, passes(family, c) > 1))
+        for path in (walk(space, *each) for each in choices(space, family.stationary))
+        if (space.may_spill or visits(path, c.trips, "C") == 1)
+        and all(may_be_direct(family, c, x) for x in OPERANDS if path.direct[x])
+    ]
+    return min(needs)
 
 
 def beyond_sram(space: Space, least: int) -> InfeasibleError:

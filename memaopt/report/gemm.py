@@ -160,10 +160,11 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
     if isinstance(schedule, LayerSchedule):
         blocks = f"a kernel of the networks, the whole problem as a {schedule.what}"
     elif all(schedule.block[d] == problem.sizes[d] for d in schedule.order):
-        blocks = "one SRAM block, the whole problem"
+        blocks = f"one SRAM block, the whole problem{schedule.holding}"
     else:
         loops = " > ".join(schedule.order)
         blocks = f"SRAM blocks MC x KC x NC = {_block(schedule)}, loops {loops}, {schedule.buffering} buffering"
+        blocks += schedule.holding
     staged = sorted({home for home in _homes(problem) if home != certificate.machine.sram.name})
     outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
     whole = isinstance(schedule, LayerSchedule)

@@ -25,7 +25,7 @@ from memaopt.errors import (
     MemaoptError,
     UnfinishedError,
 )
-from memaopt.kernels.schedule import LayerSchedule, Schedule, Space, space, variants
+from memaopt.kernels.schedule import IN_BLOCKS, LayerSchedule, Schedule, Space, space, variants
 from memaopt.machines.core import core
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models import closed_form, cp_sat, layer_kernels
@@ -213,7 +213,7 @@ def test_a_closed_form_alone_says_so() -> None:
 def test_a_worse_schedule_told_truly_is_refused() -> None:
     """Catches a verifier that checks the figures of a schedule but not that nothing is better."""
     cert = _made("f32 all outside")
-    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
     unsigned = cert.model_copy(update=_told_of(cert.space, worse))
     forged = unsigned.signed()
     with pytest.raises(FalseClaimError, match="is possible"):
@@ -382,7 +382,7 @@ def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) ->
 
     def worse(where: Space, known: Answer | None) -> Answer:
         answer = closed_form.solve(where)
-        schedule = answer.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        schedule = answer.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
         cost = certificates.price_of(where, schedule)
         return answer.model_copy(update={"model": "cp_sat", "schedule": schedule, "objective": cost})
 
@@ -410,7 +410,7 @@ def test_a_model_that_does_not_finish_is_no_disagreement(monkeypatch: pytest.Mon
         return closed_form.solve(where).model_copy(update={"model": "cp_sat", "proven": False})
 
     def slow_and_worse(where: Space, known: Answer | None) -> Answer:
-        schedule = closed_form.solve(where).schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+        schedule = closed_form.solve(where).schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
         answer = closed_form.solve(where).model_copy(update={"schedule": schedule, "proven": False})
         return answer.model_copy(update={"objective": certificates.price_of(where, schedule)})
 
@@ -449,7 +449,7 @@ def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
     where = space(gemm(9, 20, 7, placement=_OUTSIDE), machine_with(900), objective)
     best = closed_form.solve(where)
     assert cp_sat.solve(where, best).objective == best.objective
-    schedule = best.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1})
+    schedule = best.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
     worse = best.model_copy(update={"schedule": schedule, "objective": certificates.price_of(where, schedule)})
     below = best.model_copy(update={"objective": (best.objective[0] - 1, *best.objective[1:])})
     for told in (worse, below, None):

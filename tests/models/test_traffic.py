@@ -16,13 +16,14 @@ from memaopt.models.traffic import (
     external_bytes,
     external_bytes_of,
     footprint,
+    least_tiles,
     passes,
     register_bytes,
     schedule_counts,
-    visits,
     why_infeasible,
 )
-from memaopt.problems.gemm import OPERANDS, gemm
+from memaopt.models.walks import visits, walk_of
+from memaopt.problems.gemm import INDEXED_BY, OPERANDS, gemm
 
 
 def _space(m: int, k: int, n: int, dtype: str, places: str, sram: int = 1 << 16) -> Space:
@@ -57,21 +58,23 @@ def test_replay_equals_promise_on_larger_blocks(where: Space, data: st.DataObjec
 def test_bytes_of_the_formulas_are_bytes_of_the_replay(drawn: tuple[Space, Schedule]) -> None:
     """Catches a cost function that prices other bytes than the nest moves, operand by operand."""
     where, schedule = drawn
-    c, made = schedule_counts(where, schedule), replay(where, schedule)
+    c, path, made = schedule_counts(where, schedule), walk_of(where, schedule), replay(where, schedule)
     nothing = Access()
     for operand in where.staged:
         moved = made[operand].bytes + (made.get("C_partial", nothing).bytes if operand == "C" else 0)
-        assert moved == external_bytes_of(where, operand, schedule.order, c)
+        assert moved == external_bytes_of(where, operand, path, c)
     crossing = sum(made[x].bytes for x in where.staged) + made.get("C_partial", nothing).bytes
-    assert crossing == external_bytes(where, schedule.order, c)
+    assert crossing == external_bytes(where, path, c)
     # What the kernels do to a staged operand's tile is all that happens to the tile, less its copies in and out.
     kernels = made.get("channels", nothing).bytes
+    if "C" not in where.tiled(schedule):
+        kernels += made.get("C_partial", nothing).bytes
     for operand in OPERANDS:
         tile = made.get(f"{operand.lower()}_tile", nothing).bytes
-        if operand not in where.staged:
+        if operand not in where.tiled(schedule):
             kernels += made[operand].bytes + tile
         else:
-            kernels += tile - external_bytes_of(where, operand, schedule.order, c)
+            kernels += tile - external_bytes_of(where, operand, path, c)
     assert kernels == register_bytes(where.problem, schedule.family, c)
 
 
@@ -80,10 +83,8 @@ def test_bytes_of_the_formulas_are_bytes_of_the_replay(drawn: tuple[Space, Sched
 def test_footprint_is_what_the_replay_holds(drawn: tuple[Space, Schedule]) -> None:
     """Catches tiles that are larger than the SRAM the formula sets aside for them."""
     where, schedule = drawn
-    c = schedule_counts(where, schedule)
-    spilling = visits(schedule.order, c.trips, "C") > 1
-    accumulating = passes(schedule.family, c) > 1
-    need = footprint(where, schedule.mc, schedule.kc, schedule.nc, int(accumulating), int(spilling))
+    path, accumulating = walk_of(where, schedule), passes(schedule.family, schedule_counts(where, schedule)) > 1
+    need = footprint(where, path, schedule.mc, schedule.kc, schedule.nc, int(accumulating))
     assert simulate(where, schedule).tile_bytes == need
 
 
@@ -93,10 +94,13 @@ def test_moves_are_visits(drawn: tuple[Space, Schedule]) -> None:
     """Catches a nest that keeps, or fetches again, a tile where the visits formula says otherwise."""
     where, schedule = drawn
     trips, moves = schedule_counts(where, schedule).trips, simulate(where, schedule).moves
-    tiles = {"A": trips["m"] * trips["k"], "B": trips["k"] * trips["n"], "C": trips["m"] * trips["n"]}
-    for operand in where.staged:
-        times = visits(schedule.order, trips, operand)
-        assert moves[operand] == tiles[operand] * (2 * times - 1 if operand == "C" else times)
+    path = walk_of(where, schedule)
+    for operand in where.tiled(schedule):
+        tiles = 1
+        for d in INDEXED_BY[operand]:
+            tiles *= trips[d] if path.blocked[operand, d] else 1
+        times = visits(path, trips, operand)
+        assert moves[operand] == tiles * (2 * times - 1 if operand == "C" else times)
 
 
 def test_counts_done_by_hand_q15_all_in_sram() -> None:
@@ -175,7 +179,8 @@ def test_more_sram_never_means_more_traffic(where: Space, extra: int) -> None:
 def test_the_least_sram_that_is_said_to_do_does(where: Space) -> None:
     """Catches a wrong figure in the message for too little SRAM: it does, and a byte less does not."""
     tight = where.machine.with_sizes(sram=where.machine.sram.size - where.capacity)
-    if not where.staged:
+    if least_tiles(where) == 0:
+        assert why_infeasible(where, closed_form.solve(where).schedule) is None
         return
     with pytest.raises(InfeasibleError, match="the least that would do is") as caught:
         closed_form.solve(space(where.problem, tight, "bytes", where.buffering))

@@ -11,7 +11,7 @@ from memaopt.trials import gemm as trial
 _COUNT = 22
 _TRAITS = {
     *("single", "double", "ragged blocks", "ragged tiles", "ragged steps", "all staged", "none staged"),
-    *("spilling to external memory", "spilling to SRAM"),
+    *("spilling to external memory", *(f"{x} at level {level}" for x in OPERANDS for level in range(5))),
 }
 
 
@@ -37,7 +37,8 @@ def test_the_random_schedules_cover_every_trait() -> None:
     """Catches a generator that never makes a case which the test above is meant for."""
     for dtype in DTYPES:
         made = [c for stationary in OPERANDS for c in random_cases(dtype, stationary, _COUNT)]
-        assert not _TRAITS - set().union(*(c.traits for c in made))
+        wanted = _TRAITS | ({"sums of several blocks in SRAM"} if dtype != "f32" else set())
+        assert not wanted - set().union(*(c.traits for c in made))
         assert {"".join(c.schedule.order) for c in made} == {"mkn", "mnk", "kmn", "knm", "nmk", "nkm"}
 
 

@@ -305,13 +305,13 @@ FAMILIES: tuple[GemmFamily, ...] = (
         cost=_f32_c,
     ),
     GemmFamily(
-        "f32-a", "f32", "A", range(1, 28), tuple(range(1, 13)), range(1, 2),
+        "f32-a", "f32", "A", range(1, 28), tuple(range(1, 15)), range(1, 2),
         core=Registers(one=8), fpu=Registers(mk=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
         cost=_f32_a,
     ),
     GemmFamily(
-        "f32-b", "f32", "B", range(1, 2), tuple(range(1, 13)), range(1, 28),
+        "f32-b", "f32", "B", range(1, 2), tuple(range(1, 15)), range(1, 28),
         core=Registers(one=8), fpu=Registers(kn=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
         cost=_f32_b,

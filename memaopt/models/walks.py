@@ -1,0 +1,136 @@
+"""A walk over the blocks of a nest: its loop order with the level at which each operand's tile is held.
+
+A tile of X at hold level j spans blocks along the first j loops and the full extent along the others, so level 0 is the
+whole operand and level 3 its part of one block. At level 4 there is no tile: X moves straight between its memory and
+the registers. What a walk costs follows from 0/1 flags, given as integers or, for many walks at once, as arrays.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.kernels.schedule import BLOCK_LEVEL, ORDERS, REGISTER_LEVEL, Hold, Order, Schedule, Space
+from memaopt.problems.gemm import INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
+
+#: An integer, or an array of them: every formula works on both.
+Ints = int | npt.NDArray[np.int64]
+#: A truth value, or an array of them, to multiply with.
+Flags = Ints | bool | npt.NDArray[np.bool_]
+
+_PAIRS = tuple((x, d) for x in OPERANDS for d in INDEXED_BY[x])
+
+
+class BlockWalk(NamedTuple):
+    """Flags of one walk, or of several as arrays.
+
+    ``blocked``: the operand's tile is cut along the loop. ``returns``: if that loop runs more than once, running the
+    loop that does not index the operand brings the same tiles back. ``direct``: the operand has no tile.
+    """
+
+    blocked: Mapping[tuple[Operand, Dim], Flags]
+    returns: Mapping[tuple[Operand, Dim], Flags]
+    direct: Mapping[Operand, Flags]
+
+    @property
+    def key(self) -> tuple[Flags, ...]:
+        """Walks of equal keys cost the same."""
+        return *self.blocked.values(), *self.returns.values(), *self.direct.values()
+
+    def at(self, index: npt.NDArray[np.int64]) -> "BlockWalk":
+        """Of several walks :func:`together`, those with these numbers, one for each place."""
+
+        def taken(flags: Flags) -> Flags:
+            chosen: npt.NDArray[np.int64] = np.asarray(flags)[index, 0]
+            return chosen
+
+        return BlockWalk(
+            {key: taken(flags) for key, flags in self.blocked.items()},
+            {key: taken(flags) for key, flags in self.returns.items()},
+            {x: taken(flags) for x, flags in self.direct.items()},
+        )
+
+
+class WalkChoice(NamedTuple):
+    """A loop order and the hold level of each operand."""
+
+    order: Order
+    hold: Hold
+
+
+def walk(space: Space, order: Order, hold: Hold) -> BlockWalk:
+    """The flags of a loop order and hold levels; the sums of a C in SRAM are kept until they are done."""
+    return _walk(space.staged, order, hold)
+
+
+@cache
+def _walk(staged: frozenset[Operand], order: Order, hold: Hold) -> BlockWalk:
+    at, level = {d: i for i, d in enumerate(order)}, dict(zip(OPERANDS, hold, strict=True))
+    if "C" not in staged:
+        level["C"] = at["k"]
+    return BlockWalk(
+        {(x, d): int(at[d] < level[x]) for x, d in _PAIRS},
+        {(x, d): int(at[REVISITED_BY[x]] < at[d] < level[x]) for x, d in _PAIRS},
+        {x: int(level[x] == REGISTER_LEVEL) for x in OPERANDS},
+    )
+
+
+def walk_of(space: Space, schedule: Schedule) -> BlockWalk:
+    """The flags of a schedule."""
+    return walk(space, schedule.order, schedule.hold)
+
+
+def together(walks: Sequence[BlockWalk]) -> BlockWalk:
+    """Several walks as one, each flag a column of them."""
+
+    def column(flags: Sequence[Flags]) -> Flags:
+        return np.array(flags, dtype=np.int64)[:, None]
+
+    return BlockWalk(
+        {key: column([each.blocked[key] for each in walks]) for key in _PAIRS},
+        {key: column([each.returns[key] for each in walks]) for key in _PAIRS},
+        {x: column([each.direct[x] for each in walks]) for x in OPERANDS},
+    )
+
+
+def choices(space: Space, stationary: Operand) -> tuple[WalkChoice, ...]:
+    """The walks that can be best with kernels that keep ``stationary`` in registers, one of each cost.
+
+    For each operand: a tile of one block, one that is kept while the loop that does not index it runs, or none. Any
+    other level has as many visits as one of these and no smaller a tile.
+    """
+    return _choices(space.staged, stationary)
+
+
+@cache
+def _choices(staged: frozenset[Operand], stationary: Operand) -> tuple[WalkChoice, ...]:
+    found: dict[tuple[Flags, ...], WalkChoice] = {}
+    for order in ORDERS:
+        options = [[BLOCK_LEVEL] for _ in OPERANDS]
+        for x, levels in zip(OPERANDS, options, strict=True):
+            if x in staged:
+                levels += [order.index(REVISITED_BY[x])]
+                levels += [REGISTER_LEVEL] if x in (stationary, "C") else []
+        for a, b, c in product(*options):
+            found.setdefault(_walk(staged, order, (a, b, c)).key, WalkChoice(order, (a, b, c)))
+    return tuple(found.values())
+
+
+def visits(path: BlockWalk, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:
+    """How often each tile of ``operand`` is moved."""
+    again: Ints = path.direct[operand] | 0
+    for d in INDEXED_BY[operand]:
+        again = again | (path.returns[operand, d] & (trips[d] > 1))
+    return 1 + (trips[REVISITED_BY[operand]] - 1) * again
+
+
+def tile_elements(problem: Gemm, path: BlockWalk, operand: Operand, block: Mapping[Dim, Ints]) -> Ints:
+    """Elements of the largest tile of ``operand``, where it has one."""
+    total: Ints = 1
+    for d in INDEXED_BY[operand]:
+        size = problem.sizes[d]
+        total = total * (size + path.blocked[operand, d] * (block[d] - size))
+    return total
