@@ -37,6 +37,8 @@ def _layers() -> dict[str, Layer]:
         "pointwise": _at_one_position(rng, (1, 1, 60), 12, (1, 1)),
         "whole_image": _at_one_position(rng, (3, 5, 7), 9, (3, 5)),
         "one_row": _at_one_position(rng, (1, 9, 8), 8, (1, 9)),
+        "shared": _alike(h.fully_connected(rng, 48, 10, zero_point=3)),
+        "shared_signed": _alike(h.fully_connected(rng, 24, 12, output_zero_point=3, in_double=False)),
     }
 
 
@@ -44,6 +46,16 @@ def _with_weights(layer: FullyConnected, rows: slice, value: int) -> FullyConnec
     weights = layer.weights.copy()
     weights[rows] = value
     return dataclasses.replace(layer, weights=weights)
+
+
+def _alike(layer: FullyConnected) -> FullyConnected:
+    """The layer with one scale, the smallest, for all rows."""
+    q = layer.requantization
+    least = np.repeat(q.real_scales.min(keepdims=True), q.channels)
+    if q.scales is not None:
+        return dataclasses.replace(layer, requantization=dataclasses.replace(q, scales=least))
+    multipliers, shifts = fixedpoint.quantize_multipliers(least)
+    return dataclasses.replace(layer, requantization=dataclasses.replace(q, multipliers=multipliers, shifts=shifts))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -85,6 +97,8 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     assert "sign" in emitted["signed_0"][1].plan.requantization
     assert {e.plan.option("packed") for _, e in emitted.values()} == {0, 1}
     assert {e.plan.option("chains") for _, e in emitted.values()} == {1, 2}
+    shared = [name for name, (_, e) in emitted.items() if "_shared" in e.kernels[0].name]
+    assert {name.rsplit("_", 1)[0] for name in shared} == {"shared", "shared_signed"}
     h.check_on_board(tmp_path, emitted, RNG, compiler)
 
 

@@ -7,7 +7,7 @@ accumulators that are whole.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -29,8 +29,9 @@ from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Bools, Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.problems.layers import Conv, FullyConnected, Layer
+from memaopt.problems.step_functions import AccumulatorRange
 
-_UNROLLS = (4, 8)  # most words of inputs in one turn of the loop
+_UNROLLS = (4, 8, 16)  # most words of inputs in one turn of the loop; 4 or 8 stay within 1 KiB
 MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
 
 
@@ -40,7 +41,8 @@ def weight_stream(layer: FullyConnected, kernel: ChainedRowsKernel, k: int, prov
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
     first = first_rows(len(w), kernel.rows)
     rows = first[:, None] + np.arange(kernel.rows)
-    parameters = channel_parameters(proven)[rows].reshape(len(first), -1)
+    of_rows = channel_parameters(proven)[rows]
+    parameters = of_rows[:, 0] if kernel.shared else of_rows.reshape(len(first), -1)
     tiles = tile_words(kernel, w, folded + proven.start // SCALE, first)
     return np.concatenate([tiles, first[:, None], parameters], axis=1)
 
@@ -153,8 +155,9 @@ class ChainedRows:
         m, depth = matrix.weights.shape
         proven = prove(matrix)
         assert proven is not None
-        output = Output.of(proven, matrix.requantization)
-        kernel = ChainedRowsKernel(plan.option("chains"), plan.option("unroll"), bool(plan.option("packed")), output)
+        output, shared = Output.of(proven, matrix.requantization), _share(proven)
+        options = dict(plan.options)
+        kernel = ChainedRowsKernel(options["chains"], options["unroll"], bool(options["packed"]), output, shared)
         k = _padded(depth)
         comment = f"{kernel.rows} rows at a time: starts, chained weights, number of the first row, output stage"
         arrays = [Array("int32_t", f"{name}_weights", weight_stream(matrix, kernel, k, proven), comment)]
@@ -188,7 +191,7 @@ def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKerne
     for packed in (False, True):
         numbers = [n for n in (1, 2) if ROWS * n <= m and chains.fits(w[_chained_rows(m, n)], packed)]
         for unroll in sorted(unrolls if numbers else ()):
-            kernels = [ChainedRowsKernel(n, unroll, packed, output) for n in numbers]
+            kernels = [ChainedRowsKernel(n, unroll, packed, output, _share(proven)) for n in numbers]
             yield min(kernels, key=lambda kernel: kernel.cycles(len(first_rows(m, kernel.rows)), k))
 
 
@@ -198,9 +201,23 @@ def _chained_rows(m: int, number: int) -> Int64Array:
     return rows
 
 
+def _share(proven: Proven) -> bool:
+    """Whether all rows have the same parameters."""
+    parameters = channel_parameters(proven)
+    return bool((parameters == parameters[0]).all())
+
+
 @lru_cache(maxsize=256)
 def prove(layer: FullyConnected) -> Proven | None:
-    """The requantisation of accumulators times 256, None if not found."""
+    """The requantisation of accumulators times 256, None if not found; one for all rows if their scales are equal."""
+    q, span = layer.requantization, layer.range
+    scales = {name: values for name in ("multipliers", "shifts", "scales") if (values := getattr(q, name)) is not None}
+    if all((values == values[0]).all() for values in scales.values()):
+        one = replace(q, **{name: values[:1] for name, values in scales.items()})
+        widest = AccumulatorRange(span.low.min(keepdims=True), span.high.max(keepdims=True))
+        proven = requantize.prove_multiply_add(one, widest, SCALE, step=SCALE)
+        if proven is not None and not proven.constant.any():
+            return proven.of_all(len(layer.weights))
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, step=SCALE)
 
 

@@ -23,13 +23,14 @@ _MASK = "r7"
 class ChainedRowsKernel:
     """``chains`` of four rows at a time, ``unroll`` words of four inputs in a turn of the loop; the inputs' number is
     an argument. ``packed``: one byte a weight instead of one and a half. Without ``output`` the accumulators, at scale
-    1, are added to sums of 32 bits.
+    1, are added to sums of 32 bits. ``shared``: all rows have the same output parameters.
     """
 
     chains: int
     unroll: int
     packed: bool
     output: Output | None
+    shared: bool = False
 
     @property
     def rows(self) -> int:
@@ -38,8 +39,8 @@ class ChainedRowsKernel:
 
     @property
     def name(self) -> str:
-        packed = "_packed" if self.packed else ""
-        return f"chained_rows_{self.rows}x{4 * self.unroll}{packed}_{self.output.slug if self.output else 'sums'}"
+        forms = "_packed" * self.packed + "_shared" * self.shared
+        return f"chained_rows_{self.rows}x{4 * self.unroll}{forms}_{self.output.slug if self.output else 'sums'}"
 
     def cycles(self, tiles: int, k: int) -> float:
         """Of a call, at zero wait states: those of its text."""
@@ -56,7 +57,7 @@ class ChainedRowsKernel:
 
     def words(self, k: int) -> int:
         """Of parameters for a tile: starts, weights, the first row's number, output parameters."""
-        parameters = self.rows * self.output.words if self.output else 0
+        parameters = (1 if self.shared else self.rows) * self.output.words if self.output else 0
         return SUMS * self.chains + self.words_a_pair * k // 2 + 1 + parameters
 
     def stack(self, tiles: int, k: int) -> Access:
@@ -110,6 +111,7 @@ class ChainedRowsKernel:
             w_bytes=8 * self.unroll * self.words_a_pair,
             slots=SLOTS,
             q=self.output,
+            shared=self.shared,
             low=self.output.low if self.output else 0,
             high=self.output.high if self.output else 0,
         )

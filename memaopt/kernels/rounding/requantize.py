@@ -13,7 +13,7 @@ shifts. Each output channel has its m, b and c; the shift is the layer's. Where 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -113,6 +113,17 @@ class Proven:
     clamp_low: bool
     clamp_high: bool
     thresholds: int
+
+    def of_all(self, channels: int) -> "Proven":
+        """The sequence of one channel for so many, whose ranges lie in its own."""
+        return replace(
+            self,
+            multiplier=np.repeat(self.multiplier, channels),
+            start=np.repeat(self.start, channels),
+            addend=np.repeat(self.addend, channels),
+            negative=None if self.negative is None else np.repeat(self.negative, channels),
+            constant=np.repeat(self.constant, channels),
+        )
 
     def describe(self) -> str:
         """For the layer's head comment."""
