@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from memaopt import extensions
-from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows
+from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import depthwise
 from memaopt.kernels.elementwise import elementwise
@@ -41,6 +41,7 @@ FAMILIES: tuple[Family, ...] = (
     *chained_rows.FAMILIES,
     *chained_parts.FAMILIES,
     *chained_channels.FAMILIES,
+    *chained_sums.FAMILIES,
     *depthwise.FAMILIES,
     *conv_depthwise.FAMILIES,
     *elementwise.FAMILIES,

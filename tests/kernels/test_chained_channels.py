@@ -118,3 +118,40 @@ def test_preconditions_are_checked() -> None:
         h.conv(rng, (4, 4, 16), 6, groups=2),
     ):
         assert not [plan for plan in plans(bad) if plan.family == FAMILY]
+
+
+def _long() -> dict[str, tuple[Layer, Emitted]]:
+    """Layers in parts, straight and looped in turn: a compiler may merge the equal constants of two plans."""
+    rng = np.random.default_rng(2)
+    large = h.conv(rng, (3, 5, 72), 8, (5, 5), zero_point=3)
+    layers = {
+        "rows": h.conv(rng, (4, 5, 256), 6, (3, 3), zero_point=3, output_zero_point=-7),
+        "pieces": h.conv(rng, (2, 4, 2400), 5, output_zero_point=5, clamp=(-90, 100)),
+        "valid": h.conv(rng, (5, 4, 240), 4, (3, 3), padding="valid", stride=(2, 1)),
+        "large": dataclasses.replace(large, weights=np.full(large.weights.shape, 127, np.int8)),
+    }
+    made = {}
+    for number, (name, layer) in enumerate(layers.items()):
+        offered = [plan for plan in plans(layer) if plan.family == "chained sums"]
+        assert {plan.option("loop") for plan in offered} == {0, 1}, name
+        made[name] = layer, emit(layer, offered[number % 2], name)
+    return made
+
+
+def test_parts_on_the_host(tmp_path: Path) -> None:
+    """A part of a patch that is left out, comes twice, or meets other weights."""
+    h.check_on_host(tmp_path, _long(), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_parts_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong place of a sum in the assembly, or accesses that differ from the promise."""
+    within = 0.03 if compiler == h.COMPILER else None
+    h.check_on_board(tmp_path, _long(), RNG, compiler, cycles_within=within)
+
+
+def test_long_patches_are_as_fast_as_short_ones() -> None:
+    """A cliff behind patches that a tile has no room for."""
+    for channels in (256, 512):
+        layer = h.conv(np.random.default_rng(1), (6, 6, channels), 8, (3, 3))
+        assert min(plan.cycles for plan in plans(layer)) < 1.1 * layer.macs

@@ -37,21 +37,24 @@ def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) ->
     """The kernel's parameters in the order in which it reads them, as int32 words; group after group."""
     w = _weights(layer, proven)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
-    starts = folded + proven.start // SCALE
+    rows = chains_of(layer)
+    parameters = channel_parameters(proven)[rows[:, ::-1]].reshape(len(rows), -1)
+    return np.concatenate([tile_words(kernel, w, folded + proven.start // SCALE, rows), parameters], axis=1)
+
+
+def tile_words(kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array) -> Int64Array:
+    """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]."""
     order = kernel.runs.order()
     halves = np.where(order < 0, 0, w[:, order])
-    rows = _chains(layer)
-    first = rows[:, 0] % kernel.m
     words = chains.words(halves[rows], False).transpose(0, 2, 1)
     if kernel.unroll and not kernel.climbs:
         # Turns of the loop go from the last words to the first.
-        words = words.reshape(len(first), -1, kernel.unroll, words.shape[-1])[:, ::-1]
+        words = words.reshape(len(rows), -1, kernel.unroll, words.shape[-1])[:, ::-1]
     return np.concatenate(
         [
-            wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(first), -1),
-            words.reshape(len(first), -1),
-            kernel.channel_step * first[:, None],
-            channel_parameters(proven)[rows[:, ::-1]].reshape(len(first), -1),
+            wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(rows), -1),
+            words.reshape(len(rows), -1),
+            kernel.channel_step * (rows[:, :1] % kernel.m),
         ],
         axis=1,
     )
@@ -65,10 +68,16 @@ def _weights(layer: Conv, proven: Proven) -> Int64Array:
 
 def fits(layer: Conv, proven: Proven) -> bool:
     """Whether chains of the layer's weights fit 16 bits."""
-    return chains.fits(_weights(layer, proven)[_chains(layer)], packed=False)
+    return chains.fits(_weights(layer, proven)[chains_of(layer)], packed=False)
 
 
-def _chains(layer: Conv) -> Int64Array:
+def in_one_piece(layer: Conv) -> bool:
+    """Whether a tile has room for a patch, and 32 bits for 256 times each accumulator."""
+    patch = patch_of(layer, layer.shape.width * layer.shape.channels)
+    return most_positions(runs_of(patch).pairs, loops=False) > 0 and _proven(layer, unsigned=False) is not None
+
+
+def chains_of(layer: Conv) -> Int64Array:
     """The channels of each chain, group by group: [chains, ROWS]."""
     m = len(layer.weights) // layer.groups
     first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)

@@ -37,7 +37,7 @@ class ChainedChannelsKernel:
     """The assembly that layers share: 4 channels x n positions over a patch, m output channels.
 
     ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes of images
-    of ``depth`` channels, or ``planes``.
+    of ``depth`` channels, or ``planes``; without ``output`` they are the accumulators, in 32 bits.
     """
 
     n: int
@@ -46,7 +46,7 @@ class ChainedChannelsKernel:
     patch: Patch
     advance: int
     aligned: bool
-    output: Output
+    output: Output | None
     depth: int
     planes: PlaneRows | None = None
 
@@ -58,7 +58,7 @@ class ChainedChannelsKernel:
     def details(self) -> str:
         """What tells kernels apart."""
         said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile", f"{self.m} channels"]
-        said.append(f"rounding {self.output.slug}")
+        said.append(f"rounding {self.output.slug}" if self.output else "no rounding")
         if self.planes is not None:
             said.append("planes " + " ".join(map(str, self.planes)))
         elif self.depth != self.m:
@@ -78,12 +78,17 @@ class ChainedChannelsKernel:
     @property
     def position_step(self) -> int:
         """Bytes from an output position to the next one."""
-        return self.planes.position if self.planes is not None else self.depth
+        return self.planes.position if self.planes is not None else self.depth * self._bytes
 
     @property
     def channel_step(self) -> int:
         """Bytes from an output channel to the next one."""
-        return self.planes.step if self.planes is not None else 1
+        return self.planes.step if self.planes is not None else self._bytes
+
+    @property
+    def _bytes(self) -> int:
+        """Of an output."""
+        return 4 if self.output is None else 1 if self.planes is None else 2
 
     @cached_property
     def copy(self) -> Widening:
@@ -122,7 +127,7 @@ class ChainedChannelsKernel:
     @property
     def words(self) -> int:
         """Of parameters for a tile's channels: starts, weights, the first channel's number, output parameters."""
-        return SUMS + SUMS * self.pairs + 1 + ROWS * self.output.words
+        return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
 
     @cached_property
     def _chunks(self) -> list[dict[str, int]]:
@@ -154,7 +159,7 @@ class ChainedChannelsKernel:
         """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
         groups, n = self.channel_tiles, self.n
         source = self.copy.source.times(n)
-        output = stores(ROWS * n * groups, 1 if self.planes is None else 2)
+        output = stores(ROWS * n * groups, self._bytes)
         stage = self._stage
         parameters = loads((self.words + stage.again) * groups, 4)
         stack = self.copy.tile.times(n) + loads(n + 1 + groups * (n * self.pairs + 2 + stage.spilt) + 6, 4)
@@ -199,8 +204,8 @@ class ChainedChannelsKernel:
             frame=self.frame,
             tile=SLOTS,
             q=self.output,
-            low=self.output.low,
-            high=self.output.high,
+            low=self.output.low if self.output else 0,
+            high=self.output.high if self.output else 0,
             steps=steps,
             moved=moved,
             spill=OUT if self._stage.crowded else "",
@@ -208,5 +213,5 @@ class ChainedChannelsKernel:
             taken=self._stage.taken or 0,
             position_step=self.position_step,
             channel_step=self.channel_step,
-            out_advance=self.n * self.depth if self.planes is None else self.planes.advance,
+            out_advance=self.n * self.position_step if self.planes is None else self.planes.advance,
         )

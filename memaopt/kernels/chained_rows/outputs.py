@@ -29,11 +29,12 @@ class OutputStep(NamedTuple):
 @dataclass(frozen=True)
 class OutputStage:
     """``n`` positions' sums are in r0 to r2, r3 to r5, r6 to r8; parameters come by lr, r12 points to the outputs,
-    which are ``channel_step`` and ``position_step`` bytes apart, bytes or (int16) values less ``taken``.
+    which are ``channel_step`` and ``position_step`` bytes apart, bytes or (int16) values less ``taken``. Without
+    ``output`` they are the accumulators, in 32 bits.
     """
 
     n: int
-    output: Output
+    output: Output | None
     channel_step: int
     position_step: int
     taken: int | None
@@ -41,7 +42,7 @@ class OutputStage:
     @property
     def crowded(self) -> bool:
         """Whether the first channels' parameters take r12 too."""
-        return self.n == 3 and self.output.by_sign
+        return self.n == 3 and self.output is not None and self.output.by_sign
 
     @property
     def spilt(self) -> int:
@@ -53,8 +54,16 @@ class OutputStage:
         """Loads of parameters beyond one of each."""
         return self.n - 1 if self.crowded else 0
 
+    @property
+    def _store(self) -> str:
+        if self.output is None:
+            return "str"
+        return "strb" if self.taken is None else "strh"
+
     def _registers(self, channel: int) -> tuple[str, str, str, str]:
         """Multiplier, addend, addend of negative ones, and a free one."""
+        if self.output is None:
+            return "", "", "", ""
         if not self.output.by_sign:
             return "r9", "r10", "", ""
         if not self.crowded:
@@ -75,13 +84,14 @@ class OutputStage:
                 if self.crowded and channel == ROWS - 3 and j == 0:
                     before.append(f"ldr r12, {OUT}")
                     at = 0
-                if j == 0:
+                if j == 0 and m:
                     before.append(f"ldmia lr!, {{{', '.join(r for r in (m, c, d) if r and r != 'r12')}}}")
                 if d == "r12":
                     before.append("ldr r12, [lr]" if j < self.n - 1 else "ldr r12, [lr], #4")
                 before += chain.accumulators()[_MAKING[channel]]
                 acc = chain.rows[channel]
                 after = [add_imm(acc, acc, -self.taken, "")] if self.taken else []
+                after += [] if self.output else [f"asr {acc}, {acc}, #8"]
                 if lost:
                     after.append(f"ldr r12, {OUT}")
                     at = 0
@@ -89,6 +99,6 @@ class OutputStage:
                 if not 0 <= place - at <= REACH:
                     after.append(add_imm("r12", "r12", place - at, ""))
                     at = place
-                after.append(f"{'strb' if self.taken is None else 'strh'} {acc}, [r12, #{place - at}]")
+                after.append(f"{self._store} {acc}, [r12, #{place - at}]")
                 steps.append(OutputStep(before, acc, m, c, d, t, after))
         return steps, at
