@@ -35,6 +35,7 @@ def _layers() -> dict[str, Layer]:
         "groups_apart": h.conv(rng, (7, 6, 12), 12, (3, 2), groups=3, stride=(2, 1), dilation=(1, 2)),
         "pointwise_groups": h.conv(rng, (3, 4, 20), 16, groups=4),
         "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
+        "far_rows": h.conv(rng, (3, 1500, 3), 4, (3, 3), stride=(1, 100), zero_point=3),
     }
 
 

@@ -89,7 +89,7 @@ def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
     for run in range(runs.number):
         start = runs.offset(run)
         if aligned:
-            lines.append(add_imm("r0", "r12", start, ""))
+            lines.append(add_imm("r0", "r12", start, "r0"))
         words = runs.whole // 4
         parts = -(-words // (len(_DATA) // 2))
         for part in range(parts):
@@ -99,7 +99,8 @@ def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
                 lines.append(_multiple("ldm", sources, "r0"))
             else:
                 places = [start + 4 * word for word in range(first, last)]
-                lines += [f"ldr {r}, {at}" for r, at in zip(sources, base.reach(places), strict=True)]
+                for register, place in zip(sources, places, strict=True):
+                    base.load("ldr", register, place)
                 waits += sum(unaligned(place, step) for place in places)
             for low in sources:
                 high = f"r{int(low[1:]) + 1}"
@@ -108,7 +109,8 @@ def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
     rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
     for first in range(0, len(rest), len(_DATA)):
         places = rest[first : first + len(_DATA)]
-        lines += [f"ldrsb {r}, {at}" for r, at in zip(_DATA, base.reach(places), strict=False)]
+        for register, place in zip(_DATA, places, strict=False):
+            base.load("ldrsb", register, place)
         pairs = _DATA[: len(places) : 2]
         lines += [f"pkhbt {r}, {r}, r{int(r[1:]) + 1}, lsl #16" for r in pairs[: len(places) // 2]]
         lines += [f"str {r}, [lr], #4" for r in pairs]
@@ -130,9 +132,10 @@ class _Base:
     def __init__(self, lines: list[str]) -> None:
         self._lines, self._register, self._at = lines, "r12", 0
 
-    def reach(self, places: Sequence[int]) -> list[str]:
-        """Addresses of ascending places that lie close together; the register moves if need be."""
-        if not places[0] - self._at >= 0 or places[-1] - self._at > REACH:
-            self._register, self._at = "r0", places[0]
-            self._lines.append(add_imm("r0", "r12", self._at, "r1"))
-        return [f"[{self._register}, #{place - self._at}]" for place in places]
+    def load(self, name: str, register: str, place: int) -> None:
+        """A load from so many bytes behind r12."""
+        if not 0 <= place - self._at <= REACH:
+            self._register, self._at = ("r12", 0) if place <= REACH else ("r0", place)
+            if place > REACH:
+                self._lines.append(add_imm("r0", "r12", place, "r0"))
+        self._lines.append(f"{name} {register}, [{self._register}, #{place - self._at}]")
