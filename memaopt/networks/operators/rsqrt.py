@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -51,6 +52,7 @@ class Rsqrt(Floating):
         self.rescale(graph)
 
 
+@cache
 def _inverse_root(value: int) -> int:
     """2^20 / sqrt(value) of an integer above 0, rounded as TFLite's fixed point does."""
     multiplier, shift = fixedpoint.inverse_square_root(value)
