@@ -14,7 +14,10 @@ from memaopt.problems.words import DTYPES, OBJECTIVES, PROOFS
 
 def evaluate_command(
     what: Annotated[list[str], typer.Argument(metavar="gemm MxKxN SCHEDULE", help="The product and a file.")],
-    dtype: Annotated[str, typer.Option(metavar="|".join(DTYPES), help="Element type and arithmetic.")] = "q15",
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(DTYPES), help="Element type and arithmetic.  \\[default: q15]"),
+    ] = None,
     place: Annotated[
         str | None, typer.Option(metavar="X=MEMORY,...", help="Where A, B and C live, as in a=qspi or all=qspi.")
     ] = None,
@@ -57,7 +60,7 @@ def evaluate_command(
         raise InputError(
             f"evaluate {' '.join(what)}: give gemm, its sizes and a file, as in gemm 64x576x64 tiling.json"
         )
-    fields: dict[str, Any] = {"dtype": dtype}
+    fields: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     if place is not None:
         fields["placement"] = gemm.placement(place)
     if weights is not None:
