@@ -11,14 +11,15 @@ _HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
     "baselines/test_baselines", "bench/test_bench", "board/test_hostile", "certificates/test_gemm",
-    "cli/test_cli", "trials/test_gemm", "emit/test_c", "kernels/test_reach", "test_fuzz", "test_hostile_files",
+    "choice/test_choice", "choice/test_compile", "choice/test_fusion", "choice/test_in_ram", "choice/test_knee",
+    "cli/test_cli", "cli/test_network", "emit/test_c", "kernels/test_chained_channels", "kernels/test_chained_rows",
     "kernels/test_conv_depthwise", "kernels/test_depthwise", "kernels/test_elementwise", "kernels/test_leads",
-    "kernels/test_movement", "kernels/test_raw_pairs", "kernels/test_staging", "kernels/test_winograd",
-    "trials/test_library", "models/test_models", "choice/test_choice", "cli/test_network",
-    "choice/test_compile", "choice/test_fusion", "trials/test_image", "choice/test_in_ram",
-    "trials/test_ram", "problems/test_suites", "models/test_traffic", "models/test_waits", "networks/test_zoo",
-    "networks/operators/test_compiled",
-    "networks/operators/test_parted", "networks/test_zoo_large", "sweeps/test_sweep", "sweeps/test_fit",
+    "kernels/test_movement", "kernels/test_raw_pairs", "kernels/test_reach", "kernels/test_stack",
+    "kernels/test_staging", "kernels/test_winograd", "machines/test_core", "models/test_models",
+    "models/test_traffic", "models/test_waits", "networks/operators/test_compiled", "networks/operators/test_parted",
+    "networks/test_zoo", "networks/test_zoo_large", "problems/test_suites", "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz",
+    "test_hostile_files", "test_interrupts", "test_project", "trials/test_gemm", "trials/test_image",
+    "trials/test_library", "trials/test_ram",
 }  # fmt: skip
 
 

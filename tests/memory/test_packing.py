@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,7 @@ def test_packing_with_pairs_is_the_least(seed: int) -> None:
     assert arena == exhaustive(rectangles, pairs, total)
 
 
+@pytest.mark.slow
 def test_many_rectangles_take_seconds() -> None:
     """Catches an explosion: hundreds of operators in a row, and what lies across them."""
     rng = np.random.default_rng(4)

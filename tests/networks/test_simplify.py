@@ -110,6 +110,7 @@ def pruned_network(seed: int) -> Graph:
     return net.graph(net.weighted(ops.FullyConnected, x, net.pruned((3, features), 0, 0.3), 0, (1, 3)))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 100_000), st.sampled_from([1, 1, 2, 4]))
 @settings(max_examples=150, deadline=None)
 def test_pruned_networks_keep_every_byte(seed: int, multiple: int) -> None:
