@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,8 @@ def test_solve_writes_nothing_that_is_wrong(tmp_path: Path, monkeypatch: pytest.
     (model,) = zoo.save(tmp_path / "zoo", ("ds_cnn",))
     files = emit.files
 
-    def wrong(plan: NetworkPlan) -> dict[str, str]:
-        made = files(plan)
+    def wrong(plan: NetworkPlan, **given: Sequence[str]) -> dict[str, str]:
+        made = files(plan, **given)
         name = emitted.source(plan.name)
         return {**made, name: made[name].replace("(base + ", "(base + 16 + ", 1)}
 
