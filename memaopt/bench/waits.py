@@ -110,12 +110,20 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, InRam, int]:
         (plan.cycles + stall_cycles(plan, 1, where, figures), i, plan, where)
         for i, plan in enumerate(offered)
         for where in copyable(
-            plan, code=setting.code_in_ram > 0 and bool(plan.kernels), data=setting.constants_in_ram > 0
+            plan,
+            code=setting.code_in_ram > 0 and bool(plan.kernels),
+            data=setting.constants_in_ram > 0 and _room(layer, plan) <= machine.sram.size,
         )
         if pays(plan, where, figures)
     ]
     _, _, plan, where = min(candidates, key=lambda candidate: candidate[:2])
     return plan, where, plan.cycles + round(waiting(plan.code, figures, where.code, where.data))
+
+
+def _room(layer: Layer, plan: Plan) -> int:
+    """Bytes of SRAM that a call takes at most with its constants there, each operand aligned."""
+    inputs, output = sizes_of(layer)
+    return _CODE_ROOM + constants_room(plan) + sum(size + 48 for size in (*inputs, output, plan.scratch_bytes))
 
 
 def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
