@@ -20,8 +20,8 @@ SLOW = {
     "kernels/test_winograd", "machines/test_core", "models/test_kernel_waits", "models/test_models",
     "models/test_traffic", "models/test_waits", "networks/operators/test_compiled", "networks/operators/test_parted",
     "networks/test_tables", "networks/test_zoo", "networks/test_zoo_large", "problems/test_suites",
-    "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz", "test_hostile_files", "test_interrupts", "test_project", "trials/test_gemm",
-    "trials/test_image", "trials/test_library", "trials/test_ram",
+    "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz", "test_hostile_files", "test_interrupts", "test_project",
+    "trials/test_gemm", "trials/test_image", "trials/test_library", "trials/test_ram",
 }  # fmt: skip
 
 

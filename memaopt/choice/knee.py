@@ -23,14 +23,14 @@ def in_arena(problem: Problem, arena: int) -> Problem:
     return dataclasses.replace(problem, limits=dataclasses.replace(problem.limits, arena=arena))
 
 
-class Found(Protocol):
+class InArena(Protocol):
     """A plan, as far as it matters here."""
 
     @property
     def arena_bytes(self) -> int: ...
 
 
-P = TypeVar("P", bound=Found)
+P = TypeVar("P", bound=InArena)
 
 
 def knee(made: Callable[[int, int], P | None], price: int, best: P, within: float, *, near: bool) -> tuple[P, P | None]:

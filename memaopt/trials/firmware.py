@@ -33,7 +33,7 @@ _TOLERANCE = 0.03
 _FRAME, _STORED = (0xFF00, 0xAF00), (0xF83F, 0x6038)
 
 
-class Place(BaseModel):
+class SectionHeld(BaseModel):
     """What of the library a section of the image holds."""
 
     model_config = ConfigDict(frozen=True)
@@ -55,7 +55,7 @@ class FirmwareTrial(Overview):
 
     name: str
     firmware: str
-    places: tuple[Place, ...]
+    places: tuple[SectionHeld, ...]
     stack_top: int | None
     stack_bytes: int
     promised: int | None
@@ -125,7 +125,7 @@ def _memory(plan: NetworkPlan, address: int) -> str:
     return next((p.name for p in plan.mcu.places if p.base <= address < p.end), "no memory")
 
 
-def _places(plan: NetworkPlan, image: Program) -> Iterator[Place]:
+def _places(plan: NetworkPlan, image: Program) -> Iterator[SectionHeld]:
     """What of the library lies in which section, in the order of their addresses."""
     sizes = {s.name: s.size for s in (*image.functions, *image.objects)}
     constants = [name for layer in plan.layers for name in layer.emitted.parameters]
@@ -136,7 +136,7 @@ def _places(plan: NetworkPlan, image: Program) -> Iterator[Place]:
         if here:
             size = sum(sizes.get(name, 0) for name in here)
             memory = _memory(plan, section.address)
-            yield Place(section=section.name, memory=memory, symbols=len(here), bytes=size)
+            yield SectionHeld(section=section.name, memory=memory, symbols=len(here), bytes=size)
 
 
 def _of_another(plan: NetworkPlan, image: Program) -> Iterator[str]:
