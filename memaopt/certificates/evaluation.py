@@ -115,13 +115,14 @@ def evaluate(
     cannot be read, InfeasibleError if nothing fits, DisagreementError if the schedule beats the optimum or a replay
     counts other accesses.
     """
-    given = schedule
+    given, source = schedule, "mapping"
     if isinstance(given, str | Path):
+        source = str(given)
         given = read(given)
     elif isinstance(given, Table):
         given = parsed(dict(given), "schedule")
     if isinstance(given, Mapping):
-        given = given.tiling(problem)
+        given = given.tiling(problem, source)
     buffering = "single" if isinstance(given, LayerSchedule) else given.buffering
     whole = space(problem, machine, objective, buffering)
     best = certify(problem, machine, objective, buffering, proof)
@@ -166,6 +167,8 @@ def parsed(data: Any, where: str) -> AnySchedule | Tiling | Mapping:
         return Schedule.checked(data, where)
     if "order" in data or "mc" in data:
         return Tiling.checked(data, where)
+    if not data:
+        raise InputError(f"{where}: says nothing: give fields such as order, mc, kc and nc, or loops of each level")
     return Mapping.checked(data, where)
 
 

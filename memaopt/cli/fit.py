@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,12 @@ def fit_command(
     \b
     Examples:
       memaopt fit model.tflite --latency 50ms
-      memaopt fit a.tflite b.tflite --mcus stm32f446 --mcus my.toml --setting all --html fit.html
+      memaopt fit a.tflite b.tflite --mcus stm32f446 --mcus my.toml
+      memaopt fit model.tflite --setting all --html fit.html
     """
     from memaopt.files import read_bytes
     from memaopt.machines.mcu import mcu, preset_names
+    from memaopt.networks.formats.model import examine
     from memaopt.networks.limits import MAX_FILE_BYTES
     from memaopt.report import console
     from memaopt.report import fit as report
@@ -47,7 +50,13 @@ def fit_command(
         None if latency is None else fit.amount(latency, _MS, "--latency"),
         None if energy is None else fit.amount(energy, _MJ, "--energy"),
     )
-    files = [fit.ModelFile(path.name, read_bytes(path, MAX_FILE_BYTES)) for path in models]
+    models = list(dict.fromkeys(models))
+    names = Counter(path.name for path in models)
+    files = []
+    for path in models:
+        examine(path)  # a file that is no model is refused once, not on each chip
+        name = path.name if names[path.name] == 1 else str(path)
+        files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES)))
     chips = [mcu(name) for given in mcus for name in (preset_names() if given == "all" else [given])]
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]

@@ -3,6 +3,7 @@
 Only what the options need is imported here; each command imports the rest when it runs.
 """
 
+import inspect
 import io
 import os
 import sys
@@ -35,6 +36,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _flowed(text: str) -> str:
+    """Help whose paragraphs are one line each, to be folded as wide as the terminal; after ``\\b`` lines stay."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p.removeprefix("\b\n") if p.startswith("\b") else p.replace("\n", " ") for p in paragraphs)
+
 
 #: Typer's own errors: BadParameter, UsageError, ClickException (of click, or of the copy that newer typers bring).
 _COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -471,6 +479,8 @@ app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)
 app.command("fit")(fit_command)
 network_cli.register(app)
+for _command in app.registered_commands:
+    _command.help = _flowed(inspect.getdoc(_command.callback) or "")
 
 
 def _bytes(text: str | None) -> int | None:

@@ -34,7 +34,7 @@ def validate_command(
     Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
     subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's.
 
-    \\b
+    \b
     Examples:
       memaopt validate model.tflite test.npz --tflite
       memaopt validate model.tflite pictures/ --top 3 --json

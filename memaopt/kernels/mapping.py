@@ -51,8 +51,9 @@ class Mapping(Input):
     streamed: tuple[Operand, ...] = ()
     buffering: Buffering = "single"
 
-    def tiling(self, problem: Gemm) -> Tiling:
-        """The tiling that these loops make of ``problem``; InputError if they do not cover it, or are no such nest.
+    def tiling(self, problem: Gemm, where: str = "mapping") -> Tiling:
+        """The tiling that these loops from ``where`` make of ``problem``; InputError if they do not cover it, or are no
+        such nest.
 
         A block may reach beyond the problem, as where a mapper pads. The innermost loop over register tiles says which
         operand stays in registers: the one that it does not index.
@@ -61,12 +62,12 @@ class Mapping(Input):
         dims = [loop.dim for loop in outer]
         if len({*dims}) != len(dims):
             raise InputError(
-                f"mapping: the loops outside SRAM are {_told(outer)}: a nest of memaopt has one for each of m, k and n"
+                f"{where}: the loops outside SRAM are {_told(outer)}: a nest of memaopt has one for each of m, k and n"
             )
         tile = {d: _along(self.registers, d) for d in DIMS}
         block = {d: tile[d] * _along(self.sram, d) for d in DIMS}
         for d in DIMS:
-            _cover(problem, d, _along(outer, d), block[d])
+            _cover(problem, d, _along(outer, d), block[d], where)
         inner = _merged(self.sram)
         stays = next((x for x, d in REVISITED_BY.items() if inner and d == inner[-1].dim), None)
         # A register tile that is one step of k deep says nothing of vectors along k.
@@ -74,7 +75,7 @@ class Mapping(Input):
         order = (*dims, *(d for d in DIMS if d not in dims))
         blocks = {f"{d}c": min(block[d], problem.sizes[d]) for d in DIMS}
         data = {"order": order, **blocks, **fixed, "stationary": stays}
-        return Tiling.checked({**data, "streamed": self.streamed, "buffering": self.buffering}, "mapping")
+        return Tiling.checked({**data, "streamed": self.streamed, "buffering": self.buffering}, where)
 
 
 def _merged(loops: tuple[TiledLoop, ...]) -> tuple[TiledLoop, ...]:
@@ -93,12 +94,12 @@ def _along(loops: tuple[TiledLoop, ...], dim: Dim) -> int:
     return prod(loop.trips for loop in loops if loop.dim == dim)
 
 
-def _cover(problem: Gemm, d: Dim, trips: int, block: int) -> None:
+def _cover(problem: Gemm, d: Dim, trips: int, block: int, where: str) -> None:
     """Raise InputError unless so many blocks cover the problem along ``d``, and no fewer do."""
     size = problem.sizes[d]
     if -(-size // block) != trips:
         raise InputError(
-            f"mapping: {trips} blocks of {block} along {d} make {trips * block}, and {d.upper()} of gemm "
+            f"{where}: {trips} blocks of {block} along {d} make {trips * block}, and {d.upper()} of gemm "
             f"{problem.name} is {size}"
         )
 

@@ -17,6 +17,8 @@ from rich.text import Text
 from memaopt.printable import printable
 
 WIDTH = 100
+#: Columns that no table needs more of.
+_WIDEST = 1000
 _T = TypeVar("_T")
 
 
@@ -71,6 +73,12 @@ def table(columns: Iterable[str], words: int | Collection[int | str] = 1, blanks
         left = number < words if isinstance(words, int) else number in words or name in words
         made.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     return made
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table as wide as it is: a narrow terminal folds its lines, but nothing is cut."""
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=_WIDEST)).maximum)
+    console.print(table)
 
 
 def spinner(what: str) -> AbstractContextManager[Any]:

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memaopt.report.console import print_whole
 from memaopt.sweeps.fit import Fit
 
 _HEADINGS = ("chip", "setting", "verdict", "latency", "energy", "SRAM", "left", "flash", "left", "proof")
@@ -17,8 +18,6 @@ _NOTE = (
     "library's bytes; left is what it and the project leave free. Of what is too large: bytes that would do, and how "
     "many are missing (-)."
 )
-#: Columns that no table needs more of: a narrow terminal folds lines, but nothing is cut.
-_WIDEST = 1000
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222 }
 table { border-collapse: collapse; width: 100% } caption { text-align: left; font-weight: bold; padding: 1em 0 .3em }
@@ -37,9 +36,7 @@ def print_fits(console: Console, fits: Sequence[Fit]) -> None:
         for each in fits:
             if each.model == model:
                 table.add_row(*_cells(each))
-        whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
-        console.width = max(console.width, whole)
-        console.print(table)
+        print_whole(console, table)
     for each in fits:
         if each.verdict in ("failed", "unknown"):
             console.print(f"{each.model} on {each.machine}: {each.reason}", soft_wrap=True)

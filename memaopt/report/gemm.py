@@ -17,7 +17,7 @@ from memaopt.machines.core import ORDERED
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.problems.gemm import OPERANDS, Gemm, Weights
-from memaopt.report.console import Fact, print_facts, table
+from memaopt.report.console import Fact, print_facts, print_whole, table
 from memaopt.trials.gemm import GemmTrial
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def _print_table(console: Console, rows: Sequence[GemmRow], ran: bool) -> None:
     for row in rows:
         made.add_row(row.problem.name, *(_column(row, name) for name in columns), *_cells(row, ran, timed))
     console.print("; ".join(common), style="bold", soft_wrap=True)
-    console.print(made, width=max(console.width, console.measure(made).maximum), crop=False)
+    print_whole(console, made)
     for row in rows:
         if row.error is not None:
             console.print(f"{row.problem.name}: {row.error}", style="red", highlight=False, soft_wrap=True)

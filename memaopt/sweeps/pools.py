@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
@@ -40,6 +41,8 @@ class Processes(Workers):
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size or os.cpu_count() or 1
+        # Ended by a signal, nothing is left behind: the tracker takes the semaphores away, and need not say so.
+        sys.warnoptions.append("ignore:resource_tracker")
         methods = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:

@@ -131,7 +131,9 @@ def _problems(sweep: Sweep, where: str) -> Iterator[Gemm]:
     for name in sweep.suites:
         yield from suites.suite(name)
     try:
-        for table in sweep.gemm:
+        for number, table in enumerate(sweep.gemm, 1):
+            if {"m", "k", "n"} - set(table):
+                raise InputError(f"gemm {number}: m, k and n are needed, as in m = 64, k = 576, n = 64")
             yield gemm(**table)
         for grid in sweep.grid:
             yield from (gemm(m, k, n, **grid.fields) for m, k, n in product(grid.m, grid.k, grid.n))

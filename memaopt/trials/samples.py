@@ -19,6 +19,7 @@ from memaopt.networks.graph import DType, Tensor
 
 Array = npt.NDArray[Any]
 _MOST_BYTES = 4 << 30
+_NPY = b"\x93NUMPY"
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"}
 _LABELS = ("y", "labels", "y_test", "targets")
 
@@ -87,6 +88,8 @@ def _read(path: Path) -> tuple[Array, Array | None]:
 
 def _array(path: Path) -> Array:
     data = read_bytes(path, _MOST_BYTES)
+    if path.suffix != ".csv" and not data.startswith(_NPY):
+        raise InputError(f"{path}: no array that can be read: give .npz, .npy, .csv, or a folder of pictures or sounds")
     try:
         if path.suffix == ".csv":
             text = data.decode("utf-8")
@@ -111,8 +114,11 @@ def _heading(rows: list[list[str]]) -> int:
 
 
 def _archive(path: Path) -> tuple[Array, Array | None]:
+    data = read_bytes(path, _MOST_BYTES)
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise InputError(f"{path}: no archive of arrays, as numpy.savez writes it")
     try:
-        with np.load(io.BytesIO(read_bytes(path, _MOST_BYTES)), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no archive of arrays: {' '.join(str(error).split())[:200]}") from None

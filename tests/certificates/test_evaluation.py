@@ -135,12 +135,16 @@ def _changed(number: int, **fields: Any) -> dict[str, Any]:
     ("data", "message"),
     [
         ([1], "a schedule is an object"),
+        ({}, "s.json: says nothing"),
         ({"order": ["m", "m", "k"], "mc": 1, "kc": 1, "nc": 1}, "each of the loops m, k and n is there once"),
         ({"order": ["m", "k", "n"], "mc": 1, "kc": 1, "nc": 1, "kernel": "f33"}, "no kernel family 'f33'"),
         ({"external": ["x 4"]}, "'x 4' is no loop"),
         ({"external": ["n 0"]}, "'n 0' is no loop"),
         ({"ext": ["n 4"]}, "ext is no field"),
-        ({**_OWN, "external": ["n 2", "m 3", "k 3"]}, "3 blocks of 9 along k make 27, and K of gemm 24x18x20 is 18"),
+        (
+            {**_OWN, "external": ["n 2", "m 3", "k 3"]},
+            "s.json: 3 blocks of 9 along k make 27, and K of gemm 24x18x20 is 18",
+        ),
         ({**_OWN, "external": ["n 2", "m 3", "k 2", "n 2"]}, "a nest of memaopt has one for each"),
         (_changed(0, target="Disk"), "directive 1: level 'Disk' is none that is known"),
         (_changed(1, type="spatial"), "directive 2: spatial loops need more than the one core"),

@@ -247,10 +247,11 @@ def test_equal_problems_of_a_file_get_folders_of_their_own(cli: Cli, tmp_path: P
 
 @pytest.mark.parametrize("command", ["", *_COMMANDS])
 def test_help_is_complete_and_well_rendered(command: str, cli: Cli) -> None:
-    """Catches options without a word of help, markup left in the text, and examples broken over lines."""
+    """Catches options without a word of help, markup left in the text, examples and paragraphs broken over lines."""
     result = cli(f"{command} --help")
     assert result.code == 0
-    assert not re.search(r"\\\[|\[/|\[bold", result.out)
+    assert not re.search(r"\\\[|\[/|\[bold|\\b\s", result.out)
+    assert "\n \n \n Example" not in re.sub(" +\n", " \n", result.out)
     if command:
         parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
         assert all(getattr(parameter, "help", None) for parameter in parameters)

@@ -91,6 +91,12 @@ def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
     assert slow.code == 1
     assert "too slow" in slow.out
     assert "…" not in slow.out
+    (tmp_path / "no.tflite").write_text("no model")
+    assert "no.tflite is not a .tflite file" in cli.refused("fit", model, tmp_path / "no.tflite")
+    other = tmp_path / model.name
+    other.write_bytes(model.read_bytes())
+    both = cli("fit", model, other, other, "--mcus", "stm32f446", "--workers", 1, "--json")
+    assert [each["model"] for each in both.json] == [str(model), str(other)]
     assert re.search(r"stm32f446 .*stock .* ms +[\d.]+ mJ +[\d,]+ +[\d,]+ +[\d,]+ +[\d,]+ +enumeration", slow.out)
     for wrong in ("50", "0ms", "-1ms", "xms"):
         with pytest.raises(InputError, match="give a number with one of ms, us, s"):

@@ -156,6 +156,23 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "killed" / results.FILE).read_bytes() == (tmp_path / "whole" / results.FILE).read_bytes()
 
 
+def test_ended_by_a_signal_it_says_nothing(tmp_path: Path) -> None:
+    """Catches a warning of Python's own on stderr of a sweep that was told to end."""
+    (tmp_path / "s.toml").write_text(
+        'proof = "closed form"\n[[random]]\ncount = 999\nm = [1, 9]\nk = [1, 9]\nn = [1, 9]\n'
+    )
+    command = [sys.executable, "-m", "memaopt", "sweep", str(tmp_path / "s.toml"), "--workers", "1", "--out"]
+    ended = subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / run.JOURNAL).exists() or not (tmp_path / run.JOURNAL).stat().st_size:
+        assert ended.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    ended.terminate()
+    assert ended.communicate(timeout=60) == ("", "")
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
 def test_two_sweeps_do_not_write_into_one_folder(file: Path, tmp_path: Path) -> None:
     """Catches two journals in one."""
     (tmp_path / "out").mkdir()
@@ -231,7 +248,7 @@ def test_on_the_command_line(file: Path, tmp_path: Path, cli: Cli) -> None:
     [
         ("", "no problems: give gemm, suites, grid, random or models"),
         ("[[gemm]]\nm = 0\nk = 1\nn = 1\n", "m"),
-        ("[[gemm]]\nm = 1\n", "missing"),
+        ("[[gemm]]\nm = 1\n", "gemm 1: m, k and n are needed"),
         ('suites = ["mlperf"]', "no suite 'mlperf'"),
         ('models = ["none.tflite"]', "cannot be read"),
         ('suites = ["tinyml"]\nmachines = ["stm32"]', "no microcontroller 'stm32'"),

@@ -151,7 +151,10 @@ def test_samples_that_cannot_be_read(model: Path, cli: Cli, tmp_path: Path) -> N
     assert "no array that can be read" in cli.refused("validate", model, tmp_path / "bad.npy")
     (tmp_path / "empty").mkdir()
     assert "a folder of pictures" in cli.refused("validate", model, tmp_path / "empty")
-    assert "cannot be read" in cli.refused("validate", model, tmp_path / "none.npz")
+    assert cli.refused("validate", model, tmp_path / "none.npz").count("none.npz") == 1
+    for name in ("text.npz", "text.npy", "text.txt"):
+        (tmp_path / name).write_text("no array")
+        assert "pickle" not in cli.refused("validate", model, tmp_path / name)
     np.savez(tmp_path / "beyond.npz", x=floats, y=labels + 9)
     assert "no classes from 0 to 4" in cli.refused("validate", model, tmp_path / "beyond.npz")
     with pytest.raises(InputError, match="its samples are int64"):
