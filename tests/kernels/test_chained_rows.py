@@ -139,6 +139,8 @@ def test_windows_beyond_the_image_are_refused() -> None:
 def _long() -> dict[str, Layer]:
     rng = np.random.default_rng(2)
     large = _with_weights(h.fully_connected(rng, 700, 9), slice(0, 9), 127)
+    # The bias brings accumulators into a range of which the sums alone, shifted, take twice as much.
+    wide = h.fully_connected(np.random.default_rng(4), 2072, 4)
     conv = h.conv(rng, (1, 1, 2100), 5, zero_point=3, output_zero_point=-7)
     return {
         "two_parts": h.fully_connected(rng, 2304, 12),
@@ -146,6 +148,7 @@ def _long() -> dict[str, Layer]:
         "rows": h.fully_connected(rng, 2101, 4, rows=2, clamp=(-40, 100)),
         "signed": h.fully_connected(rng, 2101, 6, output_zero_point=3, in_double=False),
         "large_sums": large,
+        "wide_sums": _with_weights(dataclasses.replace(wide, bias=wide.bias - 127 * 255 * 1036), slice(0, 4), 127),
         "position": conv,
         "far_scales": _far(h.fully_connected(rng, 2100, 8, in_double=False, output_zero_point=3)),
         "far_scales_in_double": _far(h.fully_connected(rng, 2100, 8, output_zero_point=3)),

@@ -80,7 +80,7 @@ def layers() -> dict[str, Layer]:
 
 @pytest.fixture(scope="module")
 def host(layers: dict[str, Layer], tmp_path_factory: pytest.TempPathFactory) -> h.Host:
-    return h.Host(tmp_path_factory.mktemp("host"), list(_emitted(layers).values()), flags=["-fsanitize=undefined"])
+    return h.Host(tmp_path_factory.mktemp("host"), list(_emitted(layers).values()), flags=h.UNDEFINED)
 
 
 @pytest.mark.parametrize("name", _layers())
@@ -165,7 +165,7 @@ def test_movements_on_host_and_board(family: str, tmp_path: Path) -> None:
             if plan.family == family:
                 emitted[name] = emit(layer, plan, name)
     assert len(emitted) >= 4
-    host = h.Host(tmp_path, list(emitted.values()), flags=["-fsanitize=undefined"])
+    host = h.Host(tmp_path, list(emitted.values()), flags=h.UNDEFINED)
     board = h.OnBoard(tmp_path, list(emitted.values()))
     for name, e in emitted.items():
         layer, inputs, wanted = cases[name]
