@@ -22,7 +22,7 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import strip_heights, tiles_code
+from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, strip_heights, tiles_code
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -121,7 +121,7 @@ class ChainedChannels:
         if chosen is None:
             return None
         kernel, grid, proven = chosen
-        scratch_bytes, cycles = 0, 60.0
+        scratch_bytes, cycles = 0, float(LAYER_CYCLES)
         if rows:
             strip = strips.strip_of(layer, rows)
             work = strips.strip_work(layer, strip)

@@ -34,7 +34,7 @@ from memaopt.problems.layers import Conv, Layer
 
 SCALE = 256
 _MOST_UNROLLED = 8  # words of a patch; so a loop stays below 1 KiB
-_LAYER = 60  # cycles of a layer's entry and exit, fitted to counts of layers on the virtual board (GCC 12.2 -O3)
+LAYER_CYCLES = 60  # of a layer's entry and exit, fitted to counts of layers on the virtual board (GCC 12.2 -O3)
 
 
 def weight_stream(layer: Conv, kernel: RawPairsKernel, proven: Proven) -> Int64Array:
@@ -137,7 +137,7 @@ class RawPairs:
         if chosen is None:
             return None
         kernel, grid, proven = chosen
-        scratch_bytes, cycles = 0, _LAYER
+        scratch_bytes, cycles = 0, LAYER_CYCLES
         if rows:
             strip = strips.strip_of(layer, rows)
             work = strips.strip_work(layer, strip)
