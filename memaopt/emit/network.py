@@ -261,21 +261,26 @@ def _constant_name(plan: NetworkPlan, tensor: int) -> str:
 
 
 def constant_operands(plan: NetworkPlan) -> dict[int, str]:
-    """Constants that layers read as inputs, with their symbols. Those of equal bytes are one: a compiler may merge
-    them, and then nobody could tell which of them was read.
+    """Constants that layers read as inputs, with their symbols. Those of one C type and equal bytes are one: a
+    compiler may merge them, and then nobody could tell which of them was read.
     """
     tensors = sorted({i for layer in plan.layers for i in layer.lowered.inputs if plan.graph.tensors[i].is_constant})
-    first: dict[bytes, str] = {}
-    return {t: first.setdefault(plan.graph.tensors[t].values.tobytes(), _constant_name(plan, t)) for t in tensors}
+    first: dict[tuple[str, bytes], str] = {}
+    of = {t: plan.graph.tensors[t] for t in tensors}
+    return {t: first.setdefault((_kept_as(c), c.values.tobytes()), _constant_name(plan, t)) for t, c in of.items()}
+
+
+def _kept_as(constant: Tensor) -> str:
+    """The C type of a constant's elements."""
+    return "int8_t" if constant.dtype.is_byte else _C_TYPES[constant.dtype]
 
 
 def _constants(plan: NetworkPlan) -> list[str]:
     tensors = {symbol: plan.graph.tensors[tensor] for tensor, symbol in constant_operands(plan).items()}
     made = []
     for symbol, tensor in tensors.items():
-        kind = "int8_t" if tensor.dtype.is_byte else _C_TYPES[tensor.dtype]
         # Kernels may read it in words.
-        made.append(Array(kind, symbol, tensor.values, "a constant operand", alignment=4).definition())
+        made.append(Array(_kept_as(tensor), symbol, tensor.values, "a constant operand", alignment=4).definition())
     return made
 
 

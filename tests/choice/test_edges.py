@@ -47,6 +47,18 @@ def test_the_certificate_of_a_network_without_layers_holds(tmp_path: Path) -> No
     network_check.verify(certificate.certify(compile_network(path, MCU), path.name), Model.read(path))
 
 
+def test_constants_of_equal_bytes_and_two_types_are_two() -> None:
+    """Catches a float constant that is declared as the bytes of another one, which no compiler takes."""
+    zeros = constant("zeros", np.zeros((1, 8), np.int8), np.array([0.1]))
+    floats = constant("floats", np.zeros((1, 2), np.float32))
+    ends = activation("x", (1, 2), 0.1, 0), activation("y", (1, 10), 0.1, 0), activation("z", (1, 2), 0.1, 0)
+    joined = ops.Concatenation(inputs=(0, 3), outputs=(1,), axis=1)
+    quantized = ops.Quantize(inputs=(4,), outputs=(2,))
+    plan = compile_network(Graph("types", (*ends, zeros, floats), (joined, quantized), (0,), (1, 2)), MCU)
+    assert len(set(emit.constant_operands(plan).values())) == 2
+    assert network_trial.run(plan, 2).passed
+
+
 @pytest.mark.parametrize("operators", [0, 1])
 def test_a_network_without_layers_keeps_its_budgets(operators: int) -> None:
     """Catches a budget that is not held against a network that runs nothing, and a refusal that ends in a traceback."""
