@@ -6,6 +6,7 @@ import csv
 import io
 import wave
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,10 +98,19 @@ def _array(path: Path) -> Array:
             numbers = np.array([[float(cell) for cell in row] for row in rows[_heading(rows) :]], np.float32)
             return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
         found = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, EOFError, csv.Error) as error:
         raise InputError(f"{path}: no array that can be read: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(found, np.ndarray) or found.ndim == 0:
+    if not isinstance(found, np.ndarray):
         raise InputError(f"{path}: holds no array of samples")
+    return _numbers(path, found)
+
+
+def _numbers(path: Path, found: Array) -> Array:
+    """An array of numbers, one or more for each sample; InputError for another."""
+    if found.ndim == 0 or not np.issubdtype(found.dtype, np.number):
+        raise InputError(
+            f"{path}: holds {found.dtype} of shape {list(found.shape)}: numbers for each sample are expected"
+        )
     return found
 
 
@@ -120,7 +130,7 @@ def _archive(path: Path) -> tuple[Array, Array | None]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: no archive of arrays: {' '.join(str(error).split())[:200]}") from None
     label = next((name for name in _LABELS if name in arrays), None)
     inputs = [name for name in arrays if name != label]
@@ -129,13 +139,13 @@ def _archive(path: Path) -> tuple[Array, Array | None]:
             f"{path}: holds {', '.join(arrays) or 'nothing'}: one array of samples is expected, and labels as one of "
             f"{', '.join(_LABELS)}"
         )
-    return arrays[inputs[0]], None if label is None else arrays[label]
+    return _numbers(path, arrays[inputs[0]]), None if label is None else _numbers(path, arrays[label])
 
 
 def _folder(path: Path) -> tuple[Array, Array | None]:
-    classes = sorted(child for child in path.iterdir() if child.is_dir())
+    classes = [child for child in _seen(path) if child.is_dir()]
     homes = [(child, number) for number, child in enumerate(classes)] or [(path, 0)]
-    found = [(file, number) for home, number in homes for file in sorted(home.iterdir()) if file.is_file()]
+    found = [(file, number) for home, number in homes for file in _seen(home) if file.is_file()]
     kinds = {file.suffix.lower() for file, _ in found}
     if found and kinds <= _PICTURES:
         values = [_picture(file) for file, _ in found]
@@ -149,6 +159,11 @@ def _folder(path: Path) -> tuple[Array, Array | None]:
     return np.stack(values), np.array([number for _, number in found]) if classes else None
 
 
+def _seen(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without what is hidden."""
+    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+
+
 def _picture(file: Path) -> Array:
     try:
         from PIL import Image
@@ -157,7 +172,7 @@ def _picture(file: Path) -> Array:
     try:
         with Image.open(file) as picture:
             return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{file}: no picture that can be read: {error}") from None
 
 

@@ -114,6 +114,9 @@ def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
     for number, picture in enumerate(pixels):
         (tmp_path / "pictures" / f"class{number % 2}").mkdir(parents=True, exist_ok=True)
         image.fromarray(picture).save(tmp_path / "pictures" / f"class{number % 2}" / f"{number}.png")
+    for hidden in (tmp_path / "pictures" / ".thumbnails", tmp_path / "pictures" / "class0" / ".index"):
+        hidden.mkdir()
+        (hidden.parent / ".notes").touch()
     found = files.read(tmp_path / "pictures", tensor)
     assert found.labels is not None
     assert found.labels.tolist() == [0, 0, 1, 1]
@@ -149,6 +152,19 @@ def test_samples_that_cannot_be_read(model: Path, cli: Cli, tmp_path: Path) -> N
     assert "2 labels for 3 samples" in cli.refused("validate", model, tmp_path / "few.npz")
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY rubbish")
     assert "no array that can be read" in cli.refused("validate", model, tmp_path / "bad.npy")
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    assert "numbers for each sample are expected" in cli.refused("validate", model, tmp_path / "words.npy")
+    np.savez(tmp_path / "one.npz", x=floats, y=np.array(3))
+    assert "numbers for each sample are expected" in cli.refused("validate", model, tmp_path / "one.npz")
+    (tmp_path / "renamed.npz").write_bytes((tmp_path / "small.npy").read_bytes())
+    assert "no archive of arrays" in cli.refused("validate", model, tmp_path / "renamed.npz")
+    np.savez_compressed(tmp_path / "torn.npz", x=floats)
+    torn = bytearray((tmp_path / "torn.npz").read_bytes())
+    torn[200:600] = bytes(400)
+    (tmp_path / "torn.npz").write_bytes(torn)
+    assert "no archive of arrays" in cli.refused("validate", model, tmp_path / "torn.npz")
+    (tmp_path / "quoted.csv").write_text('"' + "1," * 100_000)
+    assert "no array that can be read" in cli.refused("validate", model, tmp_path / "quoted.csv")
     (tmp_path / "empty").mkdir()
     assert "a folder of pictures" in cli.refused("validate", model, tmp_path / "empty")
     assert cli.refused("validate", model, tmp_path / "none.npz").count("none.npz") == 1
