@@ -111,7 +111,7 @@ def _select(folder: Path, query: str) -> Iterator[tuple[Any, ...]]:
     if not path.is_file():
         raise InputError(f"{folder}: no {FILE} there; write one with memaopt sweep SWEEP.toml --out {folder}")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             found = base.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
             if found != (FORMAT,):
                 raise InputError(f"{path}: its format is {found and found[0]}, and this version reads {FORMAT}")

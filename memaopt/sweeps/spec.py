@@ -101,6 +101,8 @@ def read(path: str | Path) -> Questions:
 
 def questions(sweep: Sweep, folder: Path, where: str) -> Questions:
     """Every combination; models and machines' files are found from ``folder``."""
+    drawn = sum(each.count for each in sweep.random)
+    _refuse_beyond(drawn + sum(len(each.m) * len(each.k) * len(each.n) for each in sweep.grid), where)
     found = Questions([], {}, {})
     problems = [
         (f"{each.name} {each.dtype}", canonical(each.model_dump(mode="json", exclude_unset=True)))
@@ -114,9 +116,14 @@ def questions(sweep: Sweep, folder: Path, where: str) -> Questions:
             if task.key not in seen:
                 seen.add(task.key)
                 found.tasks.append(task)
-        if len(seen) > MOST_TASKS:
-            raise InputError(f"{where}: more than {MOST_TASKS:,} questions: split the sweep")
+        _refuse_beyond(len(seen), where)
     return found
+
+
+def _refuse_beyond(number: int, where: str) -> None:
+    """InputError if a sweep has so many questions."""
+    if number > MOST_TASKS:
+        raise InputError(f"{where}: more than {MOST_TASKS:,} questions: split the sweep")
 
 
 def _machines(sweep: Sweep, folder: Path) -> Iterator[Mcu]:
