@@ -142,7 +142,7 @@ def _solve_one(
     except _OF_ONE_PROBLEM as error:
         return GemmRow(problem, certificate, None, error)
     made = dict(archive(kind, gemm_files.name_of(certificate), files) for kind in packages)
-    write_files(made or files, folder)
+    write_files(made or files, folder, keep=bool(made))
     return row._replace(check=check)
 
 

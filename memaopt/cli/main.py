@@ -41,7 +41,7 @@ app = typer.Typer(
 def _flowed(text: str) -> str:
     """Help whose paragraphs are one line each, to be folded as wide as the terminal; after ``\\b`` lines stay."""
     paragraphs = text.split("\n\n")
-    return "\n\n".join(p.removeprefix("\b\n") if p.startswith("\b") else p.replace("\n", " ") for p in paragraphs)
+    return "\n\n".join(p if p.startswith("\b") else p.replace("\n", " ") for p in paragraphs)
 
 
 #: Typer's own errors: BadParameter, UsageError, ClickException (of click, or of the copy that newer typers bring).

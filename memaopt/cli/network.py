@@ -120,7 +120,8 @@ def write(
 
     files = {**library.files_of(signed, labels), **shown}
     checked = library.check(signed.plan, files) if check else None
-    write_files(dict(archive(kind, signed.name, files) for kind in packages) or files, out)
+    archives = dict(archive(kind, signed.name, files) for kind in packages)
+    write_files(archives or files, out, keep=bool(archives))
     return checked
 
 

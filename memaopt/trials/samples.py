@@ -95,8 +95,10 @@ def _array(path: Path) -> Array:
         if path.suffix == ".csv":
             text = data.decode("utf-8")
             rows = [row for row in csv.reader(io.StringIO(text)) if row]
+            if len({len(row) for row in rows}) > 1:
+                raise InputError(f"{path}: its rows are not equally long")
             numbers = np.array([[float(cell) for cell in row] for row in rows[_heading(rows) :]], np.float32)
-            return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
+            return _numbers(path, numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers)
         found = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, OSError, EOFError, csv.Error) as error:
         raise InputError(f"{path}: no array that can be read: {' '.join(str(error).split())[:200]}") from None
@@ -111,6 +113,8 @@ def _numbers(path: Path, found: Array) -> Array:
         raise InputError(
             f"{path}: holds {found.dtype} of shape {list(found.shape)}: numbers for each sample are expected"
         )
+    if np.isnan(found).any():
+        raise InputError(f"{path}: holds NaN, which is no value")
     return found
 
 

@@ -98,9 +98,10 @@ def test_cmake_fetches_it(files: dict[str, str | bytes], tmp_path: Path) -> None
 
 
 def test_solve_writes_archives(cli: Cli, tmp_path: Path) -> None:
-    """Catches an option that is passed over, or a project beside the archive that was asked for."""
-    kinds = [word for kind in KINDS for word in ("--package", kind)]
-    assert cli("solve", "gemm", "4x4x4", *kinds, "--out", tmp_path / "dist").code == 0
+    """Catches an option passed over, a project beside the archive, and an archive that the next one takes away."""
+    kinds = [word for kind in KINDS[1:] for word in ("--package", kind)]
+    for given in (("--package", KINDS[0]), kinds, kinds):
+        assert cli("solve", "gemm", "4x4x4", *given, "--out", tmp_path / "dist").code == 0
     names = sorted(path.name for path in (tmp_path / "dist").iterdir() if path.name != ".memaopt.json")
     assert names == sorted(archive(kind, "gemm_q15_4x4x4", {})[0] for kind in KINDS)
     assert "needs --out" in cli.refused("solve", "gemm", "4x4x4", "--package", "arduino")

@@ -171,6 +171,10 @@ def test_samples_that_cannot_be_read(model: Path, cli: Cli, tmp_path: Path) -> N
     for name in ("text.npz", "text.npy", "text.txt"):
         (tmp_path / name).write_text("no array")
         assert "pickle" not in cli.refused("validate", model, tmp_path / name)
+    np.savez(tmp_path / "nan.npz", x=floats, y=np.full((3, 5), np.nan))
+    assert "nan.npz: holds NaN" in cli.refused("validate", model, tmp_path / "nan.npz")
+    (tmp_path / "ragged.csv").write_text("1,2,3\n1,2\n")
+    assert "rows are not equally long" in cli.refused("validate", model, tmp_path / "ragged.csv")
     np.savez(tmp_path / "beyond.npz", x=floats, y=labels + 9)
     assert "no classes from 0 to 4" in cli.refused("validate", model, tmp_path / "beyond.npz")
     with pytest.raises(InputError, match="its samples are int64"):
