@@ -30,16 +30,28 @@ class Extensions:
     def all(self) -> dict[str, Any]:
         """Everything there is, in the order in which it came; entry points by name, after what programs added."""
         if not self._loaded:
-            self._loaded = True
-            from importlib.metadata import entry_points
-
-            for entry in sorted(entry_points(group=self._group), key=lambda entry: entry.name):
-                try:
-                    thing = entry.load()
-                except Exception as error:  # whatever a package of somebody else does when it is imported
-                    raise InputError(f"entry point {entry.name} of {self._group}: {error}") from None
-                self.add(entry.name, thing() if callable(thing) and not isinstance(thing, type) else thing)
+            self._loaded = True  # what is loaded may ask what there is
+            try:
+                found = self._entries()
+            except InputError:
+                self._loaded = False  # and whoever asks again hears of it again
+                raise
+            for name, thing in found.items():
+                self.add(name, thing)
         return dict(self._things)
+
+    def _entries(self) -> dict[str, Any]:
+        """What the entry points name; InputError for one that cannot be loaded."""
+        from importlib.metadata import entry_points
+
+        found = {}
+        for entry in sorted(entry_points(group=self._group), key=lambda entry: entry.name):
+            try:
+                thing = entry.load()
+                found[entry.name] = thing() if callable(thing) and not isinstance(thing, type) else thing
+            except Exception as error:  # whatever a package of somebody else does when it is imported
+                raise InputError(f"entry point {entry.name} of {self._group}: {error}") from None
+        return found
 
 
 MACHINES = Extensions("memaopt.machines")

@@ -106,7 +106,11 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(suites.suite("mine")) == len(suites.TINYML)
     value = "memaopt.no_such:thing"
     monkeypatch.setattr(extensions, "SUITES", extensions.Extensions("memaopt.suites"))
-    with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: No module named 'memaopt.no_such'"):
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: No module named 'memaopt.no_such'"):
+            suites.suite("mine")
+    value = "memaopt.problems.suites:suite"  # a function that wants an argument
+    with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: suite"):
         suites.suite("mine")
 
 
