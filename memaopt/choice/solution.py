@@ -280,10 +280,11 @@ def _unlimited(problem: Problem, **limits: int | None) -> Problem:
     return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits), mcu=None)  # type: ignore[arg-type]
 
 
-def least_budgets(problem: Problem) -> tuple[int, int]:
-    """Bytes of SRAM and of flash that would do, each without a limit of the other."""
+def least_budgets(problem: Problem) -> tuple[int | None, int | None]:
+    """Bytes of SRAM and of flash that would do, each without a limit of the other; None where the search gives up."""
     free = _unlimited(problem)
-    return _best(free, "sram").value, _best(free, "flash").value
+    sram, flash = _best(free, "sram"), _best(free, "flash")
+    return None if sram.picks is None else sram.value, None if flash.picks is None else flash.value
 
 
 def why_not(problem: Problem, name: str) -> InfeasibleError:

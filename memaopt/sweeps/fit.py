@@ -122,8 +122,8 @@ def _verdict(latency: float | None, energy: float | None, limits: Limits, mcu: M
     return "fits", ""
 
 
-def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int]:
-    """What it takes at least, and how many bytes are missing."""
+def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
+    """What it takes at least, and how many bytes are missing; None where that was not found."""
     from memaopt.choice.compile import simplifications
     from memaopt.choice.problem import left_by_project, prepare
     from memaopt.choice.solution import least_budgets
@@ -131,9 +131,12 @@ def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int]:
     graph = _read(model).graph
     flash_left, sram_left = left_by_project(mcu, graph)
     least = [least_budgets(prepare(simple.graph, mcu)) for _, simple in simplifications(graph)]
-    sram, flash = (min(values) for values in zip(*least, strict=True))
-    short = {"sram_short": max(sram - sram_left, 0), "flash_short": max(flash - flash_left, 0)}
-    return {"sram_bytes": sram, "flash_bytes": flash, **short}
+    found: dict[str, int | None] = {}
+    for what, left, values in zip(("sram", "flash"), (sram_left, flash_left), zip(*least, strict=True), strict=True):
+        fewest = min((size for size in values if size is not None), default=None)
+        found[f"{what}_bytes"] = fewest
+        found[f"{what}_short"] = None if fewest is None else max(fewest - left, 0)
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Cli
 
+from memaopt.choice import solution
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu
@@ -56,6 +57,14 @@ def test_what_would_do_does(model: Path) -> None:
     compile_network(model, mcu("stm32f446"), sram=found.sram_bytes)
     with pytest.raises(InfeasibleError):
         compile_network(model, mcu("stm32f446"), sram=found.sram_bytes - 1)
+
+
+def test_what_is_not_known_is_not_zero(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a network of which the search finds no least budget, and that 0 bytes are said to be enough for."""
+    monkeypatch.setattr(solution, "_best", lambda *_: solution._Found(None, None, 0, "none"))
+    assert fit._would_do(mcu("stm32f446"), fit.ModelFile(model.name, model.read_bytes())) == dict.fromkeys(
+        ("sram_bytes", "sram_short", "flash_bytes", "flash_short")
+    )
 
 
 def test_what_is_demanded_is_held_to(model: Path) -> None:
