@@ -258,9 +258,9 @@ def compile_network(
 
     ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
     what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
-    is what the machine's setting allows. ``within``: of all arenas the least in which the price is at most so much
-    above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration proves the best;
-    ``near``: its neighbours on the front are found too.
+    is what the machine's setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
+    a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
+    proves the best; ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """

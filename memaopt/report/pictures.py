@@ -15,7 +15,7 @@ from memaopt.choice.compile import NetworkPlan
 _WIDTH = 960
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 22, 40
 _COLOURS = 6
-#: The Cortex-M4's most: two products of 16 bits an SMLAD, a word a load.
+#: An SMLAD a cycle, of two products; a word a cycle. Chained rows and Winograd get more multiply-accumulates of one.
 _PEAK_MACS, _PEAK_BYTES = 2.0, 4.0
 
 
@@ -56,7 +56,7 @@ def memory_map(plan: NetworkPlan) -> str:
 
 
 def roofline(plan: NetworkPlan) -> str:
-    """Work a cycle against work a byte, each layer a point, below what the core can do of either; both logarithmic."""
+    """Work a cycle against work a byte, each layer a point, and the line of an SMLAD or a word a cycle; logarithmic."""
     marks = [
         Mark(
             layer.macs / max(layer.traffic.bytes, 1),
