@@ -28,7 +28,6 @@ from memaopt.errors import FaultError, InputError
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Accelerator
 
-_ARGUMENTS = [uc.UC_ARM_REG_R0 + n for n in range(4)]
 _CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004
 _FPU_ON = 0xF << 20
 _CPUID, _FPCCR, _MVFR0, _MVFR1 = 0xE000_ED00, 0xE000_EF34, 0xE000_EF40, 0xE000_EF44
