@@ -53,7 +53,10 @@ def timeloop(data: dict[str, Any], where: str) -> Mapping:
         level, kind = _level(directive["target"], at), directive.get("type")
         if kind in ("bypass", "datatype", "dataspace"):
             if level == "sram":
-                streamed += [_space(name, at) for name in directive.get("bypass", ())]
+                names = directive.get("bypass") or []
+                if not isinstance(names, list):
+                    raise InputError(f"{at}: bypass {str(names)[:40]!r}: a list of data spaces is expected")
+                streamed += [_space(name, at) for name in names]
             continue
         found = _factors(directive, at)
         if kind == "spatial" and any(loop.trips > 1 for loop in found):

@@ -117,7 +117,8 @@ def test_mappings_of_other_tools_are_the_same_schedule(tmp_path: Path) -> None:
 
 def test_a_bypass_streams_and_a_padded_block_is_the_whole() -> None:
     """Catches a bypass that is not heard, and a block that a mapper padded beyond the problem."""
-    data = {"mapping": [*_TIMELOOP["mapping"], {"target": "GlobalBuffer", "type": "bypass", "bypass": ["Weights"]}]}
+    bypasses = [{"target": "GlobalBuffer", "type": "bypass", "bypass": names} for names in (["Weights"], None)]
+    data = {"mapping": [*_TIMELOOP["mapping"], *bypasses]}
     read = evaluation.parsed(data, "x")
     assert isinstance(read, Mapping)
     assert read.streamed == ("A",)
@@ -151,6 +152,7 @@ def _changed(number: int, **fields: Any) -> dict[str, Any]:
         (_changed(1, type="magic"), "directive 2: type 'magic'"),
         (_changed(2, factors="M=4 Q=2"), "directive 3: factor 'Q=2'"),
         (_changed(1, permutation="KK"), "directive 2: permutation 'KK'"),
+        (_changed(1, target="GlobalBuffer", type="bypass", bypass=3), "directive 2: bypass '3': a list of data spaces"),
         (_changed(1, target="DRAM2"), "directive 2: external has loops already"),
         ({**_ZIGZAG, "W": [[], [["K", 24], ["C", 18], ["B", 20]], []]}, "cut into levels at different loops"),
         ({**_ZIGZAG, "O": [[["FX", 3]], [], []]}, "no loop along K, C, B"),
