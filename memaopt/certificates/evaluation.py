@@ -157,6 +157,8 @@ def parsed(data: Any, where: str) -> AnySchedule | Tiling | Mapping:
         raise InputError(f"{where}: a schedule is an object with fields such as order, mc, kc and nc")
     if "format" in data and isinstance(data.get("schedule"), dict):
         data = data["schedule"]
+    if {"format", "layers"} <= data.keys():
+        raise InputError(f"{where}: the certificate of a network; a schedule or certificate of a gemm is expected")
     if mapping_files.is_timeloop(data):
         return mapping_files.timeloop(data, where)
     if mapping_files.is_zigzag(data):
