@@ -79,7 +79,7 @@ def verify_all(folder: Path, scheduler: str | None, workers: int | None, as_json
     from memaopt.sweeps import check, pools
 
     false: list[dict[str, str]] = []
-    total, unproven = check.count(folder), 0
+    (total, without), unproven = check.count(folder), 0
     with _progress("verifying", total) as advance, pools.workers_of(scheduler, workers) as pool:
         for found in check.check(folder, pool):
             advance()
@@ -87,13 +87,15 @@ def verify_all(folder: Path, scheduler: str | None, workers: int | None, as_json
             if found.claim:
                 false.append({"problem": found.task.name, "key": found.task.key, "claim": found.claim})
     if as_json:
-        console.print_json({"certificates": total, "unproven": unproven, "false": false})
+        console.print_json({"certificates": total, "without": without, "unproven": unproven, "false": false})
     else:
         stdout = console.stdout()
         for each in false[:_SHOWN]:
             stdout.print(f"{each['problem']} ({each['key'][:16]}): {each['claim']}", soft_wrap=True)
         but = f"; of {unproven:,} no other proof than the one they name was asked" if unproven else ""
         stdout.print(f"{total - len(false):,} of {total:,} certificates hold{but}", soft_wrap=True)
+        if without:
+            stdout.print(f"{without:,} rows have none: what they say is not verified", soft_wrap=True)
     if false:
         raise typer.Exit(1)
 

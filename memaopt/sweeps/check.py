@@ -25,14 +25,15 @@ class Checked(NamedTuple):
     unproven: bool
 
 
-def count(folder: Path) -> int:
-    """How many rows have a certificate; InputError if there are no results there."""
-    return sum(row.certificate is not None for _, row in results.read(folder))
+def count(folder: Path) -> tuple[int, int]:
+    """How many rows must have a certificate, and how many others there are; InputError for no results."""
+    having = [_certified(row) for _, row in results.read(folder)]
+    return sum(having), len(having) - sum(having)
 
 
 def check(folder: Path, pool: Workers) -> Iterator[Checked]:
-    """Each row that has a certificate, verified, in the order of the results."""
-    rows = (pair for pair in results.read(folder) if pair[1].certificate is not None)
+    """Each row that has a certificate or should have one, verified, in the order of the results."""
+    rows = (pair for pair in results.read(folder) if _certified(pair[1]))
     stored = results.batch_of(folder, [task for task, _ in results.read(folder)])
     pending: deque[tuple[list[tuple[Task, SweepRow]], Future[list[worker.Verdict]]]] = deque()
     while True:
@@ -46,3 +47,7 @@ def check(folder: Path, pool: Workers) -> Iterator[Checked]:
         some, future = pending.popleft()
         for (task, _), verdict in zip(some, future.result(), strict=True):
             yield Checked(task, verdict.claim, verdict.unproven)
+
+
+def _certified(row: SweepRow) -> bool:
+    return row.certificate is not None or row.status == "solved"

@@ -210,22 +210,25 @@ def test_every_certificate_of_the_results_is_verified(file: Path, tmp_path: Path
     out = tmp_path / "out"
     run.run(spec.read(file), out, _Here)
     assert not [found.claim for found in check.check(out, _Here()) if found.claim]
-    assert check.count(out) == len([row for _, row in _rows(out) if row.status == "solved"]) > 5
+    solved = len([row for _, row in _rows(out) if row.status == "solved"])
+    assert check.count(out) == (solved, len(_rows(out)) - solved)
     rows = [(i, task, row) for i, (task, row) in enumerate(_rows(out)) if row.certificate is not None]
-    (first, _, _), (second, _, other), (third, _, _) = rows[:3]
+    (first, _, _), (second, _, other), (third, _, _), (fourth, _, _) = rows[:4]
     network = next(i for i, task, _ in rows if task.kind == "network")
     with closing(sqlite3.connect(out / results.FILE)) as base, base:
         base.execute("UPDATE rows SET external_bytes = external_bytes + 1 WHERE position = ?", (first,))
         base.execute("UPDATE rows SET certificate = ? WHERE position = ?", (other.certificate, third))
         base.execute("UPDATE rows SET certificate = ? WHERE position = ?", (b"x" * 90, second))
+        base.execute("UPDATE rows SET certificate = NULL WHERE position = ?", (fourth,))
         base.execute("UPDATE rows SET sram = 40000 WHERE position = ?", (network,))
     claims = {found.task.key: found.claim for found in check.check(out, _Here()) if found.claim}
     assert sorted(claim.partition(":")[0] for claim in claims.values()) == sorted(
-        ["row", "certificate", rows[1][1].name, "row"]
+        ["row", "certificate", rows[1][1].name, rows[3][1].name, "row"]
     )
     told = cli("verify", "--all", out, "--workers", 1)
     assert told.code == 1
-    assert f"{len(rows) - 4} of {len(rows)} certificates hold" in told.out
+    assert f"{len(rows) - 5} of {len(rows)} certificates hold" in told.out
+    assert f"{len(_rows(out)) - solved} rows have none: what they say is not verified" in told.out
     assert "no results.sqlite there" in cli.refused("verify", "--all", tmp_path / "none")
 
 
