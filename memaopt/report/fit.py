@@ -69,7 +69,7 @@ def _cells(fit: Fit) -> tuple[str, ...]:
         fit.machine,
         fit.setting,
         fit.verdict,
-        "" if fit.latency_ms is None else f"{fit.latency_ms:,.1f} ms",
+        "" if fit.latency_ms is None else f"{fit.latency_ms:,.{3 if fit.latency_ms < 10 else 1}f} ms",
         "" if fit.energy_mj is None else f"{fit.energy_mj:,.3f} mJ",
         *_memory(fit.sram_bytes, fit.sram_left, fit.sram_short),
         *_memory(fit.flash_bytes, fit.flash_left, fit.flash_short),

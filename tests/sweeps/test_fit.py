@@ -85,7 +85,7 @@ def test_the_page_holds_all_and_fetches_nothing(model: Path) -> None:
     found = _fit(model, "stm32f446").model_copy(update={"model": "<b>&.tflite"})
     page = html([found])
     assert "&lt;b&gt;&amp;.tflite" in page
-    assert f"{found.latency_ms:,.1f} ms" in page
+    assert f"{found.latency_ms:,.3f} ms" in page
     assert not re.search(r"src=|href=|<script|url\(", page)
 
 
@@ -99,6 +99,7 @@ def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
     slow = cli(*command[:4], "--workers", 1, "--latency", "1us")
     assert slow.code == 1
     assert "too slow" in slow.out
+    assert not re.search(r" 0\.0+ ms", slow.out)
     assert "…" not in slow.out
     (tmp_path / "no.tflite").write_text("no model")
     assert "no.tflite is not a .tflite file" in cli.refused("fit", model, tmp_path / "no.tflite")
