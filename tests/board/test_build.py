@@ -128,5 +128,5 @@ def test_missing_files_and_compilers_are_one_line(tmp_path, monkeypatch):
         find_compiler("gcc")
     module = __import__("sys").modules[build_function.__module__]
     monkeypatch.setattr(module, "find_spec", lambda _: None)
-    with pytest.raises(MissingToolError, match=r"pip install 'memaopt\[board\]'"):
+    with pytest.raises(MissingToolError, match=r"pip install 'memaopt\[zig\]'"):
         find_compiler()

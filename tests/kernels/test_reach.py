@@ -22,7 +22,7 @@ from memaopt.board import find_compiler
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.kernel import text
 from memaopt.kernels.registry import Plan, emit, plans, source_file
-from memaopt.kernels.schedule import BUFFERINGS, ORDERS, Schedule, space
+from memaopt.kernels.schedule import BUFFERINGS, IN_BLOCKS, ORDERS, REGISTER_LEVEL, Schedule, space
 from memaopt.kernels.text import thumb
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.models.nest import nest_of
@@ -287,7 +287,8 @@ def _schedules(seed: int, count: int) -> Iterator[tuple[object, Schedule]]:
             continue
         family, tile = rng.choice(where.kernels)
         mc, kc, nc = (rng.choice((size, rng.randint(1, size))) for size in (m, k, n))
-        schedule = where.schedule(rng.choice(ORDERS), (mc, kc, nc), family, tile)
+        hold = rng.choice((IN_BLOCKS, tuple(rng.randint(0, REGISTER_LEVEL) for _ in "ABC")))
+        schedule = where.schedule(rng.choice(ORDERS), hold, (mc, kc, nc), family, tile)
         if why_infeasible(where, schedule) is None:
             count -= 1
             yield where, schedule
