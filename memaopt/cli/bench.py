@@ -1,5 +1,6 @@
 """``memaopt bench``: run the comparison, print it, write it."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -150,6 +151,8 @@ def bench_command(
             return
         _study_waits(whole, count or 200, seed or 0, compiler, as_json)
         return
+    # In a checkout they are beside the package, wherever the command is given.
+    sys.path.append(str(Path(__file__).parents[2]))
     if find_spec("baselines") is None:
         raise MissingToolError("bench compares with kernels that pip does not install: run it in a checkout of memaopt")
     chosen = _sections(sections or [])
