@@ -274,10 +274,10 @@ def _summary(certificate: Certificate) -> list[str]:
             f"  {name:<9} {accesses.loads:>12,} loads {accesses.load_bytes:>12,} bytes"
             f" {accesses.stores:>12,} stores {accesses.store_bytes:>12,} bytes"
         )
-    said = "closed form = CP-SAT = exhaustive enumeration"
+    said = "closed form = CP-SAT = exhaustive enumeration: no schedule of the space is better"
     if certificate.proof != "full":
-        said = f"{certificate.proof}, {ALONE}"
-    lines.append(f"Proof:     {said}: no schedule of the space is better.")
+        said = f"{certificate.proof}, {ALONE} whether a schedule of the space is better"
+    lines.append(f"Proof:     {said}.")
     return lines
 
 
