@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
-
-import numpy as np
+from typing import ClassVar
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.convolution import image_of
-from memaopt.networks.operators.form import Field, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape, check_rank, depth
-from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.form import Field, Options
+from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.resizing import Resizing
 from memaopt.problems import layers
 
 
-class ResizeBilinear(Operator):
-    """Of bytes as they are: scales do not count."""
-
+class ResizeBilinear(Resizing):
     kind: ClassVar[str] = "RESIZE_BILINEAR"
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "ResizeBilinearOptions", 15,
         (Field("", 4), Field("", 4), Field("alignCorners", 1), Field("halfPixelCenters", 1)),
     )  # fmt: skip
-    counts_scale: ClassVar[bool] = False
-
-    align_corners: bool = False
-    half_pixel_centers: bool = False
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(2, 2)
-        options, size = source.options(), source.integers(1, "size")
-        if size != source.output().shape[1:3]:
-            raise source.refuse(f"size {list(size)} is not that of the output")
-        align, half = (bool(options.get(name, False)) for name in ("alignCorners", "halfPixelCenters"))
-        return cls(**source.common(), align_corners=align, half_pixel_centers=half)
-
-    def write(self, graph: Graph) -> Form:
-        options = {"alignCorners": self.align_corners, "halfPixelCenters": self.half_pixel_centers}
-        return Form({"size": graph.output_of(self).shape[1:3]}, options)
-
-    def output_shape(self, graph: Graph) -> Shape:
-        shape, output = graph.tensor_of(self).shape, graph.output_of(self).shape
-        check_rank(graph.place(self), shape, 4)
-        check_rank(graph.place(self), output, 4)
-        return (shape[0], *output[1:3], shape[3])
 
     def layer(self, graph: Graph) -> layers.Resize:
         """The layer of one image."""
@@ -73,9 +46,6 @@ class ResizeBilinear(Operator):
 
     def lower(self, graph: Graph) -> Lowered | None:
         return Lowered(self.layer(graph), (self.input,), graph.tensor_of(self).shape[0])
-
-    def links(self, graph: Graph) -> Links | None:
-        return {self.input: np.arange(depth(graph.output_of(self)))}
 
     def in_place(self, graph: Graph) -> tuple[int, ...]:
         del graph

@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.form import Field, Form, Options
+from memaopt.networks.operators.form import Field, Options
 from memaopt.networks.operators.moving import Moving
-from memaopt.networks.operators.operator import Array, Links, Shape, check_rank, depth
-from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.operator import Array
+from memaopt.networks.operators.resizing import Resizing
 from memaopt.problems import layers
 
 
-class ResizeNearestNeighbor(Moving):
+class ResizeNearestNeighbor(Resizing, Moving):
     kind: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "ResizeNearestNeighborOptions", 74, (Field("alignCorners", 1), Field("halfPixelCenters", 1))
     )
-    counts_scale: ClassVar[bool] = False
-
-    align_corners: bool = False
-    half_pixel_centers: bool = False
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(2, 2)
-        options = source.options()
-        size = source.integers(1, "size")
-        if size != source.output().shape[1:3]:
-            raise source.refuse(f"size {list(size)} is not that of the output")
-        align, half = (bool(options.get(name, False)) for name in ("alignCorners", "halfPixelCenters"))
-        return cls(**source.common(), align_corners=align, half_pixel_centers=half)
-
-    def write(self, graph: Graph) -> Form:
-        options = {"alignCorners": self.align_corners, "halfPixelCenters": self.half_pixel_centers}
-        return Form({"size": graph.output_of(self).shape[1:3]}, options)
-
-    def output_shape(self, graph: Graph) -> Shape:
-        shape, output = graph.tensor_of(self).shape, graph.output_of(self).shape
-        check_rank(graph.place(self), shape, 4)
-        check_rank(graph.place(self), output, 4)
-        return (shape[0], *output[1:3], shape[3])
 
     def nearest(self, graph: Graph, axis: int) -> Int64Array:
         """The input index of each output index along an axis, in TFLite's float arithmetic."""
@@ -75,9 +51,6 @@ class ResizeNearestNeighbor(Moving):
                                               strict=True)),
         )  # fmt: skip
         return [layers.Piece(0, (batch, rows, columns, channels), *tables)]
-
-    def links(self, graph: Graph) -> Links | None:
-        return {self.input: np.arange(depth(graph.output_of(self)))}
 
     def is_identity(self, graph: Graph) -> bool:
         sizes = graph.tensor_of(self).shape
