@@ -16,17 +16,17 @@ from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
 from memaopt.kernels.chained_rows.patches import runs_of
-from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.family import data_bytes, dimensions, pareto
+from memaopt.kernels.emitted import Emitted
+from memaopt.kernels.family import pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, strip_heights, tiles_code
+from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, emitted_patches, strip_heights, tiles_code
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import Array, words_bytes
+from memaopt.kernels.text.c import words_bytes
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, Layer
 
@@ -162,23 +162,8 @@ class ChainedChannels:
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven)
         comment = "four channels at a time: starts, chained weights, output stage"
-        arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
-        assert data_bytes(arrays) == plan.data_bytes
-        title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        return emitted(
-            unary(name),
-            plan,
-            title,
-            "kernels/raw_pairs/patch_layer.c.j2",
-            arrays=arrays,
-            kernels=(kernel,),
-            layer=layer,
-            kernel=kernel.name,
-            grid=grid,
-            groups=layer.groups,
-            group_words=kernel.channel_tiles * kernel.words,
-            strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
-        )
+        words = kernel.channel_tiles * kernel.words
+        return emitted_patches(layer, plan, name, kernel, grid, stream, comment, words)
 
 
 def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:

@@ -18,7 +18,7 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
-from memaopt.kernels.code import Call, Loop, Node
+from memaopt.kernels.code import Assembly, Call, Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.patches import Patch, patch_of
@@ -180,22 +180,40 @@ class RawPairs:
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven)
         comment = "two channels at a time: biases, weights, output stage"
-        arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
-        assert data_bytes(arrays) == plan.data_bytes
-        title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
-        return emitted(
-            unary(name),
-            plan,
-            title,
-            "kernels/raw_pairs/patch_layer.c.j2",
-            arrays=arrays,
-            kernels=(kernel,),
-            layer=layer,
-            kernel=kernel.name,
-            groups=1,
-            grid=grid,
-            strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
-        )
+        return emitted_patches(layer, plan, name, kernel, grid, stream, comment)
+
+
+def emitted_patches(
+    layer: Conv,
+    plan: Plan,
+    name: str,
+    kernel: Assembly,
+    grid: strips.Grid,
+    stream: Int64Array,
+    comment: str,
+    group_words: int = 0,
+) -> Emitted:
+    """A convolution by a kernel that computes tiles of patches: its constants, strips, a call for each run of tiles.
+
+    ``group_words``: constants of each of the layer's groups.
+    """
+    arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
+    assert data_bytes(arrays) == plan.data_bytes
+    rows = plan.option("strip")
+    return emitted(
+        unary(name),
+        plan,
+        f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
+        "kernels/raw_pairs/patch_layer.c.j2",
+        arrays=arrays,
+        kernels=(kernel,),
+        layer=layer,
+        kernel=kernel.name,
+        grid=grid,
+        groups=layer.groups,
+        group_words=group_words,
+        strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
+    )
 
 
 def tiles_code(layer: Conv, call: Call, rows: int, runs: int) -> tuple[Node, ...]:
