@@ -17,10 +17,10 @@ from memaopt.board import Board, Run, Timing, build
 from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans, source_file
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.machines.mcu import mcu
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
     ArgExtreme,
-    Binary,
-    BinaryKind,
     Conv,
     ConvDepthwise,
     Depthwise,
@@ -28,24 +28,19 @@ from memaopt.problems.layers import (
     Extreme,
     FloatLookup,
     FullyConnected,
-    Image,
     L2Norm,
     Layer,
     Lookup,
     MatMul,
     Mean,
-    Movement,
-    Padding,
-    Pair,
     Pool,
     PoolKind,
     Quantize,
-    Requantization,
-    Rescale,
-    Resize,
     Softmax,
-    Window,
 )
+from memaopt.problems.movement import Movement
+from memaopt.problems.resize import Resize
+from memaopt.problems.step_functions import Requantization, Rescale
 
 MCU = mcu("stm32l4r5").with_wait_states(0)
 #: GCC if it is installed, else Zig's Clang.

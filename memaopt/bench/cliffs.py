@@ -12,7 +12,8 @@ from rich.table import Table
 from memaopt.bench import waits
 from memaopt.bench.random_layers import conv_of, depthwise_of, fully_connected_of
 from memaopt.machines.mcu import Mcu
-from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Image
+from memaopt.problems.geometry import Image
+from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 
 #: Cycles that a multiply-accumulate may take: of a depthwise convolution, and of the others.
 _MOST_DEPTHWISE, _MOST = 2.2, 1.5

@@ -10,30 +10,24 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.kernels.registry import plans
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
-    Binary,
-    BinaryKind,
     Conv,
     ConvDepthwise,
     Depthwise,
     Dequantize,
     FullyConnected,
-    Image,
     Layer,
     Lookup,
     Mean,
-    Movement,
-    Padding,
-    Pair,
-    Piece,
     Pool,
     PoolKind,
     Quantize,
-    Requantization,
-    Rescale,
     Softmax,
-    Window,
 )
+from memaopt.problems.movement import Movement, Piece
+from memaopt.problems.step_functions import Requantization, Rescale
 
 #: Multiply-accumulates of a layer, at most: so that counting a few hundred takes minutes.
 _MOST_MACS = 1_500_000

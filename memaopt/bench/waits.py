@@ -21,9 +21,9 @@ from memaopt.choice.in_ram import IN_FLASH, InRam, constants_room, copyable, pay
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
+from memaopt.problems.binary import Binary
 from memaopt.problems.layers import (
     ArgExtreme,
-    Binary,
     Conv,
     ConvDepthwise,
     Depthwise,
@@ -36,12 +36,12 @@ from memaopt.problems.layers import (
     Lookup,
     MatMul,
     Mean,
-    Movement,
     Pool,
     Quantize,
-    Resize,
     Softmax,
 )
+from memaopt.problems.movement import Movement
+from memaopt.problems.resize import Resize
 from memaopt.report.console import table
 
 #: Predictions are to be this close: nine in ten, and all.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array
-from memaopt.problems.layers import Image, Window
+from memaopt.problems.geometry import Image, Window
 
 
 def lead_of(reads: Sequence[int] | Int64Array, ends: Sequence[int] | Int64Array, input_bytes: int) -> int:

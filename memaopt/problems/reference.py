@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.problems.gemm import Gemm
-from memaopt.problems.layers import Conv, FullyConnected, Image, Pair, Window
+from memaopt.problems.geometry import Image, Pair, Window
+from memaopt.problems.layers import Conv, FullyConnected
 from memaopt.problems.step_functions import Requantization
 
 Array = npt.NDArray[Any]

@@ -30,7 +30,8 @@ from memaopt.kernels.movement import movement
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.networks import reference
-from memaopt.problems.layers import Lookup, Movement
+from memaopt.problems.layers import Lookup
+from memaopt.problems.movement import Movement
 from memaopt.writer import write_files
 
 _Array = npt.NDArray[Any]

@@ -11,7 +11,8 @@ from board_helpers import compilers
 from memaopt import fixedpoint
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.registry import Emitted, plans
-from memaopt.problems.layers import Conv, FullyConnected, Layer, Requantization
+from memaopt.problems.layers import Conv, FullyConnected, Layer
+from memaopt.problems.step_functions import Requantization
 
 RNG = np.random.default_rng(6)
 FAMILY = "chained rows"

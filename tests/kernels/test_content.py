@@ -16,7 +16,8 @@ from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
 from memaopt import kernels
 from memaopt.kernels.registry import Layer, emit, plans
 from memaopt.problems.content import ByContent
-from memaopt.problems.layers import Lookup, Mean, Movement, Piece
+from memaopt.problems.layers import Lookup, Mean
+from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.step_functions import Requantization
 
 

@@ -6,21 +6,11 @@ import layers_helpers as h
 import numpy as np
 
 from memaopt.kernels.registry import emit, plans
-from memaopt.problems.layers import (
-    ArgExtreme,
-    Binary,
-    BinaryKind,
-    Extreme,
-    FloatLookup,
-    Image,
-    L2Norm,
-    Layer,
-    MatMul,
-    Pair,
-    PoolKind,
-    Rescale,
-    Resize,
-)
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Pair
+from memaopt.problems.layers import ArgExtreme, Extreme, FloatLookup, L2Norm, Layer, MatMul, PoolKind
+from memaopt.problems.resize import Resize
+from memaopt.problems.step_functions import Rescale
 
 _RNG = np.random.default_rng(17)
 _TENTH = Rescale(1717986918, -3)

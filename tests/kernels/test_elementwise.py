@@ -13,22 +13,10 @@ from memaopt import fixedpoint
 from memaopt.kernels.products.products import prove_product
 from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.kernels.sums.sums import prove_sum
-from memaopt.problems.layers import (
-    Binary,
-    BinaryKind,
-    Dequantize,
-    Image,
-    Layer,
-    Lookup,
-    Mean,
-    Padding,
-    Pair,
-    Pool,
-    PoolKind,
-    Requantization,
-    Rescale,
-    Window,
-)
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.layers import Dequantize, Layer, Lookup, Mean, Pool, PoolKind
+from memaopt.problems.step_functions import Requantization, Rescale
 
 RNG = np.random.default_rng(9)
 FAMILIES = (

@@ -8,27 +8,11 @@ import pytest
 from board_helpers import compilers
 
 from memaopt.kernels.registry import Emitted, emit, plans
-from memaopt.problems.layers import (
-    Binary,
-    BinaryKind,
-    Dequantize,
-    Image,
-    Layer,
-    Lookup,
-    Mean,
-    Movement,
-    Padding,
-    Pair,
-    Piece,
-    Pool,
-    PoolKind,
-    Quantize,
-    Requantization,
-    Rescale,
-    Softmax,
-    Window,
-    box,
-)
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.layers import Dequantize, Layer, Lookup, Mean, Pool, PoolKind, Quantize, Softmax
+from memaopt.problems.movement import Movement, Piece, box
+from memaopt.problems.step_functions import Requantization, Rescale
 
 RNG = np.random.default_rng(20)
 

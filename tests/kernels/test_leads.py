@@ -12,7 +12,7 @@ from board_helpers import compilers
 from memaopt.kernels import leads
 from memaopt.kernels.registry import Emitted, Format, emit, plans
 from memaopt.problems import layers
-from memaopt.problems.layers import Image, Padding, Pair, Window
+from memaopt.problems.geometry import Image, Padding, Pair, Window
 
 _ROOM = 4096  # bytes on either side of the input
 

@@ -12,7 +12,9 @@ from board_helpers import compilers
 from memaopt.kernels.code import Call, Loop, Node, Small, Staged, cycles_of
 from memaopt.kernels.raw_pairs.kernel import RawPairsKernel
 from memaopt.kernels.registry import Emitted, Format, emit, plans
-from memaopt.problems.layers import Conv, Image, Layer, Requantization
+from memaopt.problems.geometry import Image
+from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.step_functions import Requantization
 
 RNG = np.random.default_rng(5)
 FAMILY = "raw pairs"

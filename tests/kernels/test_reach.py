@@ -27,21 +27,11 @@ from memaopt.kernels.text import thumb
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.models.nest import nest_of
 from memaopt.models.traffic import why_infeasible
+from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.gemm import gemm
-from memaopt.problems.layers import (
-    Binary,
-    BinaryKind,
-    Conv,
-    Image,
-    Layer,
-    Mean,
-    Pair,
-    Pool,
-    PoolKind,
-    Requantization,
-    Rescale,
-    Window,
-)
+from memaopt.problems.geometry import Image, Pair, Window
+from memaopt.problems.layers import Conv, Layer, Mean, Pool, PoolKind
+from memaopt.problems.step_functions import Requantization, Rescale
 
 _AROUND = (
     0,

@@ -9,7 +9,8 @@ import pytest
 from board_helpers import compilers
 
 from memaopt.kernels.registry import emit, plans
-from memaopt.problems.layers import Conv, Layer, Requantization
+from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.step_functions import Requantization
 
 RNG = np.random.default_rng(8)
 FAMILY = "winograd"

@@ -11,20 +11,10 @@ from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
 from memaopt.models.passages import passages
 from memaopt.models.waits import timing, waiting
-from memaopt.problems.layers import (
-    Image,
-    Lookup,
-    Mean,
-    Movement,
-    Padding,
-    Pair,
-    Pool,
-    PoolKind,
-    Requantization,
-    Softmax,
-    Window,
-    box,
-)  # fmt: skip
+from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.layers import Lookup, Mean, Pool, PoolKind, Softmax
+from memaopt.problems.movement import Movement, box
+from memaopt.problems.step_functions import Requantization
 
 L4R5 = mcu("stm32l4r5")
 STOCK, PREFETCH = timing(L4R5.in_setting("stock")), timing(L4R5.in_setting("stock-prefetch"))

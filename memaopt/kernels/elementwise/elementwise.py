@@ -14,7 +14,8 @@ from memaopt.kernels.emitted import Emitted, binary, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
-from memaopt.problems.layers import Binary, BinaryKind, Dequantize, FloatLookup, Layer, Lookup, Quantize
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.layers import Dequantize, FloatLookup, Layer, Lookup, Quantize
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, PRELU, a lookup, one that the
 #: assembly leaves over, of floats, DEQUANTIZE; and cycles of a layer's entry and exit.

@@ -16,7 +16,8 @@ from memaopt.kernels.family import data_bytes
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.staging import prefix
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Int8Array, Layer, Movement, Piece
+from memaopt.problems.layers import Int8Array, Layer
+from memaopt.problems.movement import Movement, Piece
 
 #: Cycles of a layer's entry and exit, of a run besides copy_bytes, of a turn of a loop around others: fitted to counts
 #: of 14 layers on the virtual board (GCC 12.2 -O3).

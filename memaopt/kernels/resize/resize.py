@@ -7,7 +7,8 @@ from memaopt.kernels.code import Loop, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import RESIZE_UNIT, Layer, Resize
+from memaopt.problems.layers import Layer
+from memaopt.problems.resize import RESIZE_UNIT, Resize
 
 #: What GCC 12.2 makes of an element at -O3, of a position's weights and addresses, and of a row.
 _ELEMENT, _POSITION, _ROW = Compiled(72, 31), Compiled(120, 41), Compiled(80, 40)

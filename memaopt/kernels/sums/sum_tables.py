@@ -15,7 +15,8 @@ from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import LINE, Array
-from memaopt.problems.layers import Binary, Layer
+from memaopt.problems.binary import Binary
+from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 

@@ -21,7 +21,8 @@ from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Binary, BinaryKind, Layer
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40

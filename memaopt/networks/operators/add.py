@@ -8,7 +8,7 @@ import numpy as np
 
 from memaopt.networks.operators.addition import Addition
 from memaopt.networks.operators.form import ACTIVATION, Options
-from memaopt.problems.layers import BinaryKind
+from memaopt.problems.binary import BinaryKind
 
 
 class Add(Addition):

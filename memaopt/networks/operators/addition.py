@@ -13,7 +13,7 @@ from memaopt.networks.operators.elementwise import checked_table
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import rescale
-from memaopt.problems import layers
+from memaopt.problems import binary
 from memaopt.problems.step_functions import Rescale
 
 
@@ -32,7 +32,7 @@ class Addition(Pairwise):
 
     version: ClassVar[int] = 2
     sign: ClassVar[int]
-    layer_kind: ClassVar[layers.BinaryKind]
+    layer_kind: ClassVar[binary.BinaryKind]
 
     through: tuple[int, ...] = ()
     then: str = ""
@@ -77,7 +77,7 @@ class Addition(Pairwise):
 
     def lower(self, graph: Graph) -> Lowered | None:
         r = self.rescale(graph)
-        layer = layers.Binary(
+        layer = binary.Binary(
             **self.ends(graph),
             kind=self.layer_kind,
             left_shift=r.left_shift,

@@ -13,7 +13,7 @@ from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
 from memaopt.networks.operators.quantization import SAFE, checked_left_shift, rescale
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import geometry, layers, step_functions
 from memaopt.problems.step_functions import Rescale
 
 
@@ -99,13 +99,13 @@ class BatchMatmul(Operator):
         outputs, depth = weights.shape
         r, line = self.rescale(graph), math.prod(first[:-1])
         layer = layers.Conv(
-            layers.Image(1, line, depth),
-            layers.Image(1, line, outputs),
+            geometry.Image(1, line, depth),
+            geometry.Image(1, line, outputs),
             weights.reshape(outputs, 1, 1, depth),
             np.zeros(outputs, np.int64),
-            layers.Window(layers.Pair(1, 1)),
+            geometry.Window(geometry.Pair(1, 1)),
             x.zero_point,
-            layers.Requantization(
+            step_functions.Requantization(
                 graph.output_of(self).zero_point,
                 multipliers=np.full(outputs, r.multiplier, np.int64),
                 shifts=np.full(outputs, r.shift, np.int64),

@@ -14,7 +14,7 @@ from memaopt.networks.operators.form import ACTIVATION, Field, Form, Options
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Concatenation(Moving):
@@ -63,12 +63,12 @@ class Concatenation(Moving):
         del graph
         return np.concatenate(arguments, axis=self.axis)
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         output, at, pieces = graph.output_of(self).shape, 0, []
         for number, index in enumerate(self.inputs):
             shape = graph.tensors[index].shape
             start = tuple(at if axis == self.axis else 0 for axis in range(len(shape)))
-            pieces.append(layers.box(number, shape, output, shape=shape, output_start=start))
+            pieces.append(movement.box(number, shape, output, shape=shape, output_start=start))
             at += shape[self.axis]
         return pieces
 

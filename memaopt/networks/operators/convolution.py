@@ -19,7 +19,7 @@ from memaopt.networks.operators.quantization import SAFE
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.weighted import Weighted, settled
 from memaopt.networks.operators.window import SlidingWindow, Windowed, read_padding
-from memaopt.problems import layers
+from memaopt.problems import geometry, step_functions
 
 
 class Accumulating(Weighted):
@@ -95,7 +95,7 @@ class Convolution(Windowed, Accumulating):
         """What the layers of all convolutions have; ``weights`` is [M, taps]."""
         x, y = graph.tensor_of(self), graph.output_of(self)
         multipliers, shifts = self.multipliers(graph)
-        given = layers.Requantization(y.zero_point, *self.clamp(graph), multipliers=multipliers, shifts=shifts)
+        given = step_functions.Requantization(y.zero_point, *self.clamp(graph), multipliers=multipliers, shifts=shifts)
         bias, q = settled(self.bias_values(graph), given, weights)
         return {
             "shape": image_of(x),
@@ -107,9 +107,9 @@ class Convolution(Windowed, Accumulating):
         }
 
 
-def image_of(tensor: Tensor) -> layers.Image:
+def image_of(tensor: Tensor) -> geometry.Image:
     """One image of an NHWC tensor."""
-    return layers.Image(*tensor.shape[1:])
+    return geometry.Image(*tensor.shape[1:])
 
 
 def taps(window: SlidingWindow, image: Array, y: int, columns: range, channels: slice) -> Iterator[Array]:

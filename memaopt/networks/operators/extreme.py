@@ -11,7 +11,7 @@ from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.form import Options
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
-from memaopt.problems import layers
+from memaopt.problems import binary
 from memaopt.problems.step_functions import Rescale
 
 
@@ -21,7 +21,7 @@ class Extreme(Pairwise):
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("MaximumMinimumOptions", 39, ())
     adds_zero_point: ClassVar[bool] = False
-    layer_kind: ClassVar[layers.BinaryKind]
+    layer_kind: ClassVar[binary.BinaryKind]
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
         super().check_scales(graph, operands)
@@ -39,7 +39,7 @@ class Extreme(Pairwise):
     def lower(self, graph: Graph) -> Lowered | None:
         first, second = graph.tensor_of(self, 0).shape, graph.tensor_of(self, 1).shape
         low, high = self.clamp(graph)
-        layer = layers.Binary(self.layer_kind, first, second, 0, 0, 0, Rescale(0, 0), minimum=low, maximum=high)
+        layer = binary.Binary(self.layer_kind, first, second, 0, 0, 0, Rescale(0, 0), minimum=low, maximum=high)
         return Lowered(layer, self.inputs)
 
     def clamped_to(self, graph: Graph, bounds: Bounds) -> Self:

@@ -17,7 +17,7 @@ from memaopt.networks.operators.operator import Array, Lowered, Shape, check_ran
 from memaopt.networks.operators.quantization import SAFE
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.weighted import Mask, Mixing, settled
-from memaopt.problems import layers
+from memaopt.problems import layers, step_functions
 
 
 class FullyConnected(Mixing):
@@ -90,7 +90,7 @@ class FullyConnected(Mixing):
     def lower(self, graph: Graph) -> Lowered | None:
         x, weights = graph.tensor_of(self), graph.tensors[self.weights].values
         zero_point = graph.output_of(self).zero_point
-        given = layers.Requantization(zero_point, *self.clamp(graph), scales=self.scales(graph))
+        given = step_functions.Requantization(zero_point, *self.clamp(graph), scales=self.scales(graph))
         bias, q = settled(self.bias_values(graph), given, weights)
         rows = x.elements // weights.shape[1]
         return Lowered(layers.FullyConnected(rows, weights, bias, x.zero_point, q), (self.input,))

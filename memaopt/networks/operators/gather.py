@@ -14,7 +14,7 @@ from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape, plain
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Gather(Moving):
@@ -59,9 +59,9 @@ class Gather(Moving):
         del graph
         return np.take(arguments[0], self.indices, axis=self.axis)
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         x, box = graph.tensor_of(self).shape, self._box(graph)
-        piece = layers.box(0, x, box, shape=box)
+        piece = movement.box(0, x, box, shape=box)
         tables = list(piece.input_tables)
         tables[self.axis] = (np.array(self.indices, np.int64) - self.indices[0]) * math.prod(x[self.axis + 1 :])
         start = self.indices[0] * math.prod(x[self.axis + 1 :])

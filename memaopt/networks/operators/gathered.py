@@ -14,7 +14,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 Tables = tuple[Int64Array, ...]
 
@@ -32,13 +32,13 @@ class Gathered(Moving):
         offsets = functools.reduce(np.add.outer, self.tables(graph), np.zeros((), np.int64))
         return arguments[0].reshape(-1)[offsets]
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         tables = self.tables(graph)
         shape = tuple(len(table) for table in tables)
         steps = strides(shape)
         outputs = tuple(np.arange(size, dtype=np.int64) * step for size, step in zip(shape, steps, strict=True))
         start = sum(int(table[0]) for table in tables)
-        return [layers.Piece(0, shape, tuple(table - table[0] for table in tables), outputs, start)]
+        return [movement.Piece(0, shape, tuple(table - table[0] for table in tables), outputs, start)]
 
     def is_identity(self, graph: Graph) -> bool:
         tables = self.tables(graph)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from memaopt.networks.operators.extreme import Extreme
-from memaopt.problems.layers import BinaryKind
+from memaopt.problems.binary import BinaryKind
 
 
 class Minimum(Extreme):

@@ -11,7 +11,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators.folded import is_known
 from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Moving(Operator):
@@ -21,7 +21,7 @@ class Moving(Operator):
     """Whether some bytes are written by no piece."""
 
     @abstractmethod
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         """The boxes of elements that move."""
 
     @classmethod
@@ -48,7 +48,7 @@ class Moving(Operator):
         title = f"{self.kind} {' + '.join(graph.tensors[i].describe() for i in moved)} -> {output.describe()}"
         pieces = tuple(piece for piece in self.pieces(graph) if piece.elements)
         fill = self.fill(graph) if self.fills else 0
-        return Lowered(layers.Movement(title, output.elements, pieces, fill), moved)
+        return Lowered(movement.Movement(title, output.elements, pieces, fill), moved)
 
     def fill(self, graph: Graph) -> int:
         """What the bytes become that no piece writes."""

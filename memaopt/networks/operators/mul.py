@@ -12,7 +12,7 @@ from memaopt.networks.operators.form import ACTIVATION, Options
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import checked_left_shift, rescale
-from memaopt.problems import layers
+from memaopt.problems import binary
 from memaopt.problems.step_functions import Rescale
 
 
@@ -38,4 +38,4 @@ class Mul(Pairwise):
 
     def lower(self, graph: Graph) -> Lowered | None:
         result = self.rescale(graph)
-        return Lowered(layers.Binary(**self.ends(graph), kind=layers.BinaryKind.MUL, result=result), self.inputs)
+        return Lowered(binary.Binary(**self.ends(graph), kind=binary.BinaryKind.MUL, result=result), self.inputs)

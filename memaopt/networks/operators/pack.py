@@ -13,7 +13,7 @@ from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Pack(Moving):
@@ -50,11 +50,11 @@ class Pack(Moving):
         del graph
         return np.stack(arguments, axis=self.axis)
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         output, shape = graph.output_of(self).shape, graph.tensor_of(self).shape
         part = (*shape[: self.axis], 1, *shape[self.axis :])
         starts = [tuple(i if axis == self.axis else 0 for axis in range(len(part))) for i in range(len(self.inputs))]
-        return [layers.box(i, part, output, shape=part, output_start=start) for i, start in enumerate(starts)]
+        return [movement.box(i, part, output, shape=part, output_start=start) for i, start in enumerate(starts)]
 
     def is_identity(self, graph: Graph) -> bool:
         del graph

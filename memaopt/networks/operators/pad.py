@@ -12,7 +12,7 @@ from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Links, Shape, depth, plain
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Pad(Moving):
@@ -51,10 +51,10 @@ class Pad(Moving):
         y[tuple(slice(before, before + size) for size, (before, _) in inside)] = x
         return y
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         x, output = graph.tensor_of(self).shape, graph.output_of(self).shape
         before = tuple(a for a, _ in self.paddings)
-        return [layers.box(0, x, output, shape=x, output_start=before)]
+        return [movement.box(0, x, output, shape=x, output_start=before)]
 
     def links(self, graph: Graph) -> Links | None:
         if self.paddings[-1:] != ((0, 0),):

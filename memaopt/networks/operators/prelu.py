@@ -13,7 +13,7 @@ from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.operator import Array, Lowered, Shape
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import checked_left_shift, float_rescale, rescale
-from memaopt.problems import layers
+from memaopt.problems import binary
 from memaopt.problems.step_functions import Rescale
 
 
@@ -39,9 +39,9 @@ class Prelu(Pairwise):
         float_rescale(graph, self)
         self.slope(graph)
 
-    def _layer(self, graph: Graph) -> layers.Binary:
+    def _layer(self, graph: Graph) -> binary.Binary:
         first, result = float_rescale(graph, self), self.slope(graph)
-        return layers.Binary(**self.ends(graph), kind=layers.BinaryKind.PRELU, first=first, result=result)
+        return binary.Binary(**self.ends(graph), kind=binary.BinaryKind.PRELU, first=first, result=result)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         return self._layer(graph).apply(*arguments)

@@ -10,7 +10,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.reduction import Reduction
-from memaopt.problems import layers
+from memaopt.problems import geometry, layers
 from memaopt.problems.layers import PoolKind
 
 
@@ -42,9 +42,9 @@ class ReducedExtreme(Reduction, Bounded):
             return Lowered(layers.Extreme(self.layer_kind, shape, self.axes, *bounds), (self.input,))
         count = self.count(graph)
         channels = math.prod(shape[large[reduced[-1]] + 1 :]) if reduced else graph.output_of(self).elements
-        window = layers.Window(layers.Pair(count, 1))
+        window = geometry.Window(geometry.Pair(count, 1))
         pool = layers.Pool(
-            self.layer_kind, layers.Image(count, 1, channels), layers.Image(1, 1, channels), window, *bounds
+            self.layer_kind, geometry.Image(count, 1, channels), geometry.Image(1, 1, channels), window, *bounds
         )
         return Lowered(pool, (self.input,), graph.output_of(self).elements // channels)
 

@@ -12,7 +12,7 @@ from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Links, Lowered, Shape, depth
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Reshape(Moving):
@@ -38,14 +38,14 @@ class Reshape(Moving):
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         return arguments[0].reshape(graph.output_of(self).shape)
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         elements = (graph.output_of(self).elements,)
-        return [layers.box(0, elements, elements, shape=elements)]
+        return [movement.box(0, elements, elements, shape=elements)]
 
     def lower(self, graph: Graph) -> Lowered | None:
         if not graph.tensor_of(self).is_constant:
             return None
-        layer = layers.Movement(self.kind, graph.output_of(self).elements, tuple(self.pieces(graph)))
+        layer = movement.Movement(self.kind, graph.output_of(self).elements, tuple(self.pieces(graph)))
         return Lowered(layer, (self.input,))
 
     def links(self, graph: Graph) -> Links | None:

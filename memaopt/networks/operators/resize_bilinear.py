@@ -10,7 +10,7 @@ from memaopt.networks.operators.convolution import image_of
 from memaopt.networks.operators.form import Field, Options
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.resizing import Resizing
-from memaopt.problems import layers
+from memaopt.problems import geometry, resize
 
 
 class ResizeBilinear(Resizing):
@@ -21,14 +21,14 @@ class ResizeBilinear(Resizing):
         (Field("", 4), Field("", 4), Field("alignCorners", 1), Field("halfPixelCenters", 1)),
     )  # fmt: skip
 
-    def layer(self, graph: Graph) -> layers.Resize:
+    def layer(self, graph: Graph) -> resize.Resize:
         """The layer of one image."""
         x, y = image_of(graph.tensor_of(self)), image_of(graph.output_of(self))
         steps = []
         for inputs, outputs in zip(x[:2], y[:2], strict=True):
             less = 1 if self.align_corners and outputs > 1 else 0
-            steps.append(((inputs - less) * layers.RESIZE_UNIT + (outputs - less) // 2) // (outputs - less))
-        return layers.Resize(x, y, layers.Pair(*steps), self.half_pixel_centers)
+            steps.append(((inputs - less) * resize.RESIZE_UNIT + (outputs - less) // 2) // (outputs - less))
+        return resize.Resize(x, y, geometry.Pair(*steps), self.half_pixel_centers)
 
     def check_arithmetic(self, graph: Graph) -> None:
         layer = self.layer(graph)

@@ -14,7 +14,7 @@ from memaopt.networks.operators.form import Field, Options
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array
 from memaopt.networks.operators.resizing import Resizing
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class ResizeNearestNeighbor(Resizing, Moving):
@@ -37,7 +37,7 @@ class ResizeNearestNeighbor(Resizing, Moving):
         resized: Array = arguments[0][:, self.nearest(graph, 1)][:, :, self.nearest(graph, 2)]
         return resized
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         batch, rows, columns, channels = shape = graph.output_of(self).shape
         _, height, width, _ = graph.tensor_of(self).shape
 
@@ -50,7 +50,7 @@ class ResizeNearestNeighbor(Resizing, Moving):
             tuple(steps(n, s) for n, s in zip(shape, (rows * columns * channels, columns * channels, channels, 1),
                                               strict=True)),
         )  # fmt: skip
-        return [layers.Piece(0, (batch, rows, columns, channels), *tables)]
+        return [movement.Piece(0, (batch, rows, columns, channels), *tables)]
 
     def is_identity(self, graph: Graph) -> bool:
         sizes = graph.tensor_of(self).shape

@@ -13,7 +13,7 @@ from memaopt.networks.operators.batches import Batches
 from memaopt.networks.operators.form import Options
 from memaopt.networks.operators.gathered import strides
 from memaopt.networks.operators.operator import Array, Shape
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class SpaceToBatchNd(Batches):
@@ -44,7 +44,7 @@ class SpaceToBatchNd(Batches):
         result[places] = arguments[0]
         return result
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         """Each element where it goes: its place in the block says which batch, its block where in that."""
         shape, output = graph.tensor_of(self).shape, graph.output_of(self).shape
         inner, outer = strides(shape), strides(output)
@@ -56,4 +56,4 @@ class SpaceToBatchNd(Batches):
         tables.append(np.arange(shape[-1], dtype=np.int64))
         inputs = tuple(np.arange(size, dtype=np.int64) * step for size, step in zip(shape, inner, strict=True))
         start = sum(int(table[0]) for table in tables)
-        return [layers.Piece(0, shape, inputs, tuple(table - table[0] for table in tables), 0, start)]
+        return [movement.Piece(0, shape, inputs, tuple(table - table[0] for table in tables), 0, start)]

@@ -15,7 +15,7 @@ from memaopt.networks.operators.form import Options
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import rescale
-from memaopt.problems import layers
+from memaopt.problems import binary
 
 _SHIFT = 7
 
@@ -41,11 +41,11 @@ class SquaredDifference(Pairwise):
     def check_arithmetic(self, graph: Graph) -> None:
         self.rescale(graph)
 
-    def _layer(self, graph: Graph) -> layers.Binary:
+    def _layer(self, graph: Graph) -> binary.Binary:
         r = self.rescale(graph)
-        return layers.Binary(
+        return binary.Binary(
             **self.ends(graph),
-            kind=layers.BinaryKind.SQUARED_DIFFERENCE,
+            kind=binary.BinaryKind.SQUARED_DIFFERENCE,
             left_shift=r.left_shift,
             first=r.first,
             second=r.second,

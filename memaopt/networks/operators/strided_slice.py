@@ -15,7 +15,7 @@ from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape, plain
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 _MASKS = ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
 
@@ -77,11 +77,11 @@ class StridedSlice(Moving):
                 result = np.take(result, start + step * np.arange(length), axis=axis)
         return result
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         lengths = tuple(s.length for s in self.slices)
         start, step = tuple(s.start for s in self.slices), tuple(s.step for s in self.slices)
         x = graph.tensor_of(self).shape
-        return [layers.box(0, x, lengths, shape=lengths, input_start=start, input_step=step)]
+        return [movement.box(0, x, lengths, shape=lengths, input_start=start, input_step=step)]
 
     def is_identity(self, graph: Graph) -> bool:
         sizes = graph.tensor_of(self).shape

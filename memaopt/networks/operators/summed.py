@@ -11,7 +11,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.reduction import Reduction
-from memaopt.problems import layers
+from memaopt.problems import layers, step_functions
 from memaopt.problems.step_functions import Rescale
 
 
@@ -32,7 +32,7 @@ class Summed(Reduction, Bounded):
 
     def lower(self, graph: Graph) -> Lowered | None:
         x, rescale = graph.tensor_of(self), self.rescale(graph)
-        q = layers.Requantization(
+        q = step_functions.Requantization(
             graph.output_of(self).zero_point,
             *self.clamp(graph),
             multipliers=np.array([rescale.multiplier], np.int64),

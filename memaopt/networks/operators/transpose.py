@@ -10,7 +10,7 @@ from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.operator import Array, Shape, plain
 from memaopt.networks.operators.source import Source
-from memaopt.problems import layers
+from memaopt.problems import movement
 
 
 class Transpose(Moving):
@@ -45,9 +45,9 @@ class Transpose(Moving):
         del graph
         return arguments[0].transpose(self.permutation)
 
-    def pieces(self, graph: Graph) -> list[layers.Piece]:
+    def pieces(self, graph: Graph) -> list[movement.Piece]:
         x, output = graph.tensor_of(self).shape, graph.output_of(self).shape
-        return [layers.box(0, x, output, shape=output, permutation=self.permutation)]
+        return [movement.box(0, x, output, shape=output, permutation=self.permutation)]
 
     def is_identity(self, graph: Graph) -> bool:
         order = [axis for axis in self.permutation if graph.tensor_of(self).shape[axis] > 1]

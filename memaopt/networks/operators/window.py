@@ -13,7 +13,7 @@ from memaopt.networks.operators.attributes import ONE, Padding2D, Size2D
 from memaopt.networks.operators.form import PADDING
 from memaopt.networks.operators.operator import Operator, Shape, check_rank
 from memaopt.networks.operators.source import Source, Values
-from memaopt.problems import layers
+from memaopt.problems import geometry
 
 _MAX_PADDED_ELEMENTS = 4 * limits.MAX_TENSOR_BYTES
 _MAX_ATTRIBUTE = (1 << 15) - 1
@@ -36,10 +36,10 @@ class SlidingWindow(NamedTuple):
     def _extent(self, axis: int) -> int:
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
-    def layer(self) -> layers.Window:
+    def layer(self) -> geometry.Window:
         """The window of the layer."""
-        pairs = (layers.Pair(*self.kernel), layers.Pair(*self.stride), layers.Pair(*self.dilation))
-        return layers.Window(*pairs, layers.Padding(self.padding.top, self.padding.left))
+        pairs = (geometry.Pair(*self.kernel), geometry.Pair(*self.stride), geometry.Pair(*self.dilation))
+        return geometry.Window(*pairs, geometry.Padding(self.padding.top, self.padding.left))
 
 
 def same_padding(height: int, width: int, kernel: Size2D, stride: Size2D, dilation: Size2D) -> Padding2D:

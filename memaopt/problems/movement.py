@@ -1,0 +1,86 @@
+"""Operators that only move elements: boxes of them, by tables of offsets."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array
+from memaopt.problems.content import ByContent
+
+
+@dataclass(frozen=True, eq=False)
+class Piece(ByContent):
+    """A box of elements moved from one input to the output: for each index of ``shape``,
+    output[output_offset + sum(output_tables[d][i_d])] = input[input_offset + sum(input_tables[d][i_d])].
+    """
+
+    source: int
+    shape: tuple[int, ...]
+    input_tables: tuple[Int64Array, ...]
+    output_tables: tuple[Int64Array, ...]
+    input_offset: int = 0
+    output_offset: int = 0
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    def without_ones(self) -> "Piece":
+        """The same elements without the axes of size 1: what their tables add is in the offsets."""
+        kept = [d for d, size in enumerate(self.shape) if size != 1]
+        fixed = [d for d, size in enumerate(self.shape) if size == 1]
+        return Piece(
+            self.source,
+            tuple(self.shape[d] for d in kept),
+            tuple(self.input_tables[d] for d in kept),
+            tuple(self.output_tables[d] for d in kept),
+            self.input_offset + sum(int(self.input_tables[d][0]) for d in fixed),
+            self.output_offset + sum(int(self.output_tables[d][0]) for d in fixed),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Movement(ByContent):
+    """Operators that only move elements. What no piece writes (padding) becomes ``fill``."""
+
+    what: str
+    elements: int
+    pieces: tuple[Piece, ...] = field(default_factory=tuple)
+    fill: int = 0
+
+    @property
+    def sources(self) -> int:
+        return 1 + max((piece.source for piece in self.pieces), default=0)
+
+
+def box(
+    source: int,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    *,
+    shape: tuple[int, ...],
+    input_start: tuple[int, ...] | None = None,
+    input_step: tuple[int, ...] | None = None,
+    output_start: tuple[int, ...] | None = None,
+    permutation: tuple[int, ...] | None = None,
+) -> Piece:
+    """The piece that moves a box of ``shape`` between two tensors of equal rank.
+
+    Output index o_d = output_start[d] + i_d reads input index input_start[p] + i_d * input_step[p] of the input
+    axis p = permutation[d] (d itself by default).
+    """
+    rank = len(shape)
+    axes = permutation or tuple(range(rank))
+    start, step = input_start or (0,) * rank, input_step or (1,) * rank
+    to = output_start or (0,) * rank
+    input_strides = [math.prod(input_shape[d + 1 :]) for d in range(rank)]
+    output_strides = [math.prod(output_shape[d + 1 :]) for d in range(rank)]
+    return Piece(
+        source,
+        shape,
+        tuple(np.arange(shape[d], dtype=np.int64) * step[axes[d]] * input_strides[axes[d]] for d in range(rank)),
+        tuple(np.arange(shape[d], dtype=np.int64) * output_strides[d] for d in range(rank)),
+        sum(s * stride for s, stride in zip(start, input_strides, strict=True)),
+        sum(s * stride for s, stride in zip(to, output_strides, strict=True)),
+    )
