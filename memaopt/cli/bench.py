@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memaopt.cli.options import refuse
+from memaopt.cli.options import JsonOption, refuse
 from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
@@ -74,7 +74,7 @@ def bench_command(
         int | None, typer.Option(min=1, help="With --waits: how many layers, and how many GEMMs; default: 200.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers and GEMMs; default: 0.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
 

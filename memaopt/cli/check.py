@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 
 
@@ -16,7 +17,7 @@ def check_command(
         Path,
         typer.Option(metavar="FILE", help="The certificate of the library in it, with its model beside."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Find a certified library in your own firmware, run it from reset, and say what is not as the certificate assumes.
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from memaopt.cli.options import machine_of
+from memaopt.cli.machine import machine_of
+from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.words import DTYPES, OBJECTIVES, PROOFS
 
@@ -40,7 +41,7 @@ def evaluate_command(
     proof: Annotated[
         str, typer.Option(metavar="|".join(PROOFS), help="What proves the optimum: three models, or one alone.")
     ] = "full",
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge a schedule of your own beside the certified optimum. Exit 1 if it is not feasible.
 

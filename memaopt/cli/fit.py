@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.options import JsonOption
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 
 _MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
@@ -25,7 +26,7 @@ def fit_command(
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML too.")] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Which chip? Each network's fastest library on each, what it leaves free, and what would do where none fits.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.words import OBJECTIVES, Objective
 from memaopt.report import console
@@ -142,7 +143,7 @@ def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, a
 
 def inspect_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the operators of a .tflite file without compiling it, and all that is not supported.
 
@@ -163,7 +164,7 @@ def inspect_command(
 
 def zoo_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write nine networks with seeded weights as .tflite files.
 
@@ -198,7 +199,7 @@ def pareto_command(
         typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven.
 

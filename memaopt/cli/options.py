@@ -1,17 +1,26 @@
-"""Options that a command was given and has no use for are refused, or said to have no effect."""
+"""Options that several commands have, and what is checked of them: one that has no effect is refused."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+import typer
 
 from memaopt.errors import InputError
 from memaopt.files import read_text
 
-if TYPE_CHECKING:
-    from memaopt.machines.mcu import Mcu
+JsonOption = Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")]
+CompilerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compiler",
+        metavar="gcc|zig",
+        help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
+    ),
+]
 
 _LABELS_BYTES = 1 << 20
 _KERAS = (
@@ -72,17 +81,3 @@ def refuse(what: str, *options: tuple[str, object, str]) -> None:
     for name, value, why in options:
         if value is not None and value is not False and value != []:
             raise InputError(f"{name} has no effect on {what}: {why}")
-
-
-def machine_of(name: str, setting: str, sizes: Iterable[str]) -> Mcu:
-    """The machine in a setting, with its memories resized as asked."""
-    from memaopt.machines.mcu import mcu, parse_size
-
-    machine, resized = mcu(name, setting), {}
-    for text in sizes:
-        memory, equals, amount = text.partition("=")
-        if not equals:
-            raise InputError(f"--size {text}: give a memory and its size, as in qspi=4MiB")
-        machine.memory(memory)
-        resized[memory] = parse_size(amount)
-    return machine.with_sizes(**resized) if resized else machine

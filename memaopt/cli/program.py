@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
             ),
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+        as_json: JsonOption = False,
     ) -> None:
         """Run a bare-metal Cortex-M4 program on the virtual board: cycles, accesses, stack, energy, profile.
 

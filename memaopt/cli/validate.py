@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.options import JsonOption
+
 
 def validate_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
@@ -27,7 +29,7 @@ def validate_command(
     mcu_name: Annotated[
         str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
     ] = "stm32l4r5",
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Accuracy, confusion, errors of a network on your own samples, by the very C that is emitted, built here.
 

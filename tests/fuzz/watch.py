@@ -77,7 +77,7 @@ def command(*arguments: str) -> Said:
 
 def verified(certificate: Path) -> Said:
     """What ``memaopt verify`` says of a file, without what it costs to read a command line."""
-    from memaopt.cli.main import verify_command
+    from memaopt.cli.verify import verify_command
     from memaopt.errors import MemaoptError
     from memaopt.printable import printable
 

@@ -1,0 +1,244 @@
+"""``memaopt solve``: the best schedule of a gemm, or the best kernels of a network."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from memaopt.cli import network as network_cli
+from memaopt.cli.machine import (
+    ArenaOption,
+    CodeInRamOption,
+    ConstantsInRamOption,
+    FlashOption,
+    McuOption,
+    SettingOption,
+    SizeOption,
+    SramOption,
+    WaitStatesOption,
+    WithinOption,
+    is_of,
+    machine_of,
+    size_of,
+)
+from memaopt.cli.options import (
+    CompilerOption,
+    JsonOption,
+    demand_packages,
+    percent,
+    read_labels,
+    refuse,
+    refuse_other_formats,
+)
+from memaopt.errors import InputError
+from memaopt.problems import suites
+from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS
+
+
+def solve_command(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="gemm MxKxN|MODEL.tflite", help="The problem and its sizes, or a network.", show_default=False
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(DTYPES),
+            rich_help_panel="Problem",
+            help="Element type and arithmetic of a gemm.  \\[default: q15]",
+        ),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X=MEMORY,...",
+            rich_help_panel="Problem",
+            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi.  \\[default: A in flash, B and C in sram, "
+            "what does not fit in external memory]",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|argument",
+            rich_help_panel="Problem",
+            help="A and the channels' parameters of an s8 gemm: constants from a .json file, or arguments of the "
+            "function.  \\[default: random constants]",
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(suites.SUITES), rich_help_panel="Problem", help="A named set of problems."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="TOML", rich_help_panel="Problem", help="A file with many problems."),
+    ] = None,
+    mcu_name: McuOption = "stm32l4r5",
+    sram: SramOption = None,
+    size: SizeOption = [],  # noqa: B006  # typer copies it
+    wait_states: WaitStatesOption = None,
+    setting: SettingOption = "stock",
+    ram_for_constants: ConstantsInRamOption = None,
+    ram_for_code: CodeInRamOption = None,
+    flash: FlashOption = None,
+    arena: ArenaOption = None,
+    within: WithinOption = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(OBJECTIVES),
+            rich_help_panel="Schedule",
+            help="What to minimise.  \\[default: bytes; cycles for a network]",
+        ),
+    ] = None,
+    buffering: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(BUFFERINGS),
+            rich_help_panel="Schedule",
+            help="Buffers for each SRAM tile of a gemm.  \\[default: single]",
+        ),
+    ] = None,
+    proof: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(f"'{each}'" if " " in each else each for each in PROOFS),
+            rich_help_panel="Schedule",
+            help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="Write a network's report there as one page of HTML (--out writes it too, as report.html).",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Output",
+            help="What the elements of a network's output stand for, a line each: NAME_label() of the library says it.",
+        ),
+    ] = None,
+    package: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KIND",
+            rich_help_panel="Output",
+            help="Write into DIR, instead of the project itself, the archive that arduino, zephyr, platformio, "
+            "cmsis-pack or cmake installs; repeatable.",
+        ),
+    ] = [],  # noqa: B006
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run",
+            metavar="",
+            rich_help_panel="Output",
+            help="Build the C, run it on the virtual board, count its accesses.",
+        ),
+    ] = False,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="random:N|FILE",
+            rich_help_panel="Output",
+            help="What --run tries on a network: random inputs, or samples as validate reads them.  "
+            "\\[default: random:1]",
+        ),
+    ] = None,
+    compiler: CompilerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the best schedule of a gemm or the best kernels of a network, prove it, and write (and run) the C.
+
+    \b
+    Examples:
+      memaopt solve gemm 64x576x64 --dtype q15 --mcu stm32l4r5 --run
+      memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
+      memaopt solve gemm 64x64x125 --dtype s8 --objective cycles --weights argument
+      memaopt solve --suite tinyml --dtype s8 --run --json
+      memaopt solve --file problems.toml --objective cycles
+      memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
+      memaopt solve model.tflite --setting ram --out build/
+      memaopt solve model.tflite --package arduino --out dist/
+    """
+    refuse_other_formats(what or [])
+    named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
+    model = named if named.lower().endswith(".tflite") else None
+    # What a network's library may take is no size of the chip's.
+    limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
+    machine = machine_of(mcu_name, setting, [*size, *limits])
+    machine = machine.with_ram(code=size_of(ram_for_code), constants=size_of(ram_for_constants))
+    if wait_states is not None:
+        machine = machine.with_wait_states(wait_states)
+    demand_packages(package, out)
+    if inputs is not None and not run:
+        raise InputError("--inputs has no effect without --run")
+    if model:
+        refuse(
+            "a network",
+            ("--dtype", dtype, "its element types are those of the file"),
+            ("--weights", weights, "its weights are those of the file"),
+            ("--place", place, "its tensors are placed by the planner"),
+            ("--buffering", buffering, "its layers copy nothing block by block"),
+            ("--within", within if arena else None, "--arena bounds its arena already"),
+            ("--proof", proof, "its choice says itself how it was proven"),
+            *(("--size", text, "it uses flash and sram alone") for text in size if not is_of(text, "flash", "sram")),
+        )
+        network_cli.solve(
+            model,
+            machine,
+            objective,
+            out=out,
+            packages=package,
+            labels=read_labels(labels, out),
+            run=run,
+            inputs=inputs or "random:1",
+            compiler=compiler,
+            as_json=as_json,
+            budgets={"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)},
+            within=percent("--within", within),
+            report=report,
+        )
+        return
+    from memaopt.cli import gemm as gemm_cli
+
+    refuse(
+        "a gemm",
+        ("--arena", arena, "it has no arena, see --sram"),
+        ("--within", within, "it has no arena"),
+        ("--report", report, "its report is what is printed"),
+        ("--labels", labels, "its result is a matrix"),
+        ("--inputs", inputs, "it runs on inputs of its own"),
+        ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
+        ("--compiler", None if run else compiler, "nothing is built without --run"),
+    )
+    fields: dict[str, Any] = {"dtype": dtype, "placement": None if place is None else gemm_cli.placement(place)}
+    if weights is not None:
+        fields["weights"] = gemm_cli.weights(weights)
+    given = {name: value for name, value in fields.items() if value is not None}
+    sized = frozenset(text.partition("=")[0] for text in [*size, *(["flash"] if flash else [])])
+    gemm_cli.solve(
+        gemm_cli.problems_of(what or [], suite, file, given),
+        machine,
+        objective or "bytes",
+        buffering or "single",
+        proof=proof or "full",
+        out=out,
+        packages=package,
+        run=run,
+        compiler=compiler,
+        as_json=as_json,
+        asked=gemm_cli.Asked(machine_of(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
+    )
