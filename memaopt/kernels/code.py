@@ -214,7 +214,7 @@ class _Instruction(NamedTuple):
 
     ``kind``: a load or a store of one register. ``many``: registers that it loads as one of a list. ``address``: those
     that it addresses with, ``written`` the one that it computes, ``gone`` those that no longer address constants.
-    ``label``: that of a branch back.
+    ``label``: that of a branch back. ``narrow``: it has 16 bits.
     """
 
     name: str
@@ -227,6 +227,7 @@ class _Instruction(NamedTuple):
     written: str
     gone: frozenset[str]
     label: str
+    narrow: bool
 
 
 @lru_cache(maxsize=1 << 14)
@@ -259,7 +260,8 @@ def _instruction(line: str) -> _Instruction | None:
         cycles = _DIVISION
     written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
     gone = frozenset(_gone(name, operands, registers))
-    return _Instruction(name, operands, kind, cycles, first, frozenset(address), many, written, gone, label)
+    narrow = _narrow(name, operands, line)
+    return _Instruction(name, operands, kind, cycles, first, frozenset(address), many, written, gone, label, narrow)
 
 
 class _Reader:
@@ -285,9 +287,9 @@ class _Reader:
             # What comes before is mostly the branch back to here.
             self._kind = self._loaded = self._written = ""
         elif (one := _instruction(line)) is not None:
-            self._append(one, line)
+            self._append(one)
 
-    def _append(self, one: _Instruction, line: str) -> None:
+    def _append(self, one: _Instruction) -> None:
         cycles, loads, back = one.cycles, 0, one.label in self._labels
         if one.kind == "load":
             piped = self._kind == "load" and self._loaded not in one.address
@@ -312,7 +314,7 @@ class _Reader:
             cycles = 0.0
         self._cycles.append(cycles)
         self._loads.append(loads)
-        self._halves.append(2 if self._wide or not _narrow(one.name, one.operands, line) else 1)
+        self._halves.append(2 if self._wide or not one.narrow else 1)
         if back:
             self._loops[self._labels[one.label]] = len(self._cycles)
 

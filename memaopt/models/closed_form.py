@@ -40,13 +40,6 @@ _Array = npt.NDArray[np.int64]
 _FEW = 8
 
 
-class _Best(NamedTuple):
-    """The best candidate so far: its objective with the tie-break behind it, and how to build its schedule."""
-
-    key: tuple[int, ...]
-    schedule: Schedule
-
-
 def solve(space: Space) -> Answer:
     """The optimal schedule of ``space``. Raises InfeasibleError if no schedule fits."""
     if space.layers:
@@ -54,11 +47,10 @@ def solve(space: Space) -> Answer:
     start = time.perf_counter()
     check_feasible(space)
     best = _solve_bytes(space) if space.objective == "bytes" else _solve_weighted(space)
-    parts = len(best.key) - 2
     return Answer(
         model="closed_form",
-        schedule=best.schedule,
-        objective=best.key[:parts],
+        schedule=_fastest(space, best),
+        objective=best.objective,
         proven=True,
         milliseconds=1e3 * (time.perf_counter() - start),
     )
@@ -96,6 +88,23 @@ class _Blocks(NamedTuple):
     def chosen(self, at: _Array) -> "_Blocks":
         """Those at these places."""
         return _Blocks(*(part[at] for part in self))
+
+
+class _Tied(NamedTuple):
+    """Blocks of one kernel that reach the least objective that it has."""
+
+    family: GemmFamily
+    tile: RegisterTile
+    choices: tuple[WalkChoice, ...]
+    walks: BlockWalk
+    blocks: _Blocks
+
+
+class _Best(NamedTuple):
+    """The least objective so far, and every kernel that reaches it."""
+
+    objective: tuple[int, ...]
+    tied: tuple[_Tied, ...]
 
 
 class _Walks(NamedTuple):
@@ -162,13 +171,22 @@ def _plainest(space: Space) -> Iterator[tuple[GemmFamily, RegisterTile]]:
             yield kernels[0][0], RegisterTile(1, widest, 1)
 
 
+def _fits_whole(space: Space) -> bool:
+    """Whether everything fits in one block, whichever kernel and walk: nothing can then be moved less often."""
+    m, k, n = space.problem.m, space.problem.k, space.problem.n
+    needs = (footprint(space, _walks(space, family.stationary).flags, m, k, n, 1) for family, _ in _plainest(space))
+    return all(int(np.max(np.asarray(need))) <= space.capacity for need in needs)
+
+
 def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[_Walks, _Blocks]]]:
     """The least cost of staging, and the blocks that reach it for each operand that stays in registers.
 
     It depends on the walk and the trip counts alone: the smallest blocks do, and kernels that need the least SRAM.
     """
     problem = space.problem
-    grid = np.meshgrid(smallest_blocks(problem.m), smallest_blocks(problem.n), indexing="ij")
+    whole = _fits_whole(space)
+    m_blocks, n_blocks = (np.array([x]) if whole else smallest_blocks(x) for x in (problem.m, problem.n))
+    grid = np.meshgrid(m_blocks, n_blocks, indexing="ij")
     mc, nc = (part.ravel() for part in grid)
     found: dict[Operand, tuple[_Walks, _Blocks, _Array]] = {}
     for family, tile in _plainest(space):
@@ -187,14 +205,14 @@ def _solve_bytes(space: Space) -> _Best:
     problem, everything = space.problem, (np.array([space.problem.m]), np.array([space.problem.n]))
     fewest, reached = _least_staging(space)
     sizes = np.array([[problem.m], [problem.k], [problem.n]])
-    sets = np.unique(ceil_div(sizes, np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)), axis=1)
+    sets = _distinct(ceil_div(sizes, np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)))
     least = sets.min(axis=1).tolist()
     best: _Best | None = None
     for coarse, family, tile in _kernels_by_bound(space, fewest, least):
-        if best is not None and coarse > best.key[:2]:
+        if best is not None and coarse > best.objective:
             break
         fine = sets.T.tolist() if sets.shape[1] <= _FEW else [least]
-        if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.key[:2]:
+        if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.objective:
             continue
         # No kernel needs less SRAM than those that keep C, but for the operand that it keeps itself.
         for stationary in dict.fromkeys(("C", family.stationary)):
@@ -206,7 +224,7 @@ def _solve_bytes(space: Space) -> _Best:
             if (in_one.kc == problem.k).any():
                 best = _better(best, space, some, family, tile, everything)
                 continue
-            mc, nc = np.unique(np.stack([at.mc, at.nc]), axis=1)
+            mc, nc = _distinct(np.stack([at.mc, at.nc]))
             best = _better(best, space, some, family, tile, _grow(problem.m, mc, tile.mr, problem.n, nc, tile.nr))
     assert best is not None
     return best
@@ -226,7 +244,7 @@ def _solve_weighted(space: Space) -> _Best:
     m_blocks, n_blocks = smallest_blocks(problem.m), smallest_blocks(problem.n)
     staging = _least_staging(space)[0]
     for bound, family, tile in _kernels_by_bound(space, staging, [1, 1, 1]):
-        if best is not None and bound > best.key[:1]:
+        if best is not None and bound > best.objective:
             break
         mc = useful_blocks(problem.m, m_blocks, tile.mr)
         nc = useful_blocks(problem.n, n_blocks, tile.nr)
@@ -236,7 +254,7 @@ def _solve_weighted(space: Space) -> _Best:
             best = _better(None, space, _walks(space, family.stationary, walks.choices[:1]), family, tile, (mc, nc))
         if best is not None:
             kernel = kernel_cost(space, family, tile, counts(problem, mc, problem.k, nc, tile))
-            kept = np.broadcast_to(staging + np.asarray(kernel) <= best.key[0], mc.shape)
+            kept = np.broadcast_to(staging + np.asarray(kernel) <= best.objective[0], mc.shape)
             mc, nc = mc[kept], nc[kept]
         best = _better(best, space, walks, family, tile, (mc, nc))
     assert best is not None
@@ -269,31 +287,62 @@ def _better(
     tile: RegisterTile,
     pairs: tuple[_Array, _Array],
 ) -> _Best | None:
-    """``best``, or the best of these blocks if it beats it: objective, then predicted cycles, then fewest blocks."""
+    """``best`` with those of these blocks that are as good, or they alone if they are better."""
     at = _candidates(space, walks, family, tile, *pairs)
     if not len(at.mc):
         return best
     path, c = walks.of(at), counts(space.problem, *at[1:], tile)
-    found, chosen = [], np.arange(len(at.mc))
+    objective, chosen = _least(price(space, family, tile, path, c), len(at.mc))
+    if best is not None and best.objective < objective:
+        return best
+    blocks = at.chosen(chosen)
+    tied = _Tied(family, tile, walks.choices, walks.of(blocks), blocks)
+    return _Best(objective, (*best.tied, tied) if best is not None and best.objective == objective else (tied,))
 
-    def least(part: Ints) -> None:
-        nonlocal chosen
-        values = np.broadcast_to(np.asarray(part), at.mc.shape)[chosen]
+
+def _least(parts: tuple[Ints, ...], size: int) -> tuple[tuple[int, ...], _Array]:
+    """The lexicographically least of ``size`` candidates, given part by part, and the places that reach it."""
+    found, chosen = [], np.arange(size)
+    for part in parts:
+        values = np.broadcast_to(np.asarray(part), (size,))[chosen]
         found.append(int(values.min()))
         chosen = chosen[values == values.min()]
+    return tuple(found), chosen
 
-    for part in price(space, family, tile, path, c):
-        least(part)
-    if best is not None and best.key[: len(found)] < tuple(found):
-        return best
-    least(called_time(space, family, tile, path, c))
-    least(c.tm * c.tk * c.tn)
-    if best is not None and best.key <= tuple(found):
-        return best
-    i = chosen[0]
-    order, hold = walks.choices[int(at.walk[i])]
-    block = int(at.mc[i]), _even(space.problem.k, int(at.kc[i]), tile.kr), int(at.nc[i])
-    return _Best(tuple(found), space.schedule(order, hold, block, family, tile))
+
+def _fastest(space: Space, best: _Best) -> Schedule:
+    """Of equals the one predicted to be fastest, then that of the fewest blocks, then the first.
+
+    What the code waits takes the longest to find out, and only adds: a kernel that is slower without has no say.
+    """
+
+    def times(tied: _Tied, c: Counts, waiting: bool) -> Ints:
+        return called_time(space, tied.family, tied.tile, tied.walks, c, waiting=waiting)
+
+    every = [(tied, counts(space.problem, *tied.blocks[1:], tied.tile)) for tied in best.tied]
+    least = [int(np.min(np.asarray(times(tied, c, False)))) for tied, c in every]
+    fastest: tuple[tuple[int, ...], int, int] | None = None
+    for i in sorted(range(len(every)), key=least.__getitem__):
+        if fastest is not None and least[i] > fastest[0][0]:
+            break
+        tied, c = every[i]
+        key, chosen = _least((times(tied, c, True), c.tm * c.tk * c.tn), len(tied.blocks.mc))
+        if fastest is None or (key, i) < fastest[:2]:
+            fastest = key, i, int(chosen[0])
+    assert fastest is not None
+    tied, at = best.tied[fastest[1]], fastest[2]
+    walk_index, mc, kc, nc = (int(part[at]) for part in tied.blocks)
+    order, hold = tied.choices[walk_index]
+    block = mc, _even(space.problem.k, kc, tied.tile.kr), nc
+    return space.schedule(order, hold, block, tied.family, tied.tile)
+
+
+def _distinct(columns: _Array) -> _Array:
+    """The different columns, sorted by their first row, then the next."""
+    ordered = columns[:, np.lexsort(columns[::-1])]
+    fresh = np.ones(ordered.shape[1], dtype=bool)
+    fresh[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    return ordered[:, fresh]
 
 
 def _even(k: int, kc: int, kr: int) -> int:

@@ -12,6 +12,7 @@ With trip counts t and register-tile counts r over all blocks, loops outermost f
 * a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -243,9 +244,11 @@ def _data_stalls(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts
     return stall_per_byte(home) * space.problem.bytes_of("A") * times
 
 
-def stall_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
-    """What wait states add to the kernels: streamed operands, and code in flash."""
+def stall_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts, waiting: bool = True) -> Ints:
+    """What wait states add to the kernels: streamed operands, and code in flash unless it is not ``waiting``."""
     total = _data_stalls(space, family, tile, c)
+    if not waiting:
+        return total
     return total + code_waits(space, family, tile) * c.rm * c.rn * passes(family, c)
 
 
@@ -368,16 +371,21 @@ def kernel_cost(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts)
     return time_unit(space) * waited_time(space, family, tile, c)
 
 
-def waited_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
-    """What the kernels spend with the machine's wait states in its setting, in 1/CYCLE of a cycle."""
+def waited_time(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts, waiting: bool = True) -> Ints:
+    """What the kernels spend with the machine's wait states in its setting, in 1/CYCLE of a cycle.
+
+    Without ``waiting`` for code in flash: what it takes at least.
+    """
     busy = kernel_time(space, family, tile, c) * (1 + fetch_cycles(space))
-    return busy + stall_time(space, family, tile, c)
+    return busy + stall_time(space, family, tile, c, waiting)
 
 
-def called_time(space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts) -> Ints:
-    """What one call takes: the kernels, and what crosses, in 1/CYCLE of a cycle."""
+def called_time(
+    space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts, waiting: bool = True
+) -> Ints:
+    """What one call takes: the kernels (:func:`waited_time`), and what crosses, in 1/CYCLE of a cycle."""
     rates = UnitPrices(1, staging_cycles(space), direct_cycles(space))
-    return waited_time(space, family, tile, c) + _crossing(space, rates, path, c)
+    return waited_time(space, family, tile, c, waiting) + _crossing(space, rates, path, c)
 
 
 def predicted_cycles(space: Space, schedule: Schedule) -> int:
@@ -448,20 +456,22 @@ def check_feasible(space: Space) -> None:
             f"no {problem.dtype} kernel fits the {machine.core.core_registers} core and "
             f"{machine.core.fpu_registers} FPU registers of {machine.name}"
         )
-    least = least_tiles(space)
-    if least > space.capacity:
-        raise beyond_sram(space, least)
+    if all(need > space.capacity for need in _tile_needs(space)):
+        raise beyond_sram(space, least_tiles(space))
 
 
 def least_tiles(space: Space) -> int:
     """The fewest bytes of SRAM that the tiles of a nest take."""
+    return min(_tile_needs(space))
+
+
+def _tile_needs(space: Space) -> Iterator[int]:
+    """What tiles of the smallest blocks take, by the operand that stays in registers; none take fewer than the least."""
     sizes, family_of = {1, space.problem.k}, {family.stationary: family for family, _ in space.kernels}
     widest = {x: max(tile.kr for family, tile in space.kernels if family.stationary == x) for x in family_of}
-    return min(
-        least_of(space, family, RegisterTile(1, widest[x], 1), (1, kc, 1))
-        for x, family in family_of.items()
-        for kc in sizes
-    )
+    for x, family in family_of.items():
+        for kc in sizes:
+            yield least_of(space, family, RegisterTile(1, widest[x], 1), (1, kc, 1))
 
 
 def least_of(space: Space, family: GemmFamily, tile: RegisterTile, block: tuple[int, int, int]) -> int:
