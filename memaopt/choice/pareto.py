@@ -21,6 +21,7 @@ from memaopt.choice.problem import Problem, prepare, stack_bytes
 from memaopt.choice.solution import search, solve
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
+from memaopt.memory.row_bound import RowBound, bound
 from memaopt.models.waits import timing
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
@@ -56,6 +57,12 @@ def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     problem = prepare(simplify.simplify(graph).graph, mcu)
     found = {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
     return {**found, "arena": _with_default(found["arena"], compile_network(graph, mcu, within=WITHIN))}
+
+
+def row_bound(network: Graph | str | Path) -> RowBound | None:
+    """What no schedule of the network by whole rows takes less than, scratch memory not counted."""
+    graph = network if isinstance(network, Graph) else Model.read(network).graph
+    return bound(simplify.simplify(graph).graph)
 
 
 def arena_front(plan: NetworkPlan) -> list[Point]:

@@ -215,14 +215,14 @@ def pareto_command(
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     with console.spinner("sweeping the budgets"):
-        fronts = pareto.fronts(model, machine)
+        fronts, rows = pareto.fronts(model, machine), pareto.row_bound(model)
     if plot is not None:
         network_report.plot_fronts(fronts, plot)
     if as_json:
         found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
-        console.print_json(found)
+        console.print_json({**found, "row_bound_bytes": None if rows is None else rows.bytes})
     else:
-        network_report.print_fronts(console.stdout(), fronts)
+        network_report.print_fronts(console.stdout(), fronts, rows)
         if plot is not None:
             console.stdout().print(f"written to {plot}", soft_wrap=True)
 

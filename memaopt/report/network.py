@@ -21,6 +21,7 @@ from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.pareto import Point
 from memaopt.errors import InputError, MissingToolError
 from memaopt.machines.core import ORDERED
+from memaopt.memory.row_bound import RowBound
 from memaopt.networks.summary import Summary
 from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.network import NetworkTrial
@@ -317,8 +318,8 @@ def trial_json(trial: NetworkTrial) -> dict[str, Any]:
     return data | {"passed": trial.passed}
 
 
-def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> None:
-    """A table for each budget, from the fastest library to the smallest."""
+def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None) -> None:
+    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows."""
     for budget, points in fronts.items():
         console.print(Text.assemble((budget, "bold"), " against cycles"))
         made = table((budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", ""), words=("proof", ""))
@@ -327,6 +328,8 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]]) -> Non
             numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
             made.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
         console.print(made)
+        if budget == "arena" and rows is not None:
+            console.print(f"no schedule that computes whole rows, each once, has an arena below {rows.bytes:,} bytes")
 
 
 def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
