@@ -108,3 +108,25 @@ def file_of(tensors: Sequence[Tensor], nodes: Sequence[Node], inputs: Sequence[i
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def made_unsigned(rng: np.random.Generator) -> Callable[[Any], None]:
+    """int8 becomes uint8, in tensors and constants; weights have any zero point, for the bytes that they had."""
+
+    def change(model: Any) -> None:
+        types = schema.TensorType
+        for tensor in model.subgraphs[0].tensors:
+            if tensor.type != types.INT8:
+                continue
+            tensor.type, buffer = types.UINT8, model.buffers[tensor.buffer]
+            quantization = tensor.quantization
+            if quantization is not None and quantization.zeroPoint is not None:
+                quantization.zeroPoint = np.array(quantization.zeroPoint) + 128
+                if tensor.name == b"weights":
+                    quantization.zeroPoint = np.array([rng.choice([0, 255, 128, int(rng.integers(256))])])
+            if buffer.data is not None and len(buffer.data):
+                buffer.data = np.array(buffer.data, np.uint8) ^ 0x80
+        for code in model.operatorCodes:
+            code.version = 1
+
+    return change

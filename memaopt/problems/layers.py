@@ -130,7 +130,10 @@ class PoolKind(StrEnum):
 
 @dataclass(frozen=True)
 class Pool:
-    """AVERAGE_POOL_2D (over the part of the window inside the image, ties away from zero), MAX_POOL_2D, the least."""
+    """AVERAGE_POOL_2D (over the part of the window inside the image), MAX_POOL_2D, the least.
+
+    Ties of a mean go away from zero, or up.
+    """
 
     kind: PoolKind
     shape: Image
@@ -138,6 +141,7 @@ class Pool:
     window: Window
     minimum: int = INT8_MIN
     maximum: int = INT8_MAX
+    ties_up: bool = False
 
 
 @dataclass(frozen=True, eq=False)

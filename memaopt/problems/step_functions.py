@@ -83,21 +83,27 @@ def accumulator_range(weights: Int64Array, bias: Int64Array, zero_point: int) ->
 
 @dataclass(frozen=True)
 class Average:
-    """The output of AVERAGE_POOL_2D from a sum over ``count`` elements: a step function, as requantisation is."""
+    """The output of AVERAGE_POOL_2D from a sum over ``count`` elements: a step function, as requantisation is.
+
+    Ties go away from zero, or up.
+    """
 
     count: int
     minimum: int = INT8_MIN
     maximum: int = INT8_MAX
     zero_point: int = 0
+    ties_up: bool = False
 
     @property
     def real_scales(self) -> Float64Array:
         return np.array([1 / self.count])
 
     def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
-        """The mean, ties away from zero, clamped."""
-        total = np.asarray(accumulators, np.int64)
-        mean = np.sign(total) * ((np.abs(total) + self.count // 2) // self.count)
+        """The rounded mean, clamped."""
+        total, half = np.asarray(accumulators, np.int64), self.count // 2
+        mean = (total + half) // self.count
+        if not self.ties_up:
+            mean = np.sign(total) * ((np.abs(total) + half) // self.count)
         clamped: Int64Array = np.clip(mean, self.minimum, self.maximum)
         return clamped
 

@@ -90,7 +90,9 @@ def _sums(layer: Pool | Mean) -> _Sums | None:
         whole = window.padding == (0, 0) and layer.output.positions == 1 and window.kernel == (height, width)
         if layer.kind is not PoolKind.AVERAGE or not whole:
             return None
-        return _Sums(1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum))
+        return _Sums(
+            1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum, ties_up=layer.ties_up)
+        )
     # Axes that are kept, then those of a sum, then the channels.
     kept = [d not in layer.axes for d, size in enumerate(layer.shape[:-1]) if size > 1]
     if len(layer.shape) - 1 in layer.axes or kept != sorted(kept, reverse=True):

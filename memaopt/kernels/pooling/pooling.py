@@ -86,7 +86,7 @@ def _kernel(layer: Pool, words: bool) -> Rendered | None:
             return None
     details = (
         f"{dimensions(layer.shape)} to {dimensions(layer.output)}, {window.describe()}, "
-        f"clamp {layer.minimum} to {layer.maximum}"
+        f"clamp {layer.minimum} to {layer.maximum}{', ties up' if layer.ties_up else ''}"
     )
     values = (("layer", layer), ("words", words), ("inside", _inside(layer)), ("details", details))
     family = f"pool_{layer.kind}{'_words' if words else ''}"

@@ -13,7 +13,6 @@ class MaxPool2D(Pool2D):
     kind: ClassVar[str] = "MAX_POOL_2D"
     layer_kind: ClassVar[PoolKind] = PoolKind.MAX
 
-    @staticmethod
-    def reduce(part: Array) -> Array:
+    def reduce(self, part: Array) -> Array:
         greatest: Array = part.max(axis=(1, 2))
         return greatest

@@ -36,9 +36,8 @@ class Pool2D(Windowed, Activated):
 
     kernel: Size2D
 
-    @staticmethod
     @abstractmethod
-    def reduce(part: Array) -> Array:
+    def reduce(self, part: Array) -> Array:
         """[batch, channels] of [batch, rows, columns, channels]."""
 
     @classmethod
@@ -84,11 +83,13 @@ class Pool2D(Windowed, Activated):
                 result[:, y, x] = self.reduce(image[:, max(top, 0) : bottom, max(left, 0) : right])
         return np.clip(result, *self.clamp(graph))
 
+    def layer(self, graph: Graph) -> layers.Pool:
+        """The layer of one image."""
+        x, y = image_of(graph.tensor_of(self)), image_of(graph.output_of(self))
+        return layers.Pool(self.layer_kind, x, y, self.window(graph).layer(), *self.clamp(graph))
+
     def lower(self, graph: Graph) -> Lowered | None:
-        x, y = graph.tensor_of(self), graph.output_of(self)
-        window = self.window(graph).layer()
-        layer = layers.Pool(self.layer_kind, image_of(x), image_of(y), window, *self.clamp(graph))
-        return Lowered(layer, (self.input,), x.shape[0])
+        return Lowered(self.layer(graph), (self.input,), graph.tensor_of(self).shape[0])
 
     def links(self, graph: Graph) -> Links | None:
         return {self.input: np.arange(graph.output_of(self).shape[3])}

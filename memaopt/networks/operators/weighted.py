@@ -21,7 +21,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Weighted(Activated):
-    """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias])."""
+    """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias]).
+
+    ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them.
+    """
 
     arity: ClassVar[tuple[int, int]] = (2, 3)
     weights_rank: ClassVar[int] = 4
@@ -29,6 +32,12 @@ class Weighted(Activated):
     """The axis of the weights that runs over output channels."""
     slowness: ClassVar[int] = 1
     """Of a multiply-accumulate in numpy, against one of a matrix product."""
+
+    wide: bool = False
+
+    @property
+    def fused(self) -> bool:
+        return self.wide or super().fused
 
     @property
     def weights(self) -> int:
@@ -56,7 +65,7 @@ class Weighted(Activated):
 
     def check_types(self, graph: Graph) -> None:
         self.expect(graph, self.input, "input", DType.INT8)
-        self.expect(graph, self.weights, "weights", DType.INT8)
+        self.expect(graph, self.weights, "weights", DType.INT16 if self.wide else DType.INT8)
         self.expect(graph, self.output, "output", DType.INT8)
         if self.bias is not None:
             self.expect(graph, self.bias, "bias", DType.INT32)

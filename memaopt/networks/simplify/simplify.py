@@ -15,7 +15,7 @@ from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D
-from memaopt.networks.simplify import channels, dilation, floats, tables, transposed
+from memaopt.networks.simplify import channels, dilation, floats, tables, transposed, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,7 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
         transposed.convolve_transposed,
         dilation.fold_dilation,
         fold_padding,
+        wide.split_wide,
         drop_dead_code,
     ):
         graph = rewrite(graph, steps.append)

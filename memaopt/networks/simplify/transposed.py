@@ -66,6 +66,7 @@ def _convolution(graph: Graph, op: TransposeConv, tensors: list[Tensor]) -> list
             padding=Padding2D(*padding),
             activation=op.activation,
             bounds=op.bounds,
+            wide=op.wide,
         ),
         Interleave(inputs=(between,), outputs=op.outputs, location=op.location, block=stride, before=left_out),
     ]

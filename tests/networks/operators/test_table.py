@@ -18,7 +18,7 @@ What a `.tflite` file may hold, as the code has it (`python tests/networks/opera
 Outputs equal those of the interpreter in the last column, bit for bit. [networks.md](networks.md) has the arithmetic.
 
 - **types**: of inputs and outputs. Weights are int8, or int4 in the file; floats behind DEQUANTIZE are those that an
-  int8 decides.
+  int8 decides. uint8 throughout (one scale a tensor, any zero point) is read where int8 is, but not in {refused}.
 - **becomes**: the operators that simplification leaves of it.
 - **kernels**: compiled C for any sizes, assembly (with a portable twin) for some or for all.
 
@@ -73,7 +73,9 @@ def _shortest(found: set[str]) -> set[str]:
 
 def document() -> str:
     """The whole text."""
-    return _HEAD + "\n".join(_rows()) + "\n"
+    from memaopt.networks.formats.tflite.unsigned import REFUSED
+
+    return _HEAD.replace("{refused}", ", ".join(sorted(REFUSED))) + "\n".join(_rows()) + "\n"
 
 
 def test_the_table_is_that_of_the_code() -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
-from memaopt.networks.formats.tflite import flatbuffer
+from memaopt.networks.formats.tflite import flatbuffer, unsigned
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator
@@ -101,6 +101,11 @@ class _Reader:
                 raise UnsupportedModelError(
                     f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
                 )
+        nodes = [
+            unsigned.Node(kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs"))
+            for kind, accessor in zip(kinds, accessors, strict=True)
+        ]
+        flipped = unsigned.flip(tensors, nodes)
         operators: list[Operator] = []
         unread: list[Unread] = []
         for i, (kind, accessor) in enumerate(zip(kinds, accessors, strict=True)):
@@ -108,9 +113,13 @@ class _Reader:
             refusals += self._unusable(accessor, i, total, kind)
             with collected(refusals, i):
                 if len(refusals) == before:
-                    operators += self._operator(accessor, i, total, kind, tensors)
+                    for op in self._operator(accessor, i, total, kind, tensors):
+                        old = flipped.intersection((*op.inputs, *op.outputs))
+                        place = f"operator {i} of {total} ({kind})"
+                        operators += unsigned.computed(op, place, tensors) if old else [op]
             if len(refusals) > before:
                 unread.append(Unread(i, kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs")))
+        operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
         refusals += [r for t in (*inputs, *outputs) if t not in touched for r in self.tensor_refusals.get(t, ())]
