@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import IN_BLOCKS, ORDERS, Schedule, Space
-from memaopt.models.traffic import price_of, why_infeasible
+from memaopt.models.feasibility import why_infeasible
+from memaopt.models.prices import price_of
 from memaopt.models.walks import WalkChoice, choices
 from memaopt.problems.gemm import OPERANDS
 

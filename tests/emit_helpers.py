@@ -20,7 +20,8 @@ from memaopt.kernels.text import standard
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.accesses import promise
 from memaopt.models.bounds import gap, lower_bounds
-from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts, why_infeasible
+from memaopt.models.feasibility import why_infeasible
+from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts
 from memaopt.models.walks import visits, walk_of
 from memaopt.problems.gemm import OPERANDS, Dtype, Operand, gemm
 from memaopt.problems.reference import Array, GemmData

@@ -20,15 +20,8 @@ from memaopt.kernels.schedule import (
     space,
 )
 from memaopt.machines.mcu import Mcu, mcu
-from memaopt.models.traffic import (
-    combined,
-    counts,
-    footprint,
-    kernel_cost,
-    may_be_direct,
-    passes,
-    staging_cost,
-)
+from memaopt.models.prices import combined, kernel_cost, staging_cost
+from memaopt.models.traffic import counts, footprint, may_be_direct, passes
 from memaopt.models.walks import choices, together, visits, walk
 from memaopt.problems.gemm import DTYPES, OPERANDS, Gemm, gemm
 

@@ -7,7 +7,8 @@ from memaopt.board.results import known
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.kernels.schedule import Schedule
 from memaopt.machines.mcu import Mcu
-from memaopt.models.traffic import kernel_cycles, schedule_counts
+from memaopt.models.cycles import kernel_cycles
+from memaopt.models.traffic import schedule_counts
 from memaopt.problems.gemm import Dtype, Gemm
 from memaopt.report.console import table
 from memaopt.trials import gemm as trial

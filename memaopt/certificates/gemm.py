@@ -22,15 +22,11 @@ from memaopt.models import closed_form, exhaustive, layer_kernels
 from memaopt.models.accesses import promise
 from memaopt.models.agreement import MODELS, Answers, cheapest, solve_and_agree, solve_each
 from memaopt.models.bounds import LowerBounds, gap, lower_bounds
+from memaopt.models.cycles import kernel_cycles
 from memaopt.models.layer_kernels import price_of, why_infeasible
+from memaopt.models.prices import predicted_cycles
 from memaopt.models.replay import simulate
-from memaopt.models.traffic import (
-    external_bytes,
-    kernel_cycles,
-    predicted_cycles,
-    register_bytes,
-    schedule_counts,
-)
+from memaopt.models.traffic import external_bytes, register_bytes, schedule_counts
 from memaopt.models.walks import walk_of
 from memaopt.problems.gemm import OPERANDS, Gemm, Operand, placed
 from memaopt.problems.words import PROOFS, ProofOf

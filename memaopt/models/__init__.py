@@ -1,1 +1,1 @@
-"""The optimisation models. All of them price a schedule with :mod:`memaopt.models.traffic`."""
+"""The optimisation models. All of them price a schedule with :mod:`memaopt.models.prices`."""

@@ -103,7 +103,7 @@ def buffers_of(space: Space, schedule: Schedule) -> Buffers:
 def promise(space: Space, schedule: Schedule) -> dict[str, Access]:
     """What the emitted C does to each buffer, access for access; buffers that do not exist are left out.
 
-    The schedule must be one of ``space`` (see :func:`memaopt.models.traffic.why_infeasible`).
+    The schedule must be one of ``space`` (see :func:`memaopt.models.feasibility.why_infeasible`).
     """
     tally, nest = Tally(), nest_of(space, schedule)
     _stage(tally, space, schedule)

@@ -6,8 +6,8 @@ from memaopt.errors import DisagreementError, InfeasibleError, UnfinishedError
 from memaopt.kernels.schedule import Space
 from memaopt.models import closed_form, exhaustive
 from memaopt.models.answers import Answer
+from memaopt.models.feasibility import beyond_sram, least_tiles
 from memaopt.models.layer_kernels import least, price_of, why_infeasible
-from memaopt.models.traffic import beyond_sram, least_tiles
 
 
 def _cp_sat(where: Space, known: Answer | None = None) -> Answer:

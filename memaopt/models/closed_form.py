@@ -18,20 +18,9 @@ from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import (
-    Counts,
-    called_time,
-    ceil_div,
-    check_feasible,
-    combined,
-    counts,
-    footprint,
-    kernel_cost,
-    passes,
-    price,
-    staging_cost,
-    tiles_over_blocks,
-)
+from memaopt.models.feasibility import check_feasible
+from memaopt.models.prices import called_time, combined, kernel_cost, price, staging_cost
+from memaopt.models.traffic import Counts, ceil_div, counts, footprint, passes, tiles_over_blocks
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
 from memaopt.problems.gemm import DIMS, OPERANDS, Dim, Operand
 

@@ -19,23 +19,19 @@ from memaopt.kernels.gemm.families import Cycles, GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BLOCK_LEVEL, ORDERS, REGISTER_LEVEL, Order, Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import (
-    Counts,
-    UnitPrices,
-    check_feasible,
+from memaopt.models.cycles import (
     code_waits,
-    counts,
     fetch_cycles,
     kernel_shape,
     kernel_time,
-    passes,
-    prices,
-    register_bytes,
     rereads,
     stall_per_byte,
     steps_left_over,
     unaligned_shares,
 )
+from memaopt.models.feasibility import check_feasible
+from memaopt.models.prices import UnitPrices, prices
+from memaopt.models.traffic import Counts, counts, passes, register_bytes
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 from memaopt.solver import limited
 

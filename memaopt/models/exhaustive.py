@@ -17,19 +17,9 @@ from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
-from memaopt.models.traffic import (
-    Counts,
-    ceil_div,
-    check_feasible,
-    combined,
-    counts,
-    footprint,
-    kernel_cost,
-    may_be_direct,
-    passes,
-    staging_cost,
-    tiles_over_blocks,
-)
+from memaopt.models.feasibility import check_feasible
+from memaopt.models.prices import combined, kernel_cost, staging_cost
+from memaopt.models.traffic import Counts, ceil_div, counts, footprint, may_be_direct, passes, tiles_over_blocks
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, visits, walk
 from memaopt.problems.gemm import DIMS, OPERANDS, Dim
 

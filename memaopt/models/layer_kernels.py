@@ -17,7 +17,8 @@ from memaopt.kernels.gemm.families import CYCLE
 from memaopt.kernels.plan import Format, Plan
 from memaopt.kernels.schedule import CODE_BYTES, STACK_BYTES, AnySchedule, LayerSchedule, Space
 from memaopt.machines.memory import Memory
-from memaopt.models import traffic
+from memaopt.models import feasibility
+from memaopt.models import prices as nest
 from memaopt.models.answers import Answer
 from memaopt.models.fetching import TABLE_SIXTEENTHS
 from memaopt.models.waits import timing, waiting
@@ -178,7 +179,7 @@ def _waits(memory: Memory, accesses: int, starts: int) -> int:
 
 
 def price(space: Space, plan: Plan) -> tuple[int, ...]:
-    """The objective's value, in the units of :func:`memaopt.models.traffic.price`."""
+    """The objective's value, in the units of :func:`memaopt.models.prices.price`."""
     if space.objective == "bytes":
         return external_bytes(space, plan), register_bytes(plan)
     spent = CYCLE * cycles(space, plan)
@@ -187,21 +188,21 @@ def price(space: Space, plan: Plan) -> tuple[int, ...]:
     machine, problem = space.machine, space.problem
     energy = {x: round(machine.memory(problem.placement.of(x)).energy_pj_per_byte) for x in ("A", "B", "C")}
     moved = sum(energy[x] * size for x, size in _crossing(space, plan).items())
-    return (traffic.prices(space).unit * spent + CYCLE * moved,)
+    return (nest.prices(space).unit * spent + CYCLE * moved,)
 
 
 def price_of(space: Space, schedule: AnySchedule) -> tuple[int, ...]:
     """The objective's value for one schedule, a nest or a layer kernel."""
     if isinstance(schedule, LayerSchedule):
         return price(space, offer(space, schedule).plan)
-    return traffic.price_of(space, schedule)
+    return nest.price_of(space, schedule)
 
 
 def predicted_cycles(space: Space, schedule: AnySchedule) -> int:
     """Cycles of one call of a nest or a layer kernel, with the machine's wait states in its setting, as predicted."""
     if isinstance(schedule, LayerSchedule):
         return cycles(space, offer(space, schedule).plan)
-    return traffic.predicted_cycles(space, schedule)
+    return nest.predicted_cycles(space, schedule)
 
 
 def why_infeasible(space: Space, schedule: AnySchedule) -> str | None:
@@ -209,7 +210,7 @@ def why_infeasible(space: Space, schedule: AnySchedule) -> str | None:
     if isinstance(schedule, LayerSchedule) != space.layers:
         return "layer kernels and nests of blocks are apart"
     if not isinstance(schedule, LayerSchedule):
-        return traffic.why_infeasible(space, schedule)
+        return feasibility.why_infeasible(space, schedule)
     try:
         return why_too_large(space, offer(space, schedule).plan)
     except InfeasibleError as error:

@@ -11,7 +11,8 @@ from baselines.search import TILERS, Evaluator, grid_points, search
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.schedule import Space, space
 from memaopt.models import closed_form
-from memaopt.models.traffic import price_of, why_infeasible
+from memaopt.models.feasibility import why_infeasible
+from memaopt.models.prices import price_of
 from memaopt.problems.gemm import gemm
 
 

@@ -25,8 +25,8 @@ from memaopt.kernels.registry import Plan, emit, plans, source_file
 from memaopt.kernels.schedule import BUFFERINGS, IN_BLOCKS, ORDERS, REGISTER_LEVEL, Schedule, space
 from memaopt.kernels.text import thumb
 from memaopt.kernels.text.assembly import add_imm
+from memaopt.models.feasibility import why_infeasible
 from memaopt.models.nest import nest_of
-from memaopt.models.traffic import why_infeasible
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.gemm import gemm
 from memaopt.problems.geometry import Image, Pair, Window

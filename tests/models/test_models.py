@@ -13,19 +13,10 @@ from memaopt.kernels.schedule import STACK_BYTES, Schedule, Space, space
 from memaopt.machines.mcu import mcu
 from memaopt.models import closed_form, cp_sat, exhaustive
 from memaopt.models.bounds import gap, io_bytes, lower_bounds
+from memaopt.models.feasibility import why_infeasible
+from memaopt.models.prices import kernel_cost, price_of, staging_cost
 from memaopt.models.replay import simulate
-from memaopt.models.traffic import (
-    Counts,
-    ceil_div,
-    external_bytes,
-    kernel_cost,
-    price_of,
-    register_bytes,
-    schedule_counts,
-    staging_cost,
-    tiles_over_blocks,
-    why_infeasible,
-)
+from memaopt.models.traffic import Counts, ceil_div, external_bytes, register_bytes, schedule_counts, tiles_over_blocks
 from memaopt.models.walks import walk_of
 from memaopt.problems.gemm import Gemm, gemm
 

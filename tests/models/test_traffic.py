@@ -11,17 +11,9 @@ from memaopt.kernels.gemm.families import BY_NAME
 from memaopt.kernels.schedule import STACK_BYTES, Schedule, Space, space
 from memaopt.models import closed_form
 from memaopt.models.accesses import promise, run_accesses
+from memaopt.models.feasibility import least_tiles, why_infeasible
 from memaopt.models.replay import replay, simulate
-from memaopt.models.traffic import (
-    external_bytes,
-    external_bytes_of,
-    footprint,
-    least_tiles,
-    passes,
-    register_bytes,
-    schedule_counts,
-    why_infeasible,
-)
+from memaopt.models.traffic import external_bytes, external_bytes_of, footprint, passes, register_bytes, schedule_counts
 from memaopt.models.walks import visits, walk_of
 from memaopt.problems.gemm import INDEXED_BY, OPERANDS, gemm
 
