@@ -20,6 +20,7 @@ from memaopt.cli.check import check_command
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
 from memaopt.cli.mcus import mcus_command
+from memaopt.cli.measure import measure_command
 from memaopt.cli.solve import solve_command
 from memaopt.cli.sweep import sweep_command
 from memaopt.cli.validate import validate_command
@@ -82,6 +83,7 @@ app.command("run")(elf_cli.command(_run_folder))
 app.command("mcus")(mcus_command)
 app.command("bench")(bench_command)
 app.command("check")(check_command)
+app.command("measure")(measure_command)
 app.command("validate")(validate_command)
 app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memaopt.choice.compile import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
-from memaopt.emit import folder, ram
+from memaopt.emit import firmware, folder, ram
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.errors import InputError
 from memaopt.kernels.registry import Format, source_file
@@ -162,7 +162,8 @@ def files(
     tensors, scratch = tensor_places(plan), scratch_places(plan)
     calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
-    linker = {} if copies is None else {folder.linker_part(plan.name): _text("network_ld.j2", values).rstrip() + "\n"}
+    behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
+    linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
     own = {
         folder.header(plan.name): _text("network.h.j2", values),
         folder.source(plan.name): _text(
@@ -176,6 +177,7 @@ def files(
         folder.vector(plan.name): _text("network_test_vector.h.j2", values, arrays=arrays),
         folder.checker(plan.name): _text("network_test.h.j2", values),
         **linker,
+        **firmware.files(plan, values, behind_data),
     }
     return folder.files(_library(plan, inputs, outputs), own)
 

@@ -39,9 +39,11 @@ Power = Annotated[float, Field(strict=True, ge=0, le=1e6)]
 
 
 class Control(Input):
-    """The register that switches an accelerator, and its bits for each part; 0 where it has none."""
+    """The register that switches an accelerator, and its bits for each part; 0 where it has none. ``wait_states`` is
+    the field with those of the flash."""
 
     address: Peripheral
+    wait_states: Bits = 0
     prefetch: Bits = 0
     instruction_cache: Bits = 0
     data_cache: Bits = 0

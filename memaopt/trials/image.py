@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -11,14 +10,13 @@ from memaopt.board.build import Build
 from memaopt.board.projects import Layout, build_project
 from memaopt.choice.compile import NetworkPlan
 from memaopt.emit import folder as library
-from memaopt.emit import network as emit
 from memaopt.errors import FaultError
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.text.templates import render
+from memaopt.trials import readout
 
 #: What a project's own code takes of the stack beside the library.
 _STACK = 512
-_SAID = re.compile(r"status (\d+), wrong (\d+), cycles (\d+)\n")
 
 
 class ImageRun(BaseModel):
@@ -60,13 +58,12 @@ def run(
         # What the program turns on itself is off before; what a setting has off stays off.
         found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
         ran = Board(found).load(built).reset()
-    said = _SAID.fullmatch(ran.output)
+    said = readout.read(ran.output, plan.name, 0)
     if ran.ended != "exit" or said is None:
         what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
         raise FaultError(what, ran.ended_at, "main")
-    status, wrong, counted = map(int, said.groups())
-    cycles = counted if plan.mcu.core.is_timed else None
-    return ImageRun(layout=layout, status=status, wrong=wrong, cycles=cycles, stack_bytes=ran.stack_bytes)
+    cycles = said.cycles if plan.mcu.core.is_timed else None
+    return ImageRun(layout=layout, status=said.status, wrong=said.wrong, cycles=cycles, stack_bytes=ran.stack_bytes)
 
 
 def build(
@@ -79,14 +76,10 @@ def build(
     optimise: str = "-O3",
 ) -> Build:
     """Build the library in ``folder`` with its test vector as a project of that layout; BuildError if it does not."""
-    inputs, outputs = emit.ends(plan)
     main = render(
         "board/projects/network.c.j2",
         name=plan.name,
-        inputs=inputs,
-        outputs=outputs,
-        nothing=", ".join("NULL" for _ in inputs + outputs),
-        turn_on=plan.mcu.setting.turn_on,
+        turn_on=[library.turn_on(bits) for bits in plan.mcu.setting.turn_on],
         has_init=bool(plan.ram_bytes),
     )
     with scratch_folder() as scratch:

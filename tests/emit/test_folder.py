@@ -112,7 +112,8 @@ def test_examples_compile(made: tuple[Path, str], tmp_path: Path) -> None:
         (tmp_path / file).write_text(text)
     warnings = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
     plain = ["gcc", "-std=c11", *warnings, f"-I{tmp_path}", f"-I{folder / 'include'}", f"-I{folder / 'extras'}"]
-    run(*plain, "-x", "c", folder / "zephyr" / "sample" / f"{name}_main.inc")
+    for chip in ([], ["-DCONFIG_CPU_CORTEX_M_HAS_DWT"]):
+        run(*plain, *chip, "-x", "c", folder / "zephyr" / "sample" / f"{name}_main.inc")
     user = tmp_path / "user.c"
     user.write_text(
         f'#include "{name}_stm32cube.h"\nuint32_t f(void);\nuint32_t f(void)\n{{\n    return {name}_measure();\n}}\n'

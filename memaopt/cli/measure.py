@@ -1,0 +1,92 @@
+"""``memaopt measure``: a library's firmware on the virtual board, and on the chip at hand."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaopt.cli.options import CompilerOption, JsonOption, refuse
+from memaopt.errors import InputError
+
+_BAUD, _SECONDS = 115200, 30.0
+
+
+def measure_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that solve --out wrote.", show_default=False)],
+    virtual: Annotated[
+        bool, typer.Option("--virtual", metavar="", help="On the virtual board alone, which is what it does otherwise.")
+    ] = False,
+    serial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PORT", help="Read what a program of the chip sends by a serial port, as in /dev/ttyACM0."
+        ),
+    ] = None,
+    baud: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help=f"Speed of the port.  \\[default: {_BAUD}]")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", metavar="", help="Write the firmware into the chip at a debug probe, and run it.")
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What pyOCD calls the chip.  \\[default: what the board says itself]"),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.1, help=f"How long to wait for the chip.  \\[default: {_SECONDS:g}]"),
+    ] = None,
+    compiler: CompilerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a network's firmware: cycles promised, on the virtual board and on silicon, layer by layer.
+
+    Every layer's output is compared with the reference's, by its checksum, the network's byte by byte. Exit 1 if one
+    differs. The same image runs on the virtual board and, with --probe, on the chip. With --serial any program of the
+    chip does that calls NAME_report() of extras/NAME_measure.h and sends what it prints.
+
+    \b
+    Examples:
+      memaopt measure build/
+      memaopt measure build/ --probe --target stm32l4r5zitx
+      memaopt measure build/ --serial /dev/ttyACM0 --json
+    """
+    from memaopt.api import read
+    from memaopt.certificates import envelope
+    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.report import console
+    from memaopt.report import measurement as report
+    from memaopt.trials import readout, silicon
+    from memaopt.trials.measurement import measure
+
+    refuse("--virtual", ("--serial", serial if virtual else None, "it is for a chip"))
+    refuse("--virtual", ("--probe", virtual and probe, "it is for a chip"))
+    refuse("--serial", ("--probe", serial is not None and probe, "give one of them"))
+    refuse("--virtual", ("--seconds", seconds if serial is None and not probe else None, "nothing is waited for"))
+    refuse("a run without --serial", ("--baud", baud if serial is None else None, "it is the port's"))
+    refuse("a run without --probe", ("--target", None if probe else target, "it is the probe's"))
+    signed = read(folder / envelope.FILE)
+    if not isinstance(signed, NetworkCertificate):
+        raise InputError(f"{folder}: a GEMM's folder; measure takes a network's")
+    with console.spinner(f"reading {signed.model}"):
+        plan = signed.plan
+    patience = seconds or _SECONDS
+
+    def at_port(_: Path) -> str:
+        def enough(text: str) -> bool:
+            return readout.read(text, plan.name, len(plan.layers)) is not None
+
+        return silicon.by_serial(str(serial), baud or _BAUD, enough, patience)
+
+    at_probe = partial(silicon.by_probe, target=target, seconds=patience)
+    with console.spinner("running the firmware"):
+        found = measure(plan, folder, at_probe if probe else at_port if serial else None, compiler=compiler)
+    if as_json:
+        console.print_json({**found.to_dict(), "passed": found.passed})
+    else:
+        report.print_measurement(console.stdout(), found)
+    if not found.passed:
+        raise typer.Exit(1)

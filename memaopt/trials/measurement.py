@@ -1,0 +1,163 @@
+"""A network's firmware measured: promised, on the virtual board, on silicon, layer by layer, each output compared."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from memaopt.board.build import build
+from memaopt.choice.compile import NetworkPlan
+from memaopt.emit import firmware
+from memaopt.emit import folder as library
+from memaopt.emit import network as emit
+from memaopt.errors import FaultError, InputError
+from memaopt.interrupts import scratch_folder
+from memaopt.networks import reference
+from memaopt.overview import Overview
+from memaopt.trials import readout
+from memaopt.trials.network import stored
+from memaopt.trials.readout import Readout
+
+
+class LayerMeasurement(BaseModel):
+    """A layer's cycles, None where nobody promises or measured any. ``right``: its output is, wherever it ran."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    promised: int | None
+    virtual: int | None
+    silicon: int | None
+    right: bool
+
+
+class Measurement(Overview):
+    """A call of a library and its layers: cycles promised, on the virtual board, and on silicon where it was measured.
+
+    ``findings`` are empty if every output is right and the program is of this certificate.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    machine: str
+    layers: tuple[LayerMeasurement, ...]
+    promised: int | None
+    virtual: int | None
+    silicon: int | None
+    findings: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings
+
+    def headline(self) -> str:
+        found = self.virtual if self.silicon is None else self.silicon
+        where = "the virtual board" if self.silicon is None else "silicon"
+        what = "every output is right" if self.passed else "; ".join(self.findings)
+        return f"{self.name}: {'' if found is None else f'{found:,} cycles on {where}, '}{what}"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        found = (("promised", self.promised), ("virtual", self.virtual), ("silicon", self.silicon))
+        return tuple((name, f"{cycles:,} cycles") for name, cycles in found if cycles is not None)
+
+
+def measure(
+    plan: NetworkPlan,
+    folder: Path,
+    silicon: Callable[[Path], str] | None = None,
+    *,
+    compiler: str | None = None,
+) -> Measurement:
+    """Build the firmware in a library's folder and run it on the virtual board; ``silicon`` is given the image, and
+    returns what a chip printed.
+
+    Raises InputError for a folder without firmware or text that is no readout, BuildError, FaultError.
+    """
+    with scratch_folder() as scratch:
+        image = scratch / "firmware.elf"
+        make(plan, folder, image, compiler=compiler)
+        found = {"virtual": _read(plan, _on_board(plan, image), "the virtual board")}
+        if silicon is not None:
+            found["silicon"] = _read(plan, silicon(image), "silicon")
+    wanted = _sums(plan)
+    timed = {where: run if where == "silicon" or plan.mcu.core.is_timed else None for where, run in found.items()}
+    layers = tuple(
+        LayerMeasurement(
+            name=layer.name,
+            promised=layer.machine_cycles if plan.mcu.core.is_timed else None,
+            right=all(run.layers[number].crc == wanted[number] for run in found.values()),
+            **{where: _cycles(timed.get(where), number) for where in ("virtual", "silicon")},
+        )
+        for number, layer in enumerate(plan.layers)
+    )
+    return Measurement(
+        name=plan.name,
+        machine=plan.mcu.title,
+        layers=layers,
+        promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
+        **{where: _cycles(timed.get(where)) for where in ("virtual", "silicon")},
+        findings=tuple(line for where, run in found.items() for line in _findings(plan, where, run, wanted)),
+    )
+
+
+def make(plan: NetworkPlan, folder: Path, image: Path, *, compiler: str | None = None) -> None:
+    """Build the firmware in a library's folder; InputError if there is none."""
+    with scratch_folder() as scratch:
+        program, script = folder / firmware.program(plan.name), folder / firmware.linker_script(plan.name)
+        if not (program.is_file() and script.is_file()):
+            raise InputError(f"{folder}: has no {firmware.FOLDER}: write it again with solve --out")
+        main = scratch / "firmware.c"
+        main.write_bytes(program.read_bytes())
+        build(
+            [main, folder / library.source(plan.name)],
+            image,
+            plan.mcu,
+            compiler=compiler,
+            include=library.include_folders(folder),
+            linker=script.read_text(encoding="utf-8"),
+        )
+
+
+def _on_board(plan: NetworkPlan, image: Path) -> str:
+    """What the image prints on the virtual board, from reset."""
+    from memaopt.board import Board
+
+    ran = Board(plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu).load(image).reset()
+    if ran.ended != "exit":
+        raise FaultError(f"the firmware ended without a result ({ran.ended})", ran.ended_at, "main")
+    return ran.output
+
+
+def _read(plan: NetworkPlan, text: str, where: str) -> Readout:
+    found = readout.read(text, plan.name, len(plan.layers))
+    if found is None:
+        raise InputError(f"{plan.name}: what {where} printed is no readout of its {len(plan.layers)} layers")
+    return found
+
+
+def _cycles(found: Readout | None, layer: int | None = None) -> int | None:
+    return None if found is None else found.cycles if layer is None else found.layers[layer].cycles
+
+
+def _sums(plan: NetworkPlan) -> list[int]:
+    """The CRC-32 of each layer's output on the test vector, as its kernel leaves it in the arena."""
+    outputs = {op.output: value for op, value in reference.layers(plan.graph, emit.random_inputs(plan))}
+    return [zlib.crc32(stored(outputs[layer.op.output], layer.plan.output_format)) for layer in plan.layers]
+
+
+def _findings(plan: NetworkPlan, where: str, run: Readout, wanted: list[int]) -> Iterator[str]:
+    """What is not as the certificate says, a line each."""
+    promised = [plan.machine_cycles, *(layer.machine_cycles for layer in plan.layers)]
+    if plan.mcu.core.is_timed and [run.promised, *(layer.promised for layer in run.layers)] != promised:
+        yield f"{where}: another certificate's library, its promised cycles are others"
+    if run.status:
+        yield f"{where}: {plan.name}_invoke returns {-run.status}"
+    wrong = [n for n, (layer, crc) in enumerate(zip(run.layers, wanted, strict=True)) if layer.crc != crc]
+    if wrong:
+        yield f"{where}: the output of layer {wrong[0]}, {plan.layers[wrong[0]].name}, is not the reference's"
+    if run.wrong:
+        yield f"{where}: {run.wrong:,} bytes of the network's outputs are wrong"
