@@ -25,13 +25,23 @@ Prose = Annotated[str, Field(max_length=1000)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
 
 
+#: What pydantic says in Python's words, as it is called in a file; ``{...}`` are its context.
+_IN_FILES = {
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "dict_type": "should be a table",
+    "too_short": "should have at least {min_length}, not {actual_length}",
+    "too_long": "should have at most {max_length}, not {actual_length}",
+}
+
+
 def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence[str] = ()) -> str:
     """The first thing that is wrong, in one line: the field what is wrong with it, and which ``fields`` there are.
 
     ``arguments``: the names of those that pydantic counts. The names of a union's members, in parentheses here,
     are left out.
     """
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     parts = [part for part in first["loc"] if not str(part).startswith("(")]
     if arguments and isinstance(parts[0], int):
         parts[0] = arguments[parts[0]]
@@ -39,6 +49,8 @@ def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence
     if first["type"] == "extra_forbidden":
         there = f": there are {', '.join(fields)}" if fields and len(first["loc"]) == 1 else ""
         return f"{place} is no field{there}"
+    if first["type"] in _IN_FILES:
+        return f"{place} {_IN_FILES[first['type']].format(**first.get('ctx', {}))}"
     separator = " " if message.startswith("Input ") else ": "
     return " ".join(separator.join(filter(None, (place, message.removeprefix("Input ")))).split())
 

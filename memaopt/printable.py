@@ -19,3 +19,8 @@ def in_comment(text: str) -> str:
     # A backslash first: it would join two lines, and the slash in its place can end a comment. "??/" is one too.
     line = re.sub(r"\?(?=\?)", "? ", line.replace("\\", "/"))
     return line.replace("*/", "* /").replace("/*", "/ *")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things whose plural is regular: ``1 layer``, ``2,000 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -22,6 +22,7 @@ from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.model import Model
+from memaopt.printable import counted
 from memaopt.problems.words import Objective
 
 PREMISES = (
@@ -149,7 +150,8 @@ class NetworkCertificate(Envelope):
         return Model.read(self._folder / self.model)
 
     def headline(self) -> str:
-        return f"{self.name} on {self.machine.name} in setting {self.machine.setting.name}: {len(self.layers)} layers"
+        where = f"{self.machine.name} in setting {self.machine.setting.name}"
+        return f"{self.name} on {where}: {counted(len(self.layers), 'layer')}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         found, choice = self.totals, self.choice

@@ -20,7 +20,7 @@ from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.networks import reference
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.printable import in_comment
+from memaopt.printable import counted, in_comment
 from memaopt.writer import write_files
 
 _C_TYPES = {
@@ -191,7 +191,7 @@ def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -
     return folder.Library(
         name=plan.name,
         function=f"{plan.name}_invoke",
-        sentence=f"An int8 network of {len(plan.layers)} layers, {plan.macs:,} multiply-accumulates",
+        sentence=f"An int8 network of {counted(len(plan.layers), 'layer')}, {plan.macs:,} multiply-accumulates",
         mcu=plan.mcu,
         buffers=tuple(folder.Parameter(e.type, e.parameter, f"{e.macro}_ELEMENTS") for e in (*inputs, *outputs)),
         fails=True,
@@ -225,7 +225,7 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
 
 def _title(plan: NetworkPlan) -> str:
     source = f", model sha256 {plan.model.sha256[:16]}" if plan.model else ""
-    return f"an int8 network of {len(plan.layers)} layers, {plan.macs:,} multiply-accumulates{source}"
+    return f"an int8 network of {counted(len(plan.layers), 'layer')}, {plan.macs:,} multiply-accumulates{source}"
 
 
 def _head(plan: NetworkPlan) -> str:

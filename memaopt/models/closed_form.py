@@ -194,7 +194,8 @@ def _solve_bytes(space: Space) -> _Best:
     problem, everything = space.problem, (np.array([space.problem.m]), np.array([space.problem.n]))
     fewest, reached = _least_staging(space)
     sizes = np.array([[problem.m], [problem.k], [problem.n]])
-    sets = _distinct(ceil_div(sizes, np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)))
+    blocks = np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)
+    sets = _distinct(np.asarray(ceil_div(sizes, blocks)))
     least = sets.min(axis=1).tolist()
     best: _Best | None = None
     for coarse, family, tile in _kernels_by_bound(space, fewest, least):

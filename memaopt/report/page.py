@@ -11,6 +11,7 @@ from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.pareto import Point
 from memaopt.kernels.text.templates import render
+from memaopt.printable import counted
 from memaopt.report import pictures
 from memaopt.report.network import kernel_name, layer_shape, operator_name
 from memaopt.trials.network import NetworkTrial
@@ -71,7 +72,13 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         tiles.append(("cycles counted", f"{trial.cycles:,}", f"{error:+.2f}% of those promised"))
     tiles.append(("arena", f"{plan.arena_bytes:,} bytes", _PACKED[plan.memory.proof]))
     tiles.append(("flash", f"{plan.flash_bytes:,} bytes", f"{plan.constant_bytes:,} of constants"))
-    tiles.append(("kernels", _PROOFS[plan.choice.proof].split(",")[0], f"{len(plan.layers)} layers, {plan.macs:,} MAC"))
+    tiles.append(
+        (
+            "kernels",
+            _PROOFS[plan.choice.proof].split(",")[0],
+            f"{counted(len(plan.layers), 'layer')}, {plan.macs:,} MAC",
+        )
+    )
     if trial is not None:
         verdict = "every byte and every access is as promised" if trial.passed else "something is not as promised"
         tiles.append(("verdict", "passed" if trial.passed else "FAILED", verdict))

@@ -25,15 +25,25 @@ class Checked(NamedTuple):
     unproven: bool
 
 
-def count(folder: Path) -> tuple[int, int]:
-    """How many rows must have a certificate, and how many others there are; InputError for no results."""
-    having = [_certified(row) for _, row in results.read(folder)]
-    return sum(having), len(having) - sum(having)
+class Count(NamedTuple):
+    """Rows that have a certificate or should have one, rows that say that nothing fits, and others, which failed."""
+
+    certificates: int
+    infeasible: int
+    others: int
+
+
+def count(folder: Path) -> Count:
+    """How many rows there are of each kind; InputError for no results."""
+    rows = [row for _, row in results.read(folder)]
+    certified = sum(map(_certified, rows))
+    derived = sum(map(_derived, rows))
+    return Count(certified, derived - certified, len(rows) - derived)
 
 
 def check(folder: Path, pool: Workers) -> Iterator[Checked]:
-    """Each row that has a certificate or should have one, verified, in the order of the results."""
-    rows = (pair for pair in results.read(folder) if _certified(pair[1]))
+    """Each row that is no failure, derived again, in the order of the results."""
+    rows = (pair for pair in results.read(folder) if _derived(pair[1]))
     stored = results.batch_of(folder, [task for task, _ in results.read(folder)])
     pending: deque[tuple[list[tuple[Task, SweepRow]], Future[list[worker.Verdict]]]] = deque()
     while True:
@@ -47,6 +57,11 @@ def check(folder: Path, pool: Workers) -> Iterator[Checked]:
         some, future = pending.popleft()
         for (task, _), verdict in zip(some, future.result(), strict=True):
             yield Checked(task, verdict.claim, verdict.unproven)
+
+
+def _derived(row: SweepRow) -> bool:
+    """Whether what the row says can be derived again."""
+    return _certified(row) or row.status == "infeasible"
 
 
 def _certified(row: SweepRow) -> bool:

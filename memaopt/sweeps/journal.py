@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from memaopt.errors import InputError
+from memaopt.files import parse_json
 from memaopt.sweeps.task import SweepRow
 
 
@@ -35,7 +36,7 @@ class Journal:
         self._file.seek(0)
         end = 0
         for line in self._file:
-            row = _read(line)
+            row = _read(line, f"{path}, at byte {end:,}")
             if row is None:
                 break
             self.rows[row.key] = row
@@ -46,7 +47,14 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.empty:
+            self.remove()
         self._file.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is written down."""
+        return self._file.seek(0, os.SEEK_END) == 0
 
     def add(self, rows: Iterable[SweepRow]) -> None:
         """Write rows. What is written survives the process; a failure of power may cost the last ones."""
@@ -84,14 +92,15 @@ def _line(row: SweepRow) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _read(line: bytes) -> SweepRow | None:
-    """The row of a line, None if the line is not whole."""
+def _read(line: bytes, where: str) -> SweepRow | None:
+    """The row of a line, None if the line is not whole; InputError for a whole one that is no row."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
         return None
-    data: dict[str, Any] = json.loads(text)
-    if data["certificate"] is not None:
-        data["certificate"] = base64.b64decode(data["certificate"])
-    if data["cost"] is not None:
-        data["cost"] = tuple(data["cost"])
-    return SweepRow(**data)
+    data = parse_json(text.decode(errors="replace"), where)
+    if isinstance(data, dict) and isinstance(data.get("certificate"), str):
+        try:
+            data["certificate"] = base64.b64decode(data["certificate"])
+        except ValueError as error:
+            raise InputError(f"{where}: certificate: {error}") from None
+    return SweepRow.of(data, where)

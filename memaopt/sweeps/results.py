@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from memaopt.errors import InputError
+from memaopt.files import parse_json
 from memaopt.interrupts import scratch_folder
 from memaopt.networks.limits import MAX_FILE_BYTES
 from memaopt.sweeps.task import Batch, SweepRow, Task, digest_of
@@ -84,10 +85,13 @@ def _values(task: Task, row: SweepRow) -> list[Any]:
 
 def read(folder: Path) -> Iterator[tuple[Task, SweepRow]]:
     """Every question with its answer, unverified; InputError if there is no file that can be read."""
-    for values in _select(folder, f"SELECT {', '.join(_COLUMNS)} FROM rows ORDER BY position"):
+    query = f"SELECT position, {', '.join(_COLUMNS)} FROM rows ORDER BY position"
+    for position, *values in _select(folder, query):
+        where = f"{folder / FILE}, row {position}"
         row = dict(zip(_ROW, values[len(_TASK) :], strict=True))
-        row["cost"] = None if row["cost"] is None else tuple(json.loads(row["cost"]))
-        yield Task(*values[: len(_TASK)]), SweepRow(**row)
+        if isinstance(row["cost"], str):
+            row["cost"] = parse_json(row["cost"], where)
+        yield Task.of(dict(zip(_TASK, values[: len(_TASK)], strict=True)), where), SweepRow.of(row, where)
 
 
 def batch_of(folder: Path, tasks: Sequence[Task]) -> Batch:

@@ -18,7 +18,7 @@ from memaopt.sweeps import results, worker
 from memaopt.sweeps.journal import Journal
 from memaopt.sweeps.pools import Workers
 from memaopt.sweeps.spec import Questions
-from memaopt.sweeps.task import Batch, SweepRow, Task
+from memaopt.sweeps.task import FAILED, Batch, SweepRow, Task
 
 JOURNAL = ".memaopt-sweep.journal"
 #: Products in a batch that a closed form solves: some ten milliseconds each.
@@ -46,11 +46,13 @@ def run(
     questions: Questions,
     folder: Path,
     start: Callable[[], Workers],
-    told: Callable[[Task, SweepRow], None] | None = None,
+    told: Callable[[Task, SweepRow, bool], None] | None = None,
+    retry_failed: bool = False,
 ) -> Outcome:
     """Answer all questions and write the results into ``folder``, made if need be.
 
-    ``start`` makes the workers, if any are needed; ``told`` hears of each row that was not there before, as it comes.
+    ``start`` makes the workers, if any are needed; ``told`` hears of each row, of those that were there at once and of
+    others as they come, and whether it is new. With ``retry_failed`` rows that failed or died are asked again.
     Raises InputError if the folder cannot be written, or another sweep is writing there.
     """
     try:
@@ -60,8 +62,12 @@ def run(
     asked = {task.key: task for task in questions.tasks}
     with Journal(folder / JOURNAL) as journal:
         before = {row.key: row for _, row in results.read(folder)} if (folder / results.FILE).is_file() else {}
-        rows = {key: row for key, row in {**before, **journal.rows}.items() if key in asked}
+        known = {key: row for key, row in {**before, **journal.rows}.items() if key in asked}
+        rows = {key: row for key, row in known.items() if not (retry_failed and row.status in FAILED)}
         open_ = [task for task in questions.tasks if task.key not in rows]
+        for key, task in asked.items():
+            if told is not None and key in rows:
+                told(task, rows[key], False)
         if open_:
             with start() as pool:
                 for found in _answers(pool, open_, questions):
@@ -69,7 +75,7 @@ def run(
                     rows.update((row.key, row) for row in found)
                     for row in found:
                         if told is not None:
-                            told(asked[row.key], row)
+                            told(asked[row.key], row, True)
         results.write(folder, questions.tasks, rows, questions.machines, questions.models)
         journal.remove()
     return Outcome(len(asked), len(open_), rows)

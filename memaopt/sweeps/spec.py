@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from memaopt.errors import InputError
 from memaopt.files import PROBLEMS_BYTES, parse_toml, read_bytes, read_text
@@ -24,7 +24,22 @@ from memaopt.sweeps.task import Task, canonical, digest_of
 MOST_TASKS = 2_000_000
 _Names = Annotated[tuple[str, ...], Field(max_length=10_000)]
 _Sizes = Annotated[tuple[Extent, ...], Field(min_length=1, max_length=10_000)]
-_Range = Annotated[tuple[Extent, Extent], Field()]
+
+
+def _ascending(bounds: tuple[int, int]) -> tuple[int, int]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{bounds[0]} to {bounds[1]} is no range: give the least first")
+    return bounds
+
+
+def _without_sizes(fields: dict[str, Any]) -> dict[str, Any]:
+    if given := sorted({"m", "k", "n"} & fields.keys()):
+        raise ValueError(f"{given[0]} is given beside them")
+    return fields
+
+
+_Range = Annotated[tuple[Extent, Extent], AfterValidator(_ascending)]
+_OtherFields = Annotated[dict[str, Any], AfterValidator(_without_sizes)]
 
 
 class Budget(Input):
@@ -43,7 +58,7 @@ class SizeGrid(Input):
     m: _Sizes
     k: _Sizes
     n: _Sizes
-    fields: dict[str, Any] = Field(default_factory=dict)
+    fields: _OtherFields = Field(default_factory=dict)
 
 
 class RandomSizes(Input):
@@ -54,7 +69,7 @@ class RandomSizes(Input):
     m: _Range = (1, 512)
     k: _Range = (1, 512)
     n: _Range = (1, 512)
-    fields: dict[str, Any] = Field(default_factory=dict)
+    fields: _OtherFields = Field(default_factory=dict)
 
 
 class Sweep(Input):

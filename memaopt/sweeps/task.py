@@ -6,12 +6,21 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from memaopt.errors import InputError
+from memaopt.inputs import told
 from memaopt.version import __version__
 
 Kind = Literal["gemm", "network"]
+_T = TypeVar("_T")
+_NO_OTHERS = ConfigDict(extra="forbid")
 Status = Literal["solved", "infeasible", "failed", "died"]
+
+#: What another try may answer: all else follows from the question.
+FAILED: tuple[Status, ...] = ("failed", "died")
 
 
 def canonical(data: Any) -> str:
@@ -33,6 +42,8 @@ class Task:
     ``arena`` are the budgets, in bytes; those that say nothing to a Gemm are None.
     """
 
+    __pydantic_config__: ClassVar = _NO_OTHERS
+
     kind: Kind
     name: str
     problem: str
@@ -45,6 +56,11 @@ class Task:
     sram: int | None = None
     flash: int | None = None
     arena: int | None = None
+
+    @classmethod
+    def of(cls, data: Any, where: str) -> Task:
+        """The question in data that was read from ``where``; InputError if it is none."""
+        return _checked(_TASK, data, where)
 
     @cached_property
     def key(self) -> str:
@@ -68,6 +84,8 @@ class SweepRow:
     first. ``certificate`` is compressed (:mod:`memaopt.sweeps.packed`).
     """
 
+    __pydantic_config__: ClassVar = _NO_OTHERS
+
     key: str
     status: Status
     message: str = ""
@@ -83,3 +101,18 @@ class SweepRow:
     flash_bytes: int | None = None
     proven: str | None = None
     certificate: bytes | None = None
+
+    @classmethod
+    def of(cls, data: Any, where: str) -> SweepRow:
+        """The row in data that was read from ``where``; InputError if it is none."""
+        return _checked(_ROW, data, where)
+
+
+_TASK, _ROW = TypeAdapter(Task), TypeAdapter(SweepRow)
+
+
+def _checked(kind: TypeAdapter[_T], data: Any, where: str) -> _T:
+    try:
+        return kind.validate_python(data)
+    except (ValidationError, TypeError) as error:
+        raise InputError(f"{where}: {told(error) if isinstance(error, ValidationError) else error}") from None

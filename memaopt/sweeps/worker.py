@@ -14,6 +14,7 @@ from memaopt.certificates import gemm
 from memaopt.certificates.gemm import Certificate
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.machines.mcu import Mcu
+from memaopt.printable import counted
 from memaopt.problems.gemm import Gemm, placed
 from memaopt.sweeps.packed import pack, unpack
 from memaopt.sweeps.task import Batch, SweepRow, Task, canonical
@@ -122,7 +123,7 @@ def _network_row(task: Task, found: NetworkCertificate, machine: str) -> SweepRo
     return SweepRow(
         task.key,
         "solved",
-        schedule=f"{len(found.layers)} layers",
+        schedule=counted(len(found.layers), "layer"),
         cost=(found.choice.price,),
         cycles=totals.machine_cycles,
         arena_bytes=totals.arena_bytes,
@@ -138,6 +139,9 @@ def _verdict(task: Task, batch: Batch, row: SweepRow) -> Verdict:
     from memaopt.choice.problem import left_by_project
 
     text = batch.machines[task.machine]
+    if row.status == "infeasible" and row.certificate is None:
+        again = _row(task, batch)
+        return Verdict("" if row == again else f"row: it is {again.status}: {again.message}"[:300])
     try:
         found = unpack(row.certificate or b"", text, task.name)
         if row.key != task.key:

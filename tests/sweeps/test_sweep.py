@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -184,6 +185,38 @@ def test_two_sweeps_do_not_write_into_one_folder(file: Path, tmp_path: Path) -> 
         run.run(spec.read(file), tmp_path / "out", _no_workers)
 
 
+def test_a_scheduler_that_is_not_there_leaves_nothing(file: Path, tmp_path: Path) -> None:
+    """Catches a journal without a row, which looks as if a sweep were to be gone on with."""
+
+    def start() -> Workers:
+        raise InputError("no scheduler answers there")
+
+    with pytest.raises(InputError, match="no scheduler"):
+        run.run(spec.read(file), tmp_path / "out", start)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_was_changed_by_hand_is_one_line(file: Path, tmp_path: Path) -> None:
+    """Catches a traceback from a journal or results whose fields are of other types, or others."""
+    out = tmp_path / "out"
+    run.run(spec.read(file), out, _Here)
+    for text in (b'{"key": "a", "status": "solved", "speed": 3}', b"[1, 2]", b"{", b'{"key": 1, "status": "best"}'):
+        (out / run.JOURNAL).write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+        with pytest.raises(InputError, match="journal, at byte 0"):
+            run.run(spec.read(file), out, _no_workers)
+    (out / run.JOURNAL).unlink()
+    for column, value in (("cost", "[1,"), ("cycles", "many"), ("status", "good"), ("kind", "layer")):
+        with closing(sqlite3.connect(out / results.FILE)) as base:
+            base.execute(f"UPDATE rows SET {column} = ? WHERE position = 3", (value,))
+            base.commit()
+            with pytest.raises(InputError, match="row 3"):
+                list(results.read(out))
+            base.execute(
+                f"UPDATE rows SET {column} = ? WHERE position = 3", ({"status": "solved", "kind": "gemm"}.get(column),)
+            )
+            base.commit()
+
+
 def test_a_cluster_with_a_worker_killed_gives_the_same(file: Path, tmp_path: Path) -> None:
     """Catches results that depend on the scheduler, and tasks that are lost with their worker."""
     pytest.importorskip("distributed")
@@ -193,13 +226,14 @@ def test_a_cluster_with_a_worker_killed_gives_the_same(file: Path, tmp_path: Pat
     run.run(asked, tmp_path / "here", _Here)
     alive = []
 
-    def told(task: Task, row: SweepRow) -> None:
+    def told(task: Task, row: SweepRow, new: bool) -> None:
         if not alive:
             alive.append(row)
             pids = list(dask._client.run(os.getpid).values())
+            assert len(pids) == 4
             os.kill(pids[0], signal.SIGKILL)
 
-    dask = Dask("local", 2)
+    dask = Dask("local", 4)
     run.run(asked, tmp_path / "dask", lambda: dask, told)
     assert alive
     assert (tmp_path / "dask" / results.FILE).read_bytes() == (tmp_path / "here" / results.FILE).read_bytes()
@@ -211,7 +245,9 @@ def test_every_certificate_of_the_results_is_verified(file: Path, tmp_path: Path
     run.run(spec.read(file), out, _Here)
     assert not [found.claim for found in check.check(out, _Here()) if found.claim]
     solved = len([row for _, row in _rows(out) if row.status == "solved"])
-    assert check.count(out) == (solved, len(_rows(out)) - solved)
+    assert check.count(out) == (solved, len(_rows(out)) - solved, 0)
+    infeasible = len(_rows(out)) - solved
+    assert infeasible > 0
     rows = [(i, task, row) for i, (task, row) in enumerate(_rows(out)) if row.certificate is not None]
     (first, _, _), (second, _, other), (third, _, _), (fourth, _, _) = rows[:4]
     network = next(i for i, task, _ in rows if task.kind == "network")
@@ -221,14 +257,15 @@ def test_every_certificate_of_the_results_is_verified(file: Path, tmp_path: Path
         base.execute("UPDATE rows SET certificate = ? WHERE position = ?", (b"x" * 90, second))
         base.execute("UPDATE rows SET certificate = NULL WHERE position = ?", (fourth,))
         base.execute("UPDATE rows SET sram = 40000 WHERE position = ?", (network,))
+        base.execute("UPDATE rows SET message = 'it is too small' WHERE status = 'infeasible'")
     claims = {found.task.key: found.claim for found in check.check(out, _Here()) if found.claim}
     assert sorted(claim.partition(":")[0] for claim in claims.values()) == sorted(
-        ["row", "certificate", rows[1][1].name, rows[3][1].name, "row"]
+        ["row", "certificate", rows[1][1].name, rows[3][1].name, "row", *["row"] * infeasible]
     )
     told = cli("verify", "--all", out, "--workers", 1)
     assert told.code == 1
-    assert f"{len(rows) - 5} of {len(rows)} certificates hold" in told.out
-    assert f"{len(_rows(out)) - solved} rows have none: what they say is not verified" in told.out
+    assert f"{len(rows)} certificates and {infeasible} row" in told.out
+    assert f" that nothing fits: {len(rows) - 5} of {len(rows) + infeasible} hold" in told.out
     assert "no results.sqlite there" in cli.refused("verify", "--all", tmp_path / "none")
 
 
@@ -237,13 +274,18 @@ def test_on_the_command_line(file: Path, tmp_path: Path, cli: Cli) -> None:
     file.write_text("[[gemm]]\nm = 5\nk = 9\nn = 4\n")
     told = cli("sweep", file, "--out", tmp_path / "out", "--workers", 1)
     assert told.code == 0
-    assert "1 questions: 1 solved" in told.out
+    assert "1 question: 1 solved" in told.out
     assert "0 of them answered now" in cli("sweep", file, "--out", tmp_path / "out").out
     row = cli("sweep", file, "--out", tmp_path / "json", "--workers", 1, "--json").json
+    assert cli("sweep", file, "--out", tmp_path / "json", "--json").json == row
     assert (row["status"], row["proven"], row["name"]) == ("solved", "full", "5x9x4 q15")
     file.write_text('objectives = ["energy"]\nmachines = ["stm32f746"]\n[[gemm]]\nm = 5\nk = 9\nn = 4\n')
     failed = cli("sweep", file, "--out", tmp_path / "failed", "--workers", 1)
     assert failed.code == 1
+    assert "0 of them answered" in cli("sweep", file, "--out", tmp_path / "failed", "--workers", 1).out
+    again = cli("sweep", file, "--out", tmp_path / "failed", "--workers", 1, "--retry-failed")
+    assert "1 of them answered now" in again.out
+    assert "1 row failed: what is said there is not verified" in cli("verify", "--all", tmp_path / "failed").out
     assert "failed: objective energy needs cycles" in failed.out
 
 
@@ -263,6 +305,10 @@ def test_on_the_command_line(file: Path, tmp_path: Path, cli: Cli) -> None:
         ('suites = ["tinyml"]\nsettings = ["warm"]', "no setting 'warm'"),
         ('suites = ["tinyml"]\nbudget = [{ sram = "much" }]', "'much' is not a size"),
         ('suites = ["tinyml"]\nobjective = "bytes"', "objective is no field"),
+        ('suites = "tinyml"', "suites should be a list"),
+        ("[[grid]]\nm = []\nk = [1]\nn = [1]\n", "grid.0.m should have at least 1, not 0"),
+        ("[[grid]]\nm = [1]\nk = [1]\nn = [1]\nfields = { m = 3 }", "grid.0.fields: m is given beside them"),
+        ("[[random]]\ncount = 1\nm = [9, 1]\n", "random.0.m: 9 to 1 is no range"),
     ],
 )
 def test_a_file_that_asks_nothing_is_one_line(text: str, message: str, tmp_path: Path) -> None:
