@@ -15,7 +15,7 @@ from memaopt.choice import solver as choice_solver
 from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
-from memaopt.choice.labels import Least
+from memaopt.choice.label_walk import Found, Least
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
@@ -102,7 +102,7 @@ class _Search:
         self.exhausted = False
         self.prices = None if objective is None else Prices(problem.stages, problem.limits, objective)
 
-    def searched(self, below: int | None, whole: bool) -> labels.Found:
+    def searched(self, below: int | None, whole: bool) -> Found:
         """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
         problem, prices = self.problem, self.prices
         # What clashes has its price already.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaopt.choice import choice, labels, solution, unplaced
+from memaopt.choice import choice, label_walk, labels, solution, unplaced
 from memaopt.choice.choice import Candidate
 from memaopt.choice.clashes import Clash
 from memaopt.choice.layout import Layout, place
@@ -218,7 +218,7 @@ def test_the_solver_finds_the_same_where_the_search_gives_up(sram: int, monkeypa
     problem = _prepared(sram)
     best = search(problem, "cycles")
     assert best.proof == "enumeration"
-    monkeypatch.setattr(labels, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
     found = search(problem, "cycles")
     assert found.proof in ("solver", "enumeration")
@@ -234,7 +234,7 @@ def test_without_the_solver_a_search_that_gives_up_proves_nothing(monkeypatch: p
     problem = _prepared(0x2800)
     best = search(problem, "cycles").choice
     assert best is not None
-    monkeypatch.setattr(labels, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
     monkeypatch.setattr(solution, "_SOLVER_UNITS", 0)
     found = search(problem, "cycles")
