@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memaopt.cli.options import JsonOption, refuse
+from memaopt.cli.completion import presets, words
+from memaopt.cli.options import CompilerOption, JsonOption, refuse
 from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
@@ -21,59 +22,123 @@ if TYPE_CHECKING:
     from memaopt.machines.mcu import Mcu
 
 SECTIONS = ("layers", "squares", "search", "traffic")
+_INSTEAD = "Other studies, instead"
 
 
 def bench_command(
     sections: Annotated[
-        list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; default: all.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="|".join(SECTIONS), help="What is compared.  \\[default: all]", show_default=False),
     ] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help=f"{', '.join(DTYPES)}; repeatable; default: all.")] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(DTYPES),
+            autocompletion=words(DTYPES),
+            help="Element type and arithmetic; repeatable.  \\[default: all]",
+        ),
+    ] = None,
     mcu_name: Annotated[
         str | None,
-        typer.Option("--mcu", help="A preset (see `memaopt mcus`) or a .toml file; default: stm32l4r5."),
+        typer.Option(
+            "--mcu",
+            metavar="NAME|FILE",
+            autocompletion=presets,
+            help="A preset (see memaopt mcus) or a .toml file.  \\[default: stm32l4r5]",
+        ),
     ] = None,
     setting: Annotated[
         str | None,
-        typer.Option(help="The project it is used in (see `memaopt mcus`), as in ram; default: stock."),
+        typer.Option(metavar="NAME", help="The project that the machine is used in.  \\[default: stock]"),
     ] = None,
     wait_states: Annotated[
-        int | None, typer.Option(min=0, help="Of the flash; 0: of no memory. Default: the chip's own, beside none.")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Of the flash; 0: of no memory.  \\[default: the chip's own, beside none]"
+        ),
     ] = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Only this MxKxN instead of the 20 layers; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="MxKxN", help="A product instead of the paper's 20 layers; repeatable."),
     ] = None,
-    compiler: Annotated[str | None, typer.Option(help="gcc or zig; default: gcc if on PATH.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write PNG and SVG plots there.")] = None,
+    compiler: CompilerOption = None,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write PNG and SVG plots there.")] = None,
     tiles: Annotated[
-        bool, typer.Option("--tiles", help="Instead, run every register tile: is the chosen one best?")
-    ] = False,
-    places: Annotated[
-        bool, typer.Option("--places", help="Instead, run weights staged and streamed, code in flash and in RAM.")
+        bool,
+        typer.Option(
+            "--tiles", metavar="", rich_help_panel=_INSTEAD, help="Every register tile: is the chosen one best?"
+        ),
     ] = False,
     within: Annotated[
         float | None,
         typer.Option(
-            min=1, help="With --tiles: only those predicted within this factor of the chosen one; default: 1.15."
+            metavar="FACTOR",
+            min=1,
+            rich_help_panel=_INSTEAD,
+            help="With --tiles: only those predicted within it of the chosen one.  \\[default: 1.15]",
         ),
     ] = None,
+    places: Annotated[
+        bool,
+        typer.Option(
+            "--places",
+            metavar="",
+            rich_help_panel=_INSTEAD,
+            help="Weights staged and streamed, code in flash and in RAM.",
+        ),
+    ] = False,
     suite: Annotated[
-        str | None, typer.Option(help="mlperf-tiny: instead, the four networks, whole, on several machines.")
+        str | None,
+        typer.Option(
+            metavar="mlperf-tiny",
+            rich_help_panel=_INSTEAD,
+            help="The four networks, whole, on several machines.",
+        ),
     ] = None,
     models: Annotated[
         Path | None,
-        typer.Option(help="With --suite: MLPerf Tiny's models; default: MEMAOPT_MODELS, else seeded weights."),
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel=_INSTEAD,
+            help="With --suite: MLPerf Tiny's models.  \\[default: MEMAOPT_MODELS, else seeded weights]",
+        ),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="With --suite: every layer too.")] = False,
-    waits: Annotated[
-        bool, typer.Option("--waits", help="Instead, random layers and GEMMs, predicted and counted in every setting.")
+    layers: Annotated[
+        bool, typer.Option("--layers", metavar="", rich_help_panel=_INSTEAD, help="With --suite: every layer too.")
     ] = False,
-    cliffs: Annotated[
-        bool, typer.Option("--cliffs", help="Instead, layers at the edges of the kernels: cycles for each product.")
+    waits: Annotated[
+        bool,
+        typer.Option(
+            "--waits",
+            metavar="",
+            rich_help_panel=_INSTEAD,
+            help="Random layers and GEMMs, predicted and counted in every setting.",
+        ),
     ] = False,
     count: Annotated[
-        int | None, typer.Option(min=1, help="With --waits: how many layers, and how many GEMMs; default: 200.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            rich_help_panel=_INSTEAD,
+            help="With --waits: how many layers, and how many GEMMs.  \\[default: 200]",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --waits: of the layers and GEMMs; default: 0.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, rich_help_panel=_INSTEAD, help="With --waits: of the layers and GEMMs.  \\[default: 0]"
+        ),
+    ] = None,
+    cliffs: Annotated[
+        bool,
+        typer.Option(
+            "--cliffs",
+            metavar="",
+            rich_help_panel=_INSTEAD,
+            help="Layers at the edges of the kernels: cycles for each product.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memaopt.cli.options import JsonOption
+from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 
 
@@ -35,8 +36,11 @@ def check_command(
     signed = read(certificate)
     if not isinstance(signed, NetworkCertificate):
         raise InputError(f"{certificate}: a GEMM's certificate; check takes a network's")
+    with console.spinner(f"making the plan of {signed.model} again"):
+        plan = signed.plan
+    start_board()
     with console.spinner(f"running {firmware.name} from reset"):
-        found = trial.check(signed.plan, firmware)
+        found = trial.check(plan, firmware)
     if as_json:
         console.print_json({**found.to_dict(), "passed": found.passed})
     else:

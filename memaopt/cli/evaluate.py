@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from memaopt.cli.completion import presets, words
 from memaopt.cli.machine import machine_of
 from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
@@ -17,7 +18,11 @@ def evaluate_command(
     what: Annotated[list[str], typer.Argument(metavar="gemm MxKxN SCHEDULE", help="The product and a file.")],
     dtype: Annotated[
         str | None,
-        typer.Option(metavar="|".join(DTYPES), help="Element type and arithmetic.  \\[default: q15]"),
+        typer.Option(
+            metavar="|".join(DTYPES),
+            autocompletion=words(DTYPES),
+            help="Element type and arithmetic.  \\[default: q15]",
+        ),
     ] = None,
     place: Annotated[
         str | None, typer.Option(metavar="X=MEMORY,...", help="Where A, B and C live, as in a=qspi or all=qspi.")
@@ -26,7 +31,10 @@ def evaluate_command(
         str | None, typer.Option(metavar="FILE|argument", help="A of an s8 product, as solve has it.")
     ] = None,
     mcu_name: Annotated[
-        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+        str,
+        typer.Option(
+            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
+        ),
     ] = "stm32l4r5",
     setting: Annotated[
         str, typer.Option("--setting", metavar="NAME", help="The project that the machine is used in.")
@@ -36,10 +44,18 @@ def evaluate_command(
         list[str], typer.Option("--size", metavar="MEMORY=SIZE", help="Resize another memory; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
     objective: Annotated[
-        str, typer.Option(metavar="|".join(OBJECTIVES), help="What the optimum is the best of.")
+        str,
+        typer.Option(
+            metavar="|".join(OBJECTIVES), autocompletion=words(OBJECTIVES), help="What the optimum is the best of."
+        ),
     ] = "bytes",
     proof: Annotated[
-        str, typer.Option(metavar="|".join(PROOFS), help="What proves the optimum: three models, or one alone.")
+        str,
+        typer.Option(
+            metavar="|".join(PROOFS),
+            autocompletion=words(PROOFS),
+            help="What proves the optimum: three models, or one alone.",
+        ),
     ] = "full",
     as_json: JsonOption = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 
@@ -18,7 +19,13 @@ _MJ = {"mJ": 1.0, "uJ": 1e-3, "J": 1e3}
 def fit_command(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help=".tflite files.", show_default=False)],
     mcus: Annotated[
-        list[str], typer.Option("--mcus", metavar="NAME|FILE|all", help="Presets (memaopt mcus), files; repeatable.")
+        list[str],
+        typer.Option(
+            "--mcus",
+            metavar="NAME|FILE|all",
+            autocompletion=presets,
+            help="Presets (memaopt mcus), files; repeatable.",
+        ),
     ] = ["all"],  # noqa: B006  # typer copies it
     setting: Annotated[str, typer.Option(metavar="NAME|all", help="The project that each chip is used in.")] = "stock",
     latency: Annotated[str | None, typer.Option(metavar="TIME", help="What an inference may take, as in 50ms.")] = None,

@@ -14,6 +14,7 @@ import typer
 
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.choice import elsewhere
+from memaopt.cli.warmup import start_board
 from memaopt.emit import gemm as gemm_files
 from memaopt.emit.package import archive
 from memaopt.errors import (
@@ -72,6 +73,7 @@ def solve(
         from memaopt.trials import gemm as trial
 
         trial.require_tools(machine, compiler)
+        start_board()
     folders = [None] * len(problems) if out is None else _folders(out, problems)
     rows = [
         _solve_one(
@@ -105,7 +107,9 @@ def run_folder(certificate: Certificate, folder: Path, compiler: str | None, as_
     """Build a written project, run it on the virtual board, hold the accesses counted to those promised."""
     from memaopt.trials import gemm as trial
 
-    tried = trial.run(certificate, folder, compiler)
+    start_board()
+    with console.spinner(f"running {folder} on the virtual board"):
+        tried = trial.run(certificate, folder, compiler)
     row = GemmRow(certificate.problem, certificate, tried, None)
     if as_json:
         console.print_json(report.row_json(row))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 McuOption = Annotated[
     str,
     typer.Option(
-        "--mcu", metavar="NAME|FILE", rich_help_panel="Machine", help="A preset (see memaopt mcus) or a .toml file."
+        "--mcu",
+        metavar="NAME|FILE",
+        autocompletion=presets,
+        rich_help_panel="Machine",
+        help="A preset (see memaopt mcus) or a .toml file.",
     ),
 ]
 SramOption = Annotated[

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
 from memaopt.cli.check import check_command
+from memaopt.cli.completion import SHELLS, answer, script
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
 from memaopt.cli.mcus import mcus_command
@@ -44,17 +46,45 @@ def _flowed(text: str) -> str:
     return "\n\n".join(p if p.startswith("\b") else p.replace("\n", " ") for p in paragraphs)
 
 
+class _PlainHelp:
+    """Of a command, a ``--help`` that is shown as every other flag."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.metavar = ""
+        return option
+
+
+class _Command(_PlainHelp, TyperCommand):
+    pass
+
+
+class _Group(_PlainHelp, TyperGroup):
+    pass
+
+
 #: Typer's own errors: BadParameter, UsageError, ClickException (of click, or of the copy that newer typers bring).
 _COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(cls=_Group, invoke_without_command=True)
 def _start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", metavar="", help="Show the version and exit.")] = False,
+    completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(SHELLS),
+            help="Print what a shell's start-up file evaluates to complete commands, options and presets.",
+        ),
+    ] = None,
 ) -> None:
     if version:
         typer.echo(f"memaopt {__version__}")
+        raise typer.Exit
+    if completion is not None:
+        typer.echo(script(completion))
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -90,6 +120,7 @@ app.command("sweep")(sweep_command)
 app.command("fit")(fit_command)
 network_cli.register(app)
 for _command in app.registered_commands:
+    _command.cls = _Command
     _command.help = _flowed(inspect.getdoc(_command.callback) or "")
 
 
@@ -100,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without some character shows ? for it
     code: Any = 0
     try:
+        answer()
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         sys.stdout.flush()
     except MemaoptError as error:

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption, refuse
 
 
 def mcus_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Print this preset as TOML.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", autocompletion=presets, help="Print this preset as TOML.", show_default=False),
     ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", metavar="", help="A page with every figure and its source.")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
+from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 
 _BAUD, _SECONDS = 115200, 30.0
@@ -71,8 +72,9 @@ def measure_command(
     signed = read(folder / envelope.FILE)
     if not isinstance(signed, NetworkCertificate):
         raise InputError(f"{folder}: a GEMM's folder; measure takes a network's")
-    with console.spinner(f"reading {signed.model}"):
+    with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
+    start_board()
     patience = seconds or _SECONDS
 
     def at_port(_: Path) -> str:

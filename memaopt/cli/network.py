@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
+from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import OBJECTIVES, Objective
 from memaopt.report import console
@@ -61,26 +63,29 @@ def solve(
         from memaopt.trials import gemm as trial
 
         trial.require_tools(machine, compiler)
+        start_board()
     goal = cast("Objective", "cycles" if objective is None else objective)
     if goal not in OBJECTIVES:
         raise InputError(f"objective {goal!r}: there are {', '.join(OBJECTIVES)}")
-    with console.spinner(f"compiling {Path(model).name}"):
+    with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
         chosen = _inputs(inputs, read)
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = _large_enough(machine, read, budgets)
+        now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
         plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
+        now("asking what other settings would give")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, chosen, compiler) if run else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
     if written is not None:
-        with console.spinner(f"writing {written}"):
+        with console.spinner(f"comparing with the reference and writing {written}"):
             shown = {"report.html": page(plan, signed, trial_found, others)}
             checked = write(signed, written, shown, packages, labels, check=trial_found is None)
     if report is not None:
-        with console.spinner(f"writing {report}"):
+        with console.spinner("pricing arenas for the report"):
             front = pareto.arena_front(plan) if machine.core.is_timed else ()
             write_file(report, page(plan, signed, trial_found, others, front).encode())
     if as_json:
@@ -130,8 +135,9 @@ def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, a
     """Build and run the library in the folder that a certificate was read from, as it is there."""
     from memaopt.report import network as network_report
 
-    with console.spinner(f"reading {signed.model}"):
+    with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
+    start_board()
     found = _tried(plan, 1, compiler, folder)
     if as_json:
         console.print_json(network_report.plan_json(plan, signed, found))
@@ -189,7 +195,10 @@ def zoo_command(
 def pareto_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
     mcu_name: Annotated[
-        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+        str,
+        typer.Option(
+            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
+        ),
     ] = "stm32l4r5",
     setting: Annotated[
         str, typer.Option("--setting", metavar="NAME", help="The project that it is used in (see memaopt mcus).")

@@ -23,15 +23,6 @@ CompilerOption = Annotated[
 ]
 
 _LABELS_BYTES = 1 << 20
-_KERAS = (
-    "convert it with tf.lite.TFLiteConverter, its optimizations and a representative_dataset, which make int8 of it"
-)
-_TORCH = "convert it with litert_torch (ai-edge-torch) and PT2E quantisation, which make int8 of it"
-#: What makes a .tflite file of a model in another format, by its suffix.
-_CONVERTED_BY = {
-    **dict.fromkeys((".h5", ".keras", ".pb"), _KERAS),
-    **dict.fromkeys((".pt", ".pth", ".pt2"), _TORCH),
-}
 
 
 def demand_packages(kinds: Sequence[str], out: Path | None) -> None:
@@ -53,14 +44,6 @@ def read_labels(file: Path | None, out: Path | None) -> tuple[str, ...]:
     if out is None:
         raise InputError("--labels has no effect without --out: they are part of the library")
     return tuple(read_text(file, _LABELS_BYTES).splitlines())
-
-
-def refuse_other_formats(words: Sequence[str]) -> None:
-    """InputError for a model in a format that is not read, with how to convert it."""
-    for word in words:
-        how = _CONVERTED_BY.get(Path(word).suffix.lower())
-        if how is not None:
-            raise InputError(f"{word}: an int8 .tflite file is read; {how}")
 
 
 def percent(option: str, text: str | None) -> float | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
+from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
             str | None,
             typer.Option(
                 "--mcu",
+                autocompletion=presets,
                 metavar="NAME|FILE",
                 rich_help_panel=_PANEL,
                 help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
@@ -222,12 +225,14 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     function = None if options.call is None else _function(image, "--call", options.call)
     until = None if options.until is None else _function(image, "--until", options.until)
     arguments = _arguments(image, options.args)
+    start_board()
     board.load(image)
     budget = options.budget or BUDGET
-    if function is None:
-        run = board.reset(until=until, max_instructions=budget, profile=options.profile)
-    else:
-        run = board.call(function, *arguments, max_instructions=budget, profile=options.profile)
+    with console.spinner(f"running {file.name}"):
+        if function is None:
+            run = board.reset(until=until, max_instructions=budget, profile=options.profile)
+        else:
+            run = board.call(function, *arguments, max_instructions=budget, profile=options.profile)
     if as_json:
         console.print_json(_json(file, board.mcu, options, arguments, run))
     else:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from memaopt.cli import network as network_cli
+from memaopt.cli.completion import words
 from memaopt.cli.machine import (
     ArenaOption,
     CodeInRamOption,
@@ -28,7 +29,6 @@ from memaopt.cli.options import (
     percent,
     read_labels,
     refuse,
-    refuse_other_formats,
 )
 from memaopt.errors import InputError
 from memaopt.problems import suites
@@ -46,6 +46,7 @@ def solve_command(
         str | None,
         typer.Option(
             metavar="|".join(DTYPES),
+            autocompletion=words(DTYPES),
             rich_help_panel="Problem",
             help="Element type and arithmetic of a gemm.  \\[default: q15]",
         ),
@@ -70,7 +71,12 @@ def solve_command(
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="|".join(suites.SUITES), rich_help_panel="Problem", help="A named set of problems."),
+        typer.Option(
+            metavar="|".join(suites.SUITES),
+            autocompletion=words(tuple(suites.SUITES)),
+            rich_help_panel="Problem",
+            help="A named set of problems.",
+        ),
     ] = None,
     file: Annotated[
         Path | None,
@@ -90,6 +96,7 @@ def solve_command(
         str | None,
         typer.Option(
             metavar="|".join(OBJECTIVES),
+            autocompletion=words(OBJECTIVES),
             rich_help_panel="Schedule",
             help="What to minimise.  \\[default: bytes; cycles for a network]",
         ),
@@ -98,6 +105,7 @@ def solve_command(
         str | None,
         typer.Option(
             metavar="|".join(BUFFERINGS),
+            autocompletion=words(BUFFERINGS),
             rich_help_panel="Schedule",
             help="Buffers for each SRAM tile of a gemm.  \\[default: single]",
         ),
@@ -173,9 +181,8 @@ def solve_command(
       memaopt solve model.tflite --setting ram --out build/
       memaopt solve model.tflite --package arduino --out dist/
     """
-    refuse_other_formats(what or [])
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
-    model = named if named.lower().endswith(".tflite") else None
+    model = named if _is_model(named) else None
     # What a network's library may take is no size of the chip's.
     limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
     machine = machine_of(mcu_name, setting, [*size, *limits])
@@ -242,3 +249,8 @@ def solve_command(
         as_json=as_json,
         asked=gemm_cli.Asked(machine_of(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
     )
+
+
+def _is_model(named: str) -> bool:
+    """Whether a word is a network's file, there or not, and not the beginning of a product's sizes."""
+    return bool(named) and (bool(Path(named).suffix) or Path(named).exists())

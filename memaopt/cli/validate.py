@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
 
 
@@ -27,7 +28,10 @@ def validate_command(
         bool, typer.Option("--tflite", metavar="", help="Compare every output with TFLite's reference kernels.")
     ] = False,
     mcu_name: Annotated[
-        str, typer.Option("--mcu", metavar="NAME|FILE", help="A preset (see memaopt mcus) or a .toml file.")
+        str,
+        typer.Option(
+            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
+        ),
     ] = "stm32l4r5",
     as_json: JsonOption = False,
 ) -> None:
@@ -50,10 +54,11 @@ def validate_command(
 
     read = Model.read(model)
     samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels)
-    with console.spinner(f"compiling {model.name}"):
+    with console.spinner(f"choosing the kernels of {model.name}"):
         plan = compile_network(read, mcu(mcu_name))
-    with console.spinner(f"running {len(samples.inputs):,} samples"):
-        found = validate(plan, samples, k=top, tflite=tflite)
+    with console.progress() as bar:
+        task = bar.add_task("running the samples", total=len(samples.inputs))
+        found = validate(plan, samples, k=top, tflite=tflite, done=lambda: bar.advance(task))
     if as_json:
         console.print_json({**found.to_dict(), "passed": found.passed})
     else:

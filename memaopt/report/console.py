@@ -1,15 +1,24 @@
 """What commands show: tables on stdout, progress on stderr, JSON. Text is never markup and controls no terminal."""
 
 import json
+import os
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -34,8 +43,10 @@ class _Console(Console):
 
 
 def stdout() -> Console:
-    """stdout, at least as wide as the tables: a narrow terminal folds lines, but no figure is cut."""
-    width = Console().width if sys.stdout.isatty() else WIDTH
+    """stdout, at least as wide as the tables: a narrow terminal folds lines, but no figure is cut. In a pipe it is as
+    wide as COLUMNS says.
+    """
+    width = Console().width if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
     return _Console(width=max(width, WIDTH), markup=False, emoji=False, highlight=False)
 
 
@@ -81,10 +92,14 @@ def print_whole(console: Console, table: Table) -> None:
     console.print(table)
 
 
-def spinner(what: str) -> AbstractContextManager[Any]:
-    """A spinner on stderr if somebody watches it."""
+@contextmanager
+def spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """What is being done and for how long, on stderr if somebody watches it; yields what changes the text."""
     console = stderr()
-    return console.status(Text(what)) if console.is_terminal else nullcontext()
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda text: bar.update(task, description=text)
 
 
 def progress() -> Progress:

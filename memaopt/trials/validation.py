@@ -90,20 +90,33 @@ class Validation(Overview):
         return tuple(facts)
 
 
-def validate(plan: NetworkPlan, samples: Samples, *, k: int = 5, tflite: bool = False) -> Validation:
-    """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too."""
+def validate(
+    plan: NetworkPlan,
+    samples: Samples,
+    *,
+    k: int = 5,
+    tflite: bool = False,
+    done: Callable[[], object] = lambda: None,
+) -> Validation:
+    """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too. ``done`` is called
+    after each sample.
+    """
     if len(plan.source.inputs) != 1 or len(plan.source.outputs) != 1:
         raise InputError(f"{plan.name}: has several inputs or outputs; one of each is expected")
     tensor = plan.source.tensors[plan.source.outputs[0]]
     with _executor(plan) as (executor, run):
         started = time.perf_counter()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            outputs = np.stack(list(pool.map(run, samples.inputs)))
+            found = []
+            for output in pool.map(run, samples.inputs):
+                found.append(output)
+                done()
+            outputs = np.stack(found)
         seconds = time.perf_counter() - started
-    found = Validation(name=plan.name, samples=len(outputs), executor=executor, seconds=max(seconds, 1e-9))
+    made = Validation(name=plan.name, samples=len(outputs), executor=executor, seconds=max(seconds, 1e-9))
     if samples.labels is not None:
-        found = found.model_copy(update=_against(outputs, samples.labels, tensor, k))
-    return found.model_copy(update={"different": _different(plan, samples, outputs)}) if tflite else found
+        made = made.model_copy(update=_against(outputs, samples.labels, tensor, k))
+    return made.model_copy(update={"different": _different(plan, samples, outputs)}) if tflite else made
 
 
 def _against(outputs: Array, labels: Array, tensor: Tensor, k: int) -> dict[str, Any]:

@@ -33,8 +33,30 @@ def test_samples_of_a_file_are_what_runs(model: Path, cli: Cli, tmp_path: Path) 
     assert "the network takes 6" in cli.refused("solve", model, "--run", "--inputs", tmp_path / "wide.npy")
 
 
-@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model.pb", "net.pt", "net.PTH"])
-def test_a_model_of_another_format_is_answered_with_how_to_convert_it(name: str, cli: Cli) -> None:
-    """Catches a Keras or PyTorch file that is taken for the sizes of a product."""
-    line = cli.refused("solve", name)
-    assert f"{name}: an int8 .tflite file is read; convert it with" in line
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("model.h5", "from_keras_model"),
+        ("model.keras", "from_keras_model"),
+        ("saved_model.pb", "from_saved_model"),
+        ("net.pt", "litert_torch"),
+        ("net.PTH", "litert_torch"),
+        ("net.onnx", "onnx2tf"),
+    ],
+)
+def test_a_model_of_another_format_is_answered_with_how_to_convert_it(name: str, how: str, cli: Cli) -> None:
+    """Catches a Keras or PyTorch file that is taken for the sizes of a product, by whatever command."""
+    for command in (["solve", name], ["inspect", name], ["pareto", name], ["validate", name, "x.npz"]):
+        line = cli.refused(*command)
+        assert "an int8 .tflite file is read: convert it with" in line
+        assert (name in line, how in line) == (True, True)
+
+
+def test_a_model_that_its_name_does_not_tell(cli: Cli, tmp_path: Path) -> None:
+    """Catches a SavedModel's folder, or an HDF5 file of another name, answered with what a flatbuffer lacks."""
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "weights.bin").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    for command in ("solve", "inspect"):
+        assert "from_saved_model" in cli.refused(command, tmp_path / "exported")
+        assert "from_keras_model" in cli.refused(command, tmp_path / "weights.bin")

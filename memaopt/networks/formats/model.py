@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from memaopt.files import read_bytes
 from memaopt.networks import limits
+from memaopt.networks.formats import converting
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
@@ -44,7 +45,7 @@ class Model:
     @classmethod
     def read(cls, path: str | Path) -> Model:
         """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
-        return cls.parsed(read_bytes(Path(path), limits.MAX_FILE_BYTES), path)
+        return cls.parsed(_bytes(path), path)
 
     @classmethod
     def parsed(cls, data: bytes, name: str | Path) -> Model:
@@ -60,10 +61,18 @@ class Model:
 
 def examine(path: str | Path) -> Reading:
     """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
-    return _examined(read_bytes(Path(path), limits.MAX_FILE_BYTES), path)
+    return _examined(_bytes(path), path)
+
+
+def _bytes(path: str | Path) -> bytes:
+    converting.refuse(path)
+    return read_bytes(Path(path), limits.MAX_FILE_BYTES)
 
 
 def _examined(data: bytes, path: str | Path) -> Reading:
     # What no format recognises is refused by the reader of .tflite files, which says what is wrong with it.
-    found = next((known for known in FORMATS if known.recognises(data)), _TFLITE)
+    found = next((known for known in FORMATS if known.recognises(data)), None)
+    if found is None:
+        converting.refuse(path, lambda: data)
+        found = _TFLITE
     return found.examine(data, Path(path).name)

@@ -1,0 +1,45 @@
+"""Files of models that are not read: how each is told, and what makes a ``.tflite`` file of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from memaopt.errors import InputError
+
+
+class _Foreign(NamedTuple):
+    """What it is, what makes int8 of it, by which names and first bytes it is told, and by what a folder holds."""
+
+    title: str
+    how: str
+    suffixes: tuple[str, ...]
+    magic: bytes = b""
+    holds: str = ""
+
+
+_KERAS = (
+    "tf.lite.TFLiteConverter.{}, with optimizations = [tf.lite.Optimize.DEFAULT], a representative_dataset and "
+    "inference_input_type = inference_output_type = tf.int8"
+)
+_FOREIGN = (
+    _Foreign("a SavedModel", _KERAS.format("from_saved_model"), (), holds="saved_model.pb"),
+    _Foreign("a SavedModel", f"{_KERAS.format('from_saved_model')}, given its folder", (".pb",)),
+    _Foreign("a Keras model", _KERAS.format("from_keras_model"), (".keras",)),
+    _Foreign("a Keras model", _KERAS.format("from_keras_model"), (".h5", ".hdf5"), magic=b"\x89HDF\r\n\x1a\n"),
+    _Foreign("an ONNX model", "onnx2tf -oiqt, which takes samples to calibrate with", (".onnx",)),
+    _Foreign("a PyTorch model", "litert_torch (ai-edge-torch) and its PT2E quantisation", (".pt", ".pth", ".pt2")),
+)
+
+
+def refuse(path: str | Path, start: Callable[[], bytes] = bytes) -> None:
+    """InputError, with how to convert it, for a model in a format that is known and not read.
+
+    ``start`` gives the file's first bytes, for what its name does not tell.
+    """
+    place = Path(path)
+    for kind in _FOREIGN:
+        told = place.suffix.lower() in kind.suffixes or (kind.holds and (place / kind.holds).is_file())
+        if told or (kind.magic and start().startswith(kind.magic)):
+            raise InputError(f"{path}: {kind.title}; an int8 .tflite file is read: convert it with {kind.how}")
