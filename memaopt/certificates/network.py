@@ -17,11 +17,13 @@ from memaopt.choice import choice, compile, fusion
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import InRam
 from memaopt.choice.problem import Problem, prepare
+from memaopt.choice.traffic import MovedBytes, compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
 from memaopt.printable import counted
 from memaopt.problems.words import Objective
 
@@ -47,7 +49,8 @@ class LayerClaim(BaseModel):
     ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
     operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
     wait states, ``stall_cycles`` are what the machine's add, both None on a core whose timing
-    nobody has validated. ``requantization`` is empty for layers that round nothing.
+    nobody has validated. ``traffic`` is what is promised by memory, with the least that there is.
+    ``requantization`` is empty for layers that round nothing.
     """
 
     model_config = STRICT
@@ -67,6 +70,7 @@ class LayerClaim(BaseModel):
     batch: int
     macs: int
     promised: dict[str, Access]
+    traffic: MovedBytes
     cycles: int | None
     stall_cycles: int | None
     data_bytes: int
@@ -87,11 +91,17 @@ class ChoiceClaim(BaseModel):
 
 
 class Totals(BaseModel):
-    """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates."""
+    """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates.
+
+    ``traffic`` is that of all layers, its least theirs one by one; ``compulsory_bytes`` what no order of their rows is
+    below.
+    """
 
     model_config = STRICT
 
     macs: int
+    traffic: MovedBytes
+    compulsory_bytes: int
     cycles: int | None
     machine_cycles: int | None
     ram_bytes: int
@@ -111,7 +121,7 @@ class NetworkCertificate(Envelope):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-3"] = "memaopt-network-certificate-3"
+    format: Literal["memaopt-network-certificate-4"] = "memaopt-network-certificate-4"
     name: str
     model: str = Field(min_length=1)
     model_sha256: str
@@ -166,6 +176,7 @@ class NetworkCertificate(Envelope):
         return (
             ("objective", f"{goal}; {proof.get(choice.proof, at_least)}"),
             ("multiply-accumulates", f"{found.macs:,}"),
+            ("traffic", f"{describe(found.traffic)}; {found.compulsory_bytes:,} bytes at least"),
             *self._cycles(),
             (
                 "arena",
@@ -215,7 +226,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         formats=plan.formats,
         multiple=plan.multiple,
         simplified=plan.steps,
-        layers=tuple(claim(layer, plan.mcu.core.is_timed) for layer in plan.layers),
+        layers=tuple(claim(plan.graph, layer, plan.mcu.core.is_timed) for layer in plan.layers),
         memory=plan.memory,
         choice=ChoiceClaim(
             price=plan.choice.price,
@@ -228,8 +239,8 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
     return signed
 
 
-def claim(layer: LayerPlan, timed: bool = True) -> LayerClaim:
-    """What is claimed of one layer; cycles only where the core is ``timed``."""
+def claim(graph: Graph, layer: LayerPlan, timed: bool = True) -> LayerClaim:
+    """What is claimed of one layer of a network; cycles only where the core is ``timed``."""
     plan = layer.plan
     return LayerClaim(
         name=layer.name,
@@ -247,6 +258,7 @@ def claim(layer: LayerPlan, timed: bool = True) -> LayerClaim:
         batch=layer.batch,
         macs=layer.macs,
         promised=layer.promise.buffers,
+        traffic=layer_traffic(graph, layer),
         cycles=layer.cycles if timed else None,
         stall_cycles=layer.stall_cycles if timed else None,
         data_bytes=plan.data_bytes,
@@ -262,6 +274,8 @@ def totals(plan: NetworkPlan) -> Totals:
     timed = plan.mcu.core.is_timed
     return Totals(
         macs=plan.macs,
+        traffic=network_traffic(plan),
+        compulsory_bytes=compulsory_bytes(plan),
         cycles=plan.cycles if timed else None,
         machine_cycles=plan.machine_cycles if timed else None,
         ram_bytes=plan.ram_bytes,

@@ -2,28 +2,15 @@
 
 *Compulsory*: every byte of A and B enters the fast level once, every byte of C leaves it once.
 
-*I/O*, after Smith, Lowery, Langou, van de Geijn, "A Tight I/O Lower Bound for Matrix Multiplication"
-(arXiv 1702.02017). Let a fast memory hold F bytes, an element of A or B w bytes, and a partial sum v bytes. Take
-first C += AB, where each partial sum is read before it is added to. Cut the computation into segments of 2F bytes
-read. A segment sees at most the F bytes it starts with and the 2F it reads, so w|A| + w|B| + v|C| <= 3F for the
-distinct elements it touches; by Loomis and Whitney it does at most sqrt(|A||B||C|) products, and by the inequality
-of the means that is at most F^(3/2) / (w sqrt(v)). The last segment may be short, so
-
-    reads >= 2F (MNK w sqrt(v) / F^(3/2) - 1) = 2 w sqrt(v) MNK / sqrt(F) - 2F.
-
-Here C starts at zero, which saves at most v MN of those bytes, and w MN bytes of results are written, so
-
-    loads + stores >= 2 w sqrt(v) MNK / sqrt(F) - 2F - (v - w) MN.
-
-With v = w and S = F / w this is the paper's 2MNK / sqrt(S) - 2S elements, true whatever a partial sum takes up;
-with v = 4, the width that partial sums have here, it is larger wherever K is. The bound is the best of the three.
+*I/O*: :mod:`memaopt.models.io_bound`, for partial sums as wide as an element, which holds whatever they take up, and as
+wide as they are here, which is larger wherever K is. The bound is the best of the three.
 """
-
-from math import isqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memaopt.kernels.schedule import Space
+from memaopt.models import io_bound
+from memaopt.models.io_bound import Products
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, Gemm
 
 _REGISTER_BYTES = 4
@@ -71,15 +58,9 @@ def lower_bounds(space: Space) -> LowerBounds:
 
 
 def io_bytes(problem: Gemm, fast: int) -> int:
-    """The I/O bound, in bytes, for a fast memory of ``fast`` bytes: integer arithmetic, rounded down, at least 0."""
-    return max(0, *(_io_bytes(problem, fast, partial) for partial in (problem.width, ACCUMULATOR_BYTES)))
-
-
-def _io_bytes(problem: Gemm, fast: int, partial: int) -> int:
-    """The bound if a partial sum takes up ``partial`` bytes of the fast memory."""
-    width, elements = problem.width, problem.elements("C")
-    reads = isqrt(4 * width**2 * partial * problem.macs**2 // fast) - 2 * fast
-    return reads - (partial - width) * elements
+    """The I/O bound, in bytes, for a fast memory of ``fast`` bytes."""
+    products = Products(problem.macs, problem.elements("C"), problem.width)
+    return max(io_bound.io_bytes(products, fast, partial) for partial in (problem.width, ACCUMULATOR_BYTES))
 
 
 def gap(promised: int, bound: int) -> float:

@@ -19,6 +19,7 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.pareto import Point
+from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.errors import InputError, MissingToolError
 from memaopt.machines.core import ORDERED
 from memaopt.memory.row_bound import RowBound
@@ -84,7 +85,7 @@ def print_plan(
 
 def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
     timed = plan.mcu.core.is_timed
-    columns = ["", "operator", "shape", "kernel", "bytes moved", *(("cycles", "/MAC", "share") if timed else ())]
+    columns = ["", "operator", "shape", "kernel", "moved", "x least", *(("cycles", "/MAC", "share") if timed else ())]
     columns += ["counted"] if trial and timed else []
     made = table((*columns, *([""] if trial else [])), words=(1, 2, 3, len(columns)))
     for number, layer in enumerate(plan.layers):
@@ -94,6 +95,7 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             layer_shape(plan, layer),
             kernel_name(layer),
             f"{layer.traffic.bytes:,}",
+            f"{layer_traffic(plan.graph, layer).gap + 1:.1f}",
         ]
         if timed:
             cells += [
@@ -139,6 +141,8 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
             + proof[memory.proof],
             "" if memory.proof != "none" else "yellow",
         ),
+        ("moved", describe(network_traffic(plan)), ""),
+        ("", f"no order of the layers' rows moves fewer than {compulsory_bytes(plan):,}", ""),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
         ("", _left(plan), ""),
@@ -291,6 +295,8 @@ def plan_json(
         "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz if timed else None,
         "totals": {
             "macs": plan.macs,
+            "traffic": network_traffic(plan).model_dump(mode="json"),
+            "compulsory_bytes": compulsory_bytes(plan),
             "cycles": plan.cycles if timed else None,
             "machine_cycles": plan.machine_cycles if timed else None,
             "ram_bytes": plan.ram_bytes,

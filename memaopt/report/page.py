@@ -10,6 +10,7 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.pareto import Point
+from memaopt.choice.traffic import describe, layer_traffic
 from memaopt.kernels.text.templates import render
 from memaopt.printable import counted
 from memaopt.report import pictures
@@ -88,8 +89,7 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
 def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial | None) -> dict[str, Any]:
     """A layer's line of the table."""
     found = None if trial is None else trial.layers[number]
-    operands = sum(plan.graph.tensors[i].nbytes for i in (*layer.lowered.inputs, layer.op.output))
-    least = operands + layer.plan.data_bytes
+    traffic = layer_traffic(plan.graph, layer)
     return {
         "number": number,
         "operator": operator_name(layer),
@@ -99,8 +99,9 @@ def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial |
         "cycles": layer.machine_cycles,
         "share": 100 * layer.machine_cycles / max(plan.machine_cycles, 1),
         "waits": layer.stall_cycles,
-        "bytes": layer.traffic.bytes,
-        "times": layer.traffic.bytes / max(least, 1),
+        "bytes": traffic.bytes,
+        "times": traffic.gap + 1,
+        "moved": describe(traffic),
         "energy": energy(plan.mcu, layer.machine_cycles, {}).total_uj if plan.mcu.core.is_timed else None,
         "rounding": _rounding(layer),
         "proof": layer.plan.requantization,

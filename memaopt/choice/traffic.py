@@ -1,0 +1,112 @@
+"""What a plan moves between the core and each memory, layer by layer, and what it cannot do without.
+
+The least of a layer is what :mod:`memaopt.problems.operands` counts, whoever computes it: each input element that an
+output depends on and each weight once, each output once. No kernel is below it, be it Winograd's or a chain of rows,
+which do fewer multiplications than a layer has and so pass below bounds that count those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from memaopt.access import Access
+from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.inputs import STRICT
+from memaopt.networks.graph import Graph
+from memaopt.problems.operands import operands
+
+FLASH, SRAM = "flash", "sram"
+
+_Bytes = Annotated[int, Field(ge=0)]
+
+
+class Crossing(BaseModel):
+    """Bytes between the core and a memory: those promised, and those that no kernel does without."""
+
+    model_config = STRICT
+
+    bytes: _Bytes
+    least: _Bytes
+
+
+class MovedBytes(BaseModel):
+    """What is promised to cross, by memory; ``gap`` is how far all of it lies above the least, as a fraction."""
+
+    model_config = STRICT
+
+    memories: dict[str, Crossing]
+    bytes: _Bytes
+    least: _Bytes
+    gap: Annotated[float, Field(ge=0)]
+
+    @classmethod
+    def of(cls, memories: Mapping[str, Crossing]) -> MovedBytes:
+        """That of these memories together."""
+        moved, least = sum(each.bytes for each in memories.values()), sum(each.least for each in memories.values())
+        return cls(memories=dict(memories), bytes=moved, least=least, gap=moved / least - 1 if least else 0.0)
+
+
+def describe(traffic: MovedBytes) -> str:
+    """In words, by memory: ``flash 1,200 bytes, 2.0 times the least; sram ...``."""
+    return "; ".join(
+        f"{name} {each.bytes:,} bytes" + (f", {each.bytes / each.least:.1f} times the least" if each.least else "")
+        for name, each in traffic.memories.items()
+        if each.bytes
+    )
+
+
+def layer_traffic(graph: Graph, layer: LayerPlan) -> MovedBytes:
+    """What one layer moves in one inference; its constant operands are in flash, as weights are."""
+    needed, promise = operands(layer.lowered.layer), layer.promise
+    parameters = SRAM if layer.where.data else FLASH
+    homes = [FLASH if graph.tensors[i].is_constant else SRAM for i in layer.lowered.inputs]
+    moved = [*zip(homes, promise.inputs, strict=True), (parameters, promise.parameters)]
+    moved += [(SRAM, access) for access in (promise.output, promise.scratch, promise.stack)]
+    # The weights are read again by each call, but need not be.
+    least = [(home, size * layer.batch) for home, size in zip(homes, needed.inputs, strict=True)]
+    least += [(SRAM, needed.output * layer.batch), (parameters, needed.weights)]
+    return MovedBytes.of(
+        {
+            home: Crossing(
+                bytes=sum((access for place, access in moved if place == home), Access()).bytes,
+                least=sum(size for place, size in least if place == home),
+            )
+            for home in (FLASH, SRAM)
+        }
+    )
+
+
+def network_traffic(plan: NetworkPlan) -> MovedBytes:
+    """What all layers move: the least is theirs, layer by layer."""
+    found = [layer_traffic(plan.graph, layer) for layer in plan.layers]
+    return MovedBytes.of(
+        {
+            home: Crossing(
+                bytes=sum(each.memories[home].bytes for each in found),
+                least=sum(each.memories[home].least for each in found),
+            )
+            for home in (FLASH, SRAM)
+        }
+    )
+
+
+def compulsory_bytes(plan: NetworkPlan) -> int:
+    """What the network moves at least, in whatever order the rows of its layers are computed, each layer whole: its
+    weights and the elements of its inputs and constants that are read once, its outputs once.
+    """
+    graph, roots = plan.graph, plan.roots
+    read: dict[int, int] = {}
+    weights, written = 0, set()
+    for layer in plan.layers:
+        needed = operands(layer.lowered.layer)
+        weights += needed.weights
+        written.add(layer.op.output)
+        for tensor, size in zip(layer.lowered.inputs, needed.inputs, strict=True):
+            first = roots.get(tensor, tensor)
+            read[first] = max(read.get(first, 0), size * layer.batch)
+    ends = sum(size for i, size in read.items() if i in graph.inputs or graph.tensors[i].is_constant)
+    outputs = {roots[i] for i in graph.outputs if i in roots} & written
+    return weights + ends + sum(graph.tensors[i].nbytes for i in outputs)

@@ -1,0 +1,188 @@
+"""What a layer reads and writes at least: the elements that its outputs depend on, whatever the values are.
+
+An input element counts if a window covers it or a table reaches it, a weight if it is there: counts of geometry. Tables
+and parameters of channels do not count, for code can hold those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array
+from memaopt.problems.binary import Binary
+from memaopt.problems.geometry import Image, Window
+from memaopt.problems.layers import (
+    ArgExtreme,
+    Conv,
+    ConvDepthwise,
+    Depthwise,
+    Dequantize,
+    Extreme,
+    FloatLookup,
+    FullyConnected,
+    L2Norm,
+    Layer,
+    Lookup,
+    MatMul,
+    Mean,
+    Pool,
+    Quantize,
+    Softmax,
+)
+from memaopt.problems.movement import Movement, Piece
+from memaopt.problems.resize import Resize
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Bytes of one call: of each input those that are read at least, of the output, of the weights at a byte each."""
+
+    inputs: tuple[int, ...]
+    output: int
+    weights: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """What crosses, whoever computes the layer: everything once."""
+        return sum(self.inputs) + self.output + self.weights
+
+
+@singledispatch
+def operands(layer: Layer) -> Operands:
+    """The bytes that one call of ``layer`` reads and writes at least."""
+    raise TypeError(f"no operands of {type(layer).__name__}")
+
+
+def covered(outputs: Iterable[int], size: int, kernel: int, stride: int, dilation: int, before: int) -> list[int]:
+    """The indices below ``size`` along an axis that the windows of these outputs cover, in order."""
+    at = (p * stride + tap * dilation - before for p in outputs for tap in range(kernel))
+    return sorted({index for index in at if 0 <= index < size})
+
+
+def _axes(outputs: tuple[Iterable[int], Iterable[int]], image: Image, window: Window) -> tuple[list[int], list[int]]:
+    """The rows and the columns of ``image`` that windows at these rows and columns of outputs cover."""
+    rows, columns = (
+        covered(wanted, image[d], window.kernel[d], window.stride[d], window.dilation[d], window.padding[d])
+        for d, wanted in enumerate(outputs)
+    )
+    return rows, columns
+
+
+def _read(image: Image, output: Image, window: Window) -> int:
+    """Elements of ``image`` under any window."""
+    rows, columns = _axes((range(output.height), range(output.width)), image, window)
+    return len(rows) * len(columns) * image.channels
+
+
+@operands.register(Conv)
+@operands.register(Depthwise)
+def _(layer: Conv | Depthwise) -> Operands:
+    return Operands((_read(layer.shape, layer.output, layer.window),), layer.output.elements, layer.weights.size)
+
+
+@operands.register
+def _(layer: ConvDepthwise) -> Operands:
+    conv, depthwise = layer.conv, layer.depthwise
+    outputs = (range(layer.output.height), range(layer.output.width))
+    rows, columns = _axes(_axes(outputs, depthwise.shape, depthwise.window), conv.shape, conv.window)
+    read = len(rows) * len(columns) * conv.shape.channels
+    return Operands((read,), layer.output.elements, conv.weights.size + depthwise.weights.size)
+
+
+@operands.register
+def _(layer: FullyConnected) -> Operands:
+    channels, depth = layer.weights.shape
+    return Operands((layer.rows * depth,), layer.rows * channels, layer.weights.size)
+
+
+@operands.register
+def _(layer: Binary) -> Operands:
+    return Operands((math.prod(layer.first_shape), math.prod(layer.second_shape)), layer.elements)
+
+
+@operands.register
+def _(layer: Pool) -> Operands:
+    return Operands((_read(layer.shape, layer.output, layer.window),), layer.output.elements)
+
+
+@operands.register(Mean)
+@operands.register(Extreme)
+def _(layer: Mean | Extreme) -> Operands:
+    return Operands((layer.elements,), layer.elements // layer.count)
+
+
+@operands.register
+def _(layer: ArgExtreme) -> Operands:
+    return Operands((math.prod(layer.shape),), layer.outputs * layer.size)
+
+
+@operands.register
+def _(layer: Softmax) -> Operands:
+    return Operands((layer.rows * layer.depth,), layer.rows * layer.depth)
+
+
+@operands.register
+def _(layer: L2Norm) -> Operands:
+    return Operands((layer.rows * layer.depth,), layer.rows * layer.depth)
+
+
+@operands.register
+def _(layer: Lookup) -> Operands:
+    return Operands((layer.elements,), layer.elements)
+
+
+@operands.register
+def _(layer: FloatLookup) -> Operands:
+    return Operands((layer.elements,), _FLOAT_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: Quantize) -> Operands:
+    return Operands((_FLOAT_BYTES * layer.elements,), layer.elements)
+
+
+@operands.register
+def _(layer: Dequantize) -> Operands:
+    return Operands((layer.elements,), _FLOAT_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: Movement) -> Operands:
+    read = [
+        np.unique(np.concatenate([_read_by(piece) for piece in layer.pieces if piece.source == source] or [_NOTHING]))
+        for source in range(layer.sources)
+    ]
+    return Operands(tuple(elements.size for elements in read), layer.elements)
+
+
+_NOTHING = np.empty(0, np.int64)
+
+
+def _read_by(piece: Piece) -> Int64Array:
+    """The indices of the input that a piece reads, once for each of its elements."""
+    read = np.array([piece.input_offset], np.int64)
+    for table in piece.input_tables:
+        read = np.add.outer(read, table).reshape(-1)
+    return read
+
+
+@operands.register
+def _(layer: Resize) -> Operands:
+    rows, columns = (
+        len(np.union1d(at.lower, at.upper[at.part > 0])) for at in (layer.positions(axis) for axis in (0, 1))
+    )
+    return Operands((rows * columns * layer.shape.channels,), layer.output.elements)
+
+
+@operands.register
+def _(layer: MatMul) -> Operands:
+    rows, _, columns = layer.size
+    outputs = math.prod(layer.batches) * rows * columns
+    return Operands((math.prod(layer.first_shape), math.prod(layer.second_shape)), outputs)
