@@ -12,7 +12,7 @@ from memaopt.kernels.text.c import CACHE, LINE
 from memaopt.problems.layers import Layer
 
 RNG = np.random.default_rng(7)
-WALK, TAPS = "depthwise walk", "depthwise taps"
+WALK, TAPS, DIRECT = "depthwise walk", "depthwise taps", "depthwise direct"
 
 
 def _walks() -> dict[str, Layer]:
@@ -53,13 +53,38 @@ def _others() -> dict[str, Layer]:
     }
 
 
+def _small_windows() -> dict[str, Layer]:
+    rng = np.random.default_rng(3)
+    return {
+        **_walks(),
+        "row_of_3": h.depthwise(rng, (5, 9, 4), (1, 3)),
+        "column_of_3": h.depthwise(rng, (9, 5, 4), (3, 1), zero_point=7, output_zero_point=-3),
+        "column_in_a_loop": h.depthwise(rng, (40, 2, 3), (3, 1)),
+        "kernel_2x2": h.depthwise(rng, (8, 7, 3), (2, 2)),
+        "kernel_2x3": h.depthwise(rng, (29, 7, 3), (2, 3), stride=(2, 1)),
+        "kernel_3x2": h.depthwise(rng, (7, 8, 3), (3, 2), padding="valid"),
+        "kernel_1x1": h.depthwise(rng, (6, 5, 3), (1, 1), stride=(2, 2)),
+        "dilated": h.depthwise(rng, (9, 8, 3), dilation=(2, 2)),
+        "dilated_in_a_loop": h.depthwise(rng, (47, 8, 3), dilation=(3, 2), multiplier=2),
+        "dilated_rows": h.depthwise(rng, (7, 9, 4), (2, 3), dilation=(4, 1)),
+        "dilated_columns": h.depthwise(rng, (9, 9, 4), (3, 3), stride=(2, 2), dilation=(1, 2)),
+        "added": h.depthwise(rng, (9, 8, 4), zero_point=7, output_zero_point=-3),
+        "added_strided": h.depthwise(rng, (9, 8, 4), stride=(2, 2), output_zero_point=-3),
+        "signed": h.depthwise(rng, (29, 5, 4), output_zero_point=3),
+        "signed_strided": h.depthwise(rng, (9, 5, 4), (2, 2), stride=(2, 2), output_zero_point=3),
+        "dilated_beyond": h.depthwise(rng, (4, 5, 3), (3, 3), dilation=(3, 1)),
+    }
+
+
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
     """Wrong planes, zeros, pairs of weights or bands in the plain C."""
     emitted = h.every_plan(_walks(), WALK)
     assert any("loop" in e.plan.tile for _, e in emitted.values())
     assert any("bands" in e.plan.tile for _, e in emitted.values())
     others = h.every_plan({f"other_{name}": layer for name, layer in _others().items()}, TAPS)
-    h.check_on_host(tmp_path, emitted | others, RNG)
+    small = h.every_plan({f"small_{name}": layer for name, layer in _small_windows().items()}, DIRECT)
+    assert any("loop" in e.plan.tile for _, e in small.values())
+    h.check_on_host(tmp_path, emitted | others | small, RNG)
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -72,6 +97,12 @@ def test_every_walk_on_the_board(compiler: str, tmp_path: Path) -> None:
 def test_every_other_window_on_the_board(compiler: str, tmp_path: Path) -> None:
     """The same of the kernel for any window."""
     h.check_on_board(tmp_path, h.every_plan(_others(), TAPS), RNG, compiler)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_small_window_from_bytes_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """The same of the kernel without planes: also the wrong initial accumulator at an edge."""
+    h.check_on_board(tmp_path, h.every_plan(_small_windows(), DIRECT), RNG, compiler)
 
 
 def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:

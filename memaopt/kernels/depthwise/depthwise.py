@@ -229,7 +229,7 @@ def _lead(layer: Depthwise, plane: Plane, band: int) -> int:
     return lead_of(reads, [(top + rows) * width * channels for top in tops], layer.shape.elements)
 
 
-def _pairs(low: Int64Array, high: Int64Array) -> Int64Array:
+def pairs_of(low: Int64Array, high: Int64Array) -> Int64Array:
     return fixedpoint.wrap_int32((low & 0xFFFF) | (high << 16))
 
 
@@ -266,7 +266,7 @@ class DepthwiseWalk(_Depthwise):
 
 def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walked | None:
     """The walk over planes of that shape, ``band`` rows of outputs high (0: all, without rows of zeros)."""
-    proven = _proven_multiply(layer)
+    proven = prove_multiply(layer)
     if proven is None:
         return None
     window = layer.window
@@ -297,10 +297,10 @@ def walk_parameters(layer: Depthwise, walked: Walked) -> Int64Array:
     start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
     blocks = []
     for number, columns in enumerate(kernel.geometry.sets):
-        pair = _pairs(w[..., 1], w[..., 2]) if columns.odd else _pairs(w[..., 0], w[..., 1])
+        pair = pairs_of(w[..., 1], w[..., 2]) if columns.odd else pairs_of(w[..., 0], w[..., 1])
         alone = w[..., 0] if columns.odd else w[..., 2]
         alone = np.concatenate([alone, np.zeros_like(alone[:, :1])], axis=1)
-        blocks += [pair, _pairs(alone[:, ::2], alone[:, 1::2])]
+        blocks += [pair, pairs_of(alone[:, ::2], alone[:, 1::2])]
         if number == 0:
             blocks += [proven.multiplier[:, None], start[:, None]]
     return np.concatenate(blocks, axis=1)
@@ -319,7 +319,7 @@ class DepthwiseTaps(_Depthwise):
         return [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> _Tapped | None:
-        proven = _proven_multiply_add(layer)
+        proven = prove_multiply_add(layer)
         if proven is None:
             return None
         window = layer.window
@@ -366,16 +366,16 @@ def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     for number, columns in enumerate(shape.sets):
         spread[:, number, :, columns.odd : columns.odd + span : window.dilation.width] = w
-    return _pairs(spread[..., ::2], spread[..., 1::2])
+    return pairs_of(spread[..., ::2], spread[..., 1::2])
 
 
 @lru_cache(maxsize=256)
-def _proven_multiply(layer: Depthwise) -> Proven | None:
+def prove_multiply(layer: Depthwise) -> Proven | None:
     return requantize.prove_multiply(layer.requantization, layer.range, SCALE)
 
 
 @lru_cache(maxsize=256)
-def _proven_multiply_add(layer: Depthwise) -> Proven | None:
+def prove_multiply_add(layer: Depthwise) -> Proven | None:
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 

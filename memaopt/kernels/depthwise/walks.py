@@ -1,5 +1,5 @@
-"""The walk of a 3x3 depthwise kernel down one column of a plane: which rows feed which outputs, as straight code
-and a loop. Two accumulators are enough: an output is finished before the next but one is started.
+"""The walk of a depthwise kernel down one column of a plane or an image: which rows feed which outputs, as straight
+code and a loop. At three kernel rows two accumulators are enough: an output is finished before the next but one starts.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from memaopt.kernels.text.thumb import REACH, encodable
 
 class Tap(NamedTuple):
     """Kernel row ``ky`` into accumulator ``acc``; ``y``: the offset at which the finished output is stored, after
-    which the output's pointer moves on by ``y_advance``.
+    which the output's pointer moves on by ``y_advance``. ``met``: the kernel rows that the output has in all.
     """
 
     ky: int
     acc: int
     first: bool
     y: int | None
+    met: tuple[int, ...]
     y_advance: int = 0
 
 
@@ -57,8 +58,8 @@ class Walk(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a plane: ``rows`` rows ``pitch`` bytes apart, ``above`` of zeros left out before them; the
-    outputs are ``out_pitch`` bytes apart.
+    """A column: ``rows`` rows ``pitch`` bytes apart, ``above`` of padding left out before them; the outputs are
+    ``out_pitch`` bytes apart. Each row is read up to ``span`` bytes from where it begins.
     """
 
     rows: int
@@ -67,28 +68,47 @@ class Column(NamedTuple):
     outputs: int
     pitch: int
     out_pitch: int
+    kernel_rows: int = 3
+    span: int = 4
+
+    @property
+    def live(self) -> int:
+        """Accumulators that are in use at a time."""
+        return max(-(-(self.kernel_rows - 1) // self.stride), 1)
 
 
-class _Row(NamedTuple):
-    taps: tuple[tuple[int, int, bool, bool], ...]  # (ky, output, first, last)
+class _Fed(NamedTuple):
+    """An output to which a row contributes by kernel row ``ky``."""
+
+    ky: int
+    output: int
+    first: bool
+    last: bool
+    met: tuple[int, ...]
+
+
+_Row = tuple[_Fed, ...]
 
 
 def _rows(column: Column) -> list[_Row] | None:
-    """The taps of each row, or None if an output has no row at all."""
-    feeding: dict[int, list[int]] = {o: [] for o in range(column.outputs)}
+    """What each row feeds, or None if an output has no row at all."""
+    feeding: dict[int, list[tuple[int, int]]] = {o: [] for o in range(column.outputs)}
     taps: list[list[tuple[int, int]]] = []
     for i in range(column.rows):
         of_row = []
-        for ky in (2, 1, 0):
+        for ky in range(column.kernel_rows - 1, -1, -1):
             o, rest = divmod(i + column.above - ky, column.stride)
             if rest == 0 and 0 <= o < column.outputs:
                 of_row.append((ky, o))
-                feeding[o].append(i)
+                feeding[o].append((i, ky))
         taps.append(of_row)
     if not all(feeding.values()):
         return None
     return [
-        _Row(tuple((ky, o, i == feeding[o][0], i == feeding[o][-1]) for ky, o in of_row))
+        tuple(
+            _Fed(ky, o, i == feeding[o][0][0], i == feeding[o][-1][0], tuple(ky for _, ky in feeding[o]))
+            for ky, o in of_row
+        )
         for i, of_row in enumerate(taps)
     ]
 
@@ -102,16 +122,16 @@ def walk_of(column: Column, unroll: int) -> Walk | None:
     rows = _rows(column)
     if rows is None or max(column.pitch, column.out_pitch) >= 1 << 20:
         return None
-    if _far(column) and not all(row.taps for row in rows):
+    if _far(column) and not all(rows):
         return None
-    live = 2 if column.stride == 1 else 1
+    live = column.live
     period = max(unroll // live * live, live) * column.stride if unroll else 0
     start, turns = (0, 0) if period == 0 else _steady(rows, period, column.stride * live)
 
     def steps(
         first: int, last: int, x_base: int, y_base: int, total: tuple[int, int] | None
     ) -> tuple[list[Step], int, int]:
-        return _place(column, rows, range(first, last), live, x_base, y_base, total)
+        return _place(column, rows, range(first, last), x_base, y_base, total)
 
     end = start + turns * period
     per_turn = (period * column.pitch, period // column.stride * column.out_pitch) if turns else (0, 0)
@@ -125,8 +145,8 @@ def walk_of(column: Column, unroll: int) -> Walk | None:
 def _steady(rows: Sequence[_Row], period: int, repeat: int) -> tuple[int, int]:
     """Where the rows start to repeat, and how many whole periods they then go on; at least 2, else none."""
 
-    def shape(i: int) -> tuple[tuple[int, bool, bool], ...]:
-        return tuple((ky, first, last) for ky, _, first, last in rows[i].taps)
+    def shape(i: int) -> tuple[tuple[object, ...], ...]:
+        return tuple((fed.ky, fed.first, fed.last, fed.met) for fed in rows[i])
 
     best = (0, 0)
     for start in range(min(len(rows), 2 * repeat + 2)):
@@ -147,7 +167,6 @@ def _place(
     column: Column,
     rows: Sequence[_Row],
     which: range,
-    live: int,
     x_base: int,
     y_base: int,
     total: tuple[int, int] | None,
@@ -162,19 +181,20 @@ def _place(
     far_rows = _far(column)
     steps: list[Step] = []
     for i in which:
-        outputs = [o * column.out_pitch for _, o, _, last in rows[i].taps if last]
-        if not rows[i].taps:
+        outputs = [fed.output * column.out_pitch for fed in rows[i] if fed.last]
+        if not rows[i]:
             continue
-        if (far_rows and steps) or i * column.pitch + 4 - x_base > REACH:
+        if (far_rows and steps) or i * column.pitch + column.span - x_base > REACH:
             steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
             x_base = i * column.pitch
         if outputs and not far and max(outputs) - y_base > REACH:
             steps[-1] = steps[-1]._replace(y_advance=outputs[0] - y_base)
             y_base = outputs[0]
         taps = []
-        for ky, o, first, last in rows[i].taps:
+        for ky, o, first, last, met in rows[i]:
             move = column.out_pitch if last and far else 0
-            taps.append(Tap(ky, o % live, first, o * column.out_pitch - y_base if last else None, move))
+            y = o * column.out_pitch - y_base if last else None
+            taps.append(Tap(ky, o % column.live, first, y, met, move))
             y_base += move
         steps.append(Step(i * column.pitch - x_base, tuple(taps)))
     if far_rows and steps:

@@ -1,0 +1,223 @@
+"""The depthwise kernel that reads bytes: its columns, its cost and its text. See direct.py for how it works."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels.code import Call, Constants, words_of
+from memaopt.kernels.depthwise.walks import Column, Walk, walk_of
+from memaopt.kernels.plan import saved
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.c import short_name
+from memaopt.kernels.text.templates import render
+from memaopt.problems.geometry import Window
+
+#: Where a row's taps go.
+_TAPS = ("r11", "r12", "lr")
+#: The first register of weights; three pairs and two words of those alone are the most.
+_WEIGHTS = 2
+
+
+class ColumnSet(NamedTuple):
+    """Columns of outputs whose window meets the same ``taps`` of a row, from the tap ``first`` on.
+
+    ``x`` and ``y``: where the first column's input and output begin, in bytes; ``x_step``, ``y_step``: to the next.
+    """
+
+    first: int
+    taps: int
+    columns: int
+    x: int
+    y: int
+    x_step: int
+    y_step: int
+
+
+class Phase(NamedTuple):
+    """Every ``dilation``-th row of outputs, whose windows share their rows: where its input and output begin, in
+    bytes, and the column."""
+
+    x: int
+    y: int
+    column: Column
+
+
+@dataclass(frozen=True)
+class DirectKernel:
+    """Windows of up to 3x3 over NHWC bytes; the columns' code is straight, or has loops of ``unroll`` outputs.
+
+    ``x_step``: bytes of input to the next channel, 0 where all channels read the same one. ``added``: the rounding has
+    an addend, which is on the stack or, where one accumulator is enough, in the other's register.
+    """
+
+    window: Window
+    height: int
+    tap_step: int
+    sets: tuple[ColumnSet, ...]
+    phases: tuple[Phase, ...]
+    unroll: int
+    x_step: int
+    zero_point: int
+    output: Output
+    added: bool
+
+    @property
+    def name(self) -> str:
+        return short_name("depthwise_direct", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
+        columns = ", ".join(f"{s.columns} columns of {s.taps} taps from {s.x}" for s in self.sets)
+        column = self.phases[0].column
+        return (
+            f"{self.window.describe()}, {self.height} rows {column.pitch} bytes apart, {columns}, taps {self.tap_step} "
+            f"bytes apart, {column.outputs} outputs {column.out_pitch} and {self.sets[0].y_step} bytes apart, channels "
+            f"{self.x_step} apart, zero point {self.zero_point}, {self.unroll} outputs a turn, rounding "
+            f"{self.output.slug}{' with an addend' if self.added else ''}"
+        )
+
+    @cached_property
+    def walks(self) -> tuple[Walk, ...]:
+        """That of each phase."""
+        walks = tuple(walk_of(phase.column, self.unroll) for phase in self.phases)
+        return tuple(walk for walk in walks if walk is not None)
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, ...], ...]:
+        """The kernel rows of outputs that have not all of them; each has an initial accumulator of its own."""
+        met = {tap.met for walk in self.walks for step in walk.code for tap in step.taps}
+        return tuple(sorted(rows for rows in met if len(rows) < self.window.kernel.height))
+
+    #: The parameters of a channel; for outputs at an edge the accumulators' registers address them.
+    constants = tuple(Constants(register, "[sp, #8]") for register in ("r9", "r10", "r12"))
+
+    def pairs(self, taps: int) -> int:
+        """Words of weights for a row's first two taps."""
+        return self.window.kernel.height if taps > 1 else 0
+
+    def alone(self, taps: int) -> int:
+        """Words of weights for a row's odd tap, those of two rows in one."""
+        return -(-self.window.kernel.height // 2) if taps % 2 else 0
+
+    def set_words(self, taps: int) -> int:
+        """Parameters of a set of columns: weights, multiplier, initial accumulators."""
+        return self.pairs(taps) + self.alone(taps) + 2 + len(self.edges)
+
+    @property
+    def added_words(self) -> int:
+        """Addends of a channel, of all accumulators and of negative ones."""
+        return int(self.added) + int(self.output.by_sign)
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: addends, then those of each set of columns."""
+        return self.added_words + sum(self.set_words(s.taps) for s in self.sets)
+
+    @property
+    def addend_held(self) -> bool:
+        """Whether the addend has a register."""
+        return self.added and not self.output.by_sign and self.phases[0].column.live == 1
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        turns = tuple(float(walk.turns) for walk in self.walks if walk.turns)
+        trips = [t for s in self.sets for t in ((float(s.columns),) if s.columns > 1 else ()) + turns]
+        return Call(self, (channels, *trips), (float(self.words), *(0.0,) * len(trips)))
+
+    @property
+    def code_bytes(self) -> int:
+        return 4 * words_of(self.call(1))
+
+    def accesses(self, channels: int) -> tuple[Access, Access, Access, Access]:
+        """Input, output, parameters and stack of one call."""
+        rows = sum(walk.rows for walk in self.walks)
+        outputs = sum(phase.column.outputs for phase in self.phases)
+        columns = sum(s.columns for s in self.sets)
+        edges = columns * sum(self._edges_of(walk) for walk in self.walks)
+        several = [s.columns for s in self.sets if s.columns > 1]
+        words = sum(self.pairs(s.taps) + self.alone(s.taps) + 2 for s in self.sets)
+        kept = 0 if self.addend_held else self.added_words
+        words += len(self.sets) if self.addend_held else kept
+        channel = loads(4 + 3 * len(self.sets) + sum(several) + edges + (kept > 0), 4)
+        channel += loads(kept * outputs * columns, 4) + stores(4 + len(several) + sum(several) + kept, 4)
+        return (
+            loads(rows * sum(s.columns * s.taps for s in self.sets) * channels, 1),
+            stores(outputs * columns * channels, 1),
+            loads((words + edges) * channels, 4),
+            saved(9) + stores(4, 4) + channel.times(channels),
+        )
+
+    def _edges_of(self, walk: Walk) -> int:
+        """Outputs of a column whose accumulators start as those of an edge."""
+        straight = (*walk.before, *walk.after)
+        each = [sum(t.first and t.met in self.edges for s in part for t in s.taps) for part in (straight, walk.turn)]
+        return each[0] + walk.turns * each[1]
+
+    def _set(self, number: int) -> dict[str, object]:
+        """What the template writes for a set of columns."""
+        one = self.sets[number]
+        before = self.added_words + sum(self.set_words(s.taps) for s in self.sets[:number])
+        pairs, alone = self.pairs(one.taps), self.alone(one.taps)
+        last = _WEIGHTS + pairs + alone - 1
+        return {
+            "set": one,
+            "offset": 4 * before,
+            "weights": f"r{_WEIGHTS}" + (f"-r{last}" if last > _WEIGHTS else ""),
+            "pair": [f"r{_WEIGHTS + ky}" for ky in range(pairs)],
+            "alone": [(f"r{_WEIGHTS + pairs + ky // 2}", "bt"[ky % 2]) for ky in range(2 * alone)],
+            "edge": {met: 4 * (before + pairs + alone + 2 + number) for number, met in enumerate(self.edges)},
+            "x_total": one.x_step - self._moved[0],
+            "y_total": one.y_step - self._moved[1],
+            "words": pairs + alone + 2 + len(self.edges),
+        }
+
+    @property
+    def _moved(self) -> tuple[int, int]:
+        """How far a column moves the pointers."""
+        last, walk = self.phases[-1], self.walks[-1]
+        return last.x - self.phases[0].x + walk.x_total, last.y + walk.y_total
+
+    def _phases(self) -> Iterator[tuple[int, int, Walk]]:
+        """What the pointers move on by before each phase, and its walk."""
+        x, y = self.phases[0].x, 0
+        for phase, walk in zip(self.phases, self.walks, strict=True):
+            yield phase.x - x, phase.y - y, walk
+            x, y = phase.x + walk.x_total, phase.y + walk.y_total
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        column = self.phases[0].column
+        return render(
+            "kernels/depthwise/depthwise_direct.c.j2",
+            name=self.name,
+            attribute=attribute,
+            title=f"Depthwise {self.window.describe()}, from bytes, column by column.",
+            comment=[
+                "A row of a column is loaded once for all the outputs that it feeds; weights (times 256) are in",
+                "registers. Parameters of a channel: addends; for each set of columns pairs of weights, weights alone,",
+                "multiplier, initial accumulator, then the initial accumulators of outputs at an edge.",
+                f"Its number stands for: {self.details}.",
+            ],
+            taps=_TAPS,
+            rows=self.window.kernel.height,
+            sets=[self._set(number) for number in range(len(self.sets))],
+            phases=list(self._phases()),
+            looped=any(walk.turns for walk in self.walks),
+            tap_step=self.tap_step,
+            x_step=self.x_step,
+            words=self.words,
+            zero_point=self.zero_point,
+            height=self.height,
+            window=self.window,
+            pitch=column.pitch // self.window.dilation.height,
+            out_pitch=column.out_pitch // self.window.dilation.height,
+            outputs=sum(phase.column.outputs for phase in self.phases),
+            first_row=self.phases[0].x,
+            added=self.added,
+            held=self.addend_held,
+            slots=20 + 4 * (0 if self.addend_held else self.added_words),
+            q=self.output,
+        )
