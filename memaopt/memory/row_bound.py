@@ -113,7 +113,7 @@ def _joined(reads: list[RowRead]) -> tuple[_Cells, _Cells]:
 
 def _bytes(x: RowTensor, done: _Cells, low: _Cells) -> _Cells:
     if not x.sums:
-        return np.maximum(done - low, 0) * x.row_bytes
+        return np.asarray(np.maximum(done - low, 0) * x.row_bytes, np.int64)
     held = np.where(done < x.rows, x.sums, x.row_bytes)
     return np.where((done == 0) | (low >= x.rows), 0, held)
 

@@ -20,7 +20,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node, cycles_of
 from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove_multiply, prove_multiply_add
-from memaopt.kernels.depthwise.direct_kernel import ColumnSet, DirectKernel, Phase
+from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase
 from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions, pareto
@@ -36,7 +36,7 @@ _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
 
 
-def _sets(layer: Depthwise) -> tuple[ColumnSet, ...]:
+def _sets(layer: Depthwise) -> tuple[MetColumns, ...]:
     """The columns, by which taps of a row their windows meet."""
     window, channels = layer.window, layer.shape.channels
     starts = [c * window.stride.width - window.padding.left for c in range(layer.output.width)]
@@ -50,7 +50,7 @@ def _sets(layer: Depthwise) -> tuple[ColumnSet, ...]:
         first = taps[0] if taps else 0
         x = (starts[columns[0]] + first * step) * channels
         steps = (window.stride.width * channels, layer.output.channels)
-        sets.append(ColumnSet(first, len(taps), len(columns), x, columns[0] * layer.output.channels, *steps))
+        sets.append(MetColumns(first, len(taps), len(columns), x, columns[0] * layer.output.channels, *steps))
     return tuple(sets)
 
 

@@ -20,7 +20,7 @@ _TAPS = ("r11", "r12", "lr")
 _WEIGHTS = 2
 
 
-class ColumnSet(NamedTuple):
+class MetColumns(NamedTuple):
     """Columns of outputs whose window meets the same ``taps`` of a row, from the tap ``first`` on.
 
     ``x`` and ``y``: where the first column's input and output begin, in bytes; ``x_step``, ``y_step``: to the next.
@@ -55,7 +55,7 @@ class DirectKernel:
     window: Window
     height: int
     tap_step: int
-    sets: tuple[ColumnSet, ...]
+    sets: tuple[MetColumns, ...]
     phases: tuple[Phase, ...]
     unroll: int
     x_step: int
