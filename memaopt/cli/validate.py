@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
+from memaopt.cli.warmup import start_board
+from memaopt.errors import InputError
 
 
 def validate_command(
@@ -27,6 +30,18 @@ def validate_command(
     tflite: Annotated[
         bool, typer.Option("--tflite", metavar="", help="Compare every output with TFLite's reference kernels.")
     ] = False,
+    board: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Run the first N samples on the virtual board too, layer by layer."),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="What 0 and 255 stand for in pictures, as in -1:1.  \\[default: 0:1, -1:1, 0:255 or -128:127, "
+            "whichever is nearest to what the input can say]",
+        ),
+    ] = None,
     mcu_name: Annotated[
         str,
         typer.Option(
@@ -38,12 +53,13 @@ def validate_command(
     """Accuracy, confusion, errors of a network on your own samples, by the very C that is emitted, built here.
 
     Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
-    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's.
+    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's, or if the board differs.
 
     \b
     Examples:
       memaopt validate model.tflite test.npz --tflite
-      memaopt validate model.tflite pictures/ --top 3 --json
+      memaopt validate model.tflite pictures/ --pixels -1:1 --top 3 --json
+      memaopt validate model.tflite test.npz --board 5
     """
     from memaopt.choice.compile import compile_network
     from memaopt.machines.mcu import mcu
@@ -53,15 +69,31 @@ def validate_command(
     from memaopt.trials.validation import validate
 
     read = Model.read(model)
-    samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels)
+    samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels, _range(pixels))
     with console.spinner(f"choosing the kernels of {model.name}"):
         plan = compile_network(read, mcu(mcu_name))
+    if board is not None:
+        start_board()
     with console.progress() as bar:
         task = bar.add_task("running the samples", total=len(samples.inputs))
-        found = validate(plan, samples, k=top, tflite=tflite, done=lambda: bar.advance(task))
+        found = validate(plan, samples, k=top, tflite=tflite, board=board or 0, done=lambda: bar.advance(task))
     if as_json:
         console.print_json({**found.to_dict(), "passed": found.passed})
     else:
         console.stdout().print(found.summary(), soft_wrap=True, markup=False, highlight=False)
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    """The two numbers in ``-1:1``; None stays None."""
+    if text is None:
+        return None
+    low, _, high = text.partition(":")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = 0.0, 0.0
+    if not (math.isfinite(ends[0]) and math.isfinite(ends[1])) or ends[0] >= ends[1]:
+        raise InputError(f"--pixels {text}: give what 0 and 255 stand for, as in -1:1")
+    return ends

@@ -22,20 +22,26 @@ Array = npt.NDArray[Any]
 _MOST_BYTES = 4 << 30
 _NPY = b"\x93NUMPY"
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"}
+#: What the pixels 0 and 255 stand for in networks, as they are trained.
+_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (-128.0, 127.0))
 _LABELS = ("y", "labels", "y_test", "targets")
 
 
 class Samples(NamedTuple):
-    """``inputs`` as the network takes them, sample by sample; ``labels`` are classes, or real outputs, or unknown."""
+    """``inputs`` as the network takes them, sample by sample; ``labels`` are classes, or real outputs, or unknown;
+    ``pixels`` what a pixel of 0 and one of 255 stand for, of pictures.
+    """
 
     inputs: Array
     labels: Array | None
+    pixels: tuple[float, float] | None = None
 
 
-def read(path: Path, tensor: Tensor, labels: Path | None = None) -> Samples:
+def read(path: Path, tensor: Tensor, labels: Path | None = None, pixels: tuple[float, float] | None = None) -> Samples:
     """The samples in an ``.npz``, ``.npy`` or ``.csv``, or in a folder of pictures or of WAV files, for an input.
 
     A folder's subfolders are the classes, in the order of their names. Floats are quantised as the tensor says.
+    ``pixels``: what 0 and 255 stand for in a picture; None: what :func:`range_of` says of the tensor.
     InputError for what cannot be read, or has another size than the input.
     """
     values, known = _read(path)
@@ -50,9 +56,13 @@ def read(path: Path, tensor: Tensor, labels: Path | None = None) -> Samples:
         raise InputError(f"{path}: its samples are {found}, the network takes {'x'.join(map(str, tensor.shape[1:]))}")
     if known is not None and len(known) != len(values):
         raise InputError(f"{labels or path}: {len(known):,} labels for {len(values):,} samples")
-    if path.is_dir() and values.dtype == np.uint8:
-        values = _pictured(values, tensor)
-    return Samples(quantised(values.reshape(-1, *tensor.shape[1:]), tensor), known)
+    pictures = path.is_dir() and values.dtype == np.uint8
+    if pixels is not None and not pictures:
+        raise InputError(f"--pixels has no effect on {path}: it holds no pictures")
+    ends = (pixels or range_of(tensor)) if pictures else None
+    if ends is not None:
+        values = (ends[0] + values.astype(np.float64) * (ends[1] - ends[0]) / 255).astype(np.float32)
+    return Samples(quantised(values.reshape(-1, *tensor.shape[1:]), tensor), known, ends)
 
 
 def quantised(values: Array, tensor: Tensor) -> Array:
@@ -71,12 +81,15 @@ def quantised(values: Array, tensor: Tensor) -> Array:
     return made
 
 
-def _pictured(values: Array, tensor: Tensor) -> Array:
-    """Pixels as the input counts them: from 0 to 255, or from 0 to 1 where 255 is more than it can say."""
+def range_of(tensor: Tensor) -> tuple[float, float]:
+    """What the pixels 0 and 255 stand for: of the usual ranges the one whose ends are nearest to the least and the most
+    that the input can say, as parts of its width; 0 to 1 for floats.
+    """
     if tensor.dtype is DType.FLOAT32:
-        return values.astype(np.float32) / 255
-    most = float(tensor.scale) * (np.iinfo(tensor.dtype.numpy).max - tensor.zero_point)
-    return values.astype(np.float32) / (1 if most > 2 else 255)
+        return _RANGES[0]
+    held, scale = np.iinfo(tensor.dtype.numpy), float(tensor.scale)
+    least, most = (scale * (end - tensor.zero_point) for end in (held.min, held.max))
+    return min(_RANGES, key=lambda ends: (abs(ends[0] - least) + abs(ends[1] - most)) / (ends[1] - ends[0]))
 
 
 def _read(path: Path) -> tuple[Array, Array | None]:

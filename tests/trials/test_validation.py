@@ -15,6 +15,7 @@ from memaopt.errors import InputError
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.oracle import Oracle
+from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators.attributes import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import samples as files
@@ -117,7 +118,8 @@ def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
     for hidden in (tmp_path / "pictures" / ".thumbnails", tmp_path / "pictures" / "class0" / ".index"):
         hidden.mkdir()
         (hidden.parent / ".notes").touch()
-    found = files.read(tmp_path / "pictures", tensor)
+    found = files.read(tmp_path / "pictures", tensor, pixels=(0.0, 1.0))
+    assert found.pixels == (0.0, 1.0)
     assert found.labels is not None
     assert found.labels.tolist() == [0, 0, 1, 1]
     floats = pixels[[0, 2, 1, 3]].astype(np.float32) / 255
@@ -139,6 +141,39 @@ def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         heard.inputs.ravel(), files.quantised((np.arange(-54, 54) / 32768).astype(np.float32), tensor)
     )
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "ends"),
+    [
+        (1 / 255, -128, (0.0, 1.0)),
+        (0.00390625, -128, (0.0, 1.0)),
+        (2 / 255, -1, (-1.0, 1.0)),
+        (1 / 128, 0, (-1.0, 1.0)),
+        (1.0, -128, (0.0, 255.0)),
+        (1.0, 0, (-128.0, 127.0)),
+    ],
+)
+def test_what_pixels_stand_for(scale: float, zero_point: int, ends: tuple[float, float]) -> None:
+    """Catches pictures that are read as if the network had been trained on another range."""
+    scales, zeros = np.array([scale], np.float32), np.array([zero_point], np.int64)
+    assert files.range_of(Tensor("x", (1, 4, 4, 3), DType.INT8, scales, zeros)) == ends
+
+
+def test_the_board_runs_the_first_samples(model: Path, plan: NetworkPlan, cli: Cli, tmp_path: Path) -> None:
+    """Catches samples that the board does not run, and one that differs there and passes."""
+    floats, labels = given(4)
+    np.savez(tmp_path / "d.npz", x=floats, y=labels)
+    found = cli("validate", model, tmp_path / "d.npz", "--board", 2, "--json").json
+    assert found["passed"]
+    assert (found["board"]["samples"], found["board"]["wrong"]) == (2, 0)
+    assert found["board"]["cycles"] == pytest.approx(plan.machine_cycles, rel=0.03)
+    wrong = validation.BoardRun(samples=2, wrong=1, passed=False, cycles=None)
+    made = validation.validate(plan, files.Samples(np.zeros((1, *SHAPE), np.int8), None))
+    assert not made.model_copy(update={"board": wrong}).passed
+    assert "--pixels has no effect" in cli.refused("validate", model, tmp_path / "d.npz", "--pixels", "-1:1")
+    for text in ("1", "1:0", "a:b", "0:inf", "nan:1"):
+        assert "give what 0 and 255 stand for" in cli.refused("validate", model, tmp_path / "d.npz", "--pixels", text)
 
 
 def test_samples_that_cannot_be_read(model: Path, cli: Cli, tmp_path: Path) -> None:
