@@ -1,14 +1,16 @@
 """A benchmark as plots, each as PNG and SVG. The same figures give the same files: no dates, fixed identifiers."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from memaopt.bench.network_traffic import NetworkTraffic
 from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
 from memaopt.bench.tables import SHORT, throughput
 from memaopt.errors import MissingToolError
+from memaopt.networks.names import identifier_of
 from memaopt.problems.gemm import Dtype
 from memaopt.writer import write_files
 
@@ -48,13 +50,22 @@ def require_matplotlib() -> None:
 
 def write_plots(bench: Bench, folder: Path) -> list[Path]:
     """Write every plot that ``bench`` has figures for into ``folder``; returns the files."""
+    return _written(lambda: _figures(bench), folder)
+
+
+def write_network_plot(found: NetworkTraffic, folder: Path) -> list[Path]:
+    """Write the plot of a network's traffic into ``folder``; returns the files."""
+    return _written(lambda: iter([(f"traffic_{identifier_of(found.name)}", _network(found))]), folder)
+
+
+def _written(figures: Callable[[], Iterator[tuple[str, Any]]], folder: Path) -> list[Path]:
     require_matplotlib()
     import matplotlib
 
     matplotlib.use("Agg")
     drawn: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
-        for name, figure in _figures(bench):
+        for name, figure in figures():
             for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 file = io.BytesIO()
                 figure.savefig(file, format=suffix, metadata=metadata, bbox_inches="tight")
@@ -224,4 +235,33 @@ def _traffic(curve: TrafficCurve) -> Any:
     axes.set_ylabel("external bytes")
     axes.set_title(f"{curve.problem} {curve.dtype}, all operands in {curve.memory}")
     axes.legend(fontsize=8)
+    return figure
+
+
+def _network(found: NetworkTraffic) -> Any:
+    """Lines: what crosses against the size of the SRAM, and what does not depend on it."""
+    figure, axes = _axes(6.5, 4)
+    for label, colour, marker, name in (
+        ("random", "#9467bd", "v", "random"),
+        ("powers of two", "#1f77b4", "^", "grid"),
+        ("every tensor out and in", "#2ca02c", "D", "apart"),
+        (f"{OURS}, staged", _LOOKS[OURS][0], "o", "staged"),
+    ):
+        rows = [row for row in found.sizes if getattr(row, name) is not None]
+        heights = [getattr(row, name) for row in rows]
+        axes.plot([row.sram / 1024 for row in rows], heights, marker=marker, color=colour, label=label, markersize=4)
+    for label, height, style in (
+        ("all outside, as TFLite Micro (modelled)", found.reference, ":"),
+        ("im2col, as CMSIS-NN (modelled)", found.im2col, "-."),
+        ("lower bound", found.compulsory, "--"),
+    ):
+        axes.axhline(height, color="black", ls=style, lw=1, label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    _plain(axes.yaxis)
+    axes.set_xticks([row.sram / 1024 for row in found.sizes], [f"{row.sram / 1024:g}" for row in found.sizes])
+    axes.set_xlabel("SRAM (KiB)")
+    axes.set_ylabel("bytes from and to outside")
+    axes.set_title(f"{found.name}, constants and tensors outside SRAM")
+    _legend_beside(axes)
     return figure

@@ -87,6 +87,22 @@ def bench_command(
             help="Weights staged and streamed, code in flash and in RAM.",
         ),
     ] = False,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            rich_help_panel=_INSTEAD,
+            help="With traffic: of a .tflite file, or a network of the zoo, layer by layer from outside SRAM.",
+        ),
+    ] = None,
+    sram: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIZE",
+            rich_help_panel=_INSTEAD,
+            help="With --network: a size of SRAM, as in 32KiB; repeatable.  \\[default: 4KiB to 256KiB]",
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option(
@@ -104,7 +120,10 @@ def bench_command(
         ),
     ] = None,
     layers: Annotated[
-        bool, typer.Option("--layers", metavar="", rich_help_panel=_INSTEAD, help="With --suite: every layer too.")
+        bool,
+        typer.Option(
+            "--layers", metavar="", rich_help_panel=_INSTEAD, help="With --suite or --network: every layer too."
+        ),
     ] = False,
     waits: Annotated[
         bool,
@@ -151,12 +170,13 @@ def bench_command(
       memaopt bench layers --dtype q15 --plots plots/
       memaopt bench --wait-states 0 --json
       memaopt bench --suite mlperf-tiny --layers
+      memaopt bench traffic --network model.tflite --sram 32KiB --layers
       memaopt bench --waits --mcu stm32f446 --count 50
     """
     studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
     studied = next((name for name, wanted in studies.items() if wanted), None)
     refuse(
-        f"bench {'--suite' if suite is not None else studied or ''}".strip(),
+        f"bench {'--suite' if suite is not None else '--network' if network is not None else studied or ''}".strip(),
         *(
             ()
             if suite is None
@@ -168,6 +188,7 @@ def bench_command(
                 ("--wait-states", wait_states, "its settings are fixed"),
                 ("--layer", layer, "it runs whole networks"),
                 ("--plots", plots, "it draws none"),
+                ("--network", network, "its networks are fixed"),
                 ("--tiles, --places, --waits or --cliffs", studied, "one study at a time"),
             )
         ),
@@ -176,7 +197,20 @@ def bench_command(
             if suite is not None
             else (
                 ("--models", models, "they are for --suite"),
-                ("--layers", layers, "it is for --suite"),
+                ("--layers", layers and network is None, "it is for --suite and --network"),
+            )
+        ),
+        *(
+            (("--sram", sram, "it is for --network"),)
+            if network is None
+            else (
+                ("--dtype", dtype, "networks are int8"),
+                ("--mcu", mcu_name, "it takes sizes of SRAM"),
+                ("--setting", setting, "nothing runs"),
+                ("--wait-states", wait_states, "nothing runs"),
+                ("--layer", layer, "it takes a whole network"),
+                ("--compiler", compiler, "nothing runs"),
+                ("--tiles, --places, --waits or --cliffs", studied, "one study at a time"),
             )
         ),
         *(
@@ -204,6 +238,11 @@ def bench_command(
     )
     if suite is not None:
         _networks(suite, models, layers, compiler, as_json)
+        return
+    if network is not None:
+        if sections != ["traffic"]:
+            raise InputError("bench --network is a study of traffic: bench traffic --network")
+        _network_traffic(network, sram or [], plots, layers, as_json)
         return
     from memaopt.machines.mcu import mcu
     from memaopt.report import console
@@ -274,6 +313,28 @@ def _networks(suite: str, models: Path | None, layers: bool, compiler: str | Non
         networks.print_results(console.stdout(), results)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+
+
+def _network_traffic(network: str, sram: list[str], plots: Path | None, layers: bool, as_json: bool) -> None:
+    from memaopt.bench import network_traffic
+    from memaopt.machines.mcu import parse_size
+    from memaopt.report import console
+
+    if plots is not None:
+        from memaopt.bench.plots import require_matplotlib
+
+        require_matplotlib()
+    sizes = tuple(sorted({parse_size(text) for text in sram})) or network_traffic.SIZES
+    found = network_traffic.study(network_traffic.network_of(network), sizes)
+    if as_json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        network_traffic.print_study(console.stdout(), found, layers=layers)
+    if plots is not None:
+        from memaopt.bench.plots import write_network_plot
+
+        for path in write_network_plot(found, plots):
+            console.stderr().print(f"written {path}", soft_wrap=True)
 
 
 def run(
