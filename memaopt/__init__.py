@@ -11,7 +11,7 @@ imported when it is first used.
 from typing import TYPE_CHECKING, Any
 
 import memaopt.emit as _emit  # noqa: F401  # now: imported later, it would take the place of the function
-from memaopt.api import certify, emit, evaluate, read, run, verify
+from memaopt.api import certify, emit, evaluate, html_report, read, run, verify
 
 if TYPE_CHECKING:
     from memaopt.certificates.envelope import Verified
@@ -74,6 +74,7 @@ __all__ = [
     "compile_network",
     "emit",
     "evaluate",
+    "html_report",
     "mcu",
     "read",
     "run",

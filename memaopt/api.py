@@ -113,7 +113,8 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
     a network's model is not at hand, WrongLibraryError if an output differs.
     """
     from memaopt.certificates.gemm import Certificate
-    from memaopt.emit.folder import source
+    from memaopt.emit.folder import PAGE, source
+    from memaopt.report import gemm_page
     from memaopt.report.page import page
     from memaopt.trials import library
     from memaopt.writer import write_files
@@ -121,14 +122,35 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
     if isinstance(certificate, Certificate):
         from memaopt.emit import gemm
 
-        files: dict[str, str | bytes] = dict(gemm.files(certificate))
+        files: dict[str, str | bytes] = {**gemm.files(certificate), PAGE: gemm_page.page(certificate)}
         library.check_gemm(certificate, files)
         name = gemm.name_of(certificate)
     else:
-        files = {**library.files_of(certificate), "report.html": page(certificate.plan, certificate)}
+        files = {**library.files_of(certificate), PAGE: page(certificate.plan, certificate)}
         library.check(certificate.plan, files)
         name = certificate.name
     return write_files(files, folder) / source(name)
+
+
+@public
+def html_report(what: Any) -> str:
+    """The report of a certificate, or of a network's plan: one page of HTML, as ``--report`` writes it.
+
+    Raises InputError for anything else, or if a network's model is not at hand.
+    """
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.choice.compile import NetworkPlan
+    from memaopt.report import gemm_page
+    from memaopt.report.page import page
+
+    if isinstance(what, Certificate):
+        return gemm_page.page(what)
+    if isinstance(what, NetworkCertificate):
+        return page(what.plan, what)
+    if not isinstance(what, NetworkPlan):
+        raise InputError(f"html_report: a certificate or a plan is expected, not {type(what).__name__}")
+    return page(what)
 
 
 @public

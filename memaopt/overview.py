@@ -36,8 +36,19 @@ class Overview(BaseModel):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.headline()}>"
 
+    def page(self) -> str:
+        """A report of it as a page of HTML, empty where there is none."""
+        return ""
+
     def _repr_html_(self) -> str:
-        """A table, as notebooks show it."""
+        """A table, as notebooks show it, and the report below."""
         cell = "<tr><th style='text-align:left'>{}</th><td style='text-align:left'>{}</td></tr>"
         rows = "".join(cell.format(html.escape(name), html.escape(text)) for name, text in self.facts())
-        return f"<table><caption style='text-align:left'>{html.escape(self.headline())}</caption>{rows}</table>"
+        head = f"<caption style='text-align:left'>{html.escape(self.headline())}</caption>"
+        return f"<table>{head}{rows}</table>{framed(self.page())}"
+
+
+def framed(page: str) -> str:
+    """A page within another, where its styles stay its own; nothing for an empty one."""
+    style = "width:100%;height:40rem;border:0"
+    return f'<iframe title="report" srcdoc="{html.escape(page)}" style="{style}"></iframe>' if page else ""

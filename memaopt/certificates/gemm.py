@@ -130,6 +130,11 @@ class Certificate(Envelope):
             ("certificate", self.sha256[:16]),
         )
 
+    def page(self) -> str:
+        from memaopt.api import html_report
+
+        return html_report(self)
+
     def _said(self) -> str:
         """Which models speak for the schedule."""
         if self.proof == "full":

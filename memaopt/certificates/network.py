@@ -146,6 +146,11 @@ class NetworkCertificate(Envelope):
         """
         return plan_of(self, self.model_file) if self._plan is None else self._plan
 
+    def page(self) -> str:
+        from memaopt.api import html_report
+
+        return "" if self._plan is None else html_report(self)
+
     @property
     def model_file(self) -> Model:
         """The model that it speaks of; InputError if it is not at hand."""

@@ -34,6 +34,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.simplify import simplify
+from memaopt.overview import framed
 from memaopt.problems.words import OBJECTIVES, Objective
 
 #: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
@@ -137,6 +138,11 @@ class NetworkPlan:
     model: Model | None = None
     within: float | None = None
     neighbours: tuple[Neighbour, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from memaopt.api import html_report
+
+        return framed(html_report(self))
 
     def __repr__(self) -> str:
         cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""

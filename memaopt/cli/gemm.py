@@ -16,6 +16,7 @@ from memaopt.certificates.gemm import Certificate, certify
 from memaopt.choice import elsewhere
 from memaopt.cli.warmup import start_board
 from memaopt.emit import gemm as gemm_files
+from memaopt.emit.folder import PAGE
 from memaopt.emit.package import archive
 from memaopt.errors import (
     BuildError,
@@ -30,10 +31,10 @@ from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.machines.mcu import Mcu
 from memaopt.problems import suites
 from memaopt.problems.gemm import ARGUMENT, OPERANDS, Gemm, Weights, gemm, placed
-from memaopt.report import console
+from memaopt.report import console, gemm_page
 from memaopt.report import gemm as report
 from memaopt.report.gemm import GemmRow
-from memaopt.writer import write_files
+from memaopt.writer import write_file, write_files
 
 if TYPE_CHECKING:
     from memaopt.trials.gemm import GemmTrial
@@ -67,8 +68,14 @@ def solve(
     compiler: str | None,
     as_json: bool,
     asked: Asked,
+    page: Path | None = None,
 ) -> None:
-    """Certify, run, write and show the problems; Exit 1 if one of them fails. What fails is not written."""
+    """Certify, run, write and show the problems; Exit 1 if one of them fails. What fails is not written.
+
+    ``page``: where the report of one problem goes.
+    """
+    if page is not None and len(problems) > 1:
+        raise InputError(f"--report: there are {len(problems)} problems; a report is of one")
     if run:
         from memaopt.trials import gemm as trial
 
@@ -90,12 +97,14 @@ def solve(
     ]
     if len(rows) == 1 and rows[0].error is not None:
         raise rows[0].error
+    if page is not None and rows[0].certificate is not None:
+        write_file(page, gemm_page.page(rows[0].certificate, rows[0].trial, rows[0].others).encode())
     if as_json:
         objects = [report.row_json(row) for row in rows]
         console.print_json(objects if len(problems) > 1 else objects[0])
     else:
         report.print_rows(console.stdout(), rows, run)
-        for line in _written(rows, out):
+        for line in (*_written(rows, out), *([] if page is None else [f"report written to {page}"])):
             console.stdout().print(line, soft_wrap=True)
     for line in _without_effect(problems, rows, machine, run, asked):
         sys.stderr.write(f"memaopt: {line}\n")
@@ -141,7 +150,7 @@ def _solve_one(
         row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None, others=others)
         if folder is None or not row.passed:
             return row
-        files = gemm_files.files(certificate)
+        files = {**gemm_files.files(certificate), PAGE: gemm_page.page(certificate, row.trial, others)}
         check = None if run else _checked(certificate, files)
     except _OF_ONE_PROBLEM as error:
         return GemmRow(problem, certificate, None, error)

@@ -54,6 +54,7 @@ def solve(
     from memaopt.choice import elsewhere, pareto
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
+    from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
     from memaopt.report import network as network_report
     from memaopt.report.page import page
@@ -82,7 +83,7 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"comparing with the reference and writing {written}"):
-            shown = {"report.html": page(plan, signed, trial_found, others)}
+            shown = {PAGE: page(plan, signed, trial_found, others)}
             checked = write(signed, written, shown, packages, labels, check=trial_found is None)
     if report is not None:
         with console.spinner("pricing arenas for the report"):

@@ -127,7 +127,7 @@ def solve_command(
         typer.Option(
             metavar="FILE",
             rich_help_panel="Output",
-            help="Write a network's report there as one page of HTML (--out writes it too, as report.html).",
+            help="Write the report there as one page of HTML (--out writes it too, as report.html).",
         ),
     ] = None,
     labels: Annotated[
@@ -225,7 +225,6 @@ def solve_command(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
         ("--within", within, "it has no arena"),
-        ("--report", report, "its report is what is printed"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
@@ -248,6 +247,7 @@ def solve_command(
         compiler=compiler,
         as_json=as_json,
         asked=gemm_cli.Asked(machine_of(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
+        page=report,
     )
 
 

@@ -21,6 +21,8 @@ from memaopt.version import __version__
 #: Who is named as the author, the vendor of the pack, and where to read of it.
 VENDOR = "memaopt"
 URL = "https://arxiv.org/abs/2304.05544"
+#: The report, one page of HTML.
+PAGE = "report.html"
 #: What the stack of a program holds beside that of the library.
 _STACK = 1024
 #: Path in the folder, and the template of the text.

@@ -144,7 +144,7 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
     """One certificate in words, its accesses, and what running it showed."""
     problem, machine, goal = certificate.problem, certificate.machine, _goal(certificate)
     console.print(f"gemm {problem.name} {problem.dtype} on {machine.title}: {goal}\n", style="bold", soft_wrap=True)
-    print_facts(console, _schedule_facts(certificate, row.others))
+    print_facts(console, schedule_facts(certificate, row.others))
     console.print()
     console.print(_accesses(certificate, row.trial))
     if row.trial is not None:
@@ -152,8 +152,10 @@ def _print_one(console: Console, row: GemmRow, certificate: Certificate) -> None
         print_facts(console, _trial_facts(certificate, row.trial))
 
 
-def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> list[Fact]:
-    """The schedule, what it moves, why none is better, and what other settings would give."""
+def schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"], *, with_times: bool = True) -> list[Fact]:
+    """The schedule, what it moves, why none is better, and what other settings would give; ``with_times``: what each
+    model took here.
+    """
     problem, schedule = certificate.problem, certificate.schedule
     traffic, bounds, goal = certificate.traffic, certificate.bounds, _goal(certificate)
     better = f"comes before it, {goal}" if goal == ORDERED else _BETTER[certificate.objective]
@@ -169,7 +171,7 @@ def _schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"]) -> 
     outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
     whole = isinstance(schedule, LayerSchedule)
     registers = f"{'all memories' if whole else 'SRAM'} and registers"
-    spent = certificate.milliseconds
+    spent = certificate.milliseconds if with_times else {}
     proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
     if certificate.proof != "full":
         proof += f", {ALONE}"

@@ -42,7 +42,10 @@ def page(
     timed = plan.mcu.core.is_timed
     marks = _front(plan, front) if timed else []
     return render(
-        "report/templates/page.html.j2",
+        "report/templates/network.html.j2",
+        title=plan.name,
+        machine=plan.mcu,
+        cycles=plan.machine_cycles,
         plan=plan,
         timed=timed,
         certificate=certificate,
@@ -55,7 +58,7 @@ def page(
         packed=_PACKED[plan.memory.proof],
         roofline=pictures.roofline(plan) if timed else "",
         sizes=_sizes(plan),
-        bars=pictures.stacked(_sizes(plan)),
+        bars=pictures.stacked(_sizes(plan), "flash and RAM by what takes them"),
         front=pictures.front(marks) if len(marks) > 1 else "",
         graph=pictures.graph(plan),
         proof=_PROOFS[plan.choice.proof],

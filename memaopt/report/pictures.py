@@ -103,8 +103,8 @@ def front(marks: Sequence[Mark]) -> str:
     return _frame(height, parts, ticks, [], "cycles", "bytes of arena", "front of arena and cycles")
 
 
-def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, int]], int]]) -> str:
-    """A bar for each row (its name, its parts with their bytes, the bytes that there are)."""
+def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, int]], int]], label: str) -> str:
+    """A bar for each row (its name, its parts with their bytes, and a line at so many bytes)."""
     height = 56 * len(rows) + 10
     parts = []
     for number, (name, kinds, limit) in enumerate(rows):
@@ -117,7 +117,9 @@ def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, int]], int]]) -> str:
             box = _box(x(start), top, max(x(start + size), x(start) + 1.5 * (size > 0)), top + 22)
             parts.append(f'<rect class="c{colour} block" {box}><title>{escape(kind)}: {size:,} bytes</title></rect>')
             start += size
-    return _svg(height, parts, "flash and RAM by what takes them")
+        where = f'x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{top - 5}" y2="{top + 27}"'
+        parts.append(f'<line class="bound" {where}><title>{limit:,} bytes</title></line>')
+    return _svg(height, parts, label)
 
 
 def graph(plan: NetworkPlan) -> str:

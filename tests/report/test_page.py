@@ -13,10 +13,12 @@ import pytest
 from cli_helpers import Cli
 from network_helpers import MCU
 
-from memaopt.api import certify
+from memaopt.api import certify, html_report
 from memaopt.certificates.network import NetworkCertificate
+from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
+from memaopt.problems.gemm import Gemm
 from memaopt.report.page import page
 
 _EMPTY = {"meta", "link"}
@@ -116,7 +118,40 @@ def test_solve_writes_it(cli: Cli, tmp_path: Path) -> None:
         text = _Reader(path.read_text(encoding="utf-8")).text
         assert "every byte and every access is as promised" in text
         assert "stock-prefetch" in text
-    assert "--report has no effect on a gemm" in cli.refused("solve", "gemm", "4x4x4", "--report", tmp_path / "g.html")
+    cli("solve", "gemm", "8x27x8", "--report", tmp_path / "g.html", "--out", tmp_path / "gemm")
+    assert (tmp_path / "g.html").read_bytes() == (tmp_path / "gemm" / "report.html").read_bytes()
+    assert "a report is of one" in cli.refused("solve", "--suite", "tinyml", "--report", tmp_path / "s.html")
+
+
+@pytest.mark.parametrize(("chip", "place"), [("stm32l4r5", "qspi"), ("stm32l4r5", "sram"), ("nrf5340", "sram")])
+def test_the_page_of_a_product(chip: str, place: str) -> None:
+    """Catches a figure, a buffer or a section that is missing, cycles that nobody timed, a page not whole."""
+    machine = mcu(chip).with_sizes(sram=16 << 10)
+    made = certify(Gemm(m=16, k=64, n=16, placement={"a": place, "b": place, "c": place}), machine)
+    text = html_report(made)
+    read = _Reader(text)
+    assert made.sha256 in read.text
+    assert f"{made.traffic.register_bytes:,} bytes" in read.text
+    assert f"{made.bounds.register_bytes:,}" in read.text
+    for name, access in made.traffic.buffers.items():
+        assert name in read.text
+        assert f"{access.load_bytes:,}" in read.text
+    sections = {attributes["id"] for tag, attributes in read.tags if tag == "section"}
+    links = {str(attributes["href"]).removeprefix("#") for tag, attributes in read.tags if tag == "a"}
+    assert links == sections == {"traffic", "accesses", "schedule", "variants", "certificate"}
+    assert "<script" not in text
+    assert machine.core.is_timed or not re.search(r"[\d,]+ cycles| ms", read.text)
+
+
+def test_a_notebook_shows_the_page(made: NetworkCertificate) -> None:
+    """Catches a result that a notebook shows as another thing than its report."""
+    for what in (made, made.plan, certify(Gemm(m=4, k=4, n=4), MCU)):
+        read = _Reader(what._repr_html_())
+        (frame,) = [attributes["srcdoc"] for tag, attributes in read.tags if tag == "iframe"]
+        assert frame == html_report(what)
+    assert "iframe" not in NetworkCertificate.from_json(made.to_json())._repr_html_(), "its model is not at hand"
+    with pytest.raises(InputError, match="a certificate or a plan is expected, not str"):
+        html_report("x")  # type: ignore[arg-type]
 
 
 _MEASURE = """<script>
@@ -128,13 +163,15 @@ parent.document.title = [document.documentElement.scrollWidth, window.innerWidth
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser(width: int, scheme: str, made: NetworkCertificate, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheme", "what"), [("light", "network"), ("dark", "network"), ("light", "gemm")])
+def test_in_a_browser(width: int, scheme: str, what: str, made: NetworkCertificate, tmp_path: Path) -> None:
     """Catches a page that is wider than a phone, an error on the console, and what no key reaches."""
     assert CHROMIUM is not None
     file = tmp_path / "page.html"
     # In a frame of that width: a window has a least one of its own.
-    text = html.escape(page(made.plan, made).replace("</body>", _MEASURE))
+    text = html.escape(
+        html_report(made if what == "network" else certify(Gemm(m=8, k=27, n=8), MCU)).replace("</body>", _MEASURE)
+    )
     frame = f'<iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{text}"></iframe>'
     file.write_text(f"<!DOCTYPE html><title></title><body>{frame}</body>", encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
