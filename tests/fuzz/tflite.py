@@ -9,6 +9,7 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from networks_helpers import CASES
 
 from memaopt.choice.compile import NetworkPlan, compile_network
@@ -18,7 +19,7 @@ from memaopt.machines.mcu import mcu
 from memaopt.networks import reference, summary
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
-from memaopt.networks.formats.tflite.schema import IDENTIFIER, schema
+from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.zoo import zoo
 from tests.fuzz import mutate
 from tests.fuzz.bench import Case, Rng, judged
@@ -63,8 +64,7 @@ def _fields(node: Any, found: list[tuple[Any, Any]]) -> None:
 
 def repacked(rng: Rng, original: bytes) -> bytes:
     """A well-formed file with one to three of its numbers changed: it gets past the verifier."""
-    module = schema()
-    model = module.ModelT.InitFromObj(module.Model.GetRootAs(original, 0))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(original, 0))
     found: list[tuple[Any, Any]] = []
     _fields(model, found)
     for _ in range(int(rng.integers(1, 4))):

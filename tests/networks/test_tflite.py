@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,12 +24,13 @@ from memaopt.machines.mcu import mcu
 from memaopt.networks import limits, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.formats.model import Model
-from memaopt.networks.formats.tflite import flatbuffer, writer
+from memaopt.networks.formats.tflite import enumerations, flatbuffer, writer
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import schema as tflite_schema
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
 
+flatbuffers = pytest.importorskip("flatbuffers")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 
@@ -284,36 +286,70 @@ def test_defaults_of_absent_options() -> None:
     assert op.activation is ops.Activation.NONE
 
 
-def test_described_slots_are_those_of_the_accessors() -> None:
-    """Catches a slot or width in the verifier's description that is not what the generated accessor reads."""
-    widths = {"Int8": 1, "Uint8": 1, "Bool": 1, "Int32": 4, "Uint32": 4, "Float32": 4, "Int64": 8, "Uint64": 8}
+#: What struct calls the numbers of flatbuffers.
+FORMATS = {
+    "Int8": "b", "Uint8": "B", "Bool": "?", "Int32": "i", "Uint32": "I", "Float32": "f", "Int64": "q", "Uint64": "Q",
+}  # fmt: skip
 
+
+def test_described_slots_are_those_of_the_accessors() -> None:
+    """Catches a slot, name, format or default in our description that is not what flatc's accessor reads."""
     text = Path(schema.__file__).read_text()
     classes = {part.split("(")[0]: part for part in text.split("\nclass ")[1:]}
 
     def visit(table: flatbuffer.Table) -> None:
-        source = classes[table.name]
-        read = {}
-        for body in re.split(r"\n    def ", source):
+        read: dict[int, tuple[str, str, int]] = {}
+        for body in re.split(r"\n    def ", classes[table.name])[1:]:
             slot = re.search(r"Offset\((\d+)\)", body)
             kind = re.search(r"self\._tab\.Get\(flatbuffers\.number_types\.(\w+)Flags, (?:o|a)", body)
+            ends = re.findall(r"return (-?[\d.]+|False|True)$", body.split("\n    #")[0].rstrip(), re.MULTILINE)
             if slot and kind and not body.startswith("_"):
-                read[(int(slot[1]) - 4) // 2] = widths[kind[1]]
+                default = {"False": 0, "True": 1}.get(ends[-1], ends[-1])
+                read[(int(slot[1]) - 4) // 2] = (body.split("(")[0], FORMATS[kind[1]], int(float(default)))
         for slot, field in table.fields.items():
-            match field:
-                case flatbuffer.Scalar(width) | flatbuffer.Vector(width, _):
-                    assert read.get(slot, width) == width, f"{table.name} slot {slot}"
-                case flatbuffer.Tables(inner, _):
-                    visit(inner)
-                case flatbuffer.Table():
-                    visit(field)
+            if slot in read and field.name:
+                name, format_, default = read[slot]
+                assert name.lower() == field.name.replace("_", "").lower(), (table.name, slot)
+                if isinstance(field, flatbuffer.Scalar):
+                    # Options have no bools of their own: a byte is one.
+                    assert field.format in (format_, "b" if format_ == "?" else format_), (table.name, field.name)
+                    assert field.default == default, (table.name, field.name)
+                elif isinstance(field, flatbuffer.Vector):
+                    assert field.format == format_, (table.name, field.name)
+            if isinstance(field, flatbuffer.Tables | flatbuffer.Child):
+                visit(field.table)
         if table.union is not None:
-            kinds = tflite_schema.names(schema.BuiltinOptions)
             for kind, inner in table.union[1].items():
-                assert kinds[kind] == inner.name
+                assert getattr(schema.BuiltinOptions, inner.name) == kind
                 visit(inner)
 
     visit(tflite_schema.MODEL)
+
+
+def test_enumerations_are_those_of_the_schema() -> None:
+    """Catches a number that has another name in TFLite."""
+    ours = {"BuiltinOperator": enumerations.BUILTIN_OPERATORS, **enumerations.ENUMERATIONS}
+    for name, members in ours.items():
+        for number, member in enumerate(members):
+            assert getattr(getattr(schema, name), member) == number, (name, member)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_the_writers_bytes_are_those_of_the_accessors(kind: str) -> None:
+    """Catches a field in another order or place than flatc's own code writes it: files would change with us."""
+    data = writer.write(CASES[kind](np.random.default_rng(5)))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    assert bytes(builder.Output()) == data
+
+
+def test_a_file_is_read_without_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches ai-edge-litert, or anything but the base install, needed to read or write a file."""
+    for name in ("ai_edge_litert", "ai_edge_litert.schema_py_generated", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, name, None)
+    graph = CASES["ADD"](np.random.default_rng(0))
+    assert tflite.parse(writer.write(graph)).operators[0].kind == "ADD"
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -26,8 +26,8 @@ class Conv2D(Convolution, Mixing):
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "Conv2DOptions", 1,
-        (PADDING, Field("strideW", 4), Field("strideH", 4), ACTIVATION, Field("dilationWFactor", 4),
-         Field("dilationHFactor", 4)),
+        (PADDING, Field("strideW", 4), Field("strideH", 4), ACTIVATION, Field("dilationWFactor", 4, default=1),
+         Field("dilationHFactor", 4, default=1)),
     )  # fmt: skip
 
     def write(self, graph: Graph) -> Form:

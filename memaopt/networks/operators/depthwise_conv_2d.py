@@ -22,7 +22,7 @@ class DepthwiseConv2D(Convolution):
     options: ClassVar[Options | None] = Options(
         "DepthwiseConv2DOptions", 2,
         (PADDING, Field("strideW", 4), Field("strideH", 4), Field("depthMultiplier", 4), ACTIVATION,
-         Field("dilationWFactor", 4), Field("dilationHFactor", 4)),
+         Field("dilationWFactor", 4, default=1), Field("dilationHFactor", 4, default=1)),
     )  # fmt: skip
     channel_axis: ClassVar[int] = 3
     slowness: ClassVar[int] = 40

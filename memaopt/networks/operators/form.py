@@ -13,13 +13,15 @@ class Field(NamedTuple):
     its bytes.
 
     The value of an ``enumeration`` is the name of a member (``SAME``), or the bare number where it has none. A
-    ``vector`` is a tuple.
+    ``vector`` is a tuple. ``real``: a float. ``default`` is what a file leaves out.
     """
 
     name: str
     width: int
     enumeration: str = ""
     vector: bool = False
+    real: bool = False
+    default: int = 0
 
 
 class Options(NamedTuple):

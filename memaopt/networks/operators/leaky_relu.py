@@ -20,7 +20,7 @@ from memaopt.problems.step_functions import Rescale
 class LeakyRelu(Floating):
     kind: ClassVar[str] = "LEAKY_RELU"
     version: ClassVar[int] = 2
-    options: ClassVar[Options | None] = Options("LeakyReluOptions", 75, (Field("alpha", 4),))
+    options: ClassVar[Options | None] = Options("LeakyReluOptions", 75, (Field("alpha", 4, real=True),))
 
     alpha: float
 

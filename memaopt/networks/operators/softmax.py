@@ -22,7 +22,7 @@ _MAX_DEPTH = 4095
 class Softmax(Operator):
     kind: ClassVar[str] = "SOFTMAX"
     version: ClassVar[int] = 2
-    options: ClassVar[Options | None] = Options("SoftmaxOptions", 9, (Field("beta", 4),))
+    options: ClassVar[Options | None] = Options("SoftmaxOptions", 9, (Field("beta", 4, real=True),))
 
     beta: float = 1.0
 

@@ -1,7 +1,7 @@
 """A structural verifier for FlatBuffers: every table, vector and offset is inside the file, or InputError.
 
-The accessors that flatc generates trust what they read: an offset out of range raises struct.error at best and
-reads another object at worst. So the bytes are checked first, against a description of the tables that will be
+What reads a file (record.py) trusts it: an offset out of range would raise struct.error at best and read another
+object at worst. So the bytes are checked first, against a description of the tables that will be
 read (only those: what nobody reads cannot hurt). Each object is checked once, however many references it has,
 so the work is linear in the file's size. Layout: https://flatbuffers.dev/internals.
 """
@@ -11,24 +11,38 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from memaopt.errors import InputError
+from memaopt.networks import limits
 
 _U16, _I32, _U32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 
 
 class Slot(Protocol):
-    """What a table's slot holds; checks itself at a position."""
+    """What a table's slot holds, by its name in the schema; checks itself at a position."""
+
+    @property
+    def name(self) -> str: ...
 
     def check(self, buffer: Buffer, position: int, path: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number stored in the table."""
+    """A number stored in the table: ``format`` as :mod:`struct` has it, ``default`` what it is where a file leaves it
+    out.
+    """
 
-    width: int
+    name: str
+    format: str
+    default: int = 0
+
+    @property
+    def width(self) -> int:
+        """Its bytes."""
+        return struct.calcsize(f"<{self.format}")
 
     def check(self, buffer: Buffer, position: int, path: str) -> None:
         buffer.need(position, self.width, path)
@@ -36,10 +50,16 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector of numbers of that width, at most ``limit`` of them."""
+    """A vector of numbers, at most ``limit`` of them."""
 
-    width: int
+    name: str
+    format: str
     limit: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of each number."""
+        return struct.calcsize(f"<{self.format}")
 
     def check(self, buffer: Buffer, position: int, path: str) -> None:
         start, count = buffer.vector(position, path, self.limit)
@@ -47,9 +67,18 @@ class Vector:
 
 
 @dataclass(frozen=True)
+class String(Vector):
+    """A string: bytes of UTF-8, with a zero behind them that ``limit`` does not count."""
+
+    format: str = "B"
+    limit: int = limits.MAX_NAME_BYTES
+
+
+@dataclass(frozen=True)
 class Tables:
     """A vector of tables, at most ``limit`` of them."""
 
+    name: str
     table: Table
     limit: int
 
@@ -61,6 +90,17 @@ class Tables:
 
 
 @dataclass(frozen=True)
+class Child:
+    """A table that one refers to."""
+
+    name: str
+    table: Table
+
+    def check(self, buffer: Buffer, position: int, path: str) -> None:
+        self.table.check(buffer, position, path)
+
+
+@dataclass(frozen=True)
 class Table:
     """A table: its name and the slots that will be read. ``union`` maps the type in one slot to a table in the
     next; a type that is not in it is left alone, since nobody will read it."""
@@ -69,8 +109,14 @@ class Table:
     fields: Mapping[int, Slot]
     union: tuple[int, Mapping[int, Table]] | None = None
 
+    @cached_property
+    def slots(self) -> Mapping[str, tuple[int, Slot]]:
+        """Each slot that has a name, by it."""
+        return {field.name: (slot, field) for slot, field in self.fields.items() if field.name}
+
     @property
-    def _last_slot(self) -> int:
+    def last_slot(self) -> int:
+        """The greatest number of a slot."""
         return max([*self.fields, *([self.union[0] + 1] if self.union else [])], default=0)
 
     def check(self, buffer: Buffer, position: int, path: str) -> None:
@@ -78,7 +124,7 @@ class Table:
         table = buffer.follow(position, path)
         if not buffer.first_visit(table, self.name):
             return
-        slots = buffer.slots(table, path, self._last_slot)
+        slots = buffer.slots(table, path, self.last_slot)
         for slot, field in self.fields.items():
             if slots.get(slot):
                 field.check(buffer, table + slots[slot], f"{path}.{self.name}")

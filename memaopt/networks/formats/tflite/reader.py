@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ import numpy.typing as npt
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer, unsigned
-from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION, names, schema
+from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, ENUMERATIONS, TENSOR_TYPES, name_of
+from memaopt.networks.formats.tflite.record import Record
+from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
@@ -48,10 +49,9 @@ def examine(data: bytes, name: str = "network") -> Reading:
     """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file."""
     if len(data) > limits.MAX_FILE_BYTES:
         raise InputError(f"{name} has {len(data):,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
-    module = schema()
     flatbuffer.verify(data, MODEL, IDENTIFIER, name)
     try:
-        return _Reader(module, data, name).reading()
+        return _Reader(data, name).reading()
     except MemaoptError:
         raise
     except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
@@ -60,12 +60,13 @@ def examine(data: bytes, name: str = "network") -> Reading:
 
 
 class _Reader:
-    """The accessors' view of one file."""
+    """One file, as it is read."""
 
-    def __init__(self, module: ModuleType, data: bytes, name: str) -> None:
-        self.module = module
+    def __init__(self, data: bytes, name: str) -> None:
         self.name = name
-        self.model: Any = module.Model.GetRootAs(data, 0)
+        self.model = Record.root(data, MODEL)
+        self.codes = self.model.records("operator_codes")
+        self.buffers = self.model.records("buffers")
         self.constant_bytes = 0
         self.tensor_refusals: dict[int, list[Refusal]] = {}
         self.open: set[int] = set()
@@ -73,36 +74,36 @@ class _Reader:
 
     def reading(self) -> Reading:
         """The main subgraph's operators as far as they can be read, checked."""
-        if self.model.Version() != VERSION:
-            raise UnsupportedModelError(
-                f"{self.name} has schema version {self.model.Version()}; {VERSION} is supported"
-            )
-        subgraphs = self.model.SubgraphsLength()
-        several = f"{self.name} has {subgraphs} subgraphs; one (no control flow) is supported"
+        version = self.model.number("version")
+        if version != VERSION:
+            raise UnsupportedModelError(f"{self.name} has schema version {version}; {VERSION} is supported")
+        subgraphs = self.model.records("subgraphs")
+        several = f"{self.name} has {len(subgraphs)} subgraphs; one (no control flow) is supported"
         if not subgraphs:
             raise UnsupportedModelError(several)
-        refusals = [] if subgraphs == 1 else [Refusal(several)]
-        subgraph = self.model.Subgraphs(0)
-        inputs, outputs = _indices(subgraph, "Inputs"), _indices(subgraph, "Outputs")
-        total = subgraph.OperatorsLength()
-        accessors = [subgraph.Operators(i) for i in range(total)]
+        refusals = [] if len(subgraphs) == 1 else [Refusal(several)]
+        subgraph = subgraphs[0]
+        inputs, outputs = _indices(subgraph, "inputs"), _indices(subgraph, "outputs")
+        accessors = subgraph.records("operators")
+        total = len(accessors)
         kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
         used = {*inputs, *outputs}
         for accessor in accessors:
-            used.update(_indices(accessor, "Inputs"), _indices(accessor, "Outputs"))
-        count = subgraph.TensorsLength()
+            used.update(_indices(accessor, "inputs"), _indices(accessor, "outputs"))
+        records = subgraph.records("tensors")
+        count = len(records)
         for index in used:
             if not -1 <= index < count:
                 raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
         tensors = []
-        for i in range(count):
-            tensors.append(self._tensor(subgraph.Tensors(i), i) if i in used else _UNUSED)
+        for i, record in enumerate(records):
+            tensors.append(self._tensor(record, i) if i in used else _UNUSED)
             if self.constant_bytes > limits.MAX_CONSTANT_BYTES:
                 raise UnsupportedModelError(
                     f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
                 )
         nodes = [
-            unsigned.Node(kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs"))
+            unsigned.Node(kind, _indices(accessor, "inputs"), _indices(accessor, "outputs"))
             for kind, accessor in zip(kinds, accessors, strict=True)
         ]
         flipped = unsigned.flip(tensors, nodes)
@@ -118,7 +119,7 @@ class _Reader:
                         place = f"operator {i} of {total} ({kind})"
                         operators += unsigned.computed(op, place, tensors) if old else [op]
             if len(refusals) > before:
-                unread.append(Unread(i, kind, _indices(accessor, "Inputs"), _indices(accessor, "Outputs")))
+                unread.append(Unread(i, kind, _indices(accessor, "inputs"), _indices(accessor, "outputs")))
         operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
@@ -136,7 +137,7 @@ class _Reader:
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals))
 
-    def _unusable(self, accessor: Any, location: int, total: int, kind: str) -> list[Refusal]:
+    def _unusable(self, accessor: Record, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
         if kind == f"CUSTOM {_ETHOS_U}":
             compiled = "was compiled for an Ethos-U by Vela; hand in the file from before that"
@@ -145,38 +146,39 @@ class _Reader:
             what = f"operator {location} of {total} is {kind}, which is not supported"
             message = f"{what}; supported are {', '.join(sorted(READ))}"
             return [Refusal(message, location, f"operator {kind}")]
-        tensors = dict.fromkeys((*_indices(accessor, "Inputs"), *_indices(accessor, "Outputs")))
+        tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))
         return [r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())]
 
-    def _kind(self, accessor: Any, location: int, total: int) -> str:
+    def _kind(self, accessor: Record, location: int, total: int) -> str:
         """The operator's TFLite name."""
-        index = accessor.OpcodeIndex()
-        if index >= self.model.OperatorCodesLength():
+        index = accessor.number("opcode_index")
+        if index >= len(self.codes):
             raise InputError(
                 f"{self.name} is not a valid .tflite file: operator {location} of {total} has code {index} of "
-                f"{self.model.OperatorCodesLength()}"
+                f"{len(self.codes)}"
             )
-        code = self.model.OperatorCodes(index)
-        value = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        kind = names(self.module.BuiltinOperator).get(value, f"code {value}")
-        return f"CUSTOM {_text(code.CustomCode())}" if kind == "CUSTOM" else kind
+        code = self.codes[index]
+        value = max(code.number("builtin_code"), code.number("deprecated_builtin_code"))
+        kind = name_of(BUILTIN_OPERATORS, value, "code")
+        return f"CUSTOM {_text(code.text('custom_code'))}" if kind == "CUSTOM" else kind
 
-    def _tensor(self, accessor: Any, index: int) -> Tensor:
+    def _tensor(self, accessor: Record, index: int) -> Tensor:
         """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
-        name = _text(accessor.Name()) or f"tensor {index}"
-        kind = names(self.module.TensorType).get(accessor.Type(), f"type {accessor.Type()}")
+        name = _text(accessor.text("name")) or f"tensor {index}"
+        kind = name_of(TENSOR_TYPES, accessor.number("type"), "type")
         halves = kind == "INT4" and self._has_data(accessor)
         dtype = DType.INT8 if halves else _DTYPES.get(kind, DType.OPAQUE)
-        shape = tuple(_indices(accessor, "Shape"))
+        shape = _indices(accessor, "shape")
         if shape[:1] == (-1,):  # a batch that is left open
             shape = (1, *shape[1:])
-        if shape and -1 in (accessor.Shape(0), *_indices(accessor, "ShapeSignature")[:1]):
+        if shape and -1 in (*_indices(accessor, "shape")[:1], *_indices(accessor, "shape_signature")[:1]):
             self.open.add(index)
         refused = self.tensor_refusals.setdefault(index, [])
         with collected(refused):
             if dtype is DType.OPAQUE:
                 raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}, which is not supported")
-            if accessor.IsVariable() or accessor.Sparsity() is not None or accessor.ExternalBuffer():
+            apart = accessor.record("sparsity") is not None or accessor.number("external_buffer")
+            if apart or accessor.number("is_variable"):
                 raise UnsupportedModelError(
                     f"tensor {index} ({name!r}) is variable, sparse or stored outside the file, which is not supported"
                 )
@@ -190,69 +192,70 @@ class _Reader:
             return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
         return Tensor(name, shape, dtype)
 
-    def _has_data(self, accessor: Any) -> bool:
+    def _has_data(self, accessor: Record) -> bool:
         """Whether a tensor is a constant; what is no buffer is told of where its data are read."""
-        if accessor.Buffer() >= self.model.BuffersLength():
-            return False
-        length: int = self.model.Buffers(accessor.Buffer()).DataLength()
-        return length > 0
+        index = accessor.number("buffer")
+        return index < len(self.buffers) and len(self.buffers[index].numbers("data")) > 0
 
     def _quantization(
-        self, accessor: Any, index: int, name: str
+        self, accessor: Record, index: int, name: str
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
-        quantization = accessor.Quantization()
-        if quantization is None or quantization.ScaleLength() == 0:
+        quantization = accessor.record("quantization")
+        if quantization is None or not len(quantization.numbers("scale")):
             return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
-        if quantization.DetailsType() != 0:
+        if quantization.number("details_type") != 0:
             raise UnsupportedModelError(
                 f"tensor {index} ({name!r}) has custom quantisation; scales and zero points are supported"
             )
-        scales = np.array(quantization.ScaleAsNumpy(), np.float32)
-        zero_points = np.zeros(len(scales), np.int64)
-        if quantization.ZeroPointLength() in (1, len(scales)):
-            zero_points[:] = quantization.ZeroPointAsNumpy()
-        elif quantization.ZeroPointLength():
+        scales = np.array(quantization.numbers("scale"), np.float32)
+        zero_points, given = np.zeros(len(scales), np.int64), quantization.numbers("zero_point")
+        if len(given) in (1, len(scales)):
+            zero_points[:] = given
+        elif len(given):
             raise InputError(
                 f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) has {len(scales)} scales "
-                f"and {quantization.ZeroPointLength()} zero points"
+                f"and {len(given)} zero points"
             )
         _freeze(scales)
         _freeze(zero_points)
-        return scales, zero_points, int(quantization.QuantizedDimension())
+        return scales, zero_points, int(quantization.number("quantized_dimension"))
 
     def _data(
-        self, accessor: Any, index: int, name: str, shape: tuple[int, ...], dtype: DType, halves: bool
+        self, accessor: Record, index: int, name: str, shape: tuple[int, ...], dtype: DType, halves: bool
     ) -> npt.NDArray[Any] | None:
         """The constant's elements, or None for an activation (whose buffer is empty); ``halves``: two lie in a byte."""
-        if accessor.Buffer() >= self.model.BuffersLength():
+        number = accessor.number("buffer")
+        if number >= len(self.buffers):
             raise InputError(
-                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) is in buffer "
-                f"{accessor.Buffer()} of {self.model.BuffersLength()}"
+                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) is in buffer {number} of "
+                f"{len(self.buffers)}"
             )
-        buffer = self.model.Buffers(accessor.Buffer())
-        if buffer.Offset() > 1 or buffer.Size() > 1:
+        buffer = self.buffers[number]
+        if buffer.number("offset") > 1 or buffer.number("size") > 1:
             raise UnsupportedModelError(f"tensor {index} ({name!r}) is stored behind the model, which is not supported")
-        if buffer.DataLength() == 0:
+        raw = buffer.numbers("data")
+        if not len(raw):
             return None
         elements = math.prod(shape)
         expected = (elements + 1) // 2 if halves else elements * dtype.itemsize
-        if buffer.DataLength() != expected:
+        if len(raw) != expected:
             raise InputError(
                 f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) needs {expected} bytes "
-                f"and has {buffer.DataLength()}"
+                f"and has {len(raw)}"
             )
         self.constant_bytes += elements * dtype.itemsize
         if halves:
-            packed = np.array(buffer.DataAsNumpy(), np.uint8)
-            nibbles = np.stack([packed << 4, packed & 0xF0], axis=-1).reshape(-1)[:elements]
+            nibbles = np.stack([raw << 4, raw & 0xF0], axis=-1).reshape(-1)[:elements]
             return _freeze((nibbles.view(np.int8) >> 4).reshape(shape))
-        data = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype.numpy).reshape(shape)
+        data = np.frombuffer(raw.tobytes(), dtype.numpy).reshape(shape)
         return _freeze(data.astype(dtype.value))
 
-    def _operator(self, accessor: Any, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
+    def _operator(
+        self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
+    ) -> list[Operator]:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
         place = f"operator {location} of {total} ({kind})"
-        outputs = _indices(accessor, "Outputs")
+        outputs = _indices(accessor, "outputs")
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
         options = READ[kind].options
@@ -260,7 +263,7 @@ class _Reader:
             kind=kind,
             location=location,
             place=place,
-            inputs=_indices(accessor, "Inputs"),
+            inputs=_indices(accessor, "inputs"),
             outputs=outputs,
             tensors=tensors,
             values=lambda: options and self._values(accessor, place, options),
@@ -299,24 +302,23 @@ class _Reader:
         self.constant_bytes += tensor.nbytes
         return True
 
-    def _values(self, accessor: Any, place: str, options: Options) -> Values | None:
+    def _values(self, accessor: Record, place: str, options: Options) -> Values | None:
         """The values of an operator's options table, or None if the file has none."""
-        kind, table = accessor.BuiltinOptionsType(), accessor.BuiltinOptions()
-        if kind == 0 or table is None:
+        kind, table = accessor.union()
+        if kind == 0 or (table is None and kind == options.number):
             return None
-        if kind != options.number:
-            found = names(self.module.BuiltinOptions).get(kind, f"type {kind}")
+        if table is None or kind != options.number:
+            found = f"of type {kind}" if table is None else table.title
             raise UnsupportedModelError(f"{place}: its options are {found}, not {options.name}")
-        values = getattr(self.module, options.name)()
-        values.Init(table.Bytes, table.Pos)
-        return {field.name: self._value(values, field) for field in options.fields if field.name}
+        return {field.name: _value(table, field) for field in options.fields if field.name}
 
-    def _value(self, values: Any, field: Field) -> Any:
-        name = field.name[0].upper() + field.name[1:]
-        if field.vector:
-            return tuple(getattr(values, name)(i) for i in range(getattr(values, f"{name}Length")()))
-        value = getattr(values, name)()
-        return names(getattr(self.module, field.enumeration)).get(value, value) if field.enumeration else value
+
+def _value(table: Record, field: Field) -> Any:
+    if field.vector:
+        return tuple(int(each) for each in table.numbers(field.name))
+    value = table.number(field.name)
+    names = ENUMERATIONS.get(field.enumeration, ())
+    return names[value] if 0 <= value < len(names) else value
 
 
 def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -324,14 +326,12 @@ def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def _indices(accessor: Any, field: str) -> tuple[int, ...]:
+def _indices(record: Record, field: str) -> tuple[int, ...]:
     """A vector of int32, empty if absent."""
-    if getattr(accessor, f"{field}Length")() == 0:
-        return ()
-    return tuple(int(i) for i in getattr(accessor, f"{field}AsNumpy")())
+    return tuple(record.numbers(field).tolist())
 
 
-def _text(raw: bytes | None) -> str:
+def _text(raw: bytes) -> str:
     """A name as one printable line of limited length."""
-    text = (raw or b"")[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
+    text = raw[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
     return printable(" ".join(text.split()))[: limits.MAX_NAME]

@@ -1,52 +1,51 @@
-"""The part of TFLite's schema that memaopt reads: slots and limits, for the verifier. Operators say their own options.
+"""The part of TFLite's schema that memaopt reads and writes: slots and limits. Operators say their own options.
 
 Slot numbers are the positions of the fields in schema.fbs (public, part of TensorFlow Lite and LiteRT).
 """
 
 from __future__ import annotations
 
-from types import ModuleType
-
-from memaopt.errors import MissingToolError
 from memaopt.networks import limits
-from memaopt.networks.formats.tflite.flatbuffer import Scalar, Table, Tables, Vector
+from memaopt.networks.formats.tflite.flatbuffer import Child, Scalar, Slot, String, Table, Tables, Vector
 from memaopt.networks.operators.form import Field
 from memaopt.networks.operators.registry import READ
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
 
-_STRING = Vector(1, limits.MAX_NAME_BYTES)
-_SHORT = Vector(4, 64)  # shapes and the like: more than any rank, so that the rank itself can be reported
+_SHORT = 64  # shapes and the like: more than any rank, so that the rank itself can be reported
+#: Formats of a field's bytes.
+_FORMATS = {1: "b", 4: "i", 8: "q"}
 
 _QUANTIZATION = Table(
     "QuantizationParameters",
     {
-        2: Vector(4, limits.MAX_CHANNELS),  # scale
-        3: Vector(8, limits.MAX_CHANNELS),  # zero_point
-        4: Scalar(1),  # details_type
-        6: Scalar(4),  # quantized_dimension
+        2: Vector("scale", "f", limits.MAX_CHANNELS),
+        3: Vector("zero_point", "q", limits.MAX_CHANNELS),
+        4: Scalar("details_type", "B"),
+        6: Scalar("quantized_dimension", "i"),
     },
 )
 _SPARSITY = Table("SparsityParameters", {})
 _TENSOR = Table(
     "Tensor",
     {
-        0: _SHORT,  # shape
-        1: Scalar(1),  # type
-        2: Scalar(4),  # buffer
-        3: _STRING,  # name
-        4: _QUANTIZATION,
-        5: Scalar(1),  # is_variable
-        6: _SPARSITY,
-        7: _SHORT,  # shape_signature
-        10: Scalar(4),  # external_buffer
+        0: Vector("shape", "i", _SHORT),
+        1: Scalar("type", "b"),
+        2: Scalar("buffer", "I"),
+        3: String("name"),
+        4: Child("quantization", _QUANTIZATION),
+        5: Scalar("is_variable", "?"),
+        6: Child("sparsity", _SPARSITY),
+        7: Vector("shape_signature", "i", _SHORT),
+        10: Scalar("external_buffer", "I"),
     },
 )
 
 
-def _slot(field: Field) -> Vector | Scalar:
-    return Vector(field.width, _SHORT.limit) if field.vector else Scalar(field.width)
+def _slot(field: Field) -> Slot:
+    number = "f" if field.real else _FORMATS[field.width]
+    return Vector(field.name, number, _SHORT) if field.vector else Scalar(field.name, number, field.default)
 
 
 _BUILTIN_OPTIONS = {
@@ -58,49 +57,42 @@ _BUILTIN_OPTIONS = {
 _OPERATOR = Table(
     "Operator",
     {
-        0: Scalar(4),  # opcode_index
-        1: Vector(4, limits.MAX_OPERANDS),  # inputs
-        2: Vector(4, limits.MAX_OPERANDS),  # outputs
-        3: Scalar(1),  # builtin_options_type
+        0: Scalar("opcode_index", "I"),
+        1: Vector("inputs", "i", limits.MAX_OPERANDS),
+        2: Vector("outputs", "i", limits.MAX_OPERANDS),
+        3: Scalar("builtin_options_type", "B"),
     },
     union=(3, _BUILTIN_OPTIONS),
 )
-_OPERATOR_CODE = Table("OperatorCode", {0: Scalar(1), 1: _STRING, 2: Scalar(4), 3: Scalar(4)})
+_OPERATOR_CODE = Table(
+    "OperatorCode",
+    {
+        0: Scalar("deprecated_builtin_code", "b"),
+        1: String("custom_code"),
+        2: Scalar("version", "i", 1),
+        3: Scalar("builtin_code", "i"),
+    },
+)
 _SUBGRAPH = Table(
     "SubGraph",
     {
-        0: Tables(_TENSOR, limits.MAX_ENTRIES),
-        1: Vector(4, limits.MAX_OPERANDS),  # inputs
-        2: Vector(4, limits.MAX_OPERANDS),  # outputs
-        3: Tables(_OPERATOR, limits.MAX_OPERATORS),
-        4: _STRING,
+        0: Tables("tensors", _TENSOR, limits.MAX_ENTRIES),
+        1: Vector("inputs", "i", limits.MAX_OPERANDS),
+        2: Vector("outputs", "i", limits.MAX_OPERANDS),
+        3: Tables("operators", _OPERATOR, limits.MAX_OPERATORS),
+        4: String("name"),
     },
 )
-_BUFFER = Table("Buffer", {0: Vector(1, limits.MAX_FILE_BYTES), 1: Scalar(8), 2: Scalar(8)})
+_BUFFER = Table(
+    "Buffer", {0: Vector("data", "B", limits.MAX_FILE_BYTES), 1: Scalar("offset", "Q"), 2: Scalar("size", "Q")}
+)
 MODEL = Table(
     "Model",
     {
-        0: Scalar(4),  # version
-        1: Tables(_OPERATOR_CODE, limits.MAX_ENTRIES),
-        2: Tables(_SUBGRAPH, limits.MAX_ENTRIES),
-        3: _STRING,  # description
-        4: Tables(_BUFFER, limits.MAX_ENTRIES),
+        0: Scalar("version", "I"),
+        1: Tables("operator_codes", _OPERATOR_CODE, limits.MAX_ENTRIES),
+        2: Tables("subgraphs", _SUBGRAPH, limits.MAX_ENTRIES),
+        3: String("description"),
+        4: Tables("buffers", _BUFFER, limits.MAX_ENTRIES),
     },
 )
-
-
-def schema() -> ModuleType:
-    """The accessors that flatc generated, from ai-edge-litert; MissingToolError if it is not installed."""
-    try:
-        from ai_edge_litert import schema_py_generated
-    except ImportError as error:
-        raise MissingToolError(
-            "reading and writing .tflite files needs ai-edge-litert: pip install 'memaopt[tflite]'"
-        ) from error
-    module: ModuleType = schema_py_generated
-    return module
-
-
-def names(enumeration: type) -> dict[int, str]:
-    """The names of an enumeration of the schema, by value."""
-    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
