@@ -22,7 +22,7 @@ SLOW = {
     "models/test_traffic", "models/test_waits", "networks/operators/test_compiled", "networks/operators/test_parted",
     "networks/test_tables", "networks/test_zoo", "networks/test_zoo_large", "problems/test_suites",
     "report/test_page", "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz", "test_hostile_files", "test_interrupts",
-    "test_notebooks", "test_project", "trials/test_firmware", "trials/test_gemm", "trials/test_image",
+    "test_notebooks", "test_project", "test_site", "trials/test_firmware", "trials/test_gemm", "trials/test_image",
     "trials/test_library", "trials/test_measurement", "trials/test_ram", "trials/test_room", "trials/test_validation",
 }  # fmt: skip
 
