@@ -23,7 +23,13 @@ from memaopt.version import __version__
 _ROOT = Path(__file__).parents[1]
 #: Documents outside the folder, and the pages that they become.
 _BESIDE = {"README.md": "about.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-_COPIED = ("examples/is_my_tiling_optimal.ipynb", "examples/problems.toml", "examples/sram_sweep.py", "LICENSE")
+_COPIED = (
+    "examples/is_my_tiling_optimal.ipynb",
+    "examples/what_does_my_network_cost.ipynb",
+    "examples/problems.toml",
+    "examples/sram_sweep.py",
+    "LICENSE",
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
