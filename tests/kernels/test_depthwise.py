@@ -72,6 +72,12 @@ def _small_windows() -> dict[str, Layer]:
         "added_strided": h.depthwise(rng, (9, 8, 4), stride=(2, 2), output_zero_point=-3),
         "signed": h.depthwise(rng, (29, 5, 4), output_zero_point=3),
         "signed_strided": h.depthwise(rng, (9, 5, 4), (2, 2), stride=(2, 2), output_zero_point=3),
+        "column_of_5": h.depthwise(rng, (31, 3, 3), (5, 1), zero_point=7),
+        "row_of_5": h.depthwise(rng, (3, 31, 3), (1, 5), output_zero_point=3),
+        "row_of_4": h.depthwise(rng, (3, 9, 3), (1, 4), padding="valid"),
+        "column_of_5_strided": h.depthwise(rng, (19, 2, 3), (5, 1), stride=(2, 1), output_zero_point=-3),
+        "column_of_5_dilated": h.depthwise(rng, (19, 2, 3), (5, 1), dilation=(2, 1), multiplier=2),
+        "column_of_4_in_few_rows": h.depthwise(rng, (2, 5, 3), (4, 1)),
         "dilated_beyond": h.depthwise(rng, (4, 5, 3), (3, 3), dilation=(3, 1)),
     }
 

@@ -1,10 +1,10 @@
 """DEPTHWISE_CONV_2D straight from NHWC bytes: no planes, no scratch memory, nothing gathered.
 
-A walk goes down a column of one channel with its weights in registers. A row's bytes are loaded, the first two packed
-(PKHBT), and meet each output that they feed by SMLAD and SMLABx; an output is finished before its register is needed
-again. Inputs are taken as they are: the zero point is in the initial accumulator, so first and last rows have theirs,
-and columns whose windows meet the image in the same taps are a set with parameters of its own. Rows of a dilated
-window are walked apart.
+A walk goes down a column of one channel, or along a row, with its weights in registers. A row's bytes are loaded, the
+first two packed (PKHBT), and meet each output that they feed by SMLAD and SMLABx; an output is finished before its
+register is needed again. Inputs are taken as they are: the zero point is in the initial accumulator, so first and last
+rows have theirs, and columns whose windows meet the image in the same taps are a set with parameters of its own. Rows
+of a dilated window are walked apart.
 
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven: without an addend
 (SMMUL) if it can be, for there is no register for one where a row feeds two outputs.
@@ -12,6 +12,7 @@ Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requan
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,88 +31,127 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
+from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import Depthwise, Layer
 
 _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
+_MOST_IN_LINE = 5  # rows of a window one tap wide
 
 
-def _sets(layer: Depthwise) -> tuple[MetColumns, ...]:
+class _View(NamedTuple):
+    """A layer as the walk sees it: rows are where it goes along, the image's own or (``turned``) its columns.
+
+    Bytes from a row of the input to the next, from a column to the next, and the same of the output.
+    """
+
+    window: Window
+    shape: Image
+    output: Image
+    row: int
+    column: int
+    out_row: int
+    out_column: int
+
+
+def _view(layer: Depthwise, turned: bool) -> _View:
+    window, shape, output = layer.window, layer.shape, layer.output
+    row, out_row = shape.width * shape.channels, output.width * output.channels
+    if not turned:
+        return _View(window, shape, output, row, shape.channels, out_row, output.channels)
+    other = Window(
+        Pair(*window.kernel[::-1]),
+        Pair(*window.stride[::-1]),
+        Pair(*window.dilation[::-1]),
+        Padding(window.padding.left, window.padding.top),
+    )
+    turned_shape = Image(shape.width, shape.height, shape.channels)
+    turned_output = Image(output.width, output.height, output.channels)
+    return _View(other, turned_shape, turned_output, shape.channels, row, output.channels, out_row)
+
+
+def _sets(view: _View) -> tuple[MetColumns, ...]:
     """The columns, by which taps of a row their windows meet."""
-    window, channels = layer.window, layer.shape.channels
-    starts = [c * window.stride.width - window.padding.left for c in range(layer.output.width)]
+    window = view.window
+    starts = [c * window.stride.width - window.padding.left for c in range(view.output.width)]
     step = window.dilation.width
-    met = [
-        tuple(k for k in range(window.kernel.width) if 0 <= start + k * step < layer.shape.width) for start in starts
-    ]
+    met = [tuple(k for k in range(window.kernel.width) if 0 <= start + k * step < view.shape.width) for start in starts]
     sets = []
     for taps, group in groupby(range(len(starts)), key=lambda c: met[c]):
         columns = list(group)
         first = taps[0] if taps else 0
-        x = (starts[columns[0]] + first * step) * channels
-        steps = (window.stride.width * channels, layer.output.channels)
-        sets.append(MetColumns(first, len(taps), len(columns), x, columns[0] * layer.output.channels, *steps))
+        x = (starts[columns[0]] + first * step) * view.column
+        steps = (window.stride.width * view.column, view.out_column)
+        sets.append(MetColumns(first, len(taps), len(columns), x, columns[0] * view.out_column, *steps))
     return tuple(sets)
 
 
-def _phases(layer: Depthwise, span: int) -> Iterator[Phase]:
+def _phases(view: _View, span: int) -> Iterator[Phase]:
     """Of a dilated window as many as its rows are apart."""
-    window, (height, width, channels) = layer.window, layer.shape
+    window, height = view.window, view.shape.height
     apart = window.dilation.height
-    pitch, out_pitch = width * channels, layer.output.width * layer.output.channels
-    for phase in range(min(apart, layer.output.height)):
+    for phase in range(min(apart, view.output.height)):
         top = phase - window.padding.top
         above = max(-(top // apart), 0)
-        first, outputs = top + apart * above, -(-(layer.output.height - phase) // apart)
+        first, outputs = top + apart * above, -(-(view.output.height - phase) // apart)
         read = (outputs - 1) * window.stride.height + window.kernel.height - above
         column = Column(
             rows=max(min(-(-(height - first) // apart), read), 0),
             above=above,
             stride=window.stride.height,
             outputs=outputs,
-            pitch=apart * pitch,
-            out_pitch=apart * out_pitch,
+            pitch=apart * view.row,
+            out_pitch=apart * view.out_row,
             kernel_rows=window.kernel.height,
             span=span,
         )
-        yield Phase(first * pitch, phase * out_pitch, column)
+        yield Phase(first * view.row, phase * view.out_row, column)
 
 
 class DepthwiseDirect:
-    """Windows of up to 3x3, of any stride, and dilated ones without strides along the height."""
+    """Windows of up to 3x3, or up to 5 in a line, of any stride, and dilated ones without strides along the walk."""
 
     name = "depthwise direct"
     computes = Depthwise
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Depthwise)
-        unrolls = (0, *_UNROLLS) if layer.output.height > _MOST_ROWS else (0,)
-        plans = [self._plan(layer, unroll) for unroll in unrolls]
-        return pareto(plan for plan in plans if plan is not None)
+        longer = layer.output.width > layer.output.height
+        first = self._plans(layer, turned=longer)
+        # A line either way; else where taps of the longer side's rows lie too far apart.
+        either = first if min(layer.window.kernel) > 1 else ()
+        return pareto(either or (*first, *self._plans(layer, turned=not longer)))
 
-    def _choose(self, layer: Depthwise, unroll: int) -> tuple[DirectKernel, Proven] | None:
-        window, without = layer.window, prove_multiply(layer)
-        proven = without or prove_multiply_add(layer)
-        tap_step = window.dilation.width * layer.shape.channels
+    def _plans(self, layer: Depthwise, turned: bool) -> tuple[Plan, ...]:
+        along = layer.output.width if turned else layer.output.height
+        made = (self._plan(layer, turned, unroll) for unroll in ((0, *_UNROLLS) if along > _MOST_ROWS else (0,)))
+        return tuple(plan for plan in made if plan is not None)
+
+    def _choose(self, layer: Depthwise, turned: bool, unroll: int) -> tuple[DirectKernel, Proven] | None:
+        view, without = _view(layer, turned), prove_multiply(layer)
+        window, proven = view.window, without or prove_multiply_add(layer)
+        tap_step = window.dilation.width * view.column
         span = (window.kernel.width - 1) * tap_step
         strided = window.dilation.height > 1 and window.stride.height > 1
-        if proven is None or max(window.kernel) > 3 or strided or span > REACH:
+        if proven is None or window.kernel.width > 3 or strided or span > REACH:
             return None
-        sets, phases = _sets(layer), tuple(_phases(layer, span))
+        if window.kernel.height > (_MOST_IN_LINE if window.kernel.width == 1 else 3):
+            return None
+        sets, phases = _sets(view), tuple(_phases(view, span))
         if not all(s.taps for s in sets) or any(walk_of(phase.column, unroll) is None for phase in phases):
             return None
         output = Output.of(proven, layer.requantization)
         step = int(layer.multiplier == 1)
         zero_point, added = layer.input_zero_point, without is None
         kernel = DirectKernel(
-            window, layer.shape.height, tap_step, sets, phases, unroll, step, zero_point, output, added
+            window, view.shape.height, tap_step, sets, phases, unroll, step, zero_point, output, added
         )
         if unroll and not any(walk.turns for walk in kernel.walks):
             return None
         return interned(kernel), proven
 
-    def _plan(self, layer: Depthwise, unroll: int) -> Plan | None:
-        chosen = self._choose(layer, unroll)
+    def _plan(self, layer: Depthwise, turned: bool, unroll: int) -> Plan | None:
+        chosen = self._choose(layer, turned, unroll)
         if chosen is None:
             return None
         kernel, proven = chosen
@@ -122,7 +162,7 @@ class DepthwiseDirect:
         code = (*around.entry(), *((Loop(call, calls, kernel.words * channels),) if calls > 1 else call))
         return Plan(
             family=self.name,
-            tile="columns" + (f", loop of {unroll}" if unroll else ""),
+            tile=("rows" if turned else "columns") + (f", loop of {unroll}" if unroll else ""),
             cycles=round(cycles_of(code)),
             promise=Promise((read,), output, parameters, stack=stack),
             data_bytes=words_bytes(layer.output.channels * kernel.words),
@@ -133,16 +173,16 @@ class DepthwiseDirect:
             shared_bytes=kernel.code_bytes,
             code=code,
             requantization=proven.describe(),
-            options=(("unroll", unroll),),
+            options=(("turned", int(turned)), ("unroll", unroll)),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Depthwise)
-        chosen = self._choose(layer, plan.option("unroll"))
+        chosen = self._choose(layer, bool(plan.option("turned")), plan.option("unroll"))
         assert chosen is not None
         kernel, proven = chosen
         comment = "parameters of each channel, as the kernel reads them"
-        weights = Array("int32_t", f"{name}_weights", _parameters(layer, kernel, proven), comment)
+        weights = Array("int32_t", f"{name}_weights", _parameters(layer, plan, kernel, proven), comment)
         return emitted(
             unary(name),
             plan,
@@ -156,12 +196,12 @@ class DepthwiseDirect:
         )
 
 
-def _parameters(layer: Depthwise, kernel: DirectKernel, proven: Proven) -> Int64Array:
+def _parameters(layer: Depthwise, plan: Plan, kernel: DirectKernel, proven: Proven) -> Int64Array:
     """What the kernel reads, [channels, words]."""
-    w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
+    w = SCALE * layer.weights.astype(np.int64).transpose((2, 1, 0) if plan.option("turned") else (2, 0, 1))
     w[proven.constant] = 0
     start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
-    height = layer.window.kernel.height
+    height = w.shape[1]
     blocks = [channel_parameters(proven)[:, 1:]] if kernel.added else []
     for one in kernel.sets:
         taps = w[..., one.first : one.first + one.taps]

@@ -14,8 +14,9 @@ from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.problems.geometry import Window
 
-#: Where a row's taps go.
+#: Where a row's taps go, and accumulators: as many as live at a time.
 _TAPS = ("r11", "r12", "lr")
+_ACCUMULATORS = ("r9", "r10", "r12", "lr")
 #: The first register of weights; three pairs and two words of those alone are the most.
 _WEIGHTS = 2
 
@@ -46,7 +47,7 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class DirectKernel:
-    """Windows of up to 3x3 over NHWC bytes; the columns' code is straight, or has loops of ``unroll`` outputs.
+    """Windows of up to 3x3, or 5x1, over NHWC bytes; the columns' code is straight, or has loops of ``unroll`` outputs.
 
     ``x_step``: bytes of input to the next channel, 0 where all channels read the same one. ``added``: the rounding has
     an addend, which is on the stack or, where one accumulator is enough, in the other's register.
@@ -92,7 +93,7 @@ class DirectKernel:
         return tuple(sorted(rows for rows in met if len(rows) < self.window.kernel.height))
 
     #: The parameters of a channel; for outputs at an edge the accumulators' registers address them.
-    constants = tuple(Constants(register, "[sp, #8]") for register in ("r9", "r10", "r12"))
+    constants = tuple(Constants(register, "[sp, #8]") for register in (*_ACCUMULATORS, "r12"))
 
     def pairs(self, taps: int) -> int:
         """Words of weights for a row's first two taps."""
@@ -189,7 +190,7 @@ class DirectKernel:
 
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
-        column = self.phases[0].column
+        column, live = self.phases[0].column, self.phases[0].column.live
         return render(
             "kernels/depthwise/depthwise_direct.c.j2",
             name=self.name,
@@ -202,6 +203,9 @@ class DirectKernel:
                 f"Its number stands for: {self.details}.",
             ],
             taps=_TAPS,
+            most=max(s.taps for s in self.sets),
+            acc=_ACCUMULATORS[:live],
+            spare="r12" if live <= 2 else "r5",
             rows=self.window.kernel.height,
             sets=[self._set(number) for number in range(len(self.sets))],
             phases=list(self._phases()),
