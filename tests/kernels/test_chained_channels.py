@@ -11,7 +11,7 @@ from board_helpers import compilers
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.patches import Patch
 from memaopt.kernels.registry import Emitted, emit, plans
-from memaopt.problems.layers import Layer
+from memaopt.problems.layers import Conv, Layer
 
 RNG = np.random.default_rng(5)
 FAMILY = "chained channels"
@@ -130,6 +130,8 @@ def _long() -> dict[str, tuple[Layer, Emitted]]:
         "pieces": h.conv(rng, (2, 4, 2400), 5, output_zero_point=5, clamp=(-90, 100)),
         "valid": h.conv(rng, (5, 4, 240), 4, (3, 3), padding="valid", stride=(2, 1)),
         "large": dataclasses.replace(large, weights=np.full(large.weights.shape, 127, np.int8)),
+        "lowest": _lowest(h.conv(rng, (5, 6, 7), 9, (3, 3), zero_point=3, dilation=(1, 2))),
+        "lowest_valid": _lowest(h.conv(rng, (5, 7, 8), 6, (2, 3), zero_point=-9, padding="valid", stride=(2, 2))),
     }
     made = {}
     for number, (name, layer) in enumerate(layers.items()):
@@ -137,6 +139,13 @@ def _long() -> dict[str, tuple[Layer, Emitted]]:
         assert {plan.option("loop") for plan in offered} == {0, 1}, name
         made[name] = layer, emit(layer, offered[number % 2], name)
     return made
+
+
+def _lowest(layer: Conv) -> Conv:
+    """The layer with weights of -128 above negative ones, in every order of four channels."""
+    weights = layer.weights.reshape(len(layer.weights), -1).copy()
+    weights[:4, 7], weights[1:4, 0], weights[3:6, -1] = -128, (-128, -128, -1), (-128, -128, -3)
+    return dataclasses.replace(layer, weights=weights.reshape(layer.weights.shape))
 
 
 def test_parts_on_the_host(tmp_path: Path) -> None:
@@ -156,3 +165,11 @@ def test_long_patches_are_as_fast_as_short_ones() -> None:
     for channels in (256, 512):
         layer = h.conv(np.random.default_rng(1), (6, 6, channels), 8, (3, 3))
         assert min(plan.cycles for plan in plans(layer)) < 1.1 * layer.macs
+
+
+def test_weights_of_the_least_value_cost_little() -> None:
+    """A cliff behind a weight of -128 above a negative one, which chains do not take."""
+    layer = h.conv(np.random.default_rng(1), (8, 8, 64), 16, (3, 3))
+    layer.weights[0, 0, 0, :2] = -128
+    layer.weights[1, 0, 0, :2] = -1
+    assert min(plan.cycles for plan in plans(layer)) < 1.1 * layer.macs

@@ -151,9 +151,18 @@ def _long() -> dict[str, Layer]:
         "large_sums": large,
         "wide_sums": _with_weights(dataclasses.replace(wide, bias=wide.bias - 127 * 255 * 1036), slice(0, 4), 127),
         "position": conv,
+        "lowest": _lowest(h.fully_connected(rng, 70, 9, rows=2, zero_point=-5)),
+        "lowest_in_parts": _lowest(h.fully_connected(rng, 2100, 6, output_zero_point=3)),
         "far_scales": _far(h.fully_connected(rng, 2100, 8, in_double=False, output_zero_point=3)),
         "far_scales_in_double": _far(h.fully_connected(rng, 2100, 8, output_zero_point=3)),
     }
+
+
+def _lowest(layer: FullyConnected) -> FullyConnected:
+    """The layer with weights of -128 above negative ones, in every order of four rows."""
+    weights = layer.weights.copy()
+    weights[:4, 7], weights[1:4, 0], weights[3:6, -1] = -128, (-128, -128, -1), (-128, -128, -3)
+    return dataclasses.replace(layer, weights=weights)
 
 
 def _far(layer: FullyConnected) -> FullyConnected:
@@ -188,8 +197,10 @@ def test_parts_on_the_board(compiler: str, tmp_path: Path) -> None:
 
 
 def test_long_layers_are_as_fast_as_short_ones() -> None:
-    """A cliff behind 2048 inputs, or behind accumulators that 256 times leave 32 bits."""
+    """A cliff behind 2048 inputs, accumulators that 256 times leave 32 bits, or weights of -128."""
     rng = np.random.default_rng(1)
     large = _with_weights(h.fully_connected(rng, 1024, 64), slice(0, 64), 120)
-    for layer in (h.fully_connected(rng, 2100, 64), large):
+    lowest = h.fully_connected(rng, 640, 32)
+    lowest.weights[:2, :3] = -128
+    for layer in (h.fully_connected(rng, 2100, 64), large, lowest):
         assert min(plan.cycles for plan in plans(layer)) < 1.15 * layer.macs

@@ -1,65 +1,38 @@
-"""FULLY_CONNECTED with more inputs than a tile has room for, or with accumulators that 256 times leave 32 bits.
+"""FULLY_CONNECTED with more inputs than a tile has room for, with accumulators that 256 times leave 32 bits, or with
+weights of -128 whose chains leave 16.
 
 The inputs come in parts. Chained rows (chains.py) of each part add their accumulators, at scale 1, to sums of 32 bits
-in scratch memory, which are requantised in the end. Preconditions, checked offline: the chains fit 16 bits,
-256 |acc| < 2^31 in each part (parts of 256 inputs always do). The requantisation is proven with the whole accumulators
+in scratch memory, which are requantised in the end. Weights of -128 that would not fit are -127 in the chains, and
+their inputs are taken off the sums once more. Precondition, checked offline: 256 |acc| < 2^31 in each part (parts of
+256 inputs always do). The requantisation is proven with the whole accumulators
 shifted left as far as 32 bits allow; where that fails, it is the reference's own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import INT32_MAX, Int64Array
 from memaopt.kernels import around
+from memaopt.kernels.around import Compiled
 from memaopt.kernels.chained_rows import chained_rows, chains
 from memaopt.kernels.chained_rows.chained_rows import MOST_INPUTS, as_matrix, tile_words, title_of, weights_of
-from memaopt.kernels.chained_rows.chains import ROWS, SCALE
+from memaopt.kernels.chained_rows.chains import ROWS, SCALE, Raised
 from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
+from memaopt.kernels.chained_rows.sum_rounding import SumRounding, sum_rounding
 from memaopt.kernels.code import Loop, Node, compiled, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, pareto
-from memaopt.kernels.generic.generic import reference_rounding
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.kernels.rounding import requantize
-from memaopt.kernels.rounding.output import Output, channel_parameters
-from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import accumulator_range
 
+_TAKEN_OFF = Compiled(32, 14)  # an input, off a sum
 _UNROLL = 8  # words of inputs in a turn of the loop; for weights of a byte, half as many stay within 1 KiB
-#: An output made from its sum in C, bytes of code and cycles: proven, and by the reference's arithmetic, twice rounded
-#: integers or doubles.
-_PROVEN, _INTEGERS, _DOUBLES = (56, 17), (120, 40), (160, 334)
-
-
-class _Rounding(NamedTuple):
-    """How the sums become outputs: shifted left, then as proven; or as the reference has it, by the code given."""
-
-    shift: int
-    proven: Proven | None
-    code: tuple[int, int]
-
-    @property
-    def words(self) -> int:
-        """Of parameters for an output; a double counts as two."""
-        return 3 if self.proven is None else 3 + (self.proven.negative is not None)
-
-
-@lru_cache(maxsize=256)
-def _rounding(layer: FullyConnected) -> _Rounding:
-    """With the widest shift that 32 bits allow, or one less; 8 is that of chained rows."""
-    most = max(int(np.abs(end).max()) for end in layer.range.ends)
-    widest = min(SCALE.bit_length(), (INT32_MAX // max(most, 1)).bit_length()) - 1
-    for shift in range(widest, max(widest - 2, -1), -1):
-        proven = requantize.prove_multiply_add(layer.requantization, layer.range, 1 << shift)
-        if proven is not None:
-            return _Rounding(shift, proven, _PROVEN)
-    return _Rounding(0, None, _INTEGERS if layer.requantization.scales is None else _DOUBLES)
 
 
 @dataclass(frozen=True)
@@ -122,23 +95,23 @@ class ChainedParts:
             return ()
         if in_one_part(matrix):
             return ()
-        made = (self._plan(matrix, packed, _rounding(matrix)) for packed in (False, True))
+        made = (self._plan(matrix, packed, sum_rounding(matrix)) for packed in (False, True))
         return pareto(plan for plan in made if plan is not None)
 
-    def _plan(self, layer: FullyConnected, packed: bool, rounding: _Rounding) -> Plan | None:
+    def _plan(self, layer: FullyConnected, packed: bool, rounding: SumRounding) -> Plan | None:
         (m, depth), kernel = layer.weights.shape, _kernel(layer, packed)
-        parts = parts_of(layer, 4 * kernel.unroll)
+        chained, taken = _chained(layer)
+        parts = parts_of(chained, 4 * kernel.unroll)
         if parts is None:
             return None
-        weights = _weights(layer, kernel, parts, rounding)
-        if not chains.fits(weights.reshape(-1, ROWS, parts.inputs), packed):
-            return None
+        weights = _weights(chained, kernel, parts)
         tiles = len(weights) // kernel.rows
         sums = tiles * kernel.rows
         words, rest = divmod(depth, 4)
-        read, scratch = loads(words, 4) + loads(rest, 1), stores(sums, 4) + loads(m, 4)
+        read, scratch = loads(words, 4) + loads(rest + taken, 1), stores(sums + taken, 4) + loads(m + taken, 4)
         scratch += (loads(sums, 4) + stores(sums, 4)).times(parts.count)
-        parameters = loads(sum(tiles * kernel.words(size) for size in parts.sizes) + m * rounding.words, 4)
+        streamed = sum(tiles * kernel.words(size) for size in parts.sizes)
+        parameters = loads(streamed + m * rounding.words + 2 * taken, 4)
         stack = sum((kernel.stack(tiles, size) for size in parts.sizes), Access())
         call = around.piece(around.CALL)
         body: list[Node] = [call, around.fill_words(sums)]
@@ -146,6 +119,8 @@ class ChainedParts:
             scratch += stores(parts.last // 4, 4) + stores(parts.last % 4, 1) + loads(parts.padded // 4, 4)
             body += [call, around.copy_bytes(parts.last)]
         body += [node for size in parts.sizes for node in (call, kernel.call(tiles, size))]
+        if taken:
+            body.append(Loop((compiled(*_TAKEN_OFF, 2),), taken))
         body.append(Loop((compiled(*rounding.code, rounding.words),), m))
         filled = stores(parts.zeros // 4, 4) if parts.copied else Access()
         filling = (call, around.fill_words(parts.zeros // 4)) if parts.copied else ()
@@ -170,17 +145,18 @@ class ChainedParts:
             code=code,
             in_place=layer.rows == 1,
             alignment=4,
-            words=rounding.code != _DOUBLES,
-            requantization=rounding.proven.describe() if rounding.proven else "the reference's own arithmetic",
+            words=rounding.whole,
+            requantization=rounding.describe(),
             options=(("packed", int(packed)),),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         matrix = as_matrix(layer)
         assert matrix is not None
-        rounding = _rounding(matrix)
+        rounding = sum_rounding(matrix)
         kernel = _kernel(matrix, bool(plan.option("packed")))
-        parts = parts_of(matrix, 4 * kernel.unroll)
+        chained, taken = _chained(matrix)
+        parts = parts_of(chained, 4 * kernel.unroll)
         assert parts is not None
         m, depth = matrix.weights.shape
         tiles = _rows(matrix, kernel) // kernel.rows
@@ -197,15 +173,33 @@ class ChainedParts:
             step=tiles * kernel.words(parts.size),
             sums=tiles * kernel.rows,
             depth=depth,
+            taken=taken,
             outputs=m,
-            q=Output.of(rounding.proven, matrix.requantization) if rounding.proven else None,
+            q=rounding.output(matrix),
             shift=rounding.shift,
         )
 
 
 def in_one_part(layer: FullyConnected) -> bool:
     """Whether chained rows need no parts."""
-    return layer.weights.shape[1] <= MOST_INPUTS and chained_rows.prove(layer) is not None
+    if layer.weights.shape[1] > MOST_INPUTS:
+        return False
+    proven = chained_rows.prove(layer)
+    return proven is not None and chained_rows.fits(layer, proven)
+
+
+@lru_cache(maxsize=256)
+def _raised(layer: FullyConnected) -> Raised:
+    """The weights [rows in whole chains, inputs] that chains take."""
+    w = weights_of(layer, sum_rounding(layer).constant, layer.weights.shape[1])
+    w = np.concatenate([w, np.zeros((-len(w) % ROWS, w.shape[1]), np.int64)])
+    return chains.raised(w, np.arange(len(w)).reshape(-1, ROWS))
+
+
+def _chained(layer: FullyConnected) -> tuple[FullyConnected, int]:
+    """The layer with those weights, and how many are raised."""
+    raised = _raised(layer)
+    return replace(layer, weights=raised.weights[: len(layer.weights)].astype(np.int8)), len(raised.at)
 
 
 def _kernel(layer: FullyConnected, packed: bool) -> ChainedRowsKernel:
@@ -218,16 +212,15 @@ def _rows(layer: FullyConnected, kernel: ChainedRowsKernel) -> int:
     return -(-len(layer.weights) // kernel.rows) * kernel.rows
 
 
-def _weights(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, rounding: _Rounding) -> Int64Array:
+def _weights(chained: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts) -> Int64Array:
     """[rows of whole tiles, inputs of padded parts]."""
-    constant = np.zeros(len(layer.weights), np.bool_) if rounding.proven is None else rounding.proven.constant
-    w = weights_of(layer, constant, parts.inputs)
-    return np.concatenate([w, np.zeros((_rows(layer, kernel) - len(w), parts.inputs), np.int64)])
+    w = weights_of(chained, np.zeros(len(chained.weights), np.bool_), parts.inputs)
+    return np.concatenate([w, np.zeros((_rows(chained, kernel) - len(w), parts.inputs), np.int64)])
 
 
 def _arrays(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, name: str) -> list[Array]:
-    rounding = _rounding(layer)
-    w = _weights(layer, kernel, parts, rounding)
+    chained, taken = _chained(layer)
+    w = _weights(chained, kernel, parts)
     first = np.arange(len(w) - kernel.rows, -1, -kernel.rows)
     streams = []
     for number, size in enumerate(parts.sizes):
@@ -236,11 +229,10 @@ def _arrays(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, nam
         streams.append(np.concatenate([tiles, 4 * first[:, None]], axis=1).ravel())
     comment = f"part by part, {kernel.rows} rows at a time: starts, chained weights, where the first row's sum is"
     weights = Array("int32_t", f"{name}_weights", np.concatenate(streams), comment)
-    if rounding.proven is None:
-        return [weights, *reference_rounding(layer, name)]
-    bias = np.where(rounding.proven.constant, 0, layer.bias << rounding.shift) + rounding.proven.start
-    parameters = np.concatenate([bias[:, None], channel_parameters(rounding.proven)], axis=1)
-    return [weights, Array("int32_t", f"{name}_rows", parameters, "of each row: bias, multiplier, addend")]
+    arrays = [weights]
+    if taken:
+        arrays.append(Array("int32_t", f"{name}_raised", _raised(layer).at, chains.RAISED))
+    return [*arrays, *sum_rounding(layer).arrays(layer, name)]
 
 
 FAMILIES = (ChainedParts(FullyConnected), ChainedParts(Conv))

@@ -195,6 +195,13 @@ def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKerne
             yield min(kernels, key=lambda kernel: kernel.cycles(len(first_rows(m, kernel.rows)), k))
 
 
+def fits(layer: FullyConnected, proven: Proven) -> bool:
+    """Whether chains of the layer's weights fit 16 bits."""
+    m = len(layer.weights)
+    w = weights_of(layer, proven.constant, layer.weights.shape[1])
+    return any(chains.fits(w[_chained_rows(m, n)], packed=True) for n in (1, 2) if ROWS * n <= m)
+
+
 def _chained_rows(m: int, number: int) -> Int64Array:
     """The rows of every chain in tiles of so many: [chains, ROWS]."""
     rows: Int64Array = (first_rows(m, ROWS * number)[:, None] + np.arange(ROWS * number)).reshape(-1, ROWS)

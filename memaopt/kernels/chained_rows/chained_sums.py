@@ -1,11 +1,15 @@
-"""CONV_2D with patches longer than a tile has room for, or with accumulators that 256 times leave 32 bits.
+"""CONV_2D with patches longer than a tile has room for, with accumulators that 256 times leave 32 bits, or with weights
+of -128 whose chains leave 16.
 
 Patches come in parts of equal size: rows of the window, or pieces of a row that lies in one run. The accumulators of
-each part, by chained rows (chains.py), are stored as words for a row of positions at a time; then they are added, and
-rounded as the reference does it. Preconditions, checked offline: the chains fit 16 bits, 256 |acc| < 2^31 in each part.
+each part, by chained rows (chains.py), are stored as words for a row of positions at a time; then they are added and
+rounded (sum_rounding.py). Weights of -128 that would not fit are -127 in the chains, and their inputs are taken
+off the sums once more. Precondition, checked offline: 256 |acc| < 2^31 in each part.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +23,10 @@ from memaopt.kernels.chained_rows.chained_channels import chains_of, tile_words,
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
 from memaopt.kernels.chained_rows.patches import runs_of
+from memaopt.kernels.chained_rows.sum_rounding import sum_rounding
 from memaopt.kernels.code import Loop, Node, compiled, cycles_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions
-from memaopt.kernels.generic.generic import reference_rounding
 from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
@@ -31,8 +35,9 @@ from memaopt.problems.layers import Conv, Layer
 from memaopt.problems.step_functions import accumulator_range
 
 _MOST_PIECES = 8  # of a row of the window
-#: The output of a position and a channel, without its sums; a sum.
-_OUTPUT, _SUM = Compiled(96, 40), Compiled(8, 3)
+_SUM = Compiled(8, 3)  # one more that is added to an output's
+_POSITION = Compiled(24, 16)  # a turn of the loop over the outputs, or the raised weights, of a position
+_TAKEN_OFF = Compiled(44, 20)  # an input, off a sum
 
 
 class _Parts(NamedTuple):
@@ -62,7 +67,7 @@ class _Parts(NamedTuple):
 
 def _parts_of(layer: Conv, whole: Patch) -> Iterator[_Parts]:
     """Ways to cut a patch, the fewest parts first."""
-    yield from (_Parts(rows, 1) for rows in range(whole.rows - 1, 0, -1) if whole.rows % rows == 0)
+    yield from (_Parts(rows, 1) for rows in range(whole.rows, 0, -1) if whole.rows % rows == 0)
     if whole.taps == 1:
         aligned = [n for n in range(2, _MOST_PIECES + 1) if whole.run % (4 * n) == 0]
         yield from (_Parts(1, pieces) for pieces in aligned)
@@ -80,6 +85,7 @@ class _Chosen(NamedTuple):
     strip: strips.Strip | None
     parts: _Parts
     offsets: list[int]
+    taken: Int64Array  # [weights raised, (channel, bytes from the patch)]
 
 
 class ChainedSums:
@@ -90,9 +96,9 @@ class ChainedSums:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        if layer.groups != 1 or len(layer.weights) < ROWS or chained_channels.in_one_piece(layer):
+        if layer.groups != 1 or len(layer.weights) < ROWS:
             return ()
-        if not chains.fits(layer.weights.reshape(len(layer.weights), -1).astype(np.int64)[chains_of(layer)], False):
+        if chained_channels.in_one_piece(layer) and chains.fits(_matrix(layer)[chains_of(layer)], packed=False):
             return ()
         made = (self._plan(layer, looped) for looped in (False, True))
         return tuple(plan for plan in made if plan is not None)
@@ -103,32 +109,40 @@ class ChainedSums:
         strip = strips.strip_of(layer, 1) if strips.pads(layer) else None
         pitch = strip.pitch if strip else layer.shape.width * channels
         whole, best = patch_of(layer, pitch), None
+        chained, at = _raised(layer)
         for parts in _parts_of(layer, whole):
             patch = parts.patch(whole)
             n, unroll = min(layer.output.width, most_positions(runs_of(patch).pairs, looped)), unroll_of(patch, looped)
-            if n < 1 or unroll is None or (best is not None and n <= best.kernel.n) or not _fits(layer, parts):
+            if n < 1 or unroll is None or (best is not None and n <= best.kernel.n) or not _fits(chained, parts):
                 continue
             step = layer.window.stride.width * channels
             aligned = channels % 4 == 0 and patch.run % 4 == 0
             kernel = interned(ChainedChannelsKernel(n, m, unroll, patch, n * step, aligned, None, m))
             grid = strips.Grid(n, 1, layer.output.width, 0, step, 4 * m)
-            best = _Chosen(kernel, grid, strip, parts, parts.offsets(whole))
+            best = _Chosen(kernel, grid, strip, parts, parts.offsets(whole), _taken(at, whole))
         return best
 
     def _plan(self, layer: Conv, looped: bool) -> Plan | None:
         chosen = self._choose(layer, looped)
         if chosen is None:
             return None
-        kernel, grid, strip, _, offsets = chosen
+        kernel, grid, strip, _, offsets, taken = chosen
+        rounding = sum_rounding(layer)
         count, (height, width, m) = len(offsets), layer.output
         runs = grid.runs(1)
         calls = count * height
         source, stored, parameters, stack = kernel.accesses(sum(runs) * calls, len(runs) * calls)
-        parameters += loads(3 * height * width * m, 4)
+        parameters += loads(rounding.words * height * width * m, 4)
         scratch = stored + loads(count * height * width * m, 4)
+        again = len(taken) * height * width
+        parameters += loads(2 * again, 4)
+        scratch += loads(again, 4) + stores(again, 4)
+        source += loads(again, 1)
         row: tuple[Node, ...] = around.run_tiles(len(runs) * count, kernel.call(sum(runs) / len(runs)))
-        sums = Compiled(_OUTPUT.size + count * _SUM.size, _OUTPUT.cycles + count * _SUM.cycles)
-        row += (Loop((compiled(*sums, 3),), width * m),)
+        sums = Compiled(rounding.code.size + (count - 1) * _SUM.size, rounding.code.cycles + (count - 1) * _SUM.cycles)
+        if again:
+            row += (Loop((around.piece(_POSITION), Loop((compiled(*_TAKEN_OFF, 2),), len(taken))), width),)
+        row += (Loop((around.piece(_POSITION), Loop((compiled(*sums, rounding.words),), m)), width),)
         code: tuple[Node, ...] = around.entry()
         source_cycles = kernel.n * kernel.copy.waits * sum(runs) * calls
         read, scratch_bytes = source, 4 * count * width * m
@@ -150,9 +164,9 @@ class ChainedSums:
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=code,
-            words=layer.requantization.scales is None,
+            words=rounding.whole,
             alignment=4,
-            requantization="the reference's own arithmetic",
+            requantization=rounding.describe(),
             options=(("loop", int(looped)),),
         )
 
@@ -160,7 +174,8 @@ class ChainedSums:
         assert isinstance(layer, Conv)
         chosen = self._choose(layer, bool(plan.option("loop")))
         assert chosen is not None
-        kernel, grid, strip, _, offsets = chosen
+        kernel, grid, strip, _, offsets, taken = chosen
+        rounding, sums = sum_rounding(layer), layer.output.width * len(layer.weights)
         title = f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
         return emitted(
             unary(name),
@@ -175,21 +190,45 @@ class ChainedSums:
             strip=strip,
             row_step=layer.window.stride.height * layer.shape.width * layer.shape.channels,
             offsets=offsets,
+            taken=len(taken),
             step=kernel.channel_tiles * kernel.words,
-            sums=layer.output.width * len(layer.weights),
+            sums=sums,
+            places=[f"sum[{number * sums}]" for number in range(len(offsets))],
+            q=rounding.output(layer),
+            shift=rounding.shift,
         )
 
 
+def _matrix(layer: Conv) -> Int64Array:
+    """[M, bytes of a patch]."""
+    return layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+
+
+@lru_cache(maxsize=256)
+def _raised(layer: Conv) -> tuple[Conv, Int64Array]:
+    """The layer with the weights that chains take, and which of them are raised: [channel, byte of the patch] each."""
+    w = np.where(sum_rounding(layer).constant[:, None], 0, _matrix(layer))
+    raised = chains.raised(w, chains_of(layer))
+    return replace(layer, weights=raised.weights.reshape(layer.weights.shape).astype(np.int8)), raised.at
+
+
+def _taken(at: Int64Array, patch: Patch) -> Int64Array:
+    """Channels, and bytes of a patch as bytes from where it begins in the input."""
+    bytes_at = [np.arange(size) + source for source, _, size in patch.runs()]
+    return np.stack([at[:, 0], np.concatenate(bytes_at)[at[:, 1]]], axis=1)
+
+
 def _arrays(layer: Conv, chosen: _Chosen, name: str) -> list[Array]:
-    kernel = chosen.kernel
+    kernel, (chained, _) = chosen.kernel, _raised(layer)
     streams = [
         tile_words(kernel, w, -layer.input_zero_point * w.sum(axis=1), chains_of(layer))
-        for w in chosen.parts.weights(layer)
+        for w in chosen.parts.weights(chained)
     ]
     comment = "part by part, four channels at a time: starts, chained weights, where the first channel's sum is"
     return [
         Array("int32_t", f"{name}_weights", np.concatenate(streams), comment),
-        *reference_rounding(layer, name),
+        *([Array("int32_t", f"{name}_raised", chosen.taken, chains.RAISED)] if len(chosen.taken) else ()),
+        *sum_rounding(layer).arrays(layer, name),
     ]
 
 

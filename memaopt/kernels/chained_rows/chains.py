@@ -31,6 +31,8 @@ from memaopt.fixedpoint import Int64Array
 SCALE = 256
 ROWS = 4  # output channels of a chain
 SUMS = 3
+#: What the array of raised weights holds.
+RAISED = "weights of -128 that are -127 in the chains: the row, where its input is"
 
 
 def fits(weights: Int64Array, packed: bool) -> bool:
@@ -38,6 +40,22 @@ def fits(weights: Int64Array, packed: bool) -> bool:
     pairs = slice(0, SUMS - 1 if packed else SUMS)
     first, second = weights[..., :SUMS, :][..., pairs, :], weights[..., 1:, :][..., pairs, :]
     return not bool(((first == -128) & (second < 0)).any())
+
+
+class Raised(NamedTuple):
+    """Weights [M, K] of which some of -128 are raised to -127, so that chains fit: where, [row, input] each."""
+
+    weights: Int64Array
+    at: Int64Array
+
+
+def raised(weights: Int64Array, rows: Int64Array) -> Raised:
+    """Chains of the weights [M, K], of these ``rows`` [chains, ROWS], fit once what is raised is."""
+    low = np.zeros(weights.shape, np.bool_)
+    for first in range(SUMS):
+        before, after = rows[:, first], rows[:, first + 1]
+        low[before] |= (weights[before] == -128) & (weights[after] < 0)
+    return Raised(weights + low, np.argwhere(low))
 
 
 def chained(values: Int64Array) -> Int64Array:
