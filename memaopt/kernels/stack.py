@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from memaopt.access import Access, loads, stores
-from memaopt.kernels.code import listed
+from memaopt.kernels.assembly_code import listed
 
 _MULTIPLE, _SINGLE = re.compile(r"^v?(push|pop)\s+(\{.*\})"), re.compile(r"^v?(ldr|str)(d?)\S*\s.*\[sp\b")
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from memaopt.kernels.code import Call, Loop, Node, Small, compiled, parse, words
+from memaopt.kernels.assembly_code import parse
+from memaopt.kernels.code import Call, Loop, Node, Small, compiled
+from memaopt.kernels.executed import words
 from memaopt.kernels.gemm.families import CYCLE, GemmFamily, RegisterTile
 from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, rounds, segments, text
 from memaopt.models.fetching import FlashTiming

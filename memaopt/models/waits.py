@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads, body_of, words_of
+from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads
+from memaopt.kernels.executed import body_of, words_of
 from memaopt.machines.mcu import Mcu
 from memaopt.models.fetching import FlashTiming, PlacedRun, run_of
 from memaopt.models.passages import Remembering

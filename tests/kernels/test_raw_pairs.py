@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
-from memaopt.kernels.code import Call, Loop, Node, Small, Staged, cycles_of
+from memaopt.kernels.code import Call, Loop, Node, Small, Staged
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.raw_pairs.kernel import RawPairsKernel
 from memaopt.kernels.registry import Emitted, Format, emit, plans
 from memaopt.problems.geometry import Image

@@ -5,7 +5,8 @@ from emit_helpers import case, certificate_of
 
 from memaopt import mcu
 from memaopt.certificates.gemm import certify, verify
-from memaopt.kernels.code import parse, words
+from memaopt.kernels.assembly_code import parse
+from memaopt.kernels.executed import words
 from memaopt.kernels.gemm.families import BY_NAME, RegisterTile
 from memaopt.models import kernel_waits
 from memaopt.models.waits import timing

@@ -6,7 +6,9 @@ from layers_helpers import COMPILER, conv, depthwise, fully_connected
 
 from memaopt.bench.waits import ALL, study
 from memaopt.board import build
-from memaopt.kernels.code import Call, Literal, Loop, Small, Straight, body_of, cycles_of, parse
+from memaopt.kernels.assembly_code import parse
+from memaopt.kernels.code import Call, Literal, Loop, Small, Straight
+from memaopt.kernels.executed import body_of, cycles_of
 from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
 from memaopt.models.passages import passages

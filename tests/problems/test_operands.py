@@ -9,11 +9,12 @@ from layers_helpers import conv, conv_depthwise, depthwise, every_family, expect
 from memaopt.bench.random_layers import random_layers
 from memaopt.kernels.registry import plans
 from memaopt.problems.geometry import Image, Pair, Window
-from memaopt.problems.layers import Layer, MatMul, Pool, PoolKind, Rescale
+from memaopt.problems.layers import Layer, MatMul, Pool, PoolKind
 from memaopt.problems.movement import Movement as Moving
 from memaopt.problems.movement import box
 from memaopt.problems.operands import Operands, operands
 from memaopt.problems.resize import Resize
+from memaopt.problems.step_functions import Rescale
 
 _RNG = np.random.default_rng(5)
 

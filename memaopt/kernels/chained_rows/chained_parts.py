@@ -23,8 +23,9 @@ from memaopt.kernels.chained_rows.chained_rows import MOST_INPUTS, as_matrix, ti
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE, Raised
 from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
 from memaopt.kernels.chained_rows.sum_rounding import SumRounding, sum_rounding
-from memaopt.kernels.code import Loop, Node, compiled, cycles_of
+from memaopt.kernels.code import Loop, Node, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import data_bytes, pareto
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array

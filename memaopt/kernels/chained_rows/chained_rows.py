@@ -19,8 +19,9 @@ from memaopt.kernels import around
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
-from memaopt.kernels.code import Literal, Loop, Node, cycles_of
+from memaopt.kernels.code import Literal, Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.plan import Plan, Promise

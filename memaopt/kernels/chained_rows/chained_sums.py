@@ -24,8 +24,9 @@ from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.chained_rows.sum_rounding import sum_rounding
-from memaopt.kernels.code import Loop, Node, compiled, cycles_of
+from memaopt.kernels.code import Loop, Node, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise

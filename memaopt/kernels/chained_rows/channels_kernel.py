@@ -13,8 +13,9 @@ from memaopt.access import Access, loads, stores
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
 from memaopt.kernels.chained_rows.outputs import OUT, OutputStage
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
-from memaopt.kernels.code import Call, Constants, cycles_of
-from memaopt.kernels.code import words_of as code_words
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.executed import words_of as code_words
 from memaopt.kernels.patches import Patch
 from memaopt.kernels.plan import saved
 from memaopt.kernels.raw_pairs.kernel import PlaneRows

@@ -5,8 +5,9 @@ from functools import cached_property
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS, Chain, Loads, words_of
-from memaopt.kernels.code import Call, Constants, cycles_of
-from memaopt.kernels.code import words_of as code_words
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.executed import words_of as code_words
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.templates import render

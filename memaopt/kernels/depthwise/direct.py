@@ -19,11 +19,12 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
-from memaopt.kernels.code import Loop, Node, cycles_of
+from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove_multiply, prove_multiply_add
 from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase
 from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding.output import Output, channel_parameters

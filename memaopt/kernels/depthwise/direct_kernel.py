@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
-from memaopt.kernels.code import Call, Constants, words_of
+from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Walk, walk_of
+from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import short_name

@@ -9,8 +9,9 @@ import numpy as np
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads, body_of, cycles_of, words
+from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads
 from memaopt.kernels.emitted import Emitted, binary, emitted, unary
+from memaopt.kernels.executed import body_of, cycles_of, words
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name

@@ -7,8 +7,9 @@ import numpy as np
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
-from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled, cycles_of, words_of
+from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved

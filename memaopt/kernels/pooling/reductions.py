@@ -5,8 +5,9 @@ from typing import Any
 
 from memaopt.access import loads, stores
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop, compiled, cycles_of
+from memaopt.kernels.code import Loop, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.problems.layers import ArgExtreme, Extreme, Layer, Mean, PoolKind

@@ -3,8 +3,9 @@
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop, cycles_of
+from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.problems.layers import Layer

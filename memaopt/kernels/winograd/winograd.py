@@ -20,8 +20,9 @@ from memaopt import fixedpoint
 from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
-from memaopt.kernels.code import Call, Constants, Loop, Node, cycles_of
+from memaopt.kernels.code import Call, Constants, Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.plan import Format, Plan, Promise, saved
 from memaopt.kernels.rounding import requantize

@@ -1,0 +1,72 @@
+"""What code executes: the bodies of calls, and the words and cycles of nodes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from memaopt.kernels.assembly_code import parse
+from memaopt.kernels.code import Assembly, Call, Loop, Node, Small, Staged, Straight
+
+
+def body_of(call: Call) -> tuple[Node, ...]:
+    """What a call executes."""
+    if isinstance(call.routine, Small):
+        return call.routine.body
+    nodes = _parsed(call.routine.name, call.routine)
+    numbers = itertools.count()
+    body = _with_trips(nodes, numbers, call)
+    if next(numbers) != len(call.trips):
+        raise ValueError(f"{call.routine.name}: {len(call.trips)} loops are named, its text has others")
+    return body
+
+
+def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> tuple[Node, ...]:
+    made: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Loop):
+            number = next(numbers)
+            body = _with_trips(node.body, numbers, call)
+            made.append(Loop(body, call.trips[number], call.advances[number] if call.advances else 0.0, node.left))
+        else:
+            made.append(node)
+    return tuple(made)
+
+
+_TEXTS: dict[str, tuple[Node, ...]] = {}
+
+
+def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
+    """The tree of a kernel's text, read once for each name."""
+    if name not in _TEXTS:
+        _TEXTS[name] = parse(kernel.text(), kernel.constants)
+    return _TEXTS[name]
+
+
+def words_of(call: Call) -> int:
+    """Words of a routine's code."""
+    return call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
+
+
+def words(nodes: tuple[Node, ...]) -> int:
+    """Words of code."""
+    return sum(
+        len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
+        for node in nodes
+    )
+
+
+def cycles_of(nodes: tuple[Node, ...], kernels: bool = True) -> float:
+    """Cycles of nodes at zero wait states, with or without the assembly that they call."""
+    total = 0.0
+    for node in nodes:
+        match node:
+            case Straight():
+                total += sum(node.cycles)
+            case Loop():
+                total += node.trips * cycles_of(node.body, kernels) - min(node.trips, 1) * node.left
+            case Staged():
+                total += cycles_of(node.body, kernels)
+            case Call() if kernels or isinstance(node.routine, Small):
+                total += cycles_of(body_of(node), kernels)
+    return total
