@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
 from memaopt.networks.operators.parted import checked_axis
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
@@ -58,18 +58,6 @@ class ArgExtreme(Operator):
         shape, size = graph.tensor_of(self).shape, graph.output_of(self).dtype.itemsize
         around = math.prod(shape[: self.axis]), shape[self.axis], math.prod(shape[self.axis + 1 :])
         return Lowered(layers.ArgExtreme(self.layer_kind, around, size), (self.input,))
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph

@@ -10,7 +10,7 @@ import numpy as np
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import Field, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
 from memaopt.networks.operators.quantization import SAFE, checked_left_shift, rescale
 from memaopt.networks.operators.source import Source
 from memaopt.problems import geometry, layers, step_functions
@@ -125,18 +125,6 @@ class BatchMatmul(Operator):
             self.rescale(graph),
         )
         return Lowered(layer, self.inputs)
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph

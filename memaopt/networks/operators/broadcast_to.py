@@ -43,7 +43,3 @@ class BroadcastTo(Gathered):
             np.arange(size, dtype=np.int64) * (step if own > 1 else 0)
             for own, size, step in zip(padded, y, strides(padded), strict=True)
         )
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()

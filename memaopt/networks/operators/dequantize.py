@@ -9,7 +9,7 @@ import numpy as np
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
@@ -44,19 +44,3 @@ class Dequantize(Operator):
     def lower(self, graph: Graph) -> Lowered | None:
         tensor = graph.tensor_of(self)
         return Lowered(layers.Dequantize(tensor.elements, float(tensor.scale), tensor.zero_point), (self.input,))
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None  # the network's output keeps its channels
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()  # its output is larger
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()

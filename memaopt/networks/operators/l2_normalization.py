@@ -11,7 +11,7 @@ from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Activation
 from memaopt.networks.operators.form import ACTIVATION, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape, depth
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
@@ -64,19 +64,3 @@ class L2Normalization(Operator):
     def lower(self, graph: Graph) -> Lowered | None:
         x = graph.tensor_of(self)
         return Lowered(layers.L2Norm(x.elements // depth(x), depth(x), x.zero_point), (self.input,))
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()

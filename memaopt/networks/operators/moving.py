@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators.folded import is_known
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
 from memaopt.networks.operators.source import Source
 from memaopt.problems import movement
 
@@ -57,14 +57,6 @@ class Moving(Operator):
     def moved(self) -> tuple[int, ...]:
         """The inputs whose elements move."""
         return self.inputs
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
 
     def regrouped(self, graph: Graph, elements: int) -> Shape:
         """The output's own shape, if it has so many elements."""

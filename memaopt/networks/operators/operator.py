@@ -3,7 +3,9 @@ memory plan and the writer ask it for.
 
 An operator is one small frozen class in a module named after it. What its kind has in common is in its base:
 :class:`~.unary.Unary`, :class:`~.pairwise.Pairwise`, :class:`~.weighted.Weighted`, :class:`~.pool.Pool2D`,
-:class:`~.moving.Moving`. A part that nobody wrote is an error where the class is first used, not a default.
+:class:`~.moving.Moving`. A part that nobody wrote is an error where the class is first used. Four parts alone have a
+default, which is never wrong and may miss something: ``links``, ``in_place``, ``is_identity`` and ``words``; a test
+finds operators that could say more.
 
 Indices in ``inputs`` and ``outputs`` point into the graph's tensors. Only data are inputs: axes, paddings,
 permutations and the like are attributes here, whatever tensors held them in the file. Windows carry explicit
@@ -114,22 +116,26 @@ class Operator(BaseModel, ABC):
     def lower(self, graph: Graph) -> Lowered | None:
         """The layer that computes it; None for one that moves nothing (a reshape of an activation)."""
 
-    @abstractmethod
     def links(self, graph: Graph) -> Links | None:
         """For each input tensor, on which of its channels each output channel depends, as long as it is an int8
         activation; None if channels mix."""
+        del graph
+        return None
 
-    @abstractmethod
     def in_place(self, graph: Graph) -> tuple[int, ...]:
         """The positions of the inputs over which its output may be written element by element."""
+        del graph
+        return ()
 
-    @abstractmethod
     def is_identity(self, graph: Graph) -> bool:
         """Whether its output has its input's bytes, in their order, whatever they are, at a cost that can be saved."""
+        del graph
+        return False
 
-    @abstractmethod
     def words(self, graph: Graph) -> tuple[str, ...]:
         """Its attributes in a few words, as in ``3x3 /2 same relu``."""
+        del graph
+        return ()
 
     def macs(self, graph: Graph) -> int:
         """Multiply-accumulates of one inference, padding included; 0 for operators without weights."""

@@ -79,10 +79,6 @@ class Pairwise(Elementwise, Activated):
             return None
         return dict.fromkeys(self.inputs, np.arange(outputs))
 
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False  # with a constant it is a table, which is looked at
-
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph
         return self.clamp_words()

@@ -94,10 +94,6 @@ class Pool2D(Windowed, Activated):
     def links(self, graph: Graph) -> Links | None:
         return {self.input: np.arange(graph.output_of(self).shape[3])}
 
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
     def is_identity(self, graph: Graph) -> bool:
         x, y = graph.tensor_of(self), graph.output_of(self)
         one = self.kernel == ONE or x.shape[1:3] == (1, 1)

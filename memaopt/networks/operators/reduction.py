@@ -54,10 +54,6 @@ class Reduction(Operator):
             return None
         return {self.input: np.arange(depth(graph.output_of(self)))}
 
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
     def is_identity(self, graph: Graph) -> bool:
         x, y = graph.tensor_of(self), graph.output_of(self)
         if x.elements != y.elements or not y.shape or 0 in self.axes:

@@ -51,11 +51,3 @@ class Reshape(Moving):
     def links(self, graph: Graph) -> Links | None:
         inputs, outputs = depth(graph.tensor_of(self)), depth(graph.output_of(self))
         return {self.input: np.arange(outputs) % inputs} if outputs % inputs == 0 else None
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False  # already costs nothing
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()

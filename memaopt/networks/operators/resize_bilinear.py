@@ -47,14 +47,5 @@ class ResizeBilinear(Resizing):
     def lower(self, graph: Graph) -> Lowered | None:
         return Lowered(self.layer(graph), (self.input,), graph.tensor_of(self).shape[0])
 
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
     def is_identity(self, graph: Graph) -> bool:
         return graph.tensor_of(self).shape == graph.output_of(self).shape
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        named = {"corners aligned": self.align_corners, "half pixels": self.half_pixel_centers}
-        return tuple(name for name, given in named.items() if given)

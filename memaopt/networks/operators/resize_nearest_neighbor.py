@@ -55,7 +55,3 @@ class ResizeNearestNeighbor(Resizing, Moving):
     def is_identity(self, graph: Graph) -> bool:
         sizes = graph.tensor_of(self).shape
         return all(self.nearest(graph, axis).tolist() == list(range(sizes[axis])) for axis in (1, 2))
-
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()

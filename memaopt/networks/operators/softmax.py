@@ -12,7 +12,7 @@ from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import Field, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape, depth, plain
+from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth, plain
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
@@ -82,18 +82,6 @@ class Softmax(Operator):
 
     def lower(self, graph: Graph) -> Lowered | None:
         return Lowered(self.layer(graph), (self.input,))
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph

@@ -12,7 +12,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import ONE, Activation, Size2D
 from memaopt.networks.operators.convolution import Accumulating
 from memaopt.networks.operators.form import ACTIVATION, PADDING, Field, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Shape, check_rank
+from memaopt.networks.operators.operator import Array, Lowered, Shape, check_rank
 from memaopt.networks.operators.source import Source
 from memaopt.networks.operators.window import same_padding
 
@@ -109,10 +109,6 @@ class TransposeConv(Accumulating):
     def narrowed_weights(self, graph: Graph, outputs: Array, inputs: Array) -> Array:
         chosen: Array = graph.tensors[self.weights].values[outputs][..., inputs]
         return chosen
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
 
     def lower(self, graph: Graph) -> Lowered | None:
         raise self.refuse(graph, "it has no layer of its own; simplify the network")

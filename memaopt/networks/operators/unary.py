@@ -47,10 +47,6 @@ class Unary(Elementwise):
         both = graph.tensor_of(self).dtype is graph.output_of(self).dtype is DType.INT8
         return both and np.array_equal(self.table(graph), EVERY_INT8)
 
-    def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
-        return ()
-
 
 def centred(graph: Graph, op: Unary) -> fixedpoint.Int64Array:
     """Every byte of the input, as what it means, less its zero point."""

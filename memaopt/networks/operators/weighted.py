@@ -12,7 +12,7 @@ import numpy.typing as npt
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators.bounded import Activated
-from memaopt.networks.operators.operator import Array, Links, check_rank, depth
+from memaopt.networks.operators.operator import Array, check_rank, depth
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, SAFE
 from memaopt.networks.operators.source import Source
 from memaopt.problems.step_functions import AccumulatorRange, Requantization
@@ -126,14 +126,6 @@ class Weighted(Activated):
             raise self.refuse(graph, f"an accumulator can reach {widest}, which does not fit 32 bits")
         return AccumulatorRange(low + bias, high + bias)
 
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
-
     def narrowed(self, graph: Graph, outputs: Array, inputs: Array, added: Int64Array, tensors: list[Tensor]) -> Self:
         """The operator of some output and input channels, with what is ``added`` to each output channel's
         accumulators in its bias; new constants are appended to ``tensors``."""
@@ -162,10 +154,6 @@ class Mixing(Weighted):
     def contribution(self, graph: Graph, value: Array) -> tuple[Mask, Int64Array]:
         """For each input channel: whether what it adds to the accumulators is the same at every position, given the
         values; and what it adds, [outputs, inputs] (right where the mask says so). For an operator of one group."""
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
 
     def one_group(self, graph: Graph) -> bool:
         """Whether every output channel reads every input channel."""

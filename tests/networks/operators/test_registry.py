@@ -8,10 +8,12 @@ import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from networks_helpers import CASES
+from networks_helpers import CASES, activation, single
 
 from memaopt.networks import operators
+from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, registry
 from memaopt.networks.operators.folded import Folded
 from memaopt.networks.operators.parted import Parted
@@ -68,6 +70,56 @@ def test_a_part_that_is_missing_is_an_error(part: str, tmp_path: Path, monkeypat
     monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
     with pytest.raises(TypeError, match=f"Lacking lacks {part}$"):
         registry.load([str(tmp_path)])
+
+
+def _could_say(graph: Graph, op: Operator) -> set[str]:
+    """The parts whose defaults an operator has, although there is more to say."""
+    kept = {part for part in ("links", "in_place", "is_identity", "words") if vars(Operator)[part] is _part(op, part)}
+    found = {"words"} if type(op).model_fields.keys() - Operator.model_fields.keys() else set()
+    x, y = graph.tensor_of(op), graph.output_of(op)
+    if len(op.inputs) == 1 and not op.alias and (x.dtype, x.shape) == (y.dtype, y.shape) and y.dtype.is_byte:
+        rng, apart, same = np.random.default_rng(1), True, True
+        for _ in range(20):
+            before = rng.integers(-128, 128, x.shape).astype(np.int8)
+            changed = before.copy()
+            changed.flat[rng.integers(x.elements)] ^= rng.integers(-128, 128)
+            first, second = (
+                np.clip(op.evaluate(graph, [each]), -128, 127).reshape(x.shape) for each in (before, changed)
+            )
+            apart &= not ((first != second) & (before == changed)).any()
+            same &= np.array_equal(first, before)
+        found |= {"is_identity"} if same else {"links", "in_place"} if apart else set()
+    return kept & found
+
+
+def _part(op: Operator, part: str) -> object:
+    return next(vars(cls)[part] for cls in type(op).__mro__ if part in vars(cls))
+
+
+@pytest.mark.parametrize("kind", sorted(OPERATORS))
+def test_no_operator_could_say_more(kind: str) -> None:
+    """Catches an operator, element by element, an identity or with attributes, that left a part to its default."""
+    graph = CASES[kind](np.random.default_rng(3))
+    for op in graph.operators:
+        assert not _could_say(graph, op), op.kind
+
+
+def test_a_default_that_says_too_little_is_found() -> None:
+    """Catches a search above that finds nothing."""
+
+    class Untold(OPERATORS["LEAKY_RELU"]):  # type: ignore[misc, name-defined]
+        links, in_place, words = Operator.links, Operator.in_place, Operator.words
+
+    class Unmoved(OPERATORS["TRANSPOSE"]):  # type: ignore[misc, name-defined]
+        is_identity = Operator.is_identity
+
+    x, y = activation("x", (1, 3, 4, 2), 0.1, 3), activation("y", (1, 3, 4, 2), 0.1, 3)
+    for op, attributes, lacking in (
+        (Untold, {"alpha": 0.5}, {"links", "in_place", "words"}),
+        (Unmoved, {"permutation": (0, 1, 2, 3)}, {"is_identity"}),
+    ):
+        graph = single(op, [x, y], 1, **attributes)
+        assert _could_say(graph, graph.operators[0]) == lacking
 
 
 def test_nothing_switches_over_operators() -> None:
