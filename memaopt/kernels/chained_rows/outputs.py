@@ -47,7 +47,7 @@ class OutputStage:
     @property
     def spilt(self) -> int:
         """Loads of the outputs' pointer for four channels, where it is not kept."""
-        return 2 * self.n + 1 if self.crowded else 0
+        return self.n + 1 if self.crowded else 0
 
     @property
     def again(self) -> int:
@@ -60,8 +60,8 @@ class OutputStage:
             return "str"
         return "strb" if self.taken is None else "strh"
 
-    def _registers(self, channel: int) -> tuple[str, str, str, str]:
-        """Multiplier, addend, addend of negative ones, and a free one."""
+    def _registers(self, channel: int, position: int) -> tuple[str, str, str, str]:
+        """Multiplier, addend, addend of negative ones, and a free one: r2, once the output made in it is stored."""
         if self.output is None:
             return "", "", "", ""
         if not self.output.by_sign:
@@ -70,20 +70,20 @@ class OutputStage:
             return "r6", "r9", "r10", "r7"
         if channel == ROWS - 1:
             return "r9", "r10", "r12", "r12"
-        return "r9", "r10", "r11", "r12" if channel == ROWS - 2 else "r2"
+        return "r9", "r10", "r11", "r12" if self._loses_pointer(channel, position) else "r2"
+
+    def _loses_pointer(self, channel: int, position: int) -> bool:
+        """Whether an output takes r12, for no other register is left yet."""
+        return self.crowded and (channel == ROWS - 1 or (channel == ROWS - 2 and position == 0))
 
     def steps(self) -> tuple[list[OutputStep], int]:
         """The outputs from the last channel to the first, and how far r12 has moved by then."""
         at, steps = 0, list[OutputStep]()
         for channel in range(ROWS - 1, -1, -1):
-            m, c, d, t = self._registers(channel)
-            lost = self.crowded and channel >= ROWS - 2  # the pointer
             for j in range(self.n):
+                m, c, d, t = self._registers(channel, j)
                 chain = Chain((f"r{3 * j}", f"r{3 * j + 1}", f"r{3 * j + 2}"), "r11")
                 before: list[str] = []
-                if self.crowded and channel == ROWS - 3 and j == 0:
-                    before.append(f"ldr r12, {OUT}")
-                    at = 0
                 if j == 0 and m:
                     before.append(f"ldmia lr!, {{{', '.join(r for r in (m, c, d) if r and r != 'r12')}}}")
                 if d == "r12":
@@ -92,7 +92,7 @@ class OutputStage:
                 acc = chain.rows[channel]
                 after = [add_imm(acc, acc, -self.taken, "")] if self.taken else []
                 after += [] if self.output else [f"asr {acc}, {acc}, #8"]
-                if lost:
+                if self._loses_pointer(channel, j):
                     after.append(f"ldr r12, {OUT}")
                     at = 0
                 place = channel * self.channel_step + j * self.position_step
