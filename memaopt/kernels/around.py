@@ -21,6 +21,8 @@ ENTRY = Compiled(40, 24)  # of a layer, and its exit
 ROW = Compiled(44, 14)  # a turn of a loop over rows of a strip, around each copy
 CALL = Compiled(20, 8)  # with its arguments
 TILES = Compiled(60, 18)  # a call of a patch kernel without run_tiles
+#: Cycles of entry and exit of a layer that calls nothing: one loop over its elements.
+LEAF_CYCLES = 10
 #: Cycles of run_tiles around each call of its kernel.
 RUN_CYCLES = 83
 
@@ -99,3 +101,8 @@ def entry() -> tuple[Node, ...]:
 def piece(one: Compiled) -> Straight:
     """Its code."""
     return compiled(one.size, one.cycles)
+
+
+def each(count: float, *element: Compiled) -> Loop:
+    """A compiled loop over elements, of one stretch or of several."""
+    return Loop(tuple(map(piece, element)), count)

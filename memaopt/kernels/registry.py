@@ -12,7 +12,7 @@ from memaopt import extensions
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import depthwise, direct
-from memaopt.kernels.elementwise import elementwise
+from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
@@ -45,7 +45,9 @@ FAMILIES: tuple[Family, ...] = (
     *depthwise.FAMILIES,
     *direct.FAMILIES,
     *conv_depthwise.FAMILIES,
-    *elementwise.FAMILIES,
+    *pairs.FAMILIES,
+    *lookup.FAMILIES,
+    *floats.FAMILIES,
     *sums.FAMILIES,
     *sum_tables.FAMILIES,
     *products.FAMILIES,

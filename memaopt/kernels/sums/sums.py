@@ -15,7 +15,7 @@ import numpy as np
 
 from memaopt.access import loads
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.elementwise import PairCycles, pairs_plan, runs_of
+from memaopt.kernels.elementwise.pairs import PairCycles, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan

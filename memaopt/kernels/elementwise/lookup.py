@@ -1,0 +1,124 @@
+"""Tables of 256 outputs: every unary int8 operator."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.access import loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled
+from memaopt.kernels.code import Call, Rendered, TableLoads
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.plan import Plan, Promise, saved
+from memaopt.kernels.text.c import LINE, Array
+from memaopt.problems.layers import Layer, Lookup
+
+#: What GCC 12.2 makes of the C at -O3 for an element: a lookup, and one that the assembly leaves over.
+_LOOKUP, _LOOKUP_REST = Compiled(24, 11), Compiled(16, 8)
+
+
+class _WordCycles(NamedTuple):
+    """Of looking up sixteen elements a turn, instruction by instruction (docs/timing.md)."""
+
+    call: int = 27  # eight registers pushed and popped, and a layer's entry and exit
+    eight: int = 3 + 8 + 9 + 6 + 3  # two words, taken apart, looked up, put together, stored
+    turn: int = 3  # counted, and back
+    rest: int = 20  # the loop over elements left over, fitted to counts of layers (GCC 12.2 -O3)
+    each: int = 9
+
+
+_WORDS = _WordCycles()
+
+
+class TableLookup:
+    """Any unary int8 operator: 256 outputs, computed offline."""
+
+    name = "lookup"
+    computes = Lookup
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        n = layer.elements
+        promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
+        cycles = round(_LOOKUP.cycles * n) + around.LEAF_CYCLES
+        code = (around.each(n, _LOOKUP), TableLoads(256, n))
+        return (Plan(self.name, "", cycles, promise, data_bytes=256, code_bytes=40, code=code, in_place=True),)
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
+        return emitted(
+            unary(name),
+            plan,
+            f"a table of 256 outputs, {layer.elements} elements",
+            "kernels/elementwise/lookup.c.j2",
+            arrays=table,
+            layer=layer,
+        )
+
+
+class WordLookup:
+    """The same, a word of four elements at a time."""
+
+    name = "lookup words"
+    computes = Lookup
+    _per_turn = 16
+    _kernel = Rendered("lookup_words", "kernels/elementwise/lookup_words.c.j2", (("unroll", _per_turn // 8),))
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        if not turns:
+            return ()
+        words = turns * self._per_turn // 4
+        code = 4 * (5 + 24 * self._per_turn // 8)
+        turn = self._per_turn // 8 * _WORDS.eight + _WORDS.turn
+        cycles = _WORDS.call + turn * turns + (_WORDS.rest + _WORDS.each * rest if rest else 0)
+        return (
+            Plan(
+                family=self.name,
+                tile=str(self._per_turn),
+                cycles=cycles,
+                promise=Promise(
+                    (loads(words, 4) + loads(rest, 1),),
+                    stores(words, 4) + stores(rest, 1),
+                    loads(layer.elements, 1),
+                    stack=saved(8),
+                ),
+                data_bytes=256,
+                code_bytes=code + (60 if rest else 20),
+                stack_bytes=32,
+                kernels=(self._kernel.name,),
+                shared_bytes=code,
+                code=(
+                    *around.entry(),
+                    Call(self._kernel, (turns,)),
+                    around.each(rest, _LOOKUP_REST),
+                    TableLoads(256, layer.elements),
+                ),
+                in_place=True,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Lookup)
+        turns, rest = divmod(layer.elements, self._per_turn)
+        by_byte = np.roll(layer.table, 128)
+        comment = "output of each input: 0 to 127, then -128 to -1"
+        table = [Array("int8_t", f"{name}_table", by_byte, comment, alignment=LINE)]
+        return emitted(
+            unary(name),
+            plan,
+            f"a table of 256 outputs, {layer.elements} elements",
+            "kernels/elementwise/lookup_words_layer.c.j2",
+            arrays=table,
+            kernels=(self._kernel,),
+            layer=layer,
+            kernel=self._kernel.name,
+            turns=turns,
+            rest=rest,
+        )
+
+
+FAMILIES = (TableLookup(), WordLookup())

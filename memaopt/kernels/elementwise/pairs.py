@@ -1,0 +1,211 @@
+"""Two inputs, element by element: any operator in the reference's arithmetic, and what frames kernels over runs of both."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled
+from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads
+from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan, Promise, saved
+from memaopt.kernels.text.c import LINE, Array
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.layers import Layer
+
+#: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, PRELU.
+_PRODUCT, _SUM, _EXTREME, _SLOPE = Compiled(112, 31), Compiled(224, 57), Compiled(28, 12), Compiled(150, 37)
+
+
+class GenericBinary:
+    """Any two inputs with any broadcasting and any scales, in the reference's own arithmetic."""
+
+    name = "generic"
+    computes = Binary
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Binary)
+        n = layer.elements
+        same, element = layer.first_shape == layer.output_shape, _element(layer.kind)
+        table = (TableLoads(len(layer.table), n),) if layer.table else ()
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(element.cycles * n),
+                promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
+                data_bytes=len(layer.table),
+                code_bytes=400,
+                code=(around.each(n, element), *table),
+                in_place=same,
+                requantization="the reference's own arithmetic",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Binary)
+        shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+        title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+        values, comment = np.array(layer.table), "output of each result, from -128 up"
+        table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
+        table = table if layer.table else []
+        return emitted(
+            binary(name),
+            plan,
+            f"{title} -> {dimensions(layer.output_shape)}",
+            "kernels/elementwise/generic_binary.c.j2",
+            arrays=table,
+            layer=layer,
+            shape=shape,
+            first_index=_index(first),
+            second_index=_index(second),
+        )
+
+
+def _element(kind: BinaryKind) -> Compiled:
+    if kind.is_extreme:
+        return _EXTREME
+    return {BinaryKind.MUL: _PRODUCT, BinaryKind.PRELU: _SLOPE}.get(kind, _SUM)
+
+
+def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
+    """Element strides of a shape broadcast to ``rank`` dimensions: 0 where it is repeated."""
+    padded = (1,) * (rank - len(shape)) + shape
+    strides, step = [], 1
+    for size in reversed(padded):
+        strides.append(0 if size == 1 else step)
+        step *= size
+    return strides[::-1]
+
+
+def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[int], list[int]]:
+    """Sizes and strides with neighbouring dimensions joined where both inputs run through them."""
+    first, second = (_strides(x, len(shape)) for x in inputs)
+    axes: list[tuple[int, int, int]] = []
+    for size, a, b in zip(shape, first, second, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1] == a * size and axes[-1][2] == b * size:
+            axes[-1] = (axes[-1][0] * size, a, b)
+        else:
+            axes.append((size, a, b))
+    axes = axes or [(1, 0, 0)]
+    return [x[0] for x in axes], [x[1] for x in axes], [x[2] for x in axes]
+
+
+def _index(strides: list[int]) -> str:
+    terms = [f"i{d}" if s == 1 else f"i{d} * {s}" for d, s in enumerate(strides) if s]
+    return " + ".join(terms) or "0"
+
+
+class PairCycles(NamedTuple):
+    """Of a kernel over two inputs: a call with entry and exit, a turn of eight elements (both instruction by
+    instruction, docs/timing.md), and one of the rest in C as GCC 12.2 makes it at -O3.
+    """
+
+    call: int
+    turn: int
+    each: int
+
+
+#: Cycles of loops around calls of such a kernel, and what a call in them takes less: as counted.
+_LOOPS, _WITHIN = 20, 8
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
+
+    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``.
+    """
+
+    shape: tuple[int, ...]
+    first: str
+    second: str
+    out: str
+    eights: int
+    rest: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def code_bytes(self) -> int:
+        """An estimate of the code around the kernel."""
+        return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
+
+    def cycles(self, of: PairCycles) -> int:
+        """Of the layer."""
+        loops = _LOOPS - _WITHIN * self.count if self.shape else 0
+        return loops + self.count * (of.call + of.turn * self.eights) + of.each * self.rest
+
+
+def runs_of(layer: Binary) -> Runs | None:
+    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
+    shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    if (first[-1], second[-1]) != (1, 1):
+        return None
+    eights, rest = divmod(shape[-1], 8)
+    outer = shape[:-1]
+    if outer and rest:
+        return None
+    steps = _strides(tuple(shape), len(shape))
+    first_at, second_at, out_at = (
+        name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
+        for name, strides in (("first", first), ("second", second), ("out", steps))
+    )
+    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
+
+
+def pairs_plan(
+    family: str,
+    layer: Binary,
+    runs: Runs,
+    kernel: Rendered,
+    *,
+    cycles: PairCycles,
+    code: int,
+    stack: int,
+    data: int,
+    parameters: Access,
+    arguments: int,
+    output: Access | None = None,
+    table: int = 0,
+) -> Plan:
+    """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
+    ``data`` bytes of constants, of them ``table`` read here and there; ``arguments`` of a call of the kernel lie on the
+    stack; ``output`` by bytes if not given."""
+    nodes: list[Node] = [*around.entry()]
+    if runs.eights:
+        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
+    if runs.rest:
+        nodes.append(around.each(runs.rest, Compiled(40, cycles.each)))
+    if table:
+        nodes.append(TableLoads(table, layer.elements))
+    on_stack = (saved(9) + loads(arguments, 4)).times(runs.count) if runs.eights else Access()
+    read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
+    return Plan(
+        family=family,
+        tile="8",
+        cycles=runs.cycles(cycles),
+        promise=Promise(
+            (read, read), stores(layer.elements, 1) if output is None else output, parameters, stack=on_stack
+        ),
+        data_bytes=data,
+        code_bytes=code + runs.code_bytes,
+        stack_bytes=stack,
+        kernels=(kernel.name,),
+        shared_bytes=code,
+        code=tuple(nodes),
+        in_place=layer.first_shape == layer.output_shape,
+        alignment=4,
+        requantization="proven for all 65,536 pairs of inputs",
+    )
+
+
+FAMILIES = (GenericBinary(),)
