@@ -1,0 +1,248 @@
+"""The kernels of Winograd's F(4x4,3x3): of the input, of the products, of the output; two tiles at a time."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.plan import saved
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+
+
+class _InputCycles(NamedTuple):
+    """Of the straight input kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 27  # nine registers pushed and popped, SP moved twice, three words kept
+    tile: int = 12  # the fours are counted, the next tile's input is found
+    four: int = 12  # input, V and the fours left move on
+    transform: int = 6 + 12 + 6  # six values widened, twelve sums, six stores
+    row: int = 2 + 8 + 2 * transform  # where the input is, six words addressed by that, two kinds of channels
+    offset: int = 2 * 4  # in the last two rows it is added to two values of each kind
+    row_after_store: int = 1  # a load right after a store waits
+    find: int = 3  # where V is
+    column: int = 7 + 12 + 6  # six words, twelve sums, six stores
+    next_column: int = 1
+
+
+class _ProductCycles(NamedTuple):
+    """Of the product kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 30  # nine registers pushed and popped, SP moved twice, V, U and the places set up
+    step: int = 16  # two words of inputs and four of weights in two groups of loads, eight products
+    four: int = 2 + 8 + 1  # where the products go, eight stores, a load after a store waits
+    turn: int = 1 + 1 + 5  # U and M move on, compared, branched back
+    only_turn: int = 1  # U moves on
+    place: int = 6  # M and V move on, the places are counted
+    turning_place: int = 14  # and the end of M is set before
+
+
+class _OutputCycles(NamedTuple):
+    """Of the straight output kernel, instruction by instruction (docs/timing.md)."""
+
+    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
+    tile: int = 4 + 14  # the channels are counted; the next tile's words are loaded, moved on and kept
+    channel: int = 3 + 18  # its words are loaded; five of them move on
+    column: int = 7 + 10 + 4  # six words, ten sums, four stores
+    columns: int = 6 * column + 5 + 2  # M moves on between them, the bias is loaded and added
+    output: int = 2  # where it goes, and the output stage's words beside their number
+    rows: int = (
+        4 * (7 + 10) + 2 * 2 + 4 + 3
+    )  # six words, ten sums; in two rows corrections, four taken off; to the next
+    byte: int = 1  # stored, beside its output stage
+
+
+_INPUT, _PRODUCT, _OUTPUT = _InputCycles(), _ProductCycles(), _OutputCycles()
+
+
+@dataclass(frozen=True)
+class InputKernel:
+    """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart. ``looped``: rows and columns are loops,
+    which fit an instruction cache of 1 KiB.
+    """
+
+    depth: int
+    pitch: int
+    looped: bool
+
+    @property
+    def name(self) -> str:
+        return f"winograd_input_c{self.depth}_p{self.pitch}{'_looped' if self.looped else ''}"
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
+        rows = 6 * (_INPUT.row + _INPUT.row_after_store) + _INPUT.offset + len(self._far)
+        columns = _INPUT.find + 12 * _INPUT.column + 5 * _INPUT.next_column
+        return _INPUT.call + 2 * (_INPUT.tile + self.depth // 4 * (rows + columns + _INPUT.four))
+
+    @property
+    def _far(self) -> list[int]:
+        """The rows of a tile that its pointer does not reach."""
+        return [i for i in range(6) if i * self.pitch + 5 * self.depth > REACH]
+
+    @property
+    def code_bytes(self) -> int:
+        return 720 if self.looped else 4 * (6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
+
+    @property
+    def accesses(self) -> tuple[Access, Access]:
+        """The strip, and V, of one call."""
+        groups = 2 * self.depth // 4
+        return loads(36 * groups, 4), stores(72 * groups, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: for four channels of a tile 72 words between the passes, and where the kernel is."""
+        rows = (1 + 18, 2 + 12) if self.looped else (6, 0)  # loads, stores of pointers
+        four = loads(72 + 3 + rows[0], 4) + stores(72 + 3 + rows[1], 4)
+        tile = loads(1, 4) + stores(3, 4) + four.times(self.depth // 4)
+        return saved(9) + stores(3, 4) + tile.times(2)
+
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    def call(self) -> Call:
+        """A call: two tiles, groups of four channels; rows without and with the offset, columns."""
+        return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        return render(
+            "kernels/winograd/winograd_input.c.j2",
+            name=self.name,
+            attribute=attribute,
+            depth=self.depth,
+            pitch=self.pitch,
+            far=self._far,
+            looped=self.looped,
+        )
+
+
+@dataclass(frozen=True)
+class ProductKernel:
+    """M of ``chunk`` output channels and two tiles, ``turn`` in a turn of the loop, from ``depth`` channels of V."""
+
+    depth: int
+    chunk: int
+    turn: int
+
+    @property
+    def name(self) -> str:
+        return f"winograd_product_c{self.depth}_to_{self.chunk}_by_{self.turn}"
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        p, several = _PRODUCT, self.chunk > self.turn
+        turn = self.turn // 4 * (p.step * (self.depth // 2) + p.four) + (p.turn if several else p.only_turn)
+        place = self.chunk // self.turn * turn + (p.turning_place if several else p.place)
+        return p.call + 36 * place
+
+    @property
+    def code_bytes(self) -> int:
+        return 4 * (self.turn // 4 * (14 * self.depth // 2 + 9) + 27)
+
+    @property
+    def accesses(self) -> tuple[Access, Access, Access]:
+        """V, U and M of one call."""
+        steps = 36 * (self.chunk // 4) * (self.depth // 2)
+        return loads(2 * steps, 4), loads(4 * steps, 4), stores(36 * 2 * self.chunk, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: where the products go, and what is left to do."""
+        turns, several = self.chunk // self.turn, self.chunk > self.turn
+        place = loads(turns * (self.turn // 4 + 1) + 2 * several, 4) + stores(2 + several * (1 + turns), 4)
+        return saved(9) + stores(2, 4) + place.times(36)
+
+    #: U, once through.
+    constants = (Constants("lr", "r1"),)
+
+    def call(self) -> Call:
+        """A call: the places, and turns of the loop where there are several."""
+        several = (self.chunk / self.turn,) if self.chunk > self.turn else ()
+        return Call(self, (36, *several))
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        return render(
+            "kernels/winograd/winograd_product.c.j2",
+            name=self.name,
+            attribute=attribute,
+            depth=self.depth,
+            chunk=self.chunk,
+            turn=self.turn,
+        )
+
+
+@dataclass(frozen=True)
+class OutputKernel:
+    """``chunk`` of ``outputs`` channels of 4x8 positions, from M; rows of outputs are ``out_pitch`` bytes apart."""
+
+    chunk: int
+    outputs: int
+    out_pitch: int
+    output: Output
+    looped: bool
+
+    @property
+    def name(self) -> str:
+        looped = "_looped" if self.looped else ""
+        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}{looped}"
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: bias, output stage, four corrections."""
+        return 1 + self.output.words + 4
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        if self.looped:
+            return round(cycles_of((self.call(),)))
+        o = _OUTPUT
+        channel = o.channel + o.columns + o.output + self.output.words + o.rows + 16 * (self.output.cycles + o.byte)
+        return o.call + 2 * (o.tile + self.chunk * channel)
+
+    @property
+    def code_bytes(self) -> int:
+        if self.looped:
+            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.cycles + 1) + 30)
+        return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.cycles + 1) + 30)
+
+    @property
+    def accesses(self) -> tuple[Access, Access, Access]:
+        """M, output and parameters of one call."""
+        return loads(72 * self.chunk, 4), stores(32 * self.chunk, 1), loads(2 * self.chunk * self.words, 4)
+
+    @property
+    def stack(self) -> Access:
+        """Of one call: for a channel 24 words between the passes, and where the kernel is."""
+        saves = 2 if self.looped else 0
+        channel = loads(24 + 8 + saves, 4) + stores(24 + 5 + saves, 4)
+        tile = loads(1, 4) + stores(5, 4) + channel.times(self.chunk)
+        return saved(9) + stores(5, 4) + tile.times(2)
+
+    #: The parameters of a channel follow on those of the one before it.
+    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+
+    def call(self) -> Call:
+        """A call: two tiles, channels; columns, rows without and with corrections."""
+        return Call(self, (2, self.chunk, 4, 2, 2) if self.looped else (2, self.chunk))
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        return render(
+            "kernels/winograd/winograd_output.c.j2",
+            name=self.name,
+            attribute=attribute,
+            chunk=self.chunk,
+            outputs=self.outputs,
+            out_pitch=self.out_pitch,
+            q=self.output,
+            looped=self.looped,
+        )
