@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
-    from memaopt.choice.compile import NetworkPlan, compile_network
+    from memaopt.choice.compile import compile_network
+    from memaopt.choice.network_plan import NetworkPlan
     from memaopt.errors import (
         BuildError,
         DisagreementError,

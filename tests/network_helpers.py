@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from emit_helpers import host_compilers
 
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.emit.folder import source
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from memaopt.board.results import known
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.graph import Graph

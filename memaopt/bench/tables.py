@@ -7,7 +7,7 @@ from rich.table import Table
 
 from memaopt.bench.results import OURS, Bench, Case, Heading, Searched, TrafficCurve, geometric_mean, speedups
 from memaopt.report.console import Fact, print_facts, table
-from memaopt.report.gemm import size_text
+from memaopt.report.machines import size_text
 
 #: What the columns are called, where the kernel's own name is long.
 SHORT = {

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, PrivateAttr
 from memaopt.access import Access
 from memaopt.certificates.envelope import Envelope
 from memaopt.choice import choice, compile, fusion
-from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import InRam
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.traffic import MovedBytes, compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.errors import FalseClaimError, InputError

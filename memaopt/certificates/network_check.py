@@ -14,7 +14,7 @@ from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.certificates.network import NetworkCertificate, certify, derived
 from memaopt.choice import choice, compile
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.errors import MemaoptError

@@ -15,7 +15,7 @@ from memaopt.models.agreement import cheapest, solve_each
 from memaopt.models.layer_kernels import predicted_cycles
 
 if TYPE_CHECKING:
-    from memaopt.choice.compile import NetworkPlan
+    from memaopt.choice.network_plan import NetworkPlan
 
 
 class Elsewhere(BaseModel):

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt.choice import choice, invoke
 from memaopt.choice.choice import Budgets, Choice
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem, prepare, stack_bytes
 from memaopt.choice.solution import search, solve
 from memaopt.machines.mcu import Mcu

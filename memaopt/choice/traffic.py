@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from memaopt.access import Access
-from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.inputs import STRICT
 from memaopt.networks.graph import Graph
 from memaopt.problems.operands import operands

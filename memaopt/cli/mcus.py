@@ -29,7 +29,7 @@ def mcus_command(
     """
     from memaopt.machines.mcu import mcu, preset_names
     from memaopt.report import console
-    from memaopt.report import gemm as report
+    from memaopt.report.machines import print_machines
 
     if markdown:
         from memaopt.report import presets
@@ -44,4 +44,4 @@ def mcus_command(
         preset = resources.files("memaopt.machines") / "mcus" / f"{machines[0].name}.toml"
         sys.stdout.write(preset.read_text(encoding="utf-8"))
     else:
-        report.print_machines(console.stdout(), machines)
+        print_machines(console.stdout(), machines)

@@ -18,7 +18,7 @@ from memaopt.report import console
 
 if TYPE_CHECKING:
     from memaopt.certificates.network import NetworkCertificate
-    from memaopt.choice.compile import NetworkPlan
+    from memaopt.choice.network_plan import NetworkPlan
     from memaopt.machines.mcu import Mcu
     from memaopt.networks.formats.model import Model
     from memaopt.trials.library import LibraryCheck

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render, source
 from memaopt.machines.mcu import Mcu

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import firmware, folder, ram
 from memaopt.emit.arena import Place, scratch_places, tensor_places

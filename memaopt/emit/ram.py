@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import IN_FLASH
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.kernels.registry import Emitted, Kernel
 from memaopt.kernels.sections import with_constants_in
 

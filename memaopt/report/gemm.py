@@ -14,10 +14,9 @@ from memaopt.certificates.gemm import ALONE, Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
-from memaopt.machines.mcu import Mcu
-from memaopt.machines.memory import Memory
 from memaopt.problems.gemm import OPERANDS, Gemm, Weights
 from memaopt.report.console import Fact, print_facts, print_whole, table
+from memaopt.report.machines import waits_text
 from memaopt.trials.gemm import GemmTrial
 
 if TYPE_CHECKING:
@@ -220,7 +219,7 @@ def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[Fact]:
     """What was counted."""
     machine, macs = certificate.machine, certificate.problem.macs
     used = {"flash", *_homes(certificate.problem)}
-    waits = [f"{m.name} {_waits(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
+    waits = [f"{m.name} {waits_text(m)}" for m in machine.memories if m.name in used and (m.first or m.next)]
     equal = "every access is as promised" if trial.equal else "not as promised"
     facts = [
         Fact("counted", equal, "green" if trial.equal else "red"),
@@ -365,42 +364,3 @@ def _speed(trials: Sequence[GemmTrial]) -> float:
     """Instructions that the board ran in a second."""
     seconds = sum(t.seconds for t in trials)
     return sum(t.instructions for t in trials) / seconds if seconds > 0 else 0.0
-
-
-def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
-    """The presets: each a heading, then its memories."""
-    for machine in machines:
-        core = machine.core
-        note = "" if core.is_timed else " (no cycles are shown: their timing is not validated)"
-        console.print(Text.assemble((machine.name, "bold cyan"), f"  {machine.title}"), soft_wrap=True)
-        console.print(Text(f"  {core.title}{note}"), soft_wrap=True)
-        table = Table(box=None, padding=(0, 1, 0, 2), show_header=machine is machines[0])
-        for name, width in (("memory", 6), ("address", 10), ("size", 8), ("wait states", 11), ("", 0)):
-            table.add_column(name, min_width=width, no_wrap=True, justify="right" if name == "size" else "left")
-        for memory in machine.memories:
-            table.add_row(memory.name, f"{memory.base:#010x}", size_text(memory.size), _waits(memory), _caches(memory))
-        console.print(table)
-        for setting in machine.settings:
-            console.print(Text.assemble("  ", (setting.name, "bold"), f": {setting.title}"), soft_wrap=True)
-
-
-def _waits(memory: Memory) -> str:
-    """Wait states of a memory's first and following accesses."""
-    return f"{memory.first}" if memory.first == memory.next else f"{memory.first}, then {memory.next}"
-
-
-def _caches(memory: Memory) -> str:
-    accelerator = memory.accelerator
-    if accelerator is None or not (accelerator.instruction_lines or accelerator.data_lines):
-        return "" if memory.writable else "read-only"
-    lines = {"code": accelerator.instruction_lines, "data": accelerator.data_lines}
-    caches = (f"{size_text(count * accelerator.line_bytes)} {what}" for what, count in lines.items() if count)
-    return f"read-only; caches: {', '.join(caches)}"
-
-
-def size_text(size: int) -> str:
-    """A size in the largest binary unit that divides it."""
-    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size and size % scale == 0:
-            return f"{size // scale} {unit}"
-    return f"{size} B"

@@ -16,8 +16,8 @@ from memaopt.access import Access
 from memaopt.board.energy import energy
 from memaopt.board.projects import TITLES
 from memaopt.certificates.network import NetworkCertificate
-from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.errors import InputError, MissingToolError

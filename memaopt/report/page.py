@@ -7,8 +7,8 @@ from typing import Any
 
 from memaopt.board.energy import energy
 from memaopt.certificates.network import NetworkCertificate
-from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.elsewhere import Elsewhere
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import describe, layer_traffic
 from memaopt.kernels.text.templates import render

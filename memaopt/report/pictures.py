@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 
 _WIDTH = 960
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 22, 40

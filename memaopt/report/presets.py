@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.machines.memory import Memory
-from memaopt.report.gemm import size_text
+from memaopt.report.machines import size_text
 
 _INTRODUCTION = """# Presets
 

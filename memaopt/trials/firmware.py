@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.choice.compile import LayerPlan, NetworkPlan
 from memaopt.choice.in_ram import IN_FLASH
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.errors import FaultError, InputError
 from memaopt.models.waits import timing

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt.board.build import Build
 from memaopt.board.projects import Layout, build_project
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.errors import FaultError
 from memaopt.interrupts import scratch_folder

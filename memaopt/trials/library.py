@@ -21,7 +21,7 @@ from memaopt import interrupts
 from memaopt.certificates import envelope
 from memaopt.certificates.gemm import Certificate
 from memaopt.certificates.network import NetworkCertificate
-from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import folder as emitted
 from memaopt.emit import gemm
 from memaopt.emit import network as emit

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from memaopt.board.build import build
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit

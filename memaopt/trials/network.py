@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict
 
 from memaopt.access import Access
-from memaopt.choice.compile import LayerPlan, NetworkPlan
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, InputError

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as emitted
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, InputError

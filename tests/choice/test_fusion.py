@@ -15,7 +15,8 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice import fusion
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import prepare
 from memaopt.emit import network as emit
 from memaopt.errors import FalseClaimError, InfeasibleError

@@ -15,7 +15,8 @@ import pytest
 from emit_helpers import case, certificate_of, host_compilers, write
 from network_helpers import MCU
 
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.networks.zoo import zoo

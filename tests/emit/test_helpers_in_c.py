@@ -13,7 +13,8 @@ from emit_helpers import WARNINGS, host_compilers
 from network_helpers import MCU
 
 from memaopt.board import Board, build
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import InputError

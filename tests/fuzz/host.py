@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from memaopt.choice.compile import NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit import ram

@@ -10,7 +10,8 @@ from typing import Any
 
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import InfeasibleError, MemaoptError
 from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks import reference

@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from networks_helpers import CASES
 
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import mcu

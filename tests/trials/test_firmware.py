@@ -10,7 +10,8 @@ from cli_helpers import Cli
 from memaopt.api import certify, emit
 from memaopt.board.elf import read_elf
 from memaopt.board.projects import build_project, usual_layout
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit_network
 from memaopt.errors import InputError

@@ -10,7 +10,8 @@ import pytest
 
 from memaopt.board import Board
 from memaopt.board.projects import LAYOUTS, TITLES, Layout, build_project, usual_layout
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError

@@ -15,7 +15,8 @@ from network_helpers import MCU
 from networks_helpers import CASES, inputs
 
 from memaopt.certificates.gemm import Certificate
-from memaopt.choice.compile import LayerPlan, NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.cli.main import main
 from memaopt.emit import folder as emitted
 from memaopt.emit import gemm

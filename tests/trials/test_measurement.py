@@ -16,7 +16,8 @@ from cli_helpers import Cli
 
 from memaopt.api import certify, emit
 from memaopt.board import Board
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit_network

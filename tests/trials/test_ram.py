@@ -13,8 +13,9 @@ from network_helpers import WARNINGS
 
 from memaopt.board import Board, build
 from memaopt.board.build import GCC, find_compiler
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
 from memaopt.choice.knee import WITHIN
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from memaopt.board.projects import LAYOUTS
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import left_by_project
 from memaopt.cli import main as cli
 from memaopt.emit import network as emit

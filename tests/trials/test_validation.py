@@ -10,7 +10,8 @@ import pytest
 from cli_helpers import Cli
 from network_helpers import MCU
 
-from memaopt.choice.compile import NetworkPlan, compile_network
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import InputError
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer

@@ -1,4 +1,4 @@
-"""Two inputs, element by element: operators in the reference's arithmetic, and what frames kernels over runs of both."""
+"""Two inputs, element by element: any operator in the reference's arithmetic, and the frame of kernels over runs."""
 
 import math
 from dataclasses import dataclass

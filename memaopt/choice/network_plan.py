@@ -1,0 +1,224 @@
+"""What a network was compiled to: the plan of each layer, and what all of them come to together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from memaopt.access import Access
+from memaopt.choice import choice, in_ram, invoke, layout
+from memaopt.choice.choice import Budgets, Choice
+from memaopt.choice.in_ram import IN_FLASH, InRam
+from memaopt.choice.layout import Layout
+from memaopt.choice.problem import stack_bytes
+from memaopt.kernels.plan import Promise
+from memaopt.kernels.registry import Emitted, Format, Plan, emit
+from memaopt.machines.mcu import Mcu
+from memaopt.memory.liveness import roots_of
+from memaopt.memory.plan import MemoryPlan
+from memaopt.models.fetching import FlashTiming
+from memaopt.models.waits import timing
+from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Lowered, Operator
+from memaopt.overview import framed
+from memaopt.problems.words import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
+    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add.
+    """
+
+    position: int
+    op: Operator
+    name: str
+    lowered: Lowered
+    plan: Plan
+    macs: int
+    where: InRam = IN_FLASH
+    stall_cycles: int = 0
+    within: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kinds of the operators that it computes."""
+        return self.op.kind if self.within is None else f"CONV_2D + {self.op.kind}"
+
+    @property
+    def batch(self) -> int:
+        return self.lowered.batch
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states."""
+        return self.plan.cycles * self.batch
+
+    @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        return self.cycles + self.stall_cycles
+
+    def at(self, where: InRam, machine: FlashTiming) -> int:
+        """Predicted cycles with its code and constants elsewhere."""
+        return self.cycles + in_ram.stall_cycles(self.plan, self.batch, where, machine)
+
+    @cached_property
+    def promise(self) -> Promise:
+        """What the layer accesses in one inference."""
+        return self.plan.promise.times(self.batch)
+
+    @property
+    def traffic(self) -> Access:
+        """All promised accesses."""
+        return self.promise.total
+
+    @cached_property
+    def emitted(self) -> Emitted:
+        """The C text."""
+        return emit(self.lowered.layer, self.plan, self.name)
+
+
+class Neighbour(NamedTuple):
+    """Another plan of the same network: its arena, and its cycles with the machine's wait states."""
+
+    arena_bytes: int
+    machine_cycles: int
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """A compiled network: what runs in which order, where everything lives, what it costs.
+
+    ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
+    tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file that
+    holds ``source``, if one does. ``within``: the arena that bounds the choice is the least in which one costs at most
+    so much more than the best of all; None if nobody asked for that. ``neighbours`` on the front are then the best of
+    all, where that is another one, and the best in an arena a tenth smaller, if that costs little.
+    """
+
+    name: str
+    mcu: Mcu
+    objective: Objective
+    budgets: Budgets
+    source: Graph
+    graph: Graph
+    kept: Mapping[int, tuple[int, ...]]
+    steps: tuple[str, ...]
+    layers: tuple[LayerPlan, ...]
+    memory: MemoryPlan
+    choice: Choice
+    multiple: int = 1
+    formats: bool = True
+    model: Model | None = None
+    within: float | None = None
+    neighbours: tuple[Neighbour, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from memaopt.api import html_report
+
+        return framed(html_report(self))
+
+    def __repr__(self) -> str:
+        cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""
+        where = f"{self.mcu.name} in setting {self.mcu.setting.name}"
+        return f"<NetworkPlan: {self.name} on {where}: {len(self.layers)} layers{cycles}>"
+
+    @cached_property
+    def roots(self) -> dict[int, int]:
+        """The first tensor of each activation's alias class."""
+        return roots_of(self.graph)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        """Predicted at zero wait states, of ``invoke``."""
+        return sum(layer.cycles for layer in self.layers) + self._around
+
+    @property
+    def machine_cycles(self) -> int:
+        """Predicted with the machine's wait states."""
+        waits = invoke.stall_cycles(timing(self.mcu))
+        return sum(layer.machine_cycles for layer in self.layers) + self._around + waits
+
+    def cycles_in(self, mcu: Mcu) -> int:
+        """Predicted for this very plan on its machine in another setting, with that one's caches and prefetch."""
+        machine = timing(mcu)
+        return (
+            sum(layer.at(layer.where, machine) for layer in self.layers) + self._around + invoke.stall_cycles(machine)
+        )
+
+    @property
+    def _around(self) -> int:
+        """Cycles beside the layers."""
+        return invoke.cycles(layer.batch for layer in self.layers)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants that start-up code copies into RAM."""
+        return choice.ram_bytes(self.layers)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Tensors and scratch together."""
+        return self.memory.arena_bytes
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The largest live set of tensors."""
+        return self.memory.tensor_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What scratch adds to the arena."""
+        return self.arena_bytes - self.tensor_bytes
+
+    @property
+    def stack_bytes(self) -> int:
+        """An estimate of what ``invoke`` puts on the stack."""
+        return stack_bytes(layer.plan for layer in self.layers)
+
+    @property
+    def sram_bytes(self) -> int:
+        """Arena, stack, and what is in RAM besides."""
+        return self.arena_bytes + self.stack_bytes + self.ram_bytes
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """Where the linker puts what is in RAM; None if that cannot be done."""
+        return layout.of(self.mcu, self.arena_bytes, self.stack_bytes, self.layers)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash for weights, tables and parameters."""
+        operands = {i for layer in self.layers for i in layer.lowered.inputs if self.graph.tensors[i].is_constant}
+        return sum(layer.plan.data_bytes for layer in self.layers) + sum(self.graph.tensors[i].nbytes for i in operands)
+
+    @property
+    def code_bytes(self) -> int:
+        """Flash for code, an estimate for a Cortex-M4."""
+        return self.flash_bytes - self.constant_bytes
+
+    @property
+    def flash_bytes(self) -> int:
+        return choice.flash_bytes([layer.plan for layer in self.layers], self.budgets.flash_overhead)
+
+    def format_of(self, tensor: int) -> Format:
+        """How an activation lies in memory."""
+        root = self.roots[tensor]
+        for layer in self.layers:
+            if layer.op.output == root:
+                return layer.plan.output_format
+            if layer.within is not None and self.graph.operators[layer.within].output == root:
+                return Format.FUSED
+        return Format.S8
+
+    def place(self, tensor: int) -> int:
+        """The byte offset of an activation in the arena."""
+        return self.memory.offset(tensor)

@@ -1,0 +1,55 @@
+"""The presets, as they are listed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
+
+if TYPE_CHECKING:
+    pass
+
+
+def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
+    """The presets: each a heading, then its memories."""
+    for machine in machines:
+        core = machine.core
+        note = "" if core.is_timed else " (no cycles are shown: their timing is not validated)"
+        console.print(Text.assemble((machine.name, "bold cyan"), f"  {machine.title}"), soft_wrap=True)
+        console.print(Text(f"  {core.title}{note}"), soft_wrap=True)
+        table = Table(box=None, padding=(0, 1, 0, 2), show_header=machine is machines[0])
+        for name, width in (("memory", 6), ("address", 10), ("size", 8), ("wait states", 11), ("", 0)):
+            table.add_column(name, min_width=width, no_wrap=True, justify="right" if name == "size" else "left")
+        for memory in machine.memories:
+            table.add_row(
+                memory.name, f"{memory.base:#010x}", size_text(memory.size), waits_text(memory), _caches(memory)
+            )
+        console.print(table)
+        for setting in machine.settings:
+            console.print(Text.assemble("  ", (setting.name, "bold"), f": {setting.title}"), soft_wrap=True)
+
+
+def waits_text(memory: Memory) -> str:
+    """Wait states of a memory's first and following accesses."""
+    return f"{memory.first}" if memory.first == memory.next else f"{memory.first}, then {memory.next}"
+
+
+def _caches(memory: Memory) -> str:
+    accelerator = memory.accelerator
+    if accelerator is None or not (accelerator.instruction_lines or accelerator.data_lines):
+        return "" if memory.writable else "read-only"
+    lines = {"code": accelerator.instruction_lines, "data": accelerator.data_lines}
+    caches = (f"{size_text(count * accelerator.line_bytes)} {what}" for what, count in lines.items() if count)
+    return f"read-only; caches: {', '.join(caches)}"
+
+
+def size_text(size: int) -> str:
+    """A size in the largest binary unit that divides it."""
+    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size and size % scale == 0:
+            return f"{size // scale} {unit}"
+    return f"{size} B"
