@@ -17,6 +17,27 @@ class Compiled(NamedTuple):
     cycles: float
 
 
+class Frame(NamedTuple):
+    """The most that the C of a layer takes around its kernels: bytes of code, and of stack with helpers that it calls.
+
+    As GCC 12.2 makes them at -O3 of 900 plans; `tests/kernels/test_frames.py` measures them again.
+    """
+
+    code: int
+    stack: int
+
+
+#: Of tiles of positions: straight, for each group, and with strips of padded rows.
+_TILES, _GROUPS, _STRIPS = Frame(48, 120), Frame(96, 120), Frame(456, 160)
+#: Of rows of weights, one after the other.
+ROWS_FRAME = Frame(56, 56)
+
+
+def tiles_frame(strips: bool, groups: int = 1) -> Frame:
+    """Of a kernel that run_tiles drives."""
+    return _STRIPS if strips else _GROUPS if groups > 1 else _TILES
+
+
 ENTRY = Compiled(40, 24)  # of a layer, and its exit
 ROW = Compiled(44, 14)  # a turn of a loop over rows of a strip, around each copy
 CALL = Compiled(20, 8)  # with its arguments

@@ -33,6 +33,7 @@ from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import accumulator_range
 
 _TAKEN_OFF = Compiled(32, 14)  # an input, off a sum
+_FRAME = around.Frame(200, 80)
 _UNROLL = 8  # words of inputs in a turn of the loop; for weights of a byte, half as many stay within 1 KiB
 
 
@@ -138,9 +139,9 @@ class ChainedParts:
                 stack.times(layer.rows),
             ),
             data_bytes=data_bytes(_arrays(layer, kernel, parts, "")),
-            code_bytes=kernel.code_bytes + 200,
+            code_bytes=kernel.code_bytes + _FRAME.code,
             scratch_bytes=4 * sums + (parts.padded if parts.copied else 0),
-            stack_bytes=2 * max(parts.sizes) + 80,
+            stack_bytes=2 * max(parts.sizes) + _FRAME.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=code,

@@ -35,6 +35,7 @@ from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, Layer
 from memaopt.problems.step_functions import accumulator_range
 
+_FRAME = around.Frame(904, 232)
 _MOST_PIECES = 8  # of a row of the window
 _SUM = Compiled(8, 3)  # one more that is added to an output's
 _POSITION = Compiled(24, 16)  # a turn of the loop over the outputs, or the raised weights, of a position
@@ -159,9 +160,9 @@ class ChainedSums:
             cycles=round(cycles_of(code) + source_cycles),
             promise=Promise((read,), stores(height * width * m, 1), parameters, scratch, stack),
             data_bytes=data_bytes(_arrays(layer, chosen, "")),
-            code_bytes=kernel.code_bytes + 400,
+            code_bytes=kernel.code_bytes + _FRAME.code,
             scratch_bytes=scratch_bytes,
-            stack_bytes=kernel.stack_bytes + 140,
+            stack_bytes=kernel.stack_bytes + _FRAME.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=code,

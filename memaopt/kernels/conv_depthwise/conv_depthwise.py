@@ -40,6 +40,7 @@ from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
+_FRAME = around.Frame(704, 152)
 
 
 class Planes(NamedTuple):
@@ -273,9 +274,9 @@ class ConvIntoDepthwise:
             cycles=round(cycles),
             promise=promise,
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words) + words_bytes(planes.channels * walk.words),
-            code_bytes=shared + 320,
+            code_bytes=shared + _FRAME.code,
             scratch_bytes=scratch_bytes,
-            stack_bytes=max(kernel.stack_bytes, 72) + 140,
+            stack_bytes=max(kernel.stack_bytes, 72) + _FRAME.stack,
             kernels=tuple(kernels),
             shared_bytes=shared,
             code=code,

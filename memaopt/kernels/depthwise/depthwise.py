@@ -37,7 +37,7 @@ from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise, Layer
 
 SCALE = 256
-_AROUND = 160  # code of the C around the kernels
+_FRAME = around.Frame(560, 96)
 
 
 class _Cycles(NamedTuple):
@@ -133,9 +133,9 @@ class _Depthwise:
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes, stack),
             data_bytes=words_bytes(layer.output.channels * kernel.words),
-            code_bytes=shared + _AROUND,
+            code_bytes=shared + _FRAME.code,
             scratch_bytes=scratch_bytes,
-            stack_bytes=72 + 64,
+            stack_bytes=72 + _FRAME.stack,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
             code=self._code(layer, kernel, options, input_format),

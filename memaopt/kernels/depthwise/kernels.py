@@ -171,7 +171,7 @@ class WalkKernel:
 
     @cached_property
     def code_bytes(self) -> int:
-        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 72
+        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 80
 
     @property
     def loop_bytes(self) -> int:

@@ -12,6 +12,7 @@ from memaopt.kernels.around import Compiled
 from memaopt.kernels.code import Call, Loop, Node, Rendered, TableLoads
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import dimensions
+from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.binary import Binary, BinaryKind
@@ -42,7 +43,7 @@ class GenericBinary:
                 code_bytes=400,
                 code=(around.each(n, element), *table),
                 in_place=same,
-                requantization="the reference's own arithmetic",
+                requantization=ARITHMETIC,
             ),
         )
 

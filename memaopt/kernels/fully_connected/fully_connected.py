@@ -104,7 +104,7 @@ class RowsKernel:
     def code_bytes(self) -> int:
         step = 1 if self.output.by_sign else 2
         output = 6 + -(-self.m // step) + self.m * (self.output.cycles + 1)
-        return self.loop_bytes + 4 * (output + 20)
+        return self.loop_bytes + 4 * (output + 26)
 
     @property
     def loop_bytes(self) -> int:
@@ -232,9 +232,9 @@ class RawRows:
                 kernel.stack(tiles, k).times(layer.rows),
             ),
             data_bytes=words_bytes(data // 4),
-            code_bytes=kernel.code_bytes + 56,
+            code_bytes=kernel.code_bytes + around.ROWS_FRAME.code,
             scratch_bytes=k if padded else 0,
-            stack_bytes=2 * k + 56,
+            stack_bytes=2 * k + around.ROWS_FRAME.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=(*around.entry(), *filled, Loop((*copying, kernel.call(tiles, k)), layer.rows)),

@@ -18,11 +18,10 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.leads import window_lead
+from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
-
-_FULL = "the reference's own arithmetic"
 
 
 class _Compiled(NamedTuple):
@@ -90,7 +89,7 @@ class _Generic:
             code=self._code(taps, outputs, cycles, rounds, apart),
             words=False,
             lead=lead,
-            requantization=_FULL,
+            requantization=ARITHMETIC,
         )
 
     def _code(self, taps: int, outputs: int, cycles: float, rounds: int, apart: int) -> tuple[Node, ...]:

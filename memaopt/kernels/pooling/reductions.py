@@ -5,16 +5,20 @@ from typing import Any
 
 from memaopt.access import loads, stores
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop, compiled
+from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions
+from memaopt.kernels.plain import ARITHMETIC, plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.problems.layers import ArgExtreme, Extreme, Layer, Mean, PoolKind
 
-_ARITHMETIC = "the reference's own arithmetic"
 #: What GCC 12.2 makes of an element of ARG_MAX at -O3, and of an output.
 _COMPARED, _FOUND = Compiled(26, 11), Compiled(40, 14)
+#: Of an element that is reduced, and of an output, in one loop and in several: by counts of 24 layers on the board.
+_SUMMED, _MEAN = (Compiled(24, 7), Compiled(24, 7)), (Compiled(160, 24), Compiled(160, 42))
+_GREATER, _GREATEST = (Compiled(24, 8.5), Compiled(24, 8.8)), (Compiled(160, 12), Compiled(160, 38))
+#: Bytes of code, as measured by tests/kernels/test_frames.py.
+_MOST_CODE, _MOST_FOUND = 256, 104
 
 
 class GenericMean:
@@ -27,9 +31,8 @@ class GenericMean:
         assert isinstance(layer, Mean)
         if layer.requantization.scales is not None:
             return ()
-        # One loop over what is reduced, or several.
-        tap, output = (6, 31) if len(layer.axes) == 1 else (6.7, 42)
-        return (_plan(layer, tap, output, _ARITHMETIC),)
+        several = len(layer.axes) > 1
+        return (_plan(layer, _SUMMED[several], _MEAN[several], ARITHMETIC),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Mean)
@@ -50,7 +53,8 @@ class GenericExtreme:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Extreme)
-        return (_plan(layer, 8, 40),)
+        several = len(layer.axes) > 1
+        return (_plan(layer, _GREATER[several], _GREATEST[several]),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Extreme)
@@ -60,19 +64,11 @@ class GenericExtreme:
         return _emitted(layer, plan, name, what, start=start, compare=compare, result=result)
 
 
-def _plan(layer: Mean | Extreme, tap: float, output: float, requantization: str = "") -> Plan:
-    """``tap`` cycles for each element, ``output`` for each output."""
+def _plan(layer: Mean | Extreme, tap: Compiled, output: Compiled, requantization: str = "") -> Plan:
+    """``tap`` is of each element, ``output`` of each output."""
     outputs = layer.elements // layer.count
-    return Plan(
-        family="generic",
-        tile="",
-        cycles=round(tap * layer.elements + output * outputs),
-        promise=Promise((loads(layer.elements, 1),), stores(outputs, 1)),
-        data_bytes=0,
-        code_bytes=200,
-        code=(Loop((Loop((compiled(24, tap),), layer.count), compiled(160, output)), outputs),),
-        requantization=requantization,
-    )
+    code = (Loop((Loop((piece(tap),), layer.count), piece(output)), outputs),)
+    return plain(code, Promise((loads(layer.elements, 1),), stores(outputs, 1)), _MOST_CODE, requantization)
 
 
 def _emitted(layer: Mean | Extreme, plan: Plan, name: str, what: str, **values: Any) -> Emitted:
@@ -105,18 +101,7 @@ class GenericArgExtreme:
         n, outputs = math.prod(layer.shape), layer.outputs
         code = (Loop((piece(_FOUND), Loop((piece(_COMPARED),), layer.shape[1] - 1)), outputs),)
         written = stores(outputs * layer.size // 4, 4)
-        return (
-            Plan(
-                family=self.name,
-                tile="",
-                cycles=round(cycles_of(code)),
-                promise=Promise((loads(n, 1),), written),
-                data_bytes=0,
-                code_bytes=120,
-                code=code,
-                alignment=4,
-            ),
-        )
+        return (plain(code, Promise((loads(n, 1),), written), _MOST_FOUND, "", alignment=4),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, ArgExtreme)

@@ -151,16 +151,16 @@ class RawPairs:
         else:
             promise = Promise((source,), output, parameters, stack=stack)
         cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
-        whole = words_bytes(kernel.channel_tiles * kernel.words)
+        whole, frame = words_bytes(kernel.channel_tiles * kernel.words), around.tiles_frame(rows > 0)
         return Plan(
             family=self.name,
             tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
             cycles=round(cycles),
             promise=promise,
             data_bytes=whole,
-            code_bytes=kernel.code_bytes + 120,
+            code_bytes=kernel.code_bytes + frame.code,
             scratch_bytes=scratch_bytes,
-            stack_bytes=kernel.stack_bytes + 120,
+            stack_bytes=kernel.stack_bytes + frame.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),

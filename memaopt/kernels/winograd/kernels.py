@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.templates import render
@@ -87,7 +87,7 @@ class InputKernel:
 
     @property
     def code_bytes(self) -> int:
-        return 720 if self.looped else 4 * (6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
+        return 4 * (words_of(self.call()) if self.looped else 6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
 
     @property
     def accesses(self) -> tuple[Access, Access]:
@@ -211,7 +211,7 @@ class OutputKernel:
     @property
     def code_bytes(self) -> int:
         if self.looped:
-            return 4 * (3 * 20 + 14 + 2 * 22 + 8 * (self.output.cycles + 1) + 30)
+            return 4 * words_of(self.call())
         return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.cycles + 1) + 30)
 
     @property

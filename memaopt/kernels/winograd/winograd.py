@@ -49,6 +49,7 @@ class _LayerCycles(NamedTuple):
 
 
 _LAYER = _LayerCycles()
+_FRAME = around.Frame(376, 80)
 
 
 def transformed_weights(layer: Conv, chunk: int) -> Int64Array:
@@ -151,9 +152,9 @@ class Winograd:
                 first.stack.times(tiles) + (product.stack + last.stack).times(tiles * chunks),
             ),
             data_bytes=words_bytes(18 * depth * outputs) + words_bytes(outputs * last.words),
-            code_bytes=code + 240,
+            code_bytes=code + _FRAME.code,
             scratch_bytes=strip_bytes + 144 * depth + 288 * chunk,
-            stack_bytes=352 + 80,
+            stack_bytes=352 + _FRAME.stack,
             kernels=(first.name, product.name, last.name),
             shared_bytes=code,
             code=self._code(layer, chunk, first, product, last),
