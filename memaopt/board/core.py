@@ -21,12 +21,12 @@ from memaopt.board.buffers import DEVICES, PERIPHERALS, PRIVATE, BufferMap
 from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.decode import Decoder
 from memaopt.board.hooks import ON_INSTRUCTION
+from memaopt.board.machine_state import flags_of, free_page, switches, whole_pages
 from memaopt.board.maps import PAGE, PagedMap
 from memaopt.board.semihosting import Reply, Semihosting
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
 from memaopt.machines.mcu import Mcu
-from memaopt.machines.memory import Accelerator
 
 _CPACR, _CYCCNT = 0xE000_ED88, 0xE000_1004
 _FPU_ON = 0xF << 20
@@ -69,7 +69,7 @@ class VirtualCore:
         self._decoder = Decoder(timing, fpv5=mcu.core.has_fpv5)
         self._uc: Any = Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(_MODELS[mcu.core.emulator])
-        self.exit = _free_page(mcu)
+        self.exit = free_page(mcu)
         self._host: dict[int, NDArray[np.uint8]] = {}
         self._map()
         self._uc.mem_write(self.exit, struct.pack("<2H", 0xBF00, 0xBF00))
@@ -179,7 +179,7 @@ class VirtualCore:
         state["stack_buffer"] = buffers.stack
         state["memories"] = table.records.ctypes.data
         state["counts"] = self.counts.ctypes.data
-        flags = _flags(self._mcu)
+        flags = flags_of(self._mcu)
         state["private"] = self._host[PRIVATE[0]].ctypes.data
         state["peripherals"] = self._host[DEVICES[0]].ctypes.data
         state["flag_table"] = flags.ctypes.data
@@ -300,7 +300,7 @@ class VirtualCore:
             self._set_word(register.address, register.reset)
         for m in self._mcu.memories:
             if m.accelerator is not None and m.accelerator.control is not None:
-                self._set_word(m.accelerator.control.address, _switches(m.accelerator))
+                self._set_word(m.accelerator.control.address, switches(m.accelerator))
 
     def _set_word(self, address: int, value: int) -> None:
         self._uc.mem_write(address, struct.pack("<I", value))
@@ -310,16 +310,16 @@ class VirtualCore:
         mcu, shared = self._mcu, {a.memory for a in self._mcu.aliases}
         for m in mcu.memories:
             if m.name not in shared:
-                self._uc.mem_map(m.base & -PAGE, _pages(m.base % PAGE + m.size))
+                self._uc.mem_map(m.base & -PAGE, whole_pages(m.base % PAGE + m.size))
                 continue
             aliases = [a for a in mcu.aliases if a.memory == m.name]
-            size = _pages(max([m.size] + [a.offset + a.size for a in aliases]))
+            size = whole_pages(max([m.size] + [a.offset + a.size for a in aliases]))
             self._host[m.base] = bytes_ = np.zeros(size, np.uint8)
             everything = const.UC_PROT_ALL
-            self._uc.mem_map_ptr(m.base, _pages(m.size), everything, bytes_.ctypes.data)
+            self._uc.mem_map_ptr(m.base, whole_pages(m.size), everything, bytes_.ctypes.data)
             for a in aliases:
-                self._uc.mem_map_ptr(a.base, _pages(a.size), everything, bytes_.ctypes.data + a.offset)
-        for base, size in (*PERIPHERALS, *((area.base, _pages(area.size)) for area in mcu.areas)):
+                self._uc.mem_map_ptr(a.base, whole_pages(a.size), everything, bytes_.ctypes.data + a.offset)
+        for base, size in (*PERIPHERALS, *((area.base, whole_pages(area.size)) for area in mcu.areas)):
             # The host gives a page when it is first written.
             self._host[base] = bytes_ = np.zeros(size, np.uint8)
             self._uc.mem_map_ptr(base, size, const.UC_PROT_READ | const.UC_PROT_WRITE, bytes_.ctypes.data)
@@ -381,35 +381,3 @@ class VirtualCore:
         )
         if status != const.UC_ERR_OK:
             raise FaultError(f"Unicorn takes no native hook (error {status}): a version from 2.1.1 on is needed")
-
-
-def _switches(accelerator: Accelerator) -> int:
-    """What the register of an accelerator holds, as it is switched."""
-    control, bits = accelerator.control, 0
-    if control is not None:
-        bits |= control.prefetch if accelerator.prefetch else 0
-        bits |= control.instruction_cache if accelerator.instruction_cache else 0
-        bits |= control.data_cache if accelerator.data_cache else 0
-    return bits
-
-
-def _flags(mcu: Mcu) -> NDArray[Any]:
-    """The table of the status flags that peripherals set."""
-    rows = [
-        (r.address, flag.bits, r.address if flag.status is None else flag.status, flag.shift)
-        for r in mcu.registers
-        for flag in r.flags
-    ]
-    return np.array(rows, layout.FLAG)
-
-
-def _pages(size: int) -> int:
-    return -(-size // PAGE) * PAGE
-
-
-def _free_page(mcu: Mcu) -> int:
-    """A page that no memory uses, for the return address of a call."""
-    page = 0x1FFF_F000
-    while any(m.base < page + PAGE and page < m.end for m in (*mcu.places, *mcu.areas)):
-        page -= PAGE
-    return page
