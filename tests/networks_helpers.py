@@ -9,152 +9,40 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from moving_cases_helpers import (
+    batches,
+    blocks,
+    broadcast_to,
+    concatenation,
+    expand_dims,
+    gather,
+    mirror_pad,
+    pack,
+    pad,
+    padv2,
+    reshape,
+    resize_bilinear,
+    resize_nearest_neighbor,
+    reverse_v2,
+    squeeze,
+    strided_slice,
+    tile,
+    transpose,
+)
+from tensors_helpers import Array, Rng, activation, constant, fused, int8, scale, single, zero_point
+from weighted_cases_helpers import conv_2d, depthwise_conv_2d, fully_connected, transpose_conv, weights_of, window_of
 
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import checks
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
-from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators import Operator
 from memaopt.networks.operators.extreme import Extreme
 from memaopt.networks.operators.floating import FloatOnly
 from memaopt.networks.operators.reduced_extreme import ReducedExtreme
 from memaopt.networks.operators.registry import OPERATORS
 from memaopt.networks.operators.unary import Unary
-from memaopt.networks.operators.window import SlidingWindow, same_padding
-
-Rng = np.random.Generator
-Array = np.ndarray[Any, Any]
-
-
-def activation(name: str, shape: tuple[int, ...], scale: float | None = None, zero_point: int = 0) -> Tensor:
-    """An int8 activation."""
-    if scale is None:
-        return Tensor(name, shape, DType.INT8)
-    return int8_tensor(name, shape, scale, zero_point)
-
-
-def constant(name: str, data: Array, scales: Array | None = None, axis: int = 0) -> Tensor:
-    dtype = DType(str(data.dtype))
-    if scales is None:
-        return Tensor(name, data.shape, dtype, data=data)
-    return Tensor(name, data.shape, dtype, scales.astype(np.float32), np.zeros(len(scales), np.int64), axis, data)
-
-
-def single(op: type[Operator], tensors: list[Tensor], inputs: int, **attributes: Any) -> Graph:
-    """A network of one operator: the last tensor is its output, the first ``inputs`` are the network's inputs."""
-    last = len(tensors) - 1
-    node = op(inputs=tuple(range(last)), outputs=(last,), **attributes)
-    return Graph(op.kind.lower(), tuple(tensors), (node,), tuple(range(inputs)), (last,))
-
-
-def scale(rng: Rng, low: float = 0.002, high: float = 0.5) -> float:
-    return float(np.exp(rng.uniform(math.log(low), math.log(high))))
-
-
-def zero_point(rng: Rng) -> int:
-    return int(rng.choice([-128, 127, 0, -1, int(rng.integers(-128, 128))]))
-
-
-def fused(rng: Rng) -> Activation:
-    return list(Activation)[rng.integers(4)]
-
-
-def int8(rng: Rng, *shape: int) -> Array:
-    """Random bytes, now and then extreme or constant ones."""
-    style = rng.integers(5)
-    if style == 0:
-        return rng.choice(np.array([-128, 127, 0], np.int8), shape)
-    if style == 1:
-        return np.full(shape, rng.integers(-128, 128), np.int8)
-    return rng.integers(-128, 128, shape).astype(np.int8)
-
-
-def _window(rng: Rng, height: int, width: int, dilated: bool) -> tuple[Size2D, Size2D, Size2D, Padding2D]:
-    """A kernel, stride, dilation and SAME or VALID padding that fit the image."""
-    while True:
-        kernel = Size2D(*rng.integers(1, 5, 2).tolist())
-        stride = Size2D(*rng.integers(1, 4, 2).tolist())
-        dilation = Size2D(*(rng.integers(1, 4, 2).tolist() if dilated and rng.integers(3) == 0 else (1, 1)))
-        same = bool(rng.integers(2))
-        padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
-        if min(SlidingWindow(kernel, stride, dilation, padding).output(height, width)) > 0:
-            return kernel, stride, dilation, padding
-
-
-def _weights(rng: Rng, shape: tuple[int, ...], axis: int, depth: int, out: Tensor, x: Tensor) -> list[Tensor]:
-    """Weights (per channel or not), maybe a bias, scaled so that outputs are neither all clamped nor all equal."""
-    channels = shape[axis]
-    data = np.maximum(int8(rng, *shape), -127).astype(np.int8)
-    typical = float(out.scales[0]) * 60 / (float(x.scales[0]) * 74 * 74 * math.sqrt(depth))
-    count = channels if channels > 1 and rng.integers(2) else 1
-    scales = typical * np.exp(rng.uniform(-1, 1, count))
-    tensors = [constant("weights", data, scales, axis)]
-    bias = rng.normal(0, 3000, channels).astype(np.int32)
-    tensors.append(constant("bias", bias, scales.astype(np.float32) * x.scales[0], 0))
-    return tensors
-
-
-def conv_2d(rng: Rng) -> Graph:
-    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 10, 10, 9]))
-    groups = int(rng.choice([g for g in range(1, c + 1) if c % g == 0])) if rng.integers(4) == 0 else 1
-    outputs = int(rng.integers(1, 5)) * groups
-    kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
-    rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
-    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
-    y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
-    k = kernel.height * kernel.width * c // groups
-    weights = _weights(rng, (outputs, *kernel, c // groups), 0, k, y, x)
-    attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": fused(rng)}
-    return single(ops.Conv2D, [x, *weights, y], 1, **attributes)
-
-
-def depthwise_conv_2d(rng: Rng) -> Graph:
-    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 10, 10, 7]))
-    outputs = c * int(rng.integers(1, 4))
-    kernel, stride, dilation, padding = _window(rng, h, w, dilated=True)
-    rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
-    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
-    y = activation("y", (n, rows, columns, outputs), scale(rng), zero_point(rng))
-    weights = _weights(rng, (1, *kernel, outputs), 3, kernel.height * kernel.width, y, x)
-    if rng.integers(3) == 0:
-        weights.pop()
-    attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": fused(rng)}
-    return single(ops.DepthwiseConv2D, [x, *weights, y], 1, **attributes)
-
-
-def fully_connected(rng: Rng) -> Graph:
-    depth, units = (int(v) for v in rng.integers([1, 1], [50, 12]))
-    shape = ((1, depth), (3, depth), (2, 3, depth))[rng.integers(3)]
-    keep = len(shape) == 2 or bool(rng.integers(2))
-    x = activation("x", shape, scale(rng), zero_point(rng))
-    output = (*shape[:-1], units) if keep else (math.prod(shape) // depth, units)
-    y = activation("y", output, scale(rng), zero_point(rng))
-    weights = _weights(rng, (units, depth), 0, depth, y, x)
-    if rng.integers(3) == 0:
-        # powers of two put many accumulators on ties, where the direction of rounding shows
-        x = activation("x", shape, 0.25, zero_point(rng))
-        y = activation("y", output, 0.5, zero_point(rng))
-        power = np.array([2.0 ** -rng.integers(0, 9)])
-        weights = [constant("weights", weights[0].values, power), constant("bias", weights[1].values, power / 4)]
-    if rng.integers(3) == 0:
-        weights.pop()
-    return single(ops.FullyConnected, [x, *weights, y], 1, activation=fused(rng))
-
-
-def transpose_conv(rng: Rng) -> Graph:
-    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 7, 7, 6]))
-    kernel, stride = Size2D(*rng.integers(1, 6, 2).tolist()), Size2D(*rng.integers(1, 4, 2).tolist())
-    outputs = int(rng.integers(1, 5))
-    same = bool(rng.integers(2))
-    size = (h * stride.height, w * stride.width)
-    if not same:
-        size = ((h - 1) * stride.height + kernel.height, (w - 1) * stride.width + kernel.width)
-    x = activation("x", (n, h, w, c), scale(rng), zero_point(rng))
-    y = activation("y", (n, *size, outputs), scale(rng), zero_point(rng))
-    weights = _weights(rng, (outputs, *kernel, c), 0, max(kernel.height * kernel.width * c // 2, 1), y, x)
-    if rng.integers(2):
-        weights.pop()
-    return single(OPERATORS["TRANSPOSE_CONV"], [x, *weights, y], 1, stride=stride, same=same)
+from memaopt.networks.operators.window import SlidingWindow
 
 
 def _broadcast(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,7 +86,7 @@ def binary(op: type[Operator]) -> Callable[[Rng], Graph]:
 def pool(op: type[ops.AveragePool2D] | type[ops.MaxPool2D]) -> Callable[[Rng], Graph]:
     def build(rng: Rng) -> Graph:
         n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 12, 12, 6]))
-        kernel, stride, dilation, padding = _window(rng, h, w, dilated=False)
+        kernel, stride, dilation, padding = window_of(rng, h, w, dilated=False)
         quantization = scale(rng), zero_point(rng)
         rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(h, w)
         x, y = activation("x", (n, h, w, c), *quantization), activation("y", (n, rows, columns, c), *quantization)
@@ -239,170 +127,6 @@ def arg_extreme(op: type[Operator]) -> Callable[[Rng], Graph]:
         return single(op, [activation("x", shape, scale(rng), zero_point(rng)), output], 1, axis=axis)
 
     return build
-
-
-def pad(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
-    paddings = tuple((int(a), int(b)) for a, b in rng.integers(0, 4, (len(shape), 2)))
-    output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
-    quantization = scale(rng), zero_point(rng)
-    return single(
-        ops.Pad, [activation("x", shape, *quantization), activation("y", output, *quantization)], 1, paddings=paddings
-    )
-
-
-def padv2(rng: Rng) -> Graph:
-    graph = pad(rng)
-    x, y = graph.tensors
-    value = dataclasses.replace(constant("value", int8(rng, 1)), scales=x.scales, zero_points=x.zero_points)
-    return single(OPERATORS["PADV2"], [x, value, y], 1, paddings=graph.operators[0].paddings)
-
-
-def _shaped(op: type[Operator], x: Tensor, output: tuple[int, ...], **attributes: Any) -> Graph:
-    """An operator that only moves elements."""
-    return single(op, [x, dataclasses.replace(x, name="y", shape=output)], 1, **attributes)
-
-
-def mirror_pad(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
-    mode = ("REFLECT", "SYMMETRIC")[rng.integers(2)]
-    most = [size - (mode == "REFLECT") for size in shape]
-    paddings = tuple((int(rng.integers(m + 1)), int(rng.integers(m + 1))) for m in most)
-    output = tuple(s + a + b for s, (a, b) in zip(shape, paddings, strict=True))
-    x = activation("x", shape, scale(rng), zero_point(rng))
-    return _shaped(OPERATORS["MIRROR_PAD"], x, output, paddings=paddings, mode=mode)
-
-
-def tile(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 5, rng.integers(1, 5)).tolist())
-    multiples = tuple(rng.integers(1, 4, len(shape)).tolist())
-    x = activation("x", shape, scale(rng), zero_point(rng))
-    output = tuple(s * m for s, m in zip(shape, multiples, strict=True))
-    return _shaped(OPERATORS["TILE"], x, output, multiples=multiples)
-
-
-def broadcast_to(rng: Rng) -> Graph:
-    output = tuple(rng.integers(1, 5, rng.integers(1, 5)).tolist())
-    shape = tuple(1 if rng.integers(2) else size for size in output)[int(rng.integers(len(output))) :]
-    return _shaped(OPERATORS["BROADCAST_TO"], activation("x", shape, scale(rng), zero_point(rng)), output)
-
-
-def reverse_v2(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
-    x = activation("x", shape, scale(rng), zero_point(rng))
-    return _shaped(OPERATORS["REVERSE_V2"], x, shape, axes=(int(rng.integers(len(shape))),))
-
-
-def blocks(rng: Rng, kind: str) -> Graph:
-    n, h, w, c, block = (int(v) for v in rng.integers(1, [3, 5, 5, 5, 4]))
-    small, large = (n, h, w, c * block**2), (n, h * block, w * block, c)
-    x, y = (small, large) if kind == "DEPTH_TO_SPACE" else (large, small)
-    return _shaped(OPERATORS[kind], activation("x", x, scale(rng), zero_point(rng)), y, block=block)
-
-
-def batches(rng: Rng, kind: str) -> Graph:
-    axes = int(rng.integers(1, 3))
-    block, n, c = rng.integers(1, 4, axes), int(rng.integers(1, 3)), int(rng.integers(1, 5))
-    inner = rng.integers(1, 5, axes)
-    whole = inner * block
-    edges = [(int(rng.integers(size)), 0) for size in whole]
-    edges = [(a, int(rng.integers(size - a))) for (a, _), size in zip(edges, whole, strict=True)]
-    space = (n, *(int(size - a - b) for size, (a, b) in zip(whole, edges, strict=True)), c)
-    batch = (int(n * block.prod()), *inner.tolist(), c)
-    x, y = (space, batch) if kind == "SPACE_TO_BATCH_ND" else (batch, space)
-    more = {"block": tuple(block.tolist()), "edges": tuple(edges)}
-    return _shaped(OPERATORS[kind], activation("x", x, scale(rng), zero_point(rng)), y, **more)
-
-
-def concatenation(rng: Rng) -> Graph:
-    shape = rng.integers(1, 6, rng.integers(1, 5)).tolist()
-    axis, count = int(rng.integers(len(shape))), int(rng.integers(1, 5))
-    quantization = scale(rng), zero_point(rng)
-    parts = [[int(rng.integers(1, 5)) if i == axis else s for i, s in enumerate(shape)] for _ in range(count)]
-    tensors = [activation(f"x{i}", tuple(part), *quantization) for i, part in enumerate(parts)]
-    output = tuple(sum(p[axis] for p in parts) if i == axis else s for i, s in enumerate(shape))
-    return single(ops.Concatenation, [*tensors, activation("y", output, *quantization)], count, axis=axis)
-
-
-def pack(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(0, 4)).tolist())
-    axis, count = int(rng.integers(len(shape) + 1)), int(rng.integers(1, 5))
-    quantization = scale(rng), zero_point(rng)
-    tensors = [activation(f"x{i}", shape, *quantization) for i in range(count)]
-    output = (*shape[:axis], count, *shape[axis:])
-    return single(ops.Pack, [*tensors, activation("y", output, *quantization)], count, axis=axis)
-
-
-def gather(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 7, rng.integers(1, 5)).tolist())
-    axis, q = int(rng.integers(len(shape))), (scale(rng), zero_point(rng))
-    own = tuple(rng.integers(1, 4, rng.integers(1, 3)).tolist())
-    indices = tuple(rng.integers(0, shape[axis], math.prod(own)).tolist())
-    tensors = [activation("x", shape, *q), activation("y", (*shape[:axis], *own, *shape[axis + 1 :]), *q)]
-    return single(ops.Gather, tensors, 1, axis=axis, indices=indices)
-
-
-def reshape(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
-    q = scale(rng), zero_point(rng)
-    output = ((math.prod(shape),), (1, math.prod(shape)), tuple(reversed(shape)))[rng.integers(3)]
-    return single(ops.Reshape, [activation("x", shape, *q), activation("y", output, *q)], 1)
-
-
-def squeeze(rng: Rng) -> Graph:
-    shape = (1, *rng.integers(2, 6, rng.integers(1, 4)).tolist(), 1)
-    q = scale(rng), zero_point(rng)
-    output = (shape[1:], shape[:-1], shape[1:-1])[rng.integers(3)]
-    return single(ops.Squeeze, [activation("x", shape, *q), activation("y", output, *q)], 1)
-
-
-def expand_dims(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 5)).tolist())
-    q = scale(rng), zero_point(rng)
-    axis = int(rng.integers(len(shape) + 1))
-    output = (*shape[:axis], 1, *shape[axis:])
-    return single(ops.ExpandDims, [activation("x", shape, *q), activation("y", output, *q)], 1)
-
-
-def transpose(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 6, rng.integers(1, 6)).tolist())
-    permutation = tuple(rng.permutation(len(shape)).tolist())
-    q = scale(rng), zero_point(rng)
-    output = tuple(shape[i] for i in permutation)
-    return single(ops.Transpose, [activation("x", shape, *q), activation("y", output, *q)], 1, permutation=permutation)
-
-
-def strided_slice(rng: Rng) -> Graph:
-    shape = tuple(rng.integers(1, 8, rng.integers(1, 5)).tolist())
-    slices = []
-    for size in shape:
-        start = int(rng.integers(size))
-        step = int(rng.choice([1, 1, 2, 3, -1, -2]))
-        room = (size - start + step - 1) // step if step > 0 else (start - step) // -step
-        slices.append(Slice(start, step, int(rng.integers(1, room + 1))))
-    output = tuple(s.length for s in slices)
-    if rng.integers(2):
-        output = tuple(length for length in output if length > 1)
-    q = scale(rng), zero_point(rng)
-    return single(ops.StridedSlice, [activation("x", shape, *q), activation("y", output, *q)], 1, slices=tuple(slices))
-
-
-def resize_nearest_neighbor(rng: Rng) -> Graph:
-    n, h, w, c = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 12, 12, 4]))
-    rows, columns = (int(v) for v in rng.integers(1, 20, 2))
-    q = scale(rng), zero_point(rng)
-    tensors = [activation("x", (n, h, w, c), *q), activation("y", (n, rows, columns, c), *q)]
-    style = rng.integers(3)
-    return single(
-        ops.ResizeNearestNeighbor, tensors, 1, align_corners=bool(style == 1), half_pixel_centers=bool(style == 2)
-    )
-
-
-def resize_bilinear(rng: Rng) -> Graph:
-    graph = resize_nearest_neighbor(rng)
-    (op,) = graph.operators
-    more = {name: getattr(op, name) for name in ("align_corners", "half_pixel_centers")}
-    return single(OPERATORS["RESIZE_BILINEAR"], list(graph.tensors), 1, **more)
 
 
 def batch_matmul(rng: Rng) -> Graph:
@@ -545,8 +269,6 @@ CASES |= {kind: island(cls) for kind, cls in OPERATORS.items() if issubclass(cls
 CASES |= {  # any other unary operator, without attributes
     kind: unary(cls, _near) for kind, cls in OPERATORS.items() if kind not in CASES and issubclass(cls, Unary)
 }
-
-
 PRODUCERS = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN",
     "TANH", "RESHAPE",
@@ -639,7 +361,7 @@ def gated(rng: Rng, height: int = 12, channels: int = 24) -> Graph:
 
     def pointwise(x: int, outputs: int, s: float, z: int) -> int:
         shape = (*tensors[x].shape[:3], outputs)
-        weights = _weights(
+        weights = weights_of(
             rng, (outputs, 1, 1, tensors[x].shape[3]), 0, tensors[x].shape[3], activation("y", shape, s, z), tensors[x]
         )
         tensors.extend(weights)

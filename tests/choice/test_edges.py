@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_helpers import MCU
-from networks_helpers import activation, constant
+from tensors_helpers import activation, constant
 
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check

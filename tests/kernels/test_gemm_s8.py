@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from emit_helpers import MACHINE, Case, OnBoard, kernels_of
-from networks_helpers import activation, constant, single
+from tensors_helpers import activation, constant, single
 
 from memaopt import fixedpoint
 from memaopt.kernels.gemm.families import RegisterTile

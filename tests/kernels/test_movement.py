@@ -9,7 +9,7 @@ from pathlib import Path
 import layers_helpers as h
 import numpy as np
 import pytest
-from networks_helpers import activation, single
+from tensors_helpers import activation, single
 
 from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.networks import operators as ops

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks_helpers import activation
+from tensors_helpers import activation
 
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.memory import liveness

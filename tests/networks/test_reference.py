@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks_helpers import CASES, activation, constant, inputs, island, single
+from networks_helpers import CASES, inputs, island
+from tensors_helpers import activation, constant, single
 from tflite_helpers import oracle_of
 
 from memaopt.networks import checks, reference

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from networks_helpers import activation
+from tensors_helpers import activation
 from tflite_helpers import changed, put
 
 from memaopt.cli import main as cli

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks_helpers import CASES, activation, constant, inputs, scale, single
+from networks_helpers import CASES, inputs
+from tensors_helpers import activation, constant, scale, single
 
 from memaopt.networks import checks, reference, summary
 from memaopt.networks import operators as ops

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import activation, chain, constant, gated, inputs, single
+from networks_helpers import chain, gated, inputs
+from tensors_helpers import activation, constant, single
 
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks_helpers import CASES, activation, single
+from networks_helpers import CASES
+from tensors_helpers import activation, single
 from tflite_helpers import changed, put
 
 from memaopt.certificates.network import certify

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks_helpers import activation, constant
+from tensors_helpers import activation, constant
 from tflite_helpers import changed
 
 from memaopt.networks import operators as ops

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import CASES, activation, constant, inputs, uint8
+from networks_helpers import CASES, inputs, uint8
+from tensors_helpers import activation, constant
 from tflite_helpers import oracle_of
 
 from memaopt.choice.compile import compile_network

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks_helpers import Rng, activation, constant
+from tensors_helpers import Rng, activation, constant
 from tflite_helpers import Node, changed, file_of, schema
 
 from memaopt.errors import UnsupportedModelError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import Rng, activation, constant, scale, zero_point
+from tensors_helpers import Rng, activation, constant, scale, zero_point
 from tflite_helpers import Node, file_of
 
 from memaopt.choice.compile import compile_network

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks_helpers import activation, single
+from tensors_helpers import activation, single
 
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check

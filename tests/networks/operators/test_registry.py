@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks_helpers import CASES, activation, single
+from networks_helpers import CASES
+from tensors_helpers import activation, single
 
 from memaopt.networks import operators
 from memaopt.networks.graph import Graph

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from networks_helpers import activation, single
+from tensors_helpers import activation, single
 
 from memaopt import fixedpoint
 from memaopt.errors import UnsupportedModelError

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import CASES, activation, constant, inputs, int8, single
+from networks_helpers import CASES, inputs
+from tensors_helpers import activation, constant, int8, single
 from tflite_helpers import changed, made_unsigned
 
 from memaopt.choice.compile import compile_network
