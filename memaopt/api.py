@@ -140,7 +140,7 @@ def html_report(what: Any) -> str:
     """
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
-    from memaopt.choice.compile import NetworkPlan
+    from memaopt.choice.network_plan import NetworkPlan
     from memaopt.report import gemm_page
     from memaopt.report.page import page
 
