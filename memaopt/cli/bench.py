@@ -2,13 +2,21 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memaopt.cli.bench_studies import (
+    study_cliffs,
+    study_network_traffic,
+    study_networks,
+    study_places,
+    study_tiles,
+    study_waits,
+)
 from memaopt.cli.completion import presets, words
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
 from memaopt.errors import InputError, MissingToolError
@@ -16,9 +24,7 @@ from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
 
 if TYPE_CHECKING:
-    from memaopt.bench.places import PlaceStudy
     from memaopt.bench.results import Bench
-    from memaopt.bench.tiles import TileStudy
     from memaopt.machines.mcu import Mcu
 
 SECTIONS = ("layers", "squares", "search", "traffic")
@@ -237,12 +243,12 @@ def bench_command(
         ("--seed", None if waits else seed, "it is for --waits"),
     )
     if suite is not None:
-        _networks(suite, models, layers, compiler, as_json)
+        study_networks(suite, models, layers, compiler, as_json)
         return
     if network is not None:
         if sections != ["traffic"]:
             raise InputError("bench --network is a study of traffic: bench traffic --network")
-        _network_traffic(network, sram or [], plots, layers, as_json)
+        study_network_traffic(network, sram or [], plots, layers, as_json)
         return
     from memaopt.machines.mcu import mcu
     from memaopt.report import console
@@ -251,9 +257,9 @@ def bench_command(
         whole = mcu(mcu_name or "stm32l4r5")
         whole.core.require_timing("bench")
         if cliffs:
-            _study_cliffs(whole, compiler, as_json)
+            study_cliffs(whole, compiler, as_json)
             return
-        _study_waits(whole, count or 200, seed or 0, compiler, as_json)
+        study_waits(whole, count or 200, seed or 0, compiler, as_json)
         return
     # In a checkout they are beside the package, wherever the command is given.
     sys.path.append(str(Path(__file__).parents[2]))
@@ -268,9 +274,9 @@ def bench_command(
     sizes = [_size(text) for text in layer] if layer else list(TINYML)
     if tiles or places:
         if tiles:
-            _study_tiles(sizes, dtypes, machine, compiler, 1.15 if within is None else within, as_json)
+            study_tiles(sizes, dtypes, machine, compiler, 1.15 if within is None else within, as_json)
         else:
-            _study_places(sizes, dtypes, machine, compiler, as_json)
+            study_places(sizes, dtypes, machine, compiler, as_json)
         return
     if plots is not None:
         from memaopt.bench.plots import require_matplotlib
@@ -288,52 +294,6 @@ def bench_command(
         from memaopt.bench.plots import write_plots
 
         for path in write_plots(bench, plots):
-            console.stderr().print(f"written {path}", soft_wrap=True)
-
-
-def _networks(suite: str, models: Path | None, layers: bool, compiler: str | None, as_json: bool) -> None:
-    from memaopt.bench import networks
-    from memaopt.report import console
-
-    if suite not in networks.SUITES:
-        raise InputError(f"no suite {suite!r}: there is {', '.join(networks.SUITES)}")
-    with console.progress() as progress:
-        task = progress.add_task("", total=None)
-        results = networks.run(
-            models,
-            compiler,
-            lambda what: progress.update(task, description=what),
-            layers,
-        )
-    if as_json:
-        console.print_json([result.model_dump(mode="json") for result in results])
-    else:
-        if layers:
-            networks.print_layers(console.stdout(), results)
-        networks.print_results(console.stdout(), results)
-    if not all(result.passed for result in results):
-        raise typer.Exit(1)
-
-
-def _network_traffic(network: str, sram: list[str], plots: Path | None, layers: bool, as_json: bool) -> None:
-    from memaopt.bench import network_traffic
-    from memaopt.machines.mcu import parse_size
-    from memaopt.report import console
-
-    if plots is not None:
-        from memaopt.bench.plots import require_matplotlib
-
-        require_matplotlib()
-    sizes = tuple(sorted({parse_size(text) for text in sram})) or network_traffic.SIZES
-    found = network_traffic.study(network_traffic.network_of(network), sizes)
-    if as_json:
-        console.print_json(found.model_dump(mode="json"))
-    else:
-        network_traffic.print_study(console.stdout(), found, layers=layers)
-    if plots is not None:
-        from memaopt.bench.plots import write_network_plot
-
-        for path in write_network_plot(found, plots):
             console.stderr().print(f"written {path}", soft_wrap=True)
 
 
@@ -391,76 +351,6 @@ def _without_external_memory(sections: Iterable[str], machine: "Mcu") -> list[st
         if left_out
         else []
     )
-
-
-def _study_tiles(
-    sizes: list[tuple[int, int, int]],
-    dtypes: list[Dtype],
-    machine: "Mcu",
-    compiler: str | None,
-    within: float,
-    as_json: bool,
-) -> None:
-    from memaopt.bench import measure, tiles
-    from memaopt.report import console
-
-    problems = measure.in_sram(sizes, dtypes)
-    machine = measure.with_room(machine, problems)
-    studies = [tiles.study(problem, machine, within, compiler) for problem in console.watched(problems, "tiles")]
-    if not as_json:
-        tiles.print_studies(console.stdout(), studies, machine, within)
-    _finish_studies(studies, as_json)
-
-
-def _study_places(
-    sizes: list[tuple[int, int, int]], dtypes: list[Dtype], machine: "Mcu", compiler: str | None, as_json: bool
-) -> None:
-    from memaopt.bench import measure, places
-    from memaopt.report import console
-
-    problems = places.weights_in_flash(sizes, dtypes)
-    machine = measure.with_room(machine, problems).with_ram(code=machine.sram.size)
-    studies = [places.study(problem, machine, compiler) for problem in console.watched(problems, "places")]
-    if not as_json:
-        places.print_studies(console.stdout(), studies, machine)
-    _finish_studies(studies, as_json)
-
-
-def _study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_json: bool) -> None:
-    from memaopt.bench import gemm_waits, waits
-    from memaopt.bench.random_layers import random_layers
-    from memaopt.report import console
-
-    layers = console.watched(list(random_layers(count, seed)), "layers")
-    found = waits.study(machine, layers, compiler)
-    problems = console.watched(list(gemm_waits.random_gemms(count, seed)), "GEMMs")
-    gemms = [run for problem in problems for run in gemm_waits.runs(problem, machine, compiler)]
-    found = found.model_copy(update={"gemms": tuple(gemms)})
-    if as_json:
-        console.print_json(found.model_dump(mode="json"))
-    else:
-        waits.print_study(console.stdout(), found, machine, f"seed {seed}")
-
-
-def _study_cliffs(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
-    from memaopt.bench import cliffs
-    from memaopt.report import console
-
-    found = list(cliffs.study(machine, console.watched(cliffs.layers(), "layers"), compiler))
-    if as_json:
-        console.print_json([cliff.model_dump(mode="json") for cliff in found])
-    else:
-        cliffs.print_cliffs(console.stdout(), found, machine)
-
-
-def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:
-    """JSON if it was asked for; exit 1 unless every study holds."""
-    from memaopt.report import console
-
-    if as_json:
-        console.print_json([study.model_dump(mode="json") for study in studies])
-    if not all(study.holds for study in studies):
-        raise typer.Exit(1)
 
 
 def _sections(names: list[str]) -> tuple[str, ...]:

@@ -219,7 +219,7 @@ def pareto_command(
     """
     from memaopt.choice import pareto
     from memaopt.machines.mcu import mcu
-    from memaopt.report import network as network_report
+    from memaopt.report import fronts as report
 
     machine = mcu(mcu_name, setting)
     if wait_states is not None:
@@ -227,12 +227,12 @@ def pareto_command(
     with console.spinner("sweeping the budgets"):
         fronts, rows = pareto.fronts(model, machine), pareto.row_bound(model)
     if plot is not None:
-        network_report.plot_fronts(fronts, plot)
+        report.plot_fronts(fronts, plot)
     if as_json:
         found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
         console.print_json({**found, "row_bound_bytes": None if rows is None else rows.bytes})
     else:
-        network_report.print_fronts(console.stdout(), fronts, rows)
+        report.print_fronts(console.stdout(), fronts, rows)
         if plot is not None:
             console.stdout().print(f"written to {plot}", soft_wrap=True)
 

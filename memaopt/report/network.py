@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,15 +16,11 @@ from memaopt.board.projects import TITLES
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
-from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
-from memaopt.errors import InputError, MissingToolError
 from memaopt.machines.core import ORDERED
-from memaopt.memory.row_bound import RowBound
 from memaopt.networks.summary import Summary
 from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.network import NetworkTrial
-from memaopt.writer import write_file
 
 _PROOFS = {
     "enumeration": "the best of all that fit in this order, proven by an exhaustive search",
@@ -322,50 +316,6 @@ def trial_json(trial: NetworkTrial) -> dict[str, Any]:
             "counted": {name: asdict(access) for name, access in found.counted.items()},
         }
     return data | {"passed": trial.passed}
-
-
-def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None) -> None:
-    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows."""
-    for budget, points in fronts.items():
-        console.print(Text.assemble((budget, "bold"), " against cycles"))
-        made = table((budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", ""), words=("proof", ""))
-        for p in points:
-            limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
-            numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
-            made.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
-        console.print(made)
-        if budget == "arena" and rows is not None:
-            console.print(f"no schedule that computes whole rows, each once, has an arena below {rows.bytes:,} bytes")
-
-
-def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
-    """The fronts side by side, as steps: between two points the larger budget buys nothing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingToolError("plots need matplotlib: pip install 'memaopt[plots]'") from None
-    figure = Figure(figsize=(4 * len(fronts), 3.2), layout="constrained")
-    axes = figure.subplots(1, len(fronts), squeeze=False)[0]
-    for axis, (budget, points) in zip(axes, fronts.items(), strict=True):
-        name = f"{budget.lower()}_bytes"
-        sizes = [getattr(point, name) / 1024 for point in points]
-        cycles = [point.machine_cycles / 1e6 for point in points]
-        axis.step(sizes, cycles, where="pre", marker="o", markersize=3)
-        for size, height, point in zip(sizes, cycles, points, strict=True):
-            label = f"{size:.1f}, the default" if point.default else f"{size:.1f}"
-            axis.annotate(label, (size, height), fontsize=5, rotation=45, xytext=(2, 2), textcoords="offset points")
-        marked = [(size, height) for size, height, point in zip(sizes, cycles, points, strict=True) if point.default]
-        axis.plot(*zip(*marked, strict=True) if marked else ((), ()), "o", markersize=7, fillstyle="none")
-        axis.set_xlabel(f"{budget} (KiB)")
-        axis.set_ylabel("million cycles")
-        axis.margins(0.15)
-        axis.grid(alpha=0.3)
-    drawn = io.BytesIO()
-    try:
-        figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be written: {error}") from None
-    write_file(path, drawn.getvalue())
 
 
 def operator_name(layer: LayerPlan) -> str:
