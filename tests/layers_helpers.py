@@ -1,22 +1,18 @@
 """Layers for tests: random ones, their outputs by plain numpy, and runners on the host and on the board."""
 
-import ctypes
 import dataclasses
 import math
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from board_helpers import compilers
-from emit_helpers import host_compilers
+from layers_reference_helpers import as_conv, conv_accumulators, expected, unrounded
+from layers_run_helpers import UNDEFINED, Host, OnBoard, counted
 
 from memaopt import fixedpoint
-from memaopt.access import Access
-from memaopt.board import Board, Run, Timing, build
-from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans, source_file
+from memaopt.board import Timing
+from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
-from memaopt.machines.mcu import mcu
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
@@ -39,12 +35,7 @@ from memaopt.problems.layers import (
     Softmax,
 )
 from memaopt.problems.movement import Movement
-from memaopt.problems.resize import Resize
 from memaopt.problems.step_functions import Requantization, Rescale
-
-MCU = mcu("stm32l4r5").with_wait_states(0)
-#: GCC if it is installed, else Zig's Clang.
-COMPILER = compilers()[0]
 
 
 def requantization(
@@ -107,7 +98,7 @@ def conv(
     view, height, width = window(shape, kernel, stride, dilation, padding)
     w = weights(rng, outputs, *kernel, shape.channels // groups)
     bias = rng.integers(-2000, 2001, outputs)
-    layer = Conv(shape, Image(height, width, outputs), w, bias, view, zero_point, _none(outputs), groups)
+    layer = Conv(shape, Image(height, width, outputs), w, bias, view, zero_point, unrounded(outputs), groups)
     sample = rng.integers(-128, 128, shape).astype(np.int8)
     q = requantization(rng, conv_accumulators(layer, sample), zero_point=output_zero_point, clamp=clamp)
     return Conv(shape, layer.output, w, bias, view, zero_point, q, groups)
@@ -132,9 +123,9 @@ def depthwise(
     outputs = shape.channels * multiplier
     w, bias = weights(rng, *kernel, outputs), rng.integers(-500, 501, outputs)
     output = Image(height, width, outputs)
-    layer = Depthwise(shape, output, w, bias, view, zero_point, _none(outputs))
+    layer = Depthwise(shape, output, w, bias, view, zero_point, unrounded(outputs))
     sample = rng.integers(-128, 128, shape).astype(np.int8)
-    q = requantization(rng, conv_accumulators(_as_conv(layer), sample), zero_point=output_zero_point, clamp=clamp)
+    q = requantization(rng, conv_accumulators(as_conv(layer), sample), zero_point=output_zero_point, clamp=clamp)
     return Depthwise(shape, output, w, bias, view, zero_point, q)
 
 
@@ -198,158 +189,6 @@ def fully_connected(
     return FullyConnected(rows, w, bias, zero_point, q)
 
 
-def _none(channels: int) -> Requantization:
-    return Requantization(0, multipliers=np.zeros(channels, np.int64), shifts=np.zeros(channels, np.int64))
-
-
-def _as_conv(layer: Depthwise) -> Conv:
-    """The grouped convolution that a depthwise one is."""
-    w = layer.weights.transpose(2, 0, 1)[..., None]
-    return Conv(
-        layer.shape,
-        layer.output,
-        w,
-        layer.bias,
-        layer.window,
-        layer.input_zero_point,
-        layer.requantization,
-        layer.shape.channels,
-    )
-
-
-def conv_accumulators(layer: Conv, image: np.ndarray) -> np.ndarray:
-    """Accumulators [height, width, M], tap by tap, with the padding taken as x = zero point."""
-    view, (height, width, outputs) = layer.window, layer.output
-    centred = image.astype(np.int64) - layer.input_zero_point
-    below = (height - 1) * view.stride.height + (view.kernel.height - 1) * view.dilation.height + 1
-    right = (width - 1) * view.stride.width + (view.kernel.width - 1) * view.dilation.width + 1
-    size = (max(below, layer.shape.height + view.padding.top), max(right, layer.shape.width + view.padding.left))
-    padded = np.zeros((*size, layer.shape.channels), np.int64)
-    padded[view.padding.top :, view.padding.left :][: layer.shape.height, : layer.shape.width] = centred
-    total = np.broadcast_to(layer.bias, (height, width, outputs)).astype(np.int64)
-    depth, per_group = layer.weights.shape[3], outputs // layer.groups
-    for ky in range(view.kernel.height):
-        for kx in range(view.kernel.width):
-            top, left = ky * view.dilation.height, kx * view.dilation.width
-            part = padded[
-                top : top + (height - 1) * view.stride.height + 1 : view.stride.height,
-                left : left + (width - 1) * view.stride.width + 1 : view.stride.width,
-            ]
-            for g in range(layer.groups):
-                w = layer.weights[g * per_group : (g + 1) * per_group, ky, kx].astype(np.int64)
-                total[..., g * per_group : (g + 1) * per_group] += part[..., g * depth : (g + 1) * depth] @ w.T
-    return total
-
-
-def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
-    """The layer's output, flat, by numpy and memaopt.fixedpoint alone."""
-    first = inputs[0]
-    match layer:
-        case Conv():
-            return layer.requantization.apply(conv_accumulators(layer, first.reshape(layer.shape))).ravel()
-        case Depthwise():
-            image = first.reshape(layer.shape)
-            return layer.requantization.apply(conv_accumulators(_as_conv(layer), image)).ravel()
-        case ConvDepthwise():
-            return expected(layer.depthwise, expected(layer.conv, first))
-        case FullyConnected():
-            rows = first.reshape(layer.rows, -1).astype(np.int64) - layer.input_zero_point
-            return layer.requantization.apply(rows @ layer.weights.T.astype(np.int64) + layer.bias).ravel()
-        case Binary():
-            return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
-        case Pool():
-            return _pooled(layer, first.reshape(layer.shape)).ravel()
-        case Extreme():
-            x = first.reshape(layer.shape)
-            found = x.max(axis=layer.axes) if layer.kind is PoolKind.MAX else x.min(axis=layer.axes)
-            return found.clip(layer.minimum, layer.maximum).ravel()
-        case Resize():
-            return _resized(layer, first.reshape(layer.shape)).ravel()
-        case MatMul():
-            a, b = (
-                x.reshape(shape).astype(np.int64) - zero
-                for x, shape, zero in zip(
-                    inputs,
-                    (layer.first_shape, layer.second_shape),
-                    (layer.first_zero_point, layer.second_zero_point),
-                    strict=True,
-                )
-            )
-            a, b = (x.swapaxes(-1, -2) if turned else x for x, turned in zip((a, b), layer.transposed, strict=True))
-            return np.clip(layer.result.apply(a @ b) + layer.zero_point, -128, 127).ravel()
-        case L2Norm():
-            rows = first.reshape(layer.rows, layer.depth).astype(np.int64) - layer.input_zero_point
-            out = np.zeros(rows.shape, np.int64)
-            for row, total in enumerate((rows * rows).sum(axis=1)):
-                multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
-                out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
-            return np.clip(out, -128, 127).ravel()
-        case ArgExtreme():
-            x = first.reshape(layer.shape)
-            return (x.argmax(axis=1) if layer.kind is PoolKind.MAX else x.argmin(axis=1)).ravel()
-        case Mean():
-            total = (first.reshape(layer.shape).astype(np.int64) - layer.input_zero_point).sum(axis=layer.axes)
-            return layer.requantization.apply(total[..., None]).ravel()
-        case Lookup():
-            return layer.table[first.astype(np.int64) + 128].ravel()
-        case FloatLookup():
-            return layer.table[first.astype(np.int64) + 128].ravel()
-        case Softmax():
-            return _softmax(layer, first.reshape(layer.rows, layer.depth)).ravel()
-        case Quantize():
-            ratio = np.float32(first) / np.float32(layer.scale)
-            return np.clip(fixedpoint.round_half_away_from_zero(ratio) + layer.zero_point, -128, 127).ravel()
-        case Dequantize():
-            product = np.float64(np.float32(layer.scale)) * (first.astype(np.float64) - layer.zero_point)
-            return product.astype(np.float32).ravel()
-    raise AssertionError(f"no reference for {type(layer).__name__}")
-
-
-def _resized(layer: Resize, image: np.ndarray) -> np.ndarray:
-    """Each output by its four neighbours, in 1/1024 of a position."""
-    out, unit = np.zeros(layer.output, np.int64), 1024
-    start = [step // 2 - unit // 2 if layer.half_pixels else 0 for step in layer.step]
-    for y in range(layer.output.height):
-        for x in range(layer.output.width):
-            sides = []
-            for index, step, first, size in zip((y, x), layer.step, start, layer.shape[:2], strict=True):
-                at = index * step + first
-                low = max(math.trunc(at / unit), 0)
-                sides.append((low, min(math.trunc((at + unit - 1) / unit), size - 1), at - low * unit))
-            (top, bottom, below), (left, right, behind) = sides
-            corners = image[[[top, top], [bottom, bottom]], [[left, right], [left, right]]].astype(np.int64)
-            weights = np.outer([unit - below, below], [unit - behind, behind])
-            total = (corners * weights[..., None]).sum(axis=(0, 1))
-            out[y, x] = np.sign(total) * ((np.abs(total) + unit * unit // 2) // unit**2)
-    return out
-
-
-def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:
-    view, out = layer.window, np.zeros(layer.output, np.int64)
-    for y in range(layer.output.height):
-        for x in range(layer.output.width):
-            top, left = y * view.stride.height - view.padding.top, x * view.stride.width - view.padding.left
-            part = image[max(top, 0) : top + view.kernel.height, max(left, 0) : left + view.kernel.width]
-            if layer.kind is not PoolKind.AVERAGE:
-                out[y, x] = (part.max if layer.kind is PoolKind.MAX else part.min)(axis=(0, 1))
-            else:
-                total, count = part.astype(np.int64).sum(axis=(0, 1)), part.shape[0] * part.shape[1]
-                out[y, x] = np.sign(total) * ((np.abs(total) + count // 2) // count)
-    return np.clip(out, layer.minimum, layer.maximum)
-
-
-def _softmax(layer: Softmax, rows: np.ndarray) -> np.ndarray:
-    out = np.zeros(rows.shape, np.int64)
-    for r, row in enumerate(rows.astype(np.int64)):
-        exps = layer.exponentials[row.max() - row]
-        total = int(fixedpoint.rounding_divide_by_pot(exps, 12).sum())
-        over = total.bit_length() - 20
-        scale = fixedpoint.one_over_one_plus_x((total << (11 - over + 1)) - (1 << 31))
-        product = fixedpoint.saturating_rounding_doubling_high_mul(scale, exps)
-        out[r] = np.clip(fixedpoint.rounding_divide_by_pot(product, over + 23) - 128, -128, 127)
-    return out
-
-
 def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> np.ndarray:
     """int8 data: uniform, or all at an extreme, or alternating between both."""
     match kind:
@@ -361,90 +200,6 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
             return np.full(size, 127, np.int8)
         case _:
             return np.where(rng.integers(0, 2, size), 127, -128).astype(np.int8)
-
-
-#: Undefined behaviour ends the program.
-UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=undefined")
-
-
-class Host:
-    """Layers compiled with the host's compiler: what their portable C computes."""
-
-    def __init__(self, folder: Path, layers: Sequence[Emitted], flags: Sequence[str] = ()) -> None:
-        source, library = folder / "layers.c", folder / "layers.so"
-        source.write_text(source_file(layers))
-        command = [*host_compilers()[0], "-std=c11", "-O2", *WARNINGS, "-shared", "-fPIC", *flags]
-        subprocess.run([*command, str(source), "-o", str(library)], check=True)
-        self._library = ctypes.CDLL(str(library))
-
-    def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> np.ndarray:
-        """The layer's output; guard bytes around it must survive."""
-        arrays = [_guarded(x) for x in inputs]
-        # Scratch memory holds rubbish.
-        out, scratch = _guarded(np.zeros_like(output)), _guarded(np.full(layer.plan.scratch_bytes, 0x6B, np.int8))
-        pointers = [ctypes.c_void_p(a.ctypes.data + _GUARD) for a in (*arrays, out, scratch)]
-        getattr(self._library, layer.name)(*pointers)
-        for a in (*arrays, out, scratch):
-            assert (a[:_GUARD] == 0x5A).all(), "something was written outside a buffer"
-            assert (a[-_GUARD:] == 0x5A).all(), "something was written outside a buffer"
-        return out[_GUARD:-_GUARD].view(output.dtype)
-
-
-_GUARD = 64
-
-
-def _guarded(data: np.ndarray) -> np.ndarray:
-    memory = np.full(data.nbytes + 2 * _GUARD + 16, 0x5A, np.uint8)
-    start = -memory.ctypes.data % 16
-    view = memory[start : start + data.nbytes + 2 * _GUARD]
-    view[_GUARD : _GUARD + data.nbytes] = np.frombuffer(data.tobytes(), np.uint8)
-    return view
-
-
-class OnBoard:
-    """Layers on the virtual Cortex-M4, compiled by ``compiler``."""
-
-    def __init__(
-        self,
-        folder: Path,
-        layers: Sequence[Emitted],
-        compiler: str = COMPILER,
-        optimise: str = "-O3",
-        define: dict[str, str | int] | None = None,
-    ) -> None:
-        source, elf = folder / f"layers_{compiler}.c", folder / f"layers_{compiler}.elf"
-        source.write_text(source_file(layers))
-        program = build([source], elf, MCU, compiler=compiler, optimise=optimise, define=define)
-        self.board = Board(MCU).load(program)
-
-    def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> tuple[np.ndarray, Run]:
-        """The layer's output, and what the board counted."""
-        at, buffers, arguments = MCU.sram.base + 0x1000, {}, []
-        sizes = [*(x.nbytes for x in inputs), output.nbytes, layer.plan.scratch_bytes]
-        names = [*(f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))), "output", "scratch"]
-        for name, size in zip(names, sizes, strict=True):
-            if size:
-                buffers[name] = (at, size)
-            arguments.append(at)
-            at += -(-size // 16) * 16 + 32
-        for address, data in zip(arguments, inputs, strict=False):
-            self.board.write(address, data.tobytes())
-        self.board.write(arguments[len(inputs)], b"\x5a" * output.nbytes)
-        self.board.write(arguments[-1], b"\x6b" * layer.plan.scratch_bytes)
-        run = self.board.call(layer.name, *arguments, buffers=buffers)
-        raw = self.board.read(arguments[len(inputs)], output.nbytes)
-        return np.frombuffer(raw, output.dtype), run
-
-
-def counted(layer: Emitted, run: Run) -> dict[str, Access]:
-    """The board's counts under the names of a promise; of the stack, what the layer's kernels do there."""
-    stack = [run.stack_by_function[k.name] for k in layer.kernels if k.name in run.stack_by_function]
-    counts = {"stack": sum(stack, Access())} if stack else {}
-    for name, access in run.buffers.items():
-        key = "parameters" if name in layer.parameters else name
-        if access and (key in ("output", "scratch", "parameters") or key.startswith("input")):
-            counts[key] = counts.get(key, Access()) + access
-    return counts
 
 
 def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> list[np.ndarray]:

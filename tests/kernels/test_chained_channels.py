@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -84,7 +85,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
             offered = [p for p in plans(layer) if p.family == FAMILY and p.option("loop") == looped]
             plan = min(offered, key=lambda p: p.cycles)
             e = emit(layer, plan, name)
-            h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.005, kinds=["random"])
+            h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.005, kinds=["random"])
             assert plan.cycles / layer.macs <= limit
 
 
@@ -156,7 +157,7 @@ def test_parts_on_the_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compiler", compilers())
 def test_parts_on_the_board(compiler: str, tmp_path: Path) -> None:
     """A wrong place of a sum in the assembly, or accesses that differ from the promise."""
-    within = 0.03 if compiler == h.COMPILER else None
+    within = 0.03 if compiler == running.COMPILER else None
     h.check_on_board(tmp_path, _long(), RNG, compiler, cycles_within=within)
 
 

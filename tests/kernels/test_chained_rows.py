@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -108,7 +109,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     layers = {"encoder": h.fully_connected(rng, 640, 128), "hidden": h.fully_connected(rng, 128, 128)}
     emitted = h.every_plan(layers, FAMILY)
-    h.check_on_board(tmp_path, emitted, RNG, h.COMPILER, cycles_within=0.005, kinds=["random"])
+    h.check_on_board(tmp_path, emitted, RNG, running.COMPILER, cycles_within=0.005, kinds=["random"])
     for layer, limits in zip(layers.values(), ((0.955, 1.06), (1.02, 1.13)), strict=True):
         for packed, limit in enumerate(limits):
             offered = [p for p in plans(layer) if p.family == FAMILY and p.option("packed") == packed]
@@ -192,7 +193,7 @@ def test_parts_on_the_board(compiler: str, tmp_path: Path) -> None:
     emitted = _parts()
     assert "reference" in emitted["far_scales_1"][1].plan.requantization
     assert "reference" in emitted["far_scales_in_double_1"][1].plan.requantization
-    within = 0.03 if compiler == h.COMPILER else None
+    within = 0.03 if compiler == running.COMPILER else None
     h.check_on_board(tmp_path, emitted, RNG, compiler, cycles_within=within)
 
 

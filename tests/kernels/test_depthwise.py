@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as plain
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -123,7 +125,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)
         e = emit(layer, plan, name)
-        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles / layer.macs <= limit, name
 
 
@@ -133,13 +135,13 @@ def test_in_place(tmp_path: Path) -> None:
     walks = [p for p in plans(layer) if p.family == WALK and p.input_format == "s8"]
     plan = next(p for p in walks if p.lead is not None and p.lead <= 0)
     e = emit(layer, plan, "depthwise")
-    board = h.OnBoard(tmp_path, [e]).board
+    board = running.OnBoard(tmp_path, [e]).board
     (image,) = h.inputs_of(RNG, layer)
-    at = h.MCU.sram.base + 0x2000
+    at = running.MCU.sram.base + 0x2000
     board.write(at, image.tobytes())
     board.call("depthwise", at, at, at + 0x1000)
     got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
-    np.testing.assert_array_equal(got, h.expected(layer, image))
+    np.testing.assert_array_equal(got, plain.expected(layer, image))
 
 
 def test_weights_that_are_read_again_start_a_line() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 
 from memaopt.kernels.registry import emit, plans
@@ -43,4 +44,4 @@ def test_on_host(tmp_path: Path) -> None:
 def test_on_board(tmp_path: Path) -> None:
     """Catches an access that is not promised, and cycles that mislead a choice between chips and settings."""
     emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in _LAYERS.items()}
-    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), h.COMPILER, cycles_within=0.12)
+    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), running.COMPILER, cycles_within=0.12)

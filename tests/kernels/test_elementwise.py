@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as plain
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -166,10 +168,10 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
     emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
     families = ["weighted sum", "weighted sum", "sum through table", "product", "product"]
     assert [e.plan.family for e in emitted] == families
-    board = h.OnBoard(tmp_path, emitted)
+    board = running.OnBoard(tmp_path, emitted)
     for layer, e in zip(layers.values(), emitted, strict=True):
         got, _ = board.run(e, [x, y], h.output_of(layer))
-        np.testing.assert_array_equal(got, h.expected(layer, x, y))
+        np.testing.assert_array_equal(got, plain.expected(layer, x, y))
         if e.plan.family == "weighted sum":
             fine = prove_sum(layer, fine=True)
             assert fine is not None
@@ -210,15 +212,15 @@ def test_in_place(layer: Layer, tmp_path: Path) -> None:
     """A kernel that reads an element of its input after the output has taken its place."""
     offered = [plan for plan in plans(layer) if plan.in_place]
     emitted = [emit(layer, plan, f"layer_{i}") for i, plan in enumerate(offered)]
-    board = h.OnBoard(tmp_path, emitted).board
-    at = h.MCU.sram.base + 0x1000
+    board = running.OnBoard(tmp_path, emitted).board
+    at = running.MCU.sram.base + 0x1000
     for e in emitted:
         inputs = h.inputs_of(RNG, layer)
         for i, x in enumerate(inputs):
             board.write(at + 256 * i, x.tobytes())
         board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
         got = np.frombuffer(board.read(at, 93), np.int8)
-        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=e.plan.family)
+        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=e.plan.family)
 
 
 def test_ties_fall_back() -> None:
@@ -252,5 +254,5 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)
         e = emit(layer, plan, name)
-        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles <= limit

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -46,7 +47,9 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     """A kernel that got slower, or a cost that an optimiser could not trust."""
     rng = np.random.default_rng(1)
     layers = {"encoder": h.fully_connected(rng, 640, 128), "hidden": h.fully_connected(rng, 128, 128)}
-    h.check_on_board(tmp_path, h.every_plan(layers, FAMILY), RNG, h.COMPILER, cycles_within=0.02, kinds=["random"])
+    h.check_on_board(
+        tmp_path, h.every_plan(layers, FAMILY), RNG, running.COMPILER, cycles_within=0.02, kinds=["random"]
+    )
     for layer, limit in zip(layers.values(), (1.27, 1.33), strict=True):
         assert all(plan.cycles / layer.macs < limit for plan in plans(layer) if plan.family == FAMILY)
 

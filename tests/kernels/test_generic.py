@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as plain
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -63,19 +65,19 @@ def layers() -> dict[str, Layer]:
 
 
 @pytest.fixture(scope="module")
-def host(layers: dict[str, Layer], tmp_path_factory: pytest.TempPathFactory) -> h.Host:
-    return h.Host(tmp_path_factory.mktemp("host"), list(_emitted(layers).values()), flags=h.UNDEFINED)
+def host(layers: dict[str, Layer], tmp_path_factory: pytest.TempPathFactory) -> running.Host:
+    return running.Host(tmp_path_factory.mktemp("host"), list(_emitted(layers).values()), flags=running.UNDEFINED)
 
 
 @pytest.mark.parametrize("name", _layers())
 @pytest.mark.parametrize("kind", ["random", "low", "high", "extreme"])
-def test_host_equals_numpy(name: str, kind: str, layers: dict[str, Layer], host: h.Host) -> None:
+def test_host_equals_numpy(name: str, kind: str, layers: dict[str, Layer], host: running.Host) -> None:
     """A loop bound, zero point, clamp, rounding or stride that is off by one."""
     layer = layers[name]
     emitted = emit(layer, plans(layer)[0], name)
     inputs = h.inputs_of(RNG, layer, kind)
     got = host.run(emitted, inputs, h.output_of(layer))
-    np.testing.assert_array_equal(got, h.expected(layer, *inputs))
+    np.testing.assert_array_equal(got, plain.expected(layer, *inputs))
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -83,12 +85,12 @@ def test_host_equals_numpy(name: str, kind: str, layers: dict[str, Layer], host:
 def test_board_counts_what_is_promised(compiler: str, optimise: str, layers: dict[str, Layer], tmp_path: Path) -> None:
     """An access that the compiler merges, repeats or leaves out, or a promise that is no exact count."""
     emitted = _emitted(layers)
-    board = h.OnBoard(tmp_path, list(emitted.values()), compiler, optimise)
+    board = running.OnBoard(tmp_path, list(emitted.values()), compiler, optimise)
     for name, layer in layers.items():
         inputs = h.inputs_of(RNG, layer)
         got, run = board.run(emitted[name], inputs, h.output_of(layer))
-        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=name)
-        assert h.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
+        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=name)
+        assert running.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
 
 
 def _movements() -> dict[str, tuple[Movement, list[np.ndarray], np.ndarray]]:
@@ -149,12 +151,12 @@ def test_movements_on_host_and_board(family: str, tmp_path: Path) -> None:
             if plan.family == family:
                 emitted[name] = emit(layer, plan, name)
     assert len(emitted) >= 4
-    host = h.Host(tmp_path, list(emitted.values()), flags=h.UNDEFINED)
-    board = h.OnBoard(tmp_path, list(emitted.values()))
+    host = running.Host(tmp_path, list(emitted.values()), flags=running.UNDEFINED)
+    board = running.OnBoard(tmp_path, list(emitted.values()))
     for name, e in emitted.items():
         layer, inputs, wanted = cases[name]
         got = host.run(e, inputs, h.output_of(layer))
         np.testing.assert_array_equal(got, wanted.ravel(), err_msg=name)
         got, run = board.run(e, inputs, h.output_of(layer))
         np.testing.assert_array_equal(got, wanted.ravel(), err_msg=name)
-        assert h.counted(e, run) == e.plan.promise.buffers, name
+        assert running.counted(e, run) == e.plan.promise.buffers, name

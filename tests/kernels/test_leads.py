@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as plain
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -82,13 +84,13 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
     no lead is greater than it has to be."""
     rng = np.random.default_rng(1)
     emitted = _emitted("host")
-    host = h.Host(tmp_path, [e for _, e in emitted.values()])
+    host = running.Host(tmp_path, [e for _, e in emitted.values()])
     tight = set()
     for name, (layer, e) in emitted.items():
         function, scratch = getattr(host._library, name), np.zeros(e.plan.scratch_bytes + 16, np.uint8)
         memory = np.zeros(3 * _ROOM, np.uint8)
         memory = memory[-memory.ctypes.data % 16 :]
-        cases = [(x, h.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(24))]
+        cases = [(x, plain.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(24))]
         raw = [(x.tobytes(), wanted.astype(h.output_of(layer).dtype).tobytes()) for x, wanted in cases]
         # Floats must be aligned.
         least = max(x.itemsize for x in (cases[0][0], h.output_of(layer)))
@@ -120,18 +122,18 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("compiler", "define"),
-    [*((compiler, {}) for compiler in compilers()), (h.COMPILER, {"MEMAOPT_NO_ASM": 1})],
+    [*((compiler, {}) for compiler in compilers()), (running.COMPILER, {"MEMAOPT_NO_ASM": 1})],
     ids=[*compilers(), "without assembly"],
 )
 def test_nearest_distances_on_the_board(compiler: str, define: dict[str, str | int], tmp_path: Path) -> None:
     """Assembly or intrinsics that read later or write earlier than the plain C, and a lead too small or too great."""
     rng = np.random.default_rng(2)
     emitted = _emitted("board")
-    board = h.OnBoard(tmp_path, [e for _, e in emitted.values()], compiler, define=define).board
-    at, scratch = h.MCU.sram.base + 0x4000, h.MCU.sram.base + 0x8000
+    board = running.OnBoard(tmp_path, [e for _, e in emitted.values()], compiler, define=define).board
+    at, scratch = running.MCU.sram.base + 0x4000, running.MCU.sram.base + 0x8000
     for name, (layer, e) in emitted.items():
         output = h.output_of(layer)
-        cases = [(x.tobytes(), h.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(16))]
+        cases = [(x.tobytes(), plain.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(16))]
         allowed, below = _distances(e, len(cases[0][0]), output.nbytes, max(e.plan.alignment, 4))
         for distance in [*allowed[:2], *allowed[-1:], *below]:
             wrong = 0

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from tensors_helpers import activation, single
@@ -84,7 +84,7 @@ def test_all_small_shapes(kind: str, tmp_path: Path) -> None:
         offered = plans(lowered.layer)
         cases.append((graph, [emit(lowered.layer, plan, f"layer_{number}_{i}") for i, plan in enumerate(offered)]))
     assert {e.plan.family for _, emitted in cases for e in emitted} == {"move", "move runs"}
-    host = h.Host(tmp_path, [e for _, emitted in cases for e in emitted], flags=["-O0"])
+    host = running.Host(tmp_path, [e for _, emitted in cases for e in emitted], flags=["-O0"])
     for graph, emitted in cases:
         inputs = [rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs]
         (wanted,) = reference.run(graph, inputs)

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as plain
+import layers_run_helpers as running
 import numpy as np
 import pytest
 
@@ -24,11 +26,11 @@ CORES = {
 def test_intrinsics_on_the_board(tmp_path: Path) -> None:
     """The plain C that other compilers for the core get, in which SMLAD and its kind are ACLE intrinsics."""
     emitted = h.every_family()
-    board = h.OnBoard(tmp_path, [e for _, e in emitted.values()], define={"MEMAOPT_NO_ASM": 1})
+    board = running.OnBoard(tmp_path, [e for _, e in emitted.values()], define={"MEMAOPT_NO_ASM": 1})
     for name, (layer, e) in emitted.items():
         inputs = h.inputs_of(RNG, layer)
         got, _ = board.run(e, inputs, h.output_of(layer))
-        np.testing.assert_array_equal(got, h.expected(layer, *inputs), err_msg=name)
+        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=name)
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")
@@ -37,7 +39,7 @@ def test_compiles_without_warnings(core: str, tmp_path: Path) -> None:
     """An instruction that the core lacks, or a warning that only it gives."""
     source = tmp_path / "layers.c"
     source.write_text(source_file([e for _, e in h.every_family().values()]))
-    flags = ["-std=c11", "-O2", "-ffreestanding", "-mthumb", *CORES[core], *h.WARNINGS, "-Wcast-align=strict"]
+    flags = ["-std=c11", "-O2", "-ffreestanding", "-mthumb", *CORES[core], *running.WARNINGS, "-Wcast-align=strict"]
     command = ["arm-none-eabi-gcc", *flags, "-Wcast-qual", "-c", str(source), "-o", str(tmp_path / "layers.o")]
     subprocess.run(command, check=True)
 
@@ -47,8 +49,8 @@ def test_sections(tmp_path: Path) -> None:
     layer = h.conv(np.random.default_rng(1), (6, 7, 8), 4)
     plan = next(p for p in plans(layer) if p.family == "raw pairs" and p.input_format == p.output_format == "s8")
     moved = in_sections(emit(layer, plan, "moved"), code=".ramfunc", data=".sram.constants")
-    board = h.OnBoard(tmp_path, [moved, emit(layer, plan, "kept")])
-    symbols, sram = board.board.symbols, h.MCU.sram
+    board = running.OnBoard(tmp_path, [moved, emit(layer, plan, "kept")])
+    symbols, sram = board.board.symbols, running.MCU.sram
     assert sram.base <= symbols["moved_weights"] < sram.end
     assert not sram.base <= symbols["kept_weights"] < sram.end
     kernel = plan.kernels[0]
@@ -60,7 +62,7 @@ def test_sections(tmp_path: Path) -> None:
         board.board.write(at, image.tobytes())
         board.board.call(name, at, at + 0x1000, 0)
         got = np.frombuffer(board.board.read(at + 0x1000, layer.output.elements), np.int8)
-        np.testing.assert_array_equal(got, h.expected(layer, image))
+        np.testing.assert_array_equal(got, plain.expected(layer, image))
 
 
 def test_kernels_have_short_names_and_tell_their_registers() -> None:

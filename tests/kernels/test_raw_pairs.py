@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -79,7 +80,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     for name, layer in layers.items():
         plan = min((p for p in plans(layer) if p.input_format == p.output_format == "s8"), key=lambda p: p.cycles)
         e = emit(layer, plan, name)
-        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, h.COMPILER, cycles_within=0.03, kinds=["random"])
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles / layer.macs <= limits[name]
 
 
@@ -114,13 +115,13 @@ def test_in_place(tmp_path: Path) -> None:
     plain = [p for p in plans(layer) if p.family == FAMILY and p.input_format == p.output_format == "s8"]
     plan = next(p for p in plain if p.lead is not None and p.lead <= 0)
     e = emit(layer, plan, "pointwise")
-    board = h.OnBoard(tmp_path, [e]).board
+    board = running.OnBoard(tmp_path, [e]).board
     (image,) = h.inputs_of(RNG, layer)
-    at = h.MCU.sram.base + 0x2000
+    at = running.MCU.sram.base + 0x2000
     board.write(at, image.tobytes())
     board.call("pointwise", at, at, 0)
     got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
-    np.testing.assert_array_equal(got, h.expected(layer, image))
+    np.testing.assert_array_equal(got, plain.expected(layer, image))
 
 
 def test_preconditions_are_checked() -> None:

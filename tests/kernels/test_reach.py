@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -258,7 +259,7 @@ def test_every_form_assembles_at_large_sizes(compiler: str, tmp_path: Path) -> N
                 emitted.append(emit(layer, plan, f"layer_{number}_{len(emitted)}"))
     source, found = tmp_path / "layers.c", find_compiler(compiler)
     source.write_text(source_file(emitted))
-    options = [*found.target, "-std=c11", "-O1", "-ffreestanding", *h.WARNINGS]
+    options = [*found.target, "-std=c11", "-O1", "-ffreestanding", *running.WARNINGS]
     subprocess.run([*found.command, *options, "-c", str(source), "-o", str(tmp_path / "layers.o")], check=True)
 
 

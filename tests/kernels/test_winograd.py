@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import layers_helpers as h
+import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -46,7 +47,7 @@ def test_the_greatest_and_the_least_of_v(compiler: str, tmp_path: Path) -> None:
     """An offset that takes some halfword of V beyond 16 bits: inputs that take each place of V to its bounds."""
     layer = h.conv(np.random.default_rng(4), (6, 10, 4), 4, (3, 3), padding="valid", zero_point=0)
     emitted = list(h.every_plan({"bounds": layer}, FAMILY).values())
-    board = h.OnBoard(tmp_path, [e for _, e in emitted], compiler)
+    board = running.OnBoard(tmp_path, [e for _, e in emitted], compiler)
     rows = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0]])
     for first, second in itertools.product(rows, repeat=2):
         for sign in (1, -1):
@@ -71,7 +72,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         plan = min(plans(layer), key=lambda p: p.cycles)
         assert plan.family == FAMILY
         layers = {"layer": (layer, emit(layer, plan, "layer"))}
-        h.check_on_board(tmp_path, layers, RNG, h.COMPILER, cycles_within=0.02, kinds=["random"])
+        h.check_on_board(tmp_path, layers, RNG, running.COMPILER, cycles_within=0.02, kinds=["random"])
         assert plan.cycles / layer.macs <= limit
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from layers_helpers import COMPILER, conv, depthwise, fully_connected
+from layers_helpers import conv, depthwise, fully_connected
+from layers_run_helpers import COMPILER
 
 from memaopt.bench.waits import ALL, study
 from memaopt.board import build

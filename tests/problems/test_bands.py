@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from layers_helpers import conv, depthwise, expected, inputs_of
+from layers_helpers import conv, depthwise, inputs_of
+from layers_reference_helpers import expected
 
 from memaopt.kernels.registry import plans
 from memaopt.problems.bands import Reach, rows_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layers_helpers import conv, conv_depthwise, depthwise, every_family, expected, fully_connected, inputs_of
+from layers_helpers import conv, conv_depthwise, depthwise, every_family, fully_connected, inputs_of
+from layers_reference_helpers import expected
 
 from memaopt.bench.random_layers import random_layers
 from memaopt.kernels.registry import plans
