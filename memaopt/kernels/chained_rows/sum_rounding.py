@@ -9,6 +9,7 @@ from memaopt.fixedpoint import INT32_MAX
 from memaopt.kernels.around import Compiled
 from memaopt.kernels.chained_rows.chains import SCALE
 from memaopt.kernels.generic.generic import reference_rounding
+from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Bools, Proven
@@ -39,7 +40,7 @@ class SumRounding(NamedTuple):
 
     def describe(self) -> str:
         """For the plan."""
-        return self.proven.describe() if self.proven else "the reference's own arithmetic"
+        return self.proven.describe() if self.proven else ARITHMETIC
 
     def output(self, layer: Conv | FullyConnected) -> Output | None:
         """What the template writes; None for the reference's arithmetic."""
