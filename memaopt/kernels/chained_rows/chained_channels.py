@@ -6,6 +6,7 @@ of chained_rows.py.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -94,14 +95,30 @@ def unroll_of(patch: Patch, looped: bool) -> int | None:
     return None if unroll == pairs else unroll
 
 
+@lru_cache(maxsize=256)
+def joined(layer: Conv) -> Conv:
+    """The layer with the fewest groups joined to one that have four channels: their weights for each other's inputs
+    are zeros."""
+    m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
+    number = next((n for n in range(1, layer.groups + 1) if layer.groups % n == 0 and n * m >= ROWS), 1)
+    if number == 1:
+        return layer
+    weights = np.zeros((*layer.weights.shape[:-1], number * depth), np.int8)
+    for place in range(number):
+        channels = np.arange(len(weights)) // m % number == place
+        weights[channels, ..., place * depth : (place + 1) * depth] = layer.weights[channels]
+    return replace(layer, weights=weights, groups=layer.groups // number)
+
+
 class ChainedChannels:
-    """CONV_2D of any window, stride, dilation and padding, of four channels or more in each group."""
+    """CONV_2D of any window, stride, dilation and padding, of four channels or more."""
 
     name = "chained channels"
     computes = Conv
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
+        layer = joined(layer)
         plans = [self._plan(layer, rows, looped) for rows in strip_heights(layer) for looped in (False, True)]
         return pareto(plan for plan in plans if plan is not None)
 
@@ -157,6 +174,7 @@ class ChainedChannels:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
+        layer = joined(layer)
         rows = plan.option("strip")
         chosen = self._kernel(layer, rows, bool(plan.option("loop")))
         assert chosen is not None
