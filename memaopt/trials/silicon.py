@@ -5,9 +5,10 @@ pyserial and pyOCD are the extra ``[probe]``.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def by_probe(elf: Path, target: str | None, seconds: float) -> str:
         from pyocd.flash.file_programmer import FileProgrammer
 
         try:
-            FileProgrammer(session).program(str(elf))
+            FileProgrammer(session, progress=lambda _: None).program(str(elf))
             return served(session.target, seconds)
         except Error as error:
             raise InputError(f"probe: {' '.join(str(error).split())}") from None
@@ -96,7 +97,8 @@ def _session(target: str | None) -> Iterator[Any]:
         raise MissingToolError(f"a debug probe needs pyocd: {_INSTALL}") from None
     options = {} if target is None else {"target_override": target}
     try:
-        session = ConnectHelper.session_with_chosen_probe(blocking=False, return_first=True, options=options)
+        with redirect_stdout(io.StringIO()):  # it says there what the error says
+            session = ConnectHelper.session_with_chosen_probe(blocking=False, return_first=True, options=options)
         if session is None:
             raise InputError("probe: none is connected")
         with session:

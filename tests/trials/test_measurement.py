@@ -7,9 +7,13 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cli_helpers import Cli
@@ -193,6 +197,55 @@ def test_what_a_probe_serves(made: tuple[NetworkPlan, Path, Path, str]) -> None:
         silicon.served(Chip([(1, b"")]), 5)
     with pytest.raises(FaultError, match="stopped without asking"):
         silicon.served(Chip([(0, b"")]), 5)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_image_goes_through_pyocd(
+    there: bool,
+    made: tuple[NetworkPlan, Path, Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Catches an image that is not written before it runs, a chip that is not the one asked for, and pyOCD's own lines
+    on stdout, where JSON goes. The names of pyOCD are those of 0.46.
+    """
+    _, _, image, text = made
+    ended = (0x20, (0x20026).to_bytes(4, "little") + bytes(4))
+    chip = Chip([*((4, line.encode() + b"\n") for line in text.splitlines()), ended])
+    done: list[object] = []
+
+    class Session(nullcontext[None]):
+        target = chip
+
+    class Programmer:
+        def __init__(self, session: Any, progress: Callable[[float], None]) -> None:
+            assert session.target is chip
+            progress(1.0)
+
+        def program(self, file: str) -> None:
+            done.append(file)
+
+    class Helper:
+        @staticmethod
+        def session_with_chosen_probe(**options: object) -> Any:
+            print("No connected debug probes")
+            done.append(options["options"])
+            return Session() if there else None
+
+    for name, members in (
+        ("pyocd.core.exceptions", {"Error": RuntimeError}),
+        ("pyocd.core.helpers", {"ConnectHelper": Helper}),
+        ("pyocd.flash.file_programmer", {"FileProgrammer": Programmer}),
+    ):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**members))
+    if there:
+        assert silicon.by_probe(image, "stm32l4r5zitx", 5) == text
+        assert done == [{"target_override": "stm32l4r5zitx"}, str(image)]
+    else:
+        with pytest.raises(InputError, match="probe: none is connected"):
+            silicon.by_probe(image, None, 5)
+        assert done == [{}]
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_debugger_the_text_is_kept(made: tuple[NetworkPlan, Path, Path, str], tmp_path: Path) -> None:
