@@ -81,7 +81,7 @@ ROW = np.dtype(
 )
 
 # A fully associative cache with LRU replacement, each `read` of a line filled on its own.
-LINES = 128
+LINES = 256
 CACHE = np.dtype(
     [
         ("lines", "i8"),  # 0 while it is off

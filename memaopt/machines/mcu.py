@@ -116,6 +116,20 @@ class Mcu(Input):
         return self.memory("sram")
 
     @property
+    def assumed(self) -> tuple[str, ...]:
+        """Figures that nobody published or that were not looked up, as their sources say: a name, a memory's, an
+        accelerator's (``flash.accelerator``).
+        """
+        sources = dict(self.sources)
+        for memory in self.memories:
+            sources[memory.name] = memory.source
+            if memory.accelerator is not None:
+                sources[f"{memory.name}.accelerator"] = memory.accelerator.source
+        sources |= {alias.name: alias.source for alias in self.aliases}
+        sources |= {f"setting {setting.name}": setting.source for setting in self.settings}
+        return tuple(name for name, text in sources.items() if "assumed" in text)
+
+    @property
     def places(self) -> "tuple[Memory | Alias, ...]":
         """Everything that has addresses: the memories, then the aliases."""
         return (*self.memories, *self.aliases)

@@ -94,8 +94,8 @@ class Accelerator(Input):
 
     read_bytes: int = Field(strict=True, ge=4, le=64)
     line_bytes: int = Field(strict=True, ge=4, le=64)
-    instruction_lines: int = Field(default=0, strict=True, ge=0, le=128)
-    data_lines: int = Field(default=0, strict=True, ge=0, le=128)
+    instruction_lines: int = Field(default=0, strict=True, ge=0, le=256)
+    data_lines: int = Field(default=0, strict=True, ge=0, le=256)
     prefetch: YesNo = False
     instruction_cache: YesNo = True
     data_cache: YesNo = True

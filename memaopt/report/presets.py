@@ -22,8 +22,8 @@ def page() -> str:
 
 
 def _overview(machines: list[Mcu]) -> Iterator[str]:
-    yield "| preset | core | MHz | flash | wait states | SRAM | external |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| preset | core | MHz | flash | wait states | SRAM | external | assumed, in whole or in part |"
+    yield "|---|---|---|---|---|---|---|---|"
     for each in machines:
         flash = each.memory("flash")
         outside = ", ".join(f"{m.name} {size_text(m.size)}" for m in each.memories if m.kind == "external")
@@ -35,6 +35,7 @@ def _overview(machines: list[Mcu]) -> Iterator[str]:
             str(flash.first),
             size_text(each.sram.size),
             outside or "none",
+            ", ".join(each.assumed) or "nothing",
         )
         yield _row(cells)
 

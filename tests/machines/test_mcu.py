@@ -7,8 +7,11 @@ import pytest
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu, mcu, parse_size, preset_names
 
-#: Chips that have no bus for an external memory.
-_WITHOUT_A_BUS = {"nrf52832", "stm32f411", "stm32wle5"}
+#: Chips that have no bus for an external memory, or a board without one.
+_WITHOUT_A_BUS = {
+    *("apollo3", "cc2652", "efr32mg12", "lpc54114", "max32660", "nrf52832", "ra4m1"),
+    *("stm32f303", "stm32f411", "stm32wle5"),
+}
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -31,9 +34,26 @@ def test_preset_is_complete_and_has_sources(name):
 def test_the_machines_are_there():
     """Catches a preset that was not packaged."""
     nordic, others = ["nrf52832", "nrf52840", "nrf5340"], ["stm32f746", "stm32g474", "stm32l432", "stm32l476"]
-    f4 = ["stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"]
-    assert preset_names() == [*nordic, *f4, *others, "stm32l4r5", "stm32l4s5", "stm32wb55", "stm32wle5"]
+    f4 = ["stm32f303", "stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"]
+    rest = ["apollo3", "atsamd51", "atsame54", "cc2652", "efr32mg12", "lpc54114", "max32660", "max32666"]
+    stm32 = [*f4, *others, "stm32l4r5", "stm32l4s5", "stm32wb55", "stm32wle5"]
+    assert preset_names() == [*rest, *nordic, "ra4m1", *stm32]
     assert mcu("STM32L4R5") == mcu("stm32l4r5")
+
+
+def test_what_is_assumed_is_told():
+    """Catches a figure without a document that is not called assumed: those that nobody has published."""
+    for name in preset_names():
+        machine = mcu(name)
+        sources = [*machine.sources.values(), *(m.source for m in machine.memories)]
+        assert all(
+            re.search(r"assumed|[A-Z]{2}[A-Z0-9]*\d|[Dd]ata sheet|Specification|manual|TRM|MLPerf|fitted", s)
+            for s in sources
+        )
+    assert mcu("max32660").assumed == (
+        *("fetch_queue_words", "power_mw", "flash", "flash.accelerator", "sram"),
+        "setting stock",
+    )
 
 
 def test_without_wait_states_nothing_waits():
@@ -209,7 +229,7 @@ def test_a_preset_is_in_stock_unless_asked_and_each_setting_has_a_source(name):
 def test_settings_as_the_vendors_leave_them():
     """Catches prefetch on where STM32CubeL4 leaves it off, or off where STM32CubeF4 turns it on."""
     on = {name for name in preset_names() if mcu(name).memory("flash").accelerator.prefetch}
-    assert on == {"stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"}
+    assert on == {"stm32f303", "stm32f407", "stm32f411", "stm32f429", "stm32f446", "stm32f469"}
     prefetching = mcu("stm32l4r5", "stock-prefetch")
     assert prefetching.memory("flash").accelerator.prefetch
     assert [bits.name for bits in prefetching.setting.turn_on] == ["FLASH->ACR, PRFTEN"]
