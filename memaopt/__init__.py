@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
+    from memaopt.certificates.network_evaluation import NetworkEvaluation
     from memaopt.choice.compile import compile_network
+    from memaopt.choice.given import GivenPlan
     from memaopt.choice.network_plan import NetworkPlan
     from memaopt.errors import (
         BuildError,
@@ -54,6 +56,7 @@ __all__ = [
     "FullyConnected",
     "Gemm",
     "GemmTrial",
+    "GivenPlan",
     "Graph",
     "InfeasibleError",
     "InputError",
@@ -63,6 +66,7 @@ __all__ = [
     "MemaoptError",
     "MissingToolError",
     "NetworkCertificate",
+    "NetworkEvaluation",
     "NetworkPlan",
     "NetworkTrial",
     "Placement",
@@ -91,6 +95,8 @@ _HOMES = {
     "FullyConnected": "memaopt.networks.layers",
     "Graph": "memaopt.networks.graph",
     "NetworkCertificate": "memaopt.certificates.network",
+    "GivenPlan": "memaopt.choice.given",
+    "NetworkEvaluation": "memaopt.certificates.network_evaluation",
     "NetworkTrial": "memaopt.trials.network",
     "GemmTrial": "memaopt.trials.gemm",
     "Verified": "memaopt.certificates.envelope",

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
+    from memaopt.certificates.network_evaluation import NetworkEvaluation
+    from memaopt.choice.given import GivenPlan
     from memaopt.kernels.mapping import Mapping
     from memaopt.kernels.schedule import LayerSchedule, Schedule
     from memaopt.kernels.tiling import Tiling
     from memaopt.machines.mcu import Mcu
+    from memaopt.networks.formats.model import Model
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
     from memaopt.problems.gemm import Gemm
@@ -58,24 +61,16 @@ def certify(
     if isinstance(problem, Gemm):
         from memaopt.certificates import gemm
 
-        for option, value in {"name": name, "sram": sram, "flash": flash, "arena": arena, "within": within}.items():
-            if value is not None:
-                raise InputError(f"certify: {option} has no effect on a Gemm; resize a memory with machine.with_sizes")
+        others = {"name": name, "sram": sram, "flash": flash, "arena": arena, "within": within}
+        _without_effect("certify", "a Gemm; resize a memory with machine.with_sizes", **others)
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
-    if buffering is not None:
-        raise InputError("certify: buffering has no effect on a network: its layers copy nothing block by block")
-    if proof is not None:
-        raise InputError("certify: proof has no effect on a network: its choice says itself how it was proven")
+    _without_effect("certify", "a network: its layers copy nothing block by block", buffering=buffering)
+    _without_effect("certify", "a network: its choice says itself how it was proven", proof=proof)
     from memaopt.certificates import network as certificates
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
-    from memaopt.networks.formats.model import Model
-    from memaopt.networks.graph import Graph
 
-    if isinstance(problem, str | Path):
-        model = Model.read(problem)
-    else:
-        model = Model.of(problem if isinstance(problem, Graph) else problem.graph())
+    model = _model(problem)
     goal = cast("Objective", objective or "cycles")
     slack = WITHIN if within is None else within
     plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack)
@@ -84,24 +79,66 @@ def certify(
 
 @public
 def evaluate(
-    problem: Gemm,
+    problem: Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path,
     machine: Mcu,
-    schedule: Schedule | LayerSchedule | Tiling | Mapping | dict[str, Any] | str | Path,
-    objective: str = "bytes",
+    schedule: Schedule | LayerSchedule | Tiling | Mapping | GivenPlan | dict[str, Any] | str | Path,
+    objective: str | None = None,
     *,
-    proof: str = "full",
-) -> Evaluation:
+    proof: str | None = None,
+    sram: int | None = None,
+    flash: int | None = None,
+    arena: int | None = None,
+) -> Evaluation | NetworkEvaluation:
     """What a schedule of one's own is worth: feasible or why not, traffic, cycles, how far it is from the optimum.
 
-    ``schedule``: a :class:`Schedule`; a :class:`Tiling`, whose kernel may be left open; a :class:`Mapping`, loops with
-    levels; the data of one, or the path of a .json, .toml or .yaml file with one, with a certificate, or with
-    Timeloop's or ZigZag's mapping. ``objective`` and ``proof`` are the optimum's, as in :func:`certify`. Raises
-    InputError for a schedule that cannot be read, InfeasibleError if no schedule fits, DisagreementError if this one
-    beats the optimum.
+    ``schedule`` of a Gemm: a :class:`Schedule`; a :class:`Tiling`, whose kernel may be left open; a :class:`Mapping`,
+    loops with levels; the data of one, or the path of a .json, .toml or .yaml file with one, with a
+    certificate, or with Timeloop's or ZigZag's mapping. Of a layer, a network or a ``.tflite`` file: a
+    :class:`~memaopt.choice.given.GivenPlan`, its data, or a .json, .toml or .yaml file with one or with a network's
+    certificate; what it leaves open is chosen. ``objective``, ``proof`` and the budgets are the optimum's, as in
+    :func:`certify`. Raises InputError for a schedule that cannot be read, InfeasibleError if no schedule fits,
+    DisagreementError if this one beats the optimum.
     """
     from memaopt.certificates import evaluation
+    from memaopt.problems.gemm import Gemm
 
-    return evaluation.evaluate(problem, machine, schedule, objective, proof)
+    if isinstance(problem, Gemm):
+        from memaopt.choice.given import GivenPlan
+
+        _without_effect(
+            "evaluate", "a Gemm; resize a memory with machine.with_sizes", sram=sram, flash=flash, arena=arena
+        )
+        if isinstance(schedule, GivenPlan):
+            raise InputError("evaluate: a GivenPlan is of a network; of a Gemm give a Schedule, a Tiling or a Mapping")
+        return evaluation.evaluate(problem, machine, schedule, objective or "bytes", proof or "full")
+    from memaopt.certificates import network_evaluation
+    from memaopt.choice.given import GivenPlan
+
+    _without_effect("evaluate", "a network: its choice says itself how it was proven", proof=proof)
+    given = schedule
+    if isinstance(schedule, str | Path):
+        given = GivenPlan.parsed(evaluation.data_of(schedule), str(schedule))
+    if not isinstance(given, GivenPlan | dict):
+        raise InputError(f"evaluate: a {type(given).__name__} is of a Gemm; of a network give its layers' kernels")
+    goal = cast("Objective", objective or "cycles")
+    return network_evaluation.evaluate(_model(problem), machine, given, goal, sram=sram, flash=flash, arena=arena)
+
+
+def _without_effect(verb: str, on: str, **options: object) -> None:
+    """InputError for the first option that is given."""
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"{verb}: {option} has no effect on {on}")
+
+
+def _model(problem: Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path) -> Model:
+    """The model of a layer, a graph, or the file at a path."""
+    from memaopt.networks.formats.model import Model
+    from memaopt.networks.graph import Graph
+
+    if isinstance(problem, str | Path):
+        return Model.read(problem)
+    return Model.of(problem if isinstance(problem, Graph) else problem.graph())
 
 
 @public

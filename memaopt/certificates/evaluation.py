@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from memaopt.access import Access
+from memaopt.certificates.distance import Distance
 from memaopt.certificates.gemm import Certificate, Traffic, certify, traffic_of
 from memaopt.errors import DisagreementError, InputError, MissingToolError
-from memaopt.files import PROBLEMS_BYTES, parse_json, parse_toml, read_text
+from memaopt.files import CERTIFICATE_BYTES, parse_json, parse_toml, read_text
 from memaopt.inputs import Input
 from memaopt.kernels import mapping_files
 from memaopt.kernels.mapping import Mapping
@@ -30,15 +31,6 @@ from memaopt.problems.words import Objective
 
 #: Blocks beyond which a schedule is not replayed: each takes some microseconds.
 MOST_BLOCKS = 100_000
-
-
-class Distance(Input):
-    """How far a figure lies above the optimum's, and above what nothing can beat (None: no bound is known), as
-    fractions of them; None where that figure is 0 and this one is not.
-    """
-
-    optimum: float | None
-    bound: float | None = None
 
 
 class Evaluation(Input, Overview):
@@ -81,7 +73,7 @@ class Evaluation(Input, Overview):
         else:
             figures = _figures(self.traffic, self.objective, self.cost or ())
             found += [
-                (name, f"{figures[name]:,}{_above(distance)}")
+                (name, f"{figures[name]:,}{distance.told()}")
                 for name, distance in self.distances.items()
                 if name in figures
             ]
@@ -143,12 +135,17 @@ def evaluate(
 
 def read(path: str | Path) -> AnySchedule | Tiling | Mapping:
     """The schedule in a .json, .toml or .yaml file; InputError says what is wrong with it."""
-    text, suffix = read_text(path, PROBLEMS_BYTES), Path(path).suffix.lower()
+    return parsed(data_of(path), str(path))
+
+
+def data_of(path: str | Path) -> Any:
+    """What a .json, .toml or .yaml file holds; InputError says what is wrong with it."""
+    text, suffix = read_text(path, CERTIFICATE_BYTES), Path(path).suffix.lower()
     if suffix == ".toml":
-        return parsed(parse_toml(text, str(path)), str(path))
+        return parse_toml(text, str(path))
     if suffix in (".yaml", ".yml"):
-        return parsed(_yaml(text, str(path)), str(path))
-    return parsed(parse_json(text, str(path)), str(path))
+        return _yaml(text, str(path))
+    return parse_json(text, str(path))
 
 
 def parsed(data: Any, where: str) -> AnySchedule | Tiling | Mapping:
@@ -249,27 +246,9 @@ def _distances(traffic: Traffic, cost: tuple[int, ...], best: Certificate, bound
     at_best = _figures(best.traffic, best.objective, best.answers[0].objective)
     least = {"external bytes": bounds.external_bytes, "register bytes": bounds.register_bytes}
     return {
-        name: Distance(
-            optimum=_fraction(figure, at_best[name]), bound=_fraction(figure, least[name]) if name in least else None
-        )
+        name: Distance.of(figure, at_best[name], least.get(name))
         for name, figure in _figures(traffic, best.objective, cost).items()
     }
-
-
-def _fraction(figure: int, of: int) -> float | None:
-    """How far ``figure`` lies above another, as a fraction of it."""
-    return 0.0 if figure == of else None if of == 0 else (figure - of) / of
-
-
-def _above(distance: Distance) -> str:
-    """A distance in words."""
-    parts = ((distance.optimum, "the optimum's"), (distance.bound, "the lower bound"))
-    told = [
-        f"equal to {what}" if part == 0 else f"{abs(part):.1%} {'above' if part > 0 else 'below'} {what}"
-        for part, what in parts
-        if part is not None
-    ]
-    return f", {', '.join(told)}" if told else ""
 
 
 def _memories(where: Space, traffic: Traffic) -> dict[str, Access]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from memaopt.choice.knee import in_arena, knee
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
-from memaopt.errors import InputError
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
@@ -52,6 +52,7 @@ def compile_network(
     formats: bool = True,
     within: float | None = None,
     near: bool = True,
+    among: Callable[[int, Problem], Problem | None] | None = None,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
@@ -61,6 +62,7 @@ def compile_network(
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
     proves the best; ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
+    ``among`` makes of the problem, with the multiple that channels are kept in, what is chosen from; None is no choice.
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
@@ -73,9 +75,13 @@ def compile_network(
     spaces = []
     for multiple, simple in simplifications(graph):
         refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
-        spaces.append(
-            _Space(multiple, simple, prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats))
-        )
+        problem: Problem | None = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+        if among is not None and problem is not None:
+            problem = among(multiple, problem)
+        if problem is not None:
+            spaces.append(_Space(multiple, simple, problem))
+    if not spaces:
+        raise InfeasibleError(f"{identifier}: nothing may be chosen")
     cheapest = partial(
         _cheapest, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
     )

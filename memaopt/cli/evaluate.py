@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,14 @@ from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.words import DTYPES, OBJECTIVES, PROOFS
 
+if TYPE_CHECKING:
+    from memaopt.problems.gemm import Gemm
+
 
 def evaluate_command(
-    what: Annotated[list[str], typer.Argument(metavar="gemm MxKxN SCHEDULE", help="The product and a file.")],
+    what: Annotated[
+        list[str], typer.Argument(metavar="gemm MxKxN SCHEDULE|MODEL PLAN", help="A product or a network, and a file.")
+    ],
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -43,52 +48,78 @@ def evaluate_command(
     size: Annotated[
         list[str], typer.Option("--size", metavar="MEMORY=SIZE", help="Resize another memory; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
+    flash: Annotated[str | None, typer.Option("--flash", metavar="SIZE", help="Flash for a network's library.")] = None,
+    arena: Annotated[str | None, typer.Option("--arena", metavar="SIZE", help="Arena of a network at most.")] = None,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="|".join(OBJECTIVES), autocompletion=words(OBJECTIVES), help="What the optimum is the best of."
+            metavar="|".join(OBJECTIVES),
+            autocompletion=words(OBJECTIVES),
+            help="What the optimum is the best of.  \\[default: bytes of a product, cycles of a network]",
         ),
-    ] = "bytes",
+    ] = None,
     proof: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="|".join(PROOFS),
             autocompletion=words(PROOFS),
-            help="What proves the optimum: three models, or one alone.",
+            help="What proves a product's optimum: three models, or one.  \\[default: full]",
         ),
-    ] = "full",
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a schedule of your own beside the certified optimum. Exit 1 if it is not feasible.
 
     SCHEDULE is a .json, .toml or .yaml file: memaopt's own fields (order, mc, kc, nc, ...), a certificate, loops with
-    levels, Timeloop's mapping or ZigZag's. What it leaves open, the cheapest kernel fills.
+    levels, Timeloop's mapping or ZigZag's. What it leaves open, the cheapest kernel fills. PLAN is one with the kernels
+    of a network's layers, or a certificate; layers that it leaves out are chosen.
 
     \b
     Examples:
       memaopt evaluate gemm 256x256x256 mapping.yaml --place all=qspi --sram 32KiB
       memaopt evaluate gemm 64x576x64 tiling.json --objective cycles --json
+      memaopt evaluate kws.tflite plan.json --mcu stm32f446
     """
     from memaopt.api import evaluate
-    from memaopt.cli import gemm
+    from memaopt.machines.mcu import parse_size
     from memaopt.report import console
 
-    if len(what) != 3:
+    budgets = {"sram": sram, "flash": flash, "arena": arena}
+    problem: Gemm | str
+    if len(what) == 2 and what[0] != "gemm":
+        for option, value in {"--dtype": dtype, "--place": place, "--weights": weights, "--proof": proof}.items():
+            if value is not None:
+                raise InputError(f"evaluate: {option} has no effect on a network")
+        problem, machine = what[0], machine_of(mcu_name, setting, size)
+        sizes = {name: None if text is None else parse_size(text) for name, text in budgets.items()}
+    elif len(what) == 3:
+        for name in ("flash", "arena"):
+            if budgets[name] is not None:
+                raise InputError(f"evaluate: --{name} has no effect on a product")
+        problem = _product(what[:2], dtype, place, weights)
+        machine, sizes = machine_of(mcu_name, setting, [*size, *([f"sram={sram}"] if sram else [])]), {}
+    else:
         raise InputError(
-            f"evaluate {' '.join(what)}: give gemm, its sizes and a file, as in gemm 64x576x64 tiling.json"
+            f"evaluate {' '.join(what)}: give gemm, its sizes and a file, as in gemm 64x576x64 tiling.json, or a model "
+            "and a file"
         )
-    fields: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    if place is not None:
-        fields["placement"] = gemm.placement(place)
-    if weights is not None:
-        fields["weights"] = gemm.weights(weights)
-    problem = gemm.problems_of(what[:2], None, None, fields)[0]
-    machine = machine_of(mcu_name, setting, [*size, *([f"sram={sram}"] if sram else [])])
-    with console.spinner(f"evaluating {Path(what[2]).name}"):
-        found = evaluate(problem, machine, what[2], objective, proof=proof)
+    with console.spinner(f"evaluating {Path(what[-1]).name}"):
+        found = evaluate(problem, machine, what[-1], objective, proof=proof, **sizes)
     if as_json:
         console.print_json(found.to_dict())
     else:
         console.stdout().print(found.summary(), soft_wrap=True)
     if not found.feasible:
         raise typer.Exit(1)
+
+
+def _product(what: list[str], dtype: str | None, place: str | None, weights: str | None) -> Gemm:
+    """The product that the command line names."""
+    from memaopt.cli import gemm
+
+    fields: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    if place is not None:
+        fields["placement"] = gemm.placement(place)
+    if weights is not None:
+        fields["weights"] = gemm.weights(weights)
+    return gemm.problems_of(what, None, None, fields)[0]

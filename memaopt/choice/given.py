@@ -1,0 +1,122 @@
+"""A plan of somebody's for a network or a layer: which kernels, as data, and what of a problem they leave to choose."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from memaopt.choice import fusion
+from memaopt.choice.choice import Candidate, Stage
+from memaopt.choice.problem import Problem
+from memaopt.errors import InfeasibleError, InputError
+from memaopt.inputs import Input
+from memaopt.kernels.registry import Format
+from memaopt.memory.plan import MemoryPlan
+from memaopt.networks.limits import MAX_OPERATORS
+
+_Position = Annotated[int, Field(strict=True, ge=0, le=MAX_OPERATORS)]
+
+
+class GivenKernel(Input):
+    """The kernel of one layer. ``operator`` is the layer's position in the simplified network, as certificates have it;
+    with None it is the only one. What is None may be anything.
+    """
+
+    operator: _Position | None = None
+    family: str
+    tile: str | None = None
+    options: tuple[tuple[str, int], ...] | None = None
+    input_format: Format | None = None
+    output_format: Format | None = None
+    code_in_ram: bool | None = None
+    data_in_ram: bool | None = None
+
+    def means(self, candidate: Candidate) -> bool:
+        """Whether a candidate is as asked."""
+        plan, where = candidate.plan, candidate.where
+        found = {
+            "family": plan.family,
+            "tile": plan.tile,
+            "options": plan.options,
+            "input_format": plan.input_format,
+            "output_format": plan.output_format,
+            "code_in_ram": where.code,
+            "data_in_ram": where.data,
+        }
+        return all(getattr(self, name) in (None, value) for name, value in found.items())
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.tile or 'with any tile'}"
+
+
+class GivenPlan(Input):
+    """The kernels of a network's layers; those that are left out are chosen, the best that fit. ``multiple`` is that in
+    which channels are kept; ``memory`` the order and the places of tensors and scratch, both chosen where None.
+    """
+
+    layers: tuple[GivenKernel, ...] = Field(min_length=1, max_length=MAX_OPERATORS)
+    multiple: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    memory: MemoryPlan | None = None
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _from_lists(cls, data: Any) -> Any:
+        """As a certificate has it: strictly read, from JSON, which has no tuples."""
+        return MemoryPlan.model_validate_json(json.dumps(data)) if isinstance(data, dict) else data
+
+    @classmethod
+    def parsed(cls, data: Any, where: str) -> GivenPlan:
+        """The plan in data from ``where``: a network's certificate, or the fields of this; InputError if it is none."""
+        if not isinstance(data, dict):
+            raise InputError(f"{where}: a plan is an object with layers, each with a family and a tile")
+        if "layers" not in data and "family" in data:
+            data = {"layers": [data]}
+        if "format" in data and isinstance(data.get("layers"), list):
+            fields = GivenKernel.model_fields
+            layers = [
+                {name: value for name, value in layer.items() if name in fields} if isinstance(layer, dict) else layer
+                for layer in data["layers"]
+            ]
+            data = {"layers": layers, "multiple": data.get("multiple", 1), "memory": data.get("memory")}
+        return cls.checked(data, where)
+
+    def among(self, problem: Problem) -> Problem:
+        """What of a problem may be chosen still. InputError for a layer that is not there, InfeasibleError for a kernel
+        that no layer can have.
+        """
+        wanted = {self._position(given, problem): given for given in self.layers}
+        stages = []
+        for position, stage in zip(problem.positions, problem.stages, strict=True):
+            given = wanted.get(position)
+            stages.append(stage if given is None else _narrowed(stage, given, problem, position))
+        return dataclasses.replace(problem, stages=tuple(stages))
+
+    def _position(self, given: GivenKernel, problem: Problem) -> int:
+        if given.operator is None:
+            if len(problem.positions) != 1:
+                raise InputError(f"{given}: which layer? give operator, one of {_listed(problem.positions)}")
+            return problem.positions[0]
+        if given.operator not in problem.positions:
+            raise InputError(f"{given}: no layer {given.operator}: there are {_listed(problem.positions)}")
+        return given.operator
+
+
+def _narrowed(stage: Stage, given: GivenKernel, problem: Problem, position: int) -> Stage:
+    kept = tuple(each for each in stage.candidates if given.means(each))
+    if kept:
+        return dataclasses.replace(stage, candidates=kept)
+    kind = problem.graph.operators[position].kind
+    there = [each.plan for each in stage.candidates if each.plan is not fusion.DEFERRED]
+    same = dict.fromkeys(plan.tile for plan in there if plan.family == given.family)
+    if same:
+        what = f"{given.family} has the tiles {', '.join(list(same)[:8])}, in other formats or places perhaps"
+    else:
+        what = f"there are {', '.join(dict.fromkeys(plan.family for plan in there))}"
+    raise InfeasibleError(f"layer {position}, {kind}: no kernel {given} computes it: {what}")
+
+
+def _listed(positions: tuple[int, ...]) -> str:
+    return ", ".join(map(str, positions[:20])) + (", ..." if len(positions) > 20 else "")
