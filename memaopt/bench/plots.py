@@ -1,13 +1,14 @@
 """A benchmark as plots, each as PNG and SVG. The same figures give the same files: no dates, fixed identifiers."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from memaopt.bench.network_traffic import NetworkTraffic
 from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
+from memaopt.bench.studies import Study
 from memaopt.bench.tables import SHORT, throughput
 from memaopt.errors import MissingToolError
 from memaopt.networks.names import identifier_of
@@ -56,6 +57,11 @@ def write_plots(bench: Bench, folder: Path) -> list[Path]:
 def write_network_plot(found: NetworkTraffic, folder: Path) -> list[Path]:
     """Write the plot of a network's traffic into ``folder``; returns the files."""
     return _written(lambda: iter([(f"traffic_{identifier_of(found.name)}", _network(found))]), folder)
+
+
+def write_studies(studies: Mapping[str, Study], folder: Path) -> list[Path]:
+    """Write a plot of each study, by name, into ``folder``; returns the files."""
+    return _written(lambda: ((name, _study(found)) for name, found in studies.items()), folder)
 
 
 def _written(figures: Callable[[], Iterator[tuple[str, Any]]], folder: Path) -> list[Path]:
@@ -264,4 +270,18 @@ def _network(found: NetworkTraffic) -> Any:
     axes.set_ylabel("bytes from and to outside")
     axes.set_title(f"{found.name}, constants and tensors outside SRAM")
     _legend_beside(axes)
+    return figure
+
+
+def _study(found: Study) -> Any:
+    """Lines: the figures of a study, case by case."""
+    figure, axes = _axes(7, 4)
+    cases = [point.case for point in found.points]
+    for name in found.drawn:
+        axes.plot(cases, [point.figures[name] for point in found.points], marker="o", ms=4, label=name)
+    axes.tick_params(axis="x", rotation=60 if len(cases) > 10 else 0)
+    axes.set_xlabel(found.axis)
+    axes.set_ylabel(found.unit)
+    axes.set_title(found.title, fontsize=9)
+    axes.legend(fontsize=8)
     return figure

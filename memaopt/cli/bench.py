@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaopt.cli.bench_studies import (
+    study_certified,
     study_cliffs,
     study_network_traffic,
     study_networks,
@@ -140,6 +141,9 @@ def bench_command(
             help="Random layers and GEMMs, predicted and counted in every setting.",
         ),
     ] = False,
+    study: Annotated[
+        str | None, typer.Option(help="Instead, by certificates alone: bandwidth, shapes or rows (of zeros).")
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -178,8 +182,15 @@ def bench_command(
       memaopt bench --suite mlperf-tiny --layers
       memaopt bench traffic --network model.tflite --sram 32KiB --layers
       memaopt bench --waits --mcu stm32f446 --count 50
+      memaopt bench --study bandwidth --dtype q15 --plots plots/
     """
     studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
+    if study is not None:
+        others = {**studies, "--suite": suite, "a section": sections, "--layer": layer, "--compiler": compiler}
+        refuse(
+            "bench --study",
+            *((name, wanted, "it has its own products and runs nothing") for name, wanted in others.items()),
+        )
     studied = next((name for name, wanted in studies.items() if wanted), None)
     refuse(
         f"bench {'--suite' if suite is not None else '--network' if network is not None else studied or ''}".strip(),
@@ -253,6 +264,11 @@ def bench_command(
     from memaopt.machines.mcu import mcu
     from memaopt.report import console
 
+    if study is not None:
+        machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
+        machine = machine if wait_states is None else machine.with_wait_states(wait_states)
+        study_certified(study, machine, _dtypes(dtype or []), plots, as_json)
+        return
     if waits or cliffs:
         whole = mcu(mcu_name or "stm32l4r5")
         whole.core.require_timing("bench")

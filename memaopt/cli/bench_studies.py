@@ -110,6 +110,26 @@ def study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_
         waits.print_study(console.stdout(), found, machine, f"seed {seed}")
 
 
+def study_certified(name: str, machine: "Mcu", dtypes: list[Dtype], plots: Path | None, as_json: bool) -> None:
+    """A study by certificates alone, of each dtype."""
+    from memaopt.bench import plots as drawing
+    from memaopt.bench import studies
+    from memaopt.report import console
+
+    if plots is not None:
+        drawing.require_matplotlib()
+    found = [studies.study(name, machine, dtype) for dtype in console.watched(dtypes, name)]
+    if as_json:
+        console.print_json([each.model_dump(mode="json") for each in found])
+    else:
+        for each in found:
+            studies.print_study(console.stdout(), each, machine)
+    if plots is not None:
+        drawn = {f"{name}_{dtype}": each for dtype, each in zip(dtypes, found, strict=True)}
+        for path in drawing.write_studies(drawn, plots):
+            console.stderr().print(f"written {path}", soft_wrap=True)
+
+
 def study_cliffs(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
     from memaopt.bench import cliffs
     from memaopt.report import console
