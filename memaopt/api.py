@@ -7,7 +7,7 @@ when it is used.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
     from memaopt.problems.gemm import Gemm
-    from memaopt.problems.words import Objective
     from memaopt.trials.gemm import GemmTrial
     from memaopt.trials.network import NetworkTrial
 
@@ -71,7 +70,7 @@ def certify(
     from memaopt.choice.knee import WITHIN
 
     model = _model(problem)
-    goal = cast("Objective", objective or "cycles")
+    goal = objective or "cycles"
     slack = WITHIN if within is None else within
     plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack)
     return certificates.certify(plan, f"{plan.name}.tflite")
@@ -120,7 +119,7 @@ def evaluate(
         given = GivenPlan.parsed(evaluation.data_of(schedule), str(schedule))
     if not isinstance(given, GivenPlan | dict):
         raise InputError(f"evaluate: a {type(given).__name__} is of a Gemm; of a network give its layers' kernels")
-    goal = cast("Objective", objective or "cycles")
+    goal = objective or "cycles"
     return network_evaluation.evaluate(_model(problem), machine, given, goal, sram=sram, flash=flash, arena=arena)
 
 

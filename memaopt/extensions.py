@@ -1,7 +1,8 @@
 """What is added to memaopt from outside: by a program, through :mod:`memaopt.register`, or by a package's entry points.
 
-An entry point of the group ``memaopt.machines``, ``memaopt.suites`` or ``memaopt.kernels`` names what is added, or a
-function without arguments that returns it. They are loaded when something is first looked for.
+An entry point of the group ``memaopt.machines``, ``memaopt.suites``, ``memaopt.kernels`` or ``memaopt.objectives``
+names what is added, or a function without arguments that returns it. They are loaded when something is first looked
+for.
 """
 
 from __future__ import annotations
@@ -57,3 +58,4 @@ class Extensions:
 MACHINES = Extensions("memaopt.machines")
 SUITES = Extensions("memaopt.suites")
 KERNELS = Extensions("memaopt.kernels")
+OBJECTIVES = Extensions("memaopt.objectives")

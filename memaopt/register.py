@@ -1,8 +1,9 @@
-"""Machines, suites and kernels of one's own, without editing memaopt: ``from memaopt import register``.
+"""Machines, suites, kernels and objectives of one's own, without editing memaopt: ``from memaopt import register``.
 
 >>> register.suite("mine", [(64, 576, 64)])      # doctest: +SKIP
 >>> register.machine(my_mcu)                     # doctest: +SKIP
 >>> register.kernel(MyFamily())                  # doctest: +SKIP
+>>> register.objective("battery", energy=1, ram=40)  # doctest: +SKIP
 
 A package does the same with entry points (:mod:`memaopt.extensions`), which all processes of a sweep see.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memaopt.errors import InputError
-from memaopt.extensions import KERNELS, MACHINES, SUITES
+from memaopt.extensions import KERNELS, MACHINES, OBJECTIVES, SUITES
 
 if TYPE_CHECKING:
     from memaopt.kernels.family import Family
@@ -53,3 +54,19 @@ def kernel(family: Family) -> None:
         raise InputError(f"register: kernel {family.name} comes with memaopt: give it another name")
     KERNELS.add(family.name, family)
     registry.plans.cache_clear()
+
+
+def objective(name: str, *, cycles: int = 0, energy: int = 0, ram: int = 0, **memories: int) -> None:
+    """Give a name to weights: of a predicted cycle, a picojoule, a byte of an arena, a byte to or from each memory.
+
+    ``--objective``, :func:`memaopt.certify` and sweeps know it; certificates have the weights in place of the name. An
+    entry point of the group ``memaopt.objectives`` is the text, such as ``4*cycles + 1*qspi``.
+    """
+    from memaopt.problems import objectives, words
+
+    if name in words.OBJECTIVES or not name.isidentifier():
+        raise InputError(f"register: objective {name!r}: give it another name, of letters and digits")
+    weights = objectives.Weights(cycles, energy, ram, tuple(sorted(memories.items())))
+    text = str(weights)
+    objectives.weights_of(text)
+    OBJECTIVES.add(name, text)

@@ -11,7 +11,6 @@ from memaopt.kernels.gemm.families import RegisterTile
 from memaopt.kernels.schedule import (
     BLOCK_LEVEL,
     BUFFERINGS,
-    OBJECTIVES,
     ORDERS,
     REGISTER_LEVEL,
     STACK_BYTES,
@@ -24,6 +23,7 @@ from memaopt.models.prices import combined, kernel_cost, staging_cost
 from memaopt.models.traffic import counts, footprint, may_be_direct, passes
 from memaopt.models.walks import choices, together, visits, walk
 from memaopt.problems.gemm import DTYPES, OPERANDS, Gemm, gemm
+from memaopt.problems.words import OBJECTIVES
 
 _BASE = mcu("stm32l4r5")
 Draw = st.DrawFn

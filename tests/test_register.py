@@ -1,6 +1,7 @@
-"""Machines, suites and kernels from outside: known everywhere once registered, refused where the name is taken."""
+"""What is registered from outside: known everywhere once it is, refused where the name is taken."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -15,7 +16,7 @@ from memaopt.kernels import registry
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import Family
 from memaopt.kernels.plan import Plan
-from memaopt.problems import suites
+from memaopt.problems import objectives, suites
 from memaopt.problems.layers import Layer, Softmax
 
 _OWN = next(family for family in registry.FAMILIES if family.computes is Softmax)
@@ -46,7 +47,7 @@ class _Mine:
 def _forgotten() -> Iterator[None]:
     """Nothing stays registered."""
     yield
-    for known in (extensions.MACHINES, extensions.SUITES, extensions.KERNELS):
+    for known in (extensions.MACHINES, extensions.SUITES, extensions.KERNELS, extensions.OBJECTIVES):
         known.remove("mine")
     registry.plans.cache_clear()
 
@@ -117,3 +118,28 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_registered_is_the_public_module() -> None:
     """Catches a module that is not where the documents say."""
     assert memaopt.register is register
+
+
+def test_an_objective_is_its_weights(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a name whose weights no certificate has, and one that hides a word."""
+    register.objective("mine", cycles=2, qspi=50)
+    machine = mcu("stm32l4r5").with_sizes(sram=16384)
+    problem = memaopt.Gemm(m=8, k=9, n=10, placement=memaopt.Placement(a="qspi", b="qspi"))
+    found = memaopt.certify(problem, machine, "mine")
+    assert found.objective == "2*cycles + 50*qspi"
+    memaopt.verify(found)
+    told = cli("solve gemm 8x9x10 --place a=qspi,b=qspi --sram 16KiB --objective mine --json")
+    assert told.json["objective"] == found.objective
+    for name in ("cycles", "no name"):
+        with pytest.raises(InputError, match="give it another name"):
+            register.objective(name, cycles=1)
+    with pytest.raises(InputError, match="cycles or energy need a weight"):
+        register.objective("bytes_alone", qspi=1)
+    entry = metadata.EntryPoint("theirs", "memaopt_test_objective:TEXT", "memaopt.objectives")
+    module = type(metadata)("memaopt_test_objective")
+    module.TEXT = "3*cycles"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "memaopt_test_objective", module)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [entry] if group == "memaopt.objectives" else [])
+    monkeypatch.setattr(extensions.OBJECTIVES, "_loaded", False)
+    assert objectives.resolved("theirs") == "3*cycles"
+    extensions.OBJECTIVES.remove("theirs")

@@ -20,6 +20,7 @@ from memaopt.choice import in_ram, invoke
 from memaopt.choice.in_ram import IN_FLASH, InRam, code_room, constants_room
 from memaopt.kernels.registry import Plan
 from memaopt.models.fetching import FlashTiming
+from memaopt.problems.objectives import is_sum, weights_of
 from memaopt.problems.words import Objective
 
 Proof = Literal["enumeration", "solver", "none"]
@@ -76,11 +77,25 @@ class Candidate:
 
     def price(self, objective: Objective) -> int:
         """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""
-        return self.moved_bytes if objective == "bytes" else self.cycles
+        return self.moved_bytes if objective == "bytes" else self._price(objective, self.cycles)
 
     def floor(self, objective: Objective) -> int:
         """What :meth:`price` is not below, found without pricing what it waits."""
-        return self.moved_bytes if objective == "bytes" else self._own_cycles
+        return self.moved_bytes if objective == "bytes" else self._price(objective, self._own_cycles)
+
+    def _price(self, objective: Objective, cycles: int) -> int:
+        """So many cycles, and the bytes by memory that the objective weighs, at their weights."""
+        if not is_sum(objective):
+            return cycles
+        weights = weights_of(objective)
+        assert weights is not None
+        return weights.cycles * cycles + sum(weight * self._moved(memory) for memory, weight in weights.bytes)
+
+    def _moved(self, memory: str) -> int:
+        """Bytes to and from flash, where its parameters are unless they were copied, or to and from SRAM."""
+        promise = self.plan.promise
+        flash = 0 if self.where.data else promise.parameters.bytes
+        return self.batch * (flash if memory == "flash" else promise.total.bytes - flash)
 
 
 @dataclass(frozen=True)

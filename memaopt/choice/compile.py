@@ -18,14 +18,15 @@ from memaopt.choice.knee import in_arena, knee
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
-from memaopt.errors import InfeasibleError, InputError
+from memaopt.choice.weighing import least_with_arena, objective_of
+from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.simplify import simplify
-from memaopt.problems.words import OBJECTIVES, Objective
+from memaopt.problems.words import Objective
 
 #: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
 MULTIPLES = (1, 2)
@@ -56,9 +57,10 @@ def compile_network(
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
-    ``objective``: ``cycles``, ``bytes`` (moved) or ``energy``. ``sram`` and ``flash`` are budgets in bytes, by default
-    what a stock project leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM
-    is what the machine's setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
+    ``objective``: ``cycles``, ``bytes`` (moved), ``energy`` or weights
+    (:mod:`memaopt.problems.objectives`). ``sram`` and ``flash`` are budgets in bytes, by default what a stock project
+    leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's
+    setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
     proves the best; ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
@@ -67,10 +69,7 @@ def compile_network(
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
-    if objective not in OBJECTIVES:
-        raise InputError(f"objective {objective!r}: there are {', '.join(OBJECTIVES)}")
-    if objective == "energy":
-        mcu.core.require_timing("objective energy")
+    objective, ram = objective_of(objective, mcu)
     identifier = identifier_of(graph.name if name is None else name)
     spaces = []
     for multiple, simple in simplifications(graph):
@@ -88,19 +87,25 @@ def compile_network(
     best = cheapest(spaces)
     if best is None:
         raise why_not(spaces[0].problem, identifier)
+    if ram:
+        return least_with_arena(best, ram, lambda limit, below: cheapest(_inside(spaces, limit), below=below))
     if within is None or arena is not None or best.choice.proof != "enumeration":
         return best  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:
         if limit <= 0:
             return None
-        inside = [space._replace(problem=in_arena(space.problem, limit)) for space in spaces]
-        return cheapest(inside, below=most + 1)
+        return cheapest(_inside(spaces, limit), below=most + 1)
 
     chosen, less = knee(smaller, best.choice.price, best, within, near=near)
     others = [plan for plan in (best if chosen is not best else None, less) if plan is not None]
     neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
     return dataclasses.replace(chosen, within=within, neighbours=neighbours)
+
+
+def _inside(spaces: Sequence[_Space], limit: int) -> list[_Space]:
+    """The spaces in an arena of so many bytes."""
+    return [space._replace(problem=in_arena(space.problem, limit)) for space in spaces]
 
 
 def _cheapest(

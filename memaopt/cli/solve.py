@@ -98,7 +98,7 @@ def solve_command(
             metavar="|".join(OBJECTIVES),
             autocompletion=words(OBJECTIVES),
             rich_help_panel="Schedule",
-            help="What to minimise.  \\[default: bytes; cycles for a network]",
+            help="What to minimise, or weights such as 4*cycles + 1*qspi.  \\[default: bytes; cycles for a network]",
         ),
     ] = None,
     buffering: Annotated[

@@ -10,9 +10,9 @@ from memaopt.errors import InputError
 from memaopt.inputs import Input, Size
 from memaopt.kernels.gemm.families import BY_NAME, GemmFamily, RegisterTile, families, tiles
 from memaopt.machines.mcu import Mcu
+from memaopt.problems import objectives
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, Dim, Gemm, Operand, placed
 from memaopt.problems.words import BUFFERINGS as BUFFERINGS
-from memaopt.problems.words import OBJECTIVES as OBJECTIVES
 from memaopt.problems.words import Buffering as Buffering
 from memaopt.problems.words import Objective as Objective
 
@@ -263,7 +263,10 @@ def variants(whole: Space) -> list[Space]:
     if whole.objective == "bytes":
         return [whole, *([whole.variant((), whole.code, True)] if constant else [])]
     streams: list[tuple[Operand, ...]] = [()]
-    if whole.machine.memory(whole.problem.placement.a).kind == "flash":
+    # What is read in place crosses once a tile, which no weight of bytes would count.
+    weights = objectives.weights_of(whole.objective)
+    free = weights is None or not weights.byte_of(whole.problem.placement.a)
+    if free and whole.machine.memory(whole.problem.placement.a).kind == "flash":
         streams.append(("A",))
     codes: tuple[Code, ...] = ("flash", "ram") if whole.machine.setting.code_in_ram >= CODE_BYTES else ("flash",)
     nests = [whole.variant(streamed, code) for streamed in streams for code in codes]
@@ -275,10 +278,14 @@ def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str 
 
     Raises InfeasibleError if an operand does not fit its memory.
     """
-    if objective not in OBJECTIVES:
-        raise InputError(f"no objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
+    objective, weights = objectives.resolved(objective), objectives.weights_of(objectives.resolved(objective))
     if buffering not in BUFFERINGS:
         raise InputError(f"no buffering {buffering!r}: choose single or double")
-    if objective == "energy":
-        machine.core.require_timing("objective energy")
+    if weights is not None and (weights.energy or objectives.is_sum(objective)):
+        machine.core.require_timing(f"objective {objective}")
+    if weights is not None and weights.ram:
+        raise InputError(f"objective {objective}: ram weighs a network's arena, and a gemm has none")
+    for memory, _ in () if weights is None else weights.bytes:
+        if machine.memory(memory).name == machine.sram.name:
+            raise InputError(f"objective {objective}: bytes of SRAM weigh networks; of a gemm give other memories")
     return Space(problem=placed(problem, machine), machine=machine, objective=objective, buffering=buffering)

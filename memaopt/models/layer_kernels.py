@@ -182,13 +182,8 @@ def price(space: Space, plan: Plan) -> tuple[int, ...]:
     """The objective's value, in the units of :func:`memaopt.models.prices.price`."""
     if space.objective == "bytes":
         return external_bytes(space, plan), register_bytes(plan)
-    spent = CYCLE * cycles(space, plan)
-    if space.objective == "cycles":
-        return (spent,)
-    machine, problem = space.machine, space.problem
-    energy = {x: round(machine.memory(problem.placement.of(x)).energy_pj_per_byte) for x in ("A", "B", "C")}
-    moved = sum(energy[x] * size for x, size in _crossing(space, plan).items())
-    return (nest.prices(space).unit * spent + CYCLE * moved,)
+    moved = sum(nest.byte_price(space, x) * size for x, size in _crossing(space, plan).items())
+    return (nest.time_unit(space) * CYCLE * cycles(space, plan) + CYCLE * moved,)
 
 
 def price_of(space: Space, schedule: AnySchedule) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from memaopt.models.cycles import direct_cycles, staging_cycles, waited_time
 from memaopt.models.traffic import Counts, external_bytes, external_bytes_of, register_bytes, schedule_counts
 from memaopt.models.walks import BlockWalk, Ints, walk_of
 from memaopt.problems.gemm import OPERANDS, Operand
+from memaopt.problems.objectives import Weights, weights_of
 
 
 class UnitPrices(NamedTuple):
@@ -21,21 +22,31 @@ class UnitPrices(NamedTuple):
 
 
 def time_unit(space: Space) -> int:
-    """The price of 1/CYCLE of a cycle: itself, or the picojoules that a cycle takes."""
-    return round(space.machine.power_mw * 1e9 / space.machine.clock_hz) if space.objective == "energy" else 1
+    """The price of 1/CYCLE of a cycle: its weight, and that of the picojoules that a cycle takes."""
+    weights = _weights(space)
+    return weights.cycles + weights.energy * round(space.machine.power_mw * 1e9 / space.machine.clock_hz)
+
+
+def byte_price(space: Space, operand: Operand) -> int:
+    """What a byte of an operand costs beside its time, by the energy and the weight of the memory it lives in."""
+    weights, home = _weights(space), space.machine.memory(space.problem.placement.of(operand))
+    return weights.energy * round(home.energy_pj_per_byte) + weights.byte_of(home.name)
+
+
+def _weights(space: Space) -> Weights:
+    found = weights_of(space.objective)
+    assert found is not None, "bytes are no sum"
+    return found
 
 
 def prices(space: Space) -> UnitPrices:
-    """What the machine's figures make of the traffic under the objective ``cycles`` or ``energy``."""
+    """What the machine's figures make of the traffic under any objective but ``bytes``."""
     unit, staged, direct = time_unit(space), staging_cycles(space), direct_cycles(space)
-    if space.objective == "cycles":
-        return UnitPrices(unit, staged, direct)
-    homes = {x: space.machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
-    energy = {x: CYCLE * round(home.energy_pj_per_byte) for x, home in homes.items()}
+    beside = {x: CYCLE * byte_price(space, x) for x in OPERANDS}
     return UnitPrices(
         unit,
-        {x: unit * staged[x] + energy[x] for x in OPERANDS},
-        {x: unit * direct[x] + energy[x] for x in OPERANDS},
+        {x: unit * staged[x] + beside[x] for x in OPERANDS},
+        {x: unit * direct[x] + beside[x] for x in OPERANDS},
     )
 
 
@@ -82,8 +93,8 @@ def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
 def price(space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
-    ``bytes``: external bytes, then register bytes. ``cycles`` and ``energy``: one part, in 1/CYCLE of a cycle
-    or picojoule; the kernels' cycles and the staged bytes at the machine's figures.
+    ``bytes``: external bytes, then register bytes. All others: one part, in 1/CYCLE of a cycle or
+    picojoule or of what their weights make of them; the kernels' cycles and the staged bytes at the machine's figures.
     """
     return combined(space, staging_cost(space, path, c), kernel_cost(space, family, tile, c))
 

@@ -35,7 +35,9 @@ _FIELDS = ("loads", "load_bytes", "stores", "store_bytes")
 
 def _goal(certificate: Certificate) -> str:
     """What was minimised, in words."""
-    return ORDERED if certificate.machine.core.only_orders(certificate.objective) else _GOALS[certificate.objective]
+    if certificate.machine.core.only_orders(certificate.objective):
+        return ORDERED
+    return _GOALS.get(certificate.objective, f"least {certificate.objective}")
 
 
 class GemmRow(NamedTuple):
@@ -157,7 +159,7 @@ def schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"], *, w
     """
     problem, schedule = certificate.problem, certificate.schedule
     traffic, bounds, goal = certificate.traffic, certificate.bounds, _goal(certificate)
-    better = f"comes before it, {goal}" if goal == ORDERED else _BETTER[certificate.objective]
+    better = f"comes before it, {goal}" if goal == ORDERED else _BETTER.get(certificate.objective, "costs less")
     if isinstance(schedule, LayerSchedule):
         blocks = f"a kernel of the networks, the whole problem as a {schedule.what}"
     elif all(schedule.block[d] == problem.sizes[d] for d in schedule.order):

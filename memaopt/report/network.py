@@ -187,7 +187,7 @@ def _neighbours(plan: NetworkPlan) -> list[tuple[str, str, str]]:
 
 def _by(plan: NetworkPlan) -> str:
     """What the kernels were chosen by."""
-    return ORDERED if plan.mcu.core.only_orders(plan.objective) else _BY[plan.objective]
+    return ORDERED if plan.mcu.core.only_orders(plan.objective) else _BY.get(plan.objective, f"by {plan.objective}")
 
 
 def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from memaopt.machines.mcu import Mcu, mcu, parse_size, preset_names
 from memaopt.networks.limits import MAX_FILE_BYTES
 from memaopt.problems import suites
 from memaopt.problems.gemm import Extent, Gemm, gemm
+from memaopt.problems.objectives import resolved
 from memaopt.problems.words import Buffering, Objective, ProofOf
 from memaopt.sweeps.task import Task, canonical, digest_of
 
@@ -88,7 +89,7 @@ class Sweep(Input):
     models: _Names = ()
     machines: _Names = ("stm32l4r5",)
     settings: _Names = ("stock",)
-    objectives: tuple[Objective, ...] = ()
+    objectives: tuple[Annotated[Objective, AfterValidator(resolved)], ...] = ()
     buffering: tuple[Buffering, ...] = ("single",)
     proof: ProofOf = "full"
     budget: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=10_000)] = (Budget(),)

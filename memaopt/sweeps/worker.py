@@ -8,7 +8,7 @@ import signal
 import threading
 from dataclasses import fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from memaopt.certificates import gemm
 from memaopt.certificates.gemm import Certificate
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.networks.formats.model import Model
-    from memaopt.problems.words import Objective
 
 
 def solve(batch: Batch) -> list[SweepRow]:
@@ -112,9 +111,8 @@ def _certify_network(task: Task, machine: Mcu, data: bytes) -> NetworkCertificat
     from memaopt.certificates import network
     from memaopt.choice.compile import compile_network
 
-    goal = cast("Objective", task.objective)
     model = _model(data, task.name)
-    plan = compile_network(model, machine, goal, sram=task.sram, flash=task.flash, arena=task.arena)
+    plan = compile_network(model, machine, task.objective, sram=task.sram, flash=task.flash, arena=task.arena)
     return network.certify(plan, task.name)
 
 

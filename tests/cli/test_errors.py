@@ -32,7 +32,7 @@ from memaopt.problems import suites
         ("gemm 2x2x2 --suite tinyml", "give one of"),
         ("--suite nothing", "no suite 'nothing': there is tinyml"),
         ("gemm 4x4x4 --dtype q7", "dtype should be 'f32', 'q15' or 's8'"),
-        ("gemm 4x4x4 --objective speed", "no objective 'speed': choose one of bytes, cycles, energy"),
+        ("gemm 4x4x4 --objective speed", "no objective 'speed': there are bytes, cycles, energy, and sums"),
         ("gemm 4x4x4 --buffering triple", "no buffering 'triple': choose single or double"),
         ("gemm 4x4x4 --place a", "'a' is not an operand and a memory"),
         ("gemm 4x4x4 --place d=sram", "'d=sram' is not an operand and a memory"),

@@ -1,0 +1,60 @@
+"""Weights on what a network costs: what its layers are priced by, and the arena, which is no sum over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from memaopt.choice.choice import Choice
+from memaopt.errors import InputError
+from memaopt.machines.mcu import Mcu
+from memaopt.problems.objectives import is_sum, resolved, weights_of
+from memaopt.problems.words import Objective
+
+
+class _Priced(Protocol):
+    """A plan: what its layers cost, and its arena."""
+
+    @property
+    def choice(self) -> Choice: ...
+    @property
+    def arena_bytes(self) -> int: ...
+
+
+_Plan = TypeVar("_Plan", bound=_Priced)
+
+
+def objective_of(objective: Objective, mcu: Mcu) -> tuple[Objective, int]:
+    """What a network's layers are priced by on a machine, and the weight of a byte of the arena.
+
+    All memories are on the chip, so the energy of a cycle is one figure, which a sum has in its place. Raises
+    InputError for no objective, or one that the machine has no figures for.
+    """
+    said = resolved(objective)
+    weights = weights_of(said)
+    if weights is None or not is_sum(said):
+        if said == "energy":
+            mcu.core.require_timing("objective energy")
+        return said, 0
+    mcu.core.require_timing(f"objective {said}")
+    for memory, _ in weights.bytes:
+        if memory not in ("flash", mcu.sram.name):
+            raise InputError(f"objective {said}: a network moves bytes of flash and sram alone, not of {memory}")
+    picojoules = round(mcu.power_mw * 1e9 / mcu.clock_hz)
+    priced = weights._replace(cycles=weights.cycles + weights.energy * picojoules, energy=0, ram=0)
+    return str(priced), weights.ram
+
+
+def least_with_arena(best: _Plan, weight: int, cheapest: Callable[[int, int], _Plan | None]) -> _Plan:
+    """The plan of the least price with its arena's bytes weighed.
+
+    In ever smaller arenas the best plan costs ever more: it is the best of all once that alone costs as much.
+    """
+    chosen, limit = best, best.arena_bytes - 1
+
+    def whole(plan: _Plan) -> int:
+        return plan.choice.price + weight * plan.arena_bytes
+
+    while limit > 0 and (found := cheapest(limit, whole(chosen))) is not None:
+        chosen, limit = min(chosen, found, key=whole), found.arena_bytes - 1
+    return chosen
