@@ -42,14 +42,22 @@ def _loop(given: Any) -> Any:
 TiledLoops = Annotated[tuple[Annotated[TiledLoop, BeforeValidator(_loop)], ...], Field(max_length=32)]
 
 
+Outside = Annotated[int, Field(strict=True, ge=0, le=32)]
+
+
 class Mapping(Input):
-    """The loops of each level, outermost first, each written as ``n 4``. ``streamed`` operands bypass SRAM."""
+    """The loops of each level, outermost first, each written as ``n 4``. ``streamed`` operands bypass SRAM.
+
+    ``outside`` are how many of the external loops lie outside the tile of A, of B and of C, which is kept while the
+    others run; None: all of them.
+    """
 
     external: TiledLoops = ()
     sram: TiledLoops = ()
     registers: TiledLoops = ()
     streamed: tuple[Operand, ...] = ()
     buffering: Buffering = "single"
+    outside: tuple[Outside, Outside, Outside] | None = None
 
     def tiling(self, problem: Gemm, where: str = "mapping") -> Tiling:
         """The tiling that these loops from ``where`` make of ``problem``; InputError if they do not cover it, or are no
@@ -74,8 +82,21 @@ class Mapping(Input):
         fixed = {f"{d}r": tile[d] for d in DIMS if d != "k" or tile[d] > 1} if self.registers else {}
         order = (*dims, *(d for d in DIMS if d not in dims))
         blocks = {f"{d}c": min(block[d], problem.sizes[d]) for d in DIMS}
-        data = {"order": order, **blocks, **fixed, "stationary": stays}
+        data: dict[str, Any] = {"order": order, **blocks, **fixed, "stationary": stays}
+        if self.outside is not None:
+            data["hold"] = tuple(self._hold(count, outer, where) for count in self.outside)
         return Tiling.checked({**data, "streamed": self.streamed, "buffering": self.buffering}, where)
+
+    def _hold(self, count: int, outer: tuple[TiledLoop, ...], where: str) -> int:
+        """The hold level of an operand whose tile lies within so many of the external loops."""
+        before = _merged(self.external[:count])
+        if before == outer:
+            return len(DIMS)
+        if before != outer[: len(before)]:
+            raise InputError(
+                f"{where}: a tile is held within loops along {before[-1].dim} that are one: {_told(outer)}"
+            )
+        return len(before)
 
 
 def _merged(loops: tuple[TiledLoop, ...]) -> tuple[TiledLoop, ...]:

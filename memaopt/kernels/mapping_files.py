@@ -82,12 +82,13 @@ def zigzag(data: dict[str, Any], where: str) -> Mapping:
             _zigzag_loops(part, f"{where}: {name}") for part in ([[], *parts] if len(parts) == 2 else parts)
         ]
     nests = [tuple(loop for part in reversed(parts) for loop in part) for parts in levels.values()]
-    outside = {tuple(parts[2]) for parts in levels.values()}
     inside = {tuple(parts[0]) for parts in levels.values()}
-    if len({*nests}) != 1 or len(outside) != 1 or len(inside) != 1:
-        raise InputError(f"{where}: W, I and O are cut into levels at different loops: give them the same block")
-    registers, sram, external = levels["A"]
-    return Mapping.checked({"external": external, "sram": sram, "registers": registers}, where)
+    if len({*nests}) != 1 or len(inside) != 1:
+        raise InputError(f"{where}: W, I and O have other loops, or other register tiles: give them the same")
+    # One nest: whoever has the most of it outside SRAM has the block, the others' tiles are held meanwhile.
+    registers, sram, external = max(levels.values(), key=lambda parts: len(parts[2]))
+    outside = tuple(len(levels[x][2]) for x in _ZIGZAG_OPERANDS.values())
+    return Mapping.checked({"external": external, "sram": sram, "registers": registers, "outside": outside}, where)
 
 
 def _zigzag_loops(part: Any, where: str) -> list[TiledLoop]:

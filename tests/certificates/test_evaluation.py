@@ -55,6 +55,28 @@ def test_the_certified_schedule_is_optimal(problem: Gemm, objective: str) -> Non
     assert by_memory == sum(moved.bytes for moved in best.traffic.buffers.values())
 
 
+def test_operands_cut_at_other_loops_have_hold_levels() -> None:
+    """Catches a tile that is kept while other loops run, taken for one of every block: the nest is n 2, m 3, k 2."""
+    registers, block = [["B", 2], ["K", 4]], [["C", 9], ["K", 2], ["B", 5]]
+    loops = [["C", 2], ["K", 3], ["B", 2]]
+    whole = {"W": [registers, block + loops, []], "I": [registers, block, loops], "O": [registers, block, loops]}
+    found = evaluate(_PROBLEM, machine_with(8192, waits=3), whole)
+    assert isinstance(found, evaluation.Evaluation)
+    own = {**_OWN, "outside": [0, 3, 3]}
+    assert found == evaluate(_PROBLEM, machine_with(8192, waits=3), own)
+    assert found.traffic is not None
+    assert found.traffic.buffers["A"].load_bytes == _PROBLEM.bytes_of("A")
+    assert found.traffic.buffers["B"].load_bytes == 3 * _PROBLEM.bytes_of("B")
+    column = {**whole, "I": [registers, block + loops[:2], loops[2:]]}
+    again = evaluate(_PROBLEM, machine_with(8192, waits=3), column)
+    assert isinstance(again, evaluation.Evaluation)
+    assert again.traffic is not None
+    assert again.traffic.buffers["B"].load_bytes == _PROBLEM.bytes_of("B")
+    inside = {"sram": ["m 2", "k 18", "n 5"], "registers": ["m 4"]}
+    with pytest.raises(InputError, match="held within loops along n that are one"):
+        evaluate(_PROBLEM, _MACHINE, {"external": ["n 2", "n 2", "m 3"], **inside, "outside": [1, 3, 3]})
+
+
 def test_a_worse_schedule_is_told_how_far_it_is() -> None:
     """Catches distances of other figures, or of another optimum."""
     found = evaluate(_PROBLEM, _MACHINE, {"order": ["k", "m", "n"], "mc": 4, "kc": 4, "nc": 4})
@@ -155,7 +177,7 @@ def _changed(number: int, **fields: Any) -> dict[str, Any]:
         (_changed(1, permutation="KK"), "directive 2: permutation 'KK'"),
         (_changed(1, target="GlobalBuffer", type="bypass", bypass=3), "directive 2: bypass '3': a list of data spaces"),
         (_changed(1, target="DRAM2"), "directive 2: external has loops already"),
-        ({**_ZIGZAG, "W": [[], [["K", 24], ["C", 18], ["B", 20]], []]}, "cut into levels at different loops"),
+        ({**_ZIGZAG, "W": [[], [["K", 24], ["C", 18], ["B", 20]], []]}, "have other loops, or other register tiles"),
         ({**_ZIGZAG, "O": [[["FX", 3]], [], []]}, "no loop along K, C, B"),
         ({**_ZIGZAG, "O": 3}, "O needs loops"),
     ],
