@@ -9,7 +9,7 @@ from memaopt import fixedpoint
 from memaopt.problems import reference
 from memaopt.problems.gemm import Dtype, Gemm
 
-Origin = Literal["written", "paper", "CMSIS-DSP"]
+Origin = Literal["written", "paper", "CMSIS-DSP", "CMSIS-NN"]
 _Expected = Callable[[reference.GemmData], reference.Array]
 
 
@@ -17,8 +17,9 @@ class Kernel(NamedTuple):
     """One baseline.
 
     ``function`` is its C name; ``origin`` says whether it was written for this comparison, after the MEMA paper's
-    description, or is CMSIS-DSP's. ``scratch``: whether it transposes B, in its own time, into a buffer of B's size.
-    ``channel_minor``: whether B is [N,K] and C [N,M]. ``expected`` is its result if it does not round as memaopt does.
+    description, or is CMSIS-DSP's or CMSIS-NN's. ``scratch``: whether it transposes B, in its own time, into a buffer
+    of B's size. ``channel_minor``: whether B is [N,K] and C [N,M]. ``expected`` is its result if it does not round as
+    memaopt does.
     """
 
     name: str
@@ -81,6 +82,12 @@ KERNELS: tuple[Kernel, ...] = (
         expected=_q7,
     ),
 )  # fmt: skip
+
+
+#: Runs where a checkout of CMSIS-NN is given.
+CMSIS_NN = Kernel(
+    "arm_convolve_1x1_s8_fast", "s8", "CMSIS-NN", "cmsis_nn_1x1", "CMSIS-NN's 1x1 convolution", channel_minor=True
+)
 
 
 def kernels(dtype: Dtype) -> tuple[Kernel, ...]:

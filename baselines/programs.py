@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from baselines import cmsis_dsp
+from baselines import cmsis_dsp, cmsis_nn
 from baselines.kernels import Kernel
 from memaopt.board import Access, Board, Build, build
 from memaopt.board.energy import energy
@@ -56,21 +56,26 @@ class Measurement(BaseModel):
 
 
 class Program:
-    """The baselines of one dtype and origin, built once and loaded on a board.
+    """The baselines of one dtype and origin, built once and loaded on a board: ours, CMSIS-DSP's with ``cmsis``, or
+    CMSIS-NN's from a checkout, ``nn``.
 
-    Raises MissingToolError if CMSIS-DSP cannot be had, BuildError if the compiler fails.
+    Raises MissingToolError if CMSIS-DSP cannot be had, InputError if there is no such checkout, BuildError if the
+    compiler fails.
     """
 
-    def __init__(self, machine: Mcu, dtype: Dtype, *, cmsis: bool = False, compiler: str | None = None) -> None:
+    def __init__(
+        self, machine: Mcu, dtype: Dtype, *, cmsis: bool = False, nn: Path | None = None, compiler: str | None = None
+    ) -> None:
         with scratch_folder() as folder:
             elf = folder / f"{dtype}.elf"
             sources = resources.files("baselines") / "c"
             with resources.as_file(sources) as own:
-                self.build = (
-                    _cmsis(folder, own, elf, machine, compiler)
-                    if cmsis
-                    else build([own / f"{dtype}.c"], elf, machine, compiler=compiler, flags=FLAGS)
-                )
+                if nn is not None:
+                    self.build = _cmsis_nn(nn, own, elf, machine, compiler)
+                elif cmsis:
+                    self.build = _cmsis(folder, own, elf, machine, compiler)
+                else:
+                    self.build = build([own / f"{dtype}.c"], elf, machine, compiler=compiler, flags=FLAGS)
             self._board = Board(machine).load(self.build)
         self._machine = machine
 
@@ -115,7 +120,11 @@ class Program:
         if kernel.scratch:
             arguments.append(places["scratch"][0])
         if kernel.channel_minor and data.channels is not None:
-            self._board.write(places["channels"][0], np.stack(data.channels, axis=1).astype("<i4").tobytes())
+            channels = np.stack(data.channels, axis=1)
+            if kernel.origin == "CMSIS-NN":
+                bias, multiplier, left, right = data.channels
+                channels = np.concatenate([bias, multiplier, np.asarray(left) - right])
+            self._board.write(places["channels"][0], channels.astype("<i4").tobytes())
             arguments.append(places["channels"][0])
         return arguments
 
@@ -126,6 +135,12 @@ def _cmsis(folder: Path, own: Path, elf: Path, machine: Mcu, compiler: str | Non
     include = [own / "cmsis", *(root / name for name in cmsis_dsp.INCLUDE)]
     flags = (*CMSIS_FLAGS, "-idirafter", str(own / "cmsis" / "fallback"))
     return build(sources, elf, machine, compiler=compiler, flags=flags, include=include, warnings=("-w",))
+
+
+def _cmsis_nn(root: Path, own: Path, elf: Path, machine: Mcu, compiler: str | None) -> Build:
+    sources = [own / "cmsis_nn.c", *(cmsis_nn.checked(root) / source for source in cmsis_nn.SOURCES)]
+    include = [root / name for name in cmsis_nn.INCLUDE]
+    return build(sources, elf, machine, compiler=compiler, flags=CMSIS_FLAGS, include=include, warnings=("-w",))
 
 
 def _places(kernel: Kernel, problem: Gemm, machine: Mcu) -> dict[str, tuple[int, int]]:

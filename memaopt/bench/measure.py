@@ -1,9 +1,10 @@
 """Measure: one problem by memaopt and by every baseline of its dtype, all operands in SRAM, on the same board."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from baselines import cmsis_dsp
-from baselines.kernels import Kernel, kernels
+from baselines.kernels import CMSIS_NN, Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
 from memaopt.bench.results import OURS, Case, Entry, Heading
 from memaopt.board.energy import energy
@@ -41,10 +42,14 @@ def with_room(machine: Mcu, problems: Sequence[Gemm]) -> Mcu:
 
 
 class Lab:
-    """Builds each baseline once and measures; what cannot be had is left out, and ``notes`` says why."""
+    """Builds each baseline once and measures; what cannot be had is left out, and ``notes`` says why.
 
-    def __init__(self, machine: Mcu, compiler: str | None = None) -> None:
+    With a checkout of CMSIS-NN, ``nn``, its 1x1 convolution is one of the s8 baselines.
+    """
+
+    def __init__(self, machine: Mcu, compiler: str | None = None, nn: Path | None = None) -> None:
         self.machine, self.compiler = machine, compiler
+        self._nn = None if nn is None else Program(machine, CMSIS_NN.dtype, nn=nn, compiler=compiler)
         self.notes: list[str] = []
         self._ideal = machine.with_wait_states(0)
         self._own: dict[Dtype, Program] = {}
@@ -58,7 +63,8 @@ class Lab:
         except MemaoptError as error:
             errors[OURS] = str(error)
         data = reference.random_data(problem)
-        for kernel in kernels(problem.dtype):
+        others = (CMSIS_NN,) if self._nn is not None and problem.dtype == CMSIS_NN.dtype else ()
+        for kernel in (*kernels(problem.dtype), *others):
             try:
                 program = self._program(kernel)
                 if program is not None:
@@ -102,6 +108,8 @@ class Lab:
 
     def _program(self, kernel: Kernel) -> Program | None:
         """The program that holds ``kernel``; None if it is CMSIS-DSP's and cannot be had or built."""
+        if kernel.origin == "CMSIS-NN":
+            return self._nn
         if kernel.origin != "CMSIS-DSP":
             return self._written(kernel.dtype)
         if kernel.dtype not in self._cmsis_dsp:

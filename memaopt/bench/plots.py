@@ -1,7 +1,7 @@
 """A benchmark as plots, each as PNG and SVG. The same figures give the same files: no dates, fixed identifiers."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ _LOOKS = {
     "inner": ("#9467bd", "v"),
     "CMSIS": ("#1f77b4", "^"),
     "CMSIS fast": ("#17becf", ">"),
+    "CMSIS-NN": ("#17becf", "<"),
     "MEMA": ("#2ca02c", "D"),
 }
 #: Multiply-accumulates a cycle that the core's instructions allow (Arm DDI 0439, instruction timing).

@@ -15,6 +15,7 @@ SHORT = {
     "arm_mat_mult_q15": "CMSIS q15",
     "arm_mat_mult_fast_q15": "CMSIS fast",
     "arm_mat_mult_q7": "CMSIS q7",
+    "arm_convolve_1x1_s8_fast": "CMSIS-NN",
 }
 
 

@@ -141,6 +141,9 @@ def bench_command(
             help="Random layers and GEMMs, predicted and counted in every setting.",
         ),
     ] = False,
+    cmsis_nn: Annotated[
+        Path | None, typer.Option("--cmsis-nn", metavar="DIR", help="A checkout of CMSIS-NN: its 1x1 convolution, too.")
+    ] = None,
     study: Annotated[
         str | None, typer.Option(help="Instead, by certificates alone: bandwidth, shapes or rows (of zeros).")
     ] = None,
@@ -186,7 +189,14 @@ def bench_command(
     """
     studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
     if study is not None:
-        others = {**studies, "--suite": suite, "a section": sections, "--layer": layer, "--compiler": compiler}
+        others = {
+            **studies,
+            "--suite": suite,
+            "a section": sections,
+            "--layer": layer,
+            "--compiler": compiler,
+            "--cmsis-nn": cmsis_nn,
+        }
         refuse(
             "bench --study",
             *((name, wanted, "it has its own products and runs nothing") for name, wanted in others.items()),
@@ -249,6 +259,7 @@ def bench_command(
                 ("--wait-states", wait_states, "it has its own"),
             )
         ),
+        ("--cmsis-nn", cmsis_nn if suite is not None or studied is not None else None, "it compares no products"),
         ("--within", None if tiles else within, "it is for --tiles"),
         ("--count", None if waits else count, "it is for --waits"),
         ("--seed", None if waits else seed, "it is for --waits"),
@@ -299,7 +310,7 @@ def bench_command(
 
         require_matplotlib()
     times: dict[str, float] = defaultdict(float)
-    bench = run(chosen, sizes, dtypes, machine, compiler, times)
+    bench = run(chosen, sizes, dtypes, machine, compiler, times, cmsis_nn)
     if as_json:
         console.print_json(bench.model_dump(mode="json"))
     else:
@@ -320,15 +331,17 @@ def run(
     machine: "Mcu",
     compiler: str | None = None,
     times: dict[str, float] | None = None,
+    cmsis_nn: Path | None = None,
 ) -> "Bench":
-    """The sections of the benchmark. ``times`` receives the tilers' seconds on this host."""
+    """The sections of the benchmark; ``times`` receives the tilers' seconds here, ``cmsis_nn`` is a checkout."""
     from memaopt.bench import measure, results, sweeps
     from memaopt.report import console
 
     squares = [(n, n, n) for n in measure.SQUARES]
     wanted = {"layers": measure.in_sram(sizes, dtypes), "squares": measure.in_sram(squares, dtypes)}
     wanted = {name: problems if name in sections else [] for name, problems in wanted.items()}
-    lab = measure.Lab(measure.with_room(machine, [p for problems in wanted.values() for p in problems]), compiler)
+    room = measure.with_room(machine, [p for problems in wanted.values() for p in problems])
+    lab = measure.Lab(room, compiler, cmsis_nn)
     cases = {
         name: tuple(lab.case(problem) for problem in console.watched(problems, name))
         for name, problems in wanted.items()

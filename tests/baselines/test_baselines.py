@@ -12,8 +12,8 @@ import pytest
 from board_helpers import compilers
 from cli_helpers import Cli
 
-from baselines import cmsis_dsp
-from baselines.kernels import Kernel, kernels
+from baselines import cmsis_dsp, cmsis_nn
+from baselines.kernels import CMSIS_NN, Kernel, kernels
 from baselines.programs import Program
 from memaopt.errors import InfeasibleError, InputError, MissingToolError
 from memaopt.machines.mcu import mcu
@@ -208,3 +208,22 @@ def test_rest_of_the_table_without_cmsis_dsp(empty_cache: Path, cli: Cli) -> Non
     assert done.code == 0
     assert set(done.json["layers"][0]["entries"]) == {"memaopt", "naive", "inner 2x4x2", "MEMA 4x2x2"}
     assert [note for note in done.json["notes"] if "cannot be had" in note]
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    """Catches a compiler's error in place of a line that says what is missing."""
+    with pytest.raises(InputError, match="no checkout of CMSIS-NN: Source/ConvolutionFunctions"):
+        Program(_MCU, "s8", nn=tmp_path)
+
+
+def test_the_wrapper_gives_a_checkout_what_it_wants(tmp_path: Path) -> None:
+    """Catches operands, biases, multipliers and shifts that are not where CMSIS-NN's interface has them."""
+    stand_in = Path(__file__).parent / "cmsis_nn"
+    for name in (*cmsis_nn.SOURCES, "Include/arm_nnfunctions.h"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        own = stand_in / Path(name).name
+        (tmp_path / name).write_text(own.read_text("utf-8") if own.exists() else "")
+    program = Program(_MCU, "s8", nn=tmp_path)
+    for sizes in ((5, 9, 3), (8, 16, 7)):
+        problem = gemm(*sizes, dtype="s8")
+        assert program.run(CMSIS_NN, problem, random_data(problem)).correct
