@@ -66,7 +66,7 @@ def objective(name: str, *, cycles: int = 0, energy: int = 0, ram: int = 0, **me
 
     if name in words.OBJECTIVES or not name.isidentifier():
         raise InputError(f"register: objective {name!r}: give it another name, of letters and digits")
-    weights = objectives.Weights(cycles, energy, ram, tuple(sorted(memories.items())))
+    weights = objectives.ObjectiveWeights(cycles, energy, ram, tuple(sorted(memories.items())))
     text = str(weights)
     objectives.weights_of(text)
     OBJECTIVES.add(name, text)

@@ -8,7 +8,7 @@ from memaopt.models.cycles import direct_cycles, staging_cycles, waited_time
 from memaopt.models.traffic import Counts, external_bytes, external_bytes_of, register_bytes, schedule_counts
 from memaopt.models.walks import BlockWalk, Ints, walk_of
 from memaopt.problems.gemm import OPERANDS, Operand
-from memaopt.problems.objectives import Weights, weights_of
+from memaopt.problems.objectives import ObjectiveWeights, weights_of
 
 
 class UnitPrices(NamedTuple):
@@ -33,7 +33,7 @@ def byte_price(space: Space, operand: Operand) -> int:
     return weights.energy * round(home.energy_pj_per_byte) + weights.byte_of(home.name)
 
 
-def _weights(space: Space) -> Weights:
+def _weights(space: Space) -> ObjectiveWeights:
     found = weights_of(space.objective)
     assert found is not None, "bytes are no sum"
     return found

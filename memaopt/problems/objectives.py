@@ -16,11 +16,11 @@ from memaopt.extensions import OBJECTIVES as REGISTERED
 from memaopt.problems.words import OBJECTIVES
 
 _TERM = re.compile(r"(\d{1,6})\*([a-z][a-z0-9_]*)")
-#: Weights that are no memory's.
+#: ObjectiveWeights that are no memory's.
 _CYCLES, _ENERGY, _RAM = "cycles", "energy", "ram"
 
 
-class Weights(NamedTuple):
+class ObjectiveWeights(NamedTuple):
     """Whole numbers: of a predicted cycle, a picojoule, a byte of an arena, and of a byte to or from each memory."""
 
     cycles: int = 0
@@ -39,13 +39,13 @@ class Weights(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def weights_of(objective: str) -> Weights | None:
+def weights_of(objective: str) -> ObjectiveWeights | None:
     """The weights of an objective that is a sum, those of ``cycles`` and ``energy``, None of ``bytes``, which has none.
 
     Raises InputError for a text that is no objective.
     """
     if objective in OBJECTIVES:
-        return {_CYCLES: Weights(cycles=1), _ENERGY: Weights(energy=1)}.get(objective)
+        return {_CYCLES: ObjectiveWeights(cycles=1), _ENERGY: ObjectiveWeights(energy=1)}.get(objective)
     found: dict[str, int] = {}
     for term in objective.split("+"):
         match = _TERM.fullmatch(term.strip())
@@ -54,7 +54,7 @@ def weights_of(objective: str) -> Weights | None:
             raise InputError(f"no objective {objective[:80]!r}: there are {there}, and sums such as 4*cycles + 1*qspi")
         found[match[2]] = int(match[1])
     cycles, energy, ram = (found.pop(name, 0) for name in (_CYCLES, _ENERGY, _RAM))
-    made = Weights(cycles, energy, ram, tuple(sorted(found.items())))
+    made = ObjectiveWeights(cycles, energy, ram, tuple(sorted(found.items())))
     if not made.cycles and not made.energy:
         raise InputError(f"objective {objective[:80]}: cycles or energy need a weight, which tells equals apart")
     return made

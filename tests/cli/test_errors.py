@@ -47,7 +47,7 @@ from memaopt.problems import suites
         ("gemm 4x4x4 --wait-states -1", "'--wait-states'"),
         ("gemm 4x4x4 --mcu stm32l4r", "no microcontroller 'stm32l4r': did you mean stm32l4r5?"),
         ("gemm 4x4x4 --mcu nrf52", "did you mean nrf52832 or nrf52840?"),
-        ("gemm 4x4x4 --mcu stm32h7", "no microcontroller 'stm32h7': there are nrf52832, nrf52840, nrf5340, stm32f407"),
+        ("gemm 4x4x4 --mcu stm32h7", "no microcontroller 'stm32h7': there are apollo3, atsamd51, atsame54, cc2652"),
         ("gemm 4x4x4 --mcu ???", f"there are {', '.join(preset_names())}"),
         ("gemm 4x4x4 --mcu missing.toml", "missing.toml: cannot be read: No such file"),
         ("gemm 4x4x4 --file missing.toml", "give one of"),

@@ -10,7 +10,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.problems.gemm import gemm
-from memaopt.problems.objectives import Weights, resolved, weights_of
+from memaopt.problems.objectives import ObjectiveWeights, resolved, weights_of
 
 _PROBLEM = gemm(24, 18, 20, dtype="q15", placement={"a": "qspi", "b": "qspi", "c": "qspi"})
 _MACHINE = machine_with(2048, waits=3)
@@ -19,7 +19,7 @@ _MACHINE = machine_with(2048, waits=3)
 def test_a_sum_has_one_text() -> None:
     """Catches two texts of the same weights, which would be two certificates and two rows of a sweep."""
     assert resolved("5*qspi+ 2*ram +4*cycles") == "4*cycles + 2*ram + 5*qspi"
-    assert weights_of("4*cycles + 5*qspi") == Weights(cycles=4, bytes=(("qspi", 5),))
+    assert weights_of("4*cycles + 5*qspi") == ObjectiveWeights(cycles=4, bytes=(("qspi", 5),))
     assert weights_of("bytes") is None
 
 
