@@ -9,6 +9,8 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 
 import time
 from collections.abc import Collection, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -258,8 +260,25 @@ def _kernels_by_bound(
 
     ``staging``: the least cost of staging; ``trips``: counts of M, K and N that no blocks can undercut.
     """
+    if space.objective == "bytes":
+        return _kernels_by_register_bytes(space, staging, trips)
     found = [(_bound(space, staging, family, tile, trips), family, tile) for family, tile in space.kernels]
     return sorted(found, key=lambda entry: entry[0])
+
+
+def _kernels_by_register_bytes(
+    space: Space, staging: int, trips: list[int]
+) -> list[tuple[tuple[int, ...], GemmFamily, RegisterTile]]:
+    """The same under ``bytes``, where the tiles of a family are bounded at once."""
+    found: list[tuple[tuple[int, ...], GemmFamily, RegisterTile]] = []
+    for family, kernels in groupby(space.kernels, key=itemgetter(0)):
+        tiles = [tile for _, tile in kernels]
+        along = np.array(tiles, dtype=np.int64).T
+        fewest = [-(-space.problem.sizes[d] // column) for d, column in zip(DIMS, along, strict=True)]
+        c = Counts(*trips, *map(np.maximum, fewest, trips))
+        least = np.broadcast_to(np.asarray(kernel_cost(space, family, tiles[0], c)), (len(tiles),)).tolist()
+        found += [((staging, cost), family, tile) for cost, tile in zip(least, tiles, strict=True)]
+    return sorted(found, key=itemgetter(0))
 
 
 def _bound(space: Space, staging: int, family: GemmFamily, tile: RegisterTile, trips: list[int]) -> tuple[int, ...]:

@@ -1,8 +1,10 @@
 """Every template of memaopt and the one environment that fills them: ``render("kernels/sums/sum.c.j2", name=...)``."""
 
 from functools import cache
+from typing import Any
 
 import jinja2
+from jinja2.runtime import Context, Macro
 
 from memaopt.kernels.text import assembly
 
@@ -19,6 +21,17 @@ def wrapped(line: str) -> str:
     return "\n".join([*lines, rest])
 
 
+class _Context(Context):
+    """Calls macros at once: a kernel's text is some hundred calls of them, and most of what rendering takes."""
+
+    def call(self, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if type(called) is Macro:
+            kwargs.pop("_block_vars", None)  # what jinja tells functions that want the context, which macros do not
+            kwargs.pop("_loop_vars", None)
+            return called(self.eval_ctx, *args, **kwargs)
+        return super().call(called, *args, **kwargs)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -30,6 +43,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
         extensions=["jinja2.ext.do"],
     )
+    environment.context_class = _Context
     environment.filters.update(quote=assembly.quote, wide_quote=assembly.wide_quote, wrapped=wrapped)
     helpers = (assembly.load_imm, assembly.add_imm, assembly.vload, assembly.vstore)
     environment.globals.update({helper.__name__: helper for helper in helpers}, zip=zip)
