@@ -119,10 +119,11 @@ class Core(Input):
         return ("-target", f"thumb-freestanding-eabi{'hf' if self.has_fpu else ''}", f"-mcpu={self.zig_cpu}")
 
 
-def core_names() -> list[str]:
+@cache
+def core_names() -> tuple[str, ...]:
     """The names of the cores that come with the package, sorted."""
     folder = resources.files("memaopt.machines") / "cores"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
 @cache

@@ -47,7 +47,7 @@ def _fails(machine: Mcu, folder: Path, text: str) -> str:
 
 def test_the_cores() -> None:
     """Catches a core that was not packaged, or that a name does not stand for."""
-    assert core_names() == ["cortex-m33", "cortex-m4", "cortex-m4-nofpu", "cortex-m7"]
+    assert core_names() == ("cortex-m33", "cortex-m4", "cortex-m4-nofpu", "cortex-m7")
     assert [name for name in core_names() if core(name).is_timed] == ["cortex-m4"]
     assert {mcu(name).core.name for name in UNTIMED} == set(core_names()) - {"cortex-m4"}
     assert all(core(name).name == name and core(name).sources for name in core_names())
