@@ -20,7 +20,8 @@ from memaopt.choice.compile import compile_network
 from memaopt.choice.given import GivenPlan
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem, in_place_of, leads_of
-from memaopt.errors import DisagreementError, InfeasibleError, MemaoptError
+from memaopt.choice.weighing import objective_of
+from memaopt.errors import DisagreementError, InfeasibleError, InputError, MemaoptError
 from memaopt.inputs import Input
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
@@ -97,6 +98,8 @@ def evaluate(
     Raises InputError for a plan that cannot be read, InfeasibleError if no plan fits, DisagreementError if this one
     beats the optimum.
     """
+    if objective_of(objective, machine)[1]:
+        raise InputError(f"evaluate: objective {objective} weighs ram, which is no sum over layers: bound the arena")
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule")
     compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena)
     plan = compiled()
@@ -111,7 +114,7 @@ def evaluate(
         return NetworkEvaluation(
             name=plan.name,
             machine=machine,
-            objective=objective,
+            objective=plan.objective,
             given=asked,
             feasible=False,
             reason=reason,

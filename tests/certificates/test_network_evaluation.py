@@ -99,6 +99,8 @@ def test_what_is_left_open_is_chosen(model: Path) -> None:
 
 def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
     """Catches a kernel that is taken for another, and a plan of a product."""
+    with pytest.raises(InputError, match="weighs ram, which is no sum over layers"):
+        evaluate(_LAYERS[0], _MACHINE, {"family": "generic"}, "1*cycles + 1*ram")
     none = evaluate(_LAYERS[0], _MACHINE, {"family": "banana"})
     assert not none.feasible
     assert "no kernel banana with any tile computes it: there are" in none.reason
