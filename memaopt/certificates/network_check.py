@@ -17,6 +17,7 @@ from memaopt.choice import choice, compile
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
+from memaopt.choice.weighing import objective_of
 from memaopt.errors import MemaoptError
 from memaopt.kernels.registry import Format
 from memaopt.networks.formats.model import Model
@@ -75,6 +76,8 @@ def _unproven(certificate: NetworkCertificate) -> tuple[str, ...]:
 
 def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
     """Budgets beyond the machine, and a name that is none."""
+    if objective_of(certificate.objective, certificate.machine) != (certificate.objective, 0):
+        yield f"layers have no price under the objective {certificate.objective!r}"
     if identifier_of(certificate.name) != certificate.name:
         yield f"{certificate.name!r} is not a C identifier"
     for what, given, size in (

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from models_helpers import machine_with
 
-from memaopt import InfeasibleError, InputError, certify, compile_network, mcu, verify
+from memaopt import FalseClaimError, InfeasibleError, InputError, certify, compile_network, mcu, verify
+from memaopt.certificates import network_check
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
@@ -87,5 +88,11 @@ def test_weights_of_a_network_choose_on_its_front() -> None:
     assert len(chosen) > 1
     heavy = compile_network(graph, machine, "1*cycles + 9999*flash")
     assert heavy.objective == "1*cycles + 9999*flash"
+    signed = certify(graph, machine, "2*cycles + 3*ram")
+    verify(signed)
+    for objective in ("1*energy", "1*cycles + 1*ram"):
+        forged = signed.model_copy(update={"objective": objective}).signed()
+        with pytest.raises(FalseClaimError, match="layers have no price under the objective"):
+            network_check.verify(forged, signed.model_file)
     with pytest.raises(InputError, match="bytes of flash and sram alone, not of qspi"):
         compile_network(graph, machine, "1*cycles + 1*qspi")
