@@ -10,6 +10,7 @@ from cli_helpers import Cli
 _HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
+    "bench/test_studies", "certificates/test_network_evaluation", "problems/test_objectives",
     "baselines/test_baselines", "baselines/test_search", "bench/test_bench", "bench/test_cliffs",
     "board/test_hostile", "board/test_memories", "board/test_reset", "certificates/test_evaluation",
     "certificates/test_gemm", "certificates/test_network", "choice/test_choice", "choice/test_compile",
