@@ -11,7 +11,7 @@ from functools import lru_cache
 from memaopt import extensions
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.conv_depthwise import conv_depthwise
-from memaopt.kernels.depthwise import depthwise, direct
+from memaopt.kernels.depthwise import column, depthwise, direct
 from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
@@ -44,6 +44,7 @@ FAMILIES: tuple[Family, ...] = (
     *chained_sums.FAMILIES,
     *depthwise.FAMILIES,
     *direct.FAMILIES,
+    *column.FAMILIES,
     *conv_depthwise.FAMILIES,
     *pairs.FAMILIES,
     *lookup.FAMILIES,

@@ -205,3 +205,12 @@ def test_long_layers_are_as_fast_as_short_ones() -> None:
     lowest.weights[:2, :3] = -128
     for layer in (h.fully_connected(rng, 2100, 64), large, lowest):
         assert min(plan.cycles for plan in plans(layer)) < 1.15 * layer.macs
+
+
+@pytest.mark.parametrize("image", [(2, 1, 5), (1, 2, 5)])
+def test_a_window_beyond_the_image_is_no_matrix(image: tuple[int, int, int]) -> None:
+    """Catches inputs that are read behind the image: SAME may pad below and to the right alone."""
+    layer = h.conv(np.random.default_rng(1), image, 8, (3, 1) if image[1] == 1 else (1, 3), stride=(2, 2))
+    assert layer.output.positions == 1
+    assert not any(layer.window.padding)
+    assert not any("chained rows" in plan.family or "parts" in plan.family for plan in plans(layer))

@@ -79,7 +79,11 @@ def as_matrix(layer: Layer) -> FullyConnected | None:
     window, kernel = layer.window, layer.window.kernel
     whole = kernel.width == layer.shape.width or kernel.height == 1
     dense = all(size == 1 or apart == 1 for size, apart in zip(kernel, window.dilation, strict=True))
-    if layer.output.positions != 1 or layer.groups != 1 or any(window.padding) or not (whole and dense):
+    # What lies below or to the right of the image is padding too.
+    inside = all(
+        (size - 1) * apart < there for size, apart, there in zip(kernel, window.dilation, layer.shape[:2], strict=True)
+    )
+    if layer.output.positions != 1 or layer.groups != 1 or any(window.padding) or not (whole and dense and inside):
         return None
     weights = layer.weights.reshape(len(layer.weights), -1)
     return FullyConnected(1, weights, layer.bias, layer.input_zero_point, layer.requantization)

@@ -230,6 +230,7 @@ def _lead(layer: Depthwise, plane: Plane, band: int) -> int:
 
 
 def pairs_of(low: Int64Array, high: Int64Array) -> Int64Array:
+    """int32 words of two halfwords."""
     return fixedpoint.wrap_int32((low & 0xFFFF) | (high << 16))
 
 
@@ -371,11 +372,13 @@ def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
 
 @lru_cache(maxsize=256)
 def prove_multiply(layer: Depthwise) -> Proven | None:
+    """The requantisation with SMMUL alone, None if not found."""
     return requantize.prove_multiply(layer.requantization, layer.range, SCALE)
 
 
 @lru_cache(maxsize=256)
 def prove_multiply_add(layer: Depthwise) -> Proven | None:
+    """The same with SMMLA."""
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 

@@ -24,6 +24,8 @@ from memaopt.problems.movement import Movement, Piece
 _ENTRY, _RUN, _ROW = 22, 11, 8
 #: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
 _BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
+#: Bytes of a run from which on copying eight words a turn is worth its call.
+_LONG = 48
 
 
 class _Axis(NamedTuple):
@@ -75,7 +77,7 @@ class _Mover:
             fills=_fills(layer),
             words=any(run > 1 for run in runs),
             fill_word=f"{layer.fill % 256 * 0x01010101:#010x}",
-            pieces=list(zip(nests, runs, strict=True)),
+            pieces=[(nest, run, _by_words(piece, run)) for nest, (piece, run) in zip(nests, pieces, strict=True)],
         )
 
 
@@ -131,9 +133,11 @@ class RunMover(_Mover):
             times, (words, rest) = piece.elements, divmod(run, 4)
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
-            cycles += times * (_copy_cycles(run) + _RUN) + _ROW * sum(
+            whole = _by_words(piece, run)
+            cycles += times * ((_WORDS.cycles(words) if whole else _copy_cycles(run)) + _RUN) + _ROW * sum(
                 math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
             )
+            copy = around.copy_words(words) if whole else around.copy_bytes(run)
             cycles += words * sum(
                 _unaligned(_places(tables) + offset)
                 for tables, offset in (
@@ -141,7 +145,7 @@ class RunMover(_Mover):
                     (piece.output_tables, piece.output_offset),
                 )
             )
-            code.append(Loop((around.piece(around.ROW), around.copy_bytes(run)), times))
+            code.append(Loop((around.piece(around.ROW), copy), times))
         return (
             Plan(
                 family=self.name,
@@ -154,6 +158,30 @@ class RunMover(_Mover):
                 alignment=4,
             ),
         )
+
+
+class _Words(NamedTuple):
+    """Cycles of copy_words: its instructions, one by one."""
+
+    call: int = 24  # seven registers pushed and popped, and the branches around both loops
+    eight: int = 21
+    one: int = 7
+
+    def cycles(self, words: int) -> int:
+        """Of a copy of so many words."""
+        return self.call + self.eight * (words // 8) + self.one * (words % 8)
+
+
+_WORDS = _Words()
+
+
+def _by_words(piece: Piece, run: int) -> bool:
+    """Whether copy_words moves a run: it is long, and starts and ends at multiples of 4 on both sides."""
+    starts = (
+        _places(tables) + offset
+        for tables, offset in ((piece.input_tables, piece.input_offset), (piece.output_tables, piece.output_offset))
+    )
+    return run >= _LONG and run % 4 == 0 and not any((places % 4).any() for places in starts)
 
 
 def _copy_cycles(run: int) -> int:

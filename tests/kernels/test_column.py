@@ -1,0 +1,78 @@
+"""Depthwise convolutions whose taps are rows of bytes: exact on host and board, at one position and at many."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import layers_helpers as h
+import layers_run_helpers as running
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.kernels.registry import emit, plans
+from memaopt.problems.layers import Depthwise, Image, Layer
+
+RNG = np.random.default_rng(9)
+COLUMN = "depthwise column"
+
+
+def _column(seed: int, taps: int, channels: int, positions: int = 1, **options: Any) -> Depthwise:
+    """A layer of so many positions, with the requantisation of many: that of one that was seen alone is none."""
+    rng = np.random.default_rng(seed)
+    layer = h.depthwise(rng, (taps + 40, 1, channels), (taps, 1), padding="valid", **options)
+    window = layer.window
+    height = (positions - 1) * window.stride.height + (taps - 1) * window.dilation.height + 1
+    return dataclasses.replace(layer, shape=Image(height, 1, channels), output=Image(positions, 1, channels))
+
+
+def _layers() -> dict[str, Layer]:
+    return {
+        "two_taps": _column(1, 2, 4),
+        "three": _column(2, 3, 8, output_zero_point=3),
+        "five": _column(3, 5, 12, zero_point=4, clamp=(-100, 90), output_zero_point=-10),
+        "ten": _column(4, 10, 8, zero_point=127),
+        "twenty_three": _column(5, 23, 16),
+        "dilated": _column(6, 5, 8, dilation=(2, 1)),
+        "positions": _column(7, 4, 16, 4, stride=(2, 1)),
+        "wide": h.depthwise(np.random.default_rng(8), (40, 3, 8), (3, 3), padding="valid"),
+    }
+
+
+def _others() -> dict[str, Layer]:
+    rng = np.random.default_rng(4)
+    return {
+        "padded": h.depthwise(rng, (5, 1, 8), (3, 1)),
+        "odd_channels": h.depthwise(rng, (5, 1, 6), (3, 1), padding="valid"),
+        "narrow": h.depthwise(rng, (5, 4, 8), (3, 3), padding="valid"),
+        "multiplied": h.depthwise(rng, (5, 1, 4), (3, 1), multiplier=2, padding="valid"),
+        "far": h.depthwise(rng, (20, 1, 256), (18, 1), padding="valid"),
+    }
+
+
+def test_every_column_on_the_host(tmp_path: Path) -> None:
+    """Wrong pairs of weights, of taps, or a last tap that meets another channel's weight in the plain C."""
+    h.check_on_host(tmp_path, h.every_plan(_layers(), COLUMN), RNG)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_column_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, h.every_plan(_layers(), COLUMN), RNG, compiler)
+
+
+@pytest.mark.parametrize("name", _others())
+def test_other_windows_are_not_its(name: str) -> None:
+    """Catches a plan that reads beyond its image, or whose rows no offset reaches."""
+    assert not any(plan.family == COLUMN for plan in plans(_others()[name]))
+
+
+@pytest.mark.parametrize(("taps", "limit"), [(3, 6.6), (5, 4.7), (10, 3.5), (15, 3.1)])
+def test_cycles_of_one_position(taps: int, limit: float, tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    layer = _column(taps, taps, 128)
+    plan = min(plans(layer), key=lambda p: p.cycles)
+    assert plan.family == COLUMN
+    e = emit(layer, plan, "column")
+    h.check_on_board(tmp_path, {"column": (layer, e)}, RNG, running.COMPILER, cycles_within=0.04, kinds=["random"])
+    assert plan.cycles / layer.macs <= limit
