@@ -44,6 +44,9 @@ def certify(
     flash: int | None = None,
     arena: int | None = None,
     within: float | None = None,
+    stream: str | None = None,
+    hop: int | None = None,
+    fill: str | None = None,
 ) -> Certificate | NetworkCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
@@ -52,8 +55,10 @@ def certify(
     ``energy``. A Gemm's are ``buffering``, ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which
     takes milliseconds, asks no other model, and says so. A network takes a ``name`` and budgets in bytes:
     ``sram``, ``flash``, ``arena``; of an arena that is not bounded the least is taken whose price is at most ``within``
-    (0.004: 0.4 %) above the best. Raises InputError for what cannot be read or has no effect, InfeasibleError if
-    nothing fits, DisagreementError if the models differ.
+    (0.004: 0.4 %) above the best. ``stream``: the input is a window that slides along its ``rows`` or ``columns``
+    (``auto``: the axis that is not 1) by ``hop`` frames a push, the least there is by default; before it is full it
+    holds ``fill``, ``zero`` or the ``first`` frame. Raises InputError for what cannot be read or has no effect,
+    InfeasibleError if nothing fits, DisagreementError if the models differ.
     """
     from memaopt.problems.gemm import Gemm
 
@@ -62,17 +67,22 @@ def certify(
 
         others = {"name": name, "sram": sram, "flash": flash, "arena": arena, "within": within}
         _without_effect("certify", "a Gemm; resize a memory with machine.with_sizes", **others)
+        _without_effect("certify", "a Gemm, which has no window", stream=stream, hop=hop, fill=fill)
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
     _without_effect("certify", "a network: its layers copy nothing block by block", buffering=buffering)
     _without_effect("certify", "a network: its choice says itself how it was proven", proof=proof)
     from memaopt.certificates import network as certificates
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
+    from memaopt.networks.streaming.window import Stream
 
     model = _model(problem)
     goal = objective or "cycles"
     slack = WITHIN if within is None else within
-    plan = compile_network(model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack)
+    slides = Stream.asked(stream, hop, fill)
+    plan = compile_network(
+        model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack, stream=slides
+    )
     return certificates.certify(plan, f"{plan.name}.tflite")
 
 

@@ -15,7 +15,8 @@ SLOW = {
     "board/test_hostile", "board/test_memories", "board/test_reset", "certificates/test_evaluation",
     "certificates/test_gemm", "certificates/test_network", "choice/test_choice", "choice/test_compile",
     "choice/test_fusion", "choice/test_in_ram", "choice/test_knee", "choice/test_layout", "cli/test_cli",
-    "cli/test_errors", "cli/test_inputs", "cli/test_network", "emit/test_c", "emit/test_folder", "emit/test_static",
+    "cli/test_errors", "cli/test_inputs", "cli/test_network", "cli/test_stream", "emit/test_c", "emit/test_folder",
+    "emit/test_static",
     "kernels/test_chained_channels", "kernels/test_chained_rows", "kernels/test_conv_depthwise",
     "kernels/test_depthwise", "kernels/test_elementwise", "kernels/test_leads", "kernels/test_movement",
     "kernels/test_raw_pairs", "kernels/test_reach", "kernels/test_stack", "kernels/test_staging",
@@ -24,7 +25,8 @@ SLOW = {
     "networks/test_tables", "networks/test_zoo", "networks/test_zoo_large", "problems/test_suites",
     "report/test_page", "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz", "test_hostile_files", "test_interrupts",
     "test_notebooks", "test_project", "test_site", "trials/test_firmware", "trials/test_gemm", "trials/test_image",
-    "trials/test_library", "trials/test_measurement", "trials/test_ram", "trials/test_room", "trials/test_validation",
+    "trials/test_library", "trials/test_measurement", "trials/test_pushes", "trials/test_ram", "trials/test_room",
+    "trials/test_validation",
 }  # fmt: skip
 
 

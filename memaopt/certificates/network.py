@@ -12,7 +12,9 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, Field, PrivateAttr
 
 from memaopt.access import Access
+from memaopt.certificates import push
 from memaopt.certificates.envelope import Envelope
+from memaopt.certificates.push import PushClaim
 from memaopt.choice import choice, compile, fusion
 from memaopt.choice.in_ram import InRam
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
@@ -24,6 +26,7 @@ from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
+from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.printable import counted
 from memaopt.problems.words import Objective
 
@@ -37,6 +40,7 @@ PREMISES = (
     "flash_bytes",
     "arena_bytes",
     "formats",
+    "stream",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 CHOICES = ("multiple", "layers", "memory")
@@ -94,7 +98,7 @@ class Totals(BaseModel):
     """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates.
 
     ``traffic`` is that of all layers, its least theirs one by one; ``compulsory_bytes`` what no order of their rows is
-    below.
+    below. ``state_bytes`` are the caller's, kept from run to run.
     """
 
     model_config = STRICT
@@ -109,6 +113,7 @@ class Totals(BaseModel):
     tensor_bytes: int
     scratch_bytes: int
     stack_bytes: int
+    state_bytes: int
     constant_bytes: int
     flash_bytes: int
 
@@ -130,12 +135,14 @@ class NetworkCertificate(Envelope):
     flash_bytes: int = Field(gt=0)
     arena_bytes: int | None = Field(gt=0)
     formats: bool
+    stream: Stream | None
     multiple: int
     simplified: tuple[str, ...]
     layers: tuple[LayerClaim, ...]
     memory: MemoryPlan
     choice: ChoiceClaim
     totals: Totals
+    push: PushClaim | None
     _plan: NetworkPlan | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -188,6 +195,8 @@ class NetworkCertificate(Envelope):
                 f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
             ),
             ("RAM besides", f"{found.stack_bytes:,} bytes of stack, {found.ram_bytes:,} of code and constants"),
+            *((("state", f"{found.state_bytes:,} bytes, the caller's"),) if found.state_bytes else ()),
+            *(("" if i else "push", text) for i, text in enumerate(self.push.describe() if self.push else ())),
             ("flash", f"{found.flash_bytes:,} bytes: {found.constant_bytes:,} of constants"),
             ("model", f"{self.model}, sha256 {self.model_sha256[:16]}"),
             ("certificate", self.sha256[:16]),
@@ -229,6 +238,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         flash_bytes=plan.budgets.flash,
         arena_bytes=plan.budgets.arena,
         formats=plan.formats,
+        stream=plan.slides,
         multiple=plan.multiple,
         simplified=plan.steps,
         layers=tuple(claim(plan.graph, layer, plan.mcu.core.is_timed) for layer in plan.layers),
@@ -239,6 +249,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
             proof=plan.choice.proof,
         ),
         totals=totals(plan),
+        push=push.claim(plan),
     ).signed()
     signed._plan = plan
     return signed
@@ -288,6 +299,7 @@ def totals(plan: NetworkPlan) -> Totals:
         tensor_bytes=plan.tensor_bytes,
         scratch_bytes=plan.scratch_bytes,
         stack_bytes=plan.stack_bytes,
+        state_bytes=plan.state_bytes,
         constant_bytes=plan.constant_bytes,
         flash_bytes=plan.flash_bytes,
     )
@@ -305,7 +317,9 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
     where = certificate.subject
     if model.sha256 != certificate.model_sha256:
         raise FalseClaimError(f"{where}: {certificate.model} is not the model that was certified")
-    simple = dict(compile.simplifications(model.graph)).get(certificate.multiple)
+    pushed, slides = (None, None) if certificate.stream is None else streamed(model.graph, certificate.stream)
+    source = model.graph if pushed is None else pushed.graph
+    simple = dict(compile.simplifications(source)).get(certificate.multiple)
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
     problem = prepare(
@@ -327,7 +341,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         certificate.machine,
         goal,
         problem.limits,
-        model.graph,
+        source,
         simple.graph,
         simple.kept,
         simple.steps,
@@ -337,6 +351,8 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         certificate.multiple,
         certificate.formats,
         model,
+        push=pushed,
+        slides=slides,
     )
     return problem, plan
 

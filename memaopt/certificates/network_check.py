@@ -18,7 +18,7 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.choice.weighing import objective_of
-from memaopt.errors import MemaoptError
+from memaopt.errors import InputError, MemaoptError
 from memaopt.kernels.registry import Format
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
@@ -36,7 +36,13 @@ def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verif
 def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator[str]:
     """What does not hold; each check relies on those before it."""
     yield from _false_premises(certificate)
-    problem, plan = derived(certificate, model)
+    try:
+        problem, plan = derived(certificate, model)
+    except InputError as error:
+        if certificate.stream is None:
+            raise
+        yield f"stream: {error}"
+        return
     chosen = problem.chosen(plan.choice.picks)
     try:
         certificate.memory.verify(
@@ -61,6 +67,7 @@ def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
         f"objective {certificate.objective}",
         f"budgets: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash, arena {arena}",
         f"formats: {formats}",
+        *(() if certificate.stream is None else (f"stream: {certificate.stream.describe()}",)),
     )
 
 

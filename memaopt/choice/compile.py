@@ -26,6 +26,8 @@ from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.simplify import simplify
+from memaopt.networks.streaming.push import Push
+from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
 
 #: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
@@ -54,6 +56,7 @@ def compile_network(
     within: float | None = None,
     near: bool = True,
     among: Callable[[int, Problem], Problem | None] | None = None,
+    stream: Stream | None = None,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
@@ -65,12 +68,16 @@ def compile_network(
     proves the best; ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of the problem, with the multiple that channels are kept in, what is chosen from; None is no choice.
+    ``stream``: the network is run on a window that slides, and what is compiled is a push of new frames.
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     objective, ram = objective_of(objective, mcu)
     identifier = identifier_of(graph.name if name is None else name)
+    push, slides = (None, None) if stream is None else streamed(graph, stream)
+    if push is not None:
+        graph = push.graph
     spaces = []
     for multiple, simple in simplifications(graph):
         refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
@@ -82,7 +89,15 @@ def compile_network(
     if not spaces:
         raise InfeasibleError(f"{identifier}: nothing may be chosen")
     cheapest = partial(
-        _cheapest, identifier=identifier, mcu=mcu, objective=objective, graph=graph, formats=formats, model=model
+        _cheapest,
+        identifier=identifier,
+        mcu=mcu,
+        objective=objective,
+        graph=graph,
+        formats=formats,
+        model=model,
+        push=push,
+        slides=slides,
     )
     best = cheapest(spaces)
     if best is None:
@@ -118,6 +133,8 @@ def _cheapest(
     graph: Graph,
     formats: bool,
     model: Model | None,
+    push: Push | None,
+    slides: Stream | None,
 ) -> NetworkPlan | None:
     """The plan of the best choice in any of the spaces, below a price if one is given; None if there is none.
 
@@ -148,6 +165,8 @@ def _cheapest(
                 multiple,
                 formats,
                 model,
+                push=push,
+                slides=slides,
             )
     if best is None or (below is not None and proof != "enumeration"):
         return None

@@ -12,17 +12,21 @@ from memaopt.choice import choice, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Choice
 from memaopt.choice.in_ram import IN_FLASH, InRam
 from memaopt.choice.layout import Layout
-from memaopt.choice.problem import stack_bytes
+from memaopt.choice.problem import ALIGNMENT, stack_bytes
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
+from memaopt.memory import states
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
+from memaopt.memory.states import StatePlan
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator
+from memaopt.networks.streaming.push import Push
+from memaopt.networks.streaming.window import Stream
 from memaopt.overview import framed
 from memaopt.problems.words import Objective
 
@@ -95,8 +99,9 @@ class NetworkPlan:
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
     tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file that
-    holds ``source``, if one does. ``within``: the arena that bounds the choice is the least in which one costs at most
-    so much more than the best of all; None if nobody asked for that. ``neighbours`` on the front are then the best of
+    holds ``source``, if one does; where a window slides, ``source`` is the network of a ``push``, made from it as
+    ``slides`` says. ``within``: the arena that bounds the choice is the least in which one costs at most so much more
+    than the best of all; None if nobody asked for that. ``neighbours`` on the front are then the best of
     all, where that is another one, and the best in an arena a tenth smaller, if that costs little.
     """
 
@@ -115,6 +120,8 @@ class NetworkPlan:
     formats: bool = True
     model: Model | None = None
     within: float | None = None
+    push: Push | None = None
+    slides: Stream | None = None
     neighbours: tuple[Neighbour, ...] = ()
 
     def _repr_html_(self) -> str:
@@ -169,6 +176,17 @@ class NetworkPlan:
         """Tensors and scratch together."""
         return self.memory.arena_bytes
 
+    @cached_property
+    def states(self) -> StatePlan:
+        """What is kept from run to run, in memory of the caller's."""
+        return states.of(self.graph, ALIGNMENT)
+
+    @property
+    def state_bytes(self) -> int:
+        """What the caller keeps from run to run: the states, and whether there was a first frame, if that fills."""
+        flag = ALIGNMENT if self.push is not None and self.push.fill == "first" else 0
+        return self.states.bytes + flag
+
     @property
     def tensor_bytes(self) -> int:
         """The largest live set of tensors."""
@@ -211,7 +229,7 @@ class NetworkPlan:
 
     def format_of(self, tensor: int) -> Format:
         """How an activation lies in memory."""
-        root = self.roots[tensor]
+        root = self.roots.get(tensor, tensor)
         for layer in self.layers:
             if layer.op.output == root:
                 return layer.plan.output_format
@@ -220,5 +238,6 @@ class NetworkPlan:
         return Format.S8
 
     def place(self, tensor: int) -> int:
-        """The byte offset of an activation in the arena."""
-        return self.memory.offset(tensor)
+        """The byte offset of an activation in the arena, or of one that is kept in the state."""
+        kept = self.graph.outside.get(tensor)
+        return self.memory.offset(tensor) if kept is None else self.states.offsets[kept]

@@ -13,12 +13,14 @@ from memaopt.kernels.registry import Format, Plan, plans, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
+from memaopt.memory import states as places
 from memaopt.memory.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.memory.plan import MemoryPlan
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import FullyConnected, Lowered, Operator, Pairwise, Weighted
+from memaopt.networks.operators import Lowered, Operator, Pairwise, Weighted
+from memaopt.problems.layers import Conv, FullyConnected
 
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
@@ -133,7 +135,7 @@ def prepare(
         else:
             del pairs[i]
     stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
-    plain = frozenset(roots[t] for t in (*graph.inputs, *graph.outputs))
+    plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
     return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu)
 
@@ -141,12 +143,12 @@ def prepare(
 def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
     """Bytes of flash and of SRAM that a stock project leaves to a network's library.
 
-    A test vector, an input and what it gives, is part of the project.
+    A test vector, an input and what it gives, is part of the project; so is what the network keeps from run to run.
     """
-    vector = sum(graph.tensors[tensor].nbytes for tensor in (*graph.inputs, *graph.outputs))
+    vector = sum(graph.tensors[tensor].nbytes for tensor in (*graph.given, *graph.wanted))
     setting = mcu.setting
     flash = mcu.memory("flash").size - setting.project_flash - vector
-    return max(flash, 1), max(mcu.sram.size - setting.project_ram, 1)
+    return max(flash, 1), max(mcu.sram.size - setting.project_ram - places.of(graph, ALIGNMENT).bytes, 1)
 
 
 def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
@@ -197,7 +199,7 @@ def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, 
         if isinstance(op, Pairwise):
             # Element by element: either input will do, if no element of it is read again for another output.
             return elementwise_in_place(graph, op)
-        if isinstance(op, FullyConnected):
+        if isinstance(lowered[i].layer, Conv | FullyConnected):
             return ()  # only the assembly has read all inputs before it writes; the plain C has not
         sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
         return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
@@ -264,7 +266,9 @@ def _stages(
             )
             if fusion.DEFERRED in options[i]:
                 candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)
-            ready.append(Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots[op.output]))
+            ready.append(
+                Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots.get(op.output, op.output))
+            )
         done |= 1 << i
     return ready
 

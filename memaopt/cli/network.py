@@ -36,7 +36,8 @@ def solve(
     packages: Sequence[str] = (),
     labels: Sequence[str] = (),
     run: bool,
-    inputs: str = "random:1",
+    inputs: str | None = None,
+    stream: tuple[str | None, int | None, str | None] = (None, None, None),
     compiler: str | None,
     as_json: bool,
     budgets: Mapping[str, int | None],
@@ -47,7 +48,7 @@ def solve(
 
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
     ``within``: how much more than the best a smaller arena may cost; None is the default. ``report``: where the page
-    of it goes, with the front of the arena, which takes seconds.
+    of it goes, with the front of the arena, which takes seconds. ``stream``: axis, hop and fill as they were asked for.
     """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere, pareto
@@ -55,6 +56,7 @@ def solve(
     from memaopt.choice.knee import WITHIN
     from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.streaming.window import Stream
     from memaopt.report import network as network_report
     from memaopt.report.page import page
     from memaopt.writer import write_file
@@ -67,11 +69,12 @@ def solve(
     goal = "cycles" if objective is None else objective
     with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
-        chosen = _inputs(inputs, read)
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = _large_enough(machine, read, budgets)
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
-        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack)
+        slides = Stream.asked(*stream)
+        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack, stream=slides)
+        chosen = _inputs(inputs, plan)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
         now("asking what other settings would give")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
@@ -136,7 +139,7 @@ def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, a
     with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
     start_board()
-    found = _tried(plan, 1, compiler, folder)
+    found = _tried(plan, _inputs(None, plan), compiler, folder)
     if as_json:
         console.print_json(network_report.plan_json(plan, signed, found))
     else:
@@ -170,9 +173,10 @@ def zoo_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write nine networks with seeded weights as .tflite files.
+    """Write twelve networks with seeded weights as .tflite files.
 
-    MLPerf Tiny's four, a small MobileNetV2; larger: MobileNetV2, MobileNetV1, a U-Net, a wide ResNet.
+    MLPerf Tiny's four, a small MobileNetV2; for signals: a causal DS-CNN, a TCN, a 1-D CNN; larger: MobileNetV2,
+    MobileNetV1, a U-Net, a wide ResNet.
 
     \b
     Examples:
@@ -252,8 +256,11 @@ def _large_enough(machine: Mcu, model: Model, budgets: Mapping[str, int | None])
     return machine.with_sizes(**more) if more else machine
 
 
-def _inputs(text: str, model: Model) -> int | list[list[Any]]:
-    """How many random inputs, or those in a file; InputError if it is neither."""
+def _inputs(text: str | None, plan: NetworkPlan) -> int | list[list[Any]]:
+    """How many random inputs, or those in a file; InputError if it is neither. Of a network that keeps a state they are
+    pushes, by default beyond a full window."""
+    if text is None:
+        return 1 if plan.push is None else plan.push.warming + 3
     count = re.fullmatch(r"(?:random:)?(\d{1,6})", text)
     if count is not None and int(count[1]) > 0:
         return int(count[1])
@@ -261,9 +268,11 @@ def _inputs(text: str, model: Model) -> int | list[list[Any]]:
         raise InputError(f"--inputs {text}: give a number of 1 or more, as in random:20, or a file of samples")
     from memaopt.trials import samples
 
-    if len(model.graph.inputs) != 1:
-        raise InputError(f"--inputs {text}: the network has {len(model.graph.inputs)} inputs, samples are for one")
-    found = samples.read(Path(text), model.graph.tensors[model.graph.inputs[0]])
+    if plan.graph.states:
+        raise InputError(f"--inputs {text}: samples are whole inputs, and it is pushed on; random:20 would do")
+    if len(plan.source.inputs) != 1:
+        raise InputError(f"--inputs {text}: the network has {len(plan.source.inputs)} inputs, samples are for one")
+    found = samples.read(Path(text), plan.source.tensors[plan.source.inputs[0]])
     return [[value[None]] for value in found.inputs]
 
 

@@ -32,7 +32,7 @@ from memaopt.cli.options import (
 )
 from memaopt.errors import InputError
 from memaopt.problems import suites
-from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS
+from memaopt.problems.words import AXES, BUFFERINGS, DTYPES, FILLS, OBJECTIVES, PROOFS
 
 
 def solve_command(
@@ -118,6 +118,30 @@ def solve_command(
             help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
         ),
     ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(AXES),
+            rich_help_panel="Problem",
+            help="A network's input is a window that slides along this axis: NAME_push() of the library takes new "
+            "frames and computes what they change.",
+        ),
+    ] = None,
+    hop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", rich_help_panel="Problem", help="New frames a push.  \\[default: the fewest that would do]"
+        ),
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(FILLS),
+            rich_help_panel="Problem",
+            help="What the window holds before it is full: the input's zero point, or the first frame.  "
+            "\\[default: zero]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
@@ -162,7 +186,7 @@ def solve_command(
             metavar="random:N|FILE",
             rich_help_panel="Output",
             help="What --run tries on a network: random inputs, or samples as validate reads them.  "
-            "\\[default: random:1]",
+            "\\[default: random:1; of a stream, pushes beyond a full window]",
         ),
     ] = None,
     compiler: CompilerOption = None,
@@ -180,6 +204,7 @@ def solve_command(
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.tflite --setting ram --out build/
       memaopt solve model.tflite --package arduino --out dist/
+      memaopt solve model.tflite --stream rows --hop 1 --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None
@@ -211,7 +236,8 @@ def solve_command(
             packages=package,
             labels=read_labels(labels, out),
             run=run,
-            inputs=inputs or "random:1",
+            inputs=inputs,
+            stream=(stream, hop, fill),
             compiler=compiler,
             as_json=as_json,
             budgets={"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)},
@@ -227,6 +253,10 @@ def solve_command(
         ("--within", within, "it has no arena"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
+        *(
+            (f"--{name}", value, "it has no window")
+            for name, value in (("stream", stream), ("hop", hop), ("fill", fill))
+        ),
         ("--ram-for-constants", ram_for_constants, "its weights are staged block by block, or streamed"),
         ("--compiler", None if run else compiler, "nothing is built without --run"),
     )

@@ -12,15 +12,16 @@ _LONGEST = 40  # characters of a tensor's own name
 
 @dataclass(frozen=True)
 class Place:
-    """A constant of C: an offset in the arena, and what lies there."""
+    """A constant of C: an offset in the arena, or in the state, and what lies there."""
 
     symbol: str
     offset: int
     comment: str
+    base: str = "base"
 
 
 def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
-    """Of each tensor that a layer reads or writes in the arena, in the order of execution."""
+    """Of each tensor that a layer reads or writes in the arena or the state, in the order of execution."""
     graph, found, taken = plan.graph, dict[int, Place](), set[str]()
     for layer in plan.layers:
         for tensor in (*layer.lowered.inputs, layer.op.output):
@@ -29,7 +30,8 @@ def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
             symbol = f"AT_{_own_name(graph.tensors[tensor].name)}"
             symbol = f"{symbol}_{tensor}" if symbol in taken else symbol
             taken.add(symbol)
-            found[tensor] = Place(symbol, plan.place(tensor), graph.tensors[tensor].describe())
+            base = "kept" if tensor in graph.outside else "base"
+            found[tensor] = Place(symbol, plan.place(tensor), graph.tensors[tensor].describe(), base)
     return found
 
 

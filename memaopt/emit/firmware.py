@@ -52,10 +52,11 @@ def files(plan: NetworkPlan, values: Mapping[str, Any], behind_data: str) -> dic
     ``behind_data`` is what its linker script places behind ``.data``.
     """
     name, mcu = plan.name, plan.mcu
+    kept = [f"{name}_kept()"] if plan.graph.states else []
     given = {
         **values,
         "layers": [layer.machine_cycles for layer in plan.layers],
-        "nothing": ", ".join("NULL" for _ in values["ends"]),
+        "nothing": ", ".join([*kept, *("NULL" for _ in values["ends"])]),
         "mcu": mcu,
         "core": mcu.core,
         "control": _control(mcu),

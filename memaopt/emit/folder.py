@@ -62,7 +62,8 @@ class Library:
 
     ``sentence`` says in a few words what it is. ``buffers`` are the arguments of ``function``, which returns a status
     if ``fails``. ``promised`` are cycles of one call on ``mcu``, None where none are stated. ``turn_on`` is done before
-    it; ``copies``: NAME_init() is called once, and the linker includes NAME.ld.
+    it; ``copies``: NAME_init() is called once, and the linker includes NAME.ld. ``keeps``: its first argument is a
+    state, which NAME_reset() makes.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Library:
     promised: int | None
     turn_on: tuple[RegisterBits, ...] = ()
     copies: bool = False
+    keeps: bool = False
 
 
 def source(name: str) -> str:
@@ -133,8 +135,10 @@ def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
         "url": URL,
         "stack": -(-(library.stack_bytes + _STACK) // 1024) * 1024,
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
-        "arguments": ", ".join(buffer.name for buffer in library.buffers),
-        "prefixed": ", ".join(f"{name}_{buffer.name}" for buffer in library.buffers),
+        "arguments": ", ".join([*(["&state"] if library.keeps else []), *(b.name for b in library.buffers)]),
+        "prefixed": ", ".join(
+            [*([f"&{name}_kept"] if library.keeps else []), *(f"{name}_{b.name}" for b in library.buffers)]
+        ),
         "turn_on": turn_on,
     }
     around = {

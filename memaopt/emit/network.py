@@ -76,7 +76,7 @@ class LayerCall:
 
 def ends(plan: NetworkPlan) -> tuple[list[End], list[End]]:
     """The inputs and the outputs, in the order of the parameters of ``invoke``."""
-    return _ends(plan, plan.graph.inputs, "input"), _ends(plan, plan.graph.outputs, "output")
+    return _ends(plan, plan.graph.given, "input"), _ends(plan, plan.graph.wanted, "output")
 
 
 def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
@@ -143,6 +143,11 @@ def files(
         "machine": in_comment(plan.mcu.title),
         "turn_on": folder.turn_on,
         "p": plan,
+        "verb": verb(plan),
+        "states": _states(plan),
+        "push": plan.push,
+        "first": plan.push is not None and plan.push.fill == "first",
+        "reset": _reset(plan),
         "name": plan.name,
         "upper": plan.name.upper(),
         "title": _title(plan),
@@ -150,9 +155,13 @@ def files(
         "inputs": inputs,
         "outputs": outputs,
         "ends": inputs + outputs,
-        "parameters": [end.parameter for end in inputs + outputs],
-        "arguments": [f"const {e.type} *{e.parameter}" for e in inputs] + [f"{e.type} *{e.parameter}" for e in outputs],
-        "test_arguments": [f"{plan.name}_test_{end.parameter}" for end in inputs] + [end.parameter for end in outputs],
+        "parameters": (["state"] if plan.graph.states else []) + [end.parameter for end in inputs + outputs],
+        "arguments": ([f"{plan.name}_state *state"] if plan.graph.states else [])
+        + [f"const {e.type} *{e.parameter}" for e in inputs]
+        + [f"{e.type} *{e.parameter}" for e in outputs],
+        "test_arguments": (["&state"] if plan.graph.states else [])
+        + [f"{plan.name}_test_{end.parameter}" for end in inputs]
+        + [end.parameter for end in outputs],
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
@@ -190,10 +199,11 @@ def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -
     """What the folder says of the network."""
     return folder.Library(
         name=plan.name,
-        function=f"{plan.name}_invoke",
-        sentence=f"An int8 network of {counted(len(plan.layers), 'layer')}, {plan.macs:,} multiply-accumulates",
+        function=f"{plan.name}_{verb(plan)}",
+        sentence=_sentence(plan),
         mcu=plan.mcu,
         buffers=tuple(folder.Parameter(e.type, e.parameter, f"{e.macro}_ELEMENTS") for e in (*inputs, *outputs)),
+        keeps=bool(plan.graph.states),
         fails=True,
         stack_bytes=plan.stack_bytes,
         promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
@@ -210,7 +220,7 @@ def write(plan: NetworkPlan, where: str | Path) -> Path:
 def random_inputs(plan: NetworkPlan, seed: int = 0) -> list[npt.NDArray[Any]]:
     """Inputs for a test: uniform bytes, or floats about as wide as the range of what QUANTIZE makes of them."""
     rng = np.random.default_rng(seed)
-    return [_random_tensor(rng, plan.graph, index) for index in plan.graph.inputs]
+    return [_random_tensor(rng, plan.graph, index) for index in plan.graph.given]
 
 
 def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.NDArray[Any]:
@@ -223,9 +233,36 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
     return rng.normal(0, 64 * scale, tensor.shape).astype(np.float32)
 
 
+def initial_states(plan: NetworkPlan, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """What the states hold after a reset when the first inputs come: a first frame may fill the window."""
+    kept = [state.initial for state in plan.source.states]
+    push = plan.push
+    if push is None or push.fill == "zero":
+        return kept
+    frames = values[0].reshape(push.hop, -1)
+    same = np.repeat(frames[:1], push.hop, axis=0).reshape(values[0].shape)
+    for _ in range(push.warming):
+        kept = reference.run(plan.source, [same, *kept])[len(plan.source.wanted) :]
+    return kept
+
+
+def verb(plan: NetworkPlan) -> str:
+    """What the library does when it is called: a network that keeps a state is pushed on."""
+    return "push" if plan.graph.states else "invoke"
+
+
 def _title(plan: NetworkPlan) -> str:
+    sentence = _sentence(plan)
     source = f", model sha256 {plan.model.sha256[:16]}" if plan.model else ""
-    return f"an int8 network of {counted(len(plan.layers), 'layer')}, {plan.macs:,} multiply-accumulates{source}"
+    return f"{sentence[0].lower()}{sentence[1:]}{source}"
+
+
+def _sentence(plan: NetworkPlan) -> str:
+    what = f"n int8 network of {counted(len(plan.layers), 'layer')}, {plan.macs:,} multiply-accumulates"
+    if plan.push is None:
+        return f"A{what}"
+    push = plan.push
+    return f"A push of {push.hop} of {push.window.frames} frames through a{what} of {push.window_macs:,}"
 
 
 def _head(plan: NetworkPlan) -> str:
@@ -245,17 +282,61 @@ def _head(plan: NetworkPlan) -> str:
     if plan.steps:
         lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
     what = "kernel, cycles predicted in that setting," if timed else "kernel,"
-    lines += ["", f"Layers: {what} bytes of the output in the arena:"]
+    lines += ["", f"Layers: {what} bytes of the output in the arena{', or the state' if plan.graph.states else ''}:"]
     for layer in plan.layers:
         kernel = f"{layer.plan.family} {layer.plan.tile}".strip()
         raw = ", raw" if layer.plan.output_format is Format.RAW else ""
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
         cycles = f"{layer.machine_cycles:,} cycles, " if timed else ""
-        lines.append(f"  {layer.name:<{width}}  {kernel}, {cycles}[{start}, {end}){raw}")
+        where = "state " if output in plan.graph.outside else ""
+        lines.append(f"  {layer.name:<{width}}  {kernel}, {cycles}{where}[{start}, {end}){raw}")
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """What resetting a state takes: its offset, and the bytes that it holds again and again, as C has them."""
+
+    offset: int
+    bytes: int
+    symbol: str
+    array: str
+    period: int
+    value: int
+
+
+def _reset(plan: NetworkPlan) -> str:
+    """What a reset leaves, for the header's comment."""
+    if plan.push is None:
+        return ": the network's own initial values"
+    if plan.push.fill == "first":
+        return ": the first frame then fills the window"
+    return ": the window is full of the input's zero point"
+
+
+def _states(plan: NetworkPlan) -> list[KeptState]:
+    """The states as they are before the first run. Equal bytes need no array, equal rows one row."""
+    made = []
+    for number, (state, offset) in enumerate(zip(plan.graph.states, plan.states.offsets, strict=True)):
+        data = np.frombuffer(np.ascontiguousarray(state.initial).tobytes(), np.int8)
+        period = _period(data, state.initial.shape, state.initial.itemsize)
+        symbol = f"{plan.name}_reset_{number}"
+        array = (
+            "" if period == 1 else Array("int8_t", symbol, data[:period], "what a state holds at first").definition()
+        )
+        made.append(KeptState(offset, len(data), symbol, array, period, int(data[0])))
+    return made
+
+
+def _period(data: npt.NDArray[np.int8], shape: tuple[int, ...], itemsize: int) -> int:
+    """The least number of bytes, one or those of some axes, that all of it repeats."""
+    if (data == data[0]).all():
+        return 1
+    sizes = [itemsize * int(np.prod(shape[axis:], dtype=np.int64)) for axis in range(len(shape), -1, -1)]
+    return next(size for size in sizes if (data.reshape(-1, size) == data[:size]).all())
 
 
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:
@@ -291,11 +372,11 @@ def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch:
     arguments = []
     for tensor in layer.lowered.inputs:
         t = graph.tensors[tensor]
-        start = constants[tensor] if t.is_constant else f"base + {tensors[tensor].symbol}"
+        start = constants[tensor] if t.is_constant else f"{tensors[tensor].base} + {tensors[tensor].symbol}"
         arguments.append(_argument(start, t, layer.batch, "const "))
     output = graph.tensors[layer.op.output]
-    place = tensors[layer.op.output].symbol
-    arguments.append(_argument(f"base + {place}", output, layer.batch, ""))
+    place = f"{tensors[layer.op.output].base} + {tensors[layer.op.output].symbol}"
+    arguments.append(_argument(place, output, layer.batch, ""))
     arguments.append(f"base + {scratch[number].symbol}" if number in scratch else "NULL")
     return LayerCall(layer.name, tuple(arguments), layer.batch, place, output.nbytes)
 
@@ -311,7 +392,8 @@ def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
 def _vector(
     plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End], values: Sequence[npt.NDArray[Any]]
 ) -> list[Array]:
-    expected = reference.run(plan.source, list(values))
+    kept = initial_states(plan, values)
+    expected = reference.run(plan.source, [*values, *kept])[: len(outputs)]
     name = plan.name
     named = [(f"{name}_test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]
     named += [(f"{name}_expected_{e.parameter}", e, v, "its output") for e, v in zip(outputs, expected, strict=True)]

@@ -144,9 +144,9 @@ def joint(size_in: int, size_out: int, lead: Lead) -> int:
 
 
 def roots_of(graph: Graph, external: Collection[int] = ()) -> dict[int, int]:
-    """The first tensor of each activation's alias class; ``external`` tensors and their aliases have none."""
+    """The first tensor of each activation's alias class; states, ``external`` tensors and their aliases have none."""
     roots: dict[int, int] = {}
-    outside: set[int] = set(external)
+    outside: set[int] = {*external, *graph.outside}
     for tensor in graph.inputs:
         if tensor not in outside:
             roots[tensor] = tensor
@@ -169,7 +169,7 @@ def problem(
     external: Collection[int],
     leads: Leads = no_leads,
 ) -> ArenaProblem:
-    """Group tensors into alias classes; ``external`` tensors (and their aliases) are not in the arena."""
+    """Group tensors into alias classes; states, ``external`` tensors and their aliases are not in the arena."""
     roots = roots_of(graph, external)
     sizes = {root: align(graph.tensors[root].nbytes, alignment) for root in roots.values()}
     readers = dict.fromkeys(sizes, 0)
@@ -221,7 +221,7 @@ def best_order(p: ArenaProblem) -> tuple[tuple[int, ...], bool]:
     graph = p.graph
     count = len(graph.operators)
     given = tuple(range(count))
-    needs = [sum({1 << graph.producers[t] for t in op.inputs if t in graph.producers}) for op in graph.operators]
+    needs = [sum({1 << i for i in _before(graph, position)}) for position in given]
     everything = (1 << count) - 1
     limit, _ = peak(p, given)
     steps = MAX_WORK // max(count, 1)
@@ -251,6 +251,12 @@ def best_order(p: ArenaProblem) -> tuple[tuple[int, ...], bool]:
                 previous[following] = (done, position)
                 heapq.heappush(heap, (reached, -following.bit_count(), following))
     return given, True
+
+
+def _before(graph: Graph, position: int) -> set[int]:
+    """What runs before an operator: what writes its inputs, and what reads the state that it writes."""
+    made = {graph.producers[t] for t in graph.operators[position].inputs if t in graph.producers}
+    return made | set(graph.after.get(position, ()))
 
 
 def _greedy_order(p: ArenaProblem, needs: Sequence[int]) -> tuple[int, ...]:

@@ -137,9 +137,12 @@ def _ranges(
         raise FalseClaimError(f"the memory plan is aligned to {plan.alignment}, which is not a power of two")
     if sorted(plan.order) != list(range(len(graph.operators))):
         raise FalseClaimError("the memory plan's order is not a permutation of the operators")
-    written = {*graph.inputs}
+    written, ran = {*graph.inputs}, set[int]()
     for position in plan.order:
         op = graph.operators[position]
+        if any(reader not in ran for reader in graph.after.get(position, ())):
+            raise FalseClaimError(f"the memory plan lets {graph.place(op)} write a state before all have read it")
+        ran.add(position)
         if any(tensor in graph.producers and tensor not in written for tensor in op.inputs):
             raise FalseClaimError(f"the memory plan runs {graph.place(op)} before its inputs are there")
         written.update(op.outputs)
@@ -152,7 +155,7 @@ def _ranges(
             if tensor not in graph.activations or graph.tensors[tensor].nbytes > buffer.size:
                 raise FalseClaimError(f"the memory plan has {buffer.size} bytes for tensor {tensor}, which do not do")
             ranges[tensor] = (buffer.offset, buffer.offset + graph.tensors[tensor].nbytes)
-    outside = set(external)
+    outside = {*external, *graph.outside}
     for op in graph.operators:
         if op.alias and op.input in outside:
             outside.add(op.output)

@@ -82,7 +82,7 @@ def of(graph: Graph, summed: frozenset[int] = frozenset()) -> RowNetwork:
     return RowNetwork(
         tensors,
         tuple(operators),
-        frozenset(roots[t] for t in graph.inputs),
+        frozenset(roots[t] for t in graph.inputs if t in roots),
         frozenset(roots[t] for t in graph.outputs if t in roots),
     )
 

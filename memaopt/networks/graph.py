@@ -133,14 +133,29 @@ def int8_tensor(name: str, shape: tuple[int, ...], scale: float, zero_point: int
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """What a network keeps from one run to the next: the input that is ``read``, the output ``written`` for the next
+    run, of one shape and type, and what the first run reads. Both are the same bytes, outside the arena.
+    """
+
+    read: int
+    written: int
+    initial: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """A network. Operators are in execution order; every tensor is a constant, an input, or written once."""
+    """A network. Operators are in execution order; every tensor is a constant, an input, or written once.
+
+    The tensors of ``states`` are inputs and outputs like others: a run is a function of what was kept.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -173,6 +188,36 @@ class Graph:
     def constants(self) -> tuple[int, ...]:
         """The constants that some operator reads; ascending."""
         return tuple(sorted(t for t in self.consumers if self.tensors[t].is_constant))
+
+    @functools.cached_property
+    def outside(self) -> dict[int, int]:
+        """The tensors that lie outside the arena, with the number of the state whose bytes they are: what is read or
+        written of states, and the aliases of it."""
+        found = {tensor: i for i, state in enumerate(self.states) for tensor in (state.read, state.written)}
+        for op in self.operators:
+            if op.alias and op.input in found:
+                found[op.output] = found[op.input]
+        return found
+
+    @functools.cached_property
+    def given(self) -> tuple[int, ...]:
+        """The inputs that a caller gives: all but states."""
+        return tuple(t for t in self.inputs if t not in self.outside)
+
+    @functools.cached_property
+    def wanted(self) -> tuple[int, ...]:
+        """The outputs that a caller gets: all but states."""
+        return tuple(t for t in self.outputs if t not in self.outside)
+
+    @functools.cached_property
+    def after(self) -> dict[int, tuple[int, ...]]:
+        """For each operator that writes a state, those that read what was kept: they run before it."""
+        readers: dict[int, list[int]] = {}
+        for i, op in enumerate(self.operators):
+            for state in {self.outside[t] for t in op.inputs if t in self.outside}:
+                readers.setdefault(state, []).append(i)
+        writers = {self.producers[state.written]: i for i, state in enumerate(self.states)}
+        return {writer: tuple(i for i in readers.get(state, ()) if i != writer) for writer, state in writers.items()}
 
     def tensor_of(self, op: Operator, position: int = 0) -> Tensor:
         """The tensor of an operator's input."""
@@ -241,3 +286,24 @@ def _validate(graph: Graph) -> None:
     for index in graph.outputs:
         if index not in written:
             raise InputError(f"output {graph.tensors[index].name!r} of network {graph.name!r} is never written")
+    _validate_states(graph)
+
+
+def _validate_states(graph: Graph) -> None:
+    """Raise InputError unless each state is an input and an output of its own, and is written when it has been read."""
+    ends = [end for state in graph.states for end in (state.read, state.written)]
+    if len(set(ends)) != len(ends):
+        raise InputError(f"network {graph.name!r} has two states in one tensor")
+    for state in graph.states:
+        if state.read not in graph.inputs or state.written not in graph.outputs or state.written not in graph.producers:
+            raise InputError(f"a state of network {graph.name!r} is not an input, and an output that is computed")
+        read, written = graph.tensors[state.read], graph.tensors[state.written]
+        if not read.shape == written.shape == state.initial.shape or read.dtype != written.dtype:
+            raise InputError(f"state {read.name!r} of network {graph.name!r} changes its shape or type")
+        writer = graph.operators[graph.producers[state.written]]
+        if writer.alias or state.written in graph.consumers:
+            raise InputError(f"state {read.name!r} of network {graph.name!r} is not written by an operator of its own")
+    for position, readers in graph.after.items():
+        if any(reader > position for reader in readers):
+            where = graph.place(graph.operators[position])
+            raise InputError(f"{where} writes a state of network {graph.name!r} that is read after it")

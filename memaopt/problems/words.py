@@ -8,8 +8,15 @@ Buffering = Literal["single", "double"]
 Objective = str
 #: How a schedule of a Gemm is proven: by three models that agree, or by the closed form alone.
 ProofOf = Literal["full", "closed form"]
+#: The axis of an input that time runs along: rows are the first axis after the batch, columns those of an image; auto:
+#: the one that is not 1.
+Axis = Literal["auto", "rows", "columns"]
+#: What a window that slides holds before it is full: the input's zero point, or the first frame again and again.
+Fill = Literal["zero", "first"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
 OBJECTIVES: tuple[Objective, ...] = ("bytes", "cycles", "energy")
 PROOFS: tuple[ProofOf, ...] = get_args(ProofOf)
+AXES: tuple[Axis, ...] = get_args(Axis)
+FILLS: tuple[Fill, ...] = get_args(Fill)

@@ -14,6 +14,7 @@ from memaopt.access import Access
 from memaopt.board.energy import energy
 from memaopt.board.projects import TITLES
 from memaopt.certificates.network import NetworkCertificate
+from memaopt.certificates.push import claim as push_claim
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
@@ -141,6 +142,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
         ("", _left(plan), ""),
         *_in_ram(plan),
+        *_kept(plan),
         (
             "kernels",
             f"of this version's kernels in this setting{_bounded(plan)}, {_by(plan)}: {_PROOFS[plan.choice.proof]}",
@@ -165,6 +167,17 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         _verdict(trial),
     ]
     return facts
+
+
+def _kept(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    """What is kept from run to run, and what a push takes."""
+    if not plan.graph.states:
+        return []
+    found = push_claim(plan)
+    texts = [] if found is None or plan.slides is None else [plan.slides.describe(), *found.describe()]
+    facts = [("push" if not i else "", text, "") for i, text in enumerate(texts)]
+    together = f"{plan.state_bytes + plan.arena_bytes:,} with the arena"
+    return [("state", f"{plan.state_bytes:,} bytes, the caller's; {together}", ""), *facts]
 
 
 def _bounded(plan: NetworkPlan) -> str:
@@ -251,7 +264,7 @@ def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
 def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
     wrong = sum(layer.wrong for layer in trial.layers) + trial.wrong
     unequal = [layer.name for layer in trial.layers if not layer.equal]
-    inputs = f"{trial.inputs} input{'s' if trial.inputs > 1 else ''}"
+    inputs = f"{trial.inputs} {'pushes' if trial.pushed else 'inputs' if trial.inputs > 1 else 'input'}"
     if trial.passed:
         text = f"every layer's output equals the reference's on {inputs}; every access counted was promised"
         return "checked", text, "green"
@@ -298,6 +311,7 @@ def plan_json(
             "tensor_bytes": plan.tensor_bytes,
             "scratch_bytes": plan.scratch_bytes,
             "stack_bytes": plan.stack_bytes,
+            "state_bytes": plan.state_bytes,
             "constant_bytes": plan.constant_bytes,
             "flash_bytes": plan.flash_bytes,
         },

@@ -125,7 +125,7 @@ def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, int]], int]], label: s
 def graph(plan: NetworkPlan) -> str:
     """The layers from top to bottom, with an arc for what is read by another than the next."""
     row, width = 34, 560
-    producer = {plan.roots[layer.op.output]: number for number, layer in enumerate(plan.layers)}
+    producer = {plan.roots.get(layer.op.output): number for number, layer in enumerate(plan.layers)}
     parts = []
     for number, layer in enumerate(plan.layers):
         top = 8 + row * number

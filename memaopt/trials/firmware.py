@@ -87,7 +87,7 @@ def check(plan: NetworkPlan, firmware: str | Path) -> FirmwareTrial:
     from memaopt.board.elf import read_elf
 
     image = read_elf(firmware)
-    invoke = f"{plan.name}_invoke"
+    invoke = f"{plan.name}_{emit.verb(plan)}"
     if invoke not in image.symbols:
         raise InputError(f"{firmware}: has no {invoke}: the library is not in it, or its symbols were stripped")
     found = [*_of_another(plan, image), *_constants(plan, image), *_in_flash(plan, image), *_unoptimised(plan, image)]
@@ -117,7 +117,7 @@ def check(plan: NetworkPlan, firmware: str | Path) -> FirmwareTrial:
 
 def _functions(plan: NetworkPlan) -> list[str]:
     kernels = {kernel.name for layer in plan.layers for kernel in layer.emitted.kernels}
-    return [f"{plan.name}_invoke", *(layer.name for layer in plan.layers), *sorted(kernels)]
+    return [f"{plan.name}_{emit.verb(plan)}", *(layer.name for layer in plan.layers), *sorted(kernels)]
 
 
 def _memory(plan: NetworkPlan, address: int) -> str:
@@ -201,7 +201,7 @@ def _is_in_flash(plan: NetworkPlan, image: Program, names: tuple[str, ...]) -> b
 
 def _unoptimised(plan: NetworkPlan, image: Program) -> Iterator[str]:
     """A compiler without optimisation sets a frame pointer and stores every argument beside it."""
-    name = f"{plan.name}_invoke_observed"
+    name = f"{plan.name}_{emit.verb(plan)}_observed"
     code = None if name not in image.symbols else _bytes(image, image.symbols[name], 32)
     halves = [] if code is None else np.frombuffer(code, "<u2").tolist()
     framed = next((i for i, half in enumerate(halves) if half & _FRAME[0] == _FRAME[1]), None)
@@ -241,14 +241,14 @@ def _refused(plan: NetworkPlan, status: int | None) -> Iterator[str]:
         -4: "an input or output lies in the arena, at another place than its own",
     }
     if status:
-        yield f"{plan.name}_invoke returns {status}: {reasons.get(status, 'which it never does')}"
+        yield f"{plan.name}_{emit.verb(plan)} returns {status}: {reasons.get(status, 'which it never does')}"
 
 
 def _wrong(plan: NetworkPlan, board: Board) -> Iterator[str]:
     """Outputs of a random input that are not the reference's, computed by the image as it stands after its call."""
     arena = board.symbols.get(f"{plan.name}_static_arena")
-    if arena is None:
-        return
+    if arena is None or plan.graph.states:
+        return  # nobody knows where an image has its state
     values = emit.random_inputs(plan)
     for tensor, value in zip(plan.graph.inputs, values, strict=True):
         board.write(arena + plan.place(tensor), np.ascontiguousarray(value).tobytes())

@@ -145,7 +145,8 @@ def _built_for_the_chip(name: str, folder: Path, machine: Mcu) -> str:
 
 def _execute(plan: NetworkPlan) -> None:
     """Run the plan in Python and compare its outputs."""
-    inputs = emit.random_inputs(plan)
+    given = emit.random_inputs(plan)
+    inputs = [*given, *emit.initial_states(plan, given)]
     found = execute(plan, inputs)
     for number, (output, wanted) in enumerate(zip(found, reference.run(plan.source, inputs), strict=True)):
         if output.tobytes() != wanted.tobytes():
@@ -154,11 +155,12 @@ def _execute(plan: NetworkPlan) -> None:
 
 
 def execute(plan: NetworkPlan, inputs: Sequence[_Array]) -> list[_Array]:
-    """The network's outputs, by layers that read and write one arena as the plan says: places, formats, scratch, order.
+    """The network's outputs, by layers that read and write one arena (and one state) as the plan says: places, formats,
+    scratch, order. The state lies behind the arena here.
 
     Movements and tables of bytes are executed as they are emitted, every other operator by the reference.
     """
-    arena = np.full(plan.arena_bytes, _RUBBISH, np.uint8)
+    arena = np.full(plan.arena_bytes + plan.state_bytes, _RUBBISH, np.uint8)
     for tensor, value in zip(plan.graph.inputs, inputs, strict=True):
         _store(plan, arena, tensor, value, Format.S8)
     for layer in plan.layers:
@@ -192,17 +194,22 @@ def _computed(plan: NetworkPlan, layer: LayerPlan, inputs: list[_Array]) -> _Arr
     return known[layer.op.output]
 
 
+def _start(plan: NetworkPlan, tensor: int) -> int:
+    """Where a tensor begins in arena and state together."""
+    return plan.place(tensor) + (plan.arena_bytes if tensor in plan.graph.outside else 0)
+
+
 def _load(plan: NetworkPlan, arena: _Array, tensor: int, layout: Format) -> _Array:
     t = plan.graph.tensors[tensor]
     if t.is_constant:
         return t.values
-    start = plan.place(tensor)
+    start = _start(plan, tensor)
     values = arena[start : start + t.nbytes].view(t.dtype.numpy).reshape(t.shape)
     return _formatted(values, layout)
 
 
 def _store(plan: NetworkPlan, arena: _Array, tensor: int, values: _Array, layout: Format) -> None:
-    start, data = plan.place(tensor), _formatted(values, layout)
+    start, data = _start(plan, tensor), _formatted(values, layout)
     arena[start : start + data.nbytes] = np.frombuffer(data.tobytes(), np.uint8)
 
 

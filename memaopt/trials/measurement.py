@@ -145,7 +145,9 @@ def _cycles(found: Readout | None, layer: int | None = None) -> int | None:
 
 def _sums(plan: NetworkPlan) -> list[int]:
     """The CRC-32 of each layer's output on the test vector, as its kernel leaves it in the arena."""
-    outputs = {op.output: value for op, value in reference.layers(plan.graph, emit.random_inputs(plan))}
+    given = emit.random_inputs(plan)
+    values = reference.layers(plan.graph, [*given, *emit.initial_states(plan, given)])
+    outputs = {op.output: value for op, value in values}
     return [zlib.crc32(stored(outputs[layer.op.output], layer.plan.output_format)) for layer in plan.layers]
 
 
@@ -155,7 +157,7 @@ def _findings(plan: NetworkPlan, where: str, run: Readout, wanted: list[int]) ->
     if plan.mcu.core.is_timed and [run.promised, *(layer.promised for layer in run.layers)] != promised:
         yield f"{where}: another certificate's library, its promised cycles are others"
     if run.status:
-        yield f"{where}: {plan.name}_invoke returns {-run.status}"
+        yield f"{where}: {plan.name}_{emit.verb(plan)} returns {-run.status}"
     wrong = [n for n, (layer, crc) in enumerate(zip(run.layers, wanted, strict=True)) if layer.crc != crc]
     if wrong:
         yield f"{where}: the output of layer {wrong[0]}, {plan.layers[wrong[0]].name}, is not the reference's"

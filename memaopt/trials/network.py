@@ -20,8 +20,10 @@ from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.overview import Overview
 from memaopt.trials import image as network_image
+from memaopt.trials import pushes
 from memaopt.trials.call import CallTrial, spent, stack_of, verdict
 from memaopt.trials.image import ImageRun
+from memaopt.trials.places import RUBBISH, Bases, bases_of, differing, state_source
 from memaopt.writer import write_files
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _AND_OUTPUT, _BEHIND = " under the output", " behind the output"
 #: What a range of the arena, or a constant, is to a layer.
 _Ranges = dict[str, tuple[int, int]]
 _Array = npt.NDArray[Any]
+#: Pushes of which every layer is looked at by itself; of all others the outputs alone.
+_MOST_LAYERED = 3
 
 
 class LayerTrial(CallTrial):
@@ -56,7 +60,8 @@ class NetworkTrial(Overview):
     ``wrong`` counts the bytes of the network's outputs that differ from the reference's, over all ``inputs``.
     ``flash_bytes`` are those of the linked library, with what it needs of the compiler's. ``image`` is one inference of
     the library in a project of the chip, if it was asked for; where that project cannot be linked, ``no_image`` says
-    why, and the trial has not passed.
+    why, and the trial has not passed. ``pushed``: the network keeps a state, and was run from a reset on; of the first
+    few pushes every layer was looked at by itself besides.
     """
 
     model_config = _FROZEN
@@ -75,6 +80,7 @@ class NetworkTrial(Overview):
     seconds: float
     image: ImageRun | None = None
     no_image: str = ""
+    pushed: bool = False
 
     @property
     def passed(self) -> bool:
@@ -87,7 +93,7 @@ class NetworkTrial(Overview):
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         unequal = [layer.name for layer in self.layers if not layer.equal]
-        tried = f"{self.inputs} input{'s' if self.inputs > 1 else ''}"
+        tried = f"{self.inputs} {'pushes' if self.pushed else 'inputs' if self.inputs > 1 else 'input'}"
         return (
             (
                 "outputs",
@@ -133,11 +139,12 @@ def run(
             write_files(emit.files(plan), source)
         elf = scratch / f"{plan.name}.elf"
         built = build(
-            [source / library.source(plan.name)],
+            [source / library.source(plan.name), *state_source(plan, scratch)],
             elf,
             plan.mcu,
             compiler=compiler,
             optimise=optimise,
+            include=library.include_folders(source),
             script=library.read_linker_part(source, plan.name),
         )
         flash_bytes = _flash_bytes(plan, elf)
@@ -150,11 +157,13 @@ def run(
         board = Board(plan.mcu).load(built)
     if plan.ram_bytes and board.call(f"{plan.name}_init").r0 != 0:
         raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
-    arena = board.symbols[f"{plan.name}_static_arena"]
-    states = [_LayerState(plan, layer, arena) for layer in plan.layers]
+    bases = bases_of(plan, board)
+    states = [_LayerState(plan, layer, bases) for layer in plan.layers]
     runs: list[Run] = []
     wrong = 0
-    for number, values in enumerate(inputs):
+    for number, values in enumerate(pushes.with_states(plan, inputs)):
+        if number >= _MOST_LAYERED and plan.graph.states:
+            break
         _load(plan, board, values)
         outputs = dict(_named(plan, values))
         for state, layer in zip(states, plan.layers, strict=True):
@@ -164,6 +173,8 @@ def run(
         runs.append(invoked)
         if progress is not None:
             progress(number + 1, len(inputs))
+    if plan.graph.states:
+        wrong += pushes.wrong_bytes(plan, board, inputs, progress)
     return NetworkTrial(
         layers=tuple(state.result(layer) for state, layer in zip(states, plan.layers, strict=True)),
         inputs=len(inputs),
@@ -179,6 +190,7 @@ def run(
         seconds=sum(r.seconds for r in runs) + sum(state.seconds for state in states),
         image=image,
         no_image=no_image,
+        pushed=bool(plan.graph.states),
     )
 
 
@@ -205,11 +217,12 @@ def stored(values: _Array, layout: Format) -> bytes:
 class _LayerState:
     """What the runs of one layer have shown so far."""
 
-    def __init__(self, plan: NetworkPlan, layer: LayerPlan, arena: int) -> None:
+    def __init__(self, plan: NetworkPlan, layer: LayerPlan, bases: Bases) -> None:
         self.wrong = 0
         self.seconds = 0.0
         self.timed = plan.mcu.core.is_timed
-        self.ranges, self.promised = _operands(plan, layer, arena)
+        self.bases = bases
+        self.ranges, self.promised = _operands(plan, layer, bases)
         self.first: dict[str, Access] | None = None
         self.around = Access()
         self.cycles: int | None = None
@@ -217,11 +230,10 @@ class _LayerState:
         self.stack_bytes = 0
 
     def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
-        arena = board.symbols[f"{plan.name}_static_arena"]
         counted: dict[str, Access] = {}
         runs, around = [], Access()
         for n in range(layer.batch):
-            run = board.call(layer.name, *_arguments(plan, layer, board, arena, n), buffers=self.ranges)
+            run = board.call(layer.name, *_arguments(plan, layer, board, self.bases, n), buffers=self.ranges)
             _add(counted, _counted(layer, run, self.ranges, board.symbols))
             stack, rest = stack_of(run, {kernel.name for kernel in layer.emitted.kernels})
             _add(counted, {"stack": stack})
@@ -238,8 +250,7 @@ class _LayerState:
         elif counted != self.first and self.first == self.promised:
             self.first = counted  # the first run that breaks the promise is shown
         wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
-        found = np.frombuffer(board.read(arena + plan.place(layer.op.output), len(wanted)), np.uint8)
-        self.wrong += int(np.count_nonzero(wanted != found))
+        self.wrong += differing(board, self.bases.of(plan, layer.op.output), wanted)
 
     def result(self, layer: LayerPlan) -> LayerTrial:
         return LayerTrial(
@@ -266,8 +277,8 @@ def _add(total: dict[str, Access], more: Mapping[str, Access]) -> None:
         total[name] = total.get(name, Access()) + access
 
 
-def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges, dict[str, Access]]:
-    """The layer's operands in the arena as disjoint ranges, and what is promised of each and of its constants."""
+def _operands(plan: NetworkPlan, layer: LayerPlan, bases: Bases) -> tuple[_Ranges, dict[str, Access]]:
+    """The layer's operands in memory as disjoint ranges, and what is promised of each and of its constants."""
     promise = layer.promise
     pieces: dict[tuple[int, int], str] = {}
     promised: dict[str, Access] = {}
@@ -278,16 +289,16 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges,
             _add(promised, {emit.constant_operands(plan)[tensor]: access})
             continue
         # An operand that is read as two inputs is one.
-        name = pieces.setdefault((plan.place(tensor), t.nbytes), f"input{number if many else ''}")
+        name = pieces.setdefault((bases.of(plan, tensor), t.nbytes), f"input{number if many else ''}")
         _add(promised, {name: access})
     scratch = plan.memory.scratch_offset(layer.position)
     if scratch is not None:
-        pieces[scratch, layer.plan.scratch_bytes] = "scratch"
+        pieces[bases.arena + scratch, layer.plan.scratch_bytes] = "scratch"
         promised["scratch"] = promise.scratch
-    output = layer.op.output
-    start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
+    start = bases.of(plan, layer.op.output)
+    end = start + plan.graph.tensors[layer.op.output].nbytes
     promised |= {"output": promise.output, "parameters": promise.parameters, "stack": promise.stack}
-    ranges: _Ranges = {"output": (arena + start, end - start)}
+    ranges: _Ranges = {"output": (start, end - start)}
     for (first, size), name in pieces.items():
         last = first + size
         for piece, low, high in (
@@ -296,7 +307,7 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, arena: int) -> tuple[_Ranges,
             (f"{name}{_BEHIND}", max(first, end), last),
         ):
             if low < high:
-                ranges[piece] = (arena + low, high - low)
+                ranges[piece] = (low, high - low)
     return ranges, {name: access for name, access in promised.items() if access}
 
 
@@ -323,14 +334,14 @@ def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, 
     return counted
 
 
-def _arguments(plan: NetworkPlan, layer: LayerPlan, board: Board, arena: int, n: int) -> list[int]:
+def _arguments(plan: NetworkPlan, layer: LayerPlan, board: Board, bases: Bases, n: int) -> list[int]:
     arguments = []
     constants = emit.constant_operands(plan)
     for tensor in (*layer.lowered.inputs, layer.op.output):
-        start = board.symbols[constants[tensor]] if tensor in constants else arena + plan.place(tensor)
+        start = board.symbols[constants[tensor]] if tensor in constants else bases.of(plan, tensor)
         arguments.append(start + n * (plan.graph.tensors[tensor].nbytes // layer.batch))
     scratch = plan.memory.scratch_offset(layer.position)
-    arguments.append(0 if scratch is None else arena + scratch)
+    arguments.append(0 if scratch is None else bases.arena + scratch)
     return arguments
 
 
@@ -339,23 +350,24 @@ def _named(plan: NetworkPlan, values: Sequence[_Array]) -> list[tuple[int, _Arra
 
 
 def _load(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> None:
-    arena = board.symbols[f"{plan.name}_static_arena"]
+    bases = bases_of(plan, board)
     # Nothing may depend on what the arena held before.
-    board.write(arena, b"\xa5" * plan.arena_bytes)
+    board.write(bases.arena, RUBBISH * plan.arena_bytes)
     for tensor, value in zip(plan.graph.inputs, values, strict=True):
-        board.write(arena + plan.place(tensor), np.ascontiguousarray(value).tobytes())
+        board.write(bases.of(plan, tensor), np.ascontiguousarray(value).tobytes())
 
 
 def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[int, Run]:
     """The whole network from the inputs in its arena; the outputs are read there, so nothing is copied."""
     _load(plan, board, values)
-    arena = board.symbols[f"{plan.name}_static_arena"]
-    run = board.call(f"{plan.name}_invoke", *[0] * (len(plan.graph.inputs) + len(plan.graph.outputs)))
+    bases = bases_of(plan, board)
+    state = [bases.state] if plan.graph.states else []
+    if plan.push is not None and plan.push.fill == "first":
+        board.write(bases.state + plan.states.bytes, (1).to_bytes(4, "little"))
+    run = board.call(f"{plan.name}_{emit.verb(plan)}", *state, *[0] * (len(plan.graph.given) + len(plan.graph.wanted)))
     wrong = int(run.r0 != 0)
-    for tensor, expected in zip(plan.graph.outputs, reference.run(plan.source, list(values)), strict=True):
-        wanted = np.frombuffer(np.ascontiguousarray(expected).tobytes(), np.uint8)
-        found = np.frombuffer(board.read(arena + plan.place(tensor), len(wanted)), np.uint8)
-        wrong += int(np.count_nonzero(wanted != found))
+    for tensor, output in zip(plan.graph.outputs, reference.run(plan.source, list(values)), strict=True):
+        wrong += differing(board, bases.of(plan, tensor), output)
     return wrong, run
 
 

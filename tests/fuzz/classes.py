@@ -7,6 +7,7 @@ from tests.fuzz.certificates import GemmCertificates, NetworkCertificates
 from tests.fuzz.elfs import Elfs
 from tests.fuzz.machines import Machines, Problems
 from tests.fuzz.networks import BoardNetworks, HostNetworks
+from tests.fuzz.streams import Streams
 from tests.fuzz.tflite import Files
 from tests.fuzz.writing import Writing
 
@@ -15,6 +16,7 @@ CLASSES: dict[str, Callable[[], Class]] = {
     for kind in (
         HostNetworks,
         BoardNetworks,
+        Streams,
         Files,
         NetworkCertificates,
         GemmCertificates,

@@ -13,7 +13,7 @@ class Field(NamedTuple):
     its bytes.
 
     The value of an ``enumeration`` is the name of a member (``SAME``), or the bare number where it has none. A
-    ``vector`` is a tuple. ``real``: a float. ``default`` is what a file leaves out.
+    ``vector`` is a tuple. ``real``: a float; ``text``: a string. ``default`` is what a file leaves out.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Field(NamedTuple):
     vector: bool = False
     real: bool = False
     default: int = 0
+    text: bool = False
 
 
 class Options(NamedTuple):

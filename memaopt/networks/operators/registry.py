@@ -11,6 +11,7 @@ from typing import Any
 
 from memaopt.networks import operators
 from memaopt.networks.operators.folded import Folded
+from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.operator import Operator
 from memaopt.networks.operators.parted import Parted
 
@@ -23,7 +24,7 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
     return {kind: cls for kind, cls in _classes(folders, Operator).items() if cls.version}
 
 
-def _classes(folders: Iterable[str], base: type[Operator | Folded | Parted]) -> dict[str, Any]:
+def _classes(folders: Iterable[str], base: type[Operator | Folded | Parted | Kept]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(folders):
         for cls in vars(importlib.import_module(f"{operators.__name__}.{module.name}")).values():
@@ -40,5 +41,7 @@ FOLDED: dict[str, type[Folded]] = _classes(operators.__path__, Folded)
 """Every operator of a file that reading computes, by its TFLite name."""
 PARTED: dict[str, type[Parted]] = _classes(operators.__path__, Parted)
 """Every operator of a file that is read as others, by its TFLite name."""
-READ: Mapping[str, type[Operator | Folded | Parted]] = ChainMap[str, Any](OPERATORS, FOLDED, PARTED)
+KEPT: dict[str, type[Kept]] = _classes(operators.__path__, Kept)
+"""Every operator of a file about what it keeps from run to run, by its TFLite name."""
+READ: Mapping[str, type[Operator | Folded | Parted | Kept]] = ChainMap[str, Any](OPERATORS, FOLDED, PARTED, KEPT)
 """All of them."""

@@ -74,10 +74,10 @@ def fold_constants(graph: Graph, report: Report) -> Graph:
 
 
 def drop_identities(graph: Graph, report: Report) -> Graph:
-    """Operators that change no byte become reshapes, which cost nothing."""
+    """Operators that change no byte become reshapes, which cost nothing; what is kept in a state is copied there."""
     operators: list[Operator] = []
     for op in graph.operators:
-        if op.is_identity(graph):
+        if op.is_identity(graph) and op.output not in graph.outside:
             report(f"{graph.place(op)}: dropped, it changes nothing")
             operators.append(ops.Reshape(inputs=(op.input,), outputs=op.outputs, location=op.location))
         else:

@@ -13,7 +13,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
-from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Weighted
+from memaopt.networks.operators import Activation, Operator, Padding2D, Size2D, Slice, Weighted
 from memaopt.networks.operators.window import SlidingWindow, same_padding
 
 Array = npt.NDArray[Any]
@@ -44,15 +44,17 @@ class Builder:
         activation: Activation = Activation.NONE,
         *,
         stride: Size2D = ops.ONE,
+        dilation: Size2D = ops.ONE,
+        same: bool = True,
         dead: float = 0.0,
     ) -> int:
-        """SAME padding; the fraction ``dead`` of the channels gets weights of zero."""
+        """The fraction ``dead`` of the channels gets weights of zero."""
         _, height, width, depth = self.tensors[x].shape
-        padding = same_padding(height, width, kernel, stride, ops.ONE)
-        rows, columns = SlidingWindow(kernel, stride, ops.ONE, padding).output(height, width)
+        padding = same_padding(height, width, kernel, stride, dilation) if same else Padding2D()
+        rows, columns = SlidingWindow(kernel, stride, dilation, padding).output(height, width)
         weights = self._bell((channels, *kernel, depth), 31)
         weights[self.rng.permutation(channels)[: round(dead * channels)]] = 0
-        attributes = {"stride": stride, "padding": padding, "activation": activation}
+        attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": activation}
         return self._weighted(ops.Conv2D, x, weights, 0, (1, rows, columns, channels), attributes)
 
     def depthwise_conv_2d(self, x: int, activation: Activation, *, stride: Size2D = ops.ONE, same: bool = True) -> int:
@@ -88,8 +90,18 @@ class Builder:
         batch, height, width, channels = self.tensors[x].shape
         kernel = Size2D(height, width)
         pooled = self._like(x, "pool", (batch, 1, 1, channels))
-        y = self._append(ops.AveragePool2D, (x,), pooled, {"kernel": kernel, "stride": kernel})
-        return self._append(ops.Reshape, (y,), self._like(y, "reshape", (batch, channels)), {})
+        return self.flatten(self._append(ops.AveragePool2D, (x,), pooled, {"kernel": kernel, "stride": kernel}))
+
+    def flatten(self, x: int) -> int:
+        batch, *size = self.tensors[x].shape
+        return self._append(ops.Reshape, (x,), self._like(x, "reshape", (batch, math.prod(size))), {})
+
+    def last_step(self, x: int) -> int:
+        """The last row of an image that is one column wide."""
+        batch, height, width, channels = self.tensors[x].shape
+        slices = (Slice(0, 1, batch), Slice(height - 1, 1, 1), Slice(0, 1, width), Slice(0, 1, channels))
+        last = self._like(x, "last", (batch, 1, width, channels))
+        return self.flatten(self._append(ops.StridedSlice, (x,), last, {"slices": slices}))
 
     def max_pool(self, x: int, kernel: Size2D) -> int:
         """Windows that neither overlap nor reach beyond the image."""

@@ -33,12 +33,15 @@ def _rows() -> Iterator[str]:
     from memaopt.errors import UnsupportedModelError
     from memaopt.kernels.registry import plans
     from memaopt.networks.operators.floating import Floating, FloatOnly
-    from memaopt.networks.operators.registry import FOLDED, OPERATORS, PARTED, READ
+    from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ
     from memaopt.networks.simplify import simplify
 
     for kind in sorted(READ):
         if kind in FOLDED:
             yield f"| {kind} | integers that are known | nothing: computed when the file is read | | LiteRT |"
+            continue
+        if kind in KEPT:
+            yield f"| {kind} | any of a variable | a state: an input and an output, in the caller's memory | | LiteRT |"
             continue
         if kind in PARTED:
             yield f"| {kind} | int8 | STRIDED_SLICE, one for each output | | LiteRT |"

@@ -18,15 +18,15 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
-from memaopt.networks.formats.tflite import flatbuffer, unsigned
+from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables
 from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, ENUMERATIONS, TENSOR_TYPES, name_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import FOLDED, OPERATORS, PARTED, READ
+from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -71,6 +71,9 @@ class _Reader:
         self.tensor_refusals: dict[int, list[Refusal]] = {}
         self.open: set[int] = set()
         """Tensors whose first size the file leaves open: it is 1, or what their operator makes of that."""
+        self.variables = variables.Variables()
+        self.once: set[int] = set()
+        """The subgraphs that CALL_ONCE runs."""
 
     def reading(self) -> Reading:
         """The main subgraph's operators as far as they can be read, checked."""
@@ -78,10 +81,10 @@ class _Reader:
         if version != VERSION:
             raise UnsupportedModelError(f"{self.name} has schema version {version}; {VERSION} is supported")
         subgraphs = self.model.records("subgraphs")
-        several = f"{self.name} has {len(subgraphs)} subgraphs; one (no control flow) is supported"
+        several = f"{self.name} has {len(subgraphs)} subgraphs; one, and those that CALL_ONCE runs, are supported"
         if not subgraphs:
             raise UnsupportedModelError(several)
-        refusals = [] if len(subgraphs) == 1 else [Refusal(several)]
+        refusals: list[Refusal] = []
         subgraph = subgraphs[0]
         inputs, outputs = _indices(subgraph, "inputs"), _indices(subgraph, "outputs")
         accessors = subgraph.records("operators")
@@ -113,13 +116,21 @@ class _Reader:
             before = len(refusals)
             refusals += self._unusable(accessor, i, total, kind)
             with collected(refusals, i):
-                if len(refusals) == before:
+                if len(refusals) == before and kind in KEPT:
+                    operators += self._kept(accessor, i, total, kind, tensors)
+                elif len(refusals) == before:
                     for op in self._operator(accessor, i, total, kind, tensors):
                         old = flipped.intersection((*op.inputs, *op.outputs))
                         place = f"operator {i} of {total} ({kind})"
                         operators += unsigned.computed(op, place, tensors) if old else [op]
             if len(refusals) > before:
                 unread.append(Unread(i, kind, _indices(accessor, "inputs"), _indices(accessor, "outputs")))
+        if len(subgraphs) > 1 + len(self.once):
+            refusals.insert(0, Refusal(several))
+        states: tuple[State, ...] = ()
+        if not refusals:
+            with collected(refusals):
+                operators, states = self.variables.states(operators, tensors, outputs)
         operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
@@ -133,7 +144,10 @@ class _Reader:
             needed = {t for op in operators for t in op.inputs} | {*inputs, *outputs}
             given = tuple(sorted(t for t in needed - written if t >= 0 and not tensors[t].is_constant))
             wanted = wanted or given[:1]
-        graph = Graph(self.name, tuple(tensors), tuple(operators), given, wanted)
+        else:
+            given = (*inputs, *(state.read for state in states))
+            wanted = (*outputs, *(state.written for state in states))
+        graph = Graph(self.name, tuple(tensors), tuple(operators), given, wanted, () if refusals else states)
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals))
 
@@ -146,6 +160,8 @@ class _Reader:
             what = f"operator {location} of {total} is {kind}, which is not supported"
             message = f"{what}; supported are {', '.join(sorted(READ))}"
             return [Refusal(message, location, f"operator {kind}")]
+        if kind in KEPT:
+            return []  # of what a handle is nothing is known, or needed
         tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))
         return [r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())]
 
@@ -254,20 +270,8 @@ class _Reader:
         self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
     ) -> list[Operator]:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
-        place = f"operator {location} of {total} ({kind})"
-        outputs = _indices(accessor, "outputs")
-        if any(index < 0 for index in outputs):
-            raise UnsupportedModelError(f"{place}: an output is missing")
-        options = READ[kind].options
-        source = Source(
-            kind=kind,
-            location=location,
-            place=place,
-            inputs=_indices(accessor, "inputs"),
-            outputs=outputs,
-            tensors=tensors,
-            values=lambda: options and self._values(accessor, place, options),
-        )
+        source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
+        outputs = source.outputs
         if kind in PARTED:
             parts = PARTED[kind].parts(source)
             return [op for op in parts if not self._known(source, op.output, op.of_known(tensors))]
@@ -277,6 +281,51 @@ class _Reader:
         op = OPERATORS[kind].read(source)
         self._settle(op, tensors)
         return [op]
+
+    def _source(self, accessor: Record, location: int, kind: str, place: str, tensors: list[Tensor]) -> Source:
+        """An operator as it reads itself."""
+        outputs = _indices(accessor, "outputs")
+        if any(index < 0 for index in outputs):
+            raise UnsupportedModelError(f"{place}: an output is missing")
+        options = READ[kind].options
+        return Source(
+            kind=kind,
+            location=location,
+            place=place,
+            inputs=_indices(accessor, "inputs"),
+            outputs=outputs,
+            tensors=tensors,
+            values=lambda: options and self._values(accessor, place, options),
+        )
+
+    def _kept(self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
+        """What an operator about variables takes in the network; CALL_ONCE runs its subgraph here and now."""
+        source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
+        if kind != "CALL_ONCE":
+            return self.variables.apply(source)
+        number, subgraphs = source.required("CallOnceOptions")["initSubgraphIndex"], self.model.records("subgraphs")
+        if not 1 <= number < len(subgraphs):
+            raise source.refuse(f"it runs subgraph {number} of {len(subgraphs)}")
+        self.once.add(number)
+        self.variables.initial.update(variables.assigned(self._sources(subgraphs[number], number)))
+        return []
+
+    def _sources(self, subgraph: Record, number: int) -> list[Source]:
+        """The operators of a subgraph that runs once."""
+        main, self.tensor_refusals = self.tensor_refusals, {}
+        tensors = [self._tensor(record, i) for i, record in enumerate(subgraph.records("tensors"))]
+        self.tensor_refusals = main
+        accessors, sources = subgraph.records("operators"), []
+        for i, accessor in enumerate(accessors):
+            kind = self._kind(accessor, i, len(accessors))
+            place = f"operator {i} of {len(accessors)} ({kind}) of subgraph {number}"
+            used = (*_indices(accessor, "inputs"), *_indices(accessor, "outputs"))
+            if any(not -1 <= t < len(tensors) for t in used):
+                raise InputError(f"{self.name} is not a valid .tflite file: {place} uses a tensor that there is not")
+            if kind not in READ:
+                raise UnsupportedModelError(f"{place} is not supported")
+            sources.append(self._source(accessor, i, kind, place, tensors))
+        return sources
 
     def _settle(self, op: Operator, tensors: list[Tensor]) -> None:
         """The first size of an output that the file leaves open, by the operator's inputs."""
@@ -314,6 +363,8 @@ class _Reader:
 
 
 def _value(table: Record, field: Field) -> Any:
+    if field.text:
+        return _text(table.text(field.name))
     if field.vector:
         return tuple(int(each) for each in table.numbers(field.name))
     value = table.number(field.name)

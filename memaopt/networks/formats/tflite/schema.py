@@ -44,6 +44,8 @@ _TENSOR = Table(
 
 
 def _slot(field: Field) -> Slot:
+    if field.text:
+        return String(field.name)
     number = "f" if field.real else _FORMATS[field.width]
     return Vector(field.name, number, _SHORT) if field.vector else Scalar(field.name, number, field.default)
 

@@ -32,6 +32,8 @@ def write(graph: Graph) -> bytes:
 
 class _Writer:
     def __init__(self, graph: Graph) -> None:
+        if graph.states:
+            raise InputError(f"{graph.name} keeps states from run to run, which are not written to a file")
         self.graph = graph
         self.tensors = list(graph.tensors)
         self.codes: list[str] = []

@@ -1,0 +1,87 @@
+"""What is claimed of a push: which rows of a window are computed once, kept, computed again, and what that takes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.inputs import STRICT
+
+
+class RowsClaim(BaseModel):
+    """The rows of one tensor of the window. A push computes ``once`` rows that no push computes again, and ``again``
+    those that depend on padding; it finds ``kept`` rows in the state, ``kept_bytes`` of it. ``stride`` are frames from
+    one row to the next.
+    """
+
+    model_config = STRICT
+
+    tensor: str
+    rows: int
+    stride: int
+    once: int
+    again: int
+    kept: int
+    kept_bytes: int
+
+
+class PushClaim(BaseModel):
+    """A push of ``hop`` frames through a window of ``frames``.
+
+    ``moved_bytes`` is all that the layers read and write. ``least_bytes`` is what every push has to: the new frames,
+    each weight, and the outputs.
+    """
+
+    model_config = STRICT
+
+    hop: int
+    frames: int
+    macs: int
+    window_macs: int
+    moved_bytes: int
+    least_bytes: int
+    rows: tuple[RowsClaim, ...]
+
+    def describe(self) -> list[str]:
+        """A line each: work, bytes, rows."""
+        frames = "frame" if self.hop == 1 else "frames"
+        share = f"{self.window_macs / self.macs:.2f} times fewer" if self.macs else "none"
+        again = sum(rows.again > 0 for rows in self.rows)
+        kept = sum(rows.kept for rows in self.rows)
+        return [
+            f"{self.hop} {frames} of {self.frames}: {self.macs:,} multiply-accumulates, {share} than the window's",
+            f"moves {self.moved_bytes:,} bytes; new frames, weights and outputs alone are {self.least_bytes:,}",
+            f"{kept:,} rows are kept; rows of {again} tensors depend on padding and are computed again",
+        ]
+
+
+def claim(plan: NetworkPlan) -> PushClaim | None:
+    """What is claimed of a plan's push; None if its window does not slide."""
+    push = plan.push
+    if push is None:
+        return None
+    rows, whole = [], push.whole
+    for tensor, found in sorted(push.work.rows.items()):
+        of = whole.tensors[tensor]
+        rows.append(
+            RowsClaim(
+                tensor=of.name,
+                rows=found.line.count,
+                stride=found.line.stride,
+                once=found.fresh.rows,
+                again=sum(span.rows for span in found.again),
+                kept=found.kept.rows,
+                kept_bytes=found.kept.rows * (of.nbytes // found.line.count),
+            )
+        )
+    graph = plan.graph
+    ends = (*graph.given, *graph.wanted)
+    return PushClaim(
+        hop=push.hop,
+        frames=push.window.frames,
+        macs=plan.macs,
+        window_macs=push.window_macs,
+        moved_bytes=sum(layer.traffic.bytes for layer in plan.layers),
+        least_bytes=sum(graph.tensors[t].nbytes for t in (*ends, *graph.constants)),
+        rows=tuple(rows),
+    )

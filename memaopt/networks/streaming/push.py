@@ -1,0 +1,301 @@
+"""A network on a sliding window as the network of one push: from new frames and what was kept to the window's output.
+
+Every tensor of the window that something needs is there in parts: rows kept by the push before, rows computed by this
+one. Operators that step along the axis compute runs of rows, from the rows that those are made from; all others read
+their inputs whole. What is kept for the next push is a state of the graph.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.errors import InputError
+from memaopt.networks import checks, reference
+from memaopt.networks import operators as ops
+from memaopt.networks.graph import Graph, State, Tensor
+from memaopt.networks.operators import Operator, Slice
+from memaopt.networks.streaming.rows import Work, work_of
+from memaopt.networks.streaming.steps import RowRange, for_rows, from_row, needed
+from memaopt.problems.words import Fill
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class TimeWindow:
+    """Where a network's window lies: the input that the caller fills, the tensor whose ``axis`` has the frames (a
+    reshape of the input, where the input is flat), and how many frames there are.
+    """
+
+    input: int
+    tensor: int
+    axis: int
+    frames: int
+
+
+@dataclass(frozen=True, eq=False)
+class Push:
+    """The network of one push. ``whole`` is the network of the window; ``work`` says what of it a push computes."""
+
+    graph: Graph
+    whole: Graph
+    window: TimeWindow
+    hop: int
+    fill: Fill
+    work: Work
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a push."""
+        return sum(op.macs(self.graph) for op in self.graph.operators)
+
+    @property
+    def window_macs(self) -> int:
+        """Multiply-accumulates of the whole window."""
+        return sum(op.macs(self.whole) for op in self.whole.operators)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.whole.tensors[self.window.input].nbytes // self.window.frames
+
+    @property
+    def warming(self) -> int:
+        """Pushes of one frame again and again until the window holds nothing else."""
+        return -(-self.window.frames // self.hop)
+
+    def windows(self, pushes: Iterable[Array]) -> Iterator[Array]:
+        """What the whole network is given after each push of new frames, shaped as the push takes them."""
+        given = self.whole.tensors[self.window.input]
+        axis = self.window.axis if self.window.input == self.window.tensor else len(given.shape) - 1
+        window: Array | None = None
+        for frames in pushes:
+            if window is None:
+                window = self._filled(frames, axis)
+            size = frames.shape[axis]
+            window = np.concatenate([np.take(window, range(size, window.shape[axis]), axis), frames], axis)
+            yield window
+
+    def _filled(self, frames: Array, axis: int) -> Array:
+        """The window before its first push."""
+        given = self.whole.tensors[self.window.input]
+        if self.fill == "zero":
+            return np.full(given.shape, given.zero_point if given.dtype.is_byte else 0, given.dtype.value)
+        first = np.take(frames, range(frames.shape[axis] // self.hop), axis)
+        return np.concatenate([first] * self.window.frames, axis)
+
+    @property
+    def state_bytes(self) -> int:
+        """What is kept from push to push."""
+        return sum(state.initial.nbytes for state in self.graph.states)
+
+
+def push_of(whole: Graph, window: TimeWindow, hop: int, fill: Fill = "zero") -> Push:
+    """The network of a push of ``hop`` frames; InputError if there is none, or it would save nothing."""
+    if len(whole.inputs) != 1 or whole.states:
+        raise InputError(f"{whole.name} has {len(whole.inputs)} inputs; a stream has one")
+    if not 1 <= hop < window.frames:
+        raise InputError(f"hop {hop}: the window has {window.frames} frames; 1 to {window.frames - 1} would do")
+    shape = whole.tensors[window.tensor].shape
+    if fill == "first" and math.prod(shape[: window.axis]) > 1:
+        raise InputError(f"{whole.name}: a frame does not lie in one piece; a window filled with zero would do")
+    work = work_of(whole, window.tensor, window.axis, hop)
+    graph = _Builder(whole, window, hop, work).graph()
+    checks.check(graph)
+    return Push(graph, whole, window, hop, fill, work)
+
+
+class _Builder:
+    """Tensors of the push as they are made. ``parts`` has the rows of each tensor of the window that there are, in
+    order, with the tensor of the push that holds them."""
+
+    def __init__(self, whole: Graph, window: TimeWindow, hop: int, work: Work) -> None:
+        self.whole, self.window, self.hop, self.work = whole, window, hop, work
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.parts: dict[int, list[tuple[RowRange, int]]] = {}
+        self.held: dict[tuple[int, RowRange], int] = {}
+        self.same: dict[int, int] = {}
+        self.states: list[State] = []
+        self.keeping: list[tuple[int, Operator]] = []
+        self.filled = _filled(whole, window, work)
+
+    def graph(self) -> Graph:
+        """The whole of it."""
+        frames = self._frames()
+        for position, op in enumerate(self.whole.operators):
+            if position not in self.work.live or op.output == self.window.tensor:
+                continue
+            if position in self.work.steps:
+                self._step(position, op)
+            else:
+                self._whole(op)
+        outputs = [self._all(t) for t in self.whole.outputs]
+        for read, writer in self.keeping:
+            uses = (i for i, op in enumerate(self.operators) if read in op.inputs or op.output == writer.input)
+            self.operators.insert(max(uses, default=0) + 1, writer)
+        return Graph(
+            self.whole.name,
+            tuple(self.tensors),
+            tuple(self.operators),
+            (frames, *(state.read for state in self.states)),
+            (*outputs, *(state.written for state in self.states)),
+            tuple(self.states),
+        )
+
+    def _frames(self) -> int:
+        """The input: new frames, as the tensor that slides has them."""
+        given, sliding = self.whole.tensors[self.window.input], self.whole.tensors[self.window.tensor]
+        shape = _resized(sliding.shape, self.window.axis, self.hop)
+        if self.window.input == self.window.tensor:
+            frames = rows = self._tensor(dataclasses.replace(given, shape=shape))
+        else:
+            flat = (*given.shape[:-1], given.shape[-1] // self.window.frames * self.hop)
+            frames = self._tensor(dataclasses.replace(given, shape=flat))
+            rows = self._tensor(dataclasses.replace(sliding, shape=shape))
+            self.operators.append(ops.Reshape(inputs=(frames,), outputs=(rows,)))
+        count = self.window.frames
+        self._hold(self.window.tensor, [(RowRange(count - self.hop, count), rows)])
+        return frames
+
+    def _step(self, position: int, op: Operator) -> None:
+        """An even operator, once for each run of rows that it computes."""
+        step, computed = self.work.steps[position], []
+        for rows in self.work.rows[op.output].computed:
+            span, inputs, padding, axis = step.reads(rows), [], (0, 0), 0
+            for t in op.inputs:
+                if t not in self.work.rows:
+                    inputs.append(self._constant(t))
+                    continue
+                line = self.work.rows[t].line
+                there = RowRange(max(span.first, 0), min(span.end, line.count))
+                padding, axis = (there.first - span.first, span.end - there.end), line.axis
+                inputs.append(self._rows(t, there))
+                count = there.rows
+            part = for_rows(op, step, axis, count, padding)
+            output = self.whole.output_of(op)
+            shape = _resized(output.shape, step.axis, rows.rows)
+            made = self._tensor(
+                dataclasses.replace(output, shape=shape, name=_named(output, rows, output.shape, step.axis))
+            )
+            self.operators.append(part.model_copy(update={"inputs": tuple(inputs), "outputs": (made,)}))
+            computed.append((rows, made))
+        self._hold(op.output, computed)
+
+    def _hold(self, tensor: int, computed: list[tuple[RowRange, int]]) -> None:
+        """The parts of a tensor: what was computed, and what was kept; and what is kept for the next push."""
+        rows = self.work.rows[tensor]
+        parts = list(computed)
+        if rows.kept.rows:
+            of, line = self.whole.tensors[tensor], rows.line
+            shape = _resized(of.shape, line.axis, rows.kept.rows)
+            read = self._tensor(dataclasses.replace(of, shape=shape, name=f"{of.name}/kept"))
+            parts.append((rows.kept, read))
+        self.parts[tensor] = sorted(parts)
+        if rows.kept.rows:
+            moved = rows.fresh.rows
+            later = RowRange(rows.kept.first + moved, rows.fresh.end)
+            written = self._tensor(dataclasses.replace(self.tensors[read], name=f"{of.name}/next"))
+            source, at = self._holder(tensor, later)
+            span = RowRange(later.first - at, later.end - at)
+            self.keeping.append((read, _slice(self.tensors[source], line.axis, span, source, written)))
+            first = np.take(self.filled[tensor], range(later.first, later.end), axis=line.axis)
+            self.states.append(State(read, written, np.ascontiguousarray(first)))
+
+    def _rows(self, tensor: int, rows: RowRange) -> int:
+        """The tensor of the push that holds just these rows."""
+        if (tensor, rows) not in self.held:
+            source, at = self._holder(tensor, rows)
+            axis, of = self.work.rows[tensor].line.axis, self.tensors[source]
+            if of.shape[axis] == rows.rows:
+                return source
+            there = dataclasses.replace(
+                of, shape=_resized(of.shape, axis, rows.rows), name=_named(of, rows, of.shape, axis)
+            )
+            made = self._tensor(there)
+            self.operators.append(_slice(of, axis, RowRange(rows.first - at, rows.end - at), source, made))
+            self.held[tensor, rows] = made
+        return self.held[tensor, rows]
+
+    def _holder(self, tensor: int, rows: RowRange) -> tuple[int, int]:
+        """A tensor of the push that holds these rows among others, and the first row that it has."""
+        parts = self.parts[tensor]
+        for span, part in parts:
+            if span.first <= rows.first and rows.end <= span.end:
+                return part, span.first
+        whole = RowRange(parts[0][0].first, parts[-1][0].end)
+        if (tensor, whole) not in self.held:
+            axis, of = self.work.rows[tensor].line.axis, self.whole.tensors[tensor]
+            joined = self._tensor(
+                dataclasses.replace(of, shape=_resized(of.shape, axis, sum(s.rows for s, _ in parts)))
+            )
+            inputs = tuple(part for _, part in parts)
+            self.operators.append(ops.Concatenation(inputs=inputs, outputs=(joined,), axis=axis))
+            self.held[tensor, whole] = joined
+        # Where rows are missing nothing reads across.
+        missing = sum(b[0].first - a[0].end for a, b in itertools.pairwise(parts) if b[0].first <= rows.first)
+        return self.held[tensor, whole], whole.first + missing
+
+    def _whole(self, op: Operator) -> None:
+        """An operator that reads its inputs as they are in the window."""
+        inputs = []
+        for t in op.inputs:
+            if t in self.work.rows:
+                axis = self.work.rows[t].line.axis
+                span = needed(self.whole, op, t, axis)
+                inputs.append(self._rows(t, span))
+                op = from_row(op, axis, span.first)
+            else:
+                inputs.append(self._constant(t) if self.whole.tensors[t].is_constant else self.same[t])
+        self.same[op.output] = self._tensor(self.whole.output_of(op))
+        self.operators.append(op.model_copy(update={"inputs": tuple(inputs), "outputs": (self.same[op.output],)}))
+
+    def _all(self, tensor: int) -> int:
+        """An output of the window, whole."""
+        if tensor in self.work.rows:
+            return self._rows(tensor, RowRange(0, self.work.rows[tensor].line.count))
+        return self.same[tensor]
+
+    def _constant(self, tensor: int) -> int:
+        if tensor not in self.same:
+            self.same[tensor] = self._tensor(self.whole.tensors[tensor])
+        return self.same[tensor]
+
+    def _tensor(self, tensor: Tensor) -> int:
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+
+def _slice(of: Tensor, axis: int, rows: RowRange, source: int, output: int) -> Operator:
+    slices = [Slice(0, 1, size) for size in of.shape]
+    slices[axis] = Slice(rows.first, 1, rows.rows)
+    return ops.StridedSlice(inputs=(source,), outputs=(output,), slices=tuple(slices))
+
+
+def _filled(whole: Graph, window: TimeWindow, work: Work) -> dict[int, Array]:
+    """Each tensor of which rows are kept, on a window of nothing but the input's zero point."""
+    given = whole.tensors[window.input]
+    zero = given.zero_point if given.dtype.is_byte else 0
+    frames = np.full(given.shape, zero, given.dtype.value)
+    found = {window.input: frames}
+    for op, output in reference.layers(whole, [frames]):
+        if op.output in work.rows and work.rows[op.output].kept.rows:
+            found[op.output] = output
+    return found
+
+
+def _resized(shape: tuple[int, ...], axis: int, rows: int) -> tuple[int, ...]:
+    return (*shape[:axis], rows, *shape[axis + 1 :])
+
+
+def _named(tensor: Tensor, rows: RowRange, shape: tuple[int, ...], axis: int) -> str:
+    """The name of some rows of a tensor: all of them keep its own."""
+    return tensor.name if rows.rows == shape[axis] else f"{tensor.name}/{rows.first}_{rows.end}"

@@ -1,0 +1,52 @@
+"""Where a library's activations lie on the virtual board: in its arena, and in the state of its caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.choice.network_plan import NetworkPlan
+
+if TYPE_CHECKING:
+    from memaopt.board import Board
+
+_Array = npt.NDArray[Any]
+RUBBISH = b"\xa5"  # what memory holds that nothing has written
+
+
+class Bases(NamedTuple):
+    """The addresses of the arena and of the state (0 if there is none)."""
+
+    arena: int
+    state: int
+
+    def of(self, plan: NetworkPlan, tensor: int) -> int:
+        """The address of an activation."""
+        return (self.state if tensor in plan.graph.outside else self.arena) + plan.place(tensor)
+
+
+def bases_of(plan: NetworkPlan, board: Board) -> Bases:
+    return Bases(board.symbols[f"{plan.name}_static_arena"], board.symbols.get(kept_symbol(plan), 0))
+
+
+def state_source(plan: NetworkPlan, folder: Path) -> list[Path]:
+    """A C file that has the caller's state, if there is one."""
+    if not plan.graph.states:
+        return []
+    kept, most = kept_symbol(plan), max(plan.graph.tensors[t].nbytes for t in plan.graph.given)
+    text = f'#include "{plan.name}.h"\n\n{plan.name}_state {kept};\nint32_t {kept}_first[{-(-most // 4)}];\n'
+    (folder / "state.c").write_text(text, encoding="utf-8")
+    return [folder / "state.c"]
+
+
+def kept_symbol(plan: NetworkPlan) -> str:
+    return f"{plan.name}_kept"
+
+
+def differing(board: Board, address: int, wanted: _Array) -> int:
+    """Bytes of memory that are not those of an array."""
+    data = np.frombuffer(np.ascontiguousarray(wanted).tobytes(), np.uint8)
+    return int(np.count_nonzero(data != np.frombuffer(board.read(address, len(data)), np.uint8)))

@@ -1,0 +1,174 @@
+"""Random networks on windows of a signal, and the check that pushes give what the whole window does.
+
+As a program it compares pushes of a model with TFLite's interpreter: on every window of a stream, or run by run where
+the model keeps a state itself. ``python -m tests.streams_helpers MODEL.tflite --count 500 [--axis rows] [--hop 1]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memaopt.errors import InputError
+from memaopt.networks import reference
+from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.streaming.push import Push
+from memaopt.networks.streaming.window import Stream, streamed
+from memaopt.networks.zoo.builder import Builder
+from memaopt.problems.words import AXES, Axis
+
+Rng = np.random.Generator
+Array = np.ndarray[Any, Any]
+
+
+def random_stream(rng: Rng, name: str = "stream") -> Graph:
+    """A network on a window of 12 to 40 frames: convolutions with every kind of padding along time, strides, dilation,
+    residuals, pools, and an end that reads all that is left of time, or its last step."""
+    frames, width, channels = int(rng.integers(12, 41)), int(rng.choice([1, 1, 4, 5])), int(rng.integers(1, 9))
+    b = Builder(name, (1, frames, width, channels), seed=int(rng.integers(1 << 30)))
+    x = b.input
+    for _ in range(int(rng.integers(1, 5))):
+        x = _layer(b, x, rng)
+    end = int(rng.integers(4))
+    if end == 0 and b.tensors[x].shape[2] == 1:
+        x = b.last_step(x)
+    elif end == 1:
+        x = b.average_pool(x)
+    elif end == 2:
+        x = b.mean(x)
+    else:
+        x = b.flatten(x)
+    return b.finish(b.fully_connected(x, int(rng.integers(1, 7))))
+
+
+def _layer(b: Builder, x: int, rng: Rng) -> int:
+    """One more layer on an image, if what it has of time is enough for it."""
+    _, height, width, channels = b.tensors[x].shape
+    kernel = Size2D(int(rng.integers(1, 6)), int(rng.integers(1, min(width, 3) + 1)))
+    dilation = Size2D(int(rng.choice([1, 1, 1, 2, 3])), 1)
+    reach = (kernel.height - 1) * dilation.height
+    stride = Size2D(int(rng.choice([1, 1, 1, 2])), 1)
+    activation = Activation(str(rng.choice([Activation.NONE, Activation.RELU])))
+    kind = int(rng.integers(7))
+    padding = int(rng.integers(3))
+    if kind == 5 and height >= 4:
+        return b.max_pool(x, Size2D(2, 1))
+    if kind == 6 and channels > 1:
+        y = b.conv_2d(x, channels, Size2D(1, 1))
+        return b.add(x, b.conv_2d(y, channels, Size2D(3, 1)), activation)
+    if padding == 0 and height < reach + 2:
+        padding = 1
+    if padding == 2:
+        x = b.pad(x, ((0, 0), (reach, 0), (0, 0), (0, 0)))
+    same = padding == 1
+    if kind == 4 and (same or height >= 4) and width >= 3:
+        return b.depthwise_conv_2d(x, activation, same=same)
+    outputs = int(rng.integers(2, 9))
+    return b.conv_2d(x, outputs, kernel, activation, stride=stride, dilation=dilation, same=same)
+
+
+def stream_of(graph: Graph, hops: int = 1) -> Push | None:
+    """A stream along rows by so many of the least hops; None where there is none, which says what would do."""
+    try:
+        push, _ = streamed(graph, Stream(axis="rows"))
+        return push if hops == 1 else streamed(graph, Stream(axis="rows", hop=push.hop * hops))[0]
+    except InputError as error:
+        if "would do" not in str(error):
+            raise
+    return None
+
+
+def random_pushes(push: Push, rng: Rng, count: int) -> list[list[Array]]:
+    """New frames for so many pushes: random, constant and extreme ones."""
+    shape = push.graph.tensors[push.graph.given[0]].shape
+    styles = [
+        lambda: rng.integers(-128, 128, shape),
+        lambda: np.full(shape, rng.integers(-128, 128)),
+        lambda: rng.choice([-128, 127], shape),
+    ]
+    return [[styles[int(rng.choice([0, 0, 0, 1, 2]))]().astype(np.int8)] for _ in range(count)]
+
+
+def pushed(push: Push, pushes: list[list[Array]], kept: list[Array] | None = None) -> Iterator[list[Array]]:
+    """The outputs of one push after the other, by the reference executor."""
+    states = [state.initial for state in push.graph.states] if kept is None else kept
+    for frames in pushes:
+        found = reference.run(push.graph, [*frames, *states])
+        wanted = len(push.graph.wanted)
+        states = found[wanted:]
+        yield found[:wanted]
+
+
+def check_pushes(push: Push, whole: Graph, rng: Rng, count: int) -> int:
+    """Assert that each push gives, bit for bit, what the whole network gives on its window; how many outputs differ
+    from each other, so that a constant proves nothing."""
+    pushes = random_pushes(push, rng, count)
+    seen = set()
+    windows = push.windows(frames for (frames,) in pushes)
+    for number, (found, window) in enumerate(zip(pushed(push, pushes), windows, strict=True)):
+        wanted = reference.run(whole, [np.ascontiguousarray(window)])
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other, f"push {number}")
+        seen.add(found[0].tobytes())
+    return len(seen)
+
+
+def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> tuple[int, int]:
+    """How many of so many pushes differ from TFLite's interpreter, and how many different outputs there were."""
+    from memaopt.networks.formats.tflite.oracle import Oracle
+
+    data = path.read_bytes()
+    graph, oracle, rng = Model.read(path).graph, Oracle(data), np.random.default_rng(seed)
+    wrong, seen = 0, set[bytes]()
+    if graph.states:
+        kept = [state.initial for state in graph.states]
+        wanted = len(graph.wanted)
+        for (frames,) in signal(graph.tensors[graph.given[0]].shape, rng, count):
+            found = reference.run(graph, [frames, *kept])
+            kept = found[wanted:]
+            wrong += not np.array_equal(found[0], oracle.run([frames])[0])
+            seen.add(found[0].tobytes())
+        return wrong, len(seen)
+    push, _ = streamed(graph, Stream(axis=axis, hop=hop))
+    pushes = list(signal(push.graph.tensors[push.graph.given[0]].shape, rng, count))
+    windows = push.windows(frames for (frames,) in pushes)
+    for found, window in zip(pushed(push, pushes), windows, strict=True):
+        wrong += not np.array_equal(found[0], oracle.run([np.ascontiguousarray(window)])[0])
+        seen.add(found[0].tobytes())
+    return wrong, len(seen)
+
+
+def signal(shape: tuple[int, ...], rng: Rng, count: int) -> Iterator[list[Array]]:
+    """Frames for so many pushes: noise in the first half, then a signal that wanders, and bursts of extremes."""
+    level = np.zeros(shape)
+    for number in range(count):
+        if number < count // 2:
+            yield [rng.integers(-128, 128, shape).astype(np.int8)]
+            continue
+        level = np.clip(level + rng.normal(0, 12, shape), -160, 160)
+        burst = rng.integers(20) == 0
+        yield [(rng.choice([-128, 127], shape) if burst else np.clip(level, -128, 127)).astype(np.int8)]
+
+
+def main() -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(description="Pushes against TFLite's interpreter.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--axis", choices=AXES, default="rows")
+    parser.add_argument("--hop", type=int)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    wrong, different = compare(given.model, given.axis, given.hop, given.count, given.seed)
+    print(f"{given.model.name}: {given.count} pushes, {wrong} differ from TFLite, {different} different outputs")
+    raise SystemExit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Streams as they are emitted: on this computer, on the virtual board, from reset, and as their certificate says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import memaopt
+from memaopt.board.projects import usual_layout
+from memaopt.certificates import network as certificate
+from memaopt.certificates.network import NetworkCertificate
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.errors import FalseClaimError
+from memaopt.machines.mcu import mcu
+from memaopt.networks.formats.model import Model
+from memaopt.networks.streaming.window import Stream
+from memaopt.networks.zoo import zoo
+from memaopt.problems.words import Fill
+from memaopt.trials import library
+from memaopt.trials import network as trial
+
+MCU = mcu("stm32l4r5")
+
+
+def _plan(name: str, fill: Fill = "zero", hop: int | None = None) -> NetworkPlan:
+    return compile_network(Model.of(zoo.build(name)), MCU, stream=Stream(axis="rows", hop=hop, fill=fill))
+
+
+@pytest.mark.parametrize(("name", "fill", "hop"), [("tcn", "zero", 2), ("cnn_1d", "first", 8)])
+def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> None:
+    """Catches a library whose reset or first push is not what its reference says."""
+    plan = _plan(name, fill, hop)
+    library.check(plan, library.files_of(certificate.certify(plan)))
+    library._execute(plan)
+
+
+@pytest.mark.board
+@pytest.mark.parametrize(("name", "fill"), [("tcn", "first"), ("causal_ds_cnn", "zero")])
+def test_a_push_keeps_its_promise_on_the_board(name: str, fill: Fill) -> None:
+    """Catches a state that is not what the next push needs, or an access that nobody promised."""
+    plan = _plan(name, fill)
+    assert plan.push is not None
+    found = trial.run(plan, plan.push.warming + 3, layout=usual_layout(MCU))
+    assert found.passed, found
+    assert found.pushed
+    assert found.image is not None
+    assert found.cycles is not None
+    assert found.image.cycles == pytest.approx(found.cycles, rel=0.02)
+
+
+def test_a_certificate_speaks_of_the_stream(tmp_path: Path) -> None:
+    """Catches a certificate that holds of another hop, or claims fewer rows than are computed."""
+    model = tmp_path / "tcn.tflite"
+    model.write_bytes(Model.of(zoo.build("tcn")).data)
+    signed = memaopt.certify(model, MCU, stream="rows")
+    assert isinstance(signed, NetworkCertificate)
+    assert signed.push is not None
+    assert (signed.push.macs, signed.push.window_macs, signed.totals.state_bytes) == (3_280, 128_080, 224)
+    file = tmp_path / "certificate.json"
+    signed.write(file)
+    assert "stream: along rows, hop 1, filled with zeros at first" in memaopt.verify(file).premises
+    data = json.loads(signed.to_json())
+    for change, said in (
+        ({"stream": {"axis": "rows", "hop": 2, "fill": "zero"}}, "SRAM|memory|is claimed|no kernel|layers"),
+        ({"stream": {"axis": "rows", "hop": 99, "fill": "zero"}}, "would do"),
+        ({"stream": {"axis": "rows", "hop": None, "fill": "zero"}}, "stream.hop is claimed"),
+        ({"push": {**data["push"], "macs": 1}}, "push.macs is claimed"),
+    ):
+        changed = NetworkCertificate.from_json(json.dumps({**data, **change})).signed()
+        changed.write(file)
+        with pytest.raises(FalseClaimError, match=said):
+            memaopt.verify(file)
