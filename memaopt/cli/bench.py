@@ -145,7 +145,12 @@ def bench_command(
         Path | None, typer.Option("--cmsis-nn", metavar="DIR", help="A checkout of CMSIS-NN: its 1x1 convolution, too.")
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="Instead, by certificates alone: bandwidth, shapes or rows (of zeros).")
+        str | None,
+        typer.Option(
+            metavar="bandwidth|shapes|rows",
+            rich_help_panel=_INSTEAD,
+            help="By certificates alone: throttled bandwidth, skewed shapes, rows of zeros.",
+        ),
     ] = None,
     count: Annotated[
         int | None,
@@ -189,18 +194,10 @@ def bench_command(
     """
     studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
     if study is not None:
-        others = {
-            **studies,
-            "--suite": suite,
-            "a section": sections,
-            "--layer": layer,
-            "--compiler": compiler,
-            "--cmsis-nn": cmsis_nn,
-        }
-        refuse(
-            "bench --study",
-            *((name, wanted, "it has its own products and runs nothing") for name, wanted in others.items()),
-        )
+        others: dict[str, object] = {**studies, "--suite": suite, "--network": network, "a section": sections}
+        others |= {"--layer": layer, "--compiler": compiler, "--cmsis-nn": cmsis_nn}
+        why = "it has its own products and runs nothing"
+        refuse("bench --study", *((name, wanted, why) for name, wanted in others.items()))
     studied = next((name for name, wanted in studies.items() if wanted), None)
     refuse(
         f"bench {'--suite' if suite is not None else '--network' if network is not None else studied or ''}".strip(),
