@@ -92,6 +92,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     others = h.every_plan({f"other_{name}": layer for name, layer in _others().items()}, TAPS)
     small = h.every_plan({f"small_{name}": layer for name, layer in _small_windows().items()}, DIRECT)
     assert any("loop" in e.plan.tile for _, e in small.values())
+    assert any("by sets" in e.plan.tile for _, e in small.values())
     h.check_on_host(tmp_path, emitted | others | small, RNG)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.access import Access
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
@@ -109,6 +110,13 @@ def _phases(view: _View, span: int) -> Iterator[Phase]:
         yield Phase(first * view.row, phase * view.out_row, column)
 
 
+class _Chosen(NamedTuple):
+    """One kernel for all columns, or one for each set of them, whose loops a small cache of instructions holds."""
+
+    kernels: tuple[DirectKernel, ...]
+    proven: Proven
+
+
 class DepthwiseDirect:
     """Windows of up to 3x3, or up to 5 in a line, of any stride, and dilated ones without strides along the walk."""
 
@@ -121,14 +129,18 @@ class DepthwiseDirect:
         first = self._plans(layer, turned=longer)
         # A line either way; else where taps of the longer side's rows lie too far apart.
         either = first if min(layer.window.kernel) > 1 else ()
-        return pareto(either or (*first, *self._plans(layer, turned=not longer)))
+        made = either or (*first, *self._plans(layer, turned=not longer))
+        # Apart they take more cycles and bytes, and wait less for flash.
+        return tuple(p for apart in (0, 1) for p in pareto(p for p in made if p.option("apart") == apart))
 
     def _plans(self, layer: Depthwise, turned: bool) -> tuple[Plan, ...]:
         along = layer.output.width if turned else layer.output.height
-        made = (self._plan(layer, turned, unroll) for unroll in ((0, *_UNROLLS) if along > _MOST_ROWS else (0,)))
+        unrolls = (0, *_UNROLLS) if along > _MOST_ROWS else (0,)
+        tried = [(unroll, False) for unroll in unrolls] + [(unroll, True) for unroll in unrolls if unroll or along <= 8]
+        made = (self._plan(layer, turned, *each) for each in tried)
         return tuple(plan for plan in made if plan is not None)
 
-    def _choose(self, layer: Depthwise, turned: bool, unroll: int) -> tuple[DirectKernel, Proven] | None:
+    def _choose(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> _Chosen | None:
         view, without = _view(layer, turned), prove_multiply(layer)
         window, proven = view.window, without or prove_multiply_add(layer)
         tap_step = window.dilation.width * view.column
@@ -141,65 +153,77 @@ class DepthwiseDirect:
         sets, phases = _sets(view), tuple(_phases(view, span))
         if not all(s.taps for s in sets) or any(walk_of(phase.column, unroll) is None for phase in phases):
             return None
+        if apart and len(sets) == 1:
+            return None
         output = Output.of(proven, layer.requantization)
         step = int(layer.multiplier == 1)
         zero_point, added = layer.input_zero_point, without is None
-        kernel = DirectKernel(
-            window, view.shape.height, tap_step, sets, phases, unroll, step, zero_point, output, added
+        kernels = tuple(
+            interned(
+                DirectKernel(window, view.shape.height, tap_step, s, phases, unroll, step, zero_point, output, added)
+            )
+            for s in ([(one,) for one in sets] if apart else [sets])
         )
-        if unroll and not any(walk.turns for walk in kernel.walks):
+        if unroll and not any(walk.turns for walk in kernels[0].walks):
             return None
-        return interned(kernel), proven
+        return _Chosen(kernels, proven)
 
-    def _plan(self, layer: Depthwise, turned: bool, unroll: int) -> Plan | None:
-        chosen = self._choose(layer, turned, unroll)
+    def _plan(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> Plan | None:
+        chosen = self._choose(layer, turned, unroll, apart)
         if chosen is None:
             return None
-        kernel, proven = chosen
+        kernels, proven = chosen
         calls = layer.shape.channels if layer.multiplier > 1 else 1
         channels = layer.output.channels // calls
-        read, output, parameters, stack = (access.times(calls) for access in kernel.accesses(channels))
-        call: tuple[Node, ...] = (around.piece(around.CALL), kernel.call(channels))
-        code = (*around.entry(), *((Loop(call, calls, kernel.words * channels),) if calls > 1 else call))
+        accesses = [kernel.accesses(channels) for kernel in kernels]
+        read, output, parameters, stack = (sum(each, Access()).times(calls) for each in zip(*accesses, strict=True))
+        code: tuple[Node, ...] = around.entry()
+        for kernel in kernels:
+            call: tuple[Node, ...] = (around.piece(around.CALL), kernel.call(channels))
+            code += (Loop(call, calls, kernel.words * channels),) if calls > 1 else call
+        code_bytes = sum(kernel.code_bytes for kernel in kernels)
+        tile = "rows" if turned else "columns"
         return Plan(
             family=self.name,
-            tile=("rows" if turned else "columns") + (f", loop of {unroll}" if unroll else ""),
+            tile=tile + (f", loop of {unroll}" if unroll else "") + (", by sets" if apart else ""),
             cycles=round(cycles_of(code)),
             promise=Promise((read,), output, parameters, stack=stack),
-            data_bytes=words_bytes(layer.output.channels * kernel.words),
-            code_bytes=kernel.code_bytes + 64,
+            data_bytes=words_bytes(layer.output.channels * sum(kernel.words for kernel in kernels)),
+            code_bytes=code_bytes + 44 + 20 * len(kernels),
             scratch_bytes=0,
             stack_bytes=56 + 64,
-            kernels=(kernel.name,),
-            shared_bytes=kernel.code_bytes,
+            kernels=tuple(sorted(kernel.name for kernel in kernels)),
+            shared_bytes=code_bytes,
             code=code,
             requantization=proven.describe(),
-            options=(("turned", int(turned)), ("unroll", unroll)),
+            options=(("apart", int(apart)), ("turned", int(turned)), ("unroll", unroll)),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Depthwise)
-        chosen = self._choose(layer, bool(plan.option("turned")), plan.option("unroll"))
+        turned, apart = bool(plan.option("turned")), bool(plan.option("apart"))
+        chosen = self._choose(layer, turned, plan.option("unroll"), apart)
         assert chosen is not None
-        kernel, proven = chosen
+        kernels, proven = chosen
         comment = "parameters of each channel, as the kernel reads them"
-        weights = Array("int32_t", f"{name}_weights", _parameters(layer, plan, kernel, proven), comment)
+        words = [_parameters(layer, turned, kernel, proven).ravel() for kernel in kernels]
+        weights = Array("int32_t", f"{name}_weights", np.concatenate(words), comment)
+        starts = np.cumsum([0, *(len(part) for part in words)]).tolist()
         return emitted(
             unary(name),
             plan,
             f"DEPTHWISE_CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
             "kernels/depthwise/depthwise_direct_layer.c.j2",
-            arrays=[weights.in_lines(4 * kernel.words)],
-            kernels=(kernel,),
+            arrays=[weights.in_lines(4 * kernels[0].words)],
+            kernels=kernels,
             layer=layer,
-            kernel=kernel.name,
-            words=kernel.words,
+            calls=[(kernel.name, start, kernel.words) for kernel, start in zip(kernels, starts[:-1], strict=True)],
         )
 
 
-def _parameters(layer: Depthwise, plan: Plan, kernel: DirectKernel, proven: Proven) -> Int64Array:
+def _parameters(layer: Depthwise, turned: bool, kernel: DirectKernel, proven: Proven) -> Int64Array:
     """What the kernel reads, [channels, words]."""
-    w = SCALE * layer.weights.astype(np.int64).transpose((2, 1, 0) if plan.option("turned") else (2, 0, 1))
+    w = SCALE * layer.weights.astype(np.int64).transpose((2, 1, 0) if turned else (2, 0, 1))
     w[proven.constant] = 0
     start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
     height = w.shape[1]

@@ -72,7 +72,7 @@ class DirectKernel:
     @property
     def details(self) -> str:
         """What tells kernels apart."""
-        columns = ", ".join(f"{s.columns} columns of {s.taps} taps from {s.x}" for s in self.sets)
+        columns = ", ".join(f"{s.columns} columns of {s.taps} taps from {s.x} to {s.y}" for s in self.sets)
         column = self.phases[0].column
         return (
             f"{self.window.describe()}, {self.height} rows {column.pitch} bytes apart, {columns}, taps {self.tap_step} "
