@@ -10,23 +10,22 @@ from cli_helpers import Cli
 _HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
-    "bench/test_studies", "certificates/test_network_evaluation", "problems/test_objectives",
     "baselines/test_baselines", "baselines/test_search", "bench/test_bench", "bench/test_cliffs",
-    "board/test_hostile", "board/test_memories", "board/test_reset", "certificates/test_evaluation",
-    "certificates/test_gemm", "certificates/test_network", "choice/test_choice", "choice/test_compile",
-    "choice/test_fusion", "choice/test_in_ram", "choice/test_knee", "choice/test_layout", "cli/test_cli",
-    "cli/test_errors", "cli/test_inputs", "cli/test_network", "cli/test_stream", "emit/test_c", "emit/test_folder",
-    "emit/test_static",
+    "bench/test_studies", "board/test_hostile", "board/test_memories", "board/test_reset",
+    "certificates/test_evaluation", "certificates/test_gemm", "certificates/test_network",
+    "certificates/test_network_evaluation", "choice/test_choice", "choice/test_compile", "choice/test_fusion",
+    "choice/test_in_ram", "choice/test_knee", "choice/test_layout", "cli/test_cli", "cli/test_errors",
+    "cli/test_inputs", "cli/test_network", "cli/test_stream", "emit/test_c", "emit/test_folder", "emit/test_static",
     "kernels/test_chained_channels", "kernels/test_chained_rows", "kernels/test_conv_depthwise",
     "kernels/test_depthwise", "kernels/test_elementwise", "kernels/test_leads", "kernels/test_movement",
     "kernels/test_raw_pairs", "kernels/test_reach", "kernels/test_stack", "kernels/test_staging",
     "kernels/test_winograd", "machines/test_core", "models/test_kernel_waits", "models/test_models",
     "models/test_traffic", "models/test_waits", "networks/operators/test_compiled", "networks/operators/test_parted",
-    "networks/test_tables", "networks/test_zoo", "networks/test_zoo_large", "problems/test_suites",
-    "report/test_page", "sweeps/test_fit", "sweeps/test_sweep", "test_fuzz", "test_hostile_files", "test_interrupts",
-    "test_notebooks", "test_project", "test_site", "trials/test_firmware", "trials/test_gemm", "trials/test_image",
-    "trials/test_library", "trials/test_measurement", "trials/test_pushes", "trials/test_ram", "trials/test_room",
-    "trials/test_validation",
+    "networks/test_reference", "networks/test_tables", "networks/test_zoo", "networks/test_zoo_large",
+    "problems/test_objectives", "problems/test_suites", "report/test_page", "sweeps/test_fit", "sweeps/test_sweep",
+    "test_fuzz", "test_hostile_files", "test_interrupts", "test_notebooks", "test_project", "test_site",
+    "trials/test_firmware", "trials/test_gemm", "trials/test_image", "trials/test_library", "trials/test_measurement",
+    "trials/test_pushes", "trials/test_ram", "trials/test_room", "trials/test_validation",
 }  # fmt: skip
 
 

@@ -356,3 +356,17 @@ def every_family() -> dict[str, tuple[Layer, Emitted]]:
                 name = f"layer_{number}_{len(emitted)}"
                 emitted[name] = (layer, emit(layer, plan, name))
     return emitted
+
+
+def patch_layers(rng: np.random.Generator) -> dict[str, Layer]:
+    """Convolutions of every form that a kernel of patches has to take: odd sizes, holes, strides, padding, signs."""
+    return {
+        "odd": conv(rng, (7, 5, 6), 5, (3, 3), zero_point=3, output_zero_point=-9),
+        "narrow": conv(rng, (5, 2, 4), 6, (3, 3), zero_point=3, output_zero_point=-9, clamp=(-20, 90)),
+        "one_position": conv(rng, (1, 1, 10), 4, zero_point=-3),
+        "dilated": conv(rng, (9, 9, 5), 4, (3, 2), dilation=(2, 2), stride=(1, 2)),
+        "valid": conv(rng, (9, 11, 8), 7, (3, 3), padding="valid", stride=(2, 1)),
+        "one_channel": conv(rng, (9, 11, 1), 6, (5, 5), zero_point=-1),
+        "signed": conv(rng, (4, 7, 33), 9, output_zero_point=5),
+        "tall_column": conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
+    }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memaopt.cli.completion import presets
+from memaopt.cli.machine import McuOption, SettingOption, WaitStatesOption
 from memaopt.cli.options import JsonOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
@@ -196,19 +196,9 @@ def zoo_command(
 
 def pareto_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
-    mcu_name: Annotated[
-        str,
-        typer.Option(
-            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
-        ),
-    ] = "stm32l4r5",
-    setting: Annotated[
-        str, typer.Option("--setting", metavar="NAME", help="The project that it is used in (see memaopt mcus).")
-    ] = "stock",
-    wait_states: Annotated[
-        int | None,
-        typer.Option("--wait-states", metavar="N", min=0, help="Of the flash; 0: of none.  \\[default: the chip's]"),
-    ] = None,
+    mcu_name: McuOption = "stm32l4r5",
+    setting: SettingOption = "stock",
+    wait_states: WaitStatesOption = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: JsonOption = False,
 ) -> None:

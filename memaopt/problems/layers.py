@@ -144,34 +144,11 @@ class Pool:
     ties_up: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Mean(ByContent):
-    """MEAN and SUM over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
+class _OverAxes:
+    """What is reduced: the ``axes`` of a ``shape``."""
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
-    input_zero_point: int
-    requantization: Requantization
-
-    @property
-    def count(self) -> int:
-        """Elements that one output averages."""
-        return math.prod(self.shape[axis] for axis in self.axes)
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """REDUCE_MAX and REDUCE_MIN: the greatest or the least element along ``axes``, clamped."""
-
-    kind: PoolKind
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-    minimum: int = INT8_MIN
-    maximum: int = INT8_MAX
 
     @property
     def count(self) -> int:
@@ -181,6 +158,27 @@ class Extreme:
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(_OverAxes, ByContent):
+    """MEAN and SUM over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    input_zero_point: int
+    requantization: Requantization
+
+
+@dataclass(frozen=True)
+class Extreme(_OverAxes):
+    """REDUCE_MAX and REDUCE_MIN: the greatest or the least element along ``axes``, clamped."""
+
+    kind: PoolKind
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    minimum: int = INT8_MIN
+    maximum: int = INT8_MAX
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,8 @@ FAMILY = "chained channels"
 
 def _layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
-    return {
-        "odd": h.conv(rng, (7, 5, 6), 5, (3, 3), zero_point=3, output_zero_point=-9),
-        "narrow": h.conv(rng, (5, 2, 4), 6, (3, 3), zero_point=3, output_zero_point=-9, clamp=(-20, 90)),
-        "one_position": h.conv(rng, (1, 1, 10), 4, zero_point=-3),
+    return h.patch_layers(rng) | {
         "two_positions": h.conv(rng, (1, 2, 36), 8, zero_point=-3, output_zero_point=0, clamp=(0, 127)),
-        "dilated": h.conv(rng, (9, 9, 5), 4, (3, 2), dilation=(2, 2), stride=(1, 2)),
-        "valid": h.conv(rng, (9, 11, 8), 7, (3, 3), padding="valid", stride=(2, 1)),
-        "one_channel": h.conv(rng, (9, 11, 1), 6, (5, 5), zero_point=-1),
-        "signed": h.conv(rng, (4, 7, 33), 9, output_zero_point=5),
         "signed_by_two": h.conv(rng, (3, 4, 72), 5, (3, 3), output_zero_point=5),
         "deep": h.conv(rng, (3, 3, 128), 4, (3, 3)),
         "constant": _without(h.conv(rng, (3, 5, 16), 8), slice(2, 6)),
@@ -38,7 +31,6 @@ def _layers() -> dict[str, Layer]:
         "groups_of_one": h.conv(rng, (6, 5, 8), 4, (2, 3), groups=4, padding="valid"),
         "groups_of_three": h.conv(rng, (5, 6, 4), 6, (3, 3), groups=2, zero_point=-9, stride=(2, 2)),
         "pointwise_groups": h.conv(rng, (3, 4, 20), 16, groups=4),
-        "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
         "far_rows": h.conv(rng, (3, 1500, 3), 4, (3, 3), stride=(1, 100), zero_point=3),
     }
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import layers_helpers as h
-import layers_reference_helpers as plain
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -142,7 +142,7 @@ def test_in_place(tmp_path: Path) -> None:
     board.write(at, image.tobytes())
     board.call("depthwise", at, at, at + 0x1000)
     got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
-    np.testing.assert_array_equal(got, plain.expected(layer, image))
+    np.testing.assert_array_equal(got, oracle.expected(layer, image))
 
 
 def test_weights_that_are_read_again_start_a_line() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import layers_helpers as h
-import layers_reference_helpers as plain
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -171,7 +171,7 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
     board = running.OnBoard(tmp_path, emitted)
     for layer, e in zip(layers.values(), emitted, strict=True):
         got, _ = board.run(e, [x, y], h.output_of(layer))
-        np.testing.assert_array_equal(got, plain.expected(layer, x, y))
+        np.testing.assert_array_equal(got, oracle.expected(layer, x, y))
         if e.plan.family == "weighted sum":
             fine = prove_sum(layer, fine=True)
             assert fine is not None
@@ -220,7 +220,7 @@ def test_in_place(layer: Layer, tmp_path: Path) -> None:
             board.write(at + 256 * i, x.tobytes())
         board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
         got = np.frombuffer(board.read(at, 93), np.int8)
-        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=e.plan.family)
+        np.testing.assert_array_equal(got, oracle.expected(layer, *inputs), err_msg=e.plan.family)
 
 
 def test_ties_fall_back() -> None:

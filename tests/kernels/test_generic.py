@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import layers_helpers as h
-import layers_reference_helpers as plain
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_host_equals_numpy(name: str, kind: str, layers: dict[str, Layer], host:
     emitted = emit(layer, plans(layer)[0], name)
     inputs = h.inputs_of(RNG, layer, kind)
     got = host.run(emitted, inputs, h.output_of(layer))
-    np.testing.assert_array_equal(got, plain.expected(layer, *inputs))
+    np.testing.assert_array_equal(got, oracle.expected(layer, *inputs))
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -89,7 +89,7 @@ def test_board_counts_what_is_promised(compiler: str, optimise: str, layers: dic
     for name, layer in layers.items():
         inputs = h.inputs_of(RNG, layer)
         got, run = board.run(emitted[name], inputs, h.output_of(layer))
-        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=name)
+        np.testing.assert_array_equal(got, oracle.expected(layer, *inputs), err_msg=name)
         assert running.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import layers_helpers as h
-import layers_reference_helpers as plain
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
         function, scratch = getattr(host._library, name), np.zeros(e.plan.scratch_bytes + 16, np.uint8)
         memory = np.zeros(3 * _ROOM, np.uint8)
         memory = memory[-memory.ctypes.data % 16 :]
-        cases = [(x, plain.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(24))]
+        cases = [(x, oracle.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(24))]
         raw = [(x.tobytes(), wanted.astype(h.output_of(layer).dtype).tobytes()) for x, wanted in cases]
         # Floats must be aligned.
         least = max(x.itemsize for x in (cases[0][0], h.output_of(layer)))
@@ -133,7 +133,7 @@ def test_nearest_distances_on_the_board(compiler: str, define: dict[str, str | i
     at, scratch = running.MCU.sram.base + 0x4000, running.MCU.sram.base + 0x8000
     for name, (layer, e) in emitted.items():
         output = h.output_of(layer)
-        cases = [(x.tobytes(), plain.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(16))]
+        cases = [(x.tobytes(), oracle.expected(layer, x)) for (x,) in (h.inputs_of(rng, layer) for _ in range(16))]
         allowed, below = _distances(e, len(cases[0][0]), output.nbytes, max(e.plan.alignment, 4))
         for distance in [*allowed[:2], *allowed[-1:], *below]:
             wrong = 0

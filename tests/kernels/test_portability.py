@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import layers_helpers as h
-import layers_reference_helpers as plain
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_intrinsics_on_the_board(tmp_path: Path) -> None:
     for name, (layer, e) in emitted.items():
         inputs = h.inputs_of(RNG, layer)
         got, _ = board.run(e, inputs, h.output_of(layer))
-        np.testing.assert_array_equal(got, plain.expected(layer, *inputs), err_msg=name)
+        np.testing.assert_array_equal(got, oracle.expected(layer, *inputs), err_msg=name)
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")
@@ -62,7 +62,7 @@ def test_sections(tmp_path: Path) -> None:
         board.board.write(at, image.tobytes())
         board.board.call(name, at, at + 0x1000, 0)
         got = np.frombuffer(board.board.read(at + 0x1000, layer.output.elements), np.int8)
-        np.testing.assert_array_equal(got, plain.expected(layer, image))
+        np.testing.assert_array_equal(got, oracle.expected(layer, image))
 
 
 def test_kernels_have_short_names_and_tell_their_registers() -> None:

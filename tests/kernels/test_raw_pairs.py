@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import layers_helpers as h
+import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
@@ -24,20 +25,13 @@ FAMILY = "raw pairs"
 
 def _odd_layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
-    return {
-        "odd": h.conv(rng, (7, 5, 6), 5, (3, 3), zero_point=3, output_zero_point=-9),
-        "narrow": h.conv(rng, (5, 2, 4), 6, (3, 3), zero_point=3, output_zero_point=-9, clamp=(-20, 90)),
-        "one_position": h.conv(rng, (1, 1, 10), 3, zero_point=-3),
+    return h.patch_layers(rng) | {
+        "three_channels": h.conv(rng, (1, 1, 10), 3, zero_point=-3),
         "two_positions": h.conv(rng, (1, 2, 10), 2, zero_point=-3, output_zero_point=0, clamp=(0, 127)),
-        "dilated": h.conv(rng, (9, 9, 5), 4, (3, 2), dilation=(2, 2), stride=(1, 2)),
-        "valid": h.conv(rng, (9, 11, 8), 7, (3, 3), padding="valid", stride=(2, 1)),
-        "one_channel": h.conv(rng, (9, 11, 1), 6, (5, 5), zero_point=-1),
-        "signed": h.conv(rng, (4, 7, 33), 9, output_zero_point=5),
         "deep": h.conv(rng, (5, 4, 128), 3, (3, 3)),
         "dilated_row": h.conv(rng, (8, 8, 12), 4, (1, 3), dilation=(1, 2)),
         "column": h.conv(rng, (5, 8, 4), 24, (2, 1)),
         "one_output": h.conv(rng, (5, 4, 12), 1, (3, 3), zero_point=1, output_zero_point=9),
-        "tall_column": h.conv(rng, (11, 3, 8), 5, (3, 1), zero_point=3),
     }
 
 
@@ -121,7 +115,7 @@ def test_in_place(tmp_path: Path) -> None:
     board.write(at, image.tobytes())
     board.call("pointwise", at, at, 0)
     got = np.frombuffer(board.read(at, layer.output.elements), np.int8)
-    np.testing.assert_array_equal(got, plain.expected(layer, image))
+    np.testing.assert_array_equal(got, oracle.expected(layer, image))
 
 
 def test_preconditions_are_checked() -> None:
@@ -137,4 +131,4 @@ def test_preconditions_are_checked() -> None:
         Conv(layer.shape, layer.output, too_low, layer.bias, layer.window, 0, q),
         Conv(Image(4, 4, 40000), Image(4, 4, 2), too_large, layer.bias[:2], layer.window, 0, two),
     ):
-        assert [plan.family for plan in plans(bad)] == ["generic"]
+        assert FAMILY not in {plan.family for plan in plans(bad)}

@@ -334,6 +334,7 @@ def _models() -> list[Path]:
     return sorted(Path(folder).glob("*.tflite")) if folder else []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _models(), reason="MEMAOPT_MODELS is not set")
 @pytest.mark.parametrize("path", _models(), ids=lambda p: p.stem)
 def test_real_models_meet_their_limits_and_bounds(path: Path) -> None:
@@ -347,6 +348,7 @@ def test_real_models_meet_their_limits_and_bounds(path: Path) -> None:
     assert plan.order_proven
 
 
+@pytest.mark.slow
 def test_many_operators_take_seconds() -> None:
     """Catches an explosion: 150 operators in random branches, where the order's search gives up cleanly."""
     graph = network(3, 150)

@@ -244,6 +244,7 @@ def test_channels_that_nobody_reads_go_in_rounds() -> None:
         assert_same(graph, result, values)
 
 
+@pytest.mark.slow
 def test_real_visual_wake_words_halves() -> None:
     """Catches lost exactness on trained weights, and lost savings: half of that model's work is constant."""
     folder = os.environ.get("MEMAOPT_MODELS")
