@@ -82,7 +82,7 @@ def _alike(problem: Problem, objective: Objective) -> list[list[int]]:
     return found
 
 
-def _by_price(problem: Problem, rows: list[list[int]], objective: Objective) -> Iterator[tuple[int, tuple[int, ...]]]:
+def by_price(problem: Problem, rows: list[list[int]], objective: Objective) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Every combination of candidates, by rising price."""
     prices = [[s.candidates[j].price(objective) for j in row] for s, row in zip(problem.stages, rows, strict=True)]
     if not all(rows):
@@ -123,7 +123,7 @@ def brute(problem: Problem, objective: Objective, most: int = 60_000) -> int | N
     """The price of the best choice that can be placed, with every one tried by rising price; None if none can."""
     limits, packed = problem.limits, dict[object, int]()
     rows = _alike(problem, objective)
-    for tried, (price, picks) in enumerate(_by_price(problem, rows, objective)):
+    for tried, (price, picks) in enumerate(by_price(problem, rows, objective)):
         if tried == most:
             raise OverflowError
         taken = list(problem.taken(picks).values())

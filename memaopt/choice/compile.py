@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 from memaopt.arguments import public
 from memaopt.choice import fusion
 from memaopt.choice.choice import Candidate, Proof
-from memaopt.choice.knee import in_arena, knee
+from memaopt.choice.knee import knee
+from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
+from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
@@ -32,14 +33,6 @@ from memaopt.problems.words import Objective
 
 #: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
 MULTIPLES = (1, 2)
-
-
-class _Space(NamedTuple):
-    """A way to simplify a network, and the problem of choosing its kernels."""
-
-    multiple: int
-    simple: simplify.Simplified
-    problem: Problem
 
 
 @public
@@ -85,7 +78,8 @@ def compile_network(
         if among is not None and problem is not None:
             problem = among(multiple, problem)
         if problem is not None:
-            spaces.append(_Space(multiple, simple, problem))
+            prices = Prices(problem.stages, problem.limits, objective)
+            spaces.append(NetworkSpace(multiple, simple, problem, prices))
     if not spaces:
         raise InfeasibleError(f"{identifier}: nothing may be chosen")
     cheapest = partial(
@@ -102,29 +96,32 @@ def compile_network(
     best = cheapest(spaces)
     if best is None:
         raise why_not(spaces[0].problem, identifier)
+
+    @cache
+    def parts(below: int) -> list[NetworkSpace]:
+        return [part for space in spaces if (part := space.below(below)) is not None]
+
+    def inside(limit: int, below: int) -> NetworkPlan | None:
+        return cheapest([part.in_arena(limit) for part in parts(below)], below=below)
+
     if ram:
-        return least_with_arena(best, ram, lambda limit, below: cheapest(_inside(spaces, limit), below=below))
+        return least_with_arena(best, ram, inside)
     if within is None or arena is not None or best.choice.proof != "enumeration":
         return best  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:
         if limit <= 0:
             return None
-        return cheapest(_inside(spaces, limit), below=most + 1)
+        return inside(limit, most + 1)
 
     chosen, less = knee(smaller, best.choice.price, best, within, near=near)
     others = [plan for plan in (best if chosen is not best else None, less) if plan is not None]
     neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
-    return dataclasses.replace(chosen, within=within, neighbours=neighbours)
-
-
-def _inside(spaces: Sequence[_Space], limit: int) -> list[_Space]:
-    """The spaces in an arena of so many bytes."""
-    return [space._replace(problem=in_arena(space.problem, limit)) for space in spaces]
+    return replace(chosen, within=within, neighbours=neighbours)
 
 
 def _cheapest(
-    spaces: Sequence[_Space],
+    spaces: Sequence[NetworkSpace],
     below: int | None = None,
     *,
     identifier: str,
@@ -143,9 +140,10 @@ def _cheapest(
     best: NetworkPlan | None = None
     problems: list[Problem] = []
     proof: Proof = "enumeration"
-    for multiple, simple, problem in spaces:
+    for multiple, simple, whole, prices, part in spaces:
+        problem = whole if part is None else part.problem
         least = below if best is None else best.choice.price
-        found = search(problem, objective, least, solver=below is None)
+        found = search(problem, objective, least, solver=below is None, known=prices)
         proof = weakest(proof, found.proof)
         problems.append(problem)
         if found.choice is not None and found.memory is not None:
@@ -161,7 +159,7 @@ def _cheapest(
                 simple.steps,
                 layers,
                 found.memory,
-                found.choice,
+                found.choice if part is None else replace(found.choice, picks=part.whole(found.choice.picks)),
                 multiple,
                 formats,
                 model,
@@ -174,7 +172,7 @@ def _cheapest(
     if proof != "enumeration" and all(cheaper(problem, objective, price) is None for problem in problems):
         proof = "enumeration"  # below the best of the spaces there may be little to look at in each
     bound = price if proof != "none" else _least(problems, objective, price)
-    return dataclasses.replace(best, choice=dataclasses.replace(best.choice, proof=proof, bound=bound))
+    return replace(best, choice=replace(best.choice, proof=proof, bound=bound))
 
 
 def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:

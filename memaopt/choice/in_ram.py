@@ -13,6 +13,7 @@ from memaopt.kernels.code import Loop
 from memaopt.kernels.registry import Plan
 from memaopt.memory.liveness import align
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
+from memaopt.models.least_waits import least_fetching, least_loading
 from memaopt.models.waits import waiting
 
 
@@ -50,15 +51,40 @@ def stall_cycles(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> 
     return round(_waited(plan, batch, where, machine) + loads * TABLE_SIXTEENTHS / 16)
 
 
+def constants_stall(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
+    """What :func:`stall_cycles` is not below, by its constants alone."""
+    return int(batch * _constants_wait(plan, where, machine))
+
+
+def least_stall(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
+    """What :func:`stall_cycles` is not below, found without executing the code."""
+    return int(batch * _least_waited(plan, where, machine))
+
+
+def _constants_wait(plan: Plan, where: InRam, machine: FlashTiming) -> float:
+    return 0.0 if where.data else least_loading(plan.promise.parameters, plan.data_bytes, machine)
+
+
+def _least_waited(plan: Plan, where: InRam, machine: FlashTiming) -> float:
+    """What one execution waits at least."""
+    constants = _constants_wait(plan, where, machine)
+    if where.code or plan.code_bytes <= 4 * machine.instruction_lines * machine.line:
+        return constants
+    return max(constants, least_fetching(plan.turns, machine))
+
+
 def _waited(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
-    return waiting((Loop((piece(invoke.CALL), *plan.code), batch),), machine, where.code, where.data)
+    waited = waiting((Loop((piece(invoke.CALL), *plan.code), batch),), machine, where.code, where.data)
+    return max(waited, batch * _least_waited(plan, where, machine))
 
 
 def pays(plan: Plan, where: InRam, machine: FlashTiming) -> bool:
     """Whether copies save cycles: constants staged by the plan, code or constants that start-up code puts into RAM."""
     here = plan.cycles + round(_waited(plan, 1, IN_FLASH, machine))
-    if plan.streams is not None and here >= plan.streams.cycles + round(_waited(plan.streams, 1, IN_FLASH, machine)):
+    streams = plan.streams
+    dear = streams is not None and here < streams.cycles + least_stall(streams, 1, IN_FLASH, machine)
+    if streams is not None and not dear and here >= streams.cycles + round(_waited(streams, 1, IN_FLASH, machine)):
         return False
     return where == IN_FLASH or plan.cycles + round(_waited(plan, 1, where, machine)) < here
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memaopt.choice.choice import Budgets, Candidate, Stage, fits
+from memaopt.choice.choice import Stage
 from memaopt.choice.clashes import Clash
-from memaopt.choice.dominance import ARENA, CODE, FLASH, PRICE, SUMS, Array, undominated
-from memaopt.choice.in_ram import code_room, constants_room
+from memaopt.choice.dominance import CODE, FLASH, SUMS, Array
+from memaopt.choice.offers import Offers, Option, Price, SharedKernel
 from memaopt.kernels.registry import Format
 
 #: The tensors that are still read and are not plain int8, with their formats.
@@ -28,34 +28,6 @@ WHOLE = 40
 #: What each row of each stage weighs.
 Costs = Sequence[Sequence[int]]
 
-#: What a candidate costs; None if it is not to be had.
-Price = Callable[[Candidate], int | None]
-
-
-@dataclass(frozen=True)
-class Option:
-    """A candidate as the search sees it: ``pick`` is its place in the stage, ``kernel`` a shared kernel in its place
-    (or -1), ``own`` what it takes for itself, ``meets`` the clashes whose demand at this stage it meets, as bits."""
-
-    pick: int
-    stage: int
-    wanted: Format
-    made: Format
-    kernel: int
-    own: tuple[int, ...]
-    meets: int
-
-
-@dataclass(frozen=True)
-class SharedKernel:
-    """A kernel that several stages can share, in flash or in RAM: its bytes, and the last stage that can use it."""
-
-    names: tuple[str, ...]
-    in_ram: bool
-    flash: int
-    code: int
-    stages: tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class Edge:
@@ -68,21 +40,13 @@ class Edge:
 class Layers:
     """All stages as rows and states: what every pass walks."""
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        plain: frozenset[int],
-        budgets: Budgets,
-        clashes: Sequence[Clash],
-        price: Price,
-    ) -> None:
-        self.stages, self.budgets, self.clashes = stages, budgets, clashes
-        self.kernels, number = _shared(stages)
-        self.rows = [_rows(i, stage, plain, budgets, clashes, price, number) for i, stage in enumerate(stages)]
-        self.states, self.edges = _states(stages, self.rows)
+    def __init__(self, offers: Offers, clashes: Sequence[Clash], price: Price) -> None:
+        self.stages, self.budgets, self.clashes = offers.stages, offers.budgets, clashes
+        self.kernels, self.rows = offers.kernels, offers.rows(clashes, price)
+        self.states, self.edges = _states(self.stages, self.rows)
         # Of a shared kernel each stage that can use it bears a share; together they never bear more than there is.
         self.shares: Shares = [dict.fromkeys(k.stages, (1 << WHOLE) // len(k.stages)) for k in self.kernels]
-        self.overhead = budgets.flash_overhead
+        budgets, self.overhead = self.budgets, self.budgets.flash_overhead
         limits = (None, _less(budgets.flash, self.overhead), budgets.code_ram, budgets.constants_ram)
         self.limits: tuple[int | None, ...] = limits
         self._number_rows()
@@ -254,64 +218,6 @@ def _among(shares: Mapping[int, int], stages: Sequence[int]) -> dict[int, int]:
 
 def _less(limit: int | None, overhead: int) -> int | None:
     return None if limit is None else limit - overhead
-
-
-def _shared(stages: Sequence[Stage]) -> tuple[list[SharedKernel], dict[tuple[tuple[str, ...], bool], int]]:
-    """The kernels that several stages can have, once for each place that they can have, and their numbers."""
-    users: dict[tuple[str, ...], set[int]] = {}
-    places: dict[tuple[tuple[str, ...], bool], tuple[set[int], Candidate]] = {}
-    for i, stage in enumerate(stages):
-        for candidate in stage.candidates:
-            if candidate.plan.kernels:
-                users.setdefault(candidate.plan.kernels, set()).add(i)
-                key = candidate.plan.kernels, candidate.where.code
-                places.setdefault(key, (set(), candidate))[0].add(i)
-    kernels: list[SharedKernel] = []
-    number: dict[tuple[tuple[str, ...], bool], int] = {}
-    for key, (where, one) in places.items():
-        if len(users[key[0]]) > 1:
-            number[key] = len(kernels)
-            code = code_room(one.plan) if key[1] else 0
-            kernels.append(SharedKernel(key[0], key[1], one.plan.shared_bytes, code, tuple(sorted(where))))
-    return kernels, number
-
-
-def _rows(
-    i: int,
-    stage: Stage,
-    plain: frozenset[int],
-    budgets: Budgets,
-    clashes: Sequence[Clash],
-    price: Price,
-    number: dict[tuple[tuple[str, ...], bool], int],
-) -> list[Option]:
-    """The candidates of a stage that can be chosen at all, without those that another one replaces everywhere."""
-    found: dict[tuple[object, ...], list[Option]] = {}
-    for pick, candidate in enumerate(stage.candidates):
-        plan = candidate.plan
-        wanted, made = plan.input_format, plan.output_format
-        if not fits(candidate, budgets) or (made is not Format.S8 and stage.output in plain):
-            continue
-        if wanted is not Format.S8 and None in stage.inputs:
-            continue
-        cost = price(candidate)
-        if cost is None:
-            continue
-        kernel = number.get((plan.kernels, candidate.where.code), -1)
-        flash = plan.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
-        code = code_room(plan) if candidate.where.code and kernel < 0 else 0
-        data = constants_room(plan) if candidate.where.data else 0
-        own = cost, flash, code, data, candidate.arena_bytes, candidate.stack_bytes
-        meets = sum(1 << bit for bit, clash in enumerate(clashes) if clash.met(i, candidate))
-        found.setdefault((wanted, made, kernel, meets), []).append(Option(pick, i, wanted, made, kernel, own, meets))
-    rows = []
-    for alike in found.values():
-        values = np.array([row.own for row in alike], np.int64)
-        none = np.zeros((len(alike), 0), bool)
-        order = np.lexsort((values[:, ARENA], values[:, FLASH], values[:, PRICE]))
-        kept = order[undominated(values[order], none, np.zeros((2, 0), np.int64), np.zeros(0, bool))]
-        rows += [alike[int(k)] for k in kept]
-    return rows
 
 
 def _states(

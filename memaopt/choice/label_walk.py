@@ -25,7 +25,8 @@ from memaopt.choice.dominance import (
     undominated,
 )
 from memaopt.choice.knapsack import Knapsack
-from memaopt.choice.label_stages import NEVER, WHOLE, Edge, Layers, Option, most_of
+from memaopt.choice.label_stages import NEVER, WHOLE, Edge, Layers, most_of
+from memaopt.choice.offers import Option
 from memaopt.choice.relaxation import UNIT, Relaxation, rough, tightened, used
 
 Least = Literal["price", "flash", "arena", "sram"]

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import TooMuchError
-from memaopt.choice.label_stages import Layers, Price
+from memaopt.choice.label_stages import Layers
 from memaopt.choice.label_walk import Found, LabelWalk, Least
+from memaopt.choice.offers import Offers, Price
+from memaopt.choice.relaxation import Relaxation
 
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
@@ -29,9 +30,7 @@ _BEAMS = (24, 96)
 
 
 def search(
-    stages: Sequence[Stage],
-    plain: frozenset[int],
-    budgets: Budgets,
+    offers: Offers,
     *,
     price: Price | None = None,
     least: Least = "price",
@@ -52,7 +51,7 @@ def search(
     if whole:
         beams = *beams, None
     while True:
-        walk = LabelWalk(Layers(stages, plain, budgets, clashes, price or (lambda _: 0)), least)
+        walk = LabelWalk(Layers(offers, clashes, price or (lambda _: 0)), least)
         found = _search(walk, below, beams, most, settle or (lambda _: True))
         if found is not None:
             return found
@@ -86,23 +85,16 @@ def _search(
     return best._replace(bound=bound)
 
 
-def lower_bound(stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price) -> int:
+def lower_bound(offers: Offers, price: Price) -> int:
     """A price that no choice within the budgets is below: the Lagrangian bound, in no time."""
-    walk = LabelWalk(Layers(stages, plain, budgets, (), price), "price")
+    walk = LabelWalk(Layers(offers, (), price), "price")
     return 0 if walk.impossible else walk.bound()
 
 
-def left(
-    stages: Sequence[Stage],
-    plain: frozenset[int],
-    budgets: Budgets,
-    price: Price,
-    clashes: Sequence[Clash],
-    below: int | None,
-) -> list[tuple[int, ...]]:
+def left(offers: Offers, price: Price, clashes: Sequence[Clash], below: int | None) -> list[tuple[int, ...]]:
     """For each stage, the candidates that a choice (below a price, if one is given) may have, as far as the Lagrangian
     bound tells; none if there is no such choice."""
-    walk = LabelWalk(Layers(stages, plain, budgets, clashes, price), "price")
+    walk = LabelWalk(Layers(offers, clashes, price), "price")
     if below is not None and not walk.impossible:
         walk = walk.within(below)
     if walk.impossible or (below is not None and walk.bound() >= below):
@@ -110,15 +102,19 @@ def left(
     return [tuple(sorted(row.pick for row in rows)) for rows in walk.layers.rows]
 
 
-def likely(
-    stages: Sequence[Stage], plain: frozenset[int], budgets: Budgets, price: Price
-) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+def relaxed(offers: Offers, price: Price) -> tuple[Layers, list[Relaxation]] | None:
+    """The stages and their Lagrangian bounds, whose multipliers are found roughly, in no time; None if there is no
+    choice at all."""
+    walk = LabelWalk(Layers(offers, (), price), "price", rough=True)
+    return None if walk.impossible else (walk.layers, walk.relaxed)
+
+
+def likely(offers: Offers, price: Price) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
     """Picks that may be near the best or exceed a budget, in no time, and which budgets are short; None if there are
     no picks at all."""
-    layers = Layers(stages, plain, budgets, (), price)
-    walk = LabelWalk(layers, "price", rough=True)
-    if walk.impossible:
+    found = relaxed(offers, price)
+    if found is None:
         return None
-    relaxed = walk.relaxed[-1]
-    short = tuple(name for name, multiplier in relaxed.taken.items() if multiplier > 1)
-    return tuple(row.pick for row in layers.path(relaxed.weights, relaxed.to_go)), short
+    layers, best = found[0], found[1][-1]
+    short = tuple(name for name, multiplier in best.taken.items() if multiplier > 1)
+    return tuple(row.pick for row in layers.path(best.weights, best.to_go)), short

@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from memaopt.choice.dominance import CODE, DATA, FLASH, PRICE, SUMS, Array
-from memaopt.choice.label_stages import WHOLE, Costs, Layers, Option, Shares
+from memaopt.choice.label_stages import WHOLE, Costs, Layers, Shares
+from memaopt.choice.offers import Option
 
 #: Multipliers are fractions of this.
 UNIT = 1 << 16
@@ -50,6 +51,12 @@ class Relaxation:
         multipliers[[PRICE, FLASH, CODE, DATA]] = self._price, *self._of
         parts = np.array([part for each in self.parts for part in each.values()] + [0], np.int64)
         return self.layers.apart(self.layers.own @ multipliers + parts[self.layers.share_of])
+
+    def weight(self, own: Sequence[int], kernel: int, stage: int) -> int:
+        """What a row adds that takes so much for itself and uses a shared kernel (or none, -1) at a stage."""
+        flash, code, data = self._of
+        part = self.parts[kernel][stage] if kernel >= 0 else 0
+        return self._price * own[PRICE] + flash * own[FLASH] + code * own[CODE] + data * own[DATA] + part
 
     @cached_property
     def to_go(self) -> list[Array]:

@@ -16,6 +16,7 @@ from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
 from memaopt.choice.label_walk import Found, Least
+from memaopt.choice.offers import Offers
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
@@ -54,12 +55,20 @@ def solve(problem: Problem, name: str, objective: Objective) -> tuple[Choice, Me
     return found.choice, found.memory
 
 
-def search(problem: Problem, objective: Objective, below: int | None = None, *, solver: bool = True) -> Solution:
+def search(
+    problem: Problem,
+    objective: Objective,
+    below: int | None = None,
+    *,
+    solver: bool = True,
+    known: Prices | None = None,
+) -> Solution:
     """What :func:`solve` returns, without asking why nothing fits; only prices below ``below`` if that is given.
 
     Where nothing is proven the bound is 0. Without the ``solver`` there is no choice where the search gives up.
+    ``known``: prices of the candidates, which are added to.
     """
-    found = _best(problem, "price", objective, below=below, solver=solver)
+    found = _best(problem, "price", objective, below=below, solver=solver, known=known)
     if found.picks is None or found.placed is None:
         return Solution(None, None, found.proof)
     bound = found.value if found.proof != "none" else 0
@@ -76,7 +85,7 @@ def lower_bound(problem: Problem, objective: Objective) -> int:
     search = _Search(problem, "price", objective, solver=False)
     search.settle_likely()
     assert search.prices is not None
-    return labels.lower_bound(problem.stages, problem.plain, problem.limits, search.prices)
+    return labels.lower_bound(search.offers, search.prices)
 
 
 def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal["unknown"] | None:
@@ -95,23 +104,26 @@ class _Search:
     ``proof`` is what the clashes rest on. There are ``exhausted`` so many that nothing more is to be found.
     """
 
-    def __init__(self, problem: Problem, least: Least, objective: Objective | None, solver: bool) -> None:
+    def __init__(
+        self, problem: Problem, least: Least, objective: Objective | None, solver: bool, known: Prices | None = None
+    ) -> None:
         self.problem, self.least, self.solver = problem, least, solver
         self.clashes: list[Clash] = []
         self.proof: Proof = "enumeration"
         self.exhausted = False
-        self.prices = None if objective is None else Prices(problem.stages, problem.limits, objective)
+        self.offers = Offers(problem.stages, problem.plain, problem.limits)
+        self.prices = None if objective is None else Prices(problem.stages, problem.limits, objective, known)
 
     def searched(self, below: int | None, whole: bool) -> Found:
         """What the exact search finds when everything in it has its price; most of it gets it from quicker searches."""
-        problem, prices = self.problem, self.prices
+        prices = self.prices
         # What clashes has its price already.
         if not self.clashes:
             self.settle_likely()
+        elif prices is not None and "arena" not in prices.short:
+            prices.short = (*prices.short, "arena")
         return labels.search(
-            problem.stages,
-            problem.plain,
-            problem.limits,
+            self.offers,
             price=prices,
             least=self.least,
             clashes=self.clashes,
@@ -122,9 +134,9 @@ class _Search:
 
     def settle_likely(self) -> None:
         """Price what is in quickly found choices near the best, until all in them has its price."""
-        problem, prices = self.problem, self.prices
+        prices = self.prices
         while prices is not None:
-            likely = labels.likely(problem.stages, problem.plain, problem.limits, prices)
+            likely = labels.likely(self.offers, prices)
             if likely is None:
                 break
             picks, prices.short = likely
@@ -191,10 +203,10 @@ class _Search:
 
     def _left(self, below: int | None) -> list[tuple[int, ...]] | None:
         """The candidates that are left to choose from, all with their prices; None if there are too many."""
-        problem, prices = self.problem, self.prices
+        prices = self.prices
         assert prices is not None
         while True:
-            left = labels.left(problem.stages, problem.plain, problem.limits, prices, self.clashes, below)
+            left = labels.left(self.offers, prices, self.clashes, below)
             if below is not None and sum(map(len, left)) > _MOST_FOR_SOLVER:
                 return None
             if prices.settle_all(left):
@@ -208,6 +220,7 @@ def _best(
     *,
     below: int | None = None,
     solver: bool = True,
+    known: Prices | None = None,
 ) -> _Found:
     """The choice of the least value that can be placed.
 
@@ -216,29 +229,29 @@ def _best(
     """
     if not problem.stages:
         return _nothing_to_choose(problem, least, below)
-    search, known, whole = _Search(problem, least, objective, solver), _Found(None, None, 0, "none"), True
+    search, best, whole = _Search(problem, least, objective, solver, known), _Found(None, None, 0, "none"), True
     while not search.exhausted:
         found = search.searched(below, whole)
         if not found.proven and not solver:
             break
         if found.picks is None and found.proven:
-            return known._replace(proof=search.proof)
+            return best._replace(proof=search.proof)
         plan = None if found.picks is None else search.placed(found.picks, found.value)
         if plan is not None:
-            known, below = _Found(found.picks, plan, found.value, search.proof), found.value
+            best, below = _Found(found.picks, plan, found.value, search.proof), found.value
             if found.proven:
-                return known
+                return best
         if found.proven or (least != "price" and plan is None and found.picks is not None):
             continue
         if least != "price":
-            return known._replace(proof="none")
-        if plan is None and found.picks is not None and known.picks is None:
+            return best._replace(proof="none")
+        if plan is None and found.picks is not None and best.picks is None:
             whole = False
         elif not whole:
             whole = True  # below what is known now, the whole may be little
         else:
-            return search.by_solver(known, found.bound)
-    return known._replace(proof="none")
+            return search.by_solver(best, found.bound)
+    return best._replace(proof="none")
 
 
 def _nothing_to_choose(problem: Problem, least: Least, below: int | None) -> _Found:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from memaopt.choice.choice import Budgets, Stage
 from memaopt.choice.clashes import Clash
 from memaopt.choice.in_ram import code_room, constants_room
-from memaopt.choice.label_stages import Price
+from memaopt.choice.offers import Price
 from memaopt.kernels.registry import Format
 from memaopt.solver import limited
 

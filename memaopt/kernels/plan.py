@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Node
+from memaopt.kernels.turns import Turns, turns_of
 
 
 class Promise(NamedTuple):
@@ -98,6 +100,11 @@ class Plan:
     def option(self, name: str) -> int:
         """The value of one of the family's choices."""
         return dict(self.options)[name]
+
+    @cached_property
+    def turns(self) -> tuple[Turns, ...]:
+        """All of ``code`` but the copy of constants, by the loops that it lies in."""
+        return turns_of(self.code) if self.streams is None else self.streams.turns
 
     @property
     def flash_bytes(self) -> int:

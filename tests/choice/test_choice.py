@@ -18,6 +18,7 @@ from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.compile import compile_network
 from memaopt.choice.in_ram import InRam, constants_room
+from memaopt.choice.offers import Offers
 from memaopt.choice.problem import prepare
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, Promise
@@ -94,20 +95,25 @@ def test_choice_equals_brute_force(seed: int) -> None:
                 price = sum(c.price(goal) for c in combination)  # type: ignore[arg-type]
                 best[goal] = price if least is None else min(least, price)
     for goal, least in best.items():
-        found = labels.search(stages, plain, budgets, price=price_of(goal))
+        found = labels.search(Offers(stages, plain, budgets), price=price_of(goal))
         assert (found.value if found.picks else None) == least
         assert found.proven
         solved = choice_solver.solve(stages, plain, budgets, price_of(goal))
         assert (solved.value if solved.picks else None) == least
         assert solved.proven
         if least is not None:
-            assert labels.search(stages, plain, budgets, price=price_of(goal), below=least) == (None, 0, 0, True)
-            assert labels.lower_bound(stages, plain, budgets, price_of(goal)) <= least
+            assert labels.search(Offers(stages, plain, budgets), price=price_of(goal), below=least) == (
+                None,
+                0,
+                0,
+                True,
+            )
+            assert labels.lower_bound(Offers(stages, plain, budgets), price_of(goal)) <= least
     unlimited = dataclasses.replace(budgets, flash=None)
-    light = labels.search(stages, plain, unlimited, least="flash")
+    light = labels.search(Offers(stages, plain, unlimited), least="flash")
     assert (light.value if light.picks else None) == lightest
     for what, least in narrowest.items():
-        narrow = labels.search(stages, plain, Budgets(), least=what)  # type: ignore[arg-type]
+        narrow = labels.search(Offers(stages, plain, Budgets()), least=what)  # type: ignore[arg-type]
         assert (narrow.value if narrow.picks else None) == least
 
 
@@ -137,7 +143,7 @@ def test_a_clash_rules_out_what_meets_it_and_nothing_else(seed: int) -> None:
         if choice.sram_bytes(combination, arena) <= 120:
             price = sum(c.price("cycles") for c in combination)
             least = min(least or price, price)
-    found = labels.search(stages, plain, budgets, price=price_of("cycles"), clashes=clashes)
+    found = labels.search(Offers(stages, plain, budgets), price=price_of("cycles"), clashes=clashes)
     assert (found.value if found.picks else None) == least
     solved = choice_solver.solve(stages, plain, budgets, price_of("cycles"), clashes)
     assert (solved.value if solved.picks else None) == least
@@ -157,7 +163,7 @@ def test_many_layers_under_tight_budgets_are_proven() -> None:
     free = solution.search(problem, "cycles")
     assert free.choice is not None
     plans = problem.chosen(free.choice.picks).values()
-    light = labels.search(problem.stages, problem.plain, problem.limits, least="flash").value
+    light = labels.search(Offers(problem.stages, problem.plain, problem.limits), least="flash").value
     flash = choice.flash_bytes(list(plans), problem.limits.flash_overhead)
     limits = dataclasses.replace(problem.limits, flash=(light + flash) // 2)
     tight = dataclasses.replace(problem, limits=limits)
@@ -210,12 +216,14 @@ def test_shared_kernels_are_divided_where_it_matters(seed: int) -> None:
     """Catches a bound with each kernel divided equally, and rows that are kept although no good end has them: few
     labels are allowed, and the solver finds the same."""
     stages, plain, budgets = _sharing(seed, 60)
-    found = labels.search(stages, plain, budgets, price=price_of("cycles"), most=100_000)
+    found = labels.search(Offers(stages, plain, budgets), price=price_of("cycles"), most=100_000)
     assert found.proven
     solved = choice_solver.solve(stages, plain, budgets, price_of("cycles"), units=20)
     assert solved.proven
     assert found.value == solved.value
-    assert labels.search(stages, plain, budgets, price=price_of("cycles"), below=found.value, most=100_000).proven
+    assert labels.search(
+        Offers(stages, plain, budgets), price=price_of("cycles"), below=found.value, most=100_000
+    ).proven
 
 
 def test_a_large_layer_at_the_end_is_had_or_not() -> None:
@@ -231,7 +239,9 @@ def test_a_large_layer_at_the_end_is_had_or_not() -> None:
         Stage(tuple(_plain(*pair) for pair in pairs), ((i - 1,) if i else (99,)), i) for i, pairs in enumerate(options)
     ]
     budget = sum(min(flash for _, flash in pairs) for pairs in options) + 90_000
-    found = labels.search(stages, frozenset({99, 39}), Budgets(flash=budget), price=price_of("cycles"), most=3000)
+    found = labels.search(
+        Offers(stages, frozenset({99, 39}), Budgets(flash=budget)), price=price_of("cycles"), most=3000
+    )
     least = np.zeros(budget + 1, np.int64)
     for pairs in options:
         following = np.full(budget + 1, 1 << 40)

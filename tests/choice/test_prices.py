@@ -7,11 +7,16 @@ from typing import cast
 import pytest
 from network_helpers import MCU
 
-from memaopt.choice import labels
+from memaopt.choice import invoke, labels
+from memaopt.choice.in_ram import least_stall
+from memaopt.choice.offers import Offers
 from memaopt.choice.prices import price_of
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.solution import search
-from memaopt.machines.mcu import Mcu
+from memaopt.kernels.around import piece
+from memaopt.kernels.code import Loop
+from memaopt.machines.mcu import Mcu, mcu
+from memaopt.models.waits import timing, waiting
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.problems.words import Objective
@@ -37,7 +42,7 @@ def test_the_best_choice_without_the_price_of_all(code: int, arena: int | None) 
     assert sum("stall_cycles" in vars(candidate) for candidate in candidates) < len(candidates) / 3
     assert all(candidate.pays for candidate in problem.taken(found.choice.picks).values())
     assert all(candidate.floor("cycles") <= candidate.cycles for candidate in candidates)
-    every = labels.search(problem.stages, problem.plain, problem.limits, price=price_of("cycles"))
+    every = labels.search(Offers(problem.stages, problem.plain, problem.limits), price=price_of("cycles"))
     assert every.proven
     assert found.choice.price == every.value
 
@@ -50,3 +55,22 @@ def test_the_answer_does_not_depend_on_what_was_asked_before(objective: str) -> 
     for stage in problem.stages:
         assert all(candidate.cycles >= 0 for candidate in stage.candidates)
     assert search(problem, goal) == first
+
+
+@pytest.mark.parametrize("name", ["stm32l4r5", "stm32f446", "nrf52840"])
+def test_floors_are_below_prices(name: str) -> None:
+    """Catches a floor above what a candidate costs, one that shows of no kernel that it is hopeless, and one that
+    decides what is promised in place of the model of waiting."""
+    close = 0
+    for setting in mcu(name).settings:
+        problem = _problem(mcu(name, setting=setting.name))
+        machine = timing(problem.mcu) if problem.mcu is not None else None
+        assert machine is not None
+        for candidate in (candidate for stage in problem.stages for candidate in stage.candidates):
+            floor, least = candidate.floor("cycles"), candidate.least("cycles")
+            assert floor <= least <= candidate.cycles
+            close += least - floor > (candidate.cycles - floor) / 5
+            code = (Loop((piece(invoke.CALL), *candidate.plan.code), candidate.batch),)
+            waits = waiting(code, machine, candidate.where.code, candidate.where.data)
+            assert least_stall(candidate.plan, candidate.batch, candidate.where, machine) <= waits
+    assert close or name == "nrf52840"  # whose cache holds every kernel, and has no branches in this model without it
