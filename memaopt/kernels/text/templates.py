@@ -1,12 +1,14 @@
 """Every template of memaopt and the one environment that fills them: ``render("kernels/sums/sum.c.j2", name=...)``."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from jinja2.runtime import Context, Macro
 
 from memaopt.kernels.text import assembly
+from memaopt.kernels.text.bytecode import Compiled
 
 _WIDTH = 120
 
@@ -42,6 +44,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
         extensions=["jinja2.ext.do"],
+        bytecode_cache=Compiled(Path(__file__).read_bytes()),
     )
     environment.context_class = _Context
     environment.filters.update(quote=assembly.quote, wide_quote=assembly.wide_quote, wrapped=wrapped)
