@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from memaopt.kernels.text.bytecode import Compiled
+from memaopt.kernels.text.bytecode import TemplateCache
 
 
 def _rendered(folder: Path, settings: bytes = b"", compiled: list[str] | None = None) -> str:
@@ -20,7 +20,7 @@ def _rendered(folder: Path, settings: bytes = b"", compiled: list[str] | None = 
             noted.append(str(name))
             return super().compile(source, name, filename, raw, defer_init)
 
-    environment = Noting(loader=jinja2.FileSystemLoader(folder), bytecode_cache=Compiled(settings))
+    environment = Noting(loader=jinja2.FileSystemLoader(folder), bytecode_cache=TemplateCache(settings))
     return environment.get_template("a.j2").render()
 
 

@@ -14,7 +14,7 @@ import jinja2
 from jinja2.bccache import Bucket
 
 
-class Compiled(jinja2.BytecodeCache):
+class TemplateCache(jinja2.BytecodeCache):
     """Templates' bytecode in ``__pycache__``, or in what stands for it, or nowhere if Python is told to write none.
 
     ``settings``: what beside its own text decides how a template is compiled. What cannot be read or written is

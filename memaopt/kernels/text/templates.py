@@ -8,7 +8,7 @@ import jinja2
 from jinja2.runtime import Context, Macro
 
 from memaopt.kernels.text import assembly
-from memaopt.kernels.text.bytecode import Compiled
+from memaopt.kernels.text.bytecode import TemplateCache
 
 _WIDTH = 120
 
@@ -44,7 +44,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
         extensions=["jinja2.ext.do"],
-        bytecode_cache=Compiled(Path(__file__).read_bytes()),
+        bytecode_cache=TemplateCache(Path(__file__).read_bytes()),
     )
     environment.context_class = _Context
     environment.filters.update(quote=assembly.quote, wide_quote=assembly.wide_quote, wrapped=wrapped)
