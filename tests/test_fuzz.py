@@ -131,6 +131,7 @@ def test_other_bytes_of_a_layer_are_seen(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("host-networks", 12),
         ("board-networks", 3),
+        ("streams", 2),
         ("tflite-files", 48),
         ("network-certificates", 60),
         ("gemm-certificates", 25),

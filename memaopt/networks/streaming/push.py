@@ -183,9 +183,7 @@ class _Builder:
             part = for_rows(op, step, axis, count, padding)
             output = self.whole.output_of(op)
             shape = _resized(output.shape, step.axis, rows.rows)
-            made = self._tensor(
-                dataclasses.replace(output, shape=shape, name=_named(output, rows, output.shape, step.axis))
-            )
+            made = self._tensor(dataclasses.replace(output, shape=shape, name=_named(output, rows, step.axis)))
             self.operators.append(part.model_copy(update={"inputs": tuple(inputs), "outputs": (made,)}))
             computed.append((rows, made))
         self._hold(op.output, computed)
@@ -217,9 +215,7 @@ class _Builder:
             axis, of = self.work.rows[tensor].line.axis, self.tensors[source]
             if of.shape[axis] == rows.rows:
                 return source
-            there = dataclasses.replace(
-                of, shape=_resized(of.shape, axis, rows.rows), name=_named(of, rows, of.shape, axis)
-            )
+            there = dataclasses.replace(of, shape=_resized(of.shape, axis, rows.rows), name=_named(of, rows, axis))
             made = self._tensor(there)
             self.operators.append(_slice(of, axis, RowRange(rows.first - at, rows.end - at), source, made))
             self.held[tensor, rows] = made
@@ -296,6 +292,6 @@ def _resized(shape: tuple[int, ...], axis: int, rows: int) -> tuple[int, ...]:
     return (*shape[:axis], rows, *shape[axis + 1 :])
 
 
-def _named(tensor: Tensor, rows: RowRange, shape: tuple[int, ...], axis: int) -> str:
+def _named(tensor: Tensor, rows: RowRange, axis: int) -> str:
     """The name of some rows of a tensor: all of them keep its own."""
-    return tensor.name if rows.rows == shape[axis] else f"{tensor.name}/{rows.first}_{rows.end}"
+    return tensor.name if rows.rows == tensor.shape[axis] else f"{tensor.name}/{rows.first}_{rows.end}"
