@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
-from memaopt.emit import firmware, folder, ram
+from memaopt.emit import firmware, folder, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.errors import InputError
 from memaopt.kernels.registry import Format, source_file
@@ -144,10 +144,10 @@ def files(
         "turn_on": folder.turn_on,
         "p": plan,
         "verb": verb(plan),
-        "states": _states(plan),
+        "states": states.kept_states(plan),
         "push": plan.push,
         "first": plan.push is not None and plan.push.fill == "first",
-        "reset": _reset(plan),
+        "reset": states.reset_words(plan),
         "name": plan.name,
         "upper": plan.name.upper(),
         "title": _title(plan),
@@ -233,19 +233,6 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
     return rng.normal(0, 64 * scale, tensor.shape).astype(np.float32)
 
 
-def initial_states(plan: NetworkPlan, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """What the states hold after a reset when the first inputs come: a first frame may fill the window."""
-    kept = [state.initial for state in plan.source.states]
-    push = plan.push
-    if push is None or push.fill == "zero":
-        return kept
-    frames = values[0].reshape(push.hop, -1)
-    same = np.repeat(frames[:1], push.hop, axis=0).reshape(values[0].shape)
-    for _ in range(push.warming):
-        kept = reference.run(plan.source, [same, *kept])[len(plan.source.wanted) :]
-    return kept
-
-
 def verb(plan: NetworkPlan) -> str:
     """What the library does when it is called: a network that keeps a state is pushed on."""
     return "push" if plan.graph.states else "invoke"
@@ -294,49 +281,6 @@ def _head(plan: NetworkPlan) -> str:
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
-
-
-@dataclass(frozen=True)
-class KeptState:
-    """What resetting a state takes: its offset, and the bytes that it holds again and again, as C has them."""
-
-    offset: int
-    bytes: int
-    symbol: str
-    array: str
-    period: int
-    value: int
-
-
-def _reset(plan: NetworkPlan) -> str:
-    """What a reset leaves, for the header's comment."""
-    if plan.push is None:
-        return ": the network's own initial values"
-    if plan.push.fill == "first":
-        return ": the first frame then fills the window"
-    return ": the window is full of the input's zero point"
-
-
-def _states(plan: NetworkPlan) -> list[KeptState]:
-    """The states as they are before the first run. Equal bytes need no array, equal rows one row."""
-    made = []
-    for number, (state, offset) in enumerate(zip(plan.graph.states, plan.states.offsets, strict=True)):
-        data = np.frombuffer(np.ascontiguousarray(state.initial).tobytes(), np.int8)
-        period = _period(data, state.initial.shape, state.initial.itemsize)
-        symbol = f"{plan.name}_reset_{number}"
-        array = (
-            "" if period == 1 else Array("int8_t", symbol, data[:period], "what a state holds at first").definition()
-        )
-        made.append(KeptState(offset, len(data), symbol, array, period, int(data[0])))
-    return made
-
-
-def _period(data: npt.NDArray[np.int8], shape: tuple[int, ...], itemsize: int) -> int:
-    """The least number of bytes, one or those of some axes, that all of it repeats."""
-    if (data == data[0]).all():
-        return 1
-    sizes = [itemsize * int(np.prod(shape[axis:], dtype=np.int64)) for axis in range(len(shape), -1, -1)]
-    return next(size for size in sizes if (data.reshape(-1, size) == data[:size]).all())
 
 
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:
@@ -392,7 +336,7 @@ def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
 def _vector(
     plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End], values: Sequence[npt.NDArray[Any]]
 ) -> list[Array]:
-    kept = initial_states(plan, values)
+    kept = states.initial_states(plan, values)
     expected = reference.run(plan.source, [*values, *kept])[: len(outputs)]
     name = plan.name
     named = [(f"{name}_test_{e.parameter}", e, v, "an input") for e, v in zip(inputs, values, strict=True)]

@@ -25,6 +25,7 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import folder as emitted
 from memaopt.emit import gemm
 from memaopt.emit import network as emit
+from memaopt.emit.states import initial_states
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
 from memaopt.kernels.movement import movement
 from memaopt.kernels.registry import Format
@@ -146,7 +147,7 @@ def _built_for_the_chip(name: str, folder: Path, machine: Mcu) -> str:
 def _execute(plan: NetworkPlan) -> None:
     """Run the plan in Python and compare its outputs."""
     given = emit.random_inputs(plan)
-    inputs = [*given, *emit.initial_states(plan, given)]
+    inputs = [*given, *initial_states(plan, given)]
     found = execute(plan, inputs)
     for number, (output, wanted) in enumerate(zip(found, reference.run(plan.source, inputs), strict=True)):
         if output.tobytes() != wanted.tobytes():

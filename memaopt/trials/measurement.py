@@ -13,6 +13,7 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
+from memaopt.emit.states import initial_states
 from memaopt.errors import FaultError, InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.networks import reference
@@ -146,7 +147,7 @@ def _cycles(found: Readout | None, layer: int | None = None) -> int | None:
 def _sums(plan: NetworkPlan) -> list[int]:
     """The CRC-32 of each layer's output on the test vector, as its kernel leaves it in the arena."""
     given = emit.random_inputs(plan)
-    values = reference.layers(plan.graph, [*given, *emit.initial_states(plan, given)])
+    values = reference.layers(plan.graph, [*given, *initial_states(plan, given)])
     outputs = {op.output: value for op, value in values}
     return [zlib.crc32(stored(outputs[layer.op.output], layer.plan.output_format)) for layer in plan.layers]
 

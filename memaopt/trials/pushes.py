@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.emit import network as emit
+from memaopt.emit.states import initial_states
 from memaopt.networks import reference
 from memaopt.trials.places import RUBBISH, bases_of, differing, kept_symbol
 
@@ -24,7 +24,7 @@ def with_states(plan: NetworkPlan, inputs: Iterable[Sequence[_Array]]) -> Iterat
     kept: list[_Array] | None = None
     for values in inputs:
         if kept is None:
-            kept = emit.initial_states(plan, values)
+            kept = initial_states(plan, values)
         yield [*values, *kept]
         if kept:
             kept = reference.run(plan.source, [*values, *kept])[len(plan.source.wanted) :]
