@@ -130,3 +130,22 @@ def made_unsigned(rng: np.random.Generator) -> Callable[[Any], None]:
             code.version = 1
 
     return change
+
+
+def made_float(model: Any, *, but: bytes = b"") -> None:
+    """int8 becomes float32, constants the reals that they mean; biases of int32 too. Not the tensor called ``but``."""
+    types = schema.TensorType
+    for tensor in model.subgraphs[0].tensors:
+        given = tensor.quantization
+        if tensor.type not in (types.INT8, types.INT32) or given is None or given.scale is None or tensor.name == but:
+            continue
+        buffer = model.buffers[tensor.buffer]
+        if buffer.data is not None and len(buffer.data):
+            values = np.array(buffer.data, np.uint8).view(np.int8 if tensor.type == types.INT8 else "<i4")
+            along = [1] * len(tensor.shape)
+            if len(given.scale) > 1:
+                along[given.quantizedDimension] = -1
+            scales, points = (np.array(of, np.float64).reshape(along) for of in (given.scale, given.zeroPoint))
+            reals = ((values.reshape(tensor.shape) - points) * scales).astype("<f4")
+            buffer.data = np.frombuffer(reals.tobytes(), np.uint8)
+        tensor.type, tensor.quantization = types.FLOAT32, None

@@ -19,6 +19,7 @@ from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
 from memaopt.cli.check import check_command
 from memaopt.cli.completion import SHELLS, answer, script
+from memaopt.cli.convert import convert_command
 from memaopt.cli.evaluate import evaluate_command
 from memaopt.cli.fit import fit_command
 from memaopt.cli.mcus import mcus_command
@@ -115,6 +116,7 @@ app.command("bench")(bench_command)
 app.command("check")(check_command)
 app.command("measure")(measure_command)
 app.command("validate")(validate_command)
+app.command("convert")(convert_command)
 app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)
 app.command("fit")(fit_command)

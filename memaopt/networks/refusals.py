@@ -9,6 +9,7 @@ from typing import NamedTuple
 from memaopt.errors import UnsupportedModelError
 
 _MOST_TOLD = 8
+_FLOATS = ("float32 in", "float16 in")
 
 
 class Refusal(NamedTuple):
@@ -40,9 +41,12 @@ def told(refusals: Iterable[Refusal]) -> list[str]:
 
 def error_of(name: str, refusals: tuple[Refusal, ...]) -> UnsupportedModelError:
     """Everything that stands in the way in one line: a single thing in full, several counted."""
+    way = ""
+    if any(refusal.subject.startswith(_FLOATS) for refusal in refusals):
+        way = "; `memaopt convert` makes int8 of a float network, with samples of what it is given"
     if len(refusals) == 1:
-        return UnsupportedModelError(refusals[0].message, refusals[0].subject)
+        return UnsupportedModelError(refusals[0].message + way, refusals[0].subject)
     texts = told(refusals)
     if len(texts) > _MOST_TOLD:
         texts[_MOST_TOLD:] = [f"and {len(texts) - _MOST_TOLD} more, which `memaopt inspect` shows"]
-    return UnsupportedModelError(f"{name} is not supported as it is: {'; '.join(texts)}")
+    return UnsupportedModelError(f"{name} is not supported as it is: {'; '.join(texts)}{way}")

@@ -150,11 +150,11 @@ def validate(
         board=_on_board(plan, samples.inputs[:board]) if board else None,
     )
     if samples.labels is not None:
-        made = made.model_copy(update=_against(outputs, samples.labels, tensor, k))
+        made = made.model_copy(update=against(outputs, samples.labels, tensor, k))
     return made.model_copy(update={"different": _different(plan, samples, outputs)}) if tflite else made
 
 
-def _against(outputs: Array, labels: Array, tensor: Tensor, k: int) -> dict[str, Any]:
+def against(outputs: Array, labels: Array, tensor: Tensor, k: int) -> dict[str, Any]:
     """The figures against labels: classes where there is one number for many outputs, else real outputs."""
     rows = outputs.reshape(len(outputs), -1)
     if labels.ndim == 1 and rows.shape[1] > 1:

@@ -6,7 +6,7 @@ Only for files that memaopt has read without complaint: the interpreter aborts t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,23 @@ Array = npt.NDArray[Any]
 
 
 class Oracle:
-    """A file loaded in the interpreter (BUILTIN_REF), every tensor kept."""
+    """A file loaded in the interpreter, every tensor kept.
 
-    def __init__(self, data: bytes) -> None:
+    ``reference``: by its reference kernels (BUILTIN_REF), or else by the optimised ones: there are more of float.
+    """
+
+    def __init__(self, data: bytes, *, reference: bool = True) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise MissingToolError(
                 "comparing with TFLite needs ai-edge-litert: pip install 'memaopt[tflite]'"
             ) from error
+        kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             self._interpreter: Any = Interpreter(
                 model_content=data,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                experimental_op_resolver_type=kernels,
                 experimental_preserve_all_tensors=True,
                 num_threads=1,
             )
@@ -38,6 +42,14 @@ class Oracle:
             raise InputError(f"TFLite does not load the network: {' '.join(str(error).split())}") from error
         self.inputs: list[int] = [int(d["index"]) for d in self._interpreter.get_input_details()]
         self.outputs: list[int] = [int(d["index"]) for d in self._interpreter.get_output_details()]
+
+    @classmethod
+    def of_floats(cls, data: bytes) -> Self:
+        """By the reference kernels if those know all operators of the file, or else by the optimised ones."""
+        try:
+            return cls(data)
+        except InputError:
+            return cls(data, reference=False)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The outputs; afterwards :meth:`tensor` gives every tensor."""
