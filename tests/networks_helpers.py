@@ -147,6 +147,32 @@ def batch_matmul(rng: Rng) -> Graph:
     return single(OPERATORS["BATCH_MATMUL"], tensors, inputs, transposed=transposed)
 
 
+def lstm(rng: Rng) -> Graph:
+    batch, steps, inputs_, units = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 6, 9, 8]))
+    time_major = bool(rng.integers(2))
+    both = (steps, batch) if time_major else (batch, steps)
+    x = activation("x", (*both, inputs_), scale(rng, 0.005, 0.1), zero_point(rng))
+    y = activation("y", (*both, units), 1 / 128, int(rng.choice([0, 3, -20])))
+    tensors = [x]
+    for name, depth in (("weights", inputs_), ("recurrent", units)):
+        for gate in range(4):
+            data = np.maximum(int8(rng, units, depth), -127).astype(np.int8)
+            tensors.append(constant(f"{name}_{gate}", data, np.array([scale(rng, 0.002, 0.03)])))
+    for gate in range(4):
+        size = 2.0 ** rng.integers(4, 16)
+        tensors.append(constant(f"bias_{gate}", rng.normal(0, size, units).astype(np.int32), np.array([1e-4])))
+    return single(
+        OPERATORS["UNIDIRECTIONAL_SEQUENCE_LSTM"],
+        [*tensors, y],
+        1,
+        time_major=time_major,
+        cell_clip=float(rng.choice([0, 1.5, 10])),
+        state=(float(y.scale), y.zero_point),
+        cell=(2.0 ** -int(rng.integers(11, 16)),),
+        hidden=(scale(rng, 0.004, 0.02), int(rng.choice([0, 0, 5]))),
+    )
+
+
 def unary(
     op: type[Operator],
     output: Callable[[Rng, float], tuple[float, int]],
@@ -246,6 +272,7 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "CONCATENATION": concatenation,
     "PACK": pack,
     "GATHER": gather,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
     "RESHAPE": reshape,
     "SQUEEZE": squeeze,
     "EXPAND_DIMS": expand_dims,

@@ -40,6 +40,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
 from memaopt.report.console import table
@@ -198,6 +199,8 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
             rows, _, columns = layer.size
             sizes = [math.prod(shape) for shape in (layer.first_shape, layer.second_shape)]
             return sizes, math.prod(layer.batches) * rows * columns
+        case Lstm():
+            return [math.prod(layer.shape)], layer.batch * layer.steps * layer.units
         case FloatLookup():
             return [layer.elements], 4 * layer.elements
         case Quantize():

@@ -18,6 +18,7 @@ from memaopt.kernels.family import Family
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.l2_norm import l2_norm
+from memaopt.kernels.lstm import lstm
 from memaopt.kernels.matmul import matmul
 from memaopt.kernels.movement import movement
 from memaopt.kernels.plan import Format, Plan, Promise
@@ -60,6 +61,7 @@ FAMILIES: tuple[Family, ...] = (
     *resize.FAMILIES,
     *matmul.FAMILIES,
     *l2_norm.FAMILIES,
+    *lstm.FAMILIES,
 )
 
 __all__ = [

@@ -19,6 +19,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
 from memaopt.problems.step_functions import (
@@ -322,6 +323,7 @@ Layer = (
     | Movement
     | Resize
     | MatMul
+    | Lstm
     | Quantize
     | Dequantize
 )

@@ -34,6 +34,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
 
@@ -160,6 +161,12 @@ def _(layer: Movement) -> Operands:
         for source in range(layer.sources)
     ]
     return Operands(tuple(elements.size for elements in read), layer.elements)
+
+
+@operands.register
+def _(layer: Lstm) -> Operands:
+    outputs = layer.batch * layer.steps * layer.units
+    return Operands((math.prod(layer.shape),), outputs, layer.weights.size + layer.recurrent.size)
 
 
 _NOTHING = np.empty(0, np.int64)

@@ -10,12 +10,25 @@ from memaopt.kernels.registry import emit, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Pair
 from memaopt.problems.layers import ArgExtreme, Extreme, FloatLookup, L2Norm, Layer, MatMul, PoolKind
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
 from memaopt.problems.step_functions import Rescale
 
 _RNG = np.random.default_rng(17)
 _TENTH = Rescale(1717986918, -3)
 _FLOATS = _RNG.normal(0, 3, 256).astype(np.float32)
+
+
+def _lstm(batch: int, steps: int, inputs: int, units: int, *, time_major: bool = False, clip: int = 20000) -> Lstm:
+    def rescales() -> tuple[Rescale, ...]:
+        return tuple(Rescale(int(m), -3) for m in _RNG.integers(1 << 30, 1 << 31, 4))
+
+    weights = (_RNG.integers(-127, 128, (units, count, 4)).astype(np.int8) for count in (inputs, units))
+    biases = (_RNG.integers(-most, most, (units, 4)) for most in (3000, 900))
+    hidden = Rescale(1518500250, -21)
+    return Lstm(batch, steps, time_major, *weights, *biases, rescales(), rescales(), 3, clip, hidden, 5)
+
+
 _LAYERS: dict[str, Layer] = {
     "resize": Resize(Image(6, 5, 12), Image(12, 10, 12), Pair(512, 512), True),
     "resize_down": Resize(Image(9, 12, 5), Image(4, 7, 5), Pair(2304, 1755), False),
@@ -27,6 +40,8 @@ _LAYERS: dict[str, Layer] = {
     "l2_norm_far": L2Norm(2, 300, 127),
     "greatest": Extreme(PoolKind.MAX, (5, 7, 6), (0, 2)),
     "least": Extreme(PoolKind.MIN, (2, 9, 3, 8), (1, 3), -20, 90),
+    "lstm": _lstm(2, 4, 12, 8),
+    "lstm_time_first": _lstm(3, 3, 7, 6, time_major=True, clip=0),
     "floats": FloatLookup(77, _FLOATS),
     "slopes": Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0)),
     "squares": Binary(

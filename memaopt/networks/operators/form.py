@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from memaopt.networks.graph import Tensor
 
 
 class Field(NamedTuple):
@@ -39,7 +42,12 @@ class Form(NamedTuple):
     operands: Mapping[str, npt.ArrayLike] = {}
     options: Mapping[str, Any] = {}
     order: tuple[int, ...] = ()
-    """Where it is not inputs, then operands: for each operand of the file, its position among those."""
+    """Where it is not inputs, then operands, then states: for each operand of the file, its position among those, or -1
+    for one that is left out."""
+    states: tuple[Tensor, ...] = ()
+    """What the operator keeps from one call to the next."""
+    intermediates: tuple[Tensor, ...] = ()
+    """What the operator says of values that it computes on the way."""
 
 
 PADDING = Field("padding", 1, "Padding")

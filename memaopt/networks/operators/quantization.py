@@ -8,7 +8,7 @@ would leave 32 bits, or which its own checks refuse, raises UnsupportedModelErro
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 
 INT8_MIN, INT8_MAX = -128, 127
 SAFE = INT32_MAX - 256  # leaves room for adding a zero point
+
+
+class Meaning(NamedTuple):
+    """real = scale * (integer - zero point)."""
+
+    scale: float
+    zero_point: int = 0
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Meaning:
+        """That of a tensor with one scale."""
+        return cls(float(tensor.scale), tensor.zero_point)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The reals that int8 holds."""
+        return self.scale * (INT8_MIN - self.zero_point), self.scale * (INT8_MAX - self.zero_point)
 
 
 def rescale(graph: Graph, op: Operator, real: float, *, below_one: bool = False) -> Rescale:

@@ -30,6 +30,7 @@ class Source:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     tensors: list[Tensor]
+    intermediates: tuple[int, ...]
     values: Callable[[], Values | None]
 
     def refuse(self, problem: str) -> UnsupportedModelError:

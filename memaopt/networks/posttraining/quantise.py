@@ -11,8 +11,9 @@ import numpy as np
 
 from memaopt.errors import InputError
 from memaopt.networks.formats.tflite.oracle import Array
+from memaopt.networks.operators.quantization import Meaning
 from memaopt.networks.operators.registry import OPERATORS
-from memaopt.networks.posttraining.rules import SUPPORTED, SYMMETRIC, WEIGHTED, Meaning, Operands, meaning
+from memaopt.networks.posttraining.rules import SUPPORTED, SYMMETRIC, WEIGHTED, WeightedOperands, meaning
 from memaopt.networks.posttraining.scales import floats, meanings, observed
 from memaopt.networks.posttraining.tree import Tree
 from memaopt.networks.refusals import Refusal, error_of
@@ -92,10 +93,10 @@ def _demand_rules(tree: Tree) -> None:
 
 
 def _weighted(
-    tree: Tree, inputs: list[int], at: Operands, found: dict[int, Meaning], made: dict[tuple[int, ...], int]
+    tree: Tree, inputs: list[int], at: WeightedOperands, found: dict[int, Meaning], made: dict[tuple[int, ...], int]
 ) -> list[int]:
     """The operands with weights and bias of integers."""
-    index, scale = inputs[at.weights], float(found[inputs[at.input]].scale)
+    index, scale = inputs[at.weights], found[inputs[at.input]].scale
     bias = inputs[at.bias] if len(inputs) > at.bias else -1
     key = (index, bias, inputs[at.input], at.axis)
     if key not in made:
@@ -141,6 +142,6 @@ def _symmetric(tree: Tree, index: int, made: dict[tuple[int, ...], int]) -> int:
     return made[(index,)]
 
 
-def _steps(values: Array, scale: Array | np.float32, zero_point: int) -> Array:
+def _steps(values: Array, scale: Array | float, zero_point: int) -> Array:
     steps: Array = np.clip(np.rint(values.astype(np.float64) / scale) + zero_point, -128, 127)
     return steps.astype(np.int8)

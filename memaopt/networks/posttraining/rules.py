@@ -9,20 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-
-class Meaning(NamedTuple):
-    """real = scale * (int8 - zero point)."""
-
-    scale: np.float32
-    zero_point: int
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The reals that int8 holds."""
-        return float(self.scale) * (-128 - self.zero_point), float(self.scale) * (127 - self.zero_point)
+from memaopt.networks.operators.quantization import Meaning
 
 
-class Operands(NamedTuple):
+class WeightedOperands(NamedTuple):
     """Where an operator has its input, weights and bias, and the weights' axis of output channels."""
 
     input: int
@@ -32,18 +22,18 @@ class Operands(NamedTuple):
 
 
 WEIGHTED = {
-    "CONV_2D": Operands(0, 1, 2, 0),
-    "DEPTHWISE_CONV_2D": Operands(0, 1, 2, 3),
-    "FULLY_CONNECTED": Operands(0, 1, 2, 0),
-    "TRANSPOSE_CONV": Operands(2, 1, 3, 0),
+    "CONV_2D": WeightedOperands(0, 1, 2, 0),
+    "DEPTHWISE_CONV_2D": WeightedOperands(0, 1, 2, 3),
+    "FULLY_CONNECTED": WeightedOperands(0, 1, 2, 0),
+    "TRANSPOSE_CONV": WeightedOperands(2, 1, 3, 0),
 }
 
 #: Outputs of a scale that is given.
 GIVEN = {
-    "SOFTMAX": Meaning(np.float32(1 / 256), -128),
-    "LOGISTIC": Meaning(np.float32(1 / 256), -128),
-    "TANH": Meaning(np.float32(1 / 128), 0),
-    "L2_NORMALIZATION": Meaning(np.float32(1 / 128), 0),
+    "SOFTMAX": Meaning(1 / 256, -128),
+    "LOGISTIC": Meaning(1 / 256, -128),
+    "TANH": Meaning(1 / 128, 0),
+    "L2_NORMALIZATION": Meaning(1 / 128, 0),
 }
 
 #: All floats of one scale, for the operator moves them or chooses among them.
@@ -71,6 +61,11 @@ def meaning(low: float, high: float, *, symmetric: bool = False) -> Meaning:
     """The finest int8 that holds the reals from low to high, and 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
-        return Meaning(np.float32(max(-low, high) / 127 or 1 / 127), 0)
-    scale = np.float32((high - low) / 255 or 1 / 255)
-    return Meaning(scale, int(np.clip(np.rint(-128 - low / float(scale)), -128, 127)))
+        return Meaning(_float(max(-low, high) / 127 or 1 / 127), 0)
+    scale = _float((high - low) / 255 or 1 / 255)
+    return Meaning(scale, int(np.clip(np.rint(-128 - low / scale), -128, 127)))
+
+
+def _float(scale: float) -> float:
+    """The scale as a file can hold it."""
+    return float(np.float32(scale))

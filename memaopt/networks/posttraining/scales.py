@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from memaopt.networks.formats.tflite.oracle import Array, Oracle
-from memaopt.networks.posttraining.rules import ALIKE, GIVEN, Meaning, meaning
+from memaopt.networks.operators.quantization import Meaning
+from memaopt.networks.posttraining.rules import ALIKE, GIVEN, meaning
 from memaopt.networks.posttraining.tree import Tree
 
 Ranges = dict[int, tuple[float, float]]
@@ -48,7 +49,7 @@ def meanings(tree: Tree, ranges: Ranges) -> dict[int, Meaning]:
         low, high = min(ranges[i][0] for i in group), max(ranges[i][1] for i in group)
         fixed = [i for i in group if i in given]
         common = given[fixed[0]] if fixed else meaning(low, high)
-        fits = common.range[0] <= low and high <= common.range[1] + float(common.scale)
+        fits = common.range[0] <= low and high <= common.range[1] + common.scale
         if len({given[i] for i in fixed}) > 1 or not fits:
             common = meaning(low, high)
             for i in fixed if len(group) > 1 else ():

@@ -16,6 +16,16 @@ static inline void store_s8(int8_t *p, int32_t value)
     *(volatile int8_t *)p = (int8_t)value;
 }
 
+static inline int32_t load_s16(const int16_t *p)
+{
+    return *(const volatile int16_t *)p;
+}
+
+static inline void store_s16(int16_t *p, int32_t value)
+{
+    *(volatile int16_t *)p = (int16_t)value;
+}
+
 static inline int32_t load_s32(const int32_t *p)
 {
     return *(const volatile int32_t *)p;

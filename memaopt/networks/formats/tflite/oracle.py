@@ -52,7 +52,8 @@ class Oracle:
             return cls(data, reference=False)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """The outputs; afterwards :meth:`tensor` gives every tensor."""
+        """The outputs, of variable tensors that are reset; afterwards :meth:`tensor` gives every tensor."""
+        self._interpreter.reset_all_variables()
         for index, value in zip(self.inputs, inputs, strict=True):
             self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()

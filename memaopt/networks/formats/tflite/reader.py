@@ -69,6 +69,8 @@ class _Reader:
         self.buffers = self.model.records("buffers")
         self.constant_bytes = 0
         self.tensor_refusals: dict[int, list[Refusal]] = {}
+        self.kept: set[int] = set()
+        """Tensors that keep their values from one call to the next."""
         self.open: set[int] = set()
         """Tensors whose first size the file leaves open: it is 1, or what their operator makes of that."""
         self.variables = variables.Variables()
@@ -92,7 +94,7 @@ class _Reader:
         kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
         used = {*inputs, *outputs}
         for accessor in accessors:
-            used.update(_indices(accessor, "inputs"), _indices(accessor, "outputs"))
+            used.update(*(_indices(accessor, field) for field in ("inputs", "outputs", "intermediates")))
         records = subgraph.records("tensors")
         count = len(records)
         for index in used:
@@ -163,7 +165,13 @@ class _Reader:
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
         tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))
-        return [r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())]
+        takes = kind in OPERATORS and OPERATORS[kind].keeps_state
+        kept = () if takes else self.kept.intersection(tensors)
+        what = f"operator {location} of {total} ({kind}) has a state that it keeps, which is not supported"
+        return [
+            *(r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())),
+            *(Refusal(what, location, f"state of {kind}") for _ in kept),
+        ]
 
     def _kind(self, accessor: Record, location: int, total: int) -> str:
         """The operator's TFLite name."""
@@ -193,10 +201,11 @@ class _Reader:
         with collected(refused):
             if dtype is DType.OPAQUE:
                 raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}, which is not supported")
-            apart = accessor.record("sparsity") is not None or accessor.number("external_buffer")
-            if apart or accessor.number("is_variable"):
+            if accessor.number("is_variable"):
+                self.kept.add(index)
+            if accessor.record("sparsity") is not None or accessor.number("external_buffer"):
                 raise UnsupportedModelError(
-                    f"tensor {index} ({name!r}) is variable, sparse or stored outside the file, which is not supported"
+                    f"tensor {index} ({name!r}) is sparse or stored outside the file, which is not supported"
                 )
             if len(shape) > limits.MAX_RANK or any(size < 0 for size in shape):
                 raise UnsupportedModelError(
@@ -295,6 +304,7 @@ class _Reader:
             inputs=_indices(accessor, "inputs"),
             outputs=outputs,
             tensors=tensors,
+            intermediates=_indices(accessor, "intermediates"),
             values=lambda: options and self._values(accessor, place, options),
         )
 

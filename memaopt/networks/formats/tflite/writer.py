@@ -37,12 +37,13 @@ class _Writer:
         self.graph = graph
         self.tensors = list(graph.tensors)
         self.codes: list[str] = []
+        self.states: set[int] = set()
 
     def bytes(self) -> bytes:
         subgraph = {
             "name": "main",
             "operators": [self._operator(op) for op in self.graph.operators],
-            "tensors": [_tensor(tensor, i + 1) for i, tensor in enumerate(self.tensors)],
+            "tensors": [{**_tensor(tensor, i + 1), **({"is_variable": True} if i in self.states else {})} for i, tensor in enumerate(self.tensors)],
             "inputs": self.graph.inputs,
             "outputs": self.graph.outputs,
         }
@@ -59,7 +60,10 @@ class _Writer:
 
     def _constant(self, name: str, values: npt.ArrayLike) -> int:
         data = np.array(values, np.int32)
-        self.tensors.append(Tensor(name, data.shape, DType.INT32, data=data))
+        return self._appended(Tensor(name, data.shape, DType.INT32, data=data))
+
+    def _appended(self, tensor: Tensor) -> int:
+        self.tensors.append(tensor)
         return len(self.tensors) - 1
 
     def _operator(self, op: Operator) -> _Values:
@@ -72,10 +76,13 @@ class _Writer:
             self.codes.append(op.kind)
         form, name = op.write(self.graph), f"{op.kind.lower()}_{op.location}"
         operands = [*op.inputs, *(self._constant(f"{name}/{role}", data) for role, data in form.operands.items())]
+        operands += [self._appended(tensor) for tensor in form.states]
+        self.states.update(operands[len(operands) - len(form.states) :])
         table = {
             "opcode_index": self.codes.index(op.kind),
-            "inputs": [operands[i] for i in form.order] or operands,
+            "inputs": [operands[i] if i >= 0 else -1 for i in form.order] or operands,
             "outputs": op.outputs,
+            **({"intermediates": [self._appended(t) for t in form.intermediates]} if form.intermediates else {}),
         }
         return (
             table if op.options is None else {**table, "union": (op.options.number, _values(op.options, form.options))}
