@@ -34,7 +34,9 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
 from memaopt.problems.step_functions import Requantization, Rescale
 
 
@@ -202,6 +204,12 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
             return np.where(rng.integers(0, 2, size), 127, -128).astype(np.int8)
 
 
+def _of_int16(rng: np.random.Generator, kind: str, *shape: int) -> np.ndarray:
+    if kind == "extreme":
+        return rng.choice([-32768, 32767], shape).astype(np.int16)
+    return rng.integers(-32768, 32768, shape).astype(np.int16)
+
+
 def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> list[np.ndarray]:
     """Inputs for a layer."""
     match layer:
@@ -213,6 +221,12 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [layer.first_shape, layer.second_shape]
         case Softmax() | L2Norm():
             shapes = [(layer.rows, layer.depth)]
+        case Conv16() | MaxPool16():
+            return [_of_int16(rng, kind, *layer.shape)]
+        case FullyConnected16():
+            return [_of_int16(rng, kind, layer.rows, layer.weights.shape[1])]
+        case Softmax16():
+            return [_of_int16(rng, kind, layer.rows, layer.depth)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
         case Lookup() | FloatLookup() | Dequantize():
@@ -233,6 +247,14 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.elements, np.int8)
         case Mean() | Extreme():
             return np.zeros(layer.elements // layer.count, np.int8)
+        case Conv16() | MaxPool16():
+            return np.zeros(layer.output.elements, np.int16)
+        case FullyConnected16():
+            return np.zeros(layer.rows * len(layer.weights), np.int16)
+        case Softmax16():
+            return np.zeros(layer.elements, np.int16)
+        case Lstm():
+            return np.zeros(layer.batch * layer.steps * layer.units, np.int8)
         case ArgExtreme():
             return np.zeros(layer.outputs, f"int{8 * layer.size}")
         case MatMul():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from memaopt import fixedpoint
+from memaopt import fixedpoint, fixedpoint16
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.problems.binary import Binary
 from memaopt.problems.layers import (
@@ -26,7 +26,9 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
 from memaopt.problems.step_functions import Requantization
 
 
@@ -117,6 +119,13 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
+        case Lstm() | Softmax16():
+            return layer.apply(first).ravel()
+        case Conv16() | MaxPool16():
+            return _of_16(layer, first.reshape(layer.shape)).ravel()
+        case FullyConnected16():
+            sums = first.reshape(layer.rows, -1).astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias
+            return np.clip(fixedpoint.requantize_in_double(sums, layer.scales), *layer.clamp).ravel()
         case ArgExtreme():
             x = first.reshape(layer.shape)
             return (x.argmax(axis=1) if layer.kind is PoolKind.MAX else x.argmin(axis=1)).ravel()
@@ -155,6 +164,25 @@ def _resized(layer: Resize, image: np.ndarray) -> np.ndarray:
             total = (corners * weights[..., None]).sum(axis=(0, 1))
             out[y, x] = np.sign(total) * ((np.abs(total) + unit * unit // 2) // unit**2)
     return out
+
+
+def _of_16(layer: Conv16 | MaxPool16, image: np.ndarray) -> np.ndarray:
+    """A convolution or maxima of int16, position by position."""
+    window, out = layer.window, np.zeros(layer.output, np.int64)
+    for y, x in np.ndindex(layer.output[:2]):
+        taps = [
+            (ky, kx, image[row, column].astype(np.int64))
+            for ky, kx in np.ndindex(*window.kernel)
+            for row in [y * window.stride.height + ky * window.dilation.height - window.padding.top]
+            for column in [x * window.stride.width + kx * window.dilation.width - window.padding.left]
+            if 0 <= row < layer.shape.height and 0 <= column < layer.shape.width
+        ]
+        if isinstance(layer, MaxPool16):
+            out[y, x] = np.max([element for _, _, element in taps], axis=0)
+        else:
+            sums = layer.bias + sum(layer.weights[:, ky, kx].astype(np.int64) @ element for ky, kx, element in taps)
+            out[y, x] = fixedpoint16.multiply_wide(sums, layer.multipliers, layer.shifts)
+    return np.clip(out, *layer.clamp)
 
 
 def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:

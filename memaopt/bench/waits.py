@@ -43,6 +43,7 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
 from memaopt.report.console import table
 
 #: Predictions are to be this close: nine in ten, and all.
@@ -184,6 +185,13 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
     match layer:
         case Conv() | Depthwise() | ConvDepthwise() | Pool() | Resize():
             return [layer.shape.elements], layer.output.elements
+        case Conv16() | MaxPool16():
+            return [2 * layer.shape.elements], 2 * layer.output.elements
+        case FullyConnected16():
+            m, k = layer.weights.shape
+            return [2 * layer.rows * k], 2 * layer.rows * m
+        case Softmax16():
+            return [2 * layer.elements], 2 * layer.elements
         case FullyConnected():
             m, k = layer.weights.shape
             return [layer.rows * k], layer.rows * m

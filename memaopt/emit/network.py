@@ -26,6 +26,7 @@ from memaopt.writer import write_files
 _C_TYPES = {
     DType.INT8: "int8_t",
     DType.UINT8: "uint8_t",
+    DType.INT16: "int16_t",
     DType.INT32: "int32_t",
     DType.INT64: "int64_t",
     DType.FLOAT32: "float",
@@ -84,7 +85,7 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
     for number, index in enumerate(tensors):
         tensor = plan.graph.tensors[index]
         suffix = f"_{number}" if len(tensors) > 1 else ""
-        quantized = tensor.dtype.is_byte and len(tensor.scales) == 1
+        quantized = (tensor.dtype.is_byte or tensor.dtype is DType.INT16) and len(tensor.scales) == 1
         made.append(
             End(
                 parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
@@ -228,6 +229,8 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
     tensor = graph.tensors[index]
     if tensor.dtype.is_byte:
         return rng.integers(-128, 128, tensor.shape).astype(tensor.dtype.value)
+    if tensor.dtype is DType.INT16:
+        return rng.integers(-(1 << 15), 1 << 15, tensor.shape).astype(np.int16)
     read_as = [graph.output_of(graph.operators[i]) for i in graph.consumers.get(index, ())]
     scale = next((float(t.scale) for t in read_as if t.dtype.is_byte), 1 / 64)
     return rng.normal(0, 64 * scale, tensor.shape).astype(np.float32)

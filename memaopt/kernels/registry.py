@@ -27,6 +27,7 @@ from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
+from memaopt.kernels.sixteen import sixteen
 from memaopt.kernels.softmax import softmax
 from memaopt.kernels.staging import staged
 from memaopt.kernels.sums import sum_tables, sums
@@ -62,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
     *matmul.FAMILIES,
     *l2_norm.FAMILIES,
     *lstm.FAMILIES,
+    *sixteen.FAMILIES,
 )
 
 __all__ = [

@@ -12,6 +12,8 @@ from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Operator
 from memaopt.networks.refusals import Refusal, collected, error_of
 
+_ENDS = (DType.INT8, DType.UINT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32)
+
 
 def check(graph: Graph) -> None:
     """Raise UnsupportedModelError, naming everything that is not supported."""
@@ -59,8 +61,8 @@ def _ends(graph: Graph, ends: tuple[int, ...]) -> list[Refusal]:
     """An end that no operator touches is seen by no other check."""
     found = []
     for tensor in (graph.tensors[index] for index in ends):
-        if tensor.dtype not in (DType.INT8, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32):
-            what = f"is an input or output of type {tensor.dtype}; int8, uint8, int32, int64 and float32 are supported"
+        if tensor.dtype not in _ENDS:
+            what = f"is an input or output of type {tensor.dtype}; {', '.join(_ENDS)} are supported"
             found.append(Refusal(f"tensor {tensor.name!r} {what}"))
     return found
 

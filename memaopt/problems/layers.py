@@ -22,6 +22,7 @@ from memaopt.problems.geometry import Image, Window
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
 from memaopt.problems.step_functions import (
     INT8_MAX,
     INT8_MIN,
@@ -324,6 +325,10 @@ Layer = (
     | Resize
     | MatMul
     | Lstm
+    | Conv16
+    | FullyConnected16
+    | MaxPool16
+    | Softmax16
     | Quantize
     | Dequantize
 )

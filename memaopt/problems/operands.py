@@ -37,8 +37,9 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
 
-_FLOAT_BYTES = 4
+_FLOAT_BYTES, _INT16_BYTES = 4, 2
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,26 @@ def _(layer: Movement) -> Operands:
 def _(layer: Lstm) -> Operands:
     outputs = layer.batch * layer.steps * layer.units
     return Operands((math.prod(layer.shape),), outputs, layer.weights.size + layer.recurrent.size)
+
+
+@operands.register(Conv16)
+@operands.register(MaxPool16)
+def _(layer: Conv16 | MaxPool16) -> Operands:
+    weights = layer.weights.size if isinstance(layer, Conv16) else 0
+    read = _read(layer.shape, layer.output, layer.window)
+    return Operands((_INT16_BYTES * read,), _INT16_BYTES * layer.output.elements, weights)
+
+
+@operands.register
+def _(layer: FullyConnected16) -> Operands:
+    channels, depth = layer.weights.shape
+    sizes = (_INT16_BYTES * layer.rows * depth,), _INT16_BYTES * layer.rows * channels
+    return Operands(*sizes, layer.weights.size)
+
+
+@operands.register
+def _(layer: Softmax16) -> Operands:
+    return Operands((_INT16_BYTES * layer.elements,), _INT16_BYTES * layer.elements)
 
 
 _NOTHING = np.empty(0, np.int64)

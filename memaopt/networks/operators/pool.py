@@ -71,7 +71,10 @@ class Pool2D(Windowed, Activated):
         self.clamp(graph)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        image = arguments[0]
+        return np.clip(self.reduced(graph, arguments[0]), *self.clamp(graph))
+
+    def reduced(self, graph: Graph, image: Array) -> Int64Array:
+        """What is under each window, reduced."""
         batch, rows, columns, channels = graph.output_of(self).shape
         _, height, width, _ = image.shape
         result: Int64Array = np.empty((batch, rows, columns, channels), np.int64)
@@ -81,7 +84,7 @@ class Pool2D(Windowed, Activated):
                 left = x * self.stride.width - self.padding.left
                 bottom, right = min(top + self.kernel.height, height), min(left + self.kernel.width, width)
                 result[:, y, x] = self.reduce(image[:, max(top, 0) : bottom, max(left, 0) : right])
-        return np.clip(result, *self.clamp(graph))
+        return result
 
     def layer(self, graph: Graph) -> layers.Pool:
         """The layer of one image."""

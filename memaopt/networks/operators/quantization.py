@@ -78,14 +78,14 @@ def activation_range(graph: Graph, op: Operator, activation: Activation, output:
     if activation in (Activation.RELU, Activation.RELU6):
         low = max(low, output.zero_point)
     if activation is Activation.RELU6:
-        high = min(high, _quantized(graph, op, 6.0, output))
+        high = min(high, quantized(graph, op, 6.0, output))
     if activation is Activation.RELU_N1_TO_1:
-        low = max(low, _quantized(graph, op, -1.0, output))
-        high = min(high, _quantized(graph, op, 1.0, output))
+        low = max(low, quantized(graph, op, -1.0, output))
+        high = min(high, quantized(graph, op, 1.0, output))
     return Bounds(low, high)
 
 
-def _quantized(graph: Graph, op: Operator, value: float, tensor: Tensor) -> int:
+def quantized(graph: Graph, op: Operator, value: float, tensor: Tensor) -> int:
     """zero_point + roundf(value / scale), as CalculateActivationRangeQuantized has it."""
     with np.errstate(over="ignore"):
         steps = float(np.float32(value) / tensor.scale)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from memaopt.networks import operators
+from memaopt.networks.operators import sixteen
 from memaopt.networks.operators.folded import Folded
 from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.operator import Operator
@@ -24,11 +25,17 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
     return {kind: cls for kind, cls in _classes(folders, Operator).items() if cls.version}
 
 
-def _classes(folders: Iterable[str], base: type[Operator | Folded | Parted | Kept]) -> dict[str, Any]:
+def _classes(
+    folders: Iterable[str], base: type[Operator | Folded | Parted | Kept], package: str = operators.__name__
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for module in pkgutil.iter_modules(folders):
-        for cls in vars(importlib.import_module(f"{operators.__name__}.{module.name}")).values():
+    for module in pkgutil.iter_modules(folders, f"{package}."):
+        if module.ispkg:
+            continue
+        for cls in vars(importlib.import_module(module.name)).values():
             if isinstance(cls, type) and issubclass(cls, base) and "kind" in vars(cls):
+                if cls.__module__ != module.name:
+                    continue  # what it stands on
                 if inspect.isabstract(cls):
                     raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
                 found[cls.kind] = cls
@@ -37,6 +44,8 @@ def _classes(folders: Iterable[str], base: type[Operator | Folded | Parted | Kep
 
 OPERATORS = load(operators.__path__)
 """Every operator of a file that is supported, by its TFLite name."""
+SIXTEEN: dict[str, type[Operator]] = _classes(sixteen.__path__, Operator, sixteen.__name__)
+"""Those of int16 activations."""
 FOLDED: dict[str, type[Folded]] = _classes(operators.__path__, Folded)
 """Every operator of a file that reading computes, by its TFLite name."""
 PARTED: dict[str, type[Parted]] = _classes(operators.__path__, Parted)

@@ -19,7 +19,7 @@ class Reshape(Moving):
     """The output tensor's shape says it all."""
 
     kind: ClassVar[str] = "RESHAPE"
-    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.UINT8, DType.FLOAT32)
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.UINT8, DType.INT16, DType.FLOAT32)
     counts_scale: ClassVar[bool] = False
     alias: ClassVar[bool] = True
 

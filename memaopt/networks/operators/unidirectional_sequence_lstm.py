@@ -35,7 +35,7 @@ class UnidirectionalSequenceLstm(Operator):
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "UnidirectionalSequenceLSTMOptions", 71,
-        (ACTIVATION, Field("cellClip", 4), Field("projClip", 4), Field("timeMajor", 1),
+        (ACTIVATION, Field("cellClip", 4, real=True), Field("projClip", 4, real=True), Field("timeMajor", 1),
          Field("asymmetricQuantizeInputs", 1), Field("diagonalRecurrentTensors", 1)),
     )  # fmt: skip
     arity: ClassVar[tuple[int, int]] = (13, 13)

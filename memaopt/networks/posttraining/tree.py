@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from types import ModuleType
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InputError, MissingToolError
 from memaopt.networks.formats.tflite import flatbuffer
-from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, names, schema
+from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL
 
 Array = npt.NDArray[Any]
 
@@ -19,7 +21,7 @@ class Tree:
     """The one subgraph of a model: ``tensors`` and ``operators`` are the tree's own, in its order."""
 
     def __init__(self, data: bytes, name: str) -> None:
-        self.name, self._module = name, schema()
+        self.name, self._module = name, _schema()
         flatbuffer.verify(data, MODEL, IDENTIFIER, name)
         try:
             self.model: Any = self._module.ModelT.InitFromObj(self._module.Model.GetRootAs(data, 0))
@@ -30,8 +32,7 @@ class Tree:
         # What is said of tensors beside them would no longer be true.
         self.model.signatureDefs = self.model.metadata = self.model.metadataBuffer = None
         self.subgraph: Any = self.model.subgraphs[0]
-        self._kinds = names(self._module.BuiltinOperator)
-        self._types = names(self._module.TensorType)
+        self._kinds, self._types = (_names(of) for of in (self._module.BuiltinOperator, self._module.TensorType))
 
     @property
     def tensors(self) -> list[Any]:
@@ -114,10 +115,6 @@ class Tree:
 
     def packed(self) -> bytes:
         """The bytes of the file, without the data of what is not used."""
-        try:
-            import flatbuffers
-        except ImportError as error:
-            raise MissingToolError("writing .tflite files needs flatbuffers: pip install 'memaopt[tflite]'") from error
         used = self.used()
         kept = {tensor.buffer for index, tensor in enumerate(self.tensors) if index in used}
         for number, buffer in enumerate(self.model.buffers):
@@ -129,3 +126,18 @@ class Tree:
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(self.model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
+
+
+def _schema() -> ModuleType:
+    """The objects that flatc generated; MissingToolError without the interpreter, whose package has them."""
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise MissingToolError("converting needs ai-edge-litert: pip install 'memaopt[tflite]'") from error
+    module: ModuleType = schema_py_generated
+    return module
+
+
+def _names(enumeration: type) -> dict[int, str]:
+    """The names of an enumeration of the schema, by value."""
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}

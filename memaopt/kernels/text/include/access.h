@@ -36,6 +36,11 @@ static inline void store_s32(int32_t *p, int32_t value)
     *(volatile int32_t *)p = value;
 }
 
+static inline int64_t load_s64(const int64_t *p)
+{
+    return *(const volatile int64_t *)p;
+}
+
 static inline void store_s64(int64_t *p, int64_t value)
 {
     *(volatile int64_t *)p = value;

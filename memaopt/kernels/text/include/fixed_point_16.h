@@ -4,11 +4,29 @@
 
 #include <stdint.h>
 
+#include "access.h"
 #include "fixed_point.h"
 
 static inline int32_t saturate_16(int32_t x)
 {
     return clamp(x, INT16_MIN, INT16_MAX);
+}
+
+/* round(x * scale), ties away from zero, as TFLite's fully connected layer does with sums of 64 bits (see
+   rescale_in_double). */
+static inline int32_t rescale_wide_in_double(int64_t x, double scale)
+{
+    const double product = (double)x * scale;
+    const double whole = (double)(int32_t)product;
+    return (int32_t)whole + (product >= whole + 0.5 ? 1 : 0) - (product <= whole - 0.5 ? 1 : 0);
+}
+
+/* A table of 513 values between which int16 x are interpolated in 1/128. */
+static inline int32_t interpolate_16(int32_t x, const int16_t *table)
+{
+    const int16_t *const at = table + 256 + (x >> 7);
+    const int32_t base = load_s16(at);
+    return base + (((load_s16(at + 1) - base) * (x & 0x7f) + 64) >> 7);
 }
 
 /* round(a * b / 2^15), ties up; not for a = b = INT16_MIN. */

@@ -26,7 +26,7 @@ from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ
+from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ, SIXTEEN
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -287,7 +287,9 @@ class _Reader:
         value = FOLDED[kind].value(source) if kind in FOLDED else OPERATORS[kind].known(source)
         if value is not None and self._known(source, outputs[0], value):
             return []
-        op = OPERATORS[kind].read(source)
+        first = source.inputs[0] if source.inputs else -1
+        sixteen = first >= 0 and tensors[first].dtype is DType.INT16
+        op = (SIXTEEN.get(kind, OPERATORS[kind]) if sixteen else OPERATORS[kind]).read(source)
         self._settle(op, tensors)
         return [op]
 

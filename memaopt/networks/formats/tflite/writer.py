@@ -43,7 +43,7 @@ class _Writer:
         subgraph = {
             "name": "main",
             "operators": [self._operator(op) for op in self.graph.operators],
-            "tensors": [{**_tensor(tensor, i + 1), **({"is_variable": True} if i in self.states else {})} for i, tensor in enumerate(self.tensors)],
+            "tensors": [_tensor(tensor, i + 1, kept=i in self.states) for i, tensor in enumerate(self.tensors)],
             "inputs": self.graph.inputs,
             "outputs": self.graph.outputs,
         }
@@ -104,12 +104,13 @@ def _buffer(tensor: Tensor) -> _Values:
     return {"data": np.frombuffer(np.ascontiguousarray(tensor.data, tensor.dtype.numpy).tobytes(), np.uint8)}
 
 
-def _tensor(tensor: Tensor, buffer: int) -> _Values:
+def _tensor(tensor: Tensor, buffer: int, *, kept: bool) -> _Values:
     table = {
         "name": tensor.name,
         "shape": tensor.shape,
         "type": TENSOR_TYPES.index(tensor.dtype.name),
         "buffer": buffer,
+        **({"is_variable": True} if kept else {}),
     }
     if not len(tensor.scales):
         return table

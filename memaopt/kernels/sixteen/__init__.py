@@ -1,0 +1,1 @@
+"""Layers of int16 activations."""

@@ -1,0 +1,186 @@
+"""Convolutions, matrix products, maxima and softmax of int16 activations ("16x8"), element by element.
+
+Cycles are those of GCC 12.2 at -O3, fitted to counts of 20 layers on the virtual board: all but
+small ones within a quarter.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled, piece
+from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.emitted import Emitted, emitted
+from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.family import data_bytes, dimensions
+from memaopt.kernels.plain import ARITHMETIC
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.text.c import Array
+from memaopt.problems.layers import Layer
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+
+#: Of a product, an output, a tap of a window inside the image, likewise where GCC writes loops out, and one beside it.
+_PRODUCT, _OUTPUT = Compiled(24, 5.5), Compiled(160, 50)
+_TAP, _TAP_WRITTEN_OUT, _BESIDE = Compiled(60, 46), Compiled(60, 24), Compiled(10, 12)
+#: Of a matrix product's product and output, which is rescaled in double.
+_FULLY_CONNECTED, _DOUBLE = Compiled(24, 8.8), Compiled(216, 503)
+#: Of an element under a window, a row of them and an output; likewise where GCC writes loops out; of a position.
+_ELEMENT, _ROW, _GREATEST = Compiled(16, 9), Compiled(24, 8), Compiled(40, 10)
+_ELEMENT_WRITTEN_OUT, _GREATEST_WRITTEN_OUT, _POSITION = Compiled(12, 5), Compiled(30, 5), Compiled(60, 10)
+#: Of softmax: an element in each pass, a row.
+_COMPARED, _POWER, _SHARE, _SUM = Compiled(14, 8), Compiled(110, 40), Compiled(60, 20.7), Compiled(200, 90)
+
+
+class _Sixteen:
+    """What the families share. What is left to a subclass: its constants, accesses and code."""
+
+    name: ClassVar[str] = "generic 16x8"
+    template: ClassVar[str]
+    code_bytes: ClassVar[int]
+    rounding: ClassVar[str] = ARITHMETIC
+
+    def _plan(self, layer: Layer, promise: Promise, code: tuple[Node, ...]) -> tuple[Plan, ...]:
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(cycles_of(code)),
+                promise=promise,
+                data_bytes=data_bytes(self.arrays(layer, "")),
+                code_bytes=self.code_bytes,
+                code=code,
+                alignment=2,
+                words=False,
+                requantization=self.rounding,
+            ),
+        )
+
+    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
+        """The layer's constants."""
+        raise NotImplementedError
+
+    def _emitted(self, layer: Layer, plan: Plan, name: str, title: str) -> Emitted:
+        prototype = f"void {name}(const int16_t *in, int16_t *out, void *scratch)"
+        return emitted(prototype, plan, title, self.template, arrays=self.arrays(layer, name), layer=layer)
+
+
+class GenericConv16(_Sixteen):
+    computes = Conv16
+    template = "kernels/sixteen/conv.c.j2"
+    code_bytes = 560
+
+    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
+        assert isinstance(layer, Conv16)
+        reduced = np.where(layer.multipliers < 0x7FFF0000, (layer.multipliers + (1 << 15)) >> 16, 0x7FFF)
+        channels = np.stack([reduced, 15 - layer.shifts], axis=1)
+        return [
+            Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model"),
+            Array("int64_t", f"{name}_bias", layer.bias, "bias of each output channel"),
+            Array("int32_t", f"{name}_channels", channels, "multiplier and right shift of each output channel"),
+        ]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv16)
+        n, depth = layer.output.elements, layer.shape.channels
+        taps = layer.window.taps(layer.shape, layer.output) * layer.output.channels
+        beside = n * layer.window.kernel.height * layer.window.kernel.width - taps
+        parameters = loads(taps * depth, 1) + loads(4 * n, 4)  # a bias counts as two words
+        promise = Promise((loads(taps * depth, 2),), stores(n, 2), parameters)
+        short = depth <= 2 or layer.window.kernel.width <= 2
+        inside = (piece(_TAP_WRITTEN_OUT if short else _TAP), Loop((piece(_PRODUCT),), depth))
+        each = (piece(_OUTPUT), Loop(inside, taps / n), Loop((piece(_BESIDE),), beside / n))
+        return self._plan(layer, promise, (*around.entry(), Loop(each, n)))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv16)
+        sizes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
+        return self._emitted(layer, plan, name, f"CONV_2D of int16 {sizes}, {layer.window.describe()}")
+
+
+class GenericFullyConnected16(_Sixteen):
+    computes = FullyConnected16
+    template = "kernels/sixteen/fully_connected.c.j2"
+    code_bytes = 320
+
+    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
+        assert isinstance(layer, FullyConnected16)
+        return [
+            Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model"),
+            Array("int64_t", f"{name}_bias", layer.bias, "bias of each output channel"),
+            Array("double", f"{name}_scales", layer.scales, "scale of each output channel"),
+        ]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, FullyConnected16)
+        outputs, depth = layer.weights.shape
+        n = layer.rows * outputs
+        parameters = loads(n * depth, 1) + loads(4 * n, 4)  # a bias and a double count as two words
+        promise = Promise((loads(n * depth, 2),), stores(n, 2), parameters)
+        each = (piece(_DOUBLE), Loop((piece(_FULLY_CONNECTED),), depth))
+        return self._plan(layer, promise, (*around.entry(), Loop(each, n)))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, FullyConnected16)
+        m, k = layer.weights.shape
+        return self._emitted(layer, plan, name, f"FULLY_CONNECTED of int16 {layer.rows}x{k} -> {layer.rows}x{m}")
+
+
+class GenericMaxPool16(_Sixteen):
+    computes = MaxPool16
+    template = "kernels/sixteen/max_pool.c.j2"
+    code_bytes = 320
+    rounding = ""
+
+    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
+        del layer, name
+        return []
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, MaxPool16)
+        channels, output = layer.shape.channels, layer.output
+        taps = layer.window.taps(layer.shape, output)
+        rows = layer.window.rows_inside(layer.shape, output) * output.width
+        promise = Promise((loads(taps * channels, 2),), stores(output.elements, 2), Access())
+        row: tuple[Node, ...] = (piece(_ROW), Loop((piece(_ELEMENT),), taps / rows))
+        each: tuple[Node, ...] = (piece(_GREATEST), Loop(row, rows / output.positions))
+        if max(layer.window.kernel) <= 2:
+            row = (Loop((piece(_ELEMENT_WRITTEN_OUT),), taps / rows),)
+            each = (piece(_GREATEST_WRITTEN_OUT), Loop(row, rows / output.positions))
+        position = (piece(_POSITION), Loop(each, channels))
+        return self._plan(layer, promise, (*around.entry(), Loop(position, output.positions)))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, MaxPool16)
+        sizes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
+        return self._emitted(layer, plan, name, f"MAX_POOL_2D of int16 {sizes}, {layer.window.describe()}")
+
+
+class GenericSoftmax16(_Sixteen):
+    computes = Softmax16
+    template = "kernels/sixteen/softmax.c.j2"
+    code_bytes = 560
+
+    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
+        assert isinstance(layer, Softmax16)
+        return [
+            Array("int16_t", f"{name}_exp", layer.exponentials, "exp(x) of x from -10 to 0, in Q0.15"),
+            Array("int16_t", f"{name}_reciprocal", layer.reciprocals, "1 / (1 + x) of x from 0 to 1, in Q0.15"),
+        ]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Softmax16)
+        n, rows = layer.elements, layer.rows
+        parameters = loads(2 * (n + rows), 2)
+        promise = Promise((loads(2 * n, 2),), stores(2 * n, 2) + loads(n, 2), parameters)
+        passes = (Loop((piece(of),), layer.depth) for of in (_COMPARED, _POWER, _SHARE))
+        return self._plan(layer, promise, (*around.entry(), Loop((piece(_SUM), *passes), rows)))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Softmax16)
+        return self._emitted(layer, plan, name, f"SOFTMAX of int16, {layer.rows} rows of {layer.depth}")
+
+
+FAMILIES = (GenericConv16(), GenericFullyConnected16(), GenericMaxPool16(), GenericSoftmax16())

@@ -1,0 +1,96 @@
+"""Layers whose activations are int16 and whose weights are int8 ("16x8"): zero points are 0, sums are int64."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt import fixedpoint
+from memaopt.fixedpoint import Int64Array
+from memaopt.fixedpoint16 import INT16_MAX, INT16_MIN, interpolated
+from memaopt.problems.content import ByContent
+from memaopt.problems.geometry import Image, Window
+from memaopt.problems.step_functions import Float64Array
+
+
+class Range16(NamedTuple):
+    """What a clamp leaves."""
+
+    minimum: int = INT16_MIN
+    maximum: int = INT16_MAX
+
+
+@dataclass(frozen=True, eq=False)
+class Conv16(ByContent):
+    """CONV_2D: ``weights`` are OHWI, of one group; each channel's sum is rescaled once, by a multiplier of 16 bits."""
+
+    shape: Image
+    output: Image
+    weights: npt.NDArray[np.int8]
+    bias: Int64Array
+    window: Window
+    multipliers: Int64Array
+    shifts: Int64Array
+    clamp: Range16
+
+    @property
+    def macs(self) -> int:
+        return self.output.positions * self.weights.size
+
+
+@dataclass(frozen=True, eq=False)
+class FullyConnected16(ByContent):
+    """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]; sums are rescaled in double."""
+
+    rows: int
+    weights: npt.NDArray[np.int8]
+    bias: Int64Array
+    scales: Float64Array
+    clamp: Range16
+
+    @property
+    def macs(self) -> int:
+        return self.rows * self.weights.size
+
+
+@dataclass(frozen=True)
+class MaxPool16:
+    """MAX_POOL_2D."""
+
+    shape: Image
+    output: Image
+    window: Window
+    clamp: Range16
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax16(ByContent):
+    """SOFTMAX along the last axis: differences to the row's greatest element, rescaled so that -65535 is -10; tables of
+    512 steps for the exponential and the reciprocal."""
+
+    rows: int
+    depth: int
+    multiplier: int
+    shift: int
+    exponentials: Int64Array
+    reciprocals: Int64Array
+
+    @cached_property
+    def elements(self) -> int:
+        return self.rows * self.depth
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        """The outputs [rows, depth], in 1/32768."""
+        values = np.asarray(x, np.int64).reshape(self.rows, self.depth)
+        differences = values - values.max(axis=1, keepdims=True)
+        scaled = fixedpoint.multiply_by_quantized_multiplier(differences, self.multiplier, self.shift)
+        powers = interpolated(np.clip(scaled + INT16_MAX, INT16_MIN, INT16_MAX), self.exponentials)
+        total: Int64Array = powers.sum(axis=1, keepdims=True)
+        bits = np.frexp(total.astype(np.float64))[1].astype(np.int64)  # total is below 2^bits
+        shifted = ((total << (31 - bits)) + (1 << 13)) >> 14
+        centred = np.clip(shifted - (1 << 15) - (1 << 16), INT16_MIN, INT16_MAX)
+        product = powers * interpolated(centred, self.reciprocals)
+        shares: Int64Array = np.clip((product + (np.int64(1) << (bits - 2))) >> (bits - 1), 0, INT16_MAX)
+        return shares

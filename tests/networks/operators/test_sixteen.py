@@ -1,0 +1,197 @@
+"""Activations of int16 with weights of int8, against LiteRT: operators alone, kernels, and a network on the board."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import layers_helpers as h
+import layers_run_helpers as running
+import numpy as np
+import pytest
+from network_helpers import MCU, Library
+from networks_helpers import constant, fused, scale
+
+from memaopt.choice.compile import compile_network
+from memaopt.errors import UnsupportedModelError
+from memaopt.kernels.registry import emit, plans
+from memaopt.networks import checks, reference
+from memaopt.networks.formats.tflite import reader, writer
+from memaopt.networks.formats.tflite.oracle import Oracle
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators import Operator, Padding2D, Relu, Reshape, Size2D
+from memaopt.networks.operators.registry import SIXTEEN
+from memaopt.networks.operators.window import SlidingWindow, same_padding
+from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.layers import Layer
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Softmax16
+from memaopt.trials import library
+from memaopt.trials import network as network_trial
+
+Rng = np.random.Generator
+
+
+def _wide(name: str, shape: tuple[int, ...], step: float) -> Tensor:
+    return Tensor(name, shape, DType.INT16, np.array([step], np.float32), np.zeros(1, np.int64))
+
+
+def _values(rng: Rng, *shape: int) -> np.ndarray:
+    kind = rng.integers(3)
+    if kind == 0:
+        return rng.choice(np.array([-32768, 32767, 0, -1], np.int16), shape)
+    return rng.integers(-32768 >> (4 * kind - 4), 32768 >> (4 * kind - 4), shape).astype(np.int16)
+
+
+def _weights(rng: Rng, shape: tuple[int, ...], x: Tensor, y: Tensor) -> list[Tensor]:
+    """Weights for each channel, and a bias, for which outputs are neither all clamped nor all equal."""
+    depth, channels = int(np.prod(shape[1:])), shape[0]
+    typical = 6000 * float(y.scale) / (float(x.scale) * 18000 * 70 * np.sqrt(depth))
+    scales = (typical * np.exp(rng.uniform(-1, 1, channels if rng.integers(2) else 1))).astype(np.float32)
+    bias = rng.normal(0, 1 << int(rng.integers(8, 26)), channels).astype(np.int64)
+    data = rng.integers(-127, 128, shape).astype(np.int8)
+    return [constant("weights", data, scales), constant("bias", bias, (scales * x.scale).astype(np.float32))]
+
+
+def _one(op: type[Operator], tensors: list[Tensor], **attributes: object) -> Graph:
+    last = len(tensors) - 1
+    node = op(inputs=tuple(range(last)), outputs=(last,), **attributes)
+    return Graph(op.kind.lower(), tuple(tensors), (node,), (0,), (last,))
+
+
+def _windowed(rng: Rng) -> tuple[tuple[int, ...], dict[str, object], tuple[int, int], Size2D]:
+    n, rows, columns, depth = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 8, 8, 7]))
+    kernel = Size2D(int(rng.integers(1, min(rows, 4) + 1)), int(rng.integers(1, min(columns, 4) + 1)))
+    stride = Size2D(*rng.integers(1, 3, 2).tolist())
+    padding = same_padding(rows, columns, kernel, stride, Size2D(1, 1)) if rng.integers(2) else Padding2D()
+    size = SlidingWindow(kernel, stride, Size2D(1, 1), padding).output(rows, columns)
+    return (n, rows, columns, depth), {"stride": stride, "padding": padding, "activation": fused(rng)}, size, kernel
+
+
+def _conv(rng: Rng) -> Graph:
+    shape, attributes, size, kernel = _windowed(rng)
+    outputs = int(rng.integers(1, 6))
+    x, y = _wide("x", shape, scale(rng, 1e-5, 1e-3)), _wide("y", (shape[0], *size, outputs), scale(rng, 1e-5, 1e-3))
+    return _one(SIXTEEN["CONV_2D"], [x, *_weights(rng, (outputs, *kernel, shape[3]), x, y), y], **attributes)
+
+
+def _fully_connected(rng: Rng) -> Graph:
+    rows, depth, units = (int(v) for v in rng.integers([1, 1, 1], [4, 60, 9]))
+    x, y = _wide("x", (rows, depth), scale(rng, 1e-5, 1e-3)), _wide("y", (rows, units), scale(rng, 1e-5, 1e-3))
+    weights = _weights(rng, (units, depth), x, y)[: 1 + int(rng.integers(2))]
+    return _one(SIXTEEN["FULLY_CONNECTED"], [x, *weights, y], activation=fused(rng))
+
+
+def _max_pool(rng: Rng) -> Graph:
+    shape, attributes, size, kernel = _windowed(rng)
+    step = scale(rng, 1e-5, 1e-3)
+    tensors = [_wide("x", shape, step), _wide("y", (shape[0], *size, shape[3]), step)]
+    return _one(SIXTEEN["MAX_POOL_2D"], tensors, kernel=kernel, **attributes)
+
+
+def _softmax(rng: Rng) -> Graph:
+    shape = (int(rng.integers(1, 5)), int(rng.choice([1, 2, 3, 10, 300])))
+    beta = float(rng.choice([1, 0.3, 2.5]))
+    return _one(
+        SIXTEEN["SOFTMAX"], [_wide("x", shape, scale(rng, 1e-6, 1e-2)), _wide("y", shape, 1 / 32768)], beta=beta
+    )
+
+
+_CASES: dict[str, Callable[[Rng], Graph]] = {
+    "CONV_2D": _conv,
+    "FULLY_CONNECTED": _fully_connected,
+    "MAX_POOL_2D": _max_pool,
+    "SOFTMAX": _softmax,
+}
+
+
+def test_each_operator_has_a_case() -> None:
+    """Catches an operator that no other test here looks at."""
+    assert set(_CASES) == set(SIXTEEN)
+
+
+@pytest.mark.parametrize("kind", _CASES)
+def test_an_operator_equals_tflite(kind: str) -> None:
+    """Catches a sum of 32 bits, a rounding, a table or a clamp that is not TFLite's."""
+    for seed in range(40):
+        rng = np.random.default_rng([seed, 16])
+        graph = _CASES[kind](rng)
+        checks.check(graph)
+        data = writer.write(graph)
+        read, oracle = reader.parse(data, kind), Oracle(data)
+        assert type(read.operators[0]) is SIXTEEN[kind]
+        for _ in range(3):
+            values = [_values(rng, *graph.tensors[0].shape)]
+            wanted, found = oracle.run(values)[0], reference.run(read, values)[0]
+            assert found.dtype == wanted.dtype
+            np.testing.assert_array_equal(found, wanted, f"{kind} seed {seed}: {graph.operators[0]!r}")
+
+
+def _conv_layer(rng: Rng, size: tuple[int, int, int], outputs: int, kernel: int, stride: int, padding: int) -> Conv16:
+    rows, columns, depth = size
+    image = Image(*((n + 2 * padding - kernel) // stride + 1 for n in (rows, columns)), outputs)
+    return Conv16(
+        Image(*size),
+        image,
+        rng.integers(-127, 128, (outputs, kernel, kernel, depth)).astype(np.int8),
+        rng.integers(-9999, 9999, outputs),
+        Window(Pair(kernel, kernel), Pair(stride, stride), padding=Padding(padding, padding)),
+        np.full(outputs, 1518500250),
+        np.full(outputs, -9),
+        Range16(-30000, 32767),
+    )
+
+
+def test_kernels_on_the_board(tmp_path: Path) -> None:
+    """Catches an access that is not promised, an output that differs, and cycles that mislead."""
+    rng = np.random.default_rng(3)
+    softmax = _softmax(rng)
+    lowered = softmax.operators[0].lower(softmax)
+    assert lowered is not None
+    assert isinstance(lowered.layer, Softmax16)
+    two = Window(Pair(2, 2), Pair(2, 2))
+    layers: dict[str, Layer] = {
+        "conv": _conv_layer(rng, (10, 10, 3), 6, 3, 1, 1),
+        "conv_valid": _conv_layer(rng, (8, 8, 8), 5, 3, 1, 0),
+        "conv_1x1": _conv_layer(rng, (8, 8, 16), 4, 1, 1, 0),
+        "full": FullyConnected16(
+            3, rng.integers(-127, 128, (8, 20)).astype(np.int8), np.arange(8), np.full(8, 0.003), Range16()
+        ),
+        "pool": MaxPool16(Image(9, 9, 3), Image(9, 9, 3), Window(Pair(3, 3), padding=Padding(1, 1)), Range16()),
+        "pool_2x2": MaxPool16(Image(8, 8, 8), Image(4, 4, 8), two, Range16(0, 9000)),
+        "softmax": dataclasses.replace(lowered.layer, rows=5, depth=20),
+    }
+    emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in layers.items()}
+    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), running.COMPILER, cycles_within=0.25)
+
+
+def test_a_network_runs_as_promised(tmp_path: Path) -> None:
+    """Catches ends that are not int16_t, places of two bytes an element, and a layer that reads another's bytes."""
+    rng = np.random.default_rng(5)
+    x, a, b = _wide("x", (1, 8, 8, 3), 1e-4), _wide("a", (1, 8, 8, 6), 2e-4), _wide("b", (1, 4, 4, 6), 2e-4)
+    c, d, y = _wide("c", (1, 96), 2e-4), _wide("d", (1, 5), 3e-4), _wide("y", (1, 5), 1 / 32768)
+    conv, full = _weights(rng, (6, 3, 3, 3), x, a), _weights(rng, (5, 96), c, d)
+    tensors = (x, *conv, a, b, c, *full, d, y)
+    same, two = {"padding": Padding2D(1, 1, 1, 1)}, Size2D(2, 2)
+    operators = (
+        SIXTEEN["CONV_2D"](inputs=(0, 1, 2), outputs=(3,), **same),
+        SIXTEEN["MAX_POOL_2D"](inputs=(3,), outputs=(4,), kernel=two, stride=two, location=1),
+        Reshape(inputs=(4,), outputs=(5,), location=2),
+        SIXTEEN["FULLY_CONNECTED"](inputs=(5, 6, 7), outputs=(8,), location=3),
+        SIXTEEN["SOFTMAX"](inputs=(8,), outputs=(9,), location=4),
+    )
+    graph = Graph("sixteen", tensors, operators, (0,), (9,))
+    plan = compile_network(graph, MCU)
+    built, oracle = Library(plan, tmp_path), Oracle(writer.write(graph))
+    for values in ([_values(rng, 1, 8, 8, 3)] for _ in range(4)):
+        wanted = oracle.run(values)
+        for found in (built.run(values)[1], library.execute(plan, values)):
+            np.testing.assert_array_equal(found[0], wanted[0])
+    assert network_trial.run(plan, 2).passed
+
+
+def test_what_is_not_there_is_refused() -> None:
+    """Catches int16 that is taken as int8."""
+    tensors = [_wide("x", (1, 4), 0.1), _wide("y", (1, 4), 0.1)]
+    with pytest.raises(UnsupportedModelError, match="int16"):
+        reader.parse(writer.write(_one(Relu, tensors)))
