@@ -31,6 +31,8 @@ def _lstm(batch: int, steps: int, inputs: int, units: int, *, time_major: bool =
 
 _LAYERS: dict[str, Layer] = {
     "resize": Resize(Image(6, 5, 12), Image(12, 10, 12), Pair(512, 512), True),
+    "resize_gray": Resize(Image(10, 10, 1), Image(20, 20, 1), Pair(512, 512), False),
+    "resize_two": Resize(Image(6, 5, 2), Image(12, 10, 2), Pair(512, 512), True),
     "resize_down": Resize(Image(9, 12, 5), Image(4, 7, 5), Pair(2304, 1755), False),
     "matmul": MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7)),
     "matmul_turned": MatMul((3, 12, 7), (3, 12, 5), (True, False), -128, 127, -9, Rescale(1518500250, -8)),
