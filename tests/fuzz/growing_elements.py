@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators import Operator
@@ -11,6 +13,8 @@ from memaopt.networks.operators.registry import OPERATORS
 from tests.fuzz.growing import (
     Growing,
     pick,
+    random_int8,
+    random_size,
     random_zero_point,
 )
 
@@ -24,6 +28,25 @@ class GrowingElements(Growing):
 
     def l2_normalization(self, x: int) -> bool:
         return self._put(OPERATORS["L2_NORMALIZATION"], (x,), self.tensors[x].shape, 1 / 128, 0)
+
+    def unidirectional_sequence_lstm(self, x: int) -> bool:
+        """Over the first axis of three or the second."""
+        shape, rng = self.tensors[x].shape, self.rng
+        if len(shape) != 3:
+            return False
+        units = random_size(rng, 8)
+        wide = (((units, depth), 0.01) for depth in (shape[2], units) for _ in range(4))
+        weights = [self._constant(random_int8(rng, size).clip(-127), scale) for size, scale in wide]
+        bias = [self._constant(rng.integers(-9999, 9999, units).astype(np.int32), 1e-4) for _ in range(4)]
+        more = {
+            "time_major": bool(rng.integers(2)),
+            "cell_clip": float(pick(rng, (0, 2, 10))),
+            "state": (1 / 128, 0),
+            "cell": (2.0 ** -int(rng.integers(11, 16)),),
+            "hidden": (1 / 128, int(pick(rng, (0, 4)))),
+        }
+        cls = OPERATORS["UNIDIRECTIONAL_SEQUENCE_LSTM"]
+        return self._put(cls, (x, *weights, *bias), (*shape[:2], units), 1 / 128, 0, **more)
 
     def logistic(self, x: int) -> bool:
         zero_point = int(pick(self.rng, (-128, random_zero_point(self.rng))))
