@@ -169,7 +169,7 @@ def lstm(rng: Rng) -> Graph:
         cell_clip=float(rng.choice([0, 1.5, 10])),
         state=(float(y.scale), y.zero_point),
         cell=(2.0 ** -int(rng.integers(11, 16)),),
-        hidden=(scale(rng, 0.004, 0.02), int(rng.choice([0, 0, 5]))),
+        hidden=(float(np.float32(scale(rng, 0.004, 0.02))), int(rng.choice([0, 0, 5]))),
     )
 
 

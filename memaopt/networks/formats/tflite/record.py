@@ -113,16 +113,14 @@ def pack(builder: flatbuffers.Builder, table: Table, values: Mapping[str, Any]) 
     What it refers to is written first, field by field. Returns its place, as the builder counts it.
     """
     places: dict[int, Any] = {}
-    for slot, field in sorted(table.fields.items()):
-        value = values.get(field.name)
-        if value is None or isinstance(field, Scalar):
-            continue
-        places[slot] = _packed(builder, field, value)
-    if table.union is not None and "union" in values:
-        slot, tables = table.union
-        kind, inner = values["union"]
-        places[slot + 1] = pack(builder, tables[kind], inner)
-        places[slot] = kind
+    kind, tables = table.union or (-1, {})
+    for slot in range(table.last_slot + 1):
+        field = table.fields.get(slot)
+        if slot == kind + 1 and "union" in values:
+            places[kind], inner = values["union"]
+            places[slot] = pack(builder, tables[places[kind]], inner)
+        elif field is not None and not isinstance(field, Scalar) and values.get(field.name) is not None:
+            places[slot] = _packed(builder, field, values[field.name])
     builder.StartObject(table.last_slot + 1)
     for slot in range(table.last_slot + 1):
         scalar = table.fields.get(slot)
