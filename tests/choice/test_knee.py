@@ -33,7 +33,7 @@ def test_no_smaller_arena_is_as_cheap(within: float) -> None:
 
 def test_the_neighbour_is_what_solve_gives_there() -> None:
     """Catches a neighbour that nobody can have, or that costs more than it is said to."""
-    graph = zoo.build("ds_cnn")
+    graph = zoo.build("resnet8")
     plan = compile_network(graph, MCU, within=WITHIN)
     (smaller,) = [other for other in plan.neighbours if other.arena_bytes < plan.arena_bytes]
     assert smaller.arena_bytes <= plan.arena_bytes * 9 // 10
