@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.certificates.network_evaluation import NetworkEvaluation
+    from memaopt.certificates.staging import StagingCertificate
     from memaopt.choice.compile import compile_network
     from memaopt.choice.given import GivenPlan
     from memaopt.choice.network_plan import NetworkPlan
@@ -71,6 +72,7 @@ __all__ = [
     "NetworkTrial",
     "Placement",
     "Schedule",
+    "StagingCertificate",
     "Tiling",
     "UnfinishedError",
     "UnsupportedModelError",
@@ -97,6 +99,7 @@ _HOMES = {
     "NetworkCertificate": "memaopt.certificates.network",
     "GivenPlan": "memaopt.choice.given",
     "NetworkEvaluation": "memaopt.certificates.network_evaluation",
+    "StagingCertificate": "memaopt.certificates.staging",
     "NetworkTrial": "memaopt.trials.network",
     "GemmTrial": "memaopt.trials.gemm",
     "Verified": "memaopt.certificates.envelope",

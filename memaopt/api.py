@@ -7,7 +7,7 @@ when it is used.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.certificates.network_evaluation import NetworkEvaluation
+    from memaopt.certificates.staging import StagingCertificate
     from memaopt.choice.given import GivenPlan
     from memaopt.kernels.mapping import Mapping
     from memaopt.kernels.schedule import LayerSchedule, Schedule
@@ -200,16 +201,24 @@ def html_report(what: Any) -> str:
 
 
 @public
-def verify(certificate: Certificate | NetworkCertificate | str | Path) -> Verified:
+def verify(certificate: Certificate | NetworkCertificate | StagingCertificate | str | Path) -> Verified:
     """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
 
     A network's file is checked against the model beside it. No solver is asked. Raises InputError if the file is no
     certificate. What comes back says what was given.
     """
-    from memaopt.certificates import gemm, network_check
+    from memaopt.certificates import envelope, gemm, network, network_check, staging
 
-    found = read(certificate) if isinstance(certificate, str | Path) else certificate
-    return gemm.verify(found) if isinstance(found, gemm.Certificate) else network_check.verify(found)
+    if isinstance(certificate, str | Path):
+        kinds = (staging.StagingCertificate, network.NetworkCertificate, gemm.Certificate)
+        certificate = cast(
+            "Certificate | NetworkCertificate | StagingCertificate", envelope.read(_file_of(certificate), *kinds)
+        )
+    if isinstance(certificate, staging.StagingCertificate):
+        return staging.verify(certificate)
+    if isinstance(certificate, network.NetworkCertificate):
+        return network_check.verify(certificate)
+    return gemm.verify(certificate)
 
 
 @public
@@ -220,12 +229,20 @@ def read(path: str | Path) -> Certificate | NetworkCertificate:
     """
     from memaopt.certificates import envelope, gemm, network
 
+    found = envelope.read(_file_of(path), network.NetworkCertificate, gemm.Certificate)
+    return cast("Certificate | NetworkCertificate", found)
+
+
+def _file_of(path: str | Path) -> Path:
+    """The certificate's file, if need be in a project's folder."""
+    from memaopt.certificates import envelope
+
     file = Path(path)
     if file.is_dir() or not (file.suffix or file.exists()):
         file /= envelope.FILE
         if not file.is_file():
             raise InputError(f"{path}: no {envelope.FILE} there; write a project with solve ... --out {path}")
-    return envelope.read(file, network.NetworkCertificate, gemm.Certificate)
+    return file
 
 
 @public

@@ -30,8 +30,7 @@ def digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_One = TypeVar("_One", bound="Envelope")
-_Other = TypeVar("_Other", bound="Envelope")
+_Kind = TypeVar("_Kind", bound="Envelope")
 
 
 class Verified(NamedTuple):
@@ -120,14 +119,13 @@ class Envelope(Input, Overview):
             raise FalseClaimError(f"{self.subject}: {claim}")
 
 
-def read(path: str | Path, first: type[_One], other: type[_Other]) -> _One | _Other:
-    """The certificate in a file, unverified: of the ``first`` kind if its format says so, else of the other."""
+def read(path: str | Path, *kinds: type[_Kind]) -> _Kind:
+    """The certificate in a file, unverified: of the kind that its format says, of the last if it says none of them."""
     text = read_text(path, CERTIFICATE_BYTES)
     data = parse_json(text, str(path))
     found = data.get("format") if isinstance(data, dict) else None
-    if isinstance(found, str) and _unnumbered(found) == _unnumbered(first.form()):
-        return first.found(text, path)
-    return other.found(text, path)
+    said = [kind for kind in kinds if isinstance(found, str) and _unnumbered(found) == _unnumbered(kind.form())]
+    return [*said, kinds[-1]][0].found(text, path)
 
 
 def _unnumbered(form: str) -> str:

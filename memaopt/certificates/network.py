@@ -6,14 +6,13 @@ others would do, if all that is claimed held of them (:mod:`memaopt.certificates
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from memaopt.access import Access
 from memaopt.certificates import push
-from memaopt.certificates.envelope import Envelope
+from memaopt.certificates.model_file import OfModel
 from memaopt.certificates.push import PushClaim
 from memaopt.choice import choice, compile, fusion
 from memaopt.choice.in_ram import InRam
@@ -118,7 +117,7 @@ class Totals(BaseModel):
     flash_bytes: int
 
 
-class NetworkCertificate(Envelope):
+class NetworkCertificate(OfModel):
     """A compiled network and everything claimed about it.
 
     Its model is that of the plan that it was made for, or lies beside the file that it was read from.
@@ -127,9 +126,6 @@ class NetworkCertificate(Envelope):
     what: ClassVar[str] = "a network's certificate"
 
     format: Literal["memaopt-network-certificate-4"] = "memaopt-network-certificate-4"
-    name: str
-    model: str = Field(min_length=1)
-    model_sha256: str
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -144,7 +140,6 @@ class NetworkCertificate(Envelope):
     totals: Totals
     push: PushClaim | None
     _plan: NetworkPlan | None = PrivateAttr(default=None)
-    _folder: Path | None = PrivateAttr(default=None)
 
     @property
     def plan(self) -> NetworkPlan:
@@ -163,13 +158,7 @@ class NetworkCertificate(Envelope):
         """The model that it speaks of; InputError if it is not at hand."""
         if self._plan is not None and self._plan.model is not None:
             return self._plan.model
-        if self._folder is None:
-            raise InputError(
-                f"{self.name}: its model is not at hand: read the certificate from its file, with {self.model} beside"
-            )
-        if Path(self.model).name != self.model or not self.model.isprintable():
-            raise InputError(f"{self.name}: the model {self.model!r} is not the name of a file beside the certificate")
-        return Model.read(self._folder / self.model)
+        return super().model_file
 
     def headline(self) -> str:
         where = f"{self.machine.name} in setting {self.machine.setting.name}"
@@ -208,18 +197,6 @@ class NetworkCertificate(Envelope):
         if found.cycles is None:
             return []
         return [("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting")]
-
-    @property
-    def subject(self) -> str:
-        """The network and the machine."""
-        return f"{self.name} on {self.machine.name}"
-
-    @classmethod
-    def found(cls, text: str, path: str | Path) -> Self:
-        """With the model beside the file at hand."""
-        found = super().found(text, path)
-        found._folder = Path(path).parent
-        return found
 
 
 def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
@@ -315,8 +292,7 @@ def plan_of(certificate: NetworkCertificate, model: Model) -> NetworkPlan:
 def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, NetworkPlan]:
     """What was chosen from, and the plan with what the certificate chose, all else made anew but its proof."""
     where = certificate.subject
-    if model.sha256 != certificate.model_sha256:
-        raise FalseClaimError(f"{where}: {certificate.model} is not the model that was certified")
+    certificate.demand(model)
     pushed, slides = (None, None) if certificate.stream is None else streamed(model.graph, certificate.stream)
     source = model.graph if pushed is None else pushed.graph
     simple = dict(compile.simplifications(source)).get(certificate.multiple)

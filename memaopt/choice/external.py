@@ -20,7 +20,6 @@ from memaopt.errors import InfeasibleError, UnfinishedError
 from memaopt.memory import row_network
 from memaopt.memory.packing import pack
 from memaopt.memory.rectangles import Rectangle
-from memaopt.memory.row_network import RowNetwork
 from memaopt.models import layer_closed_form
 from memaopt.models.layer_bounds import layer_io_bytes
 from memaopt.models.layer_nest import LayerNest, LayerSpace, NestSchedule, external_bytes, footprint
@@ -44,8 +43,9 @@ Homes = tuple[tuple[int, Home], ...]
 
 class StagedLayer(NamedTuple):
     """The operator at ``position``: its schedule, the tensors that are ``inside`` SRAM beside it (its own inputs and
-    output among them) and their bytes, and those of tensors that are moved out and in before it, whole. No order of its
-    products moves fewer bytes than ``least`` from where its operands are."""
+    output among them) and their bytes, and those of tensors that are moved out and in before it, whole (its output
+    after it, if that is one of the network's too). No order of its products moves fewer bytes than ``least`` from where
+    its operands are."""
 
     position: int
     space: LayerSpace
@@ -69,7 +69,8 @@ class StagedLayer(NamedTuple):
 
 @dataclass(frozen=True)
 class StagedNetwork:
-    """A network staged in ``sram`` bytes; ``compulsory`` is what no order of rows, in any chains, is below."""
+    """A network staged in ``sram`` bytes; ``compulsory`` is what no order of rows, in any chains, is below: the
+    network's inputs and outputs once, and the constants of each layer."""
 
     graph: Graph
     sram: int
@@ -96,14 +97,14 @@ class StagedNetwork:
             for _, run in itertools.groupby(enumerate(steps), lambda pair: pair[1] - pair[0]):
                 alive = [step for _, step in run]
                 parts.append(Rectangle(alive[0], alive[-1], self.graph.tensors[t].nbytes))
-        return pack(parts, (), 1, max(each.sram for each in self.layers), 0)[1]
+        return pack(parts, (), 1, max(each.sram for each in self.layers), 0)[1] if parts else 0
 
     def replayed(self) -> tuple[int, int]:
         """Bytes moved and the most that lies in SRAM, as a walk of every layer's blocks finds them."""
         walks = [walk(layer.space, layer.schedule) for layer in self.layers]
         moved = sum(found.loaded + found.stored for found in walks)
         moved += sum(layer.evicted + layer.fetched for layer in self.layers)
-        return moved, max(layer.resident + found.peak for layer, found in zip(self.layers, walks, strict=True))
+        return moved, max((layer.resident + of.peak for layer, of in zip(self.layers, walks, strict=True)), default=0)
 
 
 def stage(graph: Graph, sram: int) -> StagedNetwork:
@@ -126,7 +127,7 @@ class _Search:
 
     def __init__(self, graph: Graph, sram: int) -> None:
         self.graph, self.sram = graph, sram
-        self.network: RowNetwork = row_network.of(graph)
+        self.network = row_network.of(graph)
         self.lowered = {i: low for i, op in enumerate(graph.operators) if (low := op.lower(graph)) is not None}
         self.nests = nests_of(graph, self.network, self.lowered)
         self.size = {t: x.rows * x.row_bytes for t, x in self.network.tensors.items()}
@@ -175,14 +176,16 @@ class _Search:
                 if schedule is None:
                     continue
                 space = LayerSpace(nest, frozenset(outside), stores, self.sram - resident)
-                after = dict(kept)
+                after, out = dict(kept), evicted
                 if op.output in self.last:
                     after[op.output] = _OUTSIDE if stores else _INSIDE
+                if not stores and op.output in self.network.outputs:
+                    after[op.output], out = _BOTH, evicted + self.size[op.output]
                 inside = tuple(t for t, place in moved.items() if place.inside) + (() if stores else (op.output,))
                 least = space.compulsory
-                if stores and 0 in outside:
+                if stores and len(outside) == len(nest.inputs):
                     least = max(least, self._io_bytes(step))
-                layer = StagedLayer(op.position, space, schedule, inside, resident, evicted, fetched, least)
+                layer = StagedLayer(op.position, space, schedule, inside, resident, out, fetched, least)
                 yield tuple(sorted(after.items())), layer
 
     def _moves(self, places: dict[int, Home]) -> Iterator[tuple[dict[int, Home], int, int]]:

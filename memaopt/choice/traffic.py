@@ -94,8 +94,8 @@ def network_traffic(plan: NetworkPlan) -> MovedBytes:
 
 
 def compulsory_bytes(plan: NetworkPlan) -> int:
-    """What the network moves at least, in whatever order the rows of its layers are computed, each layer whole: its
-    weights and the elements of its inputs and constants that are read once, its outputs once.
+    """What the network moves at least, in whatever order the rows of its layers are computed, each layer whole: each
+    layer's weights once, what is read of its inputs and constants, its outputs.
     """
     graph, roots = plan.graph, plan.roots
     read: dict[int, int] = {}

@@ -56,7 +56,7 @@ _CHANGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "a promise with a load less": (("layers", 2, "promised", "parameters", "loads"), 1),
     "a kernel that does not exist": (("layers", 1, "family"), "magic"),
     "a proof of rounding that was not made": (("layers", 0, "requantization"), "proven by decree"),
-    "less scratch": (("layers", 1, "scratch_bytes"), 0),
+    "less scratch": (("layers", 0, "scratch_bytes"), 0),
     "a format that the reader does not read": (("layers", 4, "output_format"), {"s8": "raw", "raw": "s8"}),
     "constants elsewhere": (("layers", 0, "data_in_ram"), {False: True, True: False}),
     "a smaller arena": (("memory", "arena_bytes"), 8_000),

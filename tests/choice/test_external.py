@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from pathlib import Path
@@ -73,6 +74,33 @@ def _least(graph: Graph, sram: int) -> int | None:
         return min(found, default=None)
 
     return best(0, frozenset(), network.inputs)
+
+
+def _two_outputs(seed: int) -> Graph:
+    """A network that gives out what it also reads."""
+    b = Builder("two_outputs", (1, 4, 3, 2), seed=seed)
+    x = b.conv_2d(b.input, 3, Size2D(3, 3), _RELU)
+    made = b.finish(b.conv_2d(x, 2, ops.ONE, Activation.NONE))
+    return dataclasses.replace(made, outputs=(x, *made.outputs))
+
+
+@pytest.mark.parametrize("sram", [24, 40, 60, 70, 90, 130])
+def test_an_output_that_is_read_goes_outside_too(sram: int) -> None:
+    """Catches an output of the network that stays in SRAM, because a layer reads it, and is never stored."""
+    graph = simplify(_two_outputs(1)).graph
+    least = _least(graph, sram)
+    if least is not None:
+        staged = stage(graph, sram)
+        assert staged.bytes == least >= staged.compulsory
+        assert staged.replayed()[0] == least
+
+
+def test_a_network_that_moves_nothing() -> None:
+    """Catches a greatest of nothing, where all that a network does is to call its input another shape."""
+    image = Builder("reshaped", (1, 4, 3, 2), seed=1).tensors[0]
+    flat = dataclasses.replace(image, name="flat", shape=(1, 24))
+    staged = stage(Graph("reshaped", (image, flat), (ops.Reshape(inputs=(0,), outputs=(1,)),), (0,), (1,)), 100)
+    assert (staged.bytes, staged.packed(), staged.replayed(), staged.gap) == (0, 0, (0, 0), 0.0)
 
 
 @pytest.mark.parametrize("sram", [30, 41, 56, 64, 75, 90, 110])
