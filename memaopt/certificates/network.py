@@ -23,6 +23,8 @@ from memaopt.errors import FalseClaimError, InputError
 from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
+from memaopt.memory.row_bound import bound
+from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.streaming.window import Stream, streamed
@@ -42,7 +44,7 @@ PREMISES = (
     "stream",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
-CHOICES = ("multiple", "layers", "memory")
+CHOICES = ("multiple", "chains", "layers", "memory")
 """Fields in which kernels, order and offsets are chosen; all else in them is derived."""
 
 
@@ -134,6 +136,8 @@ class NetworkCertificate(OfModel):
     stream: Stream | None
     multiple: int
     simplified: tuple[str, ...]
+    chains: Chains = ()
+    row_bound_bytes: int | None = None
     layers: tuple[LayerClaim, ...]
     memory: MemoryPlan
     choice: ChoiceClaim
@@ -183,6 +187,7 @@ class NetworkCertificate(OfModel):
                 "arena",
                 f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
             ),
+            *self._rows(),
             ("RAM besides", f"{found.stack_bytes:,} bytes of stack, {found.ram_bytes:,} of code and constants"),
             *((("state", f"{found.state_bytes:,} bytes, the caller's"),) if found.state_bytes else ()),
             *(("" if i else "push", text) for i, text in enumerate(self.push.describe() if self.push else ())),
@@ -190,6 +195,13 @@ class NetworkCertificate(OfModel):
             ("model", f"{self.model}, sha256 {self.model_sha256[:16]}"),
             ("certificate", self.sha256[:16]),
         )
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """What is computed depth first, and what no such schedule takes less than."""
+        told = ", ".join(f"operators {first} to {last - 1}" for first, last in self.chains)
+        least = self.row_bound_bytes
+        bound = "" if least is None else f"; no schedule of whole rows has an arena below {least:,} bytes"
+        return [("depth first", told + bound)] if self.chains else []
 
     def _cycles(self) -> list[tuple[str, str]]:
         """What it takes, where it may be said."""
@@ -218,6 +230,8 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         stream=plan.slides,
         multiple=plan.multiple,
         simplified=plan.steps,
+        chains=plan.chains,
+        row_bound_bytes=_row_bound(plan),
         layers=tuple(claim(plan.graph, layer, plan.mcu.core.is_timed) for layer in plan.layers),
         memory=plan.memory,
         choice=ChoiceClaim(
@@ -230,6 +244,15 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
     ).signed()
     signed._plan = plan
     return signed
+
+
+def _row_bound(plan: NetworkPlan) -> int | None:
+    """Beside a plan with chains: what no schedule by whole rows has a smaller arena than."""
+    if not plan.chains:
+        return None
+    simple = dict(compile.simplifications(plan.source))[plan.multiple]
+    found = bound(simple.graph)
+    return None if found is None else found.bytes
 
 
 def claim(graph: Graph, layer: LayerPlan, timed: bool = True) -> LayerClaim:
@@ -298,8 +321,12 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
     simple = dict(compile.simplifications(source)).get(certificate.multiple)
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
+    try:
+        graph = depth_first(simple.graph, certificate.chains)
+    except InputError as error:
+        raise FalseClaimError(f"{where}: {error}") from None
     problem = prepare(
-        simple.graph,
+        graph,
         certificate.machine,
         sram=certificate.sram_bytes,
         flash=certificate.flash_bytes,
@@ -308,7 +335,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
     )
     picks = _picks(problem, certificate, where)
     memory, goal, said = certificate.memory, certificate.objective, certificate.choice
-    if sorted(memory.order) != list(range(len(simple.graph.operators))):
+    if sorted(memory.order) != list(range(len(graph.operators))):
         raise FalseClaimError(f"{where}: the memory plan's order is not a permutation of the operators")
     price = sum(stage.candidates[j].price(goal) for stage, j in zip(problem.stages, picks, strict=True))
     layers = compile.layers_of(problem, certificate.name, memory.order, picks)
@@ -318,7 +345,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         goal,
         problem.limits,
         source,
-        simple.graph,
+        graph,
         simple.kept,
         simple.steps,
         layers,
@@ -326,6 +353,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         choice.Choice(picks, price, price, said.proof),
         certificate.multiple,
         certificate.formats,
+        certificate.chains,
         model,
         push=pushed,
         slides=slides,

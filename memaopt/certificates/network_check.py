@@ -19,9 +19,10 @@ from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.choice.weighing import objective_of
 from memaopt.errors import InputError, MemaoptError
-from memaopt.kernels.registry import Format
+from memaopt.kernels.registry import CHAINS, Format
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
+from memaopt.problems.layers import LayerChain
 
 
 def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verified:
@@ -98,7 +99,10 @@ def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
 def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
     """What does not hold, cheapest check first."""
     said, price = certificate.choice, plan.choice.price
-    if said.proof == "none":
+    if plan.chains:
+        yield from _false_chains(plan)
+        plan = dataclasses.replace(plan, choice=compile.bounded(plan.choice, compile.partition_bound(plan)))
+    elif said.proof == "none":
         bound = compile.lower_bound_of(plan)
         plan = dataclasses.replace(plan, choice=dataclasses.replace(plan.choice, bound=bound))
     said_all, derived = (
@@ -115,8 +119,18 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
             yield f"the choice claims that nothing is cheaper than {price}, but a choice of {best} fits"
         if best == "unknown" and said.proof == "enumeration":
             yield f"the choice claims an enumeration of all that is cheaper than {price}, which does not come to an end"
-    if "unknown" not in found and said.proof != "enumeration":
+    if "unknown" not in found and said.proof != "enumeration" and not plan.chains:
         yield f"choice.proof is claimed to be {said.proof!r}, but an enumeration shows that nothing is cheaper"
+
+
+def _false_chains(plan: NetworkPlan) -> Iterator[str]:
+    """Chains replayed byte by byte."""
+    for layer in plan.layers:
+        if isinstance(layer.lowered.layer, LayerChain):
+            try:
+                CHAINS.replay(layer.lowered.layer, layer.plan)
+            except MemaoptError as error:
+                yield f"{layer.name}: {error}"
 
 
 def _disagreements(problem: Problem, plan: NetworkPlan) -> Iterator[str]:

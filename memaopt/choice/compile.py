@@ -12,10 +12,11 @@ from pathlib import Path
 
 from memaopt.arguments import public
 from memaopt.choice import fusion
-from memaopt.choice.choice import Candidate, Proof
+from memaopt.choice.choice import Candidate, Choice, Proof
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
+from memaopt.choice.partition import Partitions
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
@@ -23,6 +24,7 @@ from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
+from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -71,10 +73,11 @@ def compile_network(
     push, slides = (None, None) if stream is None else streamed(graph, stream)
     if push is not None:
         graph = push.graph
+    prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats)
     spaces = []
     for multiple, simple in simplifications(graph):
         refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
-        problem: Problem | None = prepare(simple.graph, mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+        problem: Problem | None = prepared(simple.graph)
         if among is not None and problem is not None:
             problem = among(multiple, problem)
         if problem is not None:
@@ -94,6 +97,8 @@ def compile_network(
         slides=slides,
     )
     best = cheapest(spaces)
+    if among is None and (best is None or arena is not None):
+        best = _depth_first(spaces, best, objective, prepared, cheapest)
     if best is None:
         raise why_not(spaces[0].problem, identifier)
 
@@ -140,7 +145,7 @@ def _cheapest(
     best: NetworkPlan | None = None
     problems: list[Problem] = []
     proof: Proof = "enumeration"
-    for multiple, simple, whole, prices, part in spaces:
+    for multiple, simple, whole, prices, part, chains in spaces:
         problem = whole if part is None else part.problem
         least = below if best is None else best.choice.price
         found = search(problem, objective, least, solver=below is None, known=prices)
@@ -162,6 +167,7 @@ def _cheapest(
                 found.choice if part is None else replace(found.choice, picks=part.whole(found.choice.picks)),
                 multiple,
                 formats,
+                chains,
                 model,
                 push=push,
                 slides=slides,
@@ -175,6 +181,37 @@ def _cheapest(
     return replace(best, choice=replace(best.choice, proof=proof, bound=bound))
 
 
+def _depth_first(
+    spaces: Sequence[NetworkSpace],
+    best: NetworkPlan | None,
+    objective: Objective,
+    prepared: Callable[[Graph], Problem],
+    cheapest: Callable[[Sequence[NetworkSpace], int | None], NetworkPlan | None],
+) -> NetworkPlan | None:
+    """The better of the best plan without chains and of the best with chains; None if there is neither."""
+    least: list[int] = []
+    for space in spaces:
+        found = Partitions(space.problem, objective).cheapest()
+        if found is None:
+            continue
+        least.append(found.value)
+        if found.chains and (best is None or found.value < best.choice.price):
+            graph = depth_first(space.simple.graph, found.chains)
+            simple, problem = replace(space.simple, graph=graph), prepared(graph)
+            prices = Prices(problem.stages, problem.limits, objective)
+            chained = NetworkSpace(space.multiple, simple, problem, prices, chains=found.chains)
+            best = cheapest([chained], None if best is None else best.choice.price) or best
+    if best is None or not best.chains:
+        return best
+    return replace(best, choice=bounded(best.choice, min(least)))
+
+
+def bounded(chosen: Choice, least: int) -> Choice:
+    """A choice with chains, of which no partition into chains costs less than so much."""
+    proof = chosen.proof if chosen.price == least else "none"
+    return replace(chosen, proof=proof, bound=min(chosen.price, least))
+
+
 def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
     """The simplified networks to choose from: with channels dropped down to any number, and to an even one."""
     for multiple in MULTIPLES:
@@ -186,16 +223,29 @@ def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
 
 def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
     """The problems that a plan's choice is the best of, one for each way to simplify the network."""
+    for multiple, simple in simplifications(plan.source):
+        if not plan.chains or multiple == plan.multiple:
+            yield problem_within(plan, depth_first(simple.graph, plan.chains))
+
+
+def problem_within(plan: NetworkPlan, graph: Graph) -> Problem:
+    """The problem of choosing for a graph within a plan's budgets."""
     limits = plan.budgets
+    return prepare(graph, plan.mcu, sram=limits.sram, flash=limits.flash, arena=limits.arena, formats=plan.formats)
+
+
+def partition_bound(plan: NetworkPlan) -> int:
+    """What no partition into chains costs less than, in any way to simplify a plan's network."""
+    bounds = []
     for _, simple in simplifications(plan.source):
-        yield prepare(
-            simple.graph, plan.mcu, sram=limits.sram, flash=limits.flash, arena=limits.arena, formats=plan.formats
-        )
+        found = Partitions(problem_within(plan, simple.graph), plan.objective).cheapest()
+        bounds += [] if found is None else [found.value]
+    return min(bounds, default=0)
 
 
 def lower_bound_of(plan: NetworkPlan) -> int:
     """What no choice is below in any of a plan's problems, found without looking at each."""
-    return _least(list(problems_of(plan)), plan.objective, plan.choice.price)
+    return partition_bound(plan) if plan.chains else _least(list(problems_of(plan)), plan.objective, plan.choice.price)
 
 
 def _least(problems: Sequence[Problem], objective: Objective, price: int) -> int:

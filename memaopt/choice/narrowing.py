@@ -18,6 +18,7 @@ from memaopt.choice.offers import Offers
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem
 from memaopt.choice.relaxation import UNIT, Relaxation
+from memaopt.networks.chains import Chains
 from memaopt.networks.simplify.simplify import Simplified
 
 
@@ -34,13 +35,14 @@ class Narrowed(NamedTuple):
 
 class NetworkSpace(NamedTuple):
     """A way to simplify a network, the problem of choosing its kernels, and what is known of their prices; what of the
-    problem is looked at, if that is not all."""
+    problem is looked at, if that is not all; ``chains`` of operators that are one in it."""
 
     multiple: int
     simple: Simplified
     problem: Problem
     prices: Prices
     part: Narrowed | None = None
+    chains: Chains = ()
 
     def below(self, price: int) -> NetworkSpace | None:
         """The part of it that may cost less; None if nothing does."""

@@ -22,6 +22,7 @@ from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.states import StatePlan
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
+from memaopt.networks.chains import Chains
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator
@@ -98,11 +99,12 @@ class NetworkPlan:
     """A compiled network: what runs in which order, where everything lives, what it costs.
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
-    tensors keep their indices; ``steps`` the rewrites between them. ``model`` is the file that
-    holds ``source``, if one does; where a window slides, ``source`` is the network of a ``push``, made from it as
-    ``slides`` says. ``within``: the arena that bounds the choice is the least in which one costs at most so much more
-    than the best of all; None if nobody asked for that. ``neighbours`` on the front are then the best of
-    all, where that is another one, and the best in an arena a tenth smaller, if that costs little.
+    tensors keep their indices; ``steps`` the rewrites between them. ``chains``: operators of that which are one in
+    ``graph``. ``model`` is the file that holds ``source``, if one does; where a window slides, ``source`` is the network
+    of a ``push``, made from it as ``slides`` says. ``within``: the arena that bounds the choice is the least in which
+    one costs at most so much more than the best of all; None if nobody asked for it. ``neighbours`` on the
+    front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
+    little.
     """
 
     name: str
@@ -118,6 +120,7 @@ class NetworkPlan:
     choice: Choice
     multiple: int = 1
     formats: bool = True
+    chains: Chains = ()
     model: Model | None = None
     within: float | None = None
     push: Push | None = None

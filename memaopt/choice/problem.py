@@ -112,7 +112,7 @@ def prepare(
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     machine = timing(mcu)
-    options = {i: _options(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
+    options = {i: options_of(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     flash_left, sram_left = left_by_project(mcu, graph)
@@ -128,7 +128,7 @@ def prepare(
     roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
-        fused = _options(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        fused = options_of(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
@@ -174,7 +174,7 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return liveness.align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
 
 
-def _options(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
+def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
     """The plans whose alignment holds for every image of a batch, also with their constants staged."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [

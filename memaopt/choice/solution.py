@@ -17,6 +17,7 @@ from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.conflicts import explain
 from memaopt.choice.label_walk import Found, Least
 from memaopt.choice.offers import Offers
+from memaopt.choice.partition import Partitions
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
@@ -312,8 +313,15 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
             return "what goes in and comes out"
         return graph.place(graph.operators[found.placed.peak_operator])
 
+    chained = Partitions(problem, "cycles")
     if limits.arena is not None:
         smallest = _best(_unlimited(problem), "arena")
+        deep = chained.smallest()
+        if deep is not None and limits.arena < deep.value < smallest.value:
+            return InfeasibleError(
+                f"{name} needs an arena of {deep.value:,} bytes, {deep.value - limits.arena:,} more than the "
+                f"{limits.arena:,} given, even where layers are computed depth first"
+            )
         if smallest.value > limits.arena:
             return InfeasibleError(
                 f"{name} needs an arena of {smallest.value:,} bytes, {smallest.value - limits.arena:,} more than the "
@@ -321,6 +329,13 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
             )
     smallest = _best(_unlimited(problem, arena=limits.arena), "sram")
     sram = smallest.value
+    deep = chained.smallest("sram_bytes") if sram > limits.sram else None
+    if deep is not None and limits.sram < deep.value < sram:
+        return InfeasibleError(
+            f"{name} needs {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the {limits.sram:,} "
+            f"given, even where layers are computed depth first; smaller images or fewer channels, or --sram "
+            f"{deep.value} on a larger machine, would do"
+        )
     if sram > limits.sram:
         return InfeasibleError(
             f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "

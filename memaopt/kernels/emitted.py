@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from memaopt.access import Access
 from memaopt.kernels.code import Assembly
@@ -32,7 +33,8 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Emitted:
-    """C text of one layer: ``signature`` is the prototype, ``body`` what stands between its braces.
+    """C text of one layer: ``signature`` is the prototype, ``body`` what stands between its braces. It calls the
+    functions of ``inner`` layers, which nobody else sees.
 
     A file holds the kernels of all its layers, each once, the sources, and the helpers that these use.
     """
@@ -45,11 +47,13 @@ class Emitted:
     plan: Plan
     kernels: tuple[Kernel, ...] = ()
     attribute: str = ""
+    inner: tuple[Emitted, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """The symbols of its constants."""
-        return tuple(array.name for array in self.arrays)
+        own = tuple(array.name for array in self.arrays)
+        return own + tuple(symbol for layer in self.inner for symbol in layer.parameters)
 
     @property
     def source(self) -> str:
@@ -60,7 +64,8 @@ class Emitted:
         """Comment, constants and function, ``specifiers`` such as ``static`` before its type."""
         constants = "".join(f"{array.definition()}\n" for array in self.arrays)
         function = " ".join(word for word in (self.attribute, specifiers, self.signature) if word)
-        return f"{self.comment}\n{constants}{function}\n{{\n{self.body}}}\n"
+        before = "".join(f"{layer.text('LAYER static')}\n" for layer in self.inner)
+        return f"{before}{self.comment}\n{constants}{function}\n{{\n{self.body}}}\n"
 
 
 def unary(name: str) -> str:
@@ -94,6 +99,22 @@ def emitted(
     body = render(template, at=at, **values)
     comment = _comment([f"{name}: {title}", *notes, *_facts(plan)])
     return Emitted(name, signature, comment, tuple(arrays), prologue + body, plan, tuple(map(Kernel, kernels)))
+
+
+def composed(
+    name: str,
+    plan: Plan,
+    title: str,
+    template: str,
+    arrays: Sequence[Array],
+    inner: Sequence[Emitted],
+    notes: Sequence[str] = (),
+    **values: Any,
+) -> Emitted:
+    """A layer of one input whose function calls those of ``inner`` layers."""
+    made = emitted(unary(name), plan, title, template, arrays, notes=notes, **values)
+    kernels = {kernel.name: kernel for layer in inner for kernel in layer.kernels}
+    return replace(made, kernels=tuple(kernels.values()), inner=tuple(inner))
 
 
 def _comment(lines: Sequence[str]) -> str:

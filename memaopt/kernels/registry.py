@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from memaopt import extensions
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
+from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import column, depthwise, direct
 from memaopt.kernels.elementwise import floats, lookup, pairs
@@ -84,7 +85,7 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
 
 def families() -> tuple[Family, ...]:
     """All families: memaopt's own, then those that were registered."""
-    return (*FAMILIES, *extensions.KERNELS.all().values())
+    return (*FAMILIES, CHAINS, *extensions.KERNELS.all().values())
 
 
 def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
@@ -93,6 +94,9 @@ def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
         if family.name == plan.family and isinstance(layer, family.computes):
             return family.emit(layer, plan, name)
     raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")
+
+
+CHAINS = ChainKernels(plans, emit)
 
 
 def source_file(layers: Iterable[Emitted], head: str = "", *, static: bool = False) -> str:

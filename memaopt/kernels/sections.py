@@ -32,7 +32,8 @@ def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
         suffix, attribute = "_" + re.sub(r"\W+", "_", code).strip("_"), f'IN_SECTION("{code}")'
         names = {kernel.name: kernel.name + suffix for kernel in layer.kernels}
         kernels = tuple(Kernel(_Renamed(names[k.name], k.assembly), attribute) for k in layer.kernels)
-        layer = dataclasses.replace(layer, kernels=kernels, body=_renamed(layer.body, names))
+        inner = tuple(in_sections(each, code=code) for each in layer.inner)
+        layer = dataclasses.replace(layer, kernels=kernels, body=_renamed(layer.body, names), inner=inner)
     if data:
         layer = with_constants_in(layer, f'IN_SECTION("{data}")')
     return layer
@@ -41,7 +42,8 @@ def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
 def with_constants_in(layer: Emitted, attribute: str) -> Emitted:
     """The layer with this attribute on its constants; ``{}`` in it is the symbol."""
     arrays = tuple(array._replace(attribute=attribute.format(array.name)) for array in layer.arrays)
-    return dataclasses.replace(layer, arrays=arrays)
+    inner = tuple(with_constants_in(each, attribute) for each in layer.inner)
+    return dataclasses.replace(layer, arrays=arrays, inner=inner)
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:

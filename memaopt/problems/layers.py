@@ -124,6 +124,31 @@ class ConvDepthwise(ByContent):
         return self.conv.macs + self.depthwise.macs
 
 
+class Part(NamedTuple):
+    """A layer of a chain; ``reads``: tensors of the chain, 0 its input and k the output of part k - 1."""
+
+    layer: "Layer"
+    reads: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerChain(ByContent):
+    """Layers of images computed depth first, a band each in turn; ``images`` are those of its tensors. What lies
+    between its input and the last part's output lies nowhere as a whole.
+    """
+
+    parts: tuple[Part, ...]
+    images: tuple[Image, ...]
+
+    @property
+    def shape(self) -> Image:
+        return self.images[0]
+
+    @property
+    def output(self) -> Image:
+        return self.images[-1]
+
+
 class PoolKind(StrEnum):
     AVERAGE = "average"
     MAX = "max"
@@ -311,6 +336,7 @@ Layer = (
     Conv
     | Depthwise
     | ConvDepthwise
+    | LayerChain
     | FullyConnected
     | Binary
     | Pool

@@ -27,6 +27,7 @@ from memaopt.problems.layers import (
     FullyConnected,
     L2Norm,
     Layer,
+    LayerChain,
     Lookup,
     MatMul,
     Mean,
@@ -96,6 +97,26 @@ def _(layer: ConvDepthwise) -> Operands:
     rows, columns = _axes(_axes(outputs, depthwise.shape, depthwise.window), conv.shape, conv.window)
     read = len(rows) * len(columns) * conv.shape.channels
     return Operands((read,), layer.output.elements, conv.weights.size + depthwise.weights.size)
+
+
+@operands.register
+def _(layer: LayerChain) -> Operands:
+    last = len(layer.parts)
+    wanted = {last: ({*range(layer.output.height)}, {*range(layer.output.width)})}
+    for number, part in reversed([*enumerate(layer.parts)]):
+        rows, columns = wanted.get(number + 1, (set(), set()))
+        for tensor in part.reads:
+            image, inner = layer.images[tensor], part.layer
+            read: tuple[Iterable[int], Iterable[int]] = rows, columns
+            if isinstance(inner, Conv | Depthwise | Pool):
+                read = _axes((sorted(rows), sorted(columns)), image, inner.window)
+            elif isinstance(inner, Mean):
+                read = range(image.height), range(image.width)
+            known = wanted.setdefault(tensor, (set(), set()))
+            known[0].update(read[0])
+            known[1].update(read[1])
+    size = len(wanted[0][0]) * len(wanted[0][1]) * layer.shape.channels
+    return Operands((size,), layer.output.elements, sum(operands(part.layer).weights for part in layer.parts))
 
 
 @operands.register

@@ -49,7 +49,7 @@ _CYCLES = _Cycles()
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
     """``count`` positions of ``channels`` channels, so many ``times``, and the step function of their sums."""
 
     times: int
@@ -84,13 +84,14 @@ class _Sums:
         return min(range(1, most + 1), key=lambda u: (self.count // u * (3 * u + 5) + (self.count % u) * 3 + 2, u))
 
 
-def _sums(layer: Pool | Mean) -> _Sums | None:
+def sums_of(layer: Pool | Mean) -> Sums | None:
+    """The layer as sums of channels, None if it is no such thing."""
     if isinstance(layer, Pool):
         window, (height, width, channels) = layer.window, layer.shape
         whole = window.padding == (0, 0) and layer.output.positions == 1 and window.kernel == (height, width)
         if layer.kind is not PoolKind.AVERAGE or not whole:
             return None
-        return _Sums(
+        return Sums(
             1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum, ties_up=layer.ties_up)
         )
     # Axes that are kept, then those of a sum, then the channels.
@@ -99,7 +100,7 @@ def _sums(layer: Pool | Mean) -> _Sums | None:
         return None
     channels = layer.shape[-1]
     times = layer.elements // layer.count // channels
-    return _Sums(times, channels, layer.count, layer.input_zero_point, layer.requantization)
+    return Sums(times, channels, layer.count, layer.input_zero_point, layer.requantization)
 
 
 class ChannelSums:
@@ -110,10 +111,10 @@ class ChannelSums:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Pool | Mean)
-        sums = _sums(layer)
+        sums = sums_of(layer)
         if sums is None or sums.count > _MOST or sums.channels < 4:
             return ()
-        proven = _proven(layer)
+        proven = proven_of(layer)
         if proven is None:
             return ()
         output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
@@ -150,7 +151,7 @@ class ChannelSums:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Pool | Mean)
-        sums, proven = _sums(layer), _proven(layer)
+        sums, proven = sums_of(layer), proven_of(layer)
         assert sums is not None
         assert proven is not None
         kernel = _kernel(sums, proven)
@@ -166,7 +167,7 @@ class WholeImageMean(ChannelSums):
     computes = Mean
 
 
-def _kernel(sums: _Sums, proven: Proven) -> Rendered:
+def _kernel(sums: Sums, proven: Proven) -> Rendered:
     values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
     output = Output.of(proven, sums.function)
     constants = ", ".join(f"{value:,}" for value in values)
@@ -192,8 +193,9 @@ def _kernel(sums: _Sums, proven: Proven) -> Rendered:
 
 
 @lru_cache(maxsize=256)
-def _proven(layer: Pool | Mean) -> Proven | None:
-    sums = _sums(layer)
+def proven_of(layer: Pool | Mean) -> Proven | None:
+    """How a sum becomes an output, proven for every sum; None if that is not found."""
+    sums = sums_of(layer)
     assert sums is not None
     return requantize.prove_multiply_add(sums.function, sums.range, SCALE)
 

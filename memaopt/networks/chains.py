@@ -1,0 +1,129 @@
+"""Operators of a network as one: those of a chain, whose tensors between them nobody else sees.
+
+No file has such an operator; it is put in the place of others where a network is computed depth first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn, Self
+
+from pydantic import SerializeAsAny
+
+from memaopt.errors import InputError
+from memaopt.networks.graph import Graph, Tensor
+from memaopt.networks.operators import Lowered, Operator
+from memaopt.networks.operators.convolution import image_of
+from memaopt.networks.operators.operator import Array, Links, Shape
+from memaopt.networks.operators.source import Source
+from memaopt.problems.geometry import Image
+from memaopt.problems.layers import LayerChain, Part
+
+Chains = tuple[tuple[int, int], ...]
+"""Ranges of positions of operators, each from the first to before the last."""
+
+
+class DepthFirst(Operator):
+    """``operators`` in execution order: the only input is the first one's, the output that of the last."""
+
+    kind: ClassVar[str] = "DEPTH_FIRST"
+    version: ClassVar[int] = 0
+
+    operators: tuple[SerializeAsAny[Operator], ...]
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        raise source.refuse("no file has it")
+
+    def write(self, graph: Graph) -> NoReturn:
+        raise InputError(f"{graph.name}: no file has a form for {self.kind}")
+
+    def output_shape(self, graph: Graph) -> Shape:
+        return graph.output_of(self).shape
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        for op in self.operators:
+            op.check_arithmetic(graph)
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        values = {self.input: arguments[0]}
+        for op in self.operators:
+            found = op.evaluate(graph, [values[t] if t in values else graph.tensors[t].values for t in op.inputs])
+            output = graph.output_of(op)
+            values[op.output] = found.reshape(output.shape).astype(output.dtype.value)
+        return values[self.output]
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        chain = chain_of(graph, self.operators)
+        return None if chain is None else Lowered(chain, (self.input,))
+
+    def links(self, graph: Graph) -> Links | None:
+        del graph
+        return None
+
+    def in_place(self, graph: Graph) -> tuple[int, ...]:
+        del graph
+        return ()
+
+    def is_identity(self, graph: Graph) -> bool:
+        del graph
+        return False
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return tuple(op.kind for op in self.operators)
+
+    def macs(self, graph: Graph) -> int:
+        return sum(op.macs(graph) for op in self.operators)
+
+
+def chain_of(graph: Graph, operators: Sequence[Operator]) -> LayerChain | None:
+    """Operators as a chain; None unless each computes an int8 image from those of others, or from one from outside."""
+    tensors = [operators[0].input]
+    parts = []
+    for op in operators:
+        low = None if op.alias else op.lower(graph)
+        if low is None or low.batch != 1 or any(t not in tensors for t in low.inputs):
+            return None
+        parts.append(Part(low.layer, tuple(tensors.index(t) for t in low.inputs)))
+        tensors.append(op.output)
+    images = [_image(graph.tensors[t]) for t in tensors]
+    last = images.pop() or _vector(graph.tensors[tensors[-1]])
+    if any(image is None for image in images) or last is None:
+        return None
+    return LayerChain(tuple(parts), (*(image for image in images if image is not None), last))
+
+
+def _image(tensor: Tensor) -> Image | None:
+    """An int8 image of a batch of one."""
+    shape = tensor.shape
+    return image_of(tensor) if tensor.dtype.is_byte and len(shape) == 4 and shape[0] == 1 else None
+
+
+def _vector(tensor: Tensor) -> Image | None:
+    """One position, which sums of an image may be."""
+    return Image(1, 1, tensor.elements) if tensor.dtype.is_byte and tensor.elements == tensor.shape[-1] else None
+
+
+def is_closed(graph: Graph, first: int, last: int) -> bool:
+    """Whether nobody but the operators from ``first`` to before ``last`` reads what is between them, and all of it is
+    read there."""
+    inside = range(first, last)
+    between = [graph.operators[i].output for i in inside[:-1]]
+    return all(
+        t not in graph.outputs and t in graph.consumers and all(i in inside for i in graph.consumers[t])
+        for t in between
+    )
+
+
+def depth_first(graph: Graph, chains: Chains) -> Graph:
+    """The network with the operators of each chain as one; InputError for ranges that are no chains."""
+    operators = list(graph.operators)
+    for first, last in sorted(chains, reverse=True):
+        if not (0 <= first < last - 1 < len(operators) and is_closed(graph, first, last)):
+            raise InputError(f"{graph.name}: operators {first} to {last} are no chain")
+        inner = tuple(operators[first:last])
+        operators[first:last] = [
+            DepthFirst(inputs=(inner[0].input,), outputs=inner[-1].outputs, location=inner[0].location, operators=inner)
+        ]
+    return graph.replace(operators=operators)

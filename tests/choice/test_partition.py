@@ -1,0 +1,111 @@
+"""Networks in chains: exact on host and board, the best of all partitions, certified, and refused where told wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chains_helpers import ZERO, check, in_least_arena, random_chain
+
+from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
+from memaopt.choice.compile import compile_network
+from memaopt.choice.partition import Partitions
+from memaopt.choice.problem import prepare
+from memaopt.choice.solution import search
+from memaopt.errors import FalseClaimError, InputError
+from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
+from memaopt.networks.formats.model import Model
+from memaopt.networks.formats.tflite.writer import write
+from memaopt.networks.graph import Graph
+from memaopt.networks.simplify import simplify
+from memaopt.networks.zoo import zoo
+from memaopt.trials import network as network_trial
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_chains_on_the_host(seed: int, tmp_path: Path) -> None:
+    """Catches wrong bytes of rows, of padding or of sums."""
+    check(seed, tmp_path)
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("seed", [1, 5])
+def test_random_chains_on_the_board(seed: int) -> None:
+    """Catches accesses that were not promised, and cycles that were not foreseen."""
+    plan = in_least_arena(random_chain(seed))
+    assert plan.chains
+    trial = network_trial.run(plan, 2)
+    assert trial.passed
+    assert trial.cycles is not None
+    assert abs(trial.cycles - plan.machine_cycles) <= 0.05 * trial.cycles
+
+
+def _partitions(graph: Graph) -> Iterator[Chains]:
+    """Every way to make chains of some operators."""
+    count = len(graph.operators)
+    ranges = [
+        (i, j)
+        for i in range(count)
+        for j in range(i + 2, count + 1)
+        if is_closed(graph, i, j) and chain_of(graph, graph.operators[i:j]) is not None
+    ]
+    for number in range(count // 2 + 1):
+        for chosen in itertools.combinations(ranges, number):
+            if all(a[1] <= b[0] for a, b in itertools.pairwise(chosen)):
+                yield chosen
+
+
+@pytest.mark.parametrize("seed", [0, 2, 7])
+def test_no_partition_is_better(seed: int) -> None:
+    """Catches a path that is not the shortest, a floor that is above what it bounds, formats that do not agree."""
+    graph = simplify.simplify(random_chain(seed)).graph
+    whole = prepare(graph, ZERO)
+    smallest = Partitions(whole, "cycles").smallest()
+    assert smallest is not None
+    for arena in (smallest.value, smallest.value * 5 // 4):
+        problem = dataclasses.replace(whole, limits=dataclasses.replace(whole.limits, arena=arena))
+        found = Partitions(problem, "cycles").cheapest()
+        prices = []
+        for chains in _partitions(graph):
+            made = search(prepare(depth_first(graph, chains), ZERO, arena=arena), "cycles")
+            prices += [] if made.choice is None else [made.choice.price]
+        assert found is not None
+        assert all(price >= found.value for price in prices)
+
+
+def _model(folder: Path) -> Model:
+    path = folder / "model.tflite"
+    path.write_bytes(write(zoo.build("ds_cnn")))
+    return Model.read(path)
+
+
+def test_certified_in_an_arena_that_needs_chains(tmp_path: Path) -> None:
+    """Catches a chain that the certificate does not tell, or tells otherwise, and a bound that was not derived."""
+    model = _model(tmp_path)
+    plan = compile_network(model, ZERO, arena=6500)
+    assert plan.chains
+    assert plan.arena_bytes <= 6500
+    cert = certificate.certify(plan, "model.tflite")
+    assert cert.row_bound_bytes is not None
+    network_check.verify(cert, model)
+    for change in (
+        {"chains": ()},
+        {"chains": ((0, 10**6),)},
+        {"chains": ((1, 3), (2, 5))},
+        {"row_bound_bytes": cert.row_bound_bytes - 1},
+        {"choice": cert.choice.model_copy(update={"bound": cert.choice.bound - 1})},
+    ):
+        with pytest.raises(FalseClaimError):
+            network_check.verify(cert.model_copy(update=change).signed(), model)
+
+
+def test_ranges_that_are_no_chains() -> None:
+    """Catches operators whose tensors others read being hidden in a chain."""
+    graph = simplify.simplify(zoo.build("resnet8")).graph
+    for chains in (((0, 2),), ((0, 1),), ((3, 2),), ((0, 99),)):
+        with pytest.raises(InputError):
+            depth_first(graph, chains)

@@ -1,0 +1,100 @@
+"""Chains computed depth first: orders of steps, replayed byte by byte, and what their replay refuses."""
+
+import dataclasses
+
+import pytest
+from chains_helpers import random_chain
+
+from memaopt.errors import FalseClaimError
+from memaopt.kernels.chains.order import Kind, Order, order_of, shape_of
+from memaopt.kernels.chains.replay import replay
+from memaopt.kernels.registry import CHAINS, plans
+from memaopt.networks.chains import chain_of, is_closed
+from memaopt.networks.simplify import simplify
+from memaopt.networks.zoo import zoo
+from memaopt.problems.layers import LayerChain
+from memaopt.problems.operands import operands
+
+
+def _chains(seed: int) -> list[LayerChain]:
+    """Every chain of a random network."""
+    graph = simplify.simplify(random_chain(seed)).graph
+    count = len(graph.operators)
+    ranges = [(i, j) for i in range(count) for j in range(i + 2, count + 1) if is_closed(graph, i, j)]
+    found = [chain_of(graph, graph.operators[i:j]) for i, j in ranges]
+    return [chain for chain in found if chain is not None and shape_of(chain) is not None]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_plan_computes_its_chain(seed: int) -> None:
+    """Catches rows that are overwritten before they are read, in whatever heights and with whatever kernels."""
+    for chain in _chains(seed):
+        for plan in plans(chain):
+            CHAINS.replay(chain, plan)
+
+
+def _order() -> Order:
+    """The order of a chain with a strided convolution, an addition and windows that overlap."""
+    graph = simplify.simplify(zoo.build("resnet8")).graph
+    chain = chain_of(graph, graph.operators[:4])
+    assert chain is not None
+    shape = shape_of(chain)
+    assert shape is not None
+    return order_of(shape, (1, 2, 1, 1))
+
+
+def _replay(order: Order, *, scratch: int = 0, shift: int = 0) -> None:
+    """Replayed with the buffers one behind the other; ``shift`` moves the second one down."""
+    lines, at = {}, 0
+    for tensor in order.shape.buffered:
+        lines[tensor] = at
+        at += order.bytes(tensor)
+    lines[1] -= shift
+    replay(order, lines, {}, at - scratch, [None] * len(order.heights))
+
+
+def test_replay_refuses_what_is_wrong() -> None:
+    """Catches a replay that believes what it is told: a step left out or made early, buffers that share bytes, a lead
+    that lets the output overrun the input, a buffer that is too small, padding in the place of rows."""
+    order = _order()
+    _replay(order)
+    steps = order.steps
+    moves = [i for i, step in enumerate(steps) if step.kind is Kind.MOVE]
+    fed = [i for i, step in enumerate(steps) if step.kind is Kind.FEED]
+    padded = [i for i, step in enumerate(steps) if step.kind is Kind.PAD]
+    wrong = {
+        "a move left out": steps[: moves[0]] + steps[moves[0] + 1 :],
+        "a row left out": steps[: fed[3]] + steps[fed[3] + 1 :],
+        "the end left out": steps[:-1],
+        "padding early": (steps[padded[-1]], *steps),
+        "padding left out": steps[: padded[0]] + steps[padded[0] + 1 :],
+    }
+    for told in wrong.values():
+        with pytest.raises(FalseClaimError):
+            _replay(dataclasses.replace(order, steps=told))
+    with pytest.raises(FalseClaimError):
+        _replay(order, shift=4)
+    with pytest.raises(FalseClaimError):
+        _replay(dataclasses.replace(order, lead=order.lead - order.shape.lines[0].row_bytes))
+    small = {t: rows - (t == 1) for t, rows in order.capacities.items()}
+    with pytest.raises(FalseClaimError):
+        _replay(dataclasses.replace(order, capacities=small))
+
+
+def test_what_a_chain_reads_at_least() -> None:
+    """Catches rows of the input that no output depends on being counted, and weights that are left out."""
+    graph = simplify.simplify(zoo.build("resnet8")).graph
+    chain = chain_of(graph, graph.operators[:5])
+    assert chain is not None
+    needed = operands(chain)
+    assert needed.inputs == (chain.shape.elements,)
+    assert needed.output == chain.output.elements
+    assert needed.weights == sum(operands(part.layer).weights for part in chain.parts) > 0
+
+
+def test_rows_are_computed_once() -> None:
+    """Catches a row that is computed again, or never."""
+    order = _order()
+    for part, (rows, height) in enumerate(zip(order.shape.lines[1:], order.heights, strict=True)):
+        made = sum(step == (Kind.COMPUTE, part) for step in order.steps)
+        assert made * height == rows.height
