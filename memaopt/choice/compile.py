@@ -191,7 +191,7 @@ def _depth_first(
     """The better of the best plan without chains and of the best with chains; None if there is neither."""
     least: list[int] = []
     for space in spaces:
-        found = Partitions(space.problem, objective).cheapest()
+        found = Partitions(space.problem, objective).cheapest(space.problem.limits)
         if found is None:
             continue
         least.append(found.value)
@@ -238,7 +238,8 @@ def partition_bound(plan: NetworkPlan) -> int:
     """What no partition into chains costs less than, in any way to simplify a plan's network."""
     bounds = []
     for _, simple in simplifications(plan.source):
-        found = Partitions(problem_within(plan, simple.graph), plan.objective).cheapest()
+        problem = problem_within(plan, simple.graph)
+        found = Partitions(problem, plan.objective).cheapest(problem.limits)
         bounds += [] if found is None else [found.value]
     return min(bounds, default=0)
 

@@ -100,9 +100,9 @@ class NetworkPlan:
 
     ``source`` is the network as read, ``graph`` the simplified one (channels kept in multiples of ``multiple``), whose
     tensors keep their indices; ``steps`` the rewrites between them. ``chains``: operators of that which are one in
-    ``graph``. ``model`` is the file that holds ``source``, if one does; where a window slides, ``source`` is the network
-    of a ``push``, made from it as ``slides`` says. ``within``: the arena that bounds the choice is the least in which
-    one costs at most so much more than the best of all; None if nobody asked for it. ``neighbours`` on the
+    ``graph``. ``model`` is the file that holds ``source``, if one does; where a window slides, ``source`` is the
+    network of a ``push``, made from it as ``slides`` says. ``within``: the arena that bounds the choice is the least in
+    which one costs at most so much more than the best of all; None if nobody asked for that. ``neighbours`` on the
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little.
     """

@@ -1,7 +1,8 @@
 """Fronts: the fastest library for each budget of flash, arena or SRAM.
 
 Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
-point took, so no point is dominated, and between two points no budget was skipped by more than that step. Where nothing
+point took, so no point is dominated, and between two points no budget was skipped by more than that step. The front of
+arenas goes on where layers must be computed depth first, down to the smallest that any partition has. Where nothing
 fits the next budget, steps get smaller, down to a hundredth of what the last point took.
 """
 
@@ -14,16 +15,18 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt.choice import choice, invoke
 from memaopt.choice.choice import Budgets, Choice
-from memaopt.choice.compile import compile_network
+from memaopt.choice.compile import bounded, compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import Problem, prepare, stack_bytes
 from memaopt.choice.solution import search, solve
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import RowBound, bound
 from memaopt.models.waits import timing
+from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -38,6 +41,7 @@ _LEAST_STEP = 1 / 100
 class Point(BaseModel):
     """A library: predicted cycles without and with the machine's wait states, and what it takes. ``default``: what
     ``solve`` gives, the least arena whose price is within :data:`~memaopt.choice.knee.WITHIN` of the best.
+    ``chains``: operators that it computes depth first together, in the front of arenas.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +53,7 @@ class Point(BaseModel):
     sram_bytes: int
     proof: choice.Proof
     default: bool = False
+    chains: Chains = ()
 
 
 def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
@@ -56,7 +61,8 @@ def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
     mcu.core.require_timing("pareto")
     graph = network if isinstance(network, Graph) else Model.read(network).graph
     problem = prepare(simplify.simplify(graph).graph, mcu)
-    found = {budget: _front(problem, identifier_of(graph.name), budget) for budget in BUDGETS}
+    chained = {"arena": Partitions(problem, "cycles")}
+    found = {budget: _front(problem, identifier_of(graph.name), budget, chained.get(budget)) for budget in BUDGETS}
     return {**found, "arena": _with_default(found["arena"], compile_network(graph, mcu, within=WITHIN))}
 
 
@@ -86,7 +92,8 @@ def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:
     return sorted([*others, default], key=lambda point: -point.arena_bytes)
 
 
-def _front(problem: Problem, name: str, budget: str) -> list[Point]:
+def _front(problem: Problem, name: str, budget: str, partitions: Partitions | None = None) -> list[Point]:
+    """The front of a budget, of all ``partitions`` into chains where they are given."""
     field, step = _FIELDS[budget], _STEPS[budget]
     found = solve(problem, name, "cycles")
     points = [_point(problem, *found)]
@@ -94,16 +101,33 @@ def _front(problem: Problem, name: str, budget: str) -> list[Point]:
         taken = int(getattr(points[-1], f"{field}_bytes"))
         limits = _limited(problem.limits, field, taken - max(1, int(taken * step)))
         limited = dataclasses.replace(problem, limits=limits)
-        smaller = search(limited, "cycles")
-        if smaller.choice is None or smaller.memory is None:
+        point = _smaller(limited, partitions)
+        if point is None:
             step /= 2
             continue
-        point = _point(limited, smaller.choice, smaller.memory)
         # A smaller budget may cost nothing: then it replaces the point before.
         if points[-1].machine_cycles == point.machine_cycles:
             points.pop()
         points.append(point)
     return points
+
+
+def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
+    """The best choice within the budgets of a problem, None if there is none."""
+    whole = search(limited, "cycles")
+    best = None
+    if whole.choice is not None and whole.memory is not None:
+        best = _point(limited, whole.choice, whole.memory)
+    found = None if partitions is None else partitions.cheapest(limited.limits)
+    if found is None or not found.chains or (whole.choice is not None and whole.choice.price <= found.value):
+        return best
+    assert limited.mcu is not None
+    again = prepare(depth_first(limited.graph, found.chains), limited.mcu, arena=limited.limits.arena)
+    deep = search(again, "cycles", None if whole.choice is None else whole.choice.price)
+    if deep.choice is None or deep.memory is None:
+        return best
+    point = _point(again, bounded(deep.choice, found.value), deep.memory)
+    return point.model_copy(update={"chains": found.chains})
 
 
 def _limited(limits: Budgets, field: str, limit: int) -> Budgets:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from memaopt.choice.choice import Candidate, Stage, fits
+from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.in_ram import copyable
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, stack_bytes
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
@@ -26,6 +26,7 @@ from memaopt.memory.liveness import Lead, elementwise_in_place
 from memaopt.models.waits import timing
 from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
 from memaopt.problems.layers import LayerChain
+from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
 _Formats = frozenset[tuple[int, Format]]
@@ -68,10 +69,9 @@ class Partitions:
     objective: Objective
     _floors: dict[int, int] = field(default_factory=dict)
 
-    def cheapest(self) -> Partition | None:
-        """The partition of the least price whose every step is within the budgets; None if there is none, or the
+    def cheapest(self, limits: Budgets) -> Partition | None:
+        """The partition of the least price whose every step is within the limits; None if there is none, or the
         operators do not run in the order of the file, or keep states."""
-        limits = self.problem.limits
         if not self._in_order:
             return None
 
@@ -254,6 +254,8 @@ class Partitions:
         return self._floors[position]
 
     def _price_floor(self, plan: Plan) -> int:
+        if is_sum(self.objective):
+            return 0
         return plan.promise.total.bytes if self.objective == "bytes" else plan.cycles
 
     def _candidates(self, first: int, last: int) -> Iterator[Candidate]:

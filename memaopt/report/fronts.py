@@ -24,10 +24,16 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: 
         for p in points:
             limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
             numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
-            made.add_row(*(f"{n:,}" for n in numbers), p.proof, "default" if p.default else "")
+            made.add_row(*(f"{n:,}" for n in numbers), p.proof, _marks(p))
         console.print(made)
         if budget == "arena" and rows is not None:
             console.print(f"no schedule that computes whole rows, each once, has an arena below {rows.bytes:,} bytes")
+
+
+def _marks(point: Point) -> str:
+    """What is told beside a point."""
+    deep = sum(last - first for first, last in point.chains)
+    return "default" if point.default else f"{deep} layers depth first" if deep else ""
 
 
 def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:

@@ -68,7 +68,7 @@ def test_no_partition_is_better(seed: int) -> None:
     assert smallest is not None
     for arena in (smallest.value, smallest.value * 5 // 4):
         problem = dataclasses.replace(whole, limits=dataclasses.replace(whole.limits, arena=arena))
-        found = Partitions(problem, "cycles").cheapest()
+        found = Partitions(problem, "cycles").cheapest(problem.limits)
         prices = []
         for chains in _partitions(graph):
             made = search(prepare(depth_first(graph, chains), ZERO, arena=arena), "cycles")

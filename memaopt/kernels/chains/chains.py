@@ -30,8 +30,9 @@ from memaopt.kernels.chains.order import (
     shape_of,
 )
 from memaopt.kernels.chains.replay import replay
-from memaopt.kernels.code import Loop, Node, cycles_of
+from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.emitted import Emitted, composed
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.pooling.channel_sums import SCALE, proven_of, sums_of
