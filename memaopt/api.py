@@ -52,14 +52,15 @@ def certify(
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
     ``problem``: a :class:`Gemm`; a :class:`Conv2D`, :class:`DepthwiseConv2D` or :class:`FullyConnected`; a graph; the
-    path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others) or
-    ``energy``. A Gemm's are ``buffering``, ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which
-    takes milliseconds, asks no other model, and says so. A network takes a ``name`` and budgets in bytes:
-    ``sram``, ``flash``, ``arena``; of an arena that is not bounded the least is taken whose price is at most ``within``
-    (0.004: 0.4 %) above the best. ``stream``: the input is a window that slides along its ``rows`` or ``columns``
-    (``auto``: the axis that is not 1) by ``hop`` frames a push, the least there is by default; before it is full it
-    holds ``fill``, ``zero`` or the ``first`` frame. Raises InputError for what cannot be read or has no effect,
-    InfeasibleError if nothing fits, DisagreementError if the models differ.
+    path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others),
+    ``energy`` or, of a network, ``ram``: the least arena, and the fewest cycles in that. A Gemm's are ``buffering``,
+    ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which takes milliseconds, asks no other
+    model, and says so. A network takes a ``name`` and budgets in bytes: ``sram``, ``flash``, ``arena``; of an arena
+    that is not bounded the least is taken whose price is at most ``within`` (0.004: 0.4 %) above the best.
+    ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
+    by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
+    ``first`` frame. Raises InputError for what cannot be read or has no effect, InfeasibleError if nothing fits,
+    DisagreementError if the models differ.
     """
     from memaopt.problems.gemm import Gemm
 
@@ -75,11 +76,17 @@ def certify(
     from memaopt.certificates import network as certificates
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
+    from memaopt.choice.least import compile_smallest
     from memaopt.networks.streaming.window import Stream
 
     model = _model(problem)
     goal = objective or "cycles"
     slack = WITHIN if within is None else within
+    if objective == "ram":
+        others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill}
+        _without_effect("certify", "objective ram, which finds the least arena of a whole run", **others)
+        smallest = compile_smallest(model, machine, name=name, sram=sram, flash=flash)
+        return certificates.certify(smallest, f"{smallest.name}.tflite")
     slides = Stream.asked(stream, hop, fill)
     plan = compile_network(
         model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack, stream=slides

@@ -12,14 +12,11 @@ from pathlib import Path
 import numpy as np
 from network_helpers import MCU, Library
 
-from memaopt.choice.compile import NetworkPlan, compile_network
-from memaopt.choice.partition import Partitions
-from memaopt.choice.problem import prepare
+from memaopt.choice.least import compile_smallest
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import network as emit
-from memaopt.errors import InfeasibleError
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
-from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo.builder import Builder
 
 ZERO = MCU.with_wait_states(0)
@@ -54,20 +51,9 @@ def random_chain(seed: int) -> Graph:
     return b.finish(x if end == 0 else b.mean(waiting) if end == 1 else b.average_pool(waiting))
 
 
-def in_least_arena(graph: Graph) -> NetworkPlan:
-    """The plan in the least arena that steps by themselves allow, or the next one that packs."""
-    found = Partitions(prepare(simplify.simplify(graph).graph, ZERO), "cycles").smallest()
-    arena = 1 << 19 if found is None else found.value
-    while True:
-        try:
-            return compile_network(graph, ZERO, arena=arena)
-        except InfeasibleError:
-            arena += max(16, arena // 50 // 16 * 16)
-
-
 def check(seed: int, folder: Path) -> NetworkPlan:
     """A random chain's plan, once every layer's bytes are those of the reference on the host."""
-    plan = in_least_arena(random_chain(seed))
+    plan = compile_smallest(random_chain(seed), ZERO)
     library = Library(plan, folder)
     for number in range(3):
         library.check(emit.random_inputs(plan, number))

@@ -24,7 +24,7 @@ from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
-from memaopt.networks.chains import Chains, depth_first
+from memaopt.networks.chains import depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of

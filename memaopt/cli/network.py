@@ -54,6 +54,7 @@ def solve(
     from memaopt.choice import elsewhere, pareto
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
+    from memaopt.choice.least import compile_smallest
     from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
@@ -67,13 +68,20 @@ def solve(
         trial.require_tools(machine, compiler)
         start_board()
     goal = "cycles" if objective is None else objective
+    if objective == "ram" and not (budgets["arena"] is within is None and stream[0] is None):
+        raise InputError("--objective ram finds the least arena of a whole run: no --arena, --within or --stream")
     with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = _large_enough(machine, read, budgets)
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
         slides = Stream.asked(*stream)
-        plan = compile_network(read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack, stream=slides)
+        if objective == "ram":
+            plan = compile_smallest(read, machine, sram=sram, flash=flash)
+        else:
+            plan = compile_network(
+                read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack, stream=slides
+            )
         chosen = _inputs(inputs, plan)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
         now("asking what other settings would give")

@@ -95,8 +95,8 @@ def solve_command(
     objective: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(OBJECTIVES),
-            autocompletion=words(OBJECTIVES),
+            metavar="|".join((*OBJECTIVES, "ram")),
+            autocompletion=words((*OBJECTIVES, "ram")),
             rich_help_panel="Schedule",
             help="What to minimise, or weights such as 4*cycles + 1*qspi.  \\[default: bytes; cycles for a network]",
         ),

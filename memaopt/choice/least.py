@@ -1,0 +1,51 @@
+"""The plan of a network in the least arena that there is: the fastest of those, of all partitions into chains.
+
+No partition has a step that takes less than the least arena of :meth:`~memaopt.choice.partition.Partitions.smallest`.
+Where nothing packs into that, arenas grow by a hundredth until something does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from memaopt.choice.compile import compile_network, simplifications
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.partition import Partitions
+from memaopt.choice.problem import ALIGNMENT, prepare
+from memaopt.errors import InfeasibleError
+from memaopt.machines.mcu import Mcu
+from memaopt.memory.liveness import align
+from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
+
+#: Arenas that are tried before the budgets of flash or SRAM are to blame.
+_MOST_TRIES = 40
+
+
+def compile_smallest(
+    network: Graph | Model | str | Path,
+    mcu: Mcu,
+    *,
+    name: str | None = None,
+    sram: int | None = None,
+    flash: int | None = None,
+) -> NetworkPlan:
+    """Compile a network for the least arena, to a hundredth of its bytes, and the fewest cycles in that; the arena is
+    one of its ``budgets``. Raises what :func:`~memaopt.choice.compile.compile_network` does.
+    """
+    given = Model.read(network) if isinstance(network, str | Path) else network
+    graph = given.graph if isinstance(given, Model) else given
+    found = [
+        Partitions(prepare(simple.graph, mcu, sram=sram, flash=flash), "cycles").smallest()
+        for _, simple in simplifications(graph)
+    ]
+    least = [each.value for each in found if each is not None]
+    if not least:
+        return compile_network(given, mcu, name=name, sram=sram, flash=flash)
+    arena = max(min(least), ALIGNMENT)
+    for _ in range(_MOST_TRIES):
+        try:
+            return compile_network(given, mcu, name=name, sram=sram, flash=flash, arena=arena)
+        except InfeasibleError:
+            arena += align(max(arena // 100, ALIGNMENT), ALIGNMENT)
+    return compile_network(given, mcu, name=name, sram=sram, flash=flash)
