@@ -33,6 +33,7 @@ from memaopt.problems.layers import (
     FullyConnected,
     L2Norm,
     Layer,
+    LayerChain,
     Lookup,
     MatMul,
     Mean,
@@ -183,7 +184,7 @@ def arguments_of(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emi
 def sizes_of(layer: Layer) -> tuple[list[int], int]:
     """Bytes of the inputs and of the output."""
     match layer:
-        case Conv() | Depthwise() | ConvDepthwise() | Pool() | Resize():
+        case Conv() | Depthwise() | ConvDepthwise() | LayerChain() | Pool() | Resize():
             return [layer.shape.elements], layer.output.elements
         case Conv16() | MaxPool16():
             return [2 * layer.shape.elements], 2 * layer.output.elements

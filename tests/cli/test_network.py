@@ -85,7 +85,7 @@ def test_a_failed_check_ends_with_1(model: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sram", "8KiB"), "bytes of SRAM"),
+        (("--sram", "4KiB"), "bytes of SRAM"),
         (("--flash", "16KiB"), "bytes of flash"),
         (("--objective", "speed"), "objective"),
         (("--mcu", "stm32"), "no microcontroller"),
