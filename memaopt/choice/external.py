@@ -22,7 +22,15 @@ from memaopt.memory.packing import pack
 from memaopt.memory.rectangles import Rectangle
 from memaopt.models import layer_closed_form
 from memaopt.models.layer_bounds import layer_io_bytes
-from memaopt.models.layer_nest import LayerNest, LayerSpace, NestSchedule, external_bytes, footprint
+from memaopt.models.layer_nest import (
+    CHANNELS_OUTSIDE,
+    ROWS_OUTSIDE,
+    LayerNest,
+    LayerSpace,
+    NestSchedule,
+    external_bytes,
+    footprint,
+)
 from memaopt.models.layer_replay import walk
 from memaopt.networks.graph import Graph
 
@@ -218,7 +226,7 @@ class _Search:
         outside = LayerSpace(nest, frozenset(range(len(nest.inputs))), True, 1 << 40)
         least = min(
             footprint(outside, NestSchedule(order, band, 1))
-            for order in (("n", "m"), ("m", "n"))
+            for order in (ROWS_OUTSIDE, CHANNELS_OUTSIDE)
             for band in range(1, nest.rows + 1)
         )
         return InfeasibleError(

@@ -77,20 +77,19 @@ def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
     """The strip under ``rows`` rows of outputs."""
     window, (_, width, channels) = layer.window, layer.shape
     lead = -(-window.padding.left * channels // 4) * 4
-    span = (layer.output.width - 1) * window.stride.width + (window.kernel.width - 1) * window.dilation.width + 1
+    span = (layer.output.width - 1) * window.stride.width + window.extent.width
     pitch = -(-(lead + max(width, span - window.padding.left) * channels) // 4) * 4
-    reach = (window.kernel.height - 1) * window.dilation.height + 1
     row_bytes = width * channels
     fill = (layer.input_zero_point & 0xFF) * 0x01010101
     return Strip(
         rows=rows,
         stride=window.stride.height,
-        reach=reach,
+        reach=window.extent.height,
         pitch=pitch,
         lead=lead,
         start=lead - window.padding.left * channels,
         row_bytes=row_bytes,
-        bytes=((rows - 1) * window.stride.height + reach) * pitch,
+        bytes=((rows - 1) * window.stride.height + window.extent.height) * pitch,
         copy="copy_words" if row_bytes % 4 == 0 else "copy_bytes",
         fill=f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}",
     )

@@ -79,8 +79,7 @@ def rows_of(layer: Layer, height: int) -> Rows | None:
 
 
 def _reach(window: Window) -> Reach:
-    extent = (window.kernel.height - 1) * window.dilation.height + 1
-    return Reach(extent, window.stride.height, window.padding.top)
+    return Reach(window.extent.height, window.stride.height, window.padding.top)
 
 
 def _band(layer: Layer, height: int, reach: Reach, rows: int) -> Layer:

@@ -56,6 +56,12 @@ class Window:
             text += f", dilation {self.dilation.height}x{self.dilation.width}"
         return f"{text}, padding {self.padding.top} above and {self.padding.left} on the left"
 
+    @property
+    def extent(self) -> Pair:
+        """Rows and columns of the image from the first tap to the last, (kernel - 1) * dilation + 1."""
+        rows, columns = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return Pair(rows, columns)
+
     def taps(self, image: Image, output: Image) -> int:
         """(output position, kernel tap) pairs that fall inside the image, one channel."""
         rows, columns = (

@@ -217,9 +217,8 @@ class DepthwiseColumn:
 def _choose(layer: Depthwise) -> tuple[ColumnKernel, Proven] | None:
     """The kernel, None where a precondition fails."""
     window, (height, width, channels), positions = layer.window, layer.shape, layer.output.height
-    spread = (window.kernel.height - 1) * window.dilation.height + 1
     across = width == window.kernel.width and (width == 1 or window.dilation == (1, 1))
-    inside = not any(window.padding) and (positions - 1) * window.stride.height + spread <= height
+    inside = not any(window.padding) and (positions - 1) * window.stride.height + window.extent.height <= height
     if not across or not inside or layer.output.width != 1 or layer.multiplier > 1 or channels % GROUP:
         return None
     taps, step = window.kernel.height * window.kernel.width, window.dilation.height * channels

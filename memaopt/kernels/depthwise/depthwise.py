@@ -354,19 +354,18 @@ class DepthwiseTaps(_Depthwise):
 
 def _words(layer: Depthwise, shape: Geometry) -> int:
     """Words of a row of weights in pairs, shifted by one for odd columns where there are any."""
-    span = (layer.window.kernel.width - 1) * layer.window.dilation.width + 1
-    return -(-(span + any(s.odd for s in shape.sets)) // 2)
+    return -(-(layer.window.extent.width + any(s.odd for s in shape.sets)) // 2)
 
 
 def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
     """Weights in pairs, [channels, sets, rows, words]: spread by the dilation, shifted by one for odd columns."""
     window = layer.window
-    height, width = window.kernel
-    span = (width - 1) * window.dilation.width + 1
-    spread = np.zeros((layer.output.channels, len(shape.sets), height, 2 * _words(layer, shape)), np.int64)
+    spread = np.zeros(
+        (layer.output.channels, len(shape.sets), window.kernel.height, 2 * _words(layer, shape)), np.int64
+    )
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     for number, columns in enumerate(shape.sets):
-        spread[:, number, :, columns.odd : columns.odd + span : window.dilation.width] = w
+        spread[:, number, :, columns.odd : columns.odd + window.extent.width : window.dilation.width] = w
     return pairs_of(spread[..., ::2], spread[..., 1::2])
 
 

@@ -42,11 +42,10 @@ def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
     window, output = layer.window, layer.output
     left = (window.padding.left + 1) // 2 * 2
     first = left - window.padding.left
-    span = (window.kernel.width - 1) * window.dilation.width + 1
+    reach, span = window.extent
     # Whole words: an odd column's taps start in the middle of one.
     last = first + (output.width - 1) * window.stride.width + span
     columns = max(-(-(last + 1) // 2) * 2, -(-(left + layer.shape.width) // 2) * 2)
-    reach = (window.kernel.height - 1) * window.dilation.height + 1
     rows = (band - 1) * window.stride.height + reach if zero_rows else layer.shape.height
     step = window.stride.width
     sets = []

@@ -2,9 +2,9 @@
 
 A window ends ``hop`` frames later with each push. A row is *clean* if it is made from frames alone: it is then the row
 ``hop / stride`` further up in the window before, ``stride`` being the frames from one row to the next, since what a
-row is depends on its inputs and never on its place. PushRows that depend on padding, which moves with the window, are
+row is depends on its inputs and never on its place. Rows that depend on padding, which moves with the window, are
 computed again. Of the clean rows that something reads, [first, end), the last ``hop / stride`` are new; those before
-them were new once and are kept. PushRows that nothing reads are neither computed nor kept.
+them were new once and are kept. Rows that nothing reads are neither computed nor kept.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def lines_of(graph: Graph, tensor: int, axis: int) -> tuple[dict[int, SlidingAxi
         clean = RowRange(max(line.clean.first for line in read), min(line.clean.end for line in read))
         rows = graph.output_of(op).shape[step.axis]
         clean = step.clean(clean, rows) if clean.rows > 0 else _NONE
-        lines[op.output] = SlidingAxis(step.axis, rows, read[0].stride * step.stride, clean)
+        lines[op.output] = SlidingAxis(step.axis, rows, read[0].stride * step.reach.stride, clean)
     return lines, steps
 
 

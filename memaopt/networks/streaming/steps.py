@@ -16,6 +16,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D, Slice
 from memaopt.networks.operators.pool import Pool2D
 from memaopt.networks.operators.reduction import Reduction
+from memaopt.problems.bands import Reach
 
 _WINDOWED = (ops.Conv2D, ops.DepthwiseConv2D, Pool2D)
 _ELEMENTWISE = (ops.Elementwise, ops.Quantize, ops.Dequantize)
@@ -33,24 +34,23 @@ class RowRange(NamedTuple):
 
 
 class RowStep(NamedTuple):
-    """Row p of the output, along its axis ``axis``, is made from rows p * stride - before to
-    p * stride - before + extent - 1 of each input; those that the input has not are padding.
+    """Each row of the output, along its axis ``axis``, is made from those of each input that it reaches; rows that the
+    input has not are padding.
     """
 
     axis: int
-    extent: int = 1
-    stride: int = 1
-    before: int = 0
+    reach: Reach = Reach()
 
     def reads(self, rows: RowRange) -> RowRange:
         """The input rows that output rows are made from, padding included."""
-        first = rows.first * self.stride - self.before
-        return RowRange(first, first + (rows.rows - 1) * self.stride + self.extent)
+        first = self.reach.first(rows.first)
+        return RowRange(first, first + self.reach.rows_in(rows.rows))
 
     def clean(self, rows: RowRange, count: int) -> RowRange:
         """The output rows, of ``count``, that are made from nothing but those input rows."""
-        first = -(-(rows.first + self.before) // self.stride)
-        end = (rows.end - self.extent + self.before) // self.stride + 1
+        extent, stride, above = self.reach
+        first = -(-(rows.first + above) // stride)
+        end = (rows.end - extent + above) // stride + 1
         first, end = max(first, 0), min(end, count)
         return RowRange(first, end) if first < end else RowRange(0, 0)
 
@@ -88,7 +88,7 @@ def step_of(graph: Graph, op: Operator, axes: Mapping[int, int]) -> RowStep | No
     if isinstance(op, ops.Pad):
         return RowStep(axis) if op.paddings[axis] == (0, 0) else None
     if isinstance(op, ops.StridedSlice):
-        return _sliced(op, shape, output, axis)
+        return _sliced(op, output, axis)
     return None
 
 
@@ -109,7 +109,7 @@ def for_rows(op: Operator, step: RowStep, axis: int, rows: int, padding: tuple[i
         padded = Padding2D(*padding, left, right) if axis == 1 else Padding2D(top, bottom, *padding)
         return op.model_copy(update={"padding": padded})
     if isinstance(op, ops.StridedSlice):
-        taken = Slice(0, step.stride, (rows - 1) // step.stride + 1)
+        taken = Slice(0, step.reach.stride, (rows - 1) // step.reach.stride + 1)
         return op.model_copy(update={"slices": (*op.slices[:axis], taken, *op.slices[axis + 1 :])})
     return op
 
@@ -138,9 +138,9 @@ def _windowed(graph: Graph, op: Operator, axis: int) -> RowStep | None:
     if axis not in (1, 2):
         return None
     window, at = op.window(graph), axis - 1
-    extent = (window.kernel[at] - 1) * window.dilation[at] + 1
+    extent = window.layer().extent[at]
     before, after = op.padding[2 * at], op.padding[2 * at + 1]
-    return RowStep(axis, extent, window.stride[at], before) if max(before, after) < extent else None
+    return RowStep(axis, Reach(extent, window.stride[at], before)) if max(before, after) < extent else None
 
 
 def _pairwise(graph: Graph, op: Operator, axes: Mapping[int, int]) -> RowStep | None:
@@ -162,12 +162,11 @@ def _pairwise(graph: Graph, op: Operator, axes: Mapping[int, int]) -> RowStep | 
     return RowStep(axis)
 
 
-def _sliced(op: ops.StridedSlice, shape: tuple[int, ...], output: tuple[int, ...], axis: int) -> RowStep | None:
+def _sliced(op: ops.StridedSlice, output: tuple[int, ...], axis: int) -> RowStep | None:
     """A box; none if it takes no rows along the axis, but one."""
     taken = op.slices[axis]
     if taken.length < 2 or taken.step < 1:
         return None
     lengths = tuple(s.length for s in op.slices)
     found = regrouped(lengths, output, axis)
-    del shape
-    return None if found is None else RowStep(found, 1, taken.step, -taken.start)
+    return None if found is None else RowStep(found, Reach(1, taken.step, -taken.start))

@@ -17,6 +17,7 @@ from memaopt.networks.streaming.steps import RowRange, RowStep
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.networks.zoo import sliding, zoo
 from memaopt.networks.zoo.builder import Builder
+from memaopt.problems.bands import Reach
 from memaopt.problems.words import Axis
 from tests.streams_helpers import check_pushes, random_stream, stream_of
 
@@ -24,10 +25,10 @@ from tests.streams_helpers import check_pushes, random_stream, stream_of
 @pytest.mark.parametrize(
     ("step", "rows", "reads", "clean"),
     [
-        (RowStep(1, 3), RowRange(2, 4), RowRange(2, 6), RowRange(0, 8)),
-        (RowStep(1, 3, 1, 1), RowRange(0, 1), RowRange(-1, 2), RowRange(1, 9)),
-        (RowStep(1, 4, 2, 1), RowRange(1, 3), RowRange(1, 7), RowRange(1, 4)),
-        (RowStep(1, 1, 2, -3), RowRange(0, 2), RowRange(3, 6), RowRange(0, 4)),
+        (RowStep(1, Reach(3)), RowRange(2, 4), RowRange(2, 6), RowRange(0, 8)),
+        (RowStep(1, Reach(3, 1, 1)), RowRange(0, 1), RowRange(-1, 2), RowRange(1, 9)),
+        (RowStep(1, Reach(4, 2, 1)), RowRange(1, 3), RowRange(1, 7), RowRange(1, 4)),
+        (RowStep(1, Reach(1, 2, -3)), RowRange(0, 2), RowRange(3, 6), RowRange(0, 4)),
     ],
 )
 def test_a_step_knows_what_its_rows_are_made_from(
