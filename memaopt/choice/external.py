@@ -35,6 +35,7 @@ from memaopt.models.layer_replay import walk
 from memaopt.networks.graph import Graph
 
 _MOST_STATES = 20_000
+#: r0 to r15 and s0 to s31, more than any kernel may use, so that the bound holds for all.
 _REGISTER_BYTES = 4 * (16 + 32)
 
 

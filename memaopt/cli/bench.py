@@ -2,10 +2,9 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,12 +23,10 @@ from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
 
-if TYPE_CHECKING:
-    from memaopt.bench.results import Bench
-    from memaopt.machines.mcu import Mcu
-
 SECTIONS = ("layers", "squares", "search", "traffic")
 _INSTEAD = "Other studies, instead"
+_MCU, _SETTING = "stm32l4r5", "stock"
+_WITHIN, _COUNT, _SEED = 1.15, 200, 0
 
 
 def bench_command(
@@ -51,12 +48,12 @@ def bench_command(
             "--mcu",
             metavar="NAME|FILE",
             autocompletion=presets,
-            help="A preset (see memaopt mcus) or a .toml file.  \\[default: stm32l4r5]",
+            help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
         ),
     ] = None,
     setting: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The project that the machine is used in.  \\[default: stock]"),
+        typer.Option(metavar="NAME", help=f"The project that the machine is used in.  \\[default: {_SETTING}]"),
     ] = None,
     wait_states: Annotated[
         int | None,
@@ -82,7 +79,7 @@ def bench_command(
             metavar="FACTOR",
             min=1,
             rich_help_panel=_INSTEAD,
-            help="With --tiles: only those predicted within it of the chosen one.  \\[default: 1.15]",
+            help=f"With --tiles: only those predicted within it of the chosen one.  \\[default: {_WITHIN}]",
         ),
     ] = None,
     places: Annotated[
@@ -158,13 +155,16 @@ def bench_command(
             metavar="N",
             min=1,
             rich_help_panel=_INSTEAD,
-            help="With --waits: how many layers, and how many GEMMs.  \\[default: 200]",
+            help=f"With --waits: how many layers, and how many GEMMs.  \\[default: {_COUNT}]",
         ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=0, rich_help_panel=_INSTEAD, help="With --waits: of the layers and GEMMs.  \\[default: 0]"
+            metavar="N",
+            min=0,
+            rich_help_panel=_INSTEAD,
+            help=f"With --waits: of the layers and GEMMs.  \\[default: {_SEED}]",
         ),
     ] = None,
     cliffs: Annotated[
@@ -273,17 +273,17 @@ def bench_command(
     from memaopt.report import console
 
     if study is not None:
-        machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
+        machine = mcu(mcu_name or _MCU, setting or _SETTING)
         machine = machine if wait_states is None else machine.with_wait_states(wait_states)
         study_certified(study, machine, _dtypes(dtype or []), plots, as_json)
         return
     if waits or cliffs:
-        whole = mcu(mcu_name or "stm32l4r5")
+        whole = mcu(mcu_name or _MCU)
         whole.core.require_timing("bench")
         if cliffs:
             study_cliffs(whole, compiler, as_json)
             return
-        study_waits(whole, count or 200, seed or 0, compiler, as_json)
+        study_waits(whole, count or _COUNT, seed or _SEED, compiler, as_json)
         return
     # In a checkout they are beside the package, wherever the command is given.
     sys.path.append(str(Path(__file__).parents[2]))
@@ -291,14 +291,14 @@ def bench_command(
         raise MissingToolError("bench compares with kernels that pip does not install: run it in a checkout of memaopt")
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
-    machine = mcu(mcu_name or "stm32l4r5", setting or "stock")
+    machine = mcu(mcu_name or _MCU, setting or _SETTING)
     machine.core.require_timing("bench")
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     sizes = [_size(text) for text in layer] if layer else list(TINYML)
     if tiles or places:
         if tiles:
-            study_tiles(sizes, dtypes, machine, compiler, 1.15 if within is None else within, as_json)
+            study_tiles(sizes, dtypes, machine, compiler, _WITHIN if within is None else within, as_json)
         else:
             study_places(sizes, dtypes, machine, compiler, as_json)
         return
@@ -306,8 +306,10 @@ def bench_command(
         from memaopt.bench.plots import require_matplotlib
 
         require_matplotlib()
+    from memaopt.bench import compare
+
     times: dict[str, float] = defaultdict(float)
-    bench = run(chosen, sizes, dtypes, machine, compiler, times, cmsis_nn)
+    bench = compare.run(chosen, sizes, dtypes, machine, compiler, times, cmsis_nn)
     if as_json:
         console.print_json(bench.model_dump(mode="json"))
     else:
@@ -319,64 +321,6 @@ def bench_command(
 
         for path in write_plots(bench, plots):
             console.stderr().print(f"written {path}", soft_wrap=True)
-
-
-def run(
-    sections: Iterable[str],
-    sizes: list[tuple[int, int, int]],
-    dtypes: list[Dtype],
-    machine: "Mcu",
-    compiler: str | None = None,
-    times: dict[str, float] | None = None,
-    cmsis_nn: Path | None = None,
-) -> "Bench":
-    """The sections of the benchmark; ``times`` receives the tilers' seconds here, ``cmsis_nn`` is a checkout."""
-    from memaopt.bench import measure, results, sweeps
-    from memaopt.report import console
-
-    squares = [(n, n, n) for n in measure.SQUARES]
-    wanted = {"layers": measure.in_sram(sizes, dtypes), "squares": measure.in_sram(squares, dtypes)}
-    wanted = {name: problems if name in sections else [] for name, problems in wanted.items()}
-    room = measure.with_room(machine, [p for problems in wanted.values() for p in problems])
-    lab = measure.Lab(room, compiler, cmsis_nn)
-    cases = {
-        name: tuple(lab.case(problem) for problem in console.watched(problems, name))
-        for name, problems in wanted.items()
-    }
-    rows: list[results.Searched] = []
-    curves: list[results.TrafficCurve] = []
-    spent = times if times is not None else defaultdict(float)
-    if "search" in sections:
-        smaller = machine.with_sizes(sram=sweeps.SEARCH_SRAM)
-        problems = [sweeps.outside(smaller, size, dtypes[0]) for size in sizes]
-        for problem in console.watched([p for p in problems if p is not None], "search"):
-            rows += sweeps.searched(problem, smaller, spent)
-    if "traffic" in sections:
-        found = (sweeps.traffic_curve(machine, dtype) for dtype in console.watched(dtypes, "traffic"))
-        curves = [curve for curve in found if curve is not None]
-    return results.Bench(
-        heading=lab.heading(dtypes[0], machine),
-        layers=cases["layers"],
-        squares=cases["squares"],
-        speedups=results.speedups(cases["layers"]),
-        search=tuple(rows),
-        traffic=tuple(curves),
-        notes=(*lab.notes, *_without_external_memory(sections, machine)),
-    )
-
-
-def _without_external_memory(sections: Iterable[str], machine: "Mcu") -> list[str]:
-    """What is left out for want of a memory to stage from, in a line."""
-    from memaopt.bench.sweeps import external_memory
-
-    if external_memory(machine) is not None:
-        return []
-    left_out = [name for name in ("search", "traffic") if name in sections]
-    return (
-        [f"{' and '.join(left_out)} left out: {machine.name} has no external memory that can be written"]
-        if left_out
-        else []
-    )
 
 
 def _sections(names: list[str]) -> tuple[str, ...]:

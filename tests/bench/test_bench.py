@@ -10,11 +10,11 @@ from cli_helpers import Cli
 from rich.console import Console
 
 from baselines import cmsis_dsp
-from memaopt.bench import measure, sweeps
+from memaopt.bench import compare, measure, sweeps
 from memaopt.bench.plots import write_plots
 from memaopt.bench.results import OURS, Bench, Case, Entry, geometric_mean, speedups
 from memaopt.bench.tables import print_bench
-from memaopt.cli import bench as bench_cli
+from memaopt.cli.bench import SECTIONS
 from memaopt.errors import MemaoptError
 from memaopt.machines.mcu import mcu
 
@@ -36,7 +36,7 @@ def small() -> Bench:
         patch.setattr(sweeps, "TRAFFIC_PROBLEM", (16, 12, 20))
         patch.setattr(sweeps, "TRAFFIC_SIZES", (1 << 10, 4 << 10))
         patch.setattr(sweeps, "BUDGET", 60)
-        return bench_cli.run(bench_cli.SECTIONS, [(9, 6, 10)], ["f32", "q15", "s8"], _MCU)
+        return compare.run(SECTIONS, [(9, 6, 10)], ["f32", "q15", "s8"], _MCU)
 
 
 def _entry(cycles: int, ideal: int) -> Entry:
@@ -132,7 +132,7 @@ def test_tables_fit_100_columns(small: Bench) -> None:
 
 def test_one_setting_of_wait_states_gives_single_figures() -> None:
     """Catches pairs of equal figures where no memory has wait states."""
-    ideal = bench_cli.run(["layers"], [(3, 4, 5)], ["q15"], _MCU.with_wait_states(0))
+    ideal = compare.run(["layers"], [(3, 4, 5)], ["q15"], _MCU.with_wait_states(0))
     assert not ideal.heading.has_wait_states
     assert all(entry.cycles == entry.ideal_cycles for entry in ideal.layers[0].entries.values())
 
@@ -156,7 +156,7 @@ def test_plots_are_the_same_on_every_run(small: Bench, tmp_path: Path) -> None:
 def test_kernels_are_as_fast_as_promised() -> None:
     """Catches a slower kernel or a worse choice of tile: the least ratios to CMSIS-DSP and the paper's kernels."""
     layers = [(32, 16, 256), (64, 32, 64)]
-    bench = bench_cli.run(["layers"], layers, ["f32", "q15"], _MCU.with_wait_states(0))
+    bench = compare.run(["layers"], layers, ["f32", "q15"], _MCU.with_wait_states(0))
     found = {speedup.baseline: speedup for speedup in bench.speedups}
     for baseline, least in (("arm_mat_mult_f32", 2.7), ("MEMA 5x1x5", 1.35), ("arm_mat_mult_fast_q15", 1.4)):
         assert found[baseline].ideal_mean >= least, found[baseline]
@@ -179,7 +179,7 @@ def test_chosen_tile_is_the_fastest(cli: Cli) -> None:
 def test_machine_without_external_memory_leaves_sections_out(tmp_path: Path) -> None:
     """Catches a crash where there is nothing to stage from."""
     inside = _MCU.model_copy(update={"memories": tuple(m for m in _MCU.memories if m.kind != "external")})
-    bench = bench_cli.run(["search", "traffic"], [(3, 4, 5)], ["q15"], inside)
+    bench = compare.run(["search", "traffic"], [(3, 4, 5)], ["q15"], inside)
     assert not bench.search
     assert not bench.traffic
     assert "no external memory" in bench.notes[-1]

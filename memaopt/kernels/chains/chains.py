@@ -43,6 +43,7 @@ from memaopt.problems.layers import Layer, LayerChain, Mean, Pool
 _MOST_SCRATCH = 8
 """Sizes of the parts' own scratch memory that are tried for each choice of heights."""
 _STACK = 96  # the frame of the C around the parts
+_CODE, _CASE_CODE = 200, 60  # bytes of code around the parts, and of each kind of step
 
 #: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
 _STEP = Compiled(28, 16)
@@ -126,8 +127,8 @@ class ChainKernels:
             data_bytes=sum(plan.data_bytes for plan in plans) + len(order.steps),
             code_bytes=sum(plan.code_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
             + sum(shared.values())
-            + 60 * len(order.counts)
-            + 200,
+            + _CASE_CODE * len(order.counts)
+            + _CODE,
             scratch_bytes=_layout(chain, chosen).bytes,
             stack_bytes=_STACK + max((plan.stack_bytes for plan in plans), default=0),
             kernels=tuple(sorted(kernels)),
