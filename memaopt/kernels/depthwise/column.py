@@ -38,6 +38,8 @@ GROUP = 4  # channels a turn
 _SUMS = ("r4", "r5", "r6", "r7")
 _FREE = ("r8", "r9", "r10", "r11", "r12")
 _SPARE = "r2"
+_SAVED = 9  # r4 to r11 and lr
+_FRAME = around.Frame(60, 24)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class DepthwiseColumn:
             (loads(kernel.taps * calls, 4),),
             stores(GROUP * calls, 1),
             loads(kernel.words * calls, 4),
-            stack=saved(9).times(positions),
+            stack=saved(_SAVED).times(positions),
         )
         return (
             Plan(
@@ -180,8 +182,8 @@ class DepthwiseColumn:
                 cycles=round(cycles),
                 promise=promise,
                 data_bytes=words_bytes(turns * kernel.words),
-                code_bytes=kernel.code_bytes + 60,
-                stack_bytes=36 + 24,
+                code_bytes=kernel.code_bytes + _FRAME.code,
+                stack_bytes=4 * _SAVED + _FRAME.stack,
                 kernels=(kernel.name,),
                 shared_bytes=kernel.code_bytes,
                 code=(*around.entry(), Loop(code, positions)),

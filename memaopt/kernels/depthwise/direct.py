@@ -39,6 +39,8 @@ from memaopt.problems.layers import Depthwise, Layer
 _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
 _MOST_IN_LINE = 5  # rows of a window one tap wide
+_FRAME = around.Frame(44, 64)
+_STACK = 56  # of a kernel: r4 to r11, lr and five words
 
 
 class _View(NamedTuple):
@@ -189,9 +191,9 @@ class DepthwiseDirect:
             cycles=round(cycles_of(code)),
             promise=Promise((read,), output, parameters, stack=stack),
             data_bytes=words_bytes(layer.output.channels * sum(kernel.words for kernel in kernels)),
-            code_bytes=code_bytes + 44 + 20 * len(kernels),
+            code_bytes=code_bytes + _FRAME.code + around.CALL.size * len(kernels),
             scratch_bytes=0,
-            stack_bytes=56 + 64,
+            stack_bytes=_STACK + _FRAME.stack,
             kernels=tuple(sorted(kernel.name for kernel in kernels)),
             shared_bytes=code_bytes,
             code=code,
