@@ -2,14 +2,13 @@
 
 import copy
 import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import mutations
 import pytest
+from gemm_certificates_helpers import CASES, OUTSIDE, certified, fields
 from hypothesis import given, settings
 from models_helpers import brute_force, machine_with, spaces
 
@@ -34,36 +33,7 @@ from memaopt.models.answers import Answer
 from memaopt.models.replay import replay
 from memaopt.problems.gemm import Gemm, Placement, gemm
 
-_OUTSIDE = {"a": "qspi", "b": "qspi", "c": "qspi"}
-_MIXED = {"a": "flash", "b": "sram", "c": "qspi"}
-
 Path_ = tuple[str | int, ...]
-
-#: Spilling partial sums, ragged tiles, parameters of channels, accumulators beside a C in SRAM, both bufferings.
-_CASES: dict[str, tuple[Gemm, int, str, str]] = {
-    "f32 all outside": (gemm(11, 9, 13, dtype="f32", placement=_OUTSIDE), 1024, "bytes", "single"),
-    "q15 spilling": (gemm(22, 12, 9, dtype="q15", placement=_OUTSIDE), 648, "cycles", "double"),
-    "s8 mixed": (gemm(9, 23, 10, dtype="s8", placement=_MIXED, weights="argument"), 1000, "energy", "single"),
-    "s8 constants": (gemm(4, 8, 6, dtype="s8", placement={**_MIXED, "c": "sram"}), 3000, "cycles", "single"),
-    "f32 closed form alone": (gemm(11, 9, 13, dtype="f32", placement=_OUTSIDE), 1024, "bytes", "single"),
-    "q15 beside C": (gemm(3, 22, 1, dtype="q15", placement={**_OUTSIDE, "c": "sram"}), 541, "bytes", "single"),
-}
-
-
-def _made(name: str) -> Certificate:
-    if name not in _cache:
-        problem, sram, objective, buffering = _CASES[name]
-        _cache[name] = certify(
-            problem,
-            machine_with(sram, waits=3, core=9 if problem.weights is None else 14, fpu=11),
-            objective,
-            buffering,
-            "closed form" if "alone" in name else "full",
-        )
-    return _cache[name]
-
-
-_cache: dict[str, Certificate] = {}
 
 
 def _leaves(data: Any, path: Path_ = ()) -> Iterator[Path_]:
@@ -86,11 +56,6 @@ def _changed(data: dict[str, Any], path: Path_, by: int) -> dict[str, Any]:
     return data
 
 
-def _json(cert: Certificate) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(cert.to_json())
-    return data
-
-
 def _least(where: Space) -> tuple[int, ...] | None:
     """The least cost in a space, of nests or of layer kernels."""
     if not where.layers:
@@ -98,17 +63,17 @@ def _least(where: Space) -> tuple[int, ...] | None:
     return min((price for price in layer_kernels.prices(where) if price is not None), default=None)
 
 
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("by", [1, -1])
 def test_any_one_number_changed_is_refused(name: str, by: int) -> None:
     """Catches a number that neither the digest nor the schema protects."""
-    data = _json(_made(name))
+    data = fields(certified(name))
     for path in _leaves(data):
         with pytest.raises((FalseClaimError, InputError)):
             verify(Certificate.from_json(json.dumps(_changed(data, path, by))))
 
 
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("by", [1, -1])
 def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: int) -> None:
     """Catches a claim that is taken on trust: with the digest made anew, only deriving the claim can refuse it.
@@ -116,8 +81,8 @@ def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: in
     A changed premise (the problem, the machine) makes a claim about something else: it must be false, or true of
     what it now speaks about, as brute force and the replay then show.
     """
-    cert = _made(name)
-    data = _json(cert)
+    cert = certified(name)
+    data = fields(cert)
     refused = 0
     for path in _leaves(data):
         changed = _changed(data, path, by)
@@ -147,7 +112,7 @@ def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: in
 
 def test_one_of_the_cases_has_a_layer_kernel() -> None:
     """Catches tests of layer kernels' certificates that have become tests of nests."""
-    assert isinstance(_made("s8 constants").schedule, LayerSchedule)
+    assert isinstance(certified("s8 constants").schedule, LayerSchedule)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +137,7 @@ def test_one_of_the_cases_has_a_layer_kernel() -> None:
 )
 def test_verify_names_the_claim(path: Path_ | str, value: object, claim: str) -> None:
     """Catches a refusal that leaves the reader to search, or a traceback instead of one."""
-    data = _json(_made("f32 all outside"))
+    data = fields(certified("f32 all outside"))
     keys = (path,) if isinstance(path, str) else path
     at: Any = data
     for key in keys[:-1]:
@@ -188,7 +153,7 @@ def test_verify_names_the_claim(path: Path_ | str, value: object, claim: str) ->
 
 def test_the_cases_cover_every_buffer() -> None:
     """Catches cases that no longer exercise spilling, accumulators beside C, or parameters of channels."""
-    buffers = {name: set(_made(name).traffic.buffers) for name in _CASES}
+    buffers = {name: set(certified(name).traffic.buffers) for name in CASES}
     nests = {*"ABC", "C_partial", "a_tile", "b_tile", "c_tile", "channels"}
     assert set().union(*buffers.values()) - {"scratch"} == {*nests, "weights", "stack"}
     assert "C_partial" in buffers["q15 spilling"]
@@ -197,7 +162,7 @@ def test_the_cases_cover_every_buffer() -> None:
 
 def test_a_closed_form_alone_says_so() -> None:
     """Catches a certificate of one model that passes for one of three, in its text, its file or when verified."""
-    alone, full = _made("f32 closed form alone"), _made("f32 all outside")
+    alone, full = certified("f32 closed form alone"), certified("f32 all outside")
     assert (alone.schedule, alone.traffic, alone.variants) == (full.schedule, full.traffic, full.variants)
     assert not alone.agreed
     assert "closed form, no other model was asked" in alone.summary()
@@ -212,7 +177,7 @@ def test_a_closed_form_alone_says_so() -> None:
 
 def test_a_worse_schedule_told_truly_is_refused() -> None:
     """Catches a verifier that checks the figures of a schedule but not that nothing is better."""
-    cert = _made("f32 all outside")
+    cert = certified("f32 all outside")
     worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
     unsigned = cert.model_copy(update=_told_of(cert.space, worse))
     forged = unsigned.signed()
@@ -271,12 +236,6 @@ def test_the_choice_among_variants_is_the_best_there_is(where: Space) -> None:
     assert certificates.price_of(cert.space, cert.schedule) == cert.answers[0].objective
 
 
-def test_the_digest_does_not_depend_on_the_layout_of_the_text() -> None:
-    """Catches a digest over one particular rendering: keys reordered and no indentation is the same certificate."""
-    data = _json(_made("s8 mixed"))
-    verify(Certificate.from_json(json.dumps(dict(reversed(data.items())))))
-
-
 def test_the_public_api_reads_as_documented() -> None:
     """Catches a name that the package no longer exports."""
     cert = memaopt.certify(memaopt.Gemm(m=8, k=16, n=8, dtype="q15"), memaopt.mcu("stm32l4r5"), objective="bytes")
@@ -286,99 +245,9 @@ def test_the_public_api_reads_as_documented() -> None:
     memaopt.verify(cert)
 
 
-def test_an_order_of_loops_has_each_once() -> None:
-    """Catches an order that is none, on which the cost function stumbled."""
-    data = _json(_made("s8 mixed"))
-    data["schedule"]["order"] = ["m", "k", "k"]
-    with pytest.raises(InputError, match=r"schedule\.order: each of the loops m, k and n is there once"):
-        Certificate.from_json(json.dumps(data))
-
-
-def test_write_and_read(tmp_path: Path) -> None:
-    """Catches a file that is not what was certified."""
-    path = tmp_path / "gemm.json"
-    cert = _made("q15 spilling")
-    cert.write(path)
-    assert Certificate.read(path) == cert
-    verify(path)
-    verify(str(path))
-    assert os.listdir(tmp_path) == ["gemm.json"]
-
-
-@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -2])
-def test_a_truncated_file_is_said_to_be_so(tmp_path: Path, keep: float) -> None:
-    """Catches a traceback, or a message without file and line, for a file cut short."""
-    text = _made("q15 spilling").to_json()
-    path = tmp_path / "cut.json"
-    path.write_text(text[: int(keep * len(text)) if isinstance(keep, float) else keep])
-    with pytest.raises(InputError, match=r"cut\.json:\d+: not valid JSON"):
-        verify(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[]", "not a certificate"),
-        ("{}", "not a certificate: machine"),
-        ('{"problem": 1' + "0" * 5000 + "}", "not valid JSON"),
-        ("[" * 100_000, "not valid JSON"),
-        ("\x00", "not valid JSON"),
-        ('{"gap": NaN}', "not a certificate"),
-    ],
-)
-def test_what_is_no_certificate_is_one_clear_line(text: str, message: str) -> None:
-    """Catches tracebacks on hostile text."""
-    with pytest.raises(InputError, match=message) as caught:
-        Certificate.from_json(text, "odd.json")
-    assert str(caught.value).startswith("odd.json")
-    assert "\n" not in str(caught.value)
-
-
-def test_numbers_of_another_type_are_refused() -> None:
-    """Catches text or fractions taken for integers."""
-    data = _json(_made("s8 mixed"))
-    for value in ("9", 9.5, None, True):
-        data["schedule"]["mc"] = value
-        with pytest.raises(InputError, match=r"schedule\.mc"):
-            Certificate.from_json(json.dumps(data))
-
-
-def test_bytes_that_are_not_text(tmp_path: Path) -> None:
-    """Catches a traceback for a binary file given as a certificate."""
-    path = tmp_path / "binary.json"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="UTF-8"):
-        verify(path)
-
-
-def test_missing_file_and_folder(tmp_path: Path) -> None:
-    """Catches tracebacks where a file or its folder is not there, or the path is a folder."""
-    with pytest.raises(InputError, match="cannot be read"):
-        verify(tmp_path / "nowhere.json")
-    with pytest.raises(InputError, match="cannot be read"):
-        verify(tmp_path)
-    with pytest.raises(InputError, match="cannot be written"):
-        _made("s8 mixed").write(tmp_path / "no" / "such.json")
-
-
-def test_nothing_half_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a truncated file, or the old one lost, when the disk fills while writing."""
-    path = tmp_path / "gemm.json"
-    path.write_text("what was there")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"gemm\.json: cannot be written: No space left on device"):
-        _made("s8 mixed").write(path)
-    assert path.read_text() == "what was there"
-    assert os.listdir(tmp_path) == ["gemm.json"]
-
-
 def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a certificate written although the models disagree; the message shows each answer."""
-    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+    problem, machine = gemm(8, 8, 8, placement=OUTSIDE), machine_with(700)
 
     def worse(where: Space, known: Answer | None) -> Answer:
         answer = closed_form.solve(where)
@@ -404,7 +273,7 @@ def test_no_certificate_when_a_model_differs(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_model_that_does_not_finish_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a limit that is reported as if models had contradicted each other, with an equal and a worse answer."""
-    problem, machine = gemm(8, 8, 8, placement=_OUTSIDE), machine_with(700)
+    problem, machine = gemm(8, 8, 8, placement=OUTSIDE), machine_with(700)
 
     def slow(where: Space, known: Answer | None) -> Answer:
         return closed_form.solve(where).model_copy(update={"model": "cp_sat", "proven": False})
@@ -446,7 +315,7 @@ def test_what_is_hard_to_optimise_is_soon_refuted(
 @pytest.mark.parametrize("objective", ["bytes", "cycles"])
 def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
     """Catches a solver that repeats what it is told: of a worse schedule, and of an objective nobody reaches."""
-    where = space(gemm(9, 20, 7, placement=_OUTSIDE), machine_with(900), objective)
+    where = space(gemm(9, 20, 7, placement=OUTSIDE), machine_with(900), objective)
     best = closed_form.solve(where)
     assert cp_sat.solve(where, best).objective == best.objective
     schedule = best.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
@@ -461,7 +330,7 @@ def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
 def test_every_leaf_is_derived_or_a_premise() -> None:
     """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
     belongs to what the certificate takes as given, and then what it claims is what certifying that gives."""
-    data = _json(_made("s8 mixed"))
+    data = fields(certified("s8 mixed"))
     for place, old in mutations.leaves({key: value for key, value in data.items() if key != "sha256"}):
         name = ".".join(map(str, place))
         for value in mutations.values(old)[: 1 if place[0] == "machine" else None]:
@@ -485,7 +354,7 @@ def test_every_leaf_is_derived_or_a_premise() -> None:
 
 def test_premises_are_told() -> None:
     """Catches a premise that a reader of ``verify`` is not told of."""
-    told = " ".join(verify(_made("s8 mixed")).premises)
+    told = " ".join(verify(certified("s8 mixed")).premises)
     for word in ("problem gemm", "machine", "digest", "objective", "buffering"):
         assert word in told
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gated_helpers import gated
 from network_helpers import MCU, Library
-from networks_helpers import chain, gated, inputs
+from networks_helpers import chain, inputs
 from tensors_helpers import activation, constant, single
 
 from memaopt.choice.compile import compile_network
