@@ -29,6 +29,8 @@ from memaopt.problems.layers import LayerChain
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
+#: The lead of an output that may lie anywhere on its input.
+_FREELY = Lead(-(1 << 40))
 _Formats = frozenset[tuple[int, Format]]
 """Tensors that are not plain int8."""
 
@@ -231,7 +233,7 @@ class Partitions:
         """What a chain takes at least: what waits, its ends on one another, and the widest window of a reader."""
         graph, done = depth_first(self.problem.graph, ((first, last),)), (1 << first) - 1
         apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-        ends = liveness.ruled(apart, lambda *_: (), lambda *_: Lead(-(1 << 40)), [first]).during(first, done)
+        ends = liveness.ruled(apart, lambda *_: (), lambda *_: _FREELY, [first]).during(first, done)
         windows = [
             max(shape.reach(reader).extent for reader in shape.lines[t].readers) * shape.lines[t].row_bytes
             for t in shape.buffered
@@ -255,7 +257,7 @@ class Partitions:
 
     def _price_floor(self, plan: Plan) -> int:
         if is_sum(self.objective):
-            return 0
+            return 0  # some weights of a sum may be 0
         return plan.promise.total.bytes if self.objective == "bytes" else plan.cycles
 
     def _candidates(self, first: int, last: int) -> Iterator[Candidate]:

@@ -22,6 +22,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator, Pairwise, Weighted
 from memaopt.problems.layers import Conv, FullyConnected
 
+#: What tensors, scratch memory and states begin at multiples of.
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
 _FRAME = 160

@@ -20,8 +20,8 @@ from memaopt.models.layer_nest import (
 
 
 def solve(space: LayerSpace) -> NestSchedule | None:
-    """A schedule with the fewest external bytes; of those the one of fewest bands, then of fewest blocks. None if
-    nothing fits.
+    """A schedule with the fewest external bytes; of those the one of the highest bands, then of the most units held,
+    then of the largest blocks. None if nothing fits.
     """
 
     def cost(schedule: NestSchedule) -> tuple[int, int, int, int]:

@@ -24,7 +24,7 @@ class _Tile:
 
     def __init__(self, read: NestInput, units: int, parts: bool) -> None:
         self.read, self.parts = read, parts
-        self.row_of_unit = read.row_bytes // units if parts else read.row_bytes
+        self.row_bytes = read.row_bytes // units if parts else read.row_bytes
         self.of: tuple[int, int] | None = None
         self.rows: set[int] = set()
         self.loaded = self.size = 0
@@ -33,7 +33,7 @@ class _Tile:
         """The rows that outputs [first, end) read are there; of others those are kept that later bands read."""
         if self.parts and units != self.of:
             self.rows, self.of = set(), units
-        width = self.row_of_unit * (units[1] - units[0] if self.parts else 1)
+        width = self.row_bytes * (units[1] - units[0] if self.parts else 1)
         if keep:
             first, end = 0, len(self.read.need) - 1
         else:

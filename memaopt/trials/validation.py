@@ -112,8 +112,8 @@ class Validation(Overview):
         if self.board is not None:
             facts.append(("board", self.board.describe()))
         if self.different is not None:
-            said = "every output is TFLite's, to the last bit" if self.passed else f"{self.different:,} outputs differ"
-            facts.append(("TFLite", said))
+            same = "every output is TFLite's, to the last bit"
+            facts.append(("TFLite", f"{self.different:,} outputs differ" if self.different else same))
         return tuple(facts)
 
 

@@ -6,7 +6,7 @@ import pytest
 from chains_helpers import random_chain
 
 from memaopt.errors import FalseClaimError
-from memaopt.kernels.chains.order import Kind, Order, order_of, shape_of
+from memaopt.kernels.chains.order import Order, StepKind, order_of, shape_of
 from memaopt.kernels.chains.replay import replay
 from memaopt.kernels.registry import CHAINS, plans
 from memaopt.networks.chains import chain_of, is_closed
@@ -59,9 +59,9 @@ def test_replay_refuses_what_is_wrong() -> None:
     order = _order()
     _replay(order)
     steps = order.steps
-    moves = [i for i, step in enumerate(steps) if step.kind is Kind.MOVE]
-    fed = [i for i, step in enumerate(steps) if step.kind is Kind.FEED]
-    padded = [i for i, step in enumerate(steps) if step.kind is Kind.PAD]
+    moves = [i for i, step in enumerate(steps) if step.kind is StepKind.MOVE]
+    fed = [i for i, step in enumerate(steps) if step.kind is StepKind.FEED]
+    padded = [i for i, step in enumerate(steps) if step.kind is StepKind.PAD]
     wrong = {
         "a move left out": steps[: moves[0]] + steps[moves[0] + 1 :],
         "a row left out": steps[: fed[3]] + steps[fed[3] + 1 :],
@@ -96,5 +96,5 @@ def test_rows_are_computed_once() -> None:
     """Catches a row that is computed again, or never."""
     order = _order()
     for part, (rows, height) in enumerate(zip(order.shape.lines[1:], order.heights, strict=True)):
-        made = sum(step == (Kind.COMPUTE, part) for step in order.steps)
+        made = sum(step == (StepKind.COMPUTE, part) for step in order.steps)
         assert made * height == rows.height

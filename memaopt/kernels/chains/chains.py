@@ -21,10 +21,10 @@ from memaopt.kernels.chains.order import (
     HEIGHTS,
     ChainRows,
     ChainStep,
-    Kind,
     Order,
     Reader,
     Rowed,
+    StepKind,
     band_height,
     order_of,
     shape_of,
@@ -114,7 +114,7 @@ class ChainKernels:
     def _plan(self, chain: LayerChain, chosen: _Chosen) -> Plan:
         order, plans = chosen.order, [plan for plan in chosen.plans if plan is not None]
         promise, code, own = _promise(chain, chosen), _code(chain, chosen), _own(chain, chosen)
-        counts = {step.of: count for step, count in order.counts.items() if step.kind is Kind.COMPUTE}
+        counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
         cycles = sum(counts[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
         kernels = {kernel: plan for plan in plans for kernel in plan.kernels}
         shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
@@ -214,7 +214,7 @@ def _heights(shape: ChainRows) -> Iterator[tuple[int, ...]]:
 def _paths(order: Order, offers: Sequence[Sequence[tuple[int, Plan]]]) -> list[_Path]:
     """The fastest kernels whose formats agree, for each format of the chain's input and output."""
     shape = order.shape
-    counts = {step.of: count for step, count in order.counts.items() if step.kind is Kind.COMPUTE}
+    counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
     paths = [_Path(0, (), (format_,)) for format_ in (Format.S8, Format.RAW)]
     for part, offer in enumerate(offers):
         reads = [t for t, line in enumerate(shape.lines) for r in line.readers if r.part == part]
@@ -286,13 +286,13 @@ def _promise(chain: LayerChain, chosen: _Chosen) -> Promise:
     stack = Access()
     for step, count in order.counts.items():
         line = shape.lines[step.of]
-        if step.kind is Kind.FEED:
+        if step.kind is StepKind.FEED:
             source += _copied(line.row_bytes).only_loads.times(count)
             scratch += _copied(line.row_bytes).only_stores.times(count)
-        elif step.kind is Kind.PAD:
+        elif step.kind is StepKind.PAD:
             whole = line.row_bytes % 4 == 0
             scratch += (stores(line.row_bytes // 4, 4) if whole else stores(line.row_bytes, 1)).times(count)
-        elif step.kind is Kind.COMPUTE:
+        elif step.kind is StepKind.COMPUTE:
             plan = chosen.plans[step.of]
             if plan is None:
                 scratch += _added(chain, shape).times(count)
@@ -309,7 +309,7 @@ def _promise(chain: LayerChain, chosen: _Chosen) -> Promise:
                 scratch += promise.output
             else:
                 output += promise.output
-        elif step.kind is Kind.FINISH:
+        elif step.kind is StepKind.FINISH:
             scratch += loads(chain.output.channels, 4)
             output += stores(chain.output.channels, 1)
     for size in order.moves:
@@ -332,16 +332,16 @@ def _own(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
     call, channels = around.piece(around.CALL), chain.output.channels
     for step, count in order.counts.items():
         line = shape.lines[step.of]
-        if step.kind is Kind.FEED:
+        if step.kind is StepKind.FEED:
             whole = line.row_bytes % 4 == 0
             copy = around.copy_words(line.row_bytes / 4) if whole else around.copy_bytes(line.row_bytes)
             nodes.append(Loop((call, copy), count))
-        elif step.kind is Kind.PAD:
+        elif step.kind is StepKind.PAD:
             nodes.append(Loop((call, around.fill_words(line.row_bytes / 4)), count))
-        elif step.kind is Kind.COMPUTE and chosen.plans[step.of] is None:
+        elif step.kind is StepKind.COMPUTE and chosen.plans[step.of] is None:
             added = Loop((around.piece(_SUM_BYTE),), line.row_bytes)
             nodes.append(Loop((added, Loop((around.piece(_SUM),), channels)), count))
-        elif step.kind is Kind.FINISH:
+        elif step.kind is StepKind.FINISH:
             nodes.append(Loop((around.piece(_SUMMED),), channels))
     if order.moves:
         mean = sum(order.moves) / len(order.moves)
@@ -351,7 +351,7 @@ def _own(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
 
 def _code(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
     """What one call executes. Parts take turns, so no part finds its code in a cache from its last turn on."""
-    counts = {step.of: count for step, count in chosen.order.counts.items() if step.kind is Kind.COMPUTE}
+    counts = {step.of: count for step, count in chosen.order.counts.items() if step.kind is StepKind.COMPUTE}
     turns = max(counts.values())
     parts = [Loop(plan.code, counts[i] / turns) for i, plan in enumerate(chosen.plans) if plan is not None]
     return (*_own(chain, chosen), Loop(tuple(parts), turns))
@@ -386,7 +386,7 @@ def _case(chain: LayerChain, chosen: _Chosen, step: ChainStep, code: int) -> dic
     flipped = fill ^ 128 if chosen.formats[step.of] is Format.RAW else fill
     word = flipped | fill << 8 | flipped << 16 | fill << 24
     case: dict[str, object] = {"code": code, "kind": step.kind, "of": step.of, "line": line, "word": word}
-    if step.kind is Kind.COMPUTE:
+    if step.kind is StepKind.COMPUTE:
         height, reads = order.heights[step.of], chain.parts[step.of].reads
         advance = [
             height * shape.reach(Reader(step.of, slot)).stride * shape.lines[read].row_bytes

@@ -28,7 +28,7 @@ def band_height(rows: int, most: int) -> int:
     return max(h for h in range(1, most + 1) if rows % h == 0)
 
 
-class Kind(StrEnum):
+class StepKind(StrEnum):
     """What a step does: a row of the input, or of padding, comes into a line buffer; the rows of one move to its front;
     a part computes its next band (or adds rows to its sums); sums become the output.
     """
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 class ChainStep(NamedTuple):
     """``of`` is a tensor where rows come or move, else a part."""
 
-    kind: Kind
+    kind: StepKind
     of: int
 
 
@@ -231,21 +231,21 @@ class _Run:
         last = len(self.shape.lines) - 1
         self._ensure(last, self.shape.lines[last].rows)
         if self.shape.sums:
-            self.steps.append(ChainStep(Kind.FINISH, last - 1))
+            self.steps.append(ChainStep(StepKind.FINISH, last - 1))
 
     def _ensure(self, tensor: int, rows: int) -> None:
         while self.have[tensor] < rows:
             line = self.shape.lines[tensor]
             if not line.above <= self.have[tensor] < line.above + line.height:
-                self._came(Kind.PAD, tensor)
+                self._came(StepKind.PAD, tensor)
             elif tensor == 0:
-                self._came(Kind.FEED, tensor)
+                self._came(StepKind.FEED, tensor)
             else:
                 self._compute(tensor - 1)
 
-    def _came(self, kind: Kind, tensor: int) -> None:
+    def _came(self, kind: StepKind, tensor: int) -> None:
         line = self.shape.lines[tensor]
-        if kind is Kind.FEED:
+        if kind is StepKind.FEED:
             self._touched((self.have[tensor] - line.above) * line.row_bytes)
         self._room(tensor, 1)
         self._held(tensor)
@@ -271,7 +271,7 @@ class _Run:
             if tensor not in self.base:
                 self._touched(max(self.window[reader], 0) * self.shape.lines[0].row_bytes)
         self._busy[part] |= self._held(output)
-        self.steps.append(ChainStep(Kind.COMPUTE, part))
+        self.steps.append(ChainStep(StepKind.COMPUTE, part))
         self.have[output] += rows
         for _, reader in reads:
             self.window[reader] += rows * self.shape.reach(reader).stride
@@ -298,7 +298,7 @@ class _Run:
         if low > self.base[tensor]:
             self.moves.append((self.have[tensor] - low) * self.shape.lines[tensor].row_bytes)
             self.base[tensor] = low
-            self.steps.append(ChainStep(Kind.MOVE, tensor))
+            self.steps.append(ChainStep(StepKind.MOVE, tensor))
 
     def _misplaced(self, tensor: int, row: int) -> bool:
         return (row - self.base.get(tensor, 0)) * self.shape.lines[tensor].row_bytes % 4 != 0

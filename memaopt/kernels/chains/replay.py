@@ -13,7 +13,7 @@ import numpy as np
 
 from memaopt.errors import FalseClaimError
 from memaopt.fixedpoint import Int64Array
-from memaopt.kernels.chains.order import Kind, Order, Reader
+from memaopt.kernels.chains.order import Order, Reader, StepKind
 from memaopt.kernels.plan import Plan
 
 _NOTHING = -1
@@ -81,20 +81,20 @@ def replay(
     for step in order.steps:
         line = shape.lines[step.of]
         match step.kind:
-            case Kind.FEED:
+            case StepKind.FEED:
                 memory.read(0, memory.next_input, memory.done[0], 1)
                 memory.next_input += line.row_bytes
                 _append(memory, order, step.of, 1)
-            case Kind.PAD:
+            case StepKind.PAD:
                 if line.above <= memory.done[step.of] < line.above + line.height:
                     raise FalseClaimError(f"a chain has padding in the place of a row of tensor {step.of}")
                 _append(memory, order, step.of, 1)
-            case Kind.MOVE:
+            case StepKind.MOVE:
                 _move(memory, step.of)
-            case Kind.COMPUTE:
+            case StepKind.COMPUTE:
                 _compute(memory, order, step.of, bands[step.of], work, plans[step.of])
                 bands[step.of] += 1
-            case Kind.FINISH:
+            case StepKind.FINISH:
                 if not shape.sums or memory.done[len(shape.lines) - 1] != shape.lines[-1].height:
                     raise FalseClaimError("a chain finishes sums before all rows are added")
     last = len(shape.lines) - 1

@@ -241,8 +241,8 @@ class _Reader:
                 f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) has {len(scales)} scales "
                 f"and {len(given)} zero points"
             )
-        _freeze(scales)
-        _freeze(zero_points)
+        unsigned.frozen(scales)
+        unsigned.frozen(zero_points)
         return scales, zero_points, int(quantization.number("quantized_dimension"))
 
     def _data(
@@ -271,9 +271,9 @@ class _Reader:
         self.constant_bytes += elements * dtype.itemsize
         if halves:
             nibbles = np.stack([raw << 4, raw & 0xF0], axis=-1).reshape(-1)[:elements]
-            return _freeze((nibbles.view(np.int8) >> 4).reshape(shape))
+            return unsigned.frozen((nibbles.view(np.int8) >> 4).reshape(shape))
         data = np.frombuffer(raw.tobytes(), dtype.numpy).reshape(shape)
-        return _freeze(data.astype(dtype.value))
+        return unsigned.frozen(data.astype(dtype.value))
 
     def _operator(
         self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
@@ -359,7 +359,7 @@ class _Reader:
         tensor = source.tensors[index]
         if tensor.is_constant or tensor.dtype is DType.OPAQUE:
             raise source.refuse(f"it writes tensor {tensor.name!r}, which is a constant")
-        source.tensors[index] = dataclasses.replace(tensor, data=_freeze(held(source, tensor, value)))
+        source.tensors[index] = dataclasses.replace(tensor, data=unsigned.frozen(held(source, tensor, value)))
         self.constant_bytes += tensor.nbytes
         return True
 
@@ -382,11 +382,6 @@ def _value(table: Record, field: Field) -> Any:
     value = table.number(field.name)
     names = ENUMERATIONS.get(field.enumeration, ())
     return names[value] if 0 <= value < len(names) else value
-
-
-def _freeze(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.setflags(write=False)
-    return array
 
 
 def _indices(record: Record, field: str) -> tuple[int, ...]:

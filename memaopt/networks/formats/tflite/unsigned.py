@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.errors import UnsupportedModelError
@@ -97,16 +98,17 @@ def _has_weights(kind: str) -> bool:
 def _flipped(tensor: Tensor, weights: bool) -> Tensor:
     data, zero_points = tensor.data, tensor.zero_points
     if data is None or not weights or len(zero_points) != 1:
-        data = None if data is None else _frozen(data.view(np.int8) ^ np.int8(-_FLIPPED))
+        data = None if data is None else frozen(data.view(np.int8) ^ np.int8(-_FLIPPED))
         return dataclasses.replace(tensor, dtype=DType.INT8, zero_points=zero_points - _FLIPPED, data=data)
     centred = data.astype(np.int64) - zero_points[0]
     held = np.iinfo(np.int8)
     dtype = DType.INT8 if held.min <= centred.min() and centred.max() <= held.max else DType.INT16
     zeros = np.zeros_like(zero_points)
-    return dataclasses.replace(tensor, dtype=dtype, zero_points=zeros, data=_frozen(centred.astype(dtype.value)))
+    return dataclasses.replace(tensor, dtype=dtype, zero_points=zeros, data=frozen(centred.astype(dtype.value)))
 
 
-def _frozen(data: np.ndarray) -> np.ndarray:
+def frozen(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, which cannot be written to any more."""
     data.setflags(write=False)
     return data
 
