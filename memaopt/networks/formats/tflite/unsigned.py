@@ -29,7 +29,7 @@ Indices = tuple[int, ...]
 _FLIPPED = 128
 REFUSED = frozenset({
     "ABS", "BATCH_MATMUL", "BROADCAST_TO", "ELU", "EXP", "L2_NORMALIZATION", "LOG", "NEG", "RESIZE_BILINEAR", "RSQRT",
-    "SQRT", "SQUARED_DIFFERENCE",
+    "SQRT", "SQUARED_DIFFERENCE", "UNIDIRECTIONAL_SEQUENCE_LSTM",
 })  # fmt: skip
 """LiteRT has no uint8 of them, or computes it in float."""
 
