@@ -1,6 +1,7 @@
 """What a layer reads and writes at least: the elements that its outputs depend on, whatever the values are.
 
-An input element counts if a window covers it or a table reaches it, a weight if it is there: counts of geometry. Tables
+An input element counts if a window covers it or a table reaches it, a weight if its tap ever lies on the image and not
+only in the padding: counts of geometry. Tables
 and parameters of channels do not count, for code can hold those.
 """
 
@@ -25,6 +26,7 @@ from memaopt.problems.layers import (
     Extreme,
     FloatLookup,
     FullyConnected,
+    Int8Array,
     L2Norm,
     Layer,
     LayerChain,
@@ -69,7 +71,25 @@ def covered(outputs: Iterable[int], size: int, kernel: int, stride: int, dilatio
     return sorted({index for index in at if 0 <= index < size})
 
 
-def _axes(outputs: tuple[Iterable[int], Iterable[int]], image: Image, window: Window) -> tuple[list[int], list[int]]:
+_Outputs = tuple[Iterable[int], Iterable[int]]
+
+
+def _used(weights: Int8Array, outputs: _Outputs, image: Image, window: Window) -> int:
+    """Elements of ``weights`` whose taps lie on ``image`` for any of these rows and columns of outputs."""
+    taps = 1
+    for d, wanted in enumerate(outputs):
+        starts = [p * window.stride[d] - window.padding[d] for p in wanted]
+        offsets = (tap * window.dilation[d] for tap in range(window.kernel[d]))
+        taps *= sum(any(0 <= start + offset < image[d] for start in starts) for offset in offsets)
+    return weights.size // math.prod(window.kernel) * taps
+
+
+def _whole(output: Image) -> tuple[range, range]:
+    """All rows and columns of outputs."""
+    return range(output.height), range(output.width)
+
+
+def _axes(outputs: _Outputs, image: Image, window: Window) -> tuple[list[int], list[int]]:
     """The rows and the columns of ``image`` that windows at these rows and columns of outputs cover."""
     rows, columns = (
         covered(wanted, image[d], window.kernel[d], window.stride[d], window.dilation[d], window.padding[d])
@@ -80,34 +100,41 @@ def _axes(outputs: tuple[Iterable[int], Iterable[int]], image: Image, window: Wi
 
 def _read(image: Image, output: Image, window: Window) -> int:
     """Elements of ``image`` under any window."""
-    rows, columns = _axes((range(output.height), range(output.width)), image, window)
+    rows, columns = _axes(_whole(output), image, window)
     return len(rows) * len(columns) * image.channels
 
 
 @operands.register(Conv)
 @operands.register(Depthwise)
 def _(layer: Conv | Depthwise) -> Operands:
-    return Operands((_read(layer.shape, layer.output, layer.window),), layer.output.elements, layer.weights.size)
+    used = _used(layer.weights, _whole(layer.output), layer.shape, layer.window)
+    return Operands((_read(layer.shape, layer.output, layer.window),), layer.output.elements, used)
 
 
 @operands.register
 def _(layer: ConvDepthwise) -> Operands:
     conv, depthwise = layer.conv, layer.depthwise
-    outputs = (range(layer.output.height), range(layer.output.width))
-    rows, columns = _axes(_axes(outputs, depthwise.shape, depthwise.window), conv.shape, conv.window)
+    outputs = _whole(layer.output)
+    between = _axes(outputs, depthwise.shape, depthwise.window)
+    rows, columns = _axes(between, conv.shape, conv.window)
     read = len(rows) * len(columns) * conv.shape.channels
-    return Operands((read,), layer.output.elements, conv.weights.size + depthwise.weights.size)
+    used = _used(conv.weights, between, conv.shape, conv.window)
+    used += _used(depthwise.weights, outputs, depthwise.shape, depthwise.window)
+    return Operands((read,), layer.output.elements, used)
 
 
 @operands.register
 def _(layer: LayerChain) -> Operands:
     last = len(layer.parts)
     wanted = {last: ({*range(layer.output.height)}, {*range(layer.output.width)})}
+    used = 0
     for number, part in reversed([*enumerate(layer.parts)]):
         rows, columns = wanted.get(number + 1, (set(), set()))
+        if isinstance(part.layer, Conv | Depthwise):
+            used += _used(part.layer.weights, (rows, columns), part.layer.shape, part.layer.window)
         for tensor in part.reads:
             image, inner = layer.images[tensor], part.layer
-            read: tuple[Iterable[int], Iterable[int]] = rows, columns
+            read: _Outputs = rows, columns
             if isinstance(inner, Conv | Depthwise | Pool):
                 read = _axes((sorted(rows), sorted(columns)), image, inner.window)
             elif isinstance(inner, Mean):
@@ -116,7 +143,7 @@ def _(layer: LayerChain) -> Operands:
             known[0].update(read[0])
             known[1].update(read[1])
     size = len(wanted[0][0]) * len(wanted[0][1]) * layer.shape.channels
-    return Operands((size,), layer.output.elements, sum(operands(part.layer).weights for part in layer.parts))
+    return Operands((size,), layer.output.elements, used)
 
 
 @operands.register
@@ -194,7 +221,7 @@ def _(layer: Lstm) -> Operands:
 @operands.register(Conv16)
 @operands.register(MaxPool16)
 def _(layer: Conv16 | MaxPool16) -> Operands:
-    weights = layer.weights.size if isinstance(layer, Conv16) else 0
+    weights = _used(layer.weights, _whole(layer.output), layer.shape, layer.window) if isinstance(layer, Conv16) else 0
     read = _read(layer.shape, layer.output, layer.window)
     return Operands((_INT16_BYTES * read,), _INT16_BYTES * layer.output.elements, weights)
 

@@ -60,3 +60,8 @@ def test_a_model_that_its_name_does_not_tell(cli: Cli, tmp_path: Path) -> None:
     for command in ("solve", "inspect"):
         assert "from_saved_model" in cli.refused(command, tmp_path / "exported")
         assert "from_keras_model" in cli.refused(command, tmp_path / "weights.bin")
+
+
+def test_a_name_longer_than_names_may_be_is_refused_in_one_line(cli: Cli) -> None:
+    """Catches a traceback of the look for a SavedModel's file beneath such a name."""
+    cli.refused("solve", "x" * 300 + ".tflite")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from layers_helpers import conv, conv_depthwise, depthwise, every_family, fully_connected, inputs_of
@@ -54,6 +56,18 @@ def test_two_layers_as_one_read_what_the_second_needs() -> None:
     layer = conv_depthwise(_RNG, (8, 8, 3), 5, stride=(2, 2), kernel=(1, 1), padding="valid")
     assert operands(layer).inputs[0] <= operands(layer.conv).inputs[0]
     assert operands(layer).weights == layer.conv.weights.size + layer.depthwise.weights.size
+
+
+@pytest.mark.parametrize("make", [conv, depthwise])
+def test_weights_in_the_padding_alone_do_not_count(make: Callable[..., Layer]) -> None:
+    """Catches a bound above what a kernel moves that leaves such taps out: of 3 x 3, 1 is on a pixel, 3 on a row of two."""
+    pixel, row = (
+        make(_RNG, shape, *outputs, (3, 3), padding="same")
+        for outputs in [(4,) if make is conv else ()]
+        for shape in [(1, 1, 4), (1, 2, 4)]
+    )
+    each = 16 if make is conv else 4
+    assert (operands(pixel).weights, operands(row).weights) == (each, 3 * each)
 
 
 def test_what_is_moved_twice_is_read_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +41,7 @@ def refuse(path: str | Path, start: Callable[[], bytes] = bytes) -> None:
     """
     place = Path(path)
     for kind in _FOREIGN:
-        told = place.suffix.lower() in kind.suffixes or (kind.holds and (place / kind.holds).is_file())
+        # Path.is_file raises where the longer path is one that no file can have.
+        told = place.suffix.lower() in kind.suffixes or (kind.holds and os.path.isfile(place / kind.holds))
         if told or (kind.magic and start().startswith(kind.magic)):
             raise InputError(f"{path}: {kind.title}; an int8 .tflite file is read: convert it with {kind.how}")
