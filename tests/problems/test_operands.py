@@ -60,7 +60,7 @@ def test_two_layers_as_one_read_what_the_second_needs() -> None:
 
 @pytest.mark.parametrize("make", [conv, depthwise])
 def test_weights_in_the_padding_alone_do_not_count(make: Callable[..., Layer]) -> None:
-    """Catches a bound above what a kernel moves that leaves such taps out: of 3 x 3, 1 is on a pixel, 3 on a row of two."""
+    """Catches a bound above what a kernel moves that leaves such taps out: of 3 x 3, one is on a pixel."""
     pixel, row = (
         make(_RNG, shape, *outputs, (3, 3), padding="same")
         for outputs in [(4,) if make is conv else ()]
