@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.inputs import STRICT
+from memaopt.printable import counted
 
 
 class RowsClaim(BaseModel):
@@ -48,10 +49,12 @@ class PushClaim(BaseModel):
         share = f"{self.window_macs / self.macs:.2f} times fewer" if self.macs else "none"
         again = sum(rows.again > 0 for rows in self.rows)
         kept = sum(rows.kept for rows in self.rows)
+        padded = f"rows of {counted(again, 'tensor')} depend" if again else "no row that is read depends"
+        repeated = f"{padded} on padding" + (", and are computed again" if again else "")
         return [
             f"{self.hop} {frames} of {self.frames}: {self.macs:,} multiply-accumulates, {share} than the window's",
             f"moves {self.moved_bytes:,} bytes; new frames, weights and outputs alone are {self.least_bytes:,}",
-            f"{kept:,} rows are kept; rows of {again} tensors depend on padding and are computed again",
+            f"{kept:,} {'row is' if kept == 1 else 'rows are'} kept; {repeated}",
         ]
 
 

@@ -137,7 +137,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
             "" if memory.proof != "none" else "yellow",
         ),
         ("moved", describe(network_traffic(plan)), ""),
-        ("", f"no order of the layers' rows moves fewer than {compulsory_bytes(plan):,}", ""),
+        ("", f"no order of the layers' rows moves fewer than {compulsory_bytes(plan):,} bytes", ""),
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
         ("", _left(plan), ""),

@@ -97,8 +97,8 @@ class Validation(Overview):
         if self.confusion is not None and len(self.confusion) <= 20:
             width = max(len(f"{n:,}") for row in self.confusion for n in row)
             facts += [
-                ("confusion" if i == 0 else "", " ".join(f"{n:>{width},}" for n in row))
-                for i, row in enumerate(self.confusion)
+                ("confusion", "a row for each label, a column for each answer"),
+                *(("", " ".join(f"{n:>{width},}" for n in row)) for row in self.confusion),
             ]
         if self.rmse is not None:
             facts.append(
