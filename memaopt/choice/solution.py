@@ -332,9 +332,9 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
     deep = chained.smallest("sram_bytes") if sram > limits.sram else None
     if deep is not None and limits.sram < deep.value < sram:
         return InfeasibleError(
-            f"{name} needs {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the {limits.sram:,} "
-            f"given, even where layers are computed depth first; smaller images or fewer channels, or --sram "
-            f"{deep.value} on a larger machine, would do"
+            f"{name} needs at least {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the "
+            f"{limits.sram:,} given, even where layers are computed depth first; smaller images, fewer "
+            f"channels or a larger machine would do"
         )
     if sram > limits.sram:
         return InfeasibleError(

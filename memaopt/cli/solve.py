@@ -204,7 +204,7 @@ def solve_command(
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.tflite --setting ram --out build/
       memaopt solve model.tflite --package arduino --out dist/
-      memaopt solve model.tflite --stream rows --hop 1 --run
+      memaopt solve tcn.tflite --stream rows --hop 1 --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None

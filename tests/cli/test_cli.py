@@ -18,7 +18,7 @@ from memaopt import Certificate
 from memaopt.cli.main import app
 from memaopt.machines.mcu import preset_names
 from memaopt.networks.formats.tflite.writer import write
-from memaopt.networks.zoo.zoo import fc_autoencoder
+from memaopt.networks.zoo.zoo import build, fc_autoencoder
 from memaopt.problems import suites
 from memaopt.trials import gemm as trial
 from memaopt.version import __version__
@@ -266,6 +266,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     shutil.copy(_ROOT / "examples" / "problems.toml", tmp_path)
     firmware(tmp_path)
     (tmp_path / "model.tflite").write_bytes(write(fc_autoencoder()))
+    (tmp_path / "tcn.tflite").write_bytes(write(build("tcn")))
     (tmp_path / "sweep.toml").write_text("[[gemm]]\nm = 4\nk = 4\nn = 4\n")
     assert cli("sweep sweep.toml --out results --workers 1").code == 0
     for command in ("solve", "mcus", "run", "verify"):

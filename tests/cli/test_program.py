@@ -248,7 +248,7 @@ def test_the_stack_can_be_chosen(cli: Cli, elf: Path) -> None:
         ("--timing load", "--timing load: 'load' is not a rule and its cycles, as in load=3"),
         ("--timing load=2.5", "'load=2.5' is not a rule and its cycles"),
         ("--timing load=-1", "timing rule load: "),
-        ("--mcu stm33", "no microcontroller 'stm33': there are nrf52832, "),
+        ("--mcu stm33", "no microcontroller 'stm33': there are apollo3, "),
         ("--wait-states -1", "see memaopt run --help"),
         ("--budget 0", "see memaopt run --help"),
         ("--budget many", "see memaopt run --help"),

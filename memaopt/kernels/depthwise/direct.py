@@ -38,6 +38,7 @@ from memaopt.problems.layers import Depthwise, Layer
 
 _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
+_FEW_CHANNELS = 16  # for fewer, kernels of their own for each set of columns are not worth their code
 _MOST_IN_LINE = 5  # rows of a window one tap wide
 _FRAME = around.Frame(44, 64)
 _STACK = 56  # of a kernel: r4 to r11, lr and five words
@@ -155,7 +156,7 @@ class DepthwiseDirect:
         sets, phases = _sets(view), tuple(_phases(view, span))
         if not all(s.taps for s in sets) or any(walk_of(phase.column, unroll) is None for phase in phases):
             return None
-        if apart and len(sets) == 1:
+        if apart and (len(sets) == 1 or layer.output.channels < _FEW_CHANNELS):
             return None
         output = Output.of(proven, layer.requantization)
         step = int(layer.multiplier == 1)
