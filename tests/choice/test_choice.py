@@ -178,7 +178,7 @@ def test_many_layers_under_tight_budgets_are_proven() -> None:
 
 def test_two_hundred_layers_in_tight_flash_and_arena_are_proven() -> None:
     """Catches a search in which kernels that few layers share make too many labels: most are for two layers that
-    lie far apart, with flash and arena both short. Where there are too many CP-SAT proves it."""
+    lie far apart, with flash and arena both short."""
     problem = prepare(network(4, 200, 200, 14), MCU)
     free = solution.search(problem, "cycles")
     assert free.choice is not None
@@ -186,11 +186,11 @@ def test_two_hundred_layers_in_tight_flash_and_arena_are_proven() -> None:
     plans = problem.chosen(free.choice.picks).values()
     flash = choice.flash_bytes(list(plans), problem.limits.flash_overhead)
     arena = free.memory.arena_bytes
-    limits = dataclasses.replace(problem.limits, flash=flash * 85 // 100, arena=arena * 6 // 10)
+    limits = dataclasses.replace(problem.limits, flash=flash * 85 // 100, arena=arena * 8 // 10)
     tight = dataclasses.replace(problem, limits=limits)
     found = solution.search(tight, "cycles")
     assert found.choice is not None
-    assert found.proof in ("enumeration", "solver")
+    assert found.proof == "enumeration"
     assert solution.cheaper(tight, "cycles", found.choice.price) is None
     assert solution.cheaper(tight, "cycles", found.choice.price + 1) == found.choice.price
 
