@@ -316,7 +316,7 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
     chained = Partitions(problem, "cycles")
     if limits.arena is not None:
         smallest = _best(_unlimited(problem), "arena")
-        deep = chained.smallest()
+        deep = chained.smallest() if smallest.value > limits.arena else None
         if deep is not None and limits.arena < deep.value < smallest.value:
             return InfeasibleError(
                 f"{name} needs an arena of {deep.value:,} bytes, {deep.value - limits.arena:,} more than the "

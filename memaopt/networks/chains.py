@@ -14,7 +14,7 @@ from memaopt.errors import InputError
 from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.operators.convolution import image_of
-from memaopt.networks.operators.operator import Array, Links, Shape
+from memaopt.networks.operators.operator import Array, Shape
 from memaopt.networks.operators.source import Source
 from memaopt.problems.geometry import Image
 from memaopt.problems.layers import LayerChain, Part
@@ -56,18 +56,6 @@ class DepthFirst(Operator):
     def lower(self, graph: Graph) -> Lowered | None:
         chain = chain_of(graph, self.operators)
         return None if chain is None else Lowered(chain, (self.input,))
-
-    def links(self, graph: Graph) -> Links | None:
-        del graph
-        return None
-
-    def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
-        return ()
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph

@@ -20,7 +20,7 @@ from memaopt.kernels import around
 from memaopt.kernels.around import Compiled
 from memaopt.kernels.chained_rows import chained_rows, chains
 from memaopt.kernels.chained_rows.chained_rows import MOST_INPUTS, as_matrix, tile_words, title_of, weights_of
-from memaopt.kernels.chained_rows.chains import ROWS, SCALE, Raised
+from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.kernel import ChainedRowsKernel
 from memaopt.kernels.chained_rows.sum_rounding import SumRounding, sum_rounding
 from memaopt.kernels.code import Loop, Node, compiled
@@ -102,7 +102,8 @@ class ChainedParts:
 
     def _plan(self, layer: FullyConnected, packed: bool, rounding: SumRounding) -> Plan | None:
         (m, depth), kernel = layer.weights.shape, _kernel(layer, packed)
-        chained, taken = _chained(layer)
+        chained, at = _raised(layer)
+        taken = len(at)
         parts = parts_of(chained, 4 * kernel.unroll)
         if parts is None:
             return None
@@ -157,7 +158,7 @@ class ChainedParts:
         assert matrix is not None
         rounding = sum_rounding(matrix)
         kernel = _kernel(matrix, bool(plan.option("packed")))
-        chained, taken = _chained(matrix)
+        chained, at = _raised(matrix)
         parts = parts_of(chained, 4 * kernel.unroll)
         assert parts is not None
         m, depth = matrix.weights.shape
@@ -175,7 +176,7 @@ class ChainedParts:
             step=tiles * kernel.words(parts.size),
             sums=tiles * kernel.rows,
             depth=depth,
-            taken=taken,
+            taken=len(at),
             outputs=m,
             q=rounding.output(matrix),
             shift=rounding.shift,
@@ -191,17 +192,12 @@ def in_one_part(layer: FullyConnected) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _raised(layer: FullyConnected) -> Raised:
-    """The weights [rows in whole chains, inputs] that chains take."""
+def _raised(layer: FullyConnected) -> tuple[FullyConnected, Int64Array]:
+    """The layer with the weights that chains take, and which of them are raised: [row, input] each."""
     w = weights_of(layer, sum_rounding(layer).constant, layer.weights.shape[1])
     w = np.concatenate([w, np.zeros((-len(w) % ROWS, w.shape[1]), np.int64)])
-    return chains.raised(w, np.arange(len(w)).reshape(-1, ROWS))
-
-
-def _chained(layer: FullyConnected) -> tuple[FullyConnected, int]:
-    """The layer with those weights, and how many are raised."""
-    raised = _raised(layer)
-    return replace(layer, weights=raised.weights[: len(layer.weights)].astype(np.int8)), len(raised.at)
+    raised = chains.raised(w, np.arange(len(w)).reshape(-1, ROWS))
+    return replace(layer, weights=raised.weights[: len(layer.weights)].astype(np.int8)), raised.at
 
 
 def _kernel(layer: FullyConnected, packed: bool) -> ChainedRowsKernel:
@@ -221,7 +217,7 @@ def _weights(chained: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts) 
 
 
 def _arrays(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, name: str) -> list[Array]:
-    chained, taken = _chained(layer)
+    chained, at = _raised(layer)
     w = _weights(chained, kernel, parts)
     first = np.arange(len(w) - kernel.rows, -1, -kernel.rows)
     streams = []
@@ -232,8 +228,8 @@ def _arrays(layer: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts, nam
     comment = f"part by part, {kernel.rows} rows at a time: starts, chained weights, where the first row's sum is"
     weights = Array("int32_t", f"{name}_weights", np.concatenate(streams), comment)
     arrays = [weights]
-    if taken:
-        arrays.append(Array("int32_t", f"{name}_raised", _raised(layer).at, chains.RAISED))
+    if len(at):
+        arrays.append(Array("int32_t", f"{name}_raised", at, chains.RAISED))
     return [*arrays, *sum_rounding(layer).arrays(layer, name)]
 
 

@@ -21,7 +21,7 @@ from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around
 from memaopt.kernels.chained_rows.chains import Loads
 from memaopt.kernels.code import Call, Constants, Loop
-from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove_multiply, prove_multiply_add
+from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.executed import words_of as code_words
@@ -224,11 +224,11 @@ def _choose(layer: Depthwise) -> tuple[ColumnKernel, Proven] | None:
     if not across or not inside or layer.output.width != 1 or layer.multiplier > 1 or channels % GROUP:
         return None
     taps, step = window.kernel.height * window.kernel.width, window.dilation.height * channels
-    bare = prove_multiply(layer)
-    proven = prove_multiply_add(layer) if bare is None else bare
-    if proven is None or taps < 2 or (taps - 1) * step > REACH:
+    found = prove(layer)
+    if found is None or taps < 2 or (taps - 1) * step > REACH:
         return None
-    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), bare is None)
+    proven, adds = found
+    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), adds)
     return (kernel, proven) if 4 * kernel.words <= REACH else None
 
 

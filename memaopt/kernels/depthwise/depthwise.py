@@ -381,4 +381,11 @@ def prove_multiply_add(layer: Depthwise) -> Proven | None:
     return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
+def prove(layer: Depthwise) -> tuple[Proven, bool] | None:
+    """The requantisation without an addend if it can be, and whether it has one; None if not found."""
+    bare = prove_multiply(layer)
+    proven = prove_multiply_add(layer) if bare is None else bare
+    return None if proven is None else (proven, bare is None)
+
+
 FAMILIES = (DepthwiseWalk(), DepthwiseTaps())

@@ -21,7 +21,7 @@ from memaopt.access import Access
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove_multiply, prove_multiply_add
+from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
 from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase
 from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
@@ -38,6 +38,7 @@ from memaopt.problems.layers import Depthwise, Layer
 
 _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
+_MOST_APART = 8  # likewise, with a kernel for each set of columns
 _FEW_CHANNELS = 16  # for fewer, kernels of their own for each set of columns are not worth their code
 _MOST_IN_LINE = 5  # rows of a window one tap wide
 _FRAME = around.Frame(44, 64)
@@ -139,17 +140,18 @@ class DepthwiseDirect:
     def _plans(self, layer: Depthwise, turned: bool) -> tuple[Plan, ...]:
         along = layer.output.width if turned else layer.output.height
         unrolls = (0, *_UNROLLS) if along > _MOST_ROWS else (0,)
-        tried = [(unroll, False) for unroll in unrolls] + [(unroll, True) for unroll in unrolls if unroll or along <= 8]
+        apart = (unroll for unroll in unrolls if unroll or along <= _MOST_APART)
+        tried = [*((unroll, False) for unroll in unrolls), *((unroll, True) for unroll in apart)]
         made = (self._plan(layer, turned, *each) for each in tried)
         return tuple(plan for plan in made if plan is not None)
 
     def _choose(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> _Chosen | None:
-        view, without = _view(layer, turned), prove_multiply(layer)
-        window, proven = view.window, without or prove_multiply_add(layer)
+        view, found = _view(layer, turned), prove(layer)
+        window = view.window
         tap_step = window.dilation.width * view.column
         span = (window.kernel.width - 1) * tap_step
         strided = window.dilation.height > 1 and window.stride.height > 1
-        if proven is None or window.kernel.width > 3 or strided or span > REACH:
+        if found is None or window.kernel.width > 3 or strided or span > REACH:
             return None
         if window.kernel.height > (_MOST_IN_LINE if window.kernel.width == 1 else 3):
             return None
@@ -158,9 +160,9 @@ class DepthwiseDirect:
             return None
         if apart and (len(sets) == 1 or layer.output.channels < _FEW_CHANNELS):
             return None
+        proven, added = found
         output = Output.of(proven, layer.requantization)
-        step = int(layer.multiplier == 1)
-        zero_point, added = layer.input_zero_point, without is None
+        step, zero_point = int(layer.multiplier == 1), layer.input_zero_point
         kernels = tuple(
             interned(
                 DirectKernel(window, view.shape.height, tap_step, s, phases, unroll, step, zero_point, output, added)
