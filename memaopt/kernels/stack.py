@@ -3,13 +3,17 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.assembly_code import listed
 
 _MULTIPLE, _SINGLE = re.compile(r"^v?(push|pop)\s+(\{.*\})"), re.compile(r"^v?(ldr|str)(d?)\S*\s.*\[sp\b")
+_BACK = re.compile(r"b\S*\s+(\d+)b$")
+_NOTHING = Access()
 
 
+@lru_cache(maxsize=1024)
 def by_depth(text: str) -> tuple[Access, ...]:
     """What a call does outside its loops, in a turn of a loop, of a loop within that, and so on.
 
@@ -18,16 +22,21 @@ def by_depth(text: str) -> tuple[Access, ...]:
     lines = [line.strip() for line in text.splitlines()]
     labels: dict[str, int] = {}
     ends: dict[int, int] = {}
+    stacked: list[tuple[int, Access]] = []
     for i, line in enumerate(lines):
-        if line[:-1].isdecimal() and line.endswith(":"):
+        if line.endswith(":") and line[:-1].isdecimal():
             labels[line[:-1]] = i
-        elif (back := re.match(r"b\S*\s+(\d+)b$", line)) is not None:
+        elif line.endswith("b") and (back := _BACK.match(line)) is not None:
             ends[labels[back[1]]] = i
-    found: list[Access] = []
-    for i, line in enumerate(lines):
-        depth = sum(first <= i <= last for first, last in ends.items())
-        found += [Access()] * (depth + 1 - len(found))
-        found[depth] += _accesses(line)
+        elif ("{" in line or "[sp" in line) and (done := _accesses(line)) != _NOTHING:
+            stacked.append((i, done))
+
+    def depth(at: int) -> int:
+        return sum(first <= at <= last for first, last in ends.items())
+
+    found = [_NOTHING] * (1 + max(map(depth, ends), default=0))
+    for i, done in stacked:
+        found[depth(i)] += done
     return tuple(found)
 
 

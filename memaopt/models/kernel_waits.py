@@ -15,7 +15,7 @@ from memaopt.kernels.gemm.families import CYCLE, GemmFamily, RegisterTile
 from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, rounds, segments, text
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import waiting
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, Dtype, Gemm
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
 
 #: Bytes and cycles of the C around each call of a kernel, by GCC 12.2 at -O3.
 _AROUND = (64, 20)
@@ -58,8 +58,7 @@ def tree(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> tuple[Node, .
 def _call(problem: Gemm, family: GemmFamily, kr: int, mr: int, nr: int, part: Stretch, count: int) -> Call:
     """A call of a kernel that goes over ``count`` tiles."""
     kernel = RegisterKernel(mr, part.steps, nr, part.first, part.last)
-    rounding = _rounding(problem.dtype, problem.output_zero_point, problem.clamp)
-    nodes = _parsed(rounding, family, kr, kernel, _strides(problem, family, kr))
+    nodes = _parsed(text(problem, family, kr, kernel, _strides(problem, family, kr)))
     turns = rounds(family, kr, kernel)
     body = tuple(_counted(node, count, turns) for node in nodes)
     return Call(Small(f"{family.name} {kr} {kernel.name}", 4 * words(nodes), body))
@@ -72,15 +71,9 @@ def _counted(node: Node, count: int, turns: int) -> Node:
     return Loop(tuple(Loop(inner.body, turns) if isinstance(inner, Loop) else inner for inner in node.body), count)
 
 
-@lru_cache(maxsize=64)
-def _rounding(dtype: Dtype, zero_point: int, clamp: tuple[int, int]) -> Gemm:
-    """A product that rounds so: all that a kernel's text has of its problem beside the strides."""
-    return Gemm(m=1, k=1, n=1, dtype=dtype, output_zero_point=zero_point, clamp=clamp)
-
-
-@lru_cache(maxsize=2048)
-def _parsed(rounding: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides) -> tuple[Node, ...]:
-    return parse(text(rounding, family, kr, kernel, strides), wide=False)
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> tuple[Node, ...]:
+    return parse(text, wide=False)
 
 
 def _strides(problem: Gemm, family: GemmFamily, kr: int) -> Strides:

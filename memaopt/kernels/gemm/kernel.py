@@ -80,6 +80,20 @@ def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
 
 def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool = True) -> str:
     """The assembly of one kernel, a line each instruction; without ``fpu``, the stack is in its place."""
+    return _text(problem.output_zero_point, problem.clamp, family, kr, kernel, strides, fpu)
+
+
+@lru_cache(maxsize=256)
+def _text(
+    zero_point: int,
+    clamp: tuple[int, int],
+    family: GemmFamily,
+    kr: int,
+    kernel: RegisterKernel,
+    strides: Strides,
+    fpu: bool,
+) -> str:
+    """The same, by what it depends on: what it waits for and what it does to the stack are read from one rendering."""
     unroll, nr, ldb = family.unrolling.steps(kernel.steps // kr), kernel.nr, strides.ldb
     values: dict[str, Any] = {
         "mr": kernel.mr,
@@ -88,8 +102,8 @@ def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, str
         "kr": kr if family.stationary == "C" else kernel.steps,
         "first": kernel.first,
         "last": kernel.last,
-        "zero_point": problem.output_zero_point,
-        "clamp": problem.clamp,
+        "zero_point": zero_point,
+        "clamp": clamp,
         "fpu": fpu,
         "unroll": unroll,
         "far_a": far(kernel.mr, strides.lda, 4 * unroll),
@@ -101,7 +115,6 @@ def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, str
     return render(family.template, **values)
 
 
-@lru_cache(maxsize=1024)
 def stack_by_depth(
     problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool
 ) -> tuple[Access, ...]:
