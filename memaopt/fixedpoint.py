@@ -96,6 +96,15 @@ def requantize_in_double(x: IntLike, scale: npt.ArrayLike) -> Int64Array:
     return round_half_away_from_zero(product).astype(np.int64)
 
 
+def requantize_to_even(x: IntLike, scale: npt.ArrayLike) -> Int64Array:
+    """round(x * scale), the product in float32, ties to even: what ONNX's integer operators do of an accumulator.
+
+    ``scale`` is a float32 (of any type); |x * scale| must stay below 2^31.
+    """
+    product = np.asarray(x, np.int64).astype(np.float32) * np.asarray(scale, np.float32)
+    return np.rint(product).astype(np.int64)
+
+
 def round_q15(accumulator: IntLike) -> Int64Array:
     """A 2.30 accumulator (modulo 2^32) as q15: round to nearest, ties up, saturated to 16 bits."""
     rounded = wrap_int32(np.asarray(accumulator, np.int64) + (1 << 14)) >> 15

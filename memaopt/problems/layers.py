@@ -316,11 +316,12 @@ class FloatLookup(ByContent):
 
 @dataclass(frozen=True)
 class Quantize:
-    """float32 to int8: clamp(zero_point + round(x / scale)), ties away from zero."""
+    """float32 to int8: clamp(zero_point + round(x / scale)), ties away from zero, or to even."""
 
     elements: int
     scale: float
     zero_point: int
+    even: bool = False
 
 
 @dataclass(frozen=True)

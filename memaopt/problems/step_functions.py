@@ -21,7 +21,8 @@ class Requantization(ByContent):
     """clamp(zero_point + round(acc * scale)): how an accumulator becomes an output, channel by channel.
 
     Either ``multipliers`` and ``shifts`` (rounded twice, fixedpoint.multiply_by_quantized_multiplier) or
-    ``scales`` (rounded once, fixedpoint.requantize_in_double) are given, with one entry for each channel.
+    ``scales`` (rounded once, fixedpoint.requantize_in_double) are given, with one entry for each channel. ``even``: the
+    scales are floats, and rounding is fixedpoint.requantize_to_even.
     """
 
     zero_point: int
@@ -30,10 +31,13 @@ class Requantization(ByContent):
     multipliers: Int64Array | None = None
     shifts: Int64Array | None = None
     scales: Float64Array | None = None
+    even: bool = False
 
     def __post_init__(self) -> None:
         if (self.scales is None) == (self.multipliers is None or self.shifts is None):
             raise ValueError("a requantisation has either multipliers and shifts, or scales")
+        if self.even and (self.scales is None or (self.scales != self.scales.astype(np.float32)).any()):
+            raise ValueError("rounding to even needs scales of float32")
         if not INT8_MIN <= self.minimum <= self.maximum <= INT8_MAX:
             raise ValueError(f"clamp [{self.minimum}, {self.maximum}] is not a range of int8")
 
@@ -53,7 +57,8 @@ class Requantization(ByContent):
     def apply(self, accumulators: npt.ArrayLike) -> Int64Array:
         """Outputs of accumulators whose last axis is the channel (or of size 1)."""
         if self.scales is not None:
-            scaled = fixedpoint.requantize_in_double(accumulators, self.scales)
+            rounding = fixedpoint.requantize_to_even if self.even else fixedpoint.requantize_in_double
+            scaled = rounding(accumulators, self.scales)
         else:
             assert self.multipliers is not None
             assert self.shifts is not None

@@ -16,8 +16,8 @@ from memaopt.kernels.rounding.requantize import Bools, Proven
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Conv, FullyConnected
 
-#: An output made from its sum in C: proven, and by the reference's arithmetic, twice rounded integers or doubles.
-_PROVEN, _INTEGERS, _DOUBLES = Compiled(56, 17), Compiled(120, 40), Compiled(160, 334)
+#: An output made from its sum in C: proven, and by the reference's arithmetic, twice rounded integers, doubles, floats.
+_PROVEN, _INTEGERS, _DOUBLES, _FLOATS = Compiled(56, 17), Compiled(120, 40), Compiled(160, 334), Compiled(120, 40)
 
 
 class SumRounding(NamedTuple):
@@ -31,6 +31,8 @@ class SumRounding(NamedTuple):
     @property
     def words(self) -> int:
         """Of parameters for an output; a double counts as two."""
+        if self.code is _FLOATS:
+            return 2
         return 3 if self.proven is None else 3 + (self.proven.negative is not None)
 
     @property
@@ -65,4 +67,5 @@ def sum_rounding(layer: Conv | FullyConnected) -> SumRounding:
         if proven is not None:
             return SumRounding(shift, proven, proven.constant, _PROVEN)
     none = np.zeros(len(layer.bias), np.bool_)
-    return SumRounding(0, None, none, _INTEGERS if layer.requantization.scales is None else _DOUBLES)
+    q = layer.requantization
+    return SumRounding(0, None, none, _INTEGERS if q.scales is None else _FLOATS if q.even else _DOUBLES)

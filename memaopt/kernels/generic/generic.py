@@ -40,7 +40,8 @@ _CONV, _CONV_INSIDE, _CONV_CUT = _Compiled(11, 20), _Compiled(14, 0), _Compiled(
 #: Of one row or column of taps, and of more.
 _LINE_INSIDE, _INSIDE = _Compiled(19.4, 4), _Compiled(8, 14, row=30)
 _LINE_CUT, _CUT = _Compiled(7, 5, column=18), _Compiled(4, 96, column=12)
-_FULLY_CONNECTED = _Compiled(12.75, 334)
+_FULLY_CONNECTED, _EVEN = _Compiled(12.75, 334), 40
+"""An output is rounded in doubles; as ONNX has it, in floats."""
 
 
 def reference_rounding(layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
@@ -48,6 +49,8 @@ def reference_rounding(layer: Conv | Depthwise | FullyConnected, name: str) -> l
     q = layer.requantization
     if q.scales is not None:
         bias = Array("int32_t", f"{name}_bias", layer.bias, "bias of each output channel")
+        if q.even:
+            return [bias, Array("float", f"{name}_scales", q.scales.astype(np.float32), "scale of each output channel")]
         return [bias, Array("double", f"{name}_scales", q.scales, "scale of each output channel")]
     assert q.multipliers is not None
     assert q.shifts is not None
@@ -78,7 +81,8 @@ class _Generic:
         apart: int = 1,
     ) -> Plan:
         """``taps``: products with elements inside the image; ``rounds``: times that all weights are read."""
-        parameters = loads(taps, 1) + loads(3 * outputs, 4)  # a double counts as two words
+        words = 2 if layer.requantization.even else 3  # a double counts as two
+        parameters = loads(taps, 1) + loads(words * outputs, 4)
         return Plan(
             family=self.name,
             tile="",
@@ -346,7 +350,8 @@ class GenericFullyConnected(_Generic):
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, FullyConnected)
         outputs = layer.rows * len(layer.weights)
-        cycles = _FULLY_CONNECTED.tap * layer.macs + _FULLY_CONNECTED.output * outputs
+        output = _EVEN if layer.requantization.even else _FULLY_CONNECTED.output
+        cycles = _FULLY_CONNECTED.tap * layer.macs + output * outputs
         return (self._plan(layer, layer.macs, outputs, cycles, layer.rows),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:

@@ -6,6 +6,7 @@ from typing import Any
 from memaopt.access import loads, stores
 from memaopt.kernels.around import Compiled, piece
 from memaopt.kernels.code import Loop
+from memaopt.kernels.elementwise.floats import float_text
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plain import ARITHMETIC, plain
@@ -29,7 +30,7 @@ class GenericMean:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Mean)
-        if layer.requantization.scales is not None:
+        if layer.requantization.scales is not None and not layer.requantization.even:
             return ()
         several = len(layer.axes) > 1
         return (_plan(layer, _SUMMED[several], _MEAN[several], ARITHMETIC),)
@@ -37,9 +38,12 @@ class GenericMean:
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Mean)
         q = layer.requantization
-        assert q.multipliers is not None
-        assert q.shifts is not None
-        scaled = f"rescale(acc, {int(q.multipliers[0])}, {int(q.shifts[0])})"
+        if q.scales is not None:
+            scaled = f"rescale_to_even(acc, {float_text(float(q.scales[0]))}f)"
+        else:
+            assert q.multipliers is not None
+            assert q.shifts is not None
+            scaled = f"rescale(acc, {int(q.multipliers[0])}, {int(q.shifts[0])})"
         result = f"clamp({scaled} + ({q.zero_point}), {q.minimum}, {q.maximum})"
         start = -layer.count * layer.input_zero_point
         return _emitted(layer, plan, name, "sum", start=start, compare="", result=result)

@@ -37,15 +37,19 @@ class Accumulating(Weighted):
                 raise self.refuse(graph, "an accumulator shifted left to be rescaled does not fit 32 bits")
         return multipliers, shifts
 
+    def requantization(self, graph: Graph) -> step_functions.Requantization:
+        """How accumulators become outputs; checks that nothing overflows."""
+        if self.even:
+            return self.rounded_to_even(graph)
+        multipliers, shifts = self.multipliers(graph)
+        zero_point = graph.output_of(self).zero_point
+        return step_functions.Requantization(zero_point, *self.clamp(graph), multipliers=multipliers, shifts=shifts)
+
     def check_arithmetic(self, graph: Graph) -> None:
-        self.multipliers(graph)
-        self.clamp(graph)
+        self.requantization(graph)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        multipliers, shifts = self.multipliers(graph)
-        accumulators = self.accumulators(graph, arguments[0])
-        scaled = fixedpoint.multiply_by_quantized_multiplier(accumulators, multipliers, shifts)
-        return np.clip(scaled + graph.output_of(self).zero_point, *self.clamp(graph))
+        return self.requantization(graph).apply(self.accumulators(graph, arguments[0]))
 
 
 class Convolution(Windowed, Accumulating):
@@ -94,9 +98,7 @@ class Convolution(Windowed, Accumulating):
     def parts(self, graph: Graph, weights: Array) -> dict[str, Any]:
         """What the layers of all convolutions have; ``weights`` is [M, taps]."""
         x, y = graph.tensor_of(self), graph.output_of(self)
-        multipliers, shifts = self.multipliers(graph)
-        given = step_functions.Requantization(y.zero_point, *self.clamp(graph), multipliers=multipliers, shifts=shifts)
-        bias, q = settled(self.bias_values(graph), given, weights)
+        bias, q = settled(self.bias_values(graph), self.requantization(graph), weights)
         return {
             "shape": image_of(x),
             "output": image_of(y),

@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import ACTIVATION, Field, Form, Options
@@ -62,9 +61,15 @@ class FullyConnected(Mixing):
             raise self.refuse(graph, f"a rescaled accumulator can reach {ends.max():g}, which does not fit 32 bits")
         return scales
 
+    def requantization(self, graph: Graph) -> step_functions.Requantization:
+        """How accumulators become outputs."""
+        if self.even:
+            return self.rounded_to_even(graph)
+        zero_point = graph.output_of(self).zero_point
+        return step_functions.Requantization(zero_point, *self.clamp(graph), scales=self.scales(graph))
+
     def check_arithmetic(self, graph: Graph) -> None:
-        self.scales(graph)
-        self.clamp(graph)
+        self.requantization(graph)
 
     def accumulators(self, graph: Graph, value: Array) -> Int64Array:
         """[rows, units]."""
@@ -75,8 +80,7 @@ class FullyConnected(Mixing):
         return accumulators
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        scaled = fixedpoint.requantize_in_double(self.accumulators(graph, arguments[0]), self.scales(graph))
-        return np.clip(scaled + graph.output_of(self).zero_point, *self.clamp(graph))
+        return self.requantization(graph).apply(self.accumulators(graph, arguments[0]))
 
     def one_group(self, graph: Graph) -> bool:
         del graph
@@ -89,9 +93,7 @@ class FullyConnected(Mixing):
 
     def lower(self, graph: Graph) -> Lowered | None:
         x, weights = graph.tensor_of(self), graph.tensors[self.weights].values
-        zero_point = graph.output_of(self).zero_point
-        given = step_functions.Requantization(zero_point, *self.clamp(graph), scales=self.scales(graph))
-        bias, q = settled(self.bias_values(graph), given, weights)
+        bias, q = settled(self.bias_values(graph), self.requantization(graph), weights)
         rows = x.elements // weights.shape[1]
         return Lowered(layers.FullyConnected(rows, weights, bias, x.zero_point, q), (self.input,))
 

@@ -17,10 +17,17 @@ from memaopt.problems import layers
 
 
 class Quantize(Unary):
-    """From bytes it is a table; from float32 an end of the network."""
+    """From bytes it is a table; from float32 an end of the network. ``even``: ties of floats go to even, as ONNX has
+    it; no .tflite file does."""
 
     kind: ClassVar[str] = "QUANTIZE"
     version: ClassVar[int] = 2
+
+    even: bool = False
+
+    @property
+    def fused(self) -> bool:
+        return self.even or super().fused
 
     def check_types(self, graph: Graph) -> None:
         self.expect(graph, self.input, "input", DType.FLOAT32, DType.INT8, DType.UINT8)
@@ -38,19 +45,24 @@ class Quantize(Unary):
         return np.clip(scaled, held.min, held.max).astype(y.dtype.value).view(np.int8)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        """From float32: round(x / scale) in float, ties away from zero. NaN gives the zero point; values beyond
+        """From float32: round(x / scale) in float. NaN gives the zero point; values beyond
         32 bits saturate (TFLite leaves both undefined)."""
         if arguments[0].dtype != np.float32:
             return super().evaluate(graph, arguments)
         output = graph.output_of(self)
         with np.errstate(over="ignore"):
             steps = np.nan_to_num(arguments[0] / output.scale, nan=0.0)
-        rounded = fixedpoint.round_half_away_from_zero(np.clip(steps, -(2.0**31), 2.0**31)).astype(np.int64)
+        rounding = np.rint if self.even else fixedpoint.round_half_away_from_zero
+        rounded = rounding(np.clip(steps, -(2.0**31), 2.0**31)).astype(np.int64)
         return np.clip(rounded + output.zero_point, INT8_MIN, INT8_MAX)
 
     def lower(self, graph: Graph) -> Lowered | None:
         if graph.tensor_of(self).dtype is not DType.FLOAT32:
             return super().lower(graph)
         output = graph.output_of(self)
-        layer = layers.Quantize(output.elements, float(output.scale), output.zero_point)
+        layer = layers.Quantize(output.elements, float(output.scale), output.zero_point, self.even)
         return Lowered(layer, (self.input,))
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return ("ties to even",) if self.even else ()

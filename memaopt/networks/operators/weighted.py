@@ -23,7 +23,8 @@ Mask = npt.NDArray[np.bool_]
 class Weighted(Activated):
     """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias]).
 
-    ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them.
+    ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them. ``even``: accumulators are
+    rounded as ONNX has it (fixedpoint.requantize_to_even), which no .tflite file does.
     """
 
     arity: ClassVar[tuple[int, int]] = (2, 3)
@@ -34,10 +35,11 @@ class Weighted(Activated):
     """Of a multiply-accumulate in numpy, against one of a matrix product."""
 
     wide: bool = False
+    even: bool = False
 
     @property
     def fused(self) -> bool:
-        return self.wide or super().fused
+        return self.wide or self.even or super().fused
 
     @property
     def weights(self) -> int:
@@ -107,6 +109,17 @@ class Weighted(Activated):
         product = np.float64(graph.tensor_of(self).scale) * weights.scales.astype(np.float64)
         scales = product / np.float64(graph.output_of(self).scale)
         return np.ascontiguousarray(np.broadcast_to(scales, (weights.shape[self.channel_axis],)))
+
+    def rounded_to_even(self, graph: Graph) -> Requantization:
+        """The requantisation with which ONNX ends: input_scale * weights_scale / output_scale in float32."""
+        weights, y = graph.tensors[self.weights], graph.output_of(self)
+        with np.errstate(over="ignore", under="ignore"):
+            product = graph.tensor_of(self).scale * weights.scales.astype(np.float32) / y.scale
+        scales = np.ascontiguousarray(np.broadcast_to(product, (weights.shape[self.channel_axis],))).astype(np.float64)
+        widest = np.abs(np.stack(self.accumulator_range(graph).ends)).max(axis=0) * scales
+        if not np.isfinite(scales).all() or widest.max() > SAFE:
+            raise self.refuse(graph, f"a rescaled accumulator can reach {widest.max():g}, which does not fit 32 bits")
+        return Requantization(y.zero_point, *self.clamp(graph), scales=scales, even=True)
 
     def accumulator_range(self, graph: Graph) -> AccumulatorRange:
         """What the accumulators can become, channel by channel, bias included, over all int8 inputs.

@@ -42,6 +42,18 @@ static inline int32_t rescale_in_double(int32_t x, double scale)
     return (int32_t)whole + (product >= whole + 0.5 ? 1 : 0) - (product <= whole - 0.5 ? 1 : 0);
 }
 
+/* round(x * scale) of a product in float, ties to even, as ONNX's integer operators do; only compared, as above. */
+static inline int32_t rescale_to_even(int32_t x, float scale)
+{
+    const float product = (float)x * scale;
+    const int32_t whole = (int32_t)product;
+    const float above = (float)whole + 0.5f;
+    const float below = (float)whole - 0.5f;
+    const int32_t odd = whole & 1;
+    return whole + (product > above || (product >= above && odd) ? 1 : 0) -
+           (product < below || (product <= below && odd) ? 1 : 0);
+}
+
 /* The zeros above the top set bit of x != 0. */
 static inline int32_t leading_zeros(uint32_t x)
 {
