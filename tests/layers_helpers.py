@@ -36,8 +36,9 @@ from memaopt.problems.layers import (
 )
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.step_functions import Requantization, Rescale
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 
 def requantization(
@@ -217,6 +218,12 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [layer.first_shape, layer.second_shape]
         case FullyConnected():
             shapes = [(layer.rows, layer.weights.shape[1])]
+        case SvdfFeatures():
+            shapes = [(layer.rows, layer.weights.shape[1])]
+        case SvdfFilter():
+            return [_of_int16(rng, kind, layer.batch, *layer.weights.shape)]
+        case Rescaled() if layer.source == 2:
+            return [_of_int16(rng, kind, layer.elements)]
         case MatMul():
             shapes = [layer.first_shape, layer.second_shape]
         case Softmax() | L2Norm():
@@ -229,7 +236,7 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             return [_of_int16(rng, kind, layer.rows, layer.depth)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
-        case Lookup() | FloatLookup() | Dequantize():
+        case Lookup() | FloatLookup() | Dequantize() | Rescaled():
             shapes = [(layer.elements,)]
         case Movement():
             raise AssertionError("a movement does not know its inputs' sizes")
@@ -253,6 +260,12 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.rows * len(layer.weights), np.int16)
         case Softmax16():
             return np.zeros(layer.elements, np.int16)
+        case Rescaled():
+            return np.zeros(layer.elements, f"int{8 * layer.target}")
+        case SvdfFeatures():
+            return np.zeros(layer.rows * len(layer.weights), np.int16)
+        case SvdfFilter():
+            return np.zeros(layer.batch * layer.units, np.int8)
         case Lstm():
             return np.zeros(layer.batch * layer.steps * layer.units, np.int8)
         case ArgExtreme():
@@ -260,7 +273,9 @@ def output_of(layer: Layer) -> np.ndarray:
         case MatMul():
             rows, _, columns = layer.size
             return np.zeros(math.prod(layer.batches) * rows * columns, np.int8)
-        case Softmax() | L2Norm():
+        case Softmax():
+            return np.zeros(layer.rows * layer.depth, f"int{layer.output_bits}")
+        case L2Norm():
             return np.zeros(layer.rows * layer.depth, np.int8)
         case FloatLookup() | Dequantize():
             return np.zeros(layer.elements, np.float32)

@@ -28,8 +28,9 @@ from memaopt.problems.layers import (
 )
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.step_functions import Requantization
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 
 def unrounded(channels: int) -> Requantization:
@@ -119,7 +120,7 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
-        case Lstm() | Softmax16():
+        case Lstm() | Softmax16() | Rescaled() | SvdfFeatures() | SvdfFilter():
             return layer.apply(first).ravel()
         case Conv16() | MaxPool16():
             return _of_16(layer, first.reshape(layer.shape)).ravel()
@@ -207,5 +208,7 @@ def _softmax(layer: Softmax, rows: np.ndarray) -> np.ndarray:
         over = total.bit_length() - 20
         scale = fixedpoint.one_over_one_plus_x((total << (11 - over + 1)) - (1 << 31))
         product = fixedpoint.saturating_rounding_doubling_high_mul(scale, exps)
-        out[r] = np.clip(fixedpoint.rounding_divide_by_pot(product, over + 23) - 128, -128, 127)
+        low, high = layer.output_bounds
+        outputs = fixedpoint.rounding_divide_by_pot(product, over + 31 - layer.output_bits) + low
+        out[r] = np.clip(outputs, low, high)
     return out

@@ -44,7 +44,8 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 from memaopt.report.console import table
 
 #: Predictions are to be this close: nine in ten, and all.
@@ -203,7 +204,15 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
         case ArgExtreme():
             return [math.prod(layer.shape)], layer.outputs * layer.size
         case Softmax() | L2Norm():
-            return [layer.rows * layer.depth], layer.rows * layer.depth
+            bits = layer.output_bits if isinstance(layer, Softmax) else 8
+            return [layer.rows * layer.depth], layer.rows * layer.depth * bits // 8
+        case Rescaled():
+            return [layer.source * layer.elements], layer.target * layer.elements
+        case SvdfFeatures():
+            filters, inputs = layer.weights.shape
+            return [layer.rows * inputs], 2 * layer.rows * filters
+        case SvdfFilter():
+            return [2 * layer.batch * layer.weights.size], layer.batch * layer.units
         case MatMul():
             rows, _, columns = layer.size
             sizes = [math.prod(shape) for shape in (layer.first_shape, layer.second_shape)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import firmware, folder, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
@@ -21,6 +21,7 @@ from memaopt.kernels.text.templates import render
 from memaopt.networks import reference
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.printable import counted, in_comment
+from memaopt.problems.movement import Movement
 from memaopt.writer import write_files
 
 _C_TYPES = {
@@ -320,18 +321,21 @@ def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch:
     for tensor in layer.lowered.inputs:
         t = graph.tensors[tensor]
         start = constants[tensor] if t.is_constant else f"{tensors[tensor].base} + {tensors[tensor].symbol}"
-        arguments.append(_argument(start, t, layer.batch, "const "))
+        arguments.append(_argument(start, t, layer, "const "))
     output = graph.tensors[layer.op.output]
     place = f"{tensors[layer.op.output].base} + {tensors[layer.op.output].symbol}"
-    arguments.append(_argument(place, output, layer.batch, ""))
+    arguments.append(_argument(place, output, layer, ""))
     arguments.append(f"base + {scratch[number].symbol}" if number in scratch else "NULL")
     return LayerCall(layer.name, tuple(arguments), layer.batch, place, output.nbytes)
 
 
-def _argument(start: str, tensor: Tensor, batch: int, const: str) -> str:
-    if batch > 1:
-        start += f" + n * {tensor.nbytes // batch}"
-    if tensor.dtype.itemsize > 1:
+def _argument(start: str, tensor: Tensor, layer: LayerPlan, const: str) -> str:
+    if layer.batch > 1:
+        start += f" + n * {tensor.nbytes // layer.batch}"
+    moved = isinstance(layer.lowered.layer, Movement)
+    if moved and tensor.is_constant and tensor.dtype.itemsize > 1:
+        return f"(const int8_t *)({start})"
+    if tensor.dtype.itemsize > 1 and not moved:
         return f"({const}{_C_TYPES[tensor.dtype]} *)({const}void *)({start})"
     return start
 

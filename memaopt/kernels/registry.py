@@ -28,10 +28,11 @@ from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
-from memaopt.kernels.sixteen import sixteen
+from memaopt.kernels.sixteen import rescaled, sixteen
 from memaopt.kernels.softmax import softmax
 from memaopt.kernels.staging import staged
 from memaopt.kernels.sums import sum_tables, sums
+from memaopt.kernels.svdf import svdf
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.kernels.winograd import winograd
 from memaopt.problems.layers import Layer
@@ -65,6 +66,8 @@ FAMILIES: tuple[Family, ...] = (
     *l2_norm.FAMILIES,
     *lstm.FAMILIES,
     *sixteen.FAMILIES,
+    *rescaled.FAMILIES,
+    *svdf.FAMILIES,
 )
 
 __all__ = [

@@ -22,7 +22,7 @@ from memaopt.problems.geometry import Image, Window
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.step_functions import (
     INT8_MAX,
     INT8_MIN,
@@ -31,6 +31,7 @@ from memaopt.problems.step_functions import (
     Rescale,
     accumulator_range,
 )
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -267,7 +268,7 @@ class MatMul:
 
 @dataclass(frozen=True)
 class Softmax:
-    """SOFTMAX along the last axis, as TFLite's reference does it in fixed point.
+    """SOFTMAX along the last axis, as TFLite's reference does it in fixed point, in ``output_bits`` (8 or 16).
 
     Differences to the row's greatest element, below ``least_difference`` taken as exp(x) = 0, are rescaled by
     ``multiplier`` * 2^(left_shift - 31) to Q5.26.
@@ -278,6 +279,12 @@ class Softmax:
     multiplier: int
     left_shift: int
     least_difference: int
+    output_bits: int = 8
+
+    @property
+    def output_bounds(self) -> tuple[int, int]:
+        """The outputs that mean 0 and nearly 1."""
+        return -(1 << (self.output_bits - 1)), (1 << (self.output_bits - 1)) - 1
 
     @cached_property
     def exponentials(self) -> Int64Array:
@@ -356,6 +363,9 @@ Layer = (
     | FullyConnected16
     | MaxPool16
     | Softmax16
+    | Rescaled
+    | SvdfFeatures
+    | SvdfFilter
     | Quantize
     | Dequantize
 )

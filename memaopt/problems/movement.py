@@ -39,10 +39,24 @@ class Piece(ByContent):
             self.output_offset + sum(int(self.output_tables[d][0]) for d in fixed),
         )
 
+    def in_bytes(self, size: int) -> "Piece":
+        """The same boxes where each element has ``size`` bytes: the offsets are those of bytes, along one more axis."""
+        if size == 1:
+            return self
+        inner = np.arange(size, dtype=np.int64)
+        return Piece(
+            self.source,
+            (*self.shape, size),
+            (*(table * size for table in self.input_tables), inner),
+            (*(table * size for table in self.output_tables), inner),
+            self.input_offset * size,
+            self.output_offset * size,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Movement(ByContent):
-    """Operators that only move elements. What no piece writes (padding) becomes ``fill``."""
+    """Operators that only move elements, in bytes. What no piece writes (padding) becomes ``fill``."""
 
     what: str
     elements: int

@@ -40,7 +40,8 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 _FLOAT_BYTES, _INT16_BYTES = 4, 2
 
@@ -175,7 +176,7 @@ def _(layer: ArgExtreme) -> Operands:
 
 @operands.register
 def _(layer: Softmax) -> Operands:
-    return Operands((layer.rows * layer.depth,), layer.rows * layer.depth)
+    return Operands((layer.rows * layer.depth,), layer.rows * layer.depth * layer.output_bits // 8)
 
 
 @operands.register
@@ -236,6 +237,23 @@ def _(layer: FullyConnected16) -> Operands:
 @operands.register
 def _(layer: Softmax16) -> Operands:
     return Operands((_INT16_BYTES * layer.elements,), _INT16_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: Rescaled) -> Operands:
+    return Operands((layer.source * layer.elements,), layer.target * layer.elements)
+
+
+@operands.register
+def _(layer: SvdfFeatures) -> Operands:
+    filters, inputs = layer.weights.shape
+    return Operands((layer.rows * inputs,), _INT16_BYTES * layer.rows * filters, layer.weights.size)
+
+
+@operands.register
+def _(layer: SvdfFilter) -> Operands:
+    weights = _INT16_BYTES * layer.weights.size
+    return Operands((layer.batch * weights,), layer.batch * layer.units, weights)
 
 
 _NOTHING = np.empty(0, np.int64)

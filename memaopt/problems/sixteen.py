@@ -12,7 +12,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.fixedpoint16 import INT16_MAX, INT16_MIN, interpolated
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
-from memaopt.problems.step_functions import Float64Array
+from memaopt.problems.step_functions import Float64Array, Rescale
 
 
 class Range16(NamedTuple):
@@ -94,3 +94,26 @@ class Softmax16(ByContent):
         product = powers * interpolated(centred, self.reciprocals)
         shares: Int64Array = np.clip((product + (np.int64(1) << (bits - 2))) >> (bits - 1), 0, INT16_MAX)
         return shares
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """QUANTIZE of integers of ``source`` bytes to integers of ``target`` bytes."""
+
+    elements: int
+    source: int
+    target: int
+    input_zero_point: int
+    result: Rescale
+    zero_point: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest output."""
+        return -(1 << (8 * self.target - 1)), (1 << (8 * self.target - 1)) - 1
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        """The outputs, in the inputs' shape."""
+        scaled = self.result.apply(np.asarray(x, np.int64) - self.input_zero_point)
+        outputs: Int64Array = np.clip(scaled + self.zero_point, *self.bounds)
+        return outputs

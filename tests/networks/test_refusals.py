@@ -18,7 +18,7 @@ from memaopt.networks.formats.tflite import reader
 from memaopt.networks.graph import Graph
 from memaopt.networks.refusals import Refusal, error_of
 
-SVDF, CUMSUM, OPERATORS = 27, 128, "subgraphs[0].operators"
+RNN, CUMSUM, OPERATORS = 24, 128, "subgraphs[0].operators"
 
 
 def _chain() -> Graph:
@@ -35,7 +35,7 @@ def _chain() -> Graph:
 
 def _obstructed(model: Any) -> None:
     """Kinds are RELU's, RELU6's and LOGISTIC's codes changed; then a type, a scale and a variable."""
-    put("operatorCodes[1].builtinCode", SVDF)(model)
+    put("operatorCodes[1].builtinCode", RNN)(model)
     put("operatorCodes[2].builtinCode", CUMSUM)(model)
     put("subgraphs[0].tensors[0].type", 7)(model)
     put("subgraphs[0].tensors[5].quantization.scale", [0.5])(model)
@@ -47,7 +47,7 @@ def test_everything_in_the_way_is_told_at_once() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         reader.parse(changed(_chain(), _obstructed), "net.tflite")
     told = str(caught.value)
-    assert told.startswith("net.tflite is not supported as it is: operator SVDF is not supported (2 layers); ")
+    assert told.startswith("net.tflite is not supported as it is: operator RNN is not supported (2 layers); ")
     assert "operator CUMSUM is not supported (1 layer)" in told
     assert "int16 in TANH is not supported (1 layer)" in told
     assert "operator 4 (LOGISTIC): output scale 0.5" in told
@@ -76,9 +76,9 @@ def test_inspect_shows_what_is_not_supported(tmp_path: Path, capsys: pytest.Capt
 
     text = run()
     assert text.count("not supported  ") == 6
-    assert "operator SVDF is not supported (2 layers)" in text
+    assert "operator RNN is not supported (2 layers)" in text
     found = json.loads(run("--json"))
-    assert [row["kind"] for row in found["rows"]] == ["TANH", "SVDF", "TANH", "CUMSUM", "LOGISTIC", "SVDF"]
+    assert [row["kind"] for row in found["rows"]] == ["TANH", "RNN", "TANH", "CUMSUM", "LOGISTIC", "RNN"]
     assert not any(row["supported"] for row in found["rows"])
     assert found["inputs"] == ["x int16[1,4] scale 0.1 zero point 0"]
     assert len(found["refusals"]) == 5
@@ -89,7 +89,7 @@ def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
 
     def change(model: Any) -> None:
-        put("operatorCodes[1].builtinCode", SVDF)(model)
+        put("operatorCodes[1].builtinCode", RNN)(model)
         model.subgraphs.append(model.subgraphs[0])
 
     path.write_bytes(changed(_chain(), change))
@@ -97,7 +97,7 @@ def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
     assert [op.kind for op in found.graph.operators] == ["TANH", "TANH", "RELU6", "LOGISTIC"]
     assert [op.location for op in found.unread] == [1, 5]
     assert found.inputs == (0,)
-    with pytest.raises(UnsupportedModelError, match=r"has 2 subgraphs; .*; operator SVDF is not supported .2 layers."):
+    with pytest.raises(UnsupportedModelError, match=r"has 2 subgraphs; .*; operator RNN is not supported .2 layers."):
         files.Model.read(path)
 
 

@@ -28,16 +28,17 @@ class TableSoftmax:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Softmax)
         n = layer.rows * layer.depth
-        code = _code(layer)
+        code, wide = _code(layer), layer.output_bits > 8
         return (
             Plan(
                 family=self.name,
                 tile="",
                 cycles=round(cycles_of(code)),
-                promise=Promise((loads(3 * n, 1),), stores(n, 1), loads(2 * n, 4)),
+                promise=Promise((loads(3 * n, 1),), stores(n, layer.output_bits // 8), loads(2 * n, 4)),
                 data_bytes=1024,
                 code_bytes=_MOST_CODE,
                 code=code,
+                alignment=2 if wide else 1,
             ),
         )
 
@@ -45,7 +46,7 @@ class TableSoftmax:
         assert isinstance(layer, Softmax)
         table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
         return emitted(
-            unary(name),
+            unary(name).replace("int8_t *out", f"int{layer.output_bits}_t *out"),
             plan,
             f"SOFTMAX of {layer.rows} rows of {layer.depth}",
             "kernels/softmax/softmax.c.j2",

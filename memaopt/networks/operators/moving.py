@@ -46,9 +46,10 @@ class Moving(Operator):
         output = graph.output_of(self)
         moved = self.moved()
         title = f"{self.kind} {' + '.join(graph.tensors[i].describe() for i in moved)} -> {output.describe()}"
-        pieces = tuple(piece for piece in self.pieces(graph) if piece.elements)
+        size = output.dtype.itemsize
+        pieces = tuple(piece.in_bytes(size) for piece in self.pieces(graph) if piece.elements)
         fill = self.fill(graph) if self.fills else 0
-        return Lowered(movement.Movement(title, output.elements, pieces, fill), moved)
+        return Lowered(movement.Movement(title, output.nbytes, pieces, fill), moved)
 
     def fill(self, graph: Graph) -> int:
         """What the bytes become that no piece writes."""

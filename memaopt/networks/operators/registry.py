@@ -12,6 +12,7 @@ from typing import Any
 from memaopt.networks import operators
 from memaopt.networks.operators import sixteen
 from memaopt.networks.operators.folded import Folded
+from memaopt.networks.operators.keeping import Keeping
 from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.operator import Operator
 from memaopt.networks.operators.parted import Parted
@@ -26,7 +27,9 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
 
 
 def _classes(
-    folders: Iterable[str], base: type[Operator | Folded | Parted | Kept], package: str = operators.__name__
+    folders: Iterable[str],
+    base: type[Operator | Folded | Parted | Kept | Keeping],
+    package: str = operators.__name__,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(folders, f"{package}."):
@@ -52,5 +55,9 @@ PARTED: dict[str, type[Parted]] = _classes(operators.__path__, Parted)
 """Every operator of a file that is read as others, by its TFLite name."""
 KEPT: dict[str, type[Kept]] = _classes(operators.__path__, Kept)
 """Every operator of a file about what it keeps from run to run, by its TFLite name."""
-READ: Mapping[str, type[Operator | Folded | Parted | Kept]] = ChainMap[str, Any](OPERATORS, FOLDED, PARTED, KEPT)
+KEEPING: dict[str, type[Keeping]] = _classes(operators.__path__, Keeping)
+"""Every operator of a file that keeps a tensor of its own and is read as others, by its TFLite name."""
+READ: Mapping[str, type[Operator | Folded | Parted | Kept | Keeping]] = ChainMap[str, Any](
+    OPERATORS, FOLDED, PARTED, KEPT, KEEPING
+)
 """All of them."""

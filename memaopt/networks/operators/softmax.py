@@ -10,7 +10,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth, plain
 from memaopt.networks.operators.source import Source
@@ -38,6 +38,10 @@ class Softmax(Operator):
     def output_shape(self, graph: Graph) -> Shape:
         return graph.tensor_of(self).shape
 
+    def check_types(self, graph: Graph) -> None:
+        self.expect(graph, self.input, "input", DType.INT8)
+        self.expect(graph, self.output, "output", DType.INT8, DType.INT16)
+
     def rescale(self, graph: Graph) -> tuple[int, int]:
         """Beta and the input's scale as a multiplier and a left shift to 5 integer bits."""
         scale = float(graph.tensor_of(self).scale)
@@ -49,11 +53,13 @@ class Softmax(Operator):
     def check_arithmetic(self, graph: Graph) -> None:
         self.rescale(graph)
         shape, output = graph.tensor_of(self).shape, graph.output_of(self)
-        if output.zero_point != -128 or abs(float(output.scale) * 256 - 1) > 0.001:
+        bits = 8 * output.dtype.itemsize
+        least = -(1 << (bits - 1))
+        if output.zero_point != least or abs(float(output.scale) * (1 << bits) - 1) > 0.001:
             raise self.refuse(
                 graph,
                 f"output scale {output.scale:g}, zero point {output.zero_point}; "
-                "1/256 and -128 are supported, as in TFLite",
+                f"1/{1 << bits} and {least} are supported, as in TFLite",
             )
         if shape[-1:] == () or shape[-1] > _MAX_DEPTH:
             raise self.refuse(graph, f"a last axis of 1 to {_MAX_DEPTH} is supported, not {list(shape)}")
@@ -61,12 +67,14 @@ class Softmax(Operator):
     def layer(self, graph: Graph) -> layers.Softmax:
         """The layer, whose exponentials are the reference's: differences below the least count as exp(x) = 0."""
         x, (multiplier, left_shift) = graph.tensor_of(self), self.rescale(graph)
+        bits = 8 * graph.output_of(self).dtype.itemsize
         least = -math.floor(31.0 * (1 << 26) / (1 << left_shift))
-        return layers.Softmax(x.elements // depth(x), depth(x), multiplier, left_shift, least)
+        return layers.Softmax(x.elements // depth(x), depth(x), multiplier, left_shift, least, bits)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         """Fixed-point exponentials in Q0.31, summed in Q12.19, times the reciprocal of the sum."""
         layer, values = self.layer(graph), arguments[0].astype(np.int64)
+        low, high = layer.output_bounds
         differences = values - values.max(axis=-1, keepdims=True)
         exponentials = layer.exponentials[-differences]
         skipped = differences < layer.least_difference
@@ -77,8 +85,8 @@ class Softmax(Operator):
         fraction = (total << headroom) - (1 << 31)
         reciprocal = fixedpoint.one_over_one_plus_x(fraction)
         product = fixedpoint.saturating_rounding_doubling_high_mul(reciprocal, exponentials)
-        scaled = fixedpoint.rounding_divide_by_pot(product, 12 - headroom + 31 - 8)
-        return np.where(skipped, -128, np.clip(scaled - 128, -128, 127))
+        scaled = fixedpoint.rounding_divide_by_pot(product, 12 - headroom + 31 - layer.output_bits)
+        return np.where(skipped, low, np.clip(scaled + low, low, high))
 
     def lower(self, graph: Graph) -> Lowered | None:
         return Lowered(self.layer(graph), (self.input,))

@@ -24,7 +24,8 @@ class Weighted(Activated):
     """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias]).
 
     ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them. ``even``: accumulators are
-    rounded as ONNX has it (fixedpoint.requantize_to_even), which no .tflite file does.
+    rounded as ONNX has it (fixedpoint.requantize_to_even), which no .tflite file does. ``single``: scales are
+    multiplied and divided in float, as SVDF's are.
     """
 
     arity: ClassVar[tuple[int, int]] = (2, 3)
@@ -36,10 +37,11 @@ class Weighted(Activated):
 
     wide: bool = False
     even: bool = False
+    single: bool = False
 
     @property
     def fused(self) -> bool:
-        return self.wide or self.even or super().fused
+        return self.wide or self.even or self.single or super().fused
 
     @property
     def weights(self) -> int:
@@ -104,8 +106,13 @@ class Weighted(Activated):
         return graph.tensors[self.bias].values.astype(np.int64).reshape(-1)
 
     def weight_scales(self, graph: Graph) -> npt.NDArray[np.float64]:
-        """input_scale * weights_scale / output_scale in double, for each output channel."""
+        """input_scale * weights_scale / output_scale in double (or float), for each output channel."""
         weights = graph.tensors[self.weights]
+        if self.single:
+            with np.errstate(over="ignore", under="ignore"):
+                product = graph.tensor_of(self).scale * weights.scales / graph.output_of(self).scale
+            scales = product.astype(np.float64)
+            return np.ascontiguousarray(np.broadcast_to(scales, (weights.shape[self.channel_axis],)))
         product = np.float64(graph.tensor_of(self).scale) * weights.scales.astype(np.float64)
         scales = product / np.float64(graph.output_of(self).scale)
         return np.ascontiguousarray(np.broadcast_to(scales, (weights.shape[self.channel_axis],)))

@@ -17,6 +17,7 @@ from memaopt.networks import operators
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, registry
 from memaopt.networks.operators.folded import Folded
+from memaopt.networks.operators.keeping import Keeping
 from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.parted import Parted
 from memaopt.networks.operators.registry import OPERATORS, READ
@@ -30,11 +31,14 @@ def test_an_operator_is_a_file() -> None:
     homes = {}
     for module in pkgutil.iter_modules(operators.__path__):
         own = importlib.import_module(f"{operators.__name__}.{module.name}")
+        bases = Operator | Folded | Parted | Kept | Keeping
         kinds = [cls.kind for cls in vars(own).values() if isinstance(cls, type) and cls.__module__ == own.__name__
-                 and issubclass(cls, Operator | Folded | Parted | Kept) and "kind" in vars(cls)]  # fmt: skip
+                 and issubclass(cls, bases) and "kind" in vars(cls)]  # fmt: skip
         homes.update(dict.fromkeys(kinds, module.name))
         assert inspect.getdoc(own), module.name
-    assert homes == {kind: kind.lower() for kind in (*READ, "LOOKUP", "FLOAT_LOOKUP", "INTERLEAVE")}
+    assert homes == {
+        kind: kind.lower() for kind in (*READ, "LOOKUP", "FLOAT_LOOKUP", "INTERLEAVE", "SVDF_FEATURES", "SVDF_FILTER")
+    }
 
 
 def test_every_operator_is_tested_and_told_of() -> None:

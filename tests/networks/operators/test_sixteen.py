@@ -21,11 +21,13 @@ from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Operator, Padding2D, Relu, Reshape, Size2D
+from memaopt.networks.operators import Softmax as SoftmaxOf8
 from memaopt.networks.operators.registry import SIXTEEN
 from memaopt.networks.operators.window import SlidingWindow, same_padding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
-from memaopt.problems.layers import Layer
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Softmax16
+from memaopt.problems.layers import Layer, Softmax
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Rescaled, Softmax16
+from memaopt.problems.step_functions import Rescale
 from memaopt.trials import library
 from memaopt.trials import network as network_trial
 
@@ -97,10 +99,24 @@ def _softmax(rng: Rng) -> Graph:
     )
 
 
+def _quantize(rng: Rng) -> Graph:
+    """From int16 to less, as much or more, or from int8."""
+    kinds = [(DType.INT16, DType.INT8), (DType.INT16,) * 2, (DType.INT16, DType.INT32), (DType.INT8, DType.INT16)]
+    shape = (2, 40)
+    x, y = (_any(rng, name, shape, dtype) for name, dtype in zip("xy", kinds[int(rng.integers(4))], strict=True))
+    return _one(SIXTEEN["QUANTIZE"], [x, y])
+
+
+def _any(rng: Rng, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
+    point = int(rng.integers(-128, 128)) if dtype is DType.INT8 else 0
+    return dataclasses.replace(_wide(name, shape, scale(rng, 1e-4, 1e-2)), dtype=dtype, zero_points=np.array([point]))
+
+
 _CASES: dict[str, Callable[[Rng], Graph]] = {
     "CONV_2D": _conv,
     "FULLY_CONNECTED": _fully_connected,
     "MAX_POOL_2D": _max_pool,
+    "QUANTIZE": _quantize,
     "SOFTMAX": _softmax,
 }
 
@@ -121,7 +137,7 @@ def test_an_operator_equals_tflite(kind: str) -> None:
         read, oracle = reader.parse(data, kind), Oracle(data)
         assert type(read.operators[0]) is SIXTEEN[kind]
         for _ in range(3):
-            values = [_values(rng, *graph.tensors[0].shape)]
+            values = [_values(rng, *graph.tensors[0].shape).astype(graph.tensors[0].dtype.value)]
             wanted, found = oracle.run(values)[0], reference.run(read, values)[0]
             assert found.dtype == wanted.dtype
             np.testing.assert_array_equal(found, wanted, f"{kind} seed {seed}: {graph.operators[0]!r}")
@@ -159,6 +175,10 @@ def test_kernels_on_the_board(tmp_path: Path) -> None:
         ),
         "pool": MaxPool16(Image(9, 9, 3), Image(9, 9, 3), Window(Pair(3, 3), padding=Padding(1, 1)), Range16()),
         "pool_2x2": MaxPool16(Image(8, 8, 8), Image(4, 4, 8), two, Range16(0, 9000)),
+        "from_16": Rescaled(50, 2, 1, -9, Rescale(1518500250, -7), 4),
+        "to_16": Rescaled(50, 1, 2, -9, Rescale(1518500250, 6), 0),
+        "to_32": Rescaled(50, 2, 4, 0, Rescale(1518500250, 6), 0),
+        "softmax_to_16": Softmax(3, 20, 1374389535, 23, -248, 16),
         "softmax": dataclasses.replace(lowered.layer, rows=5, depth=20),
     }
     emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in layers.items()}
@@ -188,6 +208,21 @@ def test_a_network_runs_as_promised(tmp_path: Path) -> None:
         for found in (built.run(values)[1], library.execute(plan, values)):
             np.testing.assert_array_equal(found[0], wanted[0])
     assert network_trial.run(plan, 2).passed
+
+
+def test_softmax_of_int8_to_int16() -> None:
+    """Catches outputs that are those of 8 bits, shifted."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shape = (int(rng.integers(1, 4)), int(rng.integers(1, 30)))
+        x = _any(rng, "x", shape, DType.INT8)
+        y = dataclasses.replace(_wide("y", shape, 2.0**-16), zero_points=np.array([-32768]))
+        graph = _one(
+            SoftmaxOf8, [dataclasses.replace(x, scales=x.scales * np.float32(20)), y], beta=float(rng.choice([1, 0.3]))
+        )
+        checks.check(graph)
+        data, values = writer.write(graph), [rng.integers(-128, 128, shape).astype(np.int8)]
+        np.testing.assert_array_equal(reference.run(reader.parse(data), values)[0], Oracle(data).run(values)[0])
 
 
 def test_what_is_not_there_is_refused() -> None:

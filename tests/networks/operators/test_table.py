@@ -19,7 +19,8 @@ Outputs equal those of the interpreter in the last column, bit for bit. [network
 
 - **types**: of inputs and outputs. Weights are int8, or int4 in the file; floats behind DEQUANTIZE are those that an
   int8 decides. uint8 throughout (one scale a tensor, any zero point) is read where int8 is, but not in {refused}.
-  Activations of int16 with weights of int8 (16x8, biases of int64) are read in RESHAPE, {sixteen}, in C.
+  Activations of int16 with weights of int8 (16x8, biases of int64) are read in CONCATENATION, RESHAPE,
+  STRIDED_SLICE, {sixteen}, in C.
 - **becomes**: the operators that simplification leaves of it.
 - **kernels**: compiled C for any sizes, assembly (with a portable twin) for some or for all.
 
@@ -34,7 +35,7 @@ def _rows() -> Iterator[str]:
     from memaopt.errors import UnsupportedModelError
     from memaopt.kernels.registry import plans
     from memaopt.networks.operators.floating import Floating, FloatOnly
-    from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ
+    from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, READ
     from memaopt.networks.simplify import simplify
 
     for kind in sorted(READ):
@@ -43,6 +44,10 @@ def _rows() -> Iterator[str]:
             continue
         if kind in KEPT:
             yield f"| {kind} | any of a variable | a state: an input and an output, in the caller's memory | | LiteRT |"
+            continue
+        if kind in KEEPING:
+            becomes = "a state, CONV_2D, DEPTHWISE_CONV_2D or CONV_2D, moves; of int16 kernels of its own"
+            yield f"| {kind} | int8, its state int8 or int16 | {becomes} | C, assembly | TFLite Micro |"
             continue
         if kind in PARTED:
             yield f"| {kind} | int8 | STRIDED_SLICE, one for each output | | LiteRT |"

@@ -26,7 +26,7 @@ from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import FOLDED, KEPT, OPERATORS, PARTED, READ, SIXTEEN
+from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, READ, SIXTEEN
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -74,6 +74,8 @@ class _Reader:
         self.open: set[int] = set()
         """Tensors whose first size the file leaves open: it is 1, or what their operator makes of that."""
         self.variables = variables.Variables()
+        self.remembered: list[State] = []
+        """The states of operators that keep a tensor of their own."""
         self.once: set[int] = set()
         """The subgraphs that CALL_ONCE runs."""
 
@@ -124,7 +126,7 @@ class _Reader:
                     for op in self._operator(accessor, i, total, kind, tensors):
                         old = flipped.intersection((*op.inputs, *op.outputs))
                         place = f"operator {i} of {total} ({kind})"
-                        operators += unsigned.computed(op, place, tensors) if old else [op]
+                        operators += unsigned.computed(op, kind, place, tensors) if old else [op]
             if len(refusals) > before:
                 unread.append(Unread(i, kind, _indices(accessor, "inputs"), _indices(accessor, "outputs")))
         if len(subgraphs) > 1 + len(self.once):
@@ -133,6 +135,7 @@ class _Reader:
         if not refusals:
             with collected(refusals):
                 operators, states = self.variables.states(operators, tensors, outputs)
+                states += tuple(self.remembered)
         operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
@@ -165,7 +168,7 @@ class _Reader:
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
         tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))
-        takes = kind in OPERATORS and OPERATORS[kind].keeps_state
+        takes = kind in KEEPING or (kind in OPERATORS and OPERATORS[kind].keeps_state)
         kept = () if takes else self.kept.intersection(tensors)
         what = f"operator {location} of {total} ({kind}) has a state that it keeps, which is not supported"
         return [
@@ -281,6 +284,10 @@ class _Reader:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
         source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
         outputs = source.outputs
+        if kind in KEEPING:
+            remembered = KEEPING[kind].parts(source)
+            self.remembered += remembered.states
+            return remembered.operators
         if kind in PARTED:
             parts = PARTED[kind].parts(source)
             return [op for op in parts if not self._known(source, op.output, op.of_known(tensors))]
@@ -288,7 +295,8 @@ class _Reader:
         if value is not None and self._known(source, outputs[0], value):
             return []
         first = source.inputs[0] if source.inputs else -1
-        sixteen = first >= 0 and tensors[first].dtype is DType.INT16
+        ends = (first, *outputs) if kind == "QUANTIZE" else (first,)
+        sixteen = any(t >= 0 and tensors[t].dtype is DType.INT16 for t in ends)
         op = (SIXTEEN.get(kind, OPERATORS[kind]) if sixteen else OPERATORS[kind]).read(source)
         self._settle(op, tensors)
         return [op]

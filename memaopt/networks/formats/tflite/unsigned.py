@@ -29,7 +29,7 @@ Indices = tuple[int, ...]
 _FLIPPED = 128
 REFUSED = frozenset({
     "ABS", "BATCH_MATMUL", "BROADCAST_TO", "ELU", "EXP", "L2_NORMALIZATION", "LOG", "NEG", "RESIZE_BILINEAR", "RSQRT",
-    "SQRT", "SQUARED_DIFFERENCE", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "SQRT", "SQUARED_DIFFERENCE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
 })  # fmt: skip
 """LiteRT has no uint8 of them, or computes it in float."""
 
@@ -72,10 +72,11 @@ def _end(tensors: list[Tensor], index: int) -> int:
     return len(tensors) - 1
 
 
-def computed(op: Operator, place: str, tensors: list[Tensor]) -> list[Operator]:
-    """The operators that compute what TFLite's kernel of uint8 does, for one whose tensors were flipped."""
-    if op.kind in REFUSED:
-        raise UnsupportedModelError(f"{place}: uint8 is not supported there", f"uint8 in {op.kind}")
+def computed(op: Operator, kind: str, place: str, tensors: list[Tensor]) -> list[Operator]:
+    """The operators that compute what TFLite's kernel of uint8 does, for one (of a ``kind`` of the
+    file) whose tensors were flipped."""
+    if kind in REFUSED:
+        raise UnsupportedModelError(f"{place}: uint8 is not supported there", f"uint8 in {kind}")
     if isinstance(op, ops.AveragePool2D):
         return [op.model_copy(update={"ties_up": True})]
     if isinstance(op, Weighted) and tensors[op.weights].dtype is DType.INT16:

@@ -1,0 +1,1 @@
+"""SVDF whose state is int16."""
