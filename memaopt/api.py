@@ -48,6 +48,7 @@ def certify(
     stream: str | None = None,
     hop: int | None = None,
     fill: str | None = None,
+    place: str | None = None,
 ) -> Certificate | NetworkCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
@@ -59,8 +60,9 @@ def certify(
     that is not bounded the least is taken whose price is at most ``within`` (0.004: 0.4 %) above the best.
     ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
     by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
-    ``first`` frame. Raises InputError for what cannot be read or has no effect, InfeasibleError if nothing fits,
-    DisagreementError if the models differ.
+    ``first`` frame. ``place``: the memories of its buffers, as in ``weights=qspi`` or ``weights=auto``. Raises
+    InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if the
+    models differ.
     """
     from memaopt.problems.gemm import Gemm
 
@@ -69,6 +71,7 @@ def certify(
 
         others = {"name": name, "sram": sram, "flash": flash, "arena": arena, "within": within}
         _without_effect("certify", "a Gemm; resize a memory with machine.with_sizes", **others)
+        _without_effect("certify", "a Gemm: its placement is part of it", place=place)
         _without_effect("certify", "a Gemm, which has no window", stream=stream, hop=hop, fill=fill)
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
     _without_effect("certify", "a network: its layers copy nothing block by block", buffering=buffering)
@@ -77,19 +80,29 @@ def certify(
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
     from memaopt.choice.least import compile_smallest
+    from memaopt.choice.placement import NetworkPlacement
     from memaopt.networks.streaming.window import Stream
 
     model = _model(problem)
     goal = objective or "cycles"
     slack = WITHIN if within is None else within
     if objective == "ram":
-        others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill}
+        others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill, "place": place}
         _without_effect("certify", "objective ram, which finds the least arena of a whole run", **others)
         smallest = compile_smallest(model, machine, name=name, sram=sram, flash=flash)
         return certificates.certify(smallest, f"{smallest.name}.tflite")
     slides = Stream.asked(stream, hop, fill)
     plan = compile_network(
-        model, machine, goal, name=name, sram=sram, flash=flash, arena=arena, within=slack, stream=slides
+        model,
+        machine,
+        goal,
+        name=name,
+        sram=sram,
+        flash=flash,
+        arena=arena,
+        within=slack,
+        stream=slides,
+        place=NetworkPlacement.asked(place),
     )
     return certificates.certify(plan, f"{plan.name}.tflite")
 

@@ -35,7 +35,7 @@ class Library:
         command = [*host_compilers()[0], *flags, "-fno-sanitize=alignment", "-shared", "-fPIC"]
         subprocess.run([*command, *sources], check=True)
         self._library = ctypes.CDLL(str(library))
-        if plan.ram_bytes:
+        if plan.has_init:
             assert getattr(self._library, f"{plan.name}_init")() == 0
 
     def run(self, inputs: Sequence[np.ndarray[Any, Any]]) -> tuple[list[bytes], list[np.ndarray[Any, Any]]]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memaopt.board import Board, build
-from memaopt.choice.in_ram import IN_FLASH, InRam, constants_room, copyable, pays, stall_cycles
+from memaopt.choice.in_ram import IN_FLASH, Where, constants_room, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -102,7 +102,7 @@ def study(machine: Mcu, layers: Iterable[tuple[str, Layer]], compiler: str | Non
     return WaitStudy(mcu=machine.name, runs=tuple(runs))
 
 
-def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, InRam, int]:
+def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Where, int]:
     """What takes the fewest cycles in a setting, where its code and constants lie, and the cycles predicted of it: of
     the layer itself, for here no code in flash calls it.
     """
@@ -156,7 +156,7 @@ def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | No
             )
 
 
-def _emitted(layer: Layer, plan: Plan, where: InRam, name: str) -> Emitted:
+def _emitted(layer: Layer, plan: Plan, where: Where, name: str) -> Emitted:
     made = emit(layer, plan, name)
     if where == IN_FLASH:
         return made

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from memaopt.access import Access
 from memaopt.certificates import push
 from memaopt.certificates.model_file import OfModel
+from memaopt.certificates.network_claims import ChoiceClaim, LayerClaim, Totals, claim, totals
 from memaopt.certificates.push import PushClaim
 from memaopt.choice import choice, compile, fusion
-from memaopt.choice.in_ram import InRam
-from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.choice.in_ram import Where
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import Problem, prepare
-from memaopt.choice.traffic import MovedBytes, compulsory_bytes, describe, layer_traffic, network_traffic
+from memaopt.choice.traffic import describe
 from memaopt.errors import FalseClaimError, InputError
-from memaopt.inputs import STRICT
-from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import bound
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
-from memaopt.networks.graph import Graph
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.printable import counted
 from memaopt.problems.words import Objective
@@ -41,82 +39,12 @@ PREMISES = (
     "flash_bytes",
     "arena_bytes",
     "formats",
+    "placement",
     "stream",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 CHOICES = ("multiple", "chains", "layers", "memory")
 """Fields in which kernels, order and offsets are chosen; all else in them is derived."""
-
-
-class LayerClaim(BaseModel):
-    """One layer: which kernel, what it promises in one inference, what it costs, why its rounding is exact.
-
-    ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
-    operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
-    wait states, ``stall_cycles`` are what the machine's add, both None on a core whose timing
-    nobody has validated. ``traffic`` is what is promised by memory, with the least that there is.
-    ``requantization`` is empty for layers that round nothing.
-    """
-
-    model_config = STRICT
-
-    name: str
-    kind: str
-    operator: int
-    within: int | None
-    location: int
-    family: str
-    tile: str
-    options: tuple[tuple[str, int], ...]
-    input_format: Format
-    output_format: Format
-    code_in_ram: bool
-    data_in_ram: bool
-    batch: int
-    macs: int
-    promised: dict[str, Access]
-    traffic: MovedBytes
-    cycles: int | None
-    stall_cycles: int | None
-    data_bytes: int
-    code_bytes: int
-    scratch_bytes: int
-    stack_bytes: int
-    requantization: str
-
-
-class ChoiceClaim(BaseModel):
-    """The sum over the layers of what is minimised, what no choice is below, and why (see ``choice.Choice``)."""
-
-    model_config = STRICT
-
-    price: int
-    bound: int
-    proof: choice.Proof
-
-
-class Totals(BaseModel):
-    """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates.
-
-    ``traffic`` is that of all layers, its least theirs one by one; ``compulsory_bytes`` what no order of their rows is
-    below. ``state_bytes`` are the caller's, kept from run to run.
-    """
-
-    model_config = STRICT
-
-    macs: int
-    traffic: MovedBytes
-    compulsory_bytes: int
-    cycles: int | None
-    machine_cycles: int | None
-    ram_bytes: int
-    arena_bytes: int
-    tensor_bytes: int
-    scratch_bytes: int
-    stack_bytes: int
-    state_bytes: int
-    constant_bytes: int
-    flash_bytes: int
 
 
 class NetworkCertificate(OfModel):
@@ -127,12 +55,13 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-4"] = "memaopt-network-certificate-4"
+    format: Literal["memaopt-network-certificate-5"] = "memaopt-network-certificate-5"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
     arena_bytes: int | None = Field(gt=0)
     formats: bool
+    placement: NetworkPlacement
     stream: Stream | None
     multiple: int
     simplified: tuple[str, ...]
@@ -192,6 +121,7 @@ class NetworkCertificate(OfModel):
             *((("state", f"{found.state_bytes:,} bytes, the caller's"),) if found.state_bytes else ()),
             *(("" if i else "push", text) for i, text in enumerate(self.push.describe() if self.push else ())),
             ("flash", f"{found.flash_bytes:,} bytes: {found.constant_bytes:,} of constants"),
+            *self._outside(),
             ("model", f"{self.model}, sha256 {self.model_sha256[:16]}"),
             ("certificate", self.sha256[:16]),
         )
@@ -202,6 +132,13 @@ class NetworkCertificate(OfModel):
         least = self.row_bound_bytes
         bound = "" if least is None else f"; no schedule of whole rows has an arena below {least:,} bytes"
         return [("depth first", told + bound)] if self.chains else []
+
+    def _outside(self) -> list[tuple[str, str]]:
+        """What lies outside the chip."""
+        found = self.totals.outside
+        return (
+            [] if found is None else [(found.memory, f"{found.bytes:,} bytes of constants, CRC-32 {found.crc32:08x}")]
+        )
 
     def _cycles(self) -> list[tuple[str, str]]:
         """What it takes, where it may be said."""
@@ -227,12 +164,13 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         flash_bytes=plan.budgets.flash,
         arena_bytes=plan.budgets.arena,
         formats=plan.formats,
+        placement=plan.placement,
         stream=plan.slides,
         multiple=plan.multiple,
         simplified=plan.steps,
         chains=plan.chains,
         row_bound_bytes=_row_bound(plan),
-        layers=tuple(claim(plan.graph, layer, plan.mcu.core.is_timed) for layer in plan.layers),
+        layers=tuple(claim(plan, layer) for layer in plan.layers),
         memory=plan.memory,
         choice=ChoiceClaim(
             price=plan.choice.price,
@@ -253,56 +191,6 @@ def _row_bound(plan: NetworkPlan) -> int | None:
     simple = dict(compile.simplifications(plan.source))[plan.multiple]
     found = bound(simple.graph)
     return None if found is None else found.bytes
-
-
-def claim(graph: Graph, layer: LayerPlan, timed: bool = True) -> LayerClaim:
-    """What is claimed of one layer of a network; cycles only where the core is ``timed``."""
-    plan = layer.plan
-    return LayerClaim(
-        name=layer.name,
-        kind=layer.kind,
-        operator=layer.position,
-        within=layer.within,
-        location=layer.op.location,
-        family=plan.family,
-        tile=plan.tile,
-        options=plan.options,
-        input_format=plan.input_format,
-        output_format=plan.output_format,
-        code_in_ram=layer.where.code,
-        data_in_ram=layer.where.data,
-        batch=layer.batch,
-        macs=layer.macs,
-        promised=layer.promise.buffers,
-        traffic=layer_traffic(graph, layer),
-        cycles=layer.cycles if timed else None,
-        stall_cycles=layer.stall_cycles if timed else None,
-        data_bytes=plan.data_bytes,
-        code_bytes=plan.code_bytes,
-        scratch_bytes=plan.scratch_bytes,
-        stack_bytes=plan.stack_bytes,
-        requantization=plan.requantization,
-    )
-
-
-def totals(plan: NetworkPlan) -> Totals:
-    """The totals of a plan; cycles only where its core is timed."""
-    timed = plan.mcu.core.is_timed
-    return Totals(
-        macs=plan.macs,
-        traffic=network_traffic(plan),
-        compulsory_bytes=compulsory_bytes(plan),
-        cycles=plan.cycles if timed else None,
-        machine_cycles=plan.machine_cycles if timed else None,
-        ram_bytes=plan.ram_bytes,
-        arena_bytes=plan.arena_bytes,
-        tensor_bytes=plan.tensor_bytes,
-        scratch_bytes=plan.scratch_bytes,
-        stack_bytes=plan.stack_bytes,
-        state_bytes=plan.state_bytes,
-        constant_bytes=plan.constant_bytes,
-        flash_bytes=plan.flash_bytes,
-    )
 
 
 def plan_of(certificate: NetworkCertificate, model: Model) -> NetworkPlan:
@@ -332,6 +220,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         flash=certificate.flash_bytes,
         arena=certificate.arena_bytes,
         formats=certificate.formats,
+        place=certificate.placement,
     )
     picks = _picks(problem, certificate, where)
     memory, goal, said = certificate.memory, certificate.objective, certificate.choice
@@ -357,6 +246,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         model,
         push=pushed,
         slides=slides,
+        placement=certificate.placement,
     )
     return problem, plan
 
@@ -377,7 +267,7 @@ def _picks(problem: Problem, certificate: NetworkCertificate, where: str) -> tup
             picks += deferred
             continue
         said = by_position[position]
-        where_said = InRam(said.code_in_ram, said.data_in_ram)
+        where_said = Where(said.code_in_ram, said.data_in_ram, said.data_outside)
         wanted = (said.family, said.tile, said.options, said.input_format, said.output_format, where_said)
         for j, candidate in enumerate(stage.candidates):
             plan = candidate.plan

@@ -15,6 +15,7 @@ from memaopt.certificates.envelope import Verified
 from memaopt.certificates.network import NetworkCertificate, certify, derived
 from memaopt.choice import choice, compile
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import sites
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.choice.weighing import objective_of
@@ -68,6 +69,7 @@ def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
         f"objective {certificate.objective}",
         f"budgets: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash, arena {arena}",
         f"formats: {formats}",
+        *((f"placement: {certificate.placement.describe()}",) if certificate.placement.describe() else ()),
         *(() if certificate.stream is None else (f"stream: {certificate.stream.describe()}",)),
     )
 
@@ -84,7 +86,8 @@ def _unproven(certificate: NetworkCertificate) -> tuple[str, ...]:
 
 def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
     """Budgets beyond the machine, and a name that is none."""
-    if objective_of(certificate.objective, certificate.machine) != (certificate.objective, 0):
+    outside = sites(certificate.placement, certificate.machine).outside
+    if objective_of(certificate.objective, certificate.machine, outside) != (certificate.objective, 0):
         yield f"layers have no price under the objective {certificate.objective!r}"
     if identifier_of(certificate.name) != certificate.name:
         yield f"{certificate.name!r} is not a C identifier"
@@ -154,6 +157,8 @@ def _overruns(certificate: NetworkCertificate, problem: Problem, plan: NetworkPl
     limits, layers = problem.limits, plan.layers
     if plan.layout is None:
         yield "arena, stack, and what is copied into RAM have no layout there together"
+    if plan.outside is not None and plan.image.nbytes > plan.outside.size:
+        yield f"{plan.outside.name} has {plan.outside.size:,} bytes, not {plan.image.nbytes:,}"
     for what, taken, limit in (
         ("of SRAM for arena, stack and what is in RAM", plan.sram_bytes, certificate.sram_bytes),
         ("of arena", plan.arena_bytes, certificate.arena_bytes),

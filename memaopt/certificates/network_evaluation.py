@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from memaopt.access import Access
-from memaopt.certificates import network
+from memaopt.certificates import network, network_claims
 from memaopt.certificates.distance import Distance
-from memaopt.certificates.network import LayerClaim, NetworkCertificate, Totals
+from memaopt.certificates.network import NetworkCertificate
+from memaopt.certificates.network_claims import LayerClaim, Totals
 from memaopt.choice.compile import compile_network
 from memaopt.choice.given import GivenPlan
 from memaopt.choice.network_plan import NetworkPlan
@@ -167,7 +168,7 @@ def _made(plan: NetworkPlan, given: GivenPlan, best: NetworkCertificate) -> Netw
     price, least = plan.choice.price, best.choice.price
     if price < least and best.choice.proof != "none":
         raise DisagreementError(f"{plan.name}: the plan costs {price:,}, less than the optimum, {least:,}")
-    totals = network.totals(plan)
+    totals = network_claims.totals(plan)
     if given.memory is not None:
         scratch = given.memory.arena_bytes - totals.tensor_bytes
         totals = totals.model_copy(update={"arena_bytes": given.memory.arena_bytes, "scratch_bytes": scratch})
@@ -183,7 +184,7 @@ def _made(plan: NetworkPlan, given: GivenPlan, best: NetworkCertificate) -> Netw
         given=given,
         feasible=True,
         price=price,
-        layers=tuple(network.claim(plan.graph, layer, plan.mcu.core.is_timed) for layer in plan.layers),
+        layers=tuple(network_claims.claim(plan, layer) for layer in plan.layers),
         totals=totals,
         buffers=dict(sorted(found.items())),
         distances={name: Distance.of(figure, at_best[name], bounds.get(name)) for name, figure in figures.items()},

@@ -17,13 +17,15 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from memaopt.choice import in_ram, invoke
-from memaopt.choice.in_ram import IN_FLASH, InRam, code_room, constants_room
+from memaopt.choice.in_ram import IN_FLASH, Where, code_room, constants_room
 from memaopt.kernels.registry import Plan
 from memaopt.models.fetching import FlashTiming
 from memaopt.problems.objectives import is_sum, weights_of
 from memaopt.problems.words import Objective
 
 Proof = Literal["enumeration", "solver", "none"]
+#: What a byte from outside the chip counts under ``bytes``, beside one on it.
+OUTSIDE_WEIGHT = 256
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Candidate:
     batch: int
     arena_bytes: int
     stack_bytes: int = 0
-    where: InRam = IN_FLASH
+    where: Where = IN_FLASH
     machine: FlashTiming | None = None
 
     @cached_property
@@ -75,17 +77,32 @@ class Candidate:
         """Bytes that the promise moves, for all calls."""
         return self.batch * self.plan.promise.total.bytes
 
+    @property
+    def outside_bytes(self) -> int:
+        """Those of them that come from outside the chip."""
+        return self.batch * self.plan.promise.parameters.bytes if self.where.outside else 0
+
+    @property
+    def flash_bytes(self) -> int:
+        """What it takes of the flash alone."""
+        return self.plan.flash_bytes - (self.plan.data_bytes if self.where.outside else 0)
+
     def price(self, objective: Objective) -> int:
         """What is minimised. Energy is power times time while all memories are on the chip, so it prices cycles."""
-        return self.moved_bytes if objective == "bytes" else self._price(objective, self.cycles)
+        return self._moved_price if objective == "bytes" else self._price(objective, self.cycles)
 
     def floor(self, objective: Objective) -> int:
         """What :meth:`price` is not below, found without a look at the code."""
-        return self.moved_bytes if objective == "bytes" else self._price(objective, self._floor)
+        return self._moved_price if objective == "bytes" else self._price(objective, self._floor)
 
     def least(self, objective: Objective) -> int:
         """A better :meth:`floor`, found without executing the code."""
-        return self.moved_bytes if objective == "bytes" else self._price(objective, self._least)
+        return self._moved_price if objective == "bytes" else self._price(objective, self._least)
+
+    @property
+    def _moved_price(self) -> int:
+        """Bytes moved, those from outside at their weight."""
+        return self.moved_bytes + (OUTSIDE_WEIGHT - 1) * self.outside_bytes
 
     @cached_property
     def _floor(self) -> int:
@@ -108,10 +125,12 @@ class Candidate:
         return weights.cycles * cycles + sum(weight * self._moved(memory) for memory, weight in weights.bytes)
 
     def _moved(self, memory: str) -> int:
-        """Bytes to and from flash, where its parameters are unless they were copied, or to and from SRAM."""
-        promise = self.plan.promise
-        flash = 0 if self.where.data else promise.parameters.bytes
-        return self.batch * (flash if memory == "flash" else promise.total.bytes - flash)
+        """Bytes to and from flash, where its parameters are unless they were copied, or to and from SRAM; all other
+        names are of the memory outside."""
+        parameters = self.batch * self.plan.promise.parameters.bytes
+        flash = 0 if self.where.data or self.where.outside else parameters
+        rest = {"flash": flash, "sram": self.moved_bytes - flash - self.outside_bytes}
+        return rest.get(memory, self.outside_bytes)
 
 
 @dataclass(frozen=True)
@@ -155,16 +174,6 @@ class Choice:
     proof: Proof
 
 
-def flash_bytes(plans: Sequence[Plan], overhead: int = 0) -> int:
-    """Constants and code of the plans together; kernels of the same names are there once."""
-    shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
-    return (
-        overhead
-        + sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
-        + sum(shared.values())
-    )
-
-
 def fits(candidate: Candidate, budgets: Budgets) -> bool:
     """Whether the candidate alone is within the SRAM and the arena."""
     sram = budgets.sram is None or candidate.sram_bytes <= budgets.sram
@@ -184,7 +193,20 @@ class Placed(Protocol):
     @property
     def plan(self) -> Plan: ...
     @property
-    def where(self) -> InRam: ...
+    def where(self) -> Where: ...
+
+
+def flash_bytes(taken: Sequence[Placed], overhead: int = 0) -> int:
+    """Constants and code in flash together; kernels of the same names are there once."""
+    plans = [c.plan for c in taken]
+    shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
+    own = sum(plan.flash_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
+    return overhead + own + sum(shared.values()) - outside_constants(taken)
+
+
+def outside_constants(taken: Sequence[Placed]) -> int:
+    """Constants outside the chip, without what alignment takes."""
+    return sum(c.plan.data_bytes for c in taken if c.where.outside)
 
 
 def ram_code_bytes(taken: Sequence[Placed]) -> int:

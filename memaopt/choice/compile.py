@@ -17,6 +17,7 @@ from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.partition import Partitions
+from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
@@ -52,6 +53,7 @@ def compile_network(
     near: bool = True,
     among: Callable[[int, Problem], Problem | None] | None = None,
     stream: Stream | None = None,
+    place: NetworkPlacement | None = None,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
@@ -64,19 +66,27 @@ def compile_network(
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of the problem, with the multiple that channels are kept in, what is chosen from; None is no choice.
     ``stream``: the network is run on a window that slides, and what is compiled is a push of new frames.
+    ``place``: the memories that buffers may live in, on the chip by default.
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
-    objective, ram = objective_of(objective, mcu)
+    place = place or ON_CHIP
+    outside = sites(place, mcu).outside
+    objective, ram = objective_of(objective, mcu, outside)
     identifier = identifier_of(graph.name if name is None else name)
     push, slides = (None, None) if stream is None else streamed(graph, stream)
     if push is not None:
         graph = push.graph
-    prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats)
+    prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=place)
     spaces = []
     for multiple, simple in simplifications(graph):
-        refuse_weights_beyond(left_by_project(mcu, graph)[0] if flash is None else flash, simple.graph, identifier)
+        budget = left_by_project(mcu, graph)[0] if flash is None else flash
+        if outside is None:
+            refuse_weights_beyond(budget, "flash", simple.graph, identifier)
+        else:
+            more = budget if place.weights == AUTO else 0
+            refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)
         problem: Problem | None = prepared(simple.graph)
         if among is not None and problem is not None:
             problem = among(multiple, problem)
@@ -95,6 +105,7 @@ def compile_network(
         model=model,
         push=push,
         slides=slides,
+        place=place,
     )
     best = cheapest(spaces)
     if among is None and (best is None or arena is not None):
@@ -110,9 +121,9 @@ def compile_network(
         return cheapest([part.in_arena(limit) for part in parts(below)], below=below)
 
     if ram:
-        return least_with_arena(best, ram, inside)
+        return _held_outside(least_with_arena(best, ram, inside))
     if within is None or arena is not None or best.choice.proof != "enumeration":
-        return best  # where the search gives up once, it would do so for every arena
+        return _held_outside(best)  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:
         if limit <= 0:
@@ -122,7 +133,19 @@ def compile_network(
     chosen, less = knee(smaller, best.choice.price, best, within, near=near)
     others = [plan for plan in (best if chosen is not best else None, less) if plan is not None]
     neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
-    return replace(chosen, within=within, neighbours=neighbours)
+    return _held_outside(replace(chosen, within=within, neighbours=neighbours))
+
+
+def _held_outside(plan: NetworkPlan) -> NetworkPlan:
+    """The plan; InfeasibleError if it has more constants outside than that memory holds: a choice with fewer is not
+    looked for."""
+    memory, size = plan.outside, plan.image.nbytes
+    if memory is not None and size > memory.size:
+        raise InfeasibleError(
+            f"{plan.name}: the best kernels have {size:,} bytes of constants, {size - memory.size:,} more than the "
+            f"{memory.size:,} of {memory.name}; --size {memory.name}={size} on a larger one would do"
+        )
+    return plan
 
 
 def _cheapest(
@@ -137,6 +160,7 @@ def _cheapest(
     model: Model | None,
     push: Push | None,
     slides: Stream | None,
+    place: NetworkPlacement,
 ) -> NetworkPlan | None:
     """The plan of the best choice in any of the spaces, below a price if one is given; None if there is none.
 
@@ -171,6 +195,7 @@ def _cheapest(
                 model,
                 push=push,
                 slides=slides,
+                placement=place,
             )
     if best is None or (below is not None and proof != "enumeration"):
         return None
@@ -231,7 +256,8 @@ def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
 def problem_within(plan: NetworkPlan, graph: Graph) -> Problem:
     """The problem of choosing for a graph within a plan's budgets."""
     limits = plan.budgets
-    return prepare(graph, plan.mcu, sram=limits.sram, flash=limits.flash, arena=limits.arena, formats=plan.formats)
+    budgets = {"sram": limits.sram, "flash": limits.flash, "arena": limits.arena}
+    return prepare(graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement)
 
 
 def partition_bound(plan: NetworkPlan) -> int:

@@ -61,6 +61,7 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
             formats=plan.formats,
             within=plan.within,
             near=False,
+            place=plan.placement,
         )
         return Elsewhere(
             setting=machine.setting.name,

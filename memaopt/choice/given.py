@@ -33,6 +33,7 @@ class GivenKernel(Input):
     output_format: Format | None = None
     code_in_ram: bool | None = None
     data_in_ram: bool | None = None
+    data_outside: bool | None = None
 
     def means(self, candidate: Candidate) -> bool:
         """Whether a candidate is as asked."""
@@ -45,6 +46,7 @@ class GivenKernel(Input):
             "output_format": plan.output_format,
             "code_in_ram": where.code,
             "data_in_ram": where.data,
+            "data_outside": where.outside,
         }
         return all(getattr(self, name) in (None, value) for name, value in found.items())
 

@@ -1,4 +1,4 @@
-"""Where a layer's kernel and its constants live: in flash, or in RAM, which the start-up code fills once.
+"""Where a layer's kernel and its constants live: in flash, in RAM, which the start-up code fills once, or outside.
 
 Flash has wait states; what they cost is predicted (:mod:`memaopt.models.waits`), so that RAM goes where it saves most.
 """
@@ -12,19 +12,21 @@ from memaopt.kernels.around import piece
 from memaopt.kernels.code import Loop
 from memaopt.kernels.registry import Plan
 from memaopt.memory.liveness import align
+from memaopt.models import outside
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.least_waits import least_fetching, least_loading
 from memaopt.models.waits import waiting
 
 
-class InRam(NamedTuple):
-    """Whether the kernel's code, and the layer's constants, are in RAM."""
+class Where(NamedTuple):
+    """Whether the kernel's code, and the layer's constants, are in RAM; whether these are outside the chip instead."""
 
     code: bool = False
     data: bool = False
+    outside: bool = False
 
 
-IN_FLASH = InRam()
+IN_FLASH = Where()
 #: What is kept in RAM is a multiple of it.
 ALIGNMENT = 16
 
@@ -44,28 +46,31 @@ def constants_room(plan: Plan) -> int:
     return align(plan.data_bytes + 64, ALIGNMENT) if plan.data_bytes else 0
 
 
-def stall_cycles(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
+def stall_cycles(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> int:
     """The cycles that one inference waits for this layer's code and constants."""
     beside = machine.first == 0 and where == IN_FLASH
     loads = plan.promise.parameters.loads * batch if beside else 0
     return round(_waited(plan, batch, where, machine) + loads * TABLE_SIXTEENTHS / 16)
 
 
-def constants_stall(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
+def constants_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> int:
     """What :func:`stall_cycles` is not below, by its constants alone."""
     return int(batch * _constants_wait(plan, where, machine))
 
 
-def least_stall(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> int:
+def least_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> int:
     """What :func:`stall_cycles` is not below, found without executing the code."""
     return int(batch * _least_waited(plan, where, machine))
 
 
-def _constants_wait(plan: Plan, where: InRam, machine: FlashTiming) -> float:
+def _constants_wait(plan: Plan, where: Where, machine: FlashTiming) -> float:
+    if where.outside:
+        assert machine.outside is not None
+        return outside.least_loading(plan.promise.parameters, machine.outside)
     return 0.0 if where.data else least_loading(plan.promise.parameters, plan.data_bytes, machine)
 
 
-def _least_waited(plan: Plan, where: InRam, machine: FlashTiming) -> float:
+def _least_waited(plan: Plan, where: Where, machine: FlashTiming) -> float:
     """What one execution waits at least."""
     constants = _constants_wait(plan, where, machine)
     if where.code or plan.code_bytes <= 4 * machine.instruction_lines * machine.line:
@@ -73,25 +78,42 @@ def _least_waited(plan: Plan, where: InRam, machine: FlashTiming) -> float:
     return max(constants, least_fetching(plan.turns, machine))
 
 
-def _waited(plan: Plan, batch: int, where: InRam, machine: FlashTiming) -> float:
+def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
-    waited = waiting((Loop((piece(invoke.CALL), *plan.code), batch),), machine, where.code, where.data)
+    body, inside = (Loop((piece(invoke.CALL), *plan.code), batch),), machine._replace(outside=None)
+    # What comes from outside takes no read of the flash, nor a line of its cache: as if it were in RAM.
+    waited = waiting(body, inside, where.code, where.data or where.outside)
+    if where.outside:
+        assert machine.outside is not None
+        waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)
     return max(waited, batch * _least_waited(plan, where, machine))
 
 
-def pays(plan: Plan, where: InRam, machine: FlashTiming) -> bool:
-    """Whether copies save cycles: constants staged by the plan, code or constants that start-up code puts into RAM."""
-    here = plan.cycles + round(_waited(plan, 1, IN_FLASH, machine))
-    streams = plan.streams
+def pays(plan: Plan, where: Where, machine: FlashTiming) -> bool:
+    """Whether copies save cycles: constants staged by the plan, code or constants that start-up code puts into RAM.
+
+    Constants from outside may be staged in any case: that saves bytes at least."""
+    home = Where(outside=where.outside)
+    here = plan.cycles + round(_waited(plan, 1, home, machine))
+    streams = None if where.outside else plan.streams
     dear = streams is not None and here < streams.cycles + least_stall(streams, 1, IN_FLASH, machine)
     if streams is not None and not dear and here >= streams.cycles + round(_waited(streams, 1, IN_FLASH, machine)):
         return False
-    return where == IN_FLASH or plan.cycles + round(_waited(plan, 1, where, machine)) < here
+    return where == home or plan.cycles + round(_waited(plan, 1, where, machine)) < here
 
 
-def copyable(plan: Plan, *, code: bool = True, data: bool = True) -> tuple[InRam, ...]:
-    """Where its code and constants may live: in RAM only if there is something to copy and it may be there."""
-    made = [InRam(c, d) for d in (False, True) for c in (False, True) if code >= c and data >= d]
+def copyable(
+    plan: Plan, *, code: bool = True, data: bool = True, sites: tuple[bool, ...] = (False,)
+) -> tuple[Where, ...]:
+    """Where its code and constants may live: in RAM only if there is something to copy and it may be there, its
+    constants outside only if it has some (``sites``: whether they are, one or both)."""
+    made = [
+        Where(c, d, o)
+        for o in (sites if plan.data_bytes else (False,))
+        for d in (False, True)
+        for c in (False, True)
+        if code >= c and data >= d and not (d and o)
+    ]
     if plan.data_bytes == 0 or plan.streams is not None:
         made = [where for where in made if not where.data]
     if code_room(plan) == 0:

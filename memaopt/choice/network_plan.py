@@ -10,12 +10,15 @@ from typing import NamedTuple
 from memaopt.access import Access
 from memaopt.choice import choice, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Choice
-from memaopt.choice.in_ram import IN_FLASH, InRam
+from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
+from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import ALIGNMENT, stack_bytes
+from memaopt.kernels.image import Image
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
 from memaopt.memory import states
 from memaopt.memory.liveness import roots_of
 from memaopt.memory.plan import MemoryPlan
@@ -44,7 +47,7 @@ class LayerPlan:
     lowered: Lowered
     plan: Plan
     macs: int
-    where: InRam = IN_FLASH
+    where: Where = IN_FLASH
     stall_cycles: int = 0
     within: int | None = None
 
@@ -67,7 +70,7 @@ class LayerPlan:
         """Predicted with the machine's wait states."""
         return self.cycles + self.stall_cycles
 
-    def at(self, where: InRam, machine: FlashTiming) -> int:
+    def at(self, where: Where, machine: FlashTiming) -> int:
         """Predicted cycles with its code and constants elsewhere."""
         return self.cycles + in_ram.stall_cycles(self.plan, self.batch, where, machine)
 
@@ -104,7 +107,7 @@ class NetworkPlan:
     network of a ``push``, made from it as ``slides`` says. ``within``: the arena that bounds the choice is the least in
     which one costs at most so much more than the best of all; None if nobody asked for that. ``neighbours`` on the
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
-    little.
+    little. ``placement``: which memories buffers may live in.
     """
 
     name: str
@@ -126,6 +129,7 @@ class NetworkPlan:
     push: Push | None = None
     slides: Stream | None = None
     neighbours: tuple[Neighbour, ...] = ()
+    placement: NetworkPlacement = ON_CHIP
 
     def _repr_html_(self) -> str:
         from memaopt.api import html_report
@@ -159,7 +163,7 @@ class NetworkPlan:
 
     def cycles_in(self, mcu: Mcu) -> int:
         """Predicted for this very plan on its machine in another setting, with that one's caches and prefetch."""
-        machine = timing(mcu)
+        machine = timing(mcu, self.outside)
         return (
             sum(layer.at(layer.where, machine) for layer in self.layers) + self._around + invoke.stall_cycles(machine)
         )
@@ -173,6 +177,21 @@ class NetworkPlan:
     def ram_bytes(self) -> int:
         """Code and constants that start-up code copies into RAM."""
         return choice.ram_bytes(self.layers)
+
+    @cached_property
+    def outside(self) -> Memory | None:
+        """The memory outside the chip that constants may live in, if there is one."""
+        return sites(self.placement, self.mcu).outside
+
+    @cached_property
+    def image(self) -> Image:
+        """The constants that live there, one after the other."""
+        return Image(array for layer in self.layers if layer.where.outside for array in layer.emitted.constants)
+
+    @property
+    def has_init(self) -> bool:
+        """Whether the library is initialised once: it copies something into RAM, or checks what lies outside."""
+        return bool(self.ram_bytes or self.image.places)
 
     @property
     def arena_bytes(self) -> int:
@@ -219,7 +238,8 @@ class NetworkPlan:
     def constant_bytes(self) -> int:
         """Flash for weights, tables and parameters."""
         operands = {i for layer in self.layers for i in layer.lowered.inputs if self.graph.tensors[i].is_constant}
-        return sum(layer.plan.data_bytes for layer in self.layers) + sum(self.graph.tensors[i].nbytes for i in operands)
+        own = sum(layer.plan.data_bytes for layer in self.layers) - choice.outside_constants(self.layers)
+        return own + sum(self.graph.tensors[i].nbytes for i in operands)
 
     @property
     def code_bytes(self) -> int:
@@ -228,7 +248,7 @@ class NetworkPlan:
 
     @property
     def flash_bytes(self) -> int:
-        return choice.flash_bytes([layer.plan for layer in self.layers], self.budgets.flash_overhead)
+        return choice.flash_bytes(self.layers, self.budgets.flash_overhead)
 
     def format_of(self, tensor: int) -> Format:
         """How an activation lies in memory."""

@@ -113,7 +113,7 @@ def _offered(
         if plan.input_format is not Format.S8 and None in stage.inputs:
             continue
         kernel = number.get((plan.kernels, candidate.where.code), -1)
-        flash = plan.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
+        flash = candidate.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
         code = code_room(plan) if candidate.where.code and kernel < 0 else 0
         data = constants_room(plan) if candidate.where.data else 0
         own = flash, code, data, candidate.arena_bytes, candidate.stack_bytes

@@ -141,7 +141,7 @@ def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
     return Point(
         cycles=sum(c.plan.cycles * c.batch for c in taken) + around,
         machine_cycles=sum(c.cycles for c in taken) + invoke.cycles(()) + waits,  # their calls are among theirs
-        flash_bytes=choice.flash_bytes([c.plan for c in taken], problem.limits.flash_overhead),
+        flash_bytes=choice.flash_bytes(taken, problem.limits.flash_overhead),
         arena_bytes=placed.arena_bytes,
         sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),
         proof=picked.proof,

@@ -17,8 +17,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
-from memaopt.choice.in_ram import copyable
-from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, stack_bytes
+from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
 from memaopt.kernels.registry import Format, Plan, plans
 from memaopt.memory import liveness
@@ -263,7 +262,10 @@ class Partitions:
     def _candidates(self, first: int, last: int) -> Iterator[Candidate]:
         """The candidates of a chain that reads and writes plain int8."""
         assert self.problem.mcu is not None
-        graph, machine = depth_first(self.problem.graph, ((first, last),)), timing(self.problem.mcu)
+        graph, machine = (
+            depth_first(self.problem.graph, ((first, last),)),
+            timing(self.problem.mcu, self.problem.sites.outside),
+        )
         op, done = graph.operators[first], (1 << first) - 1
         low = op.lower(graph)
         assert low is not None
@@ -272,6 +274,5 @@ class Partitions:
             leads = leads_of(graph, {first: plan}, {first: low})
             view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
             arena = view.during(first, done) + liveness.align(plan.scratch_bytes, ALIGNMENT)
-            limits = self.problem.limits
-            for where in copyable(plan, code=bool(limits.code_ram), data=bool(limits.constants_ram)):
+            for where in places_of(plan, self.problem.limits, self.problem.sites):
                 yield Candidate(plan, 1, arena, stack_bytes((plan,)), where, machine)

@@ -96,7 +96,7 @@ def takes(candidate: Candidate, budget: str) -> int:
     of ``ram``."""
     match budget:
         case "flash":
-            return candidate.plan.flash_bytes
+            return candidate.flash_bytes
         case "code":
             return ram_code_bytes([candidate])
         case "data":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
-from memaopt.choice.in_ram import copyable
+from memaopt.choice.in_ram import Where, copyable
+from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, plans, staged
 from memaopt.machines.mcu import Mcu
@@ -28,6 +29,8 @@ ALIGNMENT = 16
 _FRAME = 160
 #: Code of ``invoke`` (with memmove), and of the call of one layer.
 _INVOKE, _CALL = 500, 80
+#: NAME_init() that checks what lies outside: 180 bytes and a table of 64, by GCC 12.2 at -O3.
+_CHECK = 244
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Problem:
 
     ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
     with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
-    is as much RAM as it takes.
+    is as much RAM as it takes. ``sites``: where constants may be.
     """
 
     graph: Graph
@@ -48,6 +51,7 @@ class Problem:
     limits: Budgets
     order: tuple[int, ...]
     mcu: Mcu | None = None
+    sites: Sites = NOWHERE
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -107,15 +111,19 @@ def prepare(
     flash: int | None = None,
     arena: int | None = None,
     formats: bool = True,
+    place: NetworkPlacement | None = None,
 ) -> Problem:
     """The problem of choosing kernels for a simplified network; budgets are what a project leaves of the machine's
-    memories by default, and what may be copied into RAM is what its setting allows.
+    memories by default, and what may be copied into RAM is what its setting allows. ``place``: which memories buffers
+    may live in, on the chip by default.
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
-    machine = timing(mcu)
+    allowed = sites(place or ON_CHIP, mcu)
+    machine = timing(mcu, allowed.outside)
     options = {i: options_of(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
+    overhead += 0 if allowed.outside is None else _CHECK
     flash_left, sram_left = left_by_project(mcu, graph)
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)
     limits = Budgets(
@@ -135,10 +143,10 @@ def prepare(
             options[first] += (fusion.DEFERRED,)
         else:
             del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits))
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed)
 
 
 def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
@@ -152,8 +160,8 @@ def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
     return max(flash, 1), max(mcu.sram.size - setting.project_ram - places.of(graph, ALIGNMENT).bytes, 1)
 
 
-def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
-    """InfeasibleError if the weights alone exceed the flash: no kernel keeps a weight in less than a byte."""
+def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> None:
+    """InfeasibleError if the weights alone exceed the memory ``where`` they go: none takes less than a byte."""
     sizes: dict[int, int] = {}
     owners: dict[int, Operator] = {}
     for op in graph.operators:
@@ -161,12 +169,12 @@ def refuse_weights_beyond(flash: int, graph: Graph, name: str) -> None:
             sizes[op.weights] = graph.tensors[op.weights].nbytes
             owners.setdefault(op.weights, op)
     total = sum(sizes.values())
-    if total > flash:
+    if total > most:
         heaviest = max(sizes, key=lambda tensor: sizes[tensor])
         raise InfeasibleError(
-            f"{name} has {total:,} bytes of weights, {total - flash:,} more than the {flash:,} bytes of flash given: "
+            f"{name} has {total:,} bytes of weights, {total - most:,} more than the {most:,} bytes of {where} given: "
             f"{graph.place(owners[heaviest])} has most, {sizes[heaviest]:,}; fewer weights, or a machine with more "
-            f"flash, would do"
+            f"{where}, would do"
         )
 
 
@@ -187,6 +195,12 @@ def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple
     ]
     copied = [staged(plan) for plan in streamed]
     return (*streamed, *(plan for plan in copied if plan is not None))
+
+
+def places_of(plan: Plan, limits: Budgets, allowed: Sites) -> tuple[Where, ...]:
+    """Where a plan's code and constants may live within budgets."""
+    code, data = bool(limits.code_ram), bool(limits.constants_ram)
+    return copyable(plan, code=code, data=data, sites=allowed.choices)
 
 
 def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
@@ -234,6 +248,7 @@ def _stages(
     order: tuple[int, ...],
     machine: FlashTiming,
     limits: Budgets,
+    allowed: Sites,
 ) -> list[Stage]:
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
@@ -263,7 +278,7 @@ def _stages(
                 )
                 for plan in options[i]
                 if plan is not fusion.DEFERRED
-                for where in copyable(plan, code=bool(limits.code_ram), data=bool(limits.constants_ram))
+                for where in places_of(plan, limits, allowed)
             )
             if fusion.DEFERRED in options[i]:
                 candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)

@@ -349,7 +349,7 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
         stages = problem.stages
         if not stages:
             return InfeasibleError(f"{needs}, without a single kernel: --flash {flash} on a larger machine would do")
-        heaviest = max(range(len(stages)), key=lambda i: min(c.plan.flash_bytes for c in stages[i].candidates))
+        heaviest = max(range(len(stages)), key=lambda i: min(c.flash_bytes for c in stages[i].candidates))
         return InfeasibleError(
             f"{needs}, with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes "
             f"most; fewer weights there, or --flash {flash} on a larger machine, would do"

@@ -64,7 +64,7 @@ def solve(
             model.add(in_ram[kernels] == int(c.where.code)).only_enforce_if(x)
         elif c.where.code:
             code.append(code_room(c.plan) * x)
-        flash.append((c.plan.flash_bytes - (c.plan.shared_bytes if kernels else 0)) * x)
+        flash.append((c.flash_bytes - (c.plan.shared_bytes if kernels else 0)) * x)
     size = {c.plan.kernels: c.plan.shared_bytes for _, c in used if c.plan.kernels}
     room = {c.plan.kernels: code_room(c.plan) for _, c in used if c.plan.kernels}
     flash += [size[kernels] * var for kernels, var in there.items()]

@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field
 from memaopt.access import Access
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.inputs import STRICT
-from memaopt.networks.graph import Graph
 from memaopt.problems.operands import operands
 
 FLASH, SRAM = "flash", "sram"
@@ -58,10 +57,11 @@ def describe(traffic: MovedBytes) -> str:
     )
 
 
-def layer_traffic(graph: Graph, layer: LayerPlan) -> MovedBytes:
-    """What one layer moves in one inference; its constant operands are in flash, as weights are."""
+def layer_traffic(plan: NetworkPlan, layer: LayerPlan) -> MovedBytes:
+    """What one layer of a network moves in one inference; its constant operands are in flash."""
+    graph, outside = plan.graph, _outside(plan)
     needed, promise = operands(layer.lowered.layer), layer.promise
-    parameters = SRAM if layer.where.data else FLASH
+    parameters = SRAM if layer.where.data else outside if layer.where.outside else FLASH
     homes = [FLASH if graph.tensors[i].is_constant else SRAM for i in layer.lowered.inputs]
     moved = [*zip(homes, promise.inputs, strict=True), (parameters, promise.parameters)]
     moved += [(SRAM, access) for access in (promise.output, promise.scratch, promise.stack)]
@@ -74,21 +74,30 @@ def layer_traffic(graph: Graph, layer: LayerPlan) -> MovedBytes:
                 bytes=sum((access for place, access in moved if place == home), Access()).bytes,
                 least=sum(size for place, size in least if place == home),
             )
-            for home in (FLASH, SRAM)
+            for home in _homes(plan)
         }
     )
 
 
+def _outside(plan: NetworkPlan) -> str:
+    """The name of the memory outside the chip; empty if nothing can be there."""
+    return "" if plan.outside is None else plan.outside.name
+
+
+def _homes(plan: NetworkPlan) -> tuple[str, ...]:
+    return tuple(name for name in (_outside(plan), FLASH, SRAM) if name)
+
+
 def network_traffic(plan: NetworkPlan) -> MovedBytes:
     """What all layers move: the least is theirs, layer by layer."""
-    found = [layer_traffic(plan.graph, layer) for layer in plan.layers]
+    found = [layer_traffic(plan, layer) for layer in plan.layers]
     return MovedBytes.of(
         {
             home: Crossing(
                 bytes=sum(each.memories[home].bytes for each in found),
                 least=sum(each.memories[home].least for each in found),
             )
-            for home in (FLASH, SRAM)
+            for home in _homes(plan)
         }
     )
 

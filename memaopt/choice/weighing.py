@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from memaopt.choice.choice import Choice
 from memaopt.errors import InputError
 from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
 from memaopt.problems.objectives import is_sum, resolved, weights_of
 from memaopt.problems.words import Objective
 
@@ -24,10 +25,11 @@ class _Priced(Protocol):
 _Plan = TypeVar("_Plan", bound=_Priced)
 
 
-def objective_of(objective: Objective, mcu: Mcu) -> tuple[Objective, int]:
+def objective_of(objective: Objective, mcu: Mcu, outside: Memory | None = None) -> tuple[Objective, int]:
     """What a network's layers are priced by on a machine, and the weight of a byte of the arena.
 
-    All memories are on the chip, so the energy of a cycle is one figure, which a sum has in its place. Raises
+    ``outside``: the memory beyond the chip that constants may live in. The chip's power is one figure, so that of a
+    cycle is what a sum has in the place of energy; that of a memory outside is not counted. Raises
     InputError for no objective, or one that the machine has no figures for.
     """
     said = resolved(objective)
@@ -38,8 +40,9 @@ def objective_of(objective: Objective, mcu: Mcu) -> tuple[Objective, int]:
         return said, 0
     mcu.core.require_timing(f"objective {said}")
     for memory, _ in weights.bytes:
-        if memory not in ("flash", mcu.sram.name):
-            raise InputError(f"objective {said}: a network moves bytes of flash and sram alone, not of {memory}")
+        if memory not in ("flash", mcu.sram.name, *(() if outside is None else (outside.name,))):
+            placed = "flash and sram alone" if outside is None else f"flash, sram and {outside.name}"
+            raise InputError(f"objective {said}: this network moves bytes of {placed}, not of {memory}")
     picojoules = round(mcu.power_mw * 1e9 / mcu.clock_hz)
     priced = weights._replace(cycles=weights.cycles + weights.energy * picojoules, energy=0, ram=0)
     return str(priced), weights.ram

@@ -42,12 +42,14 @@ def solve(
     as_json: bool,
     budgets: Mapping[str, int | None],
     within: float | None = None,
+    place: str | None = None,
     report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
 
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
-    ``within``: how much more than the best a smaller arena may cost; None is the default. ``report``: where the page
+    ``within``: how much more than the best a smaller arena may cost; None is the default. ``place``: the memories of
+    buffers, as they were asked for. ``report``: where the page
     of it goes, with the front of the arena, which takes seconds. ``stream``: axis, hop and fill as they were asked for.
     """
     from memaopt.certificates import network as certificate
@@ -55,6 +57,7 @@ def solve(
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
     from memaopt.choice.least import compile_smallest
+    from memaopt.choice.placement import NetworkPlacement
     from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
@@ -70,6 +73,9 @@ def solve(
     goal = "cycles" if objective is None else objective
     if objective == "ram" and not (budgets["arena"] is within is None and stream[0] is None):
         raise InputError("--objective ram finds the least arena of a whole run: no --arena, --within or --stream")
+    placement = NetworkPlacement.asked(place)
+    if objective == "ram" and place is not None:
+        raise InputError("--objective ram finds the least arena of a network on the chip: no --place")
     with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
@@ -80,7 +86,15 @@ def solve(
             plan = compile_smallest(read, machine, sram=sram, flash=flash)
         else:
             plan = compile_network(
-                read, machine, goal, sram=sram, flash=flash, arena=arena, within=slack, stream=slides
+                read,
+                machine,
+                goal,
+                sram=sram,
+                flash=flash,
+                arena=arena,
+                within=slack,
+                stream=slides,
+                place=placement,
             )
         chosen = _inputs(inputs, plan)
         signed = certificate.certify(plan, f"{plan.name}.tflite")

@@ -56,8 +56,9 @@ def solve_command(
         typer.Option(
             metavar="X=MEMORY,...",
             rich_help_panel="Problem",
-            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi.  \\[default: A in flash, B and C in sram, "
-            "what does not fit in external memory]",
+            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights do, as in "
+            "weights=qspi or weights=auto.  \\[default: A in flash, B and C in sram, what does not fit in external "
+            "memory; a network's weights in flash]",
         ),
     ] = None,
     weights: Annotated[
@@ -203,6 +204,7 @@ def solve_command(
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.tflite --setting ram --out build/
+      memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
     """
@@ -222,7 +224,6 @@ def solve_command(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
             ("--weights", weights, "its weights are those of the file"),
-            ("--place", place, "its tensors are placed by the planner"),
             ("--buffering", buffering, "its layers copy nothing block by block"),
             ("--within", within if arena else None, "--arena bounds its arena already"),
             ("--proof", proof, "its choice says itself how it was proven"),
@@ -242,6 +243,7 @@ def solve_command(
             as_json=as_json,
             budgets={"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)},
             within=percent("--within", within),
+            place=place,
             report=report,
         )
         return

@@ -62,8 +62,9 @@ class Library:
 
     ``sentence`` says in a few words what it is. ``buffers`` are the arguments of ``function``, which returns a status
     if ``fails``. ``promised`` are cycles of one call on ``mcu``, None where none are stated. ``turn_on`` is done before
-    it; ``copies``: NAME_init() is called once, and the linker includes NAME.ld. ``keeps``: its first argument is a
-    state, which NAME_reset() makes.
+    it; ``copies``: NAME_init() copies something into RAM; ``outside``: it checks what lies in the memory of that name.
+    Where there is such a function it is called once, and the linker includes NAME.ld. ``keeps``: its first argument is
+    a state, which NAME_reset() makes.
     """
 
     name: str
@@ -76,7 +77,13 @@ class Library:
     promised: int | None
     turn_on: tuple[RegisterBits, ...] = ()
     copies: bool = False
+    outside: str = ""
     keeps: bool = False
+
+    @property
+    def has_init(self) -> bool:
+        """Whether it is initialised once."""
+        return self.copies or bool(self.outside)
 
 
 def source(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
-from memaopt.emit import firmware, folder, ram, states
+from memaopt.emit import firmware, folder, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.errors import InputError
 from memaopt.kernels.registry import Format, source_file
@@ -134,9 +134,11 @@ def files(
     if labels and (len(outputs) != 1 or outputs[0].elements != len(labels)):
         there = " and ".join(f"{end.elements:,}" for end in outputs)
         raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
-    copies = ram.copies(plan)
+    copies, external = ram.copies(plan), outside.external(plan)
     values: dict[str, Any] = {
         "copies": copies,
+        "external": external,
+        "has_init": plan.has_init,
         "labels": [_string(label) for label in labels],
         "promised": _promised(plan),
         "layout": plan.layout,
@@ -167,6 +169,7 @@ def files(
     }
     head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
+    sections += "" if external is None else "\n" + render("emit/templates/network_external.h.j2", **values)
     body = (
         source_file([ram.sectioned(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
     )
@@ -174,6 +177,7 @@ def files(
     calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
     behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
+    behind_data += "" if external is None else _text("network_external_ld.j2", values).rstrip() + "\n"
     linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
     own = {
         folder.header(plan.name): _text("network.h.j2", values),
@@ -211,6 +215,7 @@ def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -
         promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
         turn_on=plan.mcu.setting.turn_on,
         copies=plan.ram_bytes > 0,
+        outside="" if plan.outside is None or not plan.image.places else plan.outside.name,
     )
 
 
@@ -268,6 +273,10 @@ def _head(plan: NetworkPlan) -> str:
         lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")
     if plan.ram_bytes:
         lines.append(f"In RAM: {plan.ram_bytes:,} bytes for kernels and constants, copied by {plan.name}_init().")
+    if plan.outside is not None and plan.image.places:
+        lines.append(
+            f"In {plan.outside.name}: {plan.image.nbytes:,} bytes of constants, checked by {plan.name}_init()."
+        )
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if plan.steps:

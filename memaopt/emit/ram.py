@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from memaopt.choice.in_ram import IN_FLASH
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.kernels.registry import Emitted, Kernel
 from memaopt.kernels.sections import with_constants_in
@@ -40,7 +39,7 @@ class Copies:
 
 def copies(plan: NetworkPlan) -> Copies | None:
     """What the library copies into RAM, None if nothing."""
-    if all(layer.where == IN_FLASH for layer in plan.layers):
+    if not any(layer.where.code or layer.where.data for layer in plan.layers):
         return None
     mcu, behind = plan.mcu, _behind(plan)
     constants = [layer for layer in plan.layers if layer.where.data]
@@ -69,6 +68,8 @@ def sectioned(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
     """A layer's text with its code and constants in the sections where they belong."""
     emitted, upper = layer.emitted, plan.name.upper()
     code = f"{upper}_CODE_IN_RAM"
+    if layer.where.outside:
+        emitted = with_constants_in(emitted, f"{upper}_EXTERNAL({{}})")
     if layer.where.data:
         emitted = with_constants_in(
             emitted, f"{upper}_{'BEHIND' if layer.name in _behind(plan) else 'DATA'}_IN_RAM({{}})"

@@ -50,10 +50,14 @@ class Emitted:
     inner: tuple[Emitted, ...] = ()
 
     @property
+    def constants(self) -> tuple[Array, ...]:
+        """Its constants, those of inner layers too."""
+        return self.arrays + tuple(array for layer in self.inner for array in layer.constants)
+
+    @property
     def parameters(self) -> tuple[str, ...]:
-        """The symbols of its constants."""
-        own = tuple(array.name for array in self.arrays)
-        return own + tuple(symbol for layer in self.inner for symbol in layer.parameters)
+        """Their symbols."""
+        return tuple(array.name for array in self.constants)
 
     @property
     def source(self) -> str:

@@ -21,12 +21,21 @@ NOWHERE = -(1 << 40)
 TABLE_SIXTEENTHS = 2
 
 
+class Outside(NamedTuple):
+    """Wait states of an access of up to 4 bytes to a memory outside the chip: of one that directly follows the last one
+    there (``next``), and of any other (``first``)."""
+
+    first: int
+    next: int
+
+
 class FlashTiming(NamedTuple):
     """What waiting depends on: wait states of the flash and its accelerator's sizes, as in :class:`Mcu`.
 
     ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
     word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM;
-    ``far``: whether that lies beyond the reach of a branch in flash.
+    ``far``: whether that lies beyond the reach of a branch in flash. ``outside``: the memory outside the chip, if
+    constants may be there.
     """
 
     first: int
@@ -39,6 +48,7 @@ class FlashTiming(NamedTuple):
     queue: int
     ram: int
     far: bool
+    outside: Outside | None = None
 
 
 class Text(NamedTuple):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads
 from memaopt.kernels.executed import body_of, words_of
 from memaopt.machines.mcu import Mcu
-from memaopt.models.fetching import FlashTiming, PlacedRun, run_of
+from memaopt.machines.memory import Memory
+from memaopt.models.fetching import FlashTiming, Outside, PlacedRun, run_of
 from memaopt.models.passages import Remembering
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
@@ -29,14 +30,15 @@ _VENEERS = 1 << 22
 _ALIGNMENT = 32
 
 
-def timing(mcu: Mcu) -> FlashTiming:
-    """The figures of a machine's flash and of the RAM that code runs from."""
+def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
+    """The figures of a machine's flash and of the RAM that code runs from, and of a memory outside for constants."""
+    beyond = None if outside is None else Outside(outside.first, outside.next)
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     far = abs(ram.base - flash.base) >= _REACH
     a = flash.accelerator
     if a is None:
-        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch, far)
+        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch, far, beyond)
     return FlashTiming(
         flash.first,
         0,
@@ -48,6 +50,7 @@ def timing(mcu: Mcu) -> FlashTiming:
         mcu.fetch_queue_words,
         ram.fetch,
         far,
+        beyond,
     )
 
 

@@ -90,7 +90,7 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             layer_shape(plan, layer),
             kernel_name(layer),
             f"{layer.traffic.bytes:,}",
-            f"{layer_traffic(plan.graph, layer).gap + 1:.1f}",
+            f"{layer_traffic(plan, layer).gap + 1:.1f}",
         ]
         if timed:
             cells += [
@@ -141,6 +141,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ("stack", f"{plan.stack_bytes:,} bytes, estimated", ""),
         ("flash", f"{plan.constant_bytes:,} bytes of constants, about {plan.code_bytes:,} of code", ""),
         ("", _left(plan), ""),
+        *_outside(plan),
         *_in_ram(plan),
         *_kept(plan),
         (
@@ -227,6 +228,21 @@ def _left(plan: NetworkPlan) -> str:
 def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
     """The figure of an ideal core beside the machine's, where they differ."""
     return [("", f"{ideal:,} without wait states", "")] if ideal != cycles else []
+
+
+def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
+    """What lies outside the chip, of how much, and how it comes in."""
+    memory = plan.outside
+    if memory is None:
+        return []
+    layers = [layer for layer in plan.layers if layer.where.outside]
+    staged = sum(layer.plan.streams is not None for layer in layers)
+    how = f"constants of {len(layers)} layers, {staged} of them copied into SRAM once an inference, the others streamed"
+    size, bound = plan.image.nbytes, network_traffic(plan).memories[memory.name].least
+    return [
+        (memory.name, f"{size:,} bytes of {memory.size:,}: {how}; CRC-32 {plan.image.checksum:08x}", ""),
+        ("", f"no kernels read fewer than {bound:,} bytes of weights there", ""),
+    ]
 
 
 def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:

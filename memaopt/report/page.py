@@ -92,7 +92,7 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
 def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial | None) -> dict[str, Any]:
     """A layer's line of the table."""
     found = None if trial is None else trial.layers[number]
-    traffic = layer_traffic(plan.graph, layer)
+    traffic = layer_traffic(plan, layer)
     return {
         "number": number,
         "operator": operator_name(layer),

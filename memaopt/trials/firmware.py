@@ -182,7 +182,7 @@ def _in_flash(plan: NetworkPlan, image: Program) -> Iterator[str]:
     data = [layer for layer in plan.layers if layer.where.data and _is_in_flash(plan, image, layer.emitted.parameters)]
     slower = {id(layer): layer for layer in (*code, *data)}.values()
     if slower:
-        machine = timing(plan.mcu)
+        machine = timing(plan.mcu, plan.outside)
         costs = sum(layer.at(IN_FLASH, machine) - layer.machine_cycles for layer in slower)
         what = " and ".join(
             f"{text} of {len(layers)} layers" for text, layers in (("code", code), ("constants", data)) if layers

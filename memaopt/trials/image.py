@@ -80,7 +80,7 @@ def build(
         "board/projects/network.c.j2",
         name=plan.name,
         turn_on=[library.turn_on(bits) for bits in plan.mcu.setting.turn_on],
-        has_init=bool(plan.ram_bytes),
+        has_init=plan.has_init,
     )
     with scratch_folder() as scratch:
         (scratch / "main.c").write_text(main, encoding="utf-8")

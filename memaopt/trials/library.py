@@ -23,7 +23,7 @@ from memaopt.certificates.gemm import Certificate
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import folder as emitted
-from memaopt.emit import gemm
+from memaopt.emit import gemm, outside
 from memaopt.emit import network as emit
 from memaopt.emit.states import initial_states
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
@@ -64,7 +64,7 @@ class LibraryCheck(BaseModel):
 
 def files_of(certificate: NetworkCertificate, labels: Sequence[str] = ()) -> dict[str, str | bytes]:
     """What a certified network's project holds: the library, the certificate, and the model that it speaks of."""
-    files: dict[str, str | bytes] = dict(emit.files(certificate.plan, labels=labels))
+    files: dict[str, str | bytes] = {**emit.files(certificate.plan, labels=labels), **outside.images(certificate.plan)}
     return {**files, envelope.FILE: certificate.to_json(), certificate.model: certificate.model_file.data}
 
 

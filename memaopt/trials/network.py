@@ -155,7 +155,7 @@ def run(
             except BuildError as error:
                 no_image = str(error)
         board = Board(plan.mcu).load(built)
-    if plan.ram_bytes and board.call(f"{plan.name}_init").r0 != 0:
+    if plan.has_init and board.call(f"{plan.name}_init").r0 != 0:
         raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
     bases = bases_of(plan, board)
     states = [_LayerState(plan, layer, bases) for layer in plan.layers]
@@ -374,6 +374,10 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
 def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:
     from memaopt.board.elf import read_elf
 
-    flash = plan.mcu.memory("flash")
+    flash, outside = plan.mcu.memory("flash"), plan.outside
     # What start-up code copies into RAM has its image in flash; what is all zeros has none.
-    return sum(s.size if flash.base <= s.address < flash.end else len(s.data) for s in read_elf(elf).segments)
+    return sum(
+        s.size if flash.base <= s.address < flash.end else len(s.data)
+        for s in read_elf(elf).segments
+        if outside is None or not outside.base <= s.address < outside.end
+    )

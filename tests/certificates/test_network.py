@@ -21,6 +21,7 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import compile_network
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.errors import FalseClaimError, InputError, MemaoptError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import operators as ops
@@ -107,6 +108,50 @@ def test_every_false_claim_is_found(what: str, signed: tuple[Path, NetworkCertif
     with pytest.raises(FalseClaimError) as found:
         network_check.verify(resigned, Model.read(path))
     assert "\n" not in str(found.value)
+    assert "digest" not in str(found.value)
+
+
+@pytest.fixture(scope="module")
+def outside() -> tuple[Model, dict[str, Any]]:
+    """A network with some constants outside the chip, and its certificate as JSON."""
+    made = Builder("outside", (1, 6, 6, 4), 5)
+    graph = made.finish(made.conv_2d(made.conv_2d(0, 16, Size2D(3, 3)), 8, Size2D(1, 1)))
+    model, place = Model.of(graph), NetworkPlacement(weights="auto")
+    free = compile_network(model, MCU, place=place)
+    plan = compile_network(model, MCU, flash=free.flash_bytes - free.constant_bytes // 3, place=place)
+    assert {layer.where.outside for layer in plan.layers} == {False, True}
+    return model, json.loads(certificate.certify(plan).to_json())
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("placement", "weights"), "flash"),
+        (("placement", "weights"), "qspi"),
+        (("layers", 0, "data_outside"), {False: True, True: False}),
+        (("layers", 0, "traffic", "memories", "qspi", "bytes"), {}),
+        (("totals", "traffic", "memories", "qspi", "least"), {}),
+        (("totals", "outside", "bytes"), {}),
+        (("totals", "outside", "crc32"), {}),
+        (("totals", "outside", "memory"), "flash"),
+        (("totals", "outside"), None),
+        (("totals", "constant_bytes"), {}),
+    ],
+)
+def test_every_false_claim_of_what_lies_outside_is_found(
+    place: tuple[Any, ...], value: Any, outside: tuple[Model, dict[str, Any]]
+) -> None:
+    """Catches a claim of the memory outside the chip that nothing checks. No value: one more than is true."""
+    model, data = outside[0], copy.deepcopy(outside[1])
+    network_check.verify(NetworkCertificate.from_json(json.dumps(data)), model)
+    at = data
+    for key in place[:-1]:
+        at = at[key]
+    true = at[place[-1]]
+    at[place[-1]] = value.get(true, true + 1) if isinstance(value, dict) else value
+    assert at[place[-1]] != true
+    with pytest.raises((FalseClaimError, InputError)) as found:
+        network_check.verify(NetworkCertificate.from_json(json.dumps(data)).signed(), model)
     assert "digest" not in str(found.value)
 
 
@@ -227,14 +272,14 @@ def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_p
 
 def test_old_certificates_are_refused_by_their_format() -> None:
     """Catches a certificate of another version that is read as if it were of this one."""
-    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-4"):
+    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-5"):
         NetworkCertificate.from_json('{"format": "memaopt-network-certificate-1"}')
 
 
 def test_no_name_twice() -> None:
     """Catches JSON whose reader decides which of two values counts."""
     with pytest.raises(InputError, match="twice"):
-        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-4", "format": "x"}')
+        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-5", "format": "x"}')
 
 
 def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate]) -> None:
@@ -245,7 +290,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
         network_check.verify(cert, Model.read(other))
 
 
-_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-4"}', "[" * 9999]
+_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-5"}', "[" * 9999]
 
 
 @pytest.mark.parametrize("text", _NO_CERTIFICATES)

@@ -17,7 +17,7 @@ from memaopt.choice import solver as choice_solver
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.clashes import Clash, demand_of
 from memaopt.choice.compile import compile_network
-from memaopt.choice.in_ram import InRam, constants_room
+from memaopt.choice.in_ram import Where, constants_room
 from memaopt.choice.offers import Offers
 from memaopt.choice.problem import prepare
 from memaopt.errors import InfeasibleError
@@ -47,7 +47,7 @@ def _candidate(
         input_format=formats[rng.integers(len(formats))],
         output_format=formats[rng.integers(len(formats))],
     )
-    where = InRam(bool(rng.integers(2)), bool(rng.integers(2)))
+    where = Where(bool(rng.integers(2)), bool(rng.integers(2)))
     return Candidate(plan, 1, int(rng.integers(10, 100)), int(rng.integers(30)), where)
 
 
@@ -77,7 +77,7 @@ def test_choice_equals_brute_force(seed: int) -> None:
         )
         shared = {c.plan.kernels for c in combination}
         flash = 7 + 20 * len(shared) + sum(c.plan.flash_bytes - 20 for c in combination)
-        assert flash == choice.flash_bytes([c.plan for c in combination], 7)
+        assert flash == choice.flash_bytes(combination, 7)
         places = {(c.plan.kernels, c.where.code) for c in combination}
         in_ram = 64 * sum(code for _, code in places)
         sram = max(c.arena_bytes for c in combination) + max(c.stack_bytes for c in combination) + in_ram
@@ -163,9 +163,9 @@ def test_many_layers_under_tight_budgets_are_proven() -> None:
     problem = prepare(network(2, 60, 60, 14), MCU)
     free = solution.search(problem, "cycles")
     assert free.choice is not None
-    plans = problem.chosen(free.choice.picks).values()
+    taken = list(problem.taken(free.choice.picks).values())
     light = labels.search(Offers(problem.stages, problem.plain, problem.limits), least="flash").value
-    flash = choice.flash_bytes(list(plans), problem.limits.flash_overhead)
+    flash = choice.flash_bytes(taken, problem.limits.flash_overhead)
     limits = dataclasses.replace(problem.limits, flash=(light + flash) // 2)
     tight = dataclasses.replace(problem, limits=limits)
     found = solution.search(tight, "cycles")
@@ -183,8 +183,8 @@ def test_two_hundred_layers_in_tight_flash_and_arena_are_proven() -> None:
     free = solution.search(problem, "cycles")
     assert free.choice is not None
     assert free.memory is not None
-    plans = problem.chosen(free.choice.picks).values()
-    flash = choice.flash_bytes(list(plans), problem.limits.flash_overhead)
+    taken = list(problem.taken(free.choice.picks).values())
+    flash = choice.flash_bytes(taken, problem.limits.flash_overhead)
     arena = free.memory.arena_bytes
     limits = dataclasses.replace(problem.limits, flash=flash * 92 // 100, arena=arena * 75 // 100)
     tight = dataclasses.replace(problem, limits=limits)

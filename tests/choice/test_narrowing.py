@@ -33,7 +33,7 @@ def test_all_that_costs_less_is_left(seed: int, setting: str) -> None:
     cheap = itertools.takewhile(lambda found: found[0] < below, by_price(problem, rows, "cycles"))
     for _, picks in itertools.islice(cheap, 2000):
         taken = list(problem.taken(picks).values())
-        flash = choice.flash_bytes([c.plan for c in taken], problem.limits.flash_overhead)
+        flash = choice.flash_bytes(taken, problem.limits.flash_overhead)
         if agree(problem, picks) and places(taken) and flash <= (problem.limits.flash or flash):
             copied = all(c.pays for c in taken)
             assert not copied or all(j in kept for j, kept in zip(picks, part.kept, strict=True))

@@ -33,6 +33,6 @@ def test_constants_that_are_copied_are_read_in_ram() -> None:
     plan = compile_network(build("ds_cnn"), mcu("stm32l4r5", "ram"))
     assert any(layer.where.data for layer in plan.layers)
     for layer in plan.layers:
-        found = layer_traffic(plan.graph, layer).memories
+        found = layer_traffic(plan, layer).memories
         assert (found["flash"].bytes == 0) == (layer.where.data or not layer.plan.data_bytes), layer.name
         assert all(each.bytes >= each.least for each in found.values()), layer.name

@@ -1,0 +1,69 @@
+"""Which memory the buffers of a network live in: its constants in flash, or outside the chip.
+
+A placement is a premise, as budgets are. ``auto`` leaves it to the choice, layer by layer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memaopt.errors import InputError
+from memaopt.inputs import Input, Word
+from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
+
+FLASH, AUTO = "flash", "auto"
+#: What can be placed.
+_KINDS = ("weights",)
+
+
+class NetworkPlacement(Input):
+    """The memory of each kind of buffer. ``weights``: all constants of layers (weights, biases, tables; not a constant
+    that a layer reads as an input, which stays in flash): ``flash``, an external memory, or ``auto``: flash or the
+    first external memory that the machine's file has, whichever suits each layer.
+    """
+
+    weights: Word = FLASH
+
+    @classmethod
+    def asked(cls, text: str | None) -> NetworkPlacement:
+        """What ``weights=qspi`` asks for; all on the chip for None. InputError for what is no placement."""
+        found: dict[str, str] = {}
+        for part in [] if text is None else text.split(","):
+            kind, _, memory = (word.strip() for word in part.partition("="))
+            if kind not in _KINDS or not memory or kind in found:
+                there = ", ".join(_KINDS)
+                raise InputError(f"--place {text}: give MEMORY once for each of {there}, as in weights=qspi")
+            found[kind] = memory
+        return cls.checked(found, f"--place {text}")
+
+    def describe(self) -> str:
+        """As it is asked for; empty if all is on the chip."""
+        return "" if self.weights == FLASH else f"weights={self.weights}"
+
+
+class Sites(NamedTuple):
+    """A placement on a machine: the memory outside the chip, if constants may be there, and whether a layer's are
+    (True), one or both."""
+
+    outside: Memory | None
+    choices: tuple[bool, ...]
+
+
+#: Everything on the chip: as a placement, and what that means on any machine.
+ON_CHIP, NOWHERE = NetworkPlacement(), Sites(None, (False,))
+
+
+def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
+    """What a placement means on a machine; InputError where that has no such memory."""
+    if placement.weights == FLASH:
+        return NOWHERE
+    external = [memory for memory in mcu.memories if memory.kind == "external"]
+    if placement.weights == AUTO:
+        if not external:
+            raise InputError(f"weights=auto: {mcu.name} has no external memory; a machine's file may describe one")
+        return Sites(external[0], (False, True))
+    found = mcu.memory(placement.weights)
+    if found not in external:
+        raise InputError(f"weights={found.name}: that is no external memory of {mcu.name}; flash is the default")
+    return Sites(found, (True,))

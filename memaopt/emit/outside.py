@@ -1,0 +1,56 @@
+"""What a network's library has outside the chip: a section that its linker script fills, the same bytes as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memaopt.choice.network_plan import NetworkPlan
+
+#: Remainders of the 16 values of four bits, for CRC-32 four bits at a time (the polynomial of IEEE 802.3, reflected).
+_POLYNOMIAL = 0xEDB88320
+
+
+@dataclass(frozen=True)
+class External:
+    """What lies outside, as the templates see it: the memory that it is in, from which address on, how many bytes, each
+    array's place in them, their checksum and the table that it is computed by."""
+
+    memory: str
+    title: str
+    base: int
+    bytes: int
+    places: tuple[tuple[int, str], ...]
+    crc32: int
+    table: tuple[int, ...]
+
+
+def external(plan: NetworkPlan) -> External | None:
+    """What a plan has outside the chip; None if nothing."""
+    memory, image = plan.outside, plan.image
+    if memory is None or not image.places:
+        return None
+    return External(
+        memory=memory.name,
+        title=f"{memory.name} at {memory.base:#010x}",
+        base=memory.base,
+        bytes=image.nbytes,
+        places=tuple((place.offset, place.array.name) for place in image.places),
+        crc32=image.checksum,
+        table=tuple(_remainder(value) for value in range(16)),
+    )
+
+
+def image_file(name: str) -> str:
+    """The path of the file in a library's folder that has the bytes of the memory outside."""
+    return f"extras/{name}_external.bin"
+
+
+def images(plan: NetworkPlan) -> dict[str, bytes]:
+    """The files that a programmer writes into memories outside the chip, by path."""
+    return {image_file(plan.name): plan.image.data} if plan.image.places else {}
+
+
+def _remainder(value: int) -> int:
+    for _ in range(4):
+        value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+    return value

@@ -1,0 +1,85 @@
+"""Constants outside the chip, in the running binary: read as promised, checked before anything runs."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from board_helpers import compilers
+
+from memaopt.board import Board, build
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import NetworkPlacement
+from memaopt.emit import folder as library
+from memaopt.emit import network as emit
+from memaopt.emit.outside import external, images
+from memaopt.machines.mcu import mcu
+from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo.builder import Builder
+from memaopt.trials import network as network_trial
+from memaopt.writer import write_files
+
+OUTSIDE = NetworkPlacement(weights="qspi")
+L4S5 = mcu("stm32l4s5")
+
+
+def _plan(sram: int | None = None, machine: str = "stm32l4s5") -> NetworkPlan:
+    made = Builder("small", (1, 12, 12, 8), 3)
+    x = made.depthwise_conv_2d(made.conv_2d(0, 16, Size2D(3, 3), Activation.RELU), Activation.RELU)
+    graph = made.finish(made.classify(made.mean(made.conv_2d(x, 24, Size2D(1, 1))), 10))
+    return compile_network(graph, mcu(machine), sram=sram, place=OUTSIDE)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_staged_and_streamed_as_promised(compiler: str) -> None:
+    """Catches constants read more often than promised, or not from where they are; and cycles whose accesses to
+    the memory outside are not those predicted."""
+    staged = _plan()
+    tight = _plan(sram=staged.sram_bytes - 5600)
+    assert all(layer.where.outside for layer in staged.layers if layer.plan.data_bytes)
+    copies = [sum(layer.plan.streams is not None for layer in plan.layers) for plan in (staged, tight)]
+    assert copies == [2, 0]
+    for plan in (staged, tight):
+        found = network_trial.run(plan, compiler=compiler, layout="stm32cube")
+        assert found.passed
+        assert found.cycles is not None
+        assert abs(found.cycles / plan.machine_cycles - 1) < 0.03
+
+
+def test_other_presets() -> None:
+    """Catches costs or addresses that are one chip's."""
+    for machine in ("nrf52840", "stm32f469"):
+        assert network_trial.run(_plan(machine=machine)).passed
+
+
+def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
+    """Catches a library that runs on other bytes than its own, and a file that has others than the program."""
+    plan = _plan()
+    write_files({**emit.files(plan), **images(plan)}, tmp_path)
+    script = library.read_linker_part(tmp_path, plan.name)
+    elf = tmp_path / "small.elf"
+    include = library.include_folders(tmp_path)
+    board = Board(L4S5).load(build([tmp_path / library.source("small")], elf, L4S5, include=include, script=script))
+    found = external(plan)
+    assert found is not None
+    data = (tmp_path / "extras" / "small_external.bin").read_bytes()
+    assert board.read(found.base, found.bytes) == data
+    assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE  # -2
+    assert board.call("small_init").r0 == 0
+    assert board.call("small_invoke", 0, 0).r0 == 0
+    for at in (0, found.bytes // 2, found.bytes - 1):
+        board.write(found.base + at, struct.pack("B", data[at] ^ 0x10))
+        assert board.call("small_init").r0 & 0xFFFFFFFF == 0xFFFFFFFA, at  # -6
+        assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE
+        board.write(found.base + at, data[at : at + 1])
+    assert board.call("small_init").r0 == 0
+
+
+def test_nothing_else_changes() -> None:
+    """Catches a library on the chip that is told of a memory outside."""
+    made = Builder("plain", (1, 4, 4, 4), 3)
+    plan = compile_network(made.finish(made.conv_2d(0, 8, Size2D(1, 1))), L4S5)
+    assert not images(plan)
+    assert not any("external" in text for path, text in emit.files(plan).items() if "firmware" not in path)
