@@ -130,7 +130,7 @@ def brute(problem: Problem, objective: Objective, most: int = 60_000) -> int | N
         if not agree(problem, picks) or not places(taken):
             continue
         plans = [c.plan for c in taken]
-        if limits.flash is not None and choice.flash_bytes(plans, limits.flash_overhead) > limits.flash:
+        if limits.flash is not None and choice.flash_bytes(taken, limits.flash_overhead) > limits.flash:
             continue
         if choice.ram_code_bytes(taken) > (limits.code_ram or 0):
             continue
