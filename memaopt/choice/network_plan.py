@@ -14,7 +14,7 @@ from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
 from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import ALIGNMENT, stack_bytes
-from memaopt.kernels.image import Image
+from memaopt.kernels.image import ConstantsImage
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
 from memaopt.machines.mcu import Mcu
@@ -184,9 +184,11 @@ class NetworkPlan:
         return sites(self.placement, self.mcu).outside
 
     @cached_property
-    def image(self) -> Image:
+    def image(self) -> ConstantsImage:
         """The constants that live there, one after the other."""
-        return Image(array for layer in self.layers if layer.where.outside for array in layer.emitted.constants)
+        return ConstantsImage(
+            array for layer in self.layers if layer.where.outside for array in layer.emitted.constants
+        )
 
     @property
     def has_init(self) -> bool:

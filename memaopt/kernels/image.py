@@ -13,14 +13,14 @@ from memaopt.kernels.text.c import Array
 _ALIGNMENT = 4
 
 
-class Place(NamedTuple):
+class Laid(NamedTuple):
     """An array, and the byte of the image that it begins at."""
 
     offset: int
     array: Array
 
 
-class Image:
+class ConstantsImage:
     """Arrays one after the other, each at the alignment it asks for; what lies between them is zeros."""
 
     def __init__(self, arrays: Iterable[Array]) -> None:
@@ -28,7 +28,7 @@ class Image:
         for array in arrays:
             alignment = max(array.alignment, array.nbytes // array.length, _ALIGNMENT)
             start = -(-end // alignment) * alignment
-            places.append(Place(start, array))
+            places.append(Laid(start, array))
             end = start + array.nbytes
         self.places = tuple(places)
         #: All of it, a multiple of what arrays begin at.
