@@ -49,6 +49,7 @@ def certify(
     hop: int | None = None,
     fill: str | None = None,
     place: str | None = None,
+    by_rows: bool = False,
 ) -> Certificate | NetworkCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
@@ -60,9 +61,9 @@ def certify(
     that is not bounded the least is taken whose price is at most ``within`` (0.004: 0.4 %) above the best.
     ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
     by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
-    ``first`` frame. ``place``: the memories of its buffers, as in ``weights=qspi`` or ``weights=auto``. Raises
-    InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if the
-    models differ.
+    ``first`` frame. ``place``: the memories of its buffers, as in ``weights=qspi`` or ``weights=auto``. ``by_rows``:
+    the input, an image, is consumed as its rows arrive. Raises InputError for what cannot be read or has no effect,
+    InfeasibleError if nothing fits, DisagreementError if the models differ.
     """
     from memaopt.problems.gemm import Gemm
 
@@ -73,6 +74,7 @@ def certify(
         _without_effect("certify", "a Gemm; resize a memory with machine.with_sizes", **others)
         _without_effect("certify", "a Gemm: its placement is part of it", place=place)
         _without_effect("certify", "a Gemm, which has no window", stream=stream, hop=hop, fill=fill)
+        _without_effect("certify", "a Gemm, whose operands are whole", by_rows=by_rows or None)
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
     _without_effect("certify", "a network: its layers copy nothing block by block", buffering=buffering)
     _without_effect("certify", "a network: its choice says itself how it was proven", proof=proof)
@@ -89,8 +91,10 @@ def certify(
     if objective == "ram":
         others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill, "place": place}
         _without_effect("certify", "objective ram, which finds the least arena of a whole run", **others)
-        smallest = compile_smallest(model, machine, name=name, sram=sram, flash=flash)
+        smallest = compile_smallest(model, machine, name=name, sram=sram, flash=flash, by_rows=by_rows)
         return certificates.certify(smallest, f"{smallest.name}.tflite")
+    if by_rows:
+        _without_effect("certify", "an input by rows", stream=stream, within=within)
     slides = Stream.asked(stream, hop, fill)
     plan = compile_network(
         model,
@@ -103,6 +107,7 @@ def certify(
         within=slack,
         stream=slides,
         place=NetworkPlacement.asked(place),
+        by_rows=by_rows,
     )
     return certificates.certify(plan, f"{plan.name}.tflite")
 

@@ -14,7 +14,7 @@ from memaopt.certificates import push
 from memaopt.certificates.model_file import OfModel
 from memaopt.certificates.network_claims import ChoiceClaim, LayerClaim, Totals, claim, totals
 from memaopt.certificates.push import PushClaim
-from memaopt.choice import choice, compile, fusion
+from memaopt.choice import choice, compile, fusion, rows
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import NetworkPlacement
@@ -41,6 +41,7 @@ PREMISES = (
     "formats",
     "placement",
     "stream",
+    "by_rows",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 CHOICES = ("multiple", "chains", "layers", "memory")
@@ -63,6 +64,7 @@ class NetworkCertificate(OfModel):
     formats: bool
     placement: NetworkPlacement
     stream: Stream | None
+    by_rows: bool = False
     multiple: int
     simplified: tuple[str, ...]
     chains: Chains = ()
@@ -117,6 +119,7 @@ class NetworkCertificate(OfModel):
                 f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
             ),
             *self._rows(),
+            *((("input", "by rows, kept nowhere"),) if self.by_rows else ()),
             ("RAM besides", f"{found.stack_bytes:,} bytes of stack, {found.ram_bytes:,} of code and constants"),
             *((("state", f"{found.state_bytes:,} bytes, the caller's"),) if found.state_bytes else ()),
             *(("" if i else "push", text) for i, text in enumerate(self.push.describe() if self.push else ())),
@@ -130,7 +133,8 @@ class NetworkCertificate(OfModel):
         """What is computed depth first, and what no such schedule takes less than."""
         told = ", ".join(f"operators {first} to {last - 1}" for first, last in self.chains)
         least = self.row_bound_bytes
-        bound = "" if least is None else f"; no schedule of whole rows has an arena below {least:,} bytes"
+        with_row = ", the row that comes included" if self.by_rows else ""
+        bound = "" if least is None else f"; no schedule of whole rows has an arena below {least:,} bytes{with_row}"
         return [("depth first", told + bound)] if self.chains else []
 
     def _outside(self) -> list[tuple[str, str]]:
@@ -166,6 +170,7 @@ def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificat
         formats=plan.formats,
         placement=plan.placement,
         stream=plan.slides,
+        by_rows=plan.graph.by_rows,
         multiple=plan.multiple,
         simplified=plan.steps,
         chains=plan.chains,
@@ -206,6 +211,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
     certificate.demand(model)
     pushed, slides = (None, None) if certificate.stream is None else streamed(model.graph, certificate.stream)
     source = model.graph if pushed is None else pushed.graph
+    source = rows.by_rows(source) if certificate.by_rows else source
     simple = dict(compile.simplifications(source)).get(certificate.multiple)
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")

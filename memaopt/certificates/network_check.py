@@ -41,9 +41,9 @@ def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator
     try:
         problem, plan = derived(certificate, model)
     except InputError as error:
-        if certificate.stream is None:
+        if certificate.stream is None and not certificate.by_rows:
             raise
-        yield f"stream: {error}"
+        yield f"{'by_rows' if certificate.by_rows else 'stream'}: {error}"
         return
     chosen = problem.chosen(plan.choice.picks)
     try:
@@ -71,6 +71,7 @@ def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
         f"formats: {formats}",
         *((f"placement: {certificate.placement.describe()}",) if certificate.placement.describe() else ()),
         *(() if certificate.stream is None else (f"stream: {certificate.stream.describe()}",)),
+        *(("input: by rows, kept nowhere",) if certificate.by_rows else ()),
     )
 
 

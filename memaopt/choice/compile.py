@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from memaopt.arguments import public
-from memaopt.choice import fusion
+from memaopt.choice import fusion, rows
 from memaopt.choice.choice import Candidate, Choice, Proof
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
@@ -22,7 +22,7 @@ from memaopt.choice.prices import Prices
 from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
-from memaopt.errors import InfeasibleError
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.chains import depth_first
@@ -54,6 +54,7 @@ def compile_network(
     among: Callable[[int, Problem], Problem | None] | None = None,
     stream: Stream | None = None,
     place: NetworkPlacement | None = None,
+    by_rows: bool = False,
 ) -> NetworkPlan:
     """Compile a network (a graph, a model, or the path of a ``.tflite`` file) for a machine.
 
@@ -67,7 +68,9 @@ def compile_network(
     ``among`` makes of the problem, with the multiple that channels are kept in, what is chosen from; None is no choice.
     ``stream``: the network is run on a window that slides, and what is compiled is a push of new frames.
     ``place``: the memories that buffers may live in, on the chip by default.
-    Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read.
+    ``by_rows``: the input, an image, comes a row at a time and is kept nowhere; its first layers are a chain.
+    Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read, or whose input
+    cannot be taken so.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
@@ -78,6 +81,10 @@ def compile_network(
     push, slides = (None, None) if stream is None else streamed(graph, stream)
     if push is not None:
         graph = push.graph
+    if by_rows and push is not None:
+        raise InputError(f"{graph.name}: a push takes frames as they come; its input cannot be taken by rows besides")
+    if by_rows:
+        graph = rows.by_rows(graph)
     prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=place)
     spaces = []
     for multiple, simple in simplifications(graph):
@@ -107,11 +114,15 @@ def compile_network(
         slides=slides,
         place=place,
     )
-    best = cheapest(spaces)
+    best = None if graph.by_rows else cheapest(spaces)
     if among is None and (best is None or arena is not None):
         best = _depth_first(spaces, best, objective, prepared, cheapest)
+    if best is None and graph.by_rows:
+        raise rows.why_not(spaces[0].problem, identifier)
     if best is None:
         raise why_not(spaces[0].problem, identifier)
+    if graph.by_rows:
+        return best
 
     @cache
     def parts(below: int) -> list[NetworkSpace]:

@@ -6,8 +6,10 @@ Where nothing packs into that, arenas grow by a hundredth until something does.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from memaopt.choice import rows
 from memaopt.choice.compile import compile_network, simplifications
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
@@ -29,23 +31,27 @@ def compile_smallest(
     name: str | None = None,
     sram: int | None = None,
     flash: int | None = None,
+    by_rows: bool = False,
 ) -> NetworkPlan:
     """Compile a network for the least arena, to a hundredth of its bytes, and the fewest cycles in that; the arena is
-    one of its ``budgets``. Raises what :func:`~memaopt.choice.compile.compile_network` does.
+    one of its ``budgets``. ``by_rows``: its input comes by rows. Raises what
+    :func:`~memaopt.choice.compile.compile_network` does.
     """
     given = Model.read(network) if isinstance(network, str | Path) else network
     graph = given.graph if isinstance(given, Model) else given
+    graph = rows.by_rows(graph) if by_rows else graph
+    chosen = partial(compile_network, given, mcu, name=name, sram=sram, flash=flash, by_rows=graph.by_rows)
     found = [
         Partitions(prepare(simple.graph, mcu, sram=sram, flash=flash), "cycles").smallest()
         for _, simple in simplifications(graph)
     ]
     least = [each.value for each in found if each is not None]
     if not least:
-        return compile_network(given, mcu, name=name, sram=sram, flash=flash)
+        return chosen()
     arena = max(min(least), ALIGNMENT)
     for _ in range(_MOST_TRIES):
         try:
-            return compile_network(given, mcu, name=name, sram=sram, flash=flash, arena=arena)
+            return chosen(arena=arena)
         except InfeasibleError:
             arena += align(max(arena // 100, ALIGNMENT), ALIGNMENT)
-    return compile_network(given, mcu, name=name, sram=sram, flash=flash)
+    return chosen()

@@ -2,8 +2,9 @@
 
 A partition is a path over the positions of the network's operators: a step is a layer with one of its candidates, or a
 chain of layers with one of its plans. A state is a position and the formats of the tensors that are still to be read;
-chains read and write plain int8. The shortest path is the best partition as far as each step by itself shows what it
-takes; that everything packs into the arena, and what steps share, is found out afterwards for the partition.
+chains read and write plain int8. An input that comes by rows is read by a chain. The shortest path is the best
+partition as far as each step by itself shows what it takes; that everything packs into the arena, and what steps share,
+is found out afterwards for the partition.
 
 What a chain takes is found when a path with its lower bound is the shortest. Its parts cost no less than the cheapest
 of their bands, and it takes no less than its ends and the rows of one line buffer that a row of a reader needs.
@@ -100,6 +101,11 @@ class Partitions:
             max,
         )
 
+    @property
+    def starts(self) -> bool:
+        """Whether there is a chain that starts with the first operator."""
+        return any(first == 0 for first, _ in self._segments)
+
     def _best(
         self,
         value: Callable[[tuple[Candidate, ...]], int | None],
@@ -173,7 +179,7 @@ class Partitions:
                     yield _Step(i, i + 1, value, self._left(after, i + 1))
         for last in range(i + 2, len(graph.operators) + 1):
             least, known = chains.get((i, last), (None, False))
-            if least is not None and self._roots[graph.operators[i].input] not in lies:
+            if least is not None and self._roots.get(graph.operators[i].input) not in lies:
                 yield _Step(i, last, least, self._left(formats, last), known)
 
     def _left(self, formats: _Formats, position: int) -> _Formats:
@@ -183,7 +189,7 @@ class Partitions:
     def _single(self, i: int, value: Callable[[tuple[Candidate, ...]], int | None]) -> list[tuple[Format, Format, int]]:
         """The least value of the candidates of one operator, by their formats."""
         stage = self._stage_at.get(i)
-        if stage is None:
+        if stage is None or any(t in self.problem.graph.nowhere for t in self.problem.graph.operators[i].inputs):
             return []
         by_format: dict[tuple[Format, Format], list[Candidate]] = {}
         for candidate in stage.candidates:

@@ -13,6 +13,7 @@ from memaopt.cli.machine import McuOption, SettingOption, WaitStatesOption
 from memaopt.cli.options import JsonOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
+from memaopt.problems.words import TAKEN
 from memaopt.report import console
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def solve(
     run: bool,
     inputs: str | None = None,
     stream: tuple[str | None, int | None, str | None] = (None, None, None),
+    taken: str | None = None,
     compiler: str | None,
     as_json: bool,
     budgets: Mapping[str, int | None],
@@ -49,8 +51,8 @@ def solve(
 
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
     ``within``: how much more than the best a smaller arena may cost; None is the default. ``place``: the memories of
-    buffers, as they were asked for. ``report``: where the page
-    of it goes, with the front of the arena, which takes seconds. ``stream``: axis, hop and fill as they were asked for.
+    buffers, as they were asked for. ``report``: where the page of it goes, with the front of the arena, which takes
+    seconds. ``stream``: axis, hop and fill as they were asked for, ``taken``: how the input is.
     """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere, pareto
@@ -76,6 +78,7 @@ def solve(
     placement = NetworkPlacement.asked(place)
     if objective == "ram" and place is not None:
         raise InputError("--objective ram finds the least arena of a network on the chip: no --place")
+    by_rows = _by_rows(taken, within, stream[0])
     with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
@@ -83,7 +86,7 @@ def solve(
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
         slides = Stream.asked(*stream)
         if objective == "ram":
-            plan = compile_smallest(read, machine, sram=sram, flash=flash)
+            plan = compile_smallest(read, machine, sram=sram, flash=flash, by_rows=by_rows)
         else:
             plan = compile_network(
                 read,
@@ -95,6 +98,7 @@ def solve(
                 within=slack,
                 stream=slides,
                 place=placement,
+                by_rows=by_rows,
             )
         chosen = _inputs(inputs, plan)
         signed = certificate.certify(plan, f"{plan.name}.tflite")
@@ -109,7 +113,7 @@ def solve(
             checked = write(signed, written, shown, packages, labels, check=trial_found is None)
     if report is not None:
         with console.spinner("pricing arenas for the report"):
-            front = pareto.arena_front(plan) if machine.core.is_timed else ()
+            front = pareto.arena_front(plan) if machine.core.is_timed and not by_rows else ()
             write_file(report, page(plan, signed, trial_found, others, front).encode())
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
@@ -255,6 +259,17 @@ def register(app: typer.Typer) -> None:
     app.command("inspect")(inspect_command)
     app.command("zoo")(zoo_command)
     app.command("pareto")(pareto_command)
+
+
+def _by_rows(taken: str | None, within: float | None, stream: str | None) -> bool:
+    """Whether the input is taken by rows; InputError for a word that there is not, or what goes with rows nowhere."""
+    if taken not in (None, *TAKEN):
+        raise InputError(f"--input {taken!r}: there are {', '.join(TAKEN)}")
+    if taken == "rows" and stream is not None:
+        raise InputError("--input rows has no effect with --stream, whose pushes take frames as they come")
+    if taken == "rows" and within is not None:
+        raise InputError("--within has no effect with --input rows: give --arena, or --objective ram")
+    return taken == "rows"
 
 
 def _large_enough(machine: Mcu, model: Model, budgets: Mapping[str, int | None]) -> Mcu:

@@ -32,7 +32,7 @@ from memaopt.cli.options import (
 )
 from memaopt.errors import InputError
 from memaopt.problems import suites
-from memaopt.problems.words import AXES, BUFFERINGS, DTYPES, FILLS, OBJECTIVES, PROOFS
+from memaopt.problems.words import AXES, BUFFERINGS, DTYPES, FILLS, OBJECTIVES, PROOFS, TAKEN
 
 
 def solve_command(
@@ -143,6 +143,16 @@ def solve_command(
             "\\[default: zero]",
         ),
     ] = None,
+    taken: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="|".join(TAKEN),
+            rich_help_panel="Problem",
+            help="How a network takes its input: whole, or an image by rows as they arrive, which NAME_feed() of the "
+            "library consumes and nobody keeps.  \\[default: whole]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
@@ -207,6 +217,7 @@ def solve_command(
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
+      memaopt solve camera.tflite --input rows --arena 16KiB --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None
@@ -239,6 +250,7 @@ def solve_command(
             run=run,
             inputs=inputs,
             stream=(stream, hop, fill),
+            taken=taken,
             compiler=compiler,
             as_json=as_json,
             budgets={"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)},
@@ -255,6 +267,7 @@ def solve_command(
         ("--within", within, "it has no arena"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
+        ("--input", taken, "its operands are whole"),
         *(
             (f"--{name}", value, "it has no window")
             for name, value in (("stream", stream), ("hop", hop), ("fill", fill))

@@ -25,7 +25,7 @@ def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
     graph, found, taken = plan.graph, dict[int, Place](), set[str]()
     for layer in plan.layers:
         for tensor in (*layer.lowered.inputs, layer.op.output):
-            if tensor in found or graph.tensors[tensor].is_constant:
+            if tensor in found or tensor in graph.nowhere or graph.tensors[tensor].is_constant:
                 continue
             symbol = f"AT_{_own_name(graph.tensors[tensor].name)}"
             symbol = f"{symbol}_{tensor}" if symbol in taken else symbol

@@ -56,7 +56,9 @@ def files(plan: NetworkPlan, values: Mapping[str, Any], behind_data: str) -> dic
     given = {
         **values,
         "layers": [layer.machine_cycles for layer in plan.layers],
-        "nothing": ", ".join([*kept, *("NULL" for _ in values["ends"])]),
+        "nothing": ", ".join(
+            [*kept, *(f"{name}_test_{end.parameter}" if end.by_rows else "NULL" for end in values["ends"])]
+        ),
         "mcu": mcu,
         "core": mcu.core,
         "control": _control(mcu),

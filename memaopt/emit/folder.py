@@ -64,7 +64,7 @@ class Library:
     if ``fails``. ``promised`` are cycles of one call on ``mcu``, None where none are stated. ``turn_on`` is done before
     it; ``copies``: NAME_init() copies something into RAM; ``outside``: it checks what lies in the memory of that name.
     Where there is such a function it is called once, and the linker includes NAME.ld. ``keeps``: its first argument is
-    a state, which NAME_reset() makes.
+    a state, which NAME_reset() makes. ``rows``: of its first argument, an image, where it comes by rows.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Library:
     copies: bool = False
     outside: str = ""
     keeps: bool = False
+    rows: int = 0
 
     @property
     def has_init(self) -> bool:
@@ -147,6 +148,8 @@ def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
             [*([f"&{name}_kept"] if library.keeps else []), *(f"{name}_{b.name}" for b in library.buffers)]
         ),
         "turn_on": turn_on,
+        "of_row": ", ".join(b.name for b in library.buffers),
+        "prefixed_row": ", ".join(f"{name}_{b.name}" for b in library.buffers),
     }
     around = {
         path.format(name=name): render(f"emit/templates/folder/{text}.j2", **values) for path, text in _FILES.items()

@@ -15,6 +15,7 @@ from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import firmware, folder, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.errors import InputError
+from memaopt.kernels.chains.chains import feed_name
 from memaopt.kernels.registry import Format, source_file
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
@@ -34,6 +35,10 @@ _C_TYPES = {
 }
 
 
+#: What C calls the input of a network that takes it by rows.
+_GIVEN = "in"
+
+
 @dataclass(frozen=True)
 class End:
     """An input or output of the network, as the templates see it."""
@@ -50,6 +55,12 @@ class End:
     scale: str
     zero_point: int
     dtype: DType
+    by_rows: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Of an image."""
+        return self.shape[1]
 
     @property
     def least(self) -> int:
@@ -97,10 +108,11 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
                 elements=tensor.elements,
                 bytes=tensor.nbytes,
                 shape=tensor.shape,
-                offset=plan.place(index),
+                offset=0 if index in plan.graph.nowhere else plan.place(index),
                 scale=_float(float(tensor.scale)) if quantized else "",
                 zero_point=tensor.zero_point if quantized else 0,
                 dtype=tensor.dtype,
+                by_rows=index in plan.graph.nowhere,
             )
         )
     return made
@@ -151,6 +163,8 @@ def files(
         "states": states.kept_states(plan),
         "push": plan.push,
         "first": plan.push is not None and plan.push.fill == "first",
+        "fed": inputs[0] if plan.graph.by_rows else None,
+        "feed": feed_name(plan.layers[0].name) if plan.graph.by_rows else "",
         "reset": states.reset_words(plan),
         "name": plan.name,
         "upper": plan.name.upper(),
@@ -210,6 +224,7 @@ def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -
         mcu=plan.mcu,
         buffers=tuple(folder.Parameter(e.type, e.parameter, f"{e.macro}_ELEMENTS") for e in (*inputs, *outputs)),
         keeps=bool(plan.graph.states),
+        rows=inputs[0].rows if plan.graph.by_rows else 0,
         fails=True,
         stack_bytes=plan.stack_bytes,
         promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
@@ -266,6 +281,8 @@ def _head(plan: NetworkPlan) -> str:
     lines = [f"{plan.name}: {_title(plan)}", ""]
     setting = plan.mcu.setting
     lines.append(f"For {in_comment(plan.mcu.title)}, setting {setting.name} ({in_comment(setting.title)}):")
+    if plan.graph.by_rows:
+        lines.append("The input comes by rows, which nobody has to keep.")
     timed = plan.mcu.core.is_timed
     if timed:
         lines.append(f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states.")
@@ -329,7 +346,9 @@ def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch:
     arguments = []
     for tensor in layer.lowered.inputs:
         t = graph.tensors[tensor]
-        start = constants[tensor] if t.is_constant else f"{tensors[tensor].base} + {tensors[tensor].symbol}"
+        start = constants.get(tensor, _GIVEN if t.dtype is DType.INT8 else f"(const int8_t *){_GIVEN}")
+        if tensor in tensors:
+            start = f"{tensors[tensor].base} + {tensors[tensor].symbol}"
         arguments.append(_argument(start, t, layer, "const "))
     output = graph.tensors[layer.op.output]
     place = f"{tensors[layer.op.output].base} + {tensors[layer.op.output].symbol}"

@@ -121,6 +121,21 @@ def composed(
     return replace(made, kernels=tuple(kernels.values()), inner=tuple(inner))
 
 
+def function_of(
+    signature: str,
+    plan: Plan,
+    title: str,
+    template: str,
+    arrays: Sequence[Array],
+    inner: Sequence[Emitted],
+    **values: Any,
+) -> Emitted:
+    """A function that a layer with this plan is made of, which calls those of ``inner`` layers."""
+    made = emitted(signature, plan, title, template, arrays, **values)
+    kernels = {kernel.name: kernel for layer in inner for kernel in layer.kernels}
+    return replace(made, comment=_comment([title]), kernels=tuple(kernels.values()), inner=tuple(inner))
+
+
 def _comment(lines: Sequence[str]) -> str:
     return "/* " + "\n * ".join(lines) + "\n */"
 

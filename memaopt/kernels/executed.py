@@ -33,14 +33,17 @@ def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> 
     return tuple(made)
 
 
-_TEXTS: dict[str, tuple[Node, ...]] = {}
+_TEXTS: dict[str, list[tuple[Assembly, tuple[Node, ...]]]] = {}
 
 
 def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
-    """The tree of a kernel's text, read once for each name."""
-    if name not in _TEXTS:
-        _TEXTS[name] = parse(kernel.text(), kernel.constants)
-    return _TEXTS[name]
+    """The tree of a kernel's text, read once; of many thousand kernels two have one name at times."""
+    named = _TEXTS.setdefault(name, [])
+    for known, nodes in named:
+        if known is kernel or known == kernel:
+            return nodes
+    named.append((kernel, parse(kernel.text(), kernel.constants)))
+    return named[-1][1]
 
 
 def words_of(call: Call) -> int:

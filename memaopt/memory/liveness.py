@@ -144,9 +144,10 @@ def joint(size_in: int, size_out: int, lead: Lead) -> int:
 
 
 def roots_of(graph: Graph, external: Collection[int] = ()) -> dict[int, int]:
-    """The first tensor of each activation's alias class; states, ``external`` tensors and their aliases have none."""
+    """The first tensor of each activation's alias class; states, an input that comes by rows, ``external`` tensors and
+    their aliases have none."""
     roots: dict[int, int] = {}
-    outside: set[int] = {*external, *graph.outside}
+    outside: set[int] = {*external, *graph.outside, *graph.nowhere}
     for tensor in graph.inputs:
         if tensor not in outside:
             roots[tensor] = tensor

@@ -155,7 +155,7 @@ def _ranges(
             if tensor not in graph.activations or graph.tensors[tensor].nbytes > buffer.size:
                 raise FalseClaimError(f"the memory plan has {buffer.size} bytes for tensor {tensor}, which do not do")
             ranges[tensor] = (buffer.offset, buffer.offset + graph.tensors[tensor].nbytes)
-    outside = {*external, *graph.outside}
+    outside = {*external, *graph.outside, *graph.nowhere}
     for op in graph.operators:
         if op.alias and op.input in outside:
             outside.add(op.output)

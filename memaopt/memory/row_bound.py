@@ -47,8 +47,8 @@ class _Term(NamedTuple):
 
 
 def bound(graph: Graph) -> RowBound | None:
-    """The bound for a network whose inputs lie in memory whole at the start; None if it is too wide to compute, or
-    computes nothing.
+    """The bound for a network whose inputs lie in memory whole at the start, but for one that comes by rows; None if it
+    is too wide to compute, or computes nothing.
 
     Where rows may be summed one at a time or held until all are there, the lesser of both counts.
     """

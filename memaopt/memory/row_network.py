@@ -62,8 +62,9 @@ class RowNetwork:
 
 
 def of(graph: Graph, summed: frozenset[int] = frozenset()) -> RowNetwork:
-    """The network as rows; operators at the positions ``summed`` (of :func:`sums`) add rows one at a time."""
-    roots = roots_of(graph)
+    """The network as rows; operators at the positions ``summed`` (of :func:`sums`) add rows one at a time. An input
+    that comes by rows is no input: its rows are there when they are needed, and take bytes from then on."""
+    roots = roots_of(graph.replace(by_rows=False))
     tensors = {root: _tensor(graph, root, roots) for root in roots.values()}
     operators = []
     for position, op in enumerate(graph.operators):
@@ -82,7 +83,7 @@ def of(graph: Graph, summed: frozenset[int] = frozenset()) -> RowNetwork:
     return RowNetwork(
         tensors,
         tuple(operators),
-        frozenset(roots[t] for t in graph.inputs if t in roots),
+        frozenset(roots[t] for t in graph.inputs if t in roots and t not in graph.nowhere),
         frozenset(roots[t] for t in graph.outputs if t in roots),
     )
 

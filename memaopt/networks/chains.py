@@ -79,7 +79,8 @@ def chain_of(graph: Graph, operators: Sequence[Operator]) -> LayerChain | None:
     last = images.pop() or _vector(graph.tensors[tensors[-1]])
     if any(image is None for image in images) or last is None:
         return None
-    return LayerChain(tuple(parts), (*(image for image in images if image is not None), last))
+    by_rows = operators[0].input in graph.nowhere
+    return LayerChain(tuple(parts), (*(image for image in images if image is not None), last), by_rows)
 
 
 def _image(tensor: Tensor) -> Image | None:
@@ -95,8 +96,10 @@ def _vector(tensor: Tensor) -> Image | None:
 
 def is_closed(graph: Graph, first: int, last: int) -> bool:
     """Whether nobody but the operators from ``first`` to before ``last`` reads what is between them, and all of it is
-    read there."""
+    read there; or reads the input, where that comes by rows."""
     inside = range(first, last)
+    if graph.operators[first].input in graph.nowhere and graph.consumers[graph.operators[first].input][-1] >= last:
+        return False
     between = [graph.operators[i].output for i in inside[:-1]]
     return all(
         t not in graph.outputs and t in graph.consumers and all(i in inside for i in graph.consumers[t])

@@ -147,7 +147,8 @@ class State:
 class Graph:
     """A network. Operators are in execution order; every tensor is a constant, an input, or written once.
 
-    The tensors of ``states`` are inputs and outputs like others: a run is a function of what was kept.
+    The tensors of ``states`` are inputs and outputs like others: a run is a function of what was kept. ``by_rows``:
+    the input, an image, comes a row at a time, and nobody has to keep it whole.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     states: tuple[State, ...] = ()
+    by_rows: bool = False
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -199,6 +201,11 @@ class Graph:
                 found[op.output] = found[op.input]
         return found
 
+    @property
+    def nowhere(self) -> tuple[int, ...]:
+        """The input that no memory of the library's holds whole."""
+        return self.inputs if self.by_rows else ()
+
     @functools.cached_property
     def given(self) -> tuple[int, ...]:
         """The inputs that a caller gives: all but states."""
@@ -237,6 +244,7 @@ class Graph:
         tensors: Sequence[Tensor] | None = None,
         operators: Sequence[Operator] | None = None,
         outputs: Sequence[int] | None = None,
+        by_rows: bool | None = None,
     ) -> Graph:
         """A copy with other parts, validated again."""
         return dataclasses.replace(
@@ -244,6 +252,7 @@ class Graph:
             tensors=self.tensors if tensors is None else tuple(tensors),
             operators=self.operators if operators is None else tuple(operators),
             outputs=self.outputs if outputs is None else tuple(outputs),
+            by_rows=self.by_rows if by_rows is None else by_rows,
         )
 
 

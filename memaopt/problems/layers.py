@@ -135,11 +135,12 @@ class Part(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class LayerChain(ByContent):
     """Layers of images computed depth first, a band each in turn; ``images`` are those of its tensors. What lies
-    between its input and the last part's output lies nowhere as a whole.
+    between its input and the last part's output lies nowhere as a whole; nor does its input, if that comes ``by_rows``.
     """
 
     parts: tuple[Part, ...]
     images: tuple[Image, ...]
+    by_rows: bool = False
 
     @property
     def shape(self) -> Image:

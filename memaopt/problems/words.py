@@ -14,9 +14,13 @@ Axis = Literal["auto", "rows", "columns"]
 #: What a window that slides holds before it is full: the input's zero point, or the first frame again and again.
 Fill = Literal["zero", "first"]
 
+#: How a network takes its input: all of it at once, or an image row by row.
+Taken = Literal["whole", "rows"]
+
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
 OBJECTIVES: tuple[Objective, ...] = ("bytes", "cycles", "energy")
 PROOFS: tuple[ProofOf, ...] = get_args(ProofOf)
 AXES: tuple[Axis, ...] = get_args(Axis)
 FILLS: tuple[Fill, ...] = get_args(Fill)
+TAKEN: tuple[Taken, ...] = get_args(Taken)

@@ -143,6 +143,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         ("", _left(plan), ""),
         *_outside(plan),
         *_in_ram(plan),
+        *([("input", "by rows: no memory of the library's holds it whole", "")] if plan.graph.by_rows else []),
         *_kept(plan),
         (
             "kernels",

@@ -239,6 +239,7 @@ def _refused(plan: NetworkPlan, status: int | None) -> Iterator[str]:
         -1: "its arena, or its state, is 0 or not aligned",
         -2: f"{plan.name}_init() has not returned 0 before",
         -4: "an input or output lies in the arena, at another place than its own",
+        -6: "another row is the next",
         -5: "the first frames lie in the arena: they are passed, since they fill the window",
     }
     if status:
@@ -248,8 +249,8 @@ def _refused(plan: NetworkPlan, status: int | None) -> Iterator[str]:
 def _wrong(plan: NetworkPlan, board: Board) -> Iterator[str]:
     """Outputs of a random input that are not the reference's, computed by the image as it stands after its call."""
     arena = board.symbols.get(f"{plan.name}_static_arena")
-    if arena is None or plan.graph.states:
-        return  # nobody knows where an image has its state
+    if arena is None or plan.graph.states or plan.graph.by_rows:
+        return  # nobody knows where an image has its state, or its input
     values = emit.random_inputs(plan)
     for tensor, value in zip(plan.graph.inputs, values, strict=True):
         board.write(arena + plan.place(tensor), np.ascontiguousarray(value).tobytes())

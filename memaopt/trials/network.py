@@ -20,10 +20,10 @@ from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.overview import Overview
 from memaopt.trials import image as network_image
-from memaopt.trials import pushes
+from memaopt.trials import pushes, rows
 from memaopt.trials.call import CallTrial, spent, stack_of, verdict
 from memaopt.trials.image import ImageRun
-from memaopt.trials.places import RUBBISH, Bases, bases_of, differing, state_source
+from memaopt.trials.places import RUBBISH, Bases, bases_of, caller_source, differing
 from memaopt.writer import write_files
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def run(
             write_files(emit.files(plan), source)
         elf = scratch / f"{plan.name}.elf"
         built = build(
-            [source / library.source(plan.name), *state_source(plan, scratch)],
+            [source / library.source(plan.name), *caller_source(plan, scratch)],
             elf,
             plan.mcu,
             compiler=compiler,
@@ -169,7 +169,7 @@ def run(
         for state, layer in zip(states, plan.layers, strict=True):
             state.run(plan, layer, board, outputs[layer.op.output])
         wrong_now, invoked = _invoke(plan, board, values)
-        wrong += wrong_now
+        wrong += wrong_now + rows.wrong_bytes(plan, board, values)
         runs.append(invoked)
         if progress is not None:
             progress(number + 1, len(inputs))
@@ -364,7 +364,8 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
     state = [bases.state] if plan.graph.states else []
     if plan.push is not None and plan.push.fill == "first":
         board.write(bases.state + plan.states.bytes, (1).to_bytes(4, "little"))
-    run = board.call(f"{plan.name}_{emit.verb(plan)}", *state, *[0] * (len(plan.graph.given) + len(plan.graph.wanted)))
+    given = [bases.image if t in plan.graph.nowhere else 0 for t in plan.graph.given]
+    run = board.call(f"{plan.name}_{emit.verb(plan)}", *state, *given, *[0] * len(plan.graph.wanted))
     wrong = int(run.r0 != 0)
     for tensor, output in zip(plan.graph.outputs, reference.run(plan.source, list(values)), strict=True):
         wrong += differing(board, bases.of(plan, tensor), output)

@@ -18,27 +18,36 @@ RUBBISH = b"\xa5"  # what memory holds that nothing has written
 
 
 class Bases(NamedTuple):
-    """The addresses of the arena and of the state (0 if there is none)."""
+    """The addresses of the arena, of the state, and of an image that comes by rows (0 if there is none)."""
 
     arena: int
     state: int
+    image: int
 
     def of(self, plan: NetworkPlan, tensor: int) -> int:
         """The address of an activation."""
+        if tensor in plan.graph.nowhere:
+            return self.image
         return (self.state if tensor in plan.graph.outside else self.arena) + plan.place(tensor)
 
 
 def bases_of(plan: NetworkPlan, board: Board) -> Bases:
-    return Bases(board.symbols[f"{plan.name}_static_arena"], board.symbols.get(kept_symbol(plan), 0))
+    symbols = board.symbols
+    return Bases(
+        symbols[f"{plan.name}_static_arena"], symbols.get(kept_symbol(plan), 0), symbols.get(f"{plan.name}_image", 0)
+    )
 
 
-def state_source(plan: NetworkPlan, folder: Path) -> list[Path]:
-    """A C file that has the caller's state, if there is one."""
-    if not plan.graph.states:
-        return []
+def caller_source(plan: NetworkPlan, folder: Path) -> list[Path]:
+    """A C file with what is the caller's, if anything is: the state, or an image and a place for one of its rows."""
     kept, most = kept_symbol(plan), max(plan.graph.tensors[t].nbytes for t in plan.graph.given)
-    text = f'#include "{plan.name}.h"\n\n{plan.name}_state {kept};\nint32_t {kept}_first[{-(-most // 4)}];\n'
-    (folder / "state.c").write_text(text, encoding="utf-8")
+    if plan.graph.states:
+        text = f"{plan.name}_state {kept};\nint32_t {kept}_first[{-(-most // 4)}];"
+    elif plan.graph.by_rows:
+        text = f"int32_t {plan.name}_image[{-(-most // 4)}];\nint32_t {plan.name}_row[{-(-most // 4)}];"
+    else:
+        return []
+    (folder / "state.c").write_text(f'#include "{plan.name}.h"\n\n{text}\n', encoding="utf-8")
     return [folder / "state.c"]
 
 

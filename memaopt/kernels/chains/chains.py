@@ -17,6 +17,7 @@ import numpy as np
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled
+from memaopt.kernels.chains import fed
 from memaopt.kernels.chains.order import (
     HEIGHTS,
     ChainRows,
@@ -31,7 +32,7 @@ from memaopt.kernels.chains.order import (
 )
 from memaopt.kernels.chains.replay import replay
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.emitted import Emitted, composed
+from memaopt.kernels.emitted import Emitted, composed, function_of
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.plan import Format, Plan, Promise
@@ -137,7 +138,7 @@ class ChainKernels:
             input_format=chosen.formats[0],
             output_format=chosen.formats[-1],
             words=False,
-            lead=order.lead,
+            lead=None if order.shape.fed else order.lead,
             alignment=4,
             requantization="as each part says",
             options=(
@@ -150,7 +151,7 @@ class ChainKernels:
         """Raise FalseClaimError unless the steps of one of :meth:`plans` compute the chain, byte by byte."""
         chosen = self._chosen(chain, plan)
         layout = _layout(chain, chosen)
-        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans)
+        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans, _kept_bytes(chain, chosen))
 
     def _chosen(self, chain: LayerChain, plan: Plan) -> _Chosen:
         shape = shape_of(chain)
@@ -173,25 +174,48 @@ class ChainKernels:
             for part, (rows, kernel) in enumerate(zip(shape.parts, chosen.plans, strict=True))
             if rows is not None and kernel is not None
         ]
-        steps = Array("int8_t", f"{name}_steps", table, "the order of steps, a byte each")
+        stepped = feed_name(name) if shape.fed else name
+        steps = Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")
         title = f"{len(layer.parts)} layers depth first, {dimensions(layer.shape)} -> {dimensions(layer.output)}"
-        return composed(
-            name,
+        layout = _layout(layer, chosen)
+        values: dict[str, object] = {
+            "cases": [_case(layer, chosen, step, code) for step, code in codes.items()],
+            "steps": len(order.steps),
+            "chain": layer,
+            "order": order,
+            "layout": layout,
+            "readers": [(t, r) for t, line in enumerate(shape.lines) for r in line.readers],
+            "sums": _sums(layer, chosen),
+            "function": name,
+        }
+        notes, template = [f"Bands of {', '.join(map(str, order.heights))} rows."], "kernels/chains/chain.c.j2"
+        if not shape.fed:
+            return composed(name, plan, title, template, arrays=[steps], inner=inner, notes=notes, **values)
+        values |= {"feed": codes[ChainStep(StepKind.FEED, 0)], "kept": fed.words_of(shape, layout.lines)}
+        row = function_of(
+            f"int32_t {stepped}(const int8_t *in, int32_t row, int8_t *out, void *scratch)",
             plan,
-            title,
-            "kernels/chains/chain.c.j2",
+            f"A row of the input of {name}: 1 after the last one, else 0; -6 if another one is the next.",
+            "kernels/chains/chain_feed.c.j2",
             arrays=[steps],
             inner=inner,
-            notes=[f"Bands of {', '.join(map(str, order.heights))} rows."],
-            cases=[_case(layer, chosen, step, code) for step, code in codes.items()],
-            steps=len(order.steps),
-            chain=layer,
-            order=order,
-            layout=_layout(layer, chosen),
-            readers=[(t, r) for t, line in enumerate(shape.lines) for r in line.readers],
-            sums=_sums(layer, chosen),
-            function=name,
+            **values,
         )
+        first = shape.lines[0]
+        template = "kernels/chains/chain_fed.c.j2"
+        ends: dict[str, object] = {"feed": stepped, "rows": first.height, "row_bytes": first.row_bytes}
+        return composed(name, plan, title, template, arrays=[], inner=[row], notes=notes, **ends)
+
+
+def feed_name(name: str) -> str:
+    """The function of a chain ``name`` that takes one row of its input, if that comes by rows."""
+    return f"{name}_feed"
+
+
+def _kept_bytes(chain: LayerChain, chosen: _Chosen) -> int:
+    """What no line buffer and no part's own memory shares bytes with: words kept from row to row, and sums."""
+    shape = chosen.order.shape
+    return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
 
 
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
@@ -256,15 +280,15 @@ class _Layout(NamedTuple):
 def _layout(chain: LayerChain, chosen: _Chosen) -> _Layout:
     """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
     order, buffered = chosen.order, chosen.order.shape.buffered
-    sums = 4 * chain.output.channels if order.shape.sums else 0
+    kept = _kept_bytes(chain, chosen)
     sizes = {("line", t): order.bytes(t) for t in buffered}
     sizes |= {("work", i): -(-p.scratch_bytes // 4) * 4 for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
     apart = {frozenset((("line", a), ("line", b))) for a, b in order.together}
     apart |= {frozenset((("line", t), ("work", i))) for i, busy in enumerate(order.busy) for t in busy}
     placed: dict[tuple[str, int], int] = {}
-    most = sums
+    most = kept
     for item in sorted(sizes, key=lambda item: (-sizes[item], item)):
-        at = sums
+        at = kept
         for other in sorted((o for o in placed if frozenset((item, o)) in apart), key=lambda o: placed[o]):
             if placed[other] - at >= sizes[item]:
                 break
@@ -272,7 +296,8 @@ def _layout(chain: LayerChain, chosen: _Chosen) -> _Layout:
         placed[item] = at
         most = max(most, at + sizes[item])
     lines = {t: placed["line", t] for t in buffered}
-    return _Layout(lines, 0, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
+    sums = 4 * fed.word_count(order.shape) if order.shape.fed else 0
+    return _Layout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
 
 
 def _copied(count: int) -> Access:
@@ -316,6 +341,9 @@ def _promise(chain: LayerChain, chosen: _Chosen) -> Promise:
         scratch += _copied(size)
     if shape.sums:
         scratch += stores(chain.output.channels, 4)
+    if shape.fed:
+        kept, twice = fed.access(order, shape.lines[0].height)
+        scratch, parameters = scratch + kept, parameters + twice
     return Promise((source,), output, parameters, scratch, stack)
 
 
@@ -346,6 +374,9 @@ def _own(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
     if order.moves:
         mean = sum(order.moves) / len(order.moves)
         nodes.append(Loop((call, around.copy_words(mean / 4)), len(order.moves)))
+    if shape.fed:
+        words = Loop((around.piece(fed.WORD),), fed.word_count(shape))
+        nodes.append(Loop((around.piece(fed.ROW), words), shape.lines[0].height))
     return tuple(nodes)
 
 

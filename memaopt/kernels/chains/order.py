@@ -73,10 +73,12 @@ class Rowed(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainRows:
-    """A chain as rows: its parts' rows (the last is None if it ``sums`` all of its input), and its tensors'."""
+    """A chain as rows: its parts' rows (the last is None if it ``sums`` all of its input), and its tensors'. ``fed``:
+    rows of its input come one at a time."""
 
     parts: tuple[Rows | None, ...]
     lines: tuple[Rowed, ...]
+    fed: bool = False
 
     @property
     def sums(self) -> bool:
@@ -85,9 +87,9 @@ class ChainRows:
 
     @property
     def buffered(self) -> tuple[int, ...]:
-        """The tensors that have a line buffer. The input has none if no part reads padding around it."""
+        """The tensors that have a line buffer. The input has none if it is there whole, without padding around it."""
         first = self.lines[0]
-        return tuple(range(0 if first.above or first.below else 1, len(self.lines) - 1))
+        return tuple(range(0 if first.above or first.below or self.fed else 1, len(self.lines) - 1))
 
     def reach(self, reader: Reader) -> Reach:
         """The rows that a part reads of an input."""
@@ -133,7 +135,7 @@ def shape_of(chain: LayerChain) -> ChainRows | None:
         if tensor == len(chain.images) - 1 and parts[-1] is None:
             height, row_bytes = chain.images[-2].height, 0
         lines.append(Rowed(height, row_bytes, above, below, fills.pop() if fills else 0, readers))
-    return ChainRows(tuple(parts), tuple(lines))
+    return ChainRows(tuple(parts), tuple(lines), chain.by_rows)
 
 
 @dataclass(frozen=True)

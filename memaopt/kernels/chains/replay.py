@@ -28,9 +28,9 @@ def _aligned(size: int) -> int:
 class _Memory:
     """Bytes by what they hold, and the pointers of the emitted C."""
 
-    def __init__(self, order: Order, lines: Mapping[int, int], scratch: int) -> None:
+    def __init__(self, order: Order, lines: Mapping[int, int], scratch: int, kept: int) -> None:
         shape = order.shape
-        self.shape, self.lines = shape, lines
+        self.shape, self.lines, self.kept = shape, lines, kept
         first, last = shape.lines[0], shape.lines[-1]
         source = first.height * first.row_bytes
         lead = _aligned(order.lead)
@@ -56,7 +56,7 @@ class _Memory:
     def write(self, tensor: int, at: int, most: int, rows: int) -> None:
         """The next rows of a tensor, from a byte on, into a place that ends at ``most``."""
         label = self.label(tensor, self.done[tensor], rows)
-        if at < 0 or at + len(label) > most:
+        if at < self.kept or at + len(label) > most:
             raise FalseClaimError(f"a chain writes rows of tensor {tensor} beyond their line buffer")
         self.held[at : at + len(label)] = label
         self.done[tensor] += rows
@@ -70,13 +70,18 @@ class _Memory:
 
 
 def replay(
-    order: Order, lines: Mapping[int, int], work: Mapping[int, int], scratch: int, plans: Sequence[Plan | None]
+    order: Order,
+    lines: Mapping[int, int],
+    work: Mapping[int, int],
+    scratch: int,
+    plans: Sequence[Plan | None],
+    kept: int = 0,
 ) -> None:
     """Raise FalseClaimError unless the steps of an order compute the chain: line buffers at ``lines``, the parts' own
-    memory at ``work``, within ``scratch`` bytes.
+    memory at ``work``, within ``scratch`` bytes, of which the first ``kept`` are nobody's else.
     """
     shape = order.shape
-    memory = _Memory(order, lines, scratch)
+    memory = _Memory(order, lines, scratch, kept)
     bands = [0] * len(shape.parts)
     for step in order.steps:
         line = shape.lines[step.of]
@@ -123,6 +128,8 @@ def _compute(memory: _Memory, order: Order, part: int, band: int, work: Mapping[
     """A band: its windows are there while its own memory is in use, and its rows come to lie beside that."""
     shape, rows, output = order.shape, order.heights[part], part + 1
     own = range(0) if plan is None else range(work[part], work[part] + plan.scratch_bytes)
+    if own and own.start < memory.kept:
+        raise FalseClaimError(f"the memory of part {part} of a chain is that of its sums, or of what it keeps")
     memory.held[own.start : own.stop] = _NOTHING
     row_bytes = shape.lines[output].row_bytes
     target = memory.end.get(output, memory.next_output)
