@@ -31,6 +31,10 @@ def test_every_plan_computes_its_chain(seed: int) -> None:
     for chain in _chains(seed):
         for plan in plans(chain):
             CHAINS.replay(chain, plan)
+        if seed < 3:
+            fed = dataclasses.replace(chain, by_rows=True)
+            for plan in plans(fed):
+                CHAINS.replay(fed, plan)
 
 
 def _order() -> Order:
@@ -43,19 +47,20 @@ def _order() -> Order:
     return order_of(shape, (1, 2, 1, 1))
 
 
-def _replay(order: Order, *, scratch: int = 0, shift: int = 0) -> None:
-    """Replayed with the buffers one behind the other; ``shift`` moves the second one down."""
+def _replay(order: Order, *, scratch: int = 0, shift: int = 0, kept: int = 0) -> None:
+    """Replayed with the buffers one behind the other; ``shift`` moves the second one down, below ``kept`` is none."""
     lines, at = {}, 0
     for tensor in order.shape.buffered:
         lines[tensor] = at
         at += order.bytes(tensor)
     lines[1] -= shift
-    replay(order, lines, {}, at - scratch, [None] * len(order.heights))
+    replay(order, lines, {}, at - scratch, [None] * len(order.heights), kept)
 
 
 def test_replay_refuses_what_is_wrong() -> None:
     """Catches a replay that believes what it is told: a step left out or made early, buffers that share bytes, a lead
-    that lets the output overrun the input, a buffer that is too small, padding in the place of rows."""
+    that lets the output overrun the input, a buffer that is too small, or on what is kept, padding in place of rows.
+    """
     order = _order()
     _replay(order)
     steps = order.steps
@@ -76,6 +81,8 @@ def test_replay_refuses_what_is_wrong() -> None:
         _replay(order, shift=4)
     with pytest.raises(FalseClaimError):
         _replay(dataclasses.replace(order, lead=order.lead - order.shape.lines[0].row_bytes))
+    with pytest.raises(FalseClaimError):
+        _replay(order, kept=4)
     small = {t: rows - (t == 1) for t, rows in order.capacities.items()}
     with pytest.raises(FalseClaimError):
         _replay(dataclasses.replace(order, capacities=small))
