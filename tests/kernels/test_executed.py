@@ -25,5 +25,5 @@ class _Named:
 def test_kernels_of_one_name_are_told_apart() -> None:
     """Catches a kernel that is priced by the text of another one: of some thousand names, of six digits, two agree."""
     short, long = (words_of(Call(_Named(lines))) for lines in (2, 6))
-    assert long == short + 2
+    assert long == short + 4
     assert words_of(Call(_Named(2))) == short
