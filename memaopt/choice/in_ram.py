@@ -86,7 +86,18 @@ def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float
     if where.outside:
         assert machine.outside is not None
         waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)
-    return max(waited, batch * _least_waited(plan, where, machine))
+    return max(waited, batch * _least_waited(plan, where, machine)) + batch * _contending(plan, where, machine)
+
+
+def _contending(plan: Plan, where: Where, machine: FlashTiming) -> int:
+    """What code in RAM waits for data that come through the same port: at most a cycle for each access, which is what
+    it takes where the code is fetched as fast as the port gives it.
+    """
+    if not (where.code and machine.shared):
+        return 0
+    total, parameters = plan.promise.total, plan.promise.parameters
+    in_flash = 0 if where.data or where.outside else parameters.loads
+    return total.loads + total.stores - in_flash
 
 
 def pays(plan: Plan, where: Where, machine: FlashTiming) -> bool:

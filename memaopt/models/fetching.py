@@ -34,8 +34,8 @@ class FlashTiming(NamedTuple):
 
     ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
     word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM;
-    ``far``: whether that lies beyond the reach of a branch in flash. ``outside``: the memory outside the chip, if
-    constants may be there.
+    ``far``: whether that lies beyond the reach of a branch in flash; ``shared``: whether its port is also that of the
+    data. ``outside``: the memory outside the chip, if constants may be there.
     """
 
     first: int
@@ -48,6 +48,7 @@ class FlashTiming(NamedTuple):
     queue: int
     ram: int
     far: bool
+    shared: bool = False
     outside: Outside | None = None
 
 

@@ -24,6 +24,8 @@ _TURNS = 4
 #: Reach of BL, in bytes; the linker puts a load of PC, with the address behind it, where a routine lies farther away.
 _REACH = 1 << 24
 _VENEER = Straight((4.0,), (0,))
+#: Below it the core fetches over its code buses, from there on over the bus that data take (Arm DDI 0403, B3.1).
+_SYSTEM_BUS = 0x2000_0000
 #: Where these lie, in words: behind everything else.
 _VENEERS = 1 << 22
 #: Routines start at a multiple of this, as emitted (KERNEL in compiler.h).
@@ -36,9 +38,12 @@ def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     far = abs(ram.base - flash.base) >= _REACH
+    shared = ram.name == "sram" or min(ram.base, mcu.sram.base) >= _SYSTEM_BUS
     a = flash.accelerator
     if a is None:
-        return FlashTiming(flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch, far, beyond)
+        return FlashTiming(
+            flash.next, flash.fetch, 0, 0, 0, 0, False, mcu.fetch_queue_words, ram.fetch, far, shared, beyond
+        )
     return FlashTiming(
         flash.first,
         0,
@@ -50,6 +55,7 @@ def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
         mcu.fetch_queue_words,
         ram.fetch,
         far,
+        shared,
         beyond,
     )
 

@@ -68,8 +68,8 @@ def test_the_firmware_of_each_chip(chip: str, tmp_path: Path) -> None:
         return
     assert found.virtual is not None
     assert found.promised is not None
-    # The caches of some chips, whose figures are assumed, are larger than the model of waiting was held against.
-    assert abs(found.virtual / found.promised - 1) < (0.2 if plan.mcu.assumed else 0.03)
+    # Code in RAM that shares its port with the data waits for them: promised without, that were 14 to 18 % less.
+    assert abs(found.virtual / found.promised - 1) < 0.03
     assert sum(layer.virtual or 0 for layer in found.layers) == pytest.approx(found.virtual, rel=0.02)
 
 
