@@ -276,7 +276,7 @@ class Partitions:
         low = op.lower(graph)
         assert low is not None
         apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-        for plan in options_of(graph, op, low, formats=False):
+        for plan in options_of(graph, op, low, formats=False, has_fpu=self.problem.mcu.core.has_fpu):
             leads = leads_of(graph, {first: plan}, {first: low})
             view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
             arena = view.during(first, done) + liveness.align(plan.scratch_bytes, ALIGNMENT)

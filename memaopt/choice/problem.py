@@ -119,8 +119,8 @@ def prepare(
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     allowed = sites(place or ON_CHIP, mcu)
-    machine = timing(mcu, allowed.outside)
-    options = {i: options_of(graph, graph.operators[i], low, formats) for i, low in lowered.items()}
+    machine, has_fpu = timing(mcu, allowed.outside), mcu.core.has_fpu
+    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
     overhead += 0 if allowed.outside is None else _CHECK
@@ -137,7 +137,8 @@ def prepare(
     roots, order = liveness.roots_of(graph), _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
-        fused = options_of(graph, graph.operators[i], fusion.together(lowered[first], lowered[i]), formats)
+        together = fusion.together(lowered[first], lowered[i])
+        fused = options_of(graph, graph.operators[i], together, formats, has_fpu)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
@@ -183,13 +184,14 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return liveness.align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
 
 
-def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool) -> tuple[Plan, ...]:
-    """The plans whose alignment holds for every image of a batch, also with their constants staged."""
+def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool) -> tuple[Plan, ...]:
+    """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
         for plan in plans(low.layer)
-        if (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
+        if plan.runs_on(has_fpu)
+        and (low.batch == 1 or all(size % plan.alignment == 0 for size in sizes))
         and plan.alignment <= ALIGNMENT
         and (formats or plan.input_format is plan.output_format is Format.S8)
     ]

@@ -48,7 +48,8 @@ _REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|s\d+)\b")
 _BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
 #: UDIV of 2^30 by 1 to 7 (docs/timing.md), which pooling does.
 _DIVISION = 12
-_NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", "push", "pop", "vst", "vcmp")
+_STACKED = ("push", "pop", "vpush", "vpop")
+_NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", *_STACKED, "vst", "vcmp")
 
 
 class _Instruction(NamedTuple):
@@ -83,10 +84,12 @@ def _instruction(line: str) -> _Instruction | None:
     first = registers[0] if registers else ""
     address = set(_REGISTER.findall(operands[operands.find("[") :])) if "[" in operands else set()
     kind, cycles, many, label = "", 1.0, 0, ""
-    if name in ("push", "pop") or name.startswith(("ldm", "stm", "vldm", "vstm")):
+    if name in _STACKED or name.startswith(("ldm", "stm", "vldm", "vstm")):
         count = listed(operands[operands.find("{") :])
-        cycles, address = 1.0 + count + (2 if "pc" in registers else 0), {first} if name[0] != "p" else set()
+        cycles, address = 1.0 + count + (2 if "pc" in registers else 0), {first} if name not in _STACKED else set()
         many = count if "ld" in name else 0
+    elif name == "vmov" and len(registers) == 4:
+        cycles = 2
     elif name in ("ldrd", "strd"):
         cycles = 3
     elif name.startswith(("ldr", "vldr")):

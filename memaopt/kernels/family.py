@@ -31,7 +31,7 @@ class Family(Protocol):
 
 
 def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
-    """The plans that no other one of equal formats matches or beats in cycles, flash and memory."""
+    """The plans that no other one of equal formats, on the same cores, matches or beats in cycles, flash and memory."""
 
     def price(plan: Plan) -> tuple[float, ...]:
         apart = math.inf if plan.lead is None else max(plan.lead, 0)
@@ -42,6 +42,7 @@ def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
         formats = plan.input_format, plan.output_format
         if not any(
             (other.input_format, other.output_format) == formats
+            and other.fpu in (None, plan.fpu)
             and all(a <= b for a, b in zip(price(other), price(plan), strict=True))
             for other in kept
         ):

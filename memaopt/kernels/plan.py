@@ -70,7 +70,8 @@ class Plan:
     words. ``in_place``: the output may start at
     the (first) input's address. ``lead``: the output may share memory with the (first) input if it starts at least so
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
-    ``lead_step``; None if it may not. ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
+    ``lead_step``; None if it may not. ``fpu``: it needs the registers of an FPU (True), or is meant for cores that have
+    none (False). ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
     without the copy, if this one copies its constants into scratch before it reads them.
     """
 
@@ -94,6 +95,7 @@ class Plan:
     alignment: int = 1
     requantization: str = ""
     streams: "Plan | None" = None
+    fpu: bool | None = None
     options: tuple[tuple[str, int], ...] = ()
     """The family's own choices (tile sizes), by name."""
 
@@ -105,6 +107,10 @@ class Plan:
     def turns(self) -> tuple[Turns, ...]:
         """All of ``code`` but the copy of constants, by the loops that it lies in."""
         return turns_of(self.code) if self.streams is None else self.streams.turns
+
+    def runs_on(self, has_fpu: bool) -> bool:
+        """Whether a core with such an FPU, or without one, can have the plan."""
+        return self.fpu is None or self.fpu is has_fpu
 
     @property
     def flash_bytes(self) -> int:

@@ -108,6 +108,8 @@ def _why_not(space: Space, plan: Plan) -> str | None:
     problem, machine = space.problem, space.machine
     if plan.kernels and machine.core.core_registers < REGISTERS:
         return f"its kernel uses {REGISTERS} registers, and there are {machine.core.core_registers}"
+    if not plan.runs_on(machine.core.has_fpu):
+        return f"its kernel is one for cores with{'' if plan.fpu else 'out'} an FPU"
     home = machine.memory(problem.placement.a)
     # Where A lives lie its constants; the space has set aside room for A itself.
     others: list[Operand] = [x for x in ("B", "C") if problem.placement.of(x) == home.name]

@@ -23,6 +23,7 @@ from memaopt.choice.compile import compile_network
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError, MissingToolError
+from memaopt.machines.mcu import mcu
 from memaopt.networks import checks, reference
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.zoo import zoo
@@ -254,6 +255,16 @@ def test_library_is_free_of_warnings_on_every_core(core: tuple[str, ...], name: 
     emit.write(compile_network(zoo.build(name), MCU), tmp_path)
     options = ["-std=c11", "-O3", "-mthumb", "-ffreestanding", *core, *WARNINGS]
     subprocess.run([*command, *options, "-c", library.source(name), "-o", "n.o"], check=True, cwd=tmp_path)
+
+
+def test_no_registers_of_an_fpu_where_there_is_none() -> None:
+    """Catches a kernel that holds words in an FPU, chosen for a core without one, where it would be its slow C."""
+    held = []
+    for machine in (MCU, mcu("stm32wle5")):
+        plan = compile_network(zoo.build("ds_cnn"), machine.with_wait_states(0))
+        held.append({layer.plan.fpu for layer in plan.layers})
+    assert True in held[0]
+    assert True not in held[1]
 
 
 def test_clang_builds_the_same_bytes(tmp_path: Path) -> None:

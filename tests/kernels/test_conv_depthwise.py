@@ -52,7 +52,7 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
         assert offered, name
         seen: set[object] = set()
         for number, plan in enumerate(offered):
-            options = [plan.option(key) for key in ("chain", "loop", "columns", "strip")]
+            options = [plan.option(key) for key in ("chain", "form", "columns", "strip")]
             form = (*options, "loop of" in plan.tile)
             forms = {("band", plan.option("band"), plan.option("columns")), form}
             if not forms <= seen:

@@ -15,7 +15,7 @@ from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
-from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
+from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, Form, most_positions
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
@@ -119,22 +119,22 @@ class ChainedChannels:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
         layer = joined(layer)
-        plans = [self._plan(layer, rows, looped) for rows in strip_heights(layer) for looped in (False, True)]
+        plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in Form]
         return pareto(plan for plan in plans if plan is not None)
 
-    def _kernel(self, layer: Conv, rows: int, looped: bool) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
+    def _kernel(self, layer: Conv, rows: int, form: Form) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
         """``rows`` is the height of a strip, 0 if there is none."""
         pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * layer.shape.channels
         height, width = layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
-        made = kernel_of(layer, positions, looped, pitch)
+        made = kernel_of(layer, positions, form, pitch)
         if made is None:
             return None
         kernel, proven = made
         return kernel, strips.grid_of(layer, kernel.n, pitch, rows > 0), proven
 
-    def _plan(self, layer: Conv, rows: int, looped: bool) -> Plan | None:
-        chosen = self._kernel(layer, rows, looped)
+    def _plan(self, layer: Conv, rows: int, form: Form) -> Plan | None:
+        chosen = self._kernel(layer, rows, form)
         if chosen is None:
             return None
         kernel, grid, proven = chosen
@@ -156,7 +156,7 @@ class ChainedChannels:
         frame = around.tiles_frame(rows > 0, layer.groups)
         return Plan(
             family=self.name,
-            tile=f"4x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
+            tile=kernel.tile + (f", strips of {rows}" if rows else ""),
             cycles=round(cycles),
             promise=promise,
             data_bytes=words_bytes(layer.groups * kernel.channel_tiles * kernel.words),
@@ -169,14 +169,15 @@ class ChainedChannels:
             lead=_lead(layer, grid, rows),
             alignment=4,
             requantization=proven.describe(),
-            options=(("loop", int(looped)), ("strip", rows)),
+            fpu=kernel.fpu,
+            options=(("form", form), ("strip", rows)),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
         layer = joined(layer)
         rows = plan.option("strip")
-        chosen = self._kernel(layer, rows, bool(plan.option("loop")))
+        chosen = self._kernel(layer, rows, Form(plan.option("form")))
         assert chosen is not None
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven)
@@ -193,7 +194,7 @@ def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
 
 
 def kernel_of(
-    layer: Conv, positions: int, looped: bool, pitch: int, planes: Callable[[int], PlaneRows] | None = None
+    layer: Conv, positions: int, form: Form, pitch: int, planes: Callable[[int], PlaneRows] | None = None
 ) -> tuple[ChainedChannelsKernel, Proven] | None:
     """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart; it writes bytes, or ``planes``
     of its number of positions. None where a precondition fails.
@@ -203,9 +204,11 @@ def kernel_of(
     if proven is None or not fits(layer, proven):
         return None
     patch, channels = patch_of(layer, pitch), layer.shape.channels
-    n = min(positions, most_positions(runs_of(patch).pairs, looped))
-    unroll = unroll_of(patch, looped)
-    if n < 1 or unroll is None:
+    n = min(positions, most_positions(runs_of(patch).pairs, form is Form.LOOPED))
+    unroll = unroll_of(patch, form is Form.LOOPED)
+    # What is held is loaded for each tile, so that it does not pay for the channels of one chain.
+    holds = n == TILE and m > ROWS
+    if n < 1 or unroll is None or (form is Form.HELD and not holds):
         return None
     kernel = ChainedChannelsKernel(
         n,
@@ -217,6 +220,8 @@ def kernel_of(
         Output.of(proven, layer.requantization),
         len(layer.weights),
         None if planes is None else planes(n),
+        form is Form.HELD,
+        None if form is Form.LOOPED else True if form is Form.HELD else False if holds else None,
     )
     return interned(kernel), proven
 

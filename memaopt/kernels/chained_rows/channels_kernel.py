@@ -3,10 +3,16 @@
 See chains.py for the arithmetic. Straight code addresses the tile by SP, and so does the loop over three positions,
 where SP climbs from below the tile to where it belongs: nothing alive is ever below it. A loop over one or two
 positions has a register to spare.
+
+Straight code over three positions can hold words of the patches in registers of the FPU, while a tile's channels pass.
+A load takes a cycle, and one more for each group of loads, of which four words leave room for three in two inputs: 18
+cycles for nine SMLAD. A VMOV takes one and nothing else, so one position's words less to load make 17 of them, two 16.
+Were all three held it would be no less, but then there is no tile, and the code is shorter.
 """
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 
 from memaopt.access import Access, loads, stores
@@ -25,6 +31,17 @@ from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 
 SLOTS = 32  # bytes of the stack before the tile
+TILE = 3  # positions, where there are so many
+FPU = 32  # registers of an FPU, of which a function saves those from s16 on
+_SCRATCH = 16
+
+
+class Form(IntEnum):
+    """How a patch's words come: by straight code from the stack, by a loop, by straight code from the FPU besides."""
+
+    STRAIGHT = 0
+    LOOPED = 1
+    HELD = 2
 
 
 def most_positions(pairs: int, loops: bool) -> int:
@@ -38,7 +55,8 @@ class ChainedChannelsKernel:
     """The assembly that layers share: 4 channels x n positions over a patch, m output channels.
 
     ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes of images
-    of ``depth`` channels, or ``planes``; without ``output`` they are the accumulators, in 32 bits.
+    of ``depth`` channels, or ``planes``; without ``output`` they are the accumulators, in 32 bits. ``holds``: straight
+    code for three positions that holds words of them in the FPU. ``fpu``: as of a plan.
     """
 
     n: int
@@ -50,10 +68,17 @@ class ChainedChannelsKernel:
     output: Output | None
     depth: int
     planes: PlaneRows | None = None
+    holds: bool = False
+    fpu: bool | None = None
 
     @property
     def name(self) -> str:
         return short_name(f"chained_channels_4x{self.n}", self.details)
+
+    @property
+    def tile(self) -> str:
+        """For people."""
+        return f"{ROWS}x{self.n}{f' by {self.unroll}' if self.unroll else ' held' if self.holds else ''}"
 
     @property
     def details(self) -> str:
@@ -65,7 +90,8 @@ class ChainedChannelsKernel:
         elif self.depth != self.m:
             said.append(f"of {self.depth}")
         said += [] if self.aligned else ["unaligned"]
-        return ", ".join([*said, f"{self.unroll} words a turn" if self.unroll else "no loop over words"])
+        said.append(f"{self.unroll} words a turn" if self.unroll else "no loop over words")
+        return ", ".join([*said, *([f"{self.held} words in the FPU"] if self.holds else [])])
 
     @property
     def runs(self) -> HalfwordRuns:
@@ -75,6 +101,23 @@ class ChainedChannelsKernel:
     def pairs(self) -> int:
         """Words of a position in the tile."""
         return self.runs.pairs
+
+    @property
+    def held(self) -> int:
+        """Words in the FPU: all of the three positions, or as many as fit of the second and the third."""
+        if not self.holds:
+            return 0
+        return 3 * self.pairs if 3 * self.pairs <= FPU else min(2 * self.pairs, FPU)
+
+    @property
+    def _tiled(self) -> bool:
+        """Whether patches lie on the stack."""
+        return self.held < 3 * self.pairs
+
+    @property
+    def _saved(self) -> int:
+        """Registers of the FPU that are saved, an even number."""
+        return max(self.held - _SCRATCH + 1, 0) // 2 * 2
 
     @property
     def position_step(self) -> int:
@@ -93,14 +136,18 @@ class ChainedChannelsKernel:
 
     @cached_property
     def copy(self) -> Widening:
+        return self._copy(None)
+
+    def _copy(self, held: int | None) -> Widening:
         apart = self.advance // self.n
         # The first channels of groups lie anywhere.
-        return widening(self.patch, self.aligned, apart if self.depth == self.m else math.gcd(apart, self.patch.run))
+        apart = apart if self.depth == self.m else math.gcd(apart, self.patch.run)
+        return widening(self.patch, self.aligned, apart, held)
 
     @property
     def climbs(self) -> bool:
         """Whether SP climbs in the loop."""
-        return self.unroll > 0 and self.n == 3
+        return self.unroll > 0 and self.n == TILE
 
     @property
     def _home_bits(self) -> int:
@@ -109,12 +156,12 @@ class ChainedChannelsKernel:
 
     @property
     def frame(self) -> int:
-        """Stack bytes besides the nine registers pushed; the sum is a multiple of 8."""
-        return SLOTS + (4 * self.n * self.pairs + 7) // 8 * 8 + 4
+        """Stack bytes besides the registers pushed; the sum is a multiple of 8."""
+        return SLOTS + (4 * self.n * self.pairs * self._tiled + 7) // 8 * 8 + 4
 
     @property
     def stack_bytes(self) -> int:
-        return 36 + self.frame + (4 * self.pairs + (1 << self._home_bits) if self.climbs else 0)
+        return 36 + 4 * self._saved + self.frame + (4 * self.pairs + (1 << self._home_bits) if self.climbs else 0)
 
     @property
     def channel_tiles(self) -> int:
@@ -163,10 +210,12 @@ class ChainedChannelsKernel:
         output = stores(ROWS * n * groups, self._bytes)
         stage = self._stage
         parameters = loads((self.words + stage.again) * groups, 4)
-        stack = self.copy.tile.times(n) + loads(n + 1 + groups * (n * self.pairs + 2 + stage.spilt) + 6, 4)
-        stack += stores(6 + groups * stage.crowded, 4)
+        words = n * self.pairs - self.held
+        stack = loads(n + 1 + groups * (words + 1 + stage.spilt) + 6, 4) + stores(6 + groups * stage.crowded, 4)
+        if self._tiled:
+            stack += self.copy.tile.times(n) + loads(self.held, 4)
         # What a call works on lies on the stack, and is copied there.
-        entry = saved(9) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
+        entry = saved(9 + self._saved) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
         return (
             source.times(tiles),
             output.times(tiles),
@@ -179,13 +228,12 @@ class ChainedChannelsKernel:
 
     def call(self, tiles: float) -> Call:
         """A call for so many tiles."""
-        copies = (float(self.n),) if self.n > 1 else ()
+        copies = (float(self.n),) if self.n > 1 and self._tiled else ()
         turns = (self.pairs / self.unroll,) if self.unroll else ()
         return Call(self, (tiles, *copies, self.channel_tiles, *turns))
 
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
-        steps, moved = self._stage.steps()
         return render(
             "kernels/chained_rows/chained_channels.c.j2",
             name=self.name,
@@ -201,14 +249,16 @@ class ChainedChannelsKernel:
             home_bits=self._home_bits,
             advance=self.advance,
             copy=self.copy.assembly,
+            copies=[] if self._tiled else [self._copy(j * self.pairs).assembly for j in range(self.n)],
+            held=self.held,
+            saved=self._saved,
             chunks=self._chunks,
             frame=self.frame,
             tile=SLOTS,
             q=self.output,
             low=self.output.low if self.output else 0,
             high=self.output.high if self.output else 0,
-            steps=steps,
-            moved=moved,
+            steps=self._stage.steps(),
             spill=OUT if self._stage.crowded else "",
             planes=self.planes,
             taken=self._stage.taken or 0,

@@ -55,6 +55,11 @@ class OutputStage:
         return self.n - 1 if self.crowded else 0
 
     @property
+    def _paired(self) -> bool:
+        """Whether the parameters of the first two channels come at once: two of the sums are used up by then."""
+        return self.n > 1 and self.output is not None and not self.output.by_sign
+
+    @property
     def _store(self) -> str:
         if self.output is None:
             return "str"
@@ -64,6 +69,8 @@ class OutputStage:
         """Multiplier, addend, addend of negative ones, and a free one: r2, once the output made in it is stored."""
         if self.output is None:
             return "", "", "", ""
+        if self._paired and channel == 1:
+            return "r2", "r5", "", ""
         if not self.output.by_sign:
             return "r9", "r10", "", ""
         if not self.crowded:
@@ -76,15 +83,17 @@ class OutputStage:
         """Whether an output takes r12, for no other register is left yet."""
         return self.crowded and (channel == ROWS - 1 or (channel == ROWS - 2 and position == 0))
 
-    def steps(self) -> tuple[list[OutputStep], int]:
-        """The outputs from the last channel to the first, and how far r12 has moved by then."""
+    def steps(self) -> list[OutputStep]:
+        """The outputs from the last channel to the first; no instruction changes the flags."""
         at, steps = 0, list[OutputStep]()
         for channel in range(ROWS - 1, -1, -1):
             for j in range(self.n):
                 m, c, d, t = self._registers(channel, j)
                 chain = Chain((f"r{3 * j}", f"r{3 * j + 1}", f"r{3 * j + 2}"), "r11")
                 before: list[str] = []
-                if j == 0 and m:
+                if self._paired and channel < 2:
+                    before += ["ldmia lr!, {r2, r5, r9, r10}"] if channel == 1 and j == 0 else []
+                elif j == 0 and m:
                     before.append(f"ldmia lr!, {{{', '.join(r for r in (m, c, d) if r and r != 'r12')}}}")
                 if d == "r12":
                     before.append("ldr r12, [lr]" if j < self.n - 1 else "ldr r12, [lr], #4")
@@ -101,4 +110,4 @@ class OutputStage:
                     at = place
                 after.append(f"{self._store} {acc}, [r12, #{place - at}]")
                 steps.append(OutputStep(before, acc, m, c, d, t, after))
-        return steps, at
+        return steps

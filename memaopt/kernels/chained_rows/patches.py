@@ -67,8 +67,8 @@ def runs_of(patch: Patch) -> HalfwordRuns:
 
 
 class Widening(NamedTuple):
-    """The copy of one patch into the tile, from r12 to lr, which it leaves behind it. ``waits``: cycles that unaligned
-    loads take more than the text says.
+    """The copy of one patch into the tile, from r12 to lr, which it leaves behind it, or to registers of the FPU.
+    ``waits``: cycles that unaligned loads take more than the text says.
     """
 
     assembly: str
@@ -78,10 +78,11 @@ class Widening(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
+def widening(patch: Patch, aligned: bool, apart: int, held: int | None = None) -> Widening:
     """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, else positions are
-    ``apart`` bytes from each other."""
+    ``apart`` bytes from each other. Its words go to the FPU's registers from ``held`` on, if there is a number."""
     runs = runs_of(patch)
+    free = held
     step = math.gcd(4, apart, patch.pitch)
     lines: list[str] = []
     waits = 0.0
@@ -105,7 +106,12 @@ def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
             for low in sources:
                 high = f"r{int(low[1:]) + 1}"
                 lines += [f"sxtb16 {high}, {low}, ror #8", f"sxtb16 {low}, {low}"]
-            lines.append(_multiple("stm", _DATA[: 2 * (last - first)], "lr"))
+            made = _DATA[: 2 * (last - first)]
+            if free is None:
+                lines.append(_multiple("stm", made, "lr"))
+            else:
+                lines += _to_fpu(made, free)
+                free += len(made)
     rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
     for first in range(0, len(rest), len(_DATA)):
         places = rest[first : first + len(_DATA)]
@@ -113,10 +119,24 @@ def widening(patch: Patch, aligned: bool, apart: int) -> Widening:
             base.load("ldrsb", register, place)
         pairs = _DATA[: len(places) : 2]
         lines += [f"pkhbt {r}, {r}, r{int(r[1:]) + 1}, lsl #16" for r in pairs[: len(places) // 2]]
-        lines += [f"str {r}, [lr], #4" for r in pairs]
+        if free is None:
+            lines += [f"str {r}, [lr], #4" for r in pairs]
+        else:
+            lines += _to_fpu(pairs, free)
+            free += len(pairs)
     whole = runs.number * runs.whole // 4
     source = loads(whole, 4) + loads(len(rest), 1)
-    return Widening("\n".join(line for line in lines if line), source, stores(runs.pairs, 4), waits)
+    tile = stores(runs.pairs if held is None else 0, 4)
+    return Widening("\n".join(line for line in lines if line), source, tile, waits)
+
+
+def _to_fpu(registers: Sequence[str], first: int) -> list[str]:
+    """Moves of registers to s``first`` and its followers, two at a time."""
+    lines = []
+    for i in range(0, len(registers), 2):
+        two = registers[i : i + 2]
+        lines.append(f"vmov {', '.join([*(f's{first + i + k}' for k in range(len(two))), *two])}")
+    return lines
 
 
 def _multiple(name: str, registers: Sequence[str], base: str) -> str:

@@ -104,13 +104,13 @@ class ChainKernels:
                 yield _Chosen(order, path.picks, _without_sums(shape, plans), path.formats)
 
     def _offers(self, order: Order, part: int) -> list[tuple[int, Plan]]:
-        """The plans of a part's band, numbered; of a part that sums rows, one that is none."""
+        """The plans of a part's band that every core can have, numbered; of a part that sums rows, one that is none."""
         rows = order.shape.parts[part]
         if rows is None:
             return [(0, Plan("sums", "", 0, Promise((), Access()), 0, 0))]
         found = enumerate(self.find(rows.band(order.heights[part])))
         most = 4 if part in order.aligned else 1
-        return [(number, plan) for number, plan in found if plan.alignment <= most]
+        return [(number, plan) for number, plan in found if plan.alignment <= most and not plan.fpu]
 
     def _plan(self, chain: LayerChain, chosen: _Chosen) -> Plan:
         order, plans = chosen.order, [plan for plan in chosen.plans if plan is not None]

@@ -19,7 +19,7 @@ from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chained_channels
-from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel
+from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, Form
 from memaopt.kernels.code import Assembly, Loop, Node
 from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
@@ -40,6 +40,7 @@ from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
+_OF_RAW_PAIRS = (Form.STRAIGHT, Form.LOOPED)
 _FRAME = around.Frame(704, 152)
 
 
@@ -132,12 +133,12 @@ def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
     return strips.copied_rows_lead(conv, tops, ends)
 
 
-def _raw_pairs(layer: ConvDepthwise, looped: bool, pitch: int, planes: Planes) -> tuple[RawPairsKernel, Proven] | None:
+def _raw_pairs(layer: ConvDepthwise, form: Form, pitch: int, planes: Planes) -> tuple[RawPairsKernel, Proven] | None:
     """The raw-pair kernel that writes the planes, from rows ``pitch`` bytes apart."""
     conv = layer.conv
     patch = patch_of(conv, pitch)
     n = min(3, conv.output.width, (REACH - SLOTS - 4) // patch.padded_bytes)
-    unroll = raw_pairs.unroll_of(patch, looped)
+    unroll = raw_pairs.unroll_of(patch, form is Form.LOOPED)
     proven = raw_pairs.proven_unsigned(conv)
     if n < 1 or unroll is None or proven is None or len(conv.weights) < ROWS or not raw_pairs.fits(conv):
         return None
@@ -157,14 +158,14 @@ def _raw_pairs(layer: ConvDepthwise, looped: bool, pitch: int, planes: Planes) -
 
 
 def _chained(
-    layer: ConvDepthwise, looped: bool, pitch: int, planes: Planes
+    layer: ConvDepthwise, form: Form, pitch: int, planes: Planes
 ) -> tuple[ChainedChannelsKernel, Proven] | None:
     """The kernel of chained channels that does the same."""
 
     def to_planes(n: int) -> PlaneRows:
         return PlaneRows(planes.channel, 2, 2 * n, layer.depthwise.input_zero_point)
 
-    return chained_channels.kernel_of(layer.conv, layer.conv.output.width, looped, pitch, to_planes)
+    return chained_channels.kernel_of(layer.conv, layer.conv.output.width, form, pitch, to_planes)
 
 
 class ConvIntoDepthwise:
@@ -187,12 +188,11 @@ class ConvIntoDepthwise:
         plans = [
             self._plan(
                 layer,
-                {"band": band, "chain": chain, "columns": columns, "loop": loop, "strip": strip, "unroll": unroll},
+                {"band": band, "chain": chain, "columns": columns, "form": form, "strip": strip, "unroll": unroll},
             )
             for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
             for strip, columns in forms
-            for chain in (0, 1)
-            for loop in (0, 1)
+            for chain, form in [*((0, form) for form in _OF_RAW_PAIRS), *((1, form) for form in Form)]
             for unroll in ([0, 8] if (band or height) > 12 else [0])
         ]
         return pareto(plan for plan in plans if plan is not None)
@@ -207,7 +207,7 @@ class ConvIntoDepthwise:
         strip = strips.strip_of(conv, height) if height else None
         pitch = strip.pitch if strip else conv.shape.width * conv.shape.channels
         writer = _chained if options["chain"] else _raw_pairs
-        made = None if walk is None else writer(layer, bool(options["loop"]), pitch, planes)
+        made = None if walk is None else writer(layer, Form(options["form"]), pitch, planes)
         if walk is None or made is None:
             return None
         kernel, proven = made
@@ -263,7 +263,7 @@ class ConvIntoDepthwise:
             scratch_bytes += strip.bytes
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
-        tile = f"{4 if options['chain'] else 2}x{kernel.n}{f' by {kernel.unroll}' if kernel.unroll else ''}"
+        tile = kernel.tile
         tile += " and columns" if across is not None else ""
         tile += f", bands of {options['band']}" if options["band"] else ""
         tile += f", strips of {strip.rows}" if strip else ""
@@ -283,6 +283,7 @@ class ConvIntoDepthwise:
             input_format=Format.FUSED,
             lead=_lead(layer, bands, options["band"]),
             alignment=4,
+            fpu=kernel.fpu if isinstance(kernel, ChainedChannelsKernel) else None,
             requantization=f"{rounding.describe()}; {walked.proven.describe()}",
             options=tuple(sorted(options.items())),
         )

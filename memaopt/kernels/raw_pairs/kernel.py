@@ -84,6 +84,11 @@ class RawPairsKernel:
         return short_name(f"raw_pairs_2x{self.n}", self.details)
 
     @property
+    def tile(self) -> str:
+        """For people."""
+        return f"{ROWS}x{self.n}{f' by {self.unroll}' if self.unroll else ''}"
+
+    @property
     def details(self) -> str:
         """What tells kernels apart."""
         said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile", f"{self.m} channels"]

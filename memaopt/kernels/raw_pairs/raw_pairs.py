@@ -154,7 +154,7 @@ class RawPairs:
         whole, frame = words_bytes(kernel.channel_tiles * kernel.words), around.tiles_frame(rows > 0)
         return Plan(
             family=self.name,
-            tile=f"2x{kernel.n}{f' by {kernel.unroll}' if looped else ''}" + (f", strips of {rows}" if rows else ""),
+            tile=kernel.tile + (f", strips of {rows}" if rows else ""),
             cycles=round(cycles),
             promise=promise,
             data_bytes=whole,
