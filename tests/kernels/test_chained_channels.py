@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
-from memaopt.kernels.chained_rows.channels_kernel import Form
+from memaopt.kernels.chained_rows.channels_kernel import PatchForm
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.patches import Patch
 from memaopt.kernels.registry import Emitted, emit, plans
@@ -52,10 +52,13 @@ def test_every_form_is_tried() -> None:
     seen = set()
     for _, e in _emitted().values():
         by_sign = "sign" in e.plan.requantization
-        seen.add((e.plan.tile[2], Form(e.plan.option("form")), by_sign))
-    both = (Form.STRAIGHT, Form.LOOPED)
-    assert seen >= {(n, form, False) for n in "123" for form in both} - {("1", Form.LOOPED, False)}
-    assert {*(("3", form, by_sign) for form in Form for by_sign in (False, True)), ("2", Form.LOOPED, True)} <= seen
+        seen.add((e.plan.tile[2], PatchForm(e.plan.option("form")), by_sign))
+    both = (PatchForm.STRAIGHT, PatchForm.LOOPED)
+    assert seen >= {(n, form, False) for n in "123" for form in both} - {("1", PatchForm.LOOPED, False)}
+    assert {
+        *(("3", form, by_sign) for form in PatchForm for by_sign in (False, True)),
+        ("2", PatchForm.LOOPED, True),
+    } <= seen
 
 
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
@@ -78,7 +81,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "strided_3x3": (h.conv(rng, (32, 32, 16), 32, (3, 3), stride=(2, 2)), 0.87, 0.905, 0.855),
     }
     for name, (layer, *limits) in layers.items():
-        for form, limit in zip(Form, limits, strict=True):
+        for form, limit in zip(PatchForm, limits, strict=True):
             offered = [p for p in plans(layer) if p.family == FAMILY and p.option("form") == form]
             plan = min(offered, key=lambda p: p.cycles)
             e = emit(layer, plan, name)

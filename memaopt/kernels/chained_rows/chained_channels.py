@@ -15,7 +15,7 @@ from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
-from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, Form, most_positions
+from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
@@ -119,10 +119,12 @@ class ChainedChannels:
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
         layer = joined(layer)
-        plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in Form]
+        plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in PatchForm]
         return pareto(plan for plan in plans if plan is not None)
 
-    def _kernel(self, layer: Conv, rows: int, form: Form) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
+    def _kernel(
+        self, layer: Conv, rows: int, form: PatchForm
+    ) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
         """``rows`` is the height of a strip, 0 if there is none."""
         pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * layer.shape.channels
         height, width = layer.output[:2]
@@ -133,7 +135,7 @@ class ChainedChannels:
         kernel, proven = made
         return kernel, strips.grid_of(layer, kernel.n, pitch, rows > 0), proven
 
-    def _plan(self, layer: Conv, rows: int, form: Form) -> Plan | None:
+    def _plan(self, layer: Conv, rows: int, form: PatchForm) -> Plan | None:
         chosen = self._kernel(layer, rows, form)
         if chosen is None:
             return None
@@ -177,7 +179,7 @@ class ChainedChannels:
         assert isinstance(layer, Conv)
         layer = joined(layer)
         rows = plan.option("strip")
-        chosen = self._kernel(layer, rows, Form(plan.option("form")))
+        chosen = self._kernel(layer, rows, PatchForm(plan.option("form")))
         assert chosen is not None
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven)
@@ -194,7 +196,7 @@ def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
 
 
 def kernel_of(
-    layer: Conv, positions: int, form: Form, pitch: int, planes: Callable[[int], PlaneRows] | None = None
+    layer: Conv, positions: int, form: PatchForm, pitch: int, planes: Callable[[int], PlaneRows] | None = None
 ) -> tuple[ChainedChannelsKernel, Proven] | None:
     """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart; it writes bytes, or ``planes``
     of its number of positions. None where a precondition fails.
@@ -204,11 +206,11 @@ def kernel_of(
     if proven is None or not fits(layer, proven):
         return None
     patch, channels = patch_of(layer, pitch), layer.shape.channels
-    n = min(positions, most_positions(runs_of(patch).pairs, form is Form.LOOPED))
-    unroll = unroll_of(patch, form is Form.LOOPED)
+    n = min(positions, most_positions(runs_of(patch).pairs, form is PatchForm.LOOPED))
+    unroll = unroll_of(patch, form is PatchForm.LOOPED)
     # What is held is loaded for each tile, so that it does not pay for the channels of one chain.
     holds = n == TILE and m > ROWS
-    if n < 1 or unroll is None or (form is Form.HELD and not holds):
+    if n < 1 or unroll is None or (form is PatchForm.HELD and not holds):
         return None
     kernel = ChainedChannelsKernel(
         n,
@@ -220,8 +222,8 @@ def kernel_of(
         Output.of(proven, layer.requantization),
         len(layer.weights),
         None if planes is None else planes(n),
-        form is Form.HELD,
-        None if form is Form.LOOPED else True if form is Form.HELD else False if holds else None,
+        form is PatchForm.HELD,
+        None if form is PatchForm.LOOPED else True if form is PatchForm.HELD else False if holds else None,
     )
     return interned(kernel), proven
 

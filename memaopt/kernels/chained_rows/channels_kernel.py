@@ -7,7 +7,8 @@ positions has a register to spare.
 Straight code over three positions can hold words of the patches in registers of the FPU, while a tile's channels pass.
 A load takes a cycle, and one more for each group of loads, of which four words leave room for three in two inputs: 18
 cycles for nine SMLAD. A VMOV takes one and nothing else, so one position's words less to load make 17 of them, two 16.
-Were all three held it would be no less, but then there is no tile, and the code is shorter.
+Were all three held it would be no less, but then there is no tile, and the code is shorter. A patch of which all words
+are held goes there as it is copied; where not all of two are, both come from the tile.
 """
 
 import math
@@ -36,7 +37,7 @@ FPU = 32  # registers of an FPU, of which a function saves those from s16 on
 _SCRATCH = 16
 
 
-class Form(IntEnum):
+class PatchForm(IntEnum):
     """How a patch's words come: by straight code from the stack, by a loop, by straight code from the FPU besides."""
 
     STRAIGHT = 0
@@ -110,9 +111,17 @@ class ChainedChannelsKernel:
         return 3 * self.pairs if 3 * self.pairs <= FPU else min(2 * self.pairs, FPU)
 
     @property
-    def _tiled(self) -> bool:
-        """Whether patches lie on the stack."""
-        return self.held < 3 * self.pairs
+    def _direct(self) -> int:
+        """Positions, the last ones, whose patches go to the FPU straight away and take no room in the tile: those of
+        which all words are held."""
+        return self.n - self._tiled
+
+    @property
+    def _tiled(self) -> int:
+        """Positions, the first ones, whose patches lie in the tile on the stack."""
+        if not self.holds:
+            return self.n
+        return 0 if self.held == 3 * self.pairs else 1 if self.held == 2 * self.pairs else self.n
 
     @property
     def _saved(self) -> int:
@@ -145,6 +154,13 @@ class ChainedChannelsKernel:
         return widening(self.patch, self.aligned, apart, held)
 
     @property
+    def _copies(self) -> list[str]:
+        """The copies of positions one by one, if some go to the FPU straight away."""
+        first = self._tiled
+        held = [None if j < first else (j - first) * self.pairs for j in range(self.n)]
+        return [self._copy(at).assembly for at in held] if self._direct else []
+
+    @property
     def climbs(self) -> bool:
         """Whether SP climbs in the loop."""
         return self.unroll > 0 and self.n == TILE
@@ -157,7 +173,7 @@ class ChainedChannelsKernel:
     @property
     def frame(self) -> int:
         """Stack bytes besides the registers pushed; the sum is a multiple of 8."""
-        return SLOTS + (4 * self.n * self.pairs * self._tiled + 7) // 8 * 8 + 4
+        return SLOTS + (4 * self._tiled * self.pairs + 7) // 8 * 8 + 4
 
     @property
     def stack_bytes(self) -> int:
@@ -212,8 +228,7 @@ class ChainedChannelsKernel:
         parameters = loads((self.words + stage.again) * groups, 4)
         words = n * self.pairs - self.held
         stack = loads(n + 1 + groups * (words + 1 + stage.spilt) + 6, 4) + stores(6 + groups * stage.crowded, 4)
-        if self._tiled:
-            stack += self.copy.tile.times(n) + loads(self.held, 4)
+        stack += self.copy.tile.times(self._tiled) + loads(0 if self._direct else self.held, 4)
         # What a call works on lies on the stack, and is copied there.
         entry = saved(9 + self._saved) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
         return (
@@ -228,7 +243,7 @@ class ChainedChannelsKernel:
 
     def call(self, tiles: float) -> Call:
         """A call for so many tiles."""
-        copies = (float(self.n),) if self.n > 1 and self._tiled else ()
+        copies = (float(self.n),) if self.n > 1 and not self._direct else ()
         turns = (self.pairs / self.unroll,) if self.unroll else ()
         return Call(self, (tiles, *copies, self.channel_tiles, *turns))
 
@@ -249,7 +264,7 @@ class ChainedChannelsKernel:
             home_bits=self._home_bits,
             advance=self.advance,
             copy=self.copy.assembly,
-            copies=[] if self._tiled else [self._copy(j * self.pairs).assembly for j in range(self.n)],
+            copies=self._copies,
             held=self.held,
             saved=self._saved,
             chunks=self._chunks,

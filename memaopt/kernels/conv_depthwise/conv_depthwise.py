@@ -19,7 +19,7 @@ from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chained_channels
-from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, Form
+from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, PatchForm
 from memaopt.kernels.code import Assembly, Loop, Node
 from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
@@ -40,7 +40,7 @@ from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
-_OF_RAW_PAIRS = (Form.STRAIGHT, Form.LOOPED)
+_OF_RAW_PAIRS = (PatchForm.STRAIGHT, PatchForm.LOOPED)
 _FRAME = around.Frame(704, 152)
 
 
@@ -133,12 +133,14 @@ def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
     return strips.copied_rows_lead(conv, tops, ends)
 
 
-def _raw_pairs(layer: ConvDepthwise, form: Form, pitch: int, planes: Planes) -> tuple[RawPairsKernel, Proven] | None:
+def _raw_pairs(
+    layer: ConvDepthwise, form: PatchForm, pitch: int, planes: Planes
+) -> tuple[RawPairsKernel, Proven] | None:
     """The raw-pair kernel that writes the planes, from rows ``pitch`` bytes apart."""
     conv = layer.conv
     patch = patch_of(conv, pitch)
     n = min(3, conv.output.width, (REACH - SLOTS - 4) // patch.padded_bytes)
-    unroll = raw_pairs.unroll_of(patch, form is Form.LOOPED)
+    unroll = raw_pairs.unroll_of(patch, form is PatchForm.LOOPED)
     proven = raw_pairs.proven_unsigned(conv)
     if n < 1 or unroll is None or proven is None or len(conv.weights) < ROWS or not raw_pairs.fits(conv):
         return None
@@ -158,7 +160,7 @@ def _raw_pairs(layer: ConvDepthwise, form: Form, pitch: int, planes: Planes) -> 
 
 
 def _chained(
-    layer: ConvDepthwise, form: Form, pitch: int, planes: Planes
+    layer: ConvDepthwise, form: PatchForm, pitch: int, planes: Planes
 ) -> tuple[ChainedChannelsKernel, Proven] | None:
     """The kernel of chained channels that does the same."""
 
@@ -192,7 +194,7 @@ class ConvIntoDepthwise:
             )
             for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
             for strip, columns in forms
-            for chain, form in [*((0, form) for form in _OF_RAW_PAIRS), *((1, form) for form in Form)]
+            for chain, form in [*((0, form) for form in _OF_RAW_PAIRS), *((1, form) for form in PatchForm)]
             for unroll in ([0, 8] if (band or height) > 12 else [0])
         ]
         return pareto(plan for plan in plans if plan is not None)
@@ -207,7 +209,7 @@ class ConvIntoDepthwise:
         strip = strips.strip_of(conv, height) if height else None
         pitch = strip.pitch if strip else conv.shape.width * conv.shape.channels
         writer = _chained if options["chain"] else _raw_pairs
-        made = None if walk is None else writer(layer, Form(options["form"]), pitch, planes)
+        made = None if walk is None else writer(layer, PatchForm(options["form"]), pitch, planes)
         if walk is None or made is None:
             return None
         kernel, proven = made
