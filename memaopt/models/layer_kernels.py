@@ -58,7 +58,7 @@ def _plans(problem: Gemm) -> tuple[tuple[Conv | FullyConnected, Plan], ...]:
 
 
 def offers(space: Space) -> list[Offer]:
-    """The plans of a space, those that do not fit it included.
+    """The plans of a space that are for such a core, those that do not fit included.
 
     Under ``bytes`` only kernels in assembly: what others do to the stack is their compiler's. Constants in SRAM are not
     copied there again, and what runs from RAM are the kernels of a plan.
@@ -78,7 +78,9 @@ def offers(space: Space) -> list[Offer]:
             ),
         )
         for layer, plan in _plans(space.problem)
-        if not (in_sram and plan.streams is not None) and (plan.kernels or not of_kernels)
+        if not (in_sram and plan.streams is not None)
+        and (plan.kernels or not of_kernels)
+        and plan.runs_on(space.machine.core.has_fpu)
     ]
 
 
@@ -108,8 +110,6 @@ def _why_not(space: Space, plan: Plan) -> str | None:
     problem, machine = space.problem, space.machine
     if plan.kernels and machine.core.core_registers < REGISTERS:
         return f"its kernel uses {REGISTERS} registers, and there are {machine.core.core_registers}"
-    if not plan.runs_on(machine.core.has_fpu):
-        return f"its kernel is one for cores with{'' if plan.fpu else 'out'} an FPU"
     home = machine.memory(problem.placement.a)
     # Where A lives lie its constants; the space has set aside room for A itself.
     others: list[Operand] = [x for x in ("B", "C") if problem.placement.of(x) == home.name]
