@@ -92,7 +92,7 @@ def certify(
         others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill, "place": place}
         _without_effect("certify", "objective ram, which finds the least arena of a whole run", **others)
         smallest = compile_smallest(model, machine, name=name, sram=sram, flash=flash, by_rows=by_rows)
-        return certificates.certify(smallest, f"{smallest.name}.tflite")
+        return certificates.certify(smallest)
     if by_rows:
         _without_effect("certify", "an input by rows", stream=stream, within=within)
     slides = Stream.asked(stream, hop, fill)
@@ -109,7 +109,7 @@ def certify(
         place=NetworkPlacement.asked(place),
         by_rows=by_rows,
     )
-    return certificates.certify(plan, f"{plan.name}.tflite")
+    return certificates.certify(plan)
 
 
 @public

@@ -152,15 +152,16 @@ class NetworkCertificate(OfModel):
         return [("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting")]
 
 
-def certify(plan: NetworkPlan, model: str = "model.tflite") -> NetworkCertificate:
-    """The certificate of a plan that was compiled from a file; ``model`` is the name of the file beside it."""
+def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
+    """The certificate of a plan that was compiled from a file; ``model`` is the name of the file beside it, by default
+    the plan's with the format's ending."""
     if plan.model is None:
-        raise InputError(f"{plan.name} was not compiled from a .tflite file, so there is nothing to certify it against")
+        raise InputError(f"{plan.name} was not compiled from a file, so there is nothing to certify it against")
     assert plan.budgets.sram is not None
     assert plan.budgets.flash is not None
     signed = NetworkCertificate(
         name=plan.name,
-        model=model,
+        model=plan.model.file(plan.name) if model is None else model,
         model_sha256=plan.model.sha256,
         machine=plan.mcu,
         objective=plan.objective,

@@ -104,7 +104,7 @@ def evaluate(
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule")
     compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena)
     plan = compiled()
-    best = network.certify(plan, f"{plan.name}.tflite")
+    best = network.certify(plan)
     judged: _Judged | None = None
     reason = ""
     try:

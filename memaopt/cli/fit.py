@@ -17,7 +17,9 @@ _MJ = {"mJ": 1.0, "uJ": 1e-3, "J": 1e3}
 
 
 def fit_command(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help=".tflite files.", show_default=False)],
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help=".tflite or .onnx files.", show_default=False)
+    ],
     mcus: Annotated[
         list[str],
         typer.Option(

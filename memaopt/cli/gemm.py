@@ -259,7 +259,7 @@ def problems_of(what: list[str], suite: str | None, file: Path | None, fields: d
         return suites.read_problems(file, **fields)
     match = _SIZES.fullmatch(what[1]) if len(what) == 2 and what[0] == "gemm" else None
     if match is None:
-        expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite file"
+        expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite or .onnx file"
         raise InputError(f"solve {' '.join(what)}: expected {expected}")
     m, k, n = map(int, match.groups())
     return [gemm(m, k, n, **fields)]

@@ -101,7 +101,7 @@ def solve(
                 by_rows=by_rows,
             )
         chosen = _inputs(inputs, plan)
-        signed = certificate.certify(plan, f"{plan.name}.tflite")
+        signed = certificate.certify(plan)
         now("asking what other settings would give")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
     trial_found = _tried(plan, chosen, compiler) if run else None
@@ -175,10 +175,10 @@ def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, a
 
 
 def inspect_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show the operators of a .tflite file without compiling it, and all that is not supported.
+    """Show the operators of a file without compiling it, and all that is not supported.
 
     \b
     Example:
@@ -221,7 +221,7 @@ def zoo_command(
 
 
 def pareto_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
     mcu_name: McuOption = "stm32l4r5",
     setting: SettingOption = "stock",
     wait_states: WaitStatesOption = None,

@@ -15,7 +15,7 @@ from memaopt.errors import InputError
 
 
 def validate_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
     data: Annotated[
         Path,
         typer.Argument(

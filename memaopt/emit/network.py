@@ -296,6 +296,8 @@ def _head(plan: NetworkPlan) -> str:
         )
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
+    if plan.model is not None and plan.model.fidelity:
+        lines.append(f"Of ONNX, {plan.model.fidelity}.")
     if plan.steps:
         lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
     what = "kernel, cycles predicted in that setting," if timed else "kernel,"

@@ -52,7 +52,7 @@ def identifier_of(name: str) -> str:
 
     The identifier of an identifier is itself.
     """
-    plain = re.sub(r"\W+", "_", Path(name).name.removesuffix(".tflite"), flags=re.ASCII).lower()
+    plain = re.sub(r"\W+", "_", Path(name).name.removesuffix(".tflite").removesuffix(".onnx"), flags=re.ASCII).lower()
     text = re.sub("_+", "_", plain).strip("_")
     if not text or text[0].isdigit() or text in _TAKEN:
         text = f"net_{text}".rstrip("_")

@@ -21,13 +21,17 @@ class Unread:
 @dataclass(frozen=True, eq=False)
 class Reading:
     """``graph`` is the whole network if nothing is refused. Else it has the operators that could be read, and what the
-    others write are inputs of it; ``inputs`` and ``outputs`` are the network's own."""
+    others write are inputs of it; ``inputs`` and ``outputs`` are the network's own.
+
+    ``notes``: where what is computed may differ from what the file's format says, and by how much.
+    """
 
     graph: Graph
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     unread: tuple[Unread, ...]
     refusals: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()
 
     def whole(self) -> Graph:
         """The network; UnsupportedModelError, naming everything that stands in the way."""

@@ -41,7 +41,8 @@ class OperatorRow(BaseModel):
 
 
 class Summary(BaseModel):
-    """The network: its ends, a row for each operator, totals, and a line for each thing that is not supported."""
+    """The network: its ends, a row for each operator, totals, a line for each node that is not computed exactly as the
+    file's format says, and one for each thing that is not supported."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +52,7 @@ class Summary(BaseModel):
     rows: tuple[OperatorRow, ...]
     macs: int
     weight_bytes: int
+    notes: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 
 
@@ -75,6 +77,7 @@ def summarize_reading(reading: Reading) -> Summary:
         rows=rows,
         macs=sum(row.macs for row in rows),
         weight_bytes=sum(graph.tensors[t].nbytes for t in graph.constants),
+        notes=reading.notes,
         refusals=tuple(told(reading.refusals)),
     )
 

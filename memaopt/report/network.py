@@ -62,6 +62,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         "weights and biases",
         highlight=False,
     )
+    for text in summary.notes:
+        console.print(text, highlight=False, markup=False)
     for text in summary.refusals:
         console.print(text, style="red", highlight=False, markup=False)
 
@@ -151,6 +153,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),
+        *([("onnx", plan.model.fidelity, "")] if plan.model is not None and plan.model.fidelity else []),
     ]
     facts += _neighbours(plan)
     if plan.steps:

@@ -129,6 +129,8 @@ def validate(
     """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too; ``board``: the
     first so many on the virtual board, every layer and access compared. ``done`` is called after each sample.
     """
+    if tflite and plan.model is not None and plan.model.format != "tflite":
+        raise InputError(f"{plan.name}: TFLite does not read a file of {plan.model.format}; leave out --tflite")
     if len(plan.source.inputs) != 1 or len(plan.source.outputs) != 1:
         raise InputError(f"{plan.name}: has several inputs or outputs; one of each is expected")
     tensor = plan.source.tensors[plan.source.outputs[0]]

@@ -41,7 +41,6 @@ def test_samples_of_a_file_are_what_runs(model: Path, cli: Cli, tmp_path: Path) 
         ("saved_model.pb", "from_saved_model"),
         ("net.pt", "litert_torch"),
         ("net.PTH", "litert_torch"),
-        ("net.onnx", "onnx2tf"),
     ],
 )
 def test_a_model_of_another_format_is_answered_with_how_to_convert_it(name: str, how: str, cli: Cli) -> None:

@@ -37,8 +37,8 @@ class SumRounding(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether all that it reads are words."""
-        return self.code is not _DOUBLES
+        """Whether all that it reads are integers of words."""
+        return self.code not in (_DOUBLES, _FLOATS)
 
     def describe(self) -> str:
         """For the plan."""

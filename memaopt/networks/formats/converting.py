@@ -29,7 +29,6 @@ _FOREIGN = (
     _Foreign("a SavedModel", f"{_KERAS.format('from_saved_model')}, given its folder", (".pb",)),
     _Foreign("a Keras model", _KERAS.format("from_keras_model"), (".keras",)),
     _Foreign("a Keras model", _KERAS.format("from_keras_model"), (".h5", ".hdf5"), magic=b"\x89HDF\r\n\x1a\n"),
-    _Foreign("an ONNX model", "onnx2tf -oiqt, which takes samples to calibrate with", (".onnx",)),
     _Foreign("a PyTorch model", "litert_torch (ai-edge-torch) and its PT2E quantisation", (".pt", ".pth", ".pt2")),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from memaopt.files import read_bytes
 from memaopt.networks import limits
 from memaopt.networks.formats import converting
+from memaopt.networks.formats.onnx import reader as onnx
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
@@ -19,7 +21,7 @@ from memaopt.networks.reading import Reading
 
 
 class FileFormat(NamedTuple):
-    """A kind of file: how its bytes are told from others', and what reads them."""
+    """A kind of file, by the name that its files end in: how its bytes are told from others', and what reads them."""
 
     name: str
     recognises: Callable[[bytes], bool]
@@ -27,15 +29,19 @@ class FileFormat(NamedTuple):
 
 
 _TFLITE = FileFormat("tflite", lambda data: data[4:8] == IDENTIFIER, reader.examine)
-FORMATS: tuple[FileFormat, ...] = (_TFLITE,)
+_ONNX = FileFormat("onnx", onnx.recognises, onnx.examine)
+FORMATS: tuple[FileFormat, ...] = (_TFLITE, _ONNX)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The bytes of a file and the network that they hold."""
+    """The bytes of a file and the network that they hold; ``notes``: where it may differ from what the file's format
+    says."""
 
     data: bytes
     graph: Graph
+    format: str = _TFLITE.name
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -50,7 +56,24 @@ class Model:
     @classmethod
     def parsed(cls, data: bytes, name: str | Path) -> Model:
         """The model in the bytes of a file of that name. Raises InputError or UnsupportedModelError."""
-        return cls(data, _examined(data, name).whole())
+        found = _format(data, name)
+        reading = found.examine(data, Path(name).name)
+        return cls(data, reading.whole(), found.name, reading.notes)
+
+    @property
+    def fidelity(self) -> str:
+        """How near what is computed is to what an ONNX file says; empty for a .tflite file, which is exact."""
+        if self.format == _TFLITE.name:
+            return ""
+        if not self.notes:
+            return "every node as ONNX has it, exactly"
+        kinds = Counter(note.split("(")[1].split(")")[0].split()[0] for note in self.notes)
+        named = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+        return f"every node as ONNX has it, but for {len(self.notes)}, at most one step apart by themselves: {named}"
+
+    def file(self, name: str) -> str:
+        """The name of a file of it."""
+        return f"{name}.{self.format}"
 
     @classmethod
     def of(cls, graph: Graph) -> Model:
@@ -61,7 +84,8 @@ class Model:
 
 def examine(path: str | Path) -> Reading:
     """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
-    return _examined(_bytes(path), path)
+    data = _bytes(path)
+    return _format(data, path).examine(data, Path(path).name)
 
 
 def _bytes(path: str | Path) -> bytes:
@@ -69,10 +93,12 @@ def _bytes(path: str | Path) -> bytes:
     return read_bytes(Path(path), limits.MAX_FILE_BYTES)
 
 
-def _examined(data: bytes, path: str | Path) -> Reading:
-    # What no format recognises is refused by the reader of .tflite files, which says what is wrong with it.
+def _format(data: bytes, path: str | Path) -> FileFormat:
+    """By content, else by name. What no format recognises is refused by the reader of .tflite files, which says what is
+    wrong with it."""
     found = next((known for known in FORMATS if known.recognises(data)), None)
     if found is None:
         converting.refuse(path, lambda: data)
-        found = _TFLITE
-    return found.examine(data, Path(path).name)
+        suffix = Path(path).suffix.lower()
+        found = next((known for known in FORMATS if suffix == f".{known.name}"), _TFLITE)
+    return found

@@ -5,7 +5,7 @@ The names here are for code that makes operators or asks for one by its class; :
 
 from memaopt.networks.operators.add import Add
 from memaopt.networks.operators.addition import Addition
-from memaopt.networks.operators.attributes import ONE, Activation, Bounds, Padding2D, Size2D, Slice
+from memaopt.networks.operators.attributes import ONE, Activation, Bounds, Padding2D, Rounding, Size2D, Slice
 from memaopt.networks.operators.average_pool_2d import AveragePool2D
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.concatenation import Concatenation
@@ -45,6 +45,6 @@ __all__ = [
     "ONE", "Activation", "Add", "Addition", "AveragePool2D", "Bounded", "Bounds", "Concatenation", "Conv2D",
     "DepthwiseConv2D", "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "HardSwish", "LeakyRelu",
     "Logistic", "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack", "Pad", "Padding2D",
-    "Pairwise", "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Size2D", "Slice", "Softmax",
-    "Squeeze", "StridedSlice", "Sub", "Tanh", "Transpose", "Weighted", "Windowed",
+    "Pairwise", "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Rounding", "Size2D", "Slice",
+    "Softmax", "Squeeze", "StridedSlice", "Sub", "Tanh", "Transpose", "Weighted", "Windowed",
 ]  # fmt: skip

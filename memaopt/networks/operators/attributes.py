@@ -15,6 +15,15 @@ class Activation(StrEnum):
     RELU6 = "relu6"
 
 
+class Rounding(StrEnum):
+    """How accumulators become outputs: as TFLite's kernel of the operator does it; by ONNX's one float32 factor, to the
+    nearest in double (fixedpoint.requantize_in_double), or as onnxruntime does (fixedpoint.requantize_to_even)."""
+
+    TFLITE = "tflite"
+    NEAREST = "nearest"
+    EVEN = "even"
+
+
 class Size2D(NamedTuple):
     """Rows and columns of a stride, dilation or kernel."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph, Tensor
-from memaopt.networks.operators.attributes import ONE, Size2D
+from memaopt.networks.operators.attributes import ONE, Rounding, Size2D
 from memaopt.networks.operators.form import ACTIVATION
 from memaopt.networks.operators.operator import Array, Shape, check_rank
 from memaopt.networks.operators.quantization import SAFE
@@ -39,8 +39,8 @@ class Accumulating(Weighted):
 
     def requantization(self, graph: Graph) -> step_functions.Requantization:
         """How accumulators become outputs; checks that nothing overflows."""
-        if self.even:
-            return self.rounded_to_even(graph)
+        if self.rounding is not Rounding.TFLITE:
+            return self.rounded_once(graph)
         multipliers, shifts = self.multipliers(graph)
         zero_point = graph.output_of(self).zero_point
         return step_functions.Requantization(zero_point, *self.clamp(graph), multipliers=multipliers, shifts=shifts)

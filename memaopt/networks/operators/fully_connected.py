@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators.attributes import Rounding
 from memaopt.networks.operators.form import ACTIVATION, Field, Form, Options
 from memaopt.networks.operators.operator import Array, Lowered, Shape, check_rank
 from memaopt.networks.operators.quantization import SAFE
@@ -63,8 +64,8 @@ class FullyConnected(Mixing):
 
     def requantization(self, graph: Graph) -> step_functions.Requantization:
         """How accumulators become outputs."""
-        if self.even:
-            return self.rounded_to_even(graph)
+        if self.rounding is not Rounding.TFLITE:
+            return self.rounded_once(graph)
         zero_point = graph.output_of(self).zero_point
         return step_functions.Requantization(zero_point, *self.clamp(graph), scales=self.scales(graph))
 

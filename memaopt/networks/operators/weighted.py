@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.attributes import Rounding
 from memaopt.networks.operators.bounded import Activated
 from memaopt.networks.operators.operator import Array, check_rank, depth
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, SAFE
@@ -23,9 +24,8 @@ Mask = npt.NDArray[np.bool_]
 class Weighted(Activated):
     """An operator with constant weights and, optionally, a bias: inputs are (input, weights[, bias]).
 
-    ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them. ``even``: accumulators are
-    rounded as ONNX has it (fixedpoint.requantize_to_even), which no .tflite file does. ``single``: scales are
-    multiplied and divided in float, as SVDF's are.
+    ``wide``: weights are int16, of nine bits at most; simplification makes int8 of them. ``rounding``: .tflite files
+    have their own alone. ``single``: scales are multiplied and divided in float, as SVDF's are.
     """
 
     arity: ClassVar[tuple[int, int]] = (2, 3)
@@ -36,12 +36,12 @@ class Weighted(Activated):
     """Of a multiply-accumulate in numpy, against one of a matrix product."""
 
     wide: bool = False
-    even: bool = False
+    rounding: Rounding = Rounding.TFLITE
     single: bool = False
 
     @property
     def fused(self) -> bool:
-        return self.wide or self.even or self.single or super().fused
+        return self.wide or self.rounding is not Rounding.TFLITE or self.single or super().fused
 
     @property
     def weights(self) -> int:
@@ -117,8 +117,8 @@ class Weighted(Activated):
         scales = product / np.float64(graph.output_of(self).scale)
         return np.ascontiguousarray(np.broadcast_to(scales, (weights.shape[self.channel_axis],)))
 
-    def rounded_to_even(self, graph: Graph) -> Requantization:
-        """The requantisation with which ONNX ends: input_scale * weights_scale / output_scale in float32."""
+    def rounded_once(self, graph: Graph) -> Requantization:
+        """The requantisation by ONNX's factor: input_scale * weights_scale / output_scale in float32."""
         weights, y = graph.tensors[self.weights], graph.output_of(self)
         with np.errstate(over="ignore", under="ignore"):
             product = graph.tensor_of(self).scale * weights.scales.astype(np.float32) / y.scale
@@ -126,7 +126,7 @@ class Weighted(Activated):
         widest = np.abs(np.stack(self.accumulator_range(graph).ends)).max(axis=0) * scales
         if not np.isfinite(scales).all() or widest.max() > SAFE:
             raise self.refuse(graph, f"a rescaled accumulator can reach {widest.max():g}, which does not fit 32 bits")
-        return Requantization(y.zero_point, *self.clamp(graph), scales=scales, even=True)
+        return Requantization(y.zero_point, *self.clamp(graph), scales=scales, even=self.rounding is Rounding.EVEN)
 
     def accumulator_range(self, graph: Graph) -> AccumulatorRange:
         """What the accumulators can become, channel by channel, bias included, over all int8 inputs.

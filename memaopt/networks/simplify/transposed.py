@@ -67,7 +67,7 @@ def _convolution(graph: Graph, op: TransposeConv, tensors: list[Tensor]) -> list
             activation=op.activation,
             bounds=op.bounds,
             wide=op.wide,
-            even=op.even,
+            rounding=op.rounding,
         ),
         Interleave(inputs=(between,), outputs=op.outputs, location=op.location, block=stride, before=left_out),
     ]

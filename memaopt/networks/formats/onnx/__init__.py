@@ -1,0 +1,1 @@
+"""``.onnx`` files of quantised networks."""
