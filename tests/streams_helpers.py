@@ -2,18 +2,29 @@
 
 As a program it compares pushes of a model with TFLite's interpreter: on every window of a stream, or run by run where
 the model keeps a state itself. ``python -m tests.streams_helpers MODEL.tflite --count 500 [--axis rows] [--hop 1]``.
+With ``random`` for the model it builds the libraries of so many random networks, here or with ``--board`` for the
+virtual board, and compares each push with the whole network on its window.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from emit_helpers import host_compilers
 
+from memaopt.choice.compile import compile_network
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.emit import network as emit
+from memaopt.emit.folder import source
 from memaopt.errors import InputError
+from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
@@ -21,7 +32,10 @@ from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.streaming.push import Push
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.networks.zoo.builder import Builder
-from memaopt.problems.words import AXES, Axis
+from memaopt.problems.words import AXES, Axis, Fill
+from memaopt.trials import network as network_trial
+from memaopt.trials.pushes import expected
+from memaopt.writer import write_files
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -144,6 +158,46 @@ def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> t
     return wrong, len(seen)
 
 
+def check_library(plan: NetworkPlan, folder: Path, rng: Rng) -> None:
+    """Build a stream's library with this computer's compiler, and push from a reset until beyond a full window."""
+    assert plan.push is not None
+    write_files(emit.files(plan), folder)
+    built, name = folder / "library.so", plan.name
+    command = [*host_compilers()[0], "-std=c11", "-O1", "-shared", "-fPIC", "-I", str(folder / "include")]
+    subprocess.run([*command, str(folder / source(name)), "-o", str(built)], check=True)
+    library = ctypes.CDLL(str(built))
+    kept = np.full(plan.state_bytes // 8, 0x5A5A, np.int64)
+    state = ctypes.c_void_p(kept.ctypes.data)
+    library[f"{name}_reset"](state)
+    pushes = random_pushes(plan.push, rng, plan.push.warming + 3)
+    for number, ((frames,), wanted) in enumerate(zip(pushes, expected(plan, pushes), strict=True)):
+        found = [np.zeros_like(value) for value in wanted]
+        given = np.ascontiguousarray(frames)
+        pointers = [ctypes.c_void_p(value.ctypes.data) for value in (given, *found)]
+        assert library[f"{name}_push"](state, *pointers) == 0
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other, f"push {number}")
+
+
+def check_random(seed: int, board: bool) -> bool:
+    """The library of a random stream, on this computer or on the board; False where a network is no stream."""
+    rng = np.random.default_rng(seed)
+    model = Model.of(random_stream(rng, f"stream_{seed}"))
+    push = stream_of(model.graph, hops=int(rng.integers(1, 3)))
+    if push is None:
+        return False
+    fill: Fill = "first" if rng.integers(4) == 0 else "zero"
+    asked = Stream(axis="rows", hop=push.hop, fill=fill)
+    plan = compile_network(model, mcu("stm32l4r5"), stream=asked)
+    if board:
+        assert plan.push is not None
+        assert network_trial.run(plan, plan.push.warming + 3).passed, seed
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            check_library(plan, Path(folder), rng)
+    return True
+
+
 def signal(shape: tuple[int, ...], rng: Rng, count: int) -> Iterator[list[Array]]:
     """Frames for so many pushes: noise in the first half, then a signal that wanders, and bursts of extremes."""
     level = np.zeros(shape)
@@ -164,7 +218,12 @@ def main() -> None:
     parser.add_argument("--hop", type=int)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--board", action="store_true")
     given = parser.parse_args()
+    if str(given.model) == "random":
+        seeds = range(given.seed, given.seed + given.count)
+        print(f"{sum(check_random(seed, given.board) for seed in seeds)} streams of {given.count} networks are right")
+        return
     wrong, different = compare(given.model, given.axis, given.hop, given.count, given.seed)
     print(f"{given.model.name}: {given.count} pushes, {wrong} differ from TFLite, {different} different outputs")
     raise SystemExit(wrong > 0)
