@@ -22,7 +22,7 @@ from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.traffic import describe
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.memory.plan import MemoryPlan
-from memaopt.memory.row_bound import bound
+from memaopt.memory.row_bound import bound, told
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.streaming.window import Stream, streamed
@@ -131,11 +131,11 @@ class NetworkCertificate(OfModel):
 
     def _rows(self) -> list[tuple[str, str]]:
         """What is computed depth first, and what no such schedule takes less than."""
-        told = ", ".join(f"operators {first} to {last - 1}" for first, last in self.chains)
+        chains = ", ".join(f"operators {first} to {last - 1}" for first, last in self.chains)
         least = self.row_bound_bytes
         with_row = ", the row that comes included" if self.by_rows else ""
-        bound = "" if least is None else f"; no schedule of whole rows has an arena below {least:,} bytes{with_row}"
-        return [("depth first", told + bound)] if self.chains else []
+        text = "" if least is None else f"; {told(least, self.totals.arena_bytes)}{with_row}"
+        return [("depth first", chains + text)] if self.chains else []
 
     def _outside(self) -> list[tuple[str, str]]:
         """What lies outside the chip."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from memaopt.cli.completion import presets
-from memaopt.cli.options import JsonOption
+from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 
 _MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
@@ -32,6 +32,9 @@ def fit_command(
     setting: Annotated[str, typer.Option(metavar="NAME|all", help="The project that each chip is used in.")] = "stock",
     latency: Annotated[str | None, typer.Option(metavar="TIME", help="What an inference may take, as in 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(metavar="ENERGY", help="What it may take, as in 2mJ, modelled.")] = None,
+    stream: StreamOption = None,
+    hop: HopOption = None,
+    fill: FillOption = None,
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML too.")] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
@@ -46,11 +49,13 @@ def fit_command(
       memaopt fit model.tflite --latency 50ms
       memaopt fit a.tflite b.tflite --mcus stm32f446 --mcus my.toml
       memaopt fit model.tflite --setting all --html fit.html
+      memaopt fit tcn.tflite --stream rows --latency 2ms
     """
     from memaopt.files import read_bytes
     from memaopt.machines.mcu import mcu, preset_names
     from memaopt.networks.formats.model import examine
     from memaopt.networks.limits import MAX_FILE_BYTES
+    from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import console
     from memaopt.report import fit as report
     from memaopt.sweeps import fit, pools
@@ -60,13 +65,16 @@ def fit_command(
         None if latency is None else fit.amount(latency, _MS, "--latency"),
         None if energy is None else fit.amount(energy, _MJ, "--energy"),
     )
+    slides = Stream.asked(stream, hop, fill)
     models = list(dict.fromkeys(models))
     names = Counter(path.name for path in models)
     files = []
     for path in models:
-        examine(path)  # a file that is no model is refused once, not on each chip
+        read = examine(path)  # a file that is no model is refused once, not on each chip
+        if slides is not None:
+            streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
-        files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES)))
+        files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES), slides))
     chips = [mcu(name) for given in mcus for name in (preset_names() if given == "all" else [given])]
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]

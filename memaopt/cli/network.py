@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memaopt.cli.machine import McuOption, SettingOption, WaitStatesOption
-from memaopt.cli.options import JsonOption
+from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import TAKEN
@@ -225,6 +225,9 @@ def pareto_command(
     mcu_name: McuOption = "stm32l4r5",
     setting: SettingOption = "stock",
     wait_states: WaitStatesOption = None,
+    stream: StreamOption = None,
+    hop: HopOption = None,
+    fill: FillOption = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -233,18 +236,23 @@ def pareto_command(
     \b
     Example:
       memaopt pareto model.tflite --plot front.png
+      memaopt pareto tcn.tflite --stream rows --hop 1
     """
     from memaopt.choice import pareto
     from memaopt.machines.mcu import mcu
+    from memaopt.networks.formats.model import Model
+    from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import fronts as report
 
     machine = mcu(mcu_name, setting)
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)
     with console.spinner("sweeping the budgets"):
-        fronts, rows = pareto.fronts(model, machine), pareto.row_bound(model)
+        graph, slides = Model.read(model).graph, Stream.asked(stream, hop, fill)
+        graph = graph if slides is None else streamed(graph, slides)[0].graph
+        fronts, rows = pareto.fronts(graph, machine), pareto.row_bound(graph)
     if plot is not None:
-        report.plot_fronts(fronts, plot)
+        report.plot_fronts(fronts, plot, rows)
     if as_json:
         found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
         console.print_json({**found, "row_bound_bytes": None if rows is None else rows.bytes})

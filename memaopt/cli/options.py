@@ -11,6 +11,7 @@ import typer
 
 from memaopt.errors import InputError
 from memaopt.files import read_text
+from memaopt.problems.words import AXES, FILLS
 
 JsonOption = Annotated[bool, typer.Option("--json", metavar="", help="Nothing but JSON on stdout.")]
 CompilerOption = Annotated[
@@ -19,6 +20,35 @@ CompilerOption = Annotated[
         "--compiler",
         metavar="gcc|zig",
         help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
+    ),
+]
+
+StreamOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stream",
+        metavar="|".join(AXES),
+        rich_help_panel="Problem",
+        help="A network's input is a window that slides along this axis: NAME_push() of the library takes new "
+        "frames and computes what they change.",
+    ),
+]
+HopOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hop",
+        metavar="N",
+        rich_help_panel="Problem",
+        help="New frames a push.  \\[default: the fewest that would do]",
+    ),
+]
+FillOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fill",
+        metavar="|".join(FILLS),
+        rich_help_panel="Problem",
+        help="What the window holds before it is full: the input's zero point, or the first frame.  \\[default: zero]",
     ),
 ]
 

@@ -24,7 +24,10 @@ from memaopt.cli.machine import (
 )
 from memaopt.cli.options import (
     CompilerOption,
+    FillOption,
+    HopOption,
     JsonOption,
+    StreamOption,
     demand_packages,
     percent,
     read_labels,
@@ -32,7 +35,7 @@ from memaopt.cli.options import (
 )
 from memaopt.errors import InputError
 from memaopt.problems import suites
-from memaopt.problems.words import AXES, BUFFERINGS, DTYPES, FILLS, OBJECTIVES, PROOFS, TAKEN
+from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS, TAKEN
 
 
 def solve_command(
@@ -119,30 +122,9 @@ def solve_command(
             help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
         ),
     ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(AXES),
-            rich_help_panel="Problem",
-            help="A network's input is a window that slides along this axis: NAME_push() of the library takes new "
-            "frames and computes what they change.",
-        ),
-    ] = None,
-    hop: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", rich_help_panel="Problem", help="New frames a push.  \\[default: the fewest that would do]"
-        ),
-    ] = None,
-    fill: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(FILLS),
-            rich_help_panel="Problem",
-            help="What the window holds before it is full: the input's zero point, or the first frame.  "
-            "\\[default: zero]",
-        ),
-    ] = None,
+    stream: StreamOption = None,
+    hop: HopOption = None,
+    fill: FillOption = None,
     taken: Annotated[
         str | None,
         typer.Option(

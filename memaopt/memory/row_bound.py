@@ -39,6 +39,12 @@ class RowBound(NamedTuple):
     row: int
 
 
+def told(least: int, arena: int) -> str:
+    """The bound in words, beside an arena that may be smaller."""
+    below = "; layers that write over a row's inputs while they compute it pass below that" if arena < least else ""
+    return f"no schedule that computes whole rows, each once, has an arena below {least:,} bytes{below}"
+
+
 class _Term(NamedTuple):
     """Bytes for each combination of rows done of the tensors ``of``."""
 

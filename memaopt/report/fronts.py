@@ -11,6 +11,7 @@ from rich.text import Text
 
 from memaopt.choice.pareto import Point
 from memaopt.errors import InputError, MissingToolError
+from memaopt.memory import row_bound
 from memaopt.memory.row_bound import RowBound
 from memaopt.report.console import table
 from memaopt.writer import write_file
@@ -27,7 +28,7 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: 
             made.add_row(*(f"{n:,}" for n in numbers), p.proof, _marks(p))
         console.print(made)
         if budget == "arena" and rows is not None:
-            console.print(f"no schedule that computes whole rows, each once, has an arena below {rows.bytes:,} bytes")
+            console.print(row_bound.told(rows.bytes, min(p.arena_bytes for p in points)))
 
 
 def _marks(point: Point) -> str:
@@ -36,9 +37,12 @@ def _marks(point: Point) -> str:
     return "default" if point.default else f"{deep} layers depth first" if deep else ""
 
 
-def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
-    """The fronts side by side, as steps: between two points the larger budget buys nothing."""
+def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path, rows: RowBound | None = None) -> None:
+    """The fronts side by side, as steps: between two points the larger budget buys nothing. ``rows``: what no schedule
+    by whole rows has an arena below, a line. The same fronts make the same file.
+    """
     try:
+        import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingToolError("plots need matplotlib: pip install 'memaopt[plots]'") from None
@@ -54,13 +58,18 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path) -> None:
             axis.annotate(label, (size, height), fontsize=5, rotation=45, xytext=(2, 2), textcoords="offset points")
         marked = [(size, height) for size, height, point in zip(sizes, cycles, points, strict=True) if point.default]
         axis.plot(*zip(*marked, strict=True) if marked else ((), ()), "o", markersize=7, fillstyle="none")
+        if budget == "arena" and rows is not None:
+            axis.axvline(rows.bytes / 1024, color="gray", linewidth=0.8, linestyle="--")
         axis.set_xlabel(f"{budget} (KiB)")
         axis.set_ylabel("million cycles")
         axis.margins(0.15)
         axis.grid(alpha=0.3)
     drawn = io.BytesIO()
     try:
-        figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
+        # Text as text, names by what they are of, and no date.
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "memaopt"}):
+            kind = path.suffix.removeprefix(".") or "png"
+            figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
     except ValueError as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
     write_file(path, drawn.getvalue())

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import Mcu
+from memaopt.networks.streaming.window import Stream
 from memaopt.sweeps.pools import Workers
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ FitVerdict = Literal["fits", "too slow", "too much energy", "unknown", "too larg
 
 
 class ModelFile(NamedTuple):
-    """A model's file: its name, and its bytes."""
+    """A model's file: its name, and its bytes; ``stream``: how its window slides, if it does."""
 
     name: str
     data: bytes
+    stream: Stream | None = None
 
 
 class Limits(NamedTuple):
@@ -87,7 +89,7 @@ def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
 
     read = _read(model)
     try:
-        plan = compile_network(read, mcu, "cycles")
+        plan = compile_network(read, mcu, "cycles", stream=model.stream)
     except InfeasibleError as error:
         return found.model_copy(update={"verdict": "too large", "reason": str(error), **_would_do(mcu, model)})
     assert plan.budgets.sram is not None
@@ -127,8 +129,10 @@ def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
     from memaopt.choice.compile import simplifications
     from memaopt.choice.problem import left_by_project, prepare
     from memaopt.choice.solution import least_budgets
+    from memaopt.networks.streaming.window import streamed
 
     graph = _read(model).graph
+    graph = graph if model.stream is None else streamed(graph, model.stream)[0].graph
     flash_left, sram_left = left_by_project(mcu, graph)
     least = [least_budgets(prepare(simple.graph, mcu)) for _, simple in simplifications(graph)]
     found: dict[str, int | None] = {}

@@ -131,6 +131,11 @@ def validate(
     """
     if tflite and plan.model is not None and plan.model.format != "tflite":
         raise InputError(f"{plan.name}: TFLite does not read a file of {plan.model.format}; leave out --tflite")
+    if plan.source.states:
+        raise InputError(
+            f"{plan.name}: keeps a state from run to run, so that an output is not of one sample alone; solve --run "
+            "--inputs random:20 would push it on, and compare"
+        )
     if len(plan.source.inputs) != 1 or len(plan.source.outputs) != 1:
         raise InputError(f"{plan.name}: has several inputs or outputs; one of each is expected")
     tensor = plan.source.tensors[plan.source.outputs[0]]

@@ -59,3 +59,23 @@ def test_a_gemm_has_no_window(cli: Cli) -> None:
     done = cli("solve", "gemm", "8x8x8", "--stream", "rows")
     assert done.code == 2
     assert "--stream" in done.err
+
+
+def test_fronts_and_chips_of_a_stream(cli: Cli, model: Path) -> None:
+    """Catches a front or a chip that is asked for the whole window, and a bound that a smaller arena contradicts."""
+    done = cli("pareto", str(model), "--stream", "rows")
+    assert done.code == 0, done.err
+    assert "layers that write over a row's inputs while they compute it pass below that" in " ".join(done.out.split())
+    fronts = cli("pareto", str(model), "--stream", "rows", "--json").json
+    fit = cli("fit", str(model), "--stream", "rows", "--mcus", "stm32l4r5", "--json").json
+    assert fronts["arena"][0]["machine_cycles"] == fit[0]["cycles"] < 20_000
+    refused = cli("fit", str(model), "--hop", "1")
+    assert refused.code == 2
+    assert "--hop has no effect without --stream" in refused.err
+
+
+def test_networks_one_at_a_time(cli: Cli, model: Path) -> None:
+    """Catches two networks that are taken for a gemm."""
+    done = cli("solve", str(model), str(model), "--out", "lib")
+    assert done.code == 2
+    assert "one at a time would do" in " ".join(done.err.split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import memaopt
@@ -13,7 +14,7 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.errors import FalseClaimError
+from memaopt.errors import FalseClaimError, InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.streaming.window import Stream
@@ -21,6 +22,8 @@ from memaopt.networks.zoo import zoo
 from memaopt.problems.words import Fill
 from memaopt.trials import library
 from memaopt.trials import network as trial
+from memaopt.trials.samples import Samples
+from memaopt.trials.validation import validate
 
 MCU = mcu("stm32l4r5")
 
@@ -73,3 +76,9 @@ def test_a_certificate_speaks_of_the_stream(tmp_path: Path) -> None:
         changed.write(file)
         with pytest.raises(FalseClaimError, match=said):
             memaopt.verify(file)
+
+
+def test_samples_are_not_pushes() -> None:
+    """Catches an accuracy of samples that each depend on those before."""
+    with pytest.raises(InputError, match=r"keeps a state from run to run, .* would push it on"):
+        validate(_plan("tcn"), Samples(np.zeros((1, 40, 8), np.int8), None))

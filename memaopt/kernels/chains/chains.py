@@ -97,9 +97,13 @@ class ChainKernels:
             return
         least = max(min(plan.scratch_bytes for _, plan in offer) for offer in offers)
         sizes = sorted({p.scratch_bytes for offer in offers for _, p in offer if p.scratch_bytes >= least})
+        seen = set[_Path]()
         for size in sizes if len(sizes) <= _MOST_SCRATCH else sizes[:: -(-len(sizes) // _MOST_SCRATCH)]:
             small = [[(i, p) for i, p in offer if p.scratch_bytes <= size] for offer in offers]
             for path in _paths(order, small):
+                if path in seen:
+                    continue
+                seen.add(path)
                 plans = [next(p for i, p in offer if i == pick) for offer, pick in zip(offers, path.picks, strict=True)]
                 yield _Chosen(order, path.picks, _without_sums(shape, plans), path.formats)
 
@@ -240,8 +244,11 @@ def _paths(order: Order, offers: Sequence[Sequence[tuple[int, Plan]]]) -> list[_
     shape = order.shape
     counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
     paths = [_Path(0, (), (format_,)) for format_ in (Format.S8, Format.RAW)]
+    last = [max((reader.part for reader in line.readers), default=-1) for line in shape.lines]
     for part, offer in enumerate(offers):
         reads = [t for t, line in enumerate(shape.lines) for r in line.readers if r.part == part]
+        # Formats of tensors that nobody reads any more do not matter.
+        told = [t for t in range(part + 2) if t in (0, part + 1) or last[t] > part]
         best: dict[tuple[Format, ...], _Path] = {}
         for path, (number, plan) in itertools.product(paths, offer):
             if any(path.formats[t] is not plan.input_format for t in reads):
@@ -251,16 +258,11 @@ def _paths(order: Order, offers: Sequence[Sequence[tuple[int, Plan]]]) -> list[_
             longer = _Path(
                 path.cycles + counts[part] * plan.cycles, (*path.picks, number), (*path.formats, plan.output_format)
             )
-            # Formats of tensors that nobody reads any more do not matter.
-            key = tuple(f for t, f in enumerate(longer.formats) if t in (0, part + 1) or _read_later(shape, t, part))
+            key = tuple(longer.formats[t] for t in told)
             if key not in best or longer < best[key]:
                 best[key] = longer
         paths = list(best.values())
     return [path for path in paths if _may_be_raw(shape.lines[0]) or path.formats[0] is Format.S8]
-
-
-def _read_later(shape: ChainRows, tensor: int, part: int) -> bool:
-    return any(reader.part > part for reader in shape.lines[tensor].readers)
 
 
 def _may_be_raw(line: Rowed) -> bool:

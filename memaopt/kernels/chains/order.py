@@ -223,7 +223,9 @@ class _Run:
         return tuple(map(frozenset, self._busy))
 
     def _held(self, written: int) -> set[int]:
-        """The buffers that hold rows while one is written."""
+        """The buffers that hold rows while one is written; none where only rows are counted."""
+        if self.capacities is None:
+            return set()
         held = {t for t in self.base if t == written or self.have[t] > self._low(t)}
         self.together |= {frozenset(pair) for pair in itertools.combinations(sorted(held), 2)}
         return held
