@@ -81,7 +81,7 @@ class Partitions:
             return min((c.price(self.objective) for c in candidates if fits(c, limits)), default=None)
 
         def floor(segment: _Segment, first: int) -> int | None:
-            most = limits.arena
+            most = min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
             return None if most is not None and segment.arena_floor > most else self._cost_floor(segment, first)
 
         return self._best(price, floor, lambda a, b: a + b)

@@ -19,7 +19,7 @@ from memaopt.choice.label_walk import Found, Least
 from memaopt.choice.offers import Offers
 from memaopt.choice.partition import Partitions
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import Problem, stack_bytes
+from memaopt.choice.problem import Problem, left_by_project, stack_bytes
 from memaopt.errors import DisagreementError, InfeasibleError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective
@@ -301,6 +301,12 @@ def least_budgets(problem: Problem) -> tuple[int | None, int | None]:
     return None if sram.picks is None else sram.value, None if flash.picks is None else flash.value
 
 
+def _given(problem: Problem, what: Literal["flash", "sram"], needed: int) -> str:
+    """The option that would do, and whether it takes a larger machine."""
+    there = None if problem.mcu is None else left_by_project(problem.mcu, problem.graph)[what == "sram"]
+    return f"--{what} {needed}" if there is not None and needed <= there else f"--{what} {needed} on a larger machine"
+
+
 def why_not(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
     graph, limits, positions = problem.graph, problem.limits, problem.positions
@@ -334,13 +340,13 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
         return InfeasibleError(
             f"{name} needs at least {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the "
             f"{limits.sram:,} given, even where layers are computed depth first; smaller images, fewer "
-            f"channels or a larger machine would do"
+            f"channels or more SRAM would do"
         )
     if sram > limits.sram:
         return InfeasibleError(
             f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "
             f"{peak(smallest)} sets the peak, with the kernel that takes least; smaller images or fewer channels "
-            f"there, or --sram {sram} on a larger machine, would do"
+            f"there, or {_given(problem, 'sram', sram)}, would do"
         )
     lightest = _best(dataclasses.replace(problem, limits=dataclasses.replace(limits, flash=None)), "flash")
     flash = lightest.value
@@ -348,11 +354,11 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
         needs = f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given"
         stages = problem.stages
         if not stages:
-            return InfeasibleError(f"{needs}, without a single kernel: --flash {flash} on a larger machine would do")
+            return InfeasibleError(f"{needs}, without a single kernel: {_given(problem, 'flash', flash)} would do")
         heaviest = max(range(len(stages)), key=lambda i: min(c.flash_bytes for c in stages[i].candidates))
         return InfeasibleError(
             f"{needs}, with the kernels that take least: {graph.place(graph.operators[positions[heaviest]])} takes "
-            f"most; fewer weights there, or --flash {flash} on a larger machine, would do"
+            f"most; fewer weights there, or {_given(problem, 'flash', flash)}, would do"
         )
     return InfeasibleError(
         f"{name} fits {limits.flash:,} bytes of flash and {limits.sram:,} of SRAM each, but not both; at least "
