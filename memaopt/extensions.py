@@ -1,8 +1,8 @@
 """What is added to memaopt from outside: by a program, through :mod:`memaopt.register`, or by a package's entry points.
 
 An entry point of the group ``memaopt.machines``, ``memaopt.suites``, ``memaopt.kernels`` or ``memaopt.objectives``
-names what is added, or a function without arguments that returns it. They are loaded when something is first looked
-for.
+names what is added, or a function or class that makes it without arguments. They are loaded when something is first
+looked for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Extensions:
         for entry in sorted(entry_points(group=self._group), key=lambda entry: entry.name):
             try:
                 thing = entry.load()
-                found[entry.name] = thing() if callable(thing) and not isinstance(thing, type) else thing
+                found[entry.name] = thing() if callable(thing) else thing
             except Exception as error:  # whatever a package of somebody else does when it is imported
                 raise InputError(f"entry point {entry.name} of {self._group}: {error}") from None
         return found

@@ -27,6 +27,15 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     return data
 
 
+def is_model(path: str | Path) -> bool:
+    """Whether a file begins as a .tflite file does; False if there is none that can be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(8)[4:] == b"TFL3"
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: str | Path, limit: int) -> str:
     """The UTF-8 text of a file."""
     try:

@@ -110,6 +110,13 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: No module named 'memaopt.no_such'"):
             suites.suite("mine")
+    module = type(metadata)("memaopt_test_kernel")
+    module.Mine = _Mine  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "memaopt_test_kernel", module)
+    kernel = metadata.EntryPoint("mine", "memaopt_test_kernel:Mine", "memaopt.kernels")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [kernel] if group == "memaopt.kernels" else [])
+    assert isinstance(extensions.Extensions("memaopt.kernels").all()["mine"], _Mine)  # a class makes its kernel
+    monkeypatch.setattr(metadata, "entry_points", entries)
     value = "memaopt.problems.suites:suite"  # a function that wants an argument
     with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: suite"):
         suites.suite("mine")

@@ -51,7 +51,8 @@ class StagedLayerRow(BaseModel):
 
 class SizeRow(BaseModel):
     """Bytes from and to outside with ``sram`` bytes: of the choice that no other beats and of its walk; of each layer's
-    best schedule with every tensor out and in; of what the tilers found of those. None where nothing fits.
+    best schedule with every tensor out and in; of what the tilers found of those. None where nothing fits: why is the
+    ``reason``.
     """
 
     model_config = _FROZEN
@@ -63,6 +64,7 @@ class SizeRow(BaseModel):
     grid: int | None
     random: int | None
     layers: tuple[StagedLayerRow, ...] = ()
+    reason: str = ""
 
 
 class NetworkTraffic(BaseModel):
@@ -100,8 +102,9 @@ def _row(graph: Graph, ample: StagedNetwork, sram: int) -> SizeRow:
     spaces = [_alone(layer.space, sram) for layer in ample.layers]
     try:
         found = stage(graph, sram)
-    except InfeasibleError:
-        found = None
+        reason = ""
+    except InfeasibleError as error:
+        found, reason = None, str(error)
     return SizeRow(
         sram=sram,
         staged=None if found is None else found.bytes,
@@ -110,6 +113,7 @@ def _row(graph: Graph, ample: StagedNetwork, sram: int) -> SizeRow:
         grid=_sum(_grid, spaces),
         random=_sum(_random, spaces),
         layers=() if found is None else tuple(_layers(graph, found)),
+        reason=reason,
     )
 
 
@@ -194,6 +198,9 @@ def print_study(console: Console, found: NetworkTraffic, *, layers: bool) -> Non
         texts = ["-" if cell is None else f"{cell:,}" for cell in cells]
         made.add_row(_size(row.sram), texts[0], gap, *texts[1:])
     console.print(made)
+    for row in found.sizes:
+        if row.reason:
+            console.print(f"{_size(row.sram)}: {row.reason}", soft_wrap=True, highlight=False)
     console.print(
         f"lower bound {found.compulsory:,}; layer by layer with im2col, as CMSIS-NN {found.im2col:,}; all outside, as "
         f"TFLite Micro's reference kernels {found.reference:,} (both modelled)",

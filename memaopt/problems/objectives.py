@@ -51,7 +51,10 @@ def weights_of(objective: str) -> ObjectiveWeights | None:
         match = _TERM.fullmatch(term.strip())
         if match is None or match[2] in found:
             there = ", ".join((*OBJECTIVES, *REGISTERED.all()))
-            raise InputError(f"no objective {objective[:80]!r}: there are {there}, and sums such as 4*cycles + 1*qspi")
+            raise InputError(
+                f"no objective {objective[:80]!r}: there are {there}, for networks ram, and sums such as "
+                "4*cycles + 1*qspi"
+            )
         found[match[2]] = int(match[1])
     cycles, energy, ram = (found.pop(name, 0) for name in (_CYCLES, _ENERGY, _RAM))
     made = ObjectiveWeights(cycles, energy, ram, tuple(sorted(found.items())))

@@ -12,11 +12,11 @@ from rich.table import Table
 from memaopt.report.console import print_whole
 from memaopt.sweeps.fit import Fit
 
-_HEADINGS = ("chip", "setting", "verdict", "latency", "energy", "SRAM", "left", "flash", "left", "proof")
+_HEADINGS = ("chip", "setting", "verdict", "ms", "mJ", "SRAM", "left", "flash", "left", "proof")
 _NOTE = (
-    "Latency is predicted with the chip's wait states, energy modelled: power times time. SRAM and flash are the "
-    "library's bytes; left is what it and the project leave free. Of what is too large: bytes that would do, and how "
-    "many are missing (-)."
+    "Latency (ms) is predicted with the chip's wait states, energy (mJ) modelled: power times time. SRAM and flash are "
+    "the library's bytes; left is what it and the project leave free. Of what is too large: bytes that would do layer "
+    "by layer, each without a limit of the other, and how many are missing (-); depth first less SRAM may do."
 )
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222 }
@@ -30,7 +30,14 @@ th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left }
 def print_fits(console: Console, fits: Sequence[Fit]) -> None:
     """A table for each model, and the reasons of what failed."""
     for model in dict.fromkeys(each.model for each in fits):
-        table = Table(title=model, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=model,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for i, name in enumerate(_HEADINGS):
             table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
         for each in fits:
@@ -69,8 +76,8 @@ def _cells(fit: Fit) -> tuple[str, ...]:
         fit.machine,
         fit.setting,
         fit.verdict,
-        "" if fit.latency_ms is None else f"{fit.latency_ms:,.{3 if fit.latency_ms < 10 else 1}f} ms",
-        "" if fit.energy_mj is None else f"{fit.energy_mj:,.3f} mJ",
+        "" if fit.latency_ms is None else f"{fit.latency_ms:,.{3 if fit.latency_ms < 10 else 1}f}",
+        "" if fit.energy_mj is None else f"{fit.energy_mj:,.3f}",
         *_memory(fit.sram_bytes, fit.sram_left, fit.sram_short),
         *_memory(fit.flash_bytes, fit.flash_left, fit.flash_short),
         fit.proof or "",

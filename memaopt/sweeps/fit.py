@@ -125,7 +125,7 @@ def _verdict(latency: float | None, energy: float | None, limits: Limits, mcu: M
 
 
 def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
-    """What it takes at least, and how many bytes are missing; None where that was not found."""
+    """What would do layer by layer, and how many bytes are missing; None where that was not found."""
     from memaopt.choice.compile import simplifications
     from memaopt.choice.problem import left_by_project, prepare
     from memaopt.choice.solution import least_budgets

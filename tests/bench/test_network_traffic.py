@@ -40,6 +40,8 @@ def test_what_does_not_fit_is_left_open(found: NetworkTraffic) -> None:
     """Catches a figure for SRAM in which no layer's rows fit."""
     assert found.sizes[0].staged is None
     assert found.sizes[0].layers == ()
+    assert "and there are 512" in found.sizes[0].reason
+    assert not any(row.reason for row in found.sizes[1:])
 
 
 def test_others_move_what_their_loops_load() -> None:

@@ -32,7 +32,10 @@ from memaopt.problems import suites
         ("gemm 2x2x2 --suite tinyml", "give one of"),
         ("--suite nothing", "no suite 'nothing': there is tinyml"),
         ("gemm 4x4x4 --dtype q7", "dtype should be 'f32', 'q15' or 's8'"),
-        ("gemm 4x4x4 --objective speed", "no objective 'speed': there are bytes, cycles, energy, and sums"),
+        (
+            "gemm 4x4x4 --objective speed",
+            "no objective 'speed': there are bytes, cycles, energy, for networks ram, and",
+        ),
         ("gemm 4x4x4 --buffering triple", "no buffering 'triple': choose single or double"),
         ("gemm 4x4x4 --place a", "'a' is not an operand and a memory"),
         ("gemm 4x4x4 --place d=sram", "'d=sram' is not an operand and a memory"),
@@ -186,6 +189,8 @@ def test_a_malformed_machine(change: tuple[str, str], said: str, cli: Cli, tmp_p
 
 def test_a_false_certificate_is_exit_1_and_a_broken_one_exit_2(cli: Cli, tmp_path: Path) -> None:
     """Catches a tampered certificate that passes, and one that cannot be told from an unreadable one."""
+    (tmp_path / "net.tflite").write_bytes(b"\x1c\0\0\0TFL3\xff")
+    assert "a model, and no certificate: memaopt solve" in cli.refused("verify", tmp_path / "net.tflite")
     file = tmp_path / "certificate.json"
     cli("solve", "gemm", "20x9x7", "--out", tmp_path)
     text = file.read_text()
