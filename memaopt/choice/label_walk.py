@@ -30,8 +30,8 @@ from memaopt.choice.offers import Option
 from memaopt.choice.relaxation import UNIT, Relaxation, rough, tightened, used
 
 Least = Literal["price", "flash", "arena", "sram"]
-#: Pairs of labels that are compared before the search gives up.
-_MOST_PAIRS = 10_000_000
+#: Pairs of labels that are compared before the search gives up; fewer once there are clashes, each of which asks anew.
+_MOST_PAIRS, _MOST_AFTER_CLASHES = 100_000_000, 10_000_000
 
 
 class Found(NamedTuple):
@@ -131,14 +131,18 @@ class LabelWalk:
         return max(bounds)
 
     def within(self, below: int) -> LabelWalk:
-        """The walk over what may end below a value: rows go that even the bound with them is not below."""
+        """The walk over what may end below a value: rows and shared kernels go that even the bound with them is not
+        below."""
         if not self.relaxed:
             return self
         layers, relaxed = self.layers, self.relaxed[-1]
         limit = (below - 1 - (layers.overhead if relaxed.column == FLASH else 0)) * UNIT + relaxed.spare
         before = layers.so_far(relaxed.weights)
+        dear = {k for k in range(len(layers.kernels)) if relaxed.with_kernel(k) > limit}
 
         def beyond(i: int, state: int, edge: Edge) -> bool:
+            if layers.rows[i][edge.row].kernel in dear:
+                return True
             here = before[i][state] + relaxed.weights[i][edge.row]
             return bool(here + relaxed.to_go[i + 1][edge.to] > limit)
 
@@ -148,7 +152,7 @@ class LabelWalk:
         """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more."""
         layers = self.layers
         whole, made = True, 0
-        effort = Effort(_MOST_PAIRS) if beam is None else None
+        effort = Effort(_MOST_AFTER_CLASHES if layers.clashes else _MOST_PAIRS) if beam is None else None
         back: list[tuple[Array, Array]] = []
         labels = {(0, 0): (np.zeros((1, 6), np.int64), np.zeros((1, len(layers.kernels)), bool))}
         starts = {(0, 0): 0}

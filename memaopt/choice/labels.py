@@ -9,8 +9,8 @@ left is the optimum; if there is more to look at than ``MOST_LABELS``, the answe
 
 The bound prices each resource (:mod:`memaopt.choice.relaxation`). Of each budget that is short it also knows what is to
 go for every amount of it that is left (:mod:`memaopt.choice.knapsack`). As soon as an end is known, the rows go with
-which the bound is not below it; where a shared kernel then has one user, or is there in any case, it is no longer a
-question, and labels need not tell it. All numbers are integers.
+which the bound is not below it, and the shared kernels with all of which it is not; where a kernel then has one user,
+or is there in any case, it is no longer a question, and labels need not tell it. All numbers are integers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from memaopt.choice.relaxation import Relaxation
 
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
-_BEAMS = (24, 96)
+_BEAMS = (24, 96, 400)
 
 
 def search(

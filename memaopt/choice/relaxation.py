@@ -77,6 +77,14 @@ class Relaxation:
         """What the budgets are worth."""
         return sum(multiplier * self.room[name] for name, multiplier in self.taken.items())
 
+    def with_kernel(self, kernel: int) -> int:
+        """What no choice that uses a shared kernel weighs less than: it pays for all of it, whoever its users are."""
+        weights = list(self.weights)
+        for i, part in self.parts[kernel].items():
+            users = zip(weights[i], self.layers.rows[i], strict=True)
+            weights[i] = [weight - part if row.kernel == kernel else weight for weight, row in users]
+        return int(self.layers.to_go(weights)[0][0]) + self.worth[kernel]
+
     @property
     def whole(self) -> int:
         """The bound in fractions of what is to be the least."""

@@ -29,6 +29,8 @@ _MOST_CLASHES = 600
 _SOLVER_UNITS = 5.0
 #: Candidates that are left to choose from, above which the solver is not asked: it would not finish.
 _MOST_FOR_SOLVER = 1000
+#: Candidates that are left, above which they are not all priced where the search gives up.
+_MOST_TO_PRICE = 700
 
 
 class Solution(NamedTuple):
@@ -144,6 +146,13 @@ class _Search:
             if prices.settle(picks):
                 break
 
+    def settle_left(self, below: int | None) -> bool:
+        """Price all that may be below a value, where that is not much; whether something had no price yet."""
+        if self.prices is None or below is None:
+            return False
+        left = labels.left(self.offers, self.prices, self.clashes, below)
+        return sum(map(len, left)) <= _MOST_TO_PRICE and not self.prices.settle_all(left)
+
     def placed(self, picks: tuple[int, ...], value: int) -> MemoryPlan | None:
         """Where a choice lies; None if it cannot be placed, which is a clash from then on."""
         problem, least = self.problem, self.least
@@ -233,6 +242,10 @@ def _best(
     search, best, whole = _Search(problem, least, objective, solver, known), _Found(None, None, 0, "none"), True
     while not search.exhausted:
         found = search.searched(below, whole)
+        alone = not found.proven and (found.picks is None or not solver)
+        # With prices in place of floors there is less to look at.
+        if alone and search.settle_left(below if found.picks is None else found.value):
+            continue
         if not found.proven and not solver:
             break
         if found.picks is None and found.proven:
@@ -250,7 +263,7 @@ def _best(
             whole = False
         elif not whole:
             whole = True  # below what is known now, the whole may be little
-        else:
+        elif not search.settle_left(below):
             return search.by_solver(best, found.bound)
     return best._replace(proof="none")
 
