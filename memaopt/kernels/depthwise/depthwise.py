@@ -265,6 +265,9 @@ class DepthwiseWalk(_Depthwise):
         return walk_parameters(layer, walked)
 
 
+_PAIR_SPAN = 8  # bytes from a row's first word to its third
+
+
 def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walked | None:
     """The walk over planes of that shape, ``band`` rows of outputs high (0: all, without rows of zeros)."""
     proven = prove_multiply(layer)
@@ -287,7 +290,21 @@ def walk_for(layer: Depthwise, shape: Geometry, band: int, unroll: int) -> Walke
 def _walk_kernel(shape: Geometry, column: Column, unroll: int, output: Output) -> WalkKernel | None:
     """The kernel, None if there is no walk; plans that share it price it once."""
     walk = walk_of(column, unroll)
-    return None if walk is None else WalkKernel(shape, column, unroll if walk.turns else 0, output)
+    if walk is None:
+        return None
+    if not walk.turns and _pairs(shape, column):
+        return WalkKernel(shape, column._replace(span=_PAIR_SPAN), 0, output, paired=True)
+    return WalkKernel(shape, column, unroll if walk.turns else 0, output)
+
+
+def _pairs(shape: Geometry, column: Column) -> bool:
+    """Whether two columns go at once: they share a word of a row, each has one accumulator, and both outputs are in
+    reach."""
+    if column.live > 1 or any(each.x_step != 4 or each.columns % 2 for each in shape.sets):
+        return False
+    walk = walk_of(column._replace(span=_PAIR_SPAN), 0)
+    stored = [tap.y for step in walk.code for tap in step.taps if tap.y is not None] if walk else []
+    return bool(stored) and max(stored) + shape.sets[0].y_step <= REACH
 
 
 def walk_parameters(layer: Depthwise, walked: Walked) -> Int64Array:

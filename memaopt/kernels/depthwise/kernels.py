@@ -8,6 +8,7 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
+from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
@@ -96,12 +97,16 @@ _WALK, _TAPS = _WalkCycles(), _TapsCycles()
 
 @dataclass(frozen=True)
 class WalkKernel:
-    """3x3 over planes; the columns' code is straight, or has a loop of ``unroll`` outputs."""
+    """3x3 over planes; the columns' code is straight, or has a loop of ``unroll`` outputs.
+
+    ``paired``: straight code for two columns two halfwords apart that shares a word of each row, three loads for both.
+    """
 
     geometry: Geometry
     column: Column
     unroll: int
     output: Output
+    paired: bool = False
 
     @property
     def name(self) -> str:
@@ -111,7 +116,7 @@ class WalkKernel:
     def details(self) -> str:
         """What tells kernels apart."""
         c, g = self.column, self.geometry
-        loop = f", {self.unroll} outputs a turn" if self.walk.turns else ""
+        loop = f", {self.unroll} outputs a turn" if self.walk.turns else ", two columns at once" if self.paired else ""
         columns = ", ".join(f"{s.columns} {'odd' if s.odd else 'even'} columns" for s in g.sets)
         return (
             f"{c.outputs} outputs of {c.rows} rows {c.pitch} bytes apart, {c.above} above, stride {c.stride}, "
@@ -132,8 +137,13 @@ class WalkKernel:
     def call(self, channels: float) -> Call:
         """A call for so many channels."""
         turns = (float(self.walk.turns),) if self.walk.turns else ()
-        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), *turns)]
+        columns = [trips for s in self.geometry.sets for trips in (s.columns / self._at_once, *turns)]
         return Call(self, (channels, *columns))
+
+    @property
+    def _at_once(self) -> int:
+        """Columns."""
+        return 2 if self.paired else 1
 
     @property
     def words(self) -> int:
@@ -160,6 +170,8 @@ class WalkKernel:
 
     def cycles(self, channels: int) -> int:
         """One call."""
+        if self.paired:
+            return round(cycles_of((self.call(channels),)))
         columns = sum(s.columns * self._column_cycles + _WALK.columns for s in self.geometry.sets)
         return _WALK.call + channels * (columns + _WALK.channel)
 
@@ -170,26 +182,23 @@ class WalkKernel:
 
     @cached_property
     def code_bytes(self) -> int:
+        if self.paired:
+            return 4 * words_of(self.call(1))
         return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 80
-
-    @property
-    def loop_bytes(self) -> int:
-        """Of the loop over rows, or over columns where there is none."""
-        return self._bytes(self.walk.turn or self.walk.code) + 20
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""
         columns = sum(s.columns for s in self.geometry.sets) * channels
         return (
-            loads(2 * self.walk.rows * columns, 4),
+            loads((1 + self._at_once) * self.walk.rows * columns // self._at_once, 4),
             stores(self.column.outputs * columns, 1),
             loads(self.words * channels, 4),
         )
 
     def stack(self, channels: int) -> Access:
         """Of one call: its arguments lie there, what is left to do and, around a loop, the columns left."""
-        sets, looped = len(self.geometry.sets), bool(self.walk.turns)
-        columns = looped * sum(s.columns for s in self.geometry.sets)
+        sets, looped = len(self.geometry.sets), bool(self.walk.turns) or self.paired
+        columns = looped * sum(s.columns for s in self.geometry.sets) // self._at_once
         channel = loads(3 * sets + columns + 5, 4) + stores((1 + looped) * sets + columns + 4, 4)
         return saved(9) + loads(1, 4) + stores(5, 4) + channel.times(channels)
 
@@ -202,12 +211,16 @@ class WalkKernel:
             attribute=attribute,
             title=f"Depthwise 3x3, stride {c.stride}: {c.outputs} rows of outputs, column by column.",
             comment=[
-                "A row of a column costs two loads and two multiplies for each output that it feeds; nine weights",
+                "A row of a column costs two loads and two multiplies for each output that it feeds; nine weights"
+                if not self.paired
+                else "A row of two columns costs three loads and four multiplies for each two outputs; nine weights",
                 "(times 256) are in registers. Parameters of a channel: pairs of weights, weights alone, multiplier,",
                 "initial accumulator; then the weights as columns of the other parity need them.",
                 f"Its number stands for: {self.details}.",
             ],
             walk=self.walk,
+            paired=self.paired,
+            at_once=self._at_once,
             sets=self.geometry.sets,
             plane=self.geometry.plane,
             q=self.output,
