@@ -29,7 +29,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.strips import copied_rows_lead
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
-from memaopt.kernels.winograd.kernels import InputKernel, OutputKernel, ProductKernel
+from memaopt.kernels.winograd.kernels import FPU, InputKernel, OutputKernel, ProductKernel
 from memaopt.problems.layers import Conv, Layer
 
 SCALE = 576
@@ -100,7 +100,8 @@ class Winograd:
             return ()
         chunks = {c for c in (4, 8, 16, 32) if outputs % c == 0}
         return pareto(
-            self._plan(layer, chunk, turn, input_format, looped)
+            self._plan(layer, chunk, turn, input_format, looped, holds)
+            for holds in ((False, True) if layer.shape.channels <= FPU else (False,))
             for looped in (False, True)
             for chunk in chunks
             for turn in {4, max(turn for turn in (4, 8, 16) if turn <= chunk and _reaches(turn, layer.shape.channels))}
@@ -108,21 +109,21 @@ class Winograd:
         )
 
     def _kernels(
-        self, layer: Conv, chunk: int, turn: int, looped: bool
+        self, layer: Conv, chunk: int, turn: int, looped: bool, holds: bool
     ) -> tuple[InputKernel, ProductKernel, OutputKernel]:
         proven = _proven(layer)
         assert proven is not None
         depth, outputs, width = layer.shape.channels, layer.output.channels, layer.output.width
         return (
             InputKernel(depth, (width + 2) * depth, looped),
-            ProductKernel(depth, chunk, turn),
+            ProductKernel(depth, chunk, turn, holds),
             OutputKernel(chunk, outputs, width * outputs, Output.of(proven, layer.requantization), looped),
         )
 
-    def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format, looped: bool) -> Plan:
+    def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format, looped: bool, holds: bool) -> Plan:
         proven = _proven(layer)
         assert proven is not None
-        first, product, last = self._kernels(layer, chunk, turn, looped)
+        first, product, last = self._kernels(layer, chunk, turn, looped, holds)
         depth, (height, width, outputs) = layer.shape.channels, layer.output
         strips, pairs, chunks = -(-height // 4), -(-width // 8), outputs // chunk
         tiles = strips * pairs
@@ -142,7 +143,7 @@ class Winograd:
         code = first.code_bytes + product.code_bytes + last.code_bytes
         return Plan(
             family=self.name,
-            tile=f"F(4x4,3x3), {chunk} channels by {turn}{', looped' if looped else ''}",
+            tile=f"F(4x4,3x3), {chunk} channels by {turn}{', held' if holds else ''}{', looped' if looped else ''}",
             cycles=round(cycles),
             promise=Promise(
                 (loads(copied * words, 4),),
@@ -162,7 +163,8 @@ class Winograd:
             lead=copied_rows_lead(layer, tops, ends),
             alignment=4,
             requantization=proven.describe(),
-            options=(("chunk", chunk), ("loop", int(looped)), ("turn", turn)),
+            fpu=holds if depth <= FPU else None,
+            options=(("chunk", chunk), ("hold", int(holds)), ("loop", int(looped)), ("turn", turn)),
         )
 
     def _code(
@@ -190,7 +192,8 @@ class Winograd:
         proven = _proven(layer)
         assert proven is not None
         chunk = plan.option("chunk")
-        kernels = self._kernels(layer, chunk, plan.option("turn"), bool(plan.option("loop")))
+        forms = bool(plan.option("loop")), bool(plan.option("hold"))
+        kernels = self._kernels(layer, chunk, plan.option("turn"), *forms)
         arrays = [
             Array("int32_t", f"{name}_weights", transformed_weights(layer, chunk), "G w G^T, as the products read it"),
             Array("int32_t", f"{name}_channels", channel_words(layer, proven), "bias, output stage, corrections"),
