@@ -15,7 +15,7 @@ from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
-from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions
+from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions, padded
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
@@ -32,6 +32,7 @@ from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, Layer
 
 _MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 KiB
+_WORD, _TURN = 18, 6  # cycles of two inputs at three positions, and of a turn besides
 
 
 def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) -> Int64Array:
@@ -46,6 +47,7 @@ def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) ->
 def tile_words(kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array) -> Int64Array:
     """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]."""
     order = kernel.runs.order()
+    order = np.concatenate([order, np.full(2 * kernel.pairs - len(order), -1)])
     halves = np.where(order < 0, 0, w[:, order])
     words = chains.words(halves[rows], False).transpose(0, 2, 1)
     if kernel.unroll and not kernel.climbs:
@@ -87,12 +89,15 @@ def chains_of(layer: Conv) -> Int64Array:
 
 
 def unroll_of(patch: Patch, looped: bool) -> int | None:
-    """Words of a patch in a turn of the kernel's loop, 0 for straight code; None where a loop would turn once."""
+    """Words of a patch in a turn of the kernel's loop, 0 for straight code; None where a loop would turn once.
+
+    The fewest cycles, of words that fill the last turn too: a prime number of them is no reason for turns of one.
+    """
     if not looped:
         return 0
     pairs = runs_of(patch).pairs
-    unroll = max(u for u in range(1, _MOST_UNROLLED + 1) if pairs % u == 0)
-    return None if unroll == pairs else unroll
+    unroll = min(range(1, _MOST_UNROLLED + 1), key=lambda u: padded(pairs, u) * (_WORD + _TURN / u))
+    return None if unroll >= pairs else unroll
 
 
 @lru_cache(maxsize=256)
@@ -206,8 +211,8 @@ def kernel_of(
     if proven is None or not fits(layer, proven):
         return None
     patch, channels = patch_of(layer, pitch), layer.shape.channels
-    n = min(positions, most_positions(runs_of(patch).pairs, form is PatchForm.LOOPED))
     unroll = unroll_of(patch, form is PatchForm.LOOPED)
+    n = min(positions, most_positions(padded(runs_of(patch).pairs, unroll or 0), form is PatchForm.LOOPED))
     # What is held is loaded for each tile, so that it does not pay for the channels of one chain.
     holds = n == TILE and m > ROWS
     if n < 1 or unroll is None or (form is PatchForm.HELD and not holds):

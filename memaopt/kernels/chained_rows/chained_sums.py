@@ -21,7 +21,7 @@ from memaopt.kernels.around import Compiled
 from memaopt.kernels.chained_rows import chained_channels, chains
 from memaopt.kernels.chained_rows.chained_channels import chains_of, tile_words, unroll_of
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
-from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions
+from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, most_positions, padded
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.chained_rows.sum_rounding import sum_rounding
 from memaopt.kernels.code import Loop, Node, compiled
@@ -114,7 +114,8 @@ class ChainedSums:
         chained, at = _raised(layer)
         for parts in _parts_of(layer, whole):
             patch = parts.patch(whole)
-            n, unroll = min(layer.output.width, most_positions(runs_of(patch).pairs, looped)), unroll_of(patch, looped)
+            unroll = unroll_of(patch, looped)
+            n = min(layer.output.width, most_positions(padded(runs_of(patch).pairs, unroll or 0), looped))
             if n < 1 or unroll is None or (best is not None and n <= best.kernel.n) or not _fits(chained, parts):
                 continue
             step = layer.window.stride.width * channels

@@ -51,6 +51,11 @@ def most_positions(pairs: int, loops: bool) -> int:
     return most - (most > 2) if loops else min(most, 3)
 
 
+def padded(pairs: int, unroll: int) -> int:
+    """So many words as whole turns of ``unroll``; as they are for straight code."""
+    return -(-pairs // unroll) * unroll if unroll else pairs
+
+
 @dataclass(frozen=True)
 class ChainedChannelsKernel:
     """The assembly that layers share: 4 channels x n positions over a patch, m output channels.
@@ -100,8 +105,8 @@ class ChainedChannelsKernel:
 
     @property
     def pairs(self) -> int:
-        """Words of a position in the tile."""
-        return self.runs.pairs
+        """Words of a position in the tile: whole turns of the loop, so that the last of them may meet weights of 0."""
+        return padded(self.runs.pairs, self.unroll)
 
     @property
     def held(self) -> int:
@@ -264,6 +269,7 @@ class ChainedChannelsKernel:
             home_bits=self._home_bits,
             advance=self.advance,
             copy=self.copy.assembly,
+            padding=4 * (self.pairs - self.runs.pairs),
             copies=self._copies,
             held=self.held,
             saved=self._saved,
