@@ -28,6 +28,7 @@ from memaopt.problems.layers import (
 )
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
+from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.step_functions import Requantization
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -91,6 +92,9 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
         case FullyConnected():
             rows = first.reshape(layer.rows, -1).astype(np.int64) - layer.input_zero_point
             return layer.requantization.apply(rows @ layer.weights.T.astype(np.int64) + layer.bias).ravel()
+        case Selection():
+            condition, a, b = (x.reshape(s) for x, s in zip(inputs, layer.shapes, strict=True))
+            return np.where(condition != 0, a, b).ravel()
         case Binary():
             return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
         case Pool():

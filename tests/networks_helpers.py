@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 
+import bool_cases_helpers as of_bool
 import numpy as np
 from moving_cases_helpers import (
     batches,
@@ -288,6 +289,15 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "GELU": unary(OPERATORS["GELU"], _near, approximate=lambda rng: bool(rng.integers(2))),
     "SQRT": unary(OPERATORS["SQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
     "RSQRT": unary(OPERATORS["RSQRT"], lambda rng, _: (scale(rng, 0.01, 1), zero_point(rng)), zero=lambda _: -128),
+    **{
+        k: of_bool.comparison(OPERATORS[k])
+        for k in ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
+    },
+    **{k: of_bool.logical(OPERATORS[k]) for k in ("LOGICAL_AND", "LOGICAL_OR")},
+    **{k: of_bool.select(OPERATORS[k]) for k in ("SELECT", "SELECT_V2")},
+    "LOGICAL_NOT": of_bool.logical_not(OPERATORS["LOGICAL_NOT"]),
+    "CAST": of_bool.cast(OPERATORS["CAST"]),
+    "DIV": of_bool.div(OPERATORS["DIV"]),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }
@@ -358,10 +368,16 @@ def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
     def random(t: Tensor) -> Array:
         if t.dtype is DType.FLOAT32:
             return rng.normal(0, 20 * float(graph.output_of(graph.operators[0]).scales[0]), t.shape).astype(np.float32)
+        if t.dtype is DType.BOOL:
+            return rng.integers(0, 2, t.shape).astype(np.bool_)
         return rng.integers(-128, 128, t.shape).astype(t.dtype.value)
 
     def filled(low: int, high: int) -> Callable[[Tensor], Array]:
-        return lambda t: rng.choice(np.array([low, high]), t.shape).astype(t.dtype.value)
+        def make(t: Tensor) -> Array:
+            chosen = rng.choice(np.array([low, high]), t.shape)
+            return (chosen > 0 if t.dtype is DType.BOOL else chosen).astype(t.dtype.value)
+
+        return make
 
     yield values(random)
     yield values(random)

@@ -85,7 +85,7 @@ def test_random_networks_have_all_that_a_network_can_have() -> None:
     """Catches a generator that no longer reaches an operator, a batch, a second end or a part of constants."""
     kinds: collections.Counter[str] = collections.Counter()
     seen = collections.Counter({"batch": 0, "ends": 0, "constants alone": 0, "read often": 0, "size 1": 0})
-    for number in range(400):
+    for number in range(700):
         graph = random_network(np.random.default_rng([1, number]), "n")
         kinds.update(op.kind for op in graph.operators)
         shapes = [graph.tensors[t].shape for t in graph.activations]

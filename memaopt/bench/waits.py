@@ -44,6 +44,7 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
+from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 from memaopt.report.console import table
@@ -199,6 +200,8 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
             return [layer.rows * k], layer.rows * m
         case Binary():
             return [math.prod(layer.first_shape), math.prod(layer.second_shape)], layer.elements
+        case Selection():
+            return [math.prod(shape) for shape in layer.shapes], layer.elements
         case Mean() | Extreme():
             return [layer.elements], layer.elements // layer.count
         case ArgExtreme():

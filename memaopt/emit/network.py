@@ -28,6 +28,7 @@ from memaopt.writer import write_files
 _C_TYPES = {
     DType.INT8: "int8_t",
     DType.UINT8: "uint8_t",
+    DType.BOOL: "uint8_t",
     DType.INT16: "int16_t",
     DType.INT32: "int32_t",
     DType.INT64: "int64_t",
@@ -250,6 +251,8 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
     tensor = graph.tensors[index]
     if tensor.dtype.is_byte:
         return rng.integers(-128, 128, tensor.shape).astype(tensor.dtype.value)
+    if tensor.dtype is DType.BOOL:
+        return rng.integers(0, 2, tensor.shape).astype(np.bool_)
     if tensor.dtype is DType.INT16:
         return rng.integers(-(1 << 15), 1 << 15, tensor.shape).astype(np.int16)
     read_as = [graph.output_of(graph.operators[i]) for i in graph.consumers.get(index, ())]
@@ -331,7 +334,7 @@ def constant_operands(plan: NetworkPlan) -> dict[int, str]:
 
 def _kept_as(constant: Tensor) -> str:
     """The C type of a constant's elements."""
-    return "int8_t" if constant.dtype.is_byte else _C_TYPES[constant.dtype]
+    return "int8_t" if constant.dtype.itemsize == 1 else _C_TYPES[constant.dtype]
 
 
 def _constants(plan: NetworkPlan) -> list[str]:

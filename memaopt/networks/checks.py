@@ -12,7 +12,7 @@ from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Operator
 from memaopt.networks.refusals import Refusal, collected, error_of
 
-_ENDS = (DType.INT8, DType.UINT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32)
+_ENDS = (DType.INT8, DType.UINT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType.BOOL)
 
 
 def check(graph: Graph) -> None:

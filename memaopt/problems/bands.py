@@ -18,6 +18,16 @@ from memaopt.problems.geometry import Padding, Window
 from memaopt.problems.layers import Conv, Depthwise, Layer, Lookup, Pool, PoolKind
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
+#: Of pairs: what is computed row by row, by the same function.
+_BY_ROWS = (
+    BinaryKind.ADD,
+    BinaryKind.SUB,
+    BinaryKind.MUL,
+    BinaryKind.MINIMUM,
+    BinaryKind.MAXIMUM,
+    BinaryKind.SQUARED_DIFFERENCE,
+)
+
 
 class Reach(NamedTuple):
     """Row r of an output reads the ``extent`` rows of an input from row r * stride - above on."""
@@ -71,7 +81,7 @@ def rows_of(layer: Layer, height: int) -> Rows | None:
         return None if fill is None else Rows(layer, height, (reach,), fill)
     if isinstance(layer, Lookup) and layer.elements % height == 0:
         return Rows(layer, height, (Reach(),))
-    if isinstance(layer, Binary) and layer.kind is not BinaryKind.PRELU:
+    if isinstance(layer, Binary) and layer.kind in _BY_ROWS:
         shape = layer.first_shape
         if shape == layer.second_shape and len(shape) == 4 and shape[:2] == (1, height):
             return Rows(layer, height, (Reach(), Reach()))

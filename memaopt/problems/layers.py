@@ -22,6 +22,7 @@ from memaopt.problems.geometry import Image, Window
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
+from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.step_functions import (
     INT8_MAX,
@@ -348,6 +349,7 @@ Layer = (
     | LayerChain
     | FullyConnected
     | Binary
+    | Selection
     | Pool
     | Mean
     | Extreme

@@ -40,6 +40,7 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
+from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
@@ -156,6 +157,11 @@ def _(layer: FullyConnected) -> Operands:
 @operands.register
 def _(layer: Binary) -> Operands:
     return Operands((math.prod(layer.first_shape), math.prod(layer.second_shape)), layer.elements)
+
+
+@operands.register
+def _(layer: Selection) -> Operands:
+    return Operands(tuple(math.prod(shape) for shape in layer.shapes), layer.elements)
 
 
 @operands.register

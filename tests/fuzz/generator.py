@@ -20,6 +20,7 @@ from tests.fuzz.growing import (
     random_size,
     random_zero_point,
 )
+from tests.fuzz.growing_bools import GrowingBools
 from tests.fuzz.growing_elements import GrowingElements
 from tests.fuzz.growing_moves import GrowingMoves
 from tests.fuzz.growing_pairs import GrowingPairs
@@ -39,7 +40,7 @@ def random_network(rng: Rng, name: str, *, most: int = 9, writable: bool = False
         return graph
 
 
-class _Network(GrowingWindows, GrowingPairs, GrowingMoves, GrowingElements):
+class _Network(GrowingWindows, GrowingPairs, GrowingMoves, GrowingElements, GrowingBools):
     """A network that gets one operator after another."""
 
     def _step(self) -> None:

@@ -82,6 +82,7 @@ TENSOR, OPERATOR = "subgraphs[0].tensors", "subgraphs[0].operators[0]"
         (put("version", 2), "schema version 2; 3 is supported"),
         (put("subgraphs", []), "has 0 subgraphs; one"),
         (put("operatorCodes[0].builtinCode", 24), "operator 0 of 1 is RNN, which is not supported; supported are A"),
+        (put("operatorCodes[0].builtinCode", 132), "CONV_3D, which is not supported; neither LiteRT nor TFLite Micro"),
         (put("operatorCodes[0].builtinCode", 9999), "operator 0 of 1 is code 9999, which is not supported"),
         (custom, r"operator 0 of 1 is CUSTOM Evil op, which is not supported"),
         (put(f"{OPERATOR}.opcodeIndex", 5), "operator 0 of 1 has code 5 of 1"),

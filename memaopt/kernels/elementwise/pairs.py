@@ -17,9 +17,12 @@ from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.layers import Layer
+from memaopt.problems.selection import Selection
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum, an extreme, PRELU.
 _PRODUCT, _SUM, _EXTREME, _SLOPE = Compiled(112, 31), Compiled(224, 57), Compiled(28, 12), Compiled(150, 37)
+#: Likewise a comparison, a quotient and a choice.
+_COMPARISON, _QUOTIENT, _CHOICE = Compiled(160, 41), Compiled(460, 181), Compiled(40, 14)
 
 
 class GenericBinary:
@@ -49,7 +52,7 @@ class GenericBinary:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
-        shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+        shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
         title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
         values, comment = np.array(layer.table), "output of each result, from -128 up"
         table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
@@ -67,10 +70,53 @@ class GenericBinary:
         )
 
 
+class GenericSelect:
+    """A byte of either, by a third, with any broadcasting."""
+
+    name = "generic"
+    computes = Selection
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Selection)
+        n = layer.elements
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(_CHOICE.cycles * n),
+                promise=Promise((loads(n, 1),) * 3, stores(n, 1)),
+                data_bytes=0,
+                code_bytes=240,
+                code=(around.each(n, _CHOICE),),
+                in_place=layer.condition_shape == layer.output_shape,
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Selection)
+        shape, strides = _merged(layer.output_shape, *layer.shapes)
+        condition, first, second = (_index(each) for each in strides)
+        sizes = ", ".join(dimensions(each) for each in layer.shapes)
+        return emitted(
+            f"void {name}(const int8_t *condition, const int8_t *first, const int8_t *second, int8_t *out, "
+            "void *scratch)",
+            plan,
+            f"SELECT {sizes} -> {dimensions(layer.output_shape)}",
+            "kernels/elementwise/select.c.j2",
+            layer=layer,
+            shape=shape,
+            condition_index=condition,
+            first_index=first,
+            second_index=second,
+        )
+
+
 def _element(kind: BinaryKind) -> Compiled:
     if kind.is_extreme:
         return _EXTREME
-    return {BinaryKind.MUL: _PRODUCT, BinaryKind.PRELU: _SLOPE}.get(kind, _SUM)
+    if kind.comparison:
+        return _COMPARISON
+    return {BinaryKind.MUL: _PRODUCT, BinaryKind.PRELU: _SLOPE, BinaryKind.DIV: _QUOTIENT}.get(kind, _SUM)
 
 
 def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
@@ -83,19 +129,19 @@ def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
     return strides[::-1]
 
 
-def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[int], list[int]]:
-    """Sizes and strides with neighbouring dimensions joined where both inputs run through them."""
-    first, second = (_strides(x, len(shape)) for x in inputs)
-    axes: list[tuple[int, int, int]] = []
-    for size, a, b in zip(shape, first, second, strict=True):
+def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[list[int]]]:
+    """Sizes, and each input's strides, with neighbouring dimensions joined where all inputs run through them."""
+    strides = [_strides(x, len(shape)) for x in inputs]
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    for size, *steps in zip(shape, *strides, strict=True):
         if size == 1:
             continue
-        if axes and axes[-1][1] == a * size and axes[-1][2] == b * size:
-            axes[-1] = (axes[-1][0] * size, a, b)
+        if axes and axes[-1][1] == tuple(step * size for step in steps):
+            axes[-1] = (axes[-1][0] * size, tuple(steps))
         else:
-            axes.append((size, a, b))
-    axes = axes or [(1, 0, 0)]
-    return [x[0] for x in axes], [x[1] for x in axes], [x[2] for x in axes]
+            axes.append((size, tuple(steps)))
+    axes = axes or [(1, (0,) * len(inputs))]
+    return [size for size, _ in axes], [list(each) for each in zip(*(steps for _, steps in axes), strict=True)]
 
 
 def _index(strides: list[int]) -> str:
@@ -148,7 +194,7 @@ class Runs:
 
 def runs_of(layer: Binary) -> Runs | None:
     """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
-    shape, first, second = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
     if (first[-1], second[-1]) != (1, 1):
         return None
     eights, rest = divmod(shape[-1], 8)
@@ -209,4 +255,4 @@ def pairs_plan(
     )
 
 
-FAMILIES = (GenericBinary(),)
+FAMILIES = (GenericBinary(), GenericSelect())

@@ -61,3 +61,8 @@ READ: Mapping[str, type[Operator | Folded | Parted | Kept | Keeping]] = ChainMap
     OPERATORS, FOLDED, PARTED, KEPT, KEEPING
 )
 """All of them."""
+NOWHERE: Mapping[str, str] = {
+    "CONV_3D": "neither LiteRT nor TFLite Micro has it of int8; a convolution over two axes they have",
+    "WHERE": "the size of what it gives depends on values, and an arena is laid out before; SELECT_V2 has a size",
+}
+"""Operators that no network of integers can have, and why."""

@@ -115,4 +115,22 @@ static inline int32_t divide_rounding(int32_t sum, int32_t count)
     return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
 }
 
+/* a / b * multiplier * 2^(shift - 31) of 9 bits each, as TFLite Micro divides: the reciprocal of b in Q0.31, times a
+   shifted as far left as it goes. 0 where b is 0, and where the last shift would be beyond 31 bits. */
+static inline int32_t divide_rescaled(int32_t a, int32_t b, int32_t multiplier, int32_t shift)
+{
+    const int32_t numerator = b < 0 ? -a : a;
+    const int32_t divisor = b < 0 ? -b : b;
+    const uint32_t bits = (uint32_t)(numerator < 0 ? ~numerator : numerator);
+    const int32_t headroom = bits != 0 ? leading_zeros(bits) - 1 : 31;
+    const int32_t zeros = divisor != 0 ? leading_zeros((uint32_t)divisor) : 0;
+    const int32_t right = headroom + 31 - zeros - shift;
+    if (divisor == 0 || right > 31) {
+        return 0;
+    }
+    const int32_t reciprocal = one_over_one_plus((int32_t)(((uint32_t)divisor << zeros) - 0x80000000u));
+    const int32_t unscaled = multiply_high((int32_t)((uint32_t)numerator << headroom), reciprocal);
+    return divide_by_power(multiply_high(unscaled, multiplier), right);
+}
+
 #endif

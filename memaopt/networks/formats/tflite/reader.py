@@ -26,7 +26,7 @@ from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.form import Field, Options
-from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, READ, SIXTEEN
+from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, NOWHERE, OPERATORS, PARTED, READ, SIXTEEN
 from memaopt.networks.operators.source import Source, Values
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
@@ -163,8 +163,8 @@ class _Reader:
             return [Refusal(f"operator {location} of {total} {compiled}", location)]
         if kind not in READ:
             what = f"operator {location} of {total} is {kind}, which is not supported"
-            message = f"{what}; supported are {', '.join(sorted(READ))}"
-            return [Refusal(message, location, f"operator {kind}")]
+            why = NOWHERE.get(kind) or f"supported are {', '.join(sorted(READ))}"
+            return [Refusal(f"{what}; {why}", location, f"operator {kind}")]
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
         tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))

@@ -1,0 +1,56 @@
+"""Comparisons of two int8 tensors: both are rescaled to 1/256 of a real, then compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.operator import Array, Links, Lowered
+from memaopt.networks.operators.pairwise import Pairwise
+from memaopt.networks.operators.quantization import rescale
+from memaopt.problems import binary
+
+_SHIFT = 8
+
+
+class Comparison(Pairwise):
+    """What is left to a subclass: which one. The output is bool."""
+
+    version: ClassVar[int] = 2
+    adds_zero_point: ClassVar[bool] = False
+    layer_kind: ClassVar[binary.BinaryKind]
+
+    def check_types(self, graph: Graph) -> None:
+        for index in self.inputs:
+            self.expect(graph, index, "input", DType.INT8)
+        self.expect(graph, self.output, "output", DType.BOOL)
+
+    def check_arithmetic(self, graph: Graph) -> None:
+        self._layer(graph)
+
+    def _layer(self, graph: Graph) -> binary.Binary:
+        """Scales must be below 1, which TFLite's kernel checks."""
+        first, second = graph.tensor_of(self, 0), graph.tensor_of(self, 1)
+        return binary.Binary(
+            kind=self.layer_kind,
+            first_shape=first.shape,
+            second_shape=second.shape,
+            first_zero_point=first.zero_point,
+            second_zero_point=second.zero_point,
+            zero_point=0,
+            result=binary.NONE,
+            first=rescale(graph, self, float(first.scale), below_one=True),
+            second=rescale(graph, self, float(second.scale), below_one=True),
+            left_shift=_SHIFT,
+        )
+
+    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
+        return self._layer(graph).apply(*arguments)
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        return Lowered(self._layer(graph), self.inputs)
+
+    def links(self, graph: Graph) -> Links | None:
+        del graph
+        return None

@@ -1,0 +1,27 @@
+"""SELECT: bytes of one of two inputs, by a third."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Selection:
+    """``first`` where a byte of the condition is not 0, else ``second``; all three broadcast."""
+
+    condition_shape: tuple[int, ...]
+    first_shape: tuple[int, ...]
+    second_shape: tuple[int, ...]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return self.condition_shape, self.first_shape, self.second_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.broadcast_shapes(*self.shapes))
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.output_shape)
