@@ -102,20 +102,21 @@ def evaluate(
     if objective_of(objective, machine)[1]:
         raise InputError(f"evaluate: objective {objective} weighs ram, which is no sum over layers: bound the arena")
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule")
+    if asked.chains and arena is None:
+        arena = machine.sram.size  # then the best is looked for among all partitions into chains too
     compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena)
-    plan = compiled()
-    best = network.certify(plan)
     judged: _Judged | None = None
     reason = ""
     try:
         judged = _judged(compiled, asked)
     except InfeasibleError as error:
         reason = str(error)
+    best = network.certify(compiled())
     if judged is None:
         return NetworkEvaluation(
-            name=plan.name,
+            name=best.name,
             machine=machine,
-            objective=plan.objective,
+            objective=best.objective,
             given=asked,
             feasible=False,
             reason=reason,
@@ -126,16 +127,14 @@ def evaluate(
 
 def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     """The best plan with the kernels that are given. Raises InfeasibleError if there is none."""
-    there: dict[int, Problem] = {}
+    there: list[Problem] = []
 
-    def among(multiple: int, problem: Problem) -> Problem | None:
-        if multiple != given.multiple:
-            return None
-        there[multiple] = given.among(problem)
-        return there[multiple]
+    def among(problem: Problem) -> Problem:
+        there.append(given.among(problem))
+        return there[-1]
 
-    plan = compiled(among=among)
-    found = _Judged(plan, there[given.multiple])
+    plan = compiled(among=among, chains={given.multiple: given.chains})
+    found = _Judged(plan, there[-1])
     if given.memory is not None:
         _check_memory(found, given)
     return found

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
-from memaopt.networks.chains import depth_first
+from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -51,7 +51,8 @@ def compile_network(
     formats: bool = True,
     within: float | None = None,
     near: bool = True,
-    among: Callable[[int, Problem], Problem | None] | None = None,
+    among: Callable[[Problem], Problem] | None = None,
+    chains: Mapping[int, Chains] | None = None,
     stream: Stream | None = None,
     place: NetworkPlacement | None = None,
     by_rows: bool = False,
@@ -65,7 +66,8 @@ def compile_network(
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
     proves the best; ``near``: its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
-    ``among`` makes of the problem, with the multiple that channels are kept in, what is chosen from; None is no choice.
+    ``among`` makes of a problem what is chosen from. ``chains``: the operators that are computed depth first, in place
+    of a search for them, by the multiple that channels are kept in; other multiples are no choice.
     ``stream``: the network is run on a window that slides, and what is compiled is a push of new frames.
     ``place``: the memories that buffers may live in, on the chip by default.
     ``by_rows``: the input, an image, comes a row at a time and is kept nowhere; its first layers are a chain.
@@ -88,20 +90,23 @@ def compile_network(
     prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=place)
     spaces = []
     for multiple, simple in simplifications(graph):
+        given_chains = () if chains is None else chains.get(multiple)
+        if given_chains is None:
+            continue
+        simple = replace(simple, graph=depth_first(simple.graph, given_chains))
         budget = left_by_project(mcu, graph)[0] if flash is None else flash
         if outside is None:
             refuse_weights_beyond(budget, "flash", simple.graph, identifier)
         else:
             more = budget if place.weights == AUTO else 0
             refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)
-        problem: Problem | None = prepared(simple.graph)
-        if among is not None and problem is not None:
-            problem = among(multiple, problem)
-        if problem is not None:
-            prices = Prices(problem.stages, problem.limits, objective)
-            spaces.append(NetworkSpace(multiple, simple, problem, prices))
+        problem = prepared(simple.graph)
+        if among is not None:
+            problem = among(problem)
+        prices = Prices(problem.stages, problem.limits, objective)
+        spaces.append(NetworkSpace(multiple, simple, problem, prices, chains=given_chains))
     if not spaces:
-        raise InfeasibleError(f"{identifier}: nothing may be chosen")
+        raise InputError(f"{identifier}: channels are not kept in multiples of {', '.join(map(str, chains or ()))}")
     cheapest = partial(
         _cheapest,
         identifier=identifier,
@@ -115,7 +120,7 @@ def compile_network(
         place=place,
     )
     best = None if graph.by_rows else cheapest(spaces)
-    if among is None and (best is None or arena is not None):
+    if chains is None and (best is None or arena is not None):
         best = _depth_first(spaces, best, objective, prepared, cheapest)
     if best is None and graph.by_rows:
         raise rows.why_not(spaces[0].problem, identifier)

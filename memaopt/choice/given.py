@@ -15,7 +15,11 @@ from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import Input
 from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
+from memaopt.networks.chains import Chains
 from memaopt.networks.limits import MAX_OPERATORS
+
+#: Fields of a certificate whose other values no plan is judged with, and the values that it is.
+_WHOLE = {"stream": None, "by_rows": False, "placement": {"weights": "flash"}}
 
 _Position = Annotated[int, Field(strict=True, ge=0, le=MAX_OPERATORS)]
 
@@ -56,11 +60,13 @@ class GivenKernel(Input):
 
 class GivenPlan(Input):
     """The kernels of a network's layers; those that are left out are chosen, the best that fit. ``multiple`` is that in
-    which channels are kept; ``memory`` the order and the places of tensors and scratch, both chosen where None.
+    which channels are kept; ``chains`` are the operators that are computed depth first, each chain one layer of what is
+    given; ``memory`` the order and the places of tensors and scratch, both chosen where None.
     """
 
     layers: tuple[GivenKernel, ...] = Field(min_length=1, max_length=MAX_OPERATORS)
     multiple: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    chains: Chains = ()
     memory: MemoryPlan | None = None
 
     @field_validator("memory", mode="before")
@@ -77,12 +83,17 @@ class GivenPlan(Input):
         if "layers" not in data and "family" in data:
             data = {"layers": [data]}
         if "format" in data and isinstance(data.get("layers"), list):
+            for field, usual in _WHOLE.items():
+                if data.get(field, usual) != usual:
+                    raise InputError(
+                        f"{where}: its {field} is {data[field]}: only plans of whole inputs on the chip are judged"
+                    )
             fields = GivenKernel.model_fields
             layers = [
                 {name: value for name, value in layer.items() if name in fields} if isinstance(layer, dict) else layer
                 for layer in data["layers"]
             ]
-            data = {"layers": layers, "multiple": data.get("multiple", 1), "memory": data.get("memory")}
+            data = {"layers": layers} | {name: data[name] for name in ("multiple", "chains", "memory") if name in data}
         return cls.checked(data, where)
 
     def among(self, problem: Problem) -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from chains_helpers import ZERO, check, random_chain
 import memaopt
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
+from memaopt.certificates.network import NetworkCertificate
+from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.partition import Partitions
@@ -103,6 +106,22 @@ def test_certified_in_an_arena_that_needs_chains(tmp_path: Path) -> None:
     ):
         with pytest.raises(FalseClaimError):
             network_check.verify(cert.model_copy(update=change).signed(), model)
+    _check_judged(cert, model)
+
+
+def _check_judged(cert: NetworkCertificate, model: Model) -> None:
+    """Catches chains that a judge does not see, and a certificate of another kind of run that is judged as a whole."""
+    data = json.loads(cert.to_json())
+    found = evaluate(model, ZERO, data, arena=6500)
+    assert found.optimal
+    assert (found.totals, found.layers) == (cert.totals, cert.layers)
+    alone = evaluate(model, ZERO, {**data, "memory": None})
+    assert alone.feasible
+    assert not alone.optimal
+    with pytest.raises(InputError, match="are no chain"):
+        evaluate(model, ZERO, {**data, "chains": [[0, 10**6]]})
+    with pytest.raises(InputError, match="its by_rows is True: only plans of whole inputs"):
+        evaluate(model, ZERO, {**data, "by_rows": True})
 
 
 def test_the_least_arena_of_all(tmp_path: Path) -> None:
