@@ -11,7 +11,12 @@ from memaopt.cli.options import JsonOption
 
 
 def convert_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float .tflite file.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A float .tflite file, a Keras model, or a SavedModel's folder.", show_default=False
+        ),
+    ],
     data: Annotated[
         Path,
         typer.Option(
@@ -31,10 +36,13 @@ def convert_command(
 
     Weights get a scale for each output channel, activations the range that they have on the samples; a hundred samples
     of the kind that the network meets later usually do. Weights of float16 or of a dynamic range are taken as they are.
+    Of a Keras model or a SavedModel TensorFlow's converter makes int8, by the same samples (pip install
+    'memaopt\\[tensorflow]').
 
     \b
     Examples:
       memaopt convert model.tflite --data calibration.npz --out model_int8.tflite
+      memaopt convert model.keras --data calibration.npz --out model.tflite
       memaopt convert model.tflite --data pictures/ --out model_int8.tflite --json
     """
     from memaopt.report import console

@@ -11,13 +11,18 @@ from pydantic import ConfigDict
 
 from memaopt.errors import InputError
 from memaopt.files import read_bytes
+from memaopt.interrupts import scratch_folder
 from memaopt.networks import limits, reference
-from memaopt.networks.formats.model import Model, examine
+from memaopt.networks.formats import converting
+from memaopt.networks.formats.model import Model, format_of
 from memaopt.networks.formats.tflite.oracle import Array, Oracle
 from memaopt.networks.graph import DType, Tensor
+from memaopt.networks.operators import Weighted
 from memaopt.networks.posttraining.quantise import quantised
+from memaopt.networks.reading import Reading
 from memaopt.overview import Overview
 from memaopt.trials import samples as files
+from memaopt.trials.keras import KerasModel
 from memaopt.trials.samples import Samples
 from memaopt.trials.validation import against
 
@@ -74,19 +79,39 @@ class Converted(NamedTuple):
 
 
 def convert(path: Path, data: Path, labels: Path | None = None) -> Converted:
-    """The float network of a ``.tflite`` file in int8, by the samples of another (:func:`files.read`).
+    """The float network of a ``.tflite`` file, a Keras model or a SavedModel in int8, by the samples of another file
+    (:func:`files.read`): a ``.tflite`` file by memaopt's own rules, the others by TensorFlow's converter.
 
     InputError for what is no float network of one input or cannot be read, UnsupportedModelError for operators that
-    have no int8.
+    have no int8, MissingToolError without TensorFlow where that is needed.
     """
-    reading = examine(path)
-    taken = reading.graph.tensors[reading.inputs[0]] if len(reading.inputs) == 1 else None
-    if taken is None or taken.dtype is not DType.FLOAT32:
-        raise InputError(f"{path.name}: a network with one float32 input can be quantised")
+    with scratch_folder() as scratch:
+        return _converted(path, data, labels, KerasModel(path, scratch) if converting.title(path) else None)
+
+
+def _converted(path: Path, data: Path, labels: Path | None, keras: KerasModel | None) -> Converted:
+    before = read_bytes(path, limits.MAX_FILE_BYTES) if keras is None else keras.floats()
+    found = format_of(before, path if keras is None else path.with_suffix(".tflite"))
+    reading = found.examine(before, path.name)
+    _demand_floats(path.name, reading, found.name)
+    taken = reading.graph.tensors[reading.inputs[0]]
     given = files.read(data, taken, labels)
-    before = read_bytes(path, limits.MAX_FILE_BYTES)
-    after = Model.parsed(quantised(before, path.name, [[sample[None]] for sample in given.inputs]), path.name)
+    samples = [sample[None] for sample in given.inputs]
+    made = quantised(before, path.name, [[sample] for sample in samples]) if keras is None else keras.int8(samples)
+    after = Model.parsed(made, path.stem + ".tflite")
     return Converted(after, _loss(before, after, given))
+
+
+def _demand_floats(name: str, reading: Reading, kind: str) -> None:
+    """InputError unless it is a network of one float32 input, in a ``.tflite`` file, that is not quantised yet."""
+    if kind != "tflite":
+        reading.whole()  # says what makes int8 of a float one
+    taken = reading.graph.tensors[reading.inputs[0]] if len(reading.inputs) == 1 else None
+    known = not reading.refusals and any(isinstance(op, Weighted) for op in reading.graph.operators)
+    if known or (taken is not None and taken.dtype in (DType.INT8, DType.UINT8)):
+        raise InputError(f"{name} is int8 already: hand it to `memaopt solve` as it is")
+    if taken is None or taken.dtype is not DType.FLOAT32:
+        raise InputError(f"{name}: a network with one float32 input can be quantised")
 
 
 def _loss(before: bytes, after: Model, given: Samples) -> Conversion:

@@ -56,7 +56,7 @@ class Model:
     @classmethod
     def parsed(cls, data: bytes, name: str | Path) -> Model:
         """The model in the bytes of a file of that name. Raises InputError or UnsupportedModelError."""
-        found = _format(data, name)
+        found = format_of(data, name)
         reading = found.examine(data, Path(name).name)
         return cls(data, reading.whole(), found.name, reading.notes)
 
@@ -85,7 +85,7 @@ class Model:
 def examine(path: str | Path) -> Reading:
     """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
     data = _bytes(path)
-    return _format(data, path).examine(data, Path(path).name)
+    return format_of(data, path).examine(data, Path(path).name)
 
 
 def _bytes(path: str | Path) -> bytes:
@@ -93,7 +93,7 @@ def _bytes(path: str | Path) -> bytes:
     return read_bytes(Path(path), limits.MAX_FILE_BYTES)
 
 
-def _format(data: bytes, path: str | Path) -> FileFormat:
+def format_of(data: bytes, path: str | Path) -> FileFormat:
     """By content, else by name. What no format recognises is refused by the reader of .tflite files, which says what is
     wrong with it."""
     found = next((known for known in FORMATS if known.recognises(data)), None)
