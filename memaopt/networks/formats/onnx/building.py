@@ -50,7 +50,9 @@ class Building:
         self.location = node.location
 
     def note(self, node: OnnxNode, text: str) -> None:
-        self.notes[node.location] = f"{node.place}: {text}"
+        known = self.notes.get(node.location, f"{node.place}: ")
+        if text not in known:
+            self.notes[node.location] = f"{known}{'' if known.endswith(': ') else '; '}{text}"
 
     def tensor(self, tensor: Tensor) -> int:
         self.tensors.append(tensor)

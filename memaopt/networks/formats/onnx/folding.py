@@ -12,9 +12,9 @@ from memaopt.networks.formats.onnx.nodes import OnnxNode
 from memaopt.networks.formats.onnx.values import Array, Constant, Integers, Value
 
 FOLDED = frozenset({
-    "Abs", "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Flatten", "Gather", "Greater", "Identity",
-    "Less", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "ReduceProd", "Reshape", "Shape", "Size", "Slice",
-    "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+    "Abs", "Add", "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Equal", "Flatten", "Gather", "Greater",
+    "Identity", "Less", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "ReduceProd", "Reshape", "Shape", "Size",
+    "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 """What is folded; each gives no more elements than :func:`_extent` counts."""
 
