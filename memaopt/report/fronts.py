@@ -16,6 +16,9 @@ from memaopt.memory.row_bound import RowBound
 from memaopt.report.console import table
 from memaopt.writer import write_file
 
+#: Fronts with slowest points so many times slower than the fastest have a scale of powers.
+_WIDE = 8
+
 
 def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None) -> None:
     """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows."""
@@ -62,6 +65,10 @@ def plot_fronts(fronts: Mapping[str, Sequence[Point]], path: Path, rows: RowBoun
             axis.axvline(rows.bytes / 1024, color="gray", linewidth=0.8, linestyle="--")
         axis.set_xlabel(f"{budget} (KiB)")
         axis.set_ylabel("million cycles")
+        if max(cycles) > _WIDE * min(cycles):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("{x:g}")
         axis.margins(0.15)
         axis.grid(alpha=0.3)
     drawn = io.BytesIO()
