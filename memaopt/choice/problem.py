@@ -27,10 +27,12 @@ from memaopt.problems.layers import Conv, FullyConnected
 ALIGNMENT = 16
 #: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
 _FRAME = 160
-#: Code of ``invoke`` (with memmove), and of the call of one layer.
-_INVOKE, _CALL = 500, 80
 #: NAME_init() that checks what lies outside: 180 bytes and a table of 64, by GCC 12.2 at -O3.
 _CHECK = 244
+#: Code of the three ways to invoke a network of one input and one output, of more; of the call of a layer; of helpers
+#: and the compiler's memory routines. At most what GCC 12.2 made of 50 networks at -O3 (`tests/kernels/test_stack.py`
+#: measures some again); its arithmetic in double, 1.6 KB where a plan needs it, is not in it.
+_INVOKE, _INVOKE_MORE, _CALL, _HELPERS = 560, 1500, 130, 540
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,8 @@ def prepare(
     machine, has_fpu = timing(mcu, allowed.outside), mcu.core.has_fpu
     options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
-    overhead = _INVOKE + _CALL * len(lowered) + sum(graph.tensors[t].nbytes for t in constants)
+    invoke = _INVOKE if len(graph.inputs) == len(graph.outputs) == 1 else _INVOKE_MORE
+    overhead = invoke + _CALL * len(lowered) + _HELPERS + sum(graph.tensors[t].nbytes for t in constants)
     overhead += 0 if allowed.outside is None else _CHECK
     flash_left, sram_left = left_by_project(mcu, graph)
     code_ram = next(place.size for place in mcu.places if place.name == mcu.code_ram)

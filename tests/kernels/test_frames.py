@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,36 @@ import pytest
 from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
 from stack_helpers import compiled, pushed
 
-from memaopt.kernels.registry import emit, plans, source_file
-from memaopt.problems.geometry import Image, Pair
-from memaopt.problems.layers import ArgExtreme, Extreme, L2Norm, Layer, MatMul, Mean, PoolKind, Softmax
+from memaopt.kernels.plan import Plan
+from memaopt.kernels.registry import FAMILIES, emit, plans, source_file
+from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.layers import (
+    ArgExtreme,
+    Conv,
+    Dequantize,
+    Extreme,
+    FloatLookup,
+    L2Norm,
+    Layer,
+    Lookup,
+    MatMul,
+    Mean,
+    Pool,
+    PoolKind,
+    Quantize,
+    Softmax,
+)
+from memaopt.problems.lstm import Lstm
+from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Softmax16
 from memaopt.problems.step_functions import Requantization, Rescale
+
+#: Plans of a layer and a family that are measured: the first, the last and some between.
+_MOST_PLANS = 6
+#: What choice/problem.py counts for the C of a layer that claims no stack.
+_COMMON_STACK = 96
 
 
 def _layers() -> Iterator[Layer]:
@@ -28,33 +54,124 @@ def _layers() -> Iterator[Layer]:
     yield depthwise(rng, (35, 29, 7), (7, 7))
     yield depthwise(rng, (20, 16, 18))
     yield conv_depthwise(rng, (13, 8, 8), 8, (3, 3))
+    yield conv(rng, (12, 12, 16), 8, (3, 3))
+    yield conv(rng, (11, 5, 3), 96)
+    yield depthwise(rng, (14, 5, 3), multiplier=2, stride=(2, 2))
+    yield depthwise(rng, (9, 8, 1), (1, 5), multiplier=8)
+    yield depthwise(rng, (49, 1, 4), (9, 1), padding="valid")
+    yield from (conv(rng, (1, 1, k), m) for k, m in ((24, 4), (40, 40), (4000, 8)))
+    yield from (_in_double(conv(rng, (5, 9, 1), 2, kernel, stride=(2, 2))) for kernel in ((1, 1), (3, 3)))
     yield from (fully_connected(rng, k, m) for k, m in ((37, 9), (500, 16), (4000, 6)))
+    yield from (fully_connected(rng, k, m, rows=rows) for k, m, rows in ((1, 2, 6), (2, 1, 10), (9, 2, 9), (8, 8, 2)))
+    yield from _pairs()
+    yield from (Movement(what, elements, pieces, -7) for what, elements, pieces in _moved())
+    yield from (Lookup(n, np.arange(256).astype(np.uint8).view(np.int8)) for n in (20, 4562))
+    yield FloatLookup(77, rng.normal(0, 3, 256).astype(np.float32))
+    yield from (Quantize(n, 0.037, -5) for n in (2, 7))
+    yield from (Dequantize(n, 0.0471, 25) for n in (2, 770))
+    for kind in PoolKind:
+        yield Pool(kind, Image(8, 9, 12), Image(4, 4, 12), Window(Pair(2, 3), Pair(2, 2)))
+        yield Pool(kind, Image(4, 4, 2), Image(3, 3, 2), Window(Pair(2, 2)))
+        yield Pool(kind, Image(9, 3, 2), Image(5, 2, 2), Window(Pair(3, 3), Pair(2, 2), padding=Padding(1, 1)))
+    yield Pool(PoolKind.AVERAGE, Image(12, 8, 1), Image(12, 8, 1), Window(Pair(1, 1)))
+    yield Pool(PoolKind.AVERAGE, Image(8, 6, 12), Image(1, 1, 12), Window(Pair(8, 6)))
+    yield from (_lstm(rng, *sizes) for sizes in ((3, 9, 5, 12), (2, 9, 2, 12), (2, 4, 1, 2), (2, 2, 12, 12)))
+    yield from _sixteen(rng)
     yield L2Norm(7, 33, 5)
     yield Resize(Image(5, 7, 1), Image(9, 3, 1), Pair(569, 2389), True)
     yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
     yield Softmax(2, 10, 1374389535, 23, -248)
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
-    for shape, axes in (((7,), (0,)), ((4, 4, 8), (0, 1)), ((2, 3, 4, 5, 2), (0, 2, 4))):
+    for shape, axes in (
+        ((7,), (0,)),
+        ((4, 4, 8), (0, 1)),
+        ((7, 3, 9), (0, 1)),
+        ((8, 7, 74), (1,)),
+        ((2, 7, 2), (1,)),
+        ((2, 3, 4, 5, 2), (0, 2, 4)),
+    ):
         yield Mean(shape, axes, 5, q)
         yield Extreme(PoolKind.MIN, shape, axes)
-    yield from (ArgExtreme(PoolKind.MAX, (4, 7, 3), size) for size in (4, 8))
+    yield from (ArgExtreme(PoolKind.MAX, shape, size) for shape in ((4, 7, 3), (2, 3, 3)) for size in (4, 8))
+
+
+def _in_double(layer: Conv) -> Conv:
+    scales = np.full(layer.output.channels, 0.0031)
+    return dataclasses.replace(layer, requantization=Requantization(-3, scales=scales))
+
+
+def _pairs() -> Iterator[Layer]:
+    """Sums, through tables and not, products and others, with elements left over and in loops."""
+    rescales = Rescale(1288490189, -18), Rescale(1518500250, -1), Rescale(2147000000, -2)
+    table = tuple(range(127, -129, -1))
+    for shapes in (((6, 3), (6, 3)), ((15, 9, 30), (15, 9, 30)), ((5, 4, 16), (5, 1, 16)), ((2, 3, 4), (1,))):
+        sum_ = Binary(BinaryKind.ADD, *shapes, -3, 7, 11, *rescales)
+        yield from (sum_, dataclasses.replace(sum_, table=table))
+        yield Binary(BinaryKind.MUL, *shapes, -3, 7, 11, Rescale(1518500250, -6))
+        yield Binary(BinaryKind.MINIMUM, *shapes, -3, 7, 11, rescales[0])
+    yield Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0))
+
+
+def _moved() -> Iterator[tuple[str, int, tuple[Piece, ...]]]:
+    """PAD of four axes, CONCATENATION and TRANSPOSE."""
+    start = (0, 1, 0, 2)
+    yield "PAD", 2 * 15 * 4 * 22, (box(0, (2, 14, 4, 20), (2, 15, 4, 22), shape=(2, 14, 4, 20), output_start=start),)
+    pieces = tuple(box(i, (2, 11, 10), (8, 11, 10), shape=(2, 11, 10), output_start=(2 * i, 0, 0)) for i in range(4))
+    yield "CONCATENATION", 8 * 11 * 10, pieces
+    yield "TRANSPOSE", 60, (box(0, (3, 4, 5), (5, 3, 4), shape=(5, 3, 4), permutation=(2, 0, 1)),)
+
+
+def _lstm(rng: np.random.Generator, batch: int, steps: int, inputs: int, units: int) -> Lstm:
+    weights = (rng.integers(-127, 128, (units, count, 4)).astype(np.int8) for count in (inputs, units))
+    biases = (rng.integers(-900, 900, (units, 4)) for _ in range(2))
+    rescales = [tuple(Rescale(1518500250 + gate, 2 * gate - 3) for gate in range(4)) for _ in range(2)]
+    return Lstm(batch, steps, False, *weights, *biases, *rescales, 3, 20000, Rescale(1518500250, -21), 5)
+
+
+def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
+    for shape, outputs, size in (((10, 10, 3), 2, 3), ((5, 9, 1), 1, 1), ((5, 5, 3), 2, 2)):
+        weights = rng.integers(-127, 128, (outputs, size, size, shape[2])).astype(np.int8)
+        image = Image(shape[0] + 3 - size, shape[1] + 3 - size, outputs)
+        window = Window(Pair(size, size), padding=Padding(1, 1))
+        scales = np.full(outputs, 1518500250), np.full(outputs, -9)
+        yield Conv16(Image(*shape), image, weights, np.arange(outputs), window, *scales, Range16(-30000, 32767))
+    for rows, depth in ((2, 16), (3, 20)):
+        weights = rng.integers(-127, 128, (2, depth)).astype(np.int8)
+        yield FullyConnected16(rows, weights, np.arange(2), np.full(2, 0.003), Range16())
+    two = Window(Pair(2, 2), Pair(2, 2))
+    yield from (MaxPool16(Image(8, 8, n), Image(4, 4, n), two, Range16(0, 9000)) for n in (1, 8))
+    yield Softmax16(2, 2, 1374389535, 3, np.arange(513), np.arange(513))
+
+
+def _some(layer: Layer) -> Iterator[Plan]:
+    """Of each family the first plan, the last, and a few between."""
+    every = plans(layer)
+    for family in dict.fromkeys(plan.family for plan in every):
+        offered = [plan for plan in every if plan.family == family]
+        at = np.linspace(0, len(offered) - 1, min(len(offered), _MOST_PLANS))
+        yield from (offered[round(i)] for i in at)
 
 
 @pytest.mark.slow
 def test_code_and_stack_are_no_more_than_claimed(tmp_path: Path) -> None:
-    """Catches a layer whose C takes more flash than a budget was told, or with its kernel more of the stack."""
-    emitted = {f"l{i}_{j}": (plan, emit(layer, plan, f"l{i}_{j}"))
-               for i, layer in enumerate(_layers()) for j, plan in enumerate(plans(layer))}  # fmt: skip
+    """Catches a layer whose C takes more flash than a budget was told, or with its kernel more of the stack; and a
+    family that nobody measured.
+    """
+    chosen = [(layer, plan) for layer in _layers() for plan in _some(layer)]
+    emitted = {f"l{i}": (plan, emit(layer, plan, f"l{i}")) for i, (layer, plan) in enumerate(chosen)}
+    measured = {(plan.family, type(layer)) for layer, plan in chosen}
+    assert {(family.name, family.computes) for family in FAMILIES} <= measured
     (tmp_path / "made.c").write_text(source_file([e for _, e in emitted.values()]))
     sizes, frames = compiled(tmp_path, "made.c")
     over = []
-    for name, (plan, e) in emitted.items():
+    for (name, (plan, e)), (layer, _) in zip(emitted.items(), chosen, strict=True):
+        what = type(layer).__name__, plan.family, plan.tile
         code, shared = sizes[name], sum(sizes[kernel.name] for kernel in e.kernels)
         if code > plan.code_bytes - plan.shared_bytes or shared > plan.shared_bytes:
-            over.append((name, plan.family, plan.tile, "code", code, shared, plan.code_bytes, plan.shared_bytes))
+            over.append((*what, "code", code, shared, plan.code_bytes, plan.shared_bytes))
         driver = frames["run_tiles"] if "run_tiles(" in e.body else 0
         stack = frames[name] + driver + max((pushed(kernel.source) for kernel in e.kernels), default=0)
-        if e.kernels and stack > plan.stack_bytes:
-            over.append((name, plan.family, plan.tile, "stack", stack, plan.stack_bytes))
+        if stack > plan.stack_bytes + (0 if e.kernels else _COMMON_STACK):
+            over.append((*what, "stack", stack, plan.stack_bytes))
     assert not over, "\n".join(map(str, over))

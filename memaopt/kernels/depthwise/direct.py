@@ -41,7 +41,7 @@ _UNROLLS = (4, 8)
 _MOST_APART = 8  # likewise, with a kernel for each set of columns
 _FEW_CHANNELS = 16  # for fewer, kernels of their own for each set of columns are not worth their code
 _MOST_IN_LINE = 5  # rows of a window one tap wide
-_FRAME = around.Frame(44, 64)
+_FRAME = around.Frame(72, 64)
 _STACK = 56  # of a kernel: r4 to r11, lr and five words
 
 

@@ -184,7 +184,7 @@ class WalkKernel:
     def code_bytes(self) -> int:
         if self.paired:
             return 4 * words_of(self.call(1))
-        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 80
+        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 88
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""
@@ -305,7 +305,7 @@ class TapsKernel:
 
     @property
     def code_bytes(self) -> int:
-        return len(self.geometry.sets) * (self.loop_bytes + 56) + 64
+        return len(self.geometry.sets) * (self.loop_bytes + 56) + 72
 
     @property
     def loop_bytes(self) -> int:

@@ -30,7 +30,7 @@ class FloatTable:
         promise = Promise((loads(n, 1),), stores(n, 4), loads(n, 4))
         code, lead = (around.each(n, _FLOAT_LOOKUP), TableLoads(1024, n)), 3 * (n - 1)
         cycles = round(_FLOAT_LOOKUP.cycles * n) + around.LEAF_CYCLES
-        return (Plan(self.name, "", cycles, promise, 1024, 40, code=code, lead=lead, alignment=4),)
+        return (Plan(self.name, "", cycles, promise, 1024, 44, code=code, lead=lead, alignment=4),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, FloatLookup)
@@ -57,7 +57,7 @@ class FloatToInt8:
         promise = Promise((loads(n, 4),), stores(n, 1))
         code = (around.each(n, *_QUANTIZE),)
         cycles = round(cycles_of(code))
-        return (Plan(self.name, "", cycles, promise, data_bytes=0, code_bytes=120, code=code, lead=-3),)
+        return (Plan(self.name, "", cycles, promise, data_bytes=0, code_bytes=252, code=code, lead=-3),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Quantize)
@@ -118,7 +118,8 @@ class WordToFloat:
                 cycles=round(cycles_of(code)),
                 promise=Promise((loads(turns, 4) + loads(rest, 1),), stores(n, 4)),
                 data_bytes=0,
-                code_bytes=size + (60 if rest else 20),
+                code_bytes=size + (80 if rest else 20),
+                stack_bytes=16,
                 kernels=(kernel.name,),
                 shared_bytes=size,
                 code=code,

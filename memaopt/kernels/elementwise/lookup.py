@@ -42,7 +42,7 @@ class TableLookup:
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
         cycles = round(_LOOKUP.cycles * n) + around.LEAF_CYCLES
         code = (around.each(n, _LOOKUP), TableLoads(256, n))
-        return (Plan(self.name, "", cycles, promise, data_bytes=256, code_bytes=40, code=code, in_place=True),)
+        return (Plan(self.name, "", cycles, promise, data_bytes=256, code_bytes=44, code=code, in_place=True),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Lookup)
@@ -86,8 +86,8 @@ class WordLookup:
                     stack=saved(8),
                 ),
                 data_bytes=256,
-                code_bytes=code + (60 if rest else 20),
-                stack_bytes=32,
+                code_bytes=code + (72 if rest else 20),
+                stack_bytes=48,
                 kernels=(self._kernel.name,),
                 shared_bytes=code,
                 code=(

@@ -184,7 +184,7 @@ class Runs:
     @property
     def code_bytes(self) -> int:
         """An estimate of the code around the kernel."""
-        return 40 + 24 * len(self.shape) + (80 if self.rest else 0)
+        return 40 + 24 * len(self.shape) + (168 if self.rest else 0)
 
     def cycles(self, of: PairCycles) -> int:
         """Of the layer."""

@@ -43,6 +43,9 @@ _LINE_CUT, _CUT = _Compiled(7, 5, column=18), _Compiled(4, 96, column=12)
 _FULLY_CONNECTED, _EVEN = _Compiled(12.75, 334), 40
 """An output is rounded in doubles; as ONNX has it, in floats."""
 
+#: Bytes of C with one or two outputs of at most four taps: GCC writes its loops out, over positions as well.
+_FEW_WRITTEN_OUT = 1760
+
 
 def reference_rounding(layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
     """Each output channel's bias, and how the reference rounds it."""
@@ -64,6 +67,7 @@ class _Generic:
     name: ClassVar[str] = "generic"
     template: ClassVar[str]
     code: ClassVar[int]
+    most: ClassVar[int]
     tap: ClassVar[float]
 
     def _arrays(self, layer: Conv | Depthwise | FullyConnected, name: str) -> list[Array]:
@@ -77,10 +81,13 @@ class _Generic:
         outputs: int,
         cycles: float,
         rounds: int,
+        few: bool,
         lead: int | None = None,
         apart: int = 1,
     ) -> Plan:
-        """``taps``: products with elements inside the image; ``rounds``: times that all weights are read."""
+        """``taps``: products with elements inside the image; ``rounds``: times that all weights are read;
+        ``few``: of outputs and of taps, so that GCC writes loops out.
+        """
         words = 2 if layer.requantization.even else 3  # a double counts as two
         parameters = loads(taps, 1) + loads(words * outputs, 4)
         return Plan(
@@ -89,7 +96,7 @@ class _Generic:
             cycles=round(cycles),
             promise=Promise((loads(taps, 1),), stores(outputs, 1), parameters),
             data_bytes=data_bytes(self._arrays(layer, "")),
-            code_bytes=self.code,
+            code_bytes=_FEW_WRITTEN_OUT if few else self.most,
             code=self._code(taps, outputs, cycles, rounds, apart),
             words=False,
             lead=lead,
@@ -166,7 +173,8 @@ class _GenericWindow(_Generic):
         lead = window_lead(layer.window, layer.shape, output, first, 1)
         taps = layer.window.taps(layer.shape, output) * output.channels * sizes.depth
         apart = output.channels if sizes.apart else 1
-        plan = self._plan(layer, taps, output.elements, self._compiled(layer), output.positions, lead, apart)
+        few = output.channels <= 2 and math.prod(layer.window.kernel) <= 4
+        plan = self._plan(layer, taps, output.elements, self._compiled(layer), output.positions, few, lead, apart)
         kernel = _kernel(layer, sizes)
         if kernel is None:
             return plan
@@ -281,6 +289,7 @@ class GenericConv(_GenericWindow):
 
     computes = Conv
     code = 500
+    most = 640
     tap = 7
 
     def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
@@ -308,6 +317,7 @@ class GenericDepthwise(_GenericWindow):
 
     computes = Depthwise
     code = 560
+    most = 640
     tap = 15.5
 
     def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
@@ -345,6 +355,7 @@ class GenericFullyConnected(_Generic):
     computes = FullyConnected
     template = "kernels/generic/generic_fully_connected.c.j2"
     code = 252
+    most = 408
     tap = _FULLY_CONNECTED.tap
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
@@ -352,7 +363,8 @@ class GenericFullyConnected(_Generic):
         outputs = layer.rows * len(layer.weights)
         output = _EVEN if layer.requantization.even else _FULLY_CONNECTED.output
         cycles = _FULLY_CONNECTED.tap * layer.macs + output * outputs
-        return (self._plan(layer, layer.macs, outputs, cycles, layer.rows),)
+        m, k = layer.weights.shape
+        return (self._plan(layer, layer.macs, outputs, cycles, layer.rows, m <= 2 and k <= 4),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, FullyConnected)

@@ -11,7 +11,7 @@ from memaopt.problems.layers import L2Norm, Layer
 
 #: What GCC 12.2 makes of an element in each pass at -O3, and of a row's inverse root.
 _SQUARE, _OUTPUT, _ROOT = Compiled(20, 8), Compiled(80, 30), Compiled(300, 260)
-_MOST_CODE = 512  # bytes, as measured by tests/kernels/test_frames.py
+_MOST_CODE = 892  # bytes, as measured by tests/kernels/test_frames.py
 
 
 class GenericL2Norm:

@@ -16,6 +16,9 @@ from memaopt.problems.lstm import GATES, Lstm
 #: What GCC 12.2 makes at -O3 of four products with one input, of what a unit is besides, of its recurrent sums
 #: besides their products, and of a cell that is cleared.
 _PRODUCTS, _UNIT, _RECURRENT, _CLEARED = Compiled(44, 22.7), Compiled(2500, 832), Compiled(270, 103), Compiled(8, 4)
+#: Bytes of code at most, twice as many for each loop of two turns, which GCC writes out
+#: (`tests/kernels/test_frames.py`).
+_CODE, _MOST_CODE = 3072, 11264
 
 
 class GenericLstm:
@@ -50,9 +53,10 @@ class GenericLstm:
                     cells,
                 ),
                 data_bytes=data_bytes(_arrays(layer, "")),
-                code_bytes=3072,
+                code_bytes=min(_CODE << [layer.batch, layer.units, layer.steps].count(2), _MOST_CODE),
                 code=code,
                 scratch_bytes=2 * layer.units,
+                stack_bytes=32,
                 alignment=2,
                 words=False,
                 requantization=ARITHMETIC,

@@ -14,7 +14,7 @@ from memaopt.problems.layers import Layer, MatMul
 
 #: What GCC 12.2 makes of a product at -O3, of an output, and of a row.
 _PRODUCT, _OUTPUT, _ROW = Compiled(24, 12), Compiled(100, 31), Compiled(24, 10)
-_MOST_CODE = 456  # bytes, as measured by tests/kernels/test_frames.py
+_MOST_CODE = 736  # bytes, as measured by tests/kernels/test_frames.py
 
 
 class GenericMatMul:

@@ -24,6 +24,8 @@ from memaopt.problems.movement import Movement, Piece
 _ENTRY, _RUN, _ROW = 22, 11, 8
 #: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
 _BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
+#: Bytes of that family's code, and of it for each axis of a piece, at most (`tests/kernels/test_frames.py`).
+_CODE, _AXIS_CODE = 60, 30
 #: Bytes of a run from which on copying eight words a turn is worth its call.
 _LONG = 48
 
@@ -103,7 +105,7 @@ class ElementMover(_Mover):
                 cycles=_BYTE * moved + _BYTE_ROW * rows + _FILLED * filled + _PIECE * len(layer.pieces),
                 promise=Promise(inputs, stores(moved + filled, 1), table_loads),
                 data_bytes=data_bytes(arrays),
-                code_bytes=80 * len(layer.pieces),
+                code_bytes=_CODE + _AXIS_CODE * sum(len(piece.shape) for piece, _ in self.pieces(layer)),
                 code=(Loop((compiled(60, _BYTE),), moved), Loop((compiled(16, _FILLED),), filled)),
             ),
         )
@@ -153,7 +155,7 @@ class RunMover(_Mover):
                 cycles=cycles,
                 promise=Promise(tuple(inputs), written, table_loads),
                 data_bytes=data_bytes(arrays),
-                code_bytes=80 * len(layer.pieces) + 60,
+                code_bytes=80 * len(layer.pieces) + 72,
                 code=tuple(code),
                 alignment=4,
             ),

@@ -15,6 +15,7 @@ from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import words_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
@@ -128,7 +129,7 @@ class ChannelSums:
         group += (c.position * rest + c.rest if rest else 0) + 4 * (output.cycles + c.byte)
         group += (c.by_sign if output.by_sign else 0) + c.overlap * overlap
         again = sums.times * (fours * group + c.overlapping * overlap + c.again)
-        code = 4 * (3 * unroll + 3 * rest + 28 + 4 * output.cycles + 4 * overlap)
+        code = 4 * words_of(call)
         return (
             Plan(
                 family=self.name,
@@ -138,8 +139,8 @@ class ChannelSums:
                     (loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)
                 ),
                 data_bytes=0,
-                code_bytes=code + 20,
-                stack_bytes=44,
+                code_bytes=code + 36,
+                stack_bytes=52,
                 kernels=(kernel.name,),
                 shared_bytes=code,
                 code=(Loop((around.piece(around.CALL), call), sums.times),),

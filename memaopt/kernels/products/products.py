@@ -120,7 +120,7 @@ class Product:
                 _kernel(output),
                 cycles=PairCycles(call=49, turn=turn, each=17),
                 code=code,
-                stack=48,
+                stack=76,
                 data=20,
                 parameters=loads(5, 4).times(runs.count),
                 arguments=1,

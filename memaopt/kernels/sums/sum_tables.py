@@ -48,7 +48,7 @@ class SumThroughTable:
                 _kernel(factors),
                 cycles=PairCycles(call=50, turn=turn, each=17),
                 code=code,
-                stack=52,
+                stack=96,
                 data=12 + 256,
                 parameters=loads(layer.elements, 1) + loads(3 * runs.count if runs.eights else 0, 4),
                 arguments=2,

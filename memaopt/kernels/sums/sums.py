@@ -108,7 +108,7 @@ class WeightedSum:
                 _kernel(factors, output),
                 cycles=PairCycles(call=48, turn=turn, each=14),
                 code=code,
-                stack=48,
+                stack=76,
                 data=12,
                 parameters=parameters,
                 arguments=1,

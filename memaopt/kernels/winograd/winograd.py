@@ -49,7 +49,7 @@ class _LayerCycles(NamedTuple):
 
 
 _LAYER = _LayerCycles()
-_FRAME = around.Frame(376, 80)
+_FRAME = around.Frame(440, 80)
 
 
 def transformed_weights(layer: Conv, chunk: int) -> Int64Array:
