@@ -34,8 +34,9 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Softmax16
+from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Rescaled, Softmax16
 from memaopt.problems.step_functions import Requantization, Rescale
+from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 #: Plans of a layer and a family that are measured: the first, the last and some between.
 _MOST_PLANS = 6
@@ -141,6 +142,12 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
         yield FullyConnected16(rows, weights, np.arange(2), np.full(2, 0.003), Range16())
     two = Window(Pair(2, 2), Pair(2, 2))
     yield from (MaxPool16(Image(8, 8, n), Image(4, 4, n), two, Range16(0, 9000)) for n in (1, 8))
+    for sizes in ((2, 2, 2), (5, 3, 9)):
+        yield SvdfFeatures(sizes[0], rng.integers(-127, 128, sizes[1:]).astype(np.int8), 3, Rescale(1518500250, -4))
+    for batch, units, rank in ((2, 2, 4), (1, 8, 5)):
+        weights = rng.integers(-99, 99, (2, units * rank)).astype(np.int16)
+        yield SvdfFilter(batch, rank, weights, np.arange(units), Rescale(1518500250, -4), 3)
+    yield from (Rescaled(n, 2, 1, 0, Rescale(1518500250, shift), 3) for n in (2, 7, 300) for shift in (3, -4))
     yield Softmax16(2, 2, 1374389535, 3, np.arange(513), np.arange(513))
 
 

@@ -23,6 +23,8 @@ _PRODUCT, _FEATURE = Compiled(16, 9), Compiled(110, 26)
 _OVER_TIME, _STEP = Compiled(12, 4.7), Compiled(16, 3)
 _OVER_TIME_IN_LOOP, _STEP_AROUND, _OUTPUT = Compiled(16, 7.2), Compiled(24, 9), Compiled(130, 22)
 _WRITTEN_OUT = 4  # filters of a unit, at most
+#: Bytes of code at most (`tests/kernels/test_frames.py`).
+_FEATURES_CODE, _FILTERS_CODE = 384, 644
 
 
 def _plan(promise: Promise, code: tuple[Node, ...], arrays: Sequence[Array], code_bytes: int) -> tuple[Plan, ...]:
@@ -54,7 +56,7 @@ class GenericFeatures:
         n = layer.rows * filters
         promise = Promise((loads(n * inputs, 1),), stores(n, 2), loads(n * inputs, 1) + loads(n, 4))
         code = (*around.entry(), Loop((piece(_FEATURE), Loop((piece(_PRODUCT),), inputs)), n))
-        return _plan(promise, code, _feature_arrays(layer, ""), 320)
+        return _plan(promise, code, _feature_arrays(layer, ""), _FEATURES_CODE)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, SvdfFeatures)
@@ -83,7 +85,7 @@ class GenericFilter:
         product, around_it = (_OVER_TIME_IN_LOOP, _STEP_AROUND) if looped else (_OVER_TIME, _STEP)
         step = (piece(around_it), Loop((piece(product),), layer.rank))
         code = (*around.entry(), Loop((piece(_OUTPUT), Loop(step, len(layer.weights))), n))
-        return _plan(promise, code, _filter_arrays(layer, ""), 320)
+        return _plan(promise, code, _filter_arrays(layer, ""), _FILTERS_CODE)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, SvdfFilter)
