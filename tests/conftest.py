@@ -11,11 +11,13 @@ _HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
     "baselines/test_baselines", "baselines/test_search", "bench/test_bench", "bench/test_cliffs",
-    "bench/test_network_traffic", "bench/test_studies", "board/test_hostile", "board/test_memories", "board/test_reset",
+    "bench/test_network_traffic", "bench/test_studies", "board/test_build", "board/test_hostile", "board/test_memories",
+    "board/test_reset",
     "certificates/test_evaluation", "certificates/test_gemm", "certificates/test_network",
     "certificates/test_network_evaluation", "certificates/test_staging", "choice/test_choice", "choice/test_compile",
     "choice/test_external", "choice/test_fusion",
-    "choice/test_in_ram", "choice/test_knee", "choice/test_layout", "cli/test_cli", "cli/test_errors",
+    "choice/test_in_ram", "choice/test_knee", "choice/test_layout", "choice/test_partition", "cli/test_cli",
+    "cli/test_errors",
     "cli/test_inputs", "cli/test_manners", "cli/test_network", "cli/test_stream",
     "emit/test_c", "emit/test_folder", "emit/test_static",
     "kernels/test_chained_channels", "kernels/test_chained_rows", "kernels/test_conv_depthwise",

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
@@ -19,6 +20,7 @@ _LAYERS = {"memaopt.problems.layers", "memaopt.problems.svdf", "memaopt.networks
 _DOORS = {"memaopt", "memaopt.__main__", "memaopt.api", "memaopt.register"}
 
 
+@cache
 def _modules() -> dict[str, Path]:
     """Every module of the package by its name."""
     found = {}
@@ -26,6 +28,11 @@ def _modules() -> dict[str, Path]:
         parts = ("memaopt", *path.relative_to(_PACKAGE).with_suffix("").parts)
         found[".".join(parts).removesuffix(".__init__")] = path
     return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _imports(tree: ast.AST, modules: dict[str, Path], *, at_once: bool) -> Iterator[str]:
@@ -65,7 +72,7 @@ def test_no_import_runs_up() -> None:
         f"{name} imports {imported}"
         for name, path in sorted(modules.items())
         if name not in _DOORS
-        for imported in _imports(ast.parse(path.read_text(encoding="utf-8")), modules, at_once=False)
+        for imported in _imports(_tree(path), modules, at_once=False)
         if imported not in _DOORS and FLOORS.index(_floor(imported)) > FLOORS.index(_floor(name))
     ]
     assert not wrong
@@ -75,8 +82,7 @@ def test_no_imports_in_a_circle() -> None:
     """Catches modules that cannot be understood, or loaded, one after the other."""
     modules = _modules()
     graph = {
-        name: {i for i in _imports(ast.parse(path.read_text(encoding="utf-8")), modules, at_once=True) if i != name}
-        for name, path in modules.items()
+        name: {i for i in _imports(_tree(path), modules, at_once=True) if i != name} for name, path in modules.items()
     }
     graphlib.TopologicalSorter(graph).prepare()
 
@@ -87,7 +93,7 @@ def test_a_name_has_one_home() -> None:
     """
     homes: dict[str, set[str]] = {}
     for module, path in _modules().items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in _tree(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 home = "layer" if module in _LAYERS or module.startswith("memaopt.networks.operators.") else module
                 homes.setdefault(node.name, set()).add(home)

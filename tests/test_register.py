@@ -77,6 +77,7 @@ def test_a_suite_is_known_by_its_name(cli: Cli) -> None:
         register.suite("tinyml", [(1, 1, 1)])
 
 
+@pytest.mark.slow
 def test_a_kernel_is_offered_and_its_promise_counted() -> None:
     """Catches a kernel that is never chosen, one that replaces another, and a promise that nobody counts."""
     mine: Family = _Mine()

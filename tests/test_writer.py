@@ -195,6 +195,7 @@ def test_one_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b"all of it"
 
 
+@pytest.mark.slow
 def test_another_gemm_in_the_same_folder(cli: Cli, tmp_path: Path) -> None:
     """Catches the C of two problems in one folder, whose certificate speaks of one."""
     assert cli("solve", "gemm", "20x9x7", "--out", tmp_path / "out").code == 0
@@ -205,6 +206,7 @@ def test_another_gemm_in_the_same_folder(cli: Cli, tmp_path: Path) -> None:
     assert cli("run", tmp_path / "out").code == 0
 
 
+@pytest.mark.slow
 def test_a_gemm_is_written_with_the_same_bytes(cli: Cli, tmp_path: Path) -> None:
     """Catches a time of day, or of the solver, in what is emitted and signed."""
     for name in ("one", "two"):

@@ -18,7 +18,7 @@ from memaopt.problems.layers import Conv
 from memaopt.problems.weights import Weights
 
 #: M x K x N.
-_SIZES = ((64, 64, 125), (16, 32, 49), (12, 100, 6), (8, 3, 30))
+_SIZES = ((64, 64, 125), (12, 100, 6))
 
 
 def _layer(sizes: tuple[int, int, int], machine: Mcu) -> tuple[Conv, LayerPlan]:

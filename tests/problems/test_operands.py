@@ -76,6 +76,7 @@ def test_what_is_moved_twice_is_read_once() -> None:
     assert operands(Moving("TILE", 12, repeated)) == Operands((6,), 12)
 
 
+@pytest.mark.slow
 def test_no_kernel_is_below() -> None:
     """Catches a least that some kernel undercuts, for every family and 100 random layers, all plans."""
     layers = [layer for _, layer in random_layers(100, 11)] + [layer for layer, _ in every_family().values()]

@@ -12,7 +12,6 @@ from memaopt.problems.sixteen import Rescaled
 
 #: What GCC 12.2 makes of an element at -O3, where it is shifted right at last, and where it is shifted left at first.
 _RIGHT, _LEFT = Compiled(90, 27), Compiled(50, 15)
-_SUFFIX = {1: "s8", 2: "s16", 4: "s32"}
 
 
 class GenericRescaled:
@@ -50,8 +49,8 @@ class GenericRescaled:
             f"QUANTIZE int{source} -> int{target}, {layer.elements} elements",
             "kernels/sixteen/rescaled.c.j2",
             layer=layer,
-            load=f"load_{_SUFFIX[layer.source]}",
-            store=f"store_{_SUFFIX[layer.target]}",
+            load=f"load_s{source}",
+            store=f"store_s{target}",
             least=least,
             most=most,
         )
