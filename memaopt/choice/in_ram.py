@@ -105,12 +105,14 @@ def pays(plan: Plan, where: Where, machine: FlashTiming) -> bool:
 
     Constants from outside may be staged in any case: that saves bytes at least."""
     home = Where(outside=where.outside)
-    here = plan.cycles + stall_cycles(plan, 1, home, machine)
     streams = None if where.outside else plan.streams
-    dear = streams is not None and here < streams.cycles + least_stall(streams, 1, IN_FLASH, machine)
-    if streams is not None and not dear and here >= streams.cycles + stall_cycles(streams, 1, IN_FLASH, machine):
-        return False
-    return where == home or plan.cycles + stall_cycles(plan, 1, where, machine) < here
+    if streams is not None:
+        # Beside the code, tables cost time without wait states as well.
+        here = plan.cycles + stall_cycles(plan, 1, home, machine)
+        dear = here < streams.cycles + least_stall(streams, 1, IN_FLASH, machine)
+        if not dear and here >= streams.cycles + stall_cycles(streams, 1, IN_FLASH, machine):
+            return False
+    return where == home or round(_waited(plan, 1, where, machine)) < round(_waited(plan, 1, home, machine))
 
 
 def copyable(
