@@ -67,7 +67,7 @@ def test_a_network_without_layers_keeps_its_budgets(operators: int) -> None:
     for what in ("arena", "sram", "flash"):
         taken = getattr(plan, f"{what}_bytes")
         assert compile_network(graph, MCU, **{what: taken}).choice == plan.choice
-        with pytest.raises(InfeasibleError, match=f"nothing needs .*{taken} .*1 more than the {taken - 1} given"):
+        with pytest.raises(InfeasibleError, match=f"nothing needs .*{taken:,} .*1 more than the {taken - 1:,} given"):
             compile_network(graph, MCU, **{what: taken - 1})
     assert network_trial.run(plan, 2).passed
 
