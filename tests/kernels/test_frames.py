@@ -34,6 +34,7 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
+from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Rescaled, Softmax16
 from memaopt.problems.step_functions import Requantization, Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -111,6 +112,11 @@ def _pairs() -> Iterator[Layer]:
         yield from (sum_, dataclasses.replace(sum_, table=table))
         yield Binary(BinaryKind.MUL, *shapes, -3, 7, 11, Rescale(1518500250, -6))
         yield Binary(BinaryKind.MINIMUM, *shapes, -3, 7, 11, rescales[0])
+    for kind in (BinaryKind.DIV, BinaryKind.GREATER):
+        yield Binary(kind, (2, 2, 2, 3), (2, 1, 2, 1), -3, 7, 0, Rescale(1518500250, 2), *rescales[1:])
+        yield Binary(kind, (5, 4, 6), (5, 1, 6), -3, 7, 0, Rescale(1518500250, -6), *rescales[1:])
+    for shapes in (((30,), (30,), (30,)), ((5, 1, 4), (3, 4), (1,))):
+        yield Selection(*shapes)
     yield Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0))
 
 

@@ -23,6 +23,9 @@ from memaopt.problems.selection import Selection
 _PRODUCT, _SUM, _EXTREME, _SLOPE = Compiled(112, 31), Compiled(224, 57), Compiled(28, 12), Compiled(150, 37)
 #: Likewise a comparison, a quotient and a choice.
 _COMPARISON, _QUOTIENT, _CHOICE = Compiled(160, 41), Compiled(460, 181), Compiled(40, 14)
+#: Bytes of its code at most, twice as many for each loop of two turns, which GCC writes out
+#: (`tests/kernels/test_frames.py`).
+_CODE, _QUOTIENT_CODE = 400, 640
 
 
 class GenericBinary:
@@ -35,6 +38,7 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         n = layer.elements
         same, element = layer.first_shape == layer.output_shape, _element(layer.kind)
+        twice = _merged(layer.output_shape, layer.first_shape, layer.second_shape)[0].count(2)
         table = (TableLoads(len(layer.table), n),) if layer.table else ()
         return (
             Plan(
@@ -43,7 +47,7 @@ class GenericBinary:
                 cycles=round(element.cycles * n),
                 promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
                 data_bytes=len(layer.table),
-                code_bytes=400,
+                code_bytes=(_QUOTIENT_CODE if layer.kind is BinaryKind.DIV else _CODE) << twice,
                 code=(around.each(n, element), *table),
                 in_place=same,
                 requantization=ARITHMETIC,
