@@ -110,7 +110,7 @@ class ChainedChannelsKernel:
 
     @property
     def held(self) -> int:
-        """Words in the FPU: all of the three positions, or as many as fit of the second and the third."""
+        """Words in the FPU: all of the three positions, or as many as fit of two of them."""
         if not self.holds:
             return 0
         return 3 * self.pairs if 3 * self.pairs <= FPU else min(2 * self.pairs, FPU)
@@ -124,9 +124,12 @@ class ChainedChannelsKernel:
     @property
     def _tiled(self) -> int:
         """Positions, the first ones, whose patches lie in the tile on the stack."""
-        if not self.holds:
-            return self.n
-        return 0 if self.held == 3 * self.pairs else 1 if self.held == 2 * self.pairs else self.n
+        return self.n if self.held % self.pairs else self.n - self.held // self.pairs
+
+    @property
+    def _first_held(self) -> int:
+        """The first position of which words are held."""
+        return self._tiled if self._direct else 1
 
     @property
     def _saved(self) -> int:
@@ -161,7 +164,7 @@ class ChainedChannelsKernel:
     @property
     def _copies(self) -> list[str]:
         """The copies of positions one by one, if some go to the FPU straight away."""
-        first = self._tiled
+        first = self._first_held
         held = [None if j < first else (j - first) * self.pairs for j in range(self.n)]
         return [self._copy(at).assembly for at in held] if self._direct else []
 
@@ -272,6 +275,7 @@ class ChainedChannelsKernel:
             padding=4 * (self.pairs - self.runs.pairs),
             copies=self._copies,
             held=self.held,
+            first_held=self._first_held,
             saved=self._saved,
             chunks=self._chunks,
             frame=self.frame,

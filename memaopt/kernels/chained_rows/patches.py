@@ -82,52 +82,68 @@ def widening(patch: Patch, aligned: bool, apart: int, held: int | None = None) -
     """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, else positions are
     ``apart`` bytes from each other. Its words go to the FPU's registers from ``held`` on, if there is a number."""
     runs = runs_of(patch)
-    free = held
     step = math.gcd(4, apart, patch.pitch)
-    lines: list[str] = []
-    waits = 0.0
-    base = _Base(lines)
-    for run in range(runs.number):
-        start = runs.offset(run)
-        if aligned:
-            lines.append(add_imm("r0", "r12", start, "r0"))
-        words = runs.whole // 4
-        parts = -(-words // (len(_DATA) // 2))
-        for part in range(parts):
-            first, last = words * part // parts, words * (part + 1) // parts
-            sources = _DATA[: 2 * (last - first) : 2]
-            if aligned:
-                lines.append(_multiple("ldm", sources, "r0"))
-            else:
-                places = [start + 4 * word for word in range(first, last)]
-                for register, place in zip(sources, places, strict=True):
-                    base.load("ldr", register, place)
-                waits += sum(unaligned(place, step) for place in places)
-            for low in sources:
-                high = f"r{int(low[1:]) + 1}"
-                lines += [f"sxtb16 {high}, {low}, ror #8", f"sxtb16 {low}, {low}"]
-            made = _DATA[: 2 * (last - first)]
-            if free is None:
-                lines.append(_multiple("stm", made, "lr"))
-            else:
-                lines += _to_fpu(made, free)
-                free += len(made)
+    words = [runs.offset(run) + at for run in range(runs.number) for at in range(0, runs.whole, 4)]
     rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
+    copy = _Copy(held)
+    if aligned:
+        for run in range(runs.number):
+            copy.lines.append(add_imm("r0", "r12", runs.offset(run), "r0"))
+            for part in _parts(words[: runs.whole // 4]):
+                copy.lines.append(_multiple("ldm", _DATA[: 2 * len(part) : 2], "r0"))
+                copy.keep(len(part), 0)
+    else:
+        parts = _parts(words)
+        # Bytes that are left over come with the last words, if there are registers for them.
+        joined = bool(parts) and 2 * len(parts[-1]) + len(rest) <= len(_DATA)
+        for part in parts:
+            also = rest if joined and part is parts[-1] else []
+            copy.load(part, also)
+            copy.keep(len(part), len(also))
+        rest = [] if joined else rest
     for first in range(0, len(rest), len(_DATA)):
-        places = rest[first : first + len(_DATA)]
-        for register, place in zip(_DATA, places, strict=False):
-            base.load("ldrsb", register, place)
-        pairs = _DATA[: len(places) : 2]
-        lines += [f"pkhbt {r}, {r}, r{int(r[1:]) + 1}, lsl #16" for r in pairs[: len(places) // 2]]
-        if free is None:
-            lines += [f"str {r}, [lr], #4" for r in pairs]
-        else:
-            lines += _to_fpu(pairs, free)
-            free += len(pairs)
+        some = rest[first : first + len(_DATA)]
+        copy.load([], some)
+        copy.keep(0, len(some))
+    waits = 0.0 if aligned else float(sum(unaligned(place, step) for place in words))
     whole = runs.number * runs.whole // 4
-    source = loads(whole, 4) + loads(len(rest), 1)
+    source = loads(whole, 4) + loads(runs.number * runs.rest, 1)
     tile = stores(runs.pairs if held is None else 0, 4)
-    return Widening("\n".join(line for line in lines if line), source, tile, waits)
+    return Widening("\n".join(line for line in copy.lines if line), source, tile, waits)
+
+
+def _parts(places: Sequence[int]) -> list[Sequence[int]]:
+    """Words in groups of which each has registers, as even as can be."""
+    count = -(-len(places) // (len(_DATA) // 2))
+    return [places[len(places) * i // count : len(places) * (i + 1) // count] for i in range(count)]
+
+
+class _Copy:
+    """The text of a copy, group after group; ``held`` is the next register of the FPU, None if words go to memory."""
+
+    def __init__(self, held: int | None) -> None:
+        self.lines: list[str] = []
+        self._base, self._held = _Base(self.lines), held
+
+    def load(self, words: Sequence[int], rest: Sequence[int]) -> None:
+        """Words into every other register, bytes into those behind."""
+        for register, place in zip(_DATA[::2], words, strict=False):
+            self._base.load("ldr", register, place)
+        for register, place in zip(_DATA[2 * len(words) :], rest, strict=False):
+            self._base.load("ldrsb", register, place)
+
+    def keep(self, words: int, rest: int) -> None:
+        """Their halfwords in the tile, or in the FPU."""
+        spread, single = _DATA[: 2 * words], _DATA[2 * words : 2 * words + rest]
+        for low, high in zip(spread[::2], spread[1::2], strict=True):
+            self.lines += [f"sxtb16 {high}, {low}, ror #8", f"sxtb16 {low}, {low}"]
+        self.lines += [f"pkhbt {r}, {r}, {after}, lsl #16" for r, after in zip(single[::2], single[1::2], strict=False)]
+        made = [*spread, *single[::2]]
+        if self._held is None:
+            self.lines.append(_multiple("stm", made, "lr"))
+        else:
+            self.lines += _to_fpu(made, self._held)
+            self._held += len(made)
 
 
 def _to_fpu(registers: Sequence[str], first: int) -> list[str]:
