@@ -87,10 +87,12 @@ def widening(patch: Patch, aligned: bool, apart: int, held: int | None = None) -
     rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
     copy = _Copy(held)
     if aligned:
+        # Of one run the pointer itself moves on.
+        base = "r12" if runs.number == 1 else "r0"
         for run in range(runs.number):
-            copy.lines.append(add_imm("r0", "r12", runs.offset(run), "r0"))
+            copy.lines.append("" if base == "r12" else add_imm("r0", "r12", runs.offset(run), "r0"))
             for part in _parts(words[: runs.whole // 4]):
-                copy.lines.append(_multiple("ldm", _DATA[: 2 * len(part) : 2], "r0"))
+                copy.lines.append(_multiple("ldm", _DATA[: 2 * len(part) : 2], base))
                 copy.keep(len(part), 0)
     else:
         parts = _parts(words)
