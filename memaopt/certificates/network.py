@@ -44,7 +44,7 @@ PREMISES = (
     "by_rows",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
-CHOICES = ("multiple", "chains", "layers", "memory")
+CHOICES = ("multiple", "chains", "layers", "memory", "room", "outer")
 """Fields in which kernels, order and offsets are chosen; all else in them is derived."""
 
 
@@ -71,6 +71,8 @@ class NetworkCertificate(OfModel):
     row_bound_bytes: int | None = None
     layers: tuple[LayerClaim, ...]
     memory: MemoryPlan
+    room: int | None = None
+    outer: MemoryPlan | None = None
     choice: ChoiceClaim
     totals: Totals
     push: PushClaim | None
@@ -139,10 +141,13 @@ class NetworkCertificate(OfModel):
 
     def _outside(self) -> list[tuple[str, str]]:
         """What lies outside the chip."""
-        found = self.totals.outside
-        return (
-            [] if found is None else [(found.memory, f"{found.bytes:,} bytes of constants, CRC-32 {found.crc32:08x}")]
-        )
+        found, outer = self.totals.outside, self.outer
+        told = []
+        if found is not None:
+            told.append((found.memory, f"{found.bytes:,} bytes of constants, CRC-32 {found.crc32:08x}"))
+        if outer is not None:
+            told.append((self.placement.activations, f"{outer.arena_bytes:,} bytes of tensors"))
+        return told
 
     def _cycles(self) -> list[tuple[str, str]]:
         """What it takes, where it may be said."""
@@ -178,6 +183,8 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
         row_bound_bytes=_row_bound(plan),
         layers=tuple(claim(plan, layer) for layer in plan.layers),
         memory=plan.memory,
+        room=plan.room,
+        outer=plan.outer,
         choice=ChoiceClaim(
             price=plan.choice.price,
             bound=plan.choice.bound,
@@ -228,6 +235,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         arena=certificate.arena_bytes,
         formats=certificate.formats,
         place=certificate.placement,
+        room=certificate.room,
     )
     picks = _picks(problem, certificate, where)
     memory, goal, said = certificate.memory, certificate.objective, certificate.choice
@@ -254,6 +262,9 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         push=pushed,
         slides=slides,
         placement=certificate.placement,
+        outer=certificate.outer,
+        away=problem.away,
+        room=certificate.room,
     )
     return problem, plan
 

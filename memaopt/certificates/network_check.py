@@ -19,7 +19,7 @@ from memaopt.choice.placement import sites
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.choice.weighing import objective_of
-from memaopt.errors import InputError, MemaoptError
+from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.kernels.registry import CHAINS, Format
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
@@ -40,10 +40,16 @@ def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator
     yield from _false_premises(certificate)
     try:
         problem, plan = derived(certificate, model)
+    except InfeasibleError as error:
+        yield f"room: {error}"
+        return
     except InputError as error:
         if certificate.stream is None and not certificate.by_rows:
             raise
         yield f"{'by_rows' if certificate.by_rows else 'stream'}: {error}"
+        return
+    if (problem.away == frozenset()) != (certificate.outer is None):
+        yield "outer: tensors lie outside the chip with an arena there, and only then"
         return
     chosen = problem.chosen(plan.choice.picks)
     try:
@@ -52,8 +58,18 @@ def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator
             scratch=problem.scratch(chosen),
             in_place=in_place_of(plan.graph, chosen, problem.lowered),
             leads=leads_of(plan.graph, chosen, problem.lowered),
+            external=problem.gone(chosen),
             complete=True,
         )
+        if certificate.outer is not None:
+            certificate.outer.verify(
+                problem.in_memory(chosen),
+                in_place=in_place_of(plan.graph, chosen, problem.lowered),
+                leads=leads_of(plan.graph, chosen, problem.lowered),
+                external=problem.inside,
+            )
+            if certificate.outer.order != certificate.memory.order:
+                yield "outer.order is not that of the arena inside"
     except MemaoptError as error:
         yield str(error)
     yield from _false_claims(certificate, problem, plan)
@@ -87,7 +103,7 @@ def _unproven(certificate: NetworkCertificate) -> tuple[str, ...]:
 
 def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
     """Budgets beyond the machine, and a name that is none."""
-    outside = sites(certificate.placement, certificate.machine).outside
+    outside = sites(certificate.placement, certificate.machine).weighed
     if objective_of(certificate.objective, certificate.machine, outside) != (certificate.objective, 0):
         yield f"layers have no price under the objective {certificate.objective!r}"
     if identifier_of(certificate.name) != certificate.name:
@@ -158,8 +174,7 @@ def _overruns(certificate: NetworkCertificate, problem: Problem, plan: NetworkPl
     limits, layers = problem.limits, plan.layers
     if plan.layout is None:
         yield "arena, stack, and what is copied into RAM have no layout there together"
-    if plan.outside is not None and plan.image.nbytes > plan.outside.size:
-        yield f"{plan.outside.name} has {plan.outside.size:,} bytes, not {plan.image.nbytes:,}"
+    yield from compile.overflows(plan)
     for what, taken, limit in (
         ("of SRAM for arena, stack and what is in RAM", plan.sram_bytes, certificate.sram_bytes),
         ("of arena", plan.arena_bytes, certificate.arena_bytes),

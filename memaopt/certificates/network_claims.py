@@ -92,6 +92,7 @@ class Totals(BaseModel):
     state_bytes: int
     constant_bytes: int
     flash_bytes: int
+    outer_bytes: int
     outside: ImageClaim | None
 
 
@@ -143,6 +144,7 @@ def totals(plan: NetworkPlan) -> Totals:
         state_bytes=plan.state_bytes,
         constant_bytes=plan.constant_bytes,
         flash_bytes=plan.flash_bytes,
+        outer_bytes=plan.outer_bytes,
         outside=_image(plan),
     )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+from memaopt.access import Access
 from memaopt.choice import in_ram, invoke
 from memaopt.choice.in_ram import IN_FLASH, Where, code_room, constants_room
 from memaopt.kernels.registry import Plan
@@ -26,12 +27,14 @@ from memaopt.problems.words import Objective
 Proof = Literal["enumeration", "solver", "none"]
 #: What a byte from outside the chip counts under ``bytes``, beside one on it.
 OUTSIDE_WEIGHT = 256
+_NOTHING = Access()
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A plan of an operator, run ``batch`` times: the arena that it needs (tensors alive and scratch), its stack,
-    where its code and constants live, and the machine that it waits for them on (None: it never waits)."""
+    where its code and constants live, and the machine that it waits for them on (None: it never waits). ``away``: what
+    one call accesses of tensors outside the chip, and the cycles that waits."""
 
     plan: Plan
     batch: int
@@ -39,13 +42,16 @@ class Candidate:
     stack_bytes: int = 0
     where: Where = IN_FLASH
     machine: FlashTiming | None = None
+    away: Access = _NOTHING
+    away_cycles: int = 0
 
     @cached_property
     def stall_cycles(self) -> int:
-        """The cycles that it waits for its code and constants."""
+        """The cycles that it waits for its code, its constants, and tensors outside."""
         if self.machine is None:
             return 0
-        return in_ram.stall_cycles(self.plan, self.batch, self.where, self.machine)
+        inside = in_ram.stall_cycles(self.plan, self.batch, self.where, self.machine)
+        return inside + self.batch * self.away_cycles
 
     @cached_property
     def pays(self) -> bool:
@@ -80,7 +86,8 @@ class Candidate:
     @property
     def outside_bytes(self) -> int:
         """Those of them that come from outside the chip."""
-        return self.batch * self.plan.promise.parameters.bytes if self.where.outside else 0
+        constants = self.plan.promise.parameters.bytes if self.where.outside else 0
+        return self.batch * (constants + self.away.bytes)
 
     @property
     def flash_bytes(self) -> int:
@@ -108,13 +115,13 @@ class Candidate:
     def _floor(self) -> int:
         """What :attr:`cycles` are not below, whatever the code is."""
         waits = 0 if self.machine is None else in_ram.constants_stall(self.plan, self.batch, self.where, self.machine)
-        return self._own_cycles + waits
+        return self._own_cycles + waits + self.batch * self.away_cycles
 
     @cached_property
     def _least(self) -> int:
         """What :attr:`cycles` of such code are not below."""
         waits = 0 if self.machine is None else in_ram.least_stall(self.plan, self.batch, self.where, self.machine)
-        return self._own_cycles + waits
+        return self._own_cycles + waits + self.batch * self.away_cycles
 
     def _price(self, objective: Objective, cycles: int) -> int:
         """So many cycles, and the bytes by memory that the objective weighs, at their weights."""

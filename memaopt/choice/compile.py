@@ -13,18 +13,21 @@ from pathlib import Path
 from memaopt.arguments import public
 from memaopt.choice import fusion, rows
 from memaopt.choice.choice import Candidate, Choice, Proof
+from memaopt.choice.homes import away, rooms
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.partition import Partitions
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import Problem, left_by_project, prepare, refuse_weights_beyond
+from memaopt.choice.problem import ALIGNMENT, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
+from memaopt.memory.liveness import align
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
@@ -77,8 +80,11 @@ def compile_network(
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     place = place or ON_CHIP
-    outside = sites(place, mcu).outside
-    objective, ram = objective_of(objective, mcu, outside)
+    there = sites(place, mcu)
+    outside, tensors = there.outside, there.tensors
+    if tensors is not None and stream is not None:
+        raise InputError("a network on a sliding window keeps its tensors in SRAM: activations are placed there alone")
+    objective, ram = objective_of(objective, mcu, there.weighed)
     identifier = identifier_of(graph.name if name is None else name)
     push, slides = (None, None) if stream is None else streamed(graph, stream)
     if push is not None:
@@ -100,11 +106,10 @@ def compile_network(
         else:
             more = budget if place.weights == AUTO else 0
             refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)
-        problem = prepared(simple.graph)
-        if among is not None:
-            problem = among(problem)
-        prices = Prices(problem.stages, problem.limits, objective)
-        spaces.append(NetworkSpace(multiple, simple, problem, prices, chains=given_chains))
+        for made in _problems(prepared, simple.graph, tensors):
+            problem = made if among is None else among(made)
+            prices = Prices(problem.stages, problem.limits, objective)
+            spaces.append(NetworkSpace(multiple, simple, problem, prices, chains=given_chains))
     if not spaces:
         raise InputError(f"{identifier}: channels are not kept in multiples of {', '.join(map(str, chains or ()))}")
     cheapest = partial(
@@ -120,7 +125,7 @@ def compile_network(
         place=place,
     )
     best = None if graph.by_rows else cheapest(spaces)
-    if chains is None and (best is None or arena is not None):
+    if chains is None and tensors is None and (best is None or arena is not None):
         best = _depth_first(spaces, best, objective, prepared, cheapest)
     if best is None and graph.by_rows:
         raise rows.why_not(spaces[0].problem, identifier)
@@ -138,7 +143,7 @@ def compile_network(
 
     if ram:
         return _held_outside(least_with_arena(best, ram, inside))
-    if within is None or arena is not None or best.choice.proof != "enumeration":
+    if within is None or arena is not None or tensors is not None or best.choice.proof != "enumeration":
         return _held_outside(best)  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:
@@ -152,16 +157,37 @@ def compile_network(
     return _held_outside(replace(chosen, within=within, neighbours=neighbours))
 
 
+def _problems(prepared: Callable[..., Problem], graph: Graph, tensors: Memory | None) -> Iterator[Problem]:
+    """The problem of choosing for a graph; where tensors may be outside, one for each set of them that is tried."""
+    if tensors is None:
+        yield prepared(graph)
+        return
+    whole, known = prepared(graph), set[frozenset[int]]()
+    assert whole.limits.sram is not None
+    for room in rooms(whole.limits.sram):
+        gone = away(graph, whole.order, room, ALIGNMENT)
+        if gone is not None and gone not in known:
+            known.add(gone)
+            yield prepared(graph, room=room)
+    if not known:
+        yield whole
+
+
 def _held_outside(plan: NetworkPlan) -> NetworkPlan:
-    """The plan; InfeasibleError if it has more constants outside than that memory holds: a choice with fewer is not
-    looked for."""
-    memory, size = plan.outside, plan.image.nbytes
-    if memory is not None and size > memory.size:
-        raise InfeasibleError(
-            f"{plan.name}: the best kernels have {size:,} bytes of constants, {size - memory.size:,} more than the "
-            f"{memory.size:,} of {memory.name}; --size {memory.name}={size} on a larger one would do"
-        )
+    """The plan; InfeasibleError if it has more outside than a memory holds: a choice with less is not looked for."""
+    for too_much in overflows(plan):
+        raise InfeasibleError(f"{plan.name}: {too_much}; a larger one (--size) would do")
     return plan
+
+
+def overflows(plan: NetworkPlan) -> Iterator[str]:
+    """Each memory outside the chip that holds less than a plan has there."""
+    tensors = sites(plan.placement, plan.mcu).tensors
+    taken = [(plan.outside, align(plan.image.nbytes, ALIGNMENT)), (tensors, plan.outer_bytes)]
+    for memory in {each.name: each for each, _ in taken if each is not None}.values():
+        size = sum(most for each, most in taken if each == memory)
+        if size > memory.size:
+            yield f"the best kernels have {size:,} bytes in {memory.name}, {size - memory.size:,} more than it holds"
 
 
 def _cheapest(
@@ -212,6 +238,9 @@ def _cheapest(
                 push=push,
                 slides=slides,
                 placement=place,
+                outer=problem.outer_plan(found.choice.picks, found.memory.order),
+                away=problem.away,
+                room=problem.room,
             )
     if best is None or (below is not None and proof != "enumeration"):
         return None
@@ -264,16 +293,18 @@ def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
 
 def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
     """The problems that a plan's choice is the best of, one for each way to simplify the network."""
+    tensors = sites(plan.placement, plan.mcu).tensors
     for multiple, simple in simplifications(plan.source):
         if not plan.chains or multiple == plan.multiple:
-            yield problem_within(plan, depth_first(simple.graph, plan.chains))
+            graph = depth_first(simple.graph, plan.chains)
+            yield from _problems(partial(problem_within, plan), graph, tensors)
 
 
-def problem_within(plan: NetworkPlan, graph: Graph) -> Problem:
-    """The problem of choosing for a graph within a plan's budgets."""
+def problem_within(plan: NetworkPlan, graph: Graph, room: int | None = None) -> Problem:
+    """The problem of choosing for a graph within a plan's budgets, with so much room for tensors inside."""
     limits = plan.budgets
     budgets = {"sram": limits.sram, "flash": limits.flash, "arena": limits.arena}
-    return prepare(graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement)
+    return prepare(graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement, room=room)
 
 
 def partition_bound(plan: NetworkPlan) -> int:
@@ -318,4 +349,5 @@ def _layer(problem: Problem, i: int, name: str, taken: Candidate) -> LayerPlan:
         where=taken.where,
         stall_cycles=taken.stall_cycles,
         within=first,
+        away_cycles=taken.away_cycles * taken.batch,
     )

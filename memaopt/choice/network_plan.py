@@ -38,7 +38,8 @@ from memaopt.problems.words import Objective
 @dataclass(frozen=True, eq=False)
 class LayerPlan:
     """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
-    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add.
+    operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add,
+    ``away_cycles`` those of them that accesses to tensors outside the chip wait.
     """
 
     position: int
@@ -50,6 +51,7 @@ class LayerPlan:
     where: Where = IN_FLASH
     stall_cycles: int = 0
     within: int | None = None
+    away_cycles: int = 0
 
     @property
     def kind(self) -> str:
@@ -72,7 +74,7 @@ class LayerPlan:
 
     def at(self, where: Where, machine: FlashTiming) -> int:
         """Predicted cycles with its code and constants elsewhere."""
-        return self.cycles + in_ram.stall_cycles(self.plan, self.batch, where, machine)
+        return self.cycles + in_ram.stall_cycles(self.plan, self.batch, where, machine) + self.away_cycles
 
     @cached_property
     def promise(self) -> Promise:
@@ -107,7 +109,8 @@ class NetworkPlan:
     network of a ``push``, made from it as ``slides`` says. ``within``: the arena that bounds the choice is the least in
     which one costs at most so much more than the best of all; None if nobody asked for that. ``neighbours`` on the
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
-    little. ``placement``: which memories buffers may live in.
+    little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
+    ``room`` bytes. ``placement``: which memories buffers may live in.
     """
 
     name: str
@@ -130,6 +133,9 @@ class NetworkPlan:
     slides: Stream | None = None
     neighbours: tuple[Neighbour, ...] = ()
     placement: NetworkPlacement = ON_CHIP
+    outer: MemoryPlan | None = None
+    away: frozenset[int] = frozenset()
+    room: int | None = None
 
     def _repr_html_(self) -> str:
         from memaopt.api import html_report
@@ -262,7 +268,18 @@ class NetworkPlan:
                 return Format.FUSED
         return Format.S8
 
+    def is_away(self, tensor: int) -> bool:
+        """Whether a tensor lies outside the chip."""
+        return self.roots.get(tensor) in self.away
+
+    @property
+    def outer_bytes(self) -> int:
+        """What the tensors outside the chip take there."""
+        return 0 if self.outer is None else self.outer.arena_bytes
+
     def place(self, tensor: int) -> int:
-        """The byte offset of an activation in the arena, or of one that is kept in the state."""
+        """The byte offset of an activation in its arena, or of one that is kept in the state."""
         kept = self.graph.outside.get(tensor)
+        if self.outer is not None and self.is_away(tensor):
+            return self.outer.offset(tensor)
         return self.memory.offset(tensor) if kept is None else self.states.offsets[kept]

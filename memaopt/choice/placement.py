@@ -12,18 +12,21 @@ from memaopt.inputs import Input, Word
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 
-FLASH, AUTO = "flash", "auto"
+FLASH, SRAM, AUTO = "flash", "sram", "auto"
 #: What can be placed.
-_KINDS = ("weights",)
+_KINDS = ("weights", "activations")
 
 
 class NetworkPlacement(Input):
     """The memory of each kind of buffer. ``weights``: all constants of layers (weights, biases, tables; not a constant
     that a layer reads as an input, which stays in flash): ``flash``, an external memory, or ``auto``: flash or the
-    first external memory that the machine's file has, whichever suits each layer.
+    first external memory that the machine's file has, whichever suits each layer. ``activations``: ``sram``, or an
+    external memory: tensors may lie there, whole, where that suits; inputs and outputs of the network do not, nor
+    scratch.
     """
 
     weights: Word = FLASH
+    activations: Word = SRAM
 
     @classmethod
     def asked(cls, text: str | None) -> NetworkPlacement:
@@ -39,15 +42,22 @@ class NetworkPlacement(Input):
 
     def describe(self) -> str:
         """As it is asked for; empty if all is on the chip."""
-        return "" if self.weights == FLASH else f"weights={self.weights}"
+        usual = {"weights": FLASH, "activations": SRAM}
+        return ",".join(f"{kind}={getattr(self, kind)}" for kind in _KINDS if getattr(self, kind) != usual[kind])
 
 
 class Sites(NamedTuple):
     """A placement on a machine: the memory outside the chip, if constants may be there, and whether a layer's are
-    (True), one or both."""
+    (True), one or both; the memory that tensors may be in."""
 
     outside: Memory | None
     choices: tuple[bool, ...]
+    tensors: Memory | None = None
+
+    @property
+    def weighed(self) -> Memory | None:
+        """The memory outside whose bytes an objective may weigh: the only one."""
+        return None if self.tensors is not None else self.outside
 
 
 #: Everything on the chip: as a placement, and what that means on any machine.
@@ -56,14 +66,25 @@ ON_CHIP, NOWHERE = NetworkPlacement(), Sites(None, (False,))
 
 def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     """What a placement means on a machine; InputError where that has no such memory."""
+    tensors = _tensors(placement.activations, mcu)
     if placement.weights == FLASH:
-        return NOWHERE
+        return NOWHERE._replace(tensors=tensors)
     external = [memory for memory in mcu.memories if memory.kind == "external"]
     if placement.weights == AUTO:
         if not external:
             raise InputError(f"weights=auto: {mcu.name} has no external memory; a machine's file may describe one")
-        return Sites(external[0], (False, True))
+        return Sites(external[0], (False, True), tensors)
     found = mcu.memory(placement.weights)
     if found not in external:
         raise InputError(f"weights={found.name}: that is no external memory of {mcu.name}; flash is the default")
-    return Sites(found, (True,))
+    return Sites(found, (True,), tensors)
+
+
+def _tensors(name: str, mcu: Mcu) -> Memory | None:
+    """The memory that tensors may be in beside the SRAM."""
+    if name == SRAM:
+        return None
+    found = mcu.memory(name)
+    if found.kind != "external" or not found.writable:
+        raise InputError(f"activations={name}: that is no external memory of {mcu.name} that can be written")
+    return found

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from memaopt.access import Access
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
+from memaopt.choice.homes import away
 from memaopt.choice.in_ram import Where, copyable
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, plans, staged
 from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory import states as places
 from memaopt.memory.liveness import InPlace, Lead, Leads, elementwise_in_place
 from memaopt.memory.plan import MemoryPlan
-from memaopt.models.fetching import FlashTiming
+from memaopt.models.fetching import FlashTiming, Outside
+from memaopt.models.outside import moving
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator, Pairwise, Weighted
@@ -41,7 +46,8 @@ class Problem:
 
     ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
     with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
-    is as much RAM as it takes. ``sites``: where constants may be.
+    is as much RAM as it takes. ``sites``: where constants and tensors may be;
+    ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside).
     """
 
     graph: Graph
@@ -54,6 +60,8 @@ class Problem:
     order: tuple[int, ...]
     mcu: Mcu | None = None
     sites: Sites = NOWHERE
+    away: frozenset[int] = frozenset()
+    room: int | None = None
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -88,8 +96,33 @@ class Problem:
             order=self.order,
             in_place=in_place_of(self.graph, chosen, self.lowered),
             leads=leads_of(self.graph, chosen, self.lowered),
+            external=self.gone(chosen),
             reorder=reorder,
             time_limit=time_limit,
+        )
+
+    def gone(self, chosen: Mapping[int, Plan]) -> frozenset[int]:
+        """The tensors outside as the memory plan sees them: what another layer computes within itself lies nowhere."""
+        return self.away - {self.graph.operators[i].output for i in fusion.deferred(chosen)}
+
+    @property
+    def inside(self) -> frozenset[int]:
+        """The tensors (alias roots) in SRAM."""
+        return frozenset(liveness.roots_of(self.graph).values()) - self.away
+
+    def outer_plan(self, picks: Sequence[int], order: Sequence[int]) -> MemoryPlan | None:
+        """Where the tensors outside lie, in an order of execution; None if there are none."""
+        if not self.away:
+            return None
+        chosen = self.chosen(picks)
+        return memory.plan(
+            self.in_memory(chosen),
+            alignment=ALIGNMENT,
+            order=order,
+            in_place=in_place_of(self.graph, chosen, self.lowered),
+            leads=leads_of(self.graph, chosen, self.lowered),
+            external=self.inside,
+            reorder=False,
         )
 
     def blocks(self, picks: Sequence[int]) -> liveness.ArenaProblem:
@@ -100,7 +133,7 @@ class Problem:
             ALIGNMENT,
             in_place_of(self.graph, chosen, self.lowered),
             self.scratch(chosen),
-            (),
+            self.gone(chosen),
             leads_of(self.graph, chosen, self.lowered),
         )
 
@@ -114,10 +147,11 @@ def prepare(
     arena: int | None = None,
     formats: bool = True,
     place: NetworkPlacement | None = None,
+    room: int | None = None,
 ) -> Problem:
     """The problem of choosing kernels for a simplified network; budgets are what a project leaves of the machine's
     memories by default, and what may be copied into RAM is what its setting allows. ``place``: which memories buffers
-    may live in, on the chip by default.
+    may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside.
     """
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     allowed = sites(place or ON_CHIP, mcu)
@@ -138,6 +172,10 @@ def prepare(
         mcu.setting.constants_in_ram,
     )
     roots, order = liveness.roots_of(graph), _order(graph)
+    gone = None if room is None else away(graph, order, room, ALIGNMENT)
+    if room is not None and gone is None:
+        raise InfeasibleError(f"{graph.name}: what goes in and comes out takes more than {room:,} bytes of SRAM")
+    outer = Outer(gone or frozenset(), roots, allowed.tensors)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
         together = fusion.together(lowered[first], lowered[i])
@@ -147,10 +185,10 @@ def prepare(
             options[first] += (fusion.DEFERRED,)
         else:
             del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed))
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed, outer))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, outer.away, room)
 
 
 def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
@@ -238,6 +276,25 @@ def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Low
     return lambda _, op: found.get(op.output)
 
 
+class Outer(NamedTuple):
+    """The tensors (alias roots) outside the chip, all of them by their roots, and the memory that they are in."""
+
+    away: frozenset[int]
+    roots: Mapping[int, int]
+    memory: Memory | None
+
+    def accesses(self, plan: Plan, inputs: Sequence[int], output: int) -> Access:
+        """What a call of a plan that reads and writes these tensors accesses of those outside."""
+        pairs = [*zip(inputs, plan.promise.inputs, strict=True), (output, plan.promise.output)]
+        return sum((moved for t, moved in pairs if self.roots.get(t) in self.away), Access())
+
+    def waits(self, moved: Access) -> int:
+        """Cycles that these wait."""
+        if self.memory is None:
+            return 0
+        return moving(moved, Outside(self.memory.first, self.memory.next))
+
+
 def _order(graph: Graph) -> tuple[int, ...]:
     """The order whose largest live set of tensors is the least."""
     problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
@@ -254,24 +311,32 @@ def _stages(
     machine: FlashTiming,
     limits: Budgets,
     allowed: Sites,
+    outer: Outer,
 ) -> list[Stage]:
     """A stage for each operator that runs, in execution order, with what is alive while it does."""
     ready: list[Stage] = []
     done = 0
-    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
+    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, outer.away)
     for i in order:
         if i in lowered:
             op = graph.operators[i]
             views = {False: apart}
             if i in pairs:
                 together = fusion.in_memory(graph, [pairs[i]])
-                views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, ())
+                gone = outer.away - {graph.operators[pairs[i]].output}
+                views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, gone)
             alive: dict[tuple[object, ...], int] = {}
             for plan in options[i]:
                 if _sharing(plan) not in alive:
                     in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
                     view = liveness.ruled(views[plan.input_format is Format.FUSED], in_place, leads, [i])
                     alive[_sharing(plan)] = view.during(i, done)
+            read = {False: lowered[i].inputs, True: lowered[pairs[i]].inputs if i in pairs else ()}
+            moved = {
+                id(plan): outer.accesses(plan, read[plan.input_format is Format.FUSED], op.output)
+                for plan in options[i]
+                if plan is not fusion.DEFERRED
+            }
             candidates = tuple(
                 Candidate(
                     plan,
@@ -280,6 +345,8 @@ def _stages(
                     stack_bytes((plan,)),
                     where,
                     machine,
+                    moved[id(plan)],
+                    outer.waits(moved[id(plan)]),
                 )
                 for plan in options[i]
                 if plan is not fusion.DEFERRED

@@ -14,10 +14,9 @@ from pydantic import BaseModel, Field
 
 from memaopt.access import Access
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.choice.placement import FLASH, SRAM, sites
 from memaopt.inputs import STRICT
 from memaopt.problems.operands import operands
-
-FLASH, SRAM = "flash", "sram"
 
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -62,12 +61,13 @@ def layer_traffic(plan: NetworkPlan, layer: LayerPlan) -> MovedBytes:
     graph, outside = plan.graph, _outside(plan)
     needed, promise = operands(layer.lowered.layer), layer.promise
     parameters = SRAM if layer.where.data else outside if layer.where.outside else FLASH
-    homes = [FLASH if graph.tensors[i].is_constant else SRAM for i in layer.lowered.inputs]
+    homes = [FLASH if graph.tensors[i].is_constant else _home(plan, i) for i in layer.lowered.inputs]
+    written = _home(plan, layer.op.output)
     moved = [*zip(homes, promise.inputs, strict=True), (parameters, promise.parameters)]
-    moved += [(SRAM, access) for access in (promise.output, promise.scratch, promise.stack)]
+    moved += [(written, promise.output), (SRAM, promise.scratch), (SRAM, promise.stack)]
     # The weights are read again by each call, but need not be.
     least = [(home, size * layer.batch) for home, size in zip(homes, needed.inputs, strict=True)]
-    least += [(SRAM, needed.output * layer.batch), (parameters, needed.weights)]
+    least += [(written, needed.output * layer.batch), (parameters, needed.weights)]
     return MovedBytes.of(
         {
             home: Crossing(
@@ -84,8 +84,16 @@ def _outside(plan: NetworkPlan) -> str:
     return "" if plan.outside is None else plan.outside.name
 
 
+def _home(plan: NetworkPlan, tensor: int) -> str:
+    """The memory that an activation lies in."""
+    beyond = sites(plan.placement, plan.mcu).tensors
+    return SRAM if beyond is None or not plan.is_away(tensor) else beyond.name
+
+
 def _homes(plan: NetworkPlan) -> tuple[str, ...]:
-    return tuple(name for name in (_outside(plan), FLASH, SRAM) if name)
+    beyond = sites(plan.placement, plan.mcu).tensors
+    names = (_outside(plan), "" if beyond is None else beyond.name, FLASH, SRAM)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def network_traffic(plan: NetworkPlan) -> MovedBytes:

@@ -30,7 +30,7 @@ def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
             symbol = f"AT_{_own_name(graph.tensors[tensor].name)}"
             symbol = f"{symbol}_{tensor}" if symbol in taken else symbol
             taken.add(symbol)
-            base = "kept" if tensor in graph.outside else "base"
+            base = "kept" if tensor in graph.outside else "outer" if plan.is_away(tensor) else "base"
             found[tensor] = Place(symbol, plan.place(tensor), graph.tensors[tensor].describe(), base)
     return found
 

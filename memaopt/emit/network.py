@@ -147,11 +147,12 @@ def files(
     if labels and (len(outputs) != 1 or outputs[0].elements != len(labels)):
         there = " and ".join(f"{end.elements:,}" for end in outputs)
         raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
-    copies, external = ram.copies(plan), outside.external(plan)
+    copies, external, outer = ram.copies(plan), outside.external(plan), outside.outer_arena(plan)
     values: dict[str, Any] = {
         "copies": copies,
         "external": external,
         "has_init": plan.has_init,
+        "outer": outer,
         "labels": [_string(label) for label in labels],
         "promised": _promised(plan),
         "layout": plan.layout,
@@ -190,9 +191,11 @@ def files(
     )
     tensors, scratch = tensor_places(plan), scratch_places(plan)
     calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
+    behind_data_outer = "" if outer is None else _text("network_outer_ld.j2", values).rstrip() + "\n"
     arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
     behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
     behind_data += "" if external is None else _text("network_external_ld.j2", values).rstrip() + "\n"
+    behind_data += behind_data_outer
     linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
     own = {
         folder.header(plan.name): _text("network.h.j2", values),
@@ -311,7 +314,7 @@ def _head(plan: NetworkPlan) -> str:
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
         cycles = f"{layer.machine_cycles:,} cycles, " if timed else ""
-        where = "state " if output in plan.graph.outside else ""
+        where = "state " if output in plan.graph.outside else "outer " if plan.is_away(output) else ""
         lines.append(f"  {layer.name:<{width}}  {kernel}, {cycles}{where}[{start}, {end}){raw}")
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]

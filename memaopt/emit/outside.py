@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import sites
+from memaopt.choice.problem import ALIGNMENT
+from memaopt.memory.liveness import align
 
 #: Remainders of the 16 values of four bits, for CRC-32 four bits at a time (the polynomial of IEEE 802.3, reflected).
 _POLYNOMIAL = 0xEDB88320
@@ -38,6 +41,24 @@ def external(plan: NetworkPlan) -> External | None:
         crc32=image.checksum,
         table=tuple(_remainder(value) for value in range(16)),
     )
+
+
+@dataclass(frozen=True)
+class OuterArena:
+    """The tensors outside the chip, as the templates see them: the memory, and the address and bytes of their arena."""
+
+    memory: str
+    base: int
+    bytes: int
+
+
+def outer_arena(plan: NetworkPlan) -> OuterArena | None:
+    """The arena outside the chip, behind the constants if they are in that memory; None if there is none."""
+    memory = sites(plan.placement, plan.mcu).tensors
+    if memory is None or plan.outer is None:
+        return None
+    constants = plan.image.nbytes if memory == plan.outside else 0
+    return OuterArena(memory.name, memory.base + align(constants, ALIGNMENT), plan.outer_bytes)
 
 
 def image_file(name: str) -> str:

@@ -150,7 +150,7 @@ def plan(
 
     ``scratch``: bytes that an operator (by position) needs while it runs. ``alignment``: of every offset, a power of
     two. ``in_place``: which inputs an operator may overwrite. ``leads``: how an output may overlap the first input, if
-    nothing reads that afterwards. ``external``: inputs or outputs of the network that live outside the arena.
+    nothing reads that afterwards. ``external``: tensors that live outside the arena.
     ``reorder``: whether operators may run in another order than ``order``, by default the given one. ``limit``: a
     budget in bytes.
 
@@ -199,8 +199,8 @@ def _check_arguments(graph: Graph, scratch: Mapping[int, int], alignment: int, e
         if not 0 <= position < len(graph.operators) or size < 0:
             raise InputError(f"scratch of {size} bytes for operator {position} of {len(graph.operators)}")
     for tensor in external:
-        if tensor not in graph.inputs and tensor not in graph.outputs:
-            raise InputError(f"tensor {tensor} is neither an input nor an output, so it cannot lie outside the arena")
+        if not 0 <= tensor < len(graph.tensors) or graph.tensors[tensor].is_constant:
+            raise InputError(f"tensor {tensor} is no activation, so it does not lie outside the arena")
 
 
 def rectangles_of(problem: ArenaProblem, order: Sequence[int]) -> tuple[list[Rectangle], list[Sharing]]:

@@ -236,14 +236,20 @@ def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
 
 def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     """What lies outside the chip, of how much, and how it comes in."""
-    memory = plan.outside
+    memory, tensors = plan.outside, plan.placement.activations
+    told = []
+    if plan.away:
+        told.append((tensors, f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole", ""))
+        sets = "for each eighth of the SRAM the tensors inside whose set saves most of their bytes"
+        told.append(("", f"tried, with the best kernels each: {sets}", ""))
     if memory is None:
-        return []
+        return told
     layers = [layer for layer in plan.layers if layer.where.outside]
     staged = sum(layer.plan.streams is not None for layer in layers)
     how = f"constants of {len(layers)} layers, {staged} of them copied into SRAM once an inference, the others streamed"
     size, bound = plan.image.nbytes, network_traffic(plan).memories[memory.name].least
     return [
+        *told,
         (memory.name, f"{size:,} bytes of {memory.size:,}: {how}; CRC-32 {plan.image.checksum:08x}", ""),
         ("", f"no kernels read fewer than {bound:,} bytes of weights there", ""),
     ]

@@ -162,7 +162,7 @@ def execute(plan: NetworkPlan, inputs: Sequence[_Array]) -> list[_Array]:
     Movements and tables of bytes are executed as they are emitted, every other operator by the reference.
     """
     image = sum(plan.graph.tensors[t].nbytes for t in plan.graph.nowhere)
-    arena = np.full(plan.arena_bytes + plan.state_bytes + image, _RUBBISH, np.uint8)
+    arena = np.full(plan.arena_bytes + plan.state_bytes + plan.outer_bytes + image, _RUBBISH, np.uint8)
     for tensor, value in zip(plan.graph.inputs, inputs, strict=True):
         _store(plan, arena, tensor, value, Format.S8)
     for layer in plan.layers:
@@ -197,9 +197,12 @@ def _computed(plan: NetworkPlan, layer: LayerPlan, inputs: list[_Array]) -> _Arr
 
 
 def _start(plan: NetworkPlan, tensor: int) -> int:
-    """Where a tensor begins in arena and state together; an image that comes by rows lies behind them."""
+    """Where a tensor begins in arena, state and what is outside the chip together; an image that comes by rows lies
+    behind them."""
     if tensor in plan.graph.nowhere:
-        return plan.arena_bytes + plan.state_bytes
+        return plan.arena_bytes + plan.state_bytes + plan.outer_bytes
+    if plan.is_away(tensor):
+        return plan.place(tensor) + plan.arena_bytes + plan.state_bytes
     return plan.place(tensor) + (plan.arena_bytes if tensor in plan.graph.outside else 0)
 
 

@@ -353,6 +353,8 @@ def _load(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> None:
     bases = bases_of(plan, board)
     # Nothing may depend on what the arena held before.
     board.write(bases.arena, RUBBISH * plan.arena_bytes)
+    if plan.outer_bytes:
+        board.write(bases.outer, RUBBISH * plan.outer_bytes)
     for tensor, value in zip(plan.graph.inputs, values, strict=True):
         board.write(bases.of(plan, tensor), np.ascontiguousarray(value).tobytes())
 
@@ -375,10 +377,10 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
 def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:
     from memaopt.board.elf import read_elf
 
-    flash, outside = plan.mcu.memory("flash"), plan.outside
+    flash = plan.mcu.memory("flash")
     # What start-up code copies into RAM has its image in flash; what is all zeros has none.
     return sum(
         s.size if flash.base <= s.address < flash.end else len(s.data)
         for s in read_elf(elf).segments
-        if outside is None or not outside.base <= s.address < outside.end
+        if not any(m.kind == "external" and m.base <= s.address < m.end for m in plan.mcu.memories)
     )

@@ -18,24 +18,26 @@ RUBBISH = b"\xa5"  # what memory holds that nothing has written
 
 
 class Bases(NamedTuple):
-    """The addresses of the arena, of the state, and of an image that comes by rows (0 if there is none)."""
+    """The addresses of the arena, of the state, of an image that comes by rows, and of the arena outside the chip (0 if
+    there is none)."""
 
     arena: int
     state: int
     image: int
+    outer: int
 
     def of(self, plan: NetworkPlan, tensor: int) -> int:
         """The address of an activation."""
         if tensor in plan.graph.nowhere:
             return self.image
-        return (self.state if tensor in plan.graph.outside else self.arena) + plan.place(tensor)
+        inside = self.state if tensor in plan.graph.outside else self.arena
+        return (self.outer if plan.is_away(tensor) else inside) + plan.place(tensor)
 
 
 def bases_of(plan: NetworkPlan, board: Board) -> Bases:
-    symbols = board.symbols
-    return Bases(
-        symbols[f"{plan.name}_static_arena"], symbols.get(kept_symbol(plan), 0), symbols.get(f"{plan.name}_image", 0)
-    )
+    there, name = board.symbols, plan.name
+    image, outer = (there.get(f"{name}_{what}", 0) for what in ("image", "outer_arena"))
+    return Bases(there[f"{name}_static_arena"], there.get(kept_symbol(plan), 0), image, outer)
 
 
 def caller_source(plan: NetworkPlan, folder: Path) -> list[Path]:

@@ -142,7 +142,12 @@ def test_every_false_claim_of_what_lies_outside_is_found(
     place: tuple[Any, ...], value: Any, outside: tuple[Model, dict[str, Any]]
 ) -> None:
     """Catches a claim of the memory outside the chip that nothing checks. No value: one more than is true."""
-    model, data = outside[0], copy.deepcopy(outside[1])
+    _refuses(outside, place, value)
+
+
+def _refuses(of: tuple[Model, dict[str, Any]], place: tuple[Any, ...], value: Any) -> None:
+    """A true certificate verifies, and one with another value in its place does not."""
+    model, data = of[0], copy.deepcopy(of[1])
     network_check.verify(NetworkCertificate.from_json(json.dumps(data)), model)
     at = data
     for key in place[:-1]:
@@ -153,6 +158,44 @@ def test_every_false_claim_of_what_lies_outside_is_found(
     with pytest.raises((FalseClaimError, InputError)) as found:
         network_check.verify(NetworkCertificate.from_json(json.dumps(data)).signed(), model)
     assert "digest" not in str(found.value)
+
+
+@pytest.fixture(scope="module")
+def tensors_outside() -> tuple[Model, dict[str, Any]]:
+    """A network with some tensors outside the chip, and its certificate as JSON."""
+    made = Builder("outside", (1, 12, 12, 8), 5)
+    x = made.depthwise_conv_2d(made.conv_2d(0, 16, Size2D(3, 3)), Activation.RELU)
+    model = Model.of(made.finish(made.conv_2d(made.conv_2d(x, 16, Size2D(1, 1)), 4, Size2D(1, 1))))
+    machine, place = mcu("stm32f469"), NetworkPlacement(activations="fmc")
+    plan = compile_network(model, machine, sram=4000, place=place)
+    assert plan.away
+    return model, json.loads(certificate.certify(plan).to_json())
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("placement", "activations"), "sram"),
+        (("room",), None),
+        (("room",), 2_000),
+        (("room",), 200_000),
+        (("outer",), None),
+        (("outer", "arena_bytes"), {}),
+        (("outer", "lower_bound"), {}),
+        (("outer", "buffers", 0, "offset"), 8),
+        (("outer", "buffers", 0, "size"), {}),
+        (("outer", "order", 0), 1),
+        (("totals", "outer_bytes"), {}),
+        (("totals", "traffic", "memories", "fmc", "bytes"), {}),
+        (("layers", 0, "traffic", "memories", "fmc", "least"), {}),
+        (("layers", 0, "stall_cycles"), {}),
+    ],
+)
+def test_every_false_claim_of_tensors_outside_is_found(
+    place: tuple[Any, ...], value: Any, tensors_outside: tuple[Model, dict[str, Any]]
+) -> None:
+    """Catches a claim of tensors outside the chip that nothing checks. No value: one more than is true."""
+    _refuses(tensors_outside, place, value)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,17 @@ from network_helpers import MCU
 
 from memaopt.choice import choice
 from memaopt.choice.compile import compile_network
+from memaopt.choice.homes import away
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import prepare
 from memaopt.choice.solution import search
 from memaopt.choice.traffic import network_traffic
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu
+from memaopt.memory import liveness
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.streaming.window import Stream
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
 
@@ -43,8 +46,8 @@ def test_what_is_no_placement_is_refused(text: str, said: str) -> None:
 def test_placements_on_a_machine() -> None:
     """Catches constants in a memory that is none of the kind, or not there."""
     assert sites(NetworkPlacement.asked(None), L4S5) == sites(ON_CHIP, L4S5) == NOWHERE
-    assert sites(NetworkPlacement.asked(" weights = qspi "), L4S5) == (L4S5.memory("qspi"), (True,))
-    assert sites(AUTO, L4S5) == (L4S5.memory("qspi"), (False, True))
+    assert sites(NetworkPlacement.asked(" weights = qspi "), L4S5) == (L4S5.memory("qspi"), (True,), None)
+    assert sites(AUTO, L4S5) == (L4S5.memory("qspi"), (False, True), None)
     with pytest.raises(InputError, match="no external memory of"):
         sites(NetworkPlacement(weights="sram"), L4S5)
     with pytest.raises(InputError, match="has no memory 'psram'"):
@@ -123,3 +126,38 @@ def test_too_many_constants_are_refused() -> None:
         compile_network(zoo.build("ds_cnn"), small, place=NetworkPlacement(weights="qspi"))
     with pytest.raises(InputError, match="flash and sram alone"):
         compile_network(_graph(), MCU, "1*cycles + 1*qspi")
+
+
+def test_the_tensors_outside_are_the_cheapest() -> None:
+    """Catches a set of tensors outside that costs more than another that leaves as much room: every set is tried."""
+    made = Builder("skips", (1, 6, 6, 4), 3)
+    x = made.conv_2d(0, 8, Size2D(1, 1))
+    y = made.conv_2d(x, 24, Size2D(1, 1))
+    y = made.conv_2d(y, 8, Size2D(1, 1))
+    z = made.add(x, y)
+    graph = made.finish(made.conv_2d(made.add(z, made.conv_2d(z, 8, Size2D(1, 1))), 4, Size2D(1, 1)))
+    order = tuple(range(len(graph.operators)))
+    p = liveness.problem(graph, 16, lambda *_: (), {}, ())
+    inner = [t for t in p.sizes if t not in graph.inputs and t not in p.kept]
+    cost = {t: graph.tensors[t].nbytes * (1 + p.readers[t].bit_count()) for t in inner}
+    sets = [frozenset(c) for n in range(len(inner) + 1) for c in itertools.combinations(inner, n)]
+    live = {gone: liveness.peak(liveness.problem(graph, 16, lambda *_: (), {}, gone), order)[0] for gone in sets}
+    distinct = sorted(set(live.values()))
+    assert len(distinct) > 5
+    for room in distinct:
+        found = away(graph, order, room, 16)
+        assert found is not None
+        assert live[found] <= room
+        assert sum(cost[t] for t in found) == min(sum(cost[t] for t in s) for s in sets if live[s] <= room)
+    assert away(graph, order, distinct[0] - 1, 16) is None
+
+
+def test_tensors_outside_in_other_uses() -> None:
+    """Catches tensors in a memory that cannot be written, and a placement that has no effect."""
+    with pytest.raises(InputError, match="that can be written"):
+        sites(NetworkPlacement(activations="qspi"), L4S5)
+    f469, place = mcu("stm32f469"), NetworkPlacement(activations="fmc")
+    with pytest.raises(InputError, match="sliding window keeps its tensors"):
+        compile_network(_graph(), f469, place=place, stream=Stream(axis="rows", hop=1))
+    with pytest.raises(InputError, match="not of fmc"):
+        compile_network(_graph(), f469, "1*cycles + 1*fmc", place=place)

@@ -12,13 +12,16 @@ from memaopt.board import Board, build
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import NetworkPlacement
+from memaopt.choice.traffic import network_traffic
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import external, images
 from memaopt.machines.mcu import mcu
+from memaopt.networks import reference
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial
+from memaopt.trials.library import execute
 from memaopt.writer import write_files
 
 OUTSIDE = NetworkPlacement(weights="qspi")
@@ -83,3 +86,25 @@ def test_nothing_else_changes() -> None:
     plan = compile_network(made.finish(made.conv_2d(0, 8, Size2D(1, 1))), L4S5)
     assert not images(plan)
     assert not any("external" in text for path, text in emit.files(plan).items() if "firmware" not in path)
+
+
+@pytest.mark.parametrize("compiler", compilers())
+def test_tensors_outside(compiler: str) -> None:
+    """Catches a tensor that is not where its reader looks for it, or accessed more often than promised where it lies,
+    and an arena that overlaps something. Constants and tensors share a memory in the second machine."""
+    graph = _plan().source
+    for machine, place in (("stm32f469", "activations=fmc"), ("stm32l4r5", "weights=qspi,activations=qspi")):
+        placement = NetworkPlacement.asked(place)
+        free = compile_network(graph, mcu(machine), place=placement)
+        assert not free.away
+        plan = compile_network(graph, mcu(machine), sram=4200, place=placement)
+        assert plan.away
+        assert plan.sram_bytes <= 4200 < free.sram_bytes
+        found = network_trial.run(plan, 2, compiler=compiler, layout="stm32cube")
+        assert found.passed
+        assert network_traffic(plan).memories[placement.activations].bytes > plan.outer_bytes
+        assert found.cycles is not None
+        assert abs(found.cycles / plan.machine_cycles - 1) < 0.1
+        inputs = emit.random_inputs(plan)
+        wanted = reference.run(plan.source, inputs)
+        assert [x.tobytes() for x in execute(plan, inputs)] == [x.tobytes() for x in wanted]
