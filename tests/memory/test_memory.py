@@ -169,7 +169,7 @@ def test_budget_names_the_operator_and_the_bytes() -> None:
     [
         ({"alignment": 12}, "not a power of two"),
         ({"scratch": {9: 1}}, "operator 9 of 3"),
-        ({"external": [1]}, "neither an input nor an output"),
+        ({"external": [99]}, "tensor 99 is no activation"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
