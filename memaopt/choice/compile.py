@@ -82,8 +82,8 @@ def compile_network(
     place = place or ON_CHIP
     there = sites(place, mcu)
     outside, tensors = there.outside, there.tensors
-    if tensors is not None and stream is not None:
-        raise InputError("a network on a sliding window keeps its tensors in SRAM: activations are placed there alone")
+    if tensors is not None and (stream is not None or by_rows):
+        raise InputError("a network on a sliding window, or whose input comes by rows, has all its activations in SRAM")
     objective, ram = objective_of(objective, mcu, there.weighed)
     identifier = identifier_of(graph.name if name is None else name)
     push, slides = (None, None) if stream is None else streamed(graph, stream)

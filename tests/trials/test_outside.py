@@ -74,7 +74,7 @@ def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
     assert board.call("small_invoke", 0, 0).r0 == 0
     for at in (0, found.bytes // 2, found.bytes - 1):
         board.write(found.base + at, struct.pack("B", data[at] ^ 0x10))
-        assert board.call("small_init").r0 & 0xFFFFFFFF == 0xFFFFFFFA, at  # -6
+        assert board.call("small_init").r0 & 0xFFFFFFFF == 0xFFFFFFF9, at  # -7
         assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE
         board.write(found.base + at, data[at : at + 1])
     assert board.call("small_init").r0 == 0
