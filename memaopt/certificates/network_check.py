@@ -133,7 +133,10 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
         yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
     yield from _disagreements(problem, plan)
     yield from _overruns(certificate, problem, plan)
-    found = [cheaper(other, certificate.objective, price) for other in compile.problems_of(plan)]
+    problems = list(compile.problems_of(plan))
+    if plan.room not in [other.room for other in problems]:
+        yield f"room is {plan.room}, which is none of those that are tried"
+    found = [cheaper(other, certificate.objective, price) for other in problems]
     for best in found:
         if isinstance(best, int):
             yield f"the choice claims that nothing is cheaper than {price}, but a choice of {best} fits"
