@@ -96,6 +96,8 @@ def _layers() -> Iterator[Layer]:
         yield Mean(shape, axes, 5, q)
         yield Extreme(PoolKind.MIN, shape, axes)
     yield from (ArgExtreme(PoolKind.MAX, shape, size) for shape in ((4, 7, 3), (2, 3, 3)) for size in (4, 8))
+    yield conv_depthwise(rng, (21, 16, 4), 4, (3, 3))
+    yield conv_depthwise(rng, (14, 16, 8), 8)
 
 
 def _in_double(layer: Conv) -> Conv:

@@ -41,7 +41,18 @@ from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
 _OF_RAW_PAIRS = (PatchForm.STRAIGHT, PatchForm.LOOPED)
-_FRAME = around.Frame(704, 152)
+_STACK = 152  # of its C, with helpers
+#: The most code of its C by whether there are bands, strips of padded rows, and tiles across rows: of 790 plans.
+_CODE = {
+    (False, False, False): 176,
+    (False, False, True): 248,
+    (True, False, False): 412,
+    (True, False, True): 592,
+    (False, True, False): 704,
+    (False, True, True): 704,
+    (True, True, False): 984,
+    (True, True, True): 984,
+}
 
 
 class Planes(NamedTuple):
@@ -276,9 +287,9 @@ class ConvIntoDepthwise:
             cycles=round(cycles),
             promise=promise,
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words) + words_bytes(planes.channels * walk.words),
-            code_bytes=shared + _FRAME.code,
+            code_bytes=shared + _CODE[bool(options["band"]), strip is not None, across is not None],
             scratch_bytes=scratch_bytes,
-            stack_bytes=max(kernel.stack_bytes, 72) + _FRAME.stack,
+            stack_bytes=max(kernel.stack_bytes, 72) + _STACK,
             kernels=tuple(kernels),
             shared_bytes=shared,
             code=code,

@@ -37,7 +37,8 @@ from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise, Layer
 
 SCALE = 256
-_FRAME = around.Frame(560, 96)
+#: Without bands, whose rows above and below are cleared apart, and with them.
+_FRAME, _FRAME_OF_BANDS = around.Frame(140, 96), around.Frame(600, 96)
 
 
 class _Cycles(NamedTuple):
@@ -124,6 +125,7 @@ class _Depthwise:
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
         gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
         shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
+        frame = _FRAME_OF_BANDS if band else _FRAME
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
             tile += f", loop of {kernel.unroll}"
@@ -133,9 +135,9 @@ class _Depthwise:
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes, stack),
             data_bytes=words_bytes(layer.output.channels * kernel.words),
-            code_bytes=shared + _FRAME.code,
+            code_bytes=shared + frame.code,
             scratch_bytes=scratch_bytes,
-            stack_bytes=72 + _FRAME.stack,
+            stack_bytes=72 + frame.stack,
             kernels=(kernel.name, *sorted(g.name for g in gathers)),
             shared_bytes=shared,
             code=self._code(layer, kernel, options, input_format),
