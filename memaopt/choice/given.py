@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from memaopt.choice import fusion
 from memaopt.choice.choice import Candidate, Stage
+from memaopt.choice.placement import ON_CHIP
 from memaopt.choice.problem import Problem
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import Input
@@ -19,7 +20,7 @@ from memaopt.networks.chains import Chains
 from memaopt.networks.limits import MAX_OPERATORS
 
 #: Fields of a certificate whose other values no plan is judged with, and the values that it is.
-_WHOLE = {"stream": None, "by_rows": False, "placement": {"weights": "flash"}}
+_WHOLE = {"stream": None, "by_rows": False, "placement": ON_CHIP.model_dump()}
 
 _Position = Annotated[int, Field(strict=True, ge=0, le=MAX_OPERATORS)]
 
