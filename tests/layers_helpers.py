@@ -36,7 +36,16 @@ from memaopt.problems.layers import (
 )
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.step_functions import Requantization, Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
@@ -228,12 +237,16 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [layer.first_shape, layer.second_shape]
         case Softmax() | L2Norm():
             shapes = [(layer.rows, layer.depth)]
-        case Conv16() | MaxPool16():
+        case Conv16() | Depthwise16() | Pool16():
             return [_of_int16(rng, kind, *layer.shape)]
         case FullyConnected16():
             return [_of_int16(rng, kind, layer.rows, layer.weights.shape[1])]
         case Softmax16():
             return [_of_int16(rng, kind, layer.rows, layer.depth)]
+        case Binary16():
+            return [_of_int16(rng, kind, *shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
+        case Mean16():
+            return [_of_int16(rng, kind, *layer.shape)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
         case Lookup() | FloatLookup() | Dequantize() | Rescaled():
@@ -254,12 +267,14 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.elements, np.int8)
         case Mean() | Extreme():
             return np.zeros(layer.elements // layer.count, np.int8)
-        case Conv16() | MaxPool16():
+        case Conv16() | Depthwise16() | Pool16():
             return np.zeros(layer.output.elements, np.int16)
         case FullyConnected16():
             return np.zeros(layer.rows * len(layer.weights), np.int16)
-        case Softmax16():
+        case Softmax16() | Binary16():
             return np.zeros(layer.elements, np.int16)
+        case Mean16():
+            return np.zeros(layer.elements // layer.count, np.int16)
         case Rescaled():
             return np.zeros(layer.elements, f"int{8 * layer.target}")
         case SvdfFeatures():

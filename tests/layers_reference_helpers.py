@@ -29,7 +29,16 @@ from memaopt.problems.layers import (
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.step_functions import Requantization
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
@@ -95,6 +104,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
         case Selection():
             condition, a, b = (x.reshape(s) for x, s in zip(inputs, layer.shapes, strict=True))
             return np.where(condition != 0, a, b).ravel()
+        case Binary16():
+            return expected(layer.pairs, *inputs)
         case Binary():
             return layer.apply(first.reshape(layer.first_shape), inputs[1].reshape(layer.second_shape)).ravel()
         case Pool():
@@ -124,9 +135,9 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
-        case Lstm() | Softmax16() | Rescaled() | SvdfFeatures() | SvdfFilter():
+        case Lstm() | Softmax16() | Mean16() | Rescaled() | SvdfFeatures() | SvdfFilter():
             return layer.apply(first).ravel()
-        case Conv16() | MaxPool16():
+        case Conv16() | Depthwise16() | Pool16():
             return _of_16(layer, first.reshape(layer.shape)).ravel()
         case FullyConnected16():
             sums = first.reshape(layer.rows, -1).astype(np.int64) @ layer.weights.T.astype(np.int64) + layer.bias
@@ -171,7 +182,7 @@ def _resized(layer: Resize, image: np.ndarray) -> np.ndarray:
     return out
 
 
-def _of_16(layer: Conv16 | MaxPool16, image: np.ndarray) -> np.ndarray:
+def _of_16(layer: Conv16 | Depthwise16 | Pool16, image: np.ndarray) -> np.ndarray:
     """A convolution or maxima of int16, position by position."""
     window, out = layer.window, np.zeros(layer.output, np.int64)
     for y, x in np.ndindex(layer.output[:2]):
@@ -182,11 +193,19 @@ def _of_16(layer: Conv16 | MaxPool16, image: np.ndarray) -> np.ndarray:
             for column in [x * window.stride.width + kx * window.dilation.width - window.padding.left]
             if 0 <= row < layer.shape.height and 0 <= column < layer.shape.width
         ]
-        if isinstance(layer, MaxPool16):
-            out[y, x] = np.max([element for _, _, element in taps], axis=0)
-        else:
+        if isinstance(layer, Pool16):
+            elements = np.array([element for _, _, element in taps])
+            total, count = elements.sum(axis=0), len(taps)
+            mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
+            out[y, x] = mean if layer.average else elements.max(axis=0)
+            continue
+        if isinstance(layer, Conv16):
             sums = layer.bias + sum(layer.weights[:, ky, kx].astype(np.int64) @ element for ky, kx, element in taps)
-            out[y, x] = fixedpoint16.multiply_wide(sums, layer.multipliers, layer.shifts)
+        else:
+            each = (layer.weights[ky, kx] * element.repeat(layer.multiplier) for ky, kx, element in taps)
+            sums = layer.bias + sum(each)
+        scaled = fixedpoint.multiply_by_quantized_multiplier if layer.narrow else fixedpoint16.multiply_wide
+        out[y, x] = scaled(sums, layer.multipliers, layer.shifts)
     return np.clip(out, *layer.clamp)
 
 

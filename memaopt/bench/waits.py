@@ -45,7 +45,16 @@ from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 from memaopt.report.console import table
 
@@ -188,13 +197,18 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
     match layer:
         case Conv() | Depthwise() | ConvDepthwise() | LayerChain() | Pool() | Resize():
             return [layer.shape.elements], layer.output.elements
-        case Conv16() | MaxPool16():
+        case Conv16() | Depthwise16() | Pool16():
             return [2 * layer.shape.elements], 2 * layer.output.elements
         case FullyConnected16():
             m, k = layer.weights.shape
             return [2 * layer.rows * k], 2 * layer.rows * m
         case Softmax16():
             return [2 * layer.elements], 2 * layer.elements
+        case Binary16():
+            sizes = [2 * math.prod(shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
+            return sizes, 2 * layer.elements
+        case Mean16():
+            return [2 * layer.elements], 2 * layer.elements // layer.count
         case FullyConnected():
             m, k = layer.weights.shape
             return [layer.rows * k], layer.rows * m

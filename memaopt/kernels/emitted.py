@@ -72,14 +72,14 @@ class Emitted:
         return f"{before}{self.comment}\n{constants}{function}\n{{\n{self.body}}}\n"
 
 
-def unary(name: str) -> str:
-    """The prototype of a layer with one int8 input."""
-    return f"void {name}(const int8_t *in, int8_t *out, void *scratch)"
+def unary(name: str, bits: int = 8) -> str:
+    """The prototype of a layer with one input, of integers of so many bits."""
+    return f"void {name}(const int{bits}_t *in, int{bits}_t *out, void *scratch)"
 
 
-def binary(name: str) -> str:
-    """The prototype of a layer with two int8 inputs."""
-    return f"void {name}(const int8_t *first, const int8_t *second, int8_t *out, void *scratch)"
+def binary(name: str, bits: int = 8) -> str:
+    """The prototype of a layer with two inputs, of integers of so many bits."""
+    return f"void {name}(const int{bits}_t *first, const int{bits}_t *second, int{bits}_t *out, void *scratch)"
 
 
 def emitted(

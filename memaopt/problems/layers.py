@@ -23,7 +23,16 @@ from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.step_functions import (
     INT8_MAX,
     INT8_MIN,
@@ -363,8 +372,11 @@ Layer = (
     | MatMul
     | Lstm
     | Conv16
+    | Depthwise16
+    | Binary16
+    | Mean16
     | FullyConnected16
-    | MaxPool16
+    | Pool16
     | Softmax16
     | Rescaled
     | SvdfFeatures

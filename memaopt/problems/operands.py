@@ -41,7 +41,16 @@ from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 _FLOAT_BYTES, _INT16_BYTES = 4, 2
@@ -226,11 +235,25 @@ def _(layer: Lstm) -> Operands:
 
 
 @operands.register(Conv16)
-@operands.register(MaxPool16)
-def _(layer: Conv16 | MaxPool16) -> Operands:
-    weights = _used(layer.weights, _whole(layer.output), layer.shape, layer.window) if isinstance(layer, Conv16) else 0
+@operands.register(Depthwise16)
+@operands.register(Pool16)
+def _(layer: Conv16 | Depthwise16 | Pool16) -> Operands:
+    weights = 0
+    if not isinstance(layer, Pool16):
+        weights = _used(layer.weights, _whole(layer.output), layer.shape, layer.window)
     read = _read(layer.shape, layer.output, layer.window)
     return Operands((_INT16_BYTES * read,), _INT16_BYTES * layer.output.elements, weights)
+
+
+@operands.register
+def _(layer: Binary16) -> Operands:
+    sizes = (_INT16_BYTES * math.prod(shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape))
+    return Operands(tuple(sizes), _INT16_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: Mean16) -> Operands:
+    return Operands((_INT16_BYTES * layer.elements,), _INT16_BYTES * (layer.elements // layer.count))
 
 
 @operands.register

@@ -1,5 +1,6 @@
 """Layers whose activations are int16 and whose weights are int8 ("16x8"): zero points are 0, sums are int64."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.fixedpoint16 import INT16_MAX, INT16_MIN, interpolated
+from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
 from memaopt.problems.step_functions import Float64Array, Rescale
@@ -24,7 +26,8 @@ class Range16(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Conv16(ByContent):
-    """CONV_2D: ``weights`` are OHWI, of one group; each channel's sum is rescaled once, by a multiplier of 16 bits."""
+    """CONV_2D: ``weights`` are OHWI, of one group; each channel's sum is rescaled once, by a multiplier of 16 bits, or
+    where it is ``narrow``, of 32 bits, twice by one of 32."""
 
     shape: Image
     output: Image
@@ -34,6 +37,32 @@ class Conv16(ByContent):
     multipliers: Int64Array
     shifts: Int64Array
     clamp: Range16
+    narrow: bool = False
+
+    @property
+    def macs(self) -> int:
+        return self.output.positions * self.weights.size
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise16(ByContent):
+    """DEPTHWISE_CONV_2D: ``weights`` are HWO; the rest is as in Conv16. Output channel o reads input channel
+    o // (O / C)."""
+
+    shape: Image
+    output: Image
+    weights: npt.NDArray[np.int8]
+    bias: Int64Array
+    window: Window
+    multipliers: Int64Array
+    shifts: Int64Array
+    clamp: Range16
+    narrow: bool = False
+
+    @property
+    def multiplier(self) -> int:
+        """Output channels for each input channel."""
+        return self.output.channels // self.shape.channels
 
     @property
     def macs(self) -> int:
@@ -42,13 +71,15 @@ class Conv16(ByContent):
 
 @dataclass(frozen=True, eq=False)
 class FullyConnected16(ByContent):
-    """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]; sums are rescaled in double."""
+    """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]; sums, of 32 bits where ``narrow``, are
+    rescaled in double."""
 
     rows: int
     weights: npt.NDArray[np.int8]
     bias: Int64Array
     scales: Float64Array
     clamp: Range16
+    narrow: bool = False
 
     @property
     def macs(self) -> int:
@@ -56,13 +87,49 @@ class FullyConnected16(ByContent):
 
 
 @dataclass(frozen=True)
-class MaxPool16:
-    """MAX_POOL_2D."""
+class Pool16:
+    """MAX_POOL_2D and AVERAGE_POOL_2D (over the part of the window inside the image; ties go away from zero)."""
 
     shape: Image
     output: Image
     window: Window
     clamp: Range16
+    average: bool = False
+
+
+@dataclass(frozen=True)
+class Binary16:
+    """ADD, SUB and MUL: as those of int8, in the bounds of int16 and of zero points 0."""
+
+    pairs: Binary
+
+    @property
+    def elements(self) -> int:
+        return self.pairs.elements
+
+
+@dataclass(frozen=True)
+class Mean16:
+    """MEAN over ``axes`` of a ``shape``: the sum, rescaled."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    result: Rescale
+
+    @property
+    def count(self) -> int:
+        """Elements that one output is of."""
+        return math.prod(self.shape[axis] for axis in self.axes)
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        """The outputs, without the axes."""
+        total = np.asarray(x, np.int64).reshape(self.shape).sum(axis=self.axes)
+        outputs: Int64Array = np.clip(self.result.apply(total), INT16_MIN, INT16_MAX)
+        return outputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,17 @@ from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Range16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.step_functions import Requantization, Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
@@ -144,12 +155,28 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
         image = Image(shape[0] + 3 - size, shape[1] + 3 - size, outputs)
         window = Window(Pair(size, size), padding=Padding(1, 1))
         scales = np.full(outputs, 1518500250), np.full(outputs, -9)
-        yield Conv16(Image(*shape), image, weights, np.arange(outputs), window, *scales, Range16(-30000, 32767))
+        whole = Conv16(Image(*shape), image, weights, np.arange(outputs), window, *scales, Range16(-30000, 32767))
+        yield from (whole, dataclasses.replace(whole, narrow=True))
+        for multiplier in (1, 2):
+            channels = shape[2] * multiplier
+            taps = rng.integers(-127, 128, (size, size, channels)).astype(np.int8)
+            scales = np.full(channels, 1518500250), np.full(channels, -9)
+            planes = Image(*image[:2], channels)
+            yield Depthwise16(Image(*shape), planes, taps, np.arange(channels), window, *scales, Range16(-30000, 32767))
     for rows, depth in ((2, 16), (3, 20)):
         weights = rng.integers(-127, 128, (2, depth)).astype(np.int8)
-        yield FullyConnected16(rows, weights, np.arange(2), np.full(2, 0.003), Range16())
-    two = Window(Pair(2, 2), Pair(2, 2))
-    yield from (MaxPool16(Image(8, 8, n), Image(4, 4, n), two, Range16(0, 9000)) for n in (1, 8))
+        full = FullyConnected16(rows, weights, np.arange(2), np.full(2, 0.003), Range16())
+        yield from (full, dataclasses.replace(full, narrow=True))
+    two, three = Window(Pair(2, 2), Pair(2, 2)), Window(Pair(3, 3), padding=Padding(1, 1))
+    for average, n in itertools.product((False, True), (1, 8)):
+        yield Pool16(Image(8, 8, n), Image(4, 4, n), two, Range16(0, 9000), average)
+        yield Pool16(Image(8, 8, n), Image(8, 8, n), three, Range16(0, 9000), average)
+    sums, each = Rescale(1518500250, -15), Rescale(1518500250, -1)
+    for first, second in (((6, 3), (6, 3)), ((5, 4, 16), (5, 1, 16)), ((2, 3, 4), (1,))):
+        for kind in (BinaryKind.ADD, BinaryKind.MUL):
+            yield Binary16(Binary(kind, first, second, 0, 0, 0, sums, each, each, 15, -32768, 32767))
+    for sizes, axes in (((8, 8, 8), (0, 1)), ((200, 2), (1,)), ((6, 6, 6), (0, 1, 2))):
+        yield Mean16(sizes, axes, sums)
     for sizes in ((2, 2, 2), (5, 3, 9)):
         yield SvdfFeatures(sizes[0], rng.integers(-127, 128, sizes[1:]).astype(np.int8), 3, Rescale(1518500250, -4))
     for batch, units, rank in ((2, 2, 4), (1, 8, 5)):

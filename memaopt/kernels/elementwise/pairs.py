@@ -38,7 +38,6 @@ class GenericBinary:
         assert isinstance(layer, Binary)
         n = layer.elements
         same, element = layer.first_shape == layer.output_shape, _element(layer.kind)
-        twice = _merged(layer.output_shape, layer.first_shape, layer.second_shape)[0].count(2)
         table = (TableLoads(len(layer.table), n),) if layer.table else ()
         return (
             Plan(
@@ -47,7 +46,7 @@ class GenericBinary:
                 cycles=round(element.cycles * n),
                 promise=Promise((loads(n, 1), loads(n, 1)), stores(n, 1), loads(n if layer.table else 0, 1)),
                 data_bytes=len(layer.table),
-                code_bytes=(_QUOTIENT_CODE if layer.kind is BinaryKind.DIV else _CODE) << twice,
+                code_bytes=most_code(layer),
                 code=(around.each(n, element), *table),
                 in_place=same,
                 requantization=ARITHMETIC,
@@ -56,22 +55,33 @@ class GenericBinary:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
-        shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
-        title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
-        values, comment = np.array(layer.table), "output of each result, from -128 up"
-        table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
-        table = table if layer.table else []
-        return emitted(
-            binary(name),
-            plan,
-            f"{title} -> {dimensions(layer.output_shape)}",
-            "kernels/elementwise/generic_binary.c.j2",
-            arrays=table,
-            layer=layer,
-            shape=shape,
-            first_index=_index(first),
-            second_index=_index(second),
-        )
+        return emitted_pairs(layer, plan, name)
+
+
+def most_code(layer: Binary) -> int:
+    """Bytes of that code at most."""
+    twice = _merged(layer.output_shape, layer.first_shape, layer.second_shape)[0].count(2)
+    return (_QUOTIENT_CODE if layer.kind is BinaryKind.DIV else _CODE) << twice
+
+
+def emitted_pairs(layer: Binary, plan: Plan, name: str, bits: int = 8) -> Emitted:
+    """The text of any two inputs, of so many bits an element."""
+    shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
+    values, comment = np.array(layer.table), "output of each result, from -128 up"
+    table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
+    return emitted(
+        binary(name, bits),
+        plan,
+        f"{title} -> {dimensions(layer.output_shape)}",
+        "kernels/elementwise/generic_binary.c.j2",
+        arrays=table if layer.table else [],
+        layer=layer,
+        shape=shape,
+        first_index=_index(first),
+        second_index=_index(second),
+        bits=bits,
+    )
 
 
 class GenericSelect:

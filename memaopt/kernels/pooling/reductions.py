@@ -12,6 +12,7 @@ from memaopt.kernels.family import dimensions
 from memaopt.kernels.plain import ARITHMETIC, plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.problems.layers import ArgExtreme, Extreme, Layer, Mean, PoolKind
+from memaopt.problems.sixteen import Mean16
 
 #: What GCC 12.2 makes of an element of ARG_MAX at -O3, and of an output.
 _COMPARED, _FOUND = Compiled(26, 11), Compiled(40, 14)
@@ -46,7 +47,7 @@ class GenericMean:
             scaled = f"rescale(acc, {int(q.multipliers[0])}, {int(q.shifts[0])})"
         result = f"clamp({scaled} + ({q.zero_point}), {q.minimum}, {q.maximum})"
         start = -layer.count * layer.input_zero_point
-        return _emitted(layer, plan, name, "sum", start=start, compare="", result=result)
+        return emitted_reduction(layer, plan, name, "sum", start=start, compare="", result=result)
 
 
 class GenericExtreme:
@@ -65,7 +66,7 @@ class GenericExtreme:
         greatest = layer.kind is PoolKind.MAX
         what, start, compare = ("REDUCE_MAX", -128, ">") if greatest else ("REDUCE_MIN", 127, "<")
         result = f"clamp(acc, {layer.minimum}, {layer.maximum})"
-        return _emitted(layer, plan, name, what, start=start, compare=compare, result=result)
+        return emitted_reduction(layer, plan, name, what, start=start, compare=compare, result=result)
 
 
 def _plan(layer: Mean | Extreme, tap: Compiled, output: Compiled, requantization: str = "") -> Plan:
@@ -75,7 +76,10 @@ def _plan(layer: Mean | Extreme, tap: Compiled, output: Compiled, requantization
     return plain(code, Promise((loads(layer.elements, 1),), stores(outputs, 1)), _MOST_CODE, requantization)
 
 
-def _emitted(layer: Mean | Extreme, plan: Plan, name: str, what: str, **values: Any) -> Emitted:
+def emitted_reduction(
+    layer: Mean | Extreme | Mean16, plan: Plan, name: str, what: str, bits: int = 8, **values: Any
+) -> Emitted:
+    """The text of any axes, of so many bits an element."""
     strides = [math.prod(layer.shape[d + 1 :]) for d in range(len(layer.shape))]
     axes = list(zip(layer.shape, strides, strict=True))
     kept = [axes[d] for d in range(len(axes)) if d not in layer.axes]
@@ -83,13 +87,14 @@ def _emitted(layer: Mean | Extreme, plan: Plan, name: str, what: str, **values: 
     index = [f"i{i} * {stride}" for i, (_, stride) in enumerate(kept)]
     index += [f"j{i} * {stride}" for i, (_, stride) in enumerate(reduced)]
     return emitted(
-        unary(name),
+        unary(name, bits),
         plan,
         f"{what} of {dimensions(layer.shape)} over axes {layer.axes}",
         "kernels/pooling/generic_reduction.c.j2",
         kept=kept,
         reduced=reduced,
         index=" + ".join(index) or "0",
+        bits=bits,
         **values,
     )
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from memaopt.networks.operators.addition import Addition
-from memaopt.networks.operators.form import ACTIVATION, Options
+from memaopt.networks.operators.form import ACTIVATION, POT_SCALE, Options
 from memaopt.problems.binary import BinaryKind
 
 
 class Add(Addition):
     kind: ClassVar[str] = "ADD"
     of_integers = np.add
-    options: ClassVar[Options | None] = Options("AddOptions", 11, (ACTIVATION,))
+    options: ClassVar[Options | None] = Options("AddOptions", 11, (ACTIVATION, POT_SCALE))
     sign: ClassVar[int] = 1
     layer_kind: ClassVar[BinaryKind] = BinaryKind.ADD

@@ -33,6 +33,7 @@ class Addition(Pairwise):
     version: ClassVar[int] = 2
     sign: ClassVar[int]
     layer_kind: ClassVar[binary.BinaryKind]
+    left_shift: ClassVar[int] = 20
 
     through: tuple[int, ...] = ()
     then: str = ""
@@ -55,9 +56,9 @@ class Addition(Pairwise):
         first, second, output = graph.tensor_of(self, 0).scale, graph.tensor_of(self, 1).scale, self.computed(graph)
         with np.errstate(over="ignore"):
             twice_greater = float(np.float32(2) * max(first, second))
-            real_output = twice_greater / float(np.float32(1 << 20) * output.scale)
+            real_output = twice_greater / float(np.float32(1 << self.left_shift) * output.scale)
         return SumRescale(
-            20,
+            self.left_shift,
             rescale(graph, self, float(first) / twice_greater),
             rescale(graph, self, float(second) / twice_greater),
             rescale(graph, self, real_output, below_one=True),

@@ -27,7 +27,7 @@ class Conv2D(Convolution, Mixing):
     options: ClassVar[Options | None] = Options(
         "Conv2DOptions", 1,
         (PADDING, Field("strideW", 4), Field("strideH", 4), ACTIVATION, Field("dilationWFactor", 4, default=1),
-         Field("dilationHFactor", 4, default=1)),
+         Field("dilationHFactor", 4, default=1), Field("quantizedBiasType", 1, "TensorType")),
     )  # fmt: skip
 
     def write(self, graph: Graph) -> Form:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class DepthwiseConv2D(Convolution):
     )  # fmt: skip
     channel_axis: ClassVar[int] = 3
     slowness: ClassVar[int] = 40
+    sums: ClassVar[type[np.signedinteger[Any]]] = np.int32
+    """What holds every sum, as the checks have it."""
 
     def write(self, graph: Graph) -> Form:
         return Form(options={**self.convolution_options(graph), "depthMultiplier": self.multiplier(graph)})
@@ -39,11 +41,11 @@ class DepthwiseConv2D(Convolution):
 
     def accumulators(self, graph: Graph, value: Array) -> Int64Array:
         """One kernel position at a time over whole planes."""
-        weights = graph.tensors[self.weights].values[0].astype(np.int32)
+        weights = graph.tensors[self.weights].values[0].astype(self.sums)
         images, window = self.padded(graph, value), self.window(graph)
         batch, rows, columns, outputs = graph.output_of(self).shape
         depth = value.shape[3]
-        accumulators = np.zeros((batch, rows, columns, depth, outputs // depth), np.int32)
+        accumulators = np.zeros((batch, rows, columns, depth, outputs // depth), self.sums)
         for image, result in zip(images, accumulators, strict=True):
             for y in range(rows):
                 each = taps(window, image, y, range(columns), slice(None))

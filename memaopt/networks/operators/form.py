@@ -52,3 +52,5 @@ class Form(NamedTuple):
 
 PADDING = Field("padding", 1, "Padding")
 ACTIVATION = Field("fusedActivationFunction", 1, "ActivationFunctionType")
+POT_SCALE = Field("potScaleInt16", 1, default=1)
+"""Of sums: whether int16 whose scales are powers of two are shifted, not rescaled."""

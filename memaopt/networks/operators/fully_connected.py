@@ -26,8 +26,10 @@ class FullyConnected(Mixing):
     kind: ClassVar[str] = "FULLY_CONNECTED"
     version: ClassVar[int] = 4
     options: ClassVar[Options | None] = Options(
-        "FullyConnectedOptions", 8, (ACTIVATION, Field("weightsFormat", 1), Field("keepNumDims", 1))
-    )
+        "FullyConnectedOptions", 8,
+        (ACTIVATION, Field("weightsFormat", 1), Field("keepNumDims", 1), Field("asymmetricQuantizeInputs", 1),
+         Field("quantizedBiasType", 1, "TensorType")),
+    )  # fmt: skip
     weights_rank: ClassVar[int] = 2
 
     @classmethod

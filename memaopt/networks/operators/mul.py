@@ -21,12 +21,14 @@ class Mul(Pairwise):
     of_integers = np.multiply
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("MulOptions", 21, (ACTIVATION,))
+    widest: ClassVar[int] = 255
+    """Of an element above its zero point."""
 
     def rescale(self, graph: Graph) -> Rescale:
         """The product of the scales over the output's, in float."""
         with np.errstate(over="ignore", under="ignore"):
             real = graph.tensor_of(self, 0).scale * graph.tensor_of(self, 1).scale / graph.output_of(self).scale
-        return checked_left_shift(graph, self, rescale(graph, self, float(real)), 255 * 255)
+        return checked_left_shift(graph, self, rescale(graph, self, float(real)), self.widest**2)
 
     def check_arithmetic(self, graph: Graph) -> None:
         self.rescale(graph)

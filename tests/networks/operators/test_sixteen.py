@@ -24,9 +24,20 @@ from memaopt.networks.operators import Operator, Padding2D, Relu, Reshape, Size2
 from memaopt.networks.operators import Softmax as SoftmaxOf8
 from memaopt.networks.operators.registry import SIXTEEN
 from memaopt.networks.operators.window import SlidingWindow, same_padding
+from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import Layer, Softmax
-from memaopt.problems.sixteen import Conv16, FullyConnected16, MaxPool16, Range16, Rescaled, Softmax16
+from memaopt.problems.sixteen import (
+    Binary16,
+    Conv16,
+    Depthwise16,
+    FullyConnected16,
+    Mean16,
+    Pool16,
+    Range16,
+    Rescaled,
+    Softmax16,
+)
 from memaopt.problems.step_functions import Rescale
 from memaopt.trials import library
 from memaopt.trials import network as network_trial
@@ -70,25 +81,73 @@ def _windowed(rng: Rng) -> tuple[tuple[int, ...], dict[str, object], tuple[int, 
     return (n, rows, columns, depth), {"stride": stride, "padding": padding, "activation": fused(rng)}, size, kernel
 
 
+def _biased(rng: Rng, weights: list[Tensor], *without: dict[str, object]) -> tuple[list[Tensor], dict[str, object]]:
+    """Weights with a bias of int64 or int32, or without one, and then with one of these attributes."""
+    kind = int(rng.integers(2 + len(without)))
+    if kind > 1:
+        return weights[:1], without[kind - 2]
+    bias = weights[1]
+    if kind:
+        bias = dataclasses.replace(bias, data=bias.values.astype(np.int32), dtype=DType.INT32)
+    return [weights[0], bias], {}
+
+
 def _conv(rng: Rng) -> Graph:
     shape, attributes, size, kernel = _windowed(rng)
     outputs = int(rng.integers(1, 6))
     x, y = _wide("x", shape, scale(rng, 1e-5, 1e-3)), _wide("y", (shape[0], *size, outputs), scale(rng, 1e-5, 1e-3))
-    return _one(SIXTEEN["CONV_2D"], [x, *_weights(rng, (outputs, *kernel, shape[3]), x, y), y], **attributes)
+    weights, more = _biased(rng, _weights(rng, (outputs, *kernel, shape[3]), x, y))
+    return _one(SIXTEEN["CONV_2D"], [x, *weights, y], **attributes, **more)
+
+
+def _depthwise(rng: Rng) -> Graph:
+    shape, attributes, size, kernel = _windowed(rng)
+    outputs = shape[3] * int(rng.integers(1, 4))
+    x, y = _wide("x", shape, scale(rng, 1e-5, 1e-3)), _wide("y", (shape[0], *size, outputs), scale(rng, 1e-5, 1e-3))
+    given, bias = _weights(rng, (outputs, *kernel, 1), x, y)
+    weights = constant("weights", np.ascontiguousarray(given.values.transpose(3, 1, 2, 0)), given.scales, axis=3)
+    return _one(SIXTEEN["DEPTHWISE_CONV_2D"], [x, weights, *[bias][: rng.integers(2)], y], **attributes)
 
 
 def _fully_connected(rng: Rng) -> Graph:
     rows, depth, units = (int(v) for v in rng.integers([1, 1, 1], [4, 60, 9]))
     x, y = _wide("x", (rows, depth), scale(rng, 1e-5, 1e-3)), _wide("y", (rows, units), scale(rng, 1e-5, 1e-3))
-    weights = _weights(rng, (units, depth), x, y)[: 1 + int(rng.integers(2))]
-    return _one(SIXTEEN["FULLY_CONNECTED"], [x, *weights, y], activation=fused(rng))
+    weights, more = _biased(rng, _weights(rng, (units, depth), x, y), {}, {"narrow": True})
+    return _one(SIXTEEN["FULLY_CONNECTED"], [x, *weights, y], activation=fused(rng), **more)
 
 
-def _max_pool(rng: Rng) -> Graph:
-    shape, attributes, size, kernel = _windowed(rng)
-    step = scale(rng, 1e-5, 1e-3)
-    tensors = [_wide("x", shape, step), _wide("y", (shape[0], *size, shape[3]), step)]
-    return _one(SIXTEEN["MAX_POOL_2D"], tensors, kernel=kernel, **attributes)
+def _pair(kind: str) -> Callable[[Rng], Graph]:
+    def case(rng: Rng) -> Graph:
+        shape = tuple(int(v) for v in rng.integers(1, 5, 3))
+        other = shape if rng.integers(2) else tuple(int(rng.choice([1, v])) for v in shape)[int(rng.integers(2)) :]
+        first, second = scale(rng, 1e-4, 1e-3), scale(rng, 1e-4, 1e-3)
+        step = first * second * 20000 if kind == "MUL" else (first + second) * 0.9
+        a, b, y = _wide("a", shape, first), _wide("b", other, second), _wide("y", shape, step * rng.uniform(0.6, 2))
+        if rng.integers(3) == 0:
+            b = dataclasses.replace(b, data=_values(rng, *other))
+        node = SIXTEEN[kind](inputs=(0, 1), outputs=(2,), activation=fused(rng))
+        return Graph(kind.lower(), (a, b, y), (node,), (0,) if b.is_constant else (0, 1), (2,))
+
+    return case
+
+
+def _mean(rng: Rng) -> Graph:
+    shape = tuple(int(v) for v in rng.integers(1, 7, 4))
+    axes = tuple(sorted(int(v) for v in rng.choice(4, int(rng.integers(1, 4)), replace=False)))
+    keep, step = bool(rng.integers(2)), scale(rng, 1e-4, 1e-3)
+    size = tuple(1 if axis in axes else n for axis, n in enumerate(shape) if keep or axis not in axes)
+    factor = float(rng.choice([1, rng.uniform(0.2, 2)]))
+    return _one(SIXTEEN["MEAN"], [_wide("x", shape, step), _wide("y", size, step * factor)], axes=axes)
+
+
+def _pool(kind: str) -> Callable[[Rng], Graph]:
+    def case(rng: Rng) -> Graph:
+        shape, attributes, size, kernel = _windowed(rng)
+        step = scale(rng, 1e-5, 1e-3)
+        tensors = [_wide("x", shape, step), _wide("y", (shape[0], *size, shape[3]), step)]
+        return _one(SIXTEEN[kind], tensors, kernel=kernel, **attributes)
+
+    return case
 
 
 def _softmax(rng: Rng) -> Graph:
@@ -113,9 +172,12 @@ def _any(rng: Rng, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
 
 
 _CASES: dict[str, Callable[[Rng], Graph]] = {
+    **{kind: _pair(kind) for kind in ("ADD", "MUL", "SUB")},
+    **{kind: _pool(kind) for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
     "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _fully_connected,
-    "MAX_POOL_2D": _max_pool,
+    "MEAN": _mean,
     "QUANTIZE": _quantize,
     "SOFTMAX": _softmax,
 }
@@ -137,10 +199,44 @@ def test_an_operator_equals_tflite(kind: str) -> None:
         read, oracle = reader.parse(data, kind), Oracle(data)
         assert type(read.operators[0]) is SIXTEEN[kind]
         for _ in range(3):
-            values = [_values(rng, *graph.tensors[0].shape).astype(graph.tensors[0].dtype.value)]
+            ends = (graph.tensors[index] for index in graph.inputs)
+            values = [_values(rng, *end.shape).astype(end.dtype.value) for end in ends]
             wanted, found = oracle.run(values)[0], reference.run(read, values)[0]
             assert found.dtype == wanted.dtype
             np.testing.assert_array_equal(found, wanted, f"{kind} seed {seed}: {graph.operators[0]!r}")
+
+
+def test_a_convolution_without_a_bias_equals_tflite_micro() -> None:
+    """Catches sums of the other type than the file's option says; LiteRT loads no such file."""
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro").runtime
+    for seed in range(8):
+        rng = np.random.default_rng([seed, 3])
+        graph = _conv(rng)
+        op = graph.operators[0]
+        op = op.model_copy(update={"inputs": op.inputs[:2], "narrow": bool(seed % 2)})
+        graph = graph.replace(operators=(op,))
+        checks.check(graph)
+        data, values = writer.write(graph), _values(rng, *graph.tensors[0].shape)
+        read = reader.parse(data)
+        interpreter = runtime.Interpreter.from_bytes(data)
+        interpreter.set_input(values, 0)
+        interpreter.invoke()
+        np.testing.assert_array_equal(reference.run(read, [values])[0], interpreter.get_output(0), f"seed {seed}")
+
+
+def test_sums_that_the_interpreters_make_differently_are_refused() -> None:
+    """Catches a file whose scales, powers of two, LiteRT shifts and TFLite Micro rescales."""
+    tensors = [_wide("a", (1, 4), 2.0**-10), _wide("b", (1, 4), 2.0**-12), _wide("y", (1, 4), 2.0**-9)]
+    for shifted in (False, True):
+        node = SIXTEEN["ADD"](inputs=(0, 1), outputs=(2,), shifted=shifted)
+        data = writer.write(Graph("sum", tuple(tensors), (node,), (0, 1), (2,)))
+        if shifted:
+            with pytest.raises(UnsupportedModelError, match="potScaleInt16"):
+                reader.parse(data)
+        else:
+            rng = np.random.default_rng(2)
+            values = [_values(rng, 1, 4), _values(rng, 1, 4)]
+            np.testing.assert_array_equal(reference.run(reader.parse(data), values)[0], Oracle(data).run(values)[0])
 
 
 def _conv_layer(rng: Rng, size: tuple[int, int, int], outputs: int, kernel: int, stride: int, padding: int) -> Conv16:
@@ -166,6 +262,9 @@ def test_kernels_on_the_board(tmp_path: Path) -> None:
     assert lowered is not None
     assert isinstance(lowered.layer, Softmax16)
     two = Window(Pair(2, 2), Pair(2, 2))
+    each, narrow = Rescale(1518500250, -1), _conv_layer(rng, (8, 8, 8), 4, 3, 1, 1)
+    pair = Binary(BinaryKind.ADD, (8, 8, 4), (4,), 0, 0, 0, Rescale(1518500250, -15), each, each, 15, -32768, 32767)
+    planes = _conv_layer(rng, (8, 8, 1), 8, 3, 1, 1)
     layers: dict[str, Layer] = {
         "conv": _conv_layer(rng, (10, 10, 3), 6, 3, 1, 1),
         "conv_valid": _conv_layer(rng, (8, 8, 8), 5, 3, 1, 0),
@@ -173,8 +272,26 @@ def test_kernels_on_the_board(tmp_path: Path) -> None:
         "full": FullyConnected16(
             3, rng.integers(-127, 128, (8, 20)).astype(np.int8), np.arange(8), np.full(8, 0.003), Range16()
         ),
-        "pool": MaxPool16(Image(9, 9, 3), Image(9, 9, 3), Window(Pair(3, 3), padding=Padding(1, 1)), Range16()),
-        "pool_2x2": MaxPool16(Image(8, 8, 8), Image(4, 4, 8), two, Range16(0, 9000)),
+        "pool": Pool16(Image(9, 9, 3), Image(9, 9, 3), Window(Pair(3, 3), padding=Padding(1, 1)), Range16()),
+        "pool_2x2": Pool16(Image(8, 8, 8), Image(4, 4, 8), two, Range16(0, 9000)),
+        "average": Pool16(Image(9, 9, 3), Image(9, 9, 3), Window(Pair(3, 3), padding=Padding(1, 1)), Range16(), True),
+        "narrow": dataclasses.replace(narrow, narrow=True),
+        "narrow_full": FullyConnected16(
+            3, rng.integers(-127, 128, (8, 20)).astype(np.int8), np.arange(8), np.full(8, 0.003), Range16(), True
+        ),
+        "depthwise": Depthwise16(
+            Image(8, 8, 8),
+            Image(8, 8, 8),
+            planes.weights[..., 0].transpose(1, 2, 0),
+            planes.bias,
+            planes.window,
+            planes.multipliers,
+            planes.shifts,
+            planes.clamp,
+        ),
+        "add": Binary16(pair),
+        "mul": Binary16(dataclasses.replace(pair, kind=BinaryKind.MUL)),
+        "mean": Mean16((8, 8, 4), (0, 1), Rescale(1518500250, -5)),
         "from_16": Rescaled(50, 2, 1, -9, Rescale(1518500250, -7), 4),
         "to_16": Rescaled(50, 1, 2, -9, Rescale(1518500250, 6), 0),
         "to_32": Rescaled(50, 2, 4, 0, Rescale(1518500250, 6), 0),

@@ -19,7 +19,7 @@ Outputs equal those of the interpreter in the last column, bit for bit. [network
 
 - **types**: of inputs and outputs. Weights are int8, or int4 in the file; floats behind DEQUANTIZE are those that an
   int8 decides. uint8 throughout (one scale a tensor, any zero point) is read where int8 is, but not in {refused}.
-  Activations of int16 with weights of int8 (16x8, biases of int64) are read in CONCATENATION, RESHAPE,
+  Activations of int16 with weights of int8 (16x8) are read in CONCATENATION, RESHAPE,
   STRIDED_SLICE, {sixteen}, in C.
 - **becomes**: the operators that simplification leaves of it.
 - **kernels**: compiled C for any sizes, assembly (with a portable twin) for some or for all.

@@ -17,9 +17,14 @@ def check_int16(graph: Graph, op: Operator) -> None:
     """UnsupportedModelError unless input and output are int16, of one positive scale and the zero point 0."""
     for role, index in (("input", op.input), ("output", op.output)):
         op.expect(graph, index, role, DType.INT16)
-        tensor = graph.tensors[index]
-        if len(tensor.scales) != 1 or tensor.zero_point or not (0 < tensor.scale < np.inf):
-            raise op.refuse(graph, f"int16 {tensor.name!r} needs one positive scale and the zero point 0")
+        check_tensor16(graph, op, index)
+
+
+def check_tensor16(graph: Graph, op: Operator, index: int) -> None:
+    """UnsupportedModelError unless a tensor has one positive scale and the zero point 0."""
+    tensor = graph.tensors[index]
+    if len(tensor.scales) != 1 or tensor.zero_point or not (0 < tensor.scale < np.inf):
+        raise op.refuse(graph, f"int16 {tensor.name!r} needs one positive scale and the zero point 0")
 
 
 def clamp16(graph: Graph, op: Activated) -> Range16:

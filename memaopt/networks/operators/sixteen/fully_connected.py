@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.fully_connected import FullyConnected
 from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.quantization import SAFE
 from memaopt.networks.operators.sixteen import weighted
 from memaopt.networks.operators.sixteen.activations import clamp16
+from memaopt.networks.operators.source import Source
 from memaopt.problems.sixteen import FullyConnected16
 
 
 class FullyConnected16x8(FullyConnected):
+    """``narrow``: sums are int32, as a file says that has no bias; with one, its type says it."""
+
     kind: ClassVar[str] = "FULLY_CONNECTED"
+
+    narrow: bool = False
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        return super().read(source).model_copy(update={"narrow": weighted.says_narrow(source)})
+
+    def write(self, graph: Graph) -> Form:
+        form = super().write(graph)
+        return form._replace(options={**form.options, **weighted.narrow_option(self.of_int32(graph))})
+
+    def of_int32(self, graph: Graph) -> bool:
+        """Whether sums are int32."""
+        return self.narrow if self.bias is None else graph.tensors[self.bias].dtype is DType.INT32
 
     def check_types(self, graph: Graph) -> None:
         weighted.check_types(graph, self)
@@ -37,6 +55,8 @@ class FullyConnected16x8(FullyConnected):
         return scales
 
     def check_arithmetic(self, graph: Graph) -> None:
+        if self.of_int32(graph):
+            weighted.check_int32(graph, self, np.zeros(1, np.int64))
         self.scales(graph)
         clamp16(graph, self)
 
@@ -48,5 +68,6 @@ class FullyConnected16x8(FullyConnected):
         weights = graph.tensors[self.weights].values
         rows = graph.tensor_of(self).elements // weights.shape[1]
         clamp = clamp16(graph, self)
-        layer = FullyConnected16(rows, weights, self.bias_values(graph), self.scales(graph), clamp)
+        bias, scales = self.bias_values(graph), self.scales(graph)
+        layer = FullyConnected16(rows, weights, bias, scales, clamp, self.of_int32(graph))
         return Lowered(layer, (self.input,))

@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
-from memaopt.networks.graph import Graph
-from memaopt.networks.operators.convolution import image_of
 from memaopt.networks.operators.max_pool_2d import MaxPool2D
-from memaopt.networks.operators.operator import Array, Lowered
-from memaopt.networks.operators.sixteen.activations import check_int16, clamp16
-from memaopt.problems.sixteen import MaxPool16
+from memaopt.networks.operators.sixteen.pool import Pool16x8
 
 
-class MaxPool2D16(MaxPool2D):
+class MaxPool2D16(Pool16x8, MaxPool2D):
     kind: ClassVar[str] = "MAX_POOL_2D"
-
-    def check_types(self, graph: Graph) -> None:
-        check_int16(graph, self)
-
-    def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
-        """Those of the types' check."""
-
-    def check_arithmetic(self, graph: Graph) -> None:
-        clamp16(graph, self)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return np.clip(self.reduced(graph, arguments[0]), *clamp16(graph, self))
-
-    def is_identity(self, graph: Graph) -> bool:
-        del graph
-        return False
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        x, y = graph.tensor_of(self), graph.output_of(self)
-        layer = MaxPool16(image_of(x), image_of(y), self.window(graph).layer(), clamp16(graph, self))
-        return Lowered(layer, (self.input,), x.shape[0])
