@@ -57,7 +57,7 @@ def tile_words(kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array,
         [
             wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(rows), -1),
             words.reshape(len(rows), -1),
-            kernel.channel_step * (rows[:, :1] % kernel.m),
+            -kernel.channel_step * (rows[:, :1] % kernel.m),
         ],
         axis=1,
     )

@@ -18,7 +18,7 @@ from functools import cached_property
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
-from memaopt.kernels.chained_rows.outputs import OUT, OutputStage
+from memaopt.kernels.chained_rows.outputs import OUT, OutputStage, OutputStep
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.executed import cycles_of
@@ -153,20 +153,20 @@ class ChainedChannelsKernel:
 
     @cached_property
     def copy(self) -> Widening:
-        return self._copy(None)
+        return self._copy(None, "[r11], #4")
 
-    def _copy(self, held: int | None) -> Widening:
+    def _copy(self, held: int | None, back: str) -> Widening:
         apart = self.advance // self.n
         # The first channels of groups lie anywhere.
         apart = apart if self.depth == self.m else math.gcd(apart, self.patch.run)
-        return widening(self.patch, self.aligned, apart, held)
+        return widening(self.patch, self.aligned, apart, held, self.advance, back)
 
     @property
     def _copies(self) -> list[str]:
         """The copies of positions one by one, if some go to the FPU straight away."""
         first = self._first_held
         held = [None if j < first else (j - first) * self.pairs for j in range(self.n)]
-        return [self._copy(at).assembly for at in held] if self._direct else []
+        return [self._copy(at, f"[sp, #{4 * j}]").assembly for j, at in enumerate(held)] if self._direct else []
 
     @property
     def climbs(self) -> bool:
@@ -196,9 +196,20 @@ class ChainedChannelsKernel:
         taken = None if self.planes is None else 128 + self.planes.zero_point
         return OutputStage(self.n, self.output, self.channel_step, self.position_step, taken)
 
+    @cached_property
+    def _steps(self) -> list[OutputStep]:
+        return self._stage.steps()
+
+    @property
+    def _out_advance(self) -> int:
+        """Bytes from a tile's outputs to the next one's."""
+        return self.n * self.position_step if self.planes is None else self.planes.advance
+
     @property
     def words(self) -> int:
-        """Of parameters for a tile's channels: starts, weights, the first channel's number, output parameters."""
+        """Of parameters for a tile's channels: starts, weights, minus the bytes to the first channel's output, output
+        parameters.
+        """
         return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
 
     @cached_property
@@ -235,7 +246,8 @@ class ChainedChannelsKernel:
         stage = self._stage
         parameters = loads((self.words + stage.again) * groups, 4)
         words = n * self.pairs - self.held
-        stack = loads(n + 1 + groups * (words + 1 + stage.spilt) + 6, 4) + stores(6 + groups * stage.crowded, 4)
+        # Pointers come one by one and go back; that to the weights comes alone, and the end of the outputs.
+        stack = loads(n + 2 + groups * (words + 1 + stage.spilt), 4) + stores(n + 1 + groups * stage.crowded, 4)
         stack += self.copy.tile.times(self._tiled) + loads(0 if self._direct else self.held, 4)
         # What a call works on lies on the stack, and is copied there.
         entry = saved(9 + self._saved) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
@@ -283,11 +295,12 @@ class ChainedChannelsKernel:
             q=self.output,
             low=self.output.low if self.output else 0,
             high=self.output.high if self.output else 0,
-            steps=self._stage.steps(),
+            steps=self._steps,
+            left=self._out_advance - self._steps[-1].at,
             spill=OUT if self._stage.crowded else "",
             planes=self.planes,
             taken=self._stage.taken or 0,
             position_step=self.position_step,
             channel_step=self.channel_step,
-            out_advance=self.n * self.position_step if self.planes is None else self.planes.advance,
+            out_advance=self._out_advance,
         )

@@ -15,7 +15,9 @@ _MAKING = (slice(6, 6), slice(5, 6), slice(4, 5), slice(0, 4))
 
 
 class OutputStep(NamedTuple):
-    """An output: instructions before it, the registers of its accumulator and parameters, those that store it."""
+    """An output: instructions before it, the registers of its accumulator and parameters, those that store it, and how
+    many bytes r12 has moved on after it.
+    """
 
     before: list[str]
     acc: str
@@ -24,6 +26,7 @@ class OutputStep(NamedTuple):
     d: str
     t: str
     after: list[str]
+    at: int
 
 
 @dataclass(frozen=True)
@@ -109,5 +112,5 @@ class OutputStage:
                     after.append(add_imm("r12", "r12", place - at, ""))
                     at = place
                 after.append(f"{self._store} {acc}, [r12, #{place - at}]")
-                steps.append(OutputStep(before, acc, m, c, d, t, after))
+                steps.append(OutputStep(before, acc, m, c, d, t, after, at))
         return steps

@@ -78,17 +78,21 @@ class Widening(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def widening(patch: Patch, aligned: bool, apart: int, held: int | None = None) -> Widening:
+def widening(
+    patch: Patch, aligned: bool, apart: int, held: int | None = None, advance: int = 0, back: str = ""
+) -> Widening:
     """The copy of a patch. ``aligned``: every run starts at a multiple of 4 and is whole words, else positions are
-    ``apart`` bytes from each other. Its words go to the FPU's registers from ``held`` on, if there is a number."""
+    ``apart`` bytes from each other. Its words go to the FPU's registers from ``held`` on, if there is a number. Where
+    the patch begins, ``advance`` bytes further, is written to the address ``back``: behind the last loads, since no
+    load may follow a store at once."""
     runs = runs_of(patch)
     step = math.gcd(4, apart, patch.pitch)
     words = [runs.offset(run) + at for run in range(runs.number) for at in range(0, runs.whole, 4)]
     rest = [runs.offset(run) + runs.whole + at for run in range(runs.number) for at in range(runs.rest)]
-    copy = _Copy(held)
+    copy, moved = _Copy(held), 0
     if aligned:
         # Of one run the pointer itself moves on.
-        base = "r12" if runs.number == 1 else "r0"
+        base, moved = ("r12", runs.size) if runs.number == 1 else ("r0", 0)
         for run in range(runs.number):
             copy.lines.append("" if base == "r12" else add_imm("r0", "r12", runs.offset(run), "r0"))
             for part in _parts(words[: runs.whole // 4]):
@@ -107,6 +111,8 @@ def widening(patch: Patch, aligned: bool, apart: int, held: int | None = None) -
         some = rest[first : first + len(_DATA)]
         copy.load([], some)
         copy.keep(0, len(some))
+    if back:
+        copy.lines[copy.last : copy.last] = [add_imm("r12", "r12", advance - moved, "r0"), f"str r12, {back}"]
     waits = 0.0 if aligned else float(sum(unaligned(place, step) for place in words))
     whole = runs.number * runs.whole // 4
     source = loads(whole, 4) + loads(runs.number * runs.rest, 1)
@@ -121,11 +127,14 @@ def _parts(places: Sequence[int]) -> list[Sequence[int]]:
 
 
 class _Copy:
-    """The text of a copy, group after group; ``held`` is the next register of the FPU, None if words go to memory."""
+    """The text of a copy, group after group; ``held`` is the next register of the FPU, None if words go to memory.
+    ``last``: the line after the loads of the last group.
+    """
 
     def __init__(self, held: int | None) -> None:
         self.lines: list[str] = []
         self._base, self._held = _Base(self.lines), held
+        self.last = 0
 
     def load(self, words: Sequence[int], rest: Sequence[int]) -> None:
         """Words into every other register, bytes into those behind."""
@@ -136,6 +145,7 @@ class _Copy:
 
     def keep(self, words: int, rest: int) -> None:
         """Their halfwords in the tile, or in the FPU."""
+        self.last = len(self.lines)
         spread, single = _DATA[: 2 * words], _DATA[2 * words : 2 * words + rest]
         for low, high in zip(spread[::2], spread[1::2], strict=True):
             self.lines += [f"sxtb16 {high}, {low}, ror #8", f"sxtb16 {low}, {low}"]

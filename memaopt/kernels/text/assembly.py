@@ -11,7 +11,7 @@ _SHORT = frozenset(
         *("ldr", "ldrb", "ldrh", "ldrsb", "str", "strb", "strh", "ldmia", "stmia"),
     )
     for condition in ("", "lt", "gt")
-) | {"b", "bne", "beq", "bge", "blt", "bhs"}
+) | {"b", "bne", "beq", "bge", "blt", "bhs", "blo"}
 
 
 def load_imm(register: str, value: int) -> str:

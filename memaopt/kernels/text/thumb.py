@@ -15,7 +15,7 @@ from typing import NamedTuple
 from memaopt.machines.core import THUMB2
 
 REACH = THUMB2.offset
-_CONDITIONS = ("", "eq", "ne", "lt", "gt", "ge", "le", "hs")
+_CONDITIONS = ("", "eq", "ne", "lt", "gt", "ge", "le", "hs", "lo")
 
 
 class OutOfReachError(AssertionError):
