@@ -2,73 +2,71 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-from collections.abc import Iterator, Sequence
+import json
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from memaopt import interrupts
 from memaopt.errors import InputError, MissingToolError, UnsupportedModelError
 from memaopt.networks.formats import converting
-from memaopt.printable import printable
+from memaopt.trials.keras_child import ANSWER, MADE, SAMPLES, Answer, Wanted
 
 Array = npt.NDArray[Any]
 
+#: A process of its own, with the modules of this one: TensorFlow ends a process when its calibrator fails.
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from memaopt.trials.keras_child import main; main(*sys.argv[2:])"
+)
+
 
 class KerasModel:
-    """A model that TensorFlow loads. A Keras file is exported to the folder ``scratch``, for a batch of 1: one that is
-    known lets the converter fuse an LSTM, and leaves no chains that compute shapes."""
+    """A model that TensorFlow loads, in processes of its own that leave what they make in the folder ``scratch``."""
 
     def __init__(self, path: Path, scratch: Path) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        try:
-            import tensorflow
-        except ImportError as error:
-            what = f"{path.name} is {converting.title(path)}, which TensorFlow converts"
-            raise MissingToolError(f"{what}: pip install 'memaopt[tensorflow]'") from error
-        self._tf: Any = tensorflow
-        self._path = path
-        self._folder = path if path.is_dir() else scratch / "exported"
-        try:
-            if not path.is_dir():
-                model = tensorflow.keras.models.load_model(path, compile=False)
-                inputs = [tensorflow.TensorSpec([1, *given.shape[1:]], given.dtype) for given in model.inputs]
-                with contextlib.redirect_stdout(io.StringIO()):
-                    model.export(str(self._folder), input_signature=inputs)
-        except Exception as error:  # whatever Keras raises on a file that it cannot read
-            raise InputError(f"{path.name}: TensorFlow does not load it: {_line(error)}") from None
+        self._path, self._scratch = path, scratch
 
     def floats(self) -> bytes:
-        """The ``.tflite`` file of its floats."""
-        return self._converted(self._converter())
+        """The ``.tflite`` file of its floats; InputError for what is not loaded, UnsupportedModelError for what is not
+        converted, MissingToolError without TensorFlow."""
+        return self._made("floats")
 
     def int8(self, samples: Sequence[Array]) -> bytes:
-        """The ``.tflite`` file of int8, by what it is given, [1, ...] each; its ends too are int8."""
-        converter = self._converter()
+        """The ``.tflite`` file of int8, by what it is given, [1, ...] each; its ends too are int8. Errors as above."""
+        np.save(self._scratch / SAMPLES, np.stack([np.asarray(sample, np.float32) for sample in samples]))
+        return self._made("int8")
 
-        def given() -> Iterator[list[Array]]:
-            for sample in samples:
-                yield [np.asarray(sample, np.float32)]
+    def _made(self, wanted: Wanted) -> bytes:
+        answer = self._scratch / ANSWER
+        answer.unlink(missing_ok=True)
+        paths = [entry or "." for entry in sys.path]
+        where = [str(self._path), str(self._scratch)]
+        command = [sys.executable, "-I", "-c", _CHILD, json.dumps(paths), wanted, *where]
+        code, _, said = interrupts.run(command, self._scratch)
+        if not answer.is_file():
+            raise UnsupportedModelError(self._crashed(wanted, code, said))
+        told: Answer = json.loads(answer.read_text(encoding="utf-8"))
+        name = self._path.name
+        if told["how"] == "missing":
+            what = f"{name} is {converting.title(self._path)}, which TensorFlow converts"
+            raise MissingToolError(f"{what}: pip install 'memaopt[tensorflow]'")
+        if told["how"] == "not loaded":
+            raise InputError(f"{name}: TensorFlow does not load it: {told['line']}")
+        if told["how"] == "not converted":
+            raise UnsupportedModelError(f"{name}: TensorFlow does not convert it: {told['line']}")
+        return (self._scratch / MADE).read_bytes()
 
-        converter.optimizations = [self._tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = given
-        converter.target_spec.supported_ops = [self._tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = self._tf.int8
-        return self._converted(converter)
-
-    def _converter(self) -> Any:
-        return self._tf.lite.TFLiteConverter.from_saved_model(str(self._folder))
-
-    def _converted(self, converter: Any) -> bytes:
-        try:
-            return bytes(converter.convert())
-        except Exception as error:  # the converter's own, of several kinds
-            raise UnsupportedModelError(f"{self._path.name}: TensorFlow does not convert it: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))[:300]
+    def _crashed(self, wanted: Wanted, code: int, said: str) -> str:
+        """What is said of a process that ended without an answer, by a signal or by itself."""
+        how = f"exit code {code}: {' '.join(said.split())[-200:]}"
+        if code < 0:
+            how = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
+        title = "int8" if wanted == "int8" else "a .tflite file"
+        would = "an int8 .tflite file that another version of it makes goes to `memaopt solve` as it is"
+        return f"{self._path.name}: TensorFlow itself crashed ({how}) while it made {title} of it; {would}"
