@@ -22,7 +22,8 @@ YesNo = Annotated[bool, Field(strict=True)]
 #: Text for people, of one source or one heading.
 Prose = Annotated[str, Field(max_length=1000)]
 #: A name that becomes a section, a region or a part of an identifier.
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
+WORD = r"^[a-z][a-z0-9_]*$"
+Word = Annotated[str, Field(pattern=WORD, max_length=32)]
 
 
 #: What pydantic says in Python's words, as it is called in a file; ``{...}`` are its context.

@@ -5,10 +5,11 @@ A placement is a premise, as budgets are. ``auto`` leaves it to the choice, laye
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from memaopt.errors import InputError
-from memaopt.inputs import Input, Word
+from memaopt.inputs import WORD, Input, Word
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 
@@ -34,7 +35,7 @@ class NetworkPlacement(Input):
         found: dict[str, str] = {}
         for part in [] if text is None else text.split(","):
             kind, _, memory = (word.strip() for word in part.partition("="))
-            if kind not in _KINDS or not memory or kind in found:
+            if kind not in _KINDS or not re.match(WORD, memory) or kind in found:
                 there = ", ".join(_KINDS)
                 raise InputError(f"--place {text}: give MEMORY once for each of {there}, as in weights=qspi")
             found[kind] = memory

@@ -171,6 +171,7 @@ def files(
         "name": plan.name,
         "upper": plan.name.upper(),
         "title": _title(plan),
+        "fidelity": _fidelity(plan),
         "alignment": ALIGNMENT,
         "inputs": inputs,
         "outputs": outputs,
@@ -302,8 +303,8 @@ def _head(plan: NetworkPlan) -> str:
         )
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
-    if plan.model is not None and plan.model.fidelity:
-        lines.append(f"Of ONNX, {plan.model.fidelity}.")
+    if _fidelity(plan):
+        lines.append(f"Of ONNX, {_fidelity(plan)}.")
     if plan.steps:
         lines += ["", "Simplified, bit for bit:", *(f"  {in_comment(step)}" for step in plan.steps)]
     what = "kernel, cycles predicted in that setting," if timed else "kernel,"
@@ -319,6 +320,11 @@ def _head(plan: NetworkPlan) -> str:
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):
         lines += ["", "raw: bytes of even channels are stored as value + 128, as the kernel that reads them wants."]
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
+
+
+def _fidelity(plan: NetworkPlan) -> str:
+    """How near the outputs are to those of an ONNX model; empty for a network that is TFLite's."""
+    return plan.model.fidelity if plan.model is not None else ""
 
 
 def _constant_name(plan: NetworkPlan, tensor: int) -> str:

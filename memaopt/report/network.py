@@ -20,6 +20,7 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.machines.core import ORDERED
 from memaopt.networks.summary import Summary
+from memaopt.printable import counted
 from memaopt.report.console import Fact, print_facts, table
 from memaopt.trials.network import NetworkTrial
 
@@ -58,8 +59,8 @@ def print_summary(console: Console, summary: Summary) -> None:
             console.print(f"{kind:<7}{text}", highlight=False, markup=False)
     console.print(made)
     console.print(
-        f"{len(summary.rows)} operators, {summary.macs:,} multiply-accumulates, {summary.weight_bytes:,} bytes of "
-        "weights and biases",
+        f"{counted(len(summary.rows), 'operator')}, {summary.macs:,} multiply-accumulates, "
+        f"{summary.weight_bytes:,} bytes of weights and biases",
         highlight=False,
     )
     for text in summary.notes:
@@ -157,7 +158,8 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     ]
     facts += _neighbours(plan)
     if plan.steps:
-        facts.append(("simplified", f"{len(plan.steps)} rewrites, {plan.macs:,} multiply-accumulates are left", ""))
+        rewrites = counted(len(plan.steps), "rewrite")
+        facts.append(("simplified", f"{rewrites}, {plan.macs:,} multiply-accumulates are left", ""))
     if trial is None:
         if plan.mcu.core.is_timed:
             predicted = energy(plan.mcu, plan.machine_cycles, {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from cli_helpers import Cli
 from onnx import TensorProto, helper, numpy_helper
 from onnx_helpers import CASES, Sketch, inputs_of
 
+from memaopt.choice.compile import compile_network
+from memaopt.emit.network import files
 from memaopt.errors import InputError, MissingToolError, UnsupportedModelError
+from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
 from memaopt.networks.formats.model import Model, examine
 from memaopt.networks.formats.onnx.folding import FOLDED
@@ -58,6 +63,23 @@ def test_a_network_of_exact_nodes() -> None:
     for seed in range(8):
         given = inputs_of(sketch, np.random.default_rng(seed))
         np.testing.assert_array_equal(reference.run(model.graph, [*given.values()])[0], _runtime(sketch, given)[0])
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul"])
+def test_all_pairs_of_bytes_are_a_step_apart_at_most(kind: str) -> None:
+    """Catches scales for which the fixed point of two tensors is further from their reals than one step."""
+    x, y = (each.reshape(1, -1).astype(np.int8) for each in np.meshgrid(*[np.arange(-128, 128)] * 2))
+    for seed in range(5):
+        s = Sketch(np.random.default_rng(seed))
+        scales = np.exp(s.rng.uniform(np.log(1e-2), 0, 3))
+        out = float(scales[0] * scales[1] * np.exp(5 * scales[2])) if kind == "Mul" else float(scales[2])
+        both = [s.bytes(1, x.size, scale=float(scale)) for scale in scales[:2]]
+        graph = _read(s.model(s.add(kind, *both), scale=out)).graph
+        meanings = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
+        a, b = (t.scale * (v.astype(np.float32) - t.zero_point) for t, v in zip(meanings, (x, y), strict=False))
+        reals = {"Add": a + b, "Sub": a - b, "Mul": a * b}[kind].astype(np.float32)
+        wanted = np.clip(np.rint(reals / np.float32(meanings[2].scale)) + meanings[2].zero_point, -128, 127)
+        assert np.abs(reference.run(graph, [x, y])[0] - wanted).max() <= 1
 
 
 def test_few_accumulators_differ() -> None:
@@ -119,7 +141,46 @@ def _open_size(s: Sketch) -> Any:
     return model
 
 
+def _changed(change: Callable[[Any], None]) -> Callable[[Sketch], Any]:
+    def make(s: Sketch) -> Any:
+        model = CASES["conv"](s)
+        change(model.graph)
+        return model
+
+    return make
+
+
+def _mixed(graph: Any) -> None:
+    graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+
+
+def _unordered(graph: Any) -> None:
+    nodes = [*graph.node][::-1]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _nowhere(graph: Any) -> None:
+    del graph.output[:]
+
+
+def _elsewhere(graph: Any) -> None:
+    graph.initializer[0].data_location = TensorProto.EXTERNAL
+
+
+def _enormous(graph: Any) -> None:
+    for constant in graph.initializer:
+        if constant.data_type == TensorProto.FLOAT:
+            huge = np.full_like(numpy_helper.to_array(constant), 1e30)
+            constant.CopyFrom(numpy_helper.from_array(huge, constant.name))
+
+
 REFUSED = {
+    "mixed": (_changed(_mixed), r"\(DequantizeLinear\): bytes of uint8 with a zero point of int8"),
+    "unordered": (_changed(_unordered), r"no node before it that is supported gives its input"),
+    "no output": (_changed(_nowhere), "it has no output"),
+    "elsewhere": (_changed(_elsewhere), "net.onnx: constant 'c0' is stored outside the file"),
+    "enormous": (_changed(_enormous), "does not fit 32 bits"),
     "float": (lambda s: _float(), "computes in float32.*preprocess .*quantize_static"),
     "dynamic": (lambda s: _float("MatMulInteger"), "quantised while it runs.*quantize_static"),
     "unquantised": (_unquantised, r"\(Sigmoid\): its input is not quantised before it"),
@@ -134,9 +195,12 @@ def test_refused(name: str, tmp_path: Path) -> None:
     make, text = REFUSED[name]
     path = tmp_path / "net.onnx"
     path.write_bytes(make(Sketch(np.random.default_rng(0))).SerializeToString())
-    with pytest.raises(UnsupportedModelError, match=text):
-        Model.read(path)
-    assert examine(path).refusals
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a second line on stderr
+        with pytest.raises(UnsupportedModelError, match=text):
+            Model.read(path)
+    if name != "elsewhere":  # a file without its constants is none
+        assert examine(path).refusals
 
 
 def test_no_file_of_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +230,16 @@ def test_inspect_says_what_is_not_exact(tmp_path: Path, cli: Cli) -> None:
     assert "(Add): at most one step apart" in " ".join(result.out.split())
     solved = cli("solve", path)
     assert "every node as ONNX has it, but for 1, at most one step apart" in " ".join(solved.out.split())
+
+
+def test_the_header_says_how_images_lie_and_how_near_outputs_are() -> None:
+    """Catches a library of ONNX that promises TFLite's outputs, or leaves its user to guess where channels are."""
+    for name, near in (("conv", "at most one step apart"), ("max_pool", "exactly")):
+        model = _read(CASES[name](Sketch(np.random.default_rng(1))))
+        header = files(compile_network(model, mcu("stm32l4r5")))["include/net.h"]
+        assert "TensorFlow Lite" not in header.split("*/")[0]
+        assert near in header.split("*/")[0]
+        assert "lie as the ONNX model has them" in header
 
 
 def test_the_document_names_every_node() -> None:

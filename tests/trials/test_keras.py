@@ -17,7 +17,7 @@ from memaopt.networks.operators import Relu
 from memaopt.trials.conversion import convert
 
 #: A TensorFlow whose converter gives floats, or int8 where it was given samples, and that notes what it is asked.
-_STUB = '''
+_STUB = """
 import json, os, pathlib, signal
 from types import SimpleNamespace
 
@@ -66,7 +66,7 @@ lite = SimpleNamespace(
     Optimize=SimpleNamespace(DEFAULT="default"),
     OpsSet=SimpleNamespace(TFLITE_BUILTINS_INT8="int8"),
 )
-'''
+"""
 
 
 def _stub(folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> Path:

@@ -57,7 +57,11 @@ def dequantised(node: OnnxNode, building: Building, x: int, scale: int, zero: in
         return Integers(value.array, scales, np.broadcast_to(zeros, scales.shape), axis)
     if not isinstance(value, Held) or building.tensors[value.tensor].dtype is not DType.INT8:
         raise node.refuse("it dequantises what are no bytes")
-    return building.dequantised(value, _target(node, scale, zero, value.unsigned).meaning)
+    target = _target(node, scale, zero, value.unsigned)
+    if target.unsigned != value.unsigned:
+        names = ("int8", "uint8")
+        raise node.refuse(f"bytes of {names[value.unsigned]} with a zero point of {names[target.unsigned]}")
+    return building.dequantised(value, target.meaning)
 
 
 def _scales(node: OnnxNode, position: int) -> Array:
@@ -68,7 +72,12 @@ def _scales(node: OnnxNode, position: int) -> Array:
 
 
 def _zero_points(node: OnnxNode, position: int, dtype: Any) -> Array:
-    return np.zeros(1, dtype) if not node.has(position) else node.constant(position, "its zero point").reshape(-1)
+    if not node.has(position):
+        return np.zeros(1, dtype)
+    zeros = node.constant(position, "its zero point").reshape(-1)
+    if zeros.dtype != dtype:
+        raise node.refuse(f"a constant of {dtype} with a zero point of {zeros.dtype}")
+    return zeros
 
 
 def _target(node: OnnxNode, scale: int, zero: int, signed_or_unsigned: bool) -> Target:

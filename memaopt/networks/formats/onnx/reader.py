@@ -108,13 +108,15 @@ class _Reader:
             if stopped or not self._read(proto, location, total):
                 self.unread.append(Unread(location, printable(proto.op_type), (), ()))
         self.building.location = max(total - 1, 0)
+        if not self.graph.output:
+            self.refusals.append(Refusal(f"{self.name} is not a valid .onnx file: it has no output"))
         outputs: list[int] = []
         for wanted in self.graph.output:
             with collected(self.refusals):
                 if wanted.name in self.values:
                     outputs.append(self._output(wanted.name))
                 elif not self.refusals:
-                    raise UnsupportedModelError(f"output {_line(wanted.name)!r} is computed by no node")
+                    raise UnsupportedModelError(f"output {_line(wanted.name)!r} is given by no node that is supported")
         return self._made(outputs)
 
     def _made(self, outputs: list[int]) -> Reading:
@@ -138,9 +140,8 @@ class _Reader:
         for tensor in self._tensors():
             name, kind = tensor
             if kind.data_location:
-                raise UnsupportedModelError(
-                    f"constant {_line(name)!r} is stored outside the file; save the model whole"
-                )
+                what = f"{self.name}: constant {_line(name)!r} is stored outside the file"
+                raise UnsupportedModelError(f"{what}; save the model whole")
             try:
                 array = np.array(numpy_helper.to_array(kind))
             except Exception as error:  # of types that numpy has none for
@@ -224,7 +225,7 @@ class _Reader:
         with collected(self.refusals, location):
             attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in proto.attribute}
             given = tuple(self.values.get(name) if name else None for name in proto.input)
-            missing = any(name and name not in self.values for name in proto.input)
+            missing = [name for name in proto.input if name and name not in self.values]
             node = OnnxNode(
                 proto.op_type,
                 location,
@@ -236,6 +237,9 @@ class _Reader:
                 self.opset,
             )
             if missing and proto.op_type in HANDLERS:
+                if not self.refusals:  # else it is of a node that could not be read
+                    what = f"no node before it that is supported gives its input {_line(missing[0])!r}"
+                    raise UnsupportedModelError(f"{place}: {what}")
                 return False
             known = None if missing else folded(node)
             if known is not None:

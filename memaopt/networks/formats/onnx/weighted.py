@@ -197,7 +197,8 @@ def _weighted(
     constant = building.constant(f"{name}/weights", centred, dtype, weights.scales, kernel.op.channel_axis)
     inputs = [x.tensor, constant]
     if bias is not None:
-        products = weights.scales.astype(np.float32) * building.tensors[x.tensor].scale
+        with np.errstate(over="ignore"):  # infinity, which what checks scales refuses
+            products = weights.scales.astype(np.float32) * building.tensors[x.tensor].scale
         steps = _steps(node, building, bias, products)
         inputs.append(building.constant(f"{name}/bias", steps, DType.INT32, products))
     made = building.activation(*place, target, name)
