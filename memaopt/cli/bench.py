@@ -96,7 +96,7 @@ def bench_command(
         typer.Option(
             metavar="FILE|NAME",
             rich_help_panel=_INSTEAD,
-            help="With traffic: of a .tflite file, or a network of the zoo, layer by layer from outside SRAM.",
+            help="With traffic: of a .tflite or .onnx file, or a network of the zoo, layer by layer from outside SRAM.",
         ),
     ] = None,
     sram: Annotated[

@@ -252,7 +252,7 @@ def weights(text: str) -> Weights | str:
 def problems_of(what: list[str], suite: str | None, file: Path | None, fields: dict[str, Any]) -> list[Gemm]:
     """The problems that the arguments name, in exactly one way."""
     if sum((bool(what), suite is not None, file is not None)) != 1:
-        raise InputError("solve: give one of gemm MxKxN, MODEL.tflite, --suite NAME or --file FILE")
+        raise InputError("solve: give one of gemm MxKxN, MODEL, --suite NAME or --file FILE")
     if suite is not None:
         return suites.suite(suite, **fields)
     if file is not None:

@@ -1,4 +1,4 @@
-"""The command line's part for networks: solve a .tflite file, inspect one, write the zoo, sweep budgets."""
+"""The command line's part for networks: solve a file, inspect one, write the zoo, sweep budgets."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def solve_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="gemm MxKxN|MODEL.tflite", help="The problem and its sizes, or a network.", show_default=False
+            metavar="gemm MxKxN|MODEL",
+            help="The problem and its sizes, or a network: a .tflite or .onnx file.",
+            show_default=False,
         ),
     ] = None,
     dtype: Annotated[
@@ -59,9 +61,9 @@ def solve_command(
         typer.Option(
             metavar="X=MEMORY,...",
             rich_help_panel="Problem",
-            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights do, as in "
-            "weights=qspi or weights=auto.  \\[default: A in flash, B and C in sram, what does not fit in external "
-            "memory; a network's weights in flash]",
+            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
+            "do, as in weights=qspi, weights=auto or activations=fmc.  \\[default: A in flash, B and C in sram, what "
+            "does not fit in external memory; a network's weights in flash, its activations in sram]",
         ),
     ] = None,
     weights: Annotated[
@@ -195,8 +197,9 @@ def solve_command(
       memaopt solve --suite tinyml --dtype s8 --run --json
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
-      memaopt solve model.tflite --setting ram --out build/
+      memaopt solve model.onnx --setting ram --out build/
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
+      memaopt solve model.tflite --mcu stm32f469 --place weights=qspi,activations=fmc --sram 64KiB
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run

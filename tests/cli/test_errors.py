@@ -28,7 +28,7 @@ from memaopt.problems import suites
         ("gemm 64x64", "expected gemm and its sizes M, K and N, as in gemm 64x576x64"),
         ("gemm", "expected gemm and its sizes"),
         ("conv 1x2x3", "expected gemm and its sizes"),
-        ("", "give one of gemm MxKxN, MODEL.tflite, --suite NAME or --file FILE"),
+        ("", "give one of gemm MxKxN, MODEL, --suite NAME or --file FILE"),
         ("gemm 2x2x2 --suite tinyml", "give one of"),
         ("--suite nothing", "no suite 'nothing': there is tinyml"),
         ("gemm 4x4x4 --dtype q7", "dtype should be 'f32', 'q15' or 's8'"),
