@@ -74,7 +74,7 @@ def _scales(node: OnnxNode, position: int) -> Array:
 def _zero_points(node: OnnxNode, position: int, dtype: Any) -> Array:
     if not node.has(position):
         return np.zeros(1, dtype)
-    zeros = node.constant(position, "its zero point").reshape(-1)
+    zeros: Array = node.constant(position, "its zero point").reshape(-1)
     if zeros.dtype != dtype:
         raise node.refuse(f"a constant of {dtype} with a zero point of {zeros.dtype}")
     return zeros
