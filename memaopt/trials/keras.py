@@ -15,7 +15,7 @@ import numpy.typing as npt
 from memaopt import interrupts
 from memaopt.errors import InputError, MissingToolError, UnsupportedModelError
 from memaopt.networks.formats import converting
-from memaopt.trials.keras_child import ANSWER, MADE, SAMPLES, Answer, Wanted
+from memaopt.trials.keras_child import ANSWER, MADE, SAMPLES, ChildAnswer, Wanted
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ class KerasModel:
         code, _, said = interrupts.run(command, self._scratch)
         if not answer.is_file():
             raise UnsupportedModelError(self._crashed(wanted, code, said))
-        told: Answer = json.loads(answer.read_text(encoding="utf-8"))
+        told: ChildAnswer = json.loads(answer.read_text(encoding="utf-8"))
         name = self._path.name
         if told["how"] == "missing":
             what = f"{name} is {converting.title(self._path)}, which TensorFlow converts"

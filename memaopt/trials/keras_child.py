@@ -22,7 +22,7 @@ ANSWER, MADE, SAMPLES, _EXPORTED = "answer.json", "made.tflite", "samples.npy", 
 Wanted = Literal["floats", "int8"]
 
 
-class Answer(TypedDict):
+class ChildAnswer(TypedDict):
     """``line``: TensorFlow's own words, where there is no file."""
 
     how: Literal["made", "missing", "not loaded", "not converted"]
@@ -35,7 +35,7 @@ def main(wanted: Wanted, path: str, scratch: str) -> None:
     (Path(scratch) / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _answer(wanted: Wanted, path: Path, scratch: Path) -> Answer:
+def _answer(wanted: Wanted, path: Path, scratch: Path) -> ChildAnswer:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import tensorflow
