@@ -145,7 +145,7 @@ def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
         "arguments": ", ".join([*(["&state"] if library.keeps else []), *(b.name for b in library.buffers)]),
         "prefixed": ", ".join(
-            [*([f"&{name}_kept"] if library.keeps else []), *(f"{name}_{b.name}" for b in library.buffers)]
+            [*([f"&{name}_stream"] if library.keeps else []), *(f"{name}_{b.name}" for b in library.buffers)]
         ),
         "turn_on": turn_on,
         "of_row": ", ".join(b.name for b in library.buffers),

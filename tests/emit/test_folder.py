@@ -17,10 +17,16 @@ from network_helpers import MCU
 
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
+from memaopt.emit.outside import images
+from memaopt.machines.mcu import mcu
+from memaopt.networks.operators import Size2D
+from memaopt.networks.streaming.window import Stream
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
+from memaopt.writer import write_files
 
 #: What Eclipse, and with it STM32CubeIDE, compiles wherever below a project it lies.
 COMPILED = {".c", ".cc", ".cpp", ".cxx", ".s", ".S", ".asm"}
@@ -57,7 +63,7 @@ STUBS = {
     "Arduino.h": "struct Port { void begin(int); void print(const char *); "
     "template <class T> void println(T, int = 0); };\nextern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
 }
-KINDS = ("ds_cnn", "float ends", "in RAM", "q15", "f32", "s8 arguments")
+KINDS = ("ds_cnn", "float ends", "in RAM", "outside", "by rows", "stream", "q15", "f32", "s8 arguments")
 
 
 def small(name: str = "small", setting: str = "stock") -> NetworkPlan:
@@ -73,10 +79,19 @@ def written(kind: str, folder: Path) -> str:
         return write(certificate_of(case((5, 13, 7), "s8-c", (2, 4, 2), weights=None)), folder)
     if kind == "in RAM":
         plan = small("in_ram", "ram")
+    elif kind == "outside":
+        b = Builder("outside", (1, 6), 0)
+        place = NetworkPlacement(weights="qspi")
+        plan = compile_network(b.finish(b.fully_connected(0, 4)), mcu("stm32l4s5"), place=place)
+    elif kind == "by rows":
+        b = Builder("by_rows", (1, 9, 8, 4), 0)
+        plan = compile_network(b.finish(b.conv_2d(b.conv_2d(0, 8, Size2D(3, 3)), 4, Size2D(3, 3))), MCU, by_rows=True)
+    elif kind == "stream":
+        plan = compile_network(zoo.build("tcn"), MCU, stream=Stream.asked("rows", 1))
     else:
         graph = zoo.build("ds_cnn")
         plan = compile_network(graph if kind == "ds_cnn" else zoo.with_float_ends(graph), MCU)
-    emit.write(plan, folder)
+    write_files({**emit.files(plan), **images(plan)}, folder)
     return plan.name
 
 

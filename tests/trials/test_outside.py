@@ -21,7 +21,7 @@ from memaopt.networks import reference
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial
-from memaopt.trials.library import execute
+from memaopt.trials.library import check, execute, host_compiler
 from memaopt.writer import write_files
 
 OUTSIDE = NetworkPlacement(weights="qspi")
@@ -78,6 +78,16 @@ def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
         assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE
         board.write(found.base + at, data[at : at + 1])
     assert board.call("small_init").r0 == 0
+
+
+@pytest.mark.skipif(host_compiler() is None, reason="needs a C compiler of this computer")
+def test_the_library_is_compared_here() -> None:
+    """Catches a test vector that runs the network before what it reads is checked, so that no library is written."""
+    graph = _plan().source
+    for place, sram in (("weights=qspi", None), ("weights=qspi,activations=fmc", 4200)):
+        plan = compile_network(graph, mcu("stm32f469"), sram=sram, place=NetworkPlacement.asked(place))
+        assert plan.has_init
+        assert check(plan, {**emit.files(plan), **images(plan)}).host
 
 
 def test_nothing_else_changes() -> None:
