@@ -118,6 +118,10 @@ _EXP_MINUS_ONE_EIGHTH, _ONE_THIRD = 1895147668, 715827883
 _48_OVER_17, _MINUS_32_OVER_17 = 1515870810, -1010580540
 _HALF_ROOT_2 = 1518500250
 
+# In Q0.31: log 2 and the fourth root of 1/2; with f the fourth root of 2, 11/240 f, f/20, 2/f - f and f/4.
+_LOG_2, _FOURTH_ROOT_HALF = 1488522236, 1805811301
+_CUBED, _SQUARED, _CONSTANT, _LINEAR = 117049297, 127690142, 1057819769, 638450708
+
 
 def _saturating_shift_left(x: Int64Array, bits: int) -> Int64Array:
     saturated: Int64Array = np.clip(x << bits, INT32_MIN, INT32_MAX)
@@ -174,3 +178,24 @@ def inverse_square_root(x: int) -> tuple[int, int]:
         cube = _saturating_shift_left(high_mul(high_mul(root, root), root), 6)
         root = _saturating_shift_left(high_mul(three_halves, root) - high_mul(half, cube), 3)
     return int(high_mul(root, _HALF_ROOT_2)), pairs - 11
+
+
+def log_of_sum(x: IntLike) -> Int64Array:
+    """log(x) in Q5.26 of x >= 1 in Q12.19, as TFLite computes it for LOG_SOFTMAX.
+
+    x = r * 2^n, r within a factor of the fourth root of 2 around the fourth root of 1/2 (times a quarter's power):
+    log(r) is a rational function of how far r lies from it, and n counts quarters of a power of 2, all in Q6.25.
+    """
+    value, high_mul = np.asarray(x, np.int64), saturating_rounding_doubling_high_mul
+    zeros = 32 - np.frexp(value.astype(np.float64))[1].astype(np.int64)
+    shifted = high_mul(value << (zeros - 1), _HALF_ROOT_2) << 1
+    headroom = 31 - np.frexp(high_mul(value, _HALF_ROOT_2).astype(np.float64))[1].astype(np.int64)
+    r = np.minimum(np.minimum(shifted, value << headroom), INT32_MAX)
+    quarter = 1 << 23
+    power = np.maximum(((12 - zeros) << 25) + quarter, ((12 - headroom) << 25) - quarter)
+    middle, q = (r + _FOURTH_ROOT_HALF + 1) >> 1, 2 * (r - _FOURTH_ROOT_HALF)
+    square = high_mul(q, q)
+    numerator = high_mul(q, r) + high_mul(high_mul(q, square), _CUBED)
+    denominator = high_mul(middle, _CONSTANT + q + high_mul(_SQUARED, square)) + high_mul(_LINEAR, q)
+    fraction = high_mul(rounding_divide_by_pot(numerator, 6), one_over_one_plus_x(denominator))
+    return _saturating_shift_left(high_mul(power, _LOG_2) + fraction, 1)

@@ -34,6 +34,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.sixteen import (
@@ -235,7 +236,7 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             return [_of_int16(rng, kind, layer.elements)]
         case MatMul():
             shapes = [layer.first_shape, layer.second_shape]
-        case Softmax() | L2Norm():
+        case Softmax() | LogSoftmax() | L2Norm():
             shapes = [(layer.rows, layer.depth)]
         case Conv16() | Depthwise16() | Pool16():
             return [_of_int16(rng, kind, *layer.shape)]
@@ -290,7 +291,7 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(math.prod(layer.batches) * rows * columns, np.int8)
         case Softmax():
             return np.zeros(layer.rows * layer.depth, f"int{layer.output_bits}")
-        case L2Norm():
+        case L2Norm() | LogSoftmax():
             return np.zeros(layer.rows * layer.depth, np.int8)
         case FloatLookup() | Dequantize():
             return np.zeros(layer.elements, np.float32)

@@ -26,6 +26,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
 from memaopt.problems.selection import Selection
@@ -135,7 +136,7 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
-        case Lstm() | Softmax16() | Mean16() | Rescaled() | SvdfFeatures() | SvdfFilter():
+        case Lstm() | LogSoftmax() | Softmax16() | Mean16() | Rescaled() | SvdfFeatures() | SvdfFilter():
             return layer.apply(first).ravel()
         case Conv16() | Depthwise16() | Pool16():
             return _of_16(layer, first.reshape(layer.shape)).ravel()

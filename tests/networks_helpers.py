@@ -280,6 +280,7 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "STRIDED_SLICE": strided_slice,
     "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
     "SOFTMAX": unary(ops.Softmax, lambda _, __: (1 / 256, -128), beta=lambda rng: scale(rng, 0.3, 3)),
+    "LOG_SOFTMAX": unary(OPERATORS["LOG_SOFTMAX"], lambda _, __: (1 / 16, 127)),
     "L2_NORMALIZATION": unary(OPERATORS["L2_NORMALIZATION"], lambda _, __: (1 / 128, 0)),
     "LOGISTIC": unary(ops.Logistic, lambda rng, _: (1 / 256, zero_point(rng))),
     "TANH": unary(ops.Tanh, lambda rng, _: (scale(rng, 0.003, 0.02), zero_point(rng))),

@@ -41,6 +41,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
@@ -220,7 +221,7 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
             return [layer.elements], layer.elements // layer.count
         case ArgExtreme():
             return [math.prod(layer.shape)], layer.outputs * layer.size
-        case Softmax() | L2Norm():
+        case Softmax() | LogSoftmax() | L2Norm():
             bits = layer.output_bits if isinstance(layer, Softmax) else 8
             return [layer.rows * layer.depth], layer.rows * layer.depth * bits // 8
         case Rescaled():

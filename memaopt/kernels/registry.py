@@ -30,7 +30,7 @@ from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
 from memaopt.kernels.sixteen import pairs as pairs_of_16
 from memaopt.kernels.sixteen import rescaled, sixteen
-from memaopt.kernels.softmax import softmax
+from memaopt.kernels.softmax import log_softmax, softmax
 from memaopt.kernels.staging import staged
 from memaopt.kernels.sums import sum_tables, sums
 from memaopt.kernels.svdf import svdf
@@ -61,6 +61,7 @@ FAMILIES: tuple[Family, ...] = (
     *reductions.FAMILIES,
     *channel_sums.FAMILIES,
     *softmax.FAMILIES,
+    *log_softmax.FAMILIES,
     *movement.FAMILIES,
     *resize.FAMILIES,
     *matmul.FAMILIES,

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
+from memaopt.problems.log_softmax import LogSoftmax, exponentials
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement
 from memaopt.problems.resize import Resize
@@ -300,11 +300,7 @@ class Softmax:
     @cached_property
     def exponentials(self) -> Int64Array:
         """exp of the differences 0, -1, ... -255 in Q0.31."""
-        difference = -np.arange(256, dtype=np.int64)
-        counted = difference >= self.least_difference
-        kept = np.where(counted, difference, 0)
-        scaled = fixedpoint.saturating_rounding_doubling_high_mul(kept << self.left_shift, self.multiplier)
-        return np.where(counted, fixedpoint.exp_on_negative_values(scaled), 0)
+        return exponentials(self.multiplier, self.left_shift, self.least_difference)
 
 
 @dataclass(frozen=True)
@@ -364,6 +360,7 @@ Layer = (
     | Extreme
     | ArgExtreme
     | Softmax
+    | LogSoftmax
     | L2Norm
     | Lookup
     | FloatLookup

@@ -37,6 +37,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece
 from memaopt.problems.resize import Resize
@@ -194,8 +195,9 @@ def _(layer: Softmax) -> Operands:
     return Operands((layer.rows * layer.depth,), layer.rows * layer.depth * layer.output_bits // 8)
 
 
-@operands.register
-def _(layer: L2Norm) -> Operands:
+@operands.register(L2Norm)
+@operands.register(LogSoftmax)
+def _(layer: L2Norm | LogSoftmax) -> Operands:
     return Operands((layer.rows * layer.depth,), layer.rows * layer.depth)
 
 

@@ -26,6 +26,9 @@ class GrowingElements(Growing):
         beta = float(pick(self.rng, (1.0, 1.0, 0.3, 4.0)))
         return self._put(ops.Softmax, (x,), self.tensors[x].shape, 1 / 256, -128, beta=beta)
 
+    def log_softmax(self, x: int) -> bool:
+        return self._put(OPERATORS["LOG_SOFTMAX"], (x,), self.tensors[x].shape, 1 / 16, 127)
+
     def l2_normalization(self, x: int) -> bool:
         return self._put(OPERATORS["L2_NORMALIZATION"], (x,), self.tensors[x].shape, 1 / 128, 0)
 

@@ -32,6 +32,7 @@ from memaopt.problems.layers import (
     Quantize,
     Softmax,
 )
+from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
@@ -95,6 +96,7 @@ def _layers() -> Iterator[Layer]:
     yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
     yield Softmax(2, 10, 1374389535, 23, -248)
+    yield from (LogSoftmax(2, depth, 1374389535, 23, -248) for depth in (1, 2, 10))
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
     for shape, axes in (
         ((7,), (0,)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Field, Form
 from memaopt.networks.operators.gathered import Gathered
 from memaopt.networks.operators.source import Source
@@ -14,6 +14,8 @@ BLOCK_SIZE = Field("blockSize", 4)
 
 class Blocks(Gathered):
     """``block`` positions a side."""
+
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8,)
 
     block: int
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field as Attribute
 
-from memaopt.networks.graph import DType, Graph
+from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Activation
 from memaopt.networks.operators.form import ACTIVATION, Field, Form, Options
 from memaopt.networks.operators.moving import Moving
@@ -22,7 +22,6 @@ class Concatenation(Moving):
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("ConcatenationOptions", 10, (Field("axis", 4), ACTIVATION))
     arity: ClassVar[tuple[int, int]] = (1, 256)
-    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.INT16)
 
     axis: int = Attribute(ge=0)
 

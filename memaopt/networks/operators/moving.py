@@ -17,6 +17,7 @@ from memaopt.problems import movement
 class Moving(Operator):
     """What is left to a subclass: which elements go where, in numpy and as the layer's pieces."""
 
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.INT16)
     fills: ClassVar[bool] = False
     """Whether some bytes are written by no piece."""
 
@@ -38,6 +39,12 @@ class Moving(Operator):
         graph = Graph("constants", more, (self,), (len(tensors),), self.outputs)
         self.output_shape(graph)
         return self.evaluate(graph, [tensors[i].values for i in self.inputs])
+
+    def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
+        super().check_scales(graph, operands)
+        output = graph.output_of(self)
+        if self.fills and output.dtype is DType.INT16 and output.zero_point:
+            raise self.refuse(graph, f"int16 {output.name!r} has the zero point {output.zero_point}; 0 is supported")
 
     def check_arithmetic(self, graph: Graph) -> None:
         """There is none."""

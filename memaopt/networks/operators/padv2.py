@@ -16,6 +16,7 @@ class PadV2(Pad):
     kind: ClassVar[str] = "PADV2"
     options: ClassVar[Options | None] = Options("PadV2Options", 43, ())
     arity: ClassVar[tuple[int, int]] = (2, 2)
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8,)
 
     @classmethod
     def read(cls, source: Source) -> Self:

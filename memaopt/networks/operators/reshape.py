@@ -45,8 +45,9 @@ class Reshape(Moving):
     def lower(self, graph: Graph) -> Lowered | None:
         if not graph.tensor_of(self).is_constant:
             return None
-        layer = movement.Movement(self.kind, graph.output_of(self).elements, tuple(self.pieces(graph)))
-        return Lowered(layer, (self.input,))
+        output = graph.output_of(self)
+        pieces = tuple(piece.in_bytes(output.dtype.itemsize) for piece in self.pieces(graph))
+        return Lowered(movement.Movement(self.kind, output.nbytes, pieces), (self.input,))
 
     def links(self, graph: Graph) -> Links | None:
         inputs, outputs = depth(graph.tensor_of(self)), depth(graph.output_of(self))

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from memaopt.errors import InputError
-from memaopt.networks.graph import DType, Graph
+from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Slice
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.moving import Moving
@@ -28,7 +28,6 @@ class StridedSlice(Moving):
     options: ClassVar[Options | None] = Options(
         "StridedSliceOptions", 32, (*(Field(name, 4) for name in _MASKS), Field("offset", 1))
     )
-    dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.INT16)
     counts_scale: ClassVar[bool] = False
 
     slices: tuple[Slice, ...]

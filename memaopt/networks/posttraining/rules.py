@@ -34,6 +34,7 @@ GIVEN = {
     "LOGISTIC": Meaning(1 / 256, -128),
     "TANH": Meaning(1 / 128, 0),
     "L2_NORMALIZATION": Meaning(1 / 128, 0),
+    "LOG_SOFTMAX": Meaning(1 / 16, 127),
 }
 
 #: All floats of one scale, for the operator moves them or chooses among them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from memaopt.errors import UnsupportedModelError
 from memaopt.networks import reference
 from memaopt.networks.formats.tflite import reader
 from memaopt.networks.formats.tflite.oracle import Oracle
-from memaopt.networks.graph import Tensor
+from memaopt.networks.graph import DType, Tensor
 from memaopt.trials import network as network_trial
 
 Shape = tuple[int, ...]
@@ -37,7 +38,10 @@ def _file(x: Tensor, operands: list[Tensor], outputs: list[Shape], at: int, kind
 
 
 def _x(rng: Rng, shape: Shape) -> Tensor:
-    return activation("x", shape, scale(rng), zero_point(rng))
+    """Of int8, or of int16."""
+    if rng.integers(3):
+        return activation("x", shape, scale(rng), zero_point(rng))
+    return dataclasses.replace(activation("x", shape, scale(rng), 0), dtype=DType.INT16)
 
 
 def _split(rng: Rng) -> bytes:
@@ -89,7 +93,8 @@ def test_every_output_is_that_of_tflite(kind: str, tmp_path: Path) -> None:
         rng = np.random.default_rng([seed, *kind.encode()])
         data = CASES[kind](rng)
         graph = reader.parse(data, "parts")
-        x = rng.integers(-128, 128, graph.tensors[0].shape).astype(np.int8)
+        held = np.iinfo(graph.tensors[0].dtype.value)
+        x = rng.integers(held.min, held.max + 1, graph.tensors[0].shape).astype(held.dtype)
         wanted = Oracle(data).run([x])
         found = [reference.run(graph, [x])]
         if seed < 2:

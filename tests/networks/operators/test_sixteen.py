@@ -11,7 +11,7 @@ import layers_run_helpers as running
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
-from networks_helpers import constant, fused, scale
+from networks_helpers import CASES, constant, fused, scale
 
 from memaopt.choice.compile import compile_network
 from memaopt.errors import UnsupportedModelError
@@ -20,9 +20,10 @@ from memaopt.networks import checks, reference
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
-from memaopt.networks.operators import Operator, Padding2D, Relu, Reshape, Size2D
+from memaopt.networks.operators import Operator, Padding2D, Relu, Reshape, Size2D, Slice
 from memaopt.networks.operators import Softmax as SoftmaxOf8
-from memaopt.networks.operators.registry import SIXTEEN
+from memaopt.networks.operators.moving import Moving
+from memaopt.networks.operators.registry import OPERATORS, SIXTEEN
 from memaopt.networks.operators.window import SlidingWindow, same_padding
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
@@ -204,6 +205,57 @@ def test_an_operator_equals_tflite(kind: str) -> None:
             wanted, found = oracle.run(values)[0], reference.run(read, values)[0]
             assert found.dtype == wanted.dtype
             np.testing.assert_array_equal(found, wanted, f"{kind} seed {seed}: {graph.operators[0]!r}")
+
+
+def _wider(graph: Graph) -> Graph:
+    """The network with int16 in the place of int8."""
+
+    def wide(tensor: Tensor) -> Tensor:
+        if tensor.dtype is not DType.INT8:
+            return tensor
+        data = None if tensor.data is None else tensor.data.astype(np.int16) * 201 + 1
+        return dataclasses.replace(tensor, dtype=DType.INT16, zero_points=tensor.zero_points * 0, data=data)
+
+    return graph.replace(tensors=[wide(tensor) for tensor in graph.tensors])
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k, op in OPERATORS.items() if issubclass(op, Moving) and DType.INT16 in op.dtypes]
+)
+def test_moves_equal_tflite(kind: str) -> None:
+    """Catches bytes that are moved as elements, and a type that LiteRT does not move."""
+    for seed in range(5):
+        rng = np.random.default_rng([seed, 5])
+        graph = _wider(CASES[kind](rng))
+        checks.check(graph)
+        data, values = writer.write(graph), [_values(rng, *graph.tensors[t].shape) for t in graph.inputs]
+        found, wanted = reference.run(reader.parse(data), values)[0], Oracle(data).run(values)[0]
+        np.testing.assert_array_equal(found.reshape(wanted.shape), wanted, f"{kind} seed {seed}")
+
+
+def test_moves_run_as_promised(tmp_path: Path) -> None:
+    """Catches elements of two bytes that a compiled move splits, fills or places as single ones."""
+    step = 1e-3
+    x, padded, turned = _wide("x", (1, 4, 5, 3), step), _wide("p", (1, 6, 5, 3), step), _wide("t", (1, 3, 5, 6), step)
+    part, both, y = _wide("s", (1, 3, 5, 2), step), _wide("c", (1, 3, 5, 8), step), _wide("y", (2, 1, 3, 5, 8), step)
+    operators = (
+        OPERATORS["PAD"](inputs=(0,), outputs=(1,), paddings=((0, 0), (2, 0), (0, 0), (0, 0))),
+        OPERATORS["TRANSPOSE"](inputs=(1,), outputs=(2,), permutation=(0, 3, 2, 1), location=1),
+        OPERATORS["STRIDED_SLICE"](
+            inputs=(2,),
+            outputs=(3,),
+            slices=(Slice(0, 1, 1), Slice(0, 1, 3), Slice(0, 1, 5), Slice(1, 3, 2)),
+            location=2,
+        ),
+        OPERATORS["CONCATENATION"](inputs=(2, 3), outputs=(4,), axis=3, location=3),
+        OPERATORS["PACK"](inputs=(4, 4), outputs=(5,), axis=0, location=4),
+    )
+    graph = Graph("moves", (x, padded, turned, part, both, y), operators, (0,), (5,))
+    checks.check(graph)
+    plan, oracle = compile_network(graph, MCU), Oracle(writer.write(graph))
+    built, values = Library(plan, tmp_path), [_values(np.random.default_rng(4), 1, 4, 5, 3)]
+    np.testing.assert_array_equal(built.run(values)[1][0], oracle.run(values)[0])
+    assert network_trial.run(plan, 2).passed
 
 
 def test_a_convolution_without_a_bias_equals_tflite_micro() -> None:

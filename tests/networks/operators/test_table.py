@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from memaopt.networks.graph import DType
+from memaopt.networks.operators import Operator
+
 _ROOT = Path(__file__).parents[3]
 _DOCUMENT = _ROOT / "docs" / "operators.md"
 _SEEDS = 8
@@ -19,8 +22,7 @@ Outputs equal those of the interpreter in the last column, bit for bit. [network
 
 - **types**: of inputs and outputs. Weights are int8, or int4 in the file; floats behind DEQUANTIZE are those that an
   int8 decides. uint8 throughout (one scale a tensor, any zero point) is read where int8 is, but not in {refused}.
-  Activations of int16 with weights of int8 (16x8) are read in CONCATENATION, RESHAPE,
-  STRIDED_SLICE, {sixteen}, in C.
+  Activations of int16 with weights of int8 (16x8) are read in {sixteen}, in C.
 - **becomes**: the operators that simplification leaves of it.
 - **kernels**: compiled C for any sizes, assembly (with a portable twin) for some or for all.
 
@@ -71,8 +73,17 @@ def _rows() -> Iterator[str]:
                 kernels |= {"assembly" if plan.kernels else "C" for plan in plans(lowered.layer)} if lowered else set()
         if issubclass(OPERATORS[kind], Floating):
             types = {"float32 (behind DEQUANTIZE)"} | (set() if issubclass(OPERATORS[kind], FloatOnly) else types)
+        if _folds(OPERATORS[kind]):
+            types.add("known integers (folded)")
         cells = (kind, *(", ".join(sorted(cell)) for cell in (types, _shortest(becomes), kernels)))
         yield f"| {' | '.join(cells)} | {'TFLite Micro' if OPERATORS[kind].micro else 'LiteRT'} |"
+
+
+def _folds(operator: type[Operator]) -> bool:
+    """Whether reading computes it where all its inputs are integers that are known."""
+    given = operator.known.__func__ is not Operator.known.__func__  # type: ignore[attr-defined]
+    fills, of_integers = getattr(operator, "fills", False), getattr(operator, "of_integers", operator)
+    return given and not fills and of_integers is not None
 
 
 def _shortest(found: set[str]) -> set[str]:
@@ -83,9 +94,12 @@ def _shortest(found: set[str]) -> set[str]:
 def document() -> str:
     """The whole text."""
     from memaopt.networks.formats.tflite.unsigned import REFUSED
-    from memaopt.networks.operators.registry import SIXTEEN
+    from memaopt.networks.operators.moving import Moving
+    from memaopt.networks.operators.registry import OPERATORS, PARTED, SIXTEEN
 
-    head = _HEAD.replace("{refused}", ", ".join(sorted(REFUSED))).replace("{sixteen}", ", ".join(SIXTEEN))
+    moves = {kind for kind, op in OPERATORS.items() if issubclass(op, Moving) and DType.INT16 in op.dtypes}
+    sixteen = ", ".join(sorted({*SIXTEEN, *PARTED, *moves}))
+    head = _HEAD.replace("{refused}", ", ".join(sorted(REFUSED))).replace("{sixteen}", sixteen)
     return head + "\n".join(_rows()) + "\n"
 
 

@@ -88,6 +88,34 @@ static inline int32_t one_over_one_plus(int32_t x)
     return shift_left_saturating(estimate, 1);
 }
 
+static inline int32_t least_of(int32_t a, int64_t b)
+{
+    return b < a ? (int32_t)b : a;
+}
+
+/* log(x) in Q5.26 of x >= 1 in Q12.19: x = r * 2^n, r near the fourth root of 1/2, n in quarters and Q6.25, and log(r) a
+   rational function of how far r lies from that root. */
+static inline int32_t log_of_sum(int32_t x)
+{
+    const int32_t root = 1805811301;
+    const int32_t zeros = leading_zeros((uint32_t)x);
+    const int32_t lower = multiply_high(x, 1518500250);
+    const int32_t headroom = leading_zeros((uint32_t)lower) - 1;
+    const int64_t first = (int64_t)multiply_high((int32_t)((uint32_t)x << (zeros - 1)), 1518500250) * 2;
+    const int32_t r = least_of(least_of(INT32_MAX, first), (int64_t)x << headroom);
+    const int32_t above = (12 - zeros) * (1 << 25) + (1 << 23);
+    const int32_t below = (12 - headroom) * (1 << 25) - (1 << 23);
+    const int32_t power = above > below ? above : below;
+    const int32_t middle = (int32_t)(((int64_t)r + root + 1) >> 1);
+    const int32_t q = 2 * (r - root);
+    const int32_t square = multiply_high(q, q);
+    const int32_t numerator = multiply_high(q, r) + multiply_high(multiply_high(q, square), 117049297);
+    const int32_t factor = 1057819769 + q + multiply_high(127690142, square);
+    const int32_t denominator = multiply_high(middle, factor) + multiply_high(638450708, q);
+    const int32_t fraction = multiply_high(divide_by_power(numerator, 6), one_over_one_plus(denominator));
+    return shift_left_saturating(multiply_high(power, 1488522236) + fraction, 1);
+}
+
 /* The multiplier and the shift of 1 / sqrt(x) of 0 <= x < 2^29, of 0 those of 1: five Newton-Raphson steps on x / 4^k in
  * [1/4, 1), with 3 integer bits. */
 static inline int32_t inverse_root(int32_t x, int32_t *shift)

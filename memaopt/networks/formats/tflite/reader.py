@@ -19,18 +19,17 @@ import numpy.typing as npt
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables
-from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, ENUMERATIONS, TENSOR_TYPES, name_of
+from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, TENSOR_TYPES, name_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
+from memaopt.networks.formats.tflite.values import indices, line, options_of
 from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.folded import held
-from memaopt.networks.operators.form import Field, Options
 from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, NOWHERE, OPERATORS, PARTED, READ, SIXTEEN
-from memaopt.networks.operators.source import Source, Values
+from memaopt.networks.operators.source import Source
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected
-from memaopt.printable import printable
 
 _DTYPES = {dtype.name: dtype for dtype in DType}
 _ETHOS_U = "ethos-u"
@@ -90,13 +89,13 @@ class _Reader:
             raise UnsupportedModelError(several)
         refusals: list[Refusal] = []
         subgraph = subgraphs[0]
-        inputs, outputs = _indices(subgraph, "inputs"), _indices(subgraph, "outputs")
+        inputs, outputs = indices(subgraph, "inputs"), indices(subgraph, "outputs")
         accessors = subgraph.records("operators")
         total = len(accessors)
         kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
         used = {*inputs, *outputs}
         for accessor in accessors:
-            used.update(*(_indices(accessor, field) for field in ("inputs", "outputs", "intermediates")))
+            used.update(*(indices(accessor, field) for field in ("inputs", "outputs", "intermediates")))
         records = subgraph.records("tensors")
         count = len(records)
         for index in used:
@@ -110,7 +109,7 @@ class _Reader:
                     f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
                 )
         nodes = [
-            unsigned.Node(kind, _indices(accessor, "inputs"), _indices(accessor, "outputs"))
+            unsigned.Node(kind, indices(accessor, "inputs"), indices(accessor, "outputs"))
             for kind, accessor in zip(kinds, accessors, strict=True)
         ]
         flipped = unsigned.flip(tensors, nodes)
@@ -128,7 +127,7 @@ class _Reader:
                         place = f"operator {i} of {total} ({kind})"
                         operators += unsigned.computed(op, kind, place, tensors) if old else [op]
             if len(refusals) > before:
-                unread.append(Unread(i, kind, _indices(accessor, "inputs"), _indices(accessor, "outputs")))
+                unread.append(Unread(i, kind, indices(accessor, "inputs"), indices(accessor, "outputs")))
         if len(subgraphs) > 1 + len(self.once):
             refusals.insert(0, Refusal(several))
         states: tuple[State, ...] = ()
@@ -167,7 +166,7 @@ class _Reader:
             return [Refusal(f"{what}; {why}", location, f"operator {kind}")]
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
-        tensors = dict.fromkeys((*_indices(accessor, "inputs"), *_indices(accessor, "outputs")))
+        tensors = dict.fromkeys((*indices(accessor, "inputs"), *indices(accessor, "outputs")))
         takes = kind in KEEPING or (kind in OPERATORS and OPERATORS[kind].keeps_state)
         kept = () if takes else self.kept.intersection(tensors)
         what = f"operator {location} of {total} ({kind}) has a state that it keeps, which is not supported"
@@ -187,18 +186,18 @@ class _Reader:
         code = self.codes[index]
         value = max(code.number("builtin_code"), code.number("deprecated_builtin_code"))
         kind = name_of(BUILTIN_OPERATORS, value, "code")
-        return f"CUSTOM {_text(code.text('custom_code'))}" if kind == "CUSTOM" else kind
+        return f"CUSTOM {line(code.text('custom_code'))}" if kind == "CUSTOM" else kind
 
     def _tensor(self, accessor: Record, index: int) -> Tensor:
         """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
-        name = _text(accessor.text("name")) or f"tensor {index}"
+        name = line(accessor.text("name")) or f"tensor {index}"
         kind = name_of(TENSOR_TYPES, accessor.number("type"), "type")
         halves = kind == "INT4" and self._has_data(accessor)
         dtype = DType.INT8 if halves else _DTYPES.get(kind, DType.OPAQUE)
-        shape = _indices(accessor, "shape")
+        shape = indices(accessor, "shape")
         if shape[:1] == (-1,):  # a batch that is left open
             shape = (1, *shape[1:])
-        if shape and -1 in (*_indices(accessor, "shape")[:1], *_indices(accessor, "shape_signature")[:1]):
+        if shape and -1 in (*indices(accessor, "shape")[:1], *indices(accessor, "shape_signature")[:1]):
             self.open.add(index)
         refused = self.tensor_refusals.setdefault(index, [])
         with collected(refused):
@@ -303,7 +302,7 @@ class _Reader:
 
     def _source(self, accessor: Record, location: int, kind: str, place: str, tensors: list[Tensor]) -> Source:
         """An operator as it reads itself."""
-        outputs = _indices(accessor, "outputs")
+        outputs = indices(accessor, "outputs")
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
         options = READ[kind].options
@@ -311,11 +310,11 @@ class _Reader:
             kind=kind,
             location=location,
             place=place,
-            inputs=_indices(accessor, "inputs"),
+            inputs=indices(accessor, "inputs"),
             outputs=outputs,
             tensors=tensors,
-            intermediates=_indices(accessor, "intermediates"),
-            values=lambda: options and self._values(accessor, place, options),
+            intermediates=indices(accessor, "intermediates"),
+            values=lambda: options and options_of(accessor, place, options),
         )
 
     def _kept(self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
@@ -339,7 +338,7 @@ class _Reader:
         for i, accessor in enumerate(accessors):
             kind = self._kind(accessor, i, len(accessors))
             place = f"operator {i} of {len(accessors)} ({kind}) of subgraph {number}"
-            used = (*_indices(accessor, "inputs"), *_indices(accessor, "outputs"))
+            used = (*indices(accessor, "inputs"), *indices(accessor, "outputs"))
             if any(not -1 <= t < len(tensors) for t in used):
                 raise InputError(f"{self.name} is not a valid .tflite file: {place} uses a tensor that there is not")
             if kind not in READ:
@@ -370,34 +369,3 @@ class _Reader:
         source.tensors[index] = dataclasses.replace(tensor, data=unsigned.frozen(held(source, tensor, value)))
         self.constant_bytes += tensor.nbytes
         return True
-
-    def _values(self, accessor: Record, place: str, options: Options) -> Values | None:
-        """The values of an operator's options table, or None if the file has none."""
-        kind, table = accessor.union()
-        if kind == 0 or (table is None and kind == options.number):
-            return None
-        if table is None or kind != options.number:
-            found = f"of type {kind}" if table is None else table.title
-            raise UnsupportedModelError(f"{place}: its options are {found}, not {options.name}")
-        return {field.name: _value(table, field) for field in options.fields if field.name}
-
-
-def _value(table: Record, field: Field) -> Any:
-    if field.text:
-        return _text(table.text(field.name))
-    if field.vector:
-        return tuple(int(each) for each in table.numbers(field.name))
-    value = table.number(field.name)
-    names = ENUMERATIONS.get(field.enumeration, ())
-    return names[value] if 0 <= value < len(names) else value
-
-
-def _indices(record: Record, field: str) -> tuple[int, ...]:
-    """A vector of int32, empty if absent."""
-    return tuple(record.numbers(field).tolist())
-
-
-def _text(raw: bytes) -> str:
-    """A name as one printable line of limited length."""
-    text = raw[: 4 * limits.MAX_NAME].decode("utf-8", "replace")
-    return printable(" ".join(text.split()))[: limits.MAX_NAME]
