@@ -34,8 +34,8 @@ def pairs(graph: Graph, lowered: Mapping[int, Lowered], order: Sequence[int]) ->
         conv, depthwise = graph.operators[first], graph.operators[second]
         between = depthwise.input
         if (
-            isinstance(conv, ops.Conv2D)
-            and isinstance(depthwise, ops.DepthwiseConv2D)
+            isinstance(lowered[first].layer, Conv)
+            and isinstance(lowered[second].layer, Depthwise)
             and conv.output == between
             and graph.consumers[between] == (second,)
             and between not in graph.outputs

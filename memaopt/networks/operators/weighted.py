@@ -156,15 +156,20 @@ class Weighted(Activated):
         indices = [self.input, len(tensors) - 1]
         if self.bias is not None or bias.any():
             source = self._bias_like(graph) if self.bias is None else graph.tensors[self.bias]
-            tensors.append(_constant(source, bias[outputs].astype(np.int32), outputs))
+            tensors.append(_constant(source, bias[outputs].astype(source.dtype.value), outputs))
             indices.append(len(tensors) - 1)
         return self.model_copy(update={"inputs": tuple(indices)})
+
+    def sums_dtype(self, graph: Graph) -> DType:
+        """What holds accumulators, and the bias."""
+        del graph
+        return DType.INT32
 
     def _bias_like(self, graph: Graph) -> Tensor:
         """A description of the bias that an operator without one would have."""
         weights = graph.tensors[self.weights]
         scales = (weights.scales * graph.tensor_of(self).scale).astype(np.float32)
-        return Tensor(f"{weights.name}/bias", (), DType.INT32, scales, np.zeros(len(scales), np.int64))
+        return Tensor(f"{weights.name}/bias", (), self.sums_dtype(graph), scales, np.zeros(len(scales), np.int64))
 
 
 class Mixing(Weighted):

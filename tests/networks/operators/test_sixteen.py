@@ -379,6 +379,32 @@ def test_a_network_runs_as_promised(tmp_path: Path) -> None:
     assert network_trial.run(plan, 2).passed
 
 
+def test_channels_that_are_known_go(tmp_path: Path) -> None:
+    """Catches a bias of int64 that is cut to 32 bits as constants move into it, a convolution that becomes one with the
+    depthwise one behind it as if both were of int8, and one without a bias that gets one of the other type."""
+    rng = np.random.default_rng(8)
+    x, a, b, y = (_wide(name, (1, 6, 6, n), 1e-4) for name, n in (("x", 3), ("a", 8), ("b", 4), ("y", 4)))
+    first, second = _weights(rng, (8, 3, 3, 3), x, a), _weights(rng, (4, 1, 1, 8), a, b)
+    third, _ = _weights(rng, (4, 3, 3, 1), b, y)
+    dead = first[0].values.copy()
+    dead[1:4] = 0
+    first = [constant("first", dead, first[0].scales), constant("bias", first[1].values.clip(-(1 << 40), 1 << 40))]
+    second[1] = constant("bias", np.array([1 << 36, 0, -7, 999]), second[1].scales)
+    planes = constant("planes", np.ascontiguousarray(third.values.transpose(3, 1, 2, 0)), third.scales, axis=3)
+    tensors, around = (x, *first, a, *second, b, planes, y), {"padding": Padding2D(1, 1, 1, 1)}
+    operators = (
+        SIXTEEN["CONV_2D"](inputs=(0, 1, 2), outputs=(3,), **around),
+        SIXTEEN["CONV_2D"](inputs=(3, 4, 5), outputs=(6,), location=1),
+        SIXTEEN["DEPTHWISE_CONV_2D"](inputs=(6, 7), outputs=(8,), location=2, **around),
+    )
+    graph = Graph("known", tensors, operators, (0,), (8,))
+    checks.check(graph)
+    plan, values = compile_network(graph, MCU), [_values(rng, 1, 6, 6, 3)]
+    assert plan.graph.output_of(plan.graph.operators[0]).shape[3] == 5
+    wanted = Oracle(writer.write(graph)).run(values)[0]
+    np.testing.assert_array_equal(Library(plan, tmp_path).run(values)[1][0], wanted)
+
+
 def test_softmax_of_int8_to_int16() -> None:
     """Catches outputs that are those of 8 bits, shifted."""
     for seed in range(20):

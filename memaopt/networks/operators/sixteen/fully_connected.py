@@ -39,6 +39,9 @@ class FullyConnected16x8(FullyConnected):
         """Whether sums are int32."""
         return self.narrow if self.bias is None else graph.tensors[self.bias].dtype is DType.INT32
 
+    def sums_dtype(self, graph: Graph) -> DType:
+        return DType.INT32 if self.of_int32(graph) else DType.INT64
+
     def check_types(self, graph: Graph) -> None:
         weighted.check_types(graph, self)
 
