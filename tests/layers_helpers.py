@@ -41,11 +41,13 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.step_functions import Requantization, Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -248,6 +250,10 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             return [_of_int16(rng, kind, *shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
         case Mean16():
             return [_of_int16(rng, kind, *layer.shape)]
+        case FromFloat16():
+            return [(rng.normal(0, 20000 * layer.scale, layer.elements)).astype(np.float32)]
+        case ToFloat16():
+            return [_of_int16(rng, kind, layer.elements)]
         case Quantize():
             return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
         case Lookup() | FloatLookup() | Dequantize() | Rescaled():
@@ -272,7 +278,7 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.output.elements, np.int16)
         case FullyConnected16():
             return np.zeros(layer.rows * len(layer.weights), np.int16)
-        case Softmax16() | Binary16():
+        case Softmax16() | Binary16() | FromFloat16():
             return np.zeros(layer.elements, np.int16)
         case Mean16():
             return np.zeros(layer.elements // layer.count, np.int16)
@@ -293,7 +299,7 @@ def output_of(layer: Layer) -> np.ndarray:
             return np.zeros(layer.rows * layer.depth, f"int{layer.output_bits}")
         case L2Norm() | LogSoftmax():
             return np.zeros(layer.rows * layer.depth, np.int8)
-        case FloatLookup() | Dequantize():
+        case FloatLookup() | Dequantize() | ToFloat16():
             return np.zeros(layer.elements, np.float32)
         case _:
             return np.zeros(layer.output.elements, np.int8)

@@ -34,11 +34,13 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.step_functions import Requantization
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -137,6 +139,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
         case Lstm() | LogSoftmax() | Softmax16() | Mean16() | Rescaled() | SvdfFeatures() | SvdfFilter():
+            return layer.apply(first).ravel()
+        case FromFloat16() | ToFloat16():
             return layer.apply(first).ravel()
         case Conv16() | Depthwise16() | Pool16():
             return _of_16(layer, first.reshape(layer.shape)).ravel()

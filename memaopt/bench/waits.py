@@ -50,11 +50,13 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 from memaopt.report.console import table
@@ -181,7 +183,7 @@ def arguments_of(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emi
     inputs, output = sizes_of(layer)
     arguments = []
     for size in inputs:
-        if isinstance(layer, Quantize):
+        if isinstance(layer, Quantize | FromFloat16):
             board.write(at, rng.normal(0, 60 * layer.scale, size // 4).astype(np.float32).tobytes())
         else:
             board.write(at, rng.integers(-128, 128, size).astype(np.int8).tobytes())
@@ -208,6 +210,10 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
         case Binary16():
             sizes = [2 * math.prod(shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
             return sizes, 2 * layer.elements
+        case FromFloat16():
+            return [4 * layer.elements], 2 * layer.elements
+        case ToFloat16():
+            return [2 * layer.elements], 4 * layer.elements
         case Mean16():
             return [2 * layer.elements], 2 * layer.elements // layer.count
         case FullyConnected():

@@ -260,8 +260,8 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
     if tensor.dtype is DType.INT16:
         return rng.integers(-(1 << 15), 1 << 15, tensor.shape).astype(np.int16)
     read_as = [graph.output_of(graph.operators[i]) for i in graph.consumers.get(index, ())]
-    scale = next((float(t.scale) for t in read_as if t.dtype.is_byte), 1 / 64)
-    return rng.normal(0, 64 * scale, tensor.shape).astype(np.float32)
+    widths = (float(t.scale) * 2.0 ** (8 * t.dtype.itemsize - 2) for t in read_as if len(t.scales) == 1)
+    return rng.normal(0, next(widths, 1.0), tensor.shape).astype(np.float32)
 
 
 def verb(plan: NetworkPlan) -> str:

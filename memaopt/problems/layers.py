@@ -27,11 +27,13 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.step_functions import (
     INT8_MAX,
@@ -372,6 +374,8 @@ Layer = (
     | Depthwise16
     | Binary16
     | Mean16
+    | FromFloat16
+    | ToFloat16
     | FullyConnected16
     | Pool16
     | Softmax16

@@ -46,11 +46,13 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
@@ -251,6 +253,16 @@ def _(layer: Conv16 | Depthwise16 | Pool16) -> Operands:
 def _(layer: Binary16) -> Operands:
     sizes = (_INT16_BYTES * math.prod(shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape))
     return Operands(tuple(sizes), _INT16_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: FromFloat16) -> Operands:
+    return Operands((_FLOAT_BYTES * layer.elements,), _INT16_BYTES * layer.elements)
+
+
+@operands.register
+def _(layer: ToFloat16) -> Operands:
+    return Operands((_INT16_BYTES * layer.elements,), _FLOAT_BYTES * layer.elements)
 
 
 @operands.register

@@ -184,3 +184,31 @@ class Rescaled:
         scaled = self.result.apply(np.asarray(x, np.int64) - self.input_zero_point)
         outputs: Int64Array = np.clip(scaled + self.zero_point, *self.bounds)
         return outputs
+
+
+@dataclass(frozen=True)
+class FromFloat16:
+    """QUANTIZE of float32 to int16: round(x / scale) in float, ties away from zero, saturated."""
+
+    elements: int
+    scale: float
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        """The outputs; 0 of what is no number."""
+        with np.errstate(over="ignore"):
+            steps = np.nan_to_num(np.asarray(x, np.float32) / np.float32(self.scale), nan=0.0)
+        rounded = fixedpoint.round_half_away_from_zero(np.clip(steps, -(2.0**31), 2.0**31))
+        outputs: Int64Array = np.clip(rounded, INT16_MIN, INT16_MAX).astype(np.int64)
+        return outputs
+
+
+@dataclass(frozen=True)
+class ToFloat16:
+    """DEQUANTIZE of int16 to float32: scale * x."""
+
+    elements: int
+    scale: float
+
+    def apply(self, x: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The outputs: the product is exact in double."""
+        return (np.float64(np.float32(self.scale)) * np.asarray(x, np.int64)).astype(np.float32)

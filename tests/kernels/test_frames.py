@@ -41,12 +41,14 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Range16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.step_functions import Requantization, Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -177,6 +179,7 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
     for first, second in (((6, 3), (6, 3)), ((5, 4, 16), (5, 1, 16)), ((2, 3, 4), (1,))):
         for kind in (BinaryKind.ADD, BinaryKind.MUL):
             yield Binary16(Binary(kind, first, second, 0, 0, 0, sums, each, each, 15, -32768, 32767))
+    yield from (ends(n, 0.01) for n in (2, 50) for ends in (FromFloat16, ToFloat16))
     for sizes, axes in (((8, 8, 8), (0, 1)), ((200, 2), (1,)), ((6, 6, 6), (0, 1, 2))):
         yield Mean16(sizes, axes, sums)
     for sizes in ((2, 2, 2), (5, 3, 9)):

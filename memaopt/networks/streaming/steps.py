@@ -16,10 +16,12 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Padding2D, Slice
 from memaopt.networks.operators.pool import Pool2D
 from memaopt.networks.operators.reduction import Reduction
+from memaopt.networks.operators.sixteen.dequantize import Dequantize16
+from memaopt.networks.operators.sixteen.quantize import Quantize16
 from memaopt.problems.bands import Reach
 
 _WINDOWED = (ops.Conv2D, ops.DepthwiseConv2D, Pool2D)
-_ELEMENTWISE = (ops.Elementwise, ops.Quantize, ops.Dequantize)
+_ELEMENTWISE = (ops.Elementwise, ops.Quantize, ops.Dequantize, Quantize16, Dequantize16)
 
 
 class RowRange(NamedTuple):

@@ -32,12 +32,14 @@ from memaopt.problems.sixteen import (
     Binary16,
     Conv16,
     Depthwise16,
+    FromFloat16,
     FullyConnected16,
     Mean16,
     Pool16,
     Range16,
     Rescaled,
     Softmax16,
+    ToFloat16,
 )
 from memaopt.problems.step_functions import Rescale
 from memaopt.trials import library
@@ -160,11 +162,17 @@ def _softmax(rng: Rng) -> Graph:
 
 
 def _quantize(rng: Rng) -> Graph:
-    """From int16 to less, as much or more, or from int8."""
+    """From int16 to less, as much or more, from int8 or from floats."""
     kinds = [(DType.INT16, DType.INT8), (DType.INT16,) * 2, (DType.INT16, DType.INT32), (DType.INT8, DType.INT16)]
-    shape = (2, 40)
-    x, y = (_any(rng, name, shape, dtype) for name, dtype in zip("xy", kinds[int(rng.integers(4))], strict=True))
+    shape, kind = (2, 40), int(rng.integers(5))
+    if kind == 4:
+        return _one(SIXTEEN["QUANTIZE"], [Tensor("x", shape, DType.FLOAT32), _wide("y", shape, scale(rng, 1, 1e4))])
+    x, y = (_any(rng, name, shape, dtype) for name, dtype in zip("xy", kinds[kind], strict=True))
     return _one(SIXTEEN["QUANTIZE"], [x, y])
+
+
+def _dequantize(rng: Rng) -> Graph:
+    return _one(SIXTEEN["DEQUANTIZE"], [_wide("x", (2, 40), scale(rng)), Tensor("y", (2, 40), DType.FLOAT32)])
 
 
 def _any(rng: Rng, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
@@ -177,6 +185,7 @@ _CASES: dict[str, Callable[[Rng], Graph]] = {
     **{kind: _pool(kind) for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
+    "DEQUANTIZE": _dequantize,
     "FULLY_CONNECTED": _fully_connected,
     "MEAN": _mean,
     "QUANTIZE": _quantize,
@@ -234,7 +243,7 @@ def test_moves_equal_tflite(kind: str) -> None:
 
 
 def test_moves_run_as_promised(tmp_path: Path) -> None:
-    """Catches elements of two bytes that a compiled move splits, fills or places as single ones."""
+    """Catches elements of two bytes that a compiled move splits, fills or places as single ones; ends of floats."""
     step = 1e-3
     x, padded, turned = _wide("x", (1, 4, 5, 3), step), _wide("p", (1, 6, 5, 3), step), _wide("t", (1, 3, 5, 6), step)
     part, both, y = _wide("s", (1, 3, 5, 2), step), _wide("c", (1, 3, 5, 8), step), _wide("y", (2, 1, 3, 5, 8), step)
@@ -250,10 +259,12 @@ def test_moves_run_as_promised(tmp_path: Path) -> None:
         OPERATORS["CONCATENATION"](inputs=(2, 3), outputs=(4,), axis=3, location=3),
         OPERATORS["PACK"](inputs=(4, 4), outputs=(5,), axis=0, location=4),
     )
-    graph = Graph("moves", (x, padded, turned, part, both, y), operators, (0,), (5,))
+    ends = Tensor("floats", x.shape, DType.FLOAT32), Tensor("result", y.shape, DType.FLOAT32)
+    first, last = SIXTEEN["QUANTIZE"](inputs=(6,), outputs=(0,)), SIXTEEN["DEQUANTIZE"](inputs=(5,), outputs=(7,))
+    graph = Graph("moves", (x, padded, turned, part, both, y, *ends), (first, *operators, last), (6,), (7,))
     checks.check(graph)
     plan, oracle = compile_network(graph, MCU), Oracle(writer.write(graph))
-    built, values = Library(plan, tmp_path), [_values(np.random.default_rng(4), 1, 4, 5, 3)]
+    built, values = Library(plan, tmp_path), [np.random.default_rng(4).normal(0, 20, x.shape).astype(np.float32)]
     np.testing.assert_array_equal(built.run(values)[1][0], oracle.run(values)[0])
     assert network_trial.run(plan, 2).passed
 
@@ -344,6 +355,8 @@ def test_kernels_on_the_board(tmp_path: Path) -> None:
         "add": Binary16(pair),
         "mul": Binary16(dataclasses.replace(pair, kind=BinaryKind.MUL)),
         "mean": Mean16((8, 8, 4), (0, 1), Rescale(1518500250, -5)),
+        "from_float": FromFloat16(50, 0.01),
+        "to_float": ToFloat16(50, 0.01),
         "from_16": Rescaled(50, 2, 1, -9, Rescale(1518500250, -7), 4),
         "to_16": Rescaled(50, 1, 2, -9, Rescale(1518500250, 6), 0),
         "to_32": Rescaled(50, 2, 4, 0, Rescale(1518500250, 6), 0),
