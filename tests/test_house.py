@@ -16,7 +16,7 @@ FLOORS = (
     "board", "trials", "report", "bench", "cli",
 )  # fmt: skip
 #: Where layers are: those that operators become, and those made by hand.
-_LAYERS = {"memaopt.problems.layers", "memaopt.problems.svdf", "memaopt.networks.layers"}
+_LAYERS = {"memaopt.networks.layers", *(f"memaopt.problems.{name}" for name in ("layers", "log_softmax", "svdf"))}
 _DOORS = {"memaopt", "memaopt.__main__", "memaopt.api", "memaopt.register"}
 
 
