@@ -22,7 +22,8 @@ class Elsewhere(BaseModel):
     """A problem in another setting: predicted cycles with its wait states, and what it needs there.
 
     Figures are None where nothing fits, ``problem`` then says what does not: a network's bytes of arena and of copies
-    in RAM; of a GEMM whether its kernels run from RAM.
+    in RAM; of a GEMM whether its kernels run from RAM. ``at_best``: they are those of the best of all, where to compile
+    the network there would look for a smaller arena that costs little more.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +33,7 @@ class Elsewhere(BaseModel):
     arena_bytes: int | None = None
     ram_bytes: int | None = None
     code_in_ram: bool | None = None
+    at_best: bool = False
     problem: str = ""
 
     def describe(self) -> str:
@@ -41,11 +43,12 @@ class Elsewhere(BaseModel):
         copied = f" with {self.ram_bytes:,} bytes copied into RAM" if self.ram_bytes else ""
         copied += " with its code in RAM" if self.code_in_ram else ""
         arena = "fits" if self.arena_bytes is None else f"arena {self.arena_bytes:,} bytes"
-        return f"{self.setting}: {arena if self.machine_cycles is None else f'{self.machine_cycles:,} cycles'}{copied}"
+        given = arena if self.machine_cycles is None else f"{self.machine_cycles:,} cycles"
+        return f"{self.setting}: {given}{' for the best choice' if self.at_best else ''}{copied}"
 
 
 def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
-    """The network of a plan in each other setting of its machine."""
+    """The network of a plan in each other setting of its machine: the best there, without a search over arenas."""
     from memaopt.choice.compile import compile_network  # a GEMM does without
 
     def figures(machine: Mcu) -> Elsewhere:
@@ -59,8 +62,6 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
             flash=budgets.flash,
             arena=budgets.arena if plan.within is None else None,
             formats=plan.formats,
-            within=plan.within,
-            near=False,
             place=plan.placement,
         )
         return Elsewhere(
@@ -68,6 +69,7 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
             machine_cycles=other.machine_cycles if machine.core.is_timed else None,
             arena_bytes=other.arena_bytes,
             ram_bytes=other.ram_bytes,
+            at_best=plan.within is not None and other.choice.proof == "enumeration",
         )
 
     return _each(plan.mcu, figures)
