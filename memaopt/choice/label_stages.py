@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ WHOLE = 40
 Costs = Sequence[Sequence[int]]
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """From one state of formats to the next, by a row."""
 
     row: int
@@ -205,9 +204,10 @@ class Layers:
     def _with(self, row: Option, number: dict[int, int], alone: dict[int, int]) -> Option:
         """A row with the kernels numbered anew; one that only its stage pays for becomes its own."""
         if row.kernel not in alone:
-            return dataclasses.replace(row, kernel=number.get(row.kernel, -1))
+            kernel = number.get(row.kernel, -1)
+            return row if kernel == row.kernel else row._replace(kernel=kernel)
         own = self.whole(row) + row.own[SUMS:] if alone[row.kernel] == row.stage else row.own
-        return dataclasses.replace(row, kernel=-1, own=own)
+        return row._replace(kernel=-1, own=own)
 
 
 def _among(shares: Mapping[int, int], stages: Sequence[int]) -> dict[int, int]:

@@ -20,8 +20,7 @@ Price = Callable[[Candidate], int | None]
 _Key = tuple[tuple[int | None, ...], tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """A candidate as the search sees it: ``pick`` is its place in the stage, ``kernel`` a shared kernel in its place
     (or -1), ``own`` what it takes for itself, ``meets`` the clashes whose demand at this stage it meets, as bits."""
 

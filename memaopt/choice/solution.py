@@ -114,6 +114,8 @@ class _Search:
         self.clashes: list[Clash] = []
         self.proof: Proof = "enumeration"
         self.exhausted = False
+        #: What :meth:`settle_left` found left below a value, where all prices stayed; until something clashes.
+        self.looked: tuple[int, list[tuple[int, ...]]] | None = None
         self.offers = Offers(problem.stages, problem.plain, problem.limits)
         self.prices = None if objective is None else Prices(problem.stages, problem.limits, objective, known)
 
@@ -151,7 +153,10 @@ class _Search:
         if self.prices is None or below is None:
             return False
         left = labels.left(self.offers, self.prices, self.clashes, below)
-        return sum(map(len, left)) <= _MOST_TO_PRICE and not self.prices.settle_all(left)
+        if sum(map(len, left)) <= _MOST_TO_PRICE and not self.prices.settle_all(left):
+            return True
+        self.looked = below, left
+        return False
 
     def placed(self, picks: tuple[int, ...], value: int) -> MemoryPlan | None:
         """Where a choice lies; None if it cannot be placed, which is a clash from then on."""
@@ -216,7 +221,11 @@ class _Search:
         prices = self.prices
         assert prices is not None
         while True:
-            left = labels.left(self.offers, prices, self.clashes, below)
+            if self.looked is not None and self.looked[0] == below:
+                left = self.looked[1]
+            else:
+                left = labels.left(self.offers, prices, self.clashes, below)
+            self.looked = None
             if below is not None and sum(map(len, left)) > _MOST_FOR_SOLVER:
                 return None
             if prices.settle_all(left):

@@ -36,7 +36,7 @@ def _classes(
         if module.ispkg:
             continue
         for cls in vars(importlib.import_module(module.name)).values():
-            if isinstance(cls, type) and issubclass(cls, base) and "kind" in vars(cls):
+            if isinstance(cls, type) and "kind" in vars(cls) and issubclass(cls, base):
                 if cls.__module__ != module.name:
                     continue  # what it stands on
                 if inspect.isabstract(cls):
