@@ -6,23 +6,28 @@ chains read and write plain int8. An input that comes by rows is read by a chain
 partition as far as each step by itself shows what it takes; that everything packs into the arena, and what steps share,
 is found out afterwards for the partition.
 
-What a chain takes is found when a path with its lower bound is the shortest. Its parts cost no less than the cheapest
-of their bands, and it takes no less than its ends and the rows of one line buffer that a row of a reader needs.
+What a chain takes is found when a path with its lower bound is the shortest, and so is what each of its candidates
+waits, which takes the time: a candidate counts as its floor until the path goes through it. A chain's parts cost no
+less than the cheapest of their bands, and it takes no less than its ends and the rows of one line buffer that a row of
+a reader needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
+from memaopt.choice.in_ram import constants_stall
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
 from memaopt.kernels.registry import Format, Plan, plans
 from memaopt.memory import liveness
 from memaopt.memory.liveness import Lead, elementwise_in_place
+from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import timing
 from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
 from memaopt.problems.layers import LayerChain
@@ -53,6 +58,32 @@ class _Step(NamedTuple):
     known: bool = True
 
 
+class Quotes:
+    """The least value of some candidates, as far as it is known: the first of a heap of (value or a bound of it, looks
+    until it is the value, number)."""
+
+    def __init__(self, bounds: Iterable[tuple[int, int]], look: Callable[[int, int], int]) -> None:
+        self._heap = [(bound, left, number) for number, (bound, left) in enumerate(bounds)]
+        self._look = look
+        heapq.heapify(self._heap)
+
+    @property
+    def least(self) -> tuple[int | None, bool]:
+        """The bound, and whether it is a value; None if there is no candidate."""
+        return (self._heap[0][0], self._heap[0][1] == 0) if self._heap else (None, True)
+
+    def look(self) -> None:
+        """A better bound of the first one."""
+        _, left, number = self._heap[0]
+        heapq.heapreplace(self._heap, (self._look(number, left), left - 1, number))
+
+    def settled(self) -> int | None:
+        """The least value."""
+        while not self.least[1]:
+            self.look()
+        return self.least[0]
+
+
 @dataclass
 class _Segment:
     """A chain that may be: what it takes at least, and its candidates once they have been made."""
@@ -77,14 +108,20 @@ class Partitions:
         if not self._in_order:
             return None
 
-        def price(candidates: tuple[Candidate, ...]) -> int | None:
-            return min((c.price(self.objective) for c in candidates if fits(c, limits)), default=None)
+        def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
+            fitting = [c for c in candidates if fits(c, limits)]
+
+            def look(number: int, left: int) -> int:
+                candidate = fitting[number]
+                return candidate.price(self.objective) if left == 1 else candidate.least(self.objective)
+
+            return Quotes(((c.floor(self.objective), 2) for c in fitting), look)
 
         def floor(segment: _Segment, first: int) -> int | None:
             most = min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
             return None if most is not None and segment.arena_floor > most else self._cost_floor(segment, first)
 
-        return self._best(price, floor, lambda a, b: a + b)
+        return self._best(quotes, floor, lambda a, b: a + b)
 
     @property
     def _in_order(self) -> bool:
@@ -96,7 +133,7 @@ class Partitions:
         if not self._in_order:
             return None
         return self._best(
-            lambda candidates: min((getattr(c, what) for c in candidates), default=None),
+            lambda candidates: Quotes(((getattr(c, what), 0) for c in candidates), lambda *_: 0),
             lambda segment, _: segment.arena_floor,
             max,
         )
@@ -108,19 +145,21 @@ class Partitions:
 
     def _best(
         self,
-        value: Callable[[tuple[Candidate, ...]], int | None],
+        quotes: Callable[[tuple[Candidate, ...]], Quotes],
         floor: Callable[[_Segment, int], int | None],
         joined: Callable[[int, int], int],
     ) -> Partition | None:
         """The path of the least joined value; floors give way to values along the shortest path until it has none."""
-        single = {i: self._single(i, value) for i in range(len(self.problem.graph.operators))}
+        single = {i: self._single(i, quotes) for i in range(len(self.problem.graph.operators))}
+        chains: dict[tuple[int, int], tuple[int | None, bool]] = {}
+        quoted: dict[tuple[int, int], Quotes] = {}
+        for ends, segment in self._segments.items():
+            if segment.candidates is None:
+                chains[ends] = floor(segment, ends[0]), False
+            else:
+                quoted[ends] = quotes(segment.candidates)
+                chains[ends] = quoted[ends].least
         while True:
-            chains = {
-                ends: (floor(segment, ends[0]), False)
-                if segment.candidates is None
-                else (value(segment.candidates), True)
-                for ends, segment in self._segments.items()
-            }
             path = self._path(single, chains, joined)
             if path is None:
                 return None
@@ -131,8 +170,13 @@ class Partitions:
                     total = joined(total, step.value)
                 return Partition(tuple((s.first, s.last) for s in path if s.last - s.first > 1), total)
             for step in unknown:
-                segment = self._segments[step.first, step.last]
-                segment.candidates = tuple(self._candidates(step.first, step.last))
+                ends = step.first, step.last
+                if ends in quoted:
+                    quoted[ends].look()
+                else:
+                    candidates = tuple(self._candidates(*ends))
+                    self._segments[ends].candidates, quoted[ends] = candidates, quotes(candidates)
+                chains[ends] = quoted[ends].least
 
     def _path(
         self,
@@ -186,7 +230,7 @@ class Partitions:
         """Without the tensors that nobody reads from a position on."""
         return frozenset((t, f) for t, f in formats if self._last_read.get(t, -1) >= position)
 
-    def _single(self, i: int, value: Callable[[tuple[Candidate, ...]], int | None]) -> list[tuple[Format, Format, int]]:
+    def _single(self, i: int, quotes: Callable[[tuple[Candidate, ...]], Quotes]) -> list[tuple[Format, Format, int]]:
         """The least value of the candidates of one operator, by their formats."""
         stage = self._stage_at.get(i)
         if stage is None or any(t in self.problem.graph.nowhere for t in self.problem.graph.operators[i].inputs):
@@ -197,7 +241,7 @@ class Partitions:
             by_format.setdefault(formats, []).append(candidate)
         found = []
         for (input_format, output_format), candidates in by_format.items():
-            least = value(tuple(candidates))
+            least = quotes(tuple(candidates)).settled()
             if least is not None:
                 found.append((input_format, output_format, least))
         return found
@@ -246,7 +290,7 @@ class Partitions:
         return ends + liveness.align(max(windows, default=0), ALIGNMENT)
 
     def _cost_floor(self, segment: _Segment, first: int) -> int:
-        """What no plan of a chain costs less than, wherever its code and constants live."""
+        """What no plan of a chain costs less than, wherever its code and constants may live."""
         return sum(self._part_floor(first + k, segment.shape, k) for k in range(len(segment.shape.parts)))
 
     def _part_floor(self, position: int, shape: ChainRows, part: int) -> int:
@@ -256,22 +300,33 @@ class Partitions:
         if position not in self._floors:
             heights = {band_height(rows.height, most) for most in HEIGHTS}
             self._floors[position] = min(
-                rows.height // h * min(self._price_floor(plan) for plan in plans(rows.band(h))) for h in heights
+                rows.height // h * min(self._price_floor(plan) for plan in plans(rows.band(h)) if plan.runs_on(False))
+                for h in heights
             )
         return self._floors[position]
 
     def _price_floor(self, plan: Plan) -> int:
         if is_sum(self.objective):
             return 0  # some weights of a sum may be 0
-        return plan.promise.total.bytes if self.objective == "bytes" else plan.cycles
+        if self.objective == "bytes":
+            return plan.promise.total.bytes
+        if self.problem.limits.constants_ram:
+            return plan.cycles
+        # A chain has the constants of all its parts, so that it waits for them no less than they do one by one.
+        return plan.cycles + min(
+            constants_stall(plan, 1, where, self._machine)
+            for where in places_of(plan, self.problem.limits, self.problem.sites)
+        )
+
+    @cached_property
+    def _machine(self) -> FlashTiming:
+        assert self.problem.mcu is not None
+        return timing(self.problem.mcu, self.problem.sites.outside)
 
     def _candidates(self, first: int, last: int) -> Iterator[Candidate]:
         """The candidates of a chain that reads and writes plain int8."""
         assert self.problem.mcu is not None
-        graph, machine = (
-            depth_first(self.problem.graph, ((first, last),)),
-            timing(self.problem.mcu, self.problem.sites.outside),
-        )
+        graph = depth_first(self.problem.graph, ((first, last),))
         op, done = graph.operators[first], (1 << first) - 1
         low = op.lower(graph)
         assert low is not None
@@ -281,4 +336,4 @@ class Partitions:
             view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
             arena = view.during(first, done) + liveness.align(plan.scratch_bytes, ALIGNMENT)
             for where in places_of(plan, self.problem.limits, self.problem.sites):
-                yield Candidate(plan, 1, arena, stack_bytes((plan,)), where, machine)
+                yield Candidate(plan, 1, arena, stack_bytes((plan,)), where, self._machine)

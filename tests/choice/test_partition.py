@@ -18,7 +18,7 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
-from memaopt.choice.partition import Partitions
+from memaopt.choice.partition import Partitions, Quotes
 from memaopt.choice.problem import prepare
 from memaopt.choice.solution import search
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
@@ -142,3 +142,17 @@ def test_ranges_that_are_no_chains() -> None:
     for chains in (((0, 2),), ((0, 1),), ((3, 2),), ((0, 99),)):
         with pytest.raises(InputError):
             depth_first(graph, chains)
+
+
+def test_what_costs_more_at_best_is_not_priced() -> None:
+    """Every candidate of every chain executed to price it, which took minutes; or the least one passed over."""
+    prices, looked = [9, 7, 8, 20], []
+
+    def look(number: int, left: int) -> int:
+        looked.append(number)
+        return prices[number] - left + 1
+
+    quotes = Quotes([(3, 2), (6, 2), (6, 2), (10, 2)], look)
+    assert quotes.settled() == 7
+    assert set(looked) == {0, 1, 2}
+    assert Quotes([], look).settled() is None

@@ -114,7 +114,7 @@ class ChainKernels:
             return [(0, Plan("sums", "", 0, Promise((), Access()), 0, 0))]
         found = enumerate(self.find(rows.band(order.heights[part])))
         most = 4 if part in order.aligned else 1
-        return [(number, plan) for number, plan in found if plan.alignment <= most and not plan.fpu]
+        return [(number, plan) for number, plan in found if plan.alignment <= most and plan.runs_on(False)]
 
     def _plan(self, chain: LayerChain, chosen: _Chosen) -> Plan:
         order, plans = chosen.order, [plan for plan in chosen.plans if plan is not None]
