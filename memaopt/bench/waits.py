@@ -157,7 +157,7 @@ def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | No
             one = emitted[distinct.index((plan, where))]
             board = Board(machine).load(program)
             run = board.call(one.name, *arguments_of(board, layer, in_ram, machine, one))
-            places = [place for place, there in zip(("code", "constants"), where, strict=True) if there]
+            places = [place for place, there in (("code", where.code), ("constants", where.data)) if there]
             yield LayerRun(
                 layer=name,
                 setting=machine.setting.name,

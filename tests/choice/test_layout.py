@@ -219,6 +219,7 @@ def test_the_solver_finds_the_same_where_the_search_gives_up(sram: int, monkeypa
     best = search(problem, "cycles")
     assert best.proof == "enumeration"
     monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(label_walk, "_MOST_AFTER_CLASHES", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
     found = search(problem, "cycles")
     assert found.proof in ("solver", "enumeration")
@@ -235,6 +236,7 @@ def test_without_the_solver_a_search_that_gives_up_proves_nothing(monkeypatch: p
     best = search(problem, "cycles").choice
     assert best is not None
     monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(label_walk, "_MOST_AFTER_CLASHES", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
     monkeypatch.setattr(solution, "_SOLVER_UNITS", 0)
     found = search(problem, "cycles")

@@ -267,6 +267,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     firmware(tmp_path)
     (tmp_path / "model.tflite").write_bytes(write(fc_autoencoder()))
     (tmp_path / "tcn.tflite").write_bytes(write(build("tcn")))
+    (tmp_path / "camera.tflite").write_bytes(write(build("resnet8")))
     (tmp_path / "sweep.toml").write_text("[[gemm]]\nm = 4\nk = 4\nn = 4\n")
     assert cli("sweep sweep.toml --out results --workers 1").code == 0
     for command in ("solve", "mcus", "run", "verify"):

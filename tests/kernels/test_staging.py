@@ -23,7 +23,7 @@ def _layers() -> dict[str, Layer]:
         "pointwise": h.conv(rng, (5, 5, 8), 10),
         "strips": h.conv(rng, (7, 6, 5), 4, (3, 3), zero_point=3, output_zero_point=5),
         "winograd": h.conv(rng, (8, 9, 4), 8, (3, 3)),
-        "walk": h.depthwise(rng, (9, 6, 6)),
+        "walk": h.depthwise(rng, (12, 12, 8), zero_point=-3),
         "taps": h.depthwise(rng, (9, 7, 5), (5, 3)),
         "rows": h.fully_connected(rng, 40, 7, rows=5),
         "fused": h.conv_depthwise(rng, (9, 6, 8), 6),
@@ -75,10 +75,9 @@ def test_only_what_is_read_again_in_words() -> None:
 
 
 def test_networks_stage_where_flash_is_slow() -> None:
-    """Staging without wait states, none where each reading waits, or cycles and places that are not those counted."""
+    """No staging where each reading waits, or cycles and places that are not those counted."""
     graph, machine = zoo.build("ds_cnn"), mcu("stm32l4r5", "ram").with_ram(constants=0)
     at_once = compile_network(graph, machine.with_wait_states(0))
-    assert not any(layer.plan.streams for layer in at_once.layers)
     plan = compile_network(graph, machine)
     assert sum(layer.plan.streams is not None for layer in plan.layers) >= 5
     assert plan.machine_cycles < 1.03 * at_once.cycles

@@ -139,7 +139,7 @@ def test_an_open_batch_is_one() -> None:
         ("PACK", [[1, 2], [2]], (2, 2), "PackOptions", r"shapes \[2\], \[1\] are not one"),
         ("MUL", [[1, 2], [2, 3, 4]], (2,), "MulOptions", "do not broadcast"),
         ("ADD", [[1, 2], [2, 3]], (3,), "AddOptions", r"the output is \[3\] in the file but \[2\] by its inputs"),
-        ("CAST", [0.5], (), "CastOptions", "input .* is float32; integers are supported"),
+        ("CAST", [0.5], (), "CastOptions", "input .* is float32; int8 or bool is supported"),
         ("REDUCE_PROD", ["x", [0]], (), "ReducerOptions", "is computed or not an integer; a constant is supported"),
     ],
 )
