@@ -232,7 +232,7 @@ def test_the_solver_finds_the_same_where_the_search_gives_up(sram: int, monkeypa
 
 def test_without_the_solver_a_search_that_gives_up_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a proof that nobody made: the search gave up, and no solver was asked."""
-    problem = _prepared(0x2800)
+    problem = _prepared(0x2900)
     best = search(problem, "cycles").choice
     assert best is not None
     monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
 import typer
 from cli_helpers import Cli
 from elf_helpers import firmware
+from onnx_helpers import Sketch
+from onnx_helpers import network as onnx
 
 from memaopt import Certificate
 from memaopt.cli.main import app
@@ -267,6 +270,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     firmware(tmp_path)
     (tmp_path / "model.tflite").write_bytes(write(fc_autoencoder()))
     (tmp_path / "tcn.tflite").write_bytes(write(build("tcn")))
+    (tmp_path / "model.onnx").write_bytes(onnx(Sketch(np.random.default_rng(3))).SerializeToString())
     (tmp_path / "camera.tflite").write_bytes(write(build("resnet8")))
     (tmp_path / "sweep.toml").write_text("[[gemm]]\nm = 4\nk = 4\nn = 4\n")
     assert cli("sweep sweep.toml --out results --workers 1").code == 0
