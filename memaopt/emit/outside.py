@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.problem import ALIGNMENT
+from memaopt.errors import InputError
+from memaopt.files import read_bytes
 from memaopt.memory.liveness import align
 
 #: Remainders of the 16 values of four bits, for CRC-32 four bits at a time (the polynomial of IEEE 802.3, reflected).
@@ -69,6 +72,15 @@ def image_file(name: str) -> str:
 def images(plan: NetworkPlan) -> dict[str, bytes]:
     """The files that a programmer writes into memories outside the chip, by path."""
     return {image_file(plan.name): plan.image.data} if plan.image.places else {}
+
+
+def demand_images(plan: NetworkPlan, folder: Path) -> None:
+    """InputError unless a library's folder has these files, as they are: a programmer would write other bytes."""
+    for file, data in images(plan).items():
+        if not (folder / file).is_file():
+            raise InputError(f"{folder / file} is missing: solve --out writes it again")
+        if read_bytes(folder / file, len(data)) != data:
+            raise InputError(f"{folder / file} has other bytes than its library: solve --out writes it again")
 
 
 def _remainder(value: int) -> int:

@@ -14,6 +14,7 @@ from memaopt.access import Access
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
+from memaopt.emit.outside import demand_images
 from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.registry import Format
@@ -125,7 +126,8 @@ def run(
     ``inputs``: how many random ones (the second is all -128, the third all 127), or the inputs themselves. With
     ``folder`` the library there is built as it is, else it is emitted into a temporary one. With ``layout`` its test
     vector also runs from reset, in a project of that layout. ``progress`` is told (done, of how many) after each
-    input. Raises MissingToolError, BuildError or FaultError.
+    input. Raises MissingToolError, BuildError or FaultError; InputError where the folder has other bytes for the memory
+    outside the chip than its library.
     """
     if isinstance(inputs, int):
         if inputs < 1:
@@ -137,6 +139,8 @@ def run(
         source = scratch if folder is None else Path(folder)
         if folder is None:
             write_files(emit.files(plan), source)
+        else:
+            demand_images(plan, source)
         elf = scratch / f"{plan.name}.elf"
         built = build(
             [source / library.source(plan.name), *caller_source(plan, scratch)],

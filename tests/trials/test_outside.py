@@ -16,6 +16,7 @@ from memaopt.choice.traffic import network_traffic
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import external, images
+from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
 from memaopt.networks.operators import Activation, Size2D
@@ -67,7 +68,8 @@ def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
     board = Board(L4S5).load(build([tmp_path / library.source("small")], elf, L4S5, include=include, script=script))
     found = external(plan)
     assert found is not None
-    data = (tmp_path / "extras" / "small_external.bin").read_bytes()
+    image = tmp_path / "extras" / "small_external.bin"
+    data = image.read_bytes()
     assert board.read(found.base, found.bytes) == data
     assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE  # -2
     assert board.call("small_init").r0 == 0
@@ -78,6 +80,13 @@ def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
         assert board.call("small_invoke", 0, 0).r0 & 0xFFFFFFFF == 0xFFFFFFFE
         board.write(found.base + at, data[at : at + 1])
     assert board.call("small_init").r0 == 0
+    for other, said in ((data[:-1] + b"\x7f", "other bytes"), (data[:-1], "other bytes"), (data + b"x", "more than")):
+        image.write_bytes(other)
+        with pytest.raises(InputError, match=said):
+            network_trial.run(plan, folder=tmp_path)
+    image.unlink()
+    with pytest.raises(InputError, match="missing"):
+        network_trial.run(plan, folder=tmp_path)
 
 
 @pytest.mark.skipif(host_compiler() is None, reason="needs a C compiler of this computer")
