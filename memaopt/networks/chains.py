@@ -114,6 +114,8 @@ def depth_first(graph: Graph, chains: Chains) -> Graph:
         if not (0 <= first < last - 1 < len(operators) and is_closed(graph, first, last)):
             raise InputError(f"{graph.name}: operators {first} to {last} are no chain")
         inner = tuple(operators[first:last])
+        if chain_of(graph, inner) is None:  # it would be no layer, and cost nothing
+            raise InputError(f"{graph.name}: operators {first} to {last} are no chain: each has to make rows of rows")
         operators[first:last] = [
             DepthFirst(inputs=(inner[0].input,), outputs=inner[-1].outputs, location=inner[0].location, operators=inner)
         ]

@@ -124,6 +124,15 @@ def _check_judged(cert: NetworkCertificate, model: Model) -> None:
         evaluate(model, ZERO, {**data, "by_rows": True})
 
 
+def test_what_makes_no_rows_is_no_chain() -> None:
+    """Catches a chain with a reshape in it, which was no layer, cost nothing, and beat the optimum."""
+    graph = simplify.simplify(zoo.build("cnn_1d")).graph
+    assert [op.kind for op in graph.operators[2:4]] == ["MAX_POOL_2D", "RESHAPE"]
+    assert len(depth_first(graph, ((0, 3),)).operators) == len(graph.operators) - 2
+    with pytest.raises(InputError, match="operators 0 to 4 are no chain: each has to make rows of rows"):
+        depth_first(graph, ((0, 4),))
+
+
 def test_the_least_arena_of_all(tmp_path: Path) -> None:
     """Catches an objective that the command line or the interface does not take, or that finds more than there is."""
     model = _model(tmp_path)
