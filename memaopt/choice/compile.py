@@ -53,7 +53,6 @@ def compile_network(
     arena: int | None = None,
     formats: bool = True,
     within: float | None = None,
-    near: bool = True,
     among: Callable[[Problem], Problem] | None = None,
     chains: Mapping[int, Chains] | None = None,
     stream: Stream | None = None,
@@ -67,7 +66,7 @@ def compile_network(
     leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's
     setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
-    proves the best; ``near``: its neighbours on the front are found too.
+    proves the best. Its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of a problem what is chosen from. ``chains``: the operators that are computed depth first, in place
     of a search for them, by the multiple that channels are kept in; other multiples are no choice.
@@ -151,7 +150,7 @@ def compile_network(
             return None
         return inside(limit, most + 1)
 
-    chosen, less = knee(smaller, best.choice.price, best, within, near=near)
+    chosen, less = knee(smaller, best.choice.price, best, within)
     others = [plan for plan in (best if chosen is not best else None, less) if plan is not None]
     neighbours = tuple(Neighbour(each.arena_bytes, each.machine_cycles) for each in others)
     return _held_outside(replace(chosen, within=within, neighbours=neighbours))

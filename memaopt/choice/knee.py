@@ -33,9 +33,9 @@ class InArena(Protocol):
 P = TypeVar("P", bound=InArena)
 
 
-def knee(made: Callable[[int, int], P | None], price: int, best: P, within: float, *, near: bool) -> tuple[P, P | None]:
+def knee(made: Callable[[int, int], P | None], price: int, best: P, within: float) -> tuple[P, P | None]:
     """The plan in the least arena that costs at most ``within`` of ``price`` more, which is what the ``best`` costs;
-    and one in a tenth less still, None if that costs more than :data:`NEAR` or is not asked for (``near``).
+    and one in a tenth less still, None if that costs more than :data:`NEAR`.
 
     ``made`` gives the best plan in so much arena that costs so much at most, None if there is none. A plan may take
     less than its limit, which holds for one order of the operators, in the order that suits it best.
@@ -43,8 +43,6 @@ def knee(made: Callable[[int, int], P | None], price: int, best: P, within: floa
     chosen = best
     while (smaller := made(_less(chosen.arena_bytes), price + int(price * within))) is not None:
         chosen = smaller
-    if not near:
-        return chosen, None
     return chosen, made(chosen.arena_bytes * 9 // 10, price + int(price * max(NEAR, within)))
 
 

@@ -25,7 +25,7 @@ def _layer(sizes: tuple[int, int, int], machine: Mcu) -> tuple[Conv, LayerPlan]:
     m, k, n = sizes
     b = Builder("one", (1, 1, n, k), 3)
     graph = b.finish(b.conv_2d(b.input, m, Size2D(1, 1), Activation.NONE))
-    plan = compile_network(graph, machine, within=0, near=False)
+    plan = compile_network(graph, machine, within=0)
     (made,) = plan.layers
     lowered = plan.graph.operators[0].lower(plan.graph)
     assert lowered is not None
