@@ -81,6 +81,7 @@ def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read.data == b"zoo:ds_cnn"
 
 
+@pytest.mark.slow
 def test_a_dtype() -> None:
     """Catches a file that tells dtypes apart and is not in the recipe, or one in it that no longer does."""
     section = _TEXT.split("## Add a dtype")[1].split("\n## ")[0]

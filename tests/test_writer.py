@@ -65,6 +65,7 @@ def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert step > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [True, False])
 def test_a_folder_is_changed_whole_or_not_at_all(read: bool, tmp_path: Path) -> None:
     """Catches a folder with files of two projects, at every step, once somebody reads or writes there again."""

@@ -84,6 +84,7 @@ def test_nothing_that_fits_is_better(objective: str) -> None:
         assert (found.price, found.proof) == (best, "enumeration"), budget
 
 
+@pytest.mark.slow
 def test_short_flash_is_relieved() -> None:
     """Catches ``auto`` that takes a memory outside without need, or does not take it where there is need."""
     graph = zoo.build("ds_cnn")

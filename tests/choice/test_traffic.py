@@ -28,6 +28,7 @@ def test_of_a_chain_the_ends_and_weights_remain() -> None:
     assert found.gap == pytest.approx(found.bytes / found.least - 1)
 
 
+@pytest.mark.slow
 def test_constants_that_are_copied_are_read_in_ram() -> None:
     """Catches flash that nobody reads, where start-up code has copied the constants."""
     plan = compile_network(build("ds_cnn"), mcu("stm32l4r5", "ram"))

@@ -94,6 +94,7 @@ def test_labels(tmp_path: Path) -> None:
         emit.files(plan, labels=LABELS[:3])
 
 
+@pytest.mark.slow
 def test_the_promise_of_each_setting(tmp_path: Path) -> None:
     """Catches a macro that promises what another library, or the chip set up otherwise, would take."""
     plan = compile_network(zoo.build("ds_cnn"), MCU)

@@ -85,6 +85,7 @@ target_link_libraries(app PRIVATE small::small)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("cc")), reason="needs cmake and cc")
 def test_cmake_fetches_it(files: dict[str, str | bytes], tmp_path: Path) -> None:
     """Catches an archive that FetchContent does not find a project in."""

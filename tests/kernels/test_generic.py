@@ -45,8 +45,9 @@ def _layers() -> dict[str, Layer]:
         "mean": Mean((3, 4, 5, 2), (0, 2), 3, _one(1717986918, -4)),
         "mean_all": Mean((3, 4), (0, 1), -128, _one(1717986918, -3)),
         "softmax": Softmax(3, 10, 1374389535, 23, -248),
-        "log_softmax": LogSoftmax(3, 10, 1374389535, 23, -248),
-        "log_softmax_far": LogSoftmax(2, 300, 1374389535, 24, -193),
+        # Another multiplier than softmax's: a compiler may keep one of two equal tables.
+        "log_softmax": LogSoftmax(3, 10, 1374389536, 23, -248),
+        "log_softmax_far": LogSoftmax(2, 300, 2147483000, 24, -124),
         "softmax_steep": Softmax(2, 5, 1374389535, 27, -15),
         "lookup": Lookup(50, np.roll(np.arange(-128, 128), 3).astype(np.int8)),
         "quantize": Quantize(60, 0.037, -5),

@@ -23,6 +23,7 @@ CORES = {
 }
 
 
+@pytest.mark.slow
 def test_intrinsics_on_the_board(tmp_path: Path) -> None:
     """The plain C that other compilers for the core get, in which SMLAD and its kind are ACLE intrinsics."""
     emitted = h.every_family()

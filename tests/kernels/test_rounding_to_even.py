@@ -65,6 +65,7 @@ def test_ties_go_to_even() -> None:
         Requantization(0, scales=np.array([0.1]), even=True)
 
 
+@pytest.mark.slow
 def test_on_the_host(tmp_path: Path) -> None:
     """Catches C that rounds ties otherwise: scales that are powers of two put every other output on one."""
     h.check_on_host(tmp_path, _emitted(), np.random.default_rng(1))

@@ -36,6 +36,7 @@ TAKEN = (
 )
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_any_name_becomes_an_identifier(name: str) -> None:
     """Catches a name that does not compile, that a C++ compiler reserves, or that changes when it is read again."""

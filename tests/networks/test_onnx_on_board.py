@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from onnx_helpers import Sketch, network
 
 import memaopt
@@ -11,6 +12,7 @@ from memaopt.choice.compile import compile_network
 from memaopt.trials import network as trial
 
 
+@pytest.mark.slow
 def test_counted_is_promised(tmp_path: Path) -> None:
     """Catches an access of an ONNX network's library that was not promised, and a certificate of another file."""
     path, machine = tmp_path / "net.onnx", mcu("stm32l4r5")

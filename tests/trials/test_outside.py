@@ -36,6 +36,7 @@ def _plan(sram: int | None = None, machine: str = "stm32l4s5") -> NetworkPlan:
     return compile_network(graph, mcu(machine), sram=sram, place=OUTSIDE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", compilers())
 def test_staged_and_streamed_as_promised(compiler: str) -> None:
     """Catches constants read more often than promised, or not from where they are; and cycles whose accesses to
@@ -52,6 +53,7 @@ def test_staged_and_streamed_as_promised(compiler: str) -> None:
         assert abs(found.cycles / plan.machine_cycles - 1) < 0.03
 
 
+@pytest.mark.slow
 def test_other_presets() -> None:
     """Catches costs or addresses that are one chip's."""
     for machine in ("nrf52840", "stm32f469"):
@@ -89,6 +91,7 @@ def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
         network_trial.run(plan, folder=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(host_compiler() is None, reason="needs a C compiler of this computer")
 def test_the_library_is_compared_here() -> None:
     """Catches a test vector that runs the network before what it reads is checked, so that no library is written."""
@@ -107,6 +110,7 @@ def test_nothing_else_changes() -> None:
     assert not any("external" in text for path, text in emit.files(plan).items() if "firmware" not in path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", compilers())
 def test_tensors_outside(compiler: str) -> None:
     """Catches a tensor that is not where its reader looks for it, or accessed more often than promised where it lies,

@@ -40,6 +40,7 @@ def _with_mean() -> Graph:
     return b.finish(b.mean(b.conv_2d(x, 5, Size2D(1, 1))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [random_chain(1), random_chain(3), _with_mean()], ids=("plain", "odd", "summed"))
 def test_rows_are_taken_one_at_a_time(graph: Graph, tmp_path: Path) -> None:
     """Catches an output that is not the reference's, a pointer lost between two rows, and a row that is refused or
@@ -65,6 +66,7 @@ def test_rows_are_taken_one_at_a_time(graph: Graph, tmp_path: Path) -> None:
     library._execute(plan)
 
 
+@pytest.mark.slow
 @pytest.mark.board
 def test_rows_keep_their_promise_on_the_board() -> None:
     """Catches an access that nobody promised, such as of the words that are kept from row to row."""

@@ -77,6 +77,7 @@ def test_parts_of_other_scales_are_concatenated() -> None:
         np.testing.assert_array_equal(reference.run(read, values)[0], Oracle(data).run(values)[0], f"seed {seed}")
 
 
+@pytest.mark.slow
 def test_a_network_of_uint8_runs_as_promised(tmp_path: Path) -> None:
     """Catches ends that are not uint8_t, ties of a mean that go down, and nine bits in a kernel of eight."""
     rng = np.random.default_rng(8)
