@@ -91,7 +91,7 @@ def _image(tensor: Tensor) -> Image | None:
 
 def _vector(tensor: Tensor) -> Image | None:
     """One position, which sums of an image may be."""
-    return Image(1, 1, tensor.elements) if tensor.dtype.is_byte and tensor.elements == tensor.shape[-1] else None
+    return Image(1, 1, tensor.elements) if tensor.dtype.is_byte and tensor.shape[-1:] == (tensor.elements,) else None
 
 
 def is_closed(graph: Graph, first: int, last: int) -> bool:

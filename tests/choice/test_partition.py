@@ -26,8 +26,10 @@ from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite.writer import write
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Size2D
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
+from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial
 
 
@@ -131,6 +133,16 @@ def test_what_makes_no_rows_is_no_chain() -> None:
     assert len(depth_first(graph, ((0, 3),)).operators) == len(graph.operators) - 2
     with pytest.raises(InputError, match="operators 0 to 4 are no chain: each has to make rows of rows"):
         depth_first(graph, ((0, 4),))
+
+
+def test_a_number_without_axes_ends_no_chain() -> None:
+    """Catches a mean over all axes that is asked for its last one."""
+    b = Builder("scalar", (1, 6, 6, 2), 1)
+    graph = b.finish(b.mean(b.conv_2d(b.input, 1, Size2D(3, 3))))
+    tensors = [*graph.tensors]
+    tensors[graph.outputs[0]] = dataclasses.replace(tensors[graph.outputs[0]], shape=())
+    assert chain_of(graph, graph.operators) is not None
+    assert chain_of(graph.replace(tensors=tensors), graph.operators) is None
 
 
 def test_the_least_arena_of_all(tmp_path: Path) -> None:
