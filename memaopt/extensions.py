@@ -17,6 +17,7 @@ class Extensions:
 
     def __init__(self, group: str) -> None:
         self._group, self._things, self._loaded = group, dict[str, Any](), False
+        self._packages = dict[str, str]()
 
     def add(self, name: str, thing: object) -> None:
         """Add a thing; InputError if there is another of that name."""
@@ -41,6 +42,10 @@ class Extensions:
                 self.add(name, thing)
         return dict(self._things)
 
+    def origins(self) -> tuple[tuple[str, str], ...]:
+        """Each name, in order, with the package that brought it and its version, ``""`` where a program did."""
+        return tuple((name, self._packages.get(name, "")) for name in sorted(self.all()))
+
     def _entries(self) -> dict[str, Any]:
         """What the entry points name; InputError for one that cannot be loaded."""
         from importlib.metadata import entry_points
@@ -50,6 +55,7 @@ class Extensions:
             try:
                 thing = entry.load()
                 found[entry.name] = thing() if callable(thing) else thing
+                self._packages[entry.name] = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             except Exception as error:  # whatever a package of somebody else does when it is imported
                 raise InputError(f"entry point {entry.name} of {self._group}: {error}") from None
         return found

@@ -4,6 +4,8 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli_helpers import Cli
@@ -18,6 +20,7 @@ from memaopt.kernels.family import Family
 from memaopt.kernels.plan import Plan
 from memaopt.problems import objectives, suites
 from memaopt.problems.layers import Layer, Softmax
+from memaopt.sweeps import task
 
 _OWN = next(family for family in registry.FAMILIES if family.computes is Softmax)
 
@@ -121,6 +124,30 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     value = "memaopt.problems.suites:suite"  # a function that wants an argument
     with pytest.raises(InputError, match=r"entry point mine of memaopt.suites: suite"):
         suites.suite("mine")
+
+
+def test_the_example_of_the_document_holds() -> None:
+    """Catches a document that shows calls which there are not."""
+    text = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    assert mcu("mine").sram.size == 20480
+    assert [problem.name for problem in suites.suite("mine")] == ["64x576x64", "8x9x10"]
+    assert objectives.resolved("mine") == "4*cycles + 1*qspi"
+
+
+def test_a_sweep_asks_again_where_a_kernel_came_or_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an answer taken for another's: a kernel that a package brings may be the better one."""
+
+    def key(version: str | None) -> str:
+        there = None if version is None else metadata.EntryPoint("mine", "builtins:object", "memaopt.kernels")
+        if there is not None:
+            vars(there)["dist"] = SimpleNamespace(name="theirs", version=version)
+        monkeypatch.setattr(metadata, "entry_points", lambda group: [there] if there is not None else [])
+        monkeypatch.setattr(task, "KERNELS", extensions.Extensions("memaopt.kernels"))
+        return task.Task("network", "a", "b", "c", "d", "stock", "cycles", None, None).key
+
+    assert len({key(None), key("1.0"), key("1.1")}) == 3
+    assert key("1.0") == key("1.0")
 
 
 def test_what_is_registered_is_the_public_module() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from memaopt.errors import InputError
+from memaopt.extensions import KERNELS
 from memaopt.inputs import told
 from memaopt.version import __version__
 
@@ -65,7 +66,9 @@ class Task:
     @cached_property
     def key(self) -> str:
         """The digest of all that the answer depends on: equal questions are solved once."""
-        return digest_of(canonical({"memaopt": __version__, **asdict(self)}).encode())
+        kernels = KERNELS.origins()  # of others: one more, or another version of it, may be the better answer
+        added = {"kernels": kernels} if kernels else {}
+        return digest_of(canonical({"memaopt": __version__, **added, **asdict(self)}).encode())
 
 
 class Batch(NamedTuple):
