@@ -152,7 +152,7 @@ def parsed(data: Any, where: str) -> AnySchedule | Tiling | Mapping:
     """The schedule in data from ``where``: a certificate's, a schedule, a tiling, a mapping, Timeloop's or ZigZag's."""
     if not isinstance(data, dict):
         raise InputError(f"{where}: a schedule is an object with fields such as order, mc, kc and nc")
-    if "format" in data and isinstance(data.get("schedule"), dict):
+    if isinstance(data.get("schedule"), dict):  # a certificate's, or what solve --json prints
         data = data["schedule"]
     if {"format", "layers"} <= data.keys():
         raise InputError(f"{where}: the certificate of a network; a schedule or certificate of a gemm is expected")

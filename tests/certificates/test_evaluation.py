@@ -216,5 +216,7 @@ def test_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert told.out.splitlines()[0] == evaluate(problem, machine, fits).headline()
     as_json = cli(*command, not_, "--json", "--proof", "closed form")
     assert (as_json.code, as_json.json["feasible"]) == (1, False)
+    fits.write_text(cli("solve", *command[1:], "--proof", "closed form", "--json").out)
+    assert cli(*command, fits, "--json", "--proof", "closed form").json["distances"]["register bytes"]["optimum"] == 0
     assert "give gemm, its sizes and a file" in cli.refused("evaluate gemm 64x64x64")
     assert "cannot be read" in cli.refused(*command, tmp_path / "none.json")
