@@ -256,6 +256,7 @@ def bench_command(
                 ("--wait-states", wait_states, "it has its own"),
             )
         ),
+        ("--layer", layer and sections and set(sections) <= {"squares", "traffic"}, "it is for layers and search"),
         ("--cmsis-nn", cmsis_nn if suite is not None or studied is not None else None, "it compares no products"),
         ("--within", None if tiles else within, "it is for --tiles"),
         ("--count", None if waits else count, "it is for --waits"),

@@ -192,6 +192,7 @@ def test_machine_without_external_memory_leaves_sections_out(tmp_path: Path) -> 
         ("bench --dtype f64", "no dtype 'f64': there are f32, q15, s8"),
         ("bench --layer 3x4", "expected sizes M, K and N"),
         ("bench --layer 3x0x4", "expected sizes M, K and N"),
+        ("bench traffic --layer 3x4x5", "--layer has no effect on bench: it is for layers and search"),
         ("bench --mcu stm32", "no microcontroller 'stm32'"),
         ("bench --compiler tcc layers --layer 2x2x2 --dtype q15", "no compiler 'tcc': there are gcc and zig"),
         ("bench --wait-states -1", "wait-states"),
