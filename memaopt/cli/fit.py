@@ -11,6 +11,7 @@ import typer
 from memaopt.cli.completion import presets
 from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
+from memaopt.errors import InputError
 
 _MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
 _MJ = {"mJ": 1.0, "uJ": 1e-3, "J": 1e3}
@@ -69,6 +70,8 @@ def fit_command(
     models = list(dict.fromkeys(models))
     names = Counter(path.name for path in models)
     files = []
+    if page in models:
+        raise InputError(f"--html {page}: that is a model; choose another file")
     for path in models:
         read = examine(path)  # a file that is no model is refused once, not on each chip
         if slides is not None:
@@ -84,11 +87,11 @@ def fit_command(
         for each in fit.fits(pool, files, machines, limits):
             found.append(each)
             bar.advance(task)
-    if page is not None:
-        write_file(page, report.html(found).encode())
     if as_json:
         console.print_json([each.model_dump(mode="json") for each in found])
     else:
         report.print_fits(console.stdout(), found)
+    if page is not None:  # last: what took minutes is told, also where this cannot be written
+        write_file(page, report.html(found).encode())
     if {each.model for each in found if each.verdict == "fits"} != {file.name for file in files}:
         raise typer.Exit(1)

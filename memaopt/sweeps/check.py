@@ -55,7 +55,8 @@ def check(folder: Path, pool: Workers) -> Iterator[Checked]:
         if not pending:
             return
         some, future = pending.popleft()
-        for (task, _), verdict in zip(some, future.result(), strict=True):
+        verdicts = pool.result(future)
+        for (task, _), verdict in zip(some, verdicts, strict=True):
             yield Checked(task, verdict.claim, verdict.unproven)
 
 

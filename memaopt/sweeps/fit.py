@@ -13,6 +13,7 @@ from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.streaming.window import Stream
 from memaopt.sweeps.pools import Workers
+from memaopt.sweeps.worker import internal
 
 if TYPE_CHECKING:
     from memaopt.networks.formats.model import Model
@@ -71,7 +72,7 @@ def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu],
         workers.submit(fit, model, text, limits) for model in models for machine, text in texts
     ]
     for future in pending:
-        yield future.result()
+        yield workers.result(future)
 
 
 def fit(model: ModelFile, machine: str, limits: Limits) -> Fit:
@@ -82,6 +83,8 @@ def fit(model: ModelFile, machine: str, limits: Limits) -> Fit:
         return _fit(found, mcu, model, limits)
     except MemaoptError as error:
         return found.model_copy(update={"reason": str(error)})
+    except Exception as error:  # a fault of memaopt's ends its row, not the others
+        return found.model_copy(update={"reason": internal(error)})
 
 
 def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:

@@ -1,7 +1,7 @@
 """Rows as they finish, on disk before they count: a file that a killed sweep goes on from.
 
 A line is a checksum and a row as JSON. A process killed in the middle of a line leaves half of one at the end: it is
-cut off, and its task solved again.
+cut off, and its task solved again. So is that of a line elsewhere that is not as it was written.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class Journal:
         self._file.seek(0)
         end = 0
         for line in self._file:
-            row = _read(line, f"{path}, at byte {end:,}")
-            if row is None:
+            if not line.endswith(b"\n"):
                 break
-            self.rows[row.key] = row
+            row = _read(line, f"{path}, at byte {end:,}")
+            if row is not None:
+                self.rows[row.key] = row
             end += len(line)
         self._file.truncate(end)
 
@@ -54,14 +55,14 @@ class Journal:
     @property
     def empty(self) -> bool:
         """Whether nothing is written down."""
-        return self._file.seek(0, os.SEEK_END) == 0
+        return os.fstat(self._file.fileno()).st_size == 0
 
     def add(self, rows: Iterable[SweepRow]) -> None:
         """Write rows. What is written survives the process; a failure of power may cost the last ones."""
-        lines = [_line(row) for row in rows]
+        left = memoryview(b"".join(map(_line, rows)))
         try:
-            self._file.write(b"".join(lines))
-            self._file.flush()
+            while left:  # past Python's buffer, which a full disk would leave full for whoever closes the file
+                left = left[os.write(self._file.fileno(), left) :]
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written: {error.strerror}") from None
 
@@ -82,6 +83,8 @@ def _lock(descriptor: int, path: Path) -> None:
         raise InputError(f"{path.parent}: another sweep is writing there") from None
     except OSError:
         os.stat(path)  # a file system without locks
+    if not (path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
+        raise InputError(f"{path.parent}: another sweep was just writing there; ask again")
 
 
 def _line(row: SweepRow) -> bytes:
@@ -93,9 +96,9 @@ def _line(row: SweepRow) -> bytes:
 
 
 def _read(line: bytes, where: str) -> SweepRow | None:
-    """The row of a line, None if the line is not whole; InputError for a whole one that is no row."""
+    """The row of a line, None if it is not as it was written; InputError for one that is and is no row."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
-    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+    if checksum != b"%08x" % zlib.crc32(text):
         return None
     data = parse_json(text.decode(errors="replace"), where)
     if isinstance(data, dict) and isinstance(data.get("certificate"), str):

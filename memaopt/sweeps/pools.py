@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from memaopt.errors import InputError, MissingToolError
+from memaopt.errors import InputError, MemaoptError, MissingToolError
 from memaopt.sweeps import worker
 
 _T = TypeVar("_T")
@@ -25,6 +25,15 @@ class Workers:
     def submit(self, function: Callable[..., _T], *arguments: Any) -> Future[_T]:
         """The future result of a call of a function that workers can import."""
         return self._executor.submit(function, *arguments)
+
+    def result(self, future: Future[_T]) -> _T:
+        """What a call that lets no error out gave; MemaoptError if its worker ended first."""
+        try:
+            return future.result()
+        except Exception as error:
+            raise MemaoptError(
+                f"a worker gave no answer ({type(error).__name__}): if it ran out of memory, give fewer --workers"
+            ) from None
 
     def renew(self) -> None:
         """Nothing: what is broken is not replaced here."""

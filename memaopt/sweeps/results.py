@@ -99,6 +99,13 @@ def batch_of(folder: Path, tasks: Sequence[Task]) -> Batch:
     machines = {sha: str(text) for sha, text in _select(folder, "SELECT sha256, json FROM machines")}
     packed = dict(_select(folder, "SELECT sha256, data FROM models"))
     wanted = {task.problem for task in tasks if task.kind == "network"}
+    written = next(_select(folder, "SELECT value FROM meta WHERE name = 'memaopt'"), (None,))[0]
+    if written != __version__:
+        raise InputError(
+            f"{folder / FILE}: written by memaopt {written}: verify it with that version; this is {__version__}"
+        )
+    if missing := sorted({task.machine for task in tasks} - machines.keys()):
+        raise InputError(f"{folder / FILE}: no machine {missing[0][:80]!r}, which a row names")
     try:
         models = {sha: zlib.decompressobj().decompress(packed[sha], MAX_FILE_BYTES) for sha in wanted}
     except (KeyError, zlib.error, TypeError) as error:

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-from memaopt.errors import InputError
+from memaopt.errors import InputError, MemaoptError
 from memaopt.sweeps import results, worker
 from memaopt.sweeps.journal import Journal
 from memaopt.sweeps.pools import Workers
@@ -111,6 +111,10 @@ def _answers(pool: Workers, tasks: Sequence[Task], questions: Questions) -> Iter
         died = []
         for future in done:
             batched = pending.pop(future)
+            if future.cancelled():
+                raise MemaoptError(
+                    "the scheduler is gone; answers so far are kept, and the same command goes on from them"
+                )
             if (error := future.exception()) is None:
                 yield future.result()
             elif batched.deaths + 1 >= _DEATHS and len(batched.tasks) == 1:

@@ -24,6 +24,7 @@ from memaopt.sweeps.task import Task, canonical, digest_of
 #: A sweep has no more questions than this: their answers would be a file of gigabytes.
 MOST_TASKS = 2_000_000
 _Names = Annotated[tuple[str, ...], Field(max_length=10_000)]
+_SomeNames = Annotated[_Names, Field(min_length=1)]
 _Sizes = Annotated[tuple[Extent, ...], Field(min_length=1, max_length=10_000)]
 
 
@@ -87,10 +88,10 @@ class Sweep(Input):
     grid: tuple[SizeGrid, ...] = ()
     random: tuple[RandomSizes, ...] = ()
     models: _Names = ()
-    machines: _Names = ("stm32l4r5",)
-    settings: _Names = ("stock",)
+    machines: _SomeNames = ("stm32l4r5",)
+    settings: _SomeNames = ("stock",)
     objectives: tuple[Annotated[Objective, AfterValidator(resolved)], ...] = ()
-    buffering: tuple[Buffering, ...] = ("single",)
+    buffering: Annotated[tuple[Buffering, ...], Field(min_length=1)] = ("single",)
     proof: ProofOf = "full"
     budget: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=10_000)] = (Budget(),)
 

@@ -10,9 +10,12 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydantic import ValidationError
+
 from memaopt.certificates import gemm
 from memaopt.certificates.gemm import Certificate
-from memaopt.errors import InfeasibleError, MemaoptError
+from memaopt.errors import InfeasibleError, InputError, MemaoptError
+from memaopt.inputs import told
 from memaopt.machines.mcu import Mcu
 from memaopt.printable import counted
 from memaopt.problems.gemm import Gemm, placed
@@ -71,12 +74,24 @@ def _row(task: Task, batch: Batch) -> SweepRow:
     except MemaoptError as error:
         return SweepRow(task.key, "failed", str(error))
     except Exception as error:  # a fault of memaopt's ends its row, not the sweep
-        return SweepRow(task.key, "failed", f"internal error: {type(error).__name__}: {' '.join(str(error).split())}")
+        return SweepRow(task.key, "failed", internal(error))
+
+
+def internal(error: Exception) -> str:
+    """What is said of a fault of memaopt's."""
+    return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _certify_gemm(task: Task, machine: Mcu) -> Certificate:
-    problem = Gemm.model_validate_json(task.problem)
-    return gemm.certify(problem, machine, task.objective, task.buffering or "single", task.proof or "full")
+    return gemm.certify(_problem(task), machine, task.objective, task.buffering or "single", task.proof or "full")
+
+
+def _problem(task: Task) -> Gemm:
+    """The product that a task asks."""
+    try:
+        return Gemm.model_validate_json(task.problem)
+    except ValidationError as error:
+        raise InputError(f"{task.name}: problem: {told(error)}") from None
 
 
 @lru_cache(maxsize=64)
@@ -147,7 +162,7 @@ def _verdict(task: Task, batch: Batch, row: SweepRow) -> Verdict:
         if canonical(found.machine.model_dump(mode="json")) != text:
             return Verdict("certificate: it is of another machine")
         if isinstance(found, Certificate):
-            asked = placed(Gemm.model_validate_json(task.problem), found.machine)
+            asked = placed(_problem(task), found.machine)
             same = (asked, task.objective, task.buffering, task.proof)
             other = same != (found.problem, found.objective, found.buffering, found.proof)
             verified, derived = gemm.verify(found), _gemm_row(task, found, text)
@@ -160,6 +175,8 @@ def _verdict(task: Task, batch: Batch, row: SweepRow) -> Verdict:
             verified, derived = network_check.verify(found, model), _network_row(task, found, text)
     except MemaoptError as error:
         return Verdict(str(error))
+    except Exception as error:  # of what no certificate of memaopt's holds
+        return Verdict(internal(error)[:300])
     if other:
         return Verdict("certificate: it answers another question")
     different = next((f.name for f in fields(SweepRow) if getattr(row, f.name) != getattr(derived, f.name)), None)

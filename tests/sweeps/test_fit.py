@@ -65,6 +65,13 @@ def test_what_is_not_known_is_not_zero(model: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_a_fault_ends_its_row_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a traceback in place of all other chips."""
+    monkeypatch.setattr(fit, "_fit", lambda *_: 1 // 0)
+    found = _fit(model, "stm32f446")
+    assert (found.verdict, found.reason[:33]) == ("failed", "internal error: ZeroDivisionError")
+
+
 def test_what_is_demanded_is_held_to(model: Path) -> None:
     """Catches a chip that is too slow and passes, and one of unknown timing that passes or fails."""
     latency = _fit(model, "stm32f446").latency_ms

@@ -1,5 +1,6 @@
 """Sweeps: the same bytes however they came to be, nothing solved twice, failures as rows, certificates that hold."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from cli_helpers import Cli
 
-from memaopt.errors import InputError
+from memaopt.errors import InputError, MemaoptError
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation
 from memaopt.networks.zoo.builder import Builder
@@ -217,6 +218,73 @@ def test_what_was_changed_by_hand_is_one_line(file: Path, tmp_path: Path) -> Non
             base.commit()
 
 
+def test_a_line_that_is_wrong_costs_itself_alone(file: Path, tmp_path: Path) -> None:
+    """Catches rows behind a line that a disk lost, thrown away with it."""
+    path, names = tmp_path / "journal", ("a", "b", "c")
+    with journal.Journal(path) as there:
+        there.add(SweepRow(name, "infeasible") for name in names)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"0" + lines[1][1:] + lines[2] + lines[1][:9])
+    for _ in range(2):
+        with journal.Journal(path) as there:
+            assert list(there.rows) == ["a", "c"]
+            assert path.read_bytes().endswith(lines[2])
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an error of closing the file in place of the first one, and rows that were there before it."""
+    write, path = os.write, tmp_path / "journal"
+
+    def full(descriptor: int, data: bytes) -> int:
+        if os.fstat(descriptor).st_size > 1000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:300])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(InputError, match="journal: cannot be written: No space left"), journal.Journal(path) as there:
+        there.add(SweepRow(str(number), "infeasible") for number in range(9))
+    monkeypatch.undo()
+    with journal.Journal(path) as there:
+        kept = list(there.rows)
+    assert kept == list("012345678")[: len(kept)]
+    assert 0 < len(kept) < 9
+
+
+def test_a_journal_that_was_taken_away_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a second sweep that opens the file of a first, which then removes it and leaves the lock."""
+    fcntl, path = pytest.importorskip("fcntl"), tmp_path / "journal"
+    monkeypatch.setattr(fcntl, "flock", lambda *_: path.unlink())
+    with pytest.raises(InputError, match="another sweep was just writing there"):
+        journal.Journal(path)
+
+
+def test_what_names_nothing_is_a_claim_or_one_line(file: Path, tmp_path: Path) -> None:
+    """Catches a traceback from results in which a problem is none, or a machine is not there."""
+    out = tmp_path / "out"
+    run.run(spec.read(file), out, _Here)
+    with closing(sqlite3.connect(out / results.FILE)) as base, base:
+        base.execute("UPDATE rows SET problem = '{}' WHERE position = 2")
+        base.execute("UPDATE rows SET kind = 'gemm' WHERE kind = 'network'")
+    false = [found for found in check.check(out, _Here()) if found.claim]
+    assert [found.task.name for found in false if "problem: " in found.claim or "row: it is" in found.claim]
+    assert len(false) == 3
+    with closing(sqlite3.connect(out / results.FILE)) as base, base:
+        base.execute("UPDATE rows SET machine = 'theirs' WHERE position = 1")
+    with pytest.raises(InputError, match="no machine 'theirs', which a row names"):
+        list(check.check(out, _Here()))
+    with closing(sqlite3.connect(out / results.FILE)) as base, base:
+        base.execute("UPDATE meta SET value = '0' WHERE name = 'memaopt'")
+    with pytest.raises(InputError, match="written by memaopt 0: verify it with that version"):
+        list(check.check(out, _Here()))
+
+
+def test_a_worker_that_ends_while_it_verifies_is_one_line(file: Path, tmp_path: Path) -> None:
+    """Catches a traceback from a pool whose process ran out of memory."""
+    run.run(spec.read(file), tmp_path, _Here)
+    with pytest.raises(MemaoptError, match=r"a worker gave no answer \(BrokenProcessPool\)"):
+        list(check.check(tmp_path, _Here(next(task.name for task, _ in _rows(tmp_path)))))
+
+
 def test_a_cluster_with_a_worker_killed_gives_the_same(file: Path, tmp_path: Path) -> None:
     """Catches results that depend on the scheduler, and tasks that are lost with their worker."""
     pytest.importorskip("distributed")
@@ -303,6 +371,8 @@ def test_on_the_command_line(file: Path, tmp_path: Path, cli: Cli) -> None:
         ('models = ["none.tflite"]', "cannot be read"),
         ('suites = ["tinyml"]\nmachines = ["stm32"]', "no microcontroller 'stm32'"),
         ('suites = ["tinyml"]\nsettings = ["warm"]', "no setting 'warm'"),
+        ('suites = ["tinyml"]\nmachines = []', "machines should have at least 1, not 0"),
+        ('suites = ["tinyml"]\nbuffering = []', "buffering should have at least 1, not 0"),
         ('suites = ["tinyml"]\nbudget = [{ sram = "much" }]', "'much' is not a size"),
         ('suites = ["tinyml"]\nobjective = "bytes"', "objective is no field"),
         ('suites = "tinyml"', "suites should be a list"),
