@@ -31,6 +31,8 @@ from memaopt.problems.words import Objective
 
 #: Blocks beyond which a schedule is not replayed: each takes some microseconds.
 MOST_BLOCKS = 100_000
+#: Values and characters of a YAML file that its aliases may repeat.
+_MOST_EXPANDED = 200_000
 
 
 class Evaluation(Input, Overview):
@@ -177,9 +179,34 @@ def _yaml(text: str, where: str) -> Any:
     except ImportError:
         raise MissingToolError("YAML files need PyYAML: pip install pyyaml, or write the mapping as JSON") from None
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _refuse_expanding(node, _MOST_EXPANDED + len(text), where)
+        return None if node is None else loader.construct_document(node)
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{where}: not valid YAML: nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    except Exception as error:  # whatever a constructor does with a value that is none of its kind
+        raise InputError(f"{where}: not valid YAML: a value is none of its form or tag: {error}"[:300]) from None
+
+
+def _refuse_expanding(node: Any, most: int, where: str) -> None:
+    """InputError if the values that YAML's aliases repeat have more than so many nodes and characters."""
+    todo, found = [node], 1
+    while todo:
+        value = getattr(todo.pop(), "value", None)
+        inside = (
+            [each for entry in value for each in (entry if isinstance(entry, tuple) else (entry,))]
+            if isinstance(value, list)
+            else []
+        )
+        found += len(inside) or len(value or "")
+        if found > most:
+            raise InputError(f"{where}: its aliases repeat too much: write out what is meant")
+        todo += inside
 
 
 def _completed(whole: Space, tiling: Tiling) -> _Priced | None:

@@ -99,7 +99,7 @@ def evaluate(
     Raises InputError for a plan that cannot be read, InfeasibleError if no plan fits, DisagreementError if this one
     beats the optimum.
     """
-    if objective_of(objective, machine)[1]:
+    if objective == "ram" or objective_of(objective, machine)[1]:
         raise InputError(f"evaluate: objective {objective} weighs ram, which is no sum over layers: bound the arena")
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule")
     if asked.chains and arena is None:

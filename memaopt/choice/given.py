@@ -74,7 +74,12 @@ class GivenPlan(Input):
     @classmethod
     def _from_lists(cls, data: Any) -> Any:
         """As a certificate has it: strictly read, from JSON, which has no tuples."""
-        return MemoryPlan.model_validate_json(json.dumps(data)) if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        try:
+            return MemoryPlan.model_validate_json(json.dumps(data))
+        except TypeError as error:  # a date of TOML's or YAML's
+            raise ValueError(str(error)) from None
 
     @classmethod
     def parsed(cls, data: Any, where: str) -> GivenPlan:
@@ -86,8 +91,9 @@ class GivenPlan(Input):
         if "format" in data and isinstance(data.get("layers"), list):
             for field, usual in _WHOLE.items():
                 if data.get(field, usual) != usual:
+                    said = str(data[field])[:80]
                     raise InputError(
-                        f"{where}: its {field} is {data[field]}: only plans of whole inputs on the chip are judged"
+                        f"{where}: its {field} is {said}: only plans of whole inputs on the chip are judged"
                     )
             fields = GivenKernel.model_fields
             layers = [
@@ -101,11 +107,15 @@ class GivenPlan(Input):
         """What of a problem may be chosen still. InputError for a layer that is not there, InfeasibleError for a kernel
         that no layer can have.
         """
-        wanted = {self._position(given, problem): given for given in self.layers}
+        wanted: dict[int, GivenKernel] = {}
+        for given in self.layers:
+            position = self._position(given, problem)
+            if wanted.setdefault(position, given) is not given:
+                raise InputError(f"{given}: layer {position} has {wanted[position]} already: give each layer once")
         stages = []
         for position, stage in zip(problem.positions, problem.stages, strict=True):
-            given = wanted.get(position)
-            stages.append(stage if given is None else _narrowed(stage, given, problem, position))
+            kernel = wanted.get(position)
+            stages.append(stage if kernel is None else _narrowed(stage, kernel, problem, position))
         return dataclasses.replace(problem, stages=tuple(stages))
 
     def _position(self, given: GivenKernel, problem: Problem) -> int:

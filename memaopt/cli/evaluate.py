@@ -97,7 +97,7 @@ def evaluate_command(
             if budgets[name] is not None:
                 raise InputError(f"evaluate: --{name} has no effect on a product")
         problem = _product(what[:2], dtype, place, weights)
-        machine, sizes = machine_of(mcu_name, setting, [*size, *([f"sram={sram}"] if sram else [])]), {}
+        machine, sizes = machine_of(mcu_name, setting, [*size, *([f"sram={sram}"] if sram is not None else [])]), {}
     else:
         raise InputError(
             f"evaluate {' '.join(what)}: give gemm, its sizes and a file, as in gemm 64x576x64 tiling.json, or a model "

@@ -191,6 +191,30 @@ def test_what_cannot_be_read_is_one_line(data: Any, message: str, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("external: [2020-99-99]", "a value is none of its form or tag: month must be in 1..12"),
+        ("external: !!bool maybe", "a value is none of its form or tag"),
+        ("external: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        (
+            "a0: &a0 {m: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40)),
+            "aliases",
+        ),
+        ("a0: &a0 [x, y]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)), "aliases"),
+        ("mapping: &a [*a]", "its aliases repeat too much"),
+    ],
+)
+def test_yaml_that_is_none_or_grows_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    """Catches a constructor's own error, which is none of YAML's, and aliases that fill the memory."""
+    pytest.importorskip("yaml")
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        evaluation.read(tmp_path / "s.yaml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_contradiction_is_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a schedule below the optimum, or accesses that no replay makes, reported as if all were well."""
     tiling = Tiling(order=("n", "m", "k"), mc=8, kc=9, nc=10)

@@ -1,6 +1,7 @@
 """Plans of one's own for layers and networks, judged: what the certificate says of its own, refused with the reason."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cli_helpers import Cli
 from memaopt import Conv2D, DepthwiseConv2D, FullyConnected, InputError, certify, evaluate, mcu
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import NetworkEvaluation
+from memaopt.choice.given import GivenPlan
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
@@ -97,10 +99,18 @@ def test_what_is_left_open_is_chosen(model: Path) -> None:
     assert slow.price > best.choice.price
 
 
+def test_a_date_is_no_place_in_memory() -> None:
+    """Catches a traceback from what TOML knows and JSON does not."""
+    with pytest.raises(InputError, match="plan: memory: Object of type date"):
+        GivenPlan.parsed({"layers": [{"family": "generic"}], "memory": {"order": date(2020, 1, 1)}}, "plan")
+
+
 def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
     """Catches a kernel that is taken for another, and a plan of a product."""
     with pytest.raises(InputError, match="weighs ram, which is no sum over layers"):
         evaluate(_LAYERS[0], _MACHINE, {"family": "generic"}, "1*cycles + 1*ram")
+    with pytest.raises(InputError, match="objective ram weighs ram, which is no sum over layers"):
+        evaluate(_LAYERS[0], _MACHINE, {"family": "generic"}, "ram")
     none = evaluate(_LAYERS[0], _MACHINE, {"family": "banana"})
     assert not none.feasible
     assert "no kernel banana with any tile computes it: there are" in none.reason
@@ -109,6 +119,10 @@ def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
     for plan, message in (
         ({"layers": [{"family": "generic"}]}, "which layer\\? give operator, one of"),
         ({"layers": [{"operator": 99, "family": "generic"}]}, "no layer 99: there are"),
+        (
+            {"layers": [{"operator": 0, "family": x} for x in ("generic", "a")]},
+            "layer 0 has generic with any tile already",
+        ),
         ({"layers": []}, "layers should have at least 1"),
         ({"order": ["m", "k", "n"]}, "layers: Field required"),
     ):
