@@ -21,7 +21,7 @@ class Extensions:
 
     def add(self, name: str, thing: object) -> None:
         """Add a thing; InputError if there is another of that name."""
-        if self._things.get(name, thing) is not thing:
+        if self._things.get(name, thing) != thing:
             raise InputError(f"register: there is a {self._group.rpartition('.')[2]} entry {name!r} already")
         self._things[name] = thing
 
@@ -33,13 +33,13 @@ class Extensions:
         """Everything there is, in the order in which it came; entry points by name, after what programs added."""
         if not self._loaded:
             self._loaded = True  # what is loaded may ask what there is
+            before = dict(self._things)
             try:
-                found = self._entries()
+                for name, thing in self._entries().items():
+                    self.add(name, thing)
             except InputError:
-                self._loaded = False  # and whoever asks again hears of it again
+                self._loaded, self._things = False, before  # and whoever asks again hears of it again
                 raise
-            for name, thing in found.items():
-                self.add(name, thing)
         return dict(self._things)
 
     def origins(self) -> tuple[tuple[str, str], ...]:

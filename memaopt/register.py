@@ -27,20 +27,33 @@ def machine(mcu: Mcu | str | Path) -> None:
     from memaopt.machines import mcu as machines
 
     made = machines.mcu(mcu) if isinstance(mcu, str | Path) else mcu
-    if made.name in machines.preset_names():
+    if not isinstance(made, machines.Mcu):
+        raise InputError(f"register: a machine is an Mcu, or the path of a .toml file, not a {type(made).__name__}")
+    if made.name.lower() in machines.preset_names():
         raise InputError(f"register: {made.name} comes with memaopt: give the machine another name")
+    if made.name == "all" or made.name.endswith(".toml"):
+        raise InputError(f"register: {made.name} is no name that --mcu finds: give the machine another one")
     MACHINES.add(made.name, made)
 
 
 def suite(name: str, problems: Sequence[tuple[int, int, int]]) -> None:
     """Make a set of products, each M, K and N, known to ``--suite`` and to sweeps."""
     from memaopt.problems import suites
+    from memaopt.problems.gemm import gemm
 
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"register: suite {name!r}: give it a name")
     if name in suites.SUITES:
         raise InputError(f"register: suite {name} comes with memaopt: give it another name")
-    if not problems:
+    try:
+        made = tuple((m, k, n) for m, k, n in problems)
+        for sizes in made:
+            gemm(*sizes)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"register: suite {name}: each problem is M, K and N: {error}") from None
+    if not made:
         raise InputError(f"register: suite {name} has no problems")
-    SUITES.add(name, tuple(problems))
+    SUITES.add(name, made)
 
 
 def kernel(family: Family) -> None:
@@ -50,8 +63,7 @@ def kernel(family: Family) -> None:
     """
     from memaopt.kernels import registry
 
-    if family.name in {each.name for each in registry.FAMILIES}:
-        raise InputError(f"register: kernel {family.name} comes with memaopt: give it another name")
+    registry.demand_other(family)
     KERNELS.add(family.name, family)
     registry.plans.cache_clear()
 
@@ -64,7 +76,7 @@ def objective(name: str, *, cycles: int = 0, energy: int = 0, ram: int = 0, **me
     """
     from memaopt.problems import objectives, words
 
-    if name in words.OBJECTIVES or not name.isidentifier():
+    if not isinstance(name, str) or name in (*words.OBJECTIVES, "ram") or not name.isidentifier():
         raise InputError(f"register: objective {name!r}: give it another name, of letters and digits")
     weights = objectives.ObjectiveWeights(cycles, energy, ram, tuple(sorted(memories.items())))
     text = str(weights)

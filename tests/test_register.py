@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +148,44 @@ def test_a_sweep_asks_again_where_a_kernel_came_or_changed(monkeypatch: pytest.M
 
     assert len({key(None), key("1.0"), key("1.1")}) == 3
     assert key("1.0") == key("1.0")
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda: register.machine(3), "a machine is an Mcu, or the path of a .toml file, not a int"),  # type: ignore[arg-type]
+        (lambda: register.machine(_called("STM32L4R5")), "STM32L4R5 comes with memaopt"),
+        (lambda: register.machine(_called("all")), "all is no name that --mcu finds"),
+        (lambda: register.suite("", [(1, 1, 1)]), "give it a name"),
+        (lambda: register.suite("mine", [(0, 1, 1)]), "suite mine: each problem is M, K and N"),
+        (lambda: register.suite("mine", [(1, 1)]), "suite mine: each problem is M, K and N"),  # type: ignore[list-item]
+        (lambda: register.kernel(object()), "a object is no kernel: it has no name"),  # type: ignore[arg-type]
+        (lambda: register.objective("ram", cycles=1), "give it another name"),
+        (lambda: register.objective("mine", cycles=-1), "no objective '-1[*]cycles'"),
+    ],
+)
+def test_what_is_none_is_refused_when_it_is_registered(add: Callable[[], None], message: str) -> None:
+    """Catches a traceback, or a thing that is registered and found by nobody, or found to be nonsense later."""
+    with pytest.raises(InputError, match=message):
+        add()
+
+
+def test_a_packages_kernel_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an entry point that takes the name of memaopt's own kernel, and one that is refused once alone."""
+    extensions.KERNELS.add("mine", _OWN)
+    with pytest.raises(InputError, match=f"kernel {_OWN.name} comes with memaopt"):
+        registry.families()
+    known = extensions.Extensions("memaopt.suites")
+    known.add("mine", [(1, 1, 1)])
+    entries = [metadata.EntryPoint(name, "memaopt.problems.suites:TINYML", "memaopt.suites") for name in ("a", "mine")]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: entries)
+    for _ in range(2):
+        with pytest.raises(InputError, match="there is a suites entry 'mine' already"):
+            known.all()
+
+
+def _called(name: str) -> memaopt.Mcu:
+    return mcu("stm32f446").model_copy(update={"name": name})
 
 
 def test_what_is_registered_is_the_public_module() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.plan import Plan
@@ -10,6 +10,7 @@ from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Layer
 
 
+@runtime_checkable
 class Family(Protocol):
     """One way of computing a kind of layer. Adding a kernel is adding one of these and its template."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from memaopt import extensions
+from memaopt.errors import InputError
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.conv_depthwise import conv_depthwise
@@ -93,7 +94,21 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
 
 def families() -> tuple[Family, ...]:
     """All families: memaopt's own, then those that were registered."""
-    return (*FAMILIES, CHAINS, *extensions.KERNELS.all().values())
+    added = extensions.KERNELS.all().values()
+    for family in added:
+        demand_other(family)
+    return (*FAMILIES, CHAINS, *added)
+
+
+def demand_other(family: object) -> None:
+    """InputError for what is no family, or has the name of one that comes with memaopt."""
+    if not isinstance(family, Family):
+        missing = [part for part in ("name", "computes", "plans", "emit") if not hasattr(family, part)]
+        raise InputError(f"register: a {type(family).__name__} is no kernel: it has no {' and no '.join(missing)}")
+    if not isinstance(family.computes, type):
+        raise InputError(f"register: kernel {family.name}: computes is {family.computes!r}, and no class of layers")
+    if family.name in {each.name for each in (*FAMILIES, CHAINS)}:
+        raise InputError(f"register: kernel {family.name} comes with memaopt: give it another name")
 
 
 def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
