@@ -104,6 +104,9 @@ def batch_of(folder: Path, tasks: Sequence[Task]) -> Batch:
         raise InputError(
             f"{folder / FILE}: written by memaopt {written}: verify it with that version; this is {__version__}"
         )
+    for number, (position,) in enumerate(_select(folder, "SELECT position FROM rows ORDER BY position")):
+        if position != number:
+            raise InputError(f"{folder / FILE}: row {number} is not there: rows were taken out or moved")
     if missing := sorted({task.machine for task in tasks} - machines.keys()):
         raise InputError(f"{folder / FILE}: no machine {missing[0][:80]!r}, which a row names")
     try:

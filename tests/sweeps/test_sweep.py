@@ -273,6 +273,10 @@ def test_what_names_nothing_is_a_claim_or_one_line(file: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="no machine 'theirs', which a row names"):
         list(check.check(out, _Here()))
     with closing(sqlite3.connect(out / results.FILE)) as base, base:
+        base.execute("DELETE FROM rows WHERE position = 1")
+    with pytest.raises(InputError, match="row 1 is not there"):
+        list(check.check(out, _Here()))
+    with closing(sqlite3.connect(out / results.FILE)) as base, base:
         base.execute("UPDATE meta SET value = '0' WHERE name = 'memaopt'")
     with pytest.raises(InputError, match="written by memaopt 0: verify it with that version"):
         list(check.check(out, _Here()))
