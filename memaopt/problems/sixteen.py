@@ -25,9 +25,9 @@ class Range16(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv16(ByContent):
-    """CONV_2D: ``weights`` are OHWI, of one group; each channel's sum is rescaled once, by a multiplier of 16 bits, or
-    where it is ``narrow``, of 32 bits, twice by one of 32."""
+class Windowed16(ByContent):
+    """A convolution of either kind: each channel's sum is rescaled once, by a multiplier of 16 bits, or where it is
+    ``narrow``, of 32 bits, twice by one of 32."""
 
     shape: Image
     output: Image
@@ -44,29 +44,17 @@ class Conv16(ByContent):
         return self.output.positions * self.weights.size
 
 
-@dataclass(frozen=True, eq=False)
-class Depthwise16(ByContent):
-    """DEPTHWISE_CONV_2D: ``weights`` are HWO; the rest is as in Conv16. Output channel o reads input channel
-    o // (O / C)."""
+class Conv16(Windowed16):
+    """CONV_2D: ``weights`` are OHWI, of one group."""
 
-    shape: Image
-    output: Image
-    weights: npt.NDArray[np.int8]
-    bias: Int64Array
-    window: Window
-    multipliers: Int64Array
-    shifts: Int64Array
-    clamp: Range16
-    narrow: bool = False
+
+class Depthwise16(Windowed16):
+    """DEPTHWISE_CONV_2D: ``weights`` are HWO. Output channel o reads input channel o // (O / C)."""
 
     @property
     def multiplier(self) -> int:
         """Output channels for each input channel."""
         return self.output.channels // self.shape.channels
-
-    @property
-    def macs(self) -> int:
-        return self.output.positions * self.weights.size
 
 
 @dataclass(frozen=True, eq=False)
