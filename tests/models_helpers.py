@@ -33,7 +33,14 @@ def machine_with(sram: int, *, external: int = 1 << 20, core: int = 14, fpu: int
     """A machine with flash, SRAM and one external memory of these sizes and registers, and figures to price them."""
     energies = {"flash": 9.0, "sram": 1.0, "qspi": 50.0}
     memories = [
-        memory.model_copy(update={"next": waits, "first": waits, "energy_pj_per_byte": energies[memory.name]})
+        memory.model_copy(
+            update={
+                "next": waits,
+                "first": waits,
+                "energy_pj_per_byte": energies[memory.name],
+                "waits_by_clock": None,
+            }
+        )
         for memory in _BASE.memories
     ]
     fewer = _BASE.core.model_copy(update={"core_registers": core, "fpu_registers": fpu})

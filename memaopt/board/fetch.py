@@ -106,6 +106,8 @@ def issue(s, lane, address, size, waits):
 @njit
 def contend(s, lane, memory, at, words):
     """Data accesses at the port that instructions come through: a fetch waits for each of them."""
+    if memory.array and memory.first == 0 and not memory.accelerated:
+        return  # table_sixteenths is what it was found to cost there
     if memory_at(s, s.code).port == memory.port:
         run_ahead(s, lane, at)
         if not memory.accelerated:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memaopt.cli.completion import presets, words
-from memaopt.cli.machine import machine_of
+from memaopt.cli.machine import ClockOption, WaitStatesOption, clocked, machine_of
 from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.words import DTYPES, OBJECTIVES, PROOFS
@@ -44,6 +44,8 @@ def evaluate_command(
     setting: Annotated[
         str, typer.Option("--setting", metavar="NAME", help="The project that the machine is used in.")
     ] = "stock",
+    clock: ClockOption = None,
+    wait_states: WaitStatesOption = None,
     sram: Annotated[str | None, typer.Option("--sram", metavar="SIZE", help="SRAM to use, as in 32KiB.")] = None,
     size: Annotated[
         list[str], typer.Option("--size", metavar="MEMORY=SIZE", help="Resize another memory; repeatable.")
@@ -103,6 +105,7 @@ def evaluate_command(
             f"evaluate {' '.join(what)}: give gemm, its sizes and a file, as in gemm 64x576x64 tiling.json, or a model "
             "and a file"
         )
+    machine = clocked(machine, clock, wait_states)
     with console.spinner(f"evaluating {Path(what[-1]).name}"):
         found = evaluate(problem, machine, what[-1], objective, proof=proof, **sizes)
     if as_json:

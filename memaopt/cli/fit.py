@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from memaopt.cli.completion import presets
+from memaopt.cli.machine import ClockOption, clocked
 from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 from memaopt.errors import InputError
@@ -31,6 +32,7 @@ def fit_command(
         ),
     ] = ["all"],  # noqa: B006  # typer copies it
     setting: Annotated[str, typer.Option(metavar="NAME|all", help="The project that each chip is used in.")] = "stock",
+    clock: ClockOption = None,
     latency: Annotated[str | None, typer.Option(metavar="TIME", help="What an inference may take, as in 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(metavar="ENERGY", help="What it may take, as in 2mJ, modelled.")] = None,
     stream: StreamOption = None,
@@ -78,7 +80,9 @@ def fit_command(
             streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
         files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES), slides))
-    chips = [mcu(name) for given in mcus for name in (preset_names() if given == "all" else [given])]
+    chips = [
+        clocked(mcu(name), clock, None) for given in mcus for name in (preset_names() if given == "all" else [given])
+    ]
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]
     found = []

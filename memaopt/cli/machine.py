@@ -107,6 +107,26 @@ WaitStatesOption = Annotated[
     ),
 ]
 
+ClockOption = Annotated[
+    float | None,
+    typer.Option(
+        "--clock",
+        metavar="MHZ",
+        min=0.001,
+        max=10_000,
+        rich_help_panel="Machine",
+        help="The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus), or "
+        "those of --wait-states.  \\[default: the chip's fastest]",
+    ),
+]
+
+
+def clocked(machine: Mcu, clock: float | None, wait_states: int | None) -> Mcu:
+    """The machine at the clock that was asked for, in MHz, with its flash's wait states, if any were."""
+    if clock is not None:
+        return machine.with_clock(round(clock * 1_000_000), wait_states)
+    return machine if wait_states is None else machine.with_wait_states(wait_states)
+
 
 def machine_of(name: str, setting: str, sizes: Iterable[str]) -> Mcu:
     """The machine in a setting, with its memories resized as asked."""

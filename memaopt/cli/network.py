@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memaopt.cli.machine import McuOption, SettingOption, WaitStatesOption
+from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitStatesOption, clocked
 from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
@@ -224,6 +224,7 @@ def pareto_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
     mcu_name: McuOption = "stm32l4r5",
     setting: SettingOption = "stock",
+    clock: ClockOption = None,
     wait_states: WaitStatesOption = None,
     stream: StreamOption = None,
     hop: HopOption = None,
@@ -244,9 +245,7 @@ def pareto_command(
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import fronts as report
 
-    machine = mcu(mcu_name, setting)
-    if wait_states is not None:
-        machine = machine.with_wait_states(wait_states)
+    machine = clocked(mcu(mcu_name, setting), clock, wait_states)
     with console.spinner("sweeping the budgets"):
         graph, slides = Model.read(model).graph, Stream.asked(stream, hop, fill)
         graph = graph if slides is None else streamed(graph, slides)[0].graph

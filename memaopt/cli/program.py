@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from memaopt.cli.completion import presets
+from memaopt.cli.machine import clocked
 from memaopt.cli.options import JsonOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
@@ -33,6 +34,7 @@ class _Options(NamedTuple):
     args: str | None
     mcu: str | None
     setting: str | None
+    clock: float | None
     wait_states: int | None
     timing: str | None
     stack: str | None
@@ -100,6 +102,17 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 rich_help_panel=_PANEL,
                 help="Which caches and prefetch are on: a setting of the machine (see memaopt "
                 "mcus).  \\[default: stock]",
+            ),
+        ] = None,
+        clock: Annotated[
+            float | None,
+            typer.Option(
+                metavar="MHZ",
+                min=0.001,
+                max=10_000,
+                rich_help_panel=_PANEL,
+                help="The core's clock; the flash has the wait states that the chip's table has there, or those of "
+                "--wait-states.  \\[default: the chip's fastest]",
             ),
         ] = None,
         wait_states: Annotated[
@@ -178,7 +191,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
           memaopt run build/
         """
         options = _Options(
-            call, until, args, mcu_name, setting, wait_states, timing, stack, trap_divide, budget, profile
+            call, until, args, mcu_name, setting, clock, wait_states, timing, stack, trap_divide, budget, profile
         )
         if not _is_program(target, options):
             if options.given:
@@ -207,7 +220,7 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     from memaopt.report import console
     from memaopt.report import program as elf_report
 
-    machine = mcu(options.mcu or _MCU, options.setting or "stock")
+    machine = clocked(mcu(options.mcu or _MCU, options.setting or "stock"), options.clock, options.wait_states)
     if options.call is None:
         for name, value in (("--args", options.args), ("--stack", options.stack)):
             if value is not None:
@@ -217,7 +230,6 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     board = Board(
         machine,
         timing=_timing(options.timing),
-        wait_states=options.wait_states,
         stack_bytes=None if options.stack is None else parse_size(options.stack),
         trap_divide=options.trap_divide,
     )

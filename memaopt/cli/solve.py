@@ -9,6 +9,7 @@ from memaopt.cli import network as network_cli
 from memaopt.cli.completion import words
 from memaopt.cli.machine import (
     ArenaOption,
+    ClockOption,
     CodeInRamOption,
     ConstantsInRamOption,
     FlashOption,
@@ -18,6 +19,7 @@ from memaopt.cli.machine import (
     SramOption,
     WaitStatesOption,
     WithinOption,
+    clocked,
     is_of,
     machine_of,
     size_of,
@@ -91,6 +93,7 @@ def solve_command(
     mcu_name: McuOption = "stm32l4r5",
     sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
+    clock: ClockOption = None,
     wait_states: WaitStatesOption = None,
     setting: SettingOption = "stock",
     ram_for_constants: ConstantsInRamOption = None,
@@ -198,6 +201,7 @@ def solve_command(
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
       memaopt solve model.onnx --setting ram --out build/
+      memaopt solve model.tflite --mcu stm32l4r5 --clock 80
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
       memaopt solve model.tflite --mcu stm32f469 --place weights=qspi,activations=fmc --sram 64KiB
       memaopt solve model.tflite --package arduino --out dist/
@@ -210,8 +214,7 @@ def solve_command(
     limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
     machine = machine_of(mcu_name, setting, [*size, *limits])
     machine = machine.with_ram(code=size_of(ram_for_code), constants=size_of(ram_for_constants))
-    if wait_states is not None:
-        machine = machine.with_wait_states(wait_states)
+    machine = clocked(machine, clock, wait_states)
     demand_packages(package, out)
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")

@@ -19,7 +19,7 @@ from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.extensions import MACHINES
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
-from memaopt.inputs import MOST_BYTES, Input, Prose, Word
+from memaopt.inputs import MOST_BYTES, Input, Prose, Word, YesNo
 from memaopt.machines.core import CoreField, core
 from memaopt.machines.memory import MOST_MEMORY, Alias, Area, Memory, MemoryName, Power, Register
 from memaopt.machines.setting import SWITCHES, USUAL, Setting
@@ -38,6 +38,7 @@ class Mcu(Input):
     instructions (see docs/timing.md); ``code_ram`` names the memory or alias that code placed in RAM runs from, a
     writable and executable one.
     ``power_mw`` is drawn while computing; ``power_range_mw`` is the spread of what was measured.
+    ``fixed_clock``: there is no other one.
     ``setting`` is the one it is in, ``settings`` are those it can be put in (:meth:`in_setting`);
     where a file names none, ``stock`` and ``ram``.
     """
@@ -46,6 +47,7 @@ class Mcu(Input):
     title: str = Field(min_length=1, max_length=200)
     core: CoreField = Field(default_factory=lambda: core("cortex-m4"))
     clock_hz: int = Field(strict=True, gt=0, le=10**10)
+    fixed_clock: YesNo = False
     fetch_queue_words: int = Field(default=3, strict=True, ge=2, le=7)
     memories: tuple[Memory, ...] = Field(max_length=16)
     aliases: tuple[Alias, ...] = Field(default=(), max_length=16)
@@ -83,6 +85,11 @@ class Mcu(Input):
         for low, high in pairwise(ordered):
             if low.end > high.base:
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
+        for m in self.memories:
+            waits, mhz = m.waits_by_clock and m.waits_by_clock.at(self.clock_hz), f"{self.clock_hz / 1e6:g} MHz"
+            if m.waits_by_clock and (waits is None or (m.first, m.next) != (waits, waits)):
+                told = "does not reach" if waits is None else f"has {waits} wait states at"
+                raise ValueError(f"{m.name!r}: its waits_by_clock {told} {mhz}, where it has {m.first}, then {m.next}")
         if self.code_ram not in [m.name for m in self.places]:
             raise ValueError(f"code_ram is {self.code_ram!r}, which is no memory and no alias")
         second = {alias.name: alias.memory for alias in self.aliases}
@@ -166,18 +173,55 @@ class Mcu(Input):
         return self.model_copy(update={"memories": memories, "setting": setting})
 
     @public
+    def with_clock(self, hz: int, wait_states: int | None = None) -> "Mcu":
+        """A copy at another clock, its flash with the wait states of its ``waits_by_clock`` there, or with those given.
+
+        Without a wait state flash needs no accelerator. Other memories keep their cycles, as their buses keep their
+        divider; power is in proportion to the clock. InputError says which clocks there are.
+        """
+        if hz != self.clock_hz and self.fixed_clock:
+            raise InputError(f"{self.name} runs at {self.clock_hz / 1e6:g} MHz and at no other clock")
+        table = self.memory("flash").waits_by_clock
+        if wait_states is not None:
+            return self.with_wait_states(wait_states)._clocked(hz)
+        if hz == self.clock_hz:
+            return self
+        if table is None:
+            raise InputError(f"{self.name} has no table of its flash's wait states by clock: they have to be given")
+        waits = table.at(hz)
+        if waits is None or hz <= 0:
+            raise InputError(
+                f"{self.name}: no clock of {hz / 1e6:g} MHz: its flash has wait states to {table.steps[-1].mhz:g} MHz"
+            )
+        return self._clocked(hz, waits)
+
+    def _clocked(self, hz: int, flash: int | None = None) -> "Mcu":
+        """A copy at a clock, its flash with these wait states, or with those that it has."""
+        data, ratio = self.model_dump(), hz / self.clock_hz
+        if flash is not None:
+            found = next(m for m in data["memories"] if m["name"] == "flash")
+            found.update(first=flash, next=flash, **({} if flash else {"accelerator": None}))
+        was, now = f"{self.clock_hz / 1e6:g} MHz", f"{hz / 1e6:g} MHz"
+        data |= {"clock_hz": hz, "title": self.title.replace(was, now), "power_mw": self.power_mw * ratio}
+        if self.power_range_mw is not None:
+            data["power_range_mw"] = tuple(each * ratio for each in self.power_range_mw)
+        said = {"clock_hz": "asked for", "power_mw": f"in proportion to the clock, at {was}"}
+        told = {name: f"{said[name]}: {text}"[:1000] for name, text in self.sources.items() if name in said}
+        return Mcu.checked({**data, "sources": {**self.sources, **told}}, self.name)
+
+    @public
     def with_wait_states(self, flash: int) -> "Mcu":
         """A copy whose flash has that many wait states; with 0, no memory has any (the ideal core)."""
         if flash < 0:
             raise InputError(f"{flash} wait states: give 0 or more")
-        ideal = {"first": 0, "next": 0, "fetch": 0, "accelerator": None}
+        ideal = {"first": 0, "next": 0, "fetch": 0, "accelerator": None, "waits_by_clock": None}
         memories = [m.model_dump() for m in self.memories]
         aliases = [a.model_dump() for a in self.aliases]
         for m in memories:
             if flash == 0:
                 m.update(ideal, regions=[{**r, "load_sixteenths": 0} for r in m["regions"]])
             elif m["kind"] == "flash":
-                m.update(first=flash, next=flash)
+                m.update(first=flash, next=flash, waits_by_clock=None)
         if flash == 0:
             aliases = [{**a, "fetch": 0} for a in aliases]
         return Mcu.checked({**self.model_dump(), "memories": memories, "aliases": aliases}, self.name)

@@ -1,6 +1,7 @@
 """The memories of a machine and what stands before them: accelerators, aliases, registers; each with its figures."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -83,6 +84,34 @@ class Area(Input):
         return self.base + self.size
 
 
+class ClockStep(NamedTuple):
+    """Up to ``mhz``, a memory needs so many wait states."""
+
+    mhz: Annotated[float, Field(strict=True, gt=0, le=10_000)]
+    wait_states: WaitStates
+
+
+class WaitsByClock(Input):
+    """The wait states that a memory needs by the core's clock, as its vendor tells them: the slowest step first."""
+
+    steps: tuple[ClockStep, ...] = Field(min_length=1, max_length=32)
+    source: Prose = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WaitsByClock":
+        for slow, fast in pairwise(self.steps):
+            if slow.mhz >= fast.mhz:
+                raise ValueError(f"steps: {fast.mhz:g} MHz comes after {slow.mhz:g} MHz: give the slowest first")
+            if slow.wait_states >= fast.wait_states:
+                what = f"{fast.wait_states} wait states to {fast.mhz:g} MHz"
+                raise ValueError(f"steps: {what} are no more than the {slow.wait_states} to {slow.mhz:g} MHz")
+        return self
+
+    def at(self, clock_hz: int) -> int | None:
+        """The wait states at a clock; None beyond the table."""
+        return next((step.wait_states for step in self.steps if clock_hz <= round(step.mhz * 1_000_000)), None)
+
+
 class Accelerator(Input):
     """Caches between the core and a flash array, fully associative with LRU replacement.
 
@@ -144,8 +173,9 @@ class Region(Input):
 class Memory(Input):
     """One addressable memory. ``first``/``next`` are the wait states (cycles beyond an SRAM access) that
     the first and each directly following access of up to 4 bytes cost, ``fetch`` those of each 4 bytes of
-    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs. ``regions`` are the
-    banks that it is made of, from its first byte to its last; none: it is one.
+    instructions. Behind an ``accelerator`` ``first`` is what a read of the flash array costs. ``waits_by_clock`` has
+    them for other clocks. ``regions`` are the banks that it is made of, from its first byte to its last; none: it is
+    one.
     """
 
     name: MemoryName
@@ -156,6 +186,7 @@ class Memory(Input):
     first: WaitStates = 0
     next: WaitStates = 0
     fetch: WaitStates = 0
+    waits_by_clock: WaitsByClock | None = None
     accelerator: Accelerator | None = None
     executable: YesNo = True
     energy_pj_per_byte: Power = 0.0

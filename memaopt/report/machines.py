@@ -1,7 +1,6 @@
 """The presets, as they are listed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -9,9 +8,6 @@ from rich.text import Text
 
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
-
-if TYPE_CHECKING:
-    pass
 
 
 def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
@@ -36,6 +32,14 @@ def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
 def waits_text(memory: Memory) -> str:
     """Wait states of a memory's first and following accesses."""
     return f"{memory.first}" if memory.first == memory.next else f"{memory.first}, then {memory.next}"
+
+
+def waits_by_clock_text(machine: Mcu) -> str:
+    """The wait states of a machine's flash at its clocks, or why there are none to show."""
+    table = machine.memory("flash").waits_by_clock
+    if table is None:
+        return "it has one clock" if machine.fixed_clock else "not found"
+    return ", ".join(f"{step.wait_states} to {step.mhz:g}" for step in table.steps) + " MHz"
 
 
 def _caches(memory: Memory) -> str:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.machines.memory import Memory
-from memaopt.report.machines import size_text
+from memaopt.report.machines import size_text, waits_by_clock_text
 
 _INTRODUCTION = """# Presets
 
 The chips that come with memaopt, each figure with its source; what is assumed says so. `memaopt mcus --markdown` prints
 this page. Chips whose core's timing nobody has validated are shown without cycles ([timing.md](timing.md)).
+
+`--clock MHZ` asks for a preset at another clock, its flash with the wait states that its table has there. Of the other
+memories the cycles stay, as their buses keep their divider; power is taken in proportion to the clock, modelled. A
+clock beyond the table is refused, and one of a preset without a table unless `--wait-states` gives them.
 """
 
 
@@ -22,8 +26,8 @@ def page() -> str:
 
 
 def _overview(machines: list[Mcu]) -> Iterator[str]:
-    yield "| preset | core | MHz | flash | wait states | SRAM | external | assumed, in whole or in part |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| preset | core | MHz | flash | wait states | by clock | SRAM | external | assumed, in whole or in part |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for each in machines:
         flash = each.memory("flash")
         outside = ", ".join(f"{m.name} {size_text(m.size)}" for m in each.memories if m.kind == "external")
@@ -33,6 +37,7 @@ def _overview(machines: list[Mcu]) -> Iterator[str]:
             f"{each.clock_hz / 1e6:g}",
             size_text(flash.size),
             str(flash.first),
+            waits_by_clock_text(each),
             size_text(each.sram.size),
             outside or "none",
             ", ".join(each.assumed) or "nothing",
@@ -52,6 +57,8 @@ def _chip(machine: Mcu) -> Iterator[str]:
     for alias in machine.aliases:
         cells = (f"{alias.name}, of {alias.memory}", f"{alias.base:#010x}", size_text(alias.size), "0", alias.source)
         yield _row(cells)
+    table = machine.memory("flash").waits_by_clock
+    yield f"\nWait states of flash by clock: {waits_by_clock_text(machine)}{f' ({table.source})' if table else ''}."
     yield "\n| setting | what it is | source |\n|---|---|---|"
     for setting in machine.settings:
         yield _row((setting.name, setting.title, setting.source))

@@ -367,6 +367,7 @@ def test_a_hint_that_the_solver_fails_on() -> None:
     for memory in data["memories"]:
         name = memory["name"]
         memory |= {"size": sizes[name], "first": 2, "next": 2, "energy_pj_per_byte": energies[name], "regions": []}
+        memory["waits_by_clock"] = None
     small = Mcu.model_validate_json(json.dumps(data | {"aliases": [], "code_ram": "sram"}))
     problem = gemm(13, 1, 2, dtype="s8", placement={"a": "flash", "b": "flash", "c": "sram"})
     assert certify(problem, small, "energy").agreed

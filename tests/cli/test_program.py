@@ -71,6 +71,9 @@ def test_cycles_counted_by_hand(cli: Cli, elf: Path) -> None:
     assert usual["cycles"] > usual["ideal_cycles"] == 72
     changed = cli(*command, "--wait-states", 0, "--timing", "load=4, refill_backward=0").json
     assert changed["cycles"] == 72 + 2 * 10 - 9
+    slow = cli(*command, "--clock", 60).json
+    assert slow["clock_hz"] == 60_000_000
+    assert slow["cycles"] == cli(*command, "--wait-states", 2).json["cycles"] < usual["cycles"]
     other = cli(*command, "--mcu", "stm32f407").json
     assert (other["mcu"], other["ideal_cycles"]) == ("stm32f407", 72)
 

@@ -107,6 +107,38 @@ def test_what_is_no_size_is_refused(text):
         parse_size(text)
 
 
+#: Chips whose vendor's table was not found.
+_WITHOUT_A_TABLE = {"apollo3", "max32666", "nrf5340"}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_another_clock_has_the_wait_states_of_the_table(name):
+    """Catches a table without a source, a step read wrongly, and a clock that leaves time or power as they were."""
+    machine = mcu(name)
+    flash, table, mhz = machine.memory("flash"), machine.memory("flash").waits_by_clock, machine.clock_hz / 1e6
+    if table is None:
+        assert machine.fixed_clock == (name not in _WITHOUT_A_TABLE)
+        with pytest.raises(InputError, match="at no other clock" if machine.fixed_clock else "have to be given"):
+            machine.with_clock(1_000_000)
+        return
+    assert table.source
+    for step in table.steps:
+        there = machine.with_clock(round(step.mhz * 1e6))
+        assert (there.memory("flash").first, there.memory("flash").next) == (step.wait_states, step.wait_states)
+        assert (there.memory("flash").accelerator is None) == (step.wait_states == 0)
+        assert there.power_mw == pytest.approx(machine.power_mw * step.mhz / mhz)
+        assert f"{step.mhz:g} MHz" in there.title
+        assert [m.first for m in there.memories if m.kind != "flash"] == [
+            m.first for m in machine.memories if m.kind != "flash"
+        ]
+    assert machine.with_clock(machine.clock_hz) == machine
+    assert machine.with_clock(machine.clock_hz // 2, flash.first).memory("flash") == flash.model_copy(
+        update={"waits_by_clock": None}
+    )
+    with pytest.raises(InputError, match=f"wait states to {table.steps[-1].mhz:g} MHz"):
+        machine.with_clock(round(table.steps[-1].mhz * 1e6) + 1)
+
+
 GOOD = """
 name = "mine"
 title = "My machine"
@@ -123,6 +155,9 @@ kind = "sram"
 base = 0x2000_0000
 size = 0x8000
 """
+
+
+_FLASH = "size = 0x1_0000"
 
 
 def test_a_users_own_machine(tmp_path):
@@ -151,6 +186,19 @@ def test_a_users_own_machine(tmp_path):
             "prefetch is said in some, but not in all",
         ),
         ('kind = "sram"', 'kind = "ram"', "memories.1.kind"),
+        (_FLASH, f"{_FLASH}\nwaits_by_clock = {{steps = [[50, 0], [40, 1]]}}", "40 MHz comes after 50 MHz"),
+        (_FLASH, f"{_FLASH}\nwaits_by_clock = {{steps = [[50, 1], [100, 1]]}}", "1 wait states to 100 MHz are no more"),
+        (
+            _FLASH,
+            f"{_FLASH}\nwaits_by_clock = {{steps = [[50, 0]]}}",
+            "'flash': its waits_by_clock does not reach 100 MHz",
+        ),
+        (
+            _FLASH,
+            f"{_FLASH}\nwaits_by_clock = {{steps = [[50, 0], [100, 1]]}}",
+            "has 1 wait states at 100 MHz, where it",
+        ),
+        (_FLASH, f"{_FLASH}\nwaits_by_clock = {{steps = [[50, -1]]}}", "memories.0.waits_by_clock.steps.0"),
         ('name = "sram"', 'name = "dram"', "a memory named 'sram' and of that kind is needed"),
         ("base = 0x2000_0000", "base = 0x0800_8000", "'flash' and 'sram' overlap"),
         ("[[memories]]", '[[areas]]\nname="a"\nbase=0x0800_1000\nsize=16\n[[memories]]', "'flash' and 'a' overlap"),
