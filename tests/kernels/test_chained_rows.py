@@ -97,7 +97,8 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
     emitted = h.every_plan(_layers(), FAMILY)
     assert "sign" in emitted["signed_0"][1].plan.requantization
-    assert {e.plan.option("packed") for _, e in emitted.values()} == {0, 1}
+    forms = {(e.plan.option("packed"), e.plan.option("straight")) for _, e in emitted.values()}
+    assert forms == {(0, 0), (0, 1), (1, 0)}
     assert {e.plan.option("chains") for _, e in emitted.values()} == {1, 2}
     shared = [name for name, (_, e) in emitted.items() if "_shared" in e.kernels[0].name]
     assert {name.rsplit("_", 1)[0] for name in shared} == {"shared", "shared_signed"}
@@ -110,7 +111,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     layers = {"encoder": h.fully_connected(rng, 640, 128), "hidden": h.fully_connected(rng, 128, 128)}
     emitted = h.every_plan(layers, FAMILY)
     h.check_on_board(tmp_path, emitted, RNG, running.COMPILER, cycles_within=0.005, kinds=["random"])
-    for layer, limits in zip(layers.values(), ((0.955, 1.06), (1.02, 1.13)), strict=True):
+    for layer, limits in zip(layers.values(), ((0.91, 1.05), (0.97, 1.11)), strict=True):
         for packed, limit in enumerate(limits):
             offered = [p for p in plans(layer) if p.family == FAMILY and p.option("packed") == packed]
             assert min(plan.cycles for plan in offered) < limit * layer.macs

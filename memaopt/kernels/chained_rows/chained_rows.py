@@ -33,6 +33,7 @@ from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import AccumulatorRange
 
 _UNROLLS = (4, 8, 16)  # most words of inputs in one turn of the loop; 4 or 8 stay within 1 KiB
+_MOST_STRAIGHT = 1024  # inputs: 26 bytes of code each
 MOST_INPUTS = 2048  # as halfwords they take twice as many bytes of stack
 
 
@@ -132,7 +133,7 @@ class ChainedRows:
         data = tiles * kernel.words(k)
         return Plan(
             family=self.name,
-            tile=f"{kernel.rows}x{4 * kernel.unroll}{', packed' if kernel.packed else ''}",
+            tile=f"{kernel.rows}x{4 * kernel.unroll}{', packed' * kernel.packed}{' straight' * kernel.straight}",
             cycles=round(cycles_of(code)),
             promise=Promise(
                 (read.times(layer.rows),),
@@ -151,7 +152,12 @@ class ChainedRows:
             in_place=layer.rows == 1,
             alignment=4,
             requantization=proven.describe(),
-            options=(("chains", kernel.chains), ("unroll", kernel.unroll), ("packed", int(kernel.packed))),
+            options=(
+                ("chains", kernel.chains),
+                ("unroll", kernel.unroll),
+                ("packed", int(kernel.packed)),
+                ("straight", int(kernel.straight)),
+            ),
         )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
@@ -162,7 +168,9 @@ class ChainedRows:
         assert proven is not None
         output, shared = Output.of(proven, matrix.requantization), _share(proven)
         options = dict(plan.options)
-        kernel = ChainedRowsKernel(options["chains"], options["unroll"], bool(options["packed"]), output, shared)
+        kernel = ChainedRowsKernel(
+            options["chains"], options["unroll"], bool(options["packed"]), output, shared, bool(options["straight"])
+        )
         k = _padded(depth)
         comment = f"{kernel.rows} rows at a time: starts, chained weights, number of the first row, output stage"
         arrays = [Array("int32_t", f"{name}_weights", weight_stream(matrix, kernel, k, proven), comment)]
@@ -189,14 +197,16 @@ def _padded(depth: int) -> int:
 
 
 def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKernel]:
-    """With each number of words in a turn and both kinds of weights, the one of the fewest cycles."""
+    """With each number of words in a turn and both kinds of weights, the one of the fewest cycles; straight too."""
     m, k = len(layer.weights), _padded(layer.weights.shape[1])
     w, output = weights_of(layer, proven.constant, k), Output.of(proven, layer.requantization)
     unrolls = {max(u for u in range(1, most + 1) if k // 4 % u == 0) for most in _UNROLLS}
     for packed in (False, True):
         numbers = [n for n in (1, 2) if ROWS * n <= m and chains.fits(w[_chained_rows(m, n)], packed)]
-        for unroll in sorted(unrolls if numbers else ()):
-            kernels = [ChainedRowsKernel(n, unroll, packed, output, _share(proven)) for n in numbers]
+        forms = [(unroll, False) for unroll in sorted(unrolls)]
+        forms += [(k // 4, True)] if k <= _MOST_STRAIGHT and not packed else []
+        for unroll, straight in forms if numbers else ():
+            kernels = [ChainedRowsKernel(n, unroll, packed, output, _share(proven), straight) for n in numbers]
             yield min(kernels, key=lambda kernel: kernel.cycles(len(first_rows(m, kernel.rows)), k))
 
 
