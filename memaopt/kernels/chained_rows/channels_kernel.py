@@ -213,17 +213,6 @@ class ChainedChannelsKernel:
         return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
 
     @cached_property
-    def _chunks(self) -> list[dict[str, int]]:
-        """HalfwordRuns of straight blocks within an offset's reach of lr, which first moves on by ``advance``."""
-        made: list[dict[str, int]] = []
-        done, advance = 1, 4 * SUMS + 4 * SUMS
-        while done < self.pairs:
-            blocks = min(self.pairs - done, REACH // (4 * SUMS))
-            made.append({"blocks": blocks, "at": 4 * done, "advance": advance})
-            done, advance = done + blocks, 4 * SUMS * blocks
-        return [*made, {"blocks": 0, "at": 0, "advance": advance}]
-
-    @cached_property
     def tile_cycles(self) -> float:
         """n positions, all channels: what the text takes, and its unaligned loads."""
         return cycles_of((self.call(2),)) - cycles_of((self.call(1),)) + self.n * self.copy.waits
@@ -289,12 +278,12 @@ class ChainedChannelsKernel:
             held=self.held,
             first_held=self._first_held,
             saved=self._saved,
-            chunks=self._chunks,
             frame=self.frame,
             tile=SLOTS,
             q=self.output,
             low=self.output.low if self.output else 0,
             high=self.output.high if self.output else 0,
+            parameters=self._stage.parameters,
             steps=self._steps,
             left=self._out_advance - self._steps[-1].at,
             spill=OUT if self._stage.crowded else "",

@@ -63,6 +63,11 @@ class OutputStage:
         return self.n > 1 and self.output is not None and not self.output.by_sign
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """The last channel's, where they are loaded with the pointer to the outputs."""
+        return self._registers(ROWS - 1, 0)[:2] if self._paired else ()
+
+    @property
     def _store(self) -> str:
         if self.output is None:
             return "str"
@@ -93,14 +98,14 @@ class OutputStage:
             for j in range(self.n):
                 m, c, d, t = self._registers(channel, j)
                 chain = Chain((f"r{3 * j}", f"r{3 * j + 1}", f"r{3 * j + 2}"), "r11")
-                before: list[str] = []
+                # Loads come behind other instructions, for after a store they wait.
+                before = chain.accumulators()[_MAKING[channel]]
                 if self._paired and channel < 2:
                     before += ["ldmia lr!, {r2, r5, r9, r10}"] if channel == 1 and j == 0 else []
-                elif j == 0 and m:
+                elif j == 0 and m and not (self.parameters and channel == ROWS - 1):
                     before.append(f"ldmia lr!, {{{', '.join(r for r in (m, c, d) if r and r != 'r12')}}}")
                 if d == "r12":
                     before.append("ldr r12, [lr]" if j < self.n - 1 else "ldr r12, [lr], #4")
-                before += chain.accumulators()[_MAKING[channel]]
                 acc = chain.rows[channel]
                 after = [add_imm(acc, acc, -self.taken, "")] if self.taken else []
                 after += [] if self.output else [f"asr {acc}, {acc}, #8"]
