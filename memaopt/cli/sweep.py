@@ -63,7 +63,7 @@ def sweep_command(
       memaopt verify --all results/
     """
     from memaopt.report import console
-    from memaopt.sweeps import pools, run, spec
+    from memaopt.sweeps import pools, results, run, spec
 
     begin = time.monotonic()
     with console.spinner(f"reading {file.name}"):
@@ -76,6 +76,10 @@ def sweep_command(
                 sys.stdout.write(json.dumps(_json(task, row)) + "\n")
 
         outcome = run.run(questions, out, lambda: pools.workers_of(scheduler, workers), told, retry_failed)
+    left = {"kept for the sweep that was ended there": outcome.kept, f"no longer in {results.FILE}": outcome.dropped}
+    for what, count in left.items():
+        if count:
+            sys.stderr.write(f"memaopt: {out}: {what}: {counted(count, 'answer')} to what this one does not ask\n")
     failed = _told(outcome, [task.key for task in questions.tasks], out, time.monotonic() - begin, as_json)
     if failed:
         raise typer.Exit(1)

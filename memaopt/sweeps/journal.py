@@ -71,6 +71,11 @@ class Journal:
         with suppress(OSError):
             self._path.unlink()
 
+    def leave(self, rows: Iterable[SweepRow]) -> None:
+        """Its rows are in the results now, but for these, which stay for the sweep that asked them."""
+        self._file.truncate(0)
+        self.add(rows)
+
 
 def _lock(descriptor: int, path: Path) -> None:
     try:

@@ -28,11 +28,17 @@ _DEATHS = 3
 
 
 class Outcome(NamedTuple):
-    """How many questions there were, how many of them were solved in this run, and every row by its key."""
+    """How many questions there were, how many of them were solved in this run, and every row by its key.
+
+    Of rows in the folder to questions that nobody asked here: how many are ``kept`` in the journal, of a sweep that did
+    not finish, and how many were in the results and are not any more (``dropped``).
+    """
 
     questions: int
     solved: int
     rows: dict[str, SweepRow]
+    kept: int = 0
+    dropped: int = 0
 
 
 class _Batched(NamedTuple):
@@ -77,8 +83,9 @@ def run(
                         if told is not None:
                             told(asked[row.key], row, True)
         results.write(folder, questions.tasks, rows, questions.machines, questions.models)
-        journal.remove()
-    return Outcome(len(asked), len(open_), rows)
+        others = {key: row for key, row in journal.rows.items() if key not in asked}
+        journal.leave(others.values())
+    return Outcome(len(asked), len(open_), rows, len(others), len(before.keys() - asked.keys() - others.keys()))
 
 
 def batches(tasks: Sequence[Task]) -> Iterator[tuple[Task, ...]]:

@@ -86,6 +86,11 @@ def _no_workers() -> Workers:
     raise AssertionError("something is solved again")
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def _rows(folder: Path) -> list[tuple[Task, SweepRow]]:
     return list(results.read(folder))
 
@@ -125,6 +130,22 @@ def test_a_sweep_of_more_solves_only_what_is_new(file: Path, tmp_path: Path) -> 
     outcome = run.run(spec.read(file), tmp_path / "out", lambda: pool)
     assert outcome.solved == pool.solved == 7
     assert outcome.questions == len(_rows(tmp_path / "out")) == 7 * 2
+    assert (outcome.kept, outcome.dropped) == (0, 7)
+
+
+def test_a_killed_sweeps_answers_survive_another_sweep(file: Path, tmp_path: Path, cli: Cli) -> None:
+    """Catches a journal that another sweep in the same folder throws away without a word."""
+    first = spec.read(file)
+    solved = run.run(first, tmp_path / "whole", _Here).rows
+    with journal.Journal(_made(tmp_path / "out") / run.JOURNAL) as written:
+        written.add(solved.values())
+    file.write_text('proof = "closed form"\n[[gemm]]\nm = 3\nk = 4\nn = 5\n')
+    said = cli("sweep", file, "--out", tmp_path / "out", "--workers", "1")
+    kept = "kept for the sweep that was ended there: 14 answers to what this one does not ask"
+    assert said.err == f"memaopt: {tmp_path / 'out'}: {kept}\n"
+    outcome = run.run(first, tmp_path / "out", _no_workers)
+    assert (outcome.solved, outcome.kept, outcome.dropped) == (0, 0, 1)
+    assert not (tmp_path / "out" / run.JOURNAL).exists()
 
 
 def test_a_task_that_kills_its_worker_is_a_row(file: Path, tmp_path: Path) -> None:
