@@ -99,6 +99,28 @@ def test_a_kernel_is_offered_and_its_promise_counted() -> None:
         register.kernel(_OWN)
 
 
+@pytest.mark.parametrize(
+    ("part", "does", "said"),
+    [
+        ("plans", lambda layer: 1 // 0, "kernel mine of theirs 1.0: plans: ZeroDivisionError: integer division"),
+        ("plans", lambda layer: (3,), "kernel mine of theirs 1.0: plans: a int is no Plan"),
+        ("plans", lambda layer: None, "kernel mine of theirs 1.0: plans: TypeError: 'NoneType' object is not iterable"),
+        ("emit", lambda layer, plan, name: {}[name], "kernel mine of theirs 1.0: emit: KeyError: 'layer'"),
+    ],
+)
+def test_a_kernel_that_fails_is_one_line(
+    part: str, does: Callable[..., object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a traceback for a fault of a package's kernel, and a message that does not say whose it is."""
+    layer = next(layer for name, layer in kernel_check.random_layers(200) if isinstance(layer, Softmax))
+    mine = _Mine()
+    monkeypatch.setattr(mine, part, does, raising=False)
+    register.kernel(mine)
+    monkeypatch.setitem(extensions.KERNELS._packages, "mine", "theirs 1.0")
+    with pytest.raises(InputError, match=f"^{said}"):
+        registry.emit(layer, min(registry.plans(layer), key=lambda plan: plan.cycles), "layer")
+
+
 def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a package's machines and suites that are not there, or a failing one that is a traceback."""
 

@@ -17,6 +17,7 @@ from memaopt.kernels.depthwise import column, depthwise, direct
 from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family
+from memaopt.kernels.foreign import emitted_by, plans_of
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
 from memaopt.kernels.l2_norm import l2_norm
@@ -89,7 +90,11 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
     But for two operators as one (ConvDepthwise): there may be none, for each can be computed by itself. Layers of equal
     content, as versions of a network have them, are planned once.
     """
-    return tuple(plan for family in families() if isinstance(layer, family.computes) for plan in family.plans(layer))
+    foreign, found = extensions.KERNELS.all(), list[Plan]()
+    for family in families():
+        if isinstance(layer, family.computes):
+            found += plans_of(family, layer) if family.name in foreign else family.plans(layer)
+    return tuple(found)
 
 
 def families() -> tuple[Family, ...]:
@@ -115,7 +120,8 @@ def emit(layer: Layer, plan: Plan, name: str) -> Emitted:
     """The C text of ``layer`` as function ``name``, computed as ``plan``, one of :func:`plans` or staged, says."""
     for family in families():
         if family.name == plan.family and isinstance(layer, family.computes):
-            return family.emit(layer, plan, name)
+            foreign = family.name in extensions.KERNELS.all()
+            return emitted_by(family, layer, plan, name) if foreign else family.emit(layer, plan, name)
     raise ValueError(f"no kernel family {plan.family!r} computes {type(layer).__name__}")
 
 

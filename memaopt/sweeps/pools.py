@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -62,6 +63,10 @@ class Processes(Workers):
         self._executor = ProcessPoolExecutor(self.size, mp_context=self._context, initializer=worker.start)
 
 
+#: Who logs tracebacks of its own where a scheduler or a worker ends: what came of it is told in our words.
+_LOGGERS = ("distributed", "distributed.client", "tornado.application")
+
+
 class Dask(Workers):
     """A Dask cluster: one of ``size`` processes that is started here (``local``), or the one at an address."""
 
@@ -71,6 +76,8 @@ class Dask(Workers):
         except ImportError:
             raise MissingToolError("--scheduler needs Dask: pip install 'memaopt[dask]'") from None
         self._cluster = None
+        self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+        _quiet(dict.fromkeys(_LOGGERS, logging.CRITICAL))
         if address == "local":
             self._cluster = LocalCluster(
                 n_workers=size or os.cpu_count() or 1, threads_per_worker=1, dashboard_address=None
@@ -78,6 +85,7 @@ class Dask(Workers):
         try:
             self._client = Client(self._cluster or address, timeout=10)
         except (OSError, ValueError) as error:
+            _quiet(self._levels)
             raise InputError(f"--scheduler {address}: no scheduler answers there: {error}") from None
         self.size = max(1, sum(self._client.nthreads().values()))
         self._executor = self._client.get_executor(retries=2)
@@ -86,6 +94,12 @@ class Dask(Workers):
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+        _quiet(self._levels)
+
+
+def _quiet(levels: dict[str, int]) -> None:
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def workers_of(scheduler: str | None, size: int | None) -> Workers:
