@@ -36,13 +36,14 @@ def print_fits(console: Console, fits: Sequence[Fit]) -> None:
             title_style="bold",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, 1, 0, 0),
+            show_edge=False,
+            padding=(0, 0),  # the box has a space between columns
         )
         for i, name in enumerate(_HEADINGS):
             table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
         for each in fits:
             if each.model == model:
-                table.add_row(*_cells(each))
+                table.add_row(*("too much" if cell == "too much energy" else cell for cell in _cells(each)))
         print_whole(console, table)
     for each in fits:
         if each.verdict in ("failed", "unknown"):

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import Cli
+from rich.console import Console
 
 from memaopt.choice import solution
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
-from memaopt.machines.mcu import mcu
+from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
-from memaopt.report.fit import html
+from memaopt.report.fit import html, print_fits
 from memaopt.sweeps import fit
 
 
@@ -92,6 +93,21 @@ def test_the_page_holds_all_and_fetches_nothing(model: Path) -> None:
     assert "&lt;b&gt;&amp;.tflite" in page
     assert f"{found.latency_ms:,.3f}</td>" in page
     assert not re.search(r"src=|href=|<script|url\(", page)
+
+
+def test_the_table_is_no_wider_than_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a column that makes a terminal fold every line: of each the longest word that presets have."""
+    settings = [(name, each.name) for name in preset_names() for each in mcu(name).settings]
+    machine, setting = (max(words, key=len) for words in zip(*settings, strict=True))
+    figures = {"latency_ms": 1234.5, "energy_mj": 123.456, "sram_bytes": 345_678, "flash_bytes": 1_234_567}
+    left = {"sram_short": 123_456, "flash_left": 1_807_820, "proof": "enumeration"}
+    widest = fit.Fit(
+        model="m", machine=machine, title="", setting=setting, verdict="too much energy", **figures, **left
+    )
+    print_fits(Console(width=80), [widest])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any("too much" in line and "123.456" in line and "enumeration" in line for line in lines)
 
 
 def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
