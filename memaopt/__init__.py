@@ -14,6 +14,7 @@ import memaopt.emit as _emit  # noqa: F401  # now: imported later, it would take
 from memaopt.api import certify, emit, evaluate, html_report, read, run, verify
 
 if TYPE_CHECKING:
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.envelope import Verified
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
@@ -42,11 +43,14 @@ if TYPE_CHECKING:
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
     from memaopt.problems.gemm import Gemm, Placement
+    from memaopt.trials.bundle import BundleTrial
     from memaopt.trials.gemm import GemmTrial
     from memaopt.trials.network import NetworkTrial
 
 __all__ = [
     "BuildError",
+    "BundleCertificate",
+    "BundleTrial",
     "Certificate",
     "Conv2D",
     "DepthwiseConv2D",
@@ -91,6 +95,8 @@ __all__ = [
 _ERRORS = [name for name in __all__ if name.endswith("Error")]
 _HOMES = {
     **dict.fromkeys(_ERRORS, "memaopt.errors"),
+    "BundleCertificate": "memaopt.certificates.bundle",
+    "BundleTrial": "memaopt.trials.bundle",
     "Certificate": "memaopt.certificates.gemm",
     "Conv2D": "memaopt.networks.layers",
     "DepthwiseConv2D": "memaopt.networks.layers",

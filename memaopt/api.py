@@ -6,6 +6,7 @@ when it is used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ from memaopt.arguments import public
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.envelope import Verified
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
@@ -28,19 +30,21 @@ if TYPE_CHECKING:
     from memaopt.networks.graph import Graph
     from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
     from memaopt.problems.gemm import Gemm
+    from memaopt.trials.bundle import BundleTrial
     from memaopt.trials.gemm import GemmTrial
     from memaopt.trials.network import NetworkTrial
 
 
 @public
 def certify(
-    problem: Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path,
+    problem: Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path | list[Graph | str | Path],
     machine: Mcu,
     objective: str | None = None,
     buffering: str | None = None,
     *,
     proof: str | None = None,
     name: str | None = None,
+    names: Sequence[str] | None = None,
     sram: int | None = None,
     flash: int | None = None,
     arena: int | None = None,
@@ -50,11 +54,12 @@ def certify(
     fill: str | None = None,
     place: str | None = None,
     by_rows: bool = False,
-) -> Certificate | NetworkCertificate:
+) -> Certificate | NetworkCertificate | BundleCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
     ``problem``: a :class:`Gemm`; a :class:`Conv2D`, :class:`DepthwiseConv2D` or :class:`FullyConnected`; a graph; the
-    path of a ``.tflite`` file. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others),
+    path of a ``.tflite`` file; or a list of two or more graphs and paths, which become one library with one arena,
+    called by their ``names``. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others),
     ``energy`` or, of a network, ``ram``: the least arena, and the fewest cycles in that. A Gemm's are ``buffering``,
     ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which takes milliseconds, asks no other
     model, and says so. A network takes a ``name`` and budgets in bytes: ``sram``, ``flash``, ``arena``; of an arena
@@ -67,6 +72,11 @@ def certify(
     """
     from memaopt.problems.gemm import Gemm
 
+    if isinstance(problem, list):
+        _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof, place=place)
+        _without_effect("certify", "several networks", stream=stream, hop=hop, fill=fill, by_rows=by_rows or None)
+        return _together(problem, machine, objective, names, sram=sram, flash=flash, arena=arena, within=within)
+    _without_effect("certify", "one problem", names=names)
     if isinstance(problem, Gemm):
         from memaopt.certificates import gemm
 
@@ -110,6 +120,27 @@ def certify(
         by_rows=by_rows,
     )
     return certificates.certify(plan)
+
+
+def _together(
+    problems: list[Graph | str | Path],
+    machine: Mcu,
+    objective: str | None,
+    names: Sequence[str] | None,
+    *,
+    within: float | None,
+    **budgets: int | None,
+) -> BundleCertificate:
+    """The certificate of several networks in one library."""
+    from memaopt.certificates import bundle
+    from memaopt.choice.bundle import compile_bundle
+    from memaopt.choice.knee import WITHIN
+
+    if objective == "ram":
+        _without_effect("certify", "objective ram, which finds the least arena", arena=budgets["arena"], within=within)
+    models, slack = [_model(each) for each in problems], WITHIN if within is None else within
+    goal = objective or "cycles"
+    return bundle.certify(compile_bundle(models, machine, goal, names=names, within=slack, **budgets))
 
 
 @public
@@ -177,16 +208,17 @@ def _model(problem: Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Pa
 
 
 @public
-def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> Path:
+def emit(certificate: Certificate | NetworkCertificate | BundleCertificate, folder: str | Path) -> Path:
     """Write the C project of a certificate into ``folder`` and return the path of its main C file.
 
     Its output is compared with the reference first, where this computer has a compiler, and a network's without one.
     Same certificate, same bytes. Files appear whole or not at all. Raises InputError if the folder cannot be written or
     a network's model is not at hand, WrongLibraryError if an output differs.
     """
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.gemm import Certificate
     from memaopt.emit.folder import PAGE, source
-    from memaopt.report import gemm_page
+    from memaopt.report import bundle, gemm_page
     from memaopt.report.page import page
     from memaopt.trials import library
     from memaopt.writer import write_files
@@ -197,6 +229,10 @@ def emit(certificate: Certificate | NetworkCertificate, folder: str | Path) -> P
         files: dict[str, str | bytes] = {**gemm.files(certificate), PAGE: gemm_page.page(certificate)}
         library.check_gemm(certificate, files)
         name = gemm.name_of(certificate)
+    elif isinstance(certificate, BundleCertificate):
+        files = {**library.files_of_bundle(certificate), PAGE: bundle.page(certificate)}
+        library.check_bundle(certificate.plan, files)
+        name = certificate.name
     else:
         files = {**library.files_of(certificate), PAGE: page(certificate.plan, certificate)}
         library.check(certificate.plan, files)
@@ -210,14 +246,17 @@ def html_report(what: Any) -> str:
 
     Raises InputError for anything else, or if a network's model is not at hand.
     """
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.gemm import Certificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.network_plan import NetworkPlan
-    from memaopt.report import gemm_page
+    from memaopt.report import bundle, gemm_page
     from memaopt.report.page import page
 
     if isinstance(what, Certificate):
         return gemm_page.page(what)
+    if isinstance(what, BundleCertificate):
+        return bundle.page(what)
     if isinstance(what, NetworkCertificate):
         return page(what.plan, what)
     if not isinstance(what, NetworkPlan):
@@ -226,19 +265,24 @@ def html_report(what: Any) -> str:
 
 
 @public
-def verify(certificate: Certificate | NetworkCertificate | StagingCertificate | str | Path) -> Verified:
+def verify(
+    certificate: Certificate | NetworkCertificate | BundleCertificate | StagingCertificate | str | Path,
+) -> Verified:
     """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
 
     A network's file is checked against the model beside it. No solver is asked. Raises InputError if the file is no
     certificate. What comes back says what was given.
     """
-    from memaopt.certificates import envelope, gemm, network, network_check, staging
+    from memaopt.certificates import bundle, envelope, gemm, network, network_check, staging
 
     if isinstance(certificate, str | Path):
-        kinds = (staging.StagingCertificate, network.NetworkCertificate, gemm.Certificate)
+        kinds = (staging.StagingCertificate, network.NetworkCertificate, bundle.BundleCertificate, gemm.Certificate)
         certificate = cast(
-            "Certificate | NetworkCertificate | StagingCertificate", envelope.read(_file_of(certificate), *kinds)
+            "Certificate | NetworkCertificate | BundleCertificate | StagingCertificate",
+            envelope.read(_file_of(certificate), *kinds),
         )
+    if isinstance(certificate, bundle.BundleCertificate):
+        return bundle.verify(certificate)
     if isinstance(certificate, staging.StagingCertificate):
         return staging.verify(certificate)
     if isinstance(certificate, network.NetworkCertificate):
@@ -247,15 +291,15 @@ def verify(certificate: Certificate | NetworkCertificate | StagingCertificate | 
 
 
 @public
-def read(path: str | Path) -> Certificate | NetworkCertificate:
+def read(path: str | Path) -> Certificate | NetworkCertificate | BundleCertificate:
     """The certificate in a file, or in the folder of a project, unverified; InputError if there is none.
 
     A network's model is found beside it.
     """
-    from memaopt.certificates import envelope, gemm, network
+    from memaopt.certificates import bundle, envelope, gemm, network
 
-    found = envelope.read(_file_of(path), network.NetworkCertificate, gemm.Certificate)
-    return cast("Certificate | NetworkCertificate", found)
+    found = envelope.read(_file_of(path), network.NetworkCertificate, bundle.BundleCertificate, gemm.Certificate)
+    return cast("Certificate | NetworkCertificate | BundleCertificate", found)
 
 
 def _file_of(path: str | Path) -> Path:
@@ -272,15 +316,19 @@ def _file_of(path: str | Path) -> Path:
 
 @public
 def run(
-    certificate: Certificate | NetworkCertificate | str | Path, *, inputs: int = 1, compiler: str | None = None
-) -> GemmTrial | NetworkTrial:
+    certificate: Certificate | NetworkCertificate | BundleCertificate | str | Path,
+    *,
+    inputs: int = 1,
+    compiler: str | None = None,
+) -> GemmTrial | NetworkTrial | BundleTrial:
     """Build the C of a certificate, or what lies in a project's folder, and run it on the virtual board.
 
     ``inputs``: how many a network is tried on. ``compiler``: ``gcc`` or ``zig``. Raises MissingToolError, BuildError or
     FaultError; whether all is as promised the trial says (``passed``).
     """
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.gemm import Certificate
-    from memaopt.trials import gemm, network
+    from memaopt.trials import bundle, gemm, network
 
     folder = Path(certificate) if isinstance(certificate, str | Path) else None
     found = read(certificate) if isinstance(certificate, str | Path) else certificate
@@ -288,4 +336,6 @@ def run(
         if inputs != 1:
             raise InputError("run: inputs has no effect on a Gemm, which runs on inputs of its own")
         return gemm.run(found, folder, compiler)
+    if isinstance(found, BundleCertificate):
+        return bundle.run(found.plan, inputs, folder=folder, compiler=compiler)
     return network.run(found.plan, inputs, folder=folder, compiler=compiler)

@@ -17,7 +17,7 @@ from memaopt.emit.folder import source
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
-from memaopt.trials.network import stored
+from memaopt.trials.layer import stored
 from memaopt.writer import write_files
 
 MCU = mcu("stm32l4r5")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from memaopt.choice.problem import ALIGNMENT, stack_bytes
 from memaopt.kernels.image import ConstantsImage
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit
+from memaopt.kernels.sections import sharing
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.memory import states
@@ -39,7 +40,8 @@ from memaopt.problems.words import Objective
 class LayerPlan:
     """One layer that runs. ``position`` is that of its operator in the simplified graph, ``within`` that of the
     operator before it which it computes too; ``stall_cycles`` are what the machine's wait states are predicted to add,
-    ``away_cycles`` those of them that accesses to tensors outside the chip wait.
+    ``away_cycles`` those of them that accesses to tensors outside the chip wait. ``shared``: constants that lie among
+    another network's, by the names that they have there.
     """
 
     position: int
@@ -52,6 +54,7 @@ class LayerPlan:
     stall_cycles: int = 0
     within: int | None = None
     away_cycles: int = 0
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -89,7 +92,7 @@ class LayerPlan:
     @cached_property
     def emitted(self) -> Emitted:
         """The C text."""
-        return emit(self.lowered.layer, self.plan, self.name)
+        return sharing(emit(self.lowered.layer, self.plan, self.name), self.shared)
 
 
 class Neighbour(NamedTuple):
@@ -110,7 +113,8 @@ class NetworkPlan:
     which one costs at most so much more than the best of all; None if nobody asked for that. ``neighbours`` on the
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
-    ``room`` bytes. ``placement``: which memories buffers may live in.
+    ``room`` bytes. ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
+    networks; None for one of its own.
     """
 
     name: str
@@ -136,6 +140,7 @@ class NetworkPlan:
     outer: MemoryPlan | None = None
     away: frozenset[int] = frozenset()
     room: int | None = None
+    home: str | None = None
 
     def _repr_html_(self) -> str:
         from memaopt.api import html_report
@@ -146,6 +151,11 @@ class NetworkPlan:
         cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""
         where = f"{self.mcu.name} in setting {self.mcu.setting.name}"
         return f"<NetworkPlan: {self.name} on {where}: {len(self.layers)} layers{cycles}>"
+
+    @property
+    def library(self) -> str:
+        """The name of the library that it is in."""
+        return self.name if self.home is None else self.home
 
     @cached_property
     def roots(self) -> dict[int, int]:

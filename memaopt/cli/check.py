@@ -35,7 +35,7 @@ def check_command(
 
     signed = read(certificate)
     if not isinstance(signed, NetworkCertificate):
-        raise InputError(f"{certificate}: a GEMM's certificate; check takes a network's")
+        raise InputError(f"{certificate}: of a GEMM or of several networks; check takes one network's")
     with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
     start_board()

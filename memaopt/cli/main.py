@@ -93,8 +93,9 @@ def _start(
 
 
 def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
-    """Build and run what ``solve --out`` wrote: a network or a GEMM."""
+    """Build and run what ``solve --out`` wrote: a network, several, or a GEMM."""
     from memaopt.api import read
+    from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.writer import complete
 
@@ -102,6 +103,11 @@ def _run_folder(folder: Path, compiler: str | None, as_json: bool) -> None:
     certificate = read(folder)
     if isinstance(certificate, NetworkCertificate):
         network_cli.run_folder(certificate, folder, compiler, as_json)
+        return
+    if isinstance(certificate, BundleCertificate):
+        from memaopt.cli import bundle as bundle_cli
+
+        bundle_cli.run_folder(certificate, folder, compiler, as_json)
         return
     from memaopt.cli import gemm as gemm_cli
 

@@ -71,7 +71,7 @@ def measure_command(
     refuse("a run without --probe", ("--target", None if probe else target, "it is the probe's"))
     signed = read(folder / envelope.FILE)
     if not isinstance(signed, NetworkCertificate):
-        raise InputError(f"{folder}: a GEMM's folder; measure takes a network's")
+        raise InputError(f"{folder}: of a GEMM or of several networks; measure takes the folder of one network")
     with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
     start_board()

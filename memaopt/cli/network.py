@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.network_plan import NetworkPlan
     from memaopt.machines.mcu import Mcu
-    from memaopt.networks.formats.model import Model
     from memaopt.trials.library import LibraryCheck
     from memaopt.trials.network import NetworkTrial
 
@@ -60,6 +59,7 @@ def solve(
     from memaopt.choice.knee import WITHIN
     from memaopt.choice.least import compile_smallest
     from memaopt.choice.placement import NetworkPlacement
+    from memaopt.choice.problem import left_by_project
     from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
@@ -82,7 +82,7 @@ def solve(
     with console.spinner(f"reading {Path(model).name}") as now:
         read, slack = Model.read(model), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
-        machine = _large_enough(machine, read, budgets)
+        machine = large_enough(machine, left_by_project(machine, read.graph), budgets)
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
         slides = Stream.asked(*stream)
         if objective == "ram":
@@ -279,12 +279,12 @@ def _by_rows(taken: str | None, within: float | None, stream: str | None) -> boo
     return taken == "rows"
 
 
-def _large_enough(machine: Mcu, model: Model, budgets: Mapping[str, int | None]) -> Mcu:
-    """The machine; where a budget is beyond a memory, with as much of it as the project needs besides."""
-    from memaopt.choice.problem import left_by_project
-
+def large_enough(machine: Mcu, left_by_project: tuple[int, int], budgets: Mapping[str, int | None]) -> Mcu:
+    """The machine, of whose flash and SRAM a project leaves so much; where a budget is beyond a memory, with as much of
+    it as the project needs besides.
+    """
     sizes = {name: machine.memory(name).size for name in ("flash", "sram")}
-    left = dict(zip(sizes, left_by_project(machine, model.graph), strict=True))
+    left = dict(zip(sizes, left_by_project, strict=True))
     given = {name: budgets[name] or 0 for name in sizes}
     more = {name: given[name] + size - left[name] for name, size in sizes.items() if given[name] > size}
     return machine.with_sizes(**more) if more else machine

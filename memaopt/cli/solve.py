@@ -44,8 +44,8 @@ def solve_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="gemm MxKxN|MODEL",
-            help="The problem and its sizes, or a network: a .tflite or .onnx file.",
+            metavar="gemm MxKxN|MODEL...",
+            help="The problem and its sizes, or a network: a .tflite or .onnx file. Several become one library.",
             show_default=False,
         ),
     ] = None,
@@ -125,6 +125,14 @@ def solve_command(
             metavar="|".join(f"'{each}'" if " " in each else each for each in PROOFS),
             rich_help_panel="Schedule",
             help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
+        ),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            rich_help_panel="Problem",
+            help="What several networks of one library are called.  \\[default: as their files]",
         ),
     ] = None,
     stream: StreamOption = None,
@@ -207,18 +215,20 @@ def solve_command(
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
+      memaopt solve wake.tflite command.tflite --names wake,command --out library/
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None
     # What a network's library may take is no size of the chip's.
-    limits = [] if model else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
+    several = what if what and len(what) > 1 and suite is None and file is None and all(map(_is_model, what)) else None
+    limits = [] if model or several else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
     machine = machine_of(mcu_name, setting, [*size, *limits])
     machine = machine.with_ram(code=size_of(ram_for_code), constants=size_of(ram_for_constants))
     machine = clocked(machine, clock, wait_states)
     demand_packages(package, out)
     if inputs is not None and not run:
         raise InputError("--inputs has no effect without --run")
-    if model:
+    if model or several:
         refuse(
             "a network",
             ("--dtype", dtype, "its element types are those of the file"),
@@ -228,6 +238,38 @@ def solve_command(
             ("--proof", proof, "its choice says itself how it was proven"),
             *(("--size", text, "it uses flash and sram alone") for text in size if not is_of(text, "flash", "sram")),
         )
+    budgets = {"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)}
+    if several:
+        from memaopt.cli import bundle as bundle_cli
+
+        apart = "solve that network by itself"
+        refuse(
+            "several networks in one library",
+            ("--stream", stream, f"it is for one that slides: {apart}"),
+            ("--hop", hop, "it is for --stream"),
+            ("--fill", fill, "it is for --stream"),
+            ("--input", taken, f"it is for one with an image: {apart}"),
+            ("--place", place, f"all of it is on the chip: {apart}"),
+            ("--labels", labels, f"they are of one output: {apart}"),
+        )
+        bundle_cli.solve(
+            several,
+            machine,
+            objective,
+            names=names,
+            out=out,
+            packages=package,
+            run=run,
+            inputs=inputs,
+            compiler=compiler,
+            as_json=as_json,
+            budgets=budgets,
+            within=percent("--within", within),
+            report=report,
+        )
+        return
+    refuse("one problem", ("--names", names, "it is for several networks in one library"))
+    if model:
         network_cli.solve(
             model,
             machine,
@@ -241,7 +283,7 @@ def solve_command(
             taken=taken,
             compiler=compiler,
             as_json=as_json,
-            budgets={"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)},
+            budgets=budgets,
             within=percent("--within", within),
             place=place,
             report=report,

@@ -27,7 +27,7 @@ def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
         for tensor in (*layer.lowered.inputs, layer.op.output):
             if tensor in found or tensor in graph.nowhere or graph.tensors[tensor].is_constant:
                 continue
-            symbol = f"AT_{_own_name(graph.tensors[tensor].name)}"
+            symbol = f"{_prefix(plan)}AT_{_own_name(graph.tensors[tensor].name)}"
             symbol = f"{symbol}_{tensor}" if symbol in taken else symbol
             taken.add(symbol)
             base = "kept" if tensor in graph.outside else "outer" if plan.is_away(tensor) else "base"
@@ -39,10 +39,15 @@ def scratch_places(plan: NetworkPlan) -> dict[int, Place]:
     """Of each layer that has scratch memory, by its number."""
     offsets = {number: plan.memory.scratch_offset(layer.position) for number, layer in enumerate(plan.layers)}
     return {
-        number: Place(f"SCRATCH_{number}", offset, f"{plan.layers[number].plan.scratch_bytes:,} bytes")
+        number: Place(f"{_prefix(plan)}SCRATCH_{number}", offset, f"{plan.layers[number].plan.scratch_bytes:,} bytes")
         for number, offset in offsets.items()
         if offset is not None
     }
+
+
+def _prefix(plan: NetworkPlan) -> str:
+    """Where one file has several networks, what tells their places apart."""
+    return "" if plan.home is None else f"{plan.name.upper()}_"
 
 
 def _own_name(name: str) -> str:

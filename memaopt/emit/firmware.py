@@ -51,9 +51,28 @@ def files(plan: NetworkPlan, values: Mapping[str, Any], behind_data: str) -> dic
     """The firmware by path. ``values`` are those of the library's templates (:mod:`memaopt.emit.network`);
     ``behind_data`` is what its linker script places behind ``.data``.
     """
+    name = plan.name
+    given = _given(plan, values)
+    texts = {program(name): "firmware.inc", linker_script(name): "firmware.ld", f"{FOLDER}/Makefile": "Makefile"}
+    made = {path: _text(text, given, behind_data=behind_data) for path, text in texts.items()}
+    made[f"{FOLDER}/{name}_memory.inc"] = source("board/freestanding.c")
+    return {**measuring_files(plan, values), **made}
+
+
+def measuring_files(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, str]:
+    """The header that measures the network in any program, by path."""
+    return {measuring(plan.name): _text("measure.h", _given(plan, values))}
+
+
+def _text(template: str, given: Mapping[str, Any], **more: Any) -> str:
+    return render(f"emit/templates/firmware/{template}.j2", **given, **more)
+
+
+def _given(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates see beside the ``values`` of the library's."""
     name, mcu = plan.name, plan.mcu
     kept = [f"{name}_kept()"] if plan.graph.states else []
-    given = {
+    return {
         **values,
         "layers": [layer.machine_cycles for layer in plan.layers],
         "nothing": ", ".join(
@@ -66,17 +85,8 @@ def files(plan: NetworkPlan, values: Mapping[str, Any], behind_data: str) -> dic
         "rtt_bytes": min(_MOST_KEPT, _LINE * (len(plan.layers) + 3)),
         "flash": mcu.memory("flash"),
         "stack_bytes": -(-(plan.stack_bytes + _STACK) // 8) * 8,
-        "behind_data": behind_data,
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
     }
-    texts = {
-        measuring(name): "measure.h",
-        program(name): "firmware.inc",
-        linker_script(name): "firmware.ld",
-        f"{FOLDER}/Makefile": "Makefile",
-    }
-    made = {path: render(f"emit/templates/firmware/{text}.j2", **given) for path, text in texts.items()}
-    return {**made, f"{FOLDER}/{name}_memory.inc": source("board/freestanding.c")}
 
 
 def _control(mcu: Mcu) -> _Control | None:

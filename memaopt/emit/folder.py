@@ -47,6 +47,14 @@ _FILES = {
 }
 
 
+#: Where several networks are in one library, other texts of these.
+_OF_SEVERAL = {
+    "examples/{name}_example/{name}_example.ino": "example.ino",
+    "zephyr/sample/{name}_main.inc": "zephyr_main.inc",
+    "extras/{name}_stm32cube.h": "stm32cube.h",
+}
+
+
 @dataclass(frozen=True)
 class Parameter:
     """An argument of the library's function: an array of ``length`` elements (a macro's name, or a product of some)."""
@@ -65,6 +73,7 @@ class Library:
     it; ``copies``: NAME_init() copies something into RAM; ``outside``: it checks what lies in the memory of that name.
     Where there is such a function it is called once, and the linker includes NAME.ld. ``keeps``: its first argument is
     a state, which NAME_reset() makes. ``rows``: of its first argument, an image, where it comes by rows.
+    ``networks``: those that it has, where it has several, each as in a library of its own; then it has no function.
     """
 
     name: str
@@ -80,6 +89,7 @@ class Library:
     outside: str = ""
     keeps: bool = False
     rows: int = 0
+    networks: tuple[Library, ...] = ()
 
     @property
     def has_init(self) -> bool:
@@ -144,17 +154,23 @@ def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
         "stack": -(-(library.stack_bytes + _STACK) // 1024) * 1024,
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
         "arguments": ", ".join([*(["&state"] if library.keeps else []), *(b.name for b in library.buffers)]),
-        "prefixed": ", ".join(
-            [*([f"&{name}_stream"] if library.keeps else []), *(f"{name}_{b.name}" for b in library.buffers)]
-        ),
+        "prefixed": _prefixed(library),
+        "prefixed_of": _prefixed,
+        "vectors": [vector(each.name) for each in library.networks or (library,)],
         "turn_on": turn_on,
         "of_row": ", ".join(b.name for b in library.buffers),
         "prefixed_row": ", ".join(f"{name}_{b.name}" for b in library.buffers),
     }
-    around = {
-        path.format(name=name): render(f"emit/templates/folder/{text}.j2", **values) for path, text in _FILES.items()
-    }
+    texts = {path: f"folder/{text}" for path, text in _FILES.items()}
+    texts |= {path: f"bundle/{text}" for path, text in _OF_SEVERAL.items()} if library.networks else {}
+    around = {path.format(name=name): render(f"emit/templates/{text}.j2", **values) for path, text in texts.items()}
     return {**own, **around}
+
+
+def _prefixed(library: Library) -> str:
+    """The arguments of its function, as a program calls them that has several libraries."""
+    state = [f"&{library.name}_stream"] if library.keeps else []
+    return ", ".join([*state, *(f"{library.name}_{buffer.name}" for buffer in library.buffers)])
 
 
 def turn_on(bits: RegisterBits) -> str:

@@ -14,6 +14,7 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
 from memaopt.emit import firmware, folder, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
+from memaopt.emit.ends import C_TYPES, End, ends
 from memaopt.errors import InputError
 from memaopt.kernels.chains.chains import feed_name
 from memaopt.kernels.registry import Format, source_file
@@ -25,56 +26,8 @@ from memaopt.printable import counted, in_comment
 from memaopt.problems.movement import Movement
 from memaopt.writer import write_files
 
-_C_TYPES = {
-    DType.INT8: "int8_t",
-    DType.UINT8: "uint8_t",
-    DType.BOOL: "uint8_t",
-    DType.INT16: "int16_t",
-    DType.INT32: "int32_t",
-    DType.INT64: "int64_t",
-    DType.FLOAT32: "float",
-}
-
-
 #: What C calls the input of a network that takes it by rows.
 _GIVEN = "in"
-
-
-@dataclass(frozen=True)
-class End:
-    """An input or output of the network, as the templates see it."""
-
-    parameter: str
-    suffix: str
-    macro: str
-    type: str
-    comment: str
-    elements: int
-    bytes: int
-    shape: tuple[int, ...]
-    offset: int
-    scale: str
-    zero_point: int
-    dtype: DType
-    by_rows: bool = False
-
-    @property
-    def rows(self) -> int:
-        """Of an image."""
-        return self.shape[1]
-
-    @property
-    def least(self) -> int:
-        return int(np.iinfo(self.dtype.numpy).min)
-
-    @property
-    def most(self) -> int:
-        return int(np.iinfo(self.dtype.numpy).max)
-
-    @property
-    def classes(self) -> bool:
-        """Whether it may be one value for each class."""
-        return self.elements > 1 and self.elements == self.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -86,37 +39,6 @@ class LayerCall:
     batch: int
     place: str
     bytes: int
-
-
-def ends(plan: NetworkPlan) -> tuple[list[End], list[End]]:
-    """The inputs and the outputs, in the order of the parameters of ``invoke``."""
-    return _ends(plan, plan.graph.given, "input"), _ends(plan, plan.graph.wanted, "output")
-
-
-def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
-    made = []
-    for number, index in enumerate(tensors):
-        tensor = plan.graph.tensors[index]
-        suffix = f"_{number}" if len(tensors) > 1 else ""
-        quantized = (tensor.dtype.is_byte or tensor.dtype is DType.INT16) and len(tensor.scales) == 1
-        made.append(
-            End(
-                parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
-                suffix=suffix,
-                macro=f"{plan.name.upper()}_{what.upper()}{suffix}",
-                type=_C_TYPES[tensor.dtype],
-                comment=in_comment(f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}"),
-                elements=tensor.elements,
-                bytes=tensor.nbytes,
-                shape=tensor.shape,
-                offset=0 if index in plan.graph.nowhere else plan.place(index),
-                scale=_float(float(tensor.scale)) if quantized else "",
-                zero_point=tensor.zero_point if quantized else 0,
-                dtype=tensor.dtype,
-                by_rows=index in plan.graph.nowhere,
-            )
-        )
-    return made
 
 
 def _promised(plan: NetworkPlan) -> dict[str, int]:
@@ -132,27 +54,46 @@ def _string(text: str) -> str:
     return f'"{plain}"'
 
 
-def _float(value: float) -> str:
-    text = repr(float(np.float32(value)))
-    return (text if "." in text or "e" in text else text + ".0") + "f"
-
-
 def files(
     plan: NetworkPlan, vector: Sequence[npt.NDArray[Any]] | None = None, labels: Sequence[str] = ()
 ) -> dict[str, str]:
     """The library's files, path to text. ``vector`` has the test vector's inputs, random ones by default; ``labels``
     are what the elements of the output stand for, InputError unless there is one for each.
     """
+    values = template_values(plan, labels)
+    copies, external = values["copies"], values["external"]
+    head = f'{head_comment(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
+    sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
+    sections += "" if external is None else "\n" + render("emit/templates/network_external.h.j2", **values)
+    body = (
+        source_file([ram.sectioned(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
+    )
+    behind_data_outer = "" if values["outer"] is None else _text("network_outer_ld.j2", values).rstrip() + "\n"
+    behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
+    behind_data += "" if external is None else _text("network_external_ld.j2", values).rstrip() + "\n"
+    behind_data += behind_data_outer
+    linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
+    own = {
+        folder.header(plan.name): header_text(values),
+        folder.source(plan.name): source_text(plan, values, body),
+        **vector_files(plan, values, vector),
+        **linker,
+        **firmware.files(plan, values, behind_data),
+    }
+    return folder.files(library_of(plan), own)
+
+
+def template_values(plan: NetworkPlan, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """What the templates of a network's library see; InputError unless there is a label for each element, or none."""
     inputs, outputs = ends(plan)
     if labels and (len(outputs) != 1 or outputs[0].elements != len(labels)):
         there = " and ".join(f"{end.elements:,}" for end in outputs)
         raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
-    copies, external, outer = ram.copies(plan), outside.external(plan), outside.outer_arena(plan)
-    values: dict[str, Any] = {
-        "copies": copies,
-        "external": external,
+    return {
+        "copies": ram.copies(plan),
+        "external": outside.external(plan),
         "has_init": plan.has_init,
-        "outer": outer,
+        "outer": outside.outer_arena(plan),
         "labels": [_string(label) for label in labels],
         "promised": _promised(plan),
         "layout": plan.layout,
@@ -170,6 +111,8 @@ def files(
         "reset": states.reset_words(plan),
         "name": plan.name,
         "upper": plan.name.upper(),
+        "library": plan.library,
+        "alone": plan.home is None,
         "title": _title(plan),
         "fidelity": _fidelity(plan),
         "alignment": ALIGNMENT,
@@ -184,44 +127,44 @@ def files(
         + [f"{plan.name}_test_{end.parameter}" for end in inputs]
         + [end.parameter for end in outputs],
     }
-    head = f'{_head(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
-    sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
-    sections += "" if external is None else "\n" + render("emit/templates/network_external.h.j2", **values)
-    body = (
-        source_file([ram.sectioned(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
-    )
+
+
+def header_text(values: Mapping[str, Any]) -> str:
+    """What callers of a network see."""
+    return _text("network.h.j2", values)
+
+
+def source_text(plan: NetworkPlan, values: Mapping[str, Any], body: str) -> str:
+    """The C of a network behind ``body``, which has its layers."""
     tensors, scratch = tensor_places(plan), scratch_places(plan)
-    calls = [_call(plan, number, tensors, scratch) for number in range(len(plan.layers))]
-    behind_data_outer = "" if outer is None else _text("network_outer_ld.j2", values).rstrip() + "\n"
-    arrays = _vector(plan, inputs, outputs, vector if vector is not None else random_inputs(plan))
-    behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
-    behind_data += "" if external is None else _text("network_external_ld.j2", values).rstrip() + "\n"
-    behind_data += behind_data_outer
-    linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
-    own = {
-        folder.header(plan.name): _text("network.h.j2", values),
-        folder.source(plan.name): _text(
-            "network.c.j2",
-            values,
-            body=body,
-            calls=calls,
-            constants=_constants(plan),
-            places=[*tensors.values(), *scratch.values()],
-        ),
+    return _text(
+        "network.c.j2",
+        values,
+        body=body,
+        calls=[_call(plan, number, tensors, scratch) for number in range(len(plan.layers))],
+        constants=_constants(plan),
+        places=[*tensors.values(), *scratch.values()],
+    )
+
+
+def vector_files(
+    plan: NetworkPlan, values: Mapping[str, Any], vector: Sequence[npt.NDArray[Any]] | None = None
+) -> dict[str, str]:
+    """The test vector of a network and what runs it, by path."""
+    arrays = _vector(plan, values["inputs"], values["outputs"], random_inputs(plan) if vector is None else vector)
+    return {
         folder.vector(plan.name): _text("network_test_vector.h.j2", values, arrays=arrays),
         folder.checker(plan.name): _text("network_test.h.j2", values),
-        **linker,
-        **firmware.files(plan, values, behind_data),
     }
-    return folder.files(_library(plan, inputs, outputs), own)
 
 
 def _text(template: str, values: Mapping[str, Any], **more: Any) -> str:
     return render(f"emit/templates/{template}", **values, **more)
 
 
-def _library(plan: NetworkPlan, inputs: Sequence[End], outputs: Sequence[End]) -> folder.Library:
+def library_of(plan: NetworkPlan) -> folder.Library:
     """What the folder says of the network."""
+    inputs, outputs = ends(plan)
     return folder.Library(
         name=plan.name,
         function=f"{plan.name}_{verb(plan)}",
@@ -283,7 +226,7 @@ def _sentence(plan: NetworkPlan) -> str:
     return f"A push of {push.hop} of {push.window.frames} frames through a{what} of {push.window_macs:,}"
 
 
-def _head(plan: NetworkPlan) -> str:
+def head_comment(plan: NetworkPlan) -> str:
     width = max((len(layer.name) for layer in plan.layers), default=0)
     lines = [f"{plan.name}: {_title(plan)}", ""]
     setting = plan.mcu.setting
@@ -343,7 +286,7 @@ def constant_operands(plan: NetworkPlan) -> dict[int, str]:
 
 def _kept_as(constant: Tensor) -> str:
     """The C type of a constant's elements."""
-    return "int8_t" if constant.dtype.itemsize == 1 else _C_TYPES[constant.dtype]
+    return "int8_t" if constant.dtype.itemsize == 1 else C_TYPES[constant.dtype]
 
 
 def _constants(plan: NetworkPlan) -> list[str]:
@@ -378,7 +321,7 @@ def _argument(start: str, tensor: Tensor, layer: LayerPlan, const: str) -> str:
     if moved and tensor.is_constant and tensor.dtype.itemsize > 1:
         return f"(const int8_t *)({start})"
     if tensor.dtype.itemsize > 1 and not moved:
-        return f"({const}{_C_TYPES[tensor.dtype]} *)({const}void *)({start})"
+        return f"({const}{C_TYPES[tensor.dtype]} *)({const}void *)({start})"
     return start
 
 

@@ -57,7 +57,7 @@ class Emitted:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Their symbols."""
-        return tuple(array.name for array in self.constants)
+        return tuple(array.symbol for array in self.constants)
 
     @property
     def source(self) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 
 from memaopt.kernels.code import Assembly, Constants
 from memaopt.kernels.emitted import Emitted, Kernel
@@ -44,6 +45,14 @@ def with_constants_in(layer: Emitted, attribute: str) -> Emitted:
     arrays = tuple(array._replace(attribute=attribute.format(array.name)) for array in layer.arrays)
     inner = tuple(with_constants_in(each, attribute) for each in layer.inner)
     return dataclasses.replace(layer, arrays=arrays, inner=inner)
+
+
+def sharing(layer: Emitted, others: Mapping[str, str]) -> Emitted:
+    """The layer whose constants of these names are other layers', by the names that they have there."""
+    if not others:
+        return layer
+    arrays = tuple(array._replace(of=others.get(array.name, "")) for array in layer.arrays)
+    return dataclasses.replace(layer, arrays=arrays, inner=tuple(sharing(each, others) for each in layer.inner))
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:

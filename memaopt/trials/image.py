@@ -1,7 +1,8 @@
-"""A network's library in a whole image: a project of the chip, run from reset and measured by the core's counter."""
+"""The library of one or more networks in a whole image: a project of the chip, run from reset, its cycles counted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -39,35 +40,41 @@ class ImageRun(BaseModel):
 
 
 def run(
-    plan: NetworkPlan,
+    plans: Sequence[NetworkPlan],
     folder: str | Path,
     layout: Layout,
     *,
     compiler: str | None = None,
     optimise: str = "-O3",
-) -> ImageRun:
-    """Build the library in ``folder`` with its test vector as a project of that layout, and run it from reset.
+) -> list[ImageRun]:
+    """Build the library in ``folder``, which has these networks, with their test vectors as a project of that layout,
+    and run it from reset: one inference of each, one after the other.
 
-    The chip starts as in its setting ``stock``; what the plan's own setting turns on, the image turns on. Raises
+    The chip starts as in its setting ``stock``; what the plans' own setting turns on, the image turns on. Raises
     BuildError, FaultError.
     """
     from memaopt.board import Board
 
+    mcu = plans[0].mcu
     with scratch_folder() as scratch:
-        built = build(plan, Path(folder), layout, scratch / "image.elf", compiler=compiler, optimise=optimise)
+        built = build(plans, Path(folder), layout, scratch / "image.elf", compiler=compiler, optimise=optimise)
         # What the program turns on itself is off before; what a setting has off stays off.
-        found = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+        found = mcu.in_setting("stock") if mcu.setting.turn_on else mcu
         ran = Board(found).load(built).reset()
-    said = readout.read(ran.output, plan.name, 0)
-    if ran.ended != "exit" or said is None:
-        what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
-        raise FaultError(what, ran.ended_at, "main")
-    cycles = said.cycles if plan.mcu.core.is_timed else None
-    return ImageRun(layout=layout, status=said.status, wrong=said.wrong, cycles=cycles, stack_bytes=ran.stack_bytes)
+    runs = []
+    for plan in plans:
+        said = readout.read(ran.output, plan.name, 0)
+        if ran.ended != "exit" or said is None:
+            what = f"the image ended without a result ({ran.ended}, exit code {ran.exit_code})"
+            raise FaultError(what, ran.ended_at, "main")
+        cycles = said.cycles if plan.mcu.core.is_timed else None
+        stack = ran.stack_bytes
+        runs.append(ImageRun(layout=layout, status=said.status, wrong=said.wrong, cycles=cycles, stack_bytes=stack))
+    return runs
 
 
 def build(
-    plan: NetworkPlan,
+    plans: Sequence[NetworkPlan],
     folder: Path,
     layout: Layout,
     output: Path,
@@ -75,22 +82,25 @@ def build(
     compiler: str | None = None,
     optimise: str = "-O3",
 ) -> Build:
-    """Build the library in ``folder`` with its test vector as a project of that layout; BuildError if it does not."""
+    """Build the library in ``folder``, which has these networks, with their test vectors as a project of that layout;
+    BuildError if it does not.
+    """
+    name, mcu = plans[0].library, plans[0].mcu
     main = render(
         "board/projects/network.c.j2",
-        name=plan.name,
-        turn_on=[library.turn_on(bits) for bits in plan.mcu.setting.turn_on],
-        has_init=plan.has_init,
+        names=[plan.name for plan in plans],
+        turn_on=[library.turn_on(bits) for bits in mcu.setting.turn_on],
+        initialised=[plan.name for plan in plans if plan.has_init],
     )
     with scratch_folder() as scratch:
         (scratch / "main.c").write_text(main, encoding="utf-8")
         return build_project(
             layout,
-            plan.mcu,
-            [scratch / "main.c", folder / library.source(plan.name)],
+            mcu,
+            [scratch / "main.c", folder / library.source(name)],
             output,
-            stack_bytes=plan.stack_bytes + _STACK,
-            behind_data=library.read_linker_part(folder, plan.name),
+            stack_bytes=max(plan.stack_bytes for plan in plans) + _STACK,
+            behind_data=library.read_linker_part(folder, name),
             include=library.include_folders(folder),
             compiler=compiler,
             optimise=optimise,

@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
 from memaopt.certificates import envelope
+from memaopt.certificates.bundle import BundleCertificate
 from memaopt.certificates.gemm import Certificate
 from memaopt.certificates.network import NetworkCertificate
+from memaopt.choice.bundle import BundlePlan
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.emit import bundle, gemm, outside
 from memaopt.emit import folder as emitted
-from memaopt.emit import gemm, outside
 from memaopt.emit import network as emit
 from memaopt.emit.states import initial_states
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
@@ -68,6 +70,12 @@ def files_of(certificate: NetworkCertificate, labels: Sequence[str] = ()) -> dic
     return {**files, envelope.FILE: certificate.to_json(), certificate.model: certificate.model_file.data}
 
 
+def files_of_bundle(certificate: BundleCertificate) -> dict[str, str | bytes]:
+    """The same of several networks in one library: each one's model beside the certificate."""
+    models = {each.model: each.model_file.data for each in certificate.networks}
+    return {**bundle.files(certificate.plan), envelope.FILE: certificate.to_json(), **models}
+
+
 def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
     """Compare what ``files`` of a network compute with the reference.
 
@@ -76,6 +84,15 @@ def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
     host = host_compiler()
     if host is None:
         _execute(plan)
+    return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL)
+
+
+def check_bundle(plan: BundlePlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
+    """:func:`check` for each network of a library of several."""
+    host = host_compiler()
+    if host is None:
+        for each in plan.plans:
+            _execute(each)
     return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL)
 
 

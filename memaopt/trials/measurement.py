@@ -19,7 +19,7 @@ from memaopt.interrupts import scratch_folder
 from memaopt.networks import reference
 from memaopt.overview import Overview
 from memaopt.trials import readout
-from memaopt.trials.network import stored
+from memaopt.trials.layer import stored
 from memaopt.trials.readout import Readout
 
 

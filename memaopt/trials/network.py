@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict
 
-from memaopt.access import Access
-from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import demand_images
 from memaopt.errors import BuildError, InputError
 from memaopt.interrupts import scratch_folder
-from memaopt.kernels.registry import Format
 from memaopt.networks import reference
 from memaopt.overview import Overview
 from memaopt.trials import image as network_image
 from memaopt.trials import pushes, rows
-from memaopt.trials.call import CallTrial, spent, stack_of, verdict
+from memaopt.trials.call import spent, verdict
 from memaopt.trials.image import ImageRun
-from memaopt.trials.places import RUBBISH, Bases, bases_of, caller_source, differing
+from memaopt.trials.layer import LayerRuns, LayerTrial
+from memaopt.trials.places import RUBBISH, bases_of, caller_source, differing
 from memaopt.writer import write_files
 
 if TYPE_CHECKING:
     from memaopt.board import Board, Run
+    from memaopt.board.elf import Program
     from memaopt.board.projects import Layout
 
 _FROZEN = ConfigDict(frozen=True)
-#: Constants of a layer's loops, which a compiler may fold into the code: literals by another name (``grid.0``, or
-#: ``layer.grid``).
-_LOOPS = {"grid"}
-#: Suffixes of the parts of an operand that its layer's output lies on, and of those behind the output.
-_AND_OUTPUT, _BEHIND = " under the output", " behind the output"
-#: What a range of the arena, or a constant, is to a layer.
-_Ranges = dict[str, tuple[int, int]]
 _Array = npt.NDArray[Any]
 #: Pushes of which every layer is looked at by itself; of all others the outputs alone.
 _MOST_LAYERED = 3
-
-
-class LayerTrial(CallTrial):
-    """One layer on the board, all its calls in one inference. In bytes that an output shares with an input, loads are
-    the input's and stores the output's. ``wrong`` counts output bytes over all inputs, the rest is of the first input.
-    """
-
-    name: str
-    predicted_cycles: int | None
-    stack_bytes: int
 
 
 class NetworkTrial(Overview):
@@ -133,36 +116,79 @@ def run(
         if inputs < 1:
             raise InputError(f"{inputs} inputs: give 1 or more")
         inputs = sample_inputs(plan, inputs)
-    from memaopt.board import Board, build
-
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:
             write_files(emit.files(plan), source)
         else:
             demand_images(plan, source)
-        elf = scratch / f"{plan.name}.elf"
-        built = build(
-            [source / library.source(plan.name), *caller_source(plan, scratch)],
-            elf,
-            plan.mcu,
-            compiler=compiler,
-            optimise=optimise,
-            include=library.include_folders(source),
-            script=library.read_linker_part(source, plan.name),
-        )
-        flash_bytes = _flash_bytes(plan, elf)
-        image, no_image = None, ""
-        if layout is not None:
-            try:
-                image = network_image.run(plan, source, layout, compiler=compiler, optimise=optimise)
-            except BuildError as error:
-                no_image = str(error)
-        board = Board(plan.mcu).load(built)
+        linked = link([plan], source, scratch, compiler=compiler, optimise=optimise)
+        images = imaged([plan], source, layout, compiler=compiler, optimise=optimise)
+    return tried(plan, linked, inputs, images[0], progress)
+
+
+class Linked(NamedTuple):
+    """A library as it was built for the board: the program, its bytes in flash, the compiler and what it was told."""
+
+    program: Program
+    flash_bytes: int
+    compiler: str
+    flags: tuple[str, ...]
+
+
+def link(
+    plans: Sequence[NetworkPlan], source: Path, scratch: Path, *, compiler: str | None = None, optimise: str = "-O3"
+) -> Linked:
+    """Build the library in a folder, which has these networks, with what is their callers'."""
+    from memaopt.board import build
+    from memaopt.board.elf import read_elf
+
+    name, elf = plans[0].library, scratch / f"{plans[0].library}.elf"
+    built = build(
+        [source / library.source(name), *(file for plan in plans for file in caller_source(plan, scratch))],
+        elf,
+        plans[0].mcu,
+        compiler=compiler,
+        optimise=optimise,
+        include=library.include_folders(source),
+        script=library.read_linker_part(source, name),
+    )
+    program = read_elf(elf)
+    return Linked(program, _flash_bytes(plans[0], program), built.version, built.flags)
+
+
+def imaged(
+    plans: Sequence[NetworkPlan],
+    source: Path,
+    layout: Layout | None,
+    *,
+    compiler: str | None = None,
+    optimise: str = "-O3",
+) -> list[ImageRun | str | None]:
+    """For each network, its run in one image from reset, or why that cannot be linked; None if no layout is given."""
+    if layout is None:
+        return [None] * len(plans)
+    try:
+        return [*network_image.run(plans, source, layout, compiler=compiler, optimise=optimise)]
+    except BuildError as error:
+        return [str(error)] * len(plans)
+
+
+def tried(
+    plan: NetworkPlan,
+    linked: Linked,
+    inputs: Sequence[Sequence[_Array]],
+    image: ImageRun | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NetworkTrial:
+    """Run a network of a library on the board of its plan, on these inputs."""
+    from memaopt.board import Board
+
+    board = Board(plan.mcu).load(linked.program)
     if plan.has_init and board.call(f"{plan.name}_init").r0 != 0:
         raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
     bases = bases_of(plan, board)
-    states = [_LayerState(plan, layer, bases) for layer in plan.layers]
+    states = [LayerRuns(plan, layer, bases) for layer in plan.layers]
     runs: list[Run] = []
     wrong = 0
     for number, values in enumerate(pushes.with_states(plan, inputs)):
@@ -188,12 +214,12 @@ def run(
         instructions=runs[0].instructions,
         stack_bytes=max(r.stack_bytes for r in runs),
         energy_uj=None if runs[0].energy is None else runs[0].energy.total_uj,
-        flash_bytes=flash_bytes,
-        compiler=built.version,
-        flags=built.flags,
+        flash_bytes=linked.flash_bytes,
+        compiler=linked.compiler,
+        flags=linked.flags,
         seconds=sum(r.seconds for r in runs) + sum(state.seconds for state in states),
-        image=image,
-        no_image=no_image,
+        image=image if isinstance(image, ImageRun) else None,
+        no_image=image if isinstance(image, str) else "",
         pushed=bool(plan.graph.states),
     )
 
@@ -205,148 +231,6 @@ def sample_inputs(plan: NetworkPlan, count: int, seed: int = 0) -> list[list[_Ar
         if number < count:
             made[number] = [np.full_like(x, extreme + 128 * (x.dtype == np.uint8)) for x in made[number]]
     return made
-
-
-def stored(values: _Array, layout: Format) -> bytes:
-    """The bytes of an activation as a format has them in memory."""
-    raw = np.ascontiguousarray(values).tobytes()
-    if layout is Format.RAW:
-        channels = values.shape[-1]
-        flipped = np.frombuffer(raw, np.uint8).reshape(-1, channels).copy()
-        flipped[:, ::2] ^= 0x80
-        return flipped.tobytes()
-    return raw
-
-
-class _LayerState:
-    """What the runs of one layer have shown so far."""
-
-    def __init__(self, plan: NetworkPlan, layer: LayerPlan, bases: Bases) -> None:
-        self.wrong = 0
-        self.seconds = 0.0
-        self.timed = plan.mcu.core.is_timed
-        self.bases = bases
-        self.ranges, self.promised = _operands(plan, layer, bases)
-        self.first: dict[str, Access] | None = None
-        self.around = Access()
-        self.cycles: int | None = None
-        self.ideal_cycles: int | None = None
-        self.stack_bytes = 0
-
-    def run(self, plan: NetworkPlan, layer: LayerPlan, board: Board, expected: _Array) -> None:
-        counted: dict[str, Access] = {}
-        runs, around = [], Access()
-        for n in range(layer.batch):
-            run = board.call(layer.name, *_arguments(plan, layer, board, self.bases, n), buffers=self.ranges)
-            _add(counted, _counted(layer, run, self.ranges, board.symbols))
-            stack, rest = stack_of(run, {kernel.name for kernel in layer.emitted.kernels})
-            _add(counted, {"stack": stack})
-            around += rest
-            runs.append(run)
-            self.stack_bytes = max(self.stack_bytes, run.stack_bytes)
-            self.seconds += run.seconds
-        counted = {name: access for name, access in counted.items() if access}
-        if self.first is None:
-            self.first = counted
-            self.around = around
-            self.cycles = _sum(run.cycles for run in runs)
-            self.ideal_cycles = _sum(run.ideal_cycles for run in runs)
-        elif counted != self.first and self.first == self.promised:
-            self.first = counted  # the first run that breaks the promise is shown
-        wanted = np.frombuffer(stored(expected, layer.plan.output_format), np.uint8)
-        self.wrong += differing(board, self.bases.of(plan, layer.op.output), wanted)
-
-    def result(self, layer: LayerPlan) -> LayerTrial:
-        return LayerTrial(
-            name=layer.name,
-            wrong=self.wrong,
-            promised=self.promised,
-            counted=self.first or {},
-            around=self.around,
-            predicted_cycles=layer.cycles if self.timed else None,
-            cycles=self.cycles,
-            ideal_cycles=self.ideal_cycles,
-            stack_bytes=self.stack_bytes,
-        )
-
-
-def _sum(cycles: Iterable[int | None]) -> int | None:
-    """Their sum, None if one is not known."""
-    found = list(cycles)
-    return None if None in found else sum(filter(None, found))
-
-
-def _add(total: dict[str, Access], more: Mapping[str, Access]) -> None:
-    for name, access in more.items():
-        total[name] = total.get(name, Access()) + access
-
-
-def _operands(plan: NetworkPlan, layer: LayerPlan, bases: Bases) -> tuple[_Ranges, dict[str, Access]]:
-    """The layer's operands in memory as disjoint ranges, and what is promised of each and of its constants."""
-    promise = layer.promise
-    pieces: dict[tuple[int, int], str] = {}
-    promised: dict[str, Access] = {}
-    many = len(promise.inputs) > 1
-    for number, (tensor, access) in enumerate(zip(layer.lowered.inputs, promise.inputs, strict=True)):
-        t = plan.graph.tensors[tensor]
-        if t.is_constant:
-            _add(promised, {emit.constant_operands(plan)[tensor]: access})
-            continue
-        # An operand that is read as two inputs is one.
-        name = pieces.setdefault((bases.of(plan, tensor), t.nbytes), f"input{number if many else ''}")
-        _add(promised, {name: access})
-    scratch = plan.memory.scratch_offset(layer.position)
-    if scratch is not None:
-        pieces[bases.arena + scratch, layer.plan.scratch_bytes] = "scratch"
-        promised["scratch"] = promise.scratch
-    start = bases.of(plan, layer.op.output)
-    end = start + plan.graph.tensors[layer.op.output].nbytes
-    promised |= {"output": promise.output, "parameters": promise.parameters, "stack": promise.stack}
-    ranges: _Ranges = {"output": (start, end - start)}
-    for (first, size), name in pieces.items():
-        last = first + size
-        for piece, low, high in (
-            (name, first, min(last, start)),
-            (f"{name}{_AND_OUTPUT}", max(first, start), min(last, end)),
-            (f"{name}{_BEHIND}", max(first, end), last),
-        ):
-            if low < high:
-                ranges[piece] = (low, high - low)
-    return ranges, {name: access for name, access in promised.items() if access}
-
-
-def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, int]) -> dict[str, Access]:
-    """The board's counts under the promise's names; whatever else of the data was touched under its own.
-
-    Where an output lies on an input, loads are the input's and stores the output's: no layer reads its output, and
-    only scratch, which nothing lies on, is both written and read.
-    """
-    # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
-    own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
-    counted: dict[str, Access] = {}
-    for name, access in run.buffers.items():
-        if not access or name in ("stack", "literals") or _LOOPS & set(name.split(".")):
-            continue
-        if symbols.get(name) in own:
-            name = "parameters"
-        if name in ranges and name.endswith(_AND_OUTPUT):
-            _add(counted, {"output": access.only_stores})
-            access = access.only_loads
-        if name in ranges:
-            name = name.removesuffix(_AND_OUTPUT).removesuffix(_BEHIND)
-        _add(counted, {name: access})
-    return counted
-
-
-def _arguments(plan: NetworkPlan, layer: LayerPlan, board: Board, bases: Bases, n: int) -> list[int]:
-    arguments = []
-    constants = emit.constant_operands(plan)
-    for tensor in (*layer.lowered.inputs, layer.op.output):
-        start = board.symbols[constants[tensor]] if tensor in constants else bases.of(plan, tensor)
-        arguments.append(start + n * (plan.graph.tensors[tensor].nbytes // layer.batch))
-    scratch = plan.memory.scratch_offset(layer.position)
-    arguments.append(0 if scratch is None else bases.arena + scratch)
-    return arguments
 
 
 def _named(plan: NetworkPlan, values: Sequence[_Array]) -> list[tuple[int, _Array]]:
@@ -378,13 +262,11 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
     return wrong, run
 
 
-def _flash_bytes(plan: NetworkPlan, elf: Path) -> int:
-    from memaopt.board.elf import read_elf
-
+def _flash_bytes(plan: NetworkPlan, program: Program) -> int:
     flash = plan.mcu.memory("flash")
     # What start-up code copies into RAM has its image in flash; what is all zeros has none.
     return sum(
         s.size if flash.base <= s.address < flash.end else len(s.data)
-        for s in read_elf(elf).segments
+        for s in program.segments
         if not any(m.kind == "external" and m.base <= s.address < m.end for m in plan.mcu.memories)
     )

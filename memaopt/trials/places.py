@@ -37,7 +37,7 @@ class Bases(NamedTuple):
 def bases_of(plan: NetworkPlan, board: Board) -> Bases:
     there, name = board.symbols, plan.name
     image, outer = (there.get(f"{name}_{what}", 0) for what in ("image", "outer_arena"))
-    return Bases(there[f"{name}_static_arena"], there.get(kept_symbol(plan), 0), image, outer)
+    return Bases(there[f"{plan.library}_static_arena"], there.get(kept_symbol(plan), 0), image, outer)
 
 
 def caller_source(plan: NetworkPlan, folder: Path) -> list[Path]:
@@ -49,8 +49,9 @@ def caller_source(plan: NetworkPlan, folder: Path) -> list[Path]:
         text = f"int32_t {plan.name}_image[{-(-most // 4)}];\nint32_t {plan.name}_row[{-(-most // 4)}];"
     else:
         return []
-    (folder / "state.c").write_text(f'#include "{plan.name}.h"\n\n{text}\n', encoding="utf-8")
-    return [folder / "state.c"]
+    file = folder / f"{plan.name}_caller.c"
+    file.write_text(f'#include "{plan.library}.h"\n\n{text}\n', encoding="utf-8")
+    return [file]
 
 
 def kept_symbol(plan: NetworkPlan) -> str:

@@ -15,9 +15,11 @@ import pytest
 from emit_helpers import case, certificate_of, host_compilers, write
 from network_helpers import MCU
 
+from memaopt.choice.bundle import compile_bundle
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import NetworkPlacement
+from memaopt.emit import bundle
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import images
@@ -63,7 +65,7 @@ STUBS = {
     "Arduino.h": "struct Port { void begin(int); void print(const char *); "
     "template <class T> void println(T, int = 0); };\nextern Port Serial;\nunsigned long micros();\nvoid delay(int);\n",
 }
-KINDS = ("ds_cnn", "float ends", "in RAM", "outside", "by rows", "stream", "q15", "f32", "s8 arguments")
+KINDS = ("ds_cnn", "float ends", "in RAM", "outside", "by rows", "stream", "several", "q15", "s8 arguments")
 
 
 def small(name: str = "small", setting: str = "stock") -> NetworkPlan:
@@ -71,12 +73,21 @@ def small(name: str = "small", setting: str = "stock") -> NetworkPlan:
     return compile_network(b.finish(b.fully_connected(0, 4)), MCU.in_setting(setting))
 
 
+def networks(name: str) -> list[str]:
+    """Those of a library."""
+    return ["tcn", "small"] if name == "tcn_small" else [name]
+
+
 def written(kind: str, folder: Path) -> str:
     """A library of that kind in a folder; its name."""
-    if kind in ("q15", "f32"):
-        return write(certificate_of(case((5, 13, 7), f"{kind}-c", (2, 2, 2 if kind == "q15" else 4))), folder)
+    if kind == "q15":
+        return write(certificate_of(case((5, 13, 7), "q15-c", (2, 2, 2))), folder)
     if kind == "s8 arguments":
         return write(certificate_of(case((5, 13, 7), "s8-c", (2, 4, 2), weights=None)), folder)
+    if kind == "several":
+        several = compile_bundle([zoo.build("tcn"), small().source], MCU)
+        write_files(bundle.files(several), folder)
+        return several.name
     if kind == "in RAM":
         plan = small("in_ram", "ram")
     elif kind == "outside":
@@ -114,7 +125,7 @@ def test_there_is_one_source(made: tuple[Path, str]) -> None:
     folder, name = made
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert [str(path.relative_to(folder)) for path in files if path.suffix in COMPILED] == [library.source(name)]
-    assert all(name in path.name or path.name in FIXED for path in files)
+    assert all(any(n in path.name for n in networks(name)) or path.name in FIXED for path in files)
     assert not [path for path in files if b"-Werror" in path.read_bytes()]
     run(*host_compilers()[0], "-std=c11", "-fsyntax-only", folder / library.source(name))
 
@@ -130,9 +141,9 @@ def test_examples_compile(made: tuple[Path, str], tmp_path: Path) -> None:
     plain = ["gcc", "-std=c11", *warnings, f"-I{tmp_path}", f"-I{folder / 'include'}", f"-I{folder / 'extras'}"]
     for chip in ([], ["-DCONFIG_CPU_CORTEX_M_HAS_DWT"]):
         run(*plain, *chip, "-x", "c", folder / "zephyr" / "sample" / f"{name}_main.inc")
-    user = tmp_path / "user.c"
+    user, calls = tmp_path / "user.c", " + ".join(f"{n}_measure()" for n in networks(name))
     user.write_text(
-        f'#include "{name}_stm32cube.h"\nuint32_t f(void);\nuint32_t f(void)\n{{\n    return {name}_measure();\n}}\n'
+        f'#include "{name}_stm32cube.h"\nuint32_t f(void);\nuint32_t f(void)\n{{\n    return {calls};\n}}\n'
     )
     run(*plain, user)
     # Arduino knows a library's folder src alone.
@@ -165,7 +176,8 @@ def test_platformio_packs_it(made: tuple[Path, str], tmp_path: Path) -> None:
     run(sys.executable, "-m", "platformio", "pkg", "pack", "-o", tmp_path / "made.tar.gz", folder)
     with tarfile.open(tmp_path / "made.tar.gz") as packed:
         names = set(packed.getnames())
-    wanted = {library.header(name), library.source(name), f"src/{name}.h", library.vector(name), "library.json"}
+    wanted = {library.header(name), library.source(name), f"src/{name}.h", "library.json"}
+    wanted |= {library.vector(each) for each in networks(name)}
     wanted |= {library.linker_part(name)} if (folder / library.linker_part(name)).exists() else set()
     assert wanted <= names
     assert json.loads((folder / "library.json").read_text())["headers"] == f"{name}.h"

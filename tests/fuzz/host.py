@@ -23,7 +23,7 @@ from memaopt.emit import network as emit
 from memaopt.emit import ram
 from memaopt.networks import reference
 from memaopt.networks.graph import DType
-from memaopt.trials.network import stored
+from memaopt.trials.layer import stored
 
 Array = np.ndarray[Any, Any]
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")

@@ -51,7 +51,7 @@ def test_the_promise_holds_in_a_vendors_project(model: str, setting: str, layout
     """Catches a figure that needs a special linker script, start-up code, or registers that nobody sets."""
     plan = compiled(model, setting)
     write_files(emit.files(plan), tmp_path)
-    image = network_image.run(plan, tmp_path, layout)
+    (image,) = network_image.run([plan], tmp_path, layout)
     assert (image.layout, image.status, image.wrong) == (layout, 0, 0)
     assert abs(image.cycles / plan.machine_cycles - 1) < 0.03
     assert image.stack_bytes <= plan.stack_bytes + 512
@@ -116,7 +116,7 @@ def test_an_image_has_the_caches_of_its_setting(tmp_path: Path) -> None:
     """Catches an image that runs with a cache that its setting has off: 552,715 cycles where 798,002 are predicted."""
     plan = compile_network(zoo.build("fc_autoencoder"), mcu("nrf52840", "reset"))
     write_files(emit.files(plan), tmp_path)
-    image = network_image.run(plan, tmp_path, usual_layout(plan.mcu))
+    (image,) = network_image.run([plan], tmp_path, usual_layout(plan.mcu))
     assert abs(image.cycles / plan.machine_cycles - 1) < 0.03
 
 

@@ -53,7 +53,7 @@ def test_what_fills_the_chip_links(name: str, setting: str, compiler: str, tmp_p
     plan = at_the_limit(name, setting)
     write_files(emit.files(plan), tmp_path)
     for layout in LAYOUTS if setting == "stock" else LAYOUTS[:1]:
-        network_image.build(plan, tmp_path, layout, tmp_path / "image.elf", compiler=compiler)
+        network_image.build([plan], tmp_path, layout, tmp_path / "image.elf", compiler=compiler)
 
 
 def test_a_chip_that_has_just_the_librarys_bytes_is_too_small(tmp_path: Path) -> None:

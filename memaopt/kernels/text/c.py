@@ -41,7 +41,7 @@ class Array(NamedTuple):
     """A constant array: C type, symbol, values (flattened in C order), what it holds.
 
     ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
-    ``attribute``: C that says where it lies.
+    ``attribute``: C that says where it lies. ``of``: the array that it is, by another name, where there is one.
     """
 
     type: str
@@ -50,6 +50,12 @@ class Array(NamedTuple):
     comment: str
     alignment: int = 0
     attribute: str = ""
+    of: str = ""
+
+    @property
+    def symbol(self) -> str:
+        """The name that a linker knows it by."""
+        return self.of or self.name
 
     def in_lines(self, again: int = 0) -> "Array":
         """The same of an array of which ``again`` bytes at a time (0: all) are read again and again: whether a cache
@@ -76,7 +82,9 @@ class Array(NamedTuple):
         return f"{self.type} {self.name}[{self.length}]"
 
     def definition(self) -> str:
-        """``static const int32_t name[20] = { ... };`` with a comment above."""
+        """``static const int32_t name[20] = { ... };`` with a comment above, or what makes it another's name."""
+        if self.of:
+            return f"/* {self.comment}: the same bytes */\n#define {self.name} {self.of}\n"
         flat = np.asarray(self.values).reshape(-1)
         if self.type in ("float", "double"):
             suffix = "f" if self.type == "float" else ""

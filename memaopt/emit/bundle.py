@@ -1,0 +1,85 @@
+"""Several compiled networks as one C library: one header, one source with one arena, a test vector for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from memaopt.choice.bundle import BundlePlan
+from memaopt.choice.problem import ALIGNMENT
+from memaopt.emit import firmware, folder, network
+from memaopt.errors import InputError
+from memaopt.kernels.registry import source_file
+from memaopt.kernels.text.templates import render
+from memaopt.printable import in_comment
+
+
+def files(bundle: BundlePlan) -> dict[str, str]:
+    """The library's files, path to text. Raises InputError if two networks' names make one name of two things."""
+    name, values = bundle.name, {plan.name: network.template_values(plan) for plan in bundle.plans}
+    about = {
+        "name": name,
+        "upper": name.upper(),
+        "b": bundle,
+        "sentence": in_comment(sentence(bundle)),
+        "alignment": ALIGNMENT,
+        "machine": in_comment(bundle.mcu.title),
+    }
+    emitted = [layer.emitted for layer in bundle.layers]
+    head = f'{_text("head.c", about)}#include "{name}.h"\n\n#include <string.h>\n'
+    layers = source_file(emitted, head, static=True).rstrip() + "\n\n"
+    headers = {plan.name: network.header_text(values[plan.name]) for plan in bundle.plans}
+    sources = {
+        plan.name: f"{network.head_comment(plan)}\n{network.source_text(plan, values[plan.name], '').lstrip()}"
+        for plan in bundle.plans
+    }
+    tests = {
+        plan.name: network.vector_files(plan, values[plan.name]) | firmware.measuring_files(plan, values[plan.name])
+        for plan in bundle.plans
+    }
+    _demand_own_names({name: "".join((headers[name], sources[name], *tests[name].values())) for name in tests})
+    own = {
+        folder.header(name): _text("library.h", about, headers=headers.values()),
+        folder.source(name): layers + _text("arena.c", about) + "\n".join(sources.values()),
+        folder.checker(name): _text("test.h", about),
+    }
+    for texts in tests.values():
+        own |= texts
+    return folder.files(_library(bundle), own)
+
+
+def sentence(bundle: BundlePlan) -> str:
+    """What it is, in a few words."""
+    *names, last = [plan.name for plan in bundle.plans]
+    return f"The int8 networks {', '.join(names)} and {last}, which run one at a time in one arena"
+
+
+def _text(template: str, about: Mapping[str, Any], **more: Any) -> str:
+    return render(f"emit/templates/bundle/{template}.j2", **about, **more)
+
+
+def _library(bundle: BundlePlan) -> folder.Library:
+    """What the folder says of it."""
+    return folder.Library(
+        name=bundle.name,
+        function="",
+        sentence=sentence(bundle),
+        mcu=bundle.mcu,
+        buffers=(),
+        fails=True,
+        stack_bytes=bundle.stack_bytes,
+        promised=None,
+        turn_on=bundle.mcu.setting.turn_on,
+        networks=tuple(network.library_of(plan) for plan in bundle.plans),
+    )
+
+
+def _demand_own_names(texts: Mapping[str, str]) -> None:
+    """InputError where two networks' texts have one name for two things, as kws and kws_test have KWS_TEST_H."""
+    known: dict[str, str] = {}
+    for name, text in texts.items():
+        words = {*re.findall(rf"\b(?:{name}|{name.upper()})_\w+", text)}
+        for word in sorted(words & known.keys()):
+            raise InputError(f"{known[word]} and {name} would both have {word} in one library: give other --names")
+        known |= dict.fromkeys(words, name)

@@ -1,0 +1,96 @@
+"""The inputs and outputs of a network, as the templates of its library see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memaopt.choice.network_plan import NetworkPlan
+from memaopt.networks.graph import DType
+from memaopt.printable import in_comment
+
+#: The C type of an element.
+C_TYPES = {
+    DType.INT8: "int8_t",
+    DType.UINT8: "uint8_t",
+    DType.BOOL: "uint8_t",
+    DType.INT16: "int16_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.FLOAT32: "float",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """An input or output of the network, as the templates see it."""
+
+    parameter: str
+    suffix: str
+    macro: str
+    type: str
+    comment: str
+    elements: int
+    bytes: int
+    shape: tuple[int, ...]
+    offset: int
+    scale: str
+    zero_point: int
+    dtype: DType
+    by_rows: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Of an image."""
+        return self.shape[1]
+
+    @property
+    def least(self) -> int:
+        return int(np.iinfo(self.dtype.numpy).min)
+
+    @property
+    def most(self) -> int:
+        return int(np.iinfo(self.dtype.numpy).max)
+
+    @property
+    def classes(self) -> bool:
+        """Whether it may be one value for each class."""
+        return self.elements > 1 and self.elements == self.shape[-1]
+
+
+def ends(plan: NetworkPlan) -> tuple[list[End], list[End]]:
+    """The inputs and the outputs, in the order of the parameters of ``invoke``."""
+    return _ends(plan, plan.graph.given, "input"), _ends(plan, plan.graph.wanted, "output")
+
+
+def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
+    made = []
+    for number, index in enumerate(tensors):
+        tensor = plan.graph.tensors[index]
+        suffix = f"_{number}" if len(tensors) > 1 else ""
+        quantized = (tensor.dtype.is_byte or tensor.dtype is DType.INT16) and len(tensor.scales) == 1
+        made.append(
+            End(
+                parameter=f"{'in' if what == 'input' else 'out'}{number if len(tensors) > 1 else ''}",
+                suffix=suffix,
+                macro=f"{plan.name.upper()}_{what.upper()}{suffix}",
+                type=C_TYPES[tensor.dtype],
+                comment=in_comment(f"The {what}{' ' + str(number) if len(tensors) > 1 else ''}: {tensor.describe()}"),
+                elements=tensor.elements,
+                bytes=tensor.nbytes,
+                shape=tensor.shape,
+                offset=0 if index in plan.graph.nowhere else plan.place(index),
+                scale=_float(float(tensor.scale)) if quantized else "",
+                zero_point=tensor.zero_point if quantized else 0,
+                dtype=tensor.dtype,
+                by_rows=index in plan.graph.nowhere,
+            )
+        )
+    return made
+
+
+def _float(value: float) -> str:
+    text = repr(float(np.float32(value)))
+    return (text if "." in text or "e" in text else text + ".0") + "f"

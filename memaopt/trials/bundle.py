@@ -1,0 +1,72 @@
+"""Several networks in one library on the virtual board: each tried as one of its own is, in the one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ConfigDict
+
+from memaopt.choice.bundle import BundlePlan
+from memaopt.emit import bundle
+from memaopt.interrupts import scratch_folder
+from memaopt.overview import Overview
+from memaopt.trials.network import NetworkTrial, imaged, link, sample_inputs, tried
+from memaopt.writer import write_files
+
+if TYPE_CHECKING:
+    from memaopt.board.projects import Layout
+
+
+class BundleTrial(Overview):
+    """The trial of each network, in their order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    names: tuple[str, ...]
+    networks: tuple[NetworkTrial, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all did."""
+        return all(each.passed for each in self.networks)
+
+    def headline(self) -> str:
+        return f"{'passed' if self.passed else 'failed'}, {len(self.networks)} networks"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        each = zip(self.names, self.networks, strict=True)
+        return (*((name, trial.headline()) for name, trial in each), *self.networks[-1].facts()[-2:])
+
+
+def run(
+    plan: BundlePlan,
+    inputs: int | Sequence[int] = 1,
+    *,
+    folder: str | Path | None = None,
+    compiler: str | None = None,
+    layout: Layout | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BundleTrial:
+    """Build the library once and run each of its networks on the board, on so many random inputs, one number for all or
+    one for each; else as :func:`memaopt.trials.network.run`. With ``layout`` one image runs all of them from reset.
+    """
+    counts = [inputs] * len(plan.plans) if isinstance(inputs, int) else list(inputs)
+    with scratch_folder() as scratch:
+        source = scratch if folder is None else Path(folder)
+        if folder is None:
+            write_files(bundle.files(plan), source)
+        linked = link(plan.plans, source, scratch, compiler=compiler)
+        images = imaged(plan.plans, source, layout, compiler=compiler)
+    trials, done = [], 0
+    for each, count, image in zip(plan.plans, counts, images, strict=True):
+        before = done
+
+        def advance(now: int, _: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + now, sum(counts))
+
+        trials.append(tried(each, linked, sample_inputs(each, count), image, advance))
+        done += count
+    return BundleTrial(names=tuple(each.name for each in plan.plans), networks=tuple(trials))

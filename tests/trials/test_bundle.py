@@ -1,0 +1,158 @@
+"""Several networks in one library: one arena, kernels and tables once, and each still computes what it did alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from cli_helpers import Cli
+from emit_helpers import host_compilers
+from network_helpers import MCU, WARNINGS
+
+import memaopt
+from memaopt.certificates.bundle import BundleCertificate, certify, verify
+from memaopt.choice.bundle import BundlePlan, compile_bundle
+from memaopt.choice.compile import compile_network
+from memaopt.emit import folder
+from memaopt.errors import FalseClaimError, InfeasibleError, InputError, WrongLibraryError
+from memaopt.interrupts import run as command
+from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo.builder import Builder
+from memaopt.trials import library
+
+
+def network(name: str, classes: int, *, more: bool) -> Graph:
+    """One backbone, and different heads: ``more`` is a larger one."""
+    b = Builder(name, (1, 8, 8, 4), 3)
+    x = b.conv_2d(0, 8, Size2D(3, 3), Activation.RELU)
+    x = b.conv_2d(x, 24, Size2D(1, 1)) if more else x
+    return b.finish(b.fully_connected(b.average_pool(x), classes))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A large one and a small one."""
+    made = tmp_path_factory.mktemp("models")
+    for graph in (network("large", 4, more=True), network("lesser", 6, more=False)):
+        (made / f"{graph.name}.tflite").write_bytes(Model.of(graph).data)
+    return [made / "large.tflite", made / "lesser.tflite"]
+
+
+@pytest.fixture(scope="module")
+def plan(models: list[Path]) -> BundlePlan:
+    return compile_bundle(models, MCU, within=0.5)
+
+
+def test_what_they_share_is_there_once(plan: BundlePlan, models: list[Path]) -> None:
+    """Catches a kernel, a table or an arena of each network's own, and promises of bytes that are not there."""
+    alone = [compile_network(model, MCU, within=0.5) for model in models]
+    assert plan.arena_bytes == alone[0].arena_bytes > alone[1].arena_bytes
+    assert plan.stack_bytes == max(each.stack_bytes for each in alone)
+    assert plan.flash_bytes < sum(each.flash_bytes for each in alone)
+    files = library.files_of_bundle(certify(plan))
+    text = str(files[folder.source(plan.name)])
+    kernels = re.findall(r"^KERNEL static \w+ (\w+)\(", text, re.MULTILINE)
+    assert kernels
+    assert len(set(kernels)) == len(kernels)
+    assert len(re.findall(r"_static_arena\[", text)) == 1
+    shared = re.findall(r"^#define lesser_(\w+) large_\1$", text, re.MULTILINE)
+    assert shared, "the backbone's weights"
+    assert not [name for name in shared if f" lesser_{name}[" in text]
+
+
+def test_a_smaller_network_has_what_the_arena_leaves(plan: BundlePlan, models: list[Path]) -> None:
+    """Catches a network that goes without bytes that nobody else needs while it runs."""
+    lean = compile_network(models[1], MCU, within=0.5)
+    lesser = plan.plans[1]
+    assert lean.arena_bytes < lesser.arena_bytes <= plan.arena_bytes
+    assert lesser.machine_cycles < lean.machine_cycles
+    bounded = compile_network(models[1], MCU, arena=plan.arena_bytes)
+    assert lesser.machine_cycles == bounded.machine_cycles
+    least = compile_bundle(models, MCU, "ram")
+    assert least.arena_bytes < plan.arena_bytes
+    tight = compile_bundle(models, MCU, sram=plan.arena_bytes + plan.stack_bytes - 16)
+    assert tight.arena_bytes + tight.stack_bytes < plan.arena_bytes + plan.stack_bytes
+
+
+def test_built_and_compared(plan: BundlePlan, tmp_path: Path) -> None:
+    """Catches a library that does not compile without a warning, and a network's wrong output after another's run."""
+    files = library.files_of_bundle(certify(plan))
+    assert library.check_bundle(plan, files).host
+    source = tmp_path / "several.c"
+    source.write_text(str(files[folder.source(plan.name)]))
+    (tmp_path / f"{plan.name}.h").write_text(str(files[folder.header(plan.name)]))
+    flags = ["-std=c11", *WARNINGS, "-fsyntax-only", str(source)]
+    status, _, errors = command([*host_compilers()[0], *flags], tmp_path)
+    assert status == 0, errors
+    wrong = str(files[folder.source(plan.name)]).replace("(base + LESSER_", "(base + 16 + LESSER_", 1)
+    with pytest.raises(WrongLibraryError, match="differ"):
+        library.check_bundle(plan, {**files, folder.source(plan.name): wrong})
+
+
+def test_the_certificate(plan: BundlePlan, models: list[Path], tmp_path: Path) -> None:
+    """Catches a claim about one network, or about all of them, that nobody derives again."""
+    signed = certify(plan)
+    assert verify(signed).premises[-1].startswith("together: ")
+    (tmp_path / "certificate.json").write_text(signed.to_json())
+    for model in models:
+        (tmp_path / model.name).write_bytes(model.read_bytes())
+    read = memaopt.read(tmp_path)
+    assert read == signed
+    assert memaopt.verify(tmp_path / "certificate.json") == verify(signed)
+    assert isinstance(read, BundleCertificate)
+    assert read.plan.flash_bytes == plan.flash_bytes
+    lower = signed.totals.model_copy(update={"flash_bytes": signed.totals.flash_bytes - 1})
+    first = signed.networks[0].model_copy(update={"flash_bytes": 1}).signed()
+    for changed, said in (
+        ({"totals": lower}, r"totals\.flash_bytes is claimed"),
+        ({"networks": (first, signed.networks[1])}, "networks: large on"),
+        ({"sram_bytes": plan.arena_bytes}, "bytes of SRAM for arena and stack, more than"),
+        ({"name": "other"}, "name is claimed"),
+    ):
+        with pytest.raises(FalseClaimError, match=said):
+            verify(signed.model_copy(update=changed).signed())
+
+
+def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
+    """Catches a command that takes the first model alone, or writes what the next one does not know; and on the board
+    a network that reads another's constants or places, or that is wrong in an image where another has run before.
+    """
+    out = tmp_path / "out"
+    solved = cli("solve", *models, "--names", "left,right", "--out", out, "--json").json
+    assert [each["name"] for each in solved["networks"]] == ["left", "right"]
+    assert {"left.tflite", "right.tflite", "report.html", "certificate.json"} <= {each.name for each in out.iterdir()}
+    ran = cli("run", out, "--json").json
+    assert (ran["name"], ran["passed"]) == ("left_right", True)
+    for each in ran["networks"]:
+        assert each["trial"]["image"]["wrong"] == 0
+        assert 0.8 < each["trial"]["flash_bytes"] / ran["totals"]["flash_bytes"] <= 1
+    assert "every claim holds" in cli("verify", out / "certificate.json").out
+    assert "of several networks" in cli.refused("measure", out)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--names", "one"), "1 names for 2 networks"),
+        (("--names", "same,same"), "two networks are called same: give each a name of its own, as in --names same_0,"),
+        (("--place", "weights=qspi"), "--place has no effect on several networks"),
+        (("--stream", "rows"), "--stream has no effect on several networks"),
+        (("--setting", "ram"), "setting ram copies code or constants into RAM"),
+        (("--dtype", "s8"), "--dtype has no effect on a network"),
+    ],
+)
+def test_what_is_refused(models: list[Path], cli: Cli, options: tuple[str, ...], said: str) -> None:
+    """Catches an option that is ignored, or taken for one network's."""
+    assert said in cli.refused("solve", *models, *options)
+
+
+def test_what_does_not_fit(models: list[Path], plan: BundlePlan) -> None:
+    """Catches networks that fit one by one and not together, and names that one file cannot have."""
+    with pytest.raises(InfeasibleError, match="together the networks take"):
+        compile_bundle(models, MCU, flash=plan.flash_bytes // 2)
+    clash = compile_bundle(models, MCU, names=["kws", "kws_test"])
+    with pytest.raises(InputError, match="kws and kws_test would both have KWS_TEST_"):
+        library.files_of_bundle(certify(clash))
