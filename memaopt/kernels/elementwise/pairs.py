@@ -169,7 +169,7 @@ class PairCycles(NamedTuple):
     """
 
     call: int
-    turn: int
+    turn: float
     each: int
 
 
@@ -203,7 +203,7 @@ class Runs:
     def cycles(self, of: PairCycles) -> int:
         """Of the layer."""
         loops = _LOOPS - _WITHIN * self.count if self.shape else 0
-        return loops + self.count * (of.call + of.turn * self.eights) + of.each * self.rest
+        return round(loops + self.count * (of.call + of.turn * self.eights) + of.each * self.rest)
 
 
 def runs_of(layer: Binary) -> Runs | None:
@@ -237,13 +237,14 @@ def pairs_plan(
     arguments: int,
     output: Access | None = None,
     table: int = 0,
+    eights: int = 1,
 ) -> Plan:
     """The plan of a kernel over ``runs`` that was proven for all pairs of inputs: ``code`` bytes, ``stack`` bytes,
     ``data`` bytes of constants, of them ``table`` read here and there; ``arguments`` of a call of the kernel lie on the
-    stack; ``output`` by bytes if not given."""
+    stack; ``output`` by bytes if not given; ``eights`` in a turn of its loop."""
     nodes: list[Node] = [*around.entry()]
     if runs.eights:
-        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights,))), runs.count))
+        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights / eights,))), runs.count))
     if runs.rest:
         nodes.append(around.each(runs.rest, Compiled(40, cycles.each)))
     if table:
@@ -252,7 +253,7 @@ def pairs_plan(
     read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
     return Plan(
         family=family,
-        tile="8",
+        tile=str(8 * eights),
         cycles=runs.cycles(cycles),
         promise=Promise(
             (read, read), stores(layer.elements, 1) if output is None else output, parameters, stack=on_stack

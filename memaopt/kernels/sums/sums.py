@@ -5,6 +5,10 @@ SMLAWx multiplies a 32-bit factor by a 16-bit input and keeps the upper 32 bits,
 out = (H(a x) + H(b y) + c) >> shift. For given factors every pair bounds c from one side or both; factors next to
 the real ones are tried until the bounds leave a c. Inputs may be scaled by 256 first, which costs half a cycle an
 element more and gives the factors eight more bits.
+
+With inputs scaled so and a shift of 16 a sum's upper half is the output before it saturates: PKHTB puts two of them
+into a word, USAT16 saturates both, and four bytes are stored at once. AND with 0xff00ff00, of a word and of one
+shifted, scales four elements.
 """
 
 import math
@@ -13,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.access import loads
+from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.pairs import PairCycles, pairs_plan, runs_of
+from memaopt.kernels.elementwise.pairs import PairCycles, Runs, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
@@ -27,6 +31,7 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
+_UPPER = 16  # the shift that leaves the upper half
 
 
 class SumFactors(NamedTuple):
@@ -39,10 +44,12 @@ class SumFactors(NamedTuple):
     fine: bool
     clamp_low: bool
     clamp_high: bool
+    highest: int = 0  # sum before the shift
 
 
-def prove_sum(layer: Binary, fine: bool) -> SumFactors | None:
-    """Factors that give the layer's output for every pair of inputs, or None if none were found."""
+def prove_sum(layer: Binary, fine: bool, only: int | None = None) -> SumFactors | None:
+    """Factors that give the layer's output for every pair of inputs, or None if none were found; ``only``
+    with this shift, if it is given."""
     x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
     wanted = layer.apply(x[:, None], x[None, :])
     above, below = wanted > layer.minimum, wanted < layer.maximum
@@ -52,7 +59,7 @@ def prove_sum(layer: Binary, fine: bool) -> SumFactors | None:
     width, drop = (x * 256, 8) if fine else (x, 16)
     greatest = max(abs(first), abs(second), 2.0**-16)
     most = min(22 if fine else 15, math.floor(math.log2(((1 << 31) - 16) / greatest)) - drop)
-    for shift in range(most, max(most - 3, 0), -1):
+    for shift in range(most, max(most - 3, 0), -1) if only is None else [only] * (only <= most):
         # Where a pair bounds c on one side only, the other bound stays far beyond 32 bits.
         floors = np.where(above, wanted << shift, -_FAR)
         ceilings = np.where(below, ((wanted + 1) << shift) - 1, _FAR)
@@ -77,6 +84,7 @@ def prove_sum(layer: Binary, fine: bool) -> SumFactors | None:
                 fine,
                 clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
                 clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
+                highest=int(total.max()),
             )
     return None
 
@@ -92,6 +100,8 @@ class WeightedSum:
         runs = runs_of(layer)
         if not layer.kind.is_sum or layer.table or runs is None:
             return ()
+        if (by_words := _word_factors(layer)) is not None:
+            return (_word_plan(layer, runs, by_words),)
         factors = factors_of(layer)
         if factors is None:
             return ()
@@ -117,12 +127,12 @@ class WeightedSum:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Binary)
-        factors, runs = factors_of(layer), runs_of(layer)
+        by_words, runs = _word_factors(layer), runs_of(layer)
+        factors = by_words or factors_of(layer)
         assert factors is not None
         assert runs is not None
-        output = _output(layer, factors)
-        kernel = _kernel(factors, output)
-        words = np.array(factors[:3])
+        kernel = _word_kernel(_words_a_turn(runs)) if by_words else _kernel(factors, _output(layer, factors))
+        words = np.array(factors[:3]) + ([0, 0, _OFFSET] if by_words else 0)
         arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
@@ -144,6 +154,41 @@ class WeightedSum:
         )
 
 
+#: What the constant has more where outputs saturate as 0 to 255.
+_OFFSET = -INT8_MIN << _UPPER
+
+
+def _words_a_turn(runs: Runs) -> int:
+    return next(words for words in (8, 4, 2) if runs.eights % (words // 2) == 0)
+
+
+def _word_kernel(words: int) -> Rendered:
+    """The kernel of so many words, two, four or eight, in a turn."""
+    values = (("words", words), ("halvings", words.bit_length() - 2))
+    return Rendered(f"sum_words_by_{4 * words}", "kernels/sums/sum_words.c.j2", values)
+
+
+def _word_plan(layer: Binary, runs: Runs, factors: SumFactors) -> Plan:
+    words = _words_a_turn(runs)
+    # Of a word: two loads and a store, four masks, eight products, five to put it together; counted, and back.
+    turn, code = 22 * words + 3, 4 * (10 + 21 * words)
+    whole = runs.count * runs.eights
+    return pairs_plan(
+        WeightedSum.name,
+        layer,
+        runs,
+        _word_kernel(words),
+        cycles=PairCycles(call=50, turn=2 * turn / words, each=14),
+        code=code,
+        stack=76,
+        data=12,
+        parameters=loads(3 if runs.eights else 0, 4).times(runs.count),
+        arguments=1,
+        output=stores(2 * whole, 4) + stores(runs.rest, 1),
+        eights=words // 2,
+    )
+
+
 def _output(layer: Binary, factors: SumFactors) -> Output:
     return Output(
         factors.shift,
@@ -156,6 +201,15 @@ def _output(layer: Binary, factors: SumFactors) -> Output:
 def _kernel(factors: SumFactors, output: Output) -> Rendered:
     name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
     return Rendered(name, "kernels/sums/sum.c.j2", (("fine", factors.fine), ("q_", output)))
+
+
+@lru_cache(maxsize=256)
+def _word_factors(layer: Binary) -> SumFactors | None:
+    """Those of sums that are put together as words: saturated, which is their only clamp."""
+    if (layer.minimum, layer.maximum) != (INT8_MIN, INT8_MAX):
+        return None
+    found = prove_sum(layer, fine=True, only=_UPPER)
+    return found if found is not None and found.highest + _OFFSET < 1 << 31 else None
 
 
 @lru_cache(maxsize=256)

@@ -81,8 +81,8 @@ _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
     "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt", "smlad",
     "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmul", "smuad", "smulbb", "smulbt", "smull", "smultb", "smultt",
-    "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat", "uxtab16", "uxtb", "uxtb16", "uxth",
-    "vadd.f32", "vcvt.f32.s32", "vmov", "vmul.f32",
+    "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat", "usat16", "uxtab16", "uxtb",
+    "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vmov", "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
 _ADDRESS = re.compile(
@@ -170,7 +170,7 @@ def _checked(line: str) -> _Branch | None:
         _check_address(base, parts, line)
     elif base in _MULTIPLE:
         _check_list(parts, line)
-    elif base in ("ssat", "usat", "ubfx", "sbfx"):
+    elif base in ("ssat", "usat", "usat16", "ubfx", "sbfx"):
         _check_field(base, parts, line)
     elif base not in _LISTS:
         _check_operands(base, parts, line)
@@ -261,6 +261,9 @@ def _check_field(base: str, operands: str, line: str) -> None:
         _check(low in range(32) and width in range(1, 33 - low), line, "the field")
         return
     bits = _number(first.removeprefix("#"), line)
+    if base == "usat16":
+        _check(0 <= bits <= 15 and len(rest) == 1, line, f"the width {bits}")
+        return
     _check((base == "ssat") <= bits <= (32 if base == "ssat" else 31), line, f"the width {bits}")
     for text in rest[1:]:
         kind, amount = text.split(" #")
