@@ -39,25 +39,10 @@ class _ProductCycles(NamedTuple):
     turning_place: int = 14  # and the end of M is set before
 
 
-class _OutputCycles(NamedTuple):
-    """Of the straight output kernel, instruction by instruction (docs/timing.md)."""
-
-    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
-    tile: int = 4 + 14  # the channels are counted; the next tile's words are loaded, moved on and kept
-    channel: int = 3 + 18  # its words are loaded; five of them move on
-    column: int = 7 + 10 + 4  # six words, ten sums, four stores
-    columns: int = 6 * column + 5 + 2  # M moves on between them, the bias is loaded and added
-    output: int = 2  # where it goes, and the output stage's words beside their number
-    rows: int = (
-        4 * (7 + 10) + 2 * 2 + 4 + 3
-    )  # six words, ten sums; in two rows corrections, four taken off; to the next
-    byte: int = 1  # stored, beside its output stage
-
-
 #: Registers of an FPU: channels of which two tiles' V fit there.
 FPU = 32
 
-_INPUT, _PRODUCT, _OUTPUT = _InputCycles(), _ProductCycles(), _OutputCycles()
+_INPUT, _PRODUCT = _InputCycles(), _ProductCycles()
 
 
 @dataclass(frozen=True)
@@ -203,18 +188,22 @@ class ProductKernel:
 
 @dataclass(frozen=True)
 class OutputKernel:
-    """``chunk`` of ``outputs`` channels of 4x8 positions, from M; rows of outputs are ``out_pitch`` bytes apart."""
+    """``chunk`` of ``outputs`` channels of 4x8 positions, from M; rows of outputs are ``out_pitch`` bytes apart.
+
+    ``holds``: straight code that holds what lies between the passes in the FPU, so that it is no group of loads.
+    """
 
     chunk: int
     outputs: int
     out_pitch: int
     output: Output
     looped: bool
+    holds: bool = False
 
     @property
     def name(self) -> str:
-        looped = "_looped" if self.looped else ""
-        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}{looped}"
+        form = "_looped" * self.looped + "_held" * self.holds
+        return f"winograd_output_{self.chunk}_of_{self.outputs}_p{self.out_pitch}_{self.output.slug}{form}"
 
     @property
     def words(self) -> int:
@@ -224,17 +213,11 @@ class OutputKernel:
     @property
     def cycles(self) -> int:
         """One call."""
-        if self.looped:
-            return round(cycles_of((self.call(),)))
-        o = _OUTPUT
-        channel = o.channel + o.columns + o.output + self.output.words + o.rows + 16 * (self.output.cycles + o.byte)
-        return o.call + 2 * (o.tile + self.chunk * channel)
+        return round(cycles_of((self.call(),)))
 
     @property
     def code_bytes(self) -> int:
-        if self.looped:
-            return 4 * words_of(self.call())
-        return 4 * (6 * 20 + 10 + 4 * 16 + 8 + 16 * (self.output.cycles + 1) + 30)
+        return 4 * words_of(self.call())
 
     @property
     def accesses(self) -> tuple[Access, Access, Access]:
@@ -244,13 +227,13 @@ class OutputKernel:
     @property
     def stack(self) -> Access:
         """Of one call: for a channel 24 words between the passes, and where the kernel is."""
-        saves = 2 if self.looped else 0
-        channel = loads(24 + 8 + saves, 4) + stores(24 + 5 + saves, 4)
-        tile = loads(1, 4) + stores(5, 4) + channel.times(self.chunk)
-        return saved(9) + stores(5, 4) + tile.times(2)
+        between = 0 if self.holds else 24 + 2 * self.looped
+        channel = loads(between + 3, 4) + stores(between + 2, 4)
+        tile = loads(3, 4) + stores(3, 4) + channel.times(self.chunk)
+        return saved(9 + (8 if self.holds else 0)) + stores(4, 4) + tile.times(2)
 
-    #: The parameters of a channel follow on those of the one before it.
-    constants = (Constants("r12", "[sp, #8]", rewinds=False),)
+    #: The parameters, from the start for each tile.
+    constants = (Constants("r12", "[sp, #8]"),)
 
     def call(self) -> Call:
         """A call: two tiles, channels; columns, rows without and with corrections."""
@@ -267,4 +250,6 @@ class OutputKernel:
             out_pitch=self.out_pitch,
             q=self.output,
             looped=self.looped,
+            holds=self.holds,
+            frame=20 if self.holds else 124,
         )

@@ -117,7 +117,9 @@ class Winograd:
         return (
             InputKernel(depth, (width + 2) * depth, looped),
             ProductKernel(depth, chunk, turn, holds),
-            OutputKernel(chunk, outputs, width * outputs, Output.of(proven, layer.requantization), looped),
+            OutputKernel(
+                chunk, outputs, width * outputs, Output.of(proven, layer.requantization), looped, holds and not looped
+            ),
         )
 
     def _plan(self, layer: Conv, chunk: int, turn: int, input_format: Format, looped: bool, holds: bool) -> Plan:
