@@ -1,7 +1,7 @@
 """The kernels of Winograd's F(4x4,3x3): of the input, of the products, of the output; two tiles at a time."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
@@ -11,38 +11,8 @@ from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 
-
-class _InputCycles(NamedTuple):
-    """Of the straight input kernel, instruction by instruction (docs/timing.md)."""
-
-    call: int = 27  # nine registers pushed and popped, SP moved twice, three words kept
-    tile: int = 12  # the fours are counted, the next tile's input is found
-    four: int = 12  # input, V and the fours left move on
-    transform: int = 6 + 12 + 6  # six values widened, twelve sums, six stores
-    row: int = 2 + 8 + 2 * transform  # where the input is, six words addressed by that, two kinds of channels
-    offset: int = 2 * 4  # in the last two rows it is added to two values of each kind
-    row_after_store: int = 1  # a load right after a store waits
-    find: int = 3  # where V is
-    column: int = 7 + 12 + 6  # six words, twelve sums, six stores
-    next_column: int = 1
-
-
-class _ProductCycles(NamedTuple):
-    """Of the product kernel, instruction by instruction (docs/timing.md)."""
-
-    call: int = 30  # nine registers pushed and popped, SP moved twice, V, U and the places set up
-    step: int = 16  # two words of inputs and four of weights in two groups of loads, eight products
-    four: int = 2 + 8 + 1  # where the products go, eight stores, a load after a store waits
-    turn: int = 1 + 1 + 5  # U and M move on, compared, branched back
-    only_turn: int = 1  # U moves on
-    place: int = 6  # M and V move on, the places are counted
-    turning_place: int = 14  # and the end of M is set before
-
-
 #: Registers of an FPU: channels of which two tiles' V fit there.
 FPU = 32
-
-_INPUT, _PRODUCT = _InputCycles(), _ProductCycles()
 
 
 @dataclass(frozen=True)
@@ -62,11 +32,7 @@ class InputKernel:
     @property
     def cycles(self) -> int:
         """One call."""
-        if self.looped:
-            return round(cycles_of((self.call(),)))
-        rows = 6 * (_INPUT.row + _INPUT.row_after_store) + _INPUT.offset + len(self._far)
-        columns = _INPUT.find + 12 * _INPUT.column + 5 * _INPUT.next_column
-        return _INPUT.call + 2 * (_INPUT.tile + self.depth // 4 * (rows + columns + _INPUT.four))
+        return round(cycles_of((self.call(),)))
 
     @property
     def _far(self) -> list[int]:
@@ -75,7 +41,7 @@ class InputKernel:
 
     @property
     def code_bytes(self) -> int:
-        return 4 * (words_of(self.call()) if self.looped else 6 * (7 + 2 * 24) + 8 + 12 * 24 + 5 + 24)
+        return 4 * words_of(self.call())
 
     @property
     def accesses(self) -> tuple[Access, Access]:
@@ -130,16 +96,11 @@ class ProductKernel:
     @property
     def cycles(self) -> int:
         """One call."""
-        if self.holds:
-            return round(cycles_of((self.call(),)))
-        p, several = _PRODUCT, self.chunk > self.turn
-        turn = self.turn // 4 * (p.step * (self.depth // 2) + p.four) + (p.turn if several else p.only_turn)
-        place = self.chunk // self.turn * turn + (p.turning_place if several else p.place)
-        return p.call + 36 * place
+        return round(cycles_of((self.call(),)))
 
     @property
     def code_bytes(self) -> int:
-        return 4 * words_of(self.call()) if self.holds else 4 * (self.turn // 4 * (14 * self.depth // 2 + 9) + 27)
+        return 4 * words_of(self.call())
 
     @property
     def saved(self) -> int:
