@@ -13,7 +13,7 @@ from memaopt.choice.homes import away
 from memaopt.choice.in_ram import Where, copyable
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.registry import Format, Plan, plans, staged
+from memaopt.kernels.registry import Format, Plan, in_blocks, packed, plans, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.memory import liveness
@@ -156,7 +156,8 @@ def prepare(
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     allowed = sites(place or ON_CHIP, mcu)
     machine, has_fpu = timing(mcu, allowed.outside), mcu.core.has_fpu
-    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu) for i, low in lowered.items()}
+    outside = allowed.outside is not None
+    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu, outside) for i, low in lowered.items()}
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     invoke = _INVOKE if len(graph.inputs) == len(graph.outputs) == 1 else _INVOKE_MORE
     overhead = invoke + _CALL * len(lowered) + _HELPERS + sum(graph.tensors[t].nbytes for t in constants)
@@ -179,7 +180,7 @@ def prepare(
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
         together = fusion.together(lowered[first], lowered[i])
-        fused = options_of(graph, graph.operators[i], together, formats, has_fpu)
+        fused = options_of(graph, graph.operators[i], together, formats, has_fpu, outside)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
@@ -225,8 +226,11 @@ def stack_bytes(chosen: Iterable[Plan]) -> int:
     return liveness.align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
 
 
-def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool) -> tuple[Plan, ...]:
-    """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged."""
+def options_of(
+    graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False
+) -> tuple[Plan, ...]:
+    """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged;
+    those that pack what crosses, or stage blocks of channels, where constants may be ``outside`` the chip."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
@@ -237,7 +241,9 @@ def options_of(graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu:
         and (formats or plan.input_format is plan.output_format is Format.S8)
     ]
     copied = [staged(plan) for plan in streamed]
-    return (*streamed, *(plan for plan in copied if plan is not None))
+    copied += [packed(plan) for plan in streamed] if outside else []
+    parted = [part for plan in streamed for part in in_blocks(low.layer, plan)] if outside else []
+    return (*streamed, *(plan for plan in copied if plan is not None), *parted)
 
 
 def places_of(plan: Plan, limits: Budgets, allowed: Sites) -> tuple[Where, ...]:

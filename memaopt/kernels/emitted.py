@@ -9,7 +9,7 @@ from typing import Any
 from memaopt.access import Access
 from memaopt.kernels.code import Assembly
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.staging import copies
+from memaopt.kernels.staging import as_they_lie, copies
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 
@@ -102,7 +102,8 @@ def emitted(
     at = {symbol.removeprefix(f"{name}_"): place for symbol, place in places.items()}
     body = render(template, at=at, **values)
     comment = _comment([f"{name}: {title}", *notes, *_facts(plan)])
-    return Emitted(name, signature, comment, tuple(arrays), prologue + body, plan, tuple(map(Kernel, kernels)))
+    constants = as_they_lie(plan, arrays)
+    return Emitted(name, signature, comment, constants, prologue + body, plan, tuple(map(Kernel, kernels)))
 
 
 def composed(

@@ -31,6 +31,15 @@ class Family(Protocol):
         ...
 
 
+@runtime_checkable
+class InBlocks(Protocol):
+    """A family that can also compute a layer in blocks of output channels, whose constants it stages one by one."""
+
+    def in_blocks(self, layer: Layer, plan: Plan) -> Iterable[Plan]:
+        """One of :meth:`Family.plans`' plans in blocks, of several sizes."""
+        ...
+
+
 def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
     """The plans that no other one of equal formats, on the same cores, matches or beats in cycles, flash and memory."""
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Node
+from memaopt.kernels.packing import Packing
 from memaopt.kernels.turns import Turns, turns_of
 
 
@@ -72,7 +73,9 @@ class Plan:
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
     ``lead_step``; None if it may not. ``fpu``: it needs the registers of an FPU (True), or is meant for cores that have
     none (False). ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
-    without the copy, if this one copies its constants into scratch before it reads them.
+    without the copy, if this one copies its constants into scratch before it reads them. ``packing``: how its first
+    array of constants may be packed; ``packed``: it lies so, and the copy expands it. ``block``: the output channels
+    whose constants are copied at a time, 0 for all of them.
     """
 
     family: str
@@ -95,6 +98,9 @@ class Plan:
     alignment: int = 1
     requantization: str = ""
     streams: "Plan | None" = None
+    packing: Packing | None = None
+    packed: bool = False
+    block: int = 0
     fpu: bool | None = None
     options: tuple[tuple[str, int], ...] = ()
     """The family's own choices (tile sizes), by name."""
@@ -107,6 +113,11 @@ class Plan:
     def turns(self) -> tuple[Turns, ...]:
         """All of ``code`` but the copy of constants, by the loops that it lies in."""
         return turns_of(self.code) if self.streams is None else self.streams.turns
+
+    @property
+    def kernel_bytes(self) -> int:
+        """Constants as the kernels read them."""
+        return (self.streams or self).data_bytes
 
     def runs_on(self, has_fpu: bool) -> bool:
         """Whether a core with such an FPU, or without one, can have the plan."""

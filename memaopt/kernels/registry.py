@@ -16,7 +16,7 @@ from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import column, depthwise, direct
 from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.emitted import Emitted, Kernel
-from memaopt.kernels.family import Family
+from memaopt.kernels.family import Family, InBlocks
 from memaopt.kernels.foreign import emitted_by, plans_of
 from memaopt.kernels.fully_connected import fully_connected
 from memaopt.kernels.generic import generic
@@ -34,7 +34,7 @@ from memaopt.kernels.sixteen import floats as floats_of_16
 from memaopt.kernels.sixteen import pairs as pairs_of_16
 from memaopt.kernels.sixteen import rescaled, sixteen
 from memaopt.kernels.softmax import log_softmax, softmax
-from memaopt.kernels.staging import staged
+from memaopt.kernels.staging import packed, staged
 from memaopt.kernels.sums import sum_tables, sums
 from memaopt.kernels.svdf import svdf
 from memaopt.kernels.text.helpers import with_helpers
@@ -79,7 +79,7 @@ FAMILIES: tuple[Family, ...] = (
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "in_sections", "plans", "source_file", "staged",
+    "emit", "in_blocks", "in_sections", "packed", "plans", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -95,6 +95,14 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
         if isinstance(layer, family.computes):
             found += plans_of(family, layer) if family.name in foreign else family.plans(layer)
     return tuple(found)
+
+
+def in_blocks(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
+    """A plan of :func:`plans` in blocks of output channels whose constants are staged; none of most families."""
+    for family in FAMILIES:
+        if family.name == plan.family and isinstance(layer, family.computes):
+            return tuple(family.in_blocks(layer, plan)) if isinstance(family, InBlocks) else ()
+    return ()
 
 
 def families() -> tuple[Family, ...]:

@@ -1,5 +1,6 @@
 """Constants copied into scratch first: the same outputs, the accesses promised, and a price that holds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import layers_helpers as h
@@ -8,7 +9,7 @@ import pytest
 from board_helpers import compilers
 
 from memaopt.choice.compile import compile_network
-from memaopt.kernels.registry import Emitted, emit, plans, staged
+from memaopt.kernels.registry import Emitted, Plan, emit, in_blocks, packed, plans, staged
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import Layer, Lookup
@@ -20,27 +21,38 @@ RNG = np.random.default_rng(3)
 def _layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
     return {
-        "pointwise": h.conv(rng, (5, 5, 8), 10),
-        "strips": h.conv(rng, (7, 6, 5), 4, (3, 3), zero_point=3, output_zero_point=5),
+        "pointwise": h.conv(rng, (5, 5, 8), 14),
+        "strips": h.conv(rng, (7, 6, 5), 12, (3, 3), zero_point=3, output_zero_point=5),
         "winograd": h.conv(rng, (8, 9, 4), 8, (3, 3)),
         "walk": h.depthwise(rng, (12, 12, 8), zero_point=-3),
         "taps": h.depthwise(rng, (9, 7, 5), (5, 3)),
         "rows": h.fully_connected(rng, 40, 7, rows=5),
         "fused": h.conv_depthwise(rng, (9, 6, 8), 6),
+        "sums": h.conv(rng, (3, 3, 232), 5, (3, 3)),
         "fused_first": h.conv_depthwise(rng, (13, 12, 3), 6, (3, 3), conv_stride=(2, 2), zero_point=-1),
     }
 
 
+def _ways(layer: Layer, plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """A plan's copies of constants: whole, packed, and both in blocks of channels."""
+    whole, narrow = staged(plan), packed(plan)
+    yield from [("staged", whole)] if whole else []
+    yield from [("packed", narrow)] if narrow else []
+    for part in in_blocks(layer, plan):
+        yield f"blocks_{part.block}_{'packed' if part.packed else 'staged'}", part
+
+
 def _emitted() -> dict[str, tuple[Layer, Emitted]]:
-    """Each layer with one staged plan of every family and size of scratch."""
+    """Each layer with a plan of every family and size of scratch, in every way that its constants are copied."""
     chosen: dict[str, tuple[Layer, Emitted]] = {}
     for name, layer in _layers().items():
         seen = set()
         for number, plan in enumerate(plans(layer)):
-            copied = staged(plan)
-            if copied is not None and (plan.family, plan.scratch_bytes) not in seen:
-                seen.add((plan.family, plan.scratch_bytes))
-                chosen[f"{name}_{number}"] = (layer, emit(layer, copied, f"{name}_{number}"))
+            for way, copied in _ways(layer, plan):
+                if (way, plan.family, plan.scratch_bytes) not in seen:
+                    seen.add((way, plan.family, plan.scratch_bytes))
+                    symbol = f"{name}_{number}_{way}"
+                    chosen[symbol] = (layer, emit(layer, copied, symbol))
         assert seen, name
     return chosen
 
@@ -56,10 +68,17 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     emitted = _emitted()
     families = {e.plan.family for _, e in emitted.values()}
     assert families >= {"raw pairs", "winograd", "depthwise walk", "depthwise taps", "raw rows", "fused planes"}
+    narrow = {e.plan.family for _, e in emitted.values() if e.plan.packed}
+    assert narrow == {"chained channels", "chained sums", "fused planes"}
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
         assert e.plan.promise.parameters.load_bytes == e.plan.data_bytes
-        assert all(f"copy_words(staged{symbol.removeprefix(e.name)}, " in e.source for symbol in e.parameters)
+        assert sum(array.nbytes for array in e.constants) == e.plan.data_bytes
+        first = "expand_chains" if e.plan.packed else "copy_words"
+        for symbol, way in zip(e.parameters, (first, *["copy_words"] * 2), strict=False):
+            place = "block" if e.plan.block else f"staged{symbol.removeprefix(e.name)}"
+            assert f"{way}({place}, " in e.source
+    assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8}
 
 
 def test_only_what_is_read_again_in_words() -> None:

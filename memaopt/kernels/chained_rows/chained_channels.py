@@ -5,7 +5,7 @@ cycles where raw pairs take 23. Patches lie as halfwords in a tile on the stack.
 of chained_rows.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around, strips
-from memaopt.kernels.chained_rows import chains
+from memaopt.kernels.chained_rows import blocks, chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions, padded
 from memaopt.kernels.chained_rows.patches import runs_of
@@ -35,17 +35,21 @@ _MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 Ki
 _WORD, _TURN = 18, 6  # cycles of two inputs at three positions, and of a turn besides
 
 
-def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven) -> Int64Array:
-    """The kernel's parameters in the order in which it reads them, as int32 words; group after group."""
+def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven, block: int | None = None) -> Int64Array:
+    """The kernel's parameters in the order in which it reads them, as int32 words; group after group, or block after
+    block of so many channels."""
     w = _weights(layer, proven)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
-    rows = chains_of(layer)
+    rows = chains_of(layer, block)
     parameters = channel_parameters(proven)[rows[:, ::-1]].reshape(len(rows), -1)
-    return np.concatenate([tile_words(kernel, w, folded + proven.start // SCALE, rows), parameters], axis=1)
+    starts = folded + proven.start // SCALE
+    return np.concatenate([tile_words(kernel, w, starts, rows, block or kernel.m), parameters], axis=1)
 
 
-def tile_words(kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array) -> Int64Array:
-    """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]."""
+def tile_words(
+    kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array, m: int
+) -> Int64Array:
+    """Starts, weights [M, bytes of a patch] and places of the chains of these channels, m in a row: [chains, words]."""
     order = kernel.runs.order()
     order = np.concatenate([order, np.full(2 * kernel.pairs - len(order), -1)])
     halves = np.where(order < 0, 0, w[:, order])
@@ -57,7 +61,7 @@ def tile_words(kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array,
         [
             wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(rows), -1),
             words.reshape(len(rows), -1),
-            -kernel.channel_step * (rows[:, :1] % kernel.m),
+            -kernel.channel_step * (rows[:, :1] % m),
         ],
         axis=1,
     )
@@ -80,10 +84,13 @@ def in_one_piece(layer: Conv) -> bool:
     return most_positions(runs_of(patch).pairs, loops=False) > 0 and _proven(layer, unsigned=False) is not None
 
 
-def chains_of(layer: Conv) -> Int64Array:
-    """The channels of each chain, group by group: [chains, ROWS]."""
+def chains_of(layer: Conv, block: int | None = None) -> Int64Array:
+    """The channels of each chain, group by group or in blocks of so many channels: [chains, ROWS]."""
     m = len(layer.weights) // layer.groups
-    first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)
+    if block is None:
+        first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)
+    else:
+        first = np.concatenate([at + first_rows(min(block, m - at), ROWS) for at in range(0, m, block)])
     rows: Int64Array = first.reshape(-1, 1) + np.arange(ROWS)
     return rows
 
@@ -177,8 +184,24 @@ class ChainedChannels:
             alignment=4,
             requantization=proven.describe(),
             fpu=kernel.fpu,
+            packing=kernel.packing(layer.groups * kernel.channel_tiles),
             options=(("form", form), ("strip", rows)),
         )
+
+    def in_blocks(self, layer: Layer, plan: Plan) -> Iterator[Plan]:
+        """A plan's layer with its constants staged in blocks of channels, as they are and packed: all positions for a
+        block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
+        gathered again for each.
+        """
+        assert isinstance(layer, Conv)
+        chosen = None if layer.groups > 1 else self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form")))
+        if chosen is None:
+            return
+        kernel, grid, proven = chosen
+        for channels in blocks.sizes(kernel.m, ROWS):
+            chains_fit = kernel.m % ROWS == 0 or chains.fits(_weights(layer, proven)[chains_of(layer, channels)], False)
+            if chains_fit:
+                yield from blocks.in_blocks(layer, plan, kernel, grid, channels)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
@@ -187,9 +210,9 @@ class ChainedChannels:
         chosen = self._kernel(layer, rows, PatchForm(plan.option("form")))
         assert chosen is not None
         kernel, grid, proven = chosen
-        stream = weight_stream(layer, kernel, proven)
+        stream = weight_stream(layer, kernel, proven, plan.block or None)
         comment = "four channels at a time: starts, chained weights, output stage"
-        words = kernel.channel_tiles * kernel.words
+        words = kernel.tiles_of(plan.block) * kernel.words
         return emitted_patches(layer, plan, name, kernel, grid, stream, comment, words)
 
 

@@ -170,6 +170,7 @@ class ChainedSums:
             words=rounding.whole,
             alignment=4,
             requantization=rounding.describe(),
+            packing=kernel.packing(count * kernel.channel_tiles),
             options=(("loop", int(looped)),),
         )
 
@@ -224,7 +225,7 @@ def _taken(at: Int64Array, patch: Patch) -> Int64Array:
 def _arrays(layer: Conv, chosen: _Chosen, name: str) -> list[Array]:
     kernel, (chained, _) = chosen.kernel, _raised(layer)
     streams = [
-        tile_words(kernel, w, -layer.input_zero_point * w.sum(axis=1), chains_of(layer))
+        tile_words(kernel, w, -layer.input_zero_point * w.sum(axis=1), chains_of(layer), kernel.m)
         for w in chosen.parts.weights(chained)
     ]
     comment = "part by part, four channels at a time: starts, chained weights, where the first channel's sum is"

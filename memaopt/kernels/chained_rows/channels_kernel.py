@@ -23,6 +23,7 @@ from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.executed import words_of as code_words
+from memaopt.kernels.packing import Packing
 from memaopt.kernels.patches import Patch
 from memaopt.kernels.plan import saved
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
@@ -63,6 +64,9 @@ class ChainedChannelsKernel:
     ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes of images
     of ``depth`` channels, or ``planes``; without ``output`` they are the accumulators, in 32 bits. ``holds``: straight
     code for three positions that holds words of them in the FPU. ``fpu``: as of a plan.
+
+    Constants say which channels are the last, so the same text computes any number of them: ``channels`` in what
+    follows are those of a block, m unless told.
     """
 
     n: int
@@ -189,7 +193,11 @@ class ChainedChannelsKernel:
 
     @property
     def channel_tiles(self) -> int:
-        return -(-self.m // ROWS)
+        return self.tiles_of(None)
+
+    def tiles_of(self, channels: int | None) -> int:
+        """Tiles of channels."""
+        return -(-(channels or self.m) // ROWS)
 
     @cached_property
     def _stage(self) -> OutputStage:
@@ -212,10 +220,19 @@ class ChainedChannelsKernel:
         """
         return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
 
+    def packing(self, records: int) -> Packing:
+        """How the parameters of so many tiles of channels may be packed."""
+        return Packing(records, self.pairs, self.output.words if self.output else 0)
+
     @cached_property
     def tile_cycles(self) -> float:
         """n positions, all channels: what the text takes, and its unaligned loads."""
-        return cycles_of((self.call(2),)) - cycles_of((self.call(1),)) + self.n * self.copy.waits
+        return self.tile_cycles_of(None)
+
+    def tile_cycles_of(self, channels: int | None) -> float:
+        """The same of a block of channels."""
+        one, two = self.call(1, channels), self.call(2, channels)
+        return cycles_of((two,)) - cycles_of((one,)) + self.n * self.copy.waits
 
     @cached_property
     def call_cycles(self) -> float:
@@ -227,9 +244,9 @@ class ChainedChannelsKernel:
         """Of the kernel; its instructions are 4 bytes long."""
         return 4 * code_words(self.call(1))
 
-    def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
+    def accesses(self, tiles: int, calls: int, channels: int | None = None) -> tuple[Access, Access, Access, Access]:
         """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
-        groups, n = self.channel_tiles, self.n
+        groups, n = self.tiles_of(channels), self.n
         source = self.copy.source.times(n)
         output = stores(ROWS * n * groups, self._bytes)
         stage = self._stage
@@ -250,11 +267,11 @@ class ChainedChannelsKernel:
     #: The weights, from the start for each tile.
     constants = (Constants("lr", "[sp, #16]"),)
 
-    def call(self, tiles: float) -> Call:
+    def call(self, tiles: float, channels: int | None = None) -> Call:
         """A call for so many tiles."""
         copies = (float(self.n),) if self.n > 1 and not self._direct else ()
         turns = (self.pairs / self.unroll,) if self.unroll else ()
-        return Call(self, (tiles, *copies, self.channel_tiles, *turns))
+        return Call(self, (tiles, *copies, self.tiles_of(channels), *turns))
 
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""

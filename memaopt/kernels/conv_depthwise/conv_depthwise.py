@@ -297,6 +297,7 @@ class ConvIntoDepthwise:
             lead=_lead(layer, bands, options["band"]),
             alignment=4,
             fpu=kernel.fpu if isinstance(kernel, ChainedChannelsKernel) else None,
+            packing=kernel.packing(kernel.channel_tiles) if isinstance(kernel, ChainedChannelsKernel) else None,
             requantization=f"{rounding.describe()}; {walked.proven.describe()}",
             options=tuple(sorted(options.items())),
         )
@@ -309,7 +310,7 @@ class ConvIntoDepthwise:
         walk = walked.kernel
         parameters = walk_parameters(layer.depthwise, walked)
         arrays = _arrays(name, _weight_stream(layer.conv, kernel, rounding), parameters)
-        assert data_bytes(arrays) == plan.data_bytes
+        assert data_bytes(arrays) == plan.kernel_bytes
         conv, depthwise, band = layer.conv, layer.depthwise, plan.option("band")
         title = f"CONV_2D {dimensions(conv.shape)} -> {dimensions(conv.output)}, {conv.window.describe()}"
         then = f"then DEPTHWISE_CONV_2D -> {dimensions(depthwise.output)}, {depthwise.window.describe()}"

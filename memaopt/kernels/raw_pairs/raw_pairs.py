@@ -27,6 +27,7 @@ from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.staging import aligned
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
@@ -198,8 +199,8 @@ def emitted_patches(
     ``group_words``: constants of each of the layer's groups.
     """
     arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
-    assert data_bytes(arrays) == plan.data_bytes
-    rows = plan.option("strip")
+    assert plan.block or data_bytes(arrays) == plan.kernel_bytes
+    rows, streamed = plan.option("strip"), plan.streams or plan
     return emitted(
         unary(name),
         plan,
@@ -212,6 +213,9 @@ def emitted_patches(
         grid=grid,
         groups=layer.groups,
         group_words=group_words,
+        block=plan.block,
+        packing=plan.packing if plan.packed else None,
+        staged=aligned(streamed.scratch_bytes) // 4,
         strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
     )
 
