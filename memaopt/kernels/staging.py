@@ -22,7 +22,7 @@ _CODE = 24  # bytes of a copy's call
 STAGES = (_CODE, 120)
 
 
-class Crossing(NamedTuple):
+class CopyCost(NamedTuple):
     """What a copy of constants is: the words that are read, its cycles and code."""
 
     words: int
@@ -30,12 +30,12 @@ class Crossing(NamedTuple):
     code: tuple[Node, ...]
 
 
-def crossing(packing: Packing, packed: bool) -> Crossing:
+def crossing(packing: Packing, packed: bool) -> CopyCost:
     """The copy of these records, as kernels read them or packed."""
     words = packing.records * packing.record_words
     if packed:
-        return Crossing(words - packing.saved, cycles_of(packing.code()), packing.code())
-    return Crossing(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words))
+        return CopyCost(words - packing.saved, cycles_of(packing.code()), packing.code())
+    return CopyCost(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words))
 
 
 def staged(plan: Plan) -> Plan | None:

