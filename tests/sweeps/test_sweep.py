@@ -1,6 +1,7 @@
 """Sweeps: the same bytes however they came to be, nothing solved twice, failures as rows, certificates that hold."""
 
 import errno
+import logging
 import os
 import signal
 import sqlite3
@@ -311,7 +312,7 @@ def test_a_worker_that_ends_while_it_verifies_is_one_line(file: Path, tmp_path: 
 
 
 def test_a_cluster_with_a_worker_killed_gives_the_same(file: Path, tmp_path: Path) -> None:
-    """Catches results that depend on the scheduler, and tasks that are lost with their worker."""
+    """Catches results that depend on the scheduler, tasks that are lost with their worker, and words of Dask's own."""
     pytest.importorskip("distributed")
     from memaopt.sweeps.pools import Dask
 
@@ -326,9 +327,13 @@ def test_a_cluster_with_a_worker_killed_gives_the_same(file: Path, tmp_path: Pat
             assert len(pids) == 4
             os.kill(pids[0], signal.SIGKILL)
 
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
     dask = Dask("local", 4)
+    assert not logger.isEnabledFor(logging.ERROR)
     run.run(asked, tmp_path / "dask", lambda: dask, told)
     assert alive
+    assert logger.level == before
     assert (tmp_path / "dask" / results.FILE).read_bytes() == (tmp_path / "here" / results.FILE).read_bytes()
 
 
