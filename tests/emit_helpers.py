@@ -68,7 +68,7 @@ def certificate_of(case: Case) -> Certificate:
     traffic = Traffic(
         buffers=promise(where, schedule),
         external_bytes=int(external_bytes(where, walk_of(where, schedule), counts)),
-        register_bytes=int(register_bytes(where.problem, schedule.family, counts)),
+        register_bytes=int(register_bytes(where, schedule.family, (schedule.tile,), counts)),
         kernel_cycles=0,
         cycles=0,
     )

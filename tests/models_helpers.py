@@ -20,7 +20,7 @@ from memaopt.kernels.schedule import (
 )
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.prices import combined, kernel_cost, staging_cost
-from memaopt.models.traffic import counts, footprint, may_be_direct, passes
+from memaopt.models.traffic import counts, footprint, looped_of, may_be_direct, passes
 from memaopt.models.walks import choices, together, visits, walk
 from memaopt.problems.gemm import DTYPES, OPERANDS, Gemm, gemm
 from memaopt.problems.words import OBJECTIVES
@@ -43,7 +43,8 @@ def machine_with(sram: int, *, external: int = 1 << 20, core: int = 14, fpu: int
         )
         for memory in _BASE.memories
     ]
-    fewer = _BASE.core.model_copy(update={"core_registers": core, "fpu_registers": fpu})
+    registers: dict[str, object] = {"core_registers": core, "fpu_registers": fpu}
+    fewer = _BASE.core.model_copy(update=registers if fpu else {**registers, "gcc_fpu": None})
     changes = {"memories": tuple(memories), "core": fewer, "power_mw": 37.0}
     return _BASE.model_copy(update=changes).with_sizes(sram=sram, qspi=external)
 
@@ -70,7 +71,10 @@ def spaces(draw: Draw, most: int = 14, objectives: tuple[str, ...] = OBJECTIVES,
     whole = 4 * (problem.elements("A") + problem.elements("B") + 2 * problem.elements("C"))
     tiles = draw(st.integers(0, 48) | st.integers(0, whole))
     room = draw(st.sampled_from((0, 4 * problem.elements("C") - 1, 4 * problem.elements("C"), 1 << 16)))
-    registers = draw(st.sampled_from(((8, 9), (9, 11)) if small else ((14, 32), (9, 11), (11, 16))))
+    objective = draw(st.sampled_from(objectives))
+    # Without an FPU there is no f32, and what takes cycles has no figures.
+    without = [(9, 0), (14, 0)] if problem.dtype != "f32" and objective == "bytes" else []
+    registers = draw(st.sampled_from(((8, 9), (9, 11)) if small else ((14, 32), (9, 11), (11, 16), *without)))
     machine = machine_with(
         sum(problem.bytes_of(x) for x in inside) + STACK_BYTES + tiles,
         external=max(1, sum(problem.bytes_of(x) for x in outside) + room),
@@ -78,7 +82,7 @@ def spaces(draw: Draw, most: int = 14, objectives: tuple[str, ...] = OBJECTIVES,
         fpu=registers[1],
         waits=draw(st.sampled_from((0, 2, 8))),
     )
-    return space(problem, machine, draw(st.sampled_from(objectives)), draw(st.sampled_from(BUFFERINGS)))
+    return space(problem, machine, objective, draw(st.sampled_from(BUFFERINGS)))
 
 
 def holds(where: Space) -> Iterator[tuple[int, int, int]]:
@@ -145,7 +149,7 @@ def brute_force(where: Space) -> tuple[int, ...] | None:
     placed = where.may_spill | np.broadcast_to(visits(path, c.trips, "C") == 1, shape)
     best: tuple[int, ...] | None = None
     for family, tile in where.kernels:
-        c = counts(p, *block, tile)
+        c = counts(p, *block, tile, looped_of(where, family, tile))
         fits = placed & (np.where(passes(family, c) > 1, need[1], need[0]) <= where.capacity)
         for x in OPERANDS:
             fits &= np.asarray(may_be_direct(family, c, x)) | (np.asarray(path.direct[x]) == 0)

@@ -42,7 +42,8 @@ ALONE = "no other model was asked"
 class Traffic(Input):
     """What the schedule moves: accesses by buffer, bytes at both levels, and cycles as predicted.
 
-    ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers;
+    ``external_bytes`` cross between external memory and SRAM, ``register_bytes`` between SRAM and registers, what the
+    kernels do to the stack among them;
     ``kernel_cycles`` are those of the register kernels at zero wait states, ``cycles`` those of the whole call with the
     machine's wait states in its setting; both are None on a core whose timing nobody has validated.
     """
@@ -84,7 +85,7 @@ class Certificate(Envelope):
 
     what: ClassVar[str] = "a certificate"
 
-    format: Literal["memaopt-certificate-4"] = "memaopt-certificate-4"
+    format: Literal["memaopt-certificate-5"] = "memaopt-certificate-5"
     problem: Gemm
     objective: Objective
     buffering: Buffering
@@ -167,8 +168,11 @@ def certify(
     where, schedule = spaces[chosen], best.schedule
     made = _certificate(where, schedule, spaces, solved["closed_form"], kind)
     nest = None if kind != "full" or isinstance(schedule, LayerSchedule) else schedule
-    if nest is not None and simulate(where, nest).accesses != made.traffic.buffers:
+    replayed = None if nest is None else simulate(where, nest)
+    if replayed is not None and replayed.accesses != made.traffic.buffers:
         raise DisagreementError(f"gemm {problem.name}: replaying {schedule} makes other accesses than promised")
+    if replayed is not None and replayed.register_bytes != made.traffic.register_bytes:
+        raise DisagreementError(f"gemm {problem.name}: replaying {schedule} moves other bytes than it is priced at")
     for model, answers in solved.items():
         made.milliseconds[model] = sum(answer.milliseconds for answer in answers if answer)
     return made
@@ -246,12 +250,12 @@ def traffic_of(where: Space, schedule: AnySchedule) -> Traffic:
             kernel_cycles=made.cycles if timed else None,
             cycles=layer_kernels.cycles(where, made) if timed else None,
         )
-    problem, family, c = where.problem, schedule.family, schedule_counts(where, schedule)
+    family, c = schedule.family, schedule_counts(where, schedule)
     timed = where.machine.core.is_timed
     return Traffic(
         buffers=promise(where, schedule),
         external_bytes=int(external_bytes(where, walk_of(where, schedule), c)),
-        register_bytes=int(register_bytes(problem, family, c)),
+        register_bytes=int(register_bytes(where, family, (schedule.tile,), c)),
         kernel_cycles=int(kernel_cycles(where, family, schedule.tile, c)) if timed else None,
         cycles=predicted_cycles(where, schedule) if timed else None,
     )
@@ -318,7 +322,8 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
     claimed, formula = cert.traffic, traffic_of(where, cert.schedule)
     # What a layer kernel does no model replays: the board counts it.
     nest = None if isinstance(cert.schedule, LayerSchedule) else cert.schedule
-    replayed = formula.buffers if nest is None else simulate(where, nest).accesses
+    made = None if nest is None else simulate(where, nest)
+    replayed = formula.buffers if made is None else made.accesses
     for how, buffers in (("the formula gives", formula.buffers), ("replaying makes", replayed)):
         for name in sorted(claimed.buffers.keys() | buffers.keys()):
             claim, truth = claimed.buffers.get(name), buffers.get(name)
@@ -329,8 +334,10 @@ def _false_traffic(cert: Certificate, where: Space) -> Iterator[str]:
         if claim != truth:
             yield f"traffic: {field} is {_figure(truth)}, not {_figure(claim)}"
     crossing = sum(moved.bytes for name, moved in replayed.items() if name[0] in where.staged)
-    if nest is not None and crossing != claimed.external_bytes:
+    if made is not None and crossing != claimed.external_bytes:
         yield f"traffic: replaying moves {crossing:,} external bytes, not {claimed.external_bytes:,}"
+    if made is not None and made.register_bytes != claimed.register_bytes:
+        yield f"traffic: replaying, kernels move {made.register_bytes:,} bytes, not {claimed.register_bytes:,}"
 
 
 def _figure(number: int | None) -> str:

@@ -191,7 +191,7 @@ def _nest(certificate: Certificate, common: dict[str, Any]) -> str:
             "steps": k.steps,
             "first": k.first,
             "last": k.last,
-            **_assembly(kernels.text(problem, made.family, schedule.kr, k, made.strides, space.machine.core.has_fpu)),
+            **_assembly(kernels.text(problem, made.family, schedule.tile, k, made.strides, space.machine.core.has_fpu)),
         }
         for k in made.kernels
     ]
@@ -267,7 +267,7 @@ def _summary(certificate: Certificate) -> list[str]:
         f"Placement: {homes}. Objective: {certificate.machine.core.goal(certificate.objective)}.",
         how,
         f"Promised:  {traffic.external_bytes:,} bytes between external memory and SRAM, "
-        f"{traffic.register_bytes:,} to and from registers.",
+        f"{traffic.register_bytes:,} to and from registers, the kernels' stack among them.",
     ]
     for name, accesses in traffic.buffers.items():
         lines.append(

@@ -176,9 +176,9 @@ def _kernel(
 
 def kernel_stack(nest: Nest, kernel: RegisterKernel, turns: int) -> Access:
     """What a call of a kernel that goes over ``turns`` tiles, rows or columns does to the stack."""
-    kr, fpu = nest.schedule.kr, nest.space.machine.core.has_fpu
-    depths = stack_by_depth(nest.problem, nest.family, kr, kernel, nest.strides, fpu)
-    return of_call(depths, turns, rounds(nest.family, kr, kernel))
+    tile, fpu = nest.schedule.tile, nest.space.machine.core.has_fpu
+    depths = stack_by_depth(nest.problem, nest.family, tile, kernel, nest.strides, fpu)
+    return of_call(depths, turns, rounds(nest.family, tile.kr, kernel))
 
 
 def _cut(length: int, tile: int) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 
 import time
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,17 +17,30 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, Unrolling
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.feasibility import check_feasible
 from memaopt.models.prices import called_time, combined, kernel_cost, price, staging_cost
-from memaopt.models.traffic import Counts, ceil_div, counts, footprint, passes, tiles_over_blocks
+from memaopt.models.traffic import (
+    Counts,
+    ceil_div,
+    counts,
+    footprint,
+    loop_words,
+    looped_of,
+    passes,
+    register_bytes,
+    runs_over_blocks,
+    tiles_over_blocks,
+)
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
 from memaopt.problems.gemm import DIMS, OPERANDS, Dim, Operand
 
 _Array = npt.NDArray[np.int64]
+#: More than any count.
+_NEVER = np.iinfo(np.int64).max
 #: How many different sets of trip counts are looked at each for itself when a kernel is bounded.
 _FEW = 8
 
@@ -55,17 +69,36 @@ def smallest_blocks(size: int) -> _Array:
     return np.unique(ceil_div(size, ceil_div(size, blocks)))
 
 
-def useful_blocks(size: int, smallest: _Array, tile: int) -> _Array:
-    """``smallest``, and for each of them the larger blocks of equal trip count that need fewer register tiles.
+def useful_blocks(size: int, smallest: _Array, tile: int, runs: bool = False) -> _Array:
+    """``smallest``, and for each of them the larger blocks of equal trip count that need fewer register tiles, or with
+    ``runs`` that cut them into fewer runs of equal ones.
 
-    Those lie below the next multiple of ``tile``, which reaches the fewest possible, ceil(size / tile).
+    Those lie below the next multiple of ``tile``, which reaches the fewest possible tiles, ceil(size / tile), and at
+    most one run more than there are blocks. It is only where a multiple leaves less than a tile that there are as few.
     """
-    grown = smallest[:, None] + np.arange(tile, dtype=np.int64)
-    same_trips = np.asarray(ceil_div(size, grown)) == np.asarray(ceil_div(size, smallest))[:, None]
-    needed = np.where(same_trips, tiles_over_blocks(size, grown, tile), np.iinfo(np.int64).max)
-    fewer = np.ones_like(same_trips)
+    grown, trips = smallest[:, None] + np.arange(tile, dtype=np.int64), np.asarray(ceil_div(size, smallest))[:, None]
+    if runs:
+        tiles, before = size // tile, np.maximum(trips - 1, 1)
+        grown = np.concatenate([grown, np.where(tiles % before == 0, tiles // before * tile, 0)], axis=1)
+        grown = np.maximum(grown, 1)
+    same_trips = (grown >= smallest[:, None]) & (np.asarray(ceil_div(size, grown)) == trips)
+    needed = np.where(same_trips, tiles_over_blocks(size, grown, tile), _NEVER)
+    if not runs:
+        return np.unique(grown[same_trips & _fewer(needed)])
+    cut = np.asarray(runs_over_blocks(size, grown, tile))
+    kept = np.zeros_like(same_trips)
+    # All blocks but the last have one run or two, and so has the last.
+    for most in (trips, trips + 1, 2 * trips - 1, 2 * trips):
+        few = same_trips & (cut <= most)
+        kept |= few & _fewer(np.where(few, needed, _NEVER))
+    return np.unique(grown[kept])
+
+
+def _fewer(needed: _Array) -> npt.NDArray[np.bool_]:
+    """Where a row has less than anywhere before."""
+    fewer = np.ones(needed.shape, dtype=bool)
     fewer[:, 1:] = needed[:, 1:] < np.minimum.accumulate(needed, axis=1)[:, :-1]
-    return np.unique(grown[same_trips & fewer])
+    return fewer
 
 
 class _Blocks(NamedTuple):
@@ -126,6 +159,8 @@ def _largest_kc(space: Space, path: BlockWalk, mc: _Array, nc: _Array) -> _Array
 def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array) -> _Blocks:
     """The feasible blocks that can be optimal for these pairs of MC and NC (1-D each), for each walk."""
     problem, k, path = space.problem, space.problem.k, walks.flags
+    if (looped := looped_of(space, family, tile)) is not None:
+        return _looped_candidates(space, walks, _useful_kc(k, tile.kr, looped), mc, nc)
     whole = counts(problem, mc, k, nc, tile)
     accumulating = int(passes(family, whole) > 1)
     # A C that is not stationary does without a tile only where its sums never leave the registers.
@@ -142,6 +177,35 @@ def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterT
         for kc in (largest,) if tile.kr == 1 else (largest, largest // tile.kr * tile.kr):
             found.append(_at(allowed & (kc >= 1), mc, kc, nc))
     return _Blocks(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def _useful_kc(size: int, kr: int, looped: Unrolling) -> _Array:
+    """The KC that can be optimal where a loop over the reduction uses the stack, in a whole K more often than in parts.
+
+    The rest of what such a kernel costs depends on the trips alone, so of equal trips those with fewer words than any
+    smaller KC.
+    """
+    kc = np.arange(1, size + 1, dtype=np.int64)
+    trips, words = np.asarray(ceil_div(size, kc)), loop_words(size, kr, looped)[1:]
+    run = np.concatenate([[0], np.cumsum(trips[1:] != trips[:-1])])
+    lowered = words - run * (int(words.max()) + 1)
+    keep = np.ones(size, dtype=bool)
+    keep[1:] = lowered[1:] < np.minimum.accumulate(lowered)[:-1]
+    return kc[keep]
+
+
+def _looped_candidates(space: Space, walks: _Walks, lengths: _Array, mc: _Array, nc: _Array) -> _Blocks:
+    """Each pair of MC and NC with each KC of these that fits, for each walk of a kernel that keeps C."""
+    path, times = walks.flags, len(lengths)
+    mc, nc, kc = np.repeat(mc, times), np.repeat(nc, times), np.tile(lengths, len(mc))
+    trips: dict[Dim, Ints] = {"m": ceil_div(space.problem.m, mc), "k": ceil_div(space.problem.k, kc)}
+    trips["n"] = ceil_div(space.problem.n, nc)
+    fits = np.asarray(footprint(space, path, mc, kc, nc, trips["k"] > 1) <= space.capacity)
+    if not space.may_spill:
+        fits = fits & (np.asarray(visits(path, trips, "C")) == 1)
+    walk_index, at = np.nonzero(fits)
+    return _Blocks(walk_index, mc[at], kc[at], nc[at])
 
 
 def _at(kept: _Array, mc: _Array, kc: _Array, nc: _Array) -> _Blocks:
@@ -213,7 +277,7 @@ def _solve_bytes(space: Space) -> _Best:
             walks, at = reached[stationary]
             some = _walks(space, family.stationary, {walks.choices[i] for i in np.unique(at.walk)})
             in_one = _candidates(space, some, family, tile, *everything)
-            if (in_one.kc == problem.k).any():
+            if (in_one.kc == problem.k).any() and looped_of(space, family, tile) is None:
                 best = _better(best, space, some, family, tile, everything)
                 continue
             mc, nc = _distinct(np.stack([at.mc, at.nc]))
@@ -224,7 +288,7 @@ def _solve_bytes(space: Space) -> _Best:
 
 def _grow(m: int, mc: _Array, mr: int, n: int, nc: _Array, nr: int) -> tuple[_Array, _Array]:
     """Each pair of smallest blocks with the useful larger blocks of the same trip counts."""
-    grown_m, grown_n = useful_blocks(m, np.unique(mc), mr), useful_blocks(n, np.unique(nc), nr)
+    grown_m, grown_n = useful_blocks(m, np.unique(mc), mr), useful_blocks(n, np.unique(nc), nr, runs=True)
     found_m, found_n = (part.ravel() for part in np.meshgrid(grown_m, grown_n, indexing="ij"))
     same = np.isin(ceil_div(m, found_m) * (n + 1) + ceil_div(n, found_n), ceil_div(m, mc) * (n + 1) + ceil_div(n, nc))
     return found_m[same], found_n[same]
@@ -275,8 +339,10 @@ def _kernels_by_register_bytes(
         tiles = [tile for _, tile in kernels]
         along = np.array(tiles, dtype=np.int64).T
         fewest = [-(-space.problem.sizes[d] // column) for d, column in zip(DIMS, along, strict=True)]
-        c = Counts(*trips, *map(np.maximum, fewest, trips))
-        least = np.broadcast_to(np.asarray(kernel_cost(space, family, tiles[0], c)), (len(tiles),)).tolist()
+        rm, rk, rn = map(np.maximum, fewest, trips)
+        (tm, tk, tn), runs = trips, np.asarray(runs_over_blocks(space.problem.n, space.problem.n, along[2]))
+        c = Counts(tm, tk, tn, rm, rk, rn, np.maximum(runs, tn))
+        least = np.broadcast_to(np.asarray(register_bytes(space, family, tiles, c)), (len(tiles),)).tolist()
         found += [((staging, cost), family, tile) for cost, tile in zip(least, tiles, strict=True)]
     return sorted(found, key=itemgetter(0))
 
@@ -284,7 +350,9 @@ def _kernels_by_register_bytes(
 def _bound(space: Space, staging: int, family: GemmFamily, tile: RegisterTile, trips: list[int]) -> tuple[int, ...]:
     """The objective of a kernel with these trip counts and the fewest register tiles."""
     fewest = [-(-space.problem.sizes[d] // along) for d, along in zip(DIMS, tile, strict=True)]
-    c = Counts(*trips, *map(max, fewest, trips))
+    rm, rk, rn = map(max, fewest, trips)
+    (tm, tk, tn), runs = trips, int(runs_over_blocks(space.problem.n, space.problem.n, tile.nr))
+    c = Counts(tm, tk, tn, rm, rk, rn, max(runs, tn))
     return tuple(int(part) for part in combined(space, staging, kernel_cost(space, family, tile, c)))
 
 
@@ -300,7 +368,7 @@ def _better(
     at = _candidates(space, walks, family, tile, *pairs)
     if not len(at.mc):
         return best
-    path, c = walks.of(at), counts(space.problem, *at[1:], tile)
+    path, c = walks.of(at), counts(space.problem, *at[1:], tile, looped_of(space, family, tile))
     objective, chosen = _least(price(space, family, tile, path, c), len(at.mc))
     if best is not None and best.objective < objective:
         return best
@@ -342,7 +410,9 @@ def _fastest(space: Space, best: _Best) -> Schedule:
     tied, at = best.tied[fastest[1]], fastest[2]
     walk_index, mc, kc, nc = (int(part[at]) for part in tied.blocks)
     order, hold = tied.choices[walk_index]
-    block = mc, _even(space.problem.k, kc, tied.tile.kr), nc
+    if looped_of(space, tied.family, tied.tile) is None:
+        kc = _even(space.problem.k, kc, tied.tile.kr)
+    block = mc, kc, nc
     return space.schedule(order, hold, block, tied.family, tied.tile)
 
 

@@ -7,7 +7,7 @@ from ortools.sat.python import cp_model
 
 from memaopt.kernels.gemm.families import Cycles
 from memaopt.kernels.schedule import REGISTER_LEVEL, Space
-from memaopt.models.cp_sat_variables import BlockLoop, Expr, KernelVars, NestVars, Var, product
+from memaopt.models.cp_sat_variables import BlockLoop, Expr, KernelVars, NestVars, Var, product, runs_of
 from memaopt.models.cycles import (
     code_waits,
     kernel_shape,
@@ -18,7 +18,16 @@ from memaopt.models.cycles import (
     unaligned_shares,
 )
 from memaopt.models.prices import UnitPrices
-from memaopt.models.traffic import Counts, counts, passes, register_bytes
+from memaopt.models.traffic import (
+    STACK_WORD,
+    Counts,
+    counts,
+    loop_words,
+    looped_of,
+    passes,
+    register_bytes,
+    stack_words,
+)
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, REVISITED_BY, Dim, Operand
 
 
@@ -47,7 +56,9 @@ def crossing(
 
 
 def chosen_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kernel: KernelVars) -> Expr:
-    """Bytes between SRAM and registers: what stays put is moved once a block, what streams once a tile."""
+    """Bytes between memory and registers: what stays put is moved once a block, what streams once a tile; and the
+    stack's.
+    """
     problem = space.problem
     total = cp.new_int_var(0, 1 << 56, "register bytes")
     moved: Expr = problem.channel_bytes * problem.m * kernel.tiles["n"]
@@ -60,12 +71,67 @@ def chosen_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop]
             moved += problem.elements("C") * (problem.width + 2 * ACCUMULATOR_BYTES * (times - 1))
         else:
             moved += problem.bytes_of(operand) * times
-    cp.add(total == moved)
+    cp.add(total == moved + STACK_WORD * _stack(cp, space, loops, kernel))
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
         # Redundant, for the bound: the bytes if one block held everything.
         fewest = counts(problem, problem.m, problem.k, problem.n, tile)
-        cp.add(total >= int(register_bytes(problem, family, fewest))).only_enforce_if(chosen)
+        cp.add(total >= int(register_bytes(space, family, (tile,), fewest))).only_enforce_if(chosen)
     return total
+
+
+def _stack(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kernel: KernelVars) -> Var:
+    """Words that the chosen kernel moves to and from the stack, by its calls and what they go over, in each pass."""
+    m, k, n = space.problem.m, space.problem.k, space.problem.n
+    longest = max(m, n)
+    several = cp.new_bool_var("several passes")
+    passes = cp.new_int_var(1, k, "passes")
+    outer, calls, over = (cp.new_int_var(1, 2 * longest, what) for what in ("rows of calls", "calls", "turns"))
+    runs = runs_of(cp, loops["n"], kernel.cut["n"])
+    of: dict[Operand, tuple[Expr, Expr, Expr, Expr]] = {
+        "C": (kernel.tiles["m"], runs, kernel.tiles["n"], loops["k"].trips),
+        "A": (kernel.tiles["m"], loops["n"].trips, n, kernel.tiles["k"]),
+        "B": (kernel.tiles["n"], loops["m"].trips, m, kernel.tiles["k"]),
+    }
+    for operand, parts in of.items():
+        for var, part in zip((outer, calls, over, passes), parts, strict=True):
+            cp.add(var == part).only_enforce_if(kernel.keeps[operand])
+    cp.add(passes >= 2).only_enforce_if(several)
+    cp.add(passes == 1).only_enforce_if(several.Not())
+    most = 2 * longest * 2 * longest
+    called, turned = product(cp, outer, calls, most), product(cp, outer, over, most)
+    by_calls, by_turns = product(cp, called, passes, most * k), product(cp, turned, passes, most * k)
+    looped = _loops(cp, space, loops, kernel)
+    in_loops: Expr = 0
+    if looped is not None:
+        in_loops = cp.new_int_var(0, most * 2 * k, "words of the loops over the reduction")
+        cp.add_multiplication_equality(in_loops, [turned, looped])
+    # A row of a tile after the first: C is kept where there is such a word.
+    rests = cp.new_int_var(0, m * n, "rows after the first of a tile")
+    cp.add_multiplication_equality(rests, [m - kernel.tiles["m"], kernel.tiles["n"]])
+    words = cp.new_int_var(0, 1 << 52, "words of the stack")
+    for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
+        call, turn, row, loops_too = stack_words(space, family, (tile,))
+        many = call.each * by_calls + call.ends * called + turn.each * by_turns + turn.ends * turned
+        once = call.single * called + turn.single * turned
+        beside = row * rests + (in_loops if loops_too else 0)
+        cp.add(words == many + beside).only_enforce_if(chosen, several)
+        cp.add(words == once + beside).only_enforce_if(chosen, several.Not())
+    return words
+
+
+def _loops(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kernel: KernelVars) -> Var | None:
+    """Words of the loops over the reduction of a tile, by KC; None where no kernel has any."""
+    found: Var | None = None
+    by_family = {(family, tile.kr) for family, tile in space.kernels if looped_of(space, family, tile) is not None}
+    for family, kr in sorted(by_family, key=lambda each: each[0].name):
+        words = loop_words(space.problem.k, kr, family.unrolling)
+        found = found if found is not None else cp.new_int_var(0, 2 * space.problem.k, "words of loops")
+        of = cp.new_int_var(0, int(words.max()), f"words of loops of {family.name}")
+        cp.add_element(loops["k"].block, words.tolist(), of)
+        for chosen, (other, tile) in zip(kernel.chosen, space.kernels, strict=True):
+            if (other, tile.kr) == (family, kr):
+                cp.add(found == of).only_enforce_if(chosen)
+    return found
 
 
 def chosen_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kernel: KernelVars) -> Expr:
@@ -88,7 +154,7 @@ def chosen_time(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop],
     calls = product(cp, times, inside, k * (max(m, n) + 1))
     by_calls = product(cp, calls, outer, k * (max(m, n) + 1) * max(m, n))
     # Register tiles of a single element in blocks of one: no kernel ever takes longer.
-    most = Counts(m, k, n, m, k, n)
+    most = Counts(m, k, n, m, k, n, n)
     slowest = max(
         int(kernel_time(space, family, tile, most)) + code_waits(space, family, tile) * m * k * n
         for family, tile in space.kernels

@@ -36,12 +36,24 @@ class NestVars(NamedTuple):
 
 
 class KernelVars(NamedTuple):
-    """The register kernel: which operand it keeps, its tile, and the tiles along each loop over all blocks."""
+    """The register kernel: which operand it keeps, its tile, and the tiles along each loop over all blocks; ``cut``:
+    how each loop is cut into them.
+    """
 
     chosen: list[Var]
     tile: dict[Dim, Var]
     tiles: dict[Dim, Var]
     keeps: dict[Operand, Var]
+    cut: dict[Dim, "Cut"]
+
+
+class Cut(NamedTuple):
+    """Register tiles in each block but the last of a loop, and in that; how far whole tiles reach beyond each."""
+
+    each: Var
+    each_beyond: Expr
+    last: Var
+    last_beyond: Expr
 
 
 def nest_of(cp: cp_model.CpModel, space: Space) -> NestVars:
@@ -100,38 +112,59 @@ def kernel_of(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop]) -
     keeps = {operand: cp.new_bool_var(f"{operand} is stationary") for operand in OPERANDS}
     for operand, var in keeps.items():
         cp.add(sum(c for c, (family, _) in zip(chosen, kernels, strict=True) if family.stationary == operand) == var)
-    tile, tiles = {}, {}
+    tile, tiles, cut = {}, {}, {}
     for i, d in enumerate(DIMS):
         values = [t[i] for _, t in kernels]
         tile[d] = cp.new_int_var_from_domain(cp_model.Domain.from_values(values), f"{d}r")
         cp.add(sum(v * c for v, c in zip(values, chosen, strict=True)) == tile[d])
-        tiles[d] = _tiles(cp, loops[d], tile[d], max(values), f"r{d}")
+        tiles[d], cut[d] = _tiles(cp, loops[d], tile[d], max(values), f"r{d}")
         # Redundant, for the bound: no loop is covered by fewer tiles than if one block held all of it.
         for value in set(values):
             among = [c for v, c in zip(values, chosen, strict=True) if v == value]
             picked = cp.new_bool_var(f"{d}r = {value}")
             cp.add(sum(among) == picked)
             cp.add(tiles[d] >= -(-loops[d].size // value)).only_enforce_if(picked)
-    return KernelVars(chosen, tile, tiles, keeps)
+    return KernelVars(chosen, tile, tiles, keeps, cut)
 
 
-def _tiles(cp: cp_model.CpModel, loop: BlockLoop, tile: Var, largest: int, name: str) -> Var:
+def _tiles(cp: cp_model.CpModel, loop: BlockLoop, tile: Var, largest: int, name: str) -> tuple[Var, Cut]:
     """Register tiles along a loop: (trips - 1) * ceil(block / tile) + ceil(last block / tile)."""
 
-    def ceil_of(length: Expr, what: str) -> Var:
+    def ceil_of(length: Expr, what: str) -> tuple[Var, Expr]:
         quotient = cp.new_int_var(1, loop.size, what)
         cover = cp.new_int_var(1, loop.size + largest, "")
         cp.add_multiplication_equality(cover, [quotient, tile])
         cp.add(cover >= length)
         cp.add(cover - tile < length)
-        return quotient
+        return quotient, cover - length
 
-    each, last = ceil_of(loop.block, f"{name} of a block"), ceil_of(loop.size - loop.full, f"{name} of the last block")
+    each, each_beyond = ceil_of(loop.block, f"{name} of a block")
+    last, last_beyond = ceil_of(loop.size - loop.full, f"{name} of the last block")
     before = cp.new_int_var(0, loop.size, "")
     cp.add_multiplication_equality(before, [loop.trips - 1, each])
     total = cp.new_int_var(1, loop.size, name)
     cp.add(total == before + last)
-    return total
+    return total, Cut(each, each_beyond, last, last_beyond)
+
+
+def runs_of(cp: cp_model.CpModel, loop: BlockLoop, cut: Cut) -> Var:
+    """Runs of equal register tiles along a loop: one in each block, two where whole tiles are followed by another."""
+
+    def two(tiles: Var, beyond: Expr, what: str) -> Var:
+        found, many, ragged = (cp.new_bool_var(f"{what}: {why}") for why in ("two runs", "several tiles", "a rest"))
+        cp.add(tiles >= 2).only_enforce_if(many)
+        cp.add(tiles == 1).only_enforce_if(many.Not())
+        cp.add(beyond >= 1).only_enforce_if(ragged)
+        cp.add(beyond == 0).only_enforce_if(ragged.Not())
+        cp.add_min_equality(found, [many, ragged])
+        return found
+
+    each, last = two(cut.each, cut.each_beyond, "each block"), two(cut.last, cut.last_beyond, "the last block")
+    before = cp.new_int_var(0, loop.size, "")
+    cp.add_multiplication_equality(before, [loop.trips - 1, each])
+    runs = cp.new_int_var(1, 2 * loop.size, "runs")
+    cp.add(runs == loop.trips + before + last)
+    return runs
 
 
 def visits_of(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, BlockLoop], nest: NestVars) -> Var:

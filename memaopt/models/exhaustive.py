@@ -7,19 +7,31 @@ does. ``tests`` hold this against a search that drops nothing.
 
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, Unrolling
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.feasibility import check_feasible
 from memaopt.models.prices import combined, kernel_cost, staging_cost
-from memaopt.models.traffic import Counts, ceil_div, counts, footprint, may_be_direct, passes, tiles_over_blocks
+from memaopt.models.traffic import (
+    Counts,
+    ceil_div,
+    counts,
+    footprint,
+    loop_words,
+    looped_of,
+    may_be_direct,
+    passes,
+    runs_over_blocks,
+    tiles_over_blocks,
+)
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, visits, walk
 from memaopt.problems.gemm import DIMS, OPERANDS, Dim
 
@@ -54,7 +66,7 @@ def solve(space: Space) -> Answer:
     for bound, family, tile in sorted(_bounded_kernels(space, staging), key=lambda entry: entry[0]):
         if best is not None and bound >= best:
             continue
-        for cells in _grid(space, tile, only):
+        for cells in _grid(space, tile, looped_of(space, family, tile), only):
             kernel = _over(cells, kernel_cost(space, family, tile, cells.c))
             still = _below(combined(space, staging, kernel), best)
             cells, kernel = cells.at(still), kernel[still]
@@ -72,17 +84,33 @@ def solve(space: Space) -> Answer:
     return Answer(model="exhaustive", schedule=schedule, objective=best, proven=True, milliseconds=spent)
 
 
-def breakpoints(size: int, tile: int) -> _Array:
-    """The blocks of a loop that no smaller block replaces: fewer trips, or as many with fewer register tiles."""
+def breakpoints(size: int, *counted: _Array) -> _Array:
+    """The blocks of a loop that no smaller block replaces: fewer trips, or as many with less of what is ``counted``,
+    for each block from 1 to ``size``.
+    """
     blocks = np.arange(1, size + 1, dtype=np.int64)
     trips = np.asarray(ceil_div(size, blocks))
-    needed = np.asarray(tiles_over_blocks(size, blocks, tile))
-    # Trip counts fall as blocks grow; each run of equal ones is set below the one before, so its minimum starts anew.
-    run = np.concatenate([[0], np.cumsum(trips[1:] != trips[:-1])])
-    lowered = needed - run * (size + 1)
-    keep = np.ones(size, dtype=bool)
-    keep[1:] = lowered[1:] < np.minimum.accumulate(lowered)[:-1]
+    keep: list[bool] = []
+    before, front = 0, list[list[int]]()
+    for these, *seen in zip(trips.tolist(), *(part.tolist() for part in counted), strict=True):
+        front = front if these == before else []
+        keep.append(not any(all(a <= b for a, b in zip(one, seen, strict=True)) for one in front))
+        if keep[-1]:
+            front = [*front, seen]
+        before = these
     return blocks[keep]
+
+
+@lru_cache(maxsize=512)
+def _axis(size: int, d: Dim, along: int, looped: Unrolling | None) -> _Array:
+    """The breakpoints of a loop whose register tiles are ``along`` long."""
+    blocks = np.arange(1, size + 1, dtype=np.int64)
+    counted = [np.asarray(tiles_over_blocks(size, blocks, along))]
+    if d == "n":
+        counted.append(np.asarray(runs_over_blocks(size, blocks, along)))
+    if d == "k" and looped is not None:
+        counted.append(loop_words(size, along, looped)[1:])
+    return breakpoints(size, *counted)
 
 
 def _least_staging(space: Space) -> tuple[int, dict[Dim, _Array] | None]:
@@ -98,7 +126,7 @@ def _least_staging(space: Space) -> tuple[int, dict[Dim, _Array] | None]:
         if not kernels:
             continue
         longest = RegisterTile(1, 1 if operand == "C" else max(tile.kr for _, tile in kernels), 1)
-        for cells in _grid(space, longest, None):
+        for cells in _grid(space, longest, None, None):
             for _, path, at in _allowed(space, kernels[0][0], cells):
                 cost = _staging(space, path, cells.at(at))
                 if least is None or cost.min() < least:
@@ -115,12 +143,14 @@ def _bounded_kernels(space: Space, staging: int) -> Iterator[tuple[tuple[int, ..
     """Each kernel with the least staging and its cost if one block held everything: it can do no better."""
     problem = space.problem
     for family, tile in space.kernels:
-        c = counts(problem, problem.m, problem.k, problem.n, tile)
+        c = counts(problem, problem.m, problem.k, problem.n, tile)  # without a loop that uses the stack
         bound = combined(space, staging, kernel_cost(space, family, tile, c))
         yield tuple(int(part) for part in bound), family, tile
 
 
-def _grid(space: Space, tile: RegisterTile, only: dict[Dim, _Array] | None) -> Iterator[_Cells]:
+def _grid(
+    space: Space, tile: RegisterTile, looped: Unrolling | None, only: dict[Dim, _Array] | None
+) -> Iterator[_Cells]:
     """All combinations of the breakpoints of M, K and N, of the trip counts in ``only`` if given.
 
     They come in slabs along M, so that the memory this takes stays bounded.
@@ -128,12 +158,12 @@ def _grid(space: Space, tile: RegisterTile, only: dict[Dim, _Array] | None) -> I
     axes = []
     for d, along in zip(DIMS, tile, strict=True):
         size = space.problem.sizes[d]
-        blocks = breakpoints(size, along)
+        blocks = _axis(size, d, along, looped)
         axes.append(blocks if only is None else blocks[np.isin(ceil_div(size, blocks), only[d])])
     slabs = 1 + len(axes[0]) * len(axes[1]) * len(axes[2]) // _SLAB
     for m_axis in np.array_split(axes[0], min(slabs, len(axes[0]))):
         mc, kc, nc = (axis.ravel() for axis in np.meshgrid(m_axis, axes[1], axes[2], indexing="ij"))
-        yield _Cells(mc, kc, nc, counts(space.problem, mc, kc, nc, tile))
+        yield _Cells(mc, kc, nc, counts(space.problem, mc, kc, nc, tile, looped))
 
 
 def _allowed(space: Space, family: GemmFamily, cells: _Cells) -> Iterator[tuple[WalkChoice, BlockWalk, _Array]]:

@@ -38,7 +38,7 @@ def tree(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> tuple[Node, .
         """The reduction of one row of tiles (of columns, if B is stationary)."""
         made: list[Node] = []
         for part in parts:
-            body = (compiled(*_AROUND), _call(problem, family, tile.kr, mr, nr, part, count))
+            body = (compiled(*_AROUND), _call(problem, family, tile, mr, nr, part, count))
             made.extend(body if part.count == 1 else (Loop(body, part.count),))
         return tuple(made)
 
@@ -55,10 +55,10 @@ def tree(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> tuple[Node, .
     return (Loop(rows(tile.mr), m // tile.mr), *(rows(m % tile.mr) if m % tile.mr else ()))
 
 
-def _call(problem: Gemm, family: GemmFamily, kr: int, mr: int, nr: int, part: Stretch, count: int) -> Call:
+def _call(problem: Gemm, family: GemmFamily, tile: RegisterTile, mr: int, nr: int, part: Stretch, count: int) -> Call:
     """A call of a kernel that goes over ``count`` tiles."""
-    kernel = RegisterKernel(mr, part.steps, nr, part.first, part.last)
-    nodes = _parsed(text(problem, family, kr, kernel, _strides(problem, family, kr)))
+    kernel, kr = RegisterKernel(mr, part.steps, nr, part.first, part.last), tile.kr
+    nodes = _parsed(text(problem, family, tile, kernel, _strides(problem, family, kr)))
     turns = rounds(family, kr, kernel)
     body = tuple(_counted(node, count, turns) for node in nodes)
     return Call(Small(f"{family.name} {kr} {kernel.name}", 4 * words(nodes), body))

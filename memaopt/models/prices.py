@@ -67,7 +67,7 @@ def staging_cost(space: Space, path: BlockWalk, c: Counts) -> Ints:
 def kernel_cost(space: Space, family: GemmFamily, tile: RegisterTile, c: Counts) -> Ints:
     """The objective's part that the kernel decides: register bytes, or what its cycles cost."""
     if space.objective == "bytes":
-        return register_bytes(space.problem, family, c)
+        return register_bytes(space, family, (tile,), c)
     return time_unit(space) * waited_time(space, family, tile, c)
 
 
@@ -93,8 +93,9 @@ def combined(space: Space, staging: Ints, kernel: Ints) -> tuple[Ints, ...]:
 def price(space: Space, family: GemmFamily, tile: RegisterTile, path: BlockWalk, c: Counts) -> tuple[Ints, ...]:
     """The objective's value, lexicographic: smaller is better, the most important part first.
 
-    ``bytes``: external bytes, then register bytes. All others: one part, in 1/CYCLE of a cycle or
-    picojoule or of what their weights make of them; the kernels' cycles and the staged bytes at the machine's figures.
+    ``bytes``: external bytes, then register bytes, the kernels' stack among them. All others: one part, in 1/CYCLE of a
+    cycle or picojoule or of what their weights make of them; the kernels' cycles and the staged bytes at the machine's
+    figures.
     """
     return combined(space, staging_cost(space, path, c), kernel_cost(space, family, tile, c))
 

@@ -22,11 +22,14 @@ _Events = Counter[tuple[str, str, int]]
 
 
 class Replay(NamedTuple):
-    """What happened: accesses by buffer, tiles moved by operand (both ways), SRAM the tiles took, in bytes."""
+    """What happened: accesses by buffer, tiles moved by operand (both ways), SRAM the tiles took, in bytes, and the
+    bytes that kernels moved, those to and from the stack among them.
+    """
 
     accesses: dict[str, Access]
     moves: dict[Operand, int]
     tile_bytes: int
+    register_bytes: int
 
 
 class _Span(NamedTuple):
@@ -123,6 +126,7 @@ def _counted(
         events[names[buffer], what, size] += times
     for shape, times in shapes.items():
         _add(events, _stack_of_block(nest_of(space, schedule), *shape), times)
+    by_kernels = sum(size * times for (_, _, size), times in events.items())
     for (operand, what, rows, columns), times in copies.items():
         _add(events, _copied(problem, operand, what, rows, columns, partial), times)
         narrows = (operand, what, partial) == ("C", "final", True) and problem.width < ACCUMULATOR_BYTES
@@ -132,7 +136,7 @@ def _counted(
     tile_bytes = sum(space.copies * largest[x] * slots[x] for x in tiled)
     if "C" not in space.staged and partial and narrow:
         tile_bytes += ACCUMULATOR_BYTES * largest["C"]
-    return Replay(_by_buffer(events), {x: moves[x] for x in OPERANDS}, tile_bytes)
+    return Replay(_by_buffer(events), {x: moves[x] for x in OPERANDS}, tile_bytes, by_kernels)
 
 
 def _spans(size: int, step: int) -> Iterator[_Span]:

@@ -9,19 +9,33 @@ With trip counts t and register-tile counts r over all blocks, loops outermost f
   registers, as often as that loop runs;
 * between SRAM and registers the stationary operand is read once for each block-level trip of the loop that
   does not index it, and the others once for each of its register tiles;
-* a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width.
+* a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width;
+* what kernels do to the stack is so many words for each call and each tile (:mod:`memaopt.kernels.gemm.stack_words`).
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, Unrolling
+from memaopt.kernels.gemm.stack_words import Passes, StackWords
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.walks import BlockWalk, Flags, Ints, tile_elements, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 
+#: Bytes of a word on the stack.
+STACK_WORD = 4
+
 
 class Counts(NamedTuple):
-    """What determines the traffic of a schedule: for each loop, trips over blocks (t) and register tiles (r)."""
+    """What determines the traffic of a schedule: for each loop, trips over blocks (t) and register tiles (r).
+
+    ``cn``: runs of equal register tiles along n, over its blocks: whole ones, and the one left over. ``lk``: words that
+    a kernel whose loop over the reduction uses the stack moves there for one tile, over the blocks of k.
+    """
 
     tm: Ints
     tk: Ints
@@ -29,6 +43,8 @@ class Counts(NamedTuple):
     rm: Ints
     rk: Ints
     rn: Ints
+    cn: Ints
+    lk: Ints = 0
 
     @property
     def trips(self) -> dict[Dim, Ints]:
@@ -52,17 +68,68 @@ def tiles_over_blocks(size: int, block: Ints, tile: int) -> Ints:
     return (trips - 1) * ceil_div(block, tile) + ceil_div(size - (trips - 1) * block, tile)
 
 
-def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile) -> Counts:
-    """The trip counts and register-tile counts of blocks MC x KC x NC computed with ``tile``."""
+def runs_over_blocks(size: int, block: Ints, tile: int) -> Ints:
+    """Runs of equal register tiles along a loop of ``size``, cut into blocks first: one or two in each block."""
+    trips = ceil_div(size, block)
+    return (trips - 1) * _runs(block, tile) + _runs(size - (trips - 1) * block, tile)
+
+
+def _runs(length: Ints, tile: int) -> Ints:
+    ragged: Ints = 1 * ((length > tile) & (length % tile > 0))
+    return 1 + ragged
+
+
+def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile, looped: Unrolling | None = None) -> Counts:
+    """The trip counts and register-tile counts of blocks MC x KC x NC computed with ``tile``; ``looped``: the
+    unrolling of a kernel whose loop over the reduction uses the stack (:func:`looped_of`).
+    """
     m, k, n = problem.m, problem.k, problem.n
+    trips = ceil_div(k, kc)
     return Counts(
         ceil_div(m, mc),
-        ceil_div(k, kc),
+        trips,
         ceil_div(n, nc),
         tiles_over_blocks(m, mc, tile.mr),
         tiles_over_blocks(k, kc, tile.kr),
         tiles_over_blocks(n, nc, tile.nr),
+        runs_over_blocks(n, nc, tile.nr),
+        0 * trips if looped is None else loop_words(k, tile.kr, looped)[kc],
     )
+
+
+def looped_of(space: Space, family: GemmFamily, tile: RegisterTile) -> Unrolling | None:
+    """The unrolling of a kernel whose loop over the reduction uses the stack, None of any other."""
+    return family.unrolling if stack_words(space, family, (tile,)).looped else None
+
+
+@lru_cache(maxsize=256)
+def loop_words(size: int, kr: int, unrolling: Unrolling) -> npt.NDArray[np.int64]:
+    """Words that the loops over the reduction move to and from the stack for one tile, by KC from 0 to ``size``: where
+    a loop ends is written once and read in each round; what needs one round has no loop.
+    """
+    rounds = np.array([length // kr // unrolling.steps(length // kr) for length in range(size + 1)], dtype=np.int64)
+    words = (rounds > 1) * (1 + rounds)
+    kc = np.maximum(np.arange(size + 1, dtype=np.int64), 1)
+    before: npt.NDArray[np.int64] = -(-size // kc) - 1
+    found: npt.NDArray[np.int64] = before * words[kc] + words[size - before * kc]
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _stack_words(family: GemmFamily, tiles: tuple[RegisterTile, ...], fpu: bool) -> StackWords:
+    each = [family.stack(*tile, fpu) for tile in tiles]
+    if len(each) == 1:
+        return each[0]
+    call, turn = (
+        Passes(*(np.array(part) for part in zip(*passes, strict=True)))
+        for passes in ([words.call for words in each], [words.turn for words in each])
+    )
+    return StackWords(call, turn, np.array([words.row for words in each]), each[0].looped)
+
+
+def stack_words(space: Space, family: GemmFamily, tiles: Sequence[RegisterTile]) -> StackWords:
+    """What kernels of a family do to the stack: of one tile, or as arrays of several."""
+    return _stack_words(family, tuple(tiles), space.machine.core.has_fpu)
 
 
 def passes(family: GemmFamily, c: Counts) -> Ints:
@@ -88,11 +155,11 @@ def external_bytes(space: Space, path: BlockWalk, c: Counts) -> Ints:
     return total
 
 
-def register_bytes(problem: Gemm, family: GemmFamily, c: Counts) -> Ints:
-    """Bytes moved between SRAM and registers by the kernels, parameters of output channels included, what they keep on
-    the stack not (:func:`memaopt.models.accesses.promise`): its time is part of
-    :func:`memaopt.models.cycles.kernel_time`.
+def register_bytes(space: Space, family: GemmFamily, tiles: Sequence[RegisterTile], c: Counts) -> Ints:
+    """Bytes moved between memory and registers by the kernels of one tile, or of several with counts for each:
+    operands, parameters of output channels, and what they do to the stack. What copies do is no part of it.
     """
+    problem = space.problem
 
     def times(operand: Operand) -> Ints:
         loop = REVISITED_BY[operand]
@@ -104,7 +171,23 @@ def register_bytes(problem: Gemm, family: GemmFamily, c: Counts) -> Ints:
         + problem.bytes_of("B") * times("B")
         + problem.elements("C") * c_element
         + problem.m * problem.channel_bytes * c.rn
+        + STACK_WORD * _on_stack(problem, family, stack_words(space, family, tiles), c)
     )
+
+
+def _on_stack(problem: Gemm, family: GemmFamily, words: StackWords, c: Counts) -> Ints:
+    """Words that kernels move to and from the stack: a call goes over the equal tiles of a row (C), or the columns or
+    rows that stream past, in each pass.
+    """
+    calls, turns = {
+        "C": (c.rm * c.cn, c.rm * c.rn),
+        "A": (c.rm * c.tn, c.rm * problem.n),
+        "B": (c.rn * c.tm, c.rn * problem.m),
+    }[family.stationary]
+    times = passes(family, c)
+    total: Ints = calls * words.call.over(times) + turns * (words.turn.over(times) + words.looped * c.lk)
+    rests: Ints = words.row * (problem.m - c.rm) * c.rn
+    return total + rests
 
 
 def footprint(space: Space, path: BlockWalk, mc: Ints, kc: Ints, nc: Ints, accumulating: Flags) -> Ints:
@@ -135,4 +218,5 @@ def may_be_direct(family: GemmFamily, c: Counts, operand: Operand) -> Flags:
 
 def schedule_counts(space: Space, schedule: Schedule) -> Counts:
     """The trip counts and register-tile counts of one schedule."""
-    return counts(space.problem, schedule.mc, schedule.kc, schedule.nc, schedule.tile)
+    looped = looped_of(space, schedule.family, schedule.tile)
+    return counts(space.problem, schedule.mc, schedule.kc, schedule.nc, schedule.tile, looped)

@@ -171,8 +171,7 @@ def schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"], *, w
     staged = sorted({home for home in _homes(problem) if home != certificate.machine.sram.name})
     outside = _with_bound(traffic.external_bytes, bounds.external_bytes, f"{' and '.join(staged)} and SRAM")
     whole = isinstance(schedule, LayerSchedule)
-    # A nest is ranked by what it moves beside the stack, a layer kernel with the operands that it keeps there.
-    registers = "all memories and registers" if whole else "SRAM and registers, the stack apart"
+    registers = f"{'all memories' if whole else 'SRAM'} and registers, the kernels' stack among them"
     spent = certificate.milliseconds if with_times else {}
     proof = " = ".join(_MODELS[a.model] + (f" ({spent[a.model]:.0f} ms)" if spent else "") for a in certificate.answers)
     if certificate.proof != "full":

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
+from memaopt.kernels.gemm import stack_words
+from memaopt.kernels.gemm.stack_words import StackWords
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.gemm import Dtype, Operand
 
@@ -103,7 +105,9 @@ class GemmFamily(NamedTuple):
     ``a_vector``/``b_vector``: elements that one access moves, of A along k and of B along ``b_along``; what is
     left over moves element by element. ``kr``/``mr``/``nr``: the values that the template can unroll to.
     ``fpu``: registers of the FPU; where there is none, a family ``without_fpu`` keeps 16 words on the stack instead.
-    ``cost``: what the kernel spends on a tile of a product of that shape. ``unrolling``: of
+    ``by_tile``: what is left over at the edges depends on the whole tile, in what it keeps and saves.
+    ``cost``: what the kernel spends on a tile of a product of that shape. ``stack``: what it moves to and from the
+    stack, by MR, KR, NR and whether there is an FPU. ``unrolling``: of
     its loop over the reduction, where C is stationary and the template asks for it; a family ``-rolled`` is the one
     without that in its name, but for a shorter one, so that it fits an instruction cache.
     """
@@ -120,8 +124,10 @@ class GemmFamily(NamedTuple):
     b_vector: int
     b_along: Literal["k", "n"]
     cost: Callable[[RegisterTile, Shape], Cost]
+    stack: Callable[[int, int, int, bool], StackWords]
     unrolling: Unrolling = Unrolling()
     without_fpu: bool = False
+    by_tile: bool = False
 
     @property
     def template(self) -> str:
@@ -132,7 +138,7 @@ class GemmFamily(NamedTuple):
 def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
     """Each k: VLDM of a row of B and an addition; each row of A: VLDM of KR values; two cycles a multiply-add."""
     mr, kr, nr = tile
-    saved = 64 / 2 + 2 if mr * nr + kr * nr + kr + 2 <= 16 else 0
+    saved = 0 if stack_words.wide(mr, kr, nr) else 64 / 2 + 2
     return Cost(
         step=cycles(2 * kr, 1 + kr, kr, 2 * kr + 3 + (kr == 4)),
         ends=cycles(m=4, one=5 + (kr == 4) + (mr == 9) * 2 + (mr == 10) * 5),
@@ -270,6 +276,7 @@ _Q15_C = GemmFamily(
     b_vector=2,
     b_along="n",
     cost=partial(_q15_c, unrolling=_Q15_UNROLLING),
+    stack=stack_words.q15_c,
     unrolling=_Q15_UNROLLING,
     without_fpu=True,
 )
@@ -286,6 +293,7 @@ _S8_C = GemmFamily(
     b_vector=4,
     b_along="k",
     cost=partial(_s8_c, unrolling=_S8_UNROLLING),
+    stack=stack_words.s8_c,
     unrolling=_S8_UNROLLING,
     without_fpu=True,
 )
@@ -302,19 +310,19 @@ FAMILIES: tuple[GemmFamily, ...] = (
         "f32-c", "f32", "C", range(1, 11), (1, 2, 4), range(1, 17),
         core=Registers(m=1, one=4), fpu=Registers(mn=1, kn=1, k=1, one=2),
         a_vector=1, b_vector=1, b_along="n",
-        cost=_f32_c,
+        cost=_f32_c, stack=stack_words.f32_c, by_tile=True,
     ),
     GemmFamily(
         "f32-a", "f32", "A", range(1, 28), tuple(range(1, 15)), range(1, 2),
         core=Registers(one=8), fpu=Registers(mk=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
-        cost=_f32_a,
+        cost=_f32_a, stack=stack_words.f32_stationary,
     ),
     GemmFamily(
         "f32-b", "f32", "B", range(1, 2), tuple(range(1, 15)), range(1, 28),
         core=Registers(one=8), fpu=Registers(kn=1, k=1, one=3),
         a_vector=1, b_vector=1, b_along="n",
-        cost=_f32_b,
+        cost=_f32_b, stack=stack_words.f32_stationary,
     ),
     _Q15_C,
     _rolled(_Q15_C, _q15_c, Unrolling(4)),
@@ -322,14 +330,14 @@ FAMILIES: tuple[GemmFamily, ...] = (
         "q15-a", "q15", "A", range(1, 6), _PAIRS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=1, b_along="n",
-        cost=_q15_a,
+        cost=_q15_a, stack=stack_words.q15_stationary,
         without_fpu=True,
     ),
     GemmFamily(
         "q15-b", "q15", "B", range(1, 2), _PAIRS, range(1, 6),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=2, b_vector=2, b_along="n",
-        cost=_q15_b,
+        cost=_q15_b, stack=stack_words.q15_stationary,
         without_fpu=True,
     ),
     _S8_C,
@@ -338,13 +346,13 @@ FAMILIES: tuple[GemmFamily, ...] = (
         "s8-a", "s8", "A", range(1, 4), _QUADS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
-        cost=_s8_a,
+        cost=_s8_a, stack=stack_words.s8_stationary,
     ),
     GemmFamily(
         "s8-b", "s8", "B", range(1, 2), _QUADS, range(1, 4),
         core=Registers(kn=0.5, n=1, one=4), fpu=Registers(one=8),
         a_vector=4, b_vector=4, b_along="k",
-        cost=_s8_b,
+        cost=_s8_b, stack=stack_words.s8_stationary,
     ),
 )  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from memaopt.access import Access
 from memaopt.kernels import stack
-from memaopt.kernels.gemm.families import GemmFamily, far, pairs_reached
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, far, pairs_reached
+from memaopt.kernels.gemm.stack_words import wide
 from memaopt.kernels.text.templates import render
 from memaopt.problems.gemm import Gemm
 
@@ -78,9 +79,17 @@ def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
     return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
 
 
-def text(problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool = True) -> str:
-    """The assembly of one kernel, a line each instruction; without ``fpu``, the stack is in its place."""
-    return _text(problem.output_zero_point, problem.clamp, family, kr, kernel, strides, fpu)
+def text(
+    problem: Gemm,
+    family: GemmFamily,
+    tile: RegisterTile,
+    kernel: RegisterKernel,
+    strides: Strides,
+    fpu: bool = True,
+) -> str:
+    """The assembly of one kernel of a ``tile``, a line each instruction; without ``fpu``, the stack is in its place."""
+    whole = tile if family.by_tile else None
+    return _text(problem.output_zero_point, problem.clamp, family, tile.kr, whole, kernel, strides, fpu)
 
 
 @lru_cache(maxsize=256)
@@ -89,6 +98,7 @@ def _text(
     clamp: tuple[int, int],
     family: GemmFamily,
     kr: int,
+    whole: RegisterTile | None,
     kernel: RegisterKernel,
     strides: Strides,
     fpu: bool,
@@ -100,6 +110,8 @@ def _text(
         "nr": kernel.nr,
         "kc": kernel.steps,
         "kr": kr if family.stationary == "C" else kernel.steps,
+        "whole_mr": whole.mr if whole else 0,
+        "wide": whole is not None and wide(*whole),
         "first": kernel.first,
         "last": kernel.last,
         "zero_point": zero_point,
@@ -116,12 +128,12 @@ def _text(
 
 
 def stack_by_depth(
-    problem: Gemm, family: GemmFamily, kr: int, kernel: RegisterKernel, strides: Strides, fpu: bool
+    problem: Gemm, family: GemmFamily, tile: RegisterTile, kernel: RegisterKernel, strides: Strides, fpu: bool
 ) -> tuple[Access, ...]:
     """What a call of a kernel does to the stack: once, for each tile that it goes over, in each round of the loop over
     the reduction.
     """
-    return stack.by_depth(text(problem, family, kr, kernel, strides, fpu))
+    return stack.by_depth(text(problem, family, tile, kernel, strides, fpu))
 
 
 def copy_text(name: str, width: int) -> str:
