@@ -290,4 +290,4 @@ def test_every_gemm_kernel_can_be_rendered() -> None:
     for where, schedule in _schedules(0, 150):
         made = nest_of(where, schedule)
         for kernel in made.kernels:
-            thumb.check(text(made.problem, made.family, schedule.kr, kernel, made.strides))
+            thumb.check(text(made.problem, made.family, schedule.tile, kernel, made.strides))
