@@ -223,7 +223,7 @@ def test_the_kernel_follows_the_shape() -> None:
     assert chosen(64, 2, 64, "f32") == ("B", 4 * (2 * 64 + 5 * 64 * 2 + 64 * 64 + 5 * 45))
     # 5 columns of B stay: B once, A for each of 13 tiles of columns, C out once (5 rows of A move as much); 13 calls.
     assert chosen(64, 2, 64, "q15") == ("B", 2 * (64 * 2 + 13 * 2 * 64 + 64 * 64) + 4 * 13 * 25)
-    # 6x4 accumulators stay: A for each of 16 tiles of columns, B for each of 11 tiles of rows; 11 calls save s16 to s31.
+    # 6x4 accumulators stay: A for each of 16 tiles of columns, B for each of 11 tiles of rows; 11 calls save 57 words.
     assert chosen(64, 64, 64, "f32") == ("C", 4 * (16 * 64 * 64 + 11 * 64 * 64 + 64 * 64 + 11 * 57))
 
 
