@@ -17,6 +17,7 @@ from memaopt.certificates.push import PushClaim
 from memaopt.choice import choice, compile, fusion, rows
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.partition import Potentials
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.traffic import describe
@@ -44,8 +45,8 @@ PREMISES = (
     "by_rows",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
-CHOICES = ("multiple", "chains", "layers", "memory", "room", "outer")
-"""Fields in which kernels, order and offsets are chosen; all else in them is derived."""
+CHOICES = ("multiple", "chains", "layers", "memory", "room", "outer", "potentials")
+"""Fields in which kernels, order and offsets are chosen, and what proves the choice; all else in them is derived."""
 
 
 class NetworkCertificate(OfModel):
@@ -56,7 +57,7 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-5"] = "memaopt-network-certificate-5"
+    format: Literal["memaopt-network-certificate-6"] = "memaopt-network-certificate-6"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -74,6 +75,7 @@ class NetworkCertificate(OfModel):
     room: int | None = None
     outer: MemoryPlan | None = None
     choice: ChoiceClaim
+    potentials: tuple[Potentials, ...] = ()
     totals: Totals
     push: PushClaim | None
     _plan: NetworkPlan | None = PrivateAttr(default=None)
@@ -190,6 +192,7 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
             bound=plan.choice.bound,
             proof=plan.choice.proof,
         ),
+        potentials=plan.potentials,
         totals=totals(plan),
         push=push.claim(plan),
     ).signed()
@@ -265,6 +268,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         outer=certificate.outer,
         away=problem.away,
         room=certificate.room,
+        potentials=certificate.potentials,
     )
     return problem, plan
 

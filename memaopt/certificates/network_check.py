@@ -19,7 +19,7 @@ from memaopt.choice.placement import sites
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
 from memaopt.choice.solution import cheaper
 from memaopt.choice.weighing import objective_of
-from memaopt.errors import InfeasibleError, InputError, MemaoptError
+from memaopt.errors import FalseClaimError, InfeasibleError, InputError, MemaoptError
 from memaopt.kernels.registry import CHAINS, Format
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
@@ -121,7 +121,12 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
     said, price = certificate.choice, plan.choice.price
     if plan.chains:
         yield from _false_chains(plan)
-        plan = dataclasses.replace(plan, choice=compile.bounded(plan.choice, compile.partition_bound(plan)))
+        try:
+            bound = compile.partition_bound(plan)
+        except FalseClaimError as error:
+            yield str(error)
+            return
+        plan = dataclasses.replace(plan, choice=compile.bounded(plan.choice, bound))
     elif said.proof == "none":
         bound = compile.lower_bound_of(plan)
         plan = dataclasses.replace(plan, choice=dataclasses.replace(plan.choice, bound=bound))

@@ -17,13 +17,13 @@ from memaopt.choice.homes import away, rooms
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
-from memaopt.choice.partition import Partitions
+from memaopt.choice.partition import Partitions, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import ALIGNMENT, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
-from memaopt.errors import InfeasibleError, InputError
+from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
@@ -259,8 +259,10 @@ def _depth_first(
 ) -> NetworkPlan | None:
     """The better of the best plan without chains and of the best with chains; None if there is neither."""
     least: list[int] = []
+    potentials: list[Potentials] = []
     for space in spaces:
         found = Partitions(space.problem, objective).cheapest(space.problem.limits)
+        potentials.append(() if found is None else found.potentials)
         if found is None:
             continue
         least.append(found.value)
@@ -272,7 +274,7 @@ def _depth_first(
             best = cheapest([chained], None if best is None else best.choice.price) or best
     if best is None or not best.chains:
         return best
-    return replace(best, choice=bounded(best.choice, min(least)))
+    return replace(best, choice=bounded(best.choice, min(least)), potentials=tuple(potentials))
 
 
 def bounded(chosen: Choice, least: int) -> Choice:
@@ -307,12 +309,21 @@ def problem_within(plan: NetworkPlan, graph: Graph, room: int | None = None) -> 
 
 
 def partition_bound(plan: NetworkPlan) -> int:
-    """What no partition into chains costs less than, in any way to simplify a plan's network."""
+    """What no partition into chains costs less than, in any way to simplify a plan's network, as its potentials show;
+    found by a search for a way that has none. FalseClaimError if they do not show it.
+    """
+    ways = [simple for _, simple in simplifications(plan.source)]
+    given = plan.potentials or ((),) * len(ways)
+    if len(given) != len(ways):
+        raise FalseClaimError(f"potentials: {len(given)} sets for {len(ways)} ways to simplify the network")
     bounds = []
-    for _, simple in simplifications(plan.source):
+    for simple, potentials in zip(ways, given, strict=True):
         problem = problem_within(plan, simple.graph)
-        found = Partitions(problem, plan.objective).cheapest(problem.limits)
-        bounds += [] if found is None else [found.value]
+        partitions = Partitions(problem, plan.objective)
+        if potentials:
+            bounds.append(partitions.bound(problem.limits, potentials))
+        elif (found := partitions.cheapest(problem.limits)) is not None:
+            bounds.append(found.value)
     return min(bounds, default=0)
 
 

@@ -12,6 +12,7 @@ from memaopt.choice import choice, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Choice
 from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
+from memaopt.choice.partition import Potentials
 from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import ALIGNMENT, stack_bytes
 from memaopt.kernels.image import ConstantsImage
@@ -114,7 +115,8 @@ class NetworkPlan:
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
     ``room`` bytes. ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
-    networks; None for one of its own.
+    networks; None for one of its own. ``potentials``: with chains, what proves for each way to simplify the network
+    that no partition into chains costs less than the bound.
     """
 
     name: str
@@ -141,6 +143,7 @@ class NetworkPlan:
     away: frozenset[int] = frozenset()
     room: int | None = None
     home: str | None = None
+    potentials: tuple[Potentials, ...] = ()
 
     def _repr_html_(self) -> str:
         from memaopt.api import html_report

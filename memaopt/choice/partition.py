@@ -10,12 +10,14 @@ What a chain takes is found when a path with its lower bound is the shortest, an
 waits, which takes the time: a candidate counts as its floor until the path goes through it. A chain's parts cost no
 less than the cheapest of their bands, and it takes no less than its ends and the rows of one line buffer that a row of
 a reader needs.
+
+What proves the path the shortest are the potentials of the states: how far each is from the start at least. No step
+leads to a state farther than its own value beyond the one before, which is checked step by step, without a search.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -23,6 +25,8 @@ from typing import Literal, NamedTuple
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.in_ram import constants_stall
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
+from memaopt.choice.quotes import Quotes
+from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
 from memaopt.kernels.registry import Format, Plan, plans
 from memaopt.memory import liveness
@@ -40,11 +44,17 @@ _Formats = frozenset[tuple[int, Format]]
 """Tensors that are not plain int8."""
 
 
+Potentials = tuple[tuple[int, tuple[tuple[int, Format], ...], int], ...]
+"""Of states (a position, and the tensors still to be read that are not plain int8), the value that no way there is
+below."""
+
+
 class Partition(NamedTuple):
-    """The best partition: its chains, and the value that no other one is below."""
+    """The best partition: its chains, the value that no other one is below, and what proves that."""
 
     chains: Chains
     value: int
+    potentials: Potentials
 
 
 class _Step(NamedTuple):
@@ -58,32 +68,6 @@ class _Step(NamedTuple):
     known: bool = True
 
 
-class Quotes:
-    """The least value of some candidates, as far as it is known: the first of a heap of (value or a bound of it, looks
-    until it is the value, number)."""
-
-    def __init__(self, bounds: Iterable[tuple[int, int]], look: Callable[[int, int], int]) -> None:
-        self._heap = [(bound, left, number) for number, (bound, left) in enumerate(bounds)]
-        self._look = look
-        heapq.heapify(self._heap)
-
-    @property
-    def least(self) -> tuple[int | None, bool]:
-        """The bound, and whether it is a value; None if there is no candidate."""
-        return (self._heap[0][0], self._heap[0][1] == 0) if self._heap else (None, True)
-
-    def look(self) -> None:
-        """A better bound of the first one."""
-        _, left, number = self._heap[0]
-        heapq.heapreplace(self._heap, (self._look(number, left), left - 1, number))
-
-    def settled(self) -> int | None:
-        """The least value."""
-        while not self.least[1]:
-            self.look()
-        return self.least[0]
-
-
 @dataclass
 class _Segment:
     """A chain that may be: what it takes at least, and its candidates once they have been made."""
@@ -92,6 +76,52 @@ class _Segment:
     shape: ChainRows
     arena_floor: int
     candidates: tuple[Candidate, ...] | None = None
+
+
+class _Steps:
+    """The steps that there are, at what is known of their values: of layers alone the values, of chains a bound and
+    whether it is the value, which a closer look makes better."""
+
+    def __init__(self, partitions: Partitions, quotes: _Quoting, floor: _Floor) -> None:
+        count = len(partitions.problem.graph.operators)
+        self.single = {i: partitions.single(i, quotes) for i in range(count)}
+        self.chains: dict[tuple[int, int], tuple[int | None, bool]] = {}
+        self._quotes, self._partitions = quotes, partitions
+        self._quoted: dict[tuple[int, int], Quotes] = {}
+        for ends, segment in partitions.segments.items():
+            if segment.candidates is None:
+                self.chains[ends] = floor(segment, ends[0]), False
+            else:
+                self._quote(ends, segment.candidates)
+
+    def look(self, ends: tuple[int, int]) -> None:
+        """Make what is known of a chain's value better."""
+        if ends in self._quoted:
+            self._quoted[ends].look()
+            self.chains[ends] = self._quoted[ends].least
+        else:
+            segment = self._partitions.segments[ends]
+            segment.candidates = tuple(self._partitions.candidates(*ends))
+            self._quote(ends, segment.candidates)
+
+    def _quote(self, ends: tuple[int, int], candidates: tuple[Candidate, ...]) -> None:
+        self._quoted[ends] = self._quotes(candidates)
+        self.chains[ends] = self._quoted[ends].least
+
+
+_Quoting = Callable[[tuple[Candidate, ...]], Quotes]
+_Floor = Callable[[_Segment, int], int | None]
+
+
+_Reached = list[dict[_Formats, tuple[int, _Step | None, _Formats]]]
+
+
+def _potentials(reached: _Reached) -> Potentials:
+    """The values of the states, in the order of positions and formats."""
+    states = (
+        (i, tuple(sorted(formats)), total) for i, found in enumerate(reached) for formats, (total, *_) in found.items()
+    )
+    return tuple(sorted(states))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +135,46 @@ class Partitions:
     def cheapest(self, limits: Budgets) -> Partition | None:
         """The partition of the least price whose every step is within the limits; None if there is none, or the
         operators do not run in the order of the file, or keep states."""
-        if not self._in_order:
-            return None
+        return self._best(*self._priced(limits), lambda a, b: a + b) if self._in_order else None
+
+    def bound(self, limits: Budgets, potentials: Potentials) -> int:
+        """The price that no partition whose every step is within the limits is below, as potentials show. Checked step
+        by step: FalseClaimError names the first one that they get wrong.
+        """
+        steps, count = _Steps(self, *self._priced(limits)), len(self.problem.graph.operators)
+        said = {(i, frozenset(formats)): value for i, formats, value in potentials}
+        if not self._in_order or len(said) < len(potentials) or said.get((0, frozenset())) != 0:
+            raise FalseClaimError("potentials: they are not of this network's partitions")
+        for (i, formats), reached in sorted(said.items(), key=lambda item: item[0][0]):
+            if not 0 <= i <= count:
+                raise FalseClaimError(f"potentials: there is no position {i}")
+            ends = {step.last for step in self._steps(i, formats, steps)} if i < count else set()
+            for last in sorted(ends):
+                while (wrong := self._wrong(i, last, formats, steps, reached, said)) is not None:
+                    if wrong.known:
+                        what = f"operators {i} to {last - 1} cost {wrong.value}"
+                        raise FalseClaimError(f"potentials: {what}, less than they say that these do")
+                    steps.look((i, last))
+        return min((value for (i, _), value in said.items() if i == count), default=0)
+
+    def _wrong(
+        self,
+        first: int,
+        last: int,
+        formats: _Formats,
+        steps: _Steps,
+        reached: int,
+        said: Mapping[tuple[int, _Formats], int],
+    ) -> _Step | None:
+        """A step between two positions, as far as it is known, that leads to its state for less than is said."""
+        for step in self._steps(first, formats, steps):
+            far = said.get((step.last, step.formats))
+            if step.last == last and (far is None or reached + step.value < far):
+                return step
+        return None
+
+    def _priced(self, limits: Budgets) -> tuple[_Quoting, _Floor]:
+        """What candidates cost that are within the limits, and what a chain does before they are made."""
 
         def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
             fitting = [c for c in candidates if fits(c, limits)]
@@ -121,7 +189,7 @@ class Partitions:
             most = min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
             return None if most is not None and segment.arena_floor > most else self._cost_floor(segment, first)
 
-        return self._best(quotes, floor, lambda a, b: a + b)
+        return quotes, floor
 
     @property
     def _in_order(self) -> bool:
@@ -141,62 +209,44 @@ class Partitions:
     @property
     def starts(self) -> bool:
         """Whether there is a chain that starts with the first operator."""
-        return any(first == 0 for first, _ in self._segments)
+        return any(first == 0 for first, _ in self.segments)
 
-    def _best(
-        self,
-        quotes: Callable[[tuple[Candidate, ...]], Quotes],
-        floor: Callable[[_Segment, int], int | None],
-        joined: Callable[[int, int], int],
-    ) -> Partition | None:
+    def _best(self, quotes: _Quoting, floor: _Floor, joined: Callable[[int, int], int]) -> Partition | None:
         """The path of the least joined value; floors give way to values along the shortest path until it has none."""
-        single = {i: self._single(i, quotes) for i in range(len(self.problem.graph.operators))}
-        chains: dict[tuple[int, int], tuple[int | None, bool]] = {}
-        quoted: dict[tuple[int, int], Quotes] = {}
-        for ends, segment in self._segments.items():
-            if segment.candidates is None:
-                chains[ends] = floor(segment, ends[0]), False
-            else:
-                quoted[ends] = quotes(segment.candidates)
-                chains[ends] = quoted[ends].least
+        steps = _Steps(self, quotes, floor)
         while True:
-            path = self._path(single, chains, joined)
+            reached = self._reached(steps, joined)
+            path = self._path(reached)
             if path is None:
                 return None
             unknown = [step for step in path if not step.known]
             if not unknown:
-                total = 0
-                for step in path:
-                    total = joined(total, step.value)
-                return Partition(tuple((s.first, s.last) for s in path if s.last - s.first > 1), total)
+                chains = tuple((s.first, s.last) for s in path if s.last - s.first > 1)
+                (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
+                return Partition(chains, total, _potentials(reached))
             for step in unknown:
-                ends = step.first, step.last
-                if ends in quoted:
-                    quoted[ends].look()
-                else:
-                    candidates = tuple(self._candidates(*ends))
-                    self._segments[ends].candidates, quoted[ends] = candidates, quotes(candidates)
-                chains[ends] = quoted[ends].least
+                steps.look((step.first, step.last))
 
-    def _path(
-        self,
-        single: Mapping[int, list[tuple[Format, Format, int]]],
-        chains: Mapping[tuple[int, int], tuple[int | None, bool]],
-        joined: Callable[[int, int], int],
-    ) -> list[_Step] | None:
+    def _reached(self, steps: _Steps, joined: Callable[[int, int], int]) -> _Reached:
+        """At each position the states: the least value of a way there, its last step, the formats before that."""
         count = len(self.problem.graph.operators)
-        best: list[dict[_Formats, tuple[int, _Step | None, _Formats]]] = [{} for _ in range(count + 1)]
+        best: _Reached = [{} for _ in range(count + 1)]
         best[0][frozenset()] = (0, None, frozenset())
         for i in range(count):
             for formats, (reached, _, _) in best[i].items():
-                for step in self._steps(i, formats, single[i], chains):
+                for step in self._steps(i, formats, steps):
                     total = joined(reached, step.value)
                     known = best[step.last].get(step.formats)
                     if known is None or total < known[0]:
                         best[step.last][step.formats] = (total, step, formats)
-        if not best[count]:
+        return best
+
+    @staticmethod
+    def _path(best: _Reached) -> list[_Step] | None:
+        """The shortest to the last position; None if there is none."""
+        if not best[-1]:
             return None
-        formats, at, path = min(best[count], key=lambda f: best[count][f][0]), count, list[_Step]()
+        formats, at, path = min(best[-1], key=lambda f: best[-1][f][0]), len(best) - 1, list[_Step]()
         while at:
             _, taken, formats = best[at][formats]
             assert taken is not None
@@ -204,25 +254,19 @@ class Partitions:
             at = taken.first
         return path[::-1]
 
-    def _steps(
-        self,
-        i: int,
-        formats: _Formats,
-        single: list[tuple[Format, Format, int]],
-        chains: Mapping[tuple[int, int], tuple[int | None, bool]],
-    ) -> Iterator[_Step]:
+    def _steps(self, i: int, formats: _Formats, steps: _Steps) -> Iterator[_Step]:
         graph, lies = self.problem.graph, dict(formats)
         stage = self._stage_at.get(i)
         if stage is None:
             yield _Step(i, i + 1, 0, self._left(formats, i + 1))
         else:
             read = {Format.S8 if t is None else lies.get(t, Format.S8) for t in stage.inputs}
-            for input_format, output_format, value in single:
+            for input_format, output_format, value in steps.single[i]:
                 if read == {input_format} and (output_format is Format.S8 or stage.output not in self.problem.plain):
                     after = formats if output_format is Format.S8 else formats | {(stage.output, output_format)}
                     yield _Step(i, i + 1, value, self._left(after, i + 1))
         for last in range(i + 2, len(graph.operators) + 1):
-            least, known = chains.get((i, last), (None, False))
+            least, known = steps.chains.get((i, last), (None, False))
             if least is not None and self._roots.get(graph.operators[i].input) not in lies:
                 yield _Step(i, last, least, self._left(formats, last), known)
 
@@ -230,7 +274,7 @@ class Partitions:
         """Without the tensors that nobody reads from a position on."""
         return frozenset((t, f) for t, f in formats if self._last_read.get(t, -1) >= position)
 
-    def _single(self, i: int, quotes: Callable[[tuple[Candidate, ...]], Quotes]) -> list[tuple[Format, Format, int]]:
+    def single(self, i: int, quotes: _Quoting) -> list[tuple[Format, Format, int]]:
         """The least value of the candidates of one operator, by their formats."""
         stage = self._stage_at.get(i)
         if stage is None or any(t in self.problem.graph.nowhere for t in self.problem.graph.operators[i].inputs):
@@ -265,7 +309,7 @@ class Partitions:
         return found
 
     @cached_property
-    def _segments(self) -> dict[tuple[int, int], _Segment]:
+    def segments(self) -> dict[tuple[int, int], _Segment]:
         """Every chain that there can be."""
         graph, found = self.problem.graph, {}
         for first in range(len(graph.operators)):
@@ -323,7 +367,7 @@ class Partitions:
         assert self.problem.mcu is not None
         return timing(self.problem.mcu, self.problem.sites.outside)
 
-    def _candidates(self, first: int, last: int) -> Iterator[Candidate]:
+    def candidates(self, first: int, last: int) -> Iterator[Candidate]:
         """The candidates of a chain that reads and writes plain int8."""
         assert self.problem.mcu is not None
         graph = depth_first(self.problem.graph, ((first, last),))

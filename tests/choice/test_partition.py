@@ -18,8 +18,9 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
-from memaopt.choice.partition import Partitions, Quotes
+from memaopt.choice.partition import Partitions, Potentials
 from memaopt.choice.problem import prepare
+from memaopt.choice.quotes import Quotes
 from memaopt.choice.solution import search
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
@@ -81,6 +82,7 @@ def test_no_partition_is_better(seed: int) -> None:
             made = search(prepare(depth_first(graph, chains), ZERO, arena=arena), "cycles")
             prices += [] if made.choice is None else [made.choice.price]
         assert found is not None
+        assert Partitions(problem, "cycles").bound(problem.limits, found.potentials) == found.value
         assert all(price >= found.value for price in prices)
 
 
@@ -105,10 +107,21 @@ def test_certified_in_an_arena_that_needs_chains(tmp_path: Path) -> None:
         {"chains": ((1, 3), (2, 5))},
         {"row_bound_bytes": cert.row_bound_bytes - 1},
         {"choice": cert.choice.model_copy(update={"bound": cert.choice.bound - 1})},
+        {"potentials": (*cert.potentials, ())},
+        *({"potentials": (_changed(cert.potentials[0], number), *cert.potentials[1:])} for number in (0, 1, -1)),
+        {"potentials": (cert.potentials[0][:1], *cert.potentials[1:])},
     ):
         with pytest.raises(FalseClaimError):
             network_check.verify(cert.model_copy(update=change).signed(), model)
     _check_judged(cert, model)
+
+
+def _changed(potentials: Potentials, number: int) -> Potentials:
+    """With one state said to be farther than it is."""
+    changed = list(potentials)
+    position, formats, value = changed[number]
+    changed[number] = position, formats, value + 1
+    return tuple(changed)
 
 
 def _check_judged(cert: NetworkCertificate, model: Model) -> None:
