@@ -1,26 +1,57 @@
-"""Chained weights in a byte each, as they cross from a memory outside the chip, and what makes words of them again.
+"""Constants of kernels in fewer words, as they cross from a memory outside the chip, and what expands them in scratch.
 
 Kernels of chained rows read three words of weights for two inputs of four channels (F0, F1 and F2 of
 :mod:`memaopt.kernels.chained_rows.chains`). Two say the same: H0 = F0 and H1 = F2 + 128 in each halfword, of which
-``expand_chains`` makes F1 as the packed kernels do. So a byte a weight crosses, and scratch holds what kernels read.
+``expand_chains`` makes F1 as the packed kernels do. The walk of 3x3 depthwise layers reads weights times 256 in
+halfwords, for columns that begin a word and for those that do not; a word a row has them all (``expand_taps``).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around
+from memaopt.kernels.around import Compiled
 from memaopt.kernels.code import Loop, Node, Straight, compiled
 
 _STARTS, _WIDE, _NARROW, _FOUR = 3, 3, 2, 4
+_ROWS, _OF_SET, _KEPT = 3, 5, 2
+#: A channel of expand_taps, and each set of its columns (GCC 12.2 -O3).
+_CHANNEL, _SET = Compiled(40, 22), Compiled(72, 32)
 
 
-class Packing(NamedTuple):
+class Packing(Protocol):
+    """How an array of constants crosses in fewer words than kernels read."""
+
+    @property
+    def words(self) -> int:
+        """As kernels read it."""
+        ...
+
+    @property
+    def packed_words(self) -> int:
+        """As it crosses."""
+        ...
+
+    def packed(self, values: Int64Array) -> Int64Array:
+        """The array as it crosses."""
+        ...
+
+    def code(self) -> tuple[Node, ...]:
+        """What expands it; it loads packed words in order."""
+        ...
+
+    def call(self, to: str, source: str) -> str:
+        """The C statement for that."""
+        ...
+
+
+class ChainPacking(NamedTuple):
     """An array of ``records``: three words of starts, ``pairs`` times three words of weights, a word, and ``fours``
-    times four words."""
+    times four words. Weights take a byte each."""
 
     records: int
     pairs: int
@@ -32,17 +63,15 @@ class Packing(NamedTuple):
         return _STARTS + _WIDE * self.pairs + 1 + _FOUR * self.fours
 
     @property
-    def packed_words(self) -> int:
-        """Of one as it crosses."""
-        return self.record_words - self.pairs
+    def words(self) -> int:
+        return self.records * self.record_words
 
     @property
-    def saved(self) -> int:
-        """Words that all of them are shorter by."""
-        return self.records * self.pairs
+    def packed_words(self) -> int:
+        return self.words - self.records * self.pairs
 
     def packed(self, values: Int64Array) -> Int64Array:
-        """The array as it crosses, [records, packed words]."""
+        """[records, packed words of one]."""
         wide = np.asarray(values, np.int64).reshape(self.records, self.record_words)
         end = _STARTS + _WIDE * self.pairs
         chains = wide[:, _STARTS:end].reshape(self.records, self.pairs, _WIDE)
@@ -52,7 +81,7 @@ class Packing(NamedTuple):
         return np.concatenate([wide[:, :_STARTS], narrow, wide[:, end:]], axis=1)
 
     def code(self) -> tuple[Node, ...]:
-        """A call of expand_chains, instruction by instruction (docs/timing.md); it loads packed words in order."""
+        """Instruction by instruction (docs/timing.md)."""
         record: tuple[Node, ...] = (
             Straight((5.0, 4.0), (_STARTS, 0)),
             Loop((Straight((4.0, 5.0, 4.0), (_NARROW, 0, 0)),), self.pairs, 0.0, 1.0),
@@ -62,3 +91,40 @@ class Packing(NamedTuple):
             record += (Loop((Straight((5.0, 5.0, 3.0), (_FOUR, 0, 0)),), self.fours, 0.0, 1.0),)
         entry = compiled(40, 14), compiled(12, 12)
         return (around.piece(around.CALL), *entry, Loop((*record, Straight((3.0,), (0,))), self.records))
+
+    def call(self, to: str, source: str) -> str:
+        return f"expand_chains({to}, {source}, {self.records}, {self.pairs}, {self.fours});"
+
+
+class TapPacking(NamedTuple):
+    """Parameters of a walk's ``channels``: the weights of its first ``sets`` of columns (one or two, the first ``odd``
+    or not), two words behind those of the first. Of a channel five words cross, three of them weights."""
+
+    channels: int
+    odd: int
+    sets: int
+
+    @property
+    def words(self) -> int:
+        return self.channels * (_OF_SET * self.sets + _KEPT)
+
+    @property
+    def packed_words(self) -> int:
+        return self.channels * (_ROWS + _KEPT)
+
+    def packed(self, values: Int64Array) -> Int64Array:
+        """[channels, words of one]: of a row's weights bytes w1, w0, w2, w1."""
+        wide = np.asarray(values, np.int64).reshape(self.channels, -1)
+        # The upper bytes of halfwords.
+        halves = np.stack([wide[:, :_OF_SET] >> 8, wide[:, :_OF_SET] >> 24], axis=-1) & 0xFF
+        first, second, alone = halves[:, :_ROWS, 0], halves[:, :_ROWS, 1], halves[:, _ROWS:].reshape(-1, 4)[:, :_ROWS]
+        w0, w1, w2 = (alone, first, second) if self.odd else (first, second, alone)
+        rows = wrap_int32(w1 | w0 << 8 | w2 << 16 | w1 << 24)
+        return np.concatenate([rows, wide[:, _OF_SET : _OF_SET + _KEPT]], axis=1)
+
+    def code(self) -> tuple[Node, ...]:
+        channel = compiled(*_CHANNEL, _ROWS + _KEPT), Loop((around.piece(_SET),), self.sets)
+        return (around.piece(around.CALL), compiled(24, 20), Loop(channel, self.channels))
+
+    def call(self, to: str, source: str) -> str:
+        return f"expand_taps({to}, {source}, {self.channels}, {self.odd}, {self.sets});"

@@ -73,8 +73,9 @@ class Plan:
     many bytes before it (a negative number: or up to so many behind it), at a distance that is a multiple of
     ``lead_step``; None if it may not. ``fpu``: it needs the registers of an FPU (True), or is meant for cores that have
     none (False). ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
-    without the copy, if this one copies its constants into scratch before it reads them. ``packing``: how its first
-    array of constants may be packed; ``packed``: it lies so, and the copy expands it. ``block``: the output channels
+    without the copy, if this one copies its constants into scratch before it reads them. ``packings``: how its
+    arrays of constants, from the first on, may be packed (None: that one not); ``packed``: they lie so, and the copy
+    expands them. ``block``: the output channels
     whose constants are copied at a time, 0 for all of them.
     """
 
@@ -98,7 +99,7 @@ class Plan:
     alignment: int = 1
     requantization: str = ""
     streams: "Plan | None" = None
-    packing: Packing | None = None
+    packings: tuple[Packing | None, ...] = ()
     packed: bool = False
     block: int = 0
     fpu: bool | None = None

@@ -18,8 +18,8 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.text.c import Array
 
 _CODE = 24  # bytes of a copy's call
-#: Bytes of code of a copy, and of one that expands: expand_chains and its call.
-STAGES = (_CODE, 120)
+#: Bytes of code of a copy, and of one that expands: its function and the call.
+STAGES = (_CODE, 160)
 
 
 class CopyCost(NamedTuple):
@@ -30,11 +30,10 @@ class CopyCost(NamedTuple):
     code: tuple[Node, ...]
 
 
-def crossing(packing: Packing, packed: bool) -> CopyCost:
-    """The copy of these records, as kernels read them or packed."""
-    words = packing.records * packing.record_words
-    if packed:
-        return CopyCost(words - packing.saved, cycles_of(packing.code()), packing.code())
+def copying(words: int, packing: Packing | None) -> CopyCost:
+    """The copy of so many words of constants, as kernels read them or packed."""
+    if packing is not None:
+        return CopyCost(packing.packed_words, cycles_of(packing.code()), packing.code())
     return CopyCost(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words))
 
 
@@ -59,23 +58,23 @@ def staged(plan: Plan) -> Plan | None:
 
 
 def packed(plan: Plan) -> Plan | None:
-    """The plan with its chained weights in a byte each, expanded into scratch, and its other constants copied; None if
-    it has none.
-    """
+    """The plan with its constants packed, which expand into scratch, and the others copied; None if none can be."""
     again, words = plan.promise.parameters, plan.data_bytes // 4
-    if plan.packing is None or again != loads(again.loads, 4):
+    packings = [packing for packing in plan.packings if packing is not None]
+    if not packings or again != loads(again.loads, 4):
         return None
-    rest, promise = words - plan.packing.records * plan.packing.record_words, plan.promise
-    code = (*plan.packing.code(), *(around.copy_constants(rest) if rest else ()))
-    read = words - plan.packing.saved
+    others = words - sum(packing.words for packing in packings)
+    copies = [copying(packing.words, packing) for packing in packings]
+    copies += [copying(others, None)] if others else []
+    read, promise = sum(copy.words for copy in copies), plan.promise
     return dataclasses.replace(
         plan,
         tile=f"{plan.tile}, packed and staged",
-        cycles=plan.cycles + round(cycles_of(code)),
+        cycles=plan.cycles + round(sum(copy.cycles for copy in copies)),
         promise=promise._replace(parameters=loads(read, 4), scratch=promise.scratch + stores(words, 4) + again),
         data_bytes=4 * read,
-        code_bytes=plan.code_bytes + _CODE + STAGES[True],
-        code=(*code, Staged(plan.code)),
+        code_bytes=plan.code_bytes + STAGES[False] * (others > 0) + STAGES[True] * len(packings),
+        code=(*(node for copy in copies for node in copy.code), Staged(plan.code)),
         scratch_bytes=aligned(plan.scratch_bytes) + 4 * words,
         alignment=max(plan.alignment, 4),
         options=(*plan.options, ("staged", 1), ("expanded", 1)),
@@ -98,24 +97,29 @@ def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[st
         return "", {array.name: array.name for array in arrays}
     at = aligned(plan.streams.scratch_bytes) // 4
     text = "    /* Constants out of slow memory: they are read again for every tile. */\n"
-    for number, array in enumerate(arrays):
+    for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
         local = places[array.name]
         text += f"    int32_t *{local} = (int32_t *)scratch{f' + {at}' if at else ''};\n"
-        if plan.packed and plan.packing is not None and number == 0:
-            text += f"    expand_chains({local}, {array.name}, {', '.join(map(str, plan.packing))});\n"
-        else:
-            text += f"    copy_words({local}, {array.name}, {array.length});\n"
+        copy = f"copy_words({local}, {array.name}, {array.length});"
+        text += f"    {packing.call(local, array.name) if packing else copy}\n"
         at += array.length
     return text, places
 
 
 def as_they_lie(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """A layer's constants as memory has them: the first one packed, if it is."""
-    if not plan.packed or plan.packing is None:
-        return tuple(arrays)
-    first = arrays[0]
-    values = plan.packing.packed(first.values)
-    return (first._replace(values=values, comment=f"{first.comment}; weights in a byte each"), *arrays[1:])
+    """A layer's constants as memory has them: packed, if they are."""
+    return tuple(
+        array
+        if packing is None
+        else array._replace(values=packing.packed(array.values), comment=f"{array.comment}; weights in a byte each")
+        for array, packing in zip(arrays, _packings(plan, arrays), strict=True)
+    )
+
+
+def _packings(plan: Plan, arrays: Sequence[Array]) -> tuple[Packing | None, ...]:
+    """How each of a layer's arrays is packed."""
+    packings = plan.packings if plan.packed else ()
+    return packings + (None,) * (len(arrays) - len(packings))
 
 
 def aligned(size: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from board_helpers import compilers
 
 from memaopt.choice.compile import compile_network
+from memaopt.kernels.packing import ChainPacking, TapPacking
 from memaopt.kernels.registry import Emitted, Plan, emit, in_blocks, packed, plans, staged
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
@@ -25,6 +26,9 @@ def _layers() -> dict[str, Layer]:
         "strips": h.conv(rng, (7, 6, 5), 12, (3, 3), zero_point=3, output_zero_point=5),
         "winograd": h.conv(rng, (8, 9, 4), 8, (3, 3)),
         "walk": h.depthwise(rng, (12, 12, 8), zero_point=-3),
+        "walk_valid": h.depthwise(rng, (6, 5, 4), padding="valid"),
+        "walk_even": h.depthwise(rng, (6, 6, 4), stride=(2, 2)),
+        "walk_odd": h.depthwise(rng, (6, 5, 4), stride=(2, 2)),
         "taps": h.depthwise(rng, (9, 7, 5), (5, 3)),
         "rows": h.fully_connected(rng, 40, 7, rows=5),
         "fused": h.conv_depthwise(rng, (9, 6, 8), 6),
@@ -69,15 +73,19 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     families = {e.plan.family for _, e in emitted.values()}
     assert families >= {"raw pairs", "winograd", "depthwise walk", "depthwise taps", "raw rows", "fused planes"}
     narrow = {e.plan.family for _, e in emitted.values() if e.plan.packed}
-    assert narrow == {"chained channels", "chained sums", "fused planes"}
+    assert narrow == {"chained channels", "chained sums", "fused planes", "depthwise walk"}
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
         assert e.plan.promise.parameters.load_bytes == e.plan.data_bytes
         assert sum(array.nbytes for array in e.constants) == e.plan.data_bytes
-        first = "expand_chains" if e.plan.packed else "copy_words"
-        for symbol, way in zip(e.parameters, (first, *["copy_words"] * 2), strict=False):
+        packings = e.plan.packings if e.plan.packed else ()
+        for number, symbol in enumerate(e.parameters):
+            packing = packings[number] if number < len(packings) else None
+            way = {ChainPacking: "expand_chains", TapPacking: "expand_taps"}.get(type(packing), "copy_words")
             place = "block" if e.plan.block else f"staged{symbol.removeprefix(e.name)}"
             assert f"{way}({place}, " in e.source
+    tapped = {packing for _, e in emitted.values() for packing in e.plan.packings if isinstance(packing, TapPacking)}
+    assert {(packing.odd, packing.sets) for packing in tapped} == {(0, 1), (1, 1), (0, 2), (1, 2)}
     assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8}
 
 

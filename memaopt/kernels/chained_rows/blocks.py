@@ -17,7 +17,7 @@ from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel
 from memaopt.kernels.code import Loop, Staged
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, tiles_code
-from memaopt.kernels.staging import STAGES, aligned, crossing
+from memaopt.kernels.staging import STAGES, aligned, copying
 from memaopt.problems.layers import Conv
 
 #: Numbers of blocks that are offered: each at most 1.5 times the one before.
@@ -59,17 +59,18 @@ def in_blocks(
         for part, _ in parts
     ]
     for packed in (False, True):
-        copies = [crossing(kernel.packing(kernel.tiles_of(part)), packed) for part, _ in parts]
+        records_of = [kernel.packing(kernel.tiles_of(part)) for part, _ in parts]
+        copies = [copying(each.words, each if packed else None) for each in records_of]
         code = around.entry() + tuple(
             Loop((around.piece(_BLOCK), *copy.code, body), times)
             for copy, body, (_, times) in zip(copies, bodies, parts, strict=True)
         )
-        copying = sum(copy.cycles * times for copy, (_, times) in zip(copies, parts, strict=True))
+        copied = sum(copy.cycles * times for copy, (_, times) in zip(copies, parts, strict=True))
         words = sum(copy.words * times for copy, (_, times) in zip(copies, parts, strict=True))
         yield replace(
             plan,
             tile=f"{plan.tile}, blocks of {channels}{' packed' if packed else ''}",
-            cycles=round(cycles + copying),
+            cycles=round(cycles + copied),
             promise=Promise(
                 (read,), output, loads(words, 4), scratch + stores(records * kernel.words, 4) + again, stack
             ),
@@ -80,7 +81,7 @@ def in_blocks(
             lead=None,
             options=(*plan.options, ("block", channels), ("expanded", int(packed))),
             streams=plan,
-            packing=kernel.packing(records),
+            packings=(kernel.packing(records),),
             packed=packed,
             block=channels,
         )

@@ -184,7 +184,7 @@ class ChainedChannels:
             alignment=4,
             requantization=proven.describe(),
             fpu=kernel.fpu,
-            packing=kernel.packing(layer.groups * kernel.channel_tiles),
+            packings=(kernel.packing(layer.groups * kernel.channel_tiles),),
             options=(("form", form), ("strip", rows)),
         )
 

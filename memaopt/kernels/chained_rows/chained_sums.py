@@ -170,7 +170,7 @@ class ChainedSums:
             words=rounding.whole,
             alignment=4,
             requantization=rounding.describe(),
-            packing=kernel.packing(count * kernel.channel_tiles),
+            packings=(kernel.packing(count * kernel.channel_tiles),),
             options=(("loop", int(looped)),),
         )
 

@@ -23,7 +23,7 @@ from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.executed import words_of as code_words
-from memaopt.kernels.packing import Packing
+from memaopt.kernels.packing import ChainPacking
 from memaopt.kernels.patches import Patch
 from memaopt.kernels.plan import saved
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
@@ -220,9 +220,9 @@ class ChainedChannelsKernel:
         """
         return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
 
-    def packing(self, records: int) -> Packing:
+    def packing(self, records: int) -> ChainPacking:
         """How the parameters of so many tiles of channels may be packed."""
-        return Packing(records, self.pairs, self.output.words if self.output else 0)
+        return ChainPacking(records, self.pairs, self.output.words if self.output else 0)
 
     @cached_property
     def tile_cycles(self) -> float:

@@ -297,7 +297,10 @@ class ConvIntoDepthwise:
             lead=_lead(layer, bands, options["band"]),
             alignment=4,
             fpu=kernel.fpu if isinstance(kernel, ChainedChannelsKernel) else None,
-            packing=kernel.packing(kernel.channel_tiles) if isinstance(kernel, ChainedChannelsKernel) else None,
+            packings=(
+                kernel.packing(kernel.channel_tiles) if isinstance(kernel, ChainedChannelsKernel) else None,
+                walk.packing(planes.channels),
+            ),
             requantization=f"{rounding.describe()}; {walked.proven.describe()}",
             options=tuple(sorted(options.items())),
         )

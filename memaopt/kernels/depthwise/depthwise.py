@@ -142,6 +142,7 @@ class _Depthwise:
             shared_bytes=shared,
             code=self._code(layer, kernel, options, input_format),
             input_format=input_format,
+            packings=(kernel.packing(layer.output.channels),) if isinstance(kernel, WalkKernel) else (),
             lead=_lead(layer, plane, band) if layer.multiplier == 1 else None,
             lead_step=layer.shape.channels if layer.multiplier == 1 else 1,
             alignment=4,
@@ -186,7 +187,7 @@ class _Depthwise:
         weights = Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)
         # A channel's are read again for each tile.
         arrays = [weights.in_lines(4 * kernel.words)]
-        assert data_bytes(arrays) == plan.data_bytes
+        assert data_bytes(arrays) == plan.kernel_bytes
         shapes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return emitted(
             unary(name),

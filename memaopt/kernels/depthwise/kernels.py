@@ -9,6 +9,7 @@ from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
 from memaopt.kernels.executed import cycles_of, words_of
+from memaopt.kernels.packing import TapPacking
 from memaopt.kernels.plan import saved
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
@@ -149,6 +150,11 @@ class WalkKernel:
     def words(self) -> int:
         """Parameters of a channel."""
         return self.words_first + self.words_next * (len(self.geometry.sets) - 1)
+
+    def packing(self, channels: int) -> TapPacking:
+        """How the parameters of so many channels may be packed."""
+        sets = self.geometry.sets
+        return TapPacking(channels, int(sets[0].odd), len(sets))
 
     def _step_cycles(self, step: Step) -> int:
         done = sum(tap.y is not None for tap in step.taps)

@@ -214,7 +214,7 @@ def emitted_patches(
         groups=layer.groups,
         group_words=group_words,
         block=plan.block,
-        packing=plan.packing if plan.packed else None,
+        packing=plan.packings[0] if plan.packed else None,
         staged=aligned(streamed.scratch_bytes) // 4,
         strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
     )

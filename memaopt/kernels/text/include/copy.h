@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "access.h"
 #include "compiler.h"
 #include "simd.h"
 
@@ -260,5 +261,28 @@ static void expand_chains(int32_t *to, const int32_t *from, int32_t records, int
     }
 }
 #endif
+
+/* Weights of 3x3 windows, a word for each row, as a walk reads them of each channel: for one or two ``sets`` of
+ * columns, of which the first begins within a word if it is ``odd``; behind the first set two words that stay. */
+ONE_TEXT static void expand_taps(int32_t *to, const int32_t *from, int32_t channels, int32_t odd, int32_t sets)
+{
+    for (int32_t channel = 0; channel < channels; channel++, from += 5) {
+        /* Bytes w1, w0, w2, w1 of a row; halfwords are 256 times as much. */
+        const uint32_t x = (uint32_t)load_s32(&from[0]), y = (uint32_t)load_s32(&from[1]), z = (uint32_t)load_s32(&from[2]);
+        for (int32_t set = 0; set < sets; set++, to += 5) {
+            const int32_t up = set == odd ? 0 : 8, down = 8 - up;
+            store_s32(&to[0], (int32_t)(x << up & 0xFF00FF00u));
+            store_s32(&to[1], (int32_t)(y << up & 0xFF00FF00u));
+            store_s32(&to[2], (int32_t)(z << up & 0xFF00FF00u));
+            store_s32(&to[3], (int32_t)((x >> down & 0xFF00u) | (y >> down & 0xFF00u) << 16));
+            store_s32(&to[4], (int32_t)(z >> down & 0xFF00u));
+            if (set == 0) {
+                store_s32(&to[5], load_s32(&from[3]));
+                store_s32(&to[6], load_s32(&from[4]));
+                to += 2;
+            }
+        }
+    }
+}
 
 #endif
