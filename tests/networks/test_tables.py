@@ -85,7 +85,7 @@ def test_a_gate_on_the_board() -> None:
     graph = gated(np.random.default_rng(8))
     plan = compile_network(graph, MCU.with_wait_states(0))
     families = {(layer.op.kind, layer.plan.family) for layer in plan.layers}
-    assert {("MUL", "product"), ("ADD", "sum through table"), ("LOOKUP", "lookup words")} <= families
+    assert {("MUL", "product"), ("ADD", "sum through table"), ("LOOKUP", "lookup sixteens")} <= families
     assert len(plan.layers) == len(graph.operators) - 4
     oracle = Oracle(writer.write(graph))
     for values in inputs(np.random.default_rng(1), graph):

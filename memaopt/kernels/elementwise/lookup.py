@@ -17,17 +17,17 @@ from memaopt.problems.layers import Layer, Lookup
 _LOOKUP, _LOOKUP_REST = Compiled(24, 11), Compiled(16, 8)
 
 
-class _WordCycles(NamedTuple):
+class _Cycles(NamedTuple):
     """Of looking up sixteen elements a turn, instruction by instruction (docs/timing.md)."""
 
     call: int = 27  # eight registers pushed and popped, and a layer's entry and exit
-    eight: int = 3 + 8 + 9 + 6 + 3  # two words, taken apart, looked up, put together, stored
-    turn: int = 3  # counted, and back
+    eight: int = 1 + 16 + 8  # loads in a row, those of the table too; stored
+    turn: int = 1 + 1 + 2  # the output moves on, counted, and back
     rest: int = 20  # the loop over elements left over, fitted to counts of layers (GCC 12.2 -O3)
     each: int = 9
 
 
-_WORDS = _WordCycles()
+_CYCLES = _Cycles()
 
 
 class TableLookup:
@@ -57,31 +57,30 @@ class TableLookup:
         )
 
 
-class WordLookup:
-    """The same, a word of four elements at a time."""
+class LookupSixteens:
+    """The same, sixteen elements a turn: bytes of the input follow each other as loads, and then those of the table."""
 
-    name = "lookup words"
+    name = "lookup sixteens"
     computes = Lookup
     _per_turn = 16
-    _kernel = Rendered("lookup_words", "kernels/elementwise/lookup_words.c.j2", (("unroll", _per_turn // 8),))
+    _kernel = Rendered("lookup_sixteens", "kernels/elementwise/lookup_sixteens.c.j2")
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Lookup)
         turns, rest = divmod(layer.elements, self._per_turn)
         if not turns:
             return ()
-        words = turns * self._per_turn // 4
-        code = 4 * (5 + 24 * self._per_turn // 8)
-        turn = self._per_turn // 8 * _WORDS.eight + _WORDS.turn
-        cycles = _WORDS.call + turn * turns + (_WORDS.rest + _WORDS.each * rest if rest else 0)
+        c, code = _CYCLES, 4 * (6 + 24 * self._per_turn // 8)
+        turn = self._per_turn // 8 * c.eight + c.turn
+        cycles = c.call + turn * turns + (c.rest + c.each * rest if rest else 0)
         return (
             Plan(
                 family=self.name,
                 tile=str(self._per_turn),
                 cycles=cycles,
                 promise=Promise(
-                    (loads(words, 4) + loads(rest, 1),),
-                    stores(words, 4) + stores(rest, 1),
+                    (loads(layer.elements, 1),),
+                    stores(layer.elements, 1),
                     loads(layer.elements, 1),
                     stack=saved(8),
                 ),
@@ -97,7 +96,6 @@ class WordLookup:
                     TableLoads(256, layer.elements),
                 ),
                 in_place=True,
-                alignment=4,
             ),
         )
 
@@ -111,7 +109,7 @@ class WordLookup:
             unary(name),
             plan,
             f"a table of 256 outputs, {layer.elements} elements",
-            "kernels/elementwise/lookup_words_layer.c.j2",
+            "kernels/elementwise/lookup_sixteens_layer.c.j2",
             arrays=table,
             kernels=(self._kernel,),
             layer=layer,
@@ -121,4 +119,4 @@ class WordLookup:
         )
 
 
-FAMILIES = (TableLookup(), WordLookup())
+FAMILIES = (TableLookup(), LookupSixteens())
