@@ -11,6 +11,7 @@ _HERE = Path(__file__).parent
 #: Files that take four seconds of CPU or more: what they have is marked slow.
 SLOW = {
     "baselines/test_baselines", "baselines/test_search", "bench/test_bench", "bench/test_cliffs",
+    "bench/test_heat",
     "bench/test_network_traffic", "bench/test_studies", "board/test_build", "board/test_hostile", "board/test_memories",
     "board/test_reset",
     "certificates/test_evaluation", "certificates/test_gemm", "certificates/test_network",

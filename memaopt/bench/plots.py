@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from memaopt.bench.heat import Cell, panels
 from memaopt.bench.network_traffic import NetworkTraffic
 from memaopt.bench.results import OURS, Bench, Case, TrafficCurve
 from memaopt.bench.studies import Study
@@ -40,6 +41,8 @@ _PEAKS: dict[Dtype, tuple[tuple[str, float], ...]] = {
     "q15": (("SMLAD: 2", 2.0),),
     "s8": (("SMLAD: 2", 2.0),),
 }
+#: Colours from few cycles to many.
+_HEAT = "RdYlGn_r"
 #: Pipelined loads move one word a cycle.
 _BYTES_PER_CYCLE = 4
 
@@ -63,6 +66,11 @@ def write_network_plot(found: NetworkTraffic, folder: Path) -> list[Path]:
 def write_studies(studies: Mapping[str, Study], folder: Path) -> list[Path]:
     """Write a plot of each study, by name, into ``folder``; returns the files."""
     return _written(lambda: ((name, _study(found)) for name, found in studies.items()), folder)
+
+
+def write_heat(cells: Sequence[Cell], machine: str, folder: Path) -> list[Path]:
+    """Write the heat map of convolutions on this ``machine`` into ``folder``; returns the files."""
+    return _written(lambda: iter([("heat", _heat(cells, machine))]), folder)
 
 
 def _written(figures: Callable[[], Iterator[tuple[str, Any]]], folder: Path) -> list[Path]:
@@ -271,6 +279,38 @@ def _network(found: NetworkTraffic) -> Any:
     axes.set_ylabel("bytes from and to outside")
     axes.set_title(f"{found.name}, constants and tensors outside SRAM")
     _legend_beside(axes)
+    return figure
+
+
+def _heat(cells: Sequence[Cell], machine: str) -> Any:
+    """A map for each window and stride: cycles for a multiply-accumulate over channels in and out."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    maps = panels(cells)
+    columns = min(len(maps), 2)
+    figure = Figure(figsize=(5.5 * columns, 4.5 * -(-len(maps) // columns)), layout="constrained")
+    norm = LogNorm(min(cell.per_mac for cell in cells), max(cell.per_mac for cell in cells))
+    every = []
+    for number, (shape, rows) in enumerate(maps.items(), 1):
+        axes = figure.add_subplot(-(-len(maps) // columns), columns, number)
+        figures = [[cell.per_mac for cell in row.values()] for row in rows.values()]
+        axes.imshow(figures, norm=norm, cmap=_HEAT, aspect="auto")
+        for y, row in enumerate(figures):
+            for x, per_mac in enumerate(row):
+                axes.text(x, y, f"{per_mac:.2f}", ha="center", va="center", fontsize=7)
+        outputs = [str(made) for made in next(iter(rows.values()))]
+        axes.set_xticks(range(len(outputs)), outputs)
+        axes.set_yticks(range(len(rows)), [str(inputs) for inputs in rows])
+        axes.set_xlabel("channels out")
+        axes.set_ylabel("channels in")
+        axes.set_title(shape.name, fontsize=9)
+        axes.grid(visible=False)
+        every.append(axes)
+    bar = figure.colorbar(ScalarMappable(norm, _HEAT), ax=every, label="cycles for a multiply-accumulate")
+    _plain(bar.ax.yaxis)
+    figure.suptitle(f"Convolutions on {machine}, no wait states", fontsize=10)
     return figure
 
 

@@ -11,6 +11,7 @@ import typer
 from memaopt.cli.bench_studies import (
     study_certified,
     study_cliffs,
+    study_heat,
     study_network_traffic,
     study_networks,
     study_places,
@@ -176,6 +177,15 @@ def bench_command(
             help="Layers at the edges of the kernels: cycles for each product.",
         ),
     ] = False,
+    heat: Annotated[
+        bool,
+        typer.Option(
+            "--heat",
+            metavar="",
+            rich_help_panel=_INSTEAD,
+            help="Convolutions by channels in and out, window, stride: cycles for each product, as a map.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare with naive, inner-product and the MEMA paper's kernels, CMSIS-DSP, and search-based tilers.
@@ -190,9 +200,10 @@ def bench_command(
       memaopt bench --suite mlperf-tiny --layers
       memaopt bench traffic --network model.tflite --sram 32KiB --layers
       memaopt bench --waits --mcu stm32f446 --count 50
+      memaopt bench --heat --plots plots/
       memaopt bench --study bandwidth --dtype q15 --plots plots/
     """
-    studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs}
+    studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs, "--heat": heat}
     if study is not None:
         others: dict[str, object] = {**studies, "--suite": suite, "--network": network, "a section": sections}
         others |= {"--layer": layer, "--compiler": compiler, "--cmsis-nn": cmsis_nn}
@@ -213,7 +224,7 @@ def bench_command(
                 ("--layer", layer, "it runs whole networks"),
                 ("--plots", plots, "it draws none"),
                 ("--network", network, "its networks are fixed"),
-                ("--tiles, --places, --waits or --cliffs", studied, "one study at a time"),
+                ("--tiles, --places, --waits, --cliffs or --heat", studied, "one study at a time"),
             )
         ),
         *(
@@ -234,7 +245,7 @@ def bench_command(
                 ("--wait-states", wait_states, "nothing runs"),
                 ("--layer", layer, "it takes a whole network"),
                 ("--compiler", compiler, "nothing runs"),
-                ("--tiles, --places, --waits or --cliffs", studied, "one study at a time"),
+                ("--tiles, --places, --waits, --cliffs or --heat", studied, "one study at a time"),
             )
         ),
         *(
@@ -242,13 +253,13 @@ def bench_command(
             if studied is None
             else (
                 ("a section", sections, "it is a study of its own"),
-                ("--plots", plots, "it draws none"),
+                ("--plots", None if heat else plots, "it draws none"),
                 *((name, wanted and name != studied, "one study at a time") for name, wanted in studies.items()),
             )
         ),
         *(
             ()
-            if not (waits or cliffs)
+            if not (waits or cliffs or heat)
             else (
                 ("--dtype", dtype, "it runs what it has"),
                 ("--layer", layer, "it has its own"),
@@ -278,11 +289,14 @@ def bench_command(
         machine = machine if wait_states is None else machine.with_wait_states(wait_states)
         study_certified(study, machine, _dtypes(dtype or []), plots, as_json)
         return
-    if waits or cliffs:
+    if waits or cliffs or heat:
         whole = mcu(mcu_name or _MCU)
         whole.core.require_timing("bench")
         if cliffs:
             study_cliffs(whole, compiler, as_json)
+            return
+        if heat:
+            study_heat(whole, compiler, plots, as_json)
             return
         study_waits(whole, count or _COUNT, seed or _SEED, compiler, as_json)
         return

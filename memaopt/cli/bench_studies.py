@@ -1,4 +1,4 @@
-"""Other studies of ``memaopt bench``: networks, tiles, places, waits, cliffs."""
+"""Other studies of ``memaopt bench``: networks, tiles, places, waits, cliffs, a heat map."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,6 +139,22 @@ def study_cliffs(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
         console.print_json([cliff.model_dump(mode="json") for cliff in found])
     else:
         cliffs.print_cliffs(console.stdout(), found, machine)
+
+
+def study_heat(machine: "Mcu", compiler: str | None, plots: Path | None, as_json: bool) -> None:
+    from memaopt.bench import heat
+    from memaopt.bench import plots as drawing
+    from memaopt.report import console
+
+    if plots is not None:
+        drawing.require_matplotlib()
+    found = list(heat.study(machine, console.watched(heat.layers(), "layers"), compiler))
+    if as_json:
+        console.print_json([cell.model_dump(mode="json") for cell in found])
+    else:
+        heat.print_heat(console.stdout(), found, machine)
+    for path in drawing.write_heat(found, machine.title, plots) if plots is not None else ():
+        console.stderr().print(f"written {path}", soft_wrap=True)
 
 
 def _finish_studies(studies: "Sequence[TileStudy | PlaceStudy]", as_json: bool) -> None:

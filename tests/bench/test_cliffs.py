@@ -10,13 +10,10 @@ MACHINE = mcu("stm32l4r5")
 _FIXED = (
     "fully connected 2049 to 16",
     "fully connected 3136 to 64",
-    "3x3, 256 channels",
     "3x3, 512 channels",
     "1x1, 3000 channels",
-    "3x3, 32 channels, 2 groups",
     "3x3, 32 channels, 4 groups",
     "1x1, 1 positions",
-    "5x1, 16 channels",
 )
 
 
