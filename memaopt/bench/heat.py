@@ -27,7 +27,7 @@ _SIDE = 12
 _STYLES = ((3.0, "red"), (1.5, "yellow"), (1.0, "none"), (0.0, "green"))
 
 
-class Shape(NamedTuple):
+class SquareWindow(NamedTuple):
     """A square window and its stride in both directions."""
 
     window: int
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
         return f"{self.window}x{self.window}, stride {self.stride}"
 
 
-SHAPES = (Shape(1, 1), Shape(3, 1), Shape(3, 2), Shape(5, 1))
+WINDOWS = (SquareWindow(1, 1), SquareWindow(3, 1), SquareWindow(3, 2), SquareWindow(5, 1))
 
 
 class Cell(BaseModel):
@@ -63,8 +63,8 @@ class Cell(BaseModel):
 
 
 def layers(
-    shapes: Iterable[Shape] = SHAPES, inputs: Sequence[int] = CHANNELS, outputs: Sequence[int] = CHANNELS
-) -> Iterator[tuple[Shape, Conv]]:
+    shapes: Iterable[SquareWindow] = WINDOWS, inputs: Sequence[int] = CHANNELS, outputs: Sequence[int] = CHANNELS
+) -> Iterator[tuple[SquareWindow, Conv]]:
     """Padded convolutions of 12x12 images, alike but for their sizes: zero points of -128, as after a ReLU."""
     for shape in shapes:
         for channels in inputs:
@@ -75,7 +75,7 @@ def layers(
                 yield shape, replace(layer, input_zero_point=INT8_MIN, requantization=q)
 
 
-def study(machine: Mcu, shaped: Iterable[tuple[Shape, Conv]], compiler: str | None = None) -> Iterator[Cell]:
+def study(machine: Mcu, shaped: Iterable[tuple[SquareWindow, Conv]], compiler: str | None = None) -> Iterator[Cell]:
     """Layers as they take the fewest cycles without wait states."""
     at_once = machine.with_wait_states(0)
     for shape, layer in shaped:
@@ -92,11 +92,11 @@ def study(machine: Mcu, shaped: Iterable[tuple[Shape, Conv]], compiler: str | No
             )
 
 
-def panels(cells: Iterable[Cell]) -> dict[Shape, dict[int, dict[int, Cell]]]:
+def panels(cells: Iterable[Cell]) -> dict[SquareWindow, dict[int, dict[int, Cell]]]:
     """Cells by window and stride, then by channels in, then by channels out."""
-    made: dict[Shape, dict[int, dict[int, Cell]]] = {}
+    made: dict[SquareWindow, dict[int, dict[int, Cell]]] = {}
     for cell in cells:
-        made.setdefault(Shape(cell.window, cell.stride), {}).setdefault(cell.inputs, {})[cell.outputs] = cell
+        made.setdefault(SquareWindow(cell.window, cell.stride), {}).setdefault(cell.inputs, {})[cell.outputs] = cell
     return made
 
 
@@ -107,7 +107,7 @@ def print_heat(console: Console, cells: Sequence[Cell], machine: Mcu) -> None:
         _print_panel(console, shape, rows)
 
 
-def _print_panel(console: Console, shape: Shape, rows: Mapping[int, Mapping[int, Cell]]) -> None:
+def _print_panel(console: Console, shape: SquareWindow, rows: Mapping[int, Mapping[int, Cell]]) -> None:
     table = Table(title=shape.name, title_justify="left")
     table.add_column("in \\ out", justify="right")
     for outputs in next(iter(rows.values())):

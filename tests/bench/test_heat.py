@@ -14,14 +14,14 @@ MACHINE = mcu("stm32l4r5")
 
 def test_cells_are_counted_and_alike_but_for_their_sizes() -> None:
     """A cell in the wrong place, one whose prediction is off, or layers that differ in more than their sizes."""
-    shape = heat.SHAPES[2]
+    shape = heat.WINDOWS[2]
     (conv,) = (layer for _, layer in heat.layers([shape], [16], [8]))
     (found,) = heat.study(MACHINE, [(shape, conv)])
     assert (found.window, found.stride, found.inputs, found.outputs) == (3, 2, 16, 8)
     assert found.macs == 36 * 9 * 16 * 8
     assert found.predicted == pytest.approx(found.counted, rel=0.03)
     every = [layer for _, layer in heat.layers(inputs=(1, 8), outputs=(3,))]
-    assert len(every) == 2 * len(heat.SHAPES)
+    assert len(every) == 2 * len(heat.WINDOWS)
     assert {(layer.input_zero_point, layer.requantization.zero_point) for layer in every} == {(-128, -128)}
     assert {layer.output[:2] for layer in every} == {(12, 12), (6, 6)}
 
