@@ -5,7 +5,7 @@ import gc
 from memaopt import interrupts
 
 #: Objects made between two looks for circles of them: there are hardly any, and each look takes time.
-_COLLECTED_AFTER = 50_000
+_COLLECTED_AFTER = 1_000_000
 
 
 def main() -> None:

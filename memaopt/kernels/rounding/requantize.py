@@ -12,7 +12,7 @@ shifts. Each output channel has its m, b and c; the shift is the layer's. Where 
 (ties away from it), negative accumulators may need another c: :attr:`Proven.negative`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -141,7 +141,7 @@ class _Points(NamedTuple):
     b: Int64Array
     needs_b: Bools
 
-    def of(self, channels: Bools) -> "_Points":
+    def of(self, channels: Bools | Int64Array) -> "_Points":
         return _Points(
             self.least[channels], self.a[channels], self.needs_a[channels], self.b[channels], self.needs_b[channels]
         )
@@ -248,7 +248,8 @@ def prove_multiply_add(
 
     ``offset`` is added to a channel's outputs (128 where bytes are stored unsigned). b is a multiple of ``step``.
     """
-    return _prove(requantization, span, scale, offset, (_Form.ADD, _Form.BY_SIGN), step)
+    added = None if offset is None else tuple(offset.tolist())
+    return _prove(requantization, span, scale, added, (_Form.ADD, _Form.BY_SIGN), step)
 
 
 def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: int) -> Proven | None:
@@ -256,16 +257,17 @@ def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: 
     return _prove(requantization, span, scale, None, (_Form.MULTIPLY,))
 
 
+@lru_cache(maxsize=256)
 def _prove(
     requantization: StepFunction,
     span: AccumulatorRange,
     scale: int,
-    offset: Int64Array | None,
+    offset: tuple[int, ...] | None,
     forms: tuple[_Form, ...],
     step: int = 1,
 ) -> Proven | None:
     steps = thresholds(requantization, span)
-    base = np.zeros(len(span.low), np.int64) if offset is None else offset
+    base = np.zeros(len(span.low), np.int64) if offset is None else np.array(offset, np.int64)
     points = _Points(
         steps.outputs[None, :] + base[:, None],
         steps.at,
@@ -279,12 +281,18 @@ def _prove(
         return None
     values = requantization.apply(span.low) + base
     real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
+    hardest: int | None = None
     for shift in _shifts(real, scale):
         for form in forms:
-            found = _search(points, real, active, constant, scale, shift, form, step)
-            if found is None:
+            asked = points, real, active, scale, shift, form, step
+            # The channel that ended a search mostly ends the next one too: it is looked at first.
+            if hardest is not None and not _has_some(*asked, hardest):
                 continue
-            m, b, c, c_negative = found
+            found = _search(*asked, ~constant)
+            if found.open.any():
+                hardest = int(np.argmax(found.open))
+                continue
+            m, b, c, c_negative = found.m, found.b, found.c, found.c_negative
             if form is _Form.MULTIPLY:
                 m[constant] = 1 << 30
                 b[constant] = ((2 * values[constant] + 1) << (32 + shift)) >> 31
@@ -320,34 +328,75 @@ def _shifts(real: Float64Array, scale: int) -> Iterator[int]:
     yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
 
 
+class _Searched(NamedTuple):
+    """m, b, c and c of negative accumulators of every channel that was looked at, and those that found none."""
+
+    m: Int64Array
+    b: Int64Array
+    c: Int64Array
+    c_negative: Int64Array
+    open: Bools
+
+
 def _search(
     points: _Points,
     real: Float64Array,
     span: AccumulatorRange,
-    constant: Bools,
     scale: int,
     shift: int,
     form: _Form,
     step: int,
-) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array] | None:
-    """m, b, c and c of negative accumulators of every channel that is not constant, or None."""
-    base = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
-    if form is _Form.MULTIPLY:
-        base[~constant] = _roomiest(points.of(~constant), base[~constant], scale, shift)
-    result = base.copy(), np.zeros_like(base), np.zeros_like(base), np.zeros_like(base)
-    open_ = ~constant
+    channels: Bools,
+) -> _Searched:
+    """What is found for some channels, none of them constant: for each the m nearest to where it should be."""
+    base = np.zeros(len(real), np.int64)
+    base[channels] = _multipliers(points.of(channels), real[channels], scale, shift, form)
+    found = _Searched(base.copy(), *(np.zeros_like(base) for _ in range(3)), channels.copy())
     for delta in _NEAR:
+        open_ = found.open.copy()
         if not open_.any():
-            return result
+            break
         m = np.maximum(base[open_] + delta, 1)
-        k = _constants(points.of(open_), m, scale, shift, form, step)
-        held = np.stack([scale * end[open_] + k.b for end in span.ends])
-        fits = k.found & (m <= INT32_MAX) & (np.abs(np.stack([*held, k.c, k.c_negative])) <= INT32_MAX).all(axis=0)
-        where = np.flatnonzero(open_)[fits]
-        for target, value in zip(result, (m, k.b, k.c, k.c_negative), strict=True):
-            target[where] = value[fits]
-        open_[where] = False
-    return None if open_.any() else result
+        k = _fitting(points.of(open_), m, [end[open_] for end in span.ends], scale, shift, form, step)
+        where = np.flatnonzero(open_)[k.found]
+        for target, value in zip(found, (m, k.b, k.c, k.c_negative), strict=False):
+            target[where] = value[k.found]
+        found.open[where] = False
+    return found
+
+
+def _has_some(
+    points: _Points,
+    real: Float64Array,
+    span: AccumulatorRange,
+    scale: int,
+    shift: int,
+    form: _Form,
+    step: int,
+    channel: int,
+) -> bool:
+    """Whether :func:`_search` would find something for a channel: each m of it is a row here."""
+    one = np.array([channel])
+    rows = np.repeat(one, len(_NEAR))
+    m = np.maximum(_multipliers(points.of(one), real[one], scale, shift, form) + np.array(_NEAR), 1)
+    k = _fitting(points.of(rows), m, [end[rows] for end in span.ends], scale, shift, form, step)
+    return bool(k.found.any())
+
+
+def _multipliers(points: _Points, real: Float64Array, scale: int, shift: int, form: _Form) -> Int64Array:
+    """Where the m of each channel should be near."""
+    base: Int64Array = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
+    return _roomiest(points, base, scale, shift) if form is _Form.MULTIPLY else base
+
+
+def _fitting(
+    points: _Points, m: Int64Array, ends: Sequence[Int64Array], scale: int, shift: int, form: _Form, step: int
+) -> _Constants:
+    """The constants for given m: found where all that is computed fits 32 bits besides. ``ends``: the least and the
+    greatest accumulators."""
+    k = _constants(points, m, scale, shift, form, step)
+    held = np.stack([*(scale * end + k.b for end in ends), k.c, k.c_negative])
+    return k._replace(found=k.found & (m <= INT32_MAX) & (np.abs(held) <= INT32_MAX).all(axis=0))
 
 
 def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
@@ -362,15 +411,16 @@ def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int6
     from_a = np.where(points.needs_a, -scale * points.a, -np.inf)
     from_b = np.where(points.needs_b, -scale * points.b, np.inf)
 
-    def width(u: Float64Array) -> Float64Array:
-        line = edge * u[:, None]
-        least = (line + from_a).max(axis=1, initial=-np.inf)
-        most = (line + from_b).min(axis=1, initial=np.inf)
+    def widths(*u: Float64Array) -> Float64Array:
+        line = edge * np.stack(u)[..., None]
+        least = (line + from_a).max(axis=-1, initial=-np.inf)
+        most = (line + from_b).min(axis=-1, initial=np.inf)
         return np.asarray(most - least)
 
     for _ in range(36):
         third = (high - low) / 3
-        rising = width(low + third) < width(high - third)
+        near, far = widths(low + third, high - third)
+        rising = near < far
         low, high = np.where(rising, low + third, low), np.where(rising, high, high - third)
     roomiest: Int64Array = np.rint(2 / (low + high)).astype(np.int64)
     return roomiest
