@@ -6,8 +6,9 @@ by its size. Words are 4 bytes.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from memaopt.kernels.text.templates import render
 
@@ -96,6 +97,15 @@ class Assembly(Protocol):
     def text(self, attribute: str = "") -> str:
         """The C text; ``attribute`` says where it lies."""
         ...
+
+
+@runtime_checkable
+class Formed(Protocol):
+    """Assembly of which many texts are one but for their numbers: its ``form`` is what else the text depends on, so
+    that kernels of a class and form have the same tree."""
+
+    @property
+    def form(self) -> Hashable: ...
 
 
 Node = Straight | Loop | TableLoads | Scan | Literal | Call | Staged

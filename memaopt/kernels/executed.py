@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from memaopt.kernels.assembly_code import parse
-from memaopt.kernels.code import Assembly, Call, Loop, Node, Small, Staged, Straight
+from memaopt.kernels.code import Assembly, Call, Formed, Loop, Node, Small, Staged, Straight
 
 
 def body_of(call: Call) -> tuple[Node, ...]:
@@ -34,6 +34,7 @@ def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> 
 
 
 _TEXTS: dict[str, list[tuple[Assembly, tuple[Node, ...]]]] = {}
+_FORMS: dict[tuple[type, Hashable], tuple[Node, ...]] = {}
 
 
 def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
@@ -42,8 +43,14 @@ def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
     for known, nodes in named:
         if known is kernel or known == kernel:
             return nodes
-    named.append((kernel, parse(kernel.text(), kernel.constants)))
-    return named[-1][1]
+    form = (type(kernel), kernel.form) if isinstance(kernel, Formed) else None
+    made = _FORMS.get(form) if form else None
+    if made is None:
+        made = parse(kernel.text(), kernel.constants)
+    if form:
+        _FORMS[form] = made
+    named.append((kernel, made))
+    return made
 
 
 def words_of(call: Call) -> int:

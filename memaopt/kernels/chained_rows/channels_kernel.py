@@ -12,7 +12,8 @@ are held goes there as it is copied; where not all of two are, both come from th
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 
@@ -28,6 +29,7 @@ from memaopt.kernels.patches import Patch
 from memaopt.kernels.plan import saved
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
 from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.assembly import add_imm, load_imm, numberless
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
@@ -263,6 +265,18 @@ class ChainedChannelsKernel:
             parameters.times(tiles),
             stack.times(tiles) + entry.times(calls),
         )
+
+    @property
+    def form(self) -> Hashable:
+        """What decides which instructions there are: how many channels, and where outputs lie, does by immediates, and
+        it does not matter whether bytes or halfwords are stored."""
+        lines = [line for step in self._steps for line in (*step.before, "", *step.after)]
+        moves = load_imm("r7", self._out_advance), add_imm("r3", "r12", self._out_advance - self._steps[-1].at, "r6")
+        written = numberless("\n".join([self.copy.assembly, *self._copies, "", *lines, *moves])).replace("strh", "strb")
+        output = None if self.output is None else replace(self.output, shift=0)
+        clamped = output is not None and (output.minimum, output.maximum) != (None, None)
+        unsigned = clamped and self.planes is not None
+        return self.n, self.pairs, self.runs.pairs, self.unroll, self.held, output, unsigned, written
 
     #: The weights, from the start for each tile.
     constants = (Constants("lr", "[sp, #16]"),)

@@ -1,7 +1,7 @@
 """The depthwise kernel that reads bytes: its columns, its cost and its text. See direct.py for how it works."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from memaopt.kernels.depthwise.walks import Column, Walk, walk_of
 from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.assembly import add_imm, load_imm, numberless
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.problems.geometry import Window
@@ -92,6 +93,26 @@ class DirectKernel:
         """The kernel rows of outputs that have not all of them; each has an initial accumulator of its own."""
         met = {tap.met for walk in self.walks for step in walk.code for tap in step.taps}
         return tuple(sorted(rows for rows in met if len(rows) < self.window.kernel.height))
+
+    @property
+    def form(self) -> Hashable:
+        """What decides which instructions there are: where all lies does by immediates alone."""
+        sets = []
+        for number, one in enumerate(self.sets):
+            made = self._set(number)
+            moves = [add_imm("r0", "r0", one.x + self.phases[0].x, "r12"), add_imm("r1", "r1", one.y, "r12")]
+            if one.columns > 1:
+                x, y = one.x_step - self._moved[0], one.y_step - self._moved[1]
+                moves += [load_imm("r12", one.columns), add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")]
+            sets.append((one.taps, bool(made["offset"]), numberless("\n".join(moves))))
+        phases = [
+            (numberless("\n".join([add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")])), walk.form)
+            for x, y, walk in self._phases()
+        ]
+        words = numberless(add_imm("r2", "r2", 4 * self.words, "r4"))
+        held = self.added, self.addend_held, self.phases[0].column.live, bool(self.x_step), self.edges
+        height = self.window.kernel.height
+        return tuple(sets), tuple(phases), words, held, height, replace(self.output, shift=0)
 
     #: The parameters of a channel; for outputs at an edge the accumulators' registers address them.
     constants = tuple(Constants(register, "[sp, #8]") for register in (*_ACCUMULATORS, "r12"))

@@ -1,7 +1,7 @@
 """The two depthwise kernels and the planes that they read: sizes, cost and text. See depthwise.py for how they work."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from memaopt.kernels.packing import TapPacking
 from memaopt.kernels.plan import saved
 from memaopt.kernels.planes import Plane
 from memaopt.kernels.rounding.output import Output
-from memaopt.kernels.text.assembly import add_imm
+from memaopt.kernels.text.assembly import add_imm, load_imm, numberless
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
@@ -129,6 +129,19 @@ class WalkKernel:
         walk = walk_of(self.column, self.unroll)
         assert walk is not None
         return walk
+
+    @property
+    def form(self) -> Hashable:
+        """What decides which instructions there are: where all lies does by immediates alone."""
+        walk, several = self.walk, self._at_once
+        sets = []
+        for s in self.geometry.sets:
+            x, y = several * s.x_step - walk.x_total, several * s.y_step - walk.y_total
+            moves = [load_imm("lr", s.columns // several), add_imm("r1", "r1", s.y, "r12")]
+            moves += [add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")]
+            sets.append((s.odd, bool(s.x), numberless("\n".join(moves))))
+        turns = numberless(load_imm("lr", walk.turns)) if walk.turns else ""
+        return tuple(sets), walk.form, turns, replace(self.output, shift=0), self.paired
 
     words_first = 7
     words_next = 5

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from memaopt.kernels.text.assembly import add_imm, numberless
 from memaopt.kernels.text.thumb import REACH, encodable
 
 
@@ -55,6 +56,11 @@ class Walk(NamedTuple):
     def code(self) -> tuple[Step, ...]:
         """Every row, as written."""
         return self.before + self.turn + self.after
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What decides which instructions there are: all but where rows and outputs lie."""
+        return len(self.before), len(self.turn), tuple([_form(step) for step in self.code])
 
 
 class Column(NamedTuple):
@@ -111,6 +117,16 @@ def _rows(column: Column) -> list[_Row] | None:
         )
         for i, of_row in enumerate(taps)
     ]
+
+
+def _form(step: Step) -> tuple[object, ...]:
+    """What decides which instructions a row takes."""
+    taps = [(tap.ky, tap.acc, tap.first, tap.y is None, tap.met, _move(tap.y_advance, "")) for tap in step.taps]
+    return *taps, step.early, _move(step.x_advance, "" if step.early else "r11"), _move(step.y_advance, "r11")
+
+
+def _move(advance: int, scratch: str) -> str:
+    return numberless(add_imm("r0", "r0", advance, scratch)) if advance else ""
 
 
 @lru_cache(maxsize=1024)

@@ -351,7 +351,8 @@ def _search(
     """What is found for some channels, none of them constant: for each the m nearest to where it should be."""
     base = np.zeros(len(real), np.int64)
     base[channels] = _multipliers(points.of(channels), real[channels], scale, shift, form)
-    found = _Searched(base.copy(), *(np.zeros_like(base) for _ in range(3)), channels.copy())
+    b, c, c_negative = (np.zeros_like(base) for _ in range(3))
+    found = _Searched(base.copy(), b, c, c_negative, channels.copy())
     for delta in _NEAR:
         open_ = found.open.copy()
         if not open_.any():

@@ -1,5 +1,7 @@
 """Helpers that the assembly templates call: constants, address arithmetic and VFP register lists for Thumb-2."""
 
+import re
+
 from memaopt.kernels.text import thumb
 from memaopt.kernels.text.thumb import REACH, encodable
 
@@ -12,6 +14,9 @@ _SHORT = frozenset(
     )
     for condition in ("", "lt", "gt")
 ) | {"b", "bne", "beq", "bge", "blt", "bhs", "blo"}
+
+_NARROW = re.compile(rf"^[ \t]*({'|'.join(sorted(_SHORT))}) ", re.MULTILINE)
+_IMMEDIATE = re.compile(r"#-?\d+")
 
 
 def load_imm(register: str, value: int) -> str:
@@ -40,6 +45,11 @@ def add_imm(target: str, source: str, value: int, scratch: str) -> str:
     if scratch in ("", source):
         raise ValueError(f"no scratch register to add {value} to {source}")
     return f"{load_imm(scratch, size)}\n  {operation} {target}, {source}, {scratch}"
+
+
+def numberless(text: str) -> str:
+    """The text with its immediates left out: what is the same has the same instructions."""
+    return _IMMEDIATE.sub("#", text)
 
 
 def _vfp(operation: str, single: str, base: str, first: int, count: int, writeback: str) -> str:
@@ -82,12 +92,7 @@ def widened(text: str) -> str:
     So all of them lie at multiples of 4 (IT aside): a core whose fetch queue has 3 words falls behind in runs of
     32-bit instructions at addresses 2 mod 4.
     """
-    return "\n".join(_widened(line) for line in text.splitlines())
-
-
-def _widened(line: str) -> str:
-    mnemonic, blank, operands = line.strip().partition(" ")
-    return f"{mnemonic}.w {operands}" if blank and mnemonic in _SHORT else line
+    return _NARROW.sub(r"\1.w ", text)
 
 
 def wide_quote(text: str) -> str:

@@ -9,7 +9,6 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.machines.core import THUMB2
@@ -132,6 +131,9 @@ def _run(
     while number < len(lines):
         line = lines[number]
         number += 1
+        if line in _PLAIN:
+            at += 1
+            continue
         directive, _, rest = line.partition(" ")
         if line.endswith(":"):
             labels.setdefault(line[:-1], []).append(at)
@@ -146,16 +148,23 @@ def _run(
                 at = _run(lines[number:end], symbols, at, branches, labels)
             number = end + 1
         else:
+            written = line
             for name, value in symbols.items():
                 line = line.replace(name, str(value))
             branch = _checked(line)
             if branch is not None:
                 branches.append(branch._replace(at=at))
+            elif line == written and len(_PLAIN) < _MOST_PLAIN:
+                _PLAIN.add(line)
             at += 1
     return at
 
 
-@lru_cache(maxsize=1 << 14)
+#: Instructions that passed, are no branches and have no symbols: most of a text.
+_PLAIN: set[str] = set()
+_MOST_PLAIN = 1 << 16
+
+
 def _checked(line: str) -> _Branch | None:
     """Check one instruction; a branch is returned."""
     written, _, operands = line.partition(" ")
