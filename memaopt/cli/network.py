@@ -54,18 +54,15 @@ def solve(
     seconds. ``stream``: axis, hop and fill as they were asked for, ``taken``: how the input is.
     """
     from memaopt.certificates import network as certificate
-    from memaopt.choice import elsewhere, pareto
+    from memaopt.choice import elsewhere
     from memaopt.choice.compile import compile_network
     from memaopt.choice.knee import WITHIN
     from memaopt.choice.least import compile_smallest
     from memaopt.choice.placement import NetworkPlacement
     from memaopt.choice.problem import left_by_project
-    from memaopt.emit.folder import PAGE
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
     from memaopt.report import network as network_report
-    from memaopt.report.page import page
-    from memaopt.writer import write_file
 
     if run:
         from memaopt.trials import gemm as trial
@@ -109,10 +106,17 @@ def solve(
     checked = None
     if written is not None:
         with console.spinner(f"comparing with the reference and writing {written}"):
+            from memaopt.emit.folder import PAGE
+            from memaopt.report.page import page
+
             shown = {PAGE: page(plan, signed, trial_found, others)}
             checked = write(signed, written, shown, packages, labels, check=trial_found is None)
     if report is not None:
         with console.spinner("pricing arenas for the report"):
+            from memaopt.choice import pareto
+            from memaopt.report.page import page
+            from memaopt.writer import write_file
+
             front = pareto.arena_front(plan) if machine.core.is_timed and not by_rows else ()
             write_file(report, page(plan, signed, trial_found, others, front).encode())
     if as_json:

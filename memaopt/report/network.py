@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +22,9 @@ from memaopt.machines.core import ORDERED
 from memaopt.networks.summary import Summary
 from memaopt.printable import counted
 from memaopt.report.console import Fact, print_facts, table
-from memaopt.trials.network import NetworkTrial
+
+if TYPE_CHECKING:
+    from memaopt.trials.network import NetworkTrial
 
 _PROOFS = {
     "enumeration": "the best of all that fit in this order, proven by an exhaustive search",

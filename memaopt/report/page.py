@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memaopt.board.energy import energy
 from memaopt.certificates.network import NetworkCertificate
@@ -15,8 +15,10 @@ from memaopt.kernels.text.templates import render
 from memaopt.printable import counted
 from memaopt.report import pictures
 from memaopt.report.network import kernel_name, layer_shape, operator_name
-from memaopt.trials.network import NetworkTrial
 from memaopt.version import __version__
+
+if TYPE_CHECKING:
+    from memaopt.trials.network import NetworkTrial
 
 _PROOFS = {
     "enumeration": "best of all that fit, by an exhaustive search",

@@ -45,7 +45,7 @@ class Lowered(NamedTuple):
 class Operator(BaseModel, ABC):
     """One node. ``location`` is its place in the file's execution order, for messages and reports."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: ClassVar[str]
     """Its name in TFLite, or a name of our own where no file has it."""
