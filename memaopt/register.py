@@ -61,11 +61,13 @@ def kernel(family: Family) -> None:
 
     What it promises is counted by every ``--run``; :func:`memaopt.bench.kernel_check.check` counts it on random layers.
     """
+    from memaopt.choice import problem
     from memaopt.kernels import registry
 
     registry.demand_other(family)
     KERNELS.add(family.name, family)
     registry.plans.cache_clear()
+    problem.ways.cache_clear()
 
 
 def objective(name: str, *, cycles: int = 0, energy: int = 0, ram: int = 0, **memories: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from memaopt.arguments import public
@@ -283,13 +283,16 @@ def bounded(chosen: Choice, least: int) -> Choice:
     return replace(chosen, proof=proof, bound=min(chosen.price, least))
 
 
-def simplifications(graph: Graph) -> Iterator[tuple[int, simplify.Simplified]]:
+@lru_cache(maxsize=2)
+def simplifications(graph: Graph) -> tuple[tuple[int, simplify.Simplified], ...]:
     """The simplified networks to choose from: with channels dropped down to any number, and to an even one."""
+    made = []
     for multiple in MULTIPLES:
         simple = simplify.simplify(graph, multiple=multiple)
-        yield multiple, simple
+        made.append((multiple, simple))
         if not simple.kept:
-            return  # without dropped channels every multiple gives the same network
+            break  # without dropped channels every multiple gives the same network
+    return tuple(made)
 
 
 def problems_of(plan: NetworkPlan) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.access import Access
@@ -153,11 +154,9 @@ def prepare(
     memories by default, and what may be copied into RAM is what its setting allows. ``place``: which memories buffers
     may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside.
     """
-    lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
     allowed = sites(place or ON_CHIP, mcu)
-    machine, has_fpu = timing(mcu, allowed.outside), mcu.core.has_fpu
-    outside = allowed.outside is not None
-    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu, outside) for i, low in lowered.items()}
+    machine = timing(mcu, allowed.outside)
+    lowered, options, pairs, order, roots = ways(graph, formats, mcu.core.has_fpu, allowed.outside is not None)
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     invoke = _INVOKE if len(graph.inputs) == len(graph.outputs) == 1 else _INVOKE_MORE
     overhead = invoke + _CALL * len(lowered) + _HELPERS + sum(graph.tensors[t].nbytes for t in constants)
@@ -172,11 +171,33 @@ def prepare(
         arena,
         mcu.setting.constants_in_ram,
     )
-    roots, order = liveness.roots_of(graph), _order(graph)
     gone = None if room is None else away(graph, order, room, ALIGNMENT)
     if room is not None and gone is None:
         raise InfeasibleError(f"{graph.name}: what goes in and comes out takes more than {room:,} bytes of SRAM")
     outer = Outer(gone or frozenset(), roots, allowed.tensors)
+    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed, outer))
+    plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
+    positions = tuple(i for i in order if i in lowered)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, outer.away, room)
+
+
+class Ways(NamedTuple):
+    """What can be chosen for a graph on whatever machine has such a core: see :class:`Problem`; ``options`` are the
+    plans of each operator that runs."""
+
+    lowered: Mapping[int, Lowered]
+    options: Mapping[int, tuple[Plan, ...]]
+    pairs: Mapping[int, int]
+    order: tuple[int, ...]
+    roots: Mapping[int, int]
+
+
+@lru_cache(maxsize=4)
+def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool) -> Ways:
+    """What can be chosen for a graph, found once for all settings of a machine; see :func:`options_of`."""
+    lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
+    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu, outside) for i, low in lowered.items()}
+    order = _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
         together = fusion.together(lowered[first], lowered[i])
@@ -186,10 +207,7 @@ def prepare(
             options[first] += (fusion.DEFERRED,)
         else:
             del pairs[i]
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed, outer))
-    plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
-    positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, outer.away, room)
+    return Ways(lowered, options, pairs, order, liveness.roots_of(graph))
 
 
 def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:

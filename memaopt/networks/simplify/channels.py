@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -186,10 +187,17 @@ def _worth_analysing(graph: Graph) -> bool:
     return False
 
 
+@lru_cache(maxsize=2)
+def _analysed(graph: Graph) -> tuple[_Knowledge, _Classes, Mask]:
+    """What is known, which channels stand or fall together, and which of these classes may go."""
+    knowledge, classes = _know(graph), _Classes(graph)
+    return knowledge, classes, _droppable(graph, knowledge, classes)
+
+
 def _drop_once(graph: Graph, multiple: int) -> tuple[Graph, dict[int, npt.NDArray[np.int64]]]:
     """One round: the smaller network, and the channels that tensors which lost some have left."""
-    knowledge, classes = _know(graph), _Classes(graph)
-    allowed = _droppable(graph, knowledge, classes)
+    knowledge, classes, droppable = _analysed(graph)
+    allowed = droppable.copy()
     _keep_some(graph, classes, allowed, multiple)
     left = {t: np.flatnonzero(~allowed[classes.of(graph, t)]) for t in graph.activations}
     lost = {t: channels for t, channels in left.items() if len(channels) < depth(graph.tensors[t])}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from memaopt.networks import checks, limits, reference
 from memaopt.networks import operators as ops
@@ -33,6 +34,18 @@ class Simplified:
 
 def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> Simplified:
     """Apply every rewrite. ``multiple``: kept channels stay a multiple of it where channels are dropped."""
+    graph, found = _rewritten(graph)
+    steps = list(found)
+    kept: dict[int, tuple[int, ...]] = {}
+    if drop_channels:
+        graph, kept = channels.drop_channels(graph, steps.append, multiple=multiple)
+    checks.check(graph)
+    return Simplified(graph, tuple(steps), kept)
+
+
+@lru_cache(maxsize=1)
+def _rewritten(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The network after every rewrite but for dropped channels, and the lines of these."""
     steps: list[str] = []
     for rewrite in (
         fold_constants,
@@ -48,11 +61,7 @@ def simplify(graph: Graph, *, drop_channels: bool = True, multiple: int = 1) -> 
         drop_dead_code,
     ):
         graph = rewrite(graph, steps.append)
-    kept: dict[int, tuple[int, ...]] = {}
-    if drop_channels:
-        graph, kept = channels.drop_channels(graph, steps.append, multiple=multiple)
-    checks.check(graph)
-    return Simplified(graph, tuple(steps), kept)
+    return graph, tuple(steps)
 
 
 Report = Callable[[str], None]
