@@ -30,7 +30,6 @@ from memaopt.kernels.products import products
 from memaopt.kernels.raw_pairs import raw_pairs
 from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
-from memaopt.kernels.sixteen import floats as floats_of_16
 from memaopt.kernels.sixteen import pairs as pairs_of_16
 from memaopt.kernels.sixteen import rescaled, sixteen
 from memaopt.kernels.softmax import log_softmax, softmax
@@ -73,7 +72,6 @@ FAMILIES: tuple[Family, ...] = (
     *sixteen.FAMILIES,
     *rescaled.FAMILIES,
     *pairs_of_16.FAMILIES,
-    *floats_of_16.FAMILIES,
     *svdf.FAMILIES,
 )
 

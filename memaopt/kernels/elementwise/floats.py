@@ -1,5 +1,7 @@
 """float32 at the network's ends: QUANTIZE, DEQUANTIZE, and floats that an int8 decides."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from memaopt.access import loads, stores
@@ -11,11 +13,12 @@ from memaopt.kernels.executed import body_of, cycles_of, words
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import LINE, Array, short_name
 from memaopt.problems.layers import Dequantize, FloatLookup, Layer, Quantize
+from memaopt.problems.sixteen import FromFloat16, ToFloat16
 
-#: What GCC 12.2 makes of the C at -O3 for an element: a lookup of floats, DEQUANTIZE.
-_FLOAT_LOOKUP, _DEQUANTIZE = Compiled(24, 12), Compiled(28, 15)
-#: QUANTIZE: what comes before the division, that, and what comes behind.
-_QUANTIZE = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7))
+#: What GCC 12.2 makes of the C at -O3 for an element: a lookup of floats, DEQUANTIZE of int8 and int16.
+_FLOAT_LOOKUP, _DEQUANTIZE, _DEQUANTIZE_16 = Compiled(24, 12), Compiled(28, 15), Compiled(28, 12)
+#: QUANTIZE: what comes before the division, that, and what comes behind; the same to int16, as counted on the board.
+_QUANTIZE, _QUANTIZE_16 = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7)), (Compiled(110, 50),)
 
 
 class FloatTable:
@@ -45,53 +48,70 @@ class FloatTable:
         )
 
 
-class FloatToInt8:
-    """QUANTIZE of float32."""
+@dataclass(frozen=True)
+class FloatToInteger:
+    """QUANTIZE of float32, an element at a time, to integers of ``bits``; ``lead`` where its output may overlap its
+    input.
+    """
 
-    name = "quantize"
-    computes = Quantize
+    name: str
+    computes: type[Quantize | FromFloat16]
+    bits: int
+    compiled: tuple[Compiled, ...]
+    lead: int | None
+    alignment: int
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Quantize)
-        n = layer.elements
-        promise = Promise((loads(n, 4),), stores(n, 1))
-        code = (around.each(n, *_QUANTIZE),)
-        cycles = round(cycles_of(code))
-        return (Plan(self.name, "", cycles, promise, data_bytes=0, code_bytes=252, code=code, lead=-3),)
+        assert isinstance(layer, self.computes)
+        n, code = layer.elements, (around.each(layer.elements, *self.compiled),)
+        promise, cycles = Promise((loads(n, 4),), stores(n, self.bits // 8)), round(cycles_of(code))
+        return (Plan(self.name, "", cycles, promise, 0, 252, code=code, lead=self.lead, alignment=self.alignment),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Quantize)
+        assert isinstance(layer, self.computes)
         return emitted(
-            f"void {name}(const float *in, int8_t *out, void *scratch)",
+            f"void {name}(const float *in, int{self.bits}_t *out, void *scratch)",
             plan,
-            f"QUANTIZE float32 -> int8, {layer.elements} elements",
+            f"QUANTIZE float32 -> int{self.bits}, {layer.elements} elements",
             "kernels/elementwise/quantize.c.j2",
             layer=layer,
+            bits=self.bits,
             scale=float_text(layer.scale),
         )
 
 
-class Int8ToFloat:
-    """DEQUANTIZE. The float product rounds as TFLite's double one does, for it is exact in double."""
+@dataclass(frozen=True)
+class IntegerToFloat:
+    """DEQUANTIZE of integers of ``bits``. The float product rounds as TFLite's double one does, for it is exact in
+    double.
+    """
 
-    name = "dequantize"
-    computes = Dequantize
+    name: str
+    computes: type[Dequantize | ToFloat16]
+    bits: int
+    compiled: Compiled
+    code_bytes: int
+    overlaps: bool
+    alignment: int
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Dequantize)
-        n = layer.elements
-        promise = Promise((loads(n, 1),), stores(n, 4))
-        cycles, code, lead = round(_DEQUANTIZE.cycles * n), (around.each(n, _DEQUANTIZE),), 3 * (n - 1)
-        return (Plan(self.name, "", cycles, promise, data_bytes=0, code_bytes=60, code=code, lead=lead),)
+        assert isinstance(layer, self.computes)
+        n, code = layer.elements, (around.each(layer.elements, self.compiled),)
+        promise = Promise((loads(n, self.bits // 8),), stores(n, 4))
+        cycles, lead = round(cycles_of(code)), 3 * (n - 1) if self.overlaps else None
+        return (
+            Plan(self.name, "", cycles, promise, 0, self.code_bytes, code=code, lead=lead, alignment=self.alignment),
+        )
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Dequantize)
+        assert isinstance(layer, self.computes)
         return emitted(
-            f"void {name}(const int8_t *in, float *out, void *scratch)",
+            f"void {name}(const int{self.bits}_t *in, float *out, void *scratch)",
             plan,
-            f"DEQUANTIZE int8 -> float32, {layer.elements} elements",
+            f"DEQUANTIZE int{self.bits} -> float32, {layer.elements} elements",
             "kernels/elementwise/dequantize.c.j2",
             layer=layer,
+            bits=self.bits,
             scale=float_text(layer.scale),
         )
 
@@ -165,4 +185,11 @@ def float_text(value: float) -> str:
     return text if "." in text or "e" in text else text + ".0"
 
 
-FAMILIES = (FloatTable(), FloatToInt8(), Int8ToFloat(), WordToFloat())
+FAMILIES = (
+    FloatTable(),
+    FloatToInteger("quantize", Quantize, 8, _QUANTIZE, lead=-3, alignment=1),
+    IntegerToFloat("dequantize", Dequantize, 8, _DEQUANTIZE, 60, overlaps=True, alignment=1),
+    WordToFloat(),
+    FloatToInteger("generic 16x8", FromFloat16, 16, _QUANTIZE_16, lead=None, alignment=4),
+    IntegerToFloat("generic 16x8", ToFloat16, 16, _DEQUANTIZE_16, 72, overlaps=False, alignment=4),
+)

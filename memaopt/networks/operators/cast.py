@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.alike import Alike
 from memaopt.networks.operators.folded import is_known
 from memaopt.networks.operators.form import Field, Form, Options
-from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, Operator, Shape
+from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 from memaopt.problems.sixteen import Rescaled
@@ -20,7 +21,7 @@ _BYTES = (DType.INT8, DType.BOOL)
 _ITSELF = Rescale(1 << 30, 1)
 
 
-class Cast(Operator):
+class Cast(Alike):
     kind: ClassVar[str] = "CAST"
     options: ClassVar[Options | None] = Options(
         "CastOptions", 37, (Field("inDataType", 1, "TensorType"), Field("outDataType", 1, "TensorType"))
@@ -32,11 +33,6 @@ class Cast(Operator):
         source.expect(1, 1)
         return source.tensor(0).values if is_known(source.tensor(0)) else None
 
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(1, 1)
-        return cls(**source.common())
-
     def write(self, graph: Graph) -> Form:
         both = graph.tensor_of(self).dtype.name, graph.output_of(self).dtype.name
         return Form(options=dict(zip(("inDataType", "outDataType"), both, strict=True)))
@@ -47,9 +43,6 @@ class Cast(Operator):
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
         """None counts."""
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def check_arithmetic(self, graph: Graph) -> None:
         """There is none."""

@@ -9,16 +9,17 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators.alike import Alike
 from memaopt.networks.operators.attributes import Activation
 from memaopt.networks.operators.form import ACTIVATION, Form, Options
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth
+from memaopt.networks.operators.operator import Array, Lowered, depth
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
 _LOG_STEPS, _MOST = 7, 1 << 29
 
 
-class L2Normalization(Operator):
+class L2Normalization(Alike):
     """Outputs are in 1/128."""
 
     kind: ClassVar[str] = "L2_NORMALIZATION"
@@ -35,9 +36,6 @@ class L2Normalization(Operator):
     def write(self, graph: Graph) -> Form:
         del graph
         return Form(options={ACTIVATION.name: Activation.NONE.name})
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def check_arithmetic(self, graph: Graph) -> None:
         x, y = graph.tensor_of(self), graph.output_of(self)

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.form import Form, Options
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth
-from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.alike import Alike
+from memaopt.networks.operators.form import Options
+from memaopt.networks.operators.operator import Array, Lowered, depth
 from memaopt.problems.log_softmax import LogSoftmax as Layer
 
 _MAX_DEPTH = 4095
 
 
-class LogSoftmax(Operator):
+class LogSoftmax(Alike):
     """Outputs are in 1/16, with the zero point 127."""
 
     kind: ClassVar[str] = "LOG_SOFTMAX"
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("LogSoftmaxOptions", 36, ())
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(1, 1)
-        return cls(**source.common())
-
-    def write(self, graph: Graph) -> Form:
-        del graph
-        return Form()
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def check_arithmetic(self, graph: Graph) -> None:
         self._layer(graph)

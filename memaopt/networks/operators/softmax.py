@@ -11,15 +11,16 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.alike import Alike
 from memaopt.networks.operators.form import Field, Form, Options
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth, plain
+from memaopt.networks.operators.operator import Array, Lowered, depth, plain
 from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
 _MAX_DEPTH = 4095
 
 
-class Softmax(Operator):
+class Softmax(Alike):
     kind: ClassVar[str] = "SOFTMAX"
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("SoftmaxOptions", 9, (Field("beta", 4, real=True),))
@@ -34,9 +35,6 @@ class Softmax(Operator):
     def write(self, graph: Graph) -> Form:
         del graph
         return Form(options={"beta": self.beta})
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def check_types(self, graph: Graph) -> None:
         self.expect(graph, self.input, "input", DType.INT8)

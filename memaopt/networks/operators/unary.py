@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import DType, Graph
+from memaopt.networks.operators.alike import Alike
 from memaopt.networks.operators.elementwise import Elementwise, Int8Table
-from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, Shape, depth
+from memaopt.networks.operators.operator import EVERY_INT8, Array, Links, Lowered, depth
 from memaopt.networks.operators.quantization import SAFE
-from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
 
-class Unary(Elementwise):
+class Unary(Alike, Elementwise):
     """A table. What is left to a subclass: :meth:`table`, and what its arithmetic demands of scales."""
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(1, 1)
-        return cls(**source.common())
-
-    def write(self, graph: Graph) -> Form:
-        del graph
-        return Form()
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         found: Array = self.table(graph)[arguments[0].astype(np.int8).astype(np.int64) + 128]

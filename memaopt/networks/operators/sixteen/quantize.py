@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
+from memaopt.networks.operators.alike import Alike
+from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.quantization import checked_left_shift, rescale
-from memaopt.networks.operators.source import Source
 from memaopt.problems.sixteen import FromFloat16, Rescaled
 
 
-class Quantize16(Operator):
+class Quantize16(Alike):
     """No table: an int16 has too many values."""
 
     kind: ClassVar[str] = "QUANTIZE"
     version: ClassVar[int] = 3
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        source.expect(1, 1)
-        return cls(**source.common())
-
-    def write(self, graph: Graph) -> Form:
-        del graph
-        return Form()
-
-    def output_shape(self, graph: Graph) -> Shape:
-        return graph.tensor_of(self).shape
 
     def check_types(self, graph: Graph) -> None:
         self.expect(graph, self.input, "input", DType.INT16, DType.INT8, DType.FLOAT32)
