@@ -6,6 +6,7 @@ from pathlib import Path
 from baselines import cmsis_dsp
 from baselines.kernels import CMSIS_NN, Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
+from memaopt.alignment import align
 from memaopt.bench.results import OURS, Case, Entry, Heading
 from memaopt.board.energy import energy
 from memaopt.board.results import known
@@ -38,7 +39,7 @@ def with_room(machine: Mcu, problems: Sequence[Gemm]) -> Mcu:
     need += _ROOM
     if need <= machine.sram.size:
         return machine
-    return machine.with_sizes(sram=-(-need // _GRAIN) * _GRAIN)
+    return machine.with_sizes(sram=align(need, _GRAIN))
 
 
 class Lab:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.alignment import align
 from memaopt.kernels.registry import plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
@@ -124,7 +125,7 @@ def _side(rng: np.random.Generator, most: int, least: int = 3) -> int:
 def _channels(rng: np.random.Generator, most: int) -> int:
     """Channels: mostly multiples of 8, as networks have them."""
     count = _side(rng, most, 1)
-    return count if rng.random() < 0.3 else -(-count // 8) * 8
+    return count if rng.random() < 0.3 else align(count, 8)
 
 
 def _fitted(make: Callable[[], tuple[str, Layer, int]]) -> tuple[str, Layer]:

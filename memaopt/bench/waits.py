@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from memaopt.alignment import align
 from memaopt.board import Board, build
 from memaopt.choice.in_ram import IN_FLASH, Where, constants_room, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
@@ -188,10 +189,10 @@ def arguments_of(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emi
         else:
             board.write(at, rng.integers(-128, 128, size).astype(np.int8).tobytes())
         arguments.append(at)
-        at += -(-size // 16) * 16 + 32
+        at += align(size, 16) + 32
     for size in (output, one.plan.scratch_bytes):
         arguments.append(at)
-        at += -(-size // 16) * 16 + 32
+        at += align(size, 16) + 32
     return arguments
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memaopt.alignment import align
 from memaopt.board import layout
 from memaopt.board.maps import PAGE
 from memaopt.machines.mcu import Mcu
@@ -33,7 +34,7 @@ def flags_of(mcu: Mcu) -> NDArray[Any]:
 
 def whole_pages(size: int) -> int:
     """A size rounded up to pages."""
-    return -(-size // PAGE) * PAGE
+    return align(size, PAGE)
 
 
 def free_page(mcu: Mcu) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
+from memaopt.alignment import align
 from memaopt.arguments import public
 from memaopt.choice import fusion, rows
 from memaopt.choice.choice import Candidate, Choice, Proof
@@ -27,7 +28,6 @@ from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
-from memaopt.memory.liveness import align
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from memaopt.alignment import align
 from memaopt.choice import invoke
 from memaopt.kernels.around import piece
 from memaopt.kernels.code import Loop
 from memaopt.kernels.registry import Plan
-from memaopt.memory.liveness import align
 from memaopt.models import outside
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.least_waits import least_fetching, least_loading

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memaopt.alignment import align
 from memaopt.choice import choice
 from memaopt.choice.choice import Placed
 from memaopt.choice.in_ram import ALIGNMENT, constants_room
@@ -51,8 +52,8 @@ def place(
     :data:`ALIGNMENT`, if any layout exists one is found.
     """
     end = mcu.sram.size - stack
-    sizes = [_up(size) for size in (*constants, arena)]
-    total, room, other = sum(sizes), _up(code), _up(other)
+    sizes = [align(size, ALIGNMENT) for size in (*constants, arena)]
+    total, room, other = sum(sizes), align(code, ALIGNMENT), align(other, ALIGNMENT)
     if not room or mcu.code_ram == mcu.sram.name:
         return Layout(room) if other + total + room <= end else None
     end = _down(end)
@@ -61,7 +62,7 @@ def place(
     if alias is None:
         fits = other + total <= end and room <= place.size
         return Layout(room, code_at=place.base, shadow_at=place.base) if fits else None
-    first, last = _up(alias.offset), _down(min(alias.offset + alias.size, end))
+    first, last = align(alias.offset, ALIGNMENT), _down(min(alias.offset + alias.size, end))
     if first == 0:
         # The window begins where the data do: the linker puts the code behind the constants.
         fits = other + total + room <= end and other + sum(sizes[:-1]) + room <= last
@@ -105,10 +106,6 @@ def _before(sizes: Sequence[int], behind: int, before: int) -> frozenset[int] | 
             chosen.add(i)
             left -= sizes[i] // ALIGNMENT
     return frozenset(chosen)
-
-
-def _up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _down(size: int) -> int:

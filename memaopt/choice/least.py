@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from memaopt.alignment import align
 from memaopt.choice import rows
 from memaopt.choice.compile import compile_network, simplifications
 from memaopt.choice.network_plan import NetworkPlan
@@ -16,7 +17,6 @@ from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import ALIGNMENT, prepare
 from memaopt.errors import InfeasibleError
 from memaopt.machines.mcu import Mcu
-from memaopt.memory.liveness import align
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 

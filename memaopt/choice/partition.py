@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from memaopt.alignment import align
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.in_ram import constants_stall
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
@@ -331,7 +332,7 @@ class Partitions:
             max(shape.reach(reader).extent for reader in shape.lines[t].readers) * shape.lines[t].row_bytes
             for t in shape.buffered
         ]
-        return ends + liveness.align(max(windows, default=0), ALIGNMENT)
+        return ends + align(max(windows, default=0), ALIGNMENT)
 
     def _cost_floor(self, segment: _Segment, first: int) -> int:
         """What no plan of a chain costs less than, wherever its code and constants may live."""
@@ -378,6 +379,6 @@ class Partitions:
         for plan in options_of(graph, op, low, formats=False, has_fpu=self.problem.mcu.core.has_fpu):
             leads = leads_of(graph, {first: plan}, {first: low})
             view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
-            arena = view.during(first, done) + liveness.align(plan.scratch_bytes, ALIGNMENT)
+            arena = view.during(first, done) + align(plan.scratch_bytes, ALIGNMENT)
             for where in places_of(plan, self.problem.limits, self.problem.sites):
                 yield Candidate(plan, 1, arena, stack_bytes((plan,)), where, self._machine)

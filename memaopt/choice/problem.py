@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.access import Access
+from memaopt.alignment import align
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.homes import away
@@ -241,7 +242,7 @@ def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> Non
 
 def stack_bytes(chosen: Iterable[Plan]) -> int:
     """An estimate of what ``invoke`` puts on the stack with these plans."""
-    return liveness.align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
+    return align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
 
 
 def options_of(
@@ -365,7 +366,7 @@ def _stages(
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[_sharing(plan)] + liveness.align(plan.scratch_bytes, ALIGNMENT),
+                    alive[_sharing(plan)] + align(plan.scratch_bytes, ALIGNMENT),
                     stack_bytes((plan,)),
                     where,
                     machine,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from memaopt.alignment import align
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render, source
@@ -84,7 +85,7 @@ def _given(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, Any]:
         "turn_on": mcu.setting.turn_on,
         "rtt_bytes": min(_MOST_KEPT, _LINE * (len(plan.layers) + 3)),
         "flash": mcu.memory("flash"),
-        "stack_bytes": -(-(plan.stack_bytes + _STACK) // 8) * 8,
+        "stack_bytes": align(plan.stack_bytes + _STACK, 8),
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
     }
 

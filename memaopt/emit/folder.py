@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from memaopt.alignment import align
 from memaopt.kernels.text.standard import WARNINGS
 from memaopt.kernels.text.templates import render
 from memaopt.machines.core import core, core_names
@@ -151,7 +152,7 @@ def files(library: Library, own: Mapping[str, str]) -> dict[str, str]:
         "version": __version__,
         "vendor": VENDOR,
         "url": URL,
-        "stack": -(-(library.stack_bytes + _STACK) // 1024) * 1024,
+        "stack": align(library.stack_bytes + _STACK, 1024),
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
         "arguments": ", ".join([*(["&state"] if library.keeps else []), *(b.name for b in library.buffers)]),
         "prefixed": _prefixed(library),

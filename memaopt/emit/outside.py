@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from memaopt.alignment import align
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.problem import ALIGNMENT
 from memaopt.errors import InputError
 from memaopt.files import read_bytes
-from memaopt.memory.liveness import align
 
 #: Remainders of the 16 values of four bits, for CRC-32 four bits at a time (the polynomial of IEEE 802.3, reflected).
 _POLYNOMIAL = 0xEDB88320

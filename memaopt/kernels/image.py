@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
+from memaopt.alignment import align
 from memaopt.kernels.text.c import Array
 
 #: What arrays begin at multiples of: kernels read words.
@@ -27,12 +28,12 @@ class ConstantsImage:
         places, end = [], 0
         for array in arrays:
             alignment = max(array.alignment, array.nbytes // array.length, _ALIGNMENT)
-            start = -(-end // alignment) * alignment
+            start = align(end, alignment)
             places.append(Laid(start, array))
             end = start + array.nbytes
         self.places = tuple(places)
         #: All of it, a multiple of what arrays begin at.
-        self.nbytes = -(-end // _ALIGNMENT) * _ALIGNMENT
+        self.nbytes = align(end, _ALIGNMENT)
 
     @cached_property
     def data(self) -> bytes:

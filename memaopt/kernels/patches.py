@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.thumb import REACH
@@ -38,7 +39,7 @@ class Patch(NamedTuple):
     @property
     def padded_bytes(self) -> int:
         """Rounded up to whole words: the bytes that a tile has for it."""
-        return -(-self.bytes // 4) * 4
+        return align(self.bytes, 4)
 
     @property
     def slug(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memaopt.access import loads, stores
+from memaopt.alignment import align
 from memaopt.kernels import around
 from memaopt.kernels.code import Node, Staged
 from memaopt.kernels.executed import cycles_of
@@ -50,7 +51,7 @@ def staged(plan: Plan) -> Plan | None:
         promise=promise._replace(parameters=loads(words, 4), scratch=promise.scratch + stores(words, 4) + again),
         code_bytes=plan.code_bytes + _CODE,
         code=(*around.copy_constants(words), Staged(plan.code)),
-        scratch_bytes=aligned(plan.scratch_bytes) + 4 * words,
+        scratch_bytes=align(plan.scratch_bytes, 4) + 4 * words,
         alignment=max(plan.alignment, 4),
         options=(*plan.options, ("staged", 1)),
         streams=plan,
@@ -75,7 +76,7 @@ def packed(plan: Plan) -> Plan | None:
         data_bytes=4 * read,
         code_bytes=plan.code_bytes + STAGES[False] * (others > 0) + STAGES[True] * len(packings),
         code=(*(node for copy in copies for node in copy.code), Staged(plan.code)),
-        scratch_bytes=aligned(plan.scratch_bytes) + 4 * words,
+        scratch_bytes=align(plan.scratch_bytes, 4) + 4 * words,
         alignment=max(plan.alignment, 4),
         options=(*plan.options, ("staged", 1), ("expanded", 1)),
         streams=plan,
@@ -95,7 +96,7 @@ def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[st
     places = {array.name: f"{prefix(plan, name)}{array.name.removeprefix(name)}" for array in arrays}
     if plan.streams is None or plan.block:
         return "", {array.name: array.name for array in arrays}
-    at = aligned(plan.streams.scratch_bytes) // 4
+    at = align(plan.streams.scratch_bytes, 4) // 4
     text = "    /* Constants out of slow memory: they are read again for every tile. */\n"
     for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
         local = places[array.name]
@@ -120,8 +121,3 @@ def _packings(plan: Plan, arrays: Sequence[Array]) -> tuple[Packing | None, ...]
     """How each of a layer's arrays is packed."""
     packings = plan.packings if plan.packed else ()
     return packings + (None,) * (len(arrays) - len(packings))
-
-
-def aligned(size: int) -> int:
-    """As many bytes in whole words."""
-    return -(-size // 4) * 4

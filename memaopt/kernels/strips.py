@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop
 from memaopt.kernels.leads import lead_of
@@ -76,9 +77,9 @@ def pads(layer: Conv) -> bool:
 def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
     """The strip under ``rows`` rows of outputs."""
     window, (_, width, channels) = layer.window, layer.shape
-    lead = -(-window.padding.left * channels // 4) * 4
+    lead = align(window.padding.left * channels, 4)
     span = (layer.output.width - 1) * window.stride.width + window.extent.width
-    pitch = -(-(lead + max(width, span - window.padding.left) * channels) // 4) * 4
+    pitch = align(lead + max(width, span - window.padding.left) * channels, 4)
     row_bytes = width * channels
     fill = (layer.input_zero_point & 0xFF) * 0x01010101
     return Strip(

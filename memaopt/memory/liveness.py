@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from memaopt.alignment import align
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator
 
@@ -51,11 +52,6 @@ def no_leads(graph: Graph, op: Operator) -> Lead | None:
     """No output overlaps an input."""
     del graph, op
     return None
-
-
-def align(size: int, alignment: int) -> int:
-    """The size rounded up to a multiple of the alignment."""
-    return -(-size // alignment) * alignment
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memaopt.memory.liveness import align
+from memaopt.alignment import align
 from memaopt.networks.graph import Graph
 
 

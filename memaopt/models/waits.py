@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from memaopt.alignment import align
 from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads
 from memaopt.kernels.executed import body_of, words_of
 from memaopt.machines.mcu import Mcu
@@ -137,7 +138,7 @@ class _Core(Remembering):
             name = call.routine.name
             if name not in self.routines:
                 self.routines[name] = self.end
-                self.end += -(-words_of(call) * 4 // _ALIGNMENT) * _ALIGNMENT // 4
+                self.end += align(words_of(call) * 4, _ALIGNMENT) // 4
         kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
         # Where a linker puts C is not known: as if it began with a line's last read, so that it needs many of them.
         start = self.end + self.m.line - self.m.read

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from memaopt.alignment import align
 from memaopt.board.build import Build, build, find_compiler
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.text.templates import render, source
@@ -60,7 +61,7 @@ def build_project(
         "flash": mcu.memory("flash"),
         "sram": mcu.sram,
         "aliases": mcu.aliases,
-        "stack_bytes": -(-stack_bytes // 8) * 8,
+        "stack_bytes": align(stack_bytes, 8),
         "behind_data": behind_data,
         "switches": _switches(mcu),
         # lld puts a section with an address of its own into the first region that will do.

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels import around, strips
 from memaopt.kernels.around import Compiled
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel
 from memaopt.kernels.code import Loop, Staged
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, tiles_code
-from memaopt.kernels.staging import STAGES, aligned, copying
+from memaopt.kernels.staging import STAGES, copying
 from memaopt.problems.layers import Conv
 
 #: Numbers of blocks that are offered: each at most 1.5 times the one before.
@@ -77,7 +78,7 @@ def in_blocks(
             data_bytes=4 * words,
             code_bytes=plan.code_bytes + _BLOCK.size + STAGES[packed],
             code=code,
-            scratch_bytes=aligned(plan.scratch_bytes) + 4 * kernel.tiles_of(channels) * kernel.words,
+            scratch_bytes=align(plan.scratch_bytes, 4) + 4 * kernel.tiles_of(channels) * kernel.words,
             lead=None,
             options=(*plan.options, ("block", channels), ("expanded", int(packed))),
             streams=plan,

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.fixedpoint import INT32_MAX, Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled
@@ -80,7 +81,7 @@ def parts_of(layer: FullyConnected, step: int) -> _Parts | None:
         ]
         if max(np.abs(end).max() for span in ranges for end in span.ends) * SCALE <= INT32_MAX:
             last = depth - starts[-1]
-            return _Parts(len(starts), size, last, -(-last // step) * step)
+            return _Parts(len(starts), size, last, align(last, step))
     return None
 
 
@@ -207,7 +208,7 @@ def _kernel(layer: FullyConnected, packed: bool) -> ChainedRowsKernel:
 
 def _rows(layer: FullyConnected, kernel: ChainedRowsKernel) -> int:
     """Rows in whole tiles: none may add to a sum twice."""
-    return -(-len(layer.weights) // kernel.rows) * kernel.rows
+    return align(len(layer.weights), kernel.rows)
 
 
 def _weights(chained: FullyConnected, kernel: ChainedRowsKernel, parts: _Parts) -> Int64Array:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.fixedpoint import Int64Array, wrap_int32
 from memaopt.kernels import around
 from memaopt.kernels.chained_rows import chains
@@ -117,7 +118,7 @@ class ChainedRows:
 
     def _plan(self, layer: FullyConnected, kernel: ChainedRowsKernel, proven: Proven) -> Plan:
         m, depth = layer.weights.shape
-        k, tiles = _padded(depth), len(first_rows(m, kernel.rows))
+        k, tiles = align(depth, 4), len(first_rows(m, kernel.rows))
         words, rest = divmod(depth, 4)
         read, scratch = loads(words, 4) + loads(rest, 1), Access()
         call = around.piece(around.CALL)
@@ -171,7 +172,7 @@ class ChainedRows:
         kernel = ChainedRowsKernel(
             options["chains"], options["unroll"], bool(options["packed"]), output, shared, bool(options["straight"])
         )
-        k = _padded(depth)
+        k = align(depth, 4)
         comment = f"{kernel.rows} rows at a time: starts, chained weights, number of the first row, output stage"
         arrays = [Array("int32_t", f"{name}_weights", weight_stream(matrix, kernel, k, proven), comment)]
         return emitted(
@@ -191,14 +192,9 @@ class ChainedRows:
         )
 
 
-def _padded(depth: int) -> int:
-    """Inputs in whole words."""
-    return -(-depth // 4) * 4
-
-
 def _kernels(layer: FullyConnected, proven: Proven) -> Iterator[ChainedRowsKernel]:
     """With each number of words in a turn and both kinds of weights, the one of the fewest cycles; straight too."""
-    m, k = len(layer.weights), _padded(layer.weights.shape[1])
+    m, k = len(layer.weights), align(layer.weights.shape[1], 4)
     w, output = weights_of(layer, proven.constant, k), Output.of(proven, layer.requantization)
     unrolls = {max(u for u in range(1, most + 1) if k // 4 % u == 0) for most in _UNROLLS}
     for packed in (False, True):

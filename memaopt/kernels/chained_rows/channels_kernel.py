@@ -18,6 +18,7 @@ from enum import IntEnum
 from functools import cached_property
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
 from memaopt.kernels.chained_rows.outputs import OUT, OutputStage, OutputStep
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
@@ -56,7 +57,7 @@ def most_positions(pairs: int, loops: bool) -> int:
 
 def padded(pairs: int, unroll: int) -> int:
     """So many words as whole turns of ``unroll``; as they are for straight code."""
-    return -(-pairs // unroll) * unroll if unroll else pairs
+    return align(pairs, unroll) if unroll else pairs
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled
 from memaopt.kernels.chains import fed
@@ -284,7 +285,7 @@ def _layout(chain: LayerChain, chosen: _Chosen) -> _Layout:
     order, buffered = chosen.order, chosen.order.shape.buffered
     kept = _kept_bytes(chain, chosen)
     sizes = {("line", t): order.bytes(t) for t in buffered}
-    sizes |= {("work", i): -(-p.scratch_bytes // 4) * 4 for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
+    sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
     apart = {frozenset((("line", a), ("line", b))) for a, b in order.together}
     apart |= {frozenset((("line", t), ("work", i))) for i, busy in enumerate(order.busy) for t in busy}
     placed: dict[tuple[str, int], int] = {}

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from memaopt.alignment import align
 from memaopt.kernels.leads import lead_of
 from memaopt.problems.bands import Reach, Rows, rows_of
 from memaopt.problems.geometry import Image
@@ -167,7 +168,7 @@ class Order:
 
     def bytes(self, tensor: int) -> int:
         """Of a line buffer, in whole words."""
-        return -(-self.capacities[tensor] * self.shape.lines[tensor].row_bytes // 4) * 4
+        return align(self.capacities[tensor] * self.shape.lines[tensor].row_bytes, 4)
 
 
 def order_of(shape: ChainRows, heights: tuple[int, ...]) -> Order:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from memaopt.alignment import align
 from memaopt.errors import FalseClaimError
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.chains.order import Order, Reader, StepKind
@@ -18,11 +19,6 @@ from memaopt.kernels.plan import Plan
 
 _NOTHING = -1
 _ALIGNMENT = 16
-
-
-def _aligned(size: int) -> int:
-    """What tensors start at in an arena."""
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 class _Memory:
@@ -33,8 +29,8 @@ class _Memory:
         self.shape, self.lines, self.kept = shape, lines, kept
         first, last = shape.lines[0], shape.lines[-1]
         source = first.height * first.row_bytes
-        lead = _aligned(order.lead)
-        self.source_at = _aligned(scratch) + max(lead, 0)
+        lead = align(order.lead, _ALIGNMENT)
+        self.source_at = align(scratch, _ALIGNMENT) + max(lead, 0)
         self.output_at = self.source_at - lead
         size = max(self.source_at + source, self.output_at + max(last.height * last.row_bytes, 1))
         self.held: Int64Array = np.full(size, _NOTHING, np.int64)

@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
 from memaopt.kernels.executed import cycles_of, words_of
@@ -47,7 +48,7 @@ def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
     reach, span = window.extent
     # Whole words: an odd column's taps start in the middle of one.
     last = first + (output.width - 1) * window.stride.width + span
-    columns = max(-(-(last + 1) // 2) * 2, -(-(left + layer.shape.width) // 2) * 2)
+    columns = max(align(last + 1, 2), align(left + layer.shape.width, 2))
     rows = (band - 1) * window.stride.height + reach if zero_rows else layer.shape.height
     step = window.stride.width
     sets = []

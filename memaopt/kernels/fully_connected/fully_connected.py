@@ -18,6 +18,7 @@ import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop
@@ -250,7 +251,7 @@ class RawRows:
         proven = _proven(layer)
         assert proven is not None
         kernel = RowsKernel(plan.option("rows"), plan.option("unroll"), Output.of(proven, layer.requantization))
-        k = -(-depth // 4) * 4
+        k = align(depth, 4)
         stream = weight_stream(layer, kernel, k, proven)
         comment = f"{kernel.m} rows at a time: biases, weights, number of the first row, output stage"
         arrays = [Array("int32_t", f"{name}_weights", stream, comment)]

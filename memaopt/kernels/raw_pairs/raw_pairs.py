@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.alignment import align
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.code import Assembly, Call, Loop, Node
@@ -27,7 +28,6 @@ from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.staging import aligned
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
@@ -215,7 +215,7 @@ def emitted_patches(
         group_words=group_words,
         block=plan.block,
         packing=plan.packings[0] if plan.packed else None,
-        staged=aligned(streamed.scratch_bytes) // 4,
+        staged=align(streamed.scratch_bytes, 4) // 4,
         strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
     )
 
