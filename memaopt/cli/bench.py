@@ -20,6 +20,7 @@ from memaopt.cli.bench_studies import (
 )
 from memaopt.cli.completion import presets, words
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
+from memaopt.cli.panels import option
 from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.suites import TINYML
 from memaopt.problems.words import DTYPES, Dtype
@@ -70,112 +71,75 @@ def bench_command(
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write PNG and SVG plots there.")] = None,
     tiles: Annotated[
         bool,
-        typer.Option(
-            "--tiles", metavar="", rich_help_panel=_INSTEAD, help="Every register tile: is the chosen one best?"
-        ),
+        option(_INSTEAD, "", "Every register tile: is the chosen one best?", "--tiles"),
     ] = False,
     within: Annotated[
         float | None,
-        typer.Option(
-            metavar="FACTOR",
+        option(
+            _INSTEAD,
+            "FACTOR",
+            f"With --tiles: only those predicted within it of the chosen one.  \\[default: {_WITHIN}]",
             min=1,
-            rich_help_panel=_INSTEAD,
-            help=f"With --tiles: only those predicted within it of the chosen one.  \\[default: {_WITHIN}]",
         ),
     ] = None,
     places: Annotated[
         bool,
-        typer.Option(
-            "--places",
-            metavar="",
-            rich_help_panel=_INSTEAD,
-            help="Weights staged and streamed, code in flash and in RAM.",
-        ),
+        option(_INSTEAD, "", "Weights staged and streamed, code in flash and in RAM.", "--places"),
     ] = False,
     network: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|NAME",
-            rich_help_panel=_INSTEAD,
-            help="With traffic: of a .tflite or .onnx file, or a network of the zoo, layer by layer from outside SRAM.",
+        option(
+            _INSTEAD,
+            "FILE|NAME",
+            "With traffic: of a .tflite or .onnx file, or a network of the zoo, layer by layer from outside SRAM.",
         ),
     ] = None,
     sram: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SIZE",
-            rich_help_panel=_INSTEAD,
-            help="With --network: a size of SRAM, as in 32KiB; repeatable.  \\[default: 4KiB to 256KiB]",
+        option(
+            _INSTEAD, "SIZE", "With --network: a size of SRAM, as in 32KiB; repeatable.  \\[default: 4KiB to 256KiB]"
         ),
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(
-            metavar="mlperf-tiny",
-            rich_help_panel=_INSTEAD,
-            help="The four networks, whole, on several machines.",
-        ),
+        option(_INSTEAD, "mlperf-tiny", "The four networks, whole, on several machines."),
     ] = None,
     models: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=_INSTEAD,
-            help="With --suite: MLPerf Tiny's models.  \\[default: MEMAOPT_MODELS, else seeded weights]",
+        option(
+            _INSTEAD, "DIR", "With --suite: MLPerf Tiny's models.  \\[default: MEMAOPT_MODELS, else seeded weights]"
         ),
     ] = None,
     layers: Annotated[
         bool,
-        typer.Option(
-            "--layers", metavar="", rich_help_panel=_INSTEAD, help="With --suite or --network: every layer too."
-        ),
+        option(_INSTEAD, "", "With --suite or --network: every layer too.", "--layers"),
     ] = False,
     waits: Annotated[
         bool,
-        typer.Option(
-            "--waits",
-            metavar="",
-            rich_help_panel=_INSTEAD,
-            help="Random layers and GEMMs, predicted and counted in every setting.",
-        ),
+        option(_INSTEAD, "", "Random layers and GEMMs, predicted and counted in every setting.", "--waits"),
     ] = False,
     cmsis_nn: Annotated[
         Path | None, typer.Option("--cmsis-nn", metavar="DIR", help="A checkout of CMSIS-NN: its 1x1 convolution, too.")
     ] = None,
     study: Annotated[
         str | None,
-        typer.Option(
-            metavar="bandwidth|shapes|rows",
-            rich_help_panel=_INSTEAD,
-            help="By certificates alone: throttled bandwidth, skewed shapes, rows of zeros.",
+        option(
+            _INSTEAD,
+            "bandwidth|shapes|rows",
+            "By certificates alone: throttled bandwidth, skewed shapes, rows of zeros.",
         ),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            rich_help_panel=_INSTEAD,
-            help=f"With --waits: how many layers, and how many GEMMs.  \\[default: {_COUNT}]",
-        ),
+        option(_INSTEAD, "N", f"With --waits: how many layers, and how many GEMMs.  \\[default: {_COUNT}]", min=1),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            rich_help_panel=_INSTEAD,
-            help=f"With --waits: of the layers and GEMMs.  \\[default: {_SEED}]",
-        ),
+        option(_INSTEAD, "N", f"With --waits: of the layers and GEMMs.  \\[default: {_SEED}]", min=0),
     ] = None,
     cliffs: Annotated[
         bool,
-        typer.Option(
-            "--cliffs",
-            metavar="",
-            rich_help_panel=_INSTEAD,
-            help="Layers at the edges of the kernels: cycles for each product.",
-        ),
+        option(_INSTEAD, "", "Layers at the edges of the kernels: cycles for each product.", "--cliffs"),
     ] = False,
     heat: Annotated[
         bool,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from memaopt.cli.completion import presets
+from memaopt.cli.panels import option
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,108 +14,89 @@ if TYPE_CHECKING:
 
 McuOption = Annotated[
     str,
-    typer.Option(
-        "--mcu",
-        metavar="NAME|FILE",
-        autocompletion=presets,
-        rich_help_panel="Machine",
-        help="A preset (see memaopt mcus) or a .toml file.",
-    ),
+    option("Machine", "NAME|FILE", "A preset (see memaopt mcus) or a .toml file.", "--mcu", autocompletion=presets),
 ]
 SramOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Machine",
+        "SIZE",
+        "SRAM to use, as in 32KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
         "--sram",
-        metavar="SIZE",
-        rich_help_panel="Machine",
-        help="SRAM to use, as in 32KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
     ),
 ]
 FlashOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Machine",
+        "SIZE",
+        "Flash to use, as in 512KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
         "--flash",
-        metavar="SIZE",
-        rich_help_panel="Machine",
-        help="Flash to use, as in 512KiB.  \\[default: all that the chip has; for a network, that its project leaves]",
     ),
 ]
 ArenaOption = Annotated[
     str | None,
-    typer.Option(
-        "--arena",
-        metavar="SIZE",
-        rich_help_panel="Machine",
-        help="Arena to use for a network's tensors and scratch.  \\[default: see --within]",
+    option(
+        "Machine", "SIZE", "Arena to use for a network's tensors and scratch.  \\[default: see --within]", "--arena"
     ),
 ]
 WithinOption = Annotated[
     str | None,
-    typer.Option(
-        "--within",
-        metavar="PERCENT",
-        rich_help_panel="Machine",
-        help="Of a network's arenas take the least that costs so much more than the best, as in 5%; 0 is the best.  "
+    option(
+        "Machine",
+        "PERCENT",
+        "Of a network's arenas take the least that costs so much more than the best, as in 5%; 0 is the best.  "
         "\\[default: 0.4%]",
+        "--within",
     ),
 ]
 SizeOption = Annotated[
     list[str],
-    typer.Option(
-        "--size",
-        metavar="MEMORY=SIZE",
-        rich_help_panel="Machine",
-        help="Resize another memory, as in qspi=4MiB; repeatable.",
-    ),
+    option("Machine", "MEMORY=SIZE", "Resize another memory, as in qspi=4MiB; repeatable.", "--size"),
 ]
 SettingOption = Annotated[
     str,
-    typer.Option(
+    option(
+        "Machine",
+        "NAME",
+        "The project that the machine is used in (see memaopt mcus): what is on, what may be copied into RAM.",
         "--setting",
-        metavar="NAME",
-        rich_help_panel="Machine",
-        help="The project that the machine is used in (see memaopt mcus): what is on, what may be copied into RAM.",
     ),
 ]
 ConstantsInRamOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Machine",
+        "SIZE",
+        "RAM that constants of a network may be copied into.  \\[default: the setting's]",
         "--ram-for-constants",
-        metavar="SIZE",
-        rich_help_panel="Machine",
-        help="RAM that constants of a network may be copied into.  \\[default: the setting's]",
     ),
 ]
 CodeInRamOption = Annotated[
     str | None,
-    typer.Option(
-        "--ram-for-code",
-        metavar="SIZE",
-        rich_help_panel="Machine",
-        help="RAM that code may be copied into.  \\[default: the setting's]",
-    ),
+    option("Machine", "SIZE", "RAM that code may be copied into.  \\[default: the setting's]", "--ram-for-code"),
 ]
 WaitStatesOption = Annotated[
     int | None,
-    typer.Option(
+    option(
+        "Machine",
+        "N",
+        "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
         "--wait-states",
-        metavar="N",
         min=0,
-        rich_help_panel="Machine",
-        help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
     ),
 ]
 
 ClockOption = Annotated[
     float | None,
-    typer.Option(
+    option(
+        "Machine",
+        "MHZ",
+        "The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus), or "
+        "those of --wait-states.  \\[default: the chip's fastest]",
         "--clock",
-        metavar="MHZ",
         min=0.001,
         max=10_000,
-        rich_help_panel="Machine",
-        help="The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus), or "
-        "those of --wait-states.  \\[default: the chip's fastest]",
     ),
 ]
 

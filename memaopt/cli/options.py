@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.panels import option
 from memaopt.errors import InputError
 from memaopt.files import read_text
 from memaopt.problems.words import AXES, FILLS
@@ -25,30 +26,25 @@ CompilerOption = Annotated[
 
 StreamOption = Annotated[
     str | None,
-    typer.Option(
-        "--stream",
-        metavar="|".join(AXES),
-        rich_help_panel="Problem",
-        help="A network's input is a window that slides along this axis: NAME_push() of the library takes new "
+    option(
+        "Problem",
+        "|".join(AXES),
+        "A network's input is a window that slides along this axis: NAME_push() of the library takes new "
         "frames and computes what they change.",
+        "--stream",
     ),
 ]
 HopOption = Annotated[
     int | None,
-    typer.Option(
-        "--hop",
-        metavar="N",
-        rich_help_panel="Problem",
-        help="New frames a push.  \\[default: the fewest that would do]",
-    ),
+    option("Problem", "N", "New frames a push.  \\[default: the fewest that would do]", "--hop"),
 ]
 FillOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Problem",
+        "|".join(FILLS),
+        "What the window holds before it is full: the input's zero point, or the first frame.  \\[default: zero]",
         "--fill",
-        metavar="|".join(FILLS),
-        rich_help_panel="Problem",
-        help="What the window holds before it is full: the input's zero point, or the first frame.  \\[default: zero]",
     ),
 ]
 

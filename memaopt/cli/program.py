@@ -13,6 +13,7 @@ import typer
 from memaopt.cli.completion import presets
 from memaopt.cli.machine import clocked
 from memaopt.cli.options import JsonOption
+from memaopt.cli.panels import option
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 
@@ -62,117 +63,82 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
         ],
         call: Annotated[
             str | None,
-            typer.Option(
-                metavar="FUNCTION",
-                rich_help_panel=_PANEL,
-                help="Call it, by name or address.  \\[default: run from reset]",
-            ),
+            option(_PANEL, "FUNCTION", "Call it, by name or address.  \\[default: run from reset]"),
         ] = None,
         until: Annotated[
             str | None,
-            typer.Option(
-                metavar="FUNCTION",
-                rich_help_panel=_PANEL,
-                help="Stop the run from reset where it begins, by name or address.",
-            ),
+            option(_PANEL, "FUNCTION", "Stop the run from reset where it begins, by name or address."),
         ] = None,
         args: Annotated[
             str | None,
-            typer.Option(
-                metavar="X,Y,...",
-                rich_help_panel=_PANEL,
-                help="What to call it with: integers (r0-r3, stack), floats with a point "
+            option(
+                _PANEL,
+                "X,Y,...",
+                "What to call it with: integers (r0-r3, stack), floats with a point "
                 "(s0-s15), symbols for their addresses.",
             ),
         ] = None,
         mcu_name: Annotated[
             str | None,
-            typer.Option(
+            option(
+                _PANEL,
+                "NAME|FILE",
+                f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
                 "--mcu",
                 autocompletion=presets,
-                metavar="NAME|FILE",
-                rich_help_panel=_PANEL,
-                help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
             ),
         ] = None,
         setting: Annotated[
             str | None,
-            typer.Option(
-                metavar="NAME",
-                rich_help_panel=_PANEL,
-                help="Which caches and prefetch are on: a setting of the machine (see memaopt "
-                "mcus).  \\[default: stock]",
+            option(
+                _PANEL,
+                "NAME",
+                "Which caches and prefetch are on: a setting of the machine (see memaopt mcus).  \\[default: stock]",
             ),
         ] = None,
         clock: Annotated[
             float | None,
-            typer.Option(
-                metavar="MHZ",
+            option(
+                _PANEL,
+                "MHZ",
+                "The core's clock; the flash has the wait states that the chip's table has there, or those of "
+                "--wait-states.  \\[default: the chip's fastest]",
                 min=0.001,
                 max=10_000,
-                rich_help_panel=_PANEL,
-                help="The core's clock; the flash has the wait states that the chip's table has there, or those of "
-                "--wait-states.  \\[default: the chip's fastest]",
             ),
         ] = None,
         wait_states: Annotated[
             int | None,
-            typer.Option(
-                metavar="N",
-                min=0,
-                rich_help_panel=_PANEL,
-                help="Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
-            ),
+            option(_PANEL, "N", "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]", min=0),
         ] = None,
         timing: Annotated[
             str | None,
-            typer.Option(
-                metavar="RULE=CYCLES,...",
-                rich_help_panel=_PANEL,
-                help="Change timing rules of the core, as in load=3 (docs/timing.md lists them).",
+            option(
+                _PANEL, "RULE=CYCLES,...", "Change timing rules of the core, as in load=3 (docs/timing.md lists them)."
             ),
         ] = None,
         stack: Annotated[
             str | None,
-            typer.Option(
-                metavar="SIZE",
-                rich_help_panel=_PANEL,
-                help="Stack for --call.  \\[default: 16KiB, or what static data leave]",
-            ),
+            option(_PANEL, "SIZE", "Stack for --call.  \\[default: 16KiB, or what static data leave]"),
         ] = None,
         trap_divide: Annotated[
             bool,
-            typer.Option(
-                "--trap-divide",
-                metavar="",
-                rich_help_panel=_PANEL,
-                help="Fault on division by zero, as with CCR.DIV_0_TRP set.",
-            ),
+            option(_PANEL, "", "Fault on division by zero, as with CCR.DIV_0_TRP set.", "--trap-divide"),
         ] = False,
         budget: Annotated[
             int | None,
-            typer.Option(
-                metavar="N",
-                min=1,
-                rich_help_panel=_PANEL,
-                help="Stop with an error after so many instructions.  \\[default: 2000000000]",
-            ),
+            option(_PANEL, "N", "Stop with an error after so many instructions.  \\[default: 2000000000]", min=1),
         ] = None,
         profile: Annotated[
             bool,
-            typer.Option(
-                "--profile",
-                metavar="",
-                rich_help_panel=_PANEL,
-                help="Cycles by function, by basic block and, in the hottest loops, by instruction.",
+            option(
+                _PANEL, "", "Cycles by function, by basic block and, in the hottest loops, by instruction.", "--profile"
             ),
         ] = False,
         compiler: Annotated[
             str | None,
-            typer.Option(
-                metavar="gcc|zig",
-                rich_help_panel="A folder",
-                help="What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]",
+            option(
+                "A folder", "gcc|zig", "What builds the C.  \\[default: gcc if arm-none-eabi-gcc is on PATH, else zig]"
             ),
         ] = None,
         as_json: JsonOption = False,

@@ -35,6 +35,7 @@ from memaopt.cli.options import (
     read_labels,
     refuse,
 )
+from memaopt.cli.panels import option
 from memaopt.errors import InputError
 from memaopt.problems import suites
 from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS, TAKEN
@@ -51,44 +52,41 @@ def solve_command(
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(DTYPES),
+        option(
+            "Problem",
+            "|".join(DTYPES),
+            "Element type and arithmetic of a gemm.  \\[default: q15]",
             autocompletion=words(DTYPES),
-            rich_help_panel="Problem",
-            help="Element type and arithmetic of a gemm.  \\[default: q15]",
         ),
     ] = None,
     place: Annotated[
         str | None,
-        typer.Option(
-            metavar="X=MEMORY,...",
-            rich_help_panel="Problem",
-            help="Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
+        option(
+            "Problem",
+            "X=MEMORY,...",
+            "Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
             "do, as in weights=qspi, weights=auto or activations=fmc.  \\[default: A in flash, B and C in sram, what "
             "does not fit in external memory; a network's weights in flash, its activations in sram]",
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|argument",
-            rich_help_panel="Problem",
-            help="A and the channels' parameters of an s8 gemm: constants from a .json file, or arguments of the "
+        option(
+            "Problem",
+            "FILE|argument",
+            "A and the channels' parameters of an s8 gemm: constants from a .json file, or arguments of the "
             "function.  \\[default: random constants]",
         ),
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(suites.SUITES),
-            autocompletion=words(tuple(suites.SUITES)),
-            rich_help_panel="Problem",
-            help="A named set of problems.",
+        option(
+            "Problem", "|".join(suites.SUITES), "A named set of problems.", autocompletion=words(tuple(suites.SUITES))
         ),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="TOML", rich_help_panel="Problem", help="A file with many problems."),
+        option("Problem", "TOML", "A file with many problems."),
     ] = None,
     mcu_name: McuOption = "stm32l4r5",
     sram: SramOption = None,
@@ -103,95 +101,82 @@ def solve_command(
     within: WithinOption = None,
     objective: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join((*OBJECTIVES, "ram")),
+        option(
+            "Schedule",
+            "|".join((*OBJECTIVES, "ram")),
+            "What to minimise, or weights such as 4*cycles + 1*qspi.  \\[default: bytes; cycles for a network]",
             autocompletion=words((*OBJECTIVES, "ram")),
-            rich_help_panel="Schedule",
-            help="What to minimise, or weights such as 4*cycles + 1*qspi.  \\[default: bytes; cycles for a network]",
         ),
     ] = None,
     buffering: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(BUFFERINGS),
+        option(
+            "Schedule",
+            "|".join(BUFFERINGS),
+            "Buffers for each SRAM tile of a gemm.  \\[default: single]",
             autocompletion=words(BUFFERINGS),
-            rich_help_panel="Schedule",
-            help="Buffers for each SRAM tile of a gemm.  \\[default: single]",
         ),
     ] = None,
     proof: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(f"'{each}'" if " " in each else each for each in PROOFS),
-            rich_help_panel="Schedule",
-            help="What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
+        option(
+            "Schedule",
+            "|".join(f"'{each}'" if " " in each else each for each in PROOFS),
+            "What proves a gemm's schedule: three models that agree, or one alone.  \\[default: full]",
         ),
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B,...",
-            rich_help_panel="Problem",
-            help="What several networks of one library are called.  \\[default: as their files]",
-        ),
+        option("Problem", "A,B,...", "What several networks of one library are called.  \\[default: as their files]"),
     ] = None,
     stream: StreamOption = None,
     hop: HopOption = None,
     fill: FillOption = None,
     taken: Annotated[
         str | None,
-        typer.Option(
-            "--input",
-            metavar="|".join(TAKEN),
-            rich_help_panel="Problem",
-            help="How a network takes its input: whole, or an image by rows as they arrive, which NAME_feed() of the "
+        option(
+            "Problem",
+            "|".join(TAKEN),
+            "How a network takes its input: whole, or an image by rows as they arrive, which NAME_feed() of the "
             "library consumes and nobody keeps.  \\[default: whole]",
+            "--input",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", rich_help_panel="Output", help="Write the C project and the certificate there."),
+        option("Output", "DIR", "Write the C project and the certificate there."),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel="Output",
-            help="Write the report there as one page of HTML (--out writes it too, as report.html).",
-        ),
+        option("Output", "FILE", "Write the report there as one page of HTML (--out writes it too, as report.html)."),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel="Output",
-            help="What the elements of a network's output stand for, a line each: NAME_label() of the library says it.",
+        option(
+            "Output",
+            "FILE",
+            "What the elements of a network's output stand for, a line each: NAME_label() of the library says it.",
         ),
     ] = None,
     package: Annotated[
         list[str],
-        typer.Option(
-            metavar="KIND",
-            rich_help_panel="Output",
-            help="Write into DIR, instead of the project itself, the archive that arduino, zephyr, platformio, "
+        option(
+            "Output",
+            "KIND",
+            "Write into DIR, instead of the project itself, the archive that arduino, zephyr, platformio, "
             "cmsis-pack or cmake installs; repeatable.",
         ),
     ] = [],  # noqa: B006
     run: Annotated[
         bool,
-        typer.Option(
-            "--run",
-            metavar="",
-            rich_help_panel="Output",
-            help="Build the C, run it on the virtual board, count its accesses.",
-        ),
+        option("Output", "", "Build the C, run it on the virtual board, count its accesses.", "--run"),
     ] = False,
     inputs: Annotated[
         str | None,
-        typer.Option(
-            metavar="random:N|FILE",
-            rich_help_panel="Output",
-            help="What --run tries on a network: random inputs, or samples as validate reads them.  "
+        option(
+            "Output",
+            "random:N|FILE",
+            "What --run tries on a network: random inputs, or samples as validate reads them.  "
             "\\[default: random:1; of a stream, pushes beyond a full window]",
         ),
     ] = None,
