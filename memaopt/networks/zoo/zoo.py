@@ -10,6 +10,7 @@ is spread over int8. The bytes are the same everywhere: nothing but integers and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from memaopt.errors import InputError
@@ -99,8 +100,9 @@ SMALL: dict[str, Callable[[], Graph]] = {
 NETWORKS = SMALL | sliding.NETWORKS | zoo_large.NETWORKS
 
 
+@cache
 def build(name: str) -> Graph:
-    """The network of that name; InputError if there is none."""
+    """The network of that name, built once; InputError if there is none."""
     if name not in NETWORKS:
         raise InputError(f"no network {name!r} in the zoo: choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name]()
