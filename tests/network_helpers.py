@@ -18,7 +18,7 @@ from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
 from memaopt.trials.layer import stored
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 MCU = mcu("stm32l4r5")
 
@@ -28,7 +28,7 @@ class Library:
 
     def __init__(self, plan: NetworkPlan, folder: Path) -> None:
         self.plan = plan
-        write_files(emit.files(plan), folder)
+        write_scratch(emit.files(plan), folder)
         library = folder / "library.so"
         flags = ["-std=c11", "-O1", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
         sources = [str(folder / source(plan.name)), "-o", str(library)]

@@ -35,7 +35,7 @@ from memaopt.networks.zoo.builder import Builder
 from memaopt.problems.words import AXES, Axis, Fill
 from memaopt.trials import network as network_trial
 from memaopt.trials.pushes import expected
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -161,7 +161,7 @@ def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> t
 def check_library(plan: NetworkPlan, folder: Path, rng: Rng) -> None:
     """Build a stream's library with this computer's compiler, and push from a reset until beyond a full window."""
     assert plan.push is not None
-    write_files(emit.files(plan), folder)
+    write_scratch(emit.files(plan), folder)
     built, name = folder / "library.so", plan.name
     command = [*host_compilers()[0], "-std=c11", "-O1", "-shared", "-fPIC", "-I", str(folder / "include")]
     subprocess.run([*command, str(folder / source(name)), "-o", str(built)], check=True)

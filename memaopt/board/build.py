@@ -154,16 +154,23 @@ def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, 
     script.write_text(text, encoding="utf-8")
     output = folder / name
     command = [*compiler.command, *compiler.target, "-static", f"-Wl,-T,{script},{how}"]
+    extra = folder / "freestanding.o"
+    extra.write_bytes(_runtime(compiler))
     # Both libraries have the arithmetic helpers (__aeabi_ldivmod and so on); memcpy and its kind are ours.
     # Zig links its compiler-rt unless told not to, and has no C library for this target.
-    gcc = compiler.name == "gcc"
-    loops = "-fno-tree-loop-distribute-patterns" if gcc else "-fno-builtin"
-    runtime = resources.files("memaopt") / "board" / "freestanding.c"
-    with resources.as_file(runtime) as path:
-        extra = _compile(compiler, path, (*compiler.target, *_COMMON, "-O2", loops), folder / "freestanding.o")
-    libraries = ["-nostdlib", "-lgcc"] if gcc else []
+    libraries = ["-nostdlib", "-lgcc"] if compiler.name == "gcc" else []
     _run([*command, *map(str, objects), str(extra), *libraries, "-o", str(output)], name, folder)
     return output
+
+
+@cache
+def _runtime(compiler: Compiler) -> bytes:
+    """The object file of memcpy and its kind, the same for every program."""
+    loops = "-fno-tree-loop-distribute-patterns" if compiler.name == "gcc" else "-fno-builtin"
+    source = resources.files("memaopt") / "board" / "freestanding.c"
+    with resources.as_file(source) as path, interrupts.scratch_folder() as folder:
+        options = (*compiler.target, *_COMMON, "-O2", loops)
+        return _compile(compiler, path, options, folder / "freestanding.o").read_bytes()
 
 
 def _run(command: Sequence[str], what: str, scratch: Path | None = None) -> str:

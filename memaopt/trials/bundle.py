@@ -13,7 +13,7 @@ from memaopt.emit import bundle
 from memaopt.interrupts import scratch_folder
 from memaopt.overview import Overview
 from memaopt.trials.network import NetworkTrial, imaged, link, sample_inputs, tried
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 if TYPE_CHECKING:
     from memaopt.board.projects import Layout
@@ -56,7 +56,7 @@ def run(
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:
-            write_files(bundle.files(plan), source)
+            write_scratch(bundle.files(plan), source)
         linked = link(plan.plans, source, scratch, compiler=compiler)
         images = imaged(plan.plans, source, layout, compiler=compiler)
     trials, done = [], 0

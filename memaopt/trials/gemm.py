@@ -14,7 +14,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.overview import Overview
 from memaopt.problems import reference
 from memaopt.trials.call import CallTrial, spent, stack_of, verdict
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 
 class GemmTrial(CallTrial, Overview):
@@ -58,7 +58,7 @@ def run(certificate: Certificate, folder: str | Path | None = None, compiler: st
     if folder is not None:
         return _run(certificate, Path(folder), compiler)
     with scratch_folder() as scratch:
-        write_files(gemm.files(certificate), scratch)
+        write_scratch(gemm.files(certificate), scratch)
         return _run(certificate, scratch, compiler)
 
 

@@ -35,7 +35,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.networks import reference
 from memaopt.problems.layers import Lookup
 from memaopt.problems.movement import Movement
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 _Array = npt.NDArray[Any]
 _HOST = ("cc", "gcc", "clang")
@@ -111,7 +111,7 @@ def _built(
 ) -> LibraryCheck:
     """Build the files by whatever compilers there are, and run their test vector here."""
     with interrupts.scratch_folder() as folder:
-        write_files(files, folder)
+        write_scratch(files, folder)
         if host is not None:
             _run_on_host(name, folder, host)
         target = _built_for_the_chip(name, folder, machine)

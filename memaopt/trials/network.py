@@ -24,7 +24,7 @@ from memaopt.trials.call import spent, verdict
 from memaopt.trials.image import ImageRun
 from memaopt.trials.layer import LayerRuns, LayerTrial
 from memaopt.trials.places import RUBBISH, bases_of, caller_source, differing
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 if TYPE_CHECKING:
     from memaopt.board import Board, Run
@@ -119,7 +119,7 @@ def run(
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:
-            write_files(emit.files(plan), source)
+            write_scratch(emit.files(plan), source)
         else:
             demand_images(plan, source)
         linked = link([plan], source, scratch, compiler=compiler, optimise=optimise)

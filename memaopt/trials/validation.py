@@ -30,7 +30,7 @@ from memaopt.overview import Overview
 from memaopt.trials import network as trial
 from memaopt.trials.library import host_compiler
 from memaopt.trials.samples import Samples
-from memaopt.writer import write_files
+from memaopt.writer import write_scratch
 
 Array = npt.NDArray[Any]
 _Run = Callable[[Array], Array]
@@ -220,7 +220,7 @@ def _executor(plan: NetworkPlan) -> Iterator[tuple[str, _Run]]:
         yield "the reference in Python", lambda value: reference.run(plan.source, [value[None]])[0][0]
         return
     with interrupts.scratch_folder() as folder:
-        write_files(emit.files(plan), folder)
+        write_scratch(emit.files(plan), folder)
         library = folder / "library.so"
         flags = ["-std=c11", "-O3", "-ffp-contract=off", "-shared", "-fPIC"]
         command = [compiler[0], *flags, str(folder / emitted.source(plan.name)), "-o", str(library)]

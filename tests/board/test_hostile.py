@@ -108,7 +108,10 @@ def test_decoding_in_parts_keeps_it_blocks_whole(tmp_path):
             lambda: elf([(FLASH, FLASH, 0, 4, 4)], bytes(64), [(0, 2, 0, 0, 0, 16 * 1_000_001, 0, 0, 4, 16)]),
             "1000001 symbols, a program may have 1000000",
         ),
-        (lambda: elf([(FLASH, FLASH, 0, 4, 4)], bytes(64), [(0, 2, 0, 0, 60, 160, 0, 0, 4, 16)]), "cut off in the symbols"),
+        (
+            lambda: elf([(FLASH, FLASH, 0, 4, 4)], bytes(64), [(0, 2, 0, 0, 60, 160, 0, 0, 4, 16)]),
+            "cut off in the symbols",
+        ),
     ],
 )
 def test_a_file_that_claims_too_much_is_refused_before_anything_is_copied(made, message):

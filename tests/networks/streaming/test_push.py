@@ -135,9 +135,7 @@ def _flat() -> Graph:
         (_dense, "rows", 1, "FULLY_CONNECTED. reads the whole window.* would do"),
     ],
 )
-def test_a_bad_request_is_told_what_would_do(
-    made: Callable[[], Graph], axis: Axis, hop: int | None, said: str
-) -> None:
+def test_a_bad_request_is_told_what_would_do(made: Callable[[], Graph], axis: Axis, hop: int | None, said: str) -> None:
     """Catches a traceback, or a stream that saves nothing."""
     with pytest.raises(InputError, match=said) as found:
         streamed(made(), Stream(axis=axis, hop=hop))
