@@ -45,6 +45,8 @@ def _expanded(lines: list[str]) -> list[str]:
 
 _INSTRUCTION = re.compile(r"^([a-z][a-z0-9]*)(?:\.(?:w|n|f32))*\s*(.*)$")
 _REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|s\d+)\b")
+_OFFSET = re.compile(r"\[(\w+), #(\d+)\]")
+_MOVED_ON = re.compile(r"(\w+), \1, #(\d+)")
 _BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
 #: UDIV of 2^30 by 1 to 7 (docs/timing.md), which pooling does.
 _DIVISION = 12
@@ -57,7 +59,8 @@ class _Instruction(NamedTuple):
 
     ``kind``: a load or a store of one register. ``many``: registers that it loads as one of a list. ``address``: those
     that it addresses with, ``written`` the one that it computes, ``gone`` those that no longer address constants.
-    ``label``: that of a branch back. ``narrow``: it has 16 bits.
+    ``label``: that of a branch back. ``narrow``: it has 16 bits. ``forward``: words beyond a register that it loads
+    from or moves on.
     """
 
     name: str
@@ -71,6 +74,7 @@ class _Instruction(NamedTuple):
     gone: frozenset[str]
     label: str
     narrow: bool
+    forward: int
 
 
 @lru_cache(maxsize=1 << 14)
@@ -91,7 +95,7 @@ def _instruction(line: str) -> _Instruction | None:
     elif name == "vmov" and len(registers) == 4:
         cycles = 2
     elif name in ("ldrd", "strd"):
-        cycles = 3
+        cycles, many = 3, 2 if name == "ldrd" else 0
     elif name.startswith(("ldr", "vldr")):
         kind = "load"
     elif name.startswith(("str", "vstr")):
@@ -106,7 +110,11 @@ def _instruction(line: str) -> _Instruction | None:
     written = "" if kind == "load" or name.startswith(_NO_TARGET) else first
     gone = frozenset(_gone(name, operands, registers))
     narrow = _narrow(name, operands, line)
-    return _Instruction(name, operands, kind, cycles, first, frozenset(address), many, written, gone, label, narrow)
+    source = _OFFSET.search(operands) if "ld" in name else _MOVED_ON.fullmatch(operands) if name == "add" else None
+    forward = int(source[2]) // 4 if source else 0
+    return _Instruction(
+        name, operands, kind, cycles, first, frozenset(address), many, written, gone, label, narrow, forward
+    )
 
 
 class _Reader:
@@ -117,6 +125,8 @@ class _Reader:
         self._wide = wide
         self._halves: list[int] = []
         self._held: set[str] = set()
+        # The instruction that set a register to where constants start, while nothing was read by it.
+        self._started: dict[str, int] = {}
         self._cycles: list[float] = []
         self._loads: list[int] = []
         # The number of instructions before each label passed.
@@ -142,19 +152,22 @@ class _Reader:
             loads = int(not one.address.isdisjoint(self._held))
         elif one.many:
             cycles += self._kind == "store"
-            loads = one.many if one.first in self._held else 0
+            loads = 0 if one.address.isdisjoint(self._held) else one.many
         elif back:
             cycles = 2
         if self._written in one.address:
             cycles += 1
         self._kind, self._loaded = one.kind, one.first if one.kind == "load" else ""
         self._written = one.written
+        self._start_later(one, loads)
         held = self._sources.get(one.operands) if one.name in ("ldr", "mov") else None
         if held is None:
             self._held -= one.gone
         else:
             self._held.add(held.register)
-            loads = REWIND if held.rewinds else loads
+            if held.rewinds:
+                loads = REWIND
+                self._started[held.register] = len(self._loads)
         if one.name.startswith("it") and not self._wide:
             cycles = 0.0
         self._cycles.append(cycles)
@@ -162,6 +175,15 @@ class _Reader:
         self._halves.append(2 if self._wide or not one.narrow else 1)
         if back:
             self._loops[self._labels[one.label]] = len(self._cycles)
+
+    def _start_later(self, one: _Instruction, loads: int) -> None:
+        """Constants that are not read from their start on: the register moves on first, or has an offset."""
+        for register in one.gone | one.address | {one.written}:
+            if (start := self._started.get(register)) is not None:
+                if loads or one.written == register:
+                    self._loads[start] -= one.forward
+                if loads or register in one.gone:
+                    del self._started[register]
 
     def nodes(self) -> tuple[Node, ...]:
         """The tree: loops lie within each other or apart."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from memaopt.kernels.text.templates import render
 
-#: In the place of a number of loads: the constants are read from the start again.
+#: In the place of a number of loads: the constants are read from the start again; one less, from a word later on.
 REWIND = -1
 
 
@@ -38,10 +38,13 @@ class Loop(NamedTuple):
 
 
 class TableLoads(NamedTuple):
-    """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node."""
+    """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node. Or by
+    code in whose midst this node stands, if it says of how many loads of the whole layer these are.
+    """
 
     size: int
     loads: float
+    among: float = 0.0
 
 
 class Scan(NamedTuple):

@@ -92,7 +92,8 @@ def text_of(node: Straight) -> Text:
             reads.append((passed, loads))
             passed = 0.0
         passed += cycles
-    constants = sum(loads for loads in node.loads if loads != REWIND) * node.step
+    farthest = REWIND - min(min(node.loads, default=0), REWIND)
+    constants = sum(loads for loads in node.loads if loads > REWIND) * node.step + farthest
     return Text(
         next(_numbers),
         node.cycles,
@@ -102,7 +103,7 @@ def text_of(node: Straight) -> Text:
         tuple(reads),
         passed,
         constants,
-        REWIND in node.loads,
+        min(node.loads, default=0) <= REWIND,
     )
 
 
@@ -202,8 +203,8 @@ class Fetching:
                 clock = ready[w & 7]
             freed[w & 7] = clock
             w += 1
-            if loads == REWIND:
-                self.place = self.mark
+            if loads <= REWIND:
+                self.place = self.mark + REWIND - loads
             elif loads and not data_in_ram:
                 read = int(self.place) // per_read
                 if loads == 1 and data and data.get(read // per_line, 0) & 1 << read % per_line:
@@ -274,6 +275,23 @@ class Fetching:
                 return
             self._request(at)
 
+    def speculate(self, target: int) -> None:
+        """A conditional branch that was not taken: the core has asked for its target all the same."""
+        m = self.m
+        if self.at != NOWHERE:
+            self._run_ahead(self.clock)
+        read = target // m.read
+        line, bit = target // m.line, 1 << read % (m.line // m.read)
+        held = self.code.get(line, 0)
+        if read in (self.current, self.ahead) or held & bit:
+            return
+        self.busy = max(self.clock, self.busy) + m.first + 1
+        if m.instruction_lines:
+            self.code.pop(line, 0)
+            if not held and len(self.code) >= m.instruction_lines:
+                del self.code[next(iter(self.code))]
+            self.code[line] = held | bit
+
     def _request(self, at: float) -> None:
         read = self.word // self.m.read
         if read != self.current:
@@ -321,8 +339,8 @@ class Fetching:
 
     def _load(self, loads: int, step: float) -> None:
         """Constants read by the word that was just issued."""
-        if loads == REWIND:
-            self.place = self.mark
+        if loads <= REWIND:
+            self.place = self.mark + REWIND - loads
             return
         if self.data_in_ram:
             return

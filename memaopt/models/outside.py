@@ -77,8 +77,8 @@ class _Head:
 
     def _straight(self, node: Straight) -> None:
         for loads in node.loads:
-            if loads == REWIND:
-                self.place = self.mark
+            if loads <= REWIND:
+                self.place = self.mark + REWIND - loads
             elif loads:
                 self.seeks += self.place != self.following
                 self.place += loads * node.step

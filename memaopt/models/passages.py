@@ -179,8 +179,8 @@ class Remembering(Fetching):
             return ()
         passed: dict[int, None] = {}
         for _, loads in run.text.reads:
-            if loads == REWIND:
-                place = self.mark
+            if loads <= REWIND:
+                place = self.mark + REWIND - loads
             for _ in range(loads):
                 line = int(place) // self.m.line
                 passed.pop(line, None)

@@ -21,7 +21,7 @@ from memaopt.models.fetching import FlashTiming, Outside, PlacedRun, run_of
 from memaopt.models.passages import Remembering
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
-_TURNS = 4
+_TURNS = 6
 #: Reach of BL, in bytes; the linker puts a load of PC, with the address behind it, where a routine lies farther away.
 _REACH = 1 << 24
 _VENEER = Straight((4.0,), (0,))
@@ -80,12 +80,13 @@ class _Turns(NamedTuple):
     trips: float
     advance: float
     left: float
+    #: Its first word, if it lies in flash: the target of its branch, which is fetched the last time too.
+    target: int | None
 
 
 class _Table(NamedTuple):
     number: int
-    size: int
-    loads: float
+    table: TableLoads
 
 
 class _Scanned(NamedTuple):
@@ -163,10 +164,11 @@ class _Core(Remembering):
                     made.append(run_of(node, at, flash, self.m))
                     at += len(node.cycles)
                 case Loop():
+                    target = at if flash and self.m.read else None
                     body, at = self._place(node.body, at, flash)
-                    made.append(_Turns(number, body, node.trips, node.advance, node.left))
+                    made.append(_Turns(number, body, node.trips, node.advance, node.left, target))
                 case TableLoads():
-                    made.append(_Table(number, node.size, node.loads))
+                    made.append(_Table(number, node))
                 case Scan():
                     made.append(_Scanned(number, node))
                 case Call():
@@ -194,7 +196,7 @@ class _Core(Remembering):
                 case _Turns():
                     self._turns(node)
                 case _Table():
-                    self._table(node)
+                    self._table(node.table)
                 case _Scanned():
                     self._scan(node.scan)
                 case _Word():
@@ -229,6 +231,7 @@ class _Core(Remembering):
         """Execute a loop; ``key`` is that of its beginning."""
         trips, done, moved, step = node.trips, 0.0, 0.0, 0.0
         spent: list[float] = []
+        settled = 0
         while trips - done > 1e-9 and len(spent) < _TURNS:
             clock, ideal, waited, place = self.clock, self.ideal, self.waited, self.place
             self.run(node.body)
@@ -240,16 +243,20 @@ class _Core(Remembering):
                 self._skip((part - 1) * spent[-1], (part - 1) * step)
             done += part
             before, key = key, self._key()
+            settled = settled + 1 if key == before else 0
             # A turn may begin in the middle of a read of constants, or not: two of them show the mean.
-            if key == before and len(spent) > 1 + (moved > 0):
+            if settled > (moved > 0) and len(spent) > 1:
                 break
         left = trips - done
         if left > 1e-9:
             last = spent[-2:] if moved > 0 else spent[-1:]
             self._skip(left * sum(last) / len(last), left * step)
             self._pass_over(round(left) * moved, round(left) * node.advance)
-        unspent = -min(trips, 1) * node.left
-        self._skip(unspent, unspent)
+        unspent = min(trips, 1) * node.left
+        self.clock -= unspent
+        self.ideal -= unspent
+        if node.target is not None and trips > 0:
+            self.speculate(node.target)
 
     def _skip(self, spent: float, ideal: float) -> None:
         """Let time pass without executing."""
@@ -324,17 +331,22 @@ class _Core(Remembering):
         else:
             self.clock += self.m.first
 
-    def _table(self, table: _Table) -> None:
+    def _table(self, table: TableLoads) -> None:
         """Loads here and there: what the cache cannot hold of the table waits."""
         if self.data_in_ram:
             return
         m = self.m
         capacity = 4 * m.data_lines * m.line
+        if table.among and m.read and not capacity:
+            for _ in range(round(table.loads)):
+                self.read_array()
+            return
+        among = table.among or table.loads
         missed = max(1 - capacity / table.size, 0.0)
         # Loads anywhere in the table: the reads of it that some load needs.
         reads = math.ceil(table.size / (4 * m.read)) if m.read and capacity else 0
-        cold = reads * (1 - (1 - 1 / reads) ** table.loads) if reads else 0.0
-        self.waited += m.first * max(missed * table.loads, cold)
+        cold = reads * (1 - (1 - 1 / reads) ** among) if reads else 0.0
+        self.waited += m.first * max(missed * among, cold) * table.loads / among
 
     def _scan(self, scan: Scan) -> None:
         """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
