@@ -44,8 +44,13 @@ CALL = Compiled(20, 8)  # with its arguments
 TILES = Compiled(60, 18)  # a call of a patch kernel without run_tiles
 #: Cycles of entry and exit of a layer that calls nothing: one loop over its elements.
 LEAF_CYCLES = 10
-#: Cycles of run_tiles around each call of its kernel.
-RUN_CYCLES = 83
+GROUP = Compiled(12, 7)  # a turn of the loop over groups, around the call of run_tiles
+#: Of run_tiles: its entry and its exit; a turn of its loop up to the kernel's call, which ends behind it, and of those
+#: cycles what each position but three has less.
+_RUNS, _RAN, _TURN, _TURNED = Compiled(36, 30), Compiled(8, 14), Compiled(116, 60), Compiled(40, 23)
+_POSITION = 11
+#: Cycles of run_tiles for each group but the first.
+GROUP_CYCLES = GROUP.cycles + CALL.cycles + _RUNS.cycles + _RAN.cycles
 
 
 class RowCopy(NamedTuple):
@@ -69,10 +74,10 @@ def _stretch(words: int, cycles: float) -> Straight:
     return Straight((cycles / words,) * words, (0,) * words)
 
 
-def _copy(name: str, size: int, count: float, by: int, turn: float, each: float) -> Call:
+def _copy(name: str, size: int, count: float, by: int, turn: float, each: float, entry: float = 16) -> Call:
     """A routine of two loops: ``turn`` cycles for ``by`` items, ``each`` for one of the rest."""
     turns, rest = divmod(count, by)
-    body = (_stretch(3, 16), Loop((_stretch(3, turn),), turns), _stretch(2, 4), Loop((_stretch(3, each),), rest))
+    body = (_stretch(3, entry), Loop((_stretch(3, turn),), turns), _stretch(2, 4), Loop((_stretch(3, each),), rest))
     return Call(Small(name, size, body))
 
 
@@ -87,8 +92,8 @@ def copy_flipped(words: float) -> Call:
 
 
 def copy_bytes(count: float) -> Call:
-    """A call of copy_bytes."""
-    return _copy("copy_bytes", 34, count, 4, 7, 6)
+    """A call of copy_bytes, which saves no registers."""
+    return _copy("copy_bytes", 34, count, 4, 6, 6, 3)
 
 
 def fill_words(words: float) -> Call:
@@ -101,11 +106,16 @@ def clear_apart(words: float) -> Call:
     return _copy("clear_words_apart", 48, words, 4, 9, 6)
 
 
-def run_tiles(runs: float, kernel: Call) -> tuple[Node, ...]:
-    """A call of run_tiles, which calls a patch kernel ``runs`` times."""
-    turn = (compiled(116, 60), kernel._replace(by_pointer=True), compiled(40, RUN_CYCLES - 60))
-    body = (compiled(36, 30), Loop(turn, runs), compiled(8, 14))
-    return piece(CALL), Call(Small("run_tiles", 208, body))
+def run_cycles(positions: int) -> float:
+    """Cycles of run_tiles around each call of a kernel that computes tiles of so many positions."""
+    return _TURN.cycles + _TURNED.cycles - _POSITION * (3 - positions)
+
+
+def run_tiles(runs: float, kernel: Call, positions: int) -> tuple[Node, ...]:
+    """A call of run_tiles, which calls a patch kernel of tiles of so many positions ``runs`` times."""
+    before = _TURN._replace(cycles=run_cycles(positions) - _TURNED.cycles)
+    turn = (piece(before), kernel._replace(by_pointer=True), piece(_TURNED))
+    return piece(CALL), Call(Small("run_tiles", 208, (piece(_RUNS), Loop(turn, runs), piece(_RAN))))
 
 
 def copy_constants(words: int) -> tuple[Node, ...]:

@@ -51,12 +51,16 @@ def in_blocks(
         source, output, again, stack = (
             total + each.times(times) for total, each in zip((source, output, again, stack), accesses, strict=True)
         )
-        calls = len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
+        calls = len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
         cycles += times * (sum(runs) * kernel.tile_cycles_of(part) + calls + _BLOCK.cycles)
     read, scratch = (read, scratch + source) if rows else (source, scratch)
     records = sum(kernel.tiles_of(part) * times for part, times in parts)
     bodies = [
-        Staged(tiles_code(layer, kernel.call(sum(runs) / len(runs), part), rows, len(runs))[len(around.entry()) :])
+        Staged(
+            tiles_code(layer, kernel.call(sum(runs) / len(runs), part), kernel.n, rows, len(runs))[
+                len(around.entry()) :
+            ]
+        )
         for part, _ in parts
     ]
     for packed in (False, True):

@@ -166,20 +166,22 @@ class ChainedChannels:
             promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
         else:
             promise = Promise((source,), output, parameters, stack=stack)
-        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
+        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
+        cycles += (layer.groups - 1) * (len(work.heights) if rows else 1) * around.GROUP_CYCLES
+        group_words = kernel.channel_tiles * kernel.words
         frame = around.tiles_frame(rows > 0, layer.groups)
         return Plan(
             family=self.name,
             tile=kernel.tile + (f", strips of {rows}" if rows else ""),
             cycles=round(cycles),
             promise=promise,
-            data_bytes=words_bytes(layer.groups * kernel.channel_tiles * kernel.words),
+            data_bytes=words_bytes(layer.groups * group_words),
             code_bytes=kernel.code_bytes + frame.code,
             scratch_bytes=scratch_bytes,
             stack_bytes=kernel.stack_bytes + frame.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),
+            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs), group_words),
             lead=_lead(layer, grid, rows),
             alignment=4,
             requantization=proven.describe(),

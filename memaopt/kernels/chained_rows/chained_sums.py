@@ -141,7 +141,8 @@ class ChainedSums:
         parameters += loads(2 * again, 4)
         scratch += loads(again, 4) + stores(again, 4)
         source += loads(again, 1)
-        row: tuple[Node, ...] = around.run_tiles(len(runs) * count, kernel.call(sum(runs) / len(runs)))
+        part = around.run_tiles(len(runs), kernel.call(sum(runs) / len(runs)), kernel.n)
+        row: tuple[Node, ...] = (Loop(part, count, kernel.words * kernel.channel_tiles),)
         sums = Compiled(rounding.code.size + (count - 1) * _SUM.size, rounding.code.cycles + (count - 1) * _SUM.cycles)
         if again:
             row += (Loop((around.piece(_POSITION), Loop((compiled(*_TAKEN_OFF, 2),), len(taken))), width),)
@@ -154,7 +155,7 @@ class ChainedSums:
             read, scratch, scratch_bytes = work.input, scratch + work.scratch + source, scratch_bytes + strip.bytes
             row = (strips.filling(layer, strip, height), *row)
             code = (*code, around.fill_words(strip.bytes // 4))
-        code = (*code, Loop(row, height))
+        code = (*code, Loop(row, height, -count * kernel.words * kernel.channel_tiles))
         return Plan(
             family=self.name,
             tile=f"{count} of 4x{kernel.n}{f' by {kernel.unroll}' if looped else ''}",

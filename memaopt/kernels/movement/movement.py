@@ -19,9 +19,9 @@ from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Int8Array, Layer
 from memaopt.problems.movement import Movement, Piece
 
-#: Cycles of a layer's entry and exit, of a run besides copy_bytes, of a turn of a loop around others: fitted to counts
-#: of 14 layers on the virtual board (GCC 12.2 -O3).
-_ENTRY, _RUN, _ROW = 22, 11, 8
+#: Cycles of a layer's entry and exit, code and cycles of a run besides its copy, cycles of a turn of a loop around
+#: others: fitted to counts of 14 layers on the virtual board (GCC 12.2 -O3).
+_ENTRY, _RUN, _ROW = 22, around.Compiled(20, 11), 8
 #: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
 _BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
 #: Bytes of that family's code, and of it for each axis of a piece, at most (`tests/kernels/test_frames.py`).
@@ -125,7 +125,7 @@ class RunMover(_Mover):
         if min((run for _, run in pieces), default=0) < 4:
             return ()
         _, arrays, table_loads = _loops((piece for piece, _ in pieces))
-        inputs, written, cycles = [Access()] * layer.sources, Access(), _ENTRY
+        inputs, written, cycles = [Access()] * layer.sources, Access(), float(_ENTRY)
         code: list[Node] = [*around.entry()]
         if _fills(layer):
             written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
@@ -136,7 +136,7 @@ class RunMover(_Mover):
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
             whole = _by_words(piece, run)
-            cycles += times * ((_WORDS.cycles(words) if whole else _copy_cycles(run)) + _RUN) + _ROW * sum(
+            cycles += times * ((_WORDS.cycles(words) if whole else _copy_cycles(run)) + _RUN.cycles) + _ROW * sum(
                 math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
             )
             copy = around.copy_words(words) if whole else around.copy_bytes(run)
@@ -147,12 +147,12 @@ class RunMover(_Mover):
                     (piece.output_tables, piece.output_offset),
                 )
             )
-            code.append(Loop((around.piece(around.ROW), copy), times))
+            code.append(Loop((around.piece(_RUN), copy), times))
         return (
             Plan(
                 family=self.name,
                 tile="",
-                cycles=cycles,
+                cycles=round(cycles),
                 promise=Promise(tuple(inputs), written, table_loads),
                 data_bytes=data_bytes(arrays),
                 code_bytes=80 * len(layer.pieces) + 72,

@@ -138,7 +138,7 @@ class RawPairs:
         if chosen is None:
             return None
         kernel, grid, proven = chosen
-        scratch_bytes, cycles = 0, LAYER_CYCLES
+        scratch_bytes, cycles = 0, float(LAYER_CYCLES)
         if rows:
             strip = strips.strip_of(layer, rows)
             work = strips.strip_work(layer, strip)
@@ -151,7 +151,7 @@ class RawPairs:
             promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
         else:
             promise = Promise((source,), output, parameters, stack=stack)
-        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.RUN_CYCLES)
+        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
         whole, frame = words_bytes(kernel.channel_tiles * kernel.words), around.tiles_frame(rows > 0)
         return Plan(
             family=self.name,
@@ -164,7 +164,7 @@ class RawPairs:
             stack_bytes=kernel.stack_bytes + frame.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
-            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), rows, len(runs)),
+            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs)),
             input_format=input_format,
             output_format=output_format,
             lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
@@ -220,17 +220,20 @@ def emitted_patches(
     )
 
 
-def tiles_code(layer: Conv, call: Call, rows: int, runs: int) -> tuple[Node, ...]:
-    """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles."""
+def tiles_code(layer: Conv, call: Call, positions: int, rows: int, runs: int, group_words: int = 0) -> tuple[Node, ...]:
+    """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles of so
+    many positions, for each group with constants of its own.
+    """
+    count, groups = -(-layer.output.height // rows) if rows else 1, layer.groups
+    tiles = around.run_tiles(runs / (count * groups), call, positions)
+    if groups > 1:
+        tiles = (Loop((around.piece(around.GROUP), *tiles), groups, group_words),)
     if not rows:
-        return (*around.entry(), *around.run_tiles(runs, call))
+        return (*around.entry(), *tiles)
     strip = strips.strip_of(layer, rows)
-    count = -(-layer.output.height // rows)
-    return (
-        *around.entry(),
-        around.fill_words(strip.bytes // 4),
-        Loop((strips.filling(layer, strip, count), *around.run_tiles(runs / count, call)), count),
-    )
+    body = (strips.filling(layer, strip, count), *tiles)
+    again = -groups * group_words
+    return (*around.entry(), around.fill_words(strip.bytes // 4), Loop(body, count, again))
 
 
 def strip_heights(layer: Conv) -> tuple[int, ...]:
