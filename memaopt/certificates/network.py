@@ -18,7 +18,7 @@ from memaopt.choice import choice, compile, fusion, rows
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Potentials
-from memaopt.choice.placement import NetworkPlacement
+from memaopt.choice.placement import NetworkPlacement, sites
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.traffic import describe
 from memaopt.errors import FalseClaimError, InputError
@@ -147,8 +147,9 @@ class NetworkCertificate(OfModel):
         told = []
         if found is not None:
             told.append((found.memory, f"{found.bytes:,} bytes of constants, CRC-32 {found.crc32:08x}"))
-        if outer is not None:
-            told.append((self.placement.activations, f"{outer.arena_bytes:,} bytes of tensors"))
+        memory = sites(self.placement, self.machine).tensors
+        if outer is not None and memory is not None:
+            told.append((memory.name, f"{outer.arena_bytes:,} bytes of tensors"))
         return told
 
     def _cycles(self) -> list[tuple[str, str]]:

@@ -22,8 +22,8 @@ class NetworkPlacement(Input):
     """The memory of each kind of buffer. ``weights``: all constants of layers (weights, biases, tables; not a constant
     that a layer reads as an input, which stays in flash): ``flash``, an external memory, or ``auto``: flash or the
     first external memory that the machine's file has, whichever suits each layer. ``activations``: ``sram``, or an
-    external memory: tensors may lie there, whole, where that suits; inputs and outputs of the network do not, nor
-    scratch.
+    external memory, or ``auto``, the first one that can be written: tensors may lie there, whole, where that suits;
+    inputs and outputs of the network do not, nor scratch.
     """
 
     weights: Word = FLASH
@@ -85,6 +85,11 @@ def _tensors(name: str, mcu: Mcu) -> Memory | None:
     """The memory that tensors may be in beside the SRAM."""
     if name == SRAM:
         return None
+    if name == AUTO:
+        found = next((memory for memory in mcu.memories if memory.kind == "external" and memory.writable), None)
+        if found is None:
+            raise InputError(f"activations=auto: {mcu.name} has no external memory that can be written")
+        return found
     found = mcu.memory(name)
     if found.kind != "external" or not found.writable:
         raise InputError(f"activations={name}: that is no external memory of {mcu.name} that can be written")

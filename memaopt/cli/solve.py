@@ -65,8 +65,9 @@ def solve_command(
             "Problem",
             "X=MEMORY,...",
             "Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
-            "do, as in weights=qspi, weights=auto or activations=fmc.  \\[default: A in flash, B and C in sram, what "
-            "does not fit in external memory; a network's weights in flash, its activations in sram]",
+            "do, as in weights=qspi or activations=fmc (auto: the first memory that can hold them, where that suits).  "
+            "\\[default: A in flash, B and C in sram, what does not fit in external memory; a network's weights in "
+            "flash, its activations in sram]",
         ),
     ] = None,
     weights: Annotated[

@@ -17,6 +17,7 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.push import claim as push_claim
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.choice.placement import sites
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.machines.core import ORDERED
 from memaopt.networks.summary import Summary
@@ -240,17 +241,21 @@ def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
 
 def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     """What lies outside the chip, of how much, and how it comes in."""
-    memory, tensors = plan.outside, plan.placement.activations
+    memory, tensors = plan.outside, sites(plan.placement, plan.mcu).tensors
     told = []
-    if plan.away:
-        told.append((tensors, f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole", ""))
+    if tensors is not None and plan.away:
+        told.append((tensors.name, f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole", ""))
         sets = "for each eighth of the SRAM the tensors inside whose set saves most of their bytes"
         told.append(("", f"tried, with the best kernels each: {sets}", ""))
     if memory is None:
         return told
     layers = [layer for layer in plan.layers if layer.where.outside]
+    if not layers:
+        return [*told, (memory.name, "no layer's constants are there: none need to be", "")]
     staged = sum(layer.plan.streams is not None for layer in layers)
-    how = f"constants of {len(layers)} layers, {staged} of them copied into SRAM once an inference, the others streamed"
+    parted = sum(layer.plan.block > 0 for layer in layers)
+    once = "copied into SRAM once an inference" + (f" ({parted} in blocks of channels)" if parted else "")
+    how = f"constants of {len(layers)} layers, {staged} of them {once}, the others streamed"
     size, bound = plan.image.nbytes, network_traffic(plan).memories[memory.name].least
     return [
         *told,

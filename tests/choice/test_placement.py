@@ -157,7 +157,10 @@ def test_tensors_outside_in_other_uses() -> None:
     """Catches tensors in a memory that cannot be written, and a placement that has no effect."""
     with pytest.raises(InputError, match="that can be written"):
         sites(NetworkPlacement(activations="qspi"), L4S5)
+    with pytest.raises(InputError, match=r"^activations=auto: stm32l4s5 has no external memory that can be written$"):
+        sites(NetworkPlacement(activations="auto"), L4S5)
     f469, place = mcu("stm32f469"), NetworkPlacement(activations="fmc")
+    assert sites(NetworkPlacement(activations="auto"), f469) == sites(place, f469)
     with pytest.raises(InputError, match=r"sliding window.* all its activations in SRAM"):
         compile_network(_graph(), f469, place=place, stream=Stream(axis="rows", hop=1))
     with pytest.raises(InputError, match="not of fmc"):
