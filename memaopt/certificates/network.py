@@ -45,8 +45,6 @@ PREMISES = (
     "by_rows",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
-CHOICES = ("multiple", "chains", "layers", "memory", "room", "outer", "potentials")
-"""Fields in which kernels, order and offsets are chosen, and what proves the choice; all else in them is derived."""
 
 
 class NetworkCertificate(OfModel):

@@ -13,7 +13,7 @@ from memaopt.errors import InputError
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.conv_depthwise import conv_depthwise
-from memaopt.kernels.depthwise import column, depthwise, direct
+from memaopt.kernels.depthwise import column, direct, taps, walk
 from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family, InBlocks
@@ -49,7 +49,8 @@ FAMILIES: tuple[Family, ...] = (
     *chained_parts.FAMILIES,
     *chained_channels.FAMILIES,
     *chained_sums.FAMILIES,
-    *depthwise.FAMILIES,
+    *walk.FAMILIES,
+    *taps.FAMILIES,
     *direct.FAMILIES,
     *column.FAMILIES,
     *conv_depthwise.FAMILIES,

@@ -9,7 +9,6 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 
 import time
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -17,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, Unrolling
+from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
+from memaopt.models.blocks import even_kc, smallest_blocks, useful_blocks, useful_kc
 from memaopt.models.feasibility import check_feasible
 from memaopt.models.prices import called_time, combined, kernel_cost, price, staging_cost
 from memaopt.models.traffic import (
@@ -28,19 +28,15 @@ from memaopt.models.traffic import (
     ceil_div,
     counts,
     footprint,
-    loop_words,
     looped_of,
     passes,
     register_bytes,
     runs_over_blocks,
-    tiles_over_blocks,
 )
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
 from memaopt.problems.gemm import DIMS, OPERANDS, Dim, Operand
 
 _Array = npt.NDArray[np.int64]
-#: More than any count.
-_NEVER = np.iinfo(np.int64).max
 #: How many different sets of trip counts are looked at each for itself when a kernel is bounded.
 _FEW = 8
 
@@ -59,46 +55,6 @@ def solve(space: Space) -> Answer:
         proven=True,
         milliseconds=1e3 * (time.perf_counter() - start),
     )
-
-
-def smallest_blocks(size: int) -> _Array:
-    """The smallest block for each value that ceil(size / block) takes, ascending."""
-    root = np.arange(1, int(np.sqrt(size)) + 2, dtype=np.int64)
-    blocks = np.concatenate([root, ceil_div(size, root)])
-    blocks = blocks[blocks <= size]
-    return np.unique(ceil_div(size, ceil_div(size, blocks)))
-
-
-def useful_blocks(size: int, smallest: _Array, tile: int, runs: bool = False) -> _Array:
-    """``smallest``, and for each of them the larger blocks of equal trip count that need fewer register tiles, or with
-    ``runs`` that cut them into fewer runs of equal ones.
-
-    Those lie below the next multiple of ``tile``, which reaches the fewest possible tiles, ceil(size / tile), and at
-    most one run more than there are blocks. It is only where a multiple leaves less than a tile that there are as few.
-    """
-    grown, trips = smallest[:, None] + np.arange(tile, dtype=np.int64), np.asarray(ceil_div(size, smallest))[:, None]
-    if runs:
-        tiles, before = size // tile, np.maximum(trips - 1, 1)
-        grown = np.concatenate([grown, np.where(tiles % before == 0, tiles // before * tile, 0)], axis=1)
-        grown = np.maximum(grown, 1)
-    same_trips = (grown >= smallest[:, None]) & (np.asarray(ceil_div(size, grown)) == trips)
-    needed = np.where(same_trips, tiles_over_blocks(size, grown, tile), _NEVER)
-    if not runs:
-        return np.unique(grown[same_trips & _fewer(needed)])
-    cut = np.asarray(runs_over_blocks(size, grown, tile))
-    kept = np.zeros_like(same_trips)
-    # All blocks but the last have one run or two, and so has the last.
-    for most in (trips, trips + 1, 2 * trips - 1, 2 * trips):
-        few = same_trips & (cut <= most)
-        kept |= few & _fewer(np.where(few, needed, _NEVER))
-    return np.unique(grown[kept])
-
-
-def _fewer(needed: _Array) -> npt.NDArray[np.bool_]:
-    """Where a row has less than anywhere before."""
-    fewer = np.ones(needed.shape, dtype=bool)
-    fewer[:, 1:] = needed[:, 1:] < np.minimum.accumulate(needed, axis=1)[:, :-1]
-    return fewer
 
 
 class _Blocks(NamedTuple):
@@ -160,7 +116,7 @@ def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterT
     """The feasible blocks that can be optimal for these pairs of MC and NC (1-D each), for each walk."""
     problem, k, path = space.problem, space.problem.k, walks.flags
     if (looped := looped_of(space, family, tile)) is not None:
-        return _looped_candidates(space, walks, _useful_kc(k, tile.kr, looped), mc, nc)
+        return _looped_candidates(space, walks, useful_kc(k, tile.kr, looped), mc, nc)
     whole = counts(problem, mc, k, nc, tile)
     accumulating = int(passes(family, whole) > 1)
     # A C that is not stationary does without a tile only where its sums never leave the registers.
@@ -177,22 +133,6 @@ def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterT
         for kc in (largest,) if tile.kr == 1 else (largest, largest // tile.kr * tile.kr):
             found.append(_at(allowed & (kc >= 1), mc, kc, nc))
     return _Blocks(*(np.concatenate(part) for part in zip(*found, strict=True)))
-
-
-@lru_cache(maxsize=64)
-def _useful_kc(size: int, kr: int, looped: Unrolling) -> _Array:
-    """The KC that can be optimal where a loop over the reduction uses the stack, in a whole K more often than in parts.
-
-    The rest of what such a kernel costs depends on the trips alone, so of equal trips those with fewer words than any
-    smaller KC.
-    """
-    kc = np.arange(1, size + 1, dtype=np.int64)
-    trips, words = np.asarray(ceil_div(size, kc)), loop_words(size, kr, looped)[1:]
-    run = np.concatenate([[0], np.cumsum(trips[1:] != trips[:-1])])
-    lowered = words - run * (int(words.max()) + 1)
-    keep = np.ones(size, dtype=bool)
-    keep[1:] = lowered[1:] < np.minimum.accumulate(lowered)[:-1]
-    return kc[keep]
 
 
 def _looped_candidates(space: Space, walks: _Walks, lengths: _Array, mc: _Array, nc: _Array) -> _Blocks:
@@ -411,7 +351,7 @@ def _fastest(space: Space, best: _Best) -> Schedule:
     walk_index, mc, kc, nc = (int(part[at]) for part in tied.blocks)
     order, hold = tied.choices[walk_index]
     if looped_of(space, tied.family, tied.tile) is None:
-        kc = _even(space.problem.k, kc, tied.tile.kr)
+        kc = even_kc(space.problem.k, kc, tied.tile.kr)
     block = mc, kc, nc
     return space.schedule(order, hold, block, tied.family, tied.tile)
 
@@ -422,12 +362,3 @@ def _distinct(columns: _Array) -> _Array:
     fresh = np.ones(ordered.shape[1], dtype=bool)
     fresh[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
     return ordered[:, fresh]
-
-
-def _even(k: int, kc: int, kr: int) -> int:
-    """A smaller KC of equal cost, the blocks even in size and a multiple of KR, if there is one."""
-    trips = ceil_div(k, kc)
-    smallest = ceil_div(k, trips)
-    even = int(ceil_div(smallest, kr) * kr)
-    same = even <= kc and tiles_over_blocks(k, even, kr) <= tiles_over_blocks(k, kc, kr) and ceil_div(k, even) == trips
-    return even if same else kc

@@ -13,6 +13,7 @@ from memaopt.errors import InfeasibleError
 from memaopt.kernels.schedule import STACK_BYTES, Schedule, Space, space
 from memaopt.machines.mcu import mcu
 from memaopt.models import closed_form, cp_sat, exhaustive
+from memaopt.models.blocks import smallest_blocks, useful_blocks
 from memaopt.models.bounds import gap, io_bytes, lower_bounds
 from memaopt.models.feasibility import why_infeasible
 from memaopt.models.prices import kernel_cost, price_of, staging_cost
@@ -193,14 +194,14 @@ def test_more_trips_or_tiles_never_cost_less(drawn: tuple[Space, Schedule], whic
 @given(st.integers(1, 500), st.integers(1, 20))
 def test_breakpoints_dominate_every_block(size: int, tile: int) -> None:
     """Catches a block dropped although no smaller-or-equal one is as good in trips, in register tiles and in runs."""
-    smallest = closed_form.smallest_blocks(size)
+    smallest = smallest_blocks(size)
     assert set(smallest.tolist()) == {
         min(b for b in range(1, size + 1) if ceil_div(size, b) == t)
         for t in {ceil_div(size, b) for b in range(1, size + 1)}
     }
     blocks = np.arange(1, size + 1)
     for counting in ((tiles_over_blocks,), (tiles_over_blocks, runs_over_blocks)):
-        useful = set(closed_form.useful_blocks(size, smallest, tile, runs=len(counting) > 1).tolist())
+        useful = set(useful_blocks(size, smallest, tile, runs=len(counting) > 1).tolist())
         counted = [np.asarray(count(size, blocks, tile)) for count in counting]
         assert useful == set(exhaustive.breakpoints(size, *counted).tolist())
         for block in range(1, size + 1):

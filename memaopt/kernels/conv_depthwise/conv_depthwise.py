@@ -21,8 +21,9 @@ from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chained_channels
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, PatchForm
 from memaopt.kernels.code import Assembly, Loop, Node
-from memaopt.kernels.depthwise.depthwise import Walked, walk_for, walk_parameters
+from memaopt.kernels.depthwise.depthwise import Walked
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
+from memaopt.kernels.depthwise.walk import walk_for, walk_parameters
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import data_bytes, dimensions, pareto
