@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt import fixedpoint
-from memaopt.kernels.rounding.requantize import Proven, prove_multiply, prove_multiply_add, thresholds
+from memaopt.kernels.rounding.requantize import Proven, prove_multiply, prove_multiply_add
+from memaopt.kernels.rounding.thresholds import thresholds
 from memaopt.problems.step_functions import AccumulatorRange, Average, Requantization
 
 

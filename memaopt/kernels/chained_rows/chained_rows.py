@@ -28,7 +28,8 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
-from memaopt.kernels.rounding.requantize import Bools, Proven
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.rounding.thresholds import Bools
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import AccumulatorRange

@@ -12,7 +12,8 @@ from memaopt.kernels.generic.generic import reference_rounding
 from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
-from memaopt.kernels.rounding.requantize import Bools, Proven
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.rounding.thresholds import Bools
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Conv, FullyConnected
 

@@ -14,10 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.access import Access, loads, stores
-from memaopt.alignment import align
-from memaopt.kernels import around
-from memaopt.kernels.around import Compiled
+from memaopt.access import Access
 from memaopt.kernels.chains import fed
 from memaopt.kernels.chains.order import (
     HEIGHTS,
@@ -31,8 +28,8 @@ from memaopt.kernels.chains.order import (
     order_of,
     shape_of,
 )
+from memaopt.kernels.chains.pricing import Chosen, code_of, kept_bytes, layout_of, own_code, promise_of
 from memaopt.kernels.chains.replay import replay
-from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.emitted import Emitted, composed, function_of
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
@@ -47,21 +44,8 @@ _MOST_SCRATCH = 8
 _STACK = 96  # the frame of the C around the parts
 _CODE, _CASE_CODE = 200, 60  # bytes of code around the parts, and of each kind of step
 
-#: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
-_STEP = Compiled(28, 16)
-_SUM_BYTE, _SUM, _SUMMED = Compiled(16, 6), Compiled(32, 12), Compiled(48, 16)
-
 Plans = Callable[[Layer], tuple[Plan, ...]]
 Emit = Callable[[Layer, Plan, str], Emitted]
-
-
-class _Chosen(NamedTuple):
-    """The kernel of each part (None: it sums), with the format of each tensor."""
-
-    order: Order
-    picks: tuple[int, ...]
-    plans: tuple[Plan | None, ...]
-    formats: tuple[Format, ...]
 
 
 class _Path(NamedTuple):
@@ -90,7 +74,7 @@ class ChainKernels:
         made = [self._plan(layer, chosen) for heights in _heights(shape) for chosen in self._choices(shape, heights)]
         return pareto(made)
 
-    def _choices(self, shape: ChainRows, heights: tuple[int, ...]) -> Iterator[_Chosen]:
+    def _choices(self, shape: ChainRows, heights: tuple[int, ...]) -> Iterator[Chosen]:
         """The fastest kernels for each of some sizes of scratch and each format of the ends."""
         order = order_of(shape, heights)
         offers = [self._offers(order, part) for part in range(len(shape.parts))]
@@ -106,7 +90,7 @@ class ChainKernels:
                     continue
                 seen.add(path)
                 plans = [next(p for i, p in offer if i == pick) for offer, pick in zip(offers, path.picks, strict=True)]
-                yield _Chosen(order, path.picks, _without_sums(shape, plans), path.formats)
+                yield Chosen(order, path.picks, _without_sums(shape, plans), path.formats)
 
     def _offers(self, order: Order, part: int) -> list[tuple[int, Plan]]:
         """The plans of a part's band that every core can have, numbered; of a part that sums rows, one that is none."""
@@ -117,9 +101,9 @@ class ChainKernels:
         most = 4 if part in order.aligned else 1
         return [(number, plan) for number, plan in found if plan.alignment <= most and plan.runs_on(False)]
 
-    def _plan(self, chain: LayerChain, chosen: _Chosen) -> Plan:
+    def _plan(self, chain: LayerChain, chosen: Chosen) -> Plan:
         order, plans = chosen.order, [plan for plan in chosen.plans if plan is not None]
-        promise, code, own = _promise(chain, chosen), _code(chain, chosen), _own(chain, chosen)
+        promise, code, own = promise_of(chain, chosen), code_of(chain, chosen), own_code(chain, chosen)
         counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
         cycles = sum(counts[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
         kernels = {kernel: plan for plan in plans for kernel in plan.kernels}
@@ -135,7 +119,7 @@ class ChainKernels:
             + sum(shared.values())
             + _CASE_CODE * len(order.counts)
             + _CODE,
-            scratch_bytes=_layout(chain, chosen).bytes,
+            scratch_bytes=layout_of(chain, chosen).bytes,
             stack_bytes=_STACK + max((plan.stack_bytes for plan in plans), default=0),
             kernels=tuple(sorted(kernels)),
             shared_bytes=sum(shared.values()),
@@ -155,10 +139,10 @@ class ChainKernels:
     def replay(self, chain: LayerChain, plan: Plan) -> None:
         """Raise FalseClaimError unless the steps of one of :meth:`plans` compute the chain, byte by byte."""
         chosen = self._chosen(chain, plan)
-        layout = _layout(chain, chosen)
-        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans, _kept_bytes(chain, chosen))
+        layout = layout_of(chain, chosen)
+        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans, kept_bytes(chain, chosen))
 
-    def _chosen(self, chain: LayerChain, plan: Plan) -> _Chosen:
+    def _chosen(self, chain: LayerChain, plan: Plan) -> Chosen:
         shape = shape_of(chain)
         assert shape is not None
         numbers = range(len(chain.parts))
@@ -166,7 +150,7 @@ class ChainKernels:
         picks = tuple(plan.option(f"kernel_{part}") for part in numbers)
         plans = [next(p for i, p in self._offers(order, part) if i == picks[part]) for part in numbers]
         formats = (plan.input_format, *(p.output_format for p in plans))
-        return _Chosen(order, picks, _without_sums(shape, plans), formats)
+        return Chosen(order, picks, _without_sums(shape, plans), formats)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, LayerChain)
@@ -182,7 +166,7 @@ class ChainKernels:
         stepped = feed_name(name) if shape.fed else name
         steps = Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")
         title = f"{len(layer.parts)} layers depth first, {dimensions(layer.shape)} -> {dimensions(layer.output)}"
-        layout = _layout(layer, chosen)
+        layout = layout_of(layer, chosen)
         values: dict[str, object] = {
             "cases": [_case(layer, chosen, step, code) for step, code in codes.items()],
             "steps": len(order.steps),
@@ -215,12 +199,6 @@ class ChainKernels:
 def feed_name(name: str) -> str:
     """The function of a chain ``name`` that takes one row of its input, if that comes by rows."""
     return f"{name}_feed"
-
-
-def _kept_bytes(chain: LayerChain, chosen: _Chosen) -> int:
-    """What no line buffer and no part's own memory shares bytes with: words kept from row to row, and sums."""
-    shape = chosen.order.shape
-    return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
 
 
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
@@ -271,127 +249,7 @@ def _may_be_raw(line: Rowed) -> bool:
     return line.row_bytes % 4 == 0 or not (line.above or line.below)
 
 
-class _Layout(NamedTuple):
-    """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes."""
-
-    lines: dict[int, int]
-    sums: int
-    work: dict[int, int]
-    bytes: int
-
-
-def _layout(chain: LayerChain, chosen: _Chosen) -> _Layout:
-    """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
-    order, buffered = chosen.order, chosen.order.shape.buffered
-    kept = _kept_bytes(chain, chosen)
-    sizes = {("line", t): order.bytes(t) for t in buffered}
-    sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
-    apart = {frozenset((("line", a), ("line", b))) for a, b in order.together}
-    apart |= {frozenset((("line", t), ("work", i))) for i, busy in enumerate(order.busy) for t in busy}
-    placed: dict[tuple[str, int], int] = {}
-    most = kept
-    for item in sorted(sizes, key=lambda item: (-sizes[item], item)):
-        at = kept
-        for other in sorted((o for o in placed if frozenset((item, o)) in apart), key=lambda o: placed[o]):
-            if placed[other] - at >= sizes[item]:
-                break
-            at = max(at, placed[other] + sizes[other])
-        placed[item] = at
-        most = max(most, at + sizes[item])
-    lines = {t: placed["line", t] for t in buffered}
-    sums = 4 * fed.word_count(order.shape) if order.shape.fed else 0
-    return _Layout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
-
-
-def _copied(count: int) -> Access:
-    """Of a copy of so many bytes: in words, and what they leave over in bytes."""
-    return loads(count // 4, 4) + stores(count // 4, 4) + loads(count % 4, 1) + stores(count % 4, 1)
-
-
-def _promise(chain: LayerChain, chosen: _Chosen) -> Promise:
-    order, shape = chosen.order, chosen.order.shape
-    source, scratch, output, parameters = Access(), Access(), Access(), loads(len(order.steps), 1)
-    stack = Access()
-    for step, count in order.counts.items():
-        line = shape.lines[step.of]
-        if step.kind is StepKind.FEED:
-            source += _copied(line.row_bytes).only_loads.times(count)
-            scratch += _copied(line.row_bytes).only_stores.times(count)
-        elif step.kind is StepKind.PAD:
-            whole = line.row_bytes % 4 == 0
-            scratch += (stores(line.row_bytes // 4, 4) if whole else stores(line.row_bytes, 1)).times(count)
-        elif step.kind is StepKind.COMPUTE:
-            plan = chosen.plans[step.of]
-            if plan is None:
-                scratch += _added(chain, shape).times(count)
-                continue
-            promise = plan.promise.times(count)
-            parameters, stack = parameters + promise.parameters, stack + promise.stack
-            scratch += promise.scratch
-            for read, access in zip(chain.parts[step.of].reads, promise.inputs, strict=True):
-                if read in shape.buffered:
-                    scratch += access
-                else:
-                    source += access
-            if step.of + 1 in shape.buffered:
-                scratch += promise.output
-            else:
-                output += promise.output
-        elif step.kind is StepKind.FINISH:
-            scratch += loads(chain.output.channels, 4)
-            output += stores(chain.output.channels, 1)
-    for size in order.moves:
-        scratch += _copied(size)
-    if shape.sums:
-        scratch += stores(chain.output.channels, 4)
-    if shape.fed:
-        kept, twice = fed.access(order, shape.lines[0].height)
-        scratch, parameters = scratch + kept, parameters + twice
-    return Promise((source,), output, parameters, scratch, stack)
-
-
-def _added(chain: LayerChain, shape: ChainRows) -> Access:
-    """Of a row that is added to the sums."""
-    channels = chain.output.channels
-    return loads(shape.lines[-2].row_bytes, 1) + loads(channels, 4) + stores(channels, 4)
-
-
-def _own(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
-    """What the chain does beside its parts."""
-    order, shape = chosen.order, chosen.order.shape
-    nodes: list[Node] = [*around.entry(), Loop((around.piece(_STEP),), len(order.steps))]
-    call, channels = around.piece(around.CALL), chain.output.channels
-    for step, count in order.counts.items():
-        line = shape.lines[step.of]
-        if step.kind is StepKind.FEED:
-            whole = line.row_bytes % 4 == 0
-            copy = around.copy_words(line.row_bytes / 4) if whole else around.copy_bytes(line.row_bytes)
-            nodes.append(Loop((call, copy), count))
-        elif step.kind is StepKind.PAD:
-            nodes.append(Loop((call, around.fill_words(line.row_bytes / 4)), count))
-        elif step.kind is StepKind.COMPUTE and chosen.plans[step.of] is None:
-            added = Loop((around.piece(_SUM_BYTE),), line.row_bytes)
-            nodes.append(Loop((added, Loop((around.piece(_SUM),), channels)), count))
-        elif step.kind is StepKind.FINISH:
-            nodes.append(Loop((around.piece(_SUMMED),), channels))
-    if order.moves:
-        mean = sum(order.moves) / len(order.moves)
-        nodes.append(Loop((call, around.copy_words(mean / 4)), len(order.moves)))
-    if shape.fed:
-        words = Loop((around.piece(fed.WORD),), fed.word_count(shape))
-        nodes.append(Loop((around.piece(fed.ROW), words), shape.lines[0].height))
-    return tuple(nodes)
-
-
-def _code(chain: LayerChain, chosen: _Chosen) -> tuple[Node, ...]:
-    """What one call executes. Parts take turns, so no part finds its code in a cache from its last turn on."""
-    counts = {step.of: count for step, count in chosen.order.counts.items() if step.kind is StepKind.COMPUTE}
-    turns = max(counts.values())
-    parts = [Loop(plan.code, counts[i] / turns) for i, plan in enumerate(chosen.plans) if plan is not None]
-    return (*_own(chain, chosen), Loop(tuple(parts), turns))
-
-
-def _sums(chain: LayerChain, chosen: _Chosen) -> dict[str, object] | None:
+def _sums(chain: LayerChain, chosen: Chosen) -> dict[str, object] | None:
     """What the sums of the last part start from, and how they become outputs."""
     layer = chain.parts[-1].layer
     if not chosen.order.shape.sums:
@@ -412,7 +270,7 @@ def _sums(chain: LayerChain, chosen: _Chosen) -> dict[str, object] | None:
     }
 
 
-def _case(chain: LayerChain, chosen: _Chosen, step: ChainStep, code: int) -> dict[str, object]:
+def _case(chain: LayerChain, chosen: Chosen, step: ChainStep, code: int) -> dict[str, object]:
     """A step as the template sees it."""
     order, shape = chosen.order, chosen.order.shape
     line = shape.lines[step.of]

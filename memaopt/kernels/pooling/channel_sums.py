@@ -20,7 +20,8 @@ from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output
-from memaopt.kernels.rounding.requantize import Proven, StepFunction
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.rounding.thresholds import StepFunction
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Layer, Mean, Pool, PoolKind

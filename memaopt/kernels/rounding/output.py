@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array
-from memaopt.kernels.rounding.requantize import Proven, StepFunction
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.rounding.thresholds import StepFunction
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 

@@ -1,0 +1,159 @@
+"""What a chain takes with the kernels that were chosen for its parts: scratch memory, accesses, what it executes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memaopt.access import Access, loads, stores
+from memaopt.alignment import align
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled
+from memaopt.kernels.chains import fed
+from memaopt.kernels.chains.order import (
+    ChainRows,
+    Order,
+    StepKind,
+)
+from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.plan import Format, Plan, Promise
+from memaopt.problems.layers import LayerChain
+
+#: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
+_STEP = Compiled(28, 16)
+_SUM_BYTE, _SUM, _SUMMED = Compiled(16, 6), Compiled(32, 12), Compiled(48, 16)
+
+
+class Chosen(NamedTuple):
+    """The kernel of each part (None: it sums), with the format of each tensor."""
+
+    order: Order
+    picks: tuple[int, ...]
+    plans: tuple[Plan | None, ...]
+    formats: tuple[Format, ...]
+
+
+def kept_bytes(chain: LayerChain, chosen: Chosen) -> int:
+    """What no line buffer and no part's own memory shares bytes with: words kept from row to row, and sums."""
+    shape = chosen.order.shape
+    return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
+
+
+class Layout(NamedTuple):
+    """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes."""
+
+    lines: dict[int, int]
+    sums: int
+    work: dict[int, int]
+    bytes: int
+
+
+def layout_of(chain: LayerChain, chosen: Chosen) -> Layout:
+    """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
+    order, buffered = chosen.order, chosen.order.shape.buffered
+    kept = kept_bytes(chain, chosen)
+    sizes = {("line", t): order.bytes(t) for t in buffered}
+    sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
+    apart = {frozenset((("line", a), ("line", b))) for a, b in order.together}
+    apart |= {frozenset((("line", t), ("work", i))) for i, busy in enumerate(order.busy) for t in busy}
+    placed: dict[tuple[str, int], int] = {}
+    most = kept
+    for item in sorted(sizes, key=lambda item: (-sizes[item], item)):
+        at = kept
+        for other in sorted((o for o in placed if frozenset((item, o)) in apart), key=lambda o: placed[o]):
+            if placed[other] - at >= sizes[item]:
+                break
+            at = max(at, placed[other] + sizes[other])
+        placed[item] = at
+        most = max(most, at + sizes[item])
+    lines = {t: placed["line", t] for t in buffered}
+    sums = 4 * fed.word_count(order.shape) if order.shape.fed else 0
+    return Layout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
+
+
+def _copied(count: int) -> Access:
+    """Of a copy of so many bytes: in words, and what they leave over in bytes."""
+    return loads(count // 4, 4) + stores(count // 4, 4) + loads(count % 4, 1) + stores(count % 4, 1)
+
+
+def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
+    """The accesses of one call, those of its parts among them."""
+    order, shape = chosen.order, chosen.order.shape
+    source, scratch, output, parameters = Access(), Access(), Access(), loads(len(order.steps), 1)
+    stack = Access()
+    for step, count in order.counts.items():
+        line = shape.lines[step.of]
+        if step.kind is StepKind.FEED:
+            source += _copied(line.row_bytes).only_loads.times(count)
+            scratch += _copied(line.row_bytes).only_stores.times(count)
+        elif step.kind is StepKind.PAD:
+            whole = line.row_bytes % 4 == 0
+            scratch += (stores(line.row_bytes // 4, 4) if whole else stores(line.row_bytes, 1)).times(count)
+        elif step.kind is StepKind.COMPUTE:
+            plan = chosen.plans[step.of]
+            if plan is None:
+                scratch += _added(chain, shape).times(count)
+                continue
+            promise = plan.promise.times(count)
+            parameters, stack = parameters + promise.parameters, stack + promise.stack
+            scratch += promise.scratch
+            for read, access in zip(chain.parts[step.of].reads, promise.inputs, strict=True):
+                if read in shape.buffered:
+                    scratch += access
+                else:
+                    source += access
+            if step.of + 1 in shape.buffered:
+                scratch += promise.output
+            else:
+                output += promise.output
+        elif step.kind is StepKind.FINISH:
+            scratch += loads(chain.output.channels, 4)
+            output += stores(chain.output.channels, 1)
+    for size in order.moves:
+        scratch += _copied(size)
+    if shape.sums:
+        scratch += stores(chain.output.channels, 4)
+    if shape.fed:
+        kept, twice = fed.access(order, shape.lines[0].height)
+        scratch, parameters = scratch + kept, parameters + twice
+    return Promise((source,), output, parameters, scratch, stack)
+
+
+def _added(chain: LayerChain, shape: ChainRows) -> Access:
+    """Of a row that is added to the sums."""
+    channels = chain.output.channels
+    return loads(shape.lines[-2].row_bytes, 1) + loads(channels, 4) + stores(channels, 4)
+
+
+def own_code(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
+    """What the chain does beside its parts."""
+    order, shape = chosen.order, chosen.order.shape
+    nodes: list[Node] = [*around.entry(), Loop((around.piece(_STEP),), len(order.steps))]
+    call, channels = around.piece(around.CALL), chain.output.channels
+    for step, count in order.counts.items():
+        line = shape.lines[step.of]
+        if step.kind is StepKind.FEED:
+            whole = line.row_bytes % 4 == 0
+            copy = around.copy_words(line.row_bytes / 4) if whole else around.copy_bytes(line.row_bytes)
+            nodes.append(Loop((call, copy), count))
+        elif step.kind is StepKind.PAD:
+            nodes.append(Loop((call, around.fill_words(line.row_bytes / 4)), count))
+        elif step.kind is StepKind.COMPUTE and chosen.plans[step.of] is None:
+            added = Loop((around.piece(_SUM_BYTE),), line.row_bytes)
+            nodes.append(Loop((added, Loop((around.piece(_SUM),), channels)), count))
+        elif step.kind is StepKind.FINISH:
+            nodes.append(Loop((around.piece(_SUMMED),), channels))
+    if order.moves:
+        mean = sum(order.moves) / len(order.moves)
+        nodes.append(Loop((call, around.copy_words(mean / 4)), len(order.moves)))
+    if shape.fed:
+        words = Loop((around.piece(fed.WORD),), fed.word_count(shape))
+        nodes.append(Loop((around.piece(fed.ROW), words), shape.lines[0].height))
+    return tuple(nodes)
+
+
+def code_of(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
+    """What one call executes. Parts take turns, so no part finds its code in a cache from its last turn on."""
+    counts = {step.of: count for step, count in chosen.order.counts.items() if step.kind is StepKind.COMPUTE}
+    turns = max(counts.values())
+    parts = [Loop(plan.code, counts[i] / turns) for i, plan in enumerate(chosen.plans) if plan is not None]
+    return (*own_code(chain, chosen), Loop(tuple(parts), turns))
