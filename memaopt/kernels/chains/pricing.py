@@ -38,7 +38,7 @@ def kept_bytes(chain: LayerChain, chosen: Chosen) -> int:
     return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
 
 
-class Layout(NamedTuple):
+class ScratchLayout(NamedTuple):
     """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes."""
 
     lines: dict[int, int]
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     bytes: int
 
 
-def layout_of(chain: LayerChain, chosen: Chosen) -> Layout:
+def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
     """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
     order, buffered = chosen.order, chosen.order.shape.buffered
     kept = kept_bytes(chain, chosen)
@@ -67,7 +67,7 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> Layout:
         most = max(most, at + sizes[item])
     lines = {t: placed["line", t] for t in buffered}
     sums = 4 * fed.word_count(order.shape) if order.shape.fed else 0
-    return Layout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
+    return ScratchLayout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
 
 
 def _copied(count: int) -> Access:
