@@ -66,16 +66,18 @@ def certify(
     that is not bounded the least is taken whose price is at most ``within`` (0.004: 0.4 %) above the best.
     ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
     by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
-    ``first`` frame. ``place``: the memories of its buffers, as in ``weights=qspi`` or ``weights=auto``. ``by_rows``:
-    the input, an image, is consumed as its rows arrive. Raises InputError for what cannot be read or has no effect,
-    InfeasibleError if nothing fits, DisagreementError if the models differ.
+    ``first`` frame; of several networks ``wake=rows`` says which slides. ``place``: the memories of its buffers, as in
+    ``weights=qspi`` or ``weights=auto``. ``by_rows``: the input, an image, is consumed as its rows arrive. Raises
+    InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if models
+    differ.
     """
     from memaopt.problems.gemm import Gemm
 
     if isinstance(problem, list):
         _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof, place=place)
-        _without_effect("certify", "several networks", stream=stream, hop=hop, fill=fill, by_rows=by_rows or None)
-        return _together(problem, machine, objective, names, sram=sram, flash=flash, arena=arena, within=within)
+        _without_effect("certify", "several networks", by_rows=by_rows or None)
+        budgets = {"sram": sram, "flash": flash, "arena": arena}
+        return _together(problem, machine, objective, names, (stream, hop, fill), within=within, **budgets)
     _without_effect("certify", "one problem", names=names)
     if isinstance(problem, Gemm):
         from memaopt.certificates import gemm
@@ -127,6 +129,7 @@ def _together(
     machine: Mcu,
     objective: str | None,
     names: Sequence[str] | None,
+    stream: tuple[str | None, int | None, str | None],
     *,
     within: float | None,
     **budgets: int | None,
@@ -135,12 +138,15 @@ def _together(
     from memaopt.certificates import bundle
     from memaopt.choice.bundle import compile_bundle
     from memaopt.choice.knee import WITHIN
+    from memaopt.networks.streaming.window import Stream
 
     if objective == "ram":
         _without_effect("certify", "objective ram, which finds the least arena", arena=budgets["arena"], within=within)
     models, slack = [_model(each) for each in problems], WITHIN if within is None else within
     goal = objective or "cycles"
-    return bundle.certify(compile_bundle(models, machine, goal, names=names, within=slack, **budgets))
+    streams = Stream.asked_of_several(*stream)
+    plan = compile_bundle(models, machine, goal, names=names, within=slack, streams=streams, **budgets)
+    return bundle.certify(plan)
 
 
 @public

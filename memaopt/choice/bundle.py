@@ -7,10 +7,11 @@ would take alone. Kernels and tables that several have are there once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 
 from memaopt.choice import choice
 from memaopt.choice.compile import compile_network
@@ -23,6 +24,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
+from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
 
 
@@ -88,6 +90,7 @@ def compile_bundle(
     flash: int | None = None,
     arena: int | None = None,
     within: float | None = None,
+    streams: Mapping[str, Stream] = MappingProxyType({}),
 ) -> BundlePlan:
     """Compile networks for one library with one arena.
 
@@ -95,12 +98,22 @@ def compile_bundle(
     the objective ``ram`` for its least arena), the largest arena found is theirs, and those that could be better in it
     are compiled again. ``sram`` and ``flash`` are budgets of all together, by default what a stock project leaves. If
     flash is too small for all the best plans, one of them gets so much less, or all in proportion, whichever costs
-    least: each is then the best in its share. Raises InputError for fewer than two networks, two of one name, or a
-    machine that copies something into RAM, InfeasibleError if they do not fit.
+    least: each is then the best in its share. ``streams``: the networks, by name, that run on a window that slides.
+    Raises InputError for fewer than two networks, two of one name, a stream of none, or a machine that copies something
+    into RAM, InfeasibleError if they do not fit.
     """
     models = [Model.read(each) if isinstance(each, str | Path) else each for each in networks]
     graphs = [each.graph if isinstance(each, Model) else each for each in models]
     called = _names(graphs, names)
+    for name in streams:
+        if name not in called:
+            raise InputError(f"--stream {name}=...: no network is called {name}: there are {', '.join(called)}")
+    if objective == "ram" and streams:
+        raise InputError("--objective ram finds the least arena of whole runs: no --stream")
+    graphs = [
+        streamed(graph, streams[name])[0].graph if name in streams else graph
+        for graph, name in zip(graphs, called, strict=True)
+    ]
     if mcu.setting.code_in_ram or mcu.setting.constants_in_ram:
         raise InputError(
             f"setting {mcu.setting.name} copies code or constants into RAM, which one network's library does, and that "
@@ -115,7 +128,8 @@ def compile_bundle(
             return compile_smallest(model, mcu, name=name, sram=sram, flash=share)
         goal = "cycles" if objective == "ram" else objective
         slack = None if arena is not None else within
-        return compile_network(model, mcu, goal, name=name, sram=sram, flash=share, arena=arena, within=slack)
+        one = partial(compile_network, model, mcu, goal, name=name, within=slack, stream=streams.get(name))
+        return one(sram=sram, flash=share, arena=arena)
 
     found = together(_in_one_arena([flash] * len(models), arena, alone), sram, flash)
     if found.flash_bytes > flash:
@@ -129,7 +143,7 @@ def compile_bundle(
     room = sram - found.stack_bytes
     if arena is None and 0 < room < found.arena_bytes:
         budgets = {"sram": sram, "flash": flash, "arena": room}
-        return compile_bundle(models, mcu, objective, names=called, **budgets)
+        return compile_bundle(models, mcu, objective, names=called, streams=streams, **budgets)
     for what, taken, most, remedy in (
         ("flash", found.flash_bytes, flash, "a larger --flash, fewer networks or a larger chip"),
         ("SRAM for arena and stack", found.arena_bytes + found.stack_bytes, sram, "a larger --sram or a larger chip"),

@@ -34,10 +34,12 @@ def solve(
     as_json: bool,
     budgets: Mapping[str, int | None],
     within: float | None = None,
+    stream: tuple[str | None, int | None, str | None] = (None, None, None),
     report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run networks in one library; Exit 1 if a check fails, and then nothing is
-    written. ``budgets``: bytes of ``sram``, ``flash`` and ``arena`` of all together; None is the default.
+    written. ``budgets``: bytes of ``sram``, ``flash`` and ``arena`` of all together; None is the default. ``stream``:
+    which slide, as in ``wake=rows``, hop and fill as they were asked for.
     """
     from memaopt.certificates import bundle as certificates
     from memaopt.choice.bundle import compile_bundle, left_together
@@ -46,6 +48,7 @@ def solve(
     from memaopt.emit.folder import PAGE
     from memaopt.emit.package import archive
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.streaming.window import Stream
     from memaopt.report import bundle as shown
     from memaopt.trials import library
     from memaopt.writer import write_file, write_files
@@ -57,10 +60,11 @@ def solve(
         start_board()
     if objective == "ram" and not (budgets["arena"] is within is None):
         raise InputError("--objective ram finds the least arena: no --arena or --within")
-    count = _count(inputs)
+    count, streams = _count(inputs), Stream.asked_of_several(*stream)
     with console.spinner(f"reading {len(files)} networks") as now:
         models = [Model.read(file) for file in files]
-        machine = large_enough(machine, left_together(machine, [model.graph for model in models]), budgets)
+        left = left_together(machine, [model.graph for model in models])
+        machine = large_enough(machine, left, budgets)
         now("choosing the kernels of each, and one arena")
         plan = compile_bundle(
             models,
@@ -68,6 +72,7 @@ def solve(
             objective or "cycles",
             names=None if names is None else [name.strip() for name in names.split(",")],
             within=WITHIN if within is None else within,
+            streams=streams,
             **budgets,
         )
         signed = certificates.certify(plan)
@@ -131,10 +136,10 @@ def _tried(plan: BundlePlan, count: int | None, compiler: str | None, folder: Pa
     from memaopt.trials import bundle as trial
 
     with console.progress() as progress:
-        task = progress.add_task("running on the virtual board", total=(count or 1) * len(plan.plans))
+        task = progress.add_task("running on the virtual board", total=None)
 
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         layout = usual_layout(plan.mcu)
-        return trial.run(plan, count or 1, folder=folder, compiler=compiler, layout=layout, progress=advance)
+        return trial.run(plan, count, folder=folder, compiler=compiler, layout=layout, progress=advance)

@@ -260,8 +260,6 @@ def problems_of(what: list[str], suite: str | None, file: Path | None, fields: d
     match = _SIZES.fullmatch(what[1]) if len(what) == 2 and what[0] == "gemm" else None
     if match is None:
         expected = "gemm and its sizes M, K and N, as in gemm 64x576x64, or a .tflite or .onnx file"
-        if len(what) > 1 and all(Path(word).suffix in (".tflite", ".onnx") for word in what):
-            raise InputError(f"solve {' '.join(what)}: each network has a library of its own; one at a time would do")
         raise InputError(f"solve {' '.join(what)}: expected {expected}")
     m, k, n = map(int, match.groups())
     return [gemm(m, k, n, **fields)]

@@ -298,7 +298,9 @@ def _inputs(text: str | None, plan: NetworkPlan) -> int | list[list[Any]]:
     """How many random inputs, or those in a file; InputError if it is neither. Of a network that keeps a state they are
     pushes, by default beyond a full window."""
     if text is None:
-        return 1 if plan.push is None else plan.push.warming + 3
+        from memaopt.trials.network import default_count
+
+        return default_count(plan)
     count = re.fullmatch(r"(?:random:)?(\d{1,6})", text)
     if count is not None and int(count[1]) > 0:
         return int(count[1])

@@ -202,6 +202,7 @@ def solve_command(
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
       memaopt solve wake.tflite command.tflite --names wake,command --out library/
+      memaopt solve wake.tflite door.tflite --stream wake=rows --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None
@@ -231,9 +232,6 @@ def solve_command(
         apart = "solve that network by itself"
         refuse(
             "several networks in one library",
-            ("--stream", stream, f"it is for one that slides: {apart}"),
-            ("--hop", hop, "it is for --stream"),
-            ("--fill", fill, "it is for --stream"),
             ("--input", taken, f"it is for one with an image: {apart}"),
             ("--place", place, f"all of it is on the chip: {apart}"),
             ("--labels", labels, f"they are of one output: {apart}"),
@@ -251,6 +249,7 @@ def solve_command(
             as_json=as_json,
             budgets=budgets,
             within=percent("--within", within),
+            stream=(stream, hop, fill),
             report=report,
         )
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from memaopt.choice.bundle import BundlePlan
 from memaopt.emit import bundle
 from memaopt.interrupts import scratch_folder
 from memaopt.overview import Overview
-from memaopt.trials.network import NetworkTrial, imaged, link, sample_inputs, tried
+from memaopt.trials.network import NetworkTrial, default_count, imaged, link, sample_inputs, tried
 from memaopt.writer import write_scratch
 
 if TYPE_CHECKING:
@@ -42,17 +42,18 @@ class BundleTrial(Overview):
 
 def run(
     plan: BundlePlan,
-    inputs: int | Sequence[int] = 1,
+    inputs: int | None = None,
     *,
     folder: str | Path | None = None,
     compiler: str | None = None,
     layout: Layout | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BundleTrial:
-    """Build the library once and run each of its networks on the board, on so many random inputs, one number for all or
-    one for each; else as :func:`memaopt.trials.network.run`. With ``layout`` one image runs all of them from reset.
+    """Build the library once and run each of its networks on the board, on so many random inputs, by default one, or
+    pushes beyond a full window; else as :func:`memaopt.trials.network.run`. With ``layout`` one image runs all of them
+    from reset.
     """
-    counts = [inputs] * len(plan.plans) if isinstance(inputs, int) else list(inputs)
+    counts = [default_count(each) if inputs is None else inputs for each in plan.plans]
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:

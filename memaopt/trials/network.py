@@ -224,6 +224,11 @@ def tried(
     )
 
 
+def default_count(plan: NetworkPlan) -> int:
+    """How many inputs a network is tried on: one, or pushes beyond a full window."""
+    return 1 if plan.push is None else plan.push.warming + 3
+
+
 def sample_inputs(plan: NetworkPlan, count: int, seed: int = 0) -> list[list[_Array]]:
     """``count`` inputs: random ones, save the second and the third, which are extreme."""
     made = [emit.random_inputs(plan, seed + number) for number in range(count)]

@@ -72,10 +72,3 @@ def test_fronts_and_chips_of_a_stream(cli: Cli, model: Path) -> None:
     refused = cli("fit", str(model), "--hop", "1")
     assert refused.code == 2
     assert "--hop has no effect without --stream" in refused.err
-
-
-def test_networks_one_at_a_time(cli: Cli, model: Path) -> None:
-    """Catches two networks that are taken for a gemm."""
-    done = cli("solve", str(model), str(model), "--out", "lib")
-    assert done.code == 2
-    assert "one at a time would do" in " ".join(done.err.split())

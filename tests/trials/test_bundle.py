@@ -32,11 +32,17 @@ def network(name: str, classes: int, *, more: bool) -> Graph:
     return b.finish(b.fully_connected(b.average_pool(x), classes))
 
 
+def listening() -> Graph:
+    """One for a window that slides."""
+    b = Builder("listening", (1, 6, 1, 8), 3)
+    return b.finish(b.fully_connected(b.flatten(b.conv_2d(0, 4, Size2D(3, 1), same=False)), 2))
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A large one and a small one."""
     made = tmp_path_factory.mktemp("models")
-    for graph in (network("large", 4, more=True), network("lesser", 6, more=False)):
+    for graph in (network("large", 4, more=True), network("lesser", 6, more=False), listening()):
         (made / f"{graph.name}.tflite").write_bytes(Model.of(graph).data)
     return [made / "large.tflite", made / "lesser.tflite"]
 
@@ -121,11 +127,14 @@ def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     a network that reads another's constants or places, or that is wrong in an image where another has run before.
     """
     out = tmp_path / "out"
-    solved = cli("solve", *models, "--names", "left,right", "--out", out, "--json").json
-    assert [each["name"] for each in solved["networks"]] == ["left", "right"]
+    three = [*models, models[0].with_name("listening.tflite")]
+    stream = ("--stream", "hear=rows", "--fill", "first")
+    solved = cli("solve", *three, "--names", "left,right,hear", *stream, "--out", out, "--json").json
+    assert [each["name"] for each in solved["networks"]] == ["left", "right", "hear"]
+    assert solved["totals"]["state_bytes"] == solved["networks"][2]["totals"]["state_bytes"] > 0
     assert {"left.tflite", "right.tflite", "report.html", "certificate.json"} <= {each.name for each in out.iterdir()}
     ran = cli("run", out, "--json").json
-    assert (ran["name"], ran["passed"]) == ("left_right", True)
+    assert (ran["name"], ran["passed"]) == ("left_right_hear", True)
     for each in ran["networks"]:
         assert each["trial"]["image"]["wrong"] == 0
         assert 0.8 < each["trial"]["flash_bytes"] / ran["totals"]["flash_bytes"] <= 1
@@ -139,7 +148,9 @@ def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
         (("--names", "one"), "1 names for 2 networks"),
         (("--names", "same,same"), "two networks are called same: give each a name of its own, as in --names same_0,"),
         (("--place", "weights=qspi"), "--place has no effect on several networks"),
-        (("--stream", "rows"), "--stream has no effect on several networks"),
+        (("--stream", "rows"), "--stream rows: of several networks say which slide, as in wake=rows"),
+        (("--stream", "door=rows"), "no network is called door: there are large, lesser"),
+        (("--hop", "2"), "--hop has no effect without --stream"),
         (("--setting", "ram"), "setting ram copies code or constants into RAM"),
         (("--dtype", "s8"), "--dtype has no effect on a network"),
     ],

@@ -38,6 +38,23 @@ class Stream(BaseModel):
                 raise InputError(f"{what} {given!r}: there are {', '.join(there)}")
         return cls(axis=cast("Axis", axis), hop=hop, fill=cast("Fill", fill or "zero"))
 
+    @classmethod
+    def asked_of_several(cls, text: str | None, hop: int | None = None, fill: str | None = None) -> dict[str, Self]:
+        """What somebody asks for of several networks, as in ``wake=rows,door=auto``, by name; those not named do not
+        slide. InputError for anything else.
+        """
+        if text is None:
+            cls.asked(None, hop, fill)
+            return {}
+        found: dict[str, Self] = {}
+        for part in text.split(","):
+            name, equals, axis = (word.strip() for word in part.partition("="))
+            slides = cls.asked(axis, hop, fill) if name and equals else None
+            if slides is None or name in found:
+                raise InputError(f"--stream {text}: of several networks say which slide, as in wake=rows,door=auto")
+            found[name] = slides
+        return found
+
     def describe(self) -> str:
         """In a few words."""
         hop = "the least hop" if self.hop is None else f"hop {self.hop}"
