@@ -48,7 +48,10 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: certify(_GEMM, "stm32l4r5"), "certify: machine should be a valid"),
         (lambda: certify(_GEMM, _MCU, "speed"), "no objective 'speed'"),
         (lambda: emit(), "emit: missing a required argument: 'certificate'"),
-        (lambda: emit(_GEMM, "x"), "emit: certificate should be a Certificate or a NetworkCertificate"),
+        (
+            lambda: emit(_GEMM, "x"),
+            "emit: certificate should be a Certificate, a NetworkCertificate or a BundleCertificate",
+        ),
         (lambda: _MCU.memory(), "memory: missing a required argument: 'name'"),
         (lambda: _MCU.memory("x"), "has no memory 'x'"),
         (lambda: _MCU.with_sizes(sram="16KiB"), "with_sizes: sram should be a valid integer"),
@@ -73,7 +76,16 @@ def test_said_in_one_line(call: Callable[[], object], said: str) -> None:
 
 
 #: What functions give back, and nobody makes; errors take anything.
-_RESULTS = {"GemmTrial", "Graph", "NetworkCertificate", "NetworkPlan", "NetworkTrial", "Verified"}
+_RESULTS = {
+    "BundleCertificate",
+    "BundleTrial",
+    "GemmTrial",
+    "Graph",
+    "NetworkCertificate",
+    "NetworkPlan",
+    "NetworkTrial",
+    "Verified",
+}
 
 
 @pytest.mark.parametrize("name", [n for n in memaopt.__all__ if n not in _RESULTS and not n.endswith("Error")])
