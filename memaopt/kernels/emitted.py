@@ -72,9 +72,9 @@ class Emitted:
         return f"{before}{self.comment}\n{constants}{function}\n{{\n{self.body}}}\n"
 
 
-def unary(name: str, bits: int = 8) -> str:
-    """The prototype of a layer with one input, of integers of so many bits."""
-    return f"void {name}(const int{bits}_t *in, int{bits}_t *out, void *scratch)"
+def unary(name: str, bits: int = 8, output_bits: int | None = None) -> str:
+    """The prototype of a layer with one input, of integers of so many bits, as its outputs are unless told."""
+    return f"void {name}(const int{bits}_t *in, int{output_bits or bits}_t *out, void *scratch)"
 
 
 def binary(name: str, bits: int = 8) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
-Loop = Literal["m", "n"]
-LoopOrder = tuple[Loop, Loop]
+NestDim = Literal["m", "n"]
+LoopOrder = tuple[NestDim, NestDim]
 
 ROWS_OUTSIDE: LoopOrder = ("n", "m")
 CHANNELS_OUTSIDE: LoopOrder = ("m", "n")

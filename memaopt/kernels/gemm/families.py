@@ -106,6 +106,7 @@ class GemmFamily(NamedTuple):
     left over moves element by element. ``kr``/``mr``/``nr``: the values that the template can unroll to.
     ``fpu``: registers of the FPU; where there is none, a family ``without_fpu`` keeps 16 words on the stack instead.
     ``by_tile``: what is left over at the edges depends on the whole tile, in what it keeps and saves.
+    ``first_apart``: a reduction begins with a step before the loop, whose products are the first sums.
     ``cost``: what the kernel spends on a tile of a product of that shape. ``stack``: what it moves to and from the
     stack, by MR, KR, NR and whether there is an FPU. ``unrolling``: of
     its loop over the reduction, where C is stationary and the template asks for it; a family ``-rolled`` is the one
@@ -128,6 +129,7 @@ class GemmFamily(NamedTuple):
     unrolling: Unrolling = Unrolling()
     without_fpu: bool = False
     by_tile: bool = False
+    first_apart: bool = False
 
     @property
     def template(self) -> str:
@@ -310,7 +312,7 @@ FAMILIES: tuple[GemmFamily, ...] = (
         "f32-c", "f32", "C", range(1, 11), (1, 2, 4), range(1, 17),
         core=Registers(m=1, one=4), fpu=Registers(mn=1, kn=1, k=1, one=2),
         a_vector=1, b_vector=1, b_along="n",
-        cost=_f32_c, stack=stack_words.f32_c, by_tile=True,
+        cost=_f32_c, stack=stack_words.f32_c, by_tile=True, first_apart=True,
     ),
     GemmFamily(
         "f32-a", "f32", "A", range(1, 28), tuple(range(1, 15)), range(1, 2),

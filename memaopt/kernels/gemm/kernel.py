@@ -76,7 +76,7 @@ def rounds(family: GemmFamily, kr: int, kernel: RegisterKernel) -> int:
     if family.stationary != "C":
         return 1
     steps = kernel.steps // kr
-    return steps - kernel.first if family.dtype == "f32" else steps // family.unrolling.steps(steps)
+    return (steps - (kernel.first and family.first_apart)) // family.unrolling.steps(steps)
 
 
 def text(

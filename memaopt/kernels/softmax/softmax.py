@@ -47,7 +47,7 @@ class TableSoftmax:
         assert isinstance(layer, Softmax)
         table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
         return emitted(
-            unary(name).replace("int8_t *out", f"int{layer.output_bits}_t *out"),
+            unary(name, output_bits=layer.output_bits),
             plan,
             f"SOFTMAX of {layer.rows} rows of {layer.depth}",
             "kernels/softmax/softmax.c.j2",
