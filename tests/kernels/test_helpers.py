@@ -1,5 +1,6 @@
 """The headers of C that emitted files take their helpers from: each a file of its own, and copied as it is used."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -74,3 +75,18 @@ def test_a_line_too_long_is_broken_at_commas() -> None:
     assert max(map(len, broken.splitlines())) <= 120
     assert " ".join(part.strip() for part in broken.splitlines()) == line
     assert wrapped("call(a, b);") == "call(a, b);"
+
+
+def test_assembly_names_its_registers() -> None:
+    """Catches a function in assembly whose comment leaves out a register that it uses."""
+    assembly = re.compile(
+        r"(/\*(?:(?!\*/).)*\*/)\n#if MEMAOPT_ASM\n[^{]*\{\n    __asm__ volatile\((.*?)\n    \);", re.DOTALL
+    )
+    found = [match for header in INCLUDE.glob("*.h") for match in assembly.finditer(header.read_text())]
+    assert len(found) == sum(header.read_text().count("__asm__") for header in INCLUDE.glob("*.h"))
+    for match in found:
+        comment, code = (set[int]() for _ in range(2))
+        for numbers, text in ((comment, match[1].partition("Registers:")[2]), (code, match[2])):
+            for first, last in re.findall(r"\br(\d+)(?:-r(\d+))?", text):
+                numbers.update(range(int(first), int(last or first) + 1))
+        assert comment == code, match[1]

@@ -8,7 +8,8 @@
 #include "compiler.h"
 #include "simd.h"
 
-/* Copies ``words`` words; both ends are aligned to 4 bytes. */
+/* Copies ``words`` words; both ends are aligned to 4 bytes.
+ * Registers: r0 to, r1 from, r2 words left, r3-r10 words. */
 #if MEMAOPT_ASM
 KERNEL static void copy_words(void *to, const void *from, int32_t words)
 {
@@ -45,7 +46,8 @@ static void copy_words(void *to, const void *from, int32_t words)
 }
 #endif
 
-/* Copies ``words`` words, each exclusive-ored with ``mask``; both ends are aligned to 4 bytes. */
+/* Copies ``words`` words, each exclusive-ored with ``mask``; both ends are aligned to 4 bytes.
+ * Registers: r0 to, r1 from, r2 words left, r3 mask, r4-r11 words. */
 #if MEMAOPT_ASM
 KERNEL static void copy_words_flipped(void *to, const void *from, int32_t words, uint32_t mask)
 {
@@ -91,7 +93,8 @@ static void copy_words_flipped(void *to, const void *from, int32_t words, uint32
 }
 #endif
 
-/* Copies ``bytes`` bytes, by words where there are four; nothing need be aligned. */
+/* Copies ``bytes`` bytes, by words where there are four; nothing need be aligned.
+ * Registers: r0 to, r1 from, r2 bytes left, r3 a word or a byte. */
 #if MEMAOPT_ASM
 KERNEL static void copy_bytes(void *to, const void *from, int32_t bytes)
 {
@@ -126,7 +129,8 @@ static void copy_bytes(void *to, const void *from, int32_t bytes)
 }
 #endif
 
-/* Sets ``words`` words, aligned to 4 bytes. */
+/* Sets ``words`` words, aligned to 4 bytes.
+ * Registers: r0 to, r1 and r3-r5 value, r2 words left, r6 unused. */
 #if MEMAOPT_ASM
 KERNEL static void fill_words(void *to, uint32_t value, int32_t words)
 {
@@ -163,7 +167,8 @@ static void fill_words(void *to, uint32_t value, int32_t words)
 }
 #endif
 
-/* Sets ``words`` words to 0, ``step`` bytes from each to the next; all are aligned to 4 bytes. */
+/* Sets ``words`` words to 0, ``step`` bytes from each to the next; all are aligned to 4 bytes.
+ * Registers: r0 to, r1 step, r2 words left, r3 zero, r4 three steps, r5 unused. */
 #if MEMAOPT_ASM
 KERNEL static void clear_words_apart(void *to, int32_t step, int32_t words)
 {
@@ -205,7 +210,8 @@ static void clear_words_apart(void *to, int32_t step, int32_t words)
 #endif
 
 /* Copies ``records`` of chained weights that lie in a byte each as the words that kernels read: three starts, ``pairs``
- * times two words as three (256 w0 + w1, 256 w1 + w2, 256 w2 + w3), a word, ``fours`` times four words. */
+ * times two words as three (256 w0 + w1, 256 w1 + w2, 256 w2 + w3), a word, ``fours`` times four words.
+ * Registers: r0 to, r1 from, r2 records left, r3 pairs, r4-r6 and r12 words, r7 and r8 masks, r9 turns left, r10 fours. */
 #if MEMAOPT_ASM
 KERNEL static void expand_chains(int32_t *to, const int32_t *from, int32_t records, int32_t pairs, int32_t fours)
 {
