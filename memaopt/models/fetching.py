@@ -238,9 +238,12 @@ class Fetching:
             self.clock += run.text.rest
         self.at = end = run.start + len(run.text.cycles)
         self.current = (end - 1) // self.m.read
-        # The queue has kept up: the next word was requested in time.
-        self.word, self.requested = end, self.clock - LATENCY - 1
-        self.first = max(self.first, end - self.m.queue + 1)
+        # The queue has kept up: the last word was requested in time, the next ones are as soon as there is room.
+        issued, cycles = self.clock, run.text.cycles
+        for back in range(1, min(len(cycles), self.m.queue) + 1):
+            issued -= cycles[-back]
+            self.freed[(end - back) & 7] = issued
+        self.word, self.requested = end, self.clock - cycles[-1] - LATENCY
 
     def _without_accelerator(self, run: PlacedRun) -> None:
         """Code each of whose words waits alike, but behind instructions of several cycles."""
