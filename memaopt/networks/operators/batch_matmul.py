@@ -21,6 +21,7 @@ class BatchMatmul(Operator):
     """``transposed``: which of the two inputs' matrices are."""
 
     kind: ClassVar[str] = "BATCH_MATMUL"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("BatchMatMulOptions", 101, (Field("adjX", 1), Field("adjY", 1)))
     arity: ClassVar[tuple[int, int]] = (2, 2)

@@ -15,6 +15,7 @@ from memaopt.networks.operators.source import Source
 
 class BroadcastTo(Gathered):
     kind: ClassVar[str] = "BROADCAST_TO"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options("BroadcastToOptions", 104, ())
 

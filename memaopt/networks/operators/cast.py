@@ -23,6 +23,7 @@ _ITSELF = Rescale(1 << 30, 1)
 
 class Cast(Alike):
     kind: ClassVar[str] = "CAST"
+    unsigned: ClassVar[bool] = False
     options: ClassVar[Options | None] = Options(
         "CastOptions", 37, (Field("inDataType", 1, "TensorType"), Field("outDataType", 1, "TensorType"))
     )

@@ -18,6 +18,7 @@ class Comparison(Pairwise):
     """What is left to a subclass: which one. The output is bool."""
 
     version: ClassVar[int] = 2
+    unsigned: ClassVar[bool] = False
     adds_zero_point: ClassVar[bool] = False
     layer_kind: ClassVar[binary.BinaryKind]
 

@@ -22,6 +22,7 @@ _MOST_SHIFT = 23
 
 class Div(Pairwise):
     kind: ClassVar[str] = "DIV"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
     micro: ClassVar[bool] = True
     options: ClassVar[Options | None] = Options("DivOptions", 29, (ACTIVATION,))

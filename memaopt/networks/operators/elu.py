@@ -13,6 +13,7 @@ from memaopt.networks.operators.floating import Floating
 
 class Elu(Floating):
     kind: ClassVar[str] = "ELU"
+    unsigned: ClassVar[bool] = False
     micro: ClassVar[bool] = True
 
     def real(self, x: np.float32) -> np.float32:

@@ -13,6 +13,7 @@ from memaopt.networks.operators.floating import Floating
 
 class Exp(Floating):
     kind: ClassVar[str] = "EXP"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
 
     def real(self, x: np.float32) -> np.float32:

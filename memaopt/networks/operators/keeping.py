@@ -23,6 +23,8 @@ class Keeping(ABC):
 
     kind: ClassVar[str]
     options: ClassVar[Options | None] = None
+    unsigned: ClassVar[bool] = True
+    """Whether LiteRT has it of uint8, in integers."""
 
     @classmethod
     @abstractmethod

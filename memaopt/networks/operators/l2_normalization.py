@@ -23,6 +23,7 @@ class L2Normalization(Alike):
     """Outputs are in 1/128."""
 
     kind: ClassVar[str] = "L2_NORMALIZATION"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("L2NormOptions", 12, (ACTIVATION,))
 

@@ -15,6 +15,7 @@ from memaopt.networks.operators.unary import float_table
 
 class Log(Floating):
     kind: ClassVar[str] = "LOG"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
 
     def real(self, x: np.float32) -> np.float32:

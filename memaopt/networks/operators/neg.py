@@ -16,6 +16,7 @@ class Neg(Floating):
     """TFLite negates the bytes, whatever their scales and zero points, and -128 stays."""
 
     kind: ClassVar[str] = "NEG"
+    unsigned: ClassVar[bool] = False
     counts_scale: ClassVar[bool] = False
 
     def real(self, x: np.float32) -> np.float32:

@@ -61,6 +61,8 @@ class Operator(BaseModel, ABC):
     """Whether it computes with the scales of its inputs and output."""
     micro: ClassVar[bool] = False
     """Whether it is computed as TFLite Micro does, and LiteRT's reference kernels do something else or lack it."""
+    unsigned: ClassVar[bool] = True
+    """Whether LiteRT has it of uint8, in integers."""
     keeps_state: ClassVar[bool] = False
     """Whether a file's operator of this kind has tensors that are variable."""
     alias: ClassVar[bool] = False

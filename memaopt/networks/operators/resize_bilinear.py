@@ -15,6 +15,7 @@ from memaopt.problems import geometry, resize
 
 class ResizeBilinear(Resizing):
     kind: ClassVar[str] = "RESIZE_BILINEAR"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "ResizeBilinearOptions", 15,

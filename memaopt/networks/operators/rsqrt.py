@@ -22,6 +22,7 @@ _SHIFT = 20
 
 class Rsqrt(Floating):
     kind: ClassVar[str] = "RSQRT"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
 
     def rescale(self, graph: Graph) -> Rescale:

@@ -18,6 +18,7 @@ class Selecting(Operator):
     """Inputs are (condition, first, second). What is left to a subclass: how the condition is broadcast."""
 
     arity: ClassVar[tuple[int, int]] = (3, 3)
+    unsigned: ClassVar[bool] = False
 
     @classmethod
     def read(cls, source: Source) -> Self:

@@ -15,6 +15,7 @@ from memaopt.networks.operators.unary import centred, check_no_negatives, check_
 
 class Sqrt(Floating):
     kind: ClassVar[str] = "SQRT"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
 
     def real(self, x: np.float32) -> np.float32:

@@ -22,6 +22,7 @@ _SHIFT = 7
 
 class SquaredDifference(Pairwise):
     kind: ClassVar[str] = "SQUARED_DIFFERENCE"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
     options: ClassVar[Options | None] = Options("SquaredDifferenceOptions", 76, ())
 

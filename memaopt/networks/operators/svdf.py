@@ -34,6 +34,7 @@ from memaopt.networks.operators.svdf_filter import SvdfFilter
 
 class Svdf(Keeping):
     kind: ClassVar[str] = "SVDF"
+    unsigned: ClassVar[bool] = False
     options: ClassVar[Options | None] = Options(
         "SVDFOptions", 6, (Field("rank", 4), ACTIVATION, Field("asymmetricQuantizeInputs", 1))
     )

@@ -32,6 +32,7 @@ class UnidirectionalSequenceLstm(Operator):
     """
 
     kind: ClassVar[str] = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 3
     options: ClassVar[Options | None] = Options(
         "UnidirectionalSequenceLSTMOptions", 71,

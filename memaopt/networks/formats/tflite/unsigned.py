@@ -21,17 +21,16 @@ from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.operator import EVERY_INT8
-from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.registry import KEEPING, OPERATORS
 from memaopt.networks.operators.weighted import Weighted
 
 Indices = tuple[int, ...]
 
 _FLIPPED = 128
-REFUSED = frozenset({
-    "ABS", "BATCH_MATMUL", "BROADCAST_TO", "CAST", "DIV", "ELU", "EQUAL", "EXP", "GREATER", "GREATER_EQUAL",
-    "L2_NORMALIZATION", "LESS", "LESS_EQUAL", "LOG", "NEG", "NOT_EQUAL", "RESIZE_BILINEAR", "RSQRT", "SELECT",
-    "SELECT_V2", "SQRT", "SQUARED_DIFFERENCE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-})  # fmt: skip
+REFUSED = frozenset(
+    [kind for kind, cls in OPERATORS.items() if not cls.unsigned]
+    + [kind for kind, cls in KEEPING.items() if not cls.unsigned]
+)
 """LiteRT has no uint8 of them, or computes it in float."""
 
 
