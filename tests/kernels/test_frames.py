@@ -13,7 +13,7 @@ from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
 from stack_helpers import compiled, pushed
 
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.registry import FAMILIES, emit, plans, source_file
+from memaopt.kernels.registry import FAMILIES, emit, in_blocks, packed, plans, source_file
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
@@ -192,12 +192,15 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
 
 
 def _some(layer: Layer) -> Iterator[Plan]:
-    """Of each family the first plan, the last, and a few between."""
+    """Of each family the first plan, the last, and a few between; the first one packed, and in blocks of channels."""
     every = plans(layer)
     for family in dict.fromkeys(plan.family for plan in every):
         offered = [plan for plan in every if plan.family == family]
         at = np.linspace(0, len(offered) - 1, min(len(offered), _MOST_PLANS))
         yield from (offered[round(i)] for i in at)
+        narrow = packed(offered[0])
+        yield from [narrow] if narrow else []
+        yield from in_blocks(layer, offered[0])[:2]
 
 
 @pytest.mark.slow

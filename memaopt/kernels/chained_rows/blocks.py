@@ -24,6 +24,7 @@ from memaopt.problems.layers import Conv
 #: Numbers of blocks that are offered: each at most 1.5 times the one before.
 _COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _BLOCK = Compiled(64, 30)  # a turn of the loop over blocks
+_STACK = 40  # more of it than without (GCC 12.2 -O3: 24 in tests/kernels/test_frames.py)
 
 
 def sizes(channels: int, step: int) -> tuple[int, ...]:
@@ -83,6 +84,7 @@ def in_blocks(
             code_bytes=plan.code_bytes + _BLOCK.size + STAGES[packed],
             code=code,
             scratch_bytes=align(plan.scratch_bytes, 4) + 4 * kernel.tiles_of(channels) * kernel.words,
+            stack_bytes=plan.stack_bytes + _STACK,
             lead=None,
             options=(*plan.options, ("block", channels), ("expanded", int(packed))),
             streams=plan,
