@@ -201,8 +201,7 @@ def solve_command(
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
-      memaopt solve wake.tflite command.tflite --names wake,command --out library/
-      memaopt solve wake.tflite door.tflite --stream wake=rows --run
+      memaopt solve wake.tflite door.tflite --stream wake=rows --out library/
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None

@@ -21,6 +21,8 @@ from memaopt import Certificate
 from memaopt.cli.main import app
 from memaopt.machines.mcu import preset_names
 from memaopt.networks.formats.tflite.writer import write
+from memaopt.networks.operators import Size2D
+from memaopt.networks.zoo.builder import Builder
 from memaopt.networks.zoo.zoo import build, fc_autoencoder
 from memaopt.problems import suites
 from memaopt.trials import gemm as trial
@@ -272,6 +274,10 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     (tmp_path / "tcn.tflite").write_bytes(write(build("tcn")))
     (tmp_path / "model.onnx").write_bytes(onnx(Sketch(np.random.default_rng(3))).SerializeToString())
     (tmp_path / "camera.tflite").write_bytes(write(build("resnet8")))
+    for name in ("wake", "door"):
+        b = Builder(name, (1, 6, 1, 8), 3)
+        x = b.conv_2d(0, 4, Size2D(3, 1), same=False)
+        (tmp_path / f"{name}.tflite").write_bytes(write(b.finish(b.fully_connected(b.flatten(x), 2))))
     (tmp_path / "sweep.toml").write_text("[[gemm]]\nm = 4\nk = 4\nn = 4\n")
     assert cli("sweep sweep.toml --out results --workers 1").code == 0
     for command in ("solve", "mcus", "run", "verify"):
