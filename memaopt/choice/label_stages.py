@@ -69,21 +69,27 @@ class Layers:
 
     def sums_of(self, column: int) -> Costs:
         """What each row adds to a sum, as :meth:`weights` has it."""
-        return [[self.weights(row)[column] for row in rows] for rows in self.rows]
+        sizes = [kernel.flash if column == FLASH else kernel.code if column == CODE else 0 for kernel in self.kernels]
+        borne = [size * part >> WHOLE for size, each in zip(sizes, self.shares, strict=True) for part in each.values()]
+        return self.apart(self.own[:, column] + np.array([*borne, 0], np.int64)[self.share_of])
 
     def _drop_impossible(self) -> None:
+        first = True
         for column, limit in enumerate(self.limits):
             if limit is not None:
-                self._drop_beyond(column, limit)
+                self._drop_beyond(column, limit, first)
+                first = False
 
-    def _drop_beyond(self, column: int, limit: int) -> None:
+    def _drop_beyond(self, column: int, limit: int, first: bool) -> None:
         """Drop the edges on which no path keeps a limit. What one layer alone makes impossible would weaken the bound:
         a mean of it and of something small could seem to be within the limit."""
         costs = self.sums_of(column)
-        to_go = self.to_go(costs)
-        reached = np.zeros(1, np.int64)
+        if not first and sum(max(each, default=0) for each in costs) <= limit:
+            return  # and edges that lead nowhere are gone
+        to_go = [least.tolist() for least in self.to_go(costs)]
+        reached = [0]
         for i, steps in enumerate(self.edges):
-            following = np.full(len(self.states[i + 1]), NEVER)
+            following = [int(NEVER)] * len(self.states[i + 1])
             for state, edges in enumerate(steps):
                 here = [edge for edge in edges if reached[state] + costs[i][edge.row] + to_go[i + 1][edge.to] <= limit]
                 for edge in here:
@@ -130,16 +136,14 @@ class Layers:
 
     def narrow(self, column: int) -> list[Array]:
         """For each stage and each state before it, the least largest value of a column from there to the end."""
-        following = np.zeros(len(self.states[-1]), np.int64)
+        following = [0] * len(self.states[-1])
         least = [following]
-        for i in reversed(range(len(self.stages))):
-            here = np.full(len(self.states[i]), NEVER)
-            for state, edges in enumerate(self.edges[i]):
-                for edge in edges:
-                    here[state] = min(here[state], max(self.rows[i][edge.row].own[column], int(following[edge.to])))
-            following = here
+        for costs, steps in zip(reversed(self.apart(self.own[:, column])), reversed(self.edges), strict=True):
+            following = [
+                min([int(NEVER), *(max(costs[edge.row], following[edge.to]) for edge in edges)]) for edges in steps
+            ]
             least.append(following)
-        return least[::-1]
+        return [np.array(each, np.int64) for each in reversed(least)]
 
     def path(self, weights: Costs, least: list[Array]) -> list[Option]:
         """The rows of one path that attains the least sum of weights."""

@@ -92,6 +92,9 @@ def _undominated(i: int, offered: Sequence[Offered], costs: Sequence[int | None]
         found.setdefault((wanted, made, offer.kernel, met), []).append(row)
     rows = []
     for alike in found.values():
+        if len(alike) == 1:
+            rows += alike
+            continue
         values = np.array([row.own for row in alike], np.int64)
         none = np.zeros((len(alike), 0), bool)
         order = np.lexsort((values[:, ARENA], values[:, FLASH], values[:, PRICE]))

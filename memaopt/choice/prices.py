@@ -36,14 +36,27 @@ class Prices:
         self._settled: set[int] = set() if known is None else known._settled
         #: Candidates whose code was looked at.
         self._seen: set[int] = set() if known is None else known._seen
+        #: What was answered, while what is known of a candidate stays.
+        self._answers: dict[int, int | None] = {} if known is None else known._answers
         #: Budgets that are short: what takes less of one may be better though it costs more.
         self.short: tuple[str, ...] = ()
 
     def __call__(self, candidate: Candidate) -> int | None:
+        key = id(candidate)
+        if key not in self._answers:
+            self._answers[key] = self._found(candidate)
+        return self._answers[key]
+
+    def _found(self, candidate: Candidate) -> int | None:
         if id(candidate) in self._settled:
             return self._price(candidate)
         seen = id(candidate) in self._seen
         return candidate.least(self._objective) if seen else candidate.floor(self._objective)
+
+    def _know(self, candidate: Candidate, more: set[int]) -> None:
+        """More is known of a candidate: it was seen, or its price is settled."""
+        more.add(id(candidate))
+        self._answers.pop(id(candidate), None)
 
     def settle(self, picks: Sequence[int]) -> bool:
         """Price what was picked, and what of its formats may be better; whether everything had its price already."""
@@ -57,10 +70,11 @@ class Prices:
 
     def settle_all(self, picks: Sequence[Sequence[int]]) -> bool:
         """Price all of some candidates of each stage; whether they had their prices already."""
-        asked = {id(stage.candidates[j]) for stage, kept in zip(self._stages, picks, strict=True) for j in kept}
-        settled = asked <= self._settled
-        self._settled |= asked
-        return settled
+        asked = [stage.candidates[j] for stage, kept in zip(self._stages, picks, strict=True) for j in kept]
+        new = [candidate for candidate in asked if id(candidate) not in self._settled]
+        for candidate in new:
+            self._know(candidate, self._settled)
+        return not new
 
     def _settle(self, stage: Stage, picked: Candidate) -> None:
         """Price a candidate that was seen already. Else see it, and what of its formats may be better, the least first;
@@ -72,8 +86,8 @@ class Prices:
             if (other.plan.input_format, other.plan.output_format) == formats and fits(other, self._budgets)
         ]
         if id(picked) in self._seen:
-            self._settled.add(id(picked))
-        self._seen.add(id(picked))
+            self._know(picked, self._settled)
+        self._know(picked, self._seen)
         known: list[tuple[int, ...]] = []
         heapq.heapify(rivals)
         while rivals:
@@ -82,12 +96,12 @@ class Prices:
             if any(all(map(le, values, (bound, *taken))) for values in known):
                 continue
             if id(other) in self._seen and bound == other.least(self._objective):
-                self._settled.add(id(other))
+                self._know(other, self._settled)
                 price = self(other)
                 if price is not None:
                     known.append((price, *taken))
             else:
-                self._seen.add(id(other))
+                self._know(other, self._seen)
                 heapq.heappush(rivals, (other.least(self._objective), j, other))
 
 
