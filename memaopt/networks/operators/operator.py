@@ -12,8 +12,6 @@ permutations and the like are attributes here, whatever tensors held them in the
 padding, so SAME and VALID exist only in the file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

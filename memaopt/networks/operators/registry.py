@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from memaopt.networks import operators
@@ -32,17 +33,24 @@ def _classes(
     package: str = operators.__name__,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for module in pkgutil.iter_modules(folders, f"{package}."):
-        if module.ispkg:
-            continue
-        for cls in vars(importlib.import_module(module.name)).values():
-            if isinstance(cls, type) and "kind" in vars(cls) and issubclass(cls, base):
-                if cls.__module__ != module.name:
-                    continue  # what it stands on
-                if inspect.isabstract(cls):
-                    raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
-                found[cls.kind] = cls
+    for cls in _kinds(tuple(folders), package):
+        if base in cls.__mro__:  # which takes no time, as asking an abstract class does
+            if inspect.isabstract(cls):
+                raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+            found[cls.kind] = cls
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=2)
+def _kinds(folders: tuple[str, ...], package: str) -> tuple[Any, ...]:
+    """Every class with a kind of its own, in the modules of some folders."""
+    names = [module.name for module in pkgutil.iter_modules(folders, f"{package}.") if not module.ispkg]
+    return tuple(
+        cls
+        for name in names
+        for cls in vars(importlib.import_module(name)).values()
+        if isinstance(cls, type) and cls.__module__ == name and "kind" in vars(cls)
+    )
 
 
 OPERATORS = load(operators.__path__)
