@@ -109,11 +109,11 @@ def relaxed(offers: Offers, price: Price) -> tuple[Layers, list[Relaxation]] | N
     return None if walk.impossible else (walk.layers, walk.relaxed)
 
 
-def likely(offers: Offers, price: Price) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+def likely(offers: Offers, price: Price, below: int | None) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
     """Picks that may be near the best or exceed a budget, in no time, and which budgets are short; None if there are
-    no picks at all."""
+    no picks at all, or none below a price if one is given."""
     found = relaxed(offers, price)
-    if found is None:
+    if found is None or (below is not None and any(relaxation.bound() >= below for relaxation in found[1])):
         return None
     layers, best = found[0], found[1][-1]
     short = tuple(name for name, multiplier in best.taken.items() if multiplier > 1)

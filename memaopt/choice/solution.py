@@ -124,7 +124,7 @@ class _Search:
         prices = self.prices
         # What clashes has its price already.
         if not self.clashes:
-            self.settle_likely()
+            self.settle_likely(below)
         elif prices is not None and "arena" not in prices.short:
             prices.short = (*prices.short, "arena")
         return labels.search(
@@ -137,11 +137,12 @@ class _Search:
             whole=whole,
         )
 
-    def settle_likely(self) -> None:
-        """Price what is in quickly found choices near the best, until all in them has its price."""
+    def settle_likely(self, below: int | None = None) -> None:
+        """Price what is in quickly found choices near the best (and below a price, if one is given), until all in them
+        has its price."""
         prices = self.prices
         while prices is not None:
-            likely = labels.likely(self.offers, prices)
+            likely = labels.likely(self.offers, prices, below)
             if likely is None:
                 break
             picks, prices.short = likely
