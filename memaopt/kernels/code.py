@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from memaopt.kernels.text.templates import render
 
@@ -102,13 +102,10 @@ class Assembly(Protocol):
         ...
 
 
-@runtime_checkable
-class Formed(Protocol):
-    """Assembly of which many texts are one but for their numbers: its ``form`` is what else the text depends on, so
-    that kernels of a class and form have the same tree."""
-
-    @property
-    def form(self) -> Hashable: ...
+def form_of(kernel: Assembly) -> Hashable:
+    """What a kernel's text depends on but for numbers, where its class has a ``form`` (else None): kernels of a class
+    and form have the same tree."""
+    return getattr(kernel, "form", None)
 
 
 Node = Straight | Loop | TableLoads | Scan | Literal | Call | Staged

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Hashable, Iterator
 
 from memaopt.kernels.assembly_code import parse
-from memaopt.kernels.code import Assembly, Call, Formed, Loop, Node, Small, Staged, Straight
+from memaopt.kernels.code import Assembly, Call, Loop, Node, Small, Staged, Straight, form_of
 
 
 def body_of(call: Call) -> tuple[Node, ...]:
@@ -43,12 +43,12 @@ def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
     for known, nodes in named:
         if known is kernel or known == kernel:
             return nodes
-    form = (type(kernel), kernel.form) if isinstance(kernel, Formed) else None
-    made = _FORMS.get(form) if form else None
+    form = form_of(kernel)
+    made = None if form is None else _FORMS.get((type(kernel), form))
     if made is None:
         made = parse(kernel.text(), kernel.constants)
-    if form:
-        _FORMS[form] = made
+    if form is not None:
+        _FORMS[type(kernel), form] = made
     named.append((kernel, made))
     return made
 

@@ -106,11 +106,11 @@ class ChainedChannelsKernel:
         said.append(f"{self.unroll} words a turn" if self.unroll else "no loop over words")
         return ", ".join([*said, *([f"{self.held} words in the FPU"] if self.holds else [])])
 
-    @property
+    @cached_property
     def runs(self) -> HalfwordRuns:
         return runs_of(self.patch)
 
-    @property
+    @cached_property
     def pairs(self) -> int:
         """Words of a position in the tile: whole turns of the loop, so that the last of them may meet weights of 0."""
         return padded(self.runs.pairs, self.unroll)
