@@ -14,6 +14,7 @@ from memaopt.board import Timing
 from memaopt.kernels.registry import Emitted, Format, Plan, emit, plans
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
     ArgExtreme,
@@ -234,6 +235,8 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             shapes = [(layer.rows, layer.weights.shape[1])]
         case SvdfFilter():
             return [_of_int16(rng, kind, layer.batch, *layer.weights.shape)]
+        case Embedding():
+            return [rng.integers(-2, layer.rows + 2, layer.count).astype(np.int32)]
         case Rescaled() if layer.source == 2:
             return [_of_int16(rng, kind, layer.elements)]
         case MatMul():
@@ -270,7 +273,7 @@ def output_of(layer: Layer) -> np.ndarray:
     match layer:
         case FullyConnected():
             return np.zeros(layer.rows * len(layer.weights), np.int8)
-        case Binary() | Lookup() | Quantize() | Movement():
+        case Binary() | Lookup() | Quantize() | Movement() | Embedding():
             return np.zeros(layer.elements, np.int8)
         case Mean() | Extreme():
             return np.zeros(layer.elements // layer.count, np.int8)

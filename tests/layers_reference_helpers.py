@@ -7,6 +7,7 @@ import numpy as np
 from memaopt import fixedpoint, fixedpoint16
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.problems.binary import Binary
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.layers import (
     ArgExtreme,
     Conv,
@@ -138,6 +139,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 multiplier, shift = fixedpoint.inverse_square_root(max(int(total), 1))
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
+        case Embedding():
+            return layer.table[first.clip(0, layer.rows - 1)].ravel()
         case Lstm() | LogSoftmax() | Softmax16() | Mean16() | Rescaled() | SvdfFeatures() | SvdfFilter():
             return layer.apply(first).ravel()
         case FromFloat16() | ToFloat16():

@@ -147,6 +147,14 @@ def batch_matmul(rng: Rng) -> Graph:
     return single(OPERATORS["BATCH_MATMUL"], tensors, inputs, transposed=transposed)
 
 
+def embedding_lookup(rng: Rng) -> Graph:
+    rows, *own = (int(v) for v in rng.integers(1, 9, rng.integers(2, 5)))
+    count, q = int(rng.integers(1, 7)), (scale(rng), zero_point(rng))
+    table = dataclasses.replace(activation("table", (rows, *own), *q), data=int8(rng, rows, *own))
+    tensors = [Tensor("x", (count,), DType.INT32), table, activation("y", (count, *own), *q)]
+    return single(OPERATORS["EMBEDDING_LOOKUP"], tensors, 1)
+
+
 def lstm(rng: Rng) -> Graph:
     batch, steps, inputs_, units = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 6, 9, 8]))
     time_major = bool(rng.integers(2))
@@ -272,6 +280,7 @@ CASES: dict[str, Callable[[Rng], Graph]] = {
     "CONCATENATION": concatenation,
     "PACK": pack,
     "GATHER": gather,
+    "EMBEDDING_LOOKUP": embedding_lookup,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
     "RESHAPE": reshape,
     "SQUEEZE": squeeze,
@@ -364,7 +373,10 @@ def inputs(rng: Rng, graph: Graph) -> Iterator[list[Array]]:
     tensors = [graph.tensors[i] for i in graph.inputs]
 
     def values(make: Callable[[Tensor], Array]) -> list[Array]:
-        return [make(t) for t in tensors]
+        return [make(t) if t.dtype is not DType.INT32 else indices(t) for t in tensors]
+
+    def indices(t: Tensor) -> Array:
+        return rng.integers(0, graph.tensor_of(graph.operators[0], 1).shape[0], t.shape).astype(np.int32)
 
     def random(t: Tensor) -> Array:
         if t.dtype is DType.FLOAT32:

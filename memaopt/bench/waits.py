@@ -23,6 +23,7 @@ from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, so
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
 from memaopt.problems.binary import Binary
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.layers import (
     ArgExtreme,
     Conv,
@@ -252,6 +253,8 @@ def sizes_of(layer: Layer) -> tuple[list[int], int]:
             return [layer.elements], 4 * layer.elements
         case Lookup():
             return [layer.elements], layer.elements
+        case Embedding():
+            return [4 * layer.count], layer.elements
         case Movement():
             last = max(p.input_offset + sum(int(table.max()) for table in p.input_tables) for p in layer.pieces)
             return [last + 1], layer.elements

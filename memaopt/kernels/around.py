@@ -74,16 +74,28 @@ def _stretch(words: int, cycles: float) -> Straight:
     return Straight((cycles / words,) * words, (0,) * words)
 
 
-def _copy(name: str, size: int, count: float, by: int, turn: float, each: float, entry: float = 16) -> Call:
-    """A routine of two loops: ``turn`` cycles for ``by`` items, ``each`` for one of the rest."""
+def _copy(
+    name: str,
+    size: int,
+    count: float,
+    by: int,
+    turn: float,
+    each: float,
+    entry: float = 16,
+    constants: tuple[Straight, Straight] | None = None,
+) -> Call:
+    """A routine of two loops: ``turn`` cycles for ``by`` items, ``each`` for one of the rest; both as they read
+    ``constants``, if they do."""
     turns, rest = divmod(count, by)
-    body = (_stretch(3, entry), Loop((_stretch(3, turn),), turns), _stretch(2, 4), Loop((_stretch(3, each),), rest))
+    whole, single = constants or (_stretch(3, turn), _stretch(3, each))
+    body = (_stretch(3, entry), Loop((whole,), turns), _stretch(2, 4), Loop((single,), rest))
     return Call(Small(name, size, body))
 
 
-def copy_words(words: float) -> Call:
-    """A call of copy_words in RAM."""
-    return _copy("copy_words", 42, words, 8, 21, 7)
+def copy_words(words: float, constants: bool = False) -> Call:
+    """A call of copy_words in RAM, or of constants."""
+    read = Straight((9.0, 10.0, 2.0), (8, 0, 0)), Straight((2.0, 3.0, 2.0), (1, 0, 0))
+    return _copy("copy_words", 42, words, 8, 21, 7, constants=read if constants else None)
 
 
 def copy_flipped(words: float) -> Call:
@@ -91,9 +103,10 @@ def copy_flipped(words: float) -> Call:
     return _copy("copy_words_flipped", 78, words, 8, 29, 8)
 
 
-def copy_bytes(count: float) -> Call:
-    """A call of copy_bytes, which saves no registers."""
-    return _copy("copy_bytes", 34, count, 4, 6, 6, 3)
+def copy_bytes(count: float, constants: bool = False) -> Call:
+    """A call of copy_bytes, which saves no registers, in RAM, or of constants."""
+    read = Straight((2.0, 2.0, 2.0), (1, 0, 0)), Straight((2.0, 2.0, 2.0), (1, 0, 0), 0.25)
+    return _copy("copy_bytes", 34, count, 4, 6, 6, 3, read if constants else None)
 
 
 def fill_words(words: float) -> Call:

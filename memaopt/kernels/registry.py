@@ -15,6 +15,7 @@ from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.conv_depthwise import conv_depthwise
 from memaopt.kernels.depthwise import column, direct, taps, walk
 from memaopt.kernels.elementwise import floats, lookup, pairs
+from memaopt.kernels.embedding import embedding
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family, InBlocks
 from memaopt.kernels.foreign import emitted_by, plans_of
@@ -66,6 +67,7 @@ FAMILIES: tuple[Family, ...] = (
     *softmax.FAMILIES,
     *log_softmax.FAMILIES,
     *movement.FAMILIES,
+    *embedding.FAMILIES,
     *resize.FAMILIES,
     *matmul.FAMILIES,
     *l2_norm.FAMILIES,

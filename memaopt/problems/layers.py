@@ -17,6 +17,7 @@ import numpy.typing as npt
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Window
 from memaopt.problems.log_softmax import LogSoftmax, exponentials
 from memaopt.problems.lstm import Lstm
@@ -367,6 +368,7 @@ Layer = (
     | Lookup
     | FloatLookup
     | Movement
+    | Embedding
     | Resize
     | MatMul
     | Lstm

@@ -16,6 +16,7 @@ import numpy as np
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.binary import Binary
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Window
 from memaopt.problems.layers import (
     ArgExtreme,
@@ -56,7 +57,7 @@ from memaopt.problems.sixteen import (
 )
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
-_FLOAT_BYTES, _INT16_BYTES = 4, 2
+_FLOAT_BYTES, _INT16_BYTES, _INDEX_BYTES = 4, 2, 4
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,12 @@ def _(layer: Movement) -> Operands:
         for source in range(layer.sources)
     ]
     return Operands(tuple(elements.size for elements in read), layer.elements)
+
+
+@operands.register
+def _(layer: Embedding) -> Operands:
+    """Every index may name one row."""
+    return Operands((_INDEX_BYTES * layer.count,), layer.elements, layer.size)
 
 
 @operands.register

@@ -8,6 +8,7 @@ import numpy as np
 
 from memaopt.kernels.registry import emit, plans
 from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Pair
 from memaopt.problems.layers import ArgExtreme, Extreme, FloatLookup, L2Norm, Layer, MatMul, PoolKind
 from memaopt.problems.lstm import Lstm
@@ -44,6 +45,10 @@ _LAYERS: dict[str, Layer] = {
     "least": Extreme(PoolKind.MIN, (2, 9, 3, 8), (1, 3), -20, 90),
     "lstm": _lstm(2, 4, 12, 8),
     "lstm_time_first": _lstm(3, 3, 7, 6, time_major=True, clip=0),
+    **{
+        f"rows_{size}": Embedding(count, _RNG.integers(-128, 128, (33, size)).astype(np.int8))
+        for count, size in ((1, 64), (9, 3), (7, 16), (11, 50), (6, 96))
+    },
     "floats": FloatLookup(77, _FLOATS),
     "slopes": Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0)),
     "squares": Binary(

@@ -1,0 +1,35 @@
+"""EMBEDDING_LOOKUP: rows of a constant table, by indices that are computed or given."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from memaopt.problems.content import ByContent
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding(ByContent):
+    """For each of ``count`` int32 indices the row of ``table`` [rows, size] that it names, the nearest one for an index
+    outside."""
+
+    count: int
+    table: npt.NDArray[np.int8]
+
+    @property
+    def rows(self) -> int:
+        return len(self.table)
+
+    @property
+    def size(self) -> int:
+        """Bytes of a row."""
+        return int(self.table.shape[1])
+
+    @property
+    def elements(self) -> int:
+        return self.count * self.size
+
+    def apply(self, indices: npt.ArrayLike) -> npt.NDArray[np.int8]:
+        """The rows [count, size]."""
+        found: npt.NDArray[np.int8] = self.table[np.clip(np.asarray(indices, np.int64).reshape(-1), 0, self.rows - 1)]
+        return found
