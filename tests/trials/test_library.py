@@ -114,7 +114,7 @@ def test_execution_in_python_is_the_reference(kind: str) -> None:
 def test_a_wrong_gemm_is_not_written(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     """Catches a GEMM that is written before its C is compared, for every dtype, and an exit code of 0 for it."""
     out = tmp_path / "out"
-    right = cli("solve", "gemm", "6x9x5", "--dtype", dtype, "--out", out, "--json")
+    right = cli("solve", "gemm", "16x9x5", "--dtype", dtype, "--out", out, "--json")
     assert right.json["check"]["host"]
     shutil.rmtree(out)
     files = gemm.files
@@ -125,7 +125,7 @@ def test_a_wrong_gemm_is_not_written(dtype: str, tmp_path: Path, monkeypatch: py
         return {**texts, name: texts[name].replace("for (; i + MR <= mc;", "for (i = MR; i + MR <= mc;")}
 
     monkeypatch.setattr(gemm, "files", wrong)
-    line = cli.refused("solve", "gemm", "6x9x5", "--dtype", dtype, "--out", out, code=1)
+    line = cli.refused("solve", "gemm", "16x9x5", "--dtype", dtype, "--out", out, code=1)
     assert "nothing is written" in line
     assert not out.exists()
 
