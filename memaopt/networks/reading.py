@@ -23,7 +23,8 @@ class Reading:
     """``graph`` is the whole network if nothing is refused. Else it has the operators that could be read, and what the
     others write are inputs of it; ``inputs`` and ``outputs`` are the network's own.
 
-    ``notes``: where what is computed may differ from what the file's format says, and by how much.
+    ``notes``: where what is computed may differ from what the file's format says, and by how much; what of the file is
+    left out.
     """
 
     graph: Graph

@@ -97,7 +97,8 @@ def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
     assert [op.kind for op in found.graph.operators] == ["TANH", "TANH", "RELU6", "LOGISTIC"]
     assert [op.location for op in found.unread] == [1, 5]
     assert found.inputs == (0,)
-    with pytest.raises(UnsupportedModelError, match=r"has 2 subgraphs; .*; operator RNN is not supported .2 layers."):
+    assert found.notes == ("of 2 subgraphs 1 is not read: the first is the network",)
+    with pytest.raises(UnsupportedModelError, match=r"operator RNN is not supported .2 layers."):
         files.Model.read(path)
 
 

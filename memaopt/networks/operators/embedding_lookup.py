@@ -1,4 +1,5 @@
-"""EMBEDDING_LOOKUP: rows of a constant table, by indices that are known only when the network runs."""
+"""EMBEDDING_LOOKUP: rows of a constant table, by indices that are known only when the network runs. GATHER of the rows
+of a constant is read as this, whatever shape its indices have."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from memaopt.errors import InputError
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
@@ -24,10 +26,20 @@ class EmbeddingLookup(Operator):
     @classmethod
     def read(cls, source: Source) -> Self:
         source.expect(2, 2)
-        return cls(**source.common(source.inputs))
+        if source.kind == cls.kind:
+            if len(source.tensor(0).shape) != 1:
+                raise source.refuse(f"indices of {list(source.tensor(0).shape)}; one axis is supported, as in TFLite")
+            return cls(**source.common(source.inputs))
+        options = source.options()
+        axis, batches = options.get("axis", 0), options.get("batchDims", 0)
+        if axis % max(len(source.tensor(0).shape), 1) or batches:
+            what = f"axis {axis} of a constant, {batches} batch dimensions, by indices that are computed"
+            raise source.refuse(f"{what}; constant indices, or rows (axis 0, no batch dimensions), are supported")
+        return cls(**source.common(source.inputs[::-1]))
 
     def write(self, graph: Graph) -> Form:
-        del graph
+        if len(graph.tensor_of(self).shape) != 1:
+            raise InputError(f"{graph.place(self)}: no file has an EMBEDDING_LOOKUP of indices of more than one axis")
         return Form()
 
     def check_types(self, graph: Graph) -> None:
@@ -43,9 +55,8 @@ class EmbeddingLookup(Operator):
 
     def output_shape(self, graph: Graph) -> Shape:
         indices, table = graph.tensor_of(self), graph.tensor_of(self, 1)
-        if len(indices.shape) != 1 or len(table.shape) < 2:
-            shapes = f"{list(indices.shape)} and {list(table.shape)}"
-            raise self.refuse(graph, f"indices and table of {shapes}; one axis, and two or more, are supported")
+        if len(table.shape) < 2:
+            raise self.refuse(graph, f"a table of {list(table.shape)}; two axes or more are supported")
         return (*indices.shape, *table.shape[1:])
 
     def check_arithmetic(self, graph: Graph) -> None:

@@ -1,4 +1,4 @@
-"""GATHER: elements of one axis, by constant indices."""
+"""GATHER: elements of one axis, by constant indices. Rows of a constant by others are an EMBEDDING_LOOKUP."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import ClassVar, Self
 import numpy as np
 
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators.embedding_lookup import EmbeddingLookup
 from memaopt.networks.operators.form import Field, Form, Options
 from memaopt.networks.operators.moving import Moving
-from memaopt.networks.operators.operator import Array, Shape, plain
+from memaopt.networks.operators.operator import Array, Operator, Shape, plain
 from memaopt.networks.operators.source import Source
 from memaopt.problems import movement
 
@@ -27,6 +28,11 @@ class Gather(Moving):
 
     axis: int
     indices: tuple[int, ...]
+
+    @classmethod
+    def read_as(cls, source: Source) -> type[Operator]:
+        rows = len(source.inputs) == 2 and source.tensor(0).is_constant and not source.tensor(1).is_constant
+        return EmbeddingLookup if rows else cls
 
     @classmethod
     def read(cls, source: Source) -> Self:

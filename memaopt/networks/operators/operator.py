@@ -89,6 +89,12 @@ class Operator(BaseModel, ABC):
         """The operator of a file; UnsupportedModelError for an attribute that is not supported."""
 
     @classmethod
+    def read_as(cls, source: Source) -> type["Operator"]:
+        """The class that reads it: this one, or that of another operator that it is with such operands."""
+        del source
+        return cls
+
+    @classmethod
     def known(cls, source: Source) -> Array | None:
         """What it writes, where integers that are known before the network runs decide that; then no network has it."""
         del source

@@ -1,4 +1,4 @@
-"""EMBEDDING_LOOKUP: what is refused, and indices that TFLite would not run with."""
+"""EMBEDDING_LOOKUP and GATHER by indices that are computed: against LiteRT, what is refused, indices outside."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 from networks_helpers import embedding_lookup
-from tensors_helpers import activation
+from tensors_helpers import activation, int8
+from tflite_helpers import Node, file_of
 
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import checks, reference
+from memaopt.networks.formats.tflite import reader
+from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
 
 
@@ -39,7 +42,6 @@ _WHOLE = embedding_lookup(np.random.default_rng(2))
     ("changes", "said"),
     [
         ({"x": Tensor("x", _WHOLE.tensors[0].shape, DType.INT64)}, "indices 'x' is int64; int32 is supported"),
-        ({"x": Tensor("x", (2, 3), DType.INT32)}, "one axis, and two or more, are supported"),
         ({"table": dataclasses.replace(_WHOLE.tensors[1], data=None)}, "'table' is computed; a constant is supported"),
         ({"y": activation("y", _WHOLE.tensors[2].shape, 9.0)}, "table and output have different quantisation"),
     ],
@@ -48,3 +50,38 @@ def test_refused(changes: dict[str, Tensor], said: str) -> None:
     """Catches a lookup that is accepted and computed as something else."""
     with pytest.raises(UnsupportedModelError, match=said):
         checks.check(_graph(**changes))
+
+
+def _gather(indices: tuple[int, ...], options: dict[str, int], output: tuple[int, ...]) -> bytes:
+    """Of a table [9, 3, 5]."""
+    rng = np.random.default_rng(4)
+    table = dataclasses.replace(activation("table", (9, 3, 5), 0.1, 3), data=int8(rng, 9, 3, 5))
+    tensors = [table, Tensor("x", indices, DType.INT32), activation("y", output, 0.1, 3)]
+    return file_of(tensors, [Node("GATHER", [0, 1], [2], "GatherOptions", options, 2)], [1], [2])
+
+
+@pytest.mark.parametrize("indices", [(), (1,), (4,), (1, 6), (2, 1, 3)])
+def test_gather_of_rows_equals_tflite(indices: tuple[int, ...]) -> None:
+    """Catches operands that are taken for each other, and indices of other than one axis laid out otherwise."""
+    data = _gather(indices, {"axis": 0}, (*indices, 3, 5))
+    graph, values = reader.parse(data, "gather"), [np.random.default_rng(5).integers(0, 9, indices).astype(np.int32)]
+    np.testing.assert_array_equal(reference.run(graph, values)[0], Oracle(data).run(values)[0])
+
+
+@pytest.mark.parametrize(
+    ("indices", "options", "output"),
+    [((4,), {"axis": 1}, (9, 4, 5)), ((4,), {"axis": -1}, (9, 3, 4)), ((9, 2), {"axis": 1, "batchDims": 1}, (9, 2, 5))],
+)
+def test_gather_along_others_is_refused(
+    indices: tuple[int, ...], options: dict[str, int], output: tuple[int, ...]
+) -> None:
+    """Catches columns that are read as rows."""
+    with pytest.raises(UnsupportedModelError, match=r"constant indices, or rows .axis 0, no batch .*, are supported"):
+        reader.parse(_gather(indices, options, output), "gather")
+
+
+def test_a_file_has_no_lookup_by_indices_of_two_axes() -> None:
+    """Catches a file that TFLite refuses, read as if it did not."""
+    tensors = [Tensor("x", (2, 3), DType.INT32), _WHOLE.tensors[1], _WHOLE.tensors[2]]
+    with pytest.raises(UnsupportedModelError, match="one axis is supported, as in TFLite"):
+        reader.parse(file_of(tensors, [Node("EMBEDDING_LOOKUP", [0, 1], [2], "", {}, 3)], [0], [2]), "lookup")

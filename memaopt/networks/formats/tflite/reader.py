@@ -84,9 +84,10 @@ class _Reader:
         if version != VERSION:
             raise UnsupportedModelError(f"{self.name} has schema version {version}; {VERSION} is supported")
         subgraphs = self.model.records("subgraphs")
-        several = f"{self.name} has {len(subgraphs)} subgraphs; one, and those that CALL_ONCE runs, are supported"
         if not subgraphs:
-            raise UnsupportedModelError(several)
+            raise UnsupportedModelError(
+                f"{self.name} has 0 subgraphs; one, and those that CALL_ONCE runs, are supported"
+            )
         refusals: list[Refusal] = []
         subgraph = subgraphs[0]
         inputs, outputs = indices(subgraph, "inputs"), indices(subgraph, "outputs")
@@ -128,8 +129,6 @@ class _Reader:
                         operators += unsigned.computed(op, kind, place, tensors) if old else [op]
             if len(refusals) > before:
                 unread.append(Unread(i, kind, indices(accessor, "inputs"), indices(accessor, "outputs")))
-        if len(subgraphs) > 1 + len(self.once):
-            refusals.insert(0, Refusal(several))
         states: tuple[State, ...] = ()
         if not refusals:
             with collected(refusals):
@@ -153,7 +152,16 @@ class _Reader:
             wanted = (*outputs, *(state.written for state in states))
         graph = Graph(self.name, tuple(tensors), tuple(operators), given, wanted, () if refusals else states)
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
-        return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals))
+        return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals), self._notes(len(subgraphs)))
+
+    def _notes(self, subgraphs: int) -> tuple[str, ...]:
+        """What of the file is left out: subgraphs that nothing in the first one runs, or nothing that was read."""
+        others = subgraphs - 1 - len(self.once)
+        if not others:
+            return ()
+        return (
+            f"of {subgraphs} subgraphs {others} {'is' if others == 1 else 'are'} not read: the first is the network",
+        )
 
     def _unusable(self, accessor: Record, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
@@ -296,7 +304,7 @@ class _Reader:
         first = source.inputs[0] if source.inputs else -1
         ends = (first, *outputs) if kind == "QUANTIZE" else (first,)
         sixteen = any(t >= 0 and tensors[t].dtype is DType.INT16 for t in ends)
-        op = (SIXTEEN.get(kind, OPERATORS[kind]) if sixteen else OPERATORS[kind]).read(source)
+        op = (SIXTEEN.get(kind, OPERATORS[kind]) if sixteen else OPERATORS[kind]).read_as(source).read(source)
         self._settle(op, tensors)
         return [op]
 
