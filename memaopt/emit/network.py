@@ -204,8 +204,8 @@ def _random_tensor(rng: np.random.Generator, graph: Graph, index: int) -> npt.ND
         return rng.integers(-(1 << 15), 1 << 15, tensor.shape).astype(np.int16)
     readers = [graph.operators[i] for i in graph.consumers.get(index, ())]
     rows = [graph.tensor_of(op, 1).shape[0] for op in readers if op.kind == "EMBEDDING_LOOKUP"]
-    if rows:  # now and then one beside the table
-        return rng.integers(-1, min(rows) + 1, tensor.shape).astype(tensor.dtype.value)
+    if tensor.dtype is DType.INT32:  # now and then an index beside the table
+        return rng.integers(-1, min(rows, default=128) + 1, tensor.shape).astype(np.int32)
     read_as = [graph.output_of(op) for op in readers]
     widths = (float(t.scale) * 2.0 ** (8 * t.dtype.itemsize - 2) for t in read_as if len(t.scales) == 1)
     return rng.normal(0, next(widths, 1.0), tensor.shape).astype(np.float32)

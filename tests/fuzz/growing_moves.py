@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from memaopt.networks import operators as ops
+from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators import Slice
 from memaopt.networks.operators.registry import OPERATORS
 from tests.fuzz.growing import (
@@ -32,6 +33,22 @@ class GrowingMoves(Growing):
         indices = tuple(int(i) for i in rng.integers(shape[axis], size=random_size(rng, 6)))
         output = (*shape[:axis], len(indices), *shape[axis + 1 :])
         return self._put(ops.Gather, (x,), output, *self._quantization(x), axis=axis, indices=indices)
+
+    def embedding_lookup(self, x: int) -> bool:
+        """Of a table of x's quantisation, by indices that are an input of the network."""
+        rng, quantization = self.rng, self._quantization(x)
+        rows, *row = (random_size(rng, most) for most in (40, *pick(rng, ((70,), (6, 9)))))
+        table = self._constant(random_int8(rng, (rows, *row)), *quantization)
+        given = next((i for i in self.inputs if self.tensors[i].dtype is DType.INT32), None)
+        if given is None or rng.integers(2):
+            self.tensors.append(Tensor(self._called("indices"), (random_size(rng, 9),), DType.INT32))
+            given = len(self.tensors) - 1
+        put = self._put(
+            OPERATORS["EMBEDDING_LOOKUP"], (given, table), (*self.tensors[given].shape, *row), *quantization
+        )
+        if put and given not in self.inputs:
+            self.inputs.append(given)
+        return put
 
     def pack(self, x: int) -> bool:
         rng, tensor = self.rng, self.tensors[x]

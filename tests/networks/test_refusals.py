@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from networks_helpers import inputs
 from tensors_helpers import activation
 from tflite_helpers import changed, put
 
 from memaopt.cli import main as cli
 from memaopt.errors import UnsupportedModelError
 from memaopt.networks import operators as ops
+from memaopt.networks import reference
 from memaopt.networks.formats import model as files
-from memaopt.networks.formats.tflite import reader
+from memaopt.networks.formats.tflite import reader, writer
+from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import Graph
 from memaopt.networks.refusals import Refusal, error_of
 
@@ -100,6 +104,16 @@ def test_what_is_supported_is_read_between_what_is_not(tmp_path: Path) -> None:
     assert found.notes == ("of 2 subgraphs 1 is not read: the first is the network",)
     with pytest.raises(UnsupportedModelError, match=r"operator RNN is not supported .2 layers."):
         files.Model.read(path)
+
+
+def test_a_subgraph_that_nothing_runs_is_left_out() -> None:
+    """Catches another network of the file that is read in the first one's place, or refused."""
+    data = changed(_chain(), lambda model: model.subgraphs.append(model.subgraphs[0]))
+    read, alone = (reader.parse(made, "net") for made in (data, writer.write(_chain())))
+    assert [op.kind for op in read.operators] == [op.kind for op in alone.operators]
+    values = next(inputs(np.random.default_rng(6), alone))
+    for found, expected in zip(reference.run(read, values), Oracle(data).run(values), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_file_behind_vela_is_told_what_to_hand_in() -> None:
