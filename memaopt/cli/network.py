@@ -63,6 +63,7 @@ def solve(
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
     from memaopt.report import network as network_report
+    from memaopt.report import network_json
 
     if run:
         from memaopt.trials import gemm as trial
@@ -121,7 +122,7 @@ def solve(
             write_file(report, page(plan, signed, trial_found, others, front).encode())
     if as_json:
         check = None if checked is None else checked.model_dump(mode="json")
-        console.print_json({**network_report.plan_json(plan, signed, trial_found, others), "check": check})
+        console.print_json({**network_json.plan_json(plan, signed, trial_found, others), "check": check})
     else:
         stdout = console.stdout()
         network_report.print_plan(stdout, plan, trial_found, others)
@@ -165,13 +166,14 @@ def write(
 def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, as_json: bool) -> None:
     """Build and run the library in the folder that a certificate was read from, as it is there."""
     from memaopt.report import network as network_report
+    from memaopt.report import network_json
 
     with console.spinner(f"making the plan of {signed.model} again"):
         plan = signed.plan
     start_board()
     found = _tried(plan, _inputs(None, plan), compiler, folder)
     if as_json:
-        console.print_json(network_report.plan_json(plan, signed, found))
+        console.print_json(network_json.plan_json(plan, signed, found))
     else:
         network_report.print_plan(console.stdout(), plan, found)
     if not found.passed:

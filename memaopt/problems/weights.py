@@ -70,7 +70,10 @@ class Weights(Input):
         if (found := len(base64.b64decode(self.a))) != m * k:
             return f"a has {found:,} bytes, not M x K = {m * k:,}"
         return next(
-            (f"{name} has {len(getattr(self, name)):,} entries, not M = {m:,}" for name in _CHANNEL_FIELDS
-             if len(getattr(self, name)) != m),
+            (
+                f"{name} has {len(getattr(self, name)):,} entries, not M = {m:,}"
+                for name in _CHANNEL_FIELDS
+                if len(getattr(self, name)) != m
+            ),
             None,
-        )  # fmt: skip
+        )

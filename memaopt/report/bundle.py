@@ -11,7 +11,7 @@ from memaopt.certificates.bundle import BundleCertificate
 from memaopt.choice.bundle import BundlePlan
 from memaopt.kernels.text.templates import render
 from memaopt.overview import framed
-from memaopt.report import network
+from memaopt.report import network, network_json
 from memaopt.report.console import Fact, print_facts
 from memaopt.report.page import page as page_of_network
 from memaopt.trials.bundle import BundleTrial
@@ -51,7 +51,7 @@ def bundle_json(signed: BundleCertificate, trial: BundleTrial | None) -> dict[st
         "passed": trial is None or trial.passed,
         "totals": signed.totals.model_dump(mode="json"),
         "sha256": signed.sha256,
-        "networks": [network.plan_json(each, certificate, found) for each, certificate, found in networks],
+        "networks": [network_json.plan_json(each, certificate, found) for each, certificate, found in networks],
     }
 
 

@@ -1,10 +1,9 @@
-"""What people see of a network: tables and JSON of its operators, of its plan, of a run. At most 100 columns wide."""
+"""What people see of a network: tables of its operators, of its plan, of a run. At most 100 columns wide."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,6 @@ from rich.text import Text
 from memaopt.access import Access
 from memaopt.board.energy import energy
 from memaopt.board.projects import TITLES
-from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.push import claim as push_claim
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
@@ -316,55 +314,6 @@ def _rounding(plan: NetworkPlan) -> str:
     rest = len(rounded) - proven
     text = f"proven for every accumulator in {proven} layers"
     return text + (f", the reference's own arithmetic in {rest}" if rest else "")
-
-
-def plan_json(
-    plan: NetworkPlan,
-    certificate: NetworkCertificate | None,
-    trial: NetworkTrial | None,
-    others: Sequence[Elsewhere] = (),
-) -> dict[str, Any]:
-    """One object: the certificate's fields (null without one), the trial's, and what other settings would give."""
-    timed = plan.mcu.core.is_timed
-    return {
-        "name": plan.name,
-        "mcu": plan.mcu.name,
-        "setting": plan.mcu.setting.name,
-        "elsewhere": [other.model_dump(mode="json") for other in others],
-        "within": plan.within,
-        "neighbours": [other._asdict() if timed else {"arena_bytes": other.arena_bytes} for other in plan.neighbours],
-        "passed": trial is None or trial.passed,
-        "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz if timed else None,
-        "totals": {
-            "macs": plan.macs,
-            "traffic": network_traffic(plan).model_dump(mode="json"),
-            "compulsory_bytes": compulsory_bytes(plan),
-            "cycles": plan.cycles if timed else None,
-            "machine_cycles": plan.machine_cycles if timed else None,
-            "ram_bytes": plan.ram_bytes,
-            "arena_bytes": plan.arena_bytes,
-            "tensor_bytes": plan.tensor_bytes,
-            "scratch_bytes": plan.scratch_bytes,
-            "stack_bytes": plan.stack_bytes,
-            "state_bytes": plan.state_bytes,
-            "constant_bytes": plan.constant_bytes,
-            "flash_bytes": plan.flash_bytes,
-        },
-        "certificate": None if certificate is None else certificate.model_dump(mode="json"),
-        "trial": None if trial is None else trial_json(trial),
-    }
-
-
-def trial_json(trial: NetworkTrial) -> dict[str, Any]:
-    """A trial as data, without the host's time: the same on every run."""
-    data = trial.model_dump(mode="json", exclude={"seconds"})
-    for layer, found in zip(data["layers"], trial.layers, strict=True):
-        layer |= {
-            "equal": found.equal,
-            "promised": {name: asdict(access) for name, access in found.promised.items()},
-            "counted": {name: asdict(access) for name, access in found.counted.items()},
-        }
-    return data | {"passed": trial.passed}
 
 
 def operator_name(layer: LayerPlan) -> str:

@@ -23,7 +23,7 @@ from memaopt.machines.core import Core, core, core_names
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.formats.tflite import writer
 from memaopt.problems.gemm import Dtype, gemm
-from memaopt.report import network as network_report
+from memaopt.report import network_json
 from memaopt.trials import gemm as gemm_trial
 from memaopt.trials import network as network_trial
 
@@ -114,7 +114,7 @@ def test_networks_on_every_core(name: str) -> None:
     said = f"No cycles are stated: nobody has validated the timing of a {machine.core.title}."
     assert said in files[library.source(plan.name)]
     assert f"-mcpu={machine.core.gcc_cpu} " in files["Makefile"]
-    assert not _FIGURES.search(str(network_report.plan_json(plan, None, tried)).replace("'", '"'))
+    assert not _FIGURES.search(str(network_json.plan_json(plan, None, tried)).replace("'", '"'))
 
 
 @pytest.mark.parametrize("what", ["gemm", "model"])

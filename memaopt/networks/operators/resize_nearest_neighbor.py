@@ -47,9 +47,11 @@ class ResizeNearestNeighbor(Resizing, Moving):
         across = self.nearest(graph, 1) * (width * channels), self.nearest(graph, 2) * channels
         tables = (
             (steps(batch, height * width * channels), *across, steps(channels, 1)),
-            tuple(steps(n, s) for n, s in zip(shape, (rows * columns * channels, columns * channels, channels, 1),
-                                              strict=True)),
-        )  # fmt: skip
+            tuple(
+                steps(n, s)
+                for n, s in zip(shape, (rows * columns * channels, columns * channels, channels, 1), strict=True)
+            ),
+        )
         return [movement.Piece(0, (batch, rows, columns, channels), *tables)]
 
     def is_identity(self, graph: Graph) -> bool:

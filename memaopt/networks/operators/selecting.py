@@ -41,8 +41,9 @@ class Selecting(Operator):
         for index in operands[1:]:
             if not graph.tensors[index].same_quantization(graph.output_of(self)):
                 name = graph.tensors[index].name
-                raise self.refuse(graph, f"input {name!r} and the output have different quantisation; equal ones are "
-                                  "supported")  # fmt: skip
+                raise self.refuse(
+                    graph, f"input {name!r} and the output have different quantisation; equal ones are supported"
+                )
 
     def condition_shape(self, graph: Graph) -> Shape:
         """The condition's shape as it is broadcast."""

@@ -155,8 +155,10 @@ class UnidirectionalSequenceLstm(Operator):
         sums: list[Int64Array] = [one.sum(axis=1, dtype=np.int64) for one in both]
         steps = float(np.float32(self.cell_clip) / cell)
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
-            factors = [[self._factor(graph, t.scale * scale / gate) for t in tensors]
-                       for tensors, scale in ((weights, x.scale), (recurrent, state))]  # fmt: skip
+            factors = [
+                [self._factor(graph, t.scale * scale / gate) for t in tensors]
+                for tensors, scale in ((weights, x.scale), (recurrent, state))
+            ]
             left = self._factor(graph, unit / hidden * unit)
         return Lstm(
             batch=self._batch(graph),

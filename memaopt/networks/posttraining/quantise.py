@@ -81,8 +81,10 @@ def _demand_rules(tree: Tree) -> None:
         kind, touched = tree.kind(op), [*floats(tree, op.inputs), *floats(tree, op.outputs)]
         bytes_ = [i for i in op.outputs if tree.dtype(int(i)) in ("INT8", "UINT8", "INT16")]
         if bytes_:
-            raise InputError(f"{tree.name}: operator {number} ({kind}) writes {tree.dtype(int(bytes_[0])).lower()}: it "
-                             "is quantised already")  # fmt: skip
+            raise InputError(
+                f"{tree.name}: operator {number} ({kind}) writes {tree.dtype(int(bytes_[0])).lower()}: it "
+                "is quantised already"
+            )
         if touched and kind not in SUPPORTED:
             message = f"operator {number} ({kind}) has no rule that makes int8 of its floats"
             refused.append(Refusal(message, number, f"int8 of {kind}"))

@@ -68,8 +68,15 @@ def _each(rng: Rng) -> _File:
     product = file.node("MUL", [some, factor], [len(indices)], "MulOptions", dtype)
     total = file.node("ADD", [product, some], [len(indices)], "AddOptions", dtype)
     file.node("SUB", [total, factor], [len(indices)], "SubOptions", dtype)
-    number = file.node("CAST", [total], [len(indices)], "CastOptions", DType.INT32, inDataType=INT64 if wide else INT32,
-                       outDataType=INT32)  # fmt: skip
+    number = file.node(
+        "CAST",
+        [total],
+        [len(indices)],
+        "CastOptions",
+        DType.INT32,
+        inDataType=INT64 if wide else INT32,
+        outDataType=INT32,
+    )
     prod = file.node("REDUCE_PROD", [number, file.known([0])], [], "ReducerOptions")
     file.node("REDUCE_PROD", [number, file.known([-1])], [1], "ReducerOptions", keepDims=True)
     rows = file.node("PACK", [prod, file.known(7), prod], [3], "PackOptions", valuesCount=3, axis=0)
@@ -80,8 +87,12 @@ def _each(rng: Rng) -> _File:
     file.node("FILL", [file.known(filled), file.known(5)], filled)
     start, delta = int(rng.integers(-9, 9)), int(rng.choice([-3, -1, 1, 2]))
     limit = start + delta * int(rng.integers(1, 6))
-    file.node("RANGE", [file.known(start), file.known(limit), file.known(delta)], [len(range(start, limit, delta))],
-              "RangeOptions")  # fmt: skip
+    file.node(
+        "RANGE",
+        [file.known(start), file.known(limit), file.known(delta)],
+        [len(range(start, limit, delta))],
+        "RangeOptions",
+    )
     return file
 
 

@@ -32,8 +32,14 @@ def test_an_operator_is_a_file() -> None:
     for module in pkgutil.iter_modules(operators.__path__):
         own = importlib.import_module(f"{operators.__name__}.{module.name}")
         bases = Operator | Folded | Parted | Kept | Keeping
-        kinds = [cls.kind for cls in vars(own).values() if isinstance(cls, type) and cls.__module__ == own.__name__
-                 and issubclass(cls, bases) and "kind" in vars(cls)]  # fmt: skip
+        kinds = [
+            cls.kind
+            for cls in vars(own).values()
+            if isinstance(cls, type)
+            and cls.__module__ == own.__name__
+            and issubclass(cls, bases)
+            and "kind" in vars(cls)
+        ]
         homes.update(dict.fromkeys(kinds, module.name))
         assert inspect.getdoc(own), module.name
     assert homes == {

@@ -129,8 +129,9 @@ def _rows(building: Building, x: Held, weights: Integers) -> tuple[Held, Integer
     if not flat:
         return building.settled(x), weights
     order = np.arange(x.shape[1]).reshape(x.before[1:]).transpose([axis - 1 for axis in x.axes[1:]]).reshape(-1)
-    lying = building.reshaped(dataclasses.replace(x, shape=x.physical, before=x.physical, axes=natural(len(x.axes))),
-                              x.shape)  # fmt: skip
+    lying = building.reshaped(
+        dataclasses.replace(x, shape=x.physical, before=x.physical, axes=natural(len(x.axes))), x.shape
+    )
     return lying, dataclasses.replace(weights, integers=weights.integers[:, order])
 
 

@@ -35,9 +35,10 @@ class Addition16(Pairwise16, Addition):
         scales = [float(graph.tensors[t].scale) for t in (*self.inputs, self.output)]
         if self.shifted and all(math.frexp(scale)[0] == 0.5 for scale in scales):
             raise self.refuse(
-                graph, "three scales that are powers of two, and potScaleInt16, of which LiteRT and TFLite Micro make "
-                "different sums; clear that option"
-            )  # fmt: skip
+                graph,
+                "three scales that are powers of two, and potScaleInt16, of which LiteRT and TFLite Micro make "
+                "different sums; clear that option",
+            )
 
     def layer16(self, graph: Graph) -> Binary16:
         r = self.rescale(graph)
