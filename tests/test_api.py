@@ -50,11 +50,12 @@ def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
     assert main.is_file()
     read = memaopt.read(main.parents[1])
     assert read == certificate
-    assert memaopt.verify(read) == memaopt.verify(main.parents[1] / "certificate.json") == memaopt.verify(certificate)
+    verified = memaopt.verify(certificate)
+    assert memaopt.verify(read) == memaopt.verify(main.parents[1] / "certificate.json") == verified
     trial = memaopt.run(main.parents[1])
     assert trial.passed
     assert memaopt.run(certificate).cycles == trial.cycles
-    for result in (certificate, trial):
+    for result in (certificate, verified, trial):
         assert result.summary().splitlines()[0] in repr(result)
         assert result._repr_html_().startswith("<table>")
         assert result.to_dict()

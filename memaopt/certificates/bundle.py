@@ -127,7 +127,7 @@ def verify(certificate: BundleCertificate) -> Verified:
     premises = dict.fromkeys(premise for each in verified for premise in each.premises)
     given = f"together: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash"
     unproven = dict.fromkeys(claim for each in verified for claim in each.unproven)
-    return Verified((*premises, given), tuple(unproven))
+    return Verified(subject=certificate.subject, premises=(*premises, given), unproven=tuple(unproven))
 
 
 def _false_claims(certificate: BundleCertificate, verified: list[Verified]) -> Iterator[str]:

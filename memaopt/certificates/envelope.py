@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -33,11 +33,26 @@ def digest(data: Mapping[str, Any]) -> str:
 _Kind = TypeVar("_Kind", bound="Envelope")
 
 
-class Verified(NamedTuple):
+class Verified(Overview, frozen=True):
     """What a certificate that holds takes as given, and which of its claims were not proven again without a solver."""
 
+    subject: str
     premises: tuple[str, ...]
     unproven: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """That all of it holds, with what was not proven again."""
+        but = f" but, not proven again, {' and '.join(self.unproven)}" if self.unproven else ""
+        return f"every claim holds{but}"
+
+    def headline(self) -> str:
+        """The network or product and the machine, and the verdict."""
+        return f"{self.subject}: {self.verdict}"
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What the claims hold for."""
+        return tuple(("" if number else "given", premise) for number, premise in enumerate(self.premises))
 
 
 class Envelope(Input, Overview):

@@ -190,7 +190,8 @@ def verify(certificate: Certificate | str | Path) -> Verified:
     cert = certificate if isinstance(certificate, Certificate) else Certificate.read(certificate)
     cert.refuse_false(_false_claims(cert))
     alone = f"that no schedule of its space is better (by the {cert.proof}, {ALONE})"
-    return Verified(premises(cert), () if cert.proof == "full" else (alone,))
+    unproven = () if cert.proof == "full" else (alone,)
+    return Verified(subject=cert.subject, premises=premises(cert), unproven=unproven)
 
 
 def premises(cert: Certificate) -> tuple[str, ...]:

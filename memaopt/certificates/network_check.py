@@ -32,7 +32,7 @@ def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verif
     No solver is asked. Of the C text only the board can tell.
     """
     certificate.refuse_false(_all_false_claims(certificate, certificate.model_file if model is None else model))
-    return Verified(premises(certificate), _unproven(certificate))
+    return Verified(subject=certificate.subject, premises=premises(certificate), unproven=_unproven(certificate))
 
 
 def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator[str]:

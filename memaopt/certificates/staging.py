@@ -112,11 +112,12 @@ def verify(certificate: StagingCertificate, model: Model | None = None) -> Verif
     """Derive every claim again from the model, that at hand if none is given; FalseClaimError names the first false."""
     certificate.refuse_false(_false_claims(certificate, certificate.model_file if model is None else model))
     return Verified(
-        (
+        subject=certificate.subject,
+        premises=(
             f"model {certificate.model} (sha256 {certificate.model_sha256[:16]})",
             envelope.machine_premise(certificate.machine),
             f"{certificate.sram_bytes:,} bytes of SRAM for tensors and tiles, all else outside",
-        )
+        ),
     )
 
 

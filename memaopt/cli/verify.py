@@ -46,10 +46,9 @@ def verify_command(
         complete(path.parent)
         with console.spinner(f"verifying {path.name}"):
             found = verify(path)
-        told.append({"file": str(path), "holds": True, **found._asdict()})
+        told.append({"file": str(path), "holds": True, **found.to_dict()})
         if not as_json:
-            but = f" but, not proven again, {' and '.join(found.unproven)}" if found.unproven else ""
-            console.stdout().print(f"{path}: every claim holds{but}, given", soft_wrap=True)
+            console.stdout().print(f"{path}: {found.verdict}, given", soft_wrap=True)
             for premise in found.premises:
                 console.stdout().print(f"  {premise}", soft_wrap=True)
     if as_json:
