@@ -29,8 +29,8 @@ OUTSIDE = NetworkPlacement(weights="qspi")
 L4S5 = mcu("stm32l4s5")
 
 
-def _plan(sram: int | None = None, machine: str = "stm32l4s5") -> NetworkPlan:
-    made = Builder("small", (1, 12, 12, 8), 3)
+def _plan(sram: int | None = None, machine: str = "stm32l4s5", name: str = "small") -> NetworkPlan:
+    made = Builder(name, (1, 12, 12, 8), 3)
     x = made.depthwise_conv_2d(made.conv_2d(0, 16, Size2D(3, 3), Activation.RELU), Activation.RELU)
     graph = made.finish(made.classify(made.mean(made.conv_2d(x, 24, Size2D(1, 1))), 10))
     return compile_network(graph, mcu(machine), sram=sram, place=OUTSIDE)
@@ -58,9 +58,9 @@ def test_staged_and_streamed_as_promised(compiler: str) -> None:
 
 @pytest.mark.slow
 def test_other_presets() -> None:
-    """Catches costs or addresses that are one chip's."""
-    for machine in ("nrf52840", "stm32f469"):
-        assert network_trial.run(_plan(machine=machine)).passed
+    """Catches costs or addresses of one chip, and sections that a project's .text or .data takes by their name."""
+    for machine, name in (("nrf52840", "text"), ("stm32f469", "data")):
+        assert network_trial.run(_plan(machine=machine, name=name)).passed
 
 
 def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
