@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
+from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Call, Literal, Loop, Node, Small, Straight, compiled
 
 
@@ -51,6 +54,15 @@ _RUNS, _RAN, _TURN, _TURNED = Compiled(36, 30), Compiled(8, 14), Compiled(116, 6
 _POSITION = 11
 #: Cycles of run_tiles for each group but the first.
 GROUP_CYCLES = GROUP.cycles + CALL.cycles + _RUNS.cycles + _RAN.cycles
+
+
+#: Cycles that a word at an address of each remainder modulo 4 costs more (`board/cores/cortex_m4.py`).
+UNALIGNED = (0, 2, 1, 2)
+
+
+def unaligned_words(places: Int64Array) -> int:
+    """Cycles that one word at each of these places costs more than at multiples of 4."""
+    return int(np.array(UNALIGNED)[places % 4].sum())
 
 
 class RowCopy(NamedTuple):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
+from memaopt.kernels.around import UNALIGNED
 from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.thumb import REACH
@@ -145,7 +146,7 @@ _STORE = {4: "str", 2: "strh", 1: "strb"}
 def unaligned(offset: int, apart: int) -> float:
     """Cycles that a load of a word costs more than an aligned one, on average over positions ``apart`` bytes (1, 2, 4)
     from each other."""
-    return fmean((0, 2, 1, 2)[(offset + base) % 4] for base in range(0, 4, apart))
+    return fmean(UNALIGNED[(offset + base) % 4] for base in range(0, 4, apart))
 
 
 def _by_pieces(patch: Patch, flip: bool, apart: int) -> Copy:

@@ -132,7 +132,7 @@ class ChainedParts:
         return Plan(
             family=self.name,
             tile=f"{parts.count} of {kernel.rows}x{parts.size}{', packed' if packed else ''}",
-            cycles=round(cycles_of(code)),
+            cycles=round(cycles_of(code)) + words * around.unaligned_words(depth * np.arange(layer.rows)),
             promise=Promise(
                 (read.times(layer.rows),),
                 stores(m, 1).times(layer.rows),

@@ -136,7 +136,7 @@ class ChainedRows:
         return Plan(
             family=self.name,
             tile=f"{kernel.rows}x{4 * kernel.unroll}{', packed' * kernel.packed}{' straight' * kernel.straight}",
-            cycles=round(cycles_of(code)),
+            cycles=round(cycles_of(code)) + words * around.unaligned_words(depth * np.arange(layer.rows)),
             promise=Promise(
                 (read.times(layer.rows),),
                 stores(tiles * kernel.rows, 1).times(layer.rows),

@@ -141,7 +141,7 @@ class RunMover(_Mover):
             )
             copy = around.copy_words(words) if whole else around.copy_bytes(run)
             cycles += words * sum(
-                _unaligned(_places(tables) + offset)
+                around.unaligned_words(_places(tables) + offset)
                 for tables, offset in (
                     (piece.input_tables, piece.input_offset),
                     (piece.output_tables, piece.output_offset),
@@ -196,11 +196,6 @@ def _fill_cycles(words: int) -> int:
     """Cycles of fill_words: its instructions, one by one."""
     turns, rest = divmod(words, 4)
     return 16 + 8 * turns + (4 * rest or 3)
-
-
-def _unaligned(places: Int64Array) -> int:
-    """What one word at each of these places costs more than at a multiple of 4."""
-    return int(np.array([0, 2, 1, 2])[places % 4].sum())
 
 
 def _split(piece: Piece) -> tuple[Piece, int]:
