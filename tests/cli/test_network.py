@@ -26,11 +26,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return zoo.save(tmp_path_factory.mktemp("zoo"), ("ds_cnn",))[0]
 
 
-def test_solve_writes_a_verified_library(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_solve_writes_a_verified_library(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Catches a table, a certificate or a library that does not fit the others, and layers whose cycles leave out what
     the setting makes them wait for; all of it as a user would do it.
     """
-    out = tmp_path / "build"
+    monkeypatch.chdir(tmp_path)
+    out = Path("build")
     assert _run("solve", str(model), "--out", str(out), "--run", "--inputs", "2") == 0
     text = capsys.readouterr().out
     words = " ".join(text.split())
