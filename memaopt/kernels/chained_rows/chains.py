@@ -20,7 +20,7 @@ because the low byte of H1 is w3 + 128, so that its high one is w2 without a bor
 each halfword: S2 has 128 sum(x) too much.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,18 +126,21 @@ class Loads:
     """Values come from memory in the order in which they are wanted, in groups: whenever one is missing, as many as
     registers are free. A group of n loads takes n + 1 cycles. ``lines`` are the instructions so far."""
 
-    def __init__(self, wanted: Sequence[str], free: Sequence[str]) -> None:
-        """``wanted`` are addresses."""
+    def __init__(self, wanted: Sequence[str], free: Sequence[str], *, moving: Collection[str] = ()) -> None:
+        """``wanted`` are addresses; those that are ``moving`` are wanted in the order in which they lie, so that LR
+        moves on with each.
+        """
         self.lines: list[str] = []
-        self._wanted, self._free = list(wanted), list(free)
+        self._wanted, self._free, self._moving = list(wanted), list(free), frozenset(moving)
         self._held: dict[str, str] = {}
 
     def need(self, address: str) -> str:
         """The register that holds the value."""
         if address not in self._held:
             while self._wanted and self._free:
-                self._held[self._wanted[0]] = register = self._free.pop(0)
-                self.lines.append(f"ldr {register}, {self._wanted.pop(0)}")
+                next_one = self._wanted.pop(0)
+                self._held[next_one] = register = self._free.pop(0)
+                self.lines.append(f"ldr {register}, {'[lr], #4' if next_one in self._moving else next_one}")
         return self._held[address]
 
     def done(self, address: str) -> None:

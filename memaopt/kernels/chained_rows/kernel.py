@@ -1,6 +1,5 @@
 """The kernel of chained rows at one position: its sizes and text. See chains.py for the arithmetic."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +16,6 @@ from memaopt.kernels.text.templates import render
 SLOTS = 16
 _CHAINS = (Chain(("r0", "r1", "r2"), "r6"), Chain(("r3", "r4", "r5"), "r7"))
 _FREE = ("r9", "r10", "r11", "r12")
-_WEIGHT = re.compile(r"\[lr, #\d+\]")
 #: Where inputs are as they become halfwords: words at even places of the list, which STM stores in this order.
 _HALFWORDS = ("r2", "r5", "r6", "r7", "r9", "r10", "r11", "r12")
 #: 0xff00ff00, of packed weights.
@@ -103,14 +101,14 @@ class ChainedRowsKernel:
         pairs, of_chain = range(2 * self.unroll), words_of(self.packed)
         x = [f"[{'sp' if self.straight else 'r8'}, #{SLOTS + 4 * pair}]" for pair in pairs]
         weights = [[f"[lr, #{4 * (pair * self.words_a_pair + i)}]" for i in range(self.words_a_pair)] for pair in pairs]
-        held = Loads([a for pair in pairs for a in (x[pair], *weights[pair])], free)
+        wanted = [a for pair in pairs for a in (x[pair], *weights[pair])]
+        held = Loads(wanted, free, moving=[a for pair in pairs for a in weights[pair]])
         for pair in pairs:
             for number, chain in enumerate(chains):
                 words = weights[pair][number * of_chain : (number + 1) * of_chain]
                 chain.multiply(held, words, x[pair], _MASK if self.packed else "")
             held.done(x[pair])
-        # Weights are wanted in the order in which they lie, so that LR moves on with each.
-        return [_WEIGHT.sub("[lr], #4", line) for line in held.lines]
+        return held.lines
 
     @property
     def _conversion(self) -> list[str]:
