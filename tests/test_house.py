@@ -100,6 +100,28 @@ def test_a_name_has_one_home() -> None:
     assert not {name: sorted(where) for name, where in homes.items() if len(where) > 1}
 
 
+def test_a_module_is_short() -> None:
+    """Catches a module that has grown to two."""
+    lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in _modules().items()}
+    assert not {name: count for name, count in lines.items() if count >= 400}
+
+
+def test_only_tables_are_laid_out_by_hand() -> None:
+    """Catches what is kept from the formatter and is no table: a display, or a call with one, assigned or returned."""
+    for path in [*_PACKAGE.rglob("*.py"), *(_ROOT / "tests").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        kept = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# fmt: skip")}
+        if not kept:
+            continue
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.Return) and node.end_lineno in kept:
+                value = node.value
+                inside = value.args if isinstance(value, ast.Call) else [value]
+                if any(isinstance(part, ast.Dict | ast.Set | ast.Tuple | ast.List) for part in inside):
+                    kept.discard(node.end_lineno)
+        assert not kept, f"{path.relative_to(_ROOT)}: {sorted(kept)}"
+
+
 def test_every_path_in_the_documents_exists() -> None:
     """Catches a document that sends the reader to a file that has moved."""
     for document in [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")]:

@@ -100,8 +100,12 @@ def test_a_network_through_the_command(tmp_path: Path, capsys: pytest.CaptureFix
     assert loss["accuracy"][0] == 1
     assert loss["accuracy"][1] >= 0.9
     assert [op.kind for op in reader.parse(out.read_bytes()).operators] == [
-        "CONV_2D", "SOFTMAX", "QUANTIZE", "CONCATENATION", "FULLY_CONNECTED",
-    ]  # fmt: skip
+        "CONV_2D",
+        "SOFTMAX",
+        "QUANTIZE",
+        "CONCATENATION",
+        "FULLY_CONNECTED",
+    ]
 
 
 def test_what_cannot_be_converted_is_one_line(tmp_path: Path) -> None:

@@ -80,12 +80,15 @@ class UnidirectionalSequenceLstm(Operator):
         )
         return Form(
             options={
-                ACTIVATION.name: "TANH", "cellClip": self.cell_clip, "projClip": 0.0, "timeMajor": self.time_major,
+                ACTIVATION.name: "TANH",
+                "cellClip": self.cell_clip,
+                "projClip": 0.0,
+                "timeMajor": self.time_major,
             },
             order=tuple(order),
             states=(int8_tensor("state", (batch, units), *self.state), cell),
             intermediates=tuple(int8_tensor(f"intermediate_{n}", (1,), *self.hidden) for n in range(_HIDDEN + 1)),
-        )  # fmt: skip
+        )
 
     def _batch(self, graph: Graph) -> int:
         return graph.tensor_of(self).shape[1 if self.time_major else 0]
