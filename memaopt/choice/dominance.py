@@ -47,7 +47,7 @@ def undominated(
     count = len(values)
     if count <= 1:
         return np.arange(count)
-    varying = [c for c in range(values.shape[1]) if (values[:, c] != values[0, c]).any()]
+    varying: list[int] = np.nonzero((values != values[0]).any(axis=0))[0].tolist()
     kernels = np.nonzero((paid != paid[0]).any(axis=0))[0]
     if not len(kernels) and len(varying) <= 1:
         return np.array([int(values[:, varying[0]].argmin()) if varying else 0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import le
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from memaopt.kernels.registry import Format
 
 #: What a candidate costs; None if it is not to be had.
 Price = Callable[[Candidate], int | None]
+
+#: Rows that are compared one by one.
+_FEW = 32
 
 _Key = tuple[tuple[int | None, ...], tuple[int, ...]]
 
@@ -92,15 +96,35 @@ def _undominated(i: int, offered: Sequence[Offered], costs: Sequence[int | None]
         found.setdefault((wanted, made, offer.kernel, met), []).append(row)
     rows = []
     for alike in found.values():
-        if len(alike) == 1:
-            rows += alike
-            continue
-        values = np.array([row.own for row in alike], np.int64)
-        none = np.zeros((len(alike), 0), bool)
-        order = np.lexsort((values[:, ARENA], values[:, FLASH], values[:, PRICE]))
-        kept = order[undominated(values[order], none, np.zeros((2, 0), np.int64), np.zeros(0, bool))]
-        rows += [alike[int(k)] for k in kept]
+        rows += alike if len(alike) == 1 else one_by_one(alike) if len(alike) <= _FEW else by_arrays(alike)
     return rows
+
+
+def one_by_one(alike: Sequence[Option]) -> list[Option]:
+    """What :func:`by_arrays` finds, one by one: of a few rows that takes less time than arrays do."""
+    left: list[Option] = []
+    # No row is replaced by one that comes after it in this order.
+    for row in sorted(alike, key=_all_of):
+        if not any(all(map(le, other.own, row.own)) for other in left):
+            left.append(row)
+    return sorted(left, key=_first_of) if len(left) > 1 else left
+
+
+def by_arrays(alike: Sequence[Option]) -> list[Option]:
+    """The rows that no other one replaces, the cheapest first."""
+    alike = sorted(alike, key=_first_of)
+    values = np.array([row.own for row in alike], np.int64)
+    none = np.zeros((len(alike), 0), bool)
+    kept = undominated(values, none, np.zeros((2, 0), np.int64), np.zeros(0, bool))
+    return [alike[k] for k in kept.tolist()]
+
+
+def _first_of(row: Option) -> tuple[int, ...]:
+    return row.own[PRICE], row.own[FLASH], row.own[ARENA], row.pick
+
+
+def _all_of(row: Option) -> tuple[int, ...]:
+    return row.own[PRICE], row.own[FLASH], row.own[ARENA], *row.own, row.pick
 
 
 def _offered(
