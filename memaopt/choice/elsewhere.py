@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.schedule import Space, space, variants
 from memaopt.machines.mcu import Mcu
-from memaopt.models import closed_form
-from memaopt.models.agreement import cheapest, solve_each
-from memaopt.models.layer_kernels import predicted_cycles
 
 if TYPE_CHECKING:
     from memaopt.choice.network_plan import NetworkPlan
+    from memaopt.kernels.schedule import Space
 
 
 class Elsewhere(BaseModel):
@@ -77,6 +74,11 @@ def of_network(plan: NetworkPlan) -> tuple[Elsewhere, ...]:
 
 def of_gemm(where: Space) -> tuple[Elsewhere, ...]:
     """The GEMM of a space in each other setting of its machine, by the closed form."""
+    # A network does without.
+    from memaopt.kernels.schedule import space, variants
+    from memaopt.models import closed_form
+    from memaopt.models.agreement import cheapest, solve_each
+    from memaopt.models.layer_kernels import predicted_cycles
 
     def figures(machine: Mcu) -> Elsewhere:
         spaces = variants(space(where.problem, machine, where.objective, where.buffering))

@@ -98,11 +98,11 @@ def solve(
                 place=placement,
                 by_rows=by_rows,
             )
-        chosen = _inputs(inputs, plan)
+        chosen = _inputs(inputs, plan) if run or inputs is not None else None
         signed = certificate.certify(plan)
         now("asking what other settings would give")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
-    trial_found = _tried(plan, chosen, compiler) if run else None
+    trial_found = _tried(plan, chosen, compiler) if run and chosen is not None else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
     if written is not None:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from memaopt.files import read_bytes
 from memaopt.networks import limits
 from memaopt.networks.formats import converting
-from memaopt.networks.formats.onnx import reader as onnx
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
@@ -28,8 +27,20 @@ class FileFormat(NamedTuple):
     examine: Callable[[bytes, str], Reading]
 
 
+def _is_onnx(data: bytes) -> bool:
+    from memaopt.networks.formats.onnx import reader as onnx  # a .tflite file does without
+
+    return onnx.recognises(data)
+
+
+def _examine_onnx(data: bytes, name: str) -> Reading:
+    from memaopt.networks.formats.onnx import reader as onnx
+
+    return onnx.examine(data, name)
+
+
 _TFLITE = FileFormat("tflite", lambda data: data[4:8] == IDENTIFIER, reader.examine)
-_ONNX = FileFormat("onnx", onnx.recognises, onnx.examine)
+_ONNX = FileFormat("onnx", _is_onnx, _examine_onnx)
 FORMATS: tuple[FileFormat, ...] = (_TFLITE, _ONNX)
 
 
