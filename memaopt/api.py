@@ -345,3 +345,10 @@ def run(
     if isinstance(found, BundleCertificate):
         return bundle.run(found.plan, inputs, folder=folder, compiler=compiler)
     return network.run(found.plan, inputs, folder=folder, compiler=compiler)
+
+
+def data_of(plan: Any) -> dict[str, Any]:
+    """What ``solve --json`` prints of a network's plan, without certificate and trial."""
+    from memaopt.report.network_json import plan_json
+
+    return plan_json(plan, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,9 +22,7 @@ class Overview(BaseModel):
 
     def summary(self) -> str:
         """The headline and the facts, a line each."""
-        facts = self.facts()
-        width = max((len(name) for name, _ in facts), default=0)
-        return "\n".join([self.headline(), *(f"  {name:{width}}  {text}" for name, text in facts)])
+        return summarised(self.headline(), self.facts())
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""
@@ -46,6 +45,12 @@ class Overview(BaseModel):
         rows = "".join(cell.format(html.escape(name), html.escape(text)) for name, text in self.facts())
         head = f"<caption style='text-align:left'>{html.escape(self.headline())}</caption>"
         return f"<table>{head}{rows}</table>{framed(self.page())}"
+
+
+def summarised(headline: str, facts: Sequence[tuple[str, str]]) -> str:
+    """A headline, and below it each fact's name and text on a line."""
+    width = max((len(name) for name, _ in facts), default=0)
+    return "\n".join([headline, *(f"  {name:{width}}  {text}" for name, text in facts)])
 
 
 def framed(page: str) -> str:

@@ -77,6 +77,14 @@ def test_results_show_no_cycles_that_nobody_validated(machine: str, objective: s
                 assert not any(letter.isdigit() for letter in facts["objective"].replace("Cortex-M4", ""))
 
 
+def test_a_plan_shows_itself() -> None:
+    """Catches a plan that shows nothing of itself, or other things than solve --json."""
+    plan = memaopt.compile_network(_graph(), MCU)
+    assert repr(plan).startswith(f"<NetworkPlan: {plan.summary().splitlines()[0]}")
+    assert f"{plan.arena_bytes:,} bytes" in plan.summary()
+    assert plan.to_dict()["totals"]["machine_cycles"] == plan.machine_cycles
+
+
 def test_a_layer_computes_what_tflite_would(tmp_path: Path) -> None:
     """Catches weights, scales, padding or zero points that become others on the way into a network."""
     from memaopt.networks import reference

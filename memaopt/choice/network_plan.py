@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from memaopt.access import Access
 from memaopt.choice import choice, in_ram, invoke, layout
@@ -33,7 +33,8 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.streaming.push import Push
 from memaopt.networks.streaming.window import Stream
-from memaopt.overview import framed
+from memaopt.overview import framed, summarised
+from memaopt.printable import counted
 from memaopt.problems.words import Objective
 
 
@@ -145,6 +146,29 @@ class NetworkPlan:
     home: str | None = None
     potentials: tuple[Potentials, ...] = ()
 
+    def headline(self) -> str:
+        """The network, the machine, and how many layers are left."""
+        where = f"{self.mcu.name} in setting {self.mcu.setting.name}"
+        return f"{self.name} on {where}: {counted(len(self.layers), 'layer')}"
+
+    def summary(self) -> str:
+        """The headline, and what it takes, a line each."""
+        cycles = [("cycles", f"{self.machine_cycles:,} predicted")] if self.mcu.core.is_timed else []
+        facts = (
+            ("multiply-accumulates", f"{self.macs:,}"),
+            *cycles,
+            ("arena", f"{self.arena_bytes:,} bytes"),
+            ("RAM besides", f"{self.stack_bytes:,} bytes of stack, {self.ram_bytes:,} of code and constants"),
+            ("flash", f"{self.flash_bytes:,} bytes"),
+        )
+        return summarised(self.headline(), facts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``solve --json`` prints of it, without certificate and trial."""
+        from memaopt.api import data_of
+
+        return data_of(self)
+
     def _repr_html_(self) -> str:
         from memaopt.api import html_report
 
@@ -152,8 +176,7 @@ class NetworkPlan:
 
     def __repr__(self) -> str:
         cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""
-        where = f"{self.mcu.name} in setting {self.mcu.setting.name}"
-        return f"<NetworkPlan: {self.name} on {where}: {len(self.layers)} layers{cycles}>"
+        return f"<NetworkPlan: {self.headline()}{cycles}>"
 
     @property
     def library(self) -> str:
