@@ -224,25 +224,26 @@ class Fetching:
 
     def _cached(self, run: PlacedRun) -> None:
         """A run that the cache holds whole: only its loads can wait."""
-        code = self.code
+        code, text, freed = self.code, run.text, self.freed
         for line, _ in run.lines:
             code[line] = code.pop(line)
         if self.data_in_ram:
-            self.clock += run.text.total
-            if run.text.rewinds:
+            self.clock += text.total
+            if text.rewinds:
                 self.place = self.mark
         else:
-            for before, loads in run.text.reads:
+            for before, loads in text.reads:
                 self.clock += before
-                self._load(loads, run.text.step)
-            self.clock += run.text.rest
-        self.at = end = run.start + len(run.text.cycles)
+                self._load(loads, text.step)
+            self.clock += text.rest
+        cycles = text.cycles
+        self.at = end = run.start + len(cycles)
         self.current = (end - 1) // self.m.read
         # The queue has kept up: the last word was requested in time, the next ones are as soon as there is room.
-        issued, cycles = self.clock, run.text.cycles
+        issued = self.clock
         for back in range(1, min(len(cycles), self.m.queue) + 1):
             issued -= cycles[-back]
-            self.freed[(end - back) & 7] = issued
+            freed[(end - back) & 7] = issued
         self.word, self.requested = end, self.clock - cycles[-1] - LATENCY
 
     def _without_accelerator(self, run: PlacedRun) -> None:
@@ -267,16 +268,26 @@ class Fetching:
 
     def _run_ahead(self, until: float) -> None:
         """The requests that the core makes before then; words from ``at`` on have not been issued."""
-        queue = self.m.queue
+        queue, per_read, ready, freed = self.m.queue, self.m.read, self.ready, self.freed
+        word, requested, first, issued = self.word, self.requested, self.first, self.at
         while True:
-            at, word = self.requested + 1, self.word
-            if word - self.first >= queue:
-                if word - queue >= self.at:
-                    return
-                at = max(at, self.freed[(word - queue) & 7])
+            at = requested + 1
+            if word - first >= queue:
+                if word - queue >= issued:
+                    break
+                room = freed[(word - queue) & 7]
+                if room > at:
+                    at = room
             if at >= until:
-                return
-            self._request(at)
+                break
+            # As _request.
+            read = word // per_read
+            if read != self.current:
+                at += self._fetch(read, at)
+            requested = at
+            ready[word & 7] = at + LATENCY
+            word += 1
+        self.word, self.requested = word, requested
 
     def speculate(self, target: int) -> None:
         """A conditional branch that was not taken: the core has asked for its target all the same."""
@@ -305,16 +316,16 @@ class Fetching:
 
     def _fetch(self, read: int, at: float) -> float:
         """Wait states of a read of code."""
-        m, code = self.m, self.code
+        m, code, busy = self.m, self.code, self.busy
         per_line = m.line // m.read
         line = read // per_line
         bit, wait = 1 << read % per_line, 0.0
         held = code.pop(line, 0)
         if not held & bit:
             if read == self.ahead:
-                wait = max(0.0, self.ahead_ready - at)
+                wait = self.ahead_ready - at if self.ahead_ready > at else 0.0
             else:
-                start = max(at, self.busy)
+                start = at if at > busy else busy
                 self.busy = start + m.first + 1
                 wait = start - at + m.first
         if m.instruction_lines:
@@ -336,9 +347,9 @@ class Fetching:
         at = self.clock + after
         if self.at != NOWHERE:
             self._run_ahead(at)
-        start = max(at, self.busy)
-        self.busy = start + self.m.first + 1
-        self.clock = start + self.m.first - after
+        start, first = at if at > self.busy else self.busy, self.m.first
+        self.busy = start + first + 1
+        self.clock = start + first - after
 
     def _load(self, loads: int, step: float) -> None:
         """Constants read by the word that was just issued."""
@@ -347,20 +358,23 @@ class Fetching:
             return
         if self.data_in_ram:
             return
-        m = self.m
-        for i in range(loads):
-            place = int(self.place)
-            self.place += step
-            if m.read == 0:
+        m, place = self.m, self.place
+        if m.read == 0:
+            for _ in range(loads):
+                place += step
                 self.clock += m.first
-                continue
-            per_line = m.line // m.read
-            read = place // m.read
+            self.place = place
+            return
+        data, per_read, per_line, lines = self.data, m.read, m.line // m.read, m.data_lines
+        for i in range(loads):
+            read = int(place) // per_read
+            place += step
             line, bit = read // per_line, 1 << read % per_line
-            held = self.data.pop(line, 0)
+            held = data.pop(line, 0)
             if not held & bit:
                 self.read_array(i)
-            if m.data_lines:
-                if not held and len(self.data) >= m.data_lines:
-                    del self.data[next(iter(self.data))]
-                self.data[line] = held | bit
+            if lines:
+                if not held and len(data) >= lines:
+                    del data[next(iter(data))]
+                data[line] = held | bit
+        self.place = place

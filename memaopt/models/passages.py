@@ -84,15 +84,17 @@ class Remembering(Fetching):
     def __init__(self, machine: FlashTiming, data_in_ram: bool) -> None:
         super().__init__(machine, data_in_ram)
         self.passages = passages(machine)
+        #: What the first word's address matters by: its place in a line, and in the lists of times.
+        self.turn = math.lcm(8, machine.line)
 
     def follow(self, run: PlacedRun) -> None:
         """What following the run does, word by word or from memory."""
-        entry = self._entry(run)
-        passage = self.passages.get(entry)
+        known, entry = self.passages, self._entry(run)
+        passage = known.get(entry)
         if passage is None:
-            if len(self.passages) >= _MOST_PASSAGES:
-                self.passages.clear()
-            passage = self.passages[entry] = self._followed(run, entry)
+            if len(known) >= _MOST_PASSAGES:
+                known.clear()
+            passage = known[entry] = self._followed(run, entry)
         self._left(run, entry, passage)
 
     def _entry(self, run: PlacedRun) -> _Entry:
@@ -125,7 +127,7 @@ class Remembering(Fetching):
             constants = _Constants(self.place - base * m.line, mark, held_data)
         return _Entry(
             text.number,
-            start % math.lcm(8, m.line),
+            start % self.turn,
             word - start,
             queued,
             requested,
@@ -227,7 +229,8 @@ def _held(cache: dict[int, int], low: int, high: int, base: int, most: int) -> _
 def _touch(cache: dict[int, int], touched: Iterable[tuple[int, int]], base: int, most: int) -> None:
     """Make lines the last of a cache's order; the first of it go."""
     for line, bits in touched:
-        cache.pop(base + line, None)
-        cache[base + line] = bits
+        line += base
+        cache.pop(line, None)
+        cache[line] = bits
     while len(cache) > most:
         del cache[next(iter(cache))]

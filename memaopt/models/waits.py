@@ -232,7 +232,7 @@ class _Core(Remembering):
         trips, done, moved, step = node.trips, 0.0, 0.0, 0.0
         spent: list[float] = []
         settled = 0
-        while trips - done > 1e-9 and len(spent) < _TURNS:
+        while trips > 1e-9:
             clock, ideal, waited, place = self.clock, self.ideal, self.waited, self.place
             self.run(node.body)
             self.mark += node.advance
@@ -242,6 +242,8 @@ class _Core(Remembering):
             if part < 1:
                 self._skip((part - 1) * spent[-1], (part - 1) * step)
             done += part
+            if trips - done <= 1e-9 or len(spent) == _TURNS:
+                break  # none comes that could be as this one
             before, key = key, self._key()
             settled = settled + 1 if key == before else 0
             # A turn may begin in the middle of a read of constants, or not: two of them show the mean.
@@ -281,7 +283,7 @@ class _Core(Remembering):
         return (
             self.at,
             self.word,
-            round(max(self.busy - now, 0)),
+            round(self.busy - now) if self.busy > now else 0,
             self.current,
             self.ahead,
             tuple(self.code.items()),
