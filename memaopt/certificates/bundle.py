@@ -24,7 +24,8 @@ from memaopt.inputs import STRICT
 class BundleTotals(BaseModel):
     """What the networks take together. ``arena_bytes`` are the largest arena's, ``shared_bytes`` the constants that
     several have and that are there once; stack and code are estimates. ``apart_arena_bytes`` and ``apart_flash_bytes``
-    are the sums over the networks, as libraries of their own would take them.
+    are the sums over the networks with the kernels that they have here; alone, in the arena of its own default, one may
+    take less.
     """
 
     model_config = STRICT
@@ -86,14 +87,14 @@ class BundleCertificate(Envelope):
             *((each.name, self._of(each)) for each in self.networks),
             (
                 "arena",
-                f"{found.arena_bytes:,} bytes, the largest; {found.apart_arena_bytes:,} in libraries apart",
+                f"{found.arena_bytes:,} bytes, the largest; {found.apart_arena_bytes:,} with one each",
             ),
             ("RAM besides", f"{found.stack_bytes:,} bytes of stack"),
             *((("state", f"{found.state_bytes:,} bytes, the caller's"),) if found.state_bytes else ()),
             (
                 "flash",
-                f"{found.flash_bytes:,} bytes: {found.constant_bytes:,} of constants; {found.apart_flash_bytes:,} in "
-                "libraries apart",
+                f"{found.flash_bytes:,} bytes: {found.constant_bytes:,} of constants; "
+                f"{found.apart_flash_bytes:,} were nothing shared",
             ),
             ("certificate", self.sha256[:16]),
         )

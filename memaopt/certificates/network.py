@@ -1,6 +1,6 @@
 """The certificate of a compiled network: every claim about it as one JSON file.
 
-What it takes as given are the premises alone, :data:`PREMISES`, and what is chosen, :data:`CHOICES`: of those any
+What it takes as given are the premises alone, :data:`PREMISES`, and what is chosen: of those any
 others would do, if all that is claimed held of them (:mod:`memaopt.certificates.network_check`).
 """
 

@@ -80,9 +80,19 @@ def fit_command(
             streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
         files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES), slides))
-    chips = [
-        clocked(mcu(name), clock, None) for given in mcus for name in (preset_names() if given == "all" else [given])
-    ]
+    chips, left_out = [], []
+    for given in mcus:
+        for name in preset_names() if given == "all" else [given]:
+            try:
+                chips.append(clocked(mcu(name), clock, None))
+            except InputError:
+                if given != "all":
+                    raise
+                left_out.append(name)
+    if not chips:
+        raise InputError(f"--clock {clock}: no preset has that clock")
+    if left_out:
+        console.stderr().print(f"left out, without a clock of {clock} MHz: {', '.join(left_out)}")
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]
     found = []

@@ -92,8 +92,8 @@ ClockOption = Annotated[
     option(
         "Machine",
         "MHZ",
-        "The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus), or "
-        "those of --wait-states.  \\[default: the chip's fastest]",
+        "The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus NAME), or "
+        "those of --wait-states.  \\[default: the machine's]",
         "--clock",
         min=0.001,
         max=10_000,

@@ -102,7 +102,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 _PANEL,
                 "MHZ",
                 "The core's clock; the flash has the wait states that the chip's table has there, or those of "
-                "--wait-states.  \\[default: the chip's fastest]",
+                "--wait-states.  \\[default: the machine's]",
                 min=0.001,
                 max=10_000,
             ),

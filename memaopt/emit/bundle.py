@@ -38,6 +38,7 @@ def files(bundle: BundlePlan) -> dict[str, str]:
         plan.name: network.vector_files(plan, values[plan.name]) | firmware.measuring_files(plan, values[plan.name])
         for plan in bundle.plans
     }
+    _demand_own_name(bundle)
     _demand_own_names({name: "".join((headers[name], sources[name], *tests[name].values())) for name in tests})
     own = {
         folder.header(name): _text("library.h", about, headers=headers.values()),
@@ -73,6 +74,14 @@ def _library(bundle: BundlePlan) -> folder.Library:
         turn_on=bundle.mcu.setting.turn_on,
         networks=tuple(network.library_of(plan) for plan in bundle.plans),
     )
+
+
+def _demand_own_name(bundle: BundlePlan) -> None:
+    """InputError where the library's header would be one of a network's own."""
+    for plan in bundle.plans:
+        if bundle.name in {f"{plan.name}_{part}" for part in ("test", "measure", "test_vector")}:
+            told = f"the library would be called {bundle.name}, as a header of {plan.name} is"
+            raise InputError(f"{told}: give other --names")
 
 
 def _demand_own_names(texts: Mapping[str, str]) -> None:

@@ -97,7 +97,7 @@ def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[st
     """
     places = {array.name: f"{prefix(plan, name)}{array.name.removeprefix(name)}" for array in arrays}
     if plan.streams is None or plan.block:
-        return "", {array.name: array.name for array in arrays}
+        return "", places
     at = align(plan.streams.scratch_bytes, 4) // 4
     text = "    /* Constants out of slow memory: they are read again for every tile. */\n"
     for array, packing in zip(arrays, _packings(plan, arrays), strict=True):

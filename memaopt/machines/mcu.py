@@ -85,7 +85,7 @@ class Mcu(Input):
         for low, high in pairwise(ordered):
             if low.end > high.base:
                 raise ValueError(f"memories {low.name!r} and {high.name!r} overlap")
-        for m in self.memories:
+        for m in [self.memory("flash")]:
             waits, mhz = m.waits_by_clock and m.waits_by_clock.at(self.clock_hz), f"{self.clock_hz / 1e6:g} MHz"
             if m.waits_by_clock and (waits is None or (m.first, m.next) != (waits, waits)):
                 told = "does not reach" if waits is None else f"has {waits} wait states at"
@@ -200,7 +200,9 @@ class Mcu(Input):
         data, ratio = self.model_dump(), hz / self.clock_hz
         if flash is not None:
             found = next(m for m in data["memories"] if m["name"] == "flash")
-            found.update(first=flash, next=flash, **({} if flash else {"accelerator": None}))
+            # Without an accelerator code waits as data do.
+            fetch = {} if found["accelerator"] else {"fetch": flash if found["fetch"] else 0}
+            found.update(first=flash, next=flash, **fetch, **({} if flash else {"accelerator": None}))
         was, now = f"{self.clock_hz / 1e6:g} MHz", f"{hz / 1e6:g} MHz"
         data |= {"clock_hz": hz, "title": self.title.replace(was, now), "power_mw": self.power_mw * ratio}
         if self.power_range_mw is not None:

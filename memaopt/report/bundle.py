@@ -32,7 +32,7 @@ def print_bundle(console: Console, signed: BundleCertificate, trial: BundleTrial
 def _totals(signed: BundleCertificate) -> list[tuple[str, str]]:
     """What all of them take, one fact each."""
     totals = {"arena", "RAM besides", "state", "flash"}
-    facts = [(name, text) for name, text in signed.facts() if name in totals]
+    facts = [(name, text) for name, text in signed.facts()[len(signed.networks) :] if name in totals]
     shared = signed.totals.shared_bytes
     return [
         *facts,
@@ -59,8 +59,8 @@ def page(signed: BundleCertificate, trial: BundleTrial | None = None) -> str:
     """The report as one page, with each network's own in it."""
     plan, found = signed.plan, signed.totals
     tiles = [
-        ("arena", f"{found.arena_bytes:,} bytes", f"{found.apart_arena_bytes:,} in libraries apart"),
-        ("flash", f"{found.flash_bytes:,} bytes", f"{found.apart_flash_bytes:,} in libraries apart"),
+        ("arena", f"{found.arena_bytes:,} bytes", f"{found.apart_arena_bytes:,} with one each"),
+        ("flash", f"{found.flash_bytes:,} bytes", f"{found.apart_flash_bytes:,} were nothing shared"),
         ("networks", str(len(plan.plans)), "one at a time"),
     ]
     if trial is not None:

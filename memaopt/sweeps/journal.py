@@ -72,9 +72,19 @@ class Journal:
             self._path.unlink()
 
     def leave(self, rows: Iterable[SweepRow]) -> None:
-        """Its rows are in the results now, but for these, which stay for the sweep that asked them."""
-        self._file.truncate(0)
-        self.add(rows)
+        """Its rows are in the results now, but for these, which stay, at any moment, for the sweep that asked them."""
+        kept = b"".join(map(_line, rows))
+        if not kept:
+            self._file.truncate(0)
+            return
+        beside = self._path.with_name(f"{self._path.name}.new")
+        try:
+            beside.write_bytes(kept)
+            os.replace(beside, self._path)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink()
+            raise InputError(f"{self._path}: cannot be written: {error.strerror}") from None
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -54,6 +54,7 @@ def run(
     from reset.
     """
     counts = [default_count(each) if inputs is None else inputs for each in plan.plans]
+    samples = [sample_inputs(each, count) for each, count in zip(plan.plans, counts, strict=True)]
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
         if folder is None:
@@ -61,13 +62,13 @@ def run(
         linked = link(plan.plans, source, scratch, compiler=compiler)
         images = imaged(plan.plans, source, layout, compiler=compiler)
     trials, done = [], 0
-    for each, count, image in zip(plan.plans, counts, images, strict=True):
+    for each, inputs_of, image in zip(plan.plans, samples, images, strict=True):
         before = done
 
         def advance(now: int, _: int, before: int = before) -> None:
             if progress is not None:
                 progress(before + now, sum(counts))
 
-        trials.append(tried(each, linked, sample_inputs(each, count), image, advance))
-        done += count
+        trials.append(tried(each, linked, inputs_of, image, advance))
+        done += len(inputs_of)
     return BundleTrial(names=tuple(each.name for each in plan.plans), networks=tuple(trials))

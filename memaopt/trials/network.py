@@ -113,8 +113,6 @@ def run(
     outside the chip than its library.
     """
     if isinstance(inputs, int):
-        if inputs < 1:
-            raise InputError(f"{inputs} inputs: give 1 or more")
         inputs = sample_inputs(plan, inputs)
     with scratch_folder() as scratch:
         source = scratch if folder is None else Path(folder)
@@ -230,7 +228,9 @@ def default_count(plan: NetworkPlan) -> int:
 
 
 def sample_inputs(plan: NetworkPlan, count: int, seed: int = 0) -> list[list[_Array]]:
-    """``count`` inputs: random ones, save the second and the third, which are extreme."""
+    """``count`` inputs: random ones, save the second and the third, which are extreme. InputError for less than one."""
+    if count < 1:
+        raise InputError(f"{count} inputs: give 1 or more")
     made = [emit.random_inputs(plan, seed + number) for number in range(count)]
     for number, extreme in ((1, -128), (2, 127)):
         if number < count:

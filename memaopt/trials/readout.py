@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel, ConfigDict
 
 _LAYER = re.compile(r"layer (\d+): (?:promised (\d+), )?measured (\d+), sum ([0-9a-f]+)")
-_CALL = r"{}: (?:promised (\d+), )?measured (\d+), status (\d+), wrong (\d+)$"
+_CALL = r"(?<!\w){}: (?:promised (\d+), )?measured (\d+), status (\d+), wrong (\d+)$"
 
 
 class LayerReadout(BaseModel):

@@ -122,6 +122,8 @@ def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
     assert "too slow" in slow.out
     assert not re.search(r"slow +0\.0+ ", slow.out)
     assert "…" not in slow.out
+    assert "no preset has that clock" in cli.refused("fit", model, "--clock", 9000)
+    assert "no clock of 400 MHz" in cli.refused("fit", model, "--mcus", "stm32f446", "--clock", 400)
     (tmp_path / "no.tflite").write_text("no model")
     assert "no.tflite is not a .tflite file" in cli.refused("fit", model, tmp_path / "no.tflite")
     other = tmp_path / model.name

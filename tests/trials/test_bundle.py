@@ -164,6 +164,10 @@ def test_what_does_not_fit(models: list[Path], plan: BundlePlan) -> None:
     """Catches networks that fit one by one and not together, and names that one file cannot have."""
     with pytest.raises(InfeasibleError, match="together the networks take"):
         compile_bundle(models, MCU, flash=plan.flash_bytes // 2)
+    with pytest.raises(InputError, match="the library would be called kws_measure"):
+        library.files_of_bundle(certify(compile_bundle(models, MCU, names=["kws", "measure"])))
+    with pytest.raises(InputError, match="0 inputs: give 1 or more"):
+        memaopt.run(certify(plan), inputs=0)
     clash = compile_bundle(models, MCU, names=["kws", "kws_test"])
     with pytest.raises(InputError, match="kws and kws_test would both have KWS_TEST_"):
         library.files_of_bundle(certify(clash))

@@ -119,6 +119,7 @@ def test_a_readout_in_other_text(made: tuple[NetworkPlan, Path, Path, str]) -> N
     whole = readout.read(text, plan.name, 2)
     assert whole is not None
     assert readout.read(text, "other", 2) is None
+    assert readout.read(text.replace(f"{plan.name}: ", f"a_{plan.name}: "), plan.name, 0) is None
     assert readout.read(text, plan.name, 3) is None
     half = text[text.index("layer 1") :]
     assert readout.read(half, plan.name, 2) is None

@@ -1,1 +1,1 @@
-"""Images resized by interpolation."""
+"""Rows of a table, by indices."""
