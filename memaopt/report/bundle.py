@@ -11,6 +11,7 @@ from memaopt.certificates.bundle import BundleCertificate
 from memaopt.choice.bundle import BundlePlan
 from memaopt.kernels.text.templates import render
 from memaopt.overview import framed
+from memaopt.printable import printable
 from memaopt.report import network, network_json
 from memaopt.report.console import Fact, print_facts
 from memaopt.report.page import page as page_of_network
@@ -70,7 +71,7 @@ def page(signed: BundleCertificate, trial: BundleTrial | None = None) -> str:
         (each.name, framed(page_of_network(each, certificate, of)))
         for each, certificate, of in zip(plan.plans, signed.networks, _trials(plan, trial), strict=True)
     ]
-    return render(
+    made = render(
         "report/templates/bundle.html.j2",
         title=plan.name,
         machine=plan.mcu,
@@ -81,6 +82,7 @@ def page(signed: BundleCertificate, trial: BundleTrial | None = None) -> str:
         tiles=tiles,
         pages=pages,
     )
+    return printable(made)
 
 
 def _trials(plan: BundlePlan, trial: BundleTrial | None) -> tuple[NetworkTrial | None, ...]:

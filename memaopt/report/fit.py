@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memaopt.printable import printable
 from memaopt.report.console import print_whole
 from memaopt.sweeps.fit import Fit
 
@@ -59,7 +60,7 @@ def html(fits: Sequence[Fit]) -> str:
         rows = "\n".join(_html_row(each) for each in fits if each.model == model)
         parts.append(f"<table><caption>{escape(model)}</caption>\n<tr>{heading}</tr>\n{rows}\n</table>")
     body = "\n".join(parts)
-    return (
+    return printable(
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Which chip?</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>Which chip?</h1>\n<p>{escape(_NOTE)}</p>\n"
         f"{body}\n</body>\n</html>\n"

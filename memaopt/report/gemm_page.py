@@ -9,6 +9,7 @@ from memaopt.access import Access
 from memaopt.certificates.gemm import Certificate, Variant
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.kernels.text.templates import render
+from memaopt.printable import printable
 from memaopt.problems.gemm import OPERANDS
 from memaopt.report import pictures
 from memaopt.report.gemm import schedule_facts
@@ -22,7 +23,7 @@ def page(certificate: Certificate, trial: GemmTrial | None = None, others: Seque
     facts = {fact.name: fact.text for fact in schedule_facts(certificate, (), with_times=False)}
     levels = _levels(certificate)
     split = _bars(certificate, levels)
-    return render(
+    made = render(
         "report/templates/gemm.html.j2",
         title=f"gemm {certificate.problem.name} {certificate.problem.dtype}",
         machine=machine,
@@ -41,6 +42,7 @@ def page(certificate: Certificate, trial: GemmTrial | None = None, others: Seque
         variants=[(_called(variant), _cost(certificate, variant)) for variant in certificate.variants],
         proof=facts["proof"],
     )
+    return printable(made)
 
 
 def _tiles(certificate: Certificate, trial: GemmTrial | None) -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import describe, layer_traffic
 from memaopt.kernels.text.templates import render
-from memaopt.printable import counted
+from memaopt.printable import counted, printable
 from memaopt.report import pictures
 from memaopt.report.network import kernel_name, layer_shape, operator_name
 from memaopt.version import __version__
@@ -43,7 +43,7 @@ def page(
     """The page. ``front`` is that of the arena, else the plan and its neighbours are shown as far as they are known."""
     timed = plan.mcu.core.is_timed
     marks = _front(plan, front) if timed else []
-    return render(
+    made = render(
         "report/templates/network.html.j2",
         title=plan.name,
         machine=plan.mcu,
@@ -65,6 +65,7 @@ def page(
         graph=pictures.graph(plan),
         proof=_PROOFS[plan.choice.proof],
     )
+    return printable(made)
 
 
 def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:

@@ -94,10 +94,11 @@ def test_blocks_lie_where_the_plan_has_them(made: NetworkCertificate) -> None:
 def test_it_is_whole_by_itself(made: NetworkCertificate) -> None:
     """Catches a script, a font or a picture that is fetched, and text of others that becomes a tag."""
     graph = zoo.build("fc_autoencoder")
-    machine = MCU.model_copy(update={"title": '<script>alert(1)</script> & "chip"'})
+    machine = MCU.model_copy(update={"title": '<script>alert(1)</script> & \x1b[31m"chip"'})
     for text in (page(made.plan, made), page(certify(graph, machine).plan)):
         read = _Reader(text)
         assert "<script" not in text
+        assert "\x1b" not in text
         assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", text)
         assert {tag for tag, a in read.tags if "src" in a} == set()
         assert [a["href"] for tag, a in read.tags if tag == "link"] == ["data:,"]
