@@ -143,11 +143,11 @@ def bench_command(
     ] = False,
     heat: Annotated[
         bool,
-        typer.Option(
+        option(
+            _INSTEAD,
+            "",
+            "Convolutions by channels in and out, window, stride: cycles for each product, as a map.",
             "--heat",
-            metavar="",
-            rich_help_panel=_INSTEAD,
-            help="Convolutions by channels in and out, window, stride: cycles for each product, as a map.",
         ),
     ] = False,
     as_json: JsonOption = False,

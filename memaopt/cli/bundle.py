@@ -44,7 +44,7 @@ def solve(
     from memaopt.certificates import bundle as certificates
     from memaopt.choice.bundle import compile_bundle, left_together
     from memaopt.choice.knee import WITHIN
-    from memaopt.cli.network import large_enough
+    from memaopt.cli.network import large_enough, print_written
     from memaopt.emit.folder import PAGE
     from memaopt.emit.package import archive
     from memaopt.networks.formats.model import Model
@@ -94,13 +94,7 @@ def solve(
     else:
         stdout = console.stdout()
         shown.print_bundle(stdout, signed, found)
-        stdout.print(f"certificate {signed.sha256[:16]}")
-        for line in [] if checked is None else checked.describe():
-            stdout.print(line, soft_wrap=True)
-        if written is not None:
-            stdout.print(f"written to {written}", soft_wrap=True)
-        if report is not None:
-            stdout.print(f"report written to {report}", soft_wrap=True)
+        print_written(stdout, signed.sha256, checked, written, report)
     if found is not None and not found.passed:
         raise typer.Exit(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from memaopt.cli.completion import presets
 from memaopt.cli.panels import option
@@ -76,29 +76,25 @@ CodeInRamOption = Annotated[
     str | None,
     option("Machine", "SIZE", "RAM that code may be copied into.  \\[default: the setting's]", "--ram-for-code"),
 ]
-WaitStatesOption = Annotated[
-    int | None,
-    option(
-        "Machine",
-        "N",
-        "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]",
-        "--wait-states",
-        min=0,
-    ),
-]
 
-ClockOption = Annotated[
-    float | None,
-    option(
-        "Machine",
-        "MHZ",
+
+def wait_states_option(panel: str) -> Any:
+    """``--wait-states`` in a panel of a help screen."""
+    told = "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]"
+    return option(panel, "N", told, "--wait-states", min=0)
+
+
+def clock_option(panel: str) -> Any:
+    """``--clock`` in a panel of a help screen, in MHz."""
+    told = (
         "The core's clock; the flash has the wait states that the chip's table has there (see memaopt mcus NAME), or "
-        "those of --wait-states.  \\[default: the machine's]",
-        "--clock",
-        min=0.001,
-        max=10_000,
-    ),
-]
+        "those of --wait-states.  \\[default: the machine's]"
+    )
+    return option(panel, "MHZ", told, "--clock", min=0.001, max=10_000)
+
+
+WaitStatesOption = Annotated[int | None, wait_states_option("Machine")]
+ClockOption = Annotated[float | None, clock_option("Machine")]
 
 
 def clocked(machine: Mcu, clock: float | None, wait_states: int | None) -> Mcu:

@@ -17,6 +17,8 @@ from memaopt.problems.words import TAKEN
 from memaopt.report import console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.network_plan import NetworkPlan
     from memaopt.machines.mcu import Mcu
@@ -98,11 +100,11 @@ def solve(
                 place=placement,
                 by_rows=by_rows,
             )
-        chosen = _inputs(inputs, plan) if run or inputs is not None else None
+        chosen = _inputs(inputs, plan) if run else None
         signed = certificate.certify(plan)
         now("asking what other settings would give")
         others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
-    trial_found = _tried(plan, chosen, compiler) if run and chosen is not None else None
+    trial_found = _tried(plan, chosen, compiler) if chosen is not None else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
     if written is not None:
@@ -126,15 +128,22 @@ def solve(
     else:
         stdout = console.stdout()
         network_report.print_plan(stdout, plan, trial_found, others)
-        stdout.print(f"certificate {signed.sha256[:16]}")
-        for line in [] if checked is None else checked.describe():
-            stdout.print(line, soft_wrap=True)
-        if written is not None:
-            stdout.print(f"written to {written}", soft_wrap=True)
-        if report is not None:
-            stdout.print(f"report written to {report}", soft_wrap=True)
+        print_written(stdout, signed.sha256, checked, written, report)
     if trial_found is not None and not trial_found.passed:
         raise typer.Exit(1)
+
+
+def print_written(
+    stdout: Console, sha256: str, checked: LibraryCheck | None, written: Path | None, report: Path | None
+) -> None:
+    """What a compilation ends with: the certificate's digest, what the library's check says, and what was written."""
+    stdout.print(f"certificate {sha256[:16]}")
+    for line in [] if checked is None else checked.describe():
+        stdout.print(line, soft_wrap=True)
+    if written is not None:
+        stdout.print(f"written to {written}", soft_wrap=True)
+    if report is not None:
+        stdout.print(f"report written to {report}", soft_wrap=True)
 
 
 def write(

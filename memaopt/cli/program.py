@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from memaopt.cli.completion import presets
-from memaopt.cli.machine import clocked
+from memaopt.cli.machine import clock_option, clocked, wait_states_option
 from memaopt.cli.options import JsonOption
 from memaopt.cli.panels import option
 from memaopt.cli.warmup import start_board
@@ -96,21 +96,8 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 "Which caches and prefetch are on: a setting of the machine (see memaopt mcus).  \\[default: stock]",
             ),
         ] = None,
-        clock: Annotated[
-            float | None,
-            option(
-                _PANEL,
-                "MHZ",
-                "The core's clock; the flash has the wait states that the chip's table has there, or those of "
-                "--wait-states.  \\[default: the machine's]",
-                min=0.001,
-                max=10_000,
-            ),
-        ] = None,
-        wait_states: Annotated[
-            int | None,
-            option(_PANEL, "N", "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]", min=0),
-        ] = None,
+        clock: Annotated[float | None, clock_option(_PANEL)] = None,
+        wait_states: Annotated[int | None, wait_states_option(_PANEL)] = None,
         timing: Annotated[
             str | None,
             option(

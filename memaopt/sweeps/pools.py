@@ -77,7 +77,7 @@ class Dask(Workers):
             raise MissingToolError("--scheduler needs Dask: pip install 'memaopt[dask]'") from None
         self._cluster = None
         self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-        _quiet(dict.fromkeys(_LOGGERS, logging.CRITICAL))
+        _set_levels(dict.fromkeys(_LOGGERS, logging.CRITICAL))
         if address == "local":
             self._cluster = LocalCluster(
                 n_workers=size or os.cpu_count() or 1, threads_per_worker=1, dashboard_address=None
@@ -85,7 +85,7 @@ class Dask(Workers):
         try:
             self._client = Client(self._cluster or address, timeout=10)
         except (OSError, ValueError) as error:
-            _quiet(self._levels)
+            _set_levels(self._levels)
             raise InputError(f"--scheduler {address}: no scheduler answers there: {error}") from None
         self.size = max(1, sum(self._client.nthreads().values()))
         self._executor = self._client.get_executor(retries=2)
@@ -94,10 +94,10 @@ class Dask(Workers):
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
-        _quiet(self._levels)
+        _set_levels(self._levels)
 
 
-def _quiet(levels: dict[str, int]) -> None:
+def _set_levels(levels: dict[str, int]) -> None:
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
