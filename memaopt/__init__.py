@@ -4,8 +4,8 @@
 >>> certify(Gemm(m=16, k=27, n=64, dtype="q15"), mcu("stm32l4r5")).agreed
 True
 
-``certify``, ``emit``, ``verify`` and ``run`` take a product, a layer, a network or a file alike. What is named here is
-imported when it is first used.
+``certify``, ``emit``, ``verify`` and ``run`` take a product, a layer, a network or a file alike (``Asked``), the last
+three a certificate too (``Given``). What is named here is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memaopt.certificates.envelope import Verified
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.given import Asked, Given
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.certificates.network_evaluation import NetworkEvaluation
     from memaopt.certificates.staging import StagingCertificate
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from memaopt.trials.network import NetworkTrial
 
 __all__ = [
+    "Asked",
     "BuildError",
     "BundleCertificate",
     "BundleTrial",
@@ -61,6 +63,7 @@ __all__ = [
     "FullyConnected",
     "Gemm",
     "GemmTrial",
+    "Given",
     "GivenPlan",
     "Graph",
     "InfeasibleError",
@@ -95,6 +98,7 @@ __all__ = [
 _ERRORS = [name for name in __all__ if name.endswith("Error")]
 _HOMES = {
     **dict.fromkeys(_ERRORS, "memaopt.errors"),
+    **dict.fromkeys(["Asked", "Given"], "memaopt.certificates.given"),
     "BundleCertificate": "memaopt.certificates.bundle",
     "BundleTrial": "memaopt.trials.bundle",
     "Certificate": "memaopt.certificates.gemm",

@@ -1,7 +1,7 @@
 """The verbs: ``certify``, ``emit``, ``verify`` and ``run`` take a product, a layer, a network or a file alike.
 
-What a problem is decides what is done with it; what comes back is its certificate or its trial. Everything is imported
-when it is used.
+What a problem is decides what is done with it; what comes back is its certificate or its trial. ``emit``, ``verify``
+and ``run`` take a certificate as well, or certify what they are given first. Everything is imported when it is used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from memaopt.errors import InputError
 
 if TYPE_CHECKING:
     from memaopt.certificates.bundle import BundleCertificate
-    from memaopt.certificates.envelope import Verified
+    from memaopt.certificates.envelope import Envelope, Verified
     from memaopt.certificates.evaluation import Evaluation
     from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.given import Asked, Given
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.certificates.network_evaluation import NetworkEvaluation
     from memaopt.certificates.staging import StagingCertificate
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 @public
 def certify(
-    problem: Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path | list[Graph | str | Path],
-    machine: Mcu,
+    problem: Asked,
+    machine: Mcu | None = None,
     objective: str | None = None,
     buffering: str | None = None,
     *,
@@ -58,12 +59,13 @@ def certify(
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
     ``problem``: a :class:`Gemm`; a :class:`Conv2D`, :class:`DepthwiseConv2D` or :class:`FullyConnected`; a graph; the
-    path of a ``.tflite`` file; or a list of two or more graphs and paths, which become one library with one arena,
-    called by their ``names``. ``objective``: ``bytes`` (the default of a Gemm), ``cycles`` (of all others),
-    ``energy`` or, of a network, ``ram``: the least arena, and the fewest cycles in that. A Gemm's are ``buffering``,
-    ``single`` or ``double``, and ``proof``: ``full``, or ``closed form``, which takes milliseconds, asks no other
-    model, and says so. A network takes a ``name`` and budgets in bytes: ``sram``, ``flash``, ``arena``; of an arena
-    that is not bounded the least is taken whose price is at most ``within`` (0.004: 0.4 %) above the best.
+    path of a ``.tflite`` or ``.onnx`` file; or a list of two or more graphs and paths, which become one library with
+    one arena, called by their ``names``. ``machine``: by default the command line's, an STM32L4R5. ``objective``:
+    ``bytes`` (the default of a Gemm), ``cycles`` (of all others), ``energy`` or, of a network, ``ram``: the least
+    arena, and the fewest cycles in that. A Gemm's are ``buffering``, ``single`` or ``double``, and ``proof``: ``full``,
+    or ``closed form``, which takes milliseconds, asks no other model, and says so. A network takes a ``name`` and
+    budgets in bytes: ``sram``, ``flash``, ``arena``; of an arena that is not bounded the least is taken whose price is
+    at most ``within`` (0.004: 0.4 %) above the best.
     ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
     by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
     ``first`` frame; of several networks ``wake=rows`` says which slides. ``place``: the memories of its buffers, as in
@@ -71,8 +73,11 @@ def certify(
     InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if models
     differ.
     """
+    from memaopt.machines.mcu import mcu
     from memaopt.problems.gemm import Gemm
+    from memaopt.problems.words import MCU
 
+    machine = machine or mcu(MCU)
     if isinstance(problem, list):
         _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof, place=place)
         _without_effect("certify", "several networks", by_rows=by_rows or None)
@@ -213,13 +218,29 @@ def _model(problem: Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Pa
     return Model.of(problem if isinstance(problem, Graph) else problem.graph())
 
 
+def _certified(verb: str, what: Any, machine: Mcu | None, options: dict[str, Any]) -> Envelope:
+    """The certificate that a verb was given, as it is or by the path of its file or folder, or that of the problem that
+    it was given; options are for a problem alone."""
+    from memaopt.certificates import given
+    from memaopt.certificates.envelope import Envelope
+    from memaopt.networks.formats.model import names_model
+
+    path = what if isinstance(what, str | Path) else None
+    if names_model(path) if path is not None else not isinstance(what, Envelope):
+        return certify(what, machine, **options)
+    _without_effect(verb, "a certificate, which has its own", machine=machine, **options)
+    return cast("Envelope", what) if path is None else given.read(path, staging=verb == "verify")
+
+
 @public
-def emit(certificate: Certificate | NetworkCertificate | BundleCertificate, folder: str | Path) -> Path:
+def emit(what: Given, folder: str | Path, machine: Mcu | None = None, **options: Any) -> Path:
     """Write the C project of a certificate into ``folder`` and return the path of its main C file.
 
-    Its output is compared with the reference first, where this computer has a compiler, and a network's without one.
-    Same certificate, same bytes. Files appear whole or not at all. Raises InputError if the folder cannot be written or
-    a network's model is not at hand, WrongLibraryError if an output differs.
+    ``what``: a certificate, or the path of its file or its project's folder; or a problem, which is certified on
+    ``machine`` with the ``options`` of :func:`certify` first. The project's output is compared with the reference,
+    where this computer has a compiler, and a network's without one. Same certificate, same bytes. Files appear whole or
+    not at all. Raises InputError if the folder cannot be written or a network's model is not at hand, WrongLibraryError
+    if an output differs, and what :func:`certify` raises.
     """
     from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.gemm import Certificate
@@ -229,6 +250,7 @@ def emit(certificate: Certificate | NetworkCertificate | BundleCertificate, fold
     from memaopt.trials import library
     from memaopt.writer import write_files
 
+    certificate = _certified("emit", what, machine, options)
     if isinstance(certificate, Certificate):
         from memaopt.emit import gemm
 
@@ -240,6 +262,7 @@ def emit(certificate: Certificate | NetworkCertificate | BundleCertificate, fold
         library.check_bundle(certificate.plan, files)
         name = certificate.name
     else:
+        certificate = cast("NetworkCertificate", certificate)
         files = {**library.files_of(certificate), PAGE: page(certificate.plan, certificate)}
         library.check(certificate.plan, files)
         name = certificate.name
@@ -271,29 +294,24 @@ def html_report(what: Any) -> str:
 
 
 @public
-def verify(
-    certificate: Certificate | NetworkCertificate | BundleCertificate | StagingCertificate | str | Path,
-) -> Verified:
-    """Derive every claim of a certificate, or of the file at a path, again; FalseClaimError names the first false one.
+def verify(what: Given | StagingCertificate, machine: Mcu | None = None, **options: Any) -> Verified:
+    """Derive every claim of a certificate again; FalseClaimError names the first false one.
 
-    A network's file is checked against the model beside it. No solver is asked. Raises InputError if the file is no
-    certificate. What comes back says what was given.
+    ``what``: a certificate, or the path of its file or its project's folder; or a problem, which is certified on
+    ``machine`` with the ``options`` of :func:`certify` first. A network's file is checked against the model beside it.
+    No solver is asked to verify. Raises InputError if the file is no certificate and no model, and what :func:`certify`
+    raises. What comes back says what was given.
     """
-    from memaopt.certificates import bundle, envelope, gemm, network, network_check, staging
+    from memaopt.certificates import bundle, gemm, network_check, staging
 
-    if isinstance(certificate, str | Path):
-        kinds = (staging.StagingCertificate, network.NetworkCertificate, bundle.BundleCertificate, gemm.Certificate)
-        certificate = cast(
-            "Certificate | NetworkCertificate | BundleCertificate | StagingCertificate",
-            envelope.read(_file_of(certificate), *kinds),
-        )
+    certificate = _certified("verify", what, machine, options)
     if isinstance(certificate, bundle.BundleCertificate):
         return bundle.verify(certificate)
     if isinstance(certificate, staging.StagingCertificate):
         return staging.verify(certificate)
-    if isinstance(certificate, network.NetworkCertificate):
-        return network_check.verify(certificate)
-    return gemm.verify(certificate)
+    if isinstance(certificate, gemm.Certificate):
+        return gemm.verify(certificate)
+    return network_check.verify(cast("NetworkCertificate", certificate))
 
 
 @public
@@ -302,49 +320,40 @@ def read(path: str | Path) -> Certificate | NetworkCertificate | BundleCertifica
 
     A network's model is found beside it.
     """
-    from memaopt.certificates import bundle, envelope, gemm, network
+    from memaopt.certificates import given
 
-    found = envelope.read(_file_of(path), network.NetworkCertificate, bundle.BundleCertificate, gemm.Certificate)
-    return cast("Certificate | NetworkCertificate | BundleCertificate", found)
-
-
-def _file_of(path: str | Path) -> Path:
-    """The certificate's file, if need be in a project's folder."""
-    from memaopt.certificates import envelope
-
-    file = Path(path)
-    if file.is_dir() or not (file.suffix or file.exists()):
-        file /= envelope.FILE
-        if not file.is_file():
-            raise InputError(f"{path}: no {envelope.FILE} there; write a project with solve ... --out {path}")
-    return file
+    return cast("Certificate | NetworkCertificate | BundleCertificate", given.read(path))
 
 
 @public
 def run(
-    certificate: Certificate | NetworkCertificate | BundleCertificate | str | Path,
+    what: Given,
+    machine: Mcu | None = None,
     *,
     inputs: int = 1,
     compiler: str | None = None,
+    **options: Any,
 ) -> GemmTrial | NetworkTrial | BundleTrial:
     """Build the C of a certificate, or what lies in a project's folder, and run it on the virtual board.
 
-    ``inputs``: how many a network is tried on. ``compiler``: ``gcc`` or ``zig``. Raises MissingToolError, BuildError or
-    FaultError; whether all is as promised the trial says (``passed``).
+    ``what``: a certificate, or the path of its file; the path of a project's folder, whose C is built as it lies there;
+    or a problem, which is certified on ``machine`` with the ``options`` of :func:`certify` first. ``inputs``: how many
+    a network is tried on. ``compiler``: ``gcc`` or ``zig``. Raises MissingToolError, BuildError or FaultError, and what
+    :func:`certify` raises; whether all is as promised the trial says (``passed``).
     """
     from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.gemm import Certificate
     from memaopt.trials import bundle, gemm, network
 
-    folder = Path(certificate) if isinstance(certificate, str | Path) else None
-    found = read(certificate) if isinstance(certificate, str | Path) else certificate
-    if isinstance(found, Certificate):
+    certificate = _certified("run", what, machine, options)
+    folder = Path(what) if isinstance(what, str | Path) and not Path(what).is_file() else None
+    if isinstance(certificate, Certificate):
         if inputs != 1:
             raise InputError("run: inputs has no effect on a Gemm, which runs on inputs of its own")
-        return gemm.run(found, folder, compiler)
-    if isinstance(found, BundleCertificate):
-        return bundle.run(found.plan, inputs, folder=folder, compiler=compiler)
-    return network.run(found.plan, inputs, folder=folder, compiler=compiler)
+        return gemm.run(certificate, folder, compiler)
+    if isinstance(certificate, BundleCertificate):
+        return bundle.run(certificate.plan, inputs, folder=folder, compiler=compiler)
+    return network.run(cast("NetworkCertificate", certificate).plan, inputs, folder=folder, compiler=compiler)
 
 
 def data_of(plan: Any) -> dict[str, Any]:

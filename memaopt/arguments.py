@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache, wraps
 from types import NoneType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from memaopt.errors import InputError
 
@@ -60,7 +60,7 @@ def _one_of(function: Callable[..., object], error: "ValidationError", names: li
     at = error.errors(include_url=False, include_context=False)[0]["loc"]
     name = names[at[0]] if isinstance(at[0], int) else str(at[0])
     types = [each for each in get_args(function.__annotations__.get(name)) if each is not NoneType]
-    if len(at) == 1 or len(types) < 2 or not all(isinstance(each, type) for each in types):
+    if len(at) == 1 or len(types) < 2 or not all(isinstance(get_origin(each) or each, type) for each in types):
         return ""
     *others, last = (each.__name__ for each in types)
     return f"{name} should be a {', a '.join(others)} or a {last}"

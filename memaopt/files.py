@@ -27,13 +27,13 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     return data
 
 
-def is_model(path: str | Path) -> bool:
-    """Whether a file begins as a .tflite file does; False if there is none that can be read."""
+def first_bytes(path: str | Path, count: int) -> bytes:
+    """At most so many bytes that a file begins with; none where there is no file that can be read."""
     try:
         with Path(path).open("rb") as file:
-            return file.read(8)[4:] == b"TFL3"
+            return file.read(count)
     except (OSError, ValueError):
-        return False
+        return b""
 
 
 def read_text(path: str | Path, limit: int) -> str:

@@ -38,10 +38,12 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("kind", [*LAYERS, "graph", "file", "gemm"])
+@pytest.mark.parametrize("kind", [*LAYERS, "graph", "file", "gemm", "several"])
 def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
     """Catches a verb that knows only some kinds of problems, and a folder that the next verb cannot use."""
-    problem: object = LAYERS.get(kind) or {"graph": _graph(), "gemm": Gemm(m=5, k=9, n=4, dtype="s8")}.get(kind)
+    several = [_graph(), LAYERS["one_row"].graph()]
+    others = {"graph": several[0], "gemm": Gemm(m=5, k=9, n=4, dtype="s8"), "several": several}
+    problem: object = LAYERS.get(kind) or others.get(kind)
     if problem is None:
         problem = tmp_path / "two.tflite"
         problem.write_bytes(writer.write(_graph()))
@@ -54,7 +56,13 @@ def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
     assert memaopt.verify(read) == memaopt.verify(main.parents[1] / "certificate.json") == verified
     trial = memaopt.run(main.parents[1])
     assert trial.passed
-    assert memaopt.run(certificate).cycles == trial.cycles
+    cycles = dict(trial.facts()).get("cycles")
+    assert dict(memaopt.run(certificate).facts()).get("cycles") == cycles
+    if kind in ("conv_2d", "graph", "file", "gemm", "several"):
+        assert memaopt.verify(problem, objective="cycles") == verified
+        assert dict(memaopt.run(problem, MCU, objective="cycles").facts()).get("cycles") == cycles
+        again = memaopt.emit(problem, tmp_path / "again", MCU, objective="cycles")
+        assert again.read_bytes() == main.read_bytes()
     for result in (certificate, verified, trial):
         assert result.summary().splitlines()[0] in repr(result)
         assert result._repr_html_().startswith("<table>")

@@ -18,6 +18,7 @@ from memaopt import (
     compile_network,
     emit,
     mcu,
+    run,
     verify,
 )
 from memaopt.problems.suites import read_problems, suite
@@ -43,15 +44,18 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: Schedule(), "Schedule: order: Field required"),
         (lambda: Mcu(name="x"), "Mcu: title: Field required"),
         (lambda: certify(), "certify: missing a required argument: 'problem'"),
-        (lambda: certify(_GEMM), "certify: missing a required argument: 'machine'"),
         (lambda: certify(_GEMM, _MCU, goal="bytes"), "certify: got an unexpected keyword argument 'goal'"),
         (lambda: certify(_GEMM, "stm32l4r5"), "certify: machine should be a valid"),
         (lambda: certify(_GEMM, _MCU, "speed"), "no objective 'speed'"),
-        (lambda: emit(), "emit: missing a required argument: 'certificate'"),
+        (lambda: certify(3), "certify: problem should be a Gemm, a Conv2D, a DepthwiseConv2D"),
+        (lambda: emit(), "emit: missing a required argument: 'what'"),
         (
-            lambda: emit(_GEMM, "x"),
-            "emit: certificate should be a Certificate, a NetworkCertificate or a BundleCertificate",
+            lambda: emit(_MCU, "x"),
+            "emit: what should be a NetworkCertificate, a BundleCertificate, a Certificate, a Gemm",
         ),
+        (lambda: emit(_GEMM, "x", goal="bytes"), "certify: got an unexpected keyword argument 'goal'"),
+        (lambda: run("no.tflite", _MCU), "no.tflite: cannot be read: No such file"),
+        (lambda: verify(certify(_GEMM), _MCU), "verify: machine has no effect on a certificate, which has its own"),
         (lambda: _MCU.memory(), "memory: missing a required argument: 'name'"),
         (lambda: _MCU.memory("x"), "has no memory 'x'"),
         (lambda: _MCU.with_sizes(sram="16KiB"), "with_sizes: sram should be a valid integer"),
@@ -77,9 +81,11 @@ def test_said_in_one_line(call: Callable[[], object], said: str) -> None:
 
 #: What functions give back, and nobody makes; errors take anything.
 _RESULTS = {
+    "Asked",
     "BundleCertificate",
     "BundleTrial",
     "GemmTrial",
+    "Given",
     "Graph",
     "NetworkCertificate",
     "NetworkPlan",
@@ -88,12 +94,17 @@ _RESULTS = {
 }
 
 
+#: What is right as a second argument, after a problem: no machine, and a folder.
+_RIGHT = {"certify": (type(None),), "emit": (str, Path), "run": (type(None),), "verify": (type(None),)}
+
+
 @pytest.mark.parametrize("name", [n for n in memaopt.__all__ if n not in _RESULTS and not n.endswith("Error")])
 def test_anything_else_is_an_error_of_ours(name: str) -> None:
     """Catches an exception of another tree, for any number of arguments of any kind."""
     function = getattr(memaopt, name)
     for bad in _BAD:
-        for arguments in ((bad,), (bad, bad), (_GEMM, bad), (bad, _MCU), (bad, bad, bad, bad, bad)):
+        second = () if isinstance(bad, _RIGHT.get(name, ())) else ((_GEMM, bad),)
+        for arguments in ((bad,), (bad, bad), *second, (bad, _MCU), (bad, bad, bad, bad, bad)):
             with pytest.raises(MemaoptError):
                 function(*arguments)
         with pytest.raises(MemaoptError):

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from memaopt.arguments import public
 from memaopt.errors import FalseClaimError, InputError
-from memaopt.files import CERTIFICATE_BYTES, is_model, parse_json, read_text
+from memaopt.files import CERTIFICATE_BYTES, parse_json, read_text
 from memaopt.inputs import Input, told
 from memaopt.machines.mcu import Mcu, mcu, preset_names
+from memaopt.networks.formats.model import names_model
 from memaopt.overview import Overview
 from memaopt.writer import write_file
 
@@ -136,8 +137,8 @@ class Envelope(Input, Overview):
 
 def read(path: str | Path, *kinds: type[_Kind]) -> _Kind:
     """The certificate in a file, unverified: of the kind that its format says, of the last if it says none of them."""
-    if is_model(path):
-        raise InputError(f"{path}: a model, and no certificate: memaopt solve makes one, certificate.json in its --out")
+    if names_model(path):
+        raise InputError(f"{path}: a model, and no certificate: memaopt solve makes one, {FILE} in its --out")
     text = read_text(path, CERTIFICATE_BYTES)
     data = parse_json(text, str(path))
     found = data.get("format") if isinstance(data, dict) else None

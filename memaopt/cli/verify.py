@@ -38,6 +38,7 @@ def verify_command(
     if not files:
         raise InputError("verify: give certificates, or --all DIR")
     from memaopt.api import verify
+    from memaopt.certificates import given
     from memaopt.report import console
     from memaopt.writer import complete
 
@@ -45,7 +46,7 @@ def verify_command(
     for path in files:
         complete(path.parent)
         with console.spinner(f"verifying {path.name}"):
-            found = verify(path)
+            found = verify(given.read(path, staging=True))
         told.append({"file": str(path), "holds": True, **found.to_dict()})
         if not as_json:
             console.stdout().print(f"{path}: {found.verdict}, given", soft_wrap=True)

@@ -17,6 +17,9 @@ Fill = Literal["zero", "first"]
 #: How a network takes its input: all of it at once, or an image row by row.
 Taken = Literal["whole", "rows"]
 
+#: The machine that is meant where none is named.
+MCU = "stm32l4r5"
+
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
 OBJECTIVES: tuple[Objective, ...] = ("bytes", "cycles", "energy")

@@ -49,9 +49,14 @@ def refuse(path: str | Path, start: Callable[[], bytes] = bytes) -> None:
     raise InputError(f"{path}: {kind.title}; an int8 .tflite file is read: convert it with {ours}{kind.how}")
 
 
+def recognises(path: str | Path) -> bool:
+    """Whether a path is that of such a model, by its ending, or what lies in the folder."""
+    return _told(Path(path), bytes) is not None
+
+
 def title(path: Path) -> str | None:
     """What a model is that TensorFlow loads, as in ``a Keras model``; None for all others."""
-    kind = _told(path, lambda: b"")
+    kind = _told(path, bytes)
     return kind.title if kind is not None and kind.loaded else None
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from memaopt.files import read_bytes
+from memaopt.files import first_bytes, read_bytes
 from memaopt.networks import limits
 from memaopt.networks.formats import converting
 from memaopt.networks.formats.tflite import reader, writer
@@ -102,6 +102,14 @@ def examine(path: str | Path) -> Reading:
 def _bytes(path: str | Path) -> bytes:
     converting.refuse(path)
     return read_bytes(Path(path), limits.MAX_FILE_BYTES)
+
+
+def names_model(path: str | Path) -> bool:
+    """Whether a path is that of a model, by its ending or by how the file begins, and of a kind that is read or not."""
+    if converting.recognises(path) or Path(path).suffix.lower() in {f".{known.name}" for known in FORMATS}:
+        return True
+    start = first_bytes(path, 8)
+    return any(known.recognises(start) for known in FORMATS)
 
 
 def format_of(data: bytes, path: str | Path) -> FileFormat:
