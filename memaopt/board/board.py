@@ -33,7 +33,7 @@ _LEAST_STACK = 64
 # What common linker scripts call the ends of the stack (newlib, CMSIS, STM32CubeIDE).
 _STACK_TOPS = ("__StackTop", "_estack", "__stack", "__initial_sp")
 _STACK_LIMITS = ("__StackLimit", "__stack_limit", "_sstack")
-_NEEDED = {"unicorn": "unicorn", "capstone": "capstone", "numba": "numba"}
+_NEEDED = ("unicorn", "capstone")
 _NOWHERE = 0xFFFF_FFFF  # LR after reset
 # How a run may end; whatever else stops it is a fault.
 _ENDS: dict[int, "End"] = {
@@ -376,7 +376,7 @@ def _without_rooms(image: Program, segment: Segment) -> list[tuple[int, int]]:
 
 
 def _require_packages() -> None:
-    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    missing = [package for package in _NEEDED if find_spec(package) is None]
     if missing:
         raise MissingToolError(f"the board needs {', '.join(missing)}: pip install 'memaopt[board]'")
 

@@ -20,9 +20,9 @@ from memaopt.board import layout
 from memaopt.board.buffers import DEVICES, PERIPHERALS, PRIVATE, BufferMap
 from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.decode import Decoder
-from memaopt.board.hooks import ON_INSTRUCTION
 from memaopt.board.machine_state import flags_of, free_page, switches, whole_pages
 from memaopt.board.maps import PAGE, PagedMap
+from memaopt.board.native import on_instruction
 from memaopt.board.semihosting import Reply, Semihosting
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
@@ -43,6 +43,9 @@ _MODELS = {
 }  # fmt: skip
 _WAITING = ("wfi", "wfe", "sev", "yield", "nop", "dsb", "dmb", "isb", "cpsid", "cpsie")
 _AROUND_SLEEP = 16  # bytes
+# For the hook, which calls them.
+_READ_REGISTER = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value
+_STOP_EMULATION = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value
 # What RAM holds before a program wrote there.
 _UNKNOWN = b"\xa5"
 _MOST_ROWS = 1 << 21
@@ -164,7 +167,7 @@ class VirtualCore:
         state["fetch_queue"] = self._mcu.fetch_queue_words
         state["waits"] = self._mcu.has_wait_states
         state["has_fpu"] = self._mcu.core.has_fpu
-        state["here"] = state.ctypes.data
+        state["read_register"], state["stop_emulation"] = _READ_REGISTER, _STOP_EMULATION
         state["budget"] = budget
         state["exit"] = self.exit
         state["expected"] = entry
@@ -180,7 +183,7 @@ class VirtualCore:
         state["memories"] = table.records.ctypes.data
         state["counts"] = self.counts.ctypes.data
         flags = flags_of(self._mcu)
-        state["private"] = self._host[PRIVATE[0]].ctypes.data
+        state["private_bus"] = self._host[PRIVATE[0]].ctypes.data
         state["peripherals"] = self._host[DEVICES[0]].ctypes.data
         state["flag_table"] = flags.ctypes.data
         state["flag_count"] = len(flags)
@@ -374,7 +377,7 @@ class VirtualCore:
             self._uc._uch,
             ctypes.byref(handle),
             const.UC_HOOK_CODE,
-            ctypes.c_void_p(ON_INSTRUCTION),
+            ctypes.c_void_p(on_instruction()),
             ctypes.c_void_p(self._state.ctypes.data),
             ctypes.c_uint64(1),
             ctypes.c_uint64(0),

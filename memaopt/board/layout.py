@@ -1,8 +1,10 @@
 """The records that Python and the native hook share, and the numbers that mean something in them.
 
-Python fills them before a run, the hook (:mod:`memaopt.board.hooks`) reads and updates them at every
-instruction, Python reads the counters afterwards. Everything is little more than C structs.
+Python fills them before a run, the hook (``native/hook.c``) reads and updates them at every instruction, Python reads
+the counters afterwards. :func:`header` says the same in C.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,7 @@ LITERAL = 0xFFFF  # a base "register": the row's offset is the address
 
 # Both address maps are arrays of pages, and a table of 2**20 gives the page of an address.
 PAGE = 4096
+PAGES = 1 << 20
 
 LOADS, LOAD_BYTES, STORES, STORE_BYTES = range(4)
 
@@ -149,7 +152,7 @@ BANK = np.dtype([("base", "u8"), ("end", "u8"), ("load", "i8")], align=True)  # 
 # A status flag of a peripheral: hardware sets it as soon as a program sets the bit that it follows.
 FLAG = np.dtype(
     [
-        ("register", "u8"),
+        ("register_at", "u8"),
         ("bits", "u8"),
         ("status", "u8"),
         ("shift", "i8"),  # to the left
@@ -174,7 +177,6 @@ STATE = np.dtype(
         ("fault_address", "u8"),  # of the access
         ("budget", "i8"),
         ("exit", "u8"),
-        ("here", "u8"),  # the address of this record
         ("last_address", "u8"),
         ("last", "i8"),  # row of the instruction executed last, 0 for none
         ("previous", "i8"),  # row that stands before this one in the pipeline, 0 for none
@@ -201,7 +203,8 @@ STATE = np.dtype(
         ("bank_count", "i8"),
         ("banks", "u8"),
         ("trap_divide", "i8"),
-        ("register", "u8"),  # where uc_reg_read puts its answer
+        ("read_register", "u8"),  # the emulator's functions
+        ("stop_emulation", "u8"),
         ("fetch_queue", "i8"),  # words
         ("waits", "i8"),  # some memory has wait states: keep the REAL lane as well
         ("code", "i8"),  # the memory that instructions come from
@@ -216,9 +219,29 @@ STATE = np.dtype(
         ("stack_buffer", "i8"),  # the stack's number
         ("memories", "u8"),
         ("counts", "u8"),
-        ("private", "u8"),
+        ("private_bus", "u8"),
         ("peripherals", "u8"),
         ("flag_table", "u8"),
     ],
     align=True,
 )
+
+_RECORDS = {"Row": ROW, "Cache": CACHE, "Memory": MEMORY, "Lane": LANE, "Bank": BANK, "Flag": FLAG, "State": STATE}
+
+
+def header() -> str:
+    """The numbers and records of this module in C. The compiler is made to compare their sizes."""
+    lines = ["#include <stdint.h>", ""]
+    lines += [f"#define {name} {value}" for name, value in globals().items() if name.isupper() and type(value) is int]
+    for name, record in _RECORDS.items():
+        lines += ["", "typedef struct {"]
+        for field in record.names or ():
+            kind, extent = record[field].base, "".join(f"[{n}]" for n in record[field].shape)
+            lines.append(f"    {_c_type(kind)} {field}{extent};")
+        lines += [f"}} {name};", f'_Static_assert(sizeof({name}) == {record.itemsize}, "{name} has another size");']
+    return "\n".join(lines) + "\n"
+
+
+def _c_type(kind: np.dtype[Any]) -> str:
+    named = {id(record): name for name, record in _RECORDS.items()}
+    return named.get(id(kind)) or f"{'u' if kind.kind == 'u' else ''}int{8 * kind.itemsize}_t"

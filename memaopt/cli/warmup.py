@@ -3,13 +3,18 @@
 from contextlib import suppress
 from importlib import import_module
 
+from memaopt.errors import MemaoptError
 from memaopt.report import console
 
 
 def start_board() -> None:
-    """Load what runs programs: where numba's cache does not have it yet, it is compiled, which takes some ten seconds.
+    """Load what runs programs: where its native part is not built yet, that takes a second.
 
-    Nothing happens where the packages are missing: who needs the board says so.
+    Nothing happens where a package or a compiler is missing: who needs the board says so.
     """
-    with suppress(ImportError), console.spinner("starting the virtual board, which is compiled the first time"):
+    with (
+        suppress(ImportError, MemaoptError),
+        console.spinner("starting the virtual board, which is built the first time"),
+    ):
         import_module("memaopt.board.core")
+        import_module("memaopt.board.native").on_instruction()

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
+from memaopt.board.host import HOST_COMPILERS, host_compiler
 from memaopt.certificates import envelope
 from memaopt.certificates.bundle import BundleCertificate
 from memaopt.certificates.gemm import Certificate
@@ -38,7 +38,6 @@ from memaopt.problems.movement import Movement
 from memaopt.writer import write_scratch
 
 _Array = npt.NDArray[Any]
-_HOST = ("cc", "gcc", "clang")
 _RUBBISH = 0xA5  # what memory holds that nothing has written
 _EQUAL = "its outputs are the reference's, bit for bit"
 _CLOSE = "its results are the reference's, within what other roundings of their sums leave"
@@ -59,7 +58,11 @@ class LibraryCheck(BaseModel):
 
     def describe(self) -> list[str]:
         """A line for each: what was compared, and what could not be."""
-        here = f"built here by {self.host}" if self.host else f"not compiled ({', '.join(_HOST)}: none is on PATH)"
+        here = (
+            f"built here by {self.host}"
+            if self.host
+            else f"not compiled ({', '.join(HOST_COMPILERS)}: none is on PATH)"
+        )
         there = f"built for the chip by {self.target}" if self.target else "not built for the chip: no compiler for it"
         return [f"{here}: {self.compared}", there]
 
@@ -116,16 +119,6 @@ def _built(
             _run_on_host(name, folder, host)
         target = _built_for_the_chip(name, folder, machine)
     return LibraryCheck(host="" if host is None else host[1], target=target, compared=compared)
-
-
-def host_compiler() -> tuple[str, str] | None:
-    """The first C compiler on PATH that says what it is: its command, and that line."""
-    for command in _HOST:
-        if shutil.which(command) is not None:
-            status, out, _ = interrupts.run([command, "--version"])
-            if status == 0 and out.strip():
-                return command, out.splitlines()[0].strip()
-    return None
 
 
 def _run_on_host(name: str, folder: Path, compiler: tuple[str, str]) -> None:

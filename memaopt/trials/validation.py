@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
+from memaopt.board.host import host_compiler
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as emitted
 from memaopt.emit import network as emit
@@ -28,7 +29,6 @@ from memaopt.networks import reference
 from memaopt.networks.graph import Tensor
 from memaopt.overview import Overview
 from memaopt.trials import network as trial
-from memaopt.trials.library import host_compiler
 from memaopt.trials.samples import Samples
 from memaopt.writer import write_scratch
 

@@ -217,6 +217,6 @@ def test_stack_that_does_not_fit_is_refused(tmp_path):
 def test_missing_packages_are_told_with_the_command(monkeypatch):
     """Catches a traceback when the board's packages are not installed."""
     module = sys.modules["memaopt.board.board"]
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name in ("unicorn", "numba") else True)
-    with pytest.raises(MissingToolError, match=r"the board needs unicorn, numba: pip install 'memaopt\[board\]'"):
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name in ("unicorn", "capstone") else True)
+    with pytest.raises(MissingToolError, match=r"the board needs unicorn, capstone: pip install 'memaopt\[board\]'"):
         Board(MCU)

@@ -290,7 +290,7 @@ def test_no_compiler(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("solve gemm 4x4x4").code == 0
 
 
-@pytest.mark.parametrize("module", ["unicorn", "capstone", "numba"])
+@pytest.mark.parametrize("module", ["unicorn", "capstone"])
 def test_board_packages_missing(module: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an ImportError, or a message without the command that installs what is missing."""
     monkeypatch.setitem(sys.modules, module, None)

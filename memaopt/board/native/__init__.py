@@ -1,0 +1,76 @@
+"""The native hook in C, built once on each computer: what Unicorn calls before each instruction."""
+
+import ctypes
+import os
+import platform
+import sys
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from importlib.util import cache_from_source
+from pathlib import Path
+
+from memaopt import interrupts
+from memaopt.board import layout
+from memaopt.board.host import HOST_COMPILERS, host_command
+from memaopt.errors import BuildError, MissingToolError
+
+_HERE = Path(__file__).parent
+_SOURCES = ("hook.c", "fetch.h", "memories.h", "system.h", "address.h")
+_FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-nostdlib")
+
+
+@cache
+def on_instruction() -> int:
+    """The hook's address in this process.
+
+    It is built when it is first asked for on a computer, and kept beside Python's own compiled files where there is a
+    folder for it. MissingToolError without a C compiler, BuildError if that does not build it.
+    """
+    kept = Path(cache_from_source(str(_HERE / "hook.py"))).with_name(f"hook-{_digest()}{_suffix()}")
+    with suppress(OSError):
+        return _load(kept)
+    with interrupts.scratch_folder() as folder:
+        built = _build(folder)
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+            partial.write_bytes(built.read_bytes())
+            os.replace(partial, kept)
+            return _load(kept)
+        return _load(built)
+
+
+def _load(library: Path) -> int:
+    address = ctypes.cast(ctypes.CDLL(str(library)).memaopt_instruction, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def _build(folder: Path) -> Path:
+    command = host_command()
+    if command is None:
+        raise MissingToolError(
+            f"the board needs a C compiler for this computer: {', '.join(HOST_COMPILERS)} on PATH, or "
+            "pip install 'memaopt[zig]'"
+        )
+    (folder / "layout.h").write_text(layout.header(), encoding="utf-8")
+    built = folder / f"hook{_suffix()}"
+    status, _, errors = interrupts.run(
+        [*command, *_FLAGS, f"-I{folder}", str(_HERE / "hook.c"), "-o", str(built)], folder
+    )
+    if status != 0:
+        first = next((line for line in errors.splitlines() if "error" in line), f"{command[0]} failed")
+        raise BuildError(f"{first}: the board's native hook is not built here by {command[0]}")
+    return built
+
+
+def _digest() -> str:
+    """Of all that the hook is made of, and of what it runs on."""
+    kind = f"{sys.platform} {platform.machine()} {sys.maxsize} {' '.join(_FLAGS)}"
+    texts = [kind, layout.header(), *((_HERE / name).read_text(encoding="utf-8") for name in _SOURCES)]
+    return sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _suffix() -> str:
+    return ".dll" if sys.platform == "win32" else ".so"
