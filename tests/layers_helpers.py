@@ -1,7 +1,6 @@
 """Layers for tests: random ones, their outputs by plain numpy, and runners on the host and on the board."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,41 +16,23 @@ from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
-    ArgExtreme,
     Conv,
     ConvDepthwise,
     Depthwise,
     Dequantize,
-    Extreme,
-    FloatLookup,
     FullyConnected,
-    L2Norm,
     Layer,
     Lookup,
-    MatMul,
     Mean,
     Pool,
     PoolKind,
     Quantize,
     Softmax,
 )
-from memaopt.problems.log_softmax import LogSoftmax
-from memaopt.problems.lstm import Lstm
-from memaopt.problems.movement import Movement
 from memaopt.problems.sixteen import (
-    Binary16,
-    Conv16,
-    Depthwise16,
     FromFloat16,
-    FullyConnected16,
-    Mean16,
-    Pool16,
-    Rescaled,
-    Softmax16,
-    ToFloat16,
 )
 from memaopt.problems.step_functions import Requantization, Rescale
-from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 
 def requantization(
@@ -218,94 +199,27 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
             return np.where(rng.integers(0, 2, size), 127, -128).astype(np.int8)
 
 
-def _of_int16(rng: np.random.Generator, kind: str, *shape: int) -> np.ndarray:
+def _of_int16(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:
     if kind == "extreme":
-        return rng.choice([-32768, 32767], shape).astype(np.int16)
-    return rng.integers(-32768, 32768, shape).astype(np.int16)
+        return rng.choice([-32768, 32767], size).astype(np.int16)
+    return rng.integers(-32768, 32768, size).astype(np.int16)
 
 
 def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> list[np.ndarray]:
     """Inputs for a layer."""
     match layer:
-        case Binary():
-            shapes = [layer.first_shape, layer.second_shape]
-        case FullyConnected():
-            shapes = [(layer.rows, layer.weights.shape[1])]
-        case SvdfFeatures():
-            shapes = [(layer.rows, layer.weights.shape[1])]
-        case SvdfFilter():
-            return [_of_int16(rng, kind, layer.batch, *layer.weights.shape)]
         case Embedding():
             return [rng.integers(-2, layer.rows + 2, layer.count).astype(np.int32)]
-        case Rescaled() if layer.source == 2:
-            return [_of_int16(rng, kind, layer.elements)]
-        case MatMul():
-            shapes = [layer.first_shape, layer.second_shape]
-        case Softmax() | LogSoftmax() | L2Norm():
-            shapes = [(layer.rows, layer.depth)]
-        case Conv16() | Depthwise16() | Pool16():
-            return [_of_int16(rng, kind, *layer.shape)]
-        case FullyConnected16():
-            return [_of_int16(rng, kind, layer.rows, layer.weights.shape[1])]
-        case Softmax16():
-            return [_of_int16(rng, kind, layer.rows, layer.depth)]
-        case Binary16():
-            return [_of_int16(rng, kind, *shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
-        case Mean16():
-            return [_of_int16(rng, kind, *layer.shape)]
-        case FromFloat16():
-            return [(rng.normal(0, 20000 * layer.scale, layer.elements)).astype(np.float32)]
-        case ToFloat16():
-            return [_of_int16(rng, kind, layer.elements)]
-        case Quantize():
-            return [(rng.normal(0, 60 * layer.scale, layer.elements)).astype(np.float32)]
-        case Lookup() | FloatLookup() | Dequantize() | Rescaled():
-            shapes = [(layer.elements,)]
-        case Movement():
-            raise AssertionError("a movement does not know its inputs' sizes")
-        case _:
-            shapes = [layer.shape]
-    return [random_input(rng, math.prod(shape), kind) for shape in shapes]
+        case Quantize() | FromFloat16():
+            spread = 60 if isinstance(layer, Quantize) else 20000
+            return [rng.normal(0, spread * layer.scale, layer.elements).astype(np.float32)]
+    made = {"int8": random_input, "int16": _of_int16}
+    return [made[each.dtype](rng, each.size, kind) for each in layer.takes]
 
 
 def output_of(layer: Layer) -> np.ndarray:
     """An array of the output's size and type."""
-    match layer:
-        case FullyConnected():
-            return np.zeros(layer.rows * len(layer.weights), np.int8)
-        case Binary() | Lookup() | Quantize() | Movement() | Embedding():
-            return np.zeros(layer.elements, np.int8)
-        case Mean() | Extreme():
-            return np.zeros(layer.elements // layer.count, np.int8)
-        case Conv16() | Depthwise16() | Pool16():
-            return np.zeros(layer.output.elements, np.int16)
-        case FullyConnected16():
-            return np.zeros(layer.rows * len(layer.weights), np.int16)
-        case Softmax16() | Binary16() | FromFloat16():
-            return np.zeros(layer.elements, np.int16)
-        case Mean16():
-            return np.zeros(layer.elements // layer.count, np.int16)
-        case Rescaled():
-            return np.zeros(layer.elements, f"int{8 * layer.target}")
-        case SvdfFeatures():
-            return np.zeros(layer.rows * len(layer.weights), np.int16)
-        case SvdfFilter():
-            return np.zeros(layer.batch * layer.units, np.int8)
-        case Lstm():
-            return np.zeros(layer.batch * layer.steps * layer.units, np.int8)
-        case ArgExtreme():
-            return np.zeros(layer.outputs, f"int{8 * layer.size}")
-        case MatMul():
-            rows, _, columns = layer.size
-            return np.zeros(math.prod(layer.batches) * rows * columns, np.int8)
-        case Softmax():
-            return np.zeros(layer.rows * layer.depth, f"int{layer.output_bits}")
-        case L2Norm() | LogSoftmax():
-            return np.zeros(layer.rows * layer.depth, np.int8)
-        case FloatLookup() | Dequantize() | ToFloat16():
-            return np.zeros(layer.elements, np.float32)
-        case _:
-            return np.zeros(layer.output.elements, np.int8)
+    return np.zeros(layer.gives.size, layer.gives.dtype)
 
 
 def in_format(data: np.ndarray, format_: Format, channels: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from memaopt.access import Access
 from memaopt.bench.random_layers import random_layers
-from memaopt.bench.waits import arguments_of, sizes_of
+from memaopt.bench.waits import arguments_of
 from memaopt.board import Board, build
 from memaopt.errors import InputError
 from memaopt.kernels.emitted import Emitted
@@ -57,9 +57,9 @@ def _runs(family: Family, name: str, layer: Layer, machine: Mcu) -> Iterator[Ker
         for one in emitted:
             board = Board(machine).load(program)
             arguments = arguments_of(board, layer, 0, machine, one)
-            inputs, output = sizes_of(layer)
+            inputs = [each.bytes for each in layer.takes]
             names = [*(f"input{i if len(inputs) > 1 else ''}" for i in range(len(inputs))), "output", "scratch"]
-            sizes = [*inputs, output, one.plan.scratch_bytes]
+            sizes = [*inputs, layer.gives.bytes, one.plan.scratch_bytes]
             buffers = {n: (at, size) for n, at, size in zip(names, arguments, sizes, strict=True) if size}
             run = board.call(one.name, *arguments, buffers=buffers)
             stack = (run.stack_by_function.get(kernel.name, Access()) for kernel in one.kernels)

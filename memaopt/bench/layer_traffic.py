@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from memaopt.networks.operators.operator import Lowered
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Pool
-from memaopt.problems.operands import operands
 
 _BIAS_BYTES = 4
 _COLUMNS = 2
@@ -26,7 +25,7 @@ def reference_bytes(lowered: Lowered) -> int:
     if isinstance(layer, Pool):
         taps = layer.window.taps(layer.shape, layer.output) * layer.shape.channels
         return lowered.batch * (taps + layer.output.elements)
-    return lowered.batch * operands(layer).bytes
+    return lowered.batch * layer.operands.bytes
 
 
 def im2col_bytes(lowered: Lowered) -> int:
@@ -42,7 +41,7 @@ def im2col_bytes(lowered: Lowered) -> int:
         constants = layer.weights.size + _BIAS_BYTES * layer.bias.size
         return lowered.batch * (patches + readings * constants + layer.output.elements)
     if isinstance(layer, FullyConnected):
-        needed = operands(layer)
+        needed = layer.operands
         constants = layer.weights.size + _BIAS_BYTES * layer.bias.size
         return lowered.batch * (sum(needed.inputs) + layer.rows * constants + needed.output)
     return reference_bytes(lowered)

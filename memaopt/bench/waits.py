@@ -6,7 +6,6 @@ board in that setting, from empty caches.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,45 +21,8 @@ from memaopt.choice.in_ram import IN_FLASH, Where, constants_room, copyable, pay
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
-from memaopt.problems.binary import Binary
-from memaopt.problems.embedding import Embedding
-from memaopt.problems.layers import (
-    ArgExtreme,
-    Conv,
-    ConvDepthwise,
-    Depthwise,
-    Dequantize,
-    Extreme,
-    FloatLookup,
-    FullyConnected,
-    L2Norm,
-    Layer,
-    LayerChain,
-    Lookup,
-    MatMul,
-    Mean,
-    Pool,
-    Quantize,
-    Softmax,
-)
-from memaopt.problems.log_softmax import LogSoftmax
-from memaopt.problems.lstm import Lstm
-from memaopt.problems.movement import Movement
-from memaopt.problems.resize import Resize
-from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import (
-    Binary16,
-    Conv16,
-    Depthwise16,
-    FromFloat16,
-    FullyConnected16,
-    Mean16,
-    Pool16,
-    Rescaled,
-    Softmax16,
-    ToFloat16,
-)
-from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
+from memaopt.problems.layers import Layer, Quantize
+from memaopt.problems.sixteen import FromFloat16
 from memaopt.report.console import table
 
 #: Predictions are to be this close: nine in ten, and all.
@@ -141,8 +103,8 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Where, int]:
 
 def _room(layer: Layer, plan: Plan) -> int:
     """Bytes of SRAM that a call takes at most with its constants there, each operand aligned."""
-    inputs, output = sizes_of(layer)
-    return _CODE_ROOM + constants_room(plan) + sum(size + 48 for size in (*inputs, output, plan.scratch_bytes))
+    operands = [each.bytes for each in (*layer.takes, layer.gives)]
+    return _CODE_ROOM + constants_room(plan) + sum(size + 48 for size in (*operands, plan.scratch_bytes))
 
 
 def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
@@ -182,82 +144,18 @@ def arguments_of(board: Board, layer: Layer, in_ram: int, machine: Mcu, one: Emi
     """Addresses of random inputs, of the output and of scratch memory, behind what the program has in SRAM."""
     rng = np.random.default_rng(0)
     at = machine.sram.base + _CODE_ROOM + in_ram
-    inputs, output = sizes_of(layer)
     arguments = []
-    for size in inputs:
+    for each in layer.takes:
         if isinstance(layer, Quantize | FromFloat16):
-            board.write(at, rng.normal(0, 60 * layer.scale, size // 4).astype(np.float32).tobytes())
+            board.write(at, rng.normal(0, 60 * layer.scale, each.size).astype(np.float32).tobytes())
         else:
-            board.write(at, rng.integers(-128, 128, size).astype(np.int8).tobytes())
+            board.write(at, rng.integers(-128, 128, each.bytes).astype(np.int8).tobytes())
         arguments.append(at)
-        at += align(size, 16) + 32
-    for size in (output, one.plan.scratch_bytes):
+        at += align(each.bytes, 16) + 32
+    for size in (layer.gives.bytes, one.plan.scratch_bytes):
         arguments.append(at)
         at += align(size, 16) + 32
     return arguments
-
-
-def sizes_of(layer: Layer) -> tuple[list[int], int]:
-    """Bytes of the inputs and of the output."""
-    match layer:
-        case Conv() | Depthwise() | ConvDepthwise() | LayerChain() | Pool() | Resize():
-            return [layer.shape.elements], layer.output.elements
-        case Conv16() | Depthwise16() | Pool16():
-            return [2 * layer.shape.elements], 2 * layer.output.elements
-        case FullyConnected16():
-            m, k = layer.weights.shape
-            return [2 * layer.rows * k], 2 * layer.rows * m
-        case Softmax16():
-            return [2 * layer.elements], 2 * layer.elements
-        case Binary16():
-            sizes = [2 * math.prod(shape) for shape in (layer.pairs.first_shape, layer.pairs.second_shape)]
-            return sizes, 2 * layer.elements
-        case FromFloat16():
-            return [4 * layer.elements], 2 * layer.elements
-        case ToFloat16():
-            return [2 * layer.elements], 4 * layer.elements
-        case Mean16():
-            return [2 * layer.elements], 2 * layer.elements // layer.count
-        case FullyConnected():
-            m, k = layer.weights.shape
-            return [layer.rows * k], layer.rows * m
-        case Binary():
-            return [math.prod(layer.first_shape), math.prod(layer.second_shape)], layer.elements
-        case Selection():
-            return [math.prod(shape) for shape in layer.shapes], layer.elements
-        case Mean() | Extreme():
-            return [layer.elements], layer.elements // layer.count
-        case ArgExtreme():
-            return [math.prod(layer.shape)], layer.outputs * layer.size
-        case Softmax() | LogSoftmax() | L2Norm():
-            bits = layer.output_bits if isinstance(layer, Softmax) else 8
-            return [layer.rows * layer.depth], layer.rows * layer.depth * bits // 8
-        case Rescaled():
-            return [layer.source * layer.elements], layer.target * layer.elements
-        case SvdfFeatures():
-            filters, inputs = layer.weights.shape
-            return [layer.rows * inputs], 2 * layer.rows * filters
-        case SvdfFilter():
-            return [2 * layer.batch * layer.weights.size], layer.batch * layer.units
-        case MatMul():
-            rows, _, columns = layer.size
-            sizes = [math.prod(shape) for shape in (layer.first_shape, layer.second_shape)]
-            return sizes, math.prod(layer.batches) * rows * columns
-        case Lstm():
-            return [math.prod(layer.shape)], layer.batch * layer.steps * layer.units
-        case FloatLookup():
-            return [layer.elements], 4 * layer.elements
-        case Quantize():
-            return [4 * layer.elements], layer.elements
-        case Dequantize():
-            return [layer.elements], 4 * layer.elements
-        case Lookup():
-            return [layer.elements], layer.elements
-        case Embedding():
-            return [4 * layer.count], layer.elements
-        case Movement():
-            last = max(p.input_offset + sum(int(table.max()) for table in p.input_tables) for p in layer.pieces)
-            return [last + 1], layer.elements
 
 
 def print_study(console: Console, found: WaitStudy, machine: Mcu, which: str) -> None:

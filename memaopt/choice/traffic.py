@@ -1,8 +1,8 @@
 """What a plan moves between the core and each memory, layer by layer, and what it cannot do without.
 
-The least of a layer is what :mod:`memaopt.problems.operands` counts, whoever computes it: each input element that an
-output depends on and each weight once, each output once. No kernel is below it, be it Winograd's or a chain of rows,
-which do fewer multiplications than a layer has and so pass below bounds that count those.
+The least of a layer is its :attr:`~memaopt.problems.layer.Layer.operands`, whoever computes it: each input element
+that an output depends on and each weight once, each output once. No kernel is below it, be it Winograd's or a chain of
+rows, which do fewer multiplications than a layer has and so pass below bounds that count those.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from memaopt.access import Access
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.placement import FLASH, SRAM, sites
 from memaopt.inputs import STRICT
-from memaopt.problems.operands import operands
 
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -59,7 +58,7 @@ def describe(traffic: MovedBytes) -> str:
 def layer_traffic(plan: NetworkPlan, layer: LayerPlan) -> MovedBytes:
     """What one layer of a network moves in one inference; its constant operands are in flash."""
     graph, outside = plan.graph, _outside(plan)
-    needed, promise = operands(layer.lowered.layer), layer.promise
+    needed, promise = layer.lowered.layer.operands, layer.promise
     parameters = SRAM if layer.where.data else outside if layer.where.outside else FLASH
     homes = [FLASH if graph.tensors[i].is_constant else _home(plan, i) for i in layer.lowered.inputs]
     written = _home(plan, layer.op.output)
@@ -118,7 +117,7 @@ def compulsory_bytes(plan: NetworkPlan) -> int:
     read: dict[int, int] = {}
     weights, written = 0, set()
     for layer in plan.layers:
-        needed = operands(layer.lowered.layer)
+        needed = layer.lowered.layer.operands
         weights += needed.weights
         written.add(layer.op.output)
         for tensor, size in zip(layer.lowered.inputs, needed.inputs, strict=True):

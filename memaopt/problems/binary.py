@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
+from memaopt.problems.layer import Layer
+from memaopt.problems.operands import Operand
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, Rescale
 
 
@@ -63,7 +65,7 @@ NONE = Rescale(0, 0)
 
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Layer):
     """ADD, SUB, MUL, DIV, MINIMUM, MAXIMUM, SQUARED_DIFFERENCE, PRELU and comparisons of two inputs, broadcast as numpy
     does.
 
@@ -95,6 +97,14 @@ class Binary:
     @property
     def elements(self) -> int:
         return math.prod(self.output_shape)
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return Operand(self.first_shape), Operand(self.second_shape)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand(self.output_shape)
 
     def apply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Int64Array:
         """The output of int8 inputs."""

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.problems.content import ByContent
+from memaopt.problems.layer import Layer
+from memaopt.problems.operands import Operand, Operands
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding(ByContent):
+class Embedding(Layer, ByContent):
     """For each of ``count`` int32 indices the row of ``table`` [rows, size] that it names, the nearest one for an index
     outside."""
 
@@ -28,6 +30,19 @@ class Embedding(ByContent):
     @property
     def elements(self) -> int:
         return self.count * self.size
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return (Operand((self.count,), "int32"),)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((self.count, self.size))
+
+    @property
+    def operands(self) -> Operands:
+        """Every index may name one row."""
+        return Operands((self.takes[0].bytes,), self.elements, self.size)
 
     def apply(self, indices: npt.ArrayLike) -> npt.NDArray[np.int8]:
         """The rows [count, size]."""

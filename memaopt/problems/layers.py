@@ -15,27 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
-from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
-from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Window
-from memaopt.problems.log_softmax import LogSoftmax, exponentials
-from memaopt.problems.lstm import Lstm
-from memaopt.problems.movement import Movement
-from memaopt.problems.resize import Resize
-from memaopt.problems.selection import Selection
-from memaopt.problems.sixteen import (
-    Binary16,
-    Conv16,
-    Depthwise16,
-    FromFloat16,
-    FullyConnected16,
-    Mean16,
-    Pool16,
-    Rescaled,
-    Softmax16,
-    ToFloat16,
-)
+from memaopt.problems.layer import Convolving, Dense, OfElements, OfImage, OfRows, OverAxes, Sliding
+from memaopt.problems.layer import Layer as Layer
+from memaopt.problems.log_softmax import exponentials
+from memaopt.problems.operands import Operand, Operands, Outputs, axes, used, whole
 from memaopt.problems.step_functions import (
     INT8_MAX,
     INT8_MIN,
@@ -44,13 +29,12 @@ from memaopt.problems.step_functions import (
     Rescale,
     accumulator_range,
 )
-from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 Int8Array = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(ByContent):
+class Conv(Convolving, ByContent):
     """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
 
     shape: Image
@@ -62,10 +46,6 @@ class Conv(ByContent):
     requantization: Requantization
     groups: int = 1
 
-    @property
-    def macs(self) -> int:
-        return self.output.positions * self.weights.size
-
     @cached_property
     def range(self) -> AccumulatorRange:
         flat = self.weights.reshape(len(self.weights), -1).T.astype(np.int64)
@@ -73,7 +53,7 @@ class Conv(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise(ByContent):
+class Depthwise(Convolving, ByContent):
     """DEPTHWISE_CONV_2D: ``weights`` are HWO; output channel o reads input channel o // (O / C)."""
 
     shape: Image
@@ -89,10 +69,6 @@ class Depthwise(ByContent):
         """Output channels for each input channel."""
         return self.output.channels // self.shape.channels
 
-    @property
-    def macs(self) -> int:
-        return self.output.positions * self.weights.size
-
     @cached_property
     def range(self) -> AccumulatorRange:
         flat = self.weights.reshape(-1, self.output.channels).astype(np.int64)
@@ -100,7 +76,7 @@ class Depthwise(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
-class FullyConnected(ByContent):
+class FullyConnected(Dense, ByContent):
     """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]."""
 
     rows: int
@@ -109,17 +85,13 @@ class FullyConnected(ByContent):
     input_zero_point: int
     requantization: Requantization
 
-    @property
-    def macs(self) -> int:
-        return self.rows * self.weights.size
-
     @cached_property
     def range(self) -> AccumulatorRange:
         return accumulator_range(self.weights.T.astype(np.int64), self.bias, self.input_zero_point)
 
 
 @dataclass(frozen=True, eq=False)
-class ConvDepthwise(ByContent):
+class ConvDepthwise(OfImage, ByContent):
     """CONV_2D and the DEPTHWISE_CONV_2D that alone reads its output; that output lies nowhere as a whole."""
 
     conv: Conv
@@ -137,6 +109,17 @@ class ConvDepthwise(ByContent):
     def macs(self) -> int:
         return self.conv.macs + self.depthwise.macs
 
+    @property
+    def operands(self) -> Operands:
+        conv, depthwise = self.conv, self.depthwise
+        outputs = whole(self.output)
+        between = axes(outputs, depthwise.shape, depthwise.window)
+        rows, columns = axes(between, conv.shape, conv.window)
+        read = len(rows) * len(columns) * conv.shape.channels
+        weights = used(conv.weights.size, between, conv.shape, conv.window)
+        weights += used(depthwise.weights.size, outputs, depthwise.shape, depthwise.window)
+        return Operands((read,), self.output.elements, weights)
+
 
 class Part(NamedTuple):
     """A layer of a chain; ``reads``: tensors of the chain, 0 its input and k the output of part k - 1."""
@@ -146,7 +129,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerChain(ByContent):
+class LayerChain(OfImage, ByContent):
     """Layers of images computed depth first, a band each in turn; ``images`` are those of its tensors. What lies
     between its input and the last part's output lies nowhere as a whole; nor does its input, if that comes ``by_rows``.
     """
@@ -163,6 +146,28 @@ class LayerChain(ByContent):
     def output(self) -> Image:
         return self.images[-1]
 
+    @property
+    def operands(self) -> Operands:
+        last, weights = len(self.parts), 0
+        wanted = {last: ({*range(self.output.height)}, {*range(self.output.width)})}
+        for number, part in reversed([*enumerate(self.parts)]):
+            rows, columns = wanted.get(number + 1, (set(), set()))
+            inner = part.layer
+            if isinstance(inner, Convolving):
+                weights += used(inner.weights.size, (rows, columns), inner.shape, inner.window)
+            for tensor in part.reads:
+                image = self.images[tensor]
+                read: Outputs = rows, columns
+                if isinstance(inner, Sliding):
+                    read = axes((sorted(rows), sorted(columns)), image, inner.window)
+                elif isinstance(inner, Mean):
+                    read = whole(image)
+                known = wanted.setdefault(tensor, (set(), set()))
+                known[0].update(read[0])
+                known[1].update(read[1])
+        size = len(wanted[0][0]) * len(wanted[0][1]) * self.shape.channels
+        return Operands((size,), self.output.elements, weights)
+
 
 class PoolKind(StrEnum):
     AVERAGE = "average"
@@ -171,7 +176,7 @@ class PoolKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Sliding):
     """AVERAGE_POOL_2D (over the part of the window inside the image), MAX_POOL_2D, the least.
 
     Ties of a mean go away from zero, or up.
@@ -186,24 +191,8 @@ class Pool:
     ties_up: bool = False
 
 
-class _OverAxes:
-    """What is reduced: the ``axes`` of a ``shape``."""
-
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """Elements that one output is of."""
-        return math.prod(self.shape[axis] for axis in self.axes)
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-
 @dataclass(frozen=True, eq=False)
-class Mean(_OverAxes, ByContent):
+class Mean(OverAxes, ByContent):
     """MEAN and SUM over ``axes``: the sum of (x - input_zero_point), requantised (one channel)."""
 
     shape: tuple[int, ...]
@@ -213,7 +202,7 @@ class Mean(_OverAxes, ByContent):
 
 
 @dataclass(frozen=True)
-class Extreme(_OverAxes):
+class Extreme(OverAxes):
     """REDUCE_MAX and REDUCE_MIN: the greatest or the least element along ``axes``, clamped."""
 
     kind: PoolKind
@@ -224,7 +213,7 @@ class Extreme(_OverAxes):
 
 
 @dataclass(frozen=True)
-class ArgExtreme:
+class ArgExtreme(Layer):
     """ARG_MAX and ARG_MIN: where along the middle axis of ``shape`` the first greatest or least element lies, in
     integers of ``size`` bytes."""
 
@@ -235,6 +224,14 @@ class ArgExtreme:
     @property
     def outputs(self) -> int:
         return self.shape[0] * self.shape[2]
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return (Operand(self.shape),)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((self.outputs,), f"int{8 * self.size}")
 
 
 class MatrixSteps(NamedTuple):
@@ -247,7 +244,7 @@ class MatrixSteps(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MatMul:
+class MatMul(Layer):
     """BATCH_MATMUL: sums of (a - za) (b - zb) of [..., M, K] and [..., K, N], in memory transposed or not, batches
     broadcast; rescaled by ``result``.
     """
@@ -270,6 +267,15 @@ class MatMul:
         m, k = self.first_shape[-2:][:: -1 if self.transposed[0] else 1]
         return m, k, self.second_shape[-2 if self.transposed[1] else -1]
 
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return Operand(self.first_shape), Operand(self.second_shape)
+
+    @property
+    def gives(self) -> Operand:
+        rows, _, columns = self.size
+        return Operand((*self.batches, rows, columns))
+
     def steps(self, position: int) -> MatrixSteps:
         """How an operand is walked; the second one by columns."""
         shape = (self.first_shape, self.second_shape)[position]
@@ -281,7 +287,7 @@ class MatMul:
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(OfRows):
     """SOFTMAX along the last axis, as TFLite's reference does it in fixed point, in ``output_bits`` (8 or 16).
 
     Differences to the row's greatest element, below ``least_difference`` taken as exp(x) = 0, are rescaled by
@@ -296,6 +302,10 @@ class Softmax:
     output_bits: int = 8
 
     @property
+    def gives(self) -> Operand:
+        return Operand((self.rows, self.depth), f"int{self.output_bits}")
+
+    @property
     def output_bounds(self) -> tuple[int, int]:
         """The outputs that mean 0 and nearly 1."""
         return -(1 << (self.output_bits - 1)), (1 << (self.output_bits - 1)) - 1
@@ -307,7 +317,7 @@ class Softmax:
 
 
 @dataclass(frozen=True)
-class L2Norm:
+class L2Norm(OfRows):
     """L2_NORMALIZATION of rows, in steps of 1/128: the inverse root of a row's squares in fixed point."""
 
     rows: int
@@ -316,7 +326,7 @@ class L2Norm:
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup(ByContent):
+class Lookup(OfElements, ByContent):
     """out = table[in + 128], element by element: every unary int8 operator."""
 
     elements: int
@@ -324,16 +334,20 @@ class Lookup(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
-class FloatLookup(ByContent):
+class FloatLookup(OfElements, ByContent):
     """out = table[in + 128] with a table of float32: what floats that an int8 decides come to."""
+
+    target_type = "float32"
 
     elements: int
     table: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Quantize:
+class Quantize(OfElements):
     """float32 to int8: clamp(zero_point + round(x / scale)), ties away from zero, or to even."""
+
+    source_type = "float32"
 
     elements: int
     scale: float
@@ -342,48 +356,11 @@ class Quantize:
 
 
 @dataclass(frozen=True)
-class Dequantize:
+class Dequantize(OfElements):
     """int8 to float32: scale * (x - zero_point)."""
+
+    target_type = "float32"
 
     elements: int
     scale: float
     zero_point: int
-
-
-Layer = (
-    Conv
-    | Depthwise
-    | ConvDepthwise
-    | LayerChain
-    | FullyConnected
-    | Binary
-    | Selection
-    | Pool
-    | Mean
-    | Extreme
-    | ArgExtreme
-    | Softmax
-    | LogSoftmax
-    | L2Norm
-    | Lookup
-    | FloatLookup
-    | Movement
-    | Embedding
-    | Resize
-    | MatMul
-    | Lstm
-    | Conv16
-    | Depthwise16
-    | Binary16
-    | Mean16
-    | FromFloat16
-    | ToFloat16
-    | FullyConnected16
-    | Pool16
-    | Softmax16
-    | Rescaled
-    | SvdfFeatures
-    | SvdfFilter
-    | Quantize
-    | Dequantize
-)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
+from memaopt.problems.layer import OfRows
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 
@@ -21,7 +22,7 @@ def exponentials(multiplier: int, left_shift: int, least_difference: int) -> Int
 
 
 @dataclass(frozen=True)
-class LogSoftmax:
+class LogSoftmax(OfRows):
     """LOG_SOFTMAX along the last axis: rescaled differences to the row's greatest element, less the logarithm of the
     sum of their exponentials, in 1/16, with 127 as 0. Differences below ``least_difference`` give -128.
     """
@@ -31,10 +32,6 @@ class LogSoftmax:
     multiplier: int
     left_shift: int
     least_difference: int
-
-    @property
-    def elements(self) -> int:
-        return self.rows * self.depth
 
     @cached_property
     def exponentials(self) -> Int64Array:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from memaopt import fixedpoint16
 from memaopt.fixedpoint import Int64Array, rounding_divide_by_pot
 from memaopt.problems.content import ByContent
+from memaopt.problems.layer import Layer
+from memaopt.problems.operands import Operand, Operands
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, Rescale
 
 GATES = 4
@@ -16,7 +18,7 @@ GATES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Lstm(ByContent):
+class Lstm(Layer, ByContent):
     """UNIDIRECTIONAL_SEQUENCE_LSTM over ``steps`` of each of ``batch`` sequences; each starts from a state of zeros.
 
     Inputs are [batch, steps, inputs], or [steps, batch, inputs] if ``time_major``; outputs alike, of ``units``.
@@ -56,6 +58,18 @@ class Lstm(ByContent):
     @property
     def macs(self) -> int:
         return self.batch * self.steps * (self.weights.size + self.recurrent.size)
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return (Operand(self.shape),)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((*self.shape[:2], self.units))
+
+    @property
+    def operands(self) -> Operands:
+        return Operands((self.takes[0].bytes,), self.gives.bytes, self.weights.size + self.recurrent.size)
 
     @cached_property
     def cell_shift(self) -> int:

@@ -7,6 +7,8 @@ import numpy as np
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.content import ByContent
+from memaopt.problems.layer import Layer
+from memaopt.problems.operands import Operand, Operands
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,14 @@ class Piece(ByContent):
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def read(self) -> Int64Array:
+        """The indices of the input that are read, once for each element."""
+        found = np.array([self.input_offset], np.int64)
+        for table in self.input_tables:
+            found = np.add.outer(found, table).reshape(-1)
+        return found
 
     def without_ones(self) -> "Piece":
         """The same elements without the axes of size 1: what their tables add is in the offsets."""
@@ -55,7 +65,7 @@ class Piece(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
-class Movement(ByContent):
+class Movement(Layer, ByContent):
     """Operators that only move elements, in bytes. What no piece writes (padding) becomes ``fill``."""
 
     what: str
@@ -66,6 +76,28 @@ class Movement(ByContent):
     @property
     def sources(self) -> int:
         return 1 + max((piece.source for piece in self.pieces), default=0)
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        """Each input as far as it is read."""
+        return tuple(Operand((1 + int(elements.max(initial=-1)),)) for elements in self._read)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((self.elements,))
+
+    @property
+    def operands(self) -> Operands:
+        return Operands(tuple(elements.size for elements in self._read), self.elements)
+
+    @property
+    def _read(self) -> list[Int64Array]:
+        """Of each input the elements that any piece reads, each once."""
+        nothing = np.empty(0, np.int64)
+        return [
+            np.unique(np.concatenate([nothing, *(piece.read for piece in self.pieces if piece.source == source)]))
+            for source in range(self.sources)
+        ]
 
 
 def box(

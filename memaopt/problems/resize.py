@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.geometry import Image, Pair
+from memaopt.problems.layer import OfImage
+from memaopt.problems.operands import Operands
 
 RESIZE_UNIT = 1 << 10
 """Parts of a position that RESIZE_BILINEAR counts in."""
@@ -22,7 +24,7 @@ class Neighbours(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Resize:
+class Resize(OfImage):
     """RESIZE_BILINEAR: ``step`` parts of an input's row and column from one output's to the next, from 0 or, with
     ``half_pixels``, from the middle of the first output's; ties away from zero.
     """
@@ -41,6 +43,13 @@ class Resize:
         above = at + RESIZE_UNIT - 1
         upper = np.minimum(np.sign(above) * (np.abs(above) // RESIZE_UNIT), self.shape[axis] - 1)
         return Neighbours(lower, upper, at - lower * RESIZE_UNIT)
+
+    @property
+    def operands(self) -> Operands:
+        rows, columns = (
+            len(np.union1d(at.lower, at.upper[at.part > 0])) for at in (self.positions(axis) for axis in (0, 1))
+        )
+        return Operands((rows * columns * self.shape.channels,), self.output.elements)
 
     def apply(self, images: npt.ArrayLike) -> Int64Array:
         """The outputs of images [batch, height, width, channels]."""

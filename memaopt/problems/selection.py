@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memaopt.problems.layer import Layer
+from memaopt.problems.operands import Operand
+
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Layer):
     """``first`` where a byte of the condition is not 0, else ``second``; all three broadcast."""
 
     condition_shape: tuple[int, ...]
@@ -25,3 +28,11 @@ class Selection:
     @property
     def elements(self) -> int:
         return math.prod(self.output_shape)
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return tuple(Operand(shape) for shape in self.shapes)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand(self.output_shape)

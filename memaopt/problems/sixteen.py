@@ -1,8 +1,6 @@
 """Layers whose activations are int16 and whose weights are int8 ("16x8"): zero points are 0, sums are int64."""
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +12,8 @@ from memaopt.fixedpoint16 import INT16_MAX, INT16_MIN, interpolated
 from memaopt.problems.binary import Binary
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
+from memaopt.problems.layer import Convolving, Dense, Layer, OfElements, OfRows, OverAxes, Sliding
+from memaopt.problems.operands import Operand
 from memaopt.problems.step_functions import Float64Array, Rescale
 
 
@@ -25,9 +25,11 @@ class Range16(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Windowed16(ByContent):
+class Windowed16(Convolving, ByContent):
     """A convolution of either kind: each channel's sum is rescaled once, by a multiplier of 16 bits, or where it is
     ``narrow``, of 32 bits, twice by one of 32."""
+
+    element = "int16"
 
     shape: Image
     output: Image
@@ -38,10 +40,6 @@ class Windowed16(ByContent):
     shifts: Int64Array
     clamp: Range16
     narrow: bool = False
-
-    @property
-    def macs(self) -> int:
-        return self.output.positions * self.weights.size
 
 
 class Conv16(Windowed16):
@@ -58,9 +56,11 @@ class Depthwise16(Windowed16):
 
 
 @dataclass(frozen=True, eq=False)
-class FullyConnected16(ByContent):
+class FullyConnected16(Dense, ByContent):
     """FULLY_CONNECTED: ``rows`` inputs of K elements, ``weights`` [M, K]; sums, of 32 bits where ``narrow``, are
     rescaled in double."""
+
+    source_type = target_type = "int16"
 
     rows: int
     weights: npt.NDArray[np.int8]
@@ -69,14 +69,12 @@ class FullyConnected16(ByContent):
     clamp: Range16
     narrow: bool = False
 
-    @property
-    def macs(self) -> int:
-        return self.rows * self.weights.size
-
 
 @dataclass(frozen=True)
-class Pool16:
+class Pool16(Sliding):
     """MAX_POOL_2D and AVERAGE_POOL_2D (over the part of the window inside the image; ties go away from zero)."""
+
+    element = "int16"
 
     shape: Image
     output: Image
@@ -86,7 +84,7 @@ class Pool16:
 
 
 @dataclass(frozen=True)
-class Binary16:
+class Binary16(Layer):
     """ADD, SUB and MUL: as those of int8, in the bounds of int16 and of zero points 0."""
 
     pairs: Binary
@@ -95,23 +93,24 @@ class Binary16:
     def elements(self) -> int:
         return self.pairs.elements
 
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return tuple(Operand(each.shape, "int16") for each in self.pairs.takes)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand(self.pairs.output_shape, "int16")
+
 
 @dataclass(frozen=True)
-class Mean16:
+class Mean16(OverAxes):
     """MEAN over ``axes`` of a ``shape``: the sum, rescaled."""
+
+    element = "int16"
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     result: Rescale
-
-    @property
-    def count(self) -> int:
-        """Elements that one output is of."""
-        return math.prod(self.shape[axis] for axis in self.axes)
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs, without the axes."""
@@ -121,9 +120,11 @@ class Mean16:
 
 
 @dataclass(frozen=True, eq=False)
-class Softmax16(ByContent):
+class Softmax16(OfRows, ByContent):
     """SOFTMAX along the last axis: differences to the row's greatest element, rescaled so that -65535 is -10; tables of
     512 steps for the exponential and the reciprocal."""
+
+    element = "int16"
 
     rows: int
     depth: int
@@ -131,10 +132,6 @@ class Softmax16(ByContent):
     shift: int
     exponentials: Int64Array
     reciprocals: Int64Array
-
-    @cached_property
-    def elements(self) -> int:
-        return self.rows * self.depth
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs [rows, depth], in 1/32768."""
@@ -152,7 +149,7 @@ class Softmax16(ByContent):
 
 
 @dataclass(frozen=True)
-class Rescaled:
+class Rescaled(Layer):
     """QUANTIZE of integers of ``source`` bytes to integers of ``target`` bytes."""
 
     elements: int
@@ -161,6 +158,14 @@ class Rescaled:
     input_zero_point: int
     result: Rescale
     zero_point: int
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return (Operand((self.elements,), f"int{8 * self.source}"),)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((self.elements,), f"int{8 * self.target}")
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -175,8 +180,10 @@ class Rescaled:
 
 
 @dataclass(frozen=True)
-class FromFloat16:
+class FromFloat16(OfElements):
     """QUANTIZE of float32 to int16: round(x / scale) in float, ties away from zero, saturated."""
+
+    source_type, target_type = "float32", "int16"
 
     elements: int
     scale: float
@@ -191,8 +198,10 @@ class FromFloat16:
 
 
 @dataclass(frozen=True)
-class ToFloat16:
+class ToFloat16(OfElements):
     """DEQUANTIZE of int16 to float32: scale * x."""
+
+    source_type, target_type = "int16", "float32"
 
     elements: int
     scale: float

@@ -9,21 +9,21 @@ from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.fixedpoint16 import saturate
 from memaopt.problems.content import ByContent
+from memaopt.problems.layer import Dense, Layer
+from memaopt.problems.operands import Operand, Operands
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, Rescale
 
 
 @dataclass(frozen=True, eq=False)
-class SvdfFeatures(ByContent):
+class SvdfFeatures(Dense, ByContent):
     """Products of ``rows`` of int8 with ``weights`` [filters, inputs], rescaled to int16."""
+
+    target_type = "int16"
 
     rows: int
     weights: npt.NDArray[np.int8]
     input_zero_point: int
     result: Rescale
-
-    @property
-    def macs(self) -> int:
-        return self.rows * self.weights.size
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The features [rows, filters]."""
@@ -32,7 +32,7 @@ class SvdfFeatures(ByContent):
 
 
 @dataclass(frozen=True, eq=False)
-class SvdfFilter(ByContent):
+class SvdfFilter(Layer, ByContent):
     """int8 outputs of int16 features [batch, steps, filters] with ``weights`` [steps, filters] of int16.
 
     ``rank`` filters side by side make an output; sums are modulo 2^32.
@@ -52,6 +52,18 @@ class SvdfFilter(ByContent):
     @property
     def units(self) -> int:
         return len(self.bias)
+
+    @property
+    def takes(self) -> tuple[Operand, ...]:
+        return (Operand((self.batch, *self.weights.shape), "int16"),)
+
+    @property
+    def gives(self) -> Operand:
+        return Operand((self.batch, self.units))
+
+    @property
+    def operands(self) -> Operands:
+        return Operands((self.takes[0].bytes,), self.gives.bytes, self.weights.nbytes)
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs [batch, units]."""

@@ -12,7 +12,6 @@ from layers_helpers import conv, depthwise, fully_connected
 from memaopt.bench.layer_traffic import im2col_bytes, reference_bytes
 from memaopt.bench.network_traffic import NetworkTraffic, network_of, study
 from memaopt.networks.operators.operator import Lowered
-from memaopt.problems.operands import operands
 
 _RNG = np.random.default_rng(3)
 
@@ -55,7 +54,7 @@ def test_others_move_what_their_loops_load() -> None:
     assert im2col_bytes(Lowered(by_channel, (0,))) == taps * 2 + 9 * (18 + 8) + 18
     dense = fully_connected(_RNG, 10, 3)
     assert reference_bytes(Lowered(dense, (0,))) == 60 + 15
-    assert im2col_bytes(Lowered(dense, (0,))) == operands(dense).bytes + 12
+    assert im2col_bytes(Lowered(dense, (0,))) == dense.operands.bytes + 12
 
 
 def test_the_command(cli: Cli, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from memaopt.networks.chains import chain_of, is_closed
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import LayerChain
-from memaopt.problems.operands import operands
 
 
 def _chains(seed: int) -> list[LayerChain]:
@@ -93,10 +92,10 @@ def test_what_a_chain_reads_at_least() -> None:
     graph = simplify.simplify(zoo.build("resnet8")).graph
     chain = chain_of(graph, graph.operators[:5])
     assert chain is not None
-    needed = operands(chain)
+    needed = chain.operands
     assert needed.inputs == (chain.shape.elements,)
     assert needed.output == chain.output.elements
-    assert needed.weights == sum(operands(part.layer).weights for part in chain.parts) > 0
+    assert needed.weights == sum(part.layer.operands.weights for part in chain.parts) > 0
 
 
 def test_rows_are_computed_once() -> None:

@@ -15,7 +15,7 @@ from memaopt.problems.geometry import Image, Pair, Window
 from memaopt.problems.layers import Layer, MatMul, Pool, PoolKind
 from memaopt.problems.movement import Movement as Moving
 from memaopt.problems.movement import box
-from memaopt.problems.operands import Operands, operands
+from memaopt.problems.operands import Operands
 from memaopt.problems.resize import Resize
 from memaopt.problems.step_functions import Rescale
 
@@ -48,14 +48,14 @@ _LAYERS: dict[str, Layer] = {
 def test_inputs_that_change_an_output_are_those_that_count(name: str) -> None:
     """Catches rows and columns that no window covers taken as read, which would make a bound of what is none."""
     layer = _LAYERS[name]
-    assert operands(layer).inputs == (_changing(layer),)
+    assert layer.operands.inputs == (_changing(layer),)
 
 
 def test_two_layers_as_one_read_what_the_second_needs() -> None:
     """Catches the first layer's whole input where the second one's windows leave rows of what it reads out."""
     layer = conv_depthwise(_RNG, (8, 8, 3), 5, stride=(2, 2), kernel=(1, 1), padding="valid")
-    assert operands(layer).inputs[0] <= operands(layer.conv).inputs[0]
-    assert operands(layer).weights == layer.conv.weights.size + layer.depthwise.weights.size
+    assert layer.operands.inputs[0] <= layer.conv.operands.inputs[0]
+    assert layer.operands.weights == layer.conv.weights.size + layer.depthwise.weights.size
 
 
 @pytest.mark.parametrize("make", [conv, depthwise])
@@ -67,13 +67,13 @@ def test_weights_in_the_padding_alone_do_not_count(make: Callable[..., Layer]) -
         for shape in [(1, 1, 4), (1, 2, 4)]
     )
     each = 16 if make is conv else 4
-    assert (operands(pixel).weights, operands(row).weights) == (each, 3 * each)
+    assert (pixel.operands.weights, row.operands.weights) == (each, 3 * each)
 
 
 def test_what_is_moved_twice_is_read_once() -> None:
     """Catches elements that a tile repeats, counted for each copy."""
     repeated = tuple(box(0, (2, 3), (2, 6), shape=(2, 3), output_start=(0, start)) for start in (0, 3))
-    assert operands(Moving("TILE", 12, repeated)) == Operands((6,), 12)
+    assert Moving("TILE", 12, repeated).operands == Operands((6,), 12)
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_no_kernel_is_below() -> None:
     layers += [fully_connected(_RNG, 40, 9, rows=3)]
     layers += [MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7))]
     for layer in layers:
-        needed = operands(layer)
+        needed = layer.operands
         for plan in plans(layer):
             promise, where = plan.promise, (type(layer).__name__, plan.family, plan.tile)
             for access, least in zip(promise.inputs, needed.inputs, strict=True):
