@@ -7,9 +7,12 @@ Bytes are stored one after the other, and even ones leave the tile with their to
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean
 from typing import NamedTuple
+
+import numpy as np
 
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
@@ -73,6 +76,21 @@ def patch_of(layer: Conv, pitch: int) -> Patch:
         pitch=window.dilation.height * pitch if window.kernel.height > 1 else 0,
         step=0 if whole_row else window.dilation.width * channels,
     )
+
+
+@lru_cache(maxsize=256)
+def joined(layer: Conv, least: int) -> Conv:
+    """The layer with the fewest groups joined to one that have so many channels: their weights for each other's inputs
+    are zeros."""
+    m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
+    number = next((n for n in range(1, layer.groups + 1) if layer.groups % n == 0 and n * m >= least), 1)
+    if number == 1:
+        return layer
+    weights = np.zeros((*layer.weights.shape[:-1], number * depth), np.int8)
+    for place in range(number):
+        channels = np.arange(len(weights)) // m % number == place
+        weights[channels, ..., place * depth : (place + 1) * depth] = layer.weights[channels]
+    return replace(layer, weights=weights, groups=layer.groups // number)
 
 
 class Copy(NamedTuple):

@@ -32,6 +32,8 @@ def _odd_layers() -> dict[str, Layer]:
         "dilated_row": h.conv(rng, (8, 8, 12), 4, (1, 3), dilation=(1, 2)),
         "column": h.conv(rng, (5, 8, 4), 24, (2, 1)),
         "one_output": h.conv(rng, (5, 4, 12), 1, (3, 3), zero_point=1, output_zero_point=9),
+        "two_groups": h.conv(rng, (5, 4, 12), 2, (3, 3), groups=2, zero_point=1),
+        "three_groups": h.conv(rng, (3, 4, 9), 3, groups=3, output_zero_point=9),
     }
 
 

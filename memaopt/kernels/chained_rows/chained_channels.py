@@ -6,7 +6,6 @@ of chained_rows.py.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +19,7 @@ from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
-from memaopt.kernels.patches import Patch, patch_of
+from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
 from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, emitted_patches, strip_heights, tiles_code
@@ -107,21 +106,6 @@ def unroll_of(patch: Patch, looped: bool) -> int | None:
     return None if unroll >= pairs else unroll
 
 
-@lru_cache(maxsize=256)
-def joined(layer: Conv) -> Conv:
-    """The layer with the fewest groups joined to one that have four channels: their weights for each other's inputs
-    are zeros."""
-    m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
-    number = next((n for n in range(1, layer.groups + 1) if layer.groups % n == 0 and n * m >= ROWS), 1)
-    if number == 1:
-        return layer
-    weights = np.zeros((*layer.weights.shape[:-1], number * depth), np.int8)
-    for place in range(number):
-        channels = np.arange(len(weights)) // m % number == place
-        weights[channels, ..., place * depth : (place + 1) * depth] = layer.weights[channels]
-    return replace(layer, weights=weights, groups=layer.groups // number)
-
-
 class ChainedChannels:
     """CONV_2D of any window, stride, dilation and padding, of four channels or more."""
 
@@ -130,7 +114,7 @@ class ChainedChannels:
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
-        layer = joined(layer)
+        layer = joined(layer, ROWS)
         plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in PatchForm]
         return pareto(plan for plan in plans if plan is not None)
 
@@ -207,7 +191,7 @@ class ChainedChannels:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
-        layer = joined(layer)
+        layer = joined(layer, ROWS)
         rows = plan.option("strip")
         chosen = self._kernel(layer, rows, PatchForm(plan.option("form")))
         assert chosen is not None

@@ -144,18 +144,19 @@ def walk_of(column: Column, unroll: int) -> Walk | None:
     period = max(unroll // live * live, live) * column.stride if unroll else 0
     start, turns = (0, 0) if period == 0 else _steady(rows, period, column.stride * live)
 
-    def steps(
-        first: int, last: int, x_base: int, y_base: int, total: tuple[int, int] | None
-    ) -> tuple[list[Step], int, int]:
-        return _place(column, rows, range(first, last), x_base, y_base, total)
-
     end = start + turns * period
     per_turn = (period * column.pitch, period // column.stride * column.out_pitch) if turns else (0, 0)
-    before, x, y = steps(0, start, 0, 0, None)
-    turn, _, _ = steps(start, start + period, x, y, per_turn) if turns else ([], 0, 0)
-    x, y = x + turns * per_turn[0], y + turns * per_turn[1]
-    after, x, y = steps(end, column.rows, x, y, None)
-    return Walk(tuple(before), tuple(turn), turns, tuple(after), x, y)
+    before = _place(column, rows, range(start), 0, 0, None)
+    if before is None:
+        return None
+    turn = _place(column, rows, range(start, start + period), before.x, before.y, per_turn) if turns else _NO_STEPS
+    if turn is None:
+        return None
+    x, y = before.x + turns * per_turn[0], before.y + turns * per_turn[1]
+    after = _place(column, rows, range(end, column.rows), x, y, None)
+    if after is None:
+        return None
+    return Walk(tuple(before.steps), tuple(turn.steps), turns, tuple(after.steps), after.x, after.y)
 
 
 def _steady(rows: Sequence[_Row], period: int, repeat: int) -> tuple[int, int]:
@@ -179,6 +180,17 @@ def _far(column: Column) -> bool:
     return 2 * column.pitch > REACH
 
 
+class _Placed(NamedTuple):
+    """Steps, and where the pointers are behind them."""
+
+    steps: list[Step]
+    x: int
+    y: int
+
+
+_NO_STEPS = _Placed([], 0, 0)
+
+
 def _place(
     column: Column,
     rows: Sequence[_Row],
@@ -186,26 +198,34 @@ def _place(
     x_base: int,
     y_base: int,
     total: tuple[int, int] | None,
-) -> tuple[list[Step], int, int]:
-    """Steps with offsets from pointers at ``x_base`` and ``y_base``, moved on where an offset would not reach.
+) -> _Placed | None:
+    """Steps with offsets from pointers at ``x_base`` and ``y_base``, moved on where an offset would not reach, at the
+    end for the row that comes next.
 
-    ``total``: by how much they must have moved at the end.
+    ``total``: by how much they must have moved at the end. None if the first row is out of reach.
     """
     x0, y0 = x_base, y_base
     # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
     far = 2 * column.out_pitch > REACH
     far_rows = _far(column)
     steps: list[Step] = []
-    for i in which:
+
+    def moves(i: int) -> tuple[int, int]:
+        """What the pointers move on by before a row, 0 where its offsets reach."""
         outputs = [fed.output * column.out_pitch for fed in rows[i] if fed.last]
+        x = (far_rows and steps) or i * column.pitch + column.span - x_base > REACH
+        y = outputs and not far and max(outputs) - y_base > REACH
+        return i * column.pitch - x_base if x else 0, outputs[0] - y_base if y else 0
+
+    for i in which:
         if not rows[i]:
             continue
-        if (far_rows and steps) or i * column.pitch + column.span - x_base > REACH:
-            steps[-1] = steps[-1]._replace(x_advance=i * column.pitch - x_base)
-            x_base = i * column.pitch
-        if outputs and not far and max(outputs) - y_base > REACH:
-            steps[-1] = steps[-1]._replace(y_advance=outputs[0] - y_base)
-            y_base = outputs[0]
+        if moves(i) != (0, 0):
+            if not steps:
+                return None
+            ahead, beyond = moves(i)
+            steps[-1] = steps[-1]._replace(x_advance=ahead, y_advance=beyond)
+            x_base, y_base = x_base + ahead, y_base + beyond
         taps = []
         for ky, o, first, last, met in rows[i]:
             move = column.out_pitch if last and far else 0
@@ -220,4 +240,8 @@ def _place(
         x_move, y_move = x0 + total[0] - x_base, y0 + total[1] - y_base
         steps[-1] = steps[-1]._replace(x_advance=steps[-1].x_advance + x_move, y_advance=y_move)
         x_base, y_base = x0 + total[0], y0 + total[1]
-    return steps, x_base, y_base
+    elif steps and not far_rows and (coming := [i for i in range(which.stop, len(rows)) if rows[i]]):
+        ahead, beyond = moves(coming[0])
+        steps[-1] = steps[-1]._replace(x_advance=ahead, y_advance=beyond)
+        x_base, y_base = x_base + ahead, y_base + beyond
+    return _Placed(steps, x_base, y_base)

@@ -22,7 +22,7 @@ from memaopt.kernels import around, strips
 from memaopt.kernels.code import Assembly, Call, Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
-from memaopt.kernels.patches import Patch, patch_of
+from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
@@ -91,13 +91,14 @@ def unroll_of(patch: Patch, looped: bool) -> int | None:
 
 
 class RawPairs:
-    """CONV_2D of any window, stride, dilation and padding, without groups."""
+    """CONV_2D of any window, stride, dilation and padding, without groups or with two or three of one channel."""
 
     name = "raw pairs"
     computes = Conv
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:
         assert isinstance(layer, Conv)
+        layer = joined(layer, ROWS)
         if layer.groups != 1 or not fits(layer):
             return ()
         plans = [
@@ -175,6 +176,7 @@ class RawPairs:
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, Conv)
+        layer = joined(layer, ROWS)
         rows = plan.option("strip")
         chosen = self._kernel(layer, rows, bool(plan.option("loop")), plan.input_format, plan.output_format)
         assert chosen is not None
