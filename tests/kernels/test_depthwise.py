@@ -80,6 +80,7 @@ def _small_windows() -> dict[str, Layer]:
         "column_of_5_strided": h.depthwise(rng, (19, 2, 3), (5, 1), stride=(2, 1), output_zero_point=-3),
         "column_of_5_dilated": h.depthwise(rng, (19, 2, 3), (5, 1), dilation=(2, 1), multiplier=2),
         "column_of_4_in_few_rows": h.depthwise(rng, (2, 5, 3), (4, 1)),
+        "turns_out_of_reach": h.depthwise(rng, (16, 1, 1040), (5, 1)),
         "dilated_beyond": h.depthwise(rng, (4, 5, 3), (3, 3), dilation=(3, 1)),
     }
 
@@ -122,6 +123,9 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "wake_words_first": (h.depthwise(rng, (48, 48, 8)), 1.65),
         "wake_words_strided": (h.depthwise(rng, (24, 24, 32), stride=(2, 2)), 2.8),
         "wake_words_late": (h.depthwise(rng, (6, 6, 128)), 1.85),
+        "by_sign": (h.depthwise(rng, (13, 12, 16), output_zero_point=-48), 2.1),
+        "strided_by_sign": (h.depthwise(rng, (24, 24, 16), stride=(2, 2), output_zero_point=-48), 2.5),
+        "line_by_sign": (h.depthwise(rng, (15, 24, 16), (5, 1), output_zero_point=-48), 3.0),
     }
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)

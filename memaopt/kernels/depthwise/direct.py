@@ -7,7 +7,9 @@ rows have theirs, and columns whose windows meet the image in the same taps are 
 of a dilated window are walked apart.
 
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven: without an addend
-(SMMUL) if it can be, for there is no register for one where a row feeds two outputs.
+(SMMUL) if it can be, for there is no register for one where a row feeds two outputs. Outputs by sign have what negative
+accumulators add in the upper half of a word of weights, so that SMLABx by 0 or -1 adds it to the addend; of a window of
+3x3 the addend takes the register of initial accumulators, which then lie on the stack.
 """
 
 from collections.abc import Iterator
@@ -163,10 +165,10 @@ class DepthwiseDirect:
         proven, added = found
         output = Output.of(proven, layer.requantization)
         step, zero_point = int(layer.multiplier == 1), layer.input_zero_point
+        halved = not unroll and proven.negative is not None and bool((abs(proven.negative) < 1 << 15).all())
+        rounding = output, added, halved
         kernels = tuple(
-            interned(
-                DirectKernel(window, view.shape.height, tap_step, s, phases, unroll, step, zero_point, output, added)
-            )
+            interned(DirectKernel(window, view.shape.height, tap_step, s, phases, unroll, step, zero_point, *rounding))
             for s in ([(one,) for one in sets] if apart else [sets])
         )
         if unroll and not any(walk.turns for walk in kernels[0].walks):
@@ -232,14 +234,18 @@ def _parameters(layer: Depthwise, turned: bool, kernel: DirectKernel, proven: Pr
     w[proven.constant] = 0
     start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start
     height = w.shape[1]
-    blocks = [channel_parameters(proven)[:, 1:]] if kernel.added else []
+    blocks = [channel_parameters(proven)[:, 1 : 1 + kernel.added_words]] if kernel.added else []
+    negative = np.zeros((len(w), 1), np.int64) if proven.negative is None else -proven.negative[:, None]
     for one in kernel.sets:
         taps = w[..., one.first : one.first + one.taps]
         if one.taps > 1:
             blocks.append(pairs_of(taps[..., 0], taps[..., 1]))
         if one.taps % 2:
-            alone = np.concatenate([taps[..., -1], np.zeros((len(w), height % 2), np.int64)], axis=1)
+            half = (negative if kernel.halved else np.zeros_like(negative))[:, : height % 2]
+            alone = np.concatenate([taps[..., -1], half], axis=1)
             blocks.append(pairs_of(alone[:, ::2], alone[:, 1::2]))
+        if kernel.halved and not kernel.has_half(one.taps):
+            blocks.append(pairs_of(np.zeros_like(negative), negative))
         starts = [
             start - layer.input_zero_point * taps[:, list(met)].sum(axis=(1, 2))
             for met in (tuple(range(height)), *kernel.edges)

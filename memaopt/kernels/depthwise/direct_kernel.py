@@ -20,7 +20,9 @@ from memaopt.problems.geometry import Window
 _TAPS = ("r11", "r12", "lr")
 _ACCUMULATORS = ("r9", "r10", "r12", "lr")
 #: The first register of weights; three pairs and two words of those alone are the most.
-_WEIGHTS = 2
+_WEIGHTS, _MOST_WEIGHTS = 2, 5
+#: That of initial accumulators.
+_START = "r8"
 
 
 class MetColumns(NamedTuple):
@@ -52,7 +54,8 @@ class DirectKernel:
     """Windows of up to 3x3, or 5x1, over NHWC bytes; the columns' code is straight, or has loops of ``unroll`` outputs.
 
     ``x_step``: bytes of input to the next channel, 0 where all channels read the same one. ``added``: the rounding has
-    an addend, which is on the stack or, where one accumulator is enough, in the other's register.
+    an addend, which is on the stack or, where one is free, in a register. ``halved``: what negative accumulators add to
+    it fits 16 bits and is the upper half of a word of weights.
     """
 
     window: Window
@@ -65,6 +68,7 @@ class DirectKernel:
     zero_point: int
     output: Output
     added: bool
+    halved: bool = False
 
     @property
     def name(self) -> str:
@@ -80,6 +84,7 @@ class DirectKernel:
             f"bytes apart, {column.outputs} outputs {column.out_pitch} and {self.sets[0].y_step} bytes apart, channels "
             f"{self.x_step} apart, zero point {self.zero_point}, {self.unroll} outputs a turn, rounding "
             f"{self.output.slug}{' with an addend' if self.added else ''}"
+            f"{' and another among the weights' if self.halved else ''}"
         )
 
     @cached_property
@@ -110,7 +115,7 @@ class DirectKernel:
             for x, y, walk in self._phases()
         ]
         words = numberless(add_imm("r2", "r2", 4 * self.words, "r4"))
-        held = self.added, self.addend_held, self.phases[0].column.live, bool(self.x_step), self.edges
+        held = self.added, self.addend_home, self.halved, self.phases[0].column.live, bool(self.x_step), self.edges
         height = self.window.kernel.height
         return tuple(sets), tuple(phases), words, held, height, replace(self.output, shift=0)
 
@@ -125,14 +130,22 @@ class DirectKernel:
         """Words of weights for a row's odd tap, those of two rows in one."""
         return -(-self.window.kernel.height // 2) if taps % 2 else 0
 
+    def weights(self, taps: int) -> int:
+        """Words of weights of a set of columns, and one for negative accumulators where no half of these is free."""
+        return self.pairs(taps) + self.alone(taps) + int(self.halved and not self.has_half(taps))
+
+    def has_half(self, taps: int) -> bool:
+        """Whether the upper half of the last word of weights is free."""
+        return taps % 2 == 1 and self.window.kernel.height % 2 == 1
+
     def set_words(self, taps: int) -> int:
         """Parameters of a set of columns: weights, multiplier, initial accumulators."""
-        return self.pairs(taps) + self.alone(taps) + 2 + len(self.edges)
+        return self.weights(taps) + 2 + len(self.edges)
 
     @property
     def added_words(self) -> int:
         """Addends of a channel, of all accumulators and of negative ones."""
-        return int(self.added) + int(self.output.by_sign)
+        return int(self.added) + int(self.output.by_sign and not self.halved)
 
     @property
     def words(self) -> int:
@@ -140,9 +153,21 @@ class DirectKernel:
         return self.added_words + sum(self.set_words(s.taps) for s in self.sets)
 
     @property
-    def addend_held(self) -> bool:
-        """Whether the addend has a register."""
-        return self.added and not self.output.by_sign and self.phases[0].column.live == 1
+    def addend_home(self) -> str:
+        """The register that the addend has: an accumulator's if one is enough, that of a last word of weights, or else
+        that of initial accumulators, which then lie on the stack. Empty if there is none.
+        """
+        if not self.added or (self.output.by_sign and not self.halved):
+            return ""
+        if self.phases[0].column.live == 1:
+            return _ACCUMULATORS[1]
+        last = max(self.weights(s.taps) for s in self.sets) == _MOST_WEIGHTS or self.unroll > 0
+        return (_START if self.halved else "") if last else f"r{_WEIGHTS + _MOST_WEIGHTS - 1}"
+
+    @property
+    def starts_kept(self) -> bool:
+        """Whether initial accumulators lie on the stack."""
+        return self.addend_home == _START
 
     def call(self, channels: float) -> Call:
         """A call for so many channels."""
@@ -161,11 +186,13 @@ class DirectKernel:
         columns = sum(s.columns for s in self.sets)
         edges = columns * sum(self._edges_of(walk) for walk in self.walks)
         several = [s.columns for s in self.sets if s.columns > 1]
-        words = sum(self.pairs(s.taps) + self.alone(s.taps) + 2 for s in self.sets)
-        kept = 0 if self.addend_held else self.added_words
-        words += len(self.sets) if self.addend_held else kept
+        words = sum(self.weights(s.taps) + 2 for s in self.sets)
+        kept = 0 if self.addend_home else self.added_words
+        words += len(self.sets) if self.addend_home else kept
         channel = loads(4 + 3 * len(self.sets) + sum(several) + edges + (kept > 0), 4)
         channel += loads(kept * outputs * columns, 4) + stores(4 + len(several) + sum(several) + kept, 4)
+        if self.starts_kept:
+            channel += loads(outputs * columns - edges, 4) + stores(len(self.sets), 4)
         return (
             loads(rows * sum(s.columns * s.taps for s in self.sets) * channels, 1),
             stores(outputs * columns * channels, 1),
@@ -184,17 +211,20 @@ class DirectKernel:
         one = self.sets[number]
         before = self.added_words + sum(self.set_words(s.taps) for s in self.sets[:number])
         pairs, alone = self.pairs(one.taps), self.alone(one.taps)
-        last = _WEIGHTS + pairs + alone - 1
+        weights = self.weights(one.taps)
+        last = _WEIGHTS + weights - 1
         return {
             "set": one,
             "offset": 4 * before,
             "weights": f"r{_WEIGHTS}" + (f"-r{last}" if last > _WEIGHTS else ""),
             "pair": [f"r{_WEIGHTS + ky}" for ky in range(pairs)],
             "alone": [(f"r{_WEIGHTS + pairs + ky // 2}", "bt"[ky % 2]) for ky in range(2 * alone)],
-            "edge": {met: 4 * (before + pairs + alone + 2 + number) for number, met in enumerate(self.edges)},
+            "edge": {met: 4 * (before + weights + 2 + number) for number, met in enumerate(self.edges)},
             "x_total": one.x_step - self._moved[0],
             "y_total": one.y_step - self._moved[1],
-            "words": pairs + alone + 2 + len(self.edges),
+            "words": self.set_words(one.taps),
+            "sign": f"r{last}" if self.halved else "",
+            "count": weights,
         }
 
     @property
@@ -243,7 +273,9 @@ class DirectKernel:
             outputs=sum(phase.column.outputs for phase in self.phases),
             first_row=self.phases[0].x,
             added=self.added,
-            held=self.addend_held,
-            slots=20 + 4 * (0 if self.addend_held else self.added_words),
+            home=self.addend_home,
+            halved=self.halved,
+            starts_kept=self.starts_kept,
+            slots=20 + 4 * (int(self.starts_kept) if self.addend_home else self.added_words),
             q=self.output,
         )
