@@ -87,11 +87,11 @@ def _layer(b: Builder, x: int, rng: Rng) -> int:
     return b.conv_2d(x, outputs, kernel, activation, stride=stride, dilation=dilation, same=same)
 
 
-def stream_of(graph: Graph, hops: int = 1) -> Push | None:
-    """A stream along rows by so many of the least hops; None where there is none, which says what would do."""
+def stream_of(graph: Graph, hop: int | None = None) -> Push | None:
+    """A stream along rows by so many frames, or the fewest that one phase does with; None where there is none, which
+    says what would do."""
     try:
-        push, _ = streamed(graph, Stream(axis="rows"))
-        return push if hops == 1 else streamed(graph, Stream(axis="rows", hop=push.hop * hops))[0]
+        return streamed(graph, Stream(axis="rows", hop=hop))[0]
     except InputError as error:
         if "would do" not in str(error):
             raise
@@ -111,12 +111,8 @@ def random_pushes(push: Push, rng: Rng, count: int) -> list[list[Array]]:
 
 def pushed(push: Push, pushes: list[list[Array]], kept: list[Array] | None = None) -> Iterator[list[Array]]:
     """The outputs of one push after the other, by the reference executor."""
-    states = [state.initial for state in push.graph.states] if kept is None else kept
-    for frames in pushes:
-        found = reference.run(push.graph, [*frames, *states])
-        wanted = len(push.graph.wanted)
-        states = found[wanted:]
-        yield found[:wanted]
+    for _, found in reference.runs(push.graph, pushes, kept):
+        yield found[: len(push.graph.wanted)]
 
 
 def check_pushes(push: Push, whole: Graph, rng: Rng, count: int) -> int:
@@ -141,11 +137,7 @@ def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> t
     graph, oracle, rng = Model.read(path).graph, Oracle(data), np.random.default_rng(seed)
     wrong, seen = 0, set[bytes]()
     if graph.states:
-        kept = [state.initial for state in graph.states]
-        wanted = len(graph.wanted)
-        for (frames,) in signal(graph.tensors[graph.given[0]].shape, rng, count):
-            found = reference.run(graph, [frames, *kept])
-            kept = found[wanted:]
+        for (frames, *_), found in reference.runs(graph, signal(graph.tensors[graph.given[0]].shape, rng, count)):
             wrong += not np.array_equal(found[0], oracle.run([frames])[0])
             seen.add(found[0].tobytes())
         return wrong, len(seen)
@@ -183,7 +175,7 @@ def check_random(seed: int, board: bool) -> bool:
     """The library of a random stream, on this computer or on the board; False where a network is no stream."""
     rng = np.random.default_rng(seed)
     model = Model.of(random_stream(rng, f"stream_{seed}"))
-    push = stream_of(model.graph, hops=int(rng.integers(1, 3)))
+    push = stream_of(model.graph, int(rng.integers(1, 4)))
     if push is None:
         return False
     fill: Fill = "first" if rng.integers(4) == 0 else "zero"

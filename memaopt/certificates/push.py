@@ -6,13 +6,15 @@ from pydantic import BaseModel
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.inputs import STRICT
+from memaopt.networks.streaming.rows import phases_of
 from memaopt.printable import counted
 
 
 class RowsClaim(BaseModel):
     """The rows of one tensor of the window. A push computes ``once`` rows that no push computes again, and ``again``
-    those that depend on padding; it finds ``kept`` rows in the state, ``kept_bytes`` of it. ``stride`` are frames from
-    one row to the next.
+    those that depend on padding; it finds ``kept`` rows in the state. ``stride`` are frames from one row to the next.
+    Where the hop is no multiple of that, rows are kept once for each of the phases that pushes go through;
+    ``kept_bytes`` of the state are those of all phases.
     """
 
     model_config = STRICT
@@ -51,10 +53,12 @@ class PushClaim(BaseModel):
         kept = sum(rows.kept for rows in self.rows)
         padded = f"rows of {counted(again, 'tensor')} depend" if again else "no row that is read depends"
         repeated = f"{padded} on padding" + (", and are computed again" if again else "")
+        phases = max((phases_of(rows.stride, self.hop) for rows in self.rows if rows.kept), default=1)
+        turns = f" in up to {phases} phases, which pushes go through" if phases > 1 else ""
         return [
             f"{self.hop} {frames} of {self.frames}: {self.macs:,} multiply-accumulates, {share} than the window's",
             f"moves {self.moved_bytes:,} bytes; new frames, weights and outputs alone are {self.least_bytes:,}",
-            f"{kept:,} {'row is' if kept == 1 else 'rows are'} kept; {repeated}",
+            f"{kept:,} {'row is' if kept == 1 else 'rows are'} kept{turns}; {repeated}",
         ]
 
 
@@ -74,7 +78,7 @@ def claim(plan: NetworkPlan) -> PushClaim | None:
                 once=found.fresh.rows,
                 again=sum(span.rows for span in found.again),
                 kept=found.kept.rows,
-                kept_bytes=found.kept.rows * (of.nbytes // found.line.count),
+                kept_bytes=found.phases * found.kept.rows * (of.nbytes // found.line.count),
             )
         )
     graph = plan.graph

@@ -249,7 +249,14 @@ class NetworkPlan:
 
     @property
     def state_bytes(self) -> int:
-        """What the caller keeps from run to run: the states, and whether there was a first frame, if that fills."""
+        """What the caller keeps from run to run: the states, whether there was a first frame, if that fills, and which
+        copies' turn it is, if there are some.
+        """
+        return self.turn_at + (ALIGNMENT if self.states.apart else 0)
+
+    @property
+    def turn_at(self) -> int:
+        """Where the number of the run is kept, whose copies of states have their turn, if there are some."""
         flag = ALIGNMENT if self.push is not None and self.push.fill == "first" else 0
         return self.states.bytes + flag
 

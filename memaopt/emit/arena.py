@@ -30,9 +30,16 @@ def tensor_places(plan: NetworkPlan) -> dict[int, Place]:
             symbol = f"{_prefix(plan)}AT_{_own_name(graph.tensors[tensor].name)}"
             symbol = f"{symbol}_{tensor}" if symbol in taken else symbol
             taken.add(symbol)
-            base = "kept" if tensor in graph.outside else "outer" if plan.is_away(tensor) else "base"
+            base = kept_as(plan, tensor) if tensor in graph.outside else "outer" if plan.is_away(tensor) else "base"
             found[tensor] = Place(symbol, plan.place(tensor), graph.tensors[tensor].describe(), base)
     return found
+
+
+def kept_as(plan: NetworkPlan, tensor: int) -> str:
+    """What C calls the memory that a kept tensor's offset counts from: the state, or that of the copies whose turn it
+    is."""
+    copies = plan.graph.states[plan.graph.outside[tensor]].copies
+    return "kept" if copies == 1 else f"kept_{copies}"
 
 
 def scratch_places(plan: NetworkPlan) -> dict[int, Place]:

@@ -136,11 +136,14 @@ def int8_tensor(name: str, shape: tuple[int, ...], scale: float, zero_point: int
 class State:
     """What a network keeps from one run to the next: the input that is ``read``, the output ``written`` for the next
     run, of one shape and type, and what the first run reads. Both are the same bytes, outside the arena.
+
+    There may be more than one of it, ``copies``, which runs take in turn: what is read was written so many runs ago.
     """
 
     read: int
     written: int
     initial: npt.NDArray[Any]
+    copies: int = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ nothing depends on the machine, save the tables of LOGISTIC and TANH, which TFLi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,23 @@ def run(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
         if op.output in graph.outputs:
             values[op.output] = output
     return [values[index] for index in graph.outputs]
+
+
+def runs(
+    graph: Graph, inputs: Iterable[Sequence[Array]], kept: Sequence[Array] | None = None
+) -> Iterator[tuple[list[Array], list[Array]]]:
+    """One run after another: all that each is given, the states behind its inputs, and all that it gives.
+
+    ``kept``: what each state holds at first, in all its copies, where that is not its initial value.
+    """
+    first = [state.initial for state in graph.states] if kept is None else kept
+    held = [[value] * state.copies for state, value in zip(graph.states, first, strict=True)]
+    for number, values in enumerate(inputs):
+        given = [*values, *(copies[number % len(copies)] for copies in held)]
+        found = run(graph, given)
+        yield given, found
+        for copies, value in zip(held, found[len(graph.wanted) :], strict=True):
+            copies[number % len(copies)] = value
 
 
 def _bind(graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:

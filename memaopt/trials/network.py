@@ -259,6 +259,8 @@ def _invoke(plan: NetworkPlan, board: Board, values: Sequence[_Array]) -> tuple[
     state = [bases.state] if plan.graph.states else []
     if plan.push is not None and plan.push.fill == "first":
         board.write(bases.state + plan.states.bytes, (1).to_bytes(4, "little"))
+    if plan.states.apart:
+        board.write(bases.state + plan.turn_at, (0).to_bytes(4, "little"))
     given = [bases.image if t in plan.graph.nowhere else 0 for t in plan.graph.given]
     run = board.call(f"{plan.name}_{emit.verb(plan)}", *state, *given, *[0] * len(plan.graph.wanted))
     wrong = int(run.r0 != 0)

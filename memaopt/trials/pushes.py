@@ -21,20 +21,19 @@ _Array = npt.NDArray[Any]
 
 def with_states(plan: NetworkPlan, inputs: Iterable[Sequence[_Array]]) -> Iterator[list[_Array]]:
     """Each push's inputs with what the pushes before it left in the states; as they are where nothing is kept."""
-    kept: list[_Array] | None = None
-    for values in inputs:
-        if kept is None:
-            kept = initial_states(plan, values)
-        yield [*values, *kept]
-        if kept:
-            kept = reference.run(plan.source, [*values, *kept])[len(plan.source.wanted) :]
+    if not plan.source.states:
+        yield from (list(values) for values in inputs)
+        return
+    first, *others = inputs
+    pushes = reference.runs(plan.source, [first, *others], initial_states(plan, first))
+    yield from (given for given, _ in pushes)
 
 
 def expected(plan: NetworkPlan, inputs: Sequence[Sequence[_Array]]) -> Iterator[list[_Array]]:
     """The outputs of each push: where a window slides, those of the network as it was read, on the whole window."""
     if plan.push is None:
-        for values in with_states(plan, inputs):
-            yield reference.run(plan.source, values)[: len(plan.source.wanted)]
+        kept = initial_states(plan, inputs[0])
+        yield from (found[: len(plan.source.wanted)] for _, found in reference.runs(plan.source, inputs, kept))
         return
     whole = plan.push.whole if plan.model is None else plan.model.graph
     for window in plan.push.windows(frames for (frames,) in inputs):

@@ -95,7 +95,7 @@ class Push:
     @property
     def state_bytes(self) -> int:
         """What is kept from push to push."""
-        return sum(state.initial.nbytes for state in self.graph.states)
+        return sum(state.copies * state.initial.nbytes for state in self.graph.states)
 
 
 def push_of(whole: Graph, window: TimeWindow, hop: int, fill: Fill = "zero") -> Push:
@@ -206,7 +206,7 @@ class _Builder:
             span = RowRange(later.first - at, later.end - at)
             self.keeping.append((read, _slice(self.tensors[source], line.axis, span, source, written)))
             first = np.take(self.filled[tensor], range(later.first, later.end), axis=line.axis)
-            self.states.append(State(read, written, np.ascontiguousarray(first)))
+            self.states.append(State(read, written, np.ascontiguousarray(first), rows.phases))
 
     def _rows(self, tensor: int, rows: RowRange) -> int:
         """The tensor of the push that holds just these rows."""

@@ -2,9 +2,11 @@
 
 A window ends ``hop`` frames later with each push. A row is *clean* if it is made from frames alone: it is then the row
 ``hop / stride`` further up in the window before, ``stride`` being the frames from one row to the next, since what a
-row is depends on its inputs and never on its place. Rows that depend on padding, which moves with the window, are
-computed again. Of the clean rows that something reads, [first, end), the last ``hop / stride`` are new; those before
-them were new once and are kept. Rows that nothing reads are neither computed nor kept.
+row is depends on its inputs and never on its place. Where that is no whole number, the rows of this window lie between
+those of the one before, and on those of the window ``phases`` pushes ago: what is kept of them there is so many times,
+and pushes take turns. Rows that depend on padding, which moves with the window, are
+computed again. Of the clean rows that something reads, [first, end), the last ``phases * hop / stride`` are new; those
+before them were new once and are kept. Rows that nothing reads are neither computed nor kept.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
 from memaopt.networks.streaming.steps import RowRange, RowStep, needed, step_of
 
@@ -38,7 +39,8 @@ class SlidingAxis:
 @dataclass(frozen=True)
 class PushRows:
     """What a push does with the rows of a tensor: those it finds ``kept``, those it computes because they are
-    ``fresh``, and those of ``again`` that depend on padding; ``computed`` has both in runs.
+    ``fresh``, and those of ``again`` that depend on padding; ``computed`` has both in runs. What is kept was left there
+    ``phases`` pushes ago.
     """
 
     line: SlidingAxis
@@ -46,6 +48,7 @@ class PushRows:
     fresh: RowRange
     again: tuple[RowRange, ...]
     computed: tuple[RowRange, ...]
+    phases: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +81,8 @@ def lines_of(graph: Graph, tensor: int, axis: int) -> tuple[dict[int, SlidingAxi
 
 
 def work_of(graph: Graph, tensor: int, axis: int, hop: int) -> Work:
-    """What a push of ``hop`` frames computes and keeps, from what the outputs need back to the frames; InputError if
-    the rows of some tensor are not in step with it.
-    """
+    """What a push of ``hop`` frames computes and keeps, from what the outputs need back to the frames."""
     lines, steps = lines_of(graph, tensor, axis)
-    _check_hop(graph, lines, hop)
     wanted: dict[int, _Flags] = {t: np.zeros(line.count, bool) for t, line in lines.items()}
     read = set(graph.outputs)
     for t in graph.outputs:
@@ -113,35 +113,26 @@ def work_of(graph: Graph, tensor: int, axis: int, hop: int) -> Work:
 
 
 def least_hop(graph: Graph, tensor: int, axis: int) -> int:
-    """What a hop has to be a multiple of, so that the rows of every tensor are in step with it."""
+    """The fewest frames of a push for which every tensor's rows are those of the window before: one phase does."""
     lines, _ = lines_of(graph, tensor, axis)
-    return _least(lines)
-
-
-def _least(lines: Mapping[int, SlidingAxis]) -> int:
     return math.lcm(*(line.stride for line in lines.values() if line.clean.rows > 1))
 
 
-def _check_hop(graph: Graph, lines: Mapping[int, SlidingAxis], hop: int) -> None:
-    """InputError if the rows of a window are not those of the window before."""
-    for op in graph.operators:
-        line = lines.get(op.output)
-        if line is not None and line.clean.rows > 1 and hop % line.stride:
-            raise InputError(
-                f"hop {hop}: the rows of {graph.place(op)} are {line.stride} frames apart, and fall between those of "
-                f"the window before; a hop that is a multiple of {_least(lines)} would do"
-            )
+def phases_of(stride: int, hop: int) -> int:
+    """After how many pushes of ``hop`` frames rows that are ``stride`` frames apart lie on those of a window again."""
+    return math.lcm(stride, hop) // hop
 
 
 def _rows(line: SlidingAxis, wanted: _Flags, hop: int) -> PushRows:
-    clean = _hull(wanted, line.clean)
-    fresh = RowRange(max(clean.first, clean.end - hop // line.stride), clean.end) if clean.rows > 1 else clean
+    clean, phases = _hull(wanted, line.clean), phases_of(line.stride, hop)
+    new = phases * hop // line.stride
+    fresh = RowRange(max(clean.first, clean.end - new), clean.end) if clean.rows > 1 else clean
     kept = RowRange(clean.first, fresh.first)
     before, after = RowRange(0, line.clean.first), RowRange(line.clean.end, line.count)
     if not line.clean.rows:
         before, after = RowRange(0, line.count), _NONE
     again = tuple(span for span in (_hull(wanted, before), _hull(wanted, after)) if span.rows)
-    return PushRows(line, kept, fresh, again, _runs((*again, fresh)))
+    return PushRows(line, kept, fresh, again, _runs((*again, fresh)), phases)
 
 
 def _hull(flags: _Flags, within: RowRange) -> RowRange:
