@@ -67,7 +67,8 @@ def put(path: str, value: Any) -> Callable[[Any], None]:
 
 
 class Node(NamedTuple):
-    """An operator of a file: ``options`` are the fields of the table ``table``."""
+    """An operator of a file: ``options`` are the fields of the table ``table``; or one of the file's own, called
+    ``custom``, with the bytes ``data``."""
 
     kind: str
     inputs: Sequence[int]
@@ -75,6 +76,8 @@ class Node(NamedTuple):
     table: str = ""
     options: Mapping[str, Any] = MappingProxyType({})
     version: int = 1
+    custom: str = ""
+    data: bytes = b""
 
 
 def file_of(tensors: Sequence[Tensor], nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
@@ -98,6 +101,8 @@ def file_of(tensors: Sequence[Tensor], nodes: Sequence[Node], inputs: Sequence[i
         code.builtinCode = getattr(schema.BuiltinOperator, node.kind)
         code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), node.version
         made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes), list(node.inputs), list(node.outputs)
+        if node.custom:
+            code.customCode, made.customOptions = node.custom, list(node.data)
         if node.table:
             made.builtinOptionsType = getattr(schema.BuiltinOptions, node.table)
             made.builtinOptions = getattr(schema, f"{node.table}T")()

@@ -48,7 +48,7 @@ class BundleCertificate(Envelope):
 
     what: ClassVar[str] = "a certificate of several networks"
 
-    format: Literal["memaopt-bundle-certificate-1"] = "memaopt-bundle-certificate-1"
+    format: Literal["memaopt-bundle-certificate-2"] = "memaopt-bundle-certificate-2"
     name: str
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)

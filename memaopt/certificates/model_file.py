@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, PrivateAttr
 from memaopt.certificates.envelope import Envelope
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.networks.formats.model import Model
+from memaopt.problems.custom import CustomCode
 
 
 class OfModel(Envelope):
@@ -34,7 +36,12 @@ class OfModel(Envelope):
             )
         if Path(self.model).name != self.model or not self.model.isprintable():
             raise InputError(f"{self.name}: the model {self.model!r} is not the name of a file beside the certificate")
-        return Model.read(self._folder / self.model)
+        return Model.read(self._folder / self.model, self._customs(self._folder))
+
+    def _customs(self, folder: Path) -> Sequence[CustomCode]:
+        """The user's C that computes operators of the model, from files in the certificate's folder."""
+        del folder
+        return ()
 
     def demand(self, model: Model) -> None:
         """FalseClaimError unless it is the model that was certified."""

@@ -6,15 +6,17 @@ others would do, if all that is claimed held of them (:mod:`memaopt.certificates
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from memaopt.certificates import push
 from memaopt.certificates.model_file import OfModel
-from memaopt.certificates.network_claims import ChoiceClaim, LayerClaim, Totals, claim, totals
+from memaopt.certificates.network_claims import ChoiceClaim, CustomClaim, LayerClaim, Totals, claim, customs, totals
 from memaopt.certificates.push import PushClaim
 from memaopt.choice import choice, compile, fusion, rows
+from memaopt.choice.customs import custom_facts, without
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Potentials
@@ -28,6 +30,7 @@ from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.printable import counted
+from memaopt.problems.custom import CustomCode
 from memaopt.problems.words import Objective
 
 PREMISES = (
@@ -43,6 +46,7 @@ PREMISES = (
     "placement",
     "stream",
     "by_rows",
+    "custom",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
@@ -55,7 +59,7 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-6"] = "memaopt-network-certificate-6"
+    format: Literal["memaopt-network-certificate-7"] = "memaopt-network-certificate-7"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -64,6 +68,7 @@ class NetworkCertificate(OfModel):
     placement: NetworkPlacement
     stream: Stream | None
     by_rows: bool = False
+    custom: tuple[CustomClaim, ...]
     multiple: int
     simplified: tuple[str, ...]
     chains: Chains = ()
@@ -97,6 +102,10 @@ class NetworkCertificate(OfModel):
             return self._plan.model
         return super().model_file
 
+    def _customs(self, folder: Path) -> tuple[CustomCode, ...]:
+        """The user's C from its files; FalseClaimError if one is not that which was certified."""
+        return tuple(claim.read(folder, self.subject) for claim in self.custom)
+
     def headline(self) -> str:
         where = f"{self.machine.name} in setting {self.machine.setting.name}"
         return f"{self.name} on {where}: {counted(len(self.layers), 'layer')}"
@@ -116,6 +125,7 @@ class NetworkCertificate(OfModel):
             ("multiply-accumulates", f"{found.macs:,}"),
             ("traffic", f"{describe(found.traffic)}; {found.compulsory_bytes:,} bytes at least"),
             *self._cycles(),
+            *custom_facts(each.name for each in self.custom),
             (
                 "arena",
                 f"{found.arena_bytes:,} bytes: {found.tensor_bytes:,} of tensors, {found.scratch_bytes:,} of scratch",
@@ -155,7 +165,8 @@ class NetworkCertificate(OfModel):
         found = self.totals
         if found.cycles is None:
             return []
-        return [("cycles", f"{found.machine_cycles:,} predicted, {found.cycles:,} without waiting")]
+        named = without(each.name for each in self.custom)
+        return [("cycles", f"{found.machine_cycles:,} predicted{named}, {found.cycles:,} without waiting")]
 
 
 def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
@@ -178,6 +189,7 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
         placement=plan.placement,
         stream=plan.slides,
         by_rows=plan.graph.by_rows,
+        custom=customs(plan),
         multiple=plan.multiple,
         simplified=plan.steps,
         chains=plan.chains,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pathlib import Path
+
+from pydantic import BaseModel, Field
 
 from memaopt.access import Access
 from memaopt.choice import choice
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.traffic import MovedBytes, compulsory_bytes, layer_traffic, network_traffic
+from memaopt.errors import FalseClaimError
 from memaopt.inputs import STRICT
 from memaopt.kernels.registry import Format
+from memaopt.networks.custom_files import SOURCES, code_of, read_code
+from memaopt.problems.custom import CodeFile, CustomCode
 
 
 class LayerClaim(BaseModel):
@@ -19,7 +24,8 @@ class LayerClaim(BaseModel):
     operator before it that the layer computes too, if it does. ``cycles`` are predicted at zero
     wait states, ``stall_cycles`` are what the machine's add, both None on a core whose timing
     nobody has validated. ``traffic`` is what is promised by memory, with the least that there is.
-    ``requantization`` is empty for layers that round nothing.
+    ``requantization`` is empty for layers that round nothing. ``without``: the operator that C of the user's computes,
+    of which nothing is promised, and nothing is in any figure.
     """
 
     model_config = STRICT
@@ -48,6 +54,29 @@ class LayerClaim(BaseModel):
     scratch_bytes: int
     stack_bytes: int
     requantization: str
+    without: str | None
+
+
+class CustomClaim(BaseModel):
+    """An operator of the model that the C in these files computes, beside the library's source: their digests."""
+
+    model_config = STRICT
+
+    name: str
+    files: tuple[tuple[str, str], ...] = Field(min_length=1, max_length=2)
+
+    def read(self, folder: Path, subject: str) -> CustomCode:
+        """The C in a library's folder; FalseClaimError, naming its ``subject``, if it is not that of the claim."""
+        code = code_of(self.name, [CodeFile(name, "") for name, _ in self.files])
+        found = [read_code(folder / SOURCES / file.name) for file in code.files]
+        for file, (name, sha256) in zip(found, self.files, strict=True):
+            if file.sha256 != sha256:
+                raise FalseClaimError(f"{subject}: {SOURCES}/{name} is not the file that was certified")
+        return code_of(self.name, found)
+
+    def describe(self) -> str:
+        """``rasp: rasp.h (sha256 0123456789abcdef)``."""
+        return f"{self.name}: " + ", ".join(f"{name} (sha256 {sha256[:16]})" for name, sha256 in self.files)
 
 
 class ChoiceClaim(BaseModel):
@@ -124,6 +153,15 @@ def claim(network: NetworkPlan, layer: LayerPlan) -> LayerClaim:
         scratch_bytes=plan.scratch_bytes,
         stack_bytes=plan.stack_bytes,
         requantization=plan.requantization,
+        without=plan.without or None,
+    )
+
+
+def customs(plan: NetworkPlan) -> tuple[CustomClaim, ...]:
+    """What is claimed of the user's C."""
+    return tuple(
+        CustomClaim(name=code.name, files=tuple((file.name, file.sha256) for file in code.files))
+        for code in plan.customs
     )
 
 

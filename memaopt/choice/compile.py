@@ -14,6 +14,7 @@ from memaopt.alignment import align
 from memaopt.arguments import public
 from memaopt.choice import fusion, rows
 from memaopt.choice.choice import Candidate, Choice, Proof
+from memaopt.choice.customs import refuse_with_customs
 from memaopt.choice.homes import away, rooms
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
@@ -83,6 +84,7 @@ def compile_network(
     outside, tensors = there.outside, there.tensors
     if tensors is not None and (stream is not None or by_rows):
         raise InputError("a network on a sliding window, or whose input comes by rows, has all its activations in SRAM")
+    refuse_with_customs(graph, stream=stream is not None, tensors=tensors is not None)
     objective, ram = objective_of(objective, mcu, there.weighed)
     identifier = identifier_of(graph.name if name is None else name)
     push, slides = (None, None) if stream is None else streamed(graph, stream)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from memaopt.access import Access
 from memaopt.choice import choice, in_ram, invoke, layout
 from memaopt.choice.choice import Budgets, Choice
+from memaopt.choice.customs import custom_facts, without
 from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
 from memaopt.choice.partition import Potentials
@@ -35,6 +36,7 @@ from memaopt.networks.streaming.push import Push
 from memaopt.networks.streaming.window import Stream
 from memaopt.overview import framed, summarised
 from memaopt.printable import counted
+from memaopt.problems.custom import CustomCode, CustomLayer
 from memaopt.problems.words import Objective
 
 
@@ -153,13 +155,14 @@ class NetworkPlan:
 
     def summary(self) -> str:
         """The headline, and what it takes, a line each."""
-        cycles = [("cycles", f"{self.machine_cycles:,} predicted")] if self.mcu.core.is_timed else []
+        cycles = [("cycles", f"{self.machine_cycles:,} predicted{self.without}")] if self.mcu.core.is_timed else []
         facts = (
             ("multiply-accumulates", f"{self.macs:,}"),
             *cycles,
             ("arena", f"{self.arena_bytes:,} bytes"),
             ("RAM besides", f"{self.stack_bytes:,} bytes of stack, {self.ram_bytes:,} of code and constants"),
             ("flash", f"{self.flash_bytes:,} bytes"),
+            *self.custom_facts,
         )
         return summarised(self.headline(), facts)
 
@@ -175,7 +178,7 @@ class NetworkPlan:
         return framed(html_report(self))
 
     def __repr__(self) -> str:
-        cycles = f", {self.machine_cycles:,} cycles" if self.mcu.core.is_timed else ""
+        cycles = f", {self.machine_cycles:,} cycles{self.without}" if self.mcu.core.is_timed else ""
         return f"<NetworkPlan: {self.headline()}{cycles}>"
 
     @property
@@ -187,6 +190,27 @@ class NetworkPlan:
     def roots(self) -> dict[int, int]:
         """The first tensor of each activation's alias class."""
         return roots_of(self.graph)
+
+    @cached_property
+    def customs(self) -> tuple[CustomCode, ...]:
+        """The C of the user's that computes layers, each once."""
+        layers = (layer.lowered.layer for layer in self.layers)
+        return tuple(dict.fromkeys(layer.code for layer in layers if isinstance(layer, CustomLayer)))
+
+    @property
+    def promises_cycles(self) -> bool:
+        """Whether all of a call's cycles are predicted: by a core whose timing is known, of C that is memaopt's own."""
+        return self.mcu.core.is_timed and not self.customs
+
+    @property
+    def custom_facts(self) -> tuple[tuple[str, str], ...]:
+        """What is to be said beside all figures, if C of the user's computes layers."""
+        return custom_facts(code.name for code in self.customs)
+
+    @property
+    def without(self) -> str:
+        """Whose cycles, accesses, stack and code no predicted figure has: `` without rasp's``; empty for nobody's."""
+        return without(code.name for code in self.customs)
 
     @property
     def macs(self) -> int:

@@ -46,6 +46,7 @@ def solve(
     budgets: Mapping[str, int | None],
     within: float | None = None,
     place: str | None = None,
+    custom: Sequence[str] = (),
     report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
@@ -53,7 +54,8 @@ def solve(
     ``budgets``: bytes of ``sram``, ``flash`` and ``arena``; None is the default. The chip is larger if they are.
     ``within``: how much more than the best a smaller arena may cost; None is the default. ``place``: the memories of
     buffers, as they were asked for. ``report``: where the page of it goes, with the front of the arena, which takes
-    seconds. ``stream``: axis, hop and fill as they were asked for, ``taken``: how the input is.
+    seconds. ``stream``: axis, hop and fill as they were asked for, ``taken``: how the input is; ``custom``: operators
+    with the user's C.
     """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere
@@ -62,6 +64,7 @@ def solve(
     from memaopt.choice.least import compile_smallest
     from memaopt.choice.placement import NetworkPlacement
     from memaopt.choice.problem import left_by_project
+    from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
     from memaopt.networks.streaming.window import Stream
     from memaopt.report import network as network_report
@@ -79,8 +82,9 @@ def solve(
     if objective == "ram" and place is not None:
         raise InputError("--objective ram finds the least arena of a network on the chip: no --place")
     by_rows = _by_rows(taken, within, stream[0])
+    customs = read_customs(custom)
     with console.spinner(f"reading {Path(model).name}") as now:
-        read, slack = Model.read(model), WITHIN if within is None else within
+        read, slack = Model.read(model, customs), WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = large_enough(machine, left_by_project(machine, read.graph), budgets)
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")

@@ -143,6 +143,15 @@ def solve_command(
             "--input",
         ),
     ] = None,
+    custom: Annotated[
+        list[str],
+        option(
+            "Problem",
+            "NAME=H[,C]",
+            "A .tflite file's own operator NAME is the C function of that name in this header, and source: its tensors "
+            "are planned, its cycles are in no figure; repeatable.",
+        ),
+    ] = [],  # noqa: B006
     out: Annotated[
         Path | None,
         option("Output", "DIR", "Write the C project and the certificate there."),
@@ -202,6 +211,7 @@ def solve_command(
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
       memaopt solve wake.tflite door.tflite --stream wake=rows --out library/
+      memaopt solve model.tflite --custom Rasp=rasp.h,rasp.c --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None
@@ -234,6 +244,7 @@ def solve_command(
             ("--input", taken, f"it is for one with an image: {apart}"),
             ("--place", place, f"all of it is on the chip: {apart}"),
             ("--labels", labels, f"they are of one output: {apart}"),
+            ("--custom", custom, f"they have no C of yours: {apart}"),
         )
         bundle_cli.solve(
             several,
@@ -270,6 +281,7 @@ def solve_command(
             budgets=budgets,
             within=percent("--within", within),
             place=place,
+            custom=custom,
             report=report,
         )
         return
@@ -282,6 +294,7 @@ def solve_command(
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--input", taken, "its operands are whole"),
+        ("--custom", custom, "it has no operators"),
         *(
             (f"--{name}", value, "it has no window")
             for name, value in (("stream", stream), ("hop", hop), ("fill", fill))

@@ -8,19 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.networks.graph import DType
+from memaopt.networks.graph import C_TYPES, DType
 from memaopt.printable import in_comment
-
-#: The C type of an element.
-C_TYPES = {
-    DType.INT8: "int8_t",
-    DType.UINT8: "uint8_t",
-    DType.BOOL: "uint8_t",
-    DType.INT16: "int16_t",
-    DType.INT32: "int32_t",
-    DType.INT64: "int64_t",
-    DType.FLOAT32: "float",
-}
 
 
 @dataclass(frozen=True)

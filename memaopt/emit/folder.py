@@ -1,12 +1,13 @@
 """A library's folder: one that Arduino, PlatformIO, Zephyr, CMSIS-Pack, CMake, Make and STM32Cube each take as it is.
 
-Of all that is in it only ``src/NAME.c`` is what a tool finds that compiles every source below a folder; test vector and
-examples are headers, or ``.inc``, which the build files compile where they are wanted.
+Of all that is in it only ``src/NAME.c``, and the user's C of custom operators, is what a tool finds that compiles every
+source below a folder; test vector and examples are headers, or ``.inc``, which the build files compile where they are
+wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from memaopt.kernels.text.templates import render
 from memaopt.machines.core import core, core_names
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.setting import RegisterBits
+from memaopt.networks.custom_files import SOURCES
 from memaopt.printable import in_comment
+from memaopt.problems.custom import CustomCode
 from memaopt.version import __version__
 
 #: Who is named as the author, the vendor of the pack, and where to read of it.
@@ -74,7 +77,9 @@ class Library:
     it; ``copies``: NAME_init() copies something into RAM; ``outside``: it checks what lies in the memory of that name.
     Where there is such a function it is called once, and the linker includes NAME.ld. ``keeps``: its first argument is
     a state, which NAME_reset() makes. ``rows``: of its first argument, an image, where it comes by rows.
-    ``networks``: those that it has, where it has several, each as in a library of its own; then it has no function.
+    ``without``: the operators of the user's whose cycles, stack and code are in no figure; ``custom_sources`` and
+    ``custom_headers``: the names of their files, in ``src``. ``networks``: those that it has, where it has several,
+    each as in a library of its own; then it has no function.
     """
 
     name: str
@@ -85,6 +90,9 @@ class Library:
     fails: bool
     stack_bytes: int
     promised: int | None
+    without: str = ""
+    custom_sources: tuple[str, ...] = ()
+    custom_headers: tuple[str, ...] = ()
     turn_on: tuple[RegisterBits, ...] = ()
     copies: bool = False
     outside: str = ""
@@ -101,6 +109,11 @@ class Library:
 def source(name: str) -> str:
     """The path of a library's C file in its folder; likewise its header, and what is built for a test."""
     return f"src/{name}.c"
+
+
+def sources(folder: Path, name: str, customs: Sequence[CustomCode] = ()) -> list[Path]:
+    """All C files of the library in a folder: its own, and those of the user's."""
+    return [folder / source(name), *(folder / SOURCES / file.name for code in customs for file in code.sources)]
 
 
 def header(name: str) -> str:

@@ -12,16 +12,16 @@ import numpy.typing as npt
 
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.problem import ALIGNMENT
-from memaopt.emit import firmware, folder, outside, ram, states
+from memaopt.emit import customs, firmware, folder, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
-from memaopt.emit.ends import C_TYPES, End, ends
+from memaopt.emit.ends import End, ends
 from memaopt.errors import InputError
 from memaopt.kernels.chains.chains import feed_name
 from memaopt.kernels.registry import Format, source_file
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 from memaopt.networks import reference
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import C_TYPES, DType, Graph, Tensor
 from memaopt.printable import counted, in_comment
 from memaopt.problems.movement import Movement
 from memaopt.writer import write_files
@@ -42,8 +42,8 @@ class LayerCall:
 
 
 def _promised(plan: NetworkPlan) -> dict[str, int]:
-    """Predicted cycles of this library in each setting of its machine; nothing on a core that is not timed."""
-    if not plan.mcu.core.is_timed:
+    """Predicted cycles of this library in each setting of its machine; nothing where they are not all predicted."""
+    if not plan.promises_cycles:
         return {}
     return {setting.name: plan.cycles_in(plan.mcu.in_setting(setting.name)) for setting in plan.mcu.settings}
 
@@ -62,7 +62,8 @@ def files(
     """
     values = template_values(plan, labels)
     copies, external = values["copies"], values["external"]
-    head = f'{head_comment(plan)}\n#include "{plan.name}.h"\n\n#include <string.h>\n'
+    included = "".join(f'#include "{name}"\n' for name in (f"{plan.name}.h", *customs.headers(plan)))
+    head = f"{head_comment(plan)}\n{included}\n#include <string.h>\n"
     sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
     sections += "" if external is None else "\n" + render("emit/templates/network_external.h.j2", **values)
     body = (
@@ -76,6 +77,7 @@ def files(
     own = {
         folder.header(plan.name): header_text(values),
         folder.source(plan.name): source_text(plan, values, body),
+        **customs.files(plan),
         **vector_files(plan, values, vector),
         **linker,
         **firmware.files(plan, values, behind_data),
@@ -90,6 +92,7 @@ def template_values(plan: NetworkPlan, labels: Sequence[str] = ()) -> dict[str, 
         there = " and ".join(f"{end.elements:,}" for end in outputs)
         raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
     return {
+        "custom_sources": customs.sources(plan),
         "copies": ram.copies(plan),
         "external": outside.external(plan),
         "has_init": plan.has_init,
@@ -175,7 +178,10 @@ def library_of(plan: NetworkPlan) -> folder.Library:
         rows=inputs[0].rows if plan.graph.by_rows else 0,
         fails=True,
         stack_bytes=plan.stack_bytes,
-        promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
+        promised=plan.machine_cycles if plan.promises_cycles else None,
+        without=plan.without,
+        custom_sources=customs.sources(plan),
+        custom_headers=customs.headers(plan),
         turn_on=plan.mcu.setting.turn_on,
         copies=plan.ram_bytes > 0,
         outside="" if plan.outside is None or not plan.image.places else plan.outside.name,
@@ -239,7 +245,9 @@ def head_comment(plan: NetworkPlan) -> str:
         lines.append("The input comes by rows, which nobody has to keep.")
     timed = plan.mcu.core.is_timed
     if timed:
-        lines.append(f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states.")
+        lines.append(
+            f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states{plan.without}."
+        )
     else:
         lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")
     if plan.ram_bytes:
@@ -249,6 +257,7 @@ def head_comment(plan: NetworkPlan) -> str:
             f"In {plan.outside.name}: {plan.image.nbytes:,} bytes of constants, checked by {plan.name}_init()."
         )
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
+    lines += [f"Custom operators: {in_comment(text)}." for _, text in plan.custom_facts]
     lines.append("Every layer's comment states its kernel, the accesses it makes and why its rounding is exact.")
     if _fidelity(plan):
         lines.append(f"Of ONNX, {_fidelity(plan)}.")
@@ -261,7 +270,7 @@ def head_comment(plan: NetworkPlan) -> str:
         raw = ", raw" if layer.plan.output_format is Format.RAW else ""
         output = layer.op.output
         start, end = plan.place(output), plan.place(output) + plan.graph.tensors[output].nbytes
-        cycles = f"{layer.machine_cycles:,} cycles, " if timed else ""
+        cycles = f"{layer.machine_cycles:,} cycles, " if timed and not layer.plan.without else ""
         where = "state " if output in plan.graph.outside else "outer " if plan.is_away(output) else ""
         lines.append(f"  {layer.name:<{width}}  {kernel}, {cycles}{where}[{start}, {end}){raw}")
     if any(layer.plan.output_format is Format.RAW for layer in plan.layers):

@@ -13,6 +13,7 @@ from memaopt.errors import InputError
 from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.conv_depthwise import conv_depthwise
+from memaopt.kernels.custom import custom
 from memaopt.kernels.depthwise import column, direct, taps, walk
 from memaopt.kernels.elementwise import floats, lookup, pairs
 from memaopt.kernels.embedding import embedding
@@ -76,6 +77,7 @@ FAMILIES: tuple[Family, ...] = (
     *rescaled.FAMILIES,
     *pairs_of_16.FAMILIES,
     *svdf.FAMILIES,
+    *custom.FAMILIES,
 )
 
 __all__ = [

@@ -54,6 +54,18 @@ class DType(StrEnum):
         return self.numpy.itemsize
 
 
+#: The C type of an element.
+C_TYPES = {
+    DType.INT8: "int8_t",
+    DType.UINT8: "uint8_t",
+    DType.BOOL: "uint8_t",
+    DType.INT16: "int16_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.FLOAT32: "float",
+}
+
+
 def _no_scales() -> npt.NDArray[np.float32]:
     return np.zeros(0, np.float32)
 

@@ -17,6 +17,8 @@ MAX_ACTIVATION_BYTES = 128 << 20
 """All activations together."""
 MAX_OPERANDS = 256
 """Inputs of one operator (CONCATENATION has the most)."""
+MAX_OPTIONS = 1 << 16
+"""Bytes of options of a custom operator."""
 MAX_WEIGHTS_READ = 64 << 20
 """Weights of all operators together, counted again for each operator that shares them."""
 MAX_MACS = 1 << 32

@@ -30,11 +30,17 @@ def collected(found: list[Refusal], location: int | None = None) -> Iterator[Non
         found.append(Refusal(str(error), location, error.subject))
 
 
+def way_for(subject: str) -> str:
+    """What would do for an operator of the file's own name, behind a comma; empty for any other subject."""
+    name = subject.removeprefix("operator CUSTOM ")
+    return "" if name == subject else f", but by C of yours: solve --custom {name}=header.h"
+
+
 def told(refusals: Iterable[Refusal]) -> list[str]:
     """A text for each operator or type that is not supported, with how many layers it is in, and for anything else."""
     layers: dict[str, set[int | None]] = {}
     for refusal in refusals:
-        text = f"{refusal.subject} is not supported" if refusal.subject else refusal.message
+        text = f"{refusal.subject} is not supported{way_for(refusal.subject)}" if refusal.subject else refusal.message
         layers.setdefault(text, set()).add(refusal.location if refusal.subject else None)
     return [text if None in at else f"{text} ({len(at)} layer{'s' * (len(at) > 1)})" for text, at in layers.items()]
 

@@ -93,10 +93,15 @@ def _layers(plan: NetworkPlan, trial: NetworkTrial | None) -> Table:
             operator_name(layer),
             layer_shape(plan, layer),
             kernel_name(layer),
-            f"{layer.traffic.bytes:,}",
-            f"{layer_traffic(plan, layer).gap + 1:.1f}",
+            *(
+                ("", "")
+                if layer.plan.without
+                else (f"{layer.traffic.bytes:,}", f"{layer_traffic(plan, layer).gap + 1:.1f}")
+            ),
         ]
-        if timed:
+        if timed and layer.plan.without:
+            cells += ["its own", "", ""]
+        elif timed:
             cells += [
                 f"{layer.machine_cycles:,}",
                 f"{layer.machine_cycles / layer.macs:.2f}" if layer.macs else "",
@@ -134,6 +139,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     }
     facts = [
         *_predicted(plan),
+        *((name, text, "") for name, text in plan.custom_facts),
         (
             "arena",
             f"{plan.arena_bytes:,} bytes: tensors {plan.tensor_bytes:,}, scratch {plan.scratch_bytes:,} more; "
@@ -214,7 +220,7 @@ def _by(plan: NetworkPlan) -> str:
 def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if not plan.mcu.core.is_timed:
         return [("time", f"not shown: {plan.mcu.core.untimed}", "")]
-    said = f"{plan.machine_cycles:,} predicted, {_ms(plan.machine_cycles, plan.mcu.clock_hz)}"
+    said = f"{plan.machine_cycles:,} predicted{plan.without}, {_ms(plan.machine_cycles, plan.mcu.clock_hz)}"
     return [("cycles", said, ""), *_without_waits(plan.cycles, plan.machine_cycles)]
 
 
@@ -299,7 +305,8 @@ def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
     unequal = [layer.name for layer in trial.layers if not layer.equal]
     inputs = f"{trial.inputs} {'pushes' if trial.pushed else 'inputs' if trial.inputs > 1 else 'input'}"
     if trial.passed:
-        text = f"every layer's output equals the reference's on {inputs}; every access counted was promised"
+        promised = f"every access counted was promised{trial.unpromised}"
+        text = f"every layer's output equals the reference's on {inputs}; {promised}"
         return "checked", text, "green"
     parts = [f"{wrong} bytes differ from the reference's on {inputs}"] if wrong else []
     parts += [f"accesses of {', '.join(unequal)} are not those promised"] if unequal else []

@@ -32,6 +32,7 @@ def plan_json(
         "neighbours": [other._asdict() if timed else {"arena_bytes": other.arena_bytes} for other in plan.neighbours],
         "passed": trial is None or trial.passed,
         "milliseconds": 1000 * plan.machine_cycles / plan.mcu.clock_hz if timed else None,
+        "without": [code.name for code in plan.customs],
         "totals": {
             "macs": plan.macs,
             "traffic": network_traffic(plan).model_dump(mode="json"),

@@ -73,10 +73,17 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     tiles = []
     if plan.mcu.core.is_timed:
         milliseconds = 1000 * plan.machine_cycles / plan.mcu.clock_hz
-        tiles.append(("cycles promised", f"{plan.machine_cycles:,}", f"{milliseconds:,.2f} ms"))
+        tiles.append(
+            (
+                f"cycles predicted{plan.without}" if plan.customs else "cycles promised",
+                f"{plan.machine_cycles:,}",
+                f"{milliseconds:,.2f} ms",
+            )
+        )
     if trial is not None and trial.cycles is not None:
         error = 100 * (trial.cycles / plan.machine_cycles - 1)
-        tiles.append(("cycles counted", f"{trial.cycles:,}", f"{error:+.2f}% of those promised"))
+        told = "with all operators" if plan.customs else f"{error:+.2f}% of those promised"
+        tiles.append(("cycles counted", f"{trial.cycles:,}", told))
     tiles.append(("arena", f"{plan.arena_bytes:,} bytes", _PACKED[plan.memory.proof]))
     tiles.append(("flash", f"{plan.flash_bytes:,} bytes", f"{plan.constant_bytes:,} of constants"))
     tiles.append(
@@ -87,7 +94,8 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         )
     )
     if trial is not None:
-        verdict = "every byte and every access is as promised" if trial.passed else "something is not as promised"
+        own = "; custom operators promise no access" if plan.customs else ""
+        verdict = f"every byte and every access is as promised{own}" if trial.passed else "something is not as promised"
         tiles.append(("verdict", "passed" if trial.passed else "FAILED", verdict))
     return tiles
 
@@ -102,6 +110,7 @@ def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial |
         "shape": layer_shape(plan, layer),
         "kernel": kernel_name(layer),
         "name": layer.name,
+        "own": bool(layer.plan.without),
         "cycles": layer.machine_cycles,
         "share": 100 * layer.machine_cycles / max(plan.machine_cycles, 1),
         "waits": layer.stall_cycles,

@@ -92,7 +92,7 @@ def convert(path: Path, data: Path, labels: Path | None = None) -> Converted:
 def _converted(path: Path, data: Path, labels: Path | None, keras: KerasModel | None) -> Converted:
     before = read_bytes(path, limits.MAX_FILE_BYTES) if keras is None else keras.floats()
     found = format_of(before, path if keras is None else path.with_suffix(".tflite"))
-    reading = found.examine(before, path.name)
+    reading = found.examine(before, path.name, ())
     _demand_floats(path.name, reading, found.name)
     taken = reading.graph.tensors[reading.inputs[0]]
     given = files.read(data, taken, labels)

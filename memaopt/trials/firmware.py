@@ -97,7 +97,7 @@ def check(plan: NetworkPlan, firmware: str | Path) -> FirmwareTrial:
     found += said
     if counted is not None or status is not None:
         found += [*_turned_off(plan, board), *_refused(plan, status), *_wrong(plan, board)]
-    promised = plan.machine_cycles if plan.mcu.core.is_timed else None
+    promised = plan.machine_cycles if plan.promises_cycles else None
     if not found and counted is not None and promised is not None and abs(counted / promised - 1) > _TOLERANCE:
         found.append(
             f"{invoke} takes {100 * (counted / promised - 1):+.1f}% of the cycles promised: nothing seen here says why"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.board.build import Build
+from memaopt.board.build import WARNINGS, Build
 from memaopt.board.projects import Layout, build_project
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
@@ -18,6 +18,8 @@ from memaopt.trials import readout
 
 #: What a project's own code takes of the stack beside the library.
 _STACK = 512
+#: Likewise where C of the user's runs, of whose stack nothing is known.
+_CUSTOM_STACK = 4096
 
 
 class ImageRun(BaseModel):
@@ -86,6 +88,7 @@ def build(
     BuildError if it does not.
     """
     name, mcu = plans[0].library, plans[0].mcu
+    customs = [code for plan in plans for code in plan.customs]
     main = render(
         "board/projects/network.c.j2",
         names=[plan.name for plan in plans],
@@ -97,9 +100,10 @@ def build(
         return build_project(
             layout,
             mcu,
-            [scratch / "main.c", folder / library.source(name)],
+            [scratch / "main.c", *library.sources(folder, name, customs)],
             output,
-            stack_bytes=max(plan.stack_bytes for plan in plans) + _STACK,
+            stack_bytes=max(plan.stack_bytes for plan in plans) + (_CUSTOM_STACK if customs else _STACK),
+            warnings=() if customs else WARNINGS,
             behind_data=library.read_linker_part(folder, name),
             include=library.include_folders(folder),
             compiler=compiler,

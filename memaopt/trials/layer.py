@@ -31,11 +31,18 @@ _Array = npt.NDArray[Any]
 class LayerTrial(CallTrial):
     """One layer on the board, all its calls in one inference. In bytes that an output shares with an input, loads are
     the input's and stores the output's. ``wrong`` counts output bytes over all inputs, the rest is of the first input.
+    ``custom``: the operator that C of the user's computes.
     """
 
     name: str
     predicted_cycles: int | None
     stack_bytes: int
+    custom: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Counted = promised, access for access; or nobody promised any, since the user's C computes it."""
+        return bool(self.custom) or super().equal
 
 
 def stored(values: _Array, layout: Format) -> bytes:
@@ -94,7 +101,8 @@ class LayerRuns:
             promised=self.promised,
             counted=self.first or {},
             around=self.around,
-            predicted_cycles=layer.cycles if self.timed else None,
+            predicted_cycles=layer.cycles if self.timed and not layer.plan.without else None,
+            custom=layer.plan.without,
             cycles=self.cycles,
             ideal_cycles=self.ideal_cycles,
             stack_bytes=self.stack_bytes,

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
-from memaopt.board.host import HOST_COMPILERS, host_compiler
 from memaopt.certificates import envelope
 from memaopt.certificates.bundle import BundleCertificate
 from memaopt.certificates.gemm import Certificate
@@ -29,10 +28,12 @@ from memaopt.emit import folder as emitted
 from memaopt.emit import network as emit
 from memaopt.emit.states import initial_states
 from memaopt.errors import BuildError, MissingToolError, WrongLibraryError
+from memaopt.host_compiler import HOST_COMPILERS, host_compiler
 from memaopt.kernels.movement import movement
 from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
 from memaopt.networks import reference
+from memaopt.problems.custom import CustomCode
 from memaopt.problems.layers import Lookup
 from memaopt.problems.movement import Movement
 from memaopt.writer import write_scratch
@@ -87,7 +88,7 @@ def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
     host = host_compiler()
     if host is None:
         _execute(plan)
-    return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL)
+    return _built(plan.name, files, plan.mcu, host, _EXECUTED if host is None else _EQUAL, plan.customs)
 
 
 def check_bundle(plan: BundlePlan, files: Mapping[str, str | bytes]) -> LibraryCheck:
@@ -110,23 +111,30 @@ def check_gemm(certificate: Certificate, files: Mapping[str, str | bytes]) -> Li
 
 
 def _built(
-    name: str, files: Mapping[str, str | bytes], machine: Mcu, host: tuple[str, str] | None, compared: str
+    name: str,
+    files: Mapping[str, str | bytes],
+    machine: Mcu,
+    host: tuple[str, str] | None,
+    compared: str,
+    customs: Sequence[CustomCode] = (),
 ) -> LibraryCheck:
     """Build the files by whatever compilers there are, and run their test vector here."""
     with interrupts.scratch_folder() as folder:
         write_scratch(files, folder)
         if host is not None:
-            _run_on_host(name, folder, host)
-        target = _built_for_the_chip(name, folder, machine)
+            _run_on_host(name, folder, host, customs)
+        target = _built_for_the_chip(name, folder, machine, customs)
     return LibraryCheck(host="" if host is None else host[1], target=target, compared=compared)
 
 
-def _run_on_host(name: str, folder: Path, compiler: tuple[str, str]) -> None:
+def _run_on_host(name: str, folder: Path, compiler: tuple[str, str], customs: Sequence[CustomCode]) -> None:
     command, version = compiler
     sources = ["-I", str(folder / "include"), "-x", "c"]
-    sources += [str(folder / file) for file in (emitted.program(name), emitted.source(name))]
+    sources += [str(file) for file in (folder / emitted.program(name), *emitted.sources(folder, name, customs))]
     program = folder / "on_host"
-    status, _, errors = interrupts.run([command, "-std=c11", "-O1", *sources, "-o", str(program)], folder)
+    flags = ["-std=c11", "-O1", *(["-ffp-contract=off"] if customs else [])]
+    libraries = ["-x", "none", "-lm"] if customs else []
+    status, _, errors = interrupts.run([command, *flags, *sources, "-o", str(program), *libraries], folder)
     if status != 0:
         first = next((line for line in errors.splitlines() if "error" in line), f"{command} failed")
         raise BuildError(f"{first.replace(f'{folder}/', '')}: {version} does not build the library; nothing is written")
@@ -140,14 +148,16 @@ def _wrong(name: str, what: str) -> str:
     return f"{name}: the library {what}: nothing is written; a fault of memaopt, so please report it with the problem"
 
 
-def _built_for_the_chip(name: str, folder: Path, machine: Mcu) -> str:
+def _built_for_the_chip(name: str, folder: Path, machine: Mcu, customs: Sequence[CustomCode]) -> str:
     """The version of the compiler that built and linked the library, empty where there is none."""
     from memaopt.board import build
+    from memaopt.board.build import WARNINGS
 
     script = emitted.read_linker_part(folder, name)
     try:
-        sources = [folder / emitted.source(name)]
-        return build(sources, folder / "on_chip.elf", machine, optimise="-O1", script=script).version
+        sources, warnings = emitted.sources(folder, name, customs), () if customs else WARNINGS
+        elf = folder / "on_chip.elf"
+        return build(sources, elf, machine, optimise="-O1", script=script, warnings=warnings).version
     except MissingToolError:
         return ""
     except BuildError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from memaopt.board.build import build
+from memaopt.board.build import WARNINGS, build
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.emit import folder as library
@@ -89,7 +89,7 @@ def measure(
     layers = tuple(
         LayerMeasurement(
             name=layer.name,
-            promised=layer.machine_cycles if plan.mcu.core.is_timed else None,
+            promised=layer.machine_cycles if plan.promises_cycles else None,
             right=all(run.layers[number].crc == wanted[number] for run in found.values()),
             **{where: _cycles(timed.get(where), number) for where in ("virtual", "silicon")},
         )
@@ -99,7 +99,7 @@ def measure(
         name=plan.name,
         machine=plan.mcu.title,
         layers=layers,
-        promised=plan.machine_cycles if plan.mcu.core.is_timed else None,
+        promised=plan.machine_cycles if plan.promises_cycles else None,
         **{where: _cycles(timed.get(where)) for where in ("virtual", "silicon")},
         findings=tuple(line for where, run in found.items() for line in _findings(plan, where, run, wanted)),
     )
@@ -114,11 +114,12 @@ def make(plan: NetworkPlan, folder: Path, image: Path, *, compiler: str | None =
         main = scratch / "firmware.c"
         main.write_bytes(program.read_bytes())
         build(
-            [main, folder / library.source(plan.name)],
+            [main, *library.sources(folder, plan.name, plan.customs)],
             image,
             plan.mcu,
             compiler=compiler,
             include=library.include_folders(folder),
+            warnings=() if plan.customs else WARNINGS,
             linker=script.read_text(encoding="utf-8"),
         )
 
@@ -155,7 +156,7 @@ def _sums(plan: NetworkPlan) -> list[int]:
 def _findings(plan: NetworkPlan, where: str, run: Readout, wanted: list[int]) -> Iterator[str]:
     """What is not as the certificate says, a line each."""
     promised = [plan.machine_cycles, *(layer.machine_cycles for layer in plan.layers)]
-    if plan.mcu.core.is_timed and [run.promised, *(layer.promised for layer in run.layers)] != promised:
+    if plan.promises_cycles and [run.promised, *(layer.promised for layer in run.layers)] != promised:
         yield f"{where}: another certificate's library, its promised cycles are others"
     if run.status:
         yield f"{where}: {plan.name}_{emit.verb(plan)} returns {-run.status}"

@@ -75,6 +75,12 @@ class NetworkTrial(Overview):
     def headline(self) -> str:
         return f"{verdict(self.passed, self.cycles)}, {len(self.layers)} layers"
 
+    @property
+    def unpromised(self) -> str:
+        """What follows a sentence about accesses: those that nobody promised."""
+        names = dict.fromkeys(layer.custom for layer in self.layers if layer.custom)
+        return f", but for {' and '.join(names)}, of which none is" if names else ""
+
     def facts(self) -> tuple[tuple[str, str], ...]:
         unequal = [layer.name for layer in self.layers if not layer.equal]
         tried = f"{self.inputs} {'pushes' if self.pushed else 'inputs' if self.inputs > 1 else 'input'}"
@@ -85,7 +91,7 @@ class NetworkTrial(Overview):
                 if self.wrong == 0
                 else f"{self.wrong:,} bytes are wrong, on {tried}",
             ),
-            ("accesses", f"not as promised in {', '.join(unequal)}" if unequal else "as promised"),
+            ("accesses", f"not as promised in {', '.join(unequal)}" if unequal else f"as promised{self.unpromised}"),
             *((("project", f"cannot be linked: {self.no_image}"),) if self.no_image else ()),
             *spent(self.cycles, self.ideal_cycles, self.energy_uj),
             ("stack", f"{self.stack_bytes:,} bytes"),
@@ -139,17 +145,20 @@ def link(
 ) -> Linked:
     """Build the library in a folder, which has these networks, with what is their callers'."""
     from memaopt.board import build
+    from memaopt.board.build import WARNINGS
     from memaopt.board.elf import read_elf
 
+    customs = [code for plan in plans for code in plan.customs]
     name, elf = plans[0].library, scratch / f"{plans[0].library}.elf"
     built = build(
-        [source / library.source(name), *(file for plan in plans for file in caller_source(plan, scratch))],
+        [*library.sources(source, name, customs), *(file for plan in plans for file in caller_source(plan, scratch))],
         elf,
         plans[0].mcu,
         compiler=compiler,
         optimise=optimise,
         include=library.include_folders(source),
         script=library.read_linker_part(source, name),
+        warnings=() if customs else WARNINGS,
     )
     program = read_elf(elf)
     return Linked(program, _flash_bytes(plans[0], program), built.version, built.flags)

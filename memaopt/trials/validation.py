@@ -20,11 +20,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from memaopt import interrupts
-from memaopt.board.host import host_compiler
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as emitted
 from memaopt.emit import network as emit
 from memaopt.errors import BuildError, InputError
+from memaopt.host_compiler import host_compiler
 from memaopt.networks import reference
 from memaopt.networks.graph import Tensor
 from memaopt.overview import Overview

@@ -15,6 +15,7 @@ from stack_helpers import compiled, pushed
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.registry import FAMILIES, emit, in_blocks, packed, plans, source_file
 from memaopt.problems.binary import Binary, BinaryKind
+from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
@@ -80,6 +81,7 @@ def _layers() -> Iterator[Layer]:
     yield from (_in_double(conv(rng, (5, 9, 1), 2, kernel, stride=(2, 2))) for kernel in ((1, 1), (3, 3)))
     yield from (fully_connected(rng, k, m) for k, m in ((37, 9), (500, 16), (4000, 6)))
     yield from (fully_connected(rng, k, m, rows=rows) for k, m, rows in ((1, 2, 6), (2, 1, 10), (9, 2, 9), (8, 8, 2)))
+    yield from _customs()
     yield from _pairs()
     yield from (Movement(what, elements, pieces, -7) for what, elements, pieces in _moved())
     yield from (Lookup(n, np.arange(256).astype(np.uint8).view(np.int8)) for n in (20, 4562))
@@ -148,6 +150,14 @@ def _moved() -> Iterator[tuple[str, int, tuple[Piece, ...]]]:
     yield "TRANSPOSE", 60, (box(0, (3, 4, 5), (5, 3, 4), shape=(5, 3, 4), permutation=(2, 0, 1)),)
 
 
+def _customs() -> Iterator[CustomLayer]:
+    """Calls of C of the user's, with few and many tensors."""
+    for inputs, outputs in ((1, 1), (3, 2), (6, 1)):
+        tensors = [CustomTensor("int8_t", "int8", (4, 5), 0.5, 3)] * (inputs + outputs)
+        code = CustomCode("Own", f"own_{inputs}_{outputs}", (CodeFile("own.h", ""),))
+        yield CustomLayer(code, tuple(tensors[:inputs]), tuple(tensors[inputs:]), b"12")
+
+
 def _lstm(rng: np.random.Generator, batch: int, steps: int, inputs: int, units: int) -> Lstm:
     weights = (rng.integers(-127, 128, (units, count, 4)).astype(np.int8) for count in (inputs, units))
     biases = (rng.integers(-900, 900, (units, 4)) for _ in range(2))
@@ -214,7 +224,8 @@ def test_code_and_stack_are_no_more_than_claimed(tmp_path: Path) -> None:
     emitted = {f"l{i}": (plan, emit(layer, plan, f"l{i}")) for i, (layer, plan) in enumerate(chosen)}
     measured = {(plan.family, type(layer)) for layer, plan in chosen}
     assert {(family.name, family.computes) for family in FAMILIES} <= measured
-    (tmp_path / "made.c").write_text(source_file([e for _, e in emitted.values()]))
+    prototypes = "".join(f"{layer.declared};\n" for layer in _customs())
+    (tmp_path / "made.c").write_text(source_file([e for _, e in emitted.values()], DESCRIPTION_TEXT + prototypes))
     sizes, frames = compiled(tmp_path, "made.c")
     over = []
     for (name, (plan, e)), (layer, _) in zip(emitted.items(), chosen, strict=True):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from memaopt import interrupts
 from memaopt.board import layout
-from memaopt.board.host import HOST_COMPILERS, host_command
 from memaopt.errors import BuildError, MissingToolError
+from memaopt.host_compiler import HOST_COMPILERS, host_command
 
 _HERE = Path(__file__).parent
 _SOURCES = ("hook.c", "fetch.h", "memories.h", "system.h", "address.h")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from memaopt.alignment import align
-from memaopt.board.build import Build, build, find_compiler
+from memaopt.board.build import WARNINGS, Build, build, find_compiler
 from memaopt.interrupts import scratch_folder
 from memaopt.kernels.text.templates import render, source
 from memaopt.machines.mcu import Mcu
@@ -51,6 +51,7 @@ def build_project(
     include: Sequence[Path] = (),
     compiler: str | None = None,
     optimise: str = "-O3",
+    warnings: Sequence[str] = WARNINGS,
 ) -> Build:
     """Build ``sources``, which define ``main``, as a project of that layout.
 
@@ -80,6 +81,7 @@ def build_project(
             compiler=compiler,
             optimise=optimise,
             include=[folder, *include],
+            warnings=warnings,
             linker=_text(f"{layout}.ld.j2", values),
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from memaopt.errors import InputError
 from memaopt.files import first_bytes, read_bytes
 from memaopt.networks import limits
 from memaopt.networks.formats import converting
@@ -17,6 +18,7 @@ from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
 from memaopt.networks.reading import Reading
+from memaopt.problems.custom import CustomCode
 
 
 class FileFormat(NamedTuple):
@@ -24,7 +26,7 @@ class FileFormat(NamedTuple):
 
     name: str
     recognises: Callable[[bytes], bool]
-    examine: Callable[[bytes, str], Reading]
+    examine: Callable[[bytes, str, Sequence[CustomCode]], Reading]
 
 
 def _is_onnx(data: bytes) -> bool:
@@ -33,9 +35,11 @@ def _is_onnx(data: bytes) -> bool:
     return onnx.recognises(data)
 
 
-def _examine_onnx(data: bytes, name: str) -> Reading:
+def _examine_onnx(data: bytes, name: str, customs: Sequence[CustomCode]) -> Reading:
     from memaopt.networks.formats.onnx import reader as onnx
 
+    if customs:
+        raise InputError(f"--custom {customs[0].name}: {name} is ONNX; it is for operators of a .tflite file")
     return onnx.examine(data, name)
 
 
@@ -60,15 +64,16 @@ class Model:
         return hashlib.sha256(self.data).hexdigest()
 
     @classmethod
-    def read(cls, path: str | Path) -> Model:
-        """The model in a file. Raises InputError (not readable, not valid) or UnsupportedModelError."""
-        return cls.parsed(_bytes(path), path)
+    def read(cls, path: str | Path, customs: Sequence[CustomCode] = ()) -> Model:
+        """The model in a file, some of whose operators the C of ``customs`` computes. Raises InputError (not readable,
+        not valid) or UnsupportedModelError."""
+        return cls.parsed(_bytes(path), path, customs)
 
     @classmethod
-    def parsed(cls, data: bytes, name: str | Path) -> Model:
+    def parsed(cls, data: bytes, name: str | Path, customs: Sequence[CustomCode] = ()) -> Model:
         """The model in the bytes of a file of that name. Raises InputError or UnsupportedModelError."""
         found = format_of(data, name)
-        reading = found.examine(data, Path(name).name)
+        reading = found.examine(data, Path(name).name, customs)
         return cls(data, reading.whole(), found.name, reading.notes)
 
     @property
@@ -96,20 +101,12 @@ class Model:
 def examine(path: str | Path) -> Reading:
     """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
     data = _bytes(path)
-    return format_of(data, path).examine(data, Path(path).name)
+    return format_of(data, path).examine(data, Path(path).name, ())
 
 
 def _bytes(path: str | Path) -> bytes:
     converting.refuse(path)
     return read_bytes(Path(path), limits.MAX_FILE_BYTES)
-
-
-def names_model(path: str | Path) -> bool:
-    """Whether a path is that of a model, by its ending or by how the file begins, and of a kind that is read or not."""
-    if converting.recognises(path) or Path(path).suffix.lower() in {f".{known.name}" for known in FORMATS}:
-        return True
-    start = first_bytes(path, 8)
-    return any(known.recognises(start) for known in FORMATS)
 
 
 def format_of(data: bytes, path: str | Path) -> FileFormat:
@@ -121,3 +118,11 @@ def format_of(data: bytes, path: str | Path) -> FileFormat:
         suffix = Path(path).suffix.lower()
         found = next((known for known in FORMATS if suffix == f".{known.name}"), _TFLITE)
     return found
+
+
+def names_model(path: str | Path) -> bool:
+    """Whether a path is that of a model, by its ending or by how the file begins, and of a kind that is read or not."""
+    if converting.recognises(path) or Path(path).suffix.lower() in {f".{known.name}" for known in FORMATS}:
+        return True
+    start = first_bytes(path, 8)
+    return any(known.recognises(start) for known in FORMATS)

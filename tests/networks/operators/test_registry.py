@@ -43,7 +43,17 @@ def test_an_operator_is_a_file() -> None:
         homes.update(dict.fromkeys(kinds, module.name))
         assert inspect.getdoc(own), module.name
     assert homes == {
-        kind: kind.lower() for kind in (*READ, "LOOKUP", "FLOAT_LOOKUP", "INTERLEAVE", "SVDF_FEATURES", "SVDF_FILTER")
+        kind: kind.lower()
+        for kind in (
+            *READ,
+            "LOOKUP",
+            "FLOAT_LOOKUP",
+            "INTERLEAVE",
+            "SVDF_FEATURES",
+            "SVDF_FILTER",
+            "CUSTOM",
+            "CUSTOM_OUTPUT",
+        )
     }
 
 

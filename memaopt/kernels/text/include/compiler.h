@@ -38,7 +38,7 @@
 
 /* A function that stays one, called with the arguments that are written: what is promised and counted is its own. */
 #if defined(__clang__)
-#define LAYER __attribute__((noinline))
+#define LAYER __attribute__((noinline, used))
 #elif defined(__GNUC__) && __GNUC__ >= 8
 #define LAYER __attribute__((noipa))
 #else

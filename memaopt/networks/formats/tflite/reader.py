@@ -11,27 +11,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables
-from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, TENSOR_TYPES, name_of
+from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, name_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
+from memaopt.networks.formats.tflite.tensors import TensorReader
 from memaopt.networks.formats.tflite.values import indices, line, options_of
 from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
+from memaopt.networks.operators.custom import Custom, in_block
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, NOWHERE, OPERATORS, PARTED, READ, SIXTEEN
 from memaopt.networks.operators.source import Source
 from memaopt.networks.reading import Reading, Unread
-from memaopt.networks.refusals import Refusal, collected
+from memaopt.networks.refusals import Refusal, collected, way_for
+from memaopt.problems.custom import CustomCode
 
-_DTYPES = {dtype.name: dtype for dtype in DType}
 _ETHOS_U = "ethos-u"
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
 
@@ -44,13 +46,14 @@ def parse(data: bytes, name: str = "network") -> Graph:
     return examine(data, name).whole()
 
 
-def examine(data: bytes, name: str = "network") -> Reading:
-    """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file."""
+def examine(data: bytes, name: str = "network", customs: Sequence[CustomCode] = ()) -> Reading:
+    """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file, or have no
+    operator that one of ``customs`` is for."""
     if len(data) > limits.MAX_FILE_BYTES:
         raise InputError(f"{name} has {len(data):,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
     flatbuffer.verify(data, MODEL, IDENTIFIER, name)
     try:
-        return _Reader(data, name).reading()
+        return _Reader(data, name, customs).reading()
     except MemaoptError:
         raise
     except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
@@ -61,17 +64,12 @@ def examine(data: bytes, name: str = "network") -> Reading:
 class _Reader:
     """One file, as it is read."""
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, customs: Sequence[CustomCode]) -> None:
         self.name = name
+        self.customs = {f"CUSTOM {code.name}": code for code in customs}
         self.model = Record.root(data, MODEL)
         self.codes = self.model.records("operator_codes")
-        self.buffers = self.model.records("buffers")
-        self.constant_bytes = 0
-        self.tensor_refusals: dict[int, list[Refusal]] = {}
-        self.kept: set[int] = set()
-        """Tensors that keep their values from one call to the next."""
-        self.open: set[int] = set()
-        """Tensors whose first size the file leaves open: it is 1, or what their operator makes of that."""
+        self.tensors = TensorReader(name, self.model.records("buffers"))
         self.variables = variables.Variables()
         self.remembered: list[State] = []
         """The states of operators that keep a tensor of their own."""
@@ -94,6 +92,7 @@ class _Reader:
         accessors = subgraph.records("operators")
         total = len(accessors)
         kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
+        self._demand_customs(kinds)
         used = {*inputs, *outputs}
         for accessor in accessors:
             used.update(*(indices(accessor, field) for field in ("inputs", "outputs", "intermediates")))
@@ -104,14 +103,15 @@ class _Reader:
                 raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
         tensors = []
         for i, record in enumerate(records):
-            tensors.append(self._tensor(record, i) if i in used else _UNUSED)
-            if self.constant_bytes > limits.MAX_CONSTANT_BYTES:
+            tensors.append(self.tensors.read(record, i) if i in used else _UNUSED)
+            if self.tensors.constant_bytes > limits.MAX_CONSTANT_BYTES:
                 raise UnsupportedModelError(
                     f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
                 )
         nodes = [
             unsigned.Node(kind, indices(accessor, "inputs"), indices(accessor, "outputs"))
             for kind, accessor in zip(kinds, accessors, strict=True)
+            if kind not in self.customs
         ]
         flipped = unsigned.flip(tensors, nodes)
         operators: list[Operator] = []
@@ -137,7 +137,7 @@ class _Reader:
         operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
-        refusals += [r for t in (*inputs, *outputs) if t not in touched for r in self.tensor_refusals.get(t, ())]
+        refusals += [r for t in (*inputs, *outputs) if t not in touched for r in self.tensors.refusals.get(t, ())]
         for end in (tensors[t] for t in outputs if t >= 0 and tensors[t].is_constant):
             refusals.append(Refusal(f"output {end.name!r} is a constant, whatever the inputs are"))
         given, wanted = inputs, outputs
@@ -154,6 +154,14 @@ class _Reader:
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals), self._notes(len(subgraphs)))
 
+    def _demand_customs(self, kinds: Sequence[str]) -> None:
+        """InputError for C of an operator that there is none of."""
+        for kind, code in self.customs.items():
+            if kind not in kinds:
+                there = sorted({k.removeprefix("CUSTOM ") for k in kinds if k.startswith("CUSTOM ")})
+                others = f"its custom operators are {', '.join(there)}" if there else "it has no custom operator"
+                raise InputError(f"--custom {code.name}: {self.name} has no operator of that name; {others}")
+
     def _notes(self, subgraphs: int) -> tuple[str, ...]:
         """What of the file is left out: subgraphs that nothing in the first one runs, or nothing that was read."""
         others = subgraphs - 1 - len(self.once)
@@ -168,18 +176,19 @@ class _Reader:
         if kind == f"CUSTOM {_ETHOS_U}":
             compiled = "was compiled for an Ethos-U by Vela; hand in the file from before that"
             return [Refusal(f"operator {location} of {total} {compiled}", location)]
-        if kind not in READ:
+        if kind not in READ and kind not in self.customs:
+            subject = f"operator {kind}"
             what = f"operator {location} of {total} is {kind}, which is not supported"
             why = NOWHERE.get(kind) or f"supported are {', '.join(sorted(READ))}"
-            return [Refusal(f"{what}; {why}", location, f"operator {kind}")]
+            return [Refusal(f"{what}{way_for(subject) or f'; {why}'}", location, subject)]
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
         tensors = dict.fromkeys((*indices(accessor, "inputs"), *indices(accessor, "outputs")))
         takes = kind in KEEPING or (kind in OPERATORS and OPERATORS[kind].keeps_state)
-        kept = () if takes else self.kept.intersection(tensors)
+        kept = () if takes else self.tensors.kept.intersection(tensors)
         what = f"operator {location} of {total} ({kind}) has a state that it keeps, which is not supported"
         return [
-            *(r._replace(location=location) for t in tensors for r in self.tensor_refusals.get(t, ())),
+            *(r._replace(location=location) for t in tensors for r in self.tensors.refusals.get(t, ())),
             *(Refusal(what, location, f"state of {kind}") for _ in kept),
         ]
 
@@ -196,101 +205,18 @@ class _Reader:
         kind = name_of(BUILTIN_OPERATORS, value, "code")
         return f"CUSTOM {line(code.text('custom_code'))}" if kind == "CUSTOM" else kind
 
-    def _tensor(self, accessor: Record, index: int) -> Tensor:
-        """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
-        name = line(accessor.text("name")) or f"tensor {index}"
-        kind = name_of(TENSOR_TYPES, accessor.number("type"), "type")
-        halves = kind == "INT4" and self._has_data(accessor)
-        dtype = DType.INT8 if halves else _DTYPES.get(kind, DType.OPAQUE)
-        shape = indices(accessor, "shape")
-        if shape[:1] == (-1,):  # a batch that is left open
-            shape = (1, *shape[1:])
-        if shape and -1 in (*indices(accessor, "shape")[:1], *indices(accessor, "shape_signature")[:1]):
-            self.open.add(index)
-        refused = self.tensor_refusals.setdefault(index, [])
-        with collected(refused):
-            if dtype is DType.OPAQUE:
-                raise UnsupportedModelError(f"tensor {index} ({name!r}) is {kind}, which is not supported")
-            if accessor.number("is_variable"):
-                self.kept.add(index)
-            if accessor.record("sparsity") is not None or accessor.number("external_buffer"):
-                raise UnsupportedModelError(
-                    f"tensor {index} ({name!r}) is sparse or stored outside the file, which is not supported"
-                )
-            if len(shape) > limits.MAX_RANK or any(size < 0 for size in shape):
-                raise UnsupportedModelError(
-                    f"tensor {index} ({name!r}) has the shape {list(shape)}; "
-                    f"up to {limits.MAX_RANK} dimensions, none negative, are supported"
-                )
-            scales, zero_points, dimension = self._quantization(accessor, index, name)
-            data = self._data(accessor, index, name, shape, dtype, halves)
-            return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
-        return Tensor(name, shape, dtype)
-
-    def _has_data(self, accessor: Record) -> bool:
-        """Whether a tensor is a constant; what is no buffer is told of where its data are read."""
-        index = accessor.number("buffer")
-        return index < len(self.buffers) and len(self.buffers[index].numbers("data")) > 0
-
-    def _quantization(
-        self, accessor: Record, index: int, name: str
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
-        quantization = accessor.record("quantization")
-        if quantization is None or not len(quantization.numbers("scale")):
-            return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
-        if quantization.number("details_type") != 0:
-            raise UnsupportedModelError(
-                f"tensor {index} ({name!r}) has custom quantisation; scales and zero points are supported"
-            )
-        scales = np.array(quantization.numbers("scale"), np.float32)
-        zero_points, given = np.zeros(len(scales), np.int64), quantization.numbers("zero_point")
-        if len(given) in (1, len(scales)):
-            zero_points[:] = given
-        elif len(given):
-            raise InputError(
-                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) has {len(scales)} scales "
-                f"and {len(given)} zero points"
-            )
-        unsigned.frozen(scales)
-        unsigned.frozen(zero_points)
-        return scales, zero_points, int(quantization.number("quantized_dimension"))
-
-    def _data(
-        self, accessor: Record, index: int, name: str, shape: tuple[int, ...], dtype: DType, halves: bool
-    ) -> npt.NDArray[Any] | None:
-        """The constant's elements, or None for an activation (whose buffer is empty); ``halves``: two lie in a byte."""
-        number = accessor.number("buffer")
-        if number >= len(self.buffers):
-            raise InputError(
-                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) is in buffer {number} of "
-                f"{len(self.buffers)}"
-            )
-        buffer = self.buffers[number]
-        if buffer.number("offset") > 1 or buffer.number("size") > 1:
-            raise UnsupportedModelError(f"tensor {index} ({name!r}) is stored behind the model, which is not supported")
-        raw = buffer.numbers("data")
-        if not len(raw):
-            return None
-        elements = math.prod(shape)
-        expected = (elements + 1) // 2 if halves else elements * dtype.itemsize
-        if len(raw) != expected:
-            raise InputError(
-                f"{self.name} is not a valid .tflite file: tensor {index} ({name!r}) needs {expected} bytes "
-                f"and has {len(raw)}"
-            )
-        self.constant_bytes += elements * dtype.itemsize
-        if halves:
-            nibbles = np.stack([raw << 4, raw & 0xF0], axis=-1).reshape(-1)[:elements]
-            return unsigned.frozen((nibbles.view(np.int8) >> 4).reshape(shape))
-        data = np.frombuffer(raw.tobytes(), dtype.numpy).reshape(shape)
-        return unsigned.frozen(data.astype(dtype.value))
-
     def _operator(
         self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
     ) -> list[Operator]:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
         source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
         outputs = source.outputs
+        if kind in self.customs:
+            if not outputs:
+                raise source.refuse("it has no output")
+            options = bytes(accessor.numbers("custom_options"))
+            custom = Custom(**source.common(source.inputs), code=self.customs[kind], options_data=options)
+            return in_block(custom, outputs, tensors)
         if kind in KEEPING:
             remembered = KEEPING[kind].parts(source)
             self.remembered += remembered.states
@@ -313,7 +239,7 @@ class _Reader:
         outputs = indices(accessor, "outputs")
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
-        options = READ[kind].options
+        options = None if kind in self.customs else READ[kind].options
         return Source(
             kind=kind,
             location=location,
@@ -339,9 +265,9 @@ class _Reader:
 
     def _sources(self, subgraph: Record, number: int) -> list[Source]:
         """The operators of a subgraph that runs once."""
-        main, self.tensor_refusals = self.tensor_refusals, {}
-        tensors = [self._tensor(record, i) for i, record in enumerate(subgraph.records("tensors"))]
-        self.tensor_refusals = main
+        reader = TensorReader(self.name, self.tensors.buffers)
+        tensors = [reader.read(record, i) for i, record in enumerate(subgraph.records("tensors"))]
+        self.tensors.constant_bytes += reader.constant_bytes
         accessors, sources = subgraph.records("operators"), []
         for i, accessor in enumerate(accessors):
             kind = self._kind(accessor, i, len(accessors))
@@ -357,7 +283,7 @@ class _Reader:
     def _settle(self, op: Operator, tensors: list[Tensor]) -> None:
         """The first size of an output that the file leaves open, by the operator's inputs."""
         output = tensors[op.output]
-        if op.output not in self.open or not output.shape or output.is_constant:
+        if op.output not in self.tensors.open or not output.shape or output.is_constant:
             return
         if op.alias:
             first = tensors[op.input].elements // max(math.prod(output.shape[1:]), 1)
@@ -375,5 +301,5 @@ class _Reader:
         if tensor.is_constant or tensor.dtype is DType.OPAQUE:
             raise source.refuse(f"it writes tensor {tensor.name!r}, which is a constant")
         source.tensors[index] = dataclasses.replace(tensor, data=unsigned.frozen(held(source, tensor, value)))
-        self.constant_bytes += tensor.nbytes
+        self.tensors.constant_bytes += tensor.nbytes
         return True

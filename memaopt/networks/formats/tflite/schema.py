@@ -63,6 +63,7 @@ _OPERATOR = Table(
         1: Vector("inputs", "i", limits.MAX_OPERANDS),
         2: Vector("outputs", "i", limits.MAX_OPERANDS),
         3: Scalar("builtin_options_type", "B"),
+        5: Vector("custom_options", "B", limits.MAX_OPTIONS),
         8: Vector("intermediates", "i", limits.MAX_OPERANDS),
     },
     union=(3, _BUILTIN_OPTIONS),

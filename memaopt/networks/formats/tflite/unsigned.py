@@ -20,6 +20,7 @@ from memaopt.errors import UnsupportedModelError
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators import Operator
+from memaopt.networks.operators.custom import Custom
 from memaopt.networks.operators.operator import EVERY_INT8
 from memaopt.networks.operators.registry import KEEPING, OPERATORS
 from memaopt.networks.operators.weighted import Weighted
@@ -75,7 +76,7 @@ def _end(tensors: list[Tensor], index: int) -> int:
 def computed(op: Operator, kind: str, place: str, tensors: list[Tensor]) -> list[Operator]:
     """The operators that compute what TFLite's kernel of uint8 does, for one (of a ``kind`` of the
     file) whose tensors were flipped."""
-    if kind in REFUSED:
+    if kind in REFUSED or isinstance(op, Custom):
         raise UnsupportedModelError(f"{place}: uint8 is not supported there", f"uint8 in {kind}")
     if isinstance(op, ops.AveragePool2D):
         return [op.model_copy(update={"ties_up": True})]

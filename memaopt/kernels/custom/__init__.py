@@ -1,0 +1,1 @@
+"""Operators that a C function of the user's computes."""
