@@ -5,80 +5,39 @@
 >>> text = source_file([emitted])                               # doctest: +SKIP
 """
 
+import importlib
+import pkgutil
 from collections.abc import Iterable
 from functools import lru_cache
 
-from memaopt import extensions
+from memaopt import extensions, kernels
 from memaopt.errors import InputError
-from memaopt.kernels.chained_rows import chained_channels, chained_parts, chained_rows, chained_sums
 from memaopt.kernels.chains.chains import ChainKernels
-from memaopt.kernels.conv_depthwise import conv_depthwise
-from memaopt.kernels.custom import custom
-from memaopt.kernels.depthwise import column, direct, taps, walk
-from memaopt.kernels.elementwise import floats, lookup, pairs
-from memaopt.kernels.embedding import embedding
 from memaopt.kernels.emitted import Emitted, Kernel
 from memaopt.kernels.family import Family, InBlocks
 from memaopt.kernels.foreign import emitted_by, plans_of
-from memaopt.kernels.fully_connected import fully_connected
-from memaopt.kernels.generic import generic
-from memaopt.kernels.l2_norm import l2_norm
-from memaopt.kernels.lstm import lstm
-from memaopt.kernels.matmul import matmul
-from memaopt.kernels.movement import movement
 from memaopt.kernels.plan import Format, Plan, Promise
-from memaopt.kernels.pooling import channel_sums, pooling, reductions
-from memaopt.kernels.products import products
-from memaopt.kernels.raw_pairs import raw_pairs
-from memaopt.kernels.resize import resize
 from memaopt.kernels.sections import in_sections
-from memaopt.kernels.sixteen import pairs as pairs_of_16
-from memaopt.kernels.sixteen import rescaled, sixteen
-from memaopt.kernels.softmax import log_softmax, softmax
 from memaopt.kernels.staging import packed, staged
-from memaopt.kernels.sums import sum_tables, sums
-from memaopt.kernels.svdf import svdf
 from memaopt.kernels.text.helpers import with_helpers
-from memaopt.kernels.winograd import winograd
 from memaopt.problems.layers import Layer
 
-FAMILIES: tuple[Family, ...] = (
-    *generic.FAMILIES,
-    *raw_pairs.FAMILIES,
-    *winograd.FAMILIES,
-    *fully_connected.FAMILIES,
-    *chained_rows.FAMILIES,
-    *chained_parts.FAMILIES,
-    *chained_channels.FAMILIES,
-    *chained_sums.FAMILIES,
-    *walk.FAMILIES,
-    *taps.FAMILIES,
-    *direct.FAMILIES,
-    *column.FAMILIES,
-    *conv_depthwise.FAMILIES,
-    *pairs.FAMILIES,
-    *lookup.FAMILIES,
-    *floats.FAMILIES,
-    *sums.FAMILIES,
-    *sum_tables.FAMILIES,
-    *products.FAMILIES,
-    *pooling.FAMILIES,
-    *reductions.FAMILIES,
-    *channel_sums.FAMILIES,
-    *softmax.FAMILIES,
-    *log_softmax.FAMILIES,
-    *movement.FAMILIES,
-    *embedding.FAMILIES,
-    *resize.FAMILIES,
-    *matmul.FAMILIES,
-    *l2_norm.FAMILIES,
-    *lstm.FAMILIES,
-    *sixteen.FAMILIES,
-    *rescaled.FAMILIES,
-    *pairs_of_16.FAMILIES,
-    *svdf.FAMILIES,
-    *custom.FAMILIES,
-)
+
+def load(folders: Iterable[str]) -> tuple[Family, ...]:
+    """Every family in the ``FAMILIES`` of a module in a folder of some folders of this package, the generic ones first:
+    a new one is a new folder, and no list changes. Those of ``gemm`` make nests, and are not of a layer."""
+    names = [
+        f"{kernels.__name__}.{folder.name}.{module.name}"
+        for path in folders
+        for folder in pkgutil.iter_modules([path])
+        if folder.ispkg and folder.name != "gemm"
+        for module in pkgutil.iter_modules([f"{path}/{folder.name}"])
+    ]
+    found = [family for name in names for family in getattr(importlib.import_module(name), "FAMILIES", ())]
+    return tuple(sorted(found, key=lambda family: family.name != "generic"))
+
+
+FAMILIES = load(kernels.__path__)
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
@@ -145,12 +104,12 @@ def source_file(layers: Iterable[Emitted], head: str = "", *, static: bool = Fal
     Layers are called from other files, by prototypes of their own, or from behind them in this one if ``static``.
     """
     emitted = tuple(layers)
-    kernels: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for kernel in (kernel for layer in emitted for kernel in layer.kernels):
-        if kernels.setdefault(kernel.name, kernel.source) != kernel.source:
+        if sources.setdefault(kernel.name, kernel.source) != kernel.source:
             raise ValueError(f"two kernels are called {kernel.name}")
     prototypes = "" if static else "".join(f"{layer.signature};\n" for layer in emitted) + "\n"
-    sources = [layer.text("LAYER static" if static else "") for layer in emitted]
+    functions = [layer.text("LAYER static" if static else "") for layer in emitted]
     return "\n".join(
-        part for part in (head, with_helpers(prototypes + "\n".join([*kernels.values(), *sources]))) if part
+        part for part in (head, with_helpers(prototypes + "\n".join([*sources.values(), *functions]))) if part
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
-from stack_helpers import compiled, pushed
+from stack_helpers import framed_elsewhere, overclaimed
 
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.registry import FAMILIES, emit, in_blocks, packed, plans, source_file
+from memaopt.kernels.registry import FAMILIES, in_blocks, packed, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
 from memaopt.problems.embedding import Embedding
@@ -53,12 +53,9 @@ from memaopt.problems.sixteen import (
     ToFloat16,
 )
 from memaopt.problems.step_functions import Requantization, Rescale
-from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 #: Plans of a layer and a family that are measured: the first, the last and some between.
 _MOST_PLANS = 6
-#: What choice/problem.py counts for the C of a layer that claims no stack.
-_COMMON_STACK = 96
 
 
 def _layers() -> Iterator[Layer]:
@@ -194,11 +191,6 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
     yield from (ends(n, 0.01) for n in (2, 50) for ends in (FromFloat16, ToFloat16))
     for sizes, axes in (((8, 8, 8), (0, 1)), ((200, 2), (1,)), ((6, 6, 6), (0, 1, 2))):
         yield Mean16(sizes, axes, sums)
-    for sizes in ((2, 2, 2), (5, 3, 9)):
-        yield SvdfFeatures(sizes[0], rng.integers(-127, 128, sizes[1:]).astype(np.int8), 3, Rescale(1518500250, -4))
-    for batch, units, rank in ((2, 2, 4), (1, 8, 5)):
-        weights = rng.integers(-99, 99, (2, units * rank)).astype(np.int16)
-        yield SvdfFilter(batch, rank, weights, np.arange(units), Rescale(1518500250, -4), 3)
     yield from (Rescaled(n, 2, 1, 0, Rescale(1518500250, shift), 3) for n in (2, 7, 300) for shift in (3, -4))
     yield Softmax16(2, 2, 1374389535, 3, np.arange(513), np.arange(513))
 
@@ -220,21 +212,8 @@ def test_code_and_stack_are_no_more_than_claimed(tmp_path: Path) -> None:
     """Catches a layer whose C takes more flash than a budget was told, or with its kernel more of the stack; and a
     family that nobody measured.
     """
-    chosen = [(layer, plan) for layer in _layers() for plan in _some(layer)]
-    emitted = {f"l{i}": (plan, emit(layer, plan, f"l{i}")) for i, (layer, plan) in enumerate(chosen)}
+    chosen = [(layer, plan) for layer in (*_layers(), *framed_elsewhere()) for plan in _some(layer)]
     measured = {(plan.family, type(layer)) for layer, plan in chosen}
     assert {(family.name, family.computes) for family in FAMILIES} <= measured
-    prototypes = "".join(f"{layer.declared};\n" for layer in _customs())
-    (tmp_path / "made.c").write_text(source_file([e for _, e in emitted.values()], DESCRIPTION_TEXT + prototypes))
-    sizes, frames = compiled(tmp_path, "made.c")
-    over = []
-    for (name, (plan, e)), (layer, _) in zip(emitted.items(), chosen, strict=True):
-        what = type(layer).__name__, plan.family, plan.tile
-        code, shared = sizes[name], sum(sizes[kernel.name] for kernel in e.kernels)
-        if code > plan.code_bytes - plan.shared_bytes or shared > plan.shared_bytes:
-            over.append((*what, "code", code, shared, plan.code_bytes, plan.shared_bytes))
-        driver = frames["run_tiles"] if "run_tiles(" in e.body else 0
-        stack = frames[name] + driver + max((pushed(kernel.source) for kernel in e.kernels), default=0)
-        if stack > plan.stack_bytes + (0 if e.kernels else _COMMON_STACK):
-            over.append((*what, "stack", stack, plan.stack_bytes))
-    assert not over, "\n".join(map(str, over))
+    head = DESCRIPTION_TEXT + "".join(f"{layer.declared};\n" for layer in _customs())
+    assert not (over := overclaimed(tmp_path, chosen, head)), "\n".join(map(str, over))

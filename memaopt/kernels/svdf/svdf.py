@@ -1,17 +1,13 @@
 """SVDF whose state is int16, element by element: its features, and its filters over time."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted
-from memaopt.kernels.executed import cycles_of
-from memaopt.kernels.family import data_bytes
-from memaopt.kernels.plain import ARITHMETIC
+from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Layer
@@ -27,23 +23,6 @@ _WRITTEN_OUT = 4  # filters of a unit, at most
 _FEATURES_CODE, _FILTERS_CODE = 384, 644
 
 
-def _plan(promise: Promise, code: tuple[Node, ...], arrays: Sequence[Array], code_bytes: int) -> tuple[Plan, ...]:
-    return (
-        Plan(
-            family="generic",
-            tile="",
-            cycles=round(cycles_of(code)),
-            promise=promise,
-            data_bytes=data_bytes(arrays),
-            code_bytes=code_bytes,
-            code=code,
-            alignment=2,
-            words=False,
-            requantization=ARITHMETIC,
-        ),
-    )
-
-
 class GenericFeatures:
     """Any sizes."""
 
@@ -56,7 +35,7 @@ class GenericFeatures:
         n = layer.rows * filters
         promise = Promise((loads(n * inputs, 1),), stores(n, 2), loads(n * inputs, 1) + loads(n, 4))
         code = (*around.entry(), Loop((piece(_FEATURE), Loop((piece(_PRODUCT),), inputs)), n))
-        return _plan(promise, code, _feature_arrays(layer, ""), _FEATURES_CODE)
+        return (plain(code, promise, _FEATURES_CODE, alignment=2, arrays=_feature_arrays(layer, "")),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, SvdfFeatures)
@@ -85,7 +64,7 @@ class GenericFilter:
         product, around_it = (_OVER_TIME_IN_LOOP, _STEP_AROUND) if looped else (_OVER_TIME, _STEP)
         step = (piece(around_it), Loop((piece(product),), layer.rank))
         code = (*around.entry(), Loop((piece(_OUTPUT), Loop(step, len(layer.weights))), n))
-        return _plan(promise, code, _filter_arrays(layer, ""), _FILTERS_CODE)
+        return (plain(code, promise, _FILTERS_CODE, alignment=2, arrays=_filter_arrays(layer, "")),)
 
     def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
         assert isinstance(layer, SvdfFilter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import flatbuffers
@@ -95,6 +96,16 @@ def test_a_stream_runs_as_promised(wide: bool, rank: int, seed: int) -> None:
     plan = compile_network(graph, MCU)
     library.check(plan, library.emit.files(plan))
     assert network_trial.run(plan, 12).passed
+
+
+def framed_layers() -> Iterator[Layer]:
+    """What tests/kernels/test_frames.py measures: the largest C of some hundred random ones."""
+    rng = np.random.default_rng(4)
+    for sizes in ((2, 2, 2), (5, 3, 9)):
+        yield SvdfFeatures(sizes[0], rng.integers(-127, 128, sizes[1:]).astype(np.int8), 3, Rescale(1518500250, -4))
+    for batch, units, rank in ((2, 2, 4), (1, 8, 5)):
+        weights = rng.integers(-99, 99, (2, units * rank)).astype(np.int16)
+        yield SvdfFilter(batch, rank, weights, np.arange(units), Rescale(1518500250, -4), 3)
 
 
 def _layers(rng: Rng) -> dict[str, Layer]:

@@ -1,0 +1,1 @@
+"""Channels that have a weight each."""
