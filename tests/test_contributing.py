@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,6 +20,7 @@ from memaopt.kernels.text.c import Array
 from memaopt.networks.formats import model
 from memaopt.networks.reading import Reading
 from memaopt.networks.zoo import zoo
+from memaopt.problems.custom import CustomCode
 from memaopt.problems.layers import Layer, Lookup
 
 _ROOT = Path(__file__).parents[1]
@@ -69,7 +71,7 @@ def test_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a kind of file that is known in more places than the recipe names."""
 
-    def examine(data: bytes, name: str) -> Reading:
+    def examine(data: bytes, name: str, customs: Sequence[CustomCode]) -> Reading:
         graph = zoo.build(data.decode().removeprefix("zoo:"))
         return Reading(graph, graph.inputs, graph.outputs, unread=(), refusals=())
 
