@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
+from memaopt.kernels.depthwise.column import _choose
 from memaopt.kernels.registry import emit, plans
 from memaopt.problems.layers import Depthwise, Image, Layer
 
@@ -26,6 +27,13 @@ def _column(seed: int, taps: int, channels: int, positions: int = 1, **options: 
     return dataclasses.replace(layer, shape=Image(height, 1, channels), output=Image(positions, 1, channels))
 
 
+def _constant(layer: Depthwise) -> Depthwise:
+    """Without weights in one channel, whose output no input changes."""
+    weights = layer.weights.copy()
+    weights[..., 1] = 0
+    return dataclasses.replace(layer, weights=weights)
+
+
 def _layers() -> dict[str, Layer]:
     return {
         "two_taps": _column(1, 2, 4),
@@ -35,6 +43,7 @@ def _layers() -> dict[str, Layer]:
         "twenty_three": _column(5, 23, 16),
         "dilated": _column(6, 5, 8, dilation=(2, 1)),
         "positions": _column(7, 4, 16, 4, stride=(2, 1)),
+        "signed_constant": _constant(_column(2, 3, 8, output_zero_point=3)),
         "wide": h.depthwise(np.random.default_rng(8), (40, 3, 8), (3, 3), padding="valid"),
     }
 
@@ -59,6 +68,17 @@ def test_every_column_on_the_host(tmp_path: Path) -> None:
 def test_every_column_on_the_board(compiler: str, tmp_path: Path) -> None:
     """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
     h.check_on_board(tmp_path, h.every_plan(_layers(), COLUMN), RNG, compiler)
+
+
+def test_a_byte_a_weight_is_offered_by_sign_too() -> None:
+    """Catches a form of the kernel that no layer here has any more, so that nothing tests it."""
+    found = {
+        (kernel.packed, kernel.by_sign, kernel.adds, bool(proven.constant.any()))
+        for layer in _layers().values()
+        for packed in (False, True)
+        for kernel, proven in [_choose(layer, packed)]
+    }
+    assert {(p, s, s, c) for p in (False, True) for s in (False, True) for c in (False, True)} <= found
 
 
 @pytest.mark.parametrize("name", _others())
