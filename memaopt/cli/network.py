@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from memaopt.trials.library import LibraryCheck
     from memaopt.trials.network import NetworkTrial
 
-#: Layers up to which what other settings would give is computed too: that takes as long again for each.
+#: Layers up to which what other settings would give is computed too, all on the chip: that takes as long again for
+#: each, and much longer where constants outside compete for the SRAM with copies that stay there.
 _MOST_LAYERS = 40
 
 
@@ -107,7 +108,8 @@ def solve(
         chosen = _inputs(inputs, plan) if run else None
         signed = certificate.certify(plan)
         now("asking what other settings would give")
-        others = elsewhere.of_network(plan) if len(plan.layers) <= _MOST_LAYERS else ()
+        small = len(plan.layers) <= _MOST_LAYERS and not plan.placement.describe()
+        others = elsewhere.of_network(plan) if small else ()
     trial_found = _tried(plan, chosen, compiler) if chosen is not None else None
     written = out if trial_found is None or trial_found.passed else None
     checked = None
@@ -218,10 +220,10 @@ def zoo_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path("zoo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write twelve networks with seeded weights as .tflite files.
+    """Write fourteen networks with seeded weights as .tflite files.
 
     MLPerf Tiny's four, a small MobileNetV2; for signals: a causal DS-CNN, a TCN, a 1-D CNN; larger: MobileNetV2,
-    MobileNetV1, a U-Net, a wide ResNet.
+    MobileNetV1, a U-Net, a wide ResNet; two that outgrow most chips: MobileNetV1 0.5 and MobileNetV2 1.0 at 224x224.
 
     \b
     Examples:

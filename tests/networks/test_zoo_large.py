@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 from network_helpers import MCU, Library
 
+from memaopt.certificates.network import certify
+from memaopt.certificates.network_check import verify
 from memaopt.choice.compile import compile_network
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError
 from memaopt.machines.mcu import mcu
+from memaopt.networks.formats.model import Model
 from memaopt.networks.zoo import large as zoo_large
-from memaopt.networks.zoo import zoo
+from memaopt.networks.zoo import outgrown, zoo
 from memaopt.trials import network as network_trial
 
 #: With flash to spare: whether a choice is the best in a flash that it nearly fills is another question.
@@ -57,3 +62,21 @@ def test_what_is_too_large_is_said_in_one_line(name: str, chip: str, message: st
         compile_network(zoo.build(name), mcu(chip))
     assert "\n" not in str(error.value)
     assert re.search(r"would do$", str(error.value))
+
+
+@pytest.mark.parametrize("name", outgrown.NETWORKS)
+@pytest.mark.parametrize(
+    ("chip", "place"), [("stm32l4s5", "weights=qspi"), ("stm32f469", "weights=qspi,activations=fmc")]
+)
+@pytest.mark.skipif("MEMAOPT_OUTGROWN" not in os.environ, reason="a minute each: MEMAOPT_OUTGROWN is not set")
+def test_what_outgrows_a_chip_is_proven_and_exact(name: str, chip: str, place: str, tmp_path: Path) -> None:
+    """Catches what only megabytes of constants outside and hundreds of millions of products bring: blocks, offsets,
+    searches without an end. tests/trials/test_outside.py has the same of small networks."""
+    model = Model.read(zoo.save(tmp_path, (name,))[0])
+    plan = compile_network(model, mcu(chip), place=NetworkPlacement.asked(place))
+    assert plan.choice.proof == "enumeration"
+    verify(certify(plan), model)
+    found = network_trial.run(plan, 1)
+    assert found.passed
+    assert found.cycles is not None
+    assert abs(found.cycles / plan.machine_cycles - 1) < 0.03

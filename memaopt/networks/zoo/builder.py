@@ -22,15 +22,15 @@ _CALIBRATION_INPUTS = 8
 
 
 class Builder:
-    """Methods append a layer and return its output's index. Activations of a few seeded inputs go along."""
+    """Methods append a layer and return its output's index. Activations of ``samples`` seeded inputs go along."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], seed: int) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], seed: int, samples: int = _CALIBRATION_INPUTS) -> None:
         self.name = name
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.tensors = [int8_tensor("input", shape, 1 / 64, 0)]
         self.operators: list[Operator] = []
         self.input = 0
-        inputs = [self.rng.integers(-128, 128, shape).astype(np.int8) for _ in range(_CALIBRATION_INPUTS)]
+        inputs = [self.rng.integers(-128, 128, shape).astype(np.int8) for _ in range(samples)]
         self.values: dict[int, list[Array]] = {0: inputs}
 
     def channels(self, x: int) -> int:
