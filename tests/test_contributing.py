@@ -1,6 +1,7 @@
 """The recipes of CONTRIBUTING.md, each followed with something trivial."""
 
 import ast
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,21 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
+from memaopt import Gemm, certify, emit, mcu, run, verify
 from memaopt.access import loads, stores
+from memaopt.fixedpoint import wrap_int32
 from memaopt.kernels import registry
 from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.gemm import families
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text import templates
 from memaopt.kernels.text.c import Array
 from memaopt.networks.formats import model
 from memaopt.networks.reading import Reading
 from memaopt.networks.zoo import zoo
+from memaopt.problems import reference
 from memaopt.problems.custom import CustomCode
+from memaopt.problems.dtypes import ELEMENT_TYPES
 from memaopt.problems.layers import Layer, Lookup
 
 _ROOT = Path(__file__).parents[1]
@@ -54,10 +60,7 @@ class _Backwards:
 
 def test_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a step between a family and its counted C that the recipe does not name."""
-    environment = templates._environment()
-    assert environment.loader is not None
-    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"backwards.c.j2": _BACKWARDS}), environment.loader])
-    monkeypatch.setattr(environment, "loader", loader)
+    _with_templates(monkeypatch, {"backwards.c.j2": _BACKWARDS})
     monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, _Backwards()))
     monkeypatch.setattr(registry, "plans", registry.plans.__wrapped__)
     rng = np.random.default_rng(0)
@@ -83,15 +86,45 @@ def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read.data == b"zoo:ds_cnn"
 
 
+#: Where other dtypes are told apart than the recipe says: formats of activations have one of the names, a Gemm its
+#: default; the door's and the plots' words are for readers.
+_OTHER_NAMES = {f"memaopt/{name}.py" for name in ("kernels/plan", "problems/gemm", "__init__", "bench/plots")}
+
+
+def test_a_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a list of dtypes, or a place that tells them apart, that the recipe does not name: one that rounds down
+    where q15 rounds to nearest is added, certified, written, compared on the host and counted on the board."""
+    row = dataclasses.replace(ELEMENT_TYPES["q15"], arithmetic="c = saturate16(a b >> 15), the sum modulo 2^32.")
+    monkeypatch.setitem(ELEMENT_TYPES, "t15", row)
+
+    def truncated(problem: Gemm, data: reference.GemmData) -> reference.Array:
+        sums = wrap_int32(data.a.astype(np.int64) @ data.b.astype(np.int64))
+        return np.clip(sums >> 15, -32768, 32767).astype(np.int16)
+
+    monkeypatch.setitem(reference.ARITHMETIC, "t15", reference.Arithmetic(truncated, reference.q15_operands))
+    family = families.BY_NAME["q15-c"]._replace(name="t15-c", dtype="t15")
+    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, family))
+    monkeypatch.setitem(families.BY_NAME, family.name, family)
+    assembly, portable = (templates.source(f"kernels/gemm/q15{ending}.j2") for ending in ("_c.s", ".c"))
+    made = {
+        "kernels/gemm/t15_c.s.j2": assembly.replace("#0x4000", "#0"),
+        "kernels/gemm/t15.c.j2": portable.replace("1 << 14", "0"),
+    }
+    _with_templates(monkeypatch, made)
+
+    certificate = certify(Gemm(m=9, k=21, n=7, dtype="t15"), mcu("stm32l4r5"))
+    verify(certificate)
+    emit(certificate, tmp_path / "out")  # compared with numpy, by this computer's compiler
+    assert run(tmp_path / "out").passed
+
+
 @pytest.mark.slow
-def test_a_dtype() -> None:
+def test_what_tells_dtypes_apart() -> None:
     """Catches a file that tells dtypes apart and is not in the recipe, or one in it that no longer does."""
     section = _TEXT.split("## Add a dtype")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(memaopt/[\w/.]+\.(?:py|j2))`", section))
     # What a kernel does to the stack has a function for each template, whatever the dtype.
-    named = set(re.findall(r"`(memaopt/[\w/.]+\.(?:py|j2))`", section)) - {"memaopt/kernels/gemm/stack_words.py"}
-    # Formats of activations have one of the names, a Gemm its default; the door's and the plots' words are for readers.
-    others = {f"memaopt/{name}.py" for name in ("kernels/plan", "problems/gemm", "__init__", "bench/plots")}
-    assert named == _telling_dtypes_apart() - others
+    assert named - {"memaopt/kernels/gemm/stack_words.py"} == _telling_dtypes_apart() - _OTHER_NAMES
 
 
 def _telling_dtypes_apart() -> set[str]:
@@ -109,6 +142,14 @@ def _telling_dtypes_apart() -> set[str]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     }
+
+
+def _with_templates(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]) -> None:
+    """Templates beside those of the package."""
+    environment = templates._environment()
+    assert environment.loader is not None
+    loader = jinja2.ChoiceLoader([jinja2.DictLoader(texts), environment.loader])
+    monkeypatch.setattr(environment, "loader", loader)
 
 
 def test_every_path_that_it_names_exists() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from memaopt.bench import measure, results, sweeps
 from memaopt.machines.mcu import Mcu
-from memaopt.problems.words import Dtype
+from memaopt.problems.dtypes import Dtype
 from memaopt.report import console
 
 

@@ -208,7 +208,7 @@ def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
             zorder=3,
         )
     low, high = 0.8 * min(intensities), 1.6 * max(intensities)
-    peaks = _PEAKS[cases[0].dtype]
+    peaks = _PEAKS.get(cases[0].dtype, ())
     top = peaks[0][1]
     ridge = top / _BYTES_PER_CYCLE
     axes.plot([low, ridge], [low * _BYTES_PER_CYCLE, top], color="black", lw=1)

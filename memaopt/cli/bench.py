@@ -22,8 +22,8 @@ from memaopt.cli.completion import presets, words
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
 from memaopt.cli.panels import option
 from memaopt.errors import InputError, MissingToolError
+from memaopt.problems.dtypes import DTYPES, Dtype
 from memaopt.problems.suites import TINYML
-from memaopt.problems.words import DTYPES, Dtype
 
 SECTIONS = ("layers", "squares", "search", "traffic")
 _INSTEAD = "Other studies, instead"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from memaopt.errors import InputError
-from memaopt.problems.words import Dtype
+from memaopt.problems.dtypes import Dtype
 
 if TYPE_CHECKING:
     from memaopt.bench.places import PlaceStudy

@@ -11,7 +11,8 @@ from memaopt.cli.completion import presets, words
 from memaopt.cli.machine import ClockOption, WaitStatesOption, clocked, machine_of
 from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
-from memaopt.problems.words import DTYPES, OBJECTIVES, PROOFS
+from memaopt.problems.dtypes import DTYPES
+from memaopt.problems.words import OBJECTIVES, PROOFS
 
 if TYPE_CHECKING:
     from memaopt.problems.gemm import Gemm

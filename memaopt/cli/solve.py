@@ -38,7 +38,8 @@ from memaopt.cli.options import (
 from memaopt.cli.panels import option
 from memaopt.errors import InputError
 from memaopt.problems import suites
-from memaopt.problems.words import BUFFERINGS, DTYPES, OBJECTIVES, PROOFS, TAKEN
+from memaopt.problems.dtypes import DTYPES
+from memaopt.problems.words import BUFFERINGS, OBJECTIVES, PROOFS, TAKEN
 
 
 def solve_command(

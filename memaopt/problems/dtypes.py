@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from memaopt.problems.words import Dtype
+#: One of ELEMENT_TYPES.
+Dtype = str
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,4 @@ ELEMENT_TYPES: dict[Dtype, ElementType] = {
         channels_minor=True,
     ),
 }
+DTYPES = tuple(ELEMENT_TYPES)

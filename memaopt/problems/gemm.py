@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import MOST_BYTES, Input
 from memaopt.machines.mcu import Mcu
+from memaopt.problems.dtypes import DTYPES as DTYPES
 from memaopt.problems.dtypes import ELEMENT_TYPES, ElementType
+from memaopt.problems.dtypes import Dtype as Dtype
 from memaopt.problems.weights import Weights as Weights
-from memaopt.problems.words import DTYPES as DTYPES
-from memaopt.problems.words import Dtype as Dtype
 
 Operand = Literal["A", "B", "C"]
 Dim = Literal["m", "k", "n"]
@@ -50,6 +51,14 @@ class Placement(Input):
         return {"A": self.a, "B": self.b, "C": self.c}[operand]
 
 
+def _known(dtype: str) -> Dtype:
+    """ValueError for an element type that there is none of."""
+    if dtype not in ELEMENT_TYPES:
+        *others, last = map(repr, ELEMENT_TYPES)
+        raise PydanticCustomError("dtype", "Input should be {names}", {"names": f"{', '.join(others)} or {last}"})
+    return dtype
+
+
 class Gemm(Input):
     """C[M,N] = A[M,K] B[K,N], with A the weights (M output channels) and N output positions.
 
@@ -70,7 +79,7 @@ class Gemm(Input):
     m: Extent
     k: Extent
     n: Extent
-    dtype: Dtype = "q15"
+    dtype: Annotated[Dtype, AfterValidator(_known)] = "q15"
     placement: Placement = Placement()
     input_zero_point: Int8 = 0
     output_zero_point: Int8 = 0

@@ -1,13 +1,14 @@
 """What a GEMM computes, in numpy: the arithmetic that the emitted C is checked against, and seeded test data."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from memaopt import fixedpoint
+from memaopt.problems.dtypes import Dtype
 from memaopt.problems.gemm import Gemm
 from memaopt.problems.geometry import Image, Pair, Window
 from memaopt.problems.layers import Conv, FullyConnected
@@ -41,19 +42,22 @@ def fold_zero_point(problem: Gemm, a: Array, bias: Array) -> Array:
     return np.asarray(np.asarray(bias, np.int64) - problem.input_zero_point * np.asarray(a, np.int64).sum(axis=1))
 
 
-def multiply(problem: Gemm, data: GemmData) -> Array:
-    """C as stored: exact for q15 and s8 ([N,M]); for f32 the float64 product."""
-    if problem.dtype == "f32":
-        return np.asarray(data.a.astype(np.float64) @ data.b.astype(np.float64))
-    if problem.dtype == "q15":
-        product = data.a.astype(np.int64) @ data.b.astype(np.int64)
-        return fixedpoint.round_q15(fixedpoint.wrap_int32(product)).astype(np.int16)
-    if data.channels is None:
-        raise ValueError("s8 needs channels")
-    sums = data.b.astype(np.int64) @ data.a.astype(np.int64).T + data.channels.bias
-    shift = np.asarray(data.channels.left, np.int64) - np.asarray(data.channels.right, np.int64)
-    scaled = fixedpoint.multiply_by_quantized_multiplier(sums, data.channels.multiplier, shift)
-    return np.clip(scaled + problem.output_zero_point, *problem.clamp).astype(np.int8)
+class Arithmetic(NamedTuple):
+    """What a dtype computes: C as stored, exact or in float64; seeded operands for a problem, by a generator and its
+    seed, that use the whole range without overflowing the accumulators; how far a result may be off, where it may."""
+
+    multiply: Callable[[Gemm, GemmData], Array]
+    operands: Callable[[Gemm, np.random.Generator, int], GemmData]
+    bound: Callable[[Gemm, GemmData], Array] | None = None
+
+
+def _f32(problem: Gemm, data: GemmData) -> Array:
+    return np.asarray(data.a.astype(np.float64) @ data.b.astype(np.float64))
+
+
+def _f32_operands(problem: Gemm, rng: np.random.Generator, seed: int) -> GemmData:
+    m, k, n = problem.m, problem.k, problem.n
+    return GemmData(rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), None)
 
 
 def f32_error_bound(problem: Gemm, data: GemmData) -> Array:
@@ -66,26 +70,55 @@ def f32_error_bound(problem: Gemm, data: GemmData) -> Array:
     return np.asarray(gamma * (np.abs(data.a).astype(np.float64) @ np.abs(data.b).astype(np.float64)))
 
 
+def _q15(problem: Gemm, data: GemmData) -> Array:
+    product = data.a.astype(np.int64) @ data.b.astype(np.int64)
+    return fixedpoint.round_q15(fixedpoint.wrap_int32(product)).astype(np.int16)
+
+
+def q15_operands(problem: Gemm, rng: np.random.Generator, seed: int) -> GemmData:
+    """Any int16."""
+    a = rng.integers(-32768, 32768, (problem.m, problem.k)).astype(np.int16)
+    return GemmData(a, rng.integers(-32768, 32768, (problem.k, problem.n)).astype(np.int16), None)
+
+
+def _s8(problem: Gemm, data: GemmData) -> Array:
+    """C is [N,M]."""
+    if data.channels is None:
+        raise ValueError("s8 needs channels")
+    sums = data.b.astype(np.int64) @ data.a.astype(np.int64).T + data.channels.bias
+    shift = np.asarray(data.channels.left, np.int64) - np.asarray(data.channels.right, np.int64)
+    scaled = fixedpoint.multiply_by_quantized_multiplier(sums, data.channels.multiplier, shift)
+    return np.clip(scaled + problem.output_zero_point, *problem.clamp).astype(np.int8)
+
+
+def _s8_operands(problem: Gemm, rng: np.random.Generator, seed: int) -> GemmData:
+    a, channels = random_constants(problem, seed) if problem.weights is None else constants(problem)
+    return GemmData(a, rng.integers(-128, 128, (problem.n, problem.k)).astype(np.int8), channels)
+
+
+ARITHMETIC: dict[Dtype, Arithmetic] = {
+    "f32": Arithmetic(_f32, _f32_operands, f32_error_bound),
+    "q15": Arithmetic(_q15, q15_operands),
+    "s8": Arithmetic(_s8, _s8_operands),
+}
+
+
+def multiply(problem: Gemm, data: GemmData) -> Array:
+    """C as stored: exact for q15 and s8 ([N,M]); for f32 the float64 product."""
+    return ARITHMETIC[problem.dtype].multiply(problem, data)
+
+
 def wrong_elements(problem: Gemm, data: GemmData, result: Array) -> int:
     """The elements of ``result``, C as stored, that are wrong: in any bit (q15, s8), or beyond the bound (f32)."""
-    expected = multiply(problem, data)
-    if problem.dtype == "f32":
-        error = np.abs(result.astype(np.float64) - expected)
-        return int(np.count_nonzero(~(error <= f32_error_bound(problem, data))))
-    return int(np.count_nonzero(result != expected))
+    expected, bound = multiply(problem, data), ARITHMETIC[problem.dtype].bound
+    if bound is None:
+        return int(np.count_nonzero(result != expected))
+    return int(np.count_nonzero(~(np.abs(result.astype(np.float64) - expected) <= bound(problem, data))))
 
 
 def random_data(problem: Gemm, seed: int = 0) -> GemmData:
     """Seeded operands that use the whole range without overflowing the accumulators; constants as they are."""
-    rng = np.random.default_rng(seed)
-    m, k, n = problem.m, problem.k, problem.n
-    if problem.dtype == "f32":
-        return GemmData(rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32), None)
-    if problem.dtype == "q15":
-        a = rng.integers(-32768, 32768, (m, k)).astype(np.int16)
-        return GemmData(a, rng.integers(-32768, 32768, (k, n)).astype(np.int16), None)
-    a, channels = random_constants(problem, seed) if problem.weights is None else constants(problem)
-    return GemmData(a, rng.integers(-128, 128, (n, k)).astype(np.int8), channels)
+    return ARITHMETIC[problem.dtype].operands(problem, np.random.default_rng(seed), seed)
 
 
 def constants(problem: Gemm) -> tuple[Array, Channels]:

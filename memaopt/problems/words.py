@@ -2,7 +2,6 @@
 
 from typing import Literal, get_args
 
-Dtype = Literal["f32", "q15", "s8"]
 Buffering = Literal["single", "double"]
 #: One of OBJECTIVES, or weights (:mod:`memaopt.problems.objectives`).
 Objective = str
@@ -20,7 +19,6 @@ Taken = Literal["whole", "rows"]
 #: The machine that is meant where none is named.
 MCU = "stm32l4r5"
 
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 BUFFERINGS: tuple[Buffering, ...] = get_args(Buffering)
 OBJECTIVES: tuple[Objective, ...] = ("bytes", "cycles", "energy")
 PROOFS: tuple[ProofOf, ...] = get_args(ProofOf)
