@@ -33,6 +33,7 @@ def _layers() -> dict[str, Layer]:
         "groups_of_three": h.conv(rng, (5, 6, 4), 6, (3, 3), groups=2, zero_point=-9, stride=(2, 2)),
         "pointwise_groups": h.conv(rng, (3, 4, 20), 16, groups=4),
         "far_rows": h.conv(rng, (3, 1500, 3), 4, (3, 3), stride=(1, 100), zero_point=3),
+        "depthwise_of_one_channel": h.depthwise(rng, (9, 11, 1), (5, 4), multiplier=6, stride=(2, 2), zero_point=7),
     }
 
 

@@ -34,6 +34,7 @@ def _odd_layers() -> dict[str, Layer]:
         "one_output": h.conv(rng, (5, 4, 12), 1, (3, 3), zero_point=1, output_zero_point=9),
         "two_groups": h.conv(rng, (5, 4, 12), 2, (3, 3), groups=2, zero_point=1),
         "three_groups": h.conv(rng, (3, 4, 9), 3, groups=3, output_zero_point=9),
+        "depthwise_of_one_channel": h.depthwise(rng, (9, 11, 1), (5, 4), multiplier=6, stride=(2, 2), zero_point=7),
     }
 
 
