@@ -60,6 +60,6 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     bad = layer.weights.copy()
     bad[0, :2] = -1, -128
     refused = FullyConnected(1, bad, layer.bias, 0, layer.requantization)
-    assert [plan.family for plan in plans(refused)] == ["generic"]
+    assert FAMILY not in {plan.family for plan in plans(refused)}
     with pytest.raises(ValueError, match="no kernel family"):
         emit(layer, plans(h.conv(np.random.default_rng(4), (4, 4, 4), 4))[1], "wrong")

@@ -37,6 +37,8 @@ def _layers() -> dict[str, layers.Layer]:
         "tall": h.conv(rng, (9, 3, 2), 2, (5, 1), dilation=(2, 1), **zero),
         "winograd": h.conv(rng, (9, 11, 4), 8, (3, 3), **zero),
         "grouped": h.conv(rng, (4, 3, 8), 8, (3, 3), groups=2, **zero),
+        "few": h.conv(rng, (5, 6, 2), 3, **zero),
+        "few_padded": h.conv(rng, (5, 4, 2), 2, (3, 3), **zero),
         "depthwise": h.depthwise(rng, (9, 6, 6), **zero),
         "depthwise_strided": h.depthwise(rng, (19, 6, 8), stride=(2, 2), **zero),
         "depthwise_walk": h.depthwise(rng, (18, 6, 6), zero_point=3),
@@ -111,6 +113,7 @@ def test_every_distance_on_the_host(tmp_path: Path) -> None:
     assert tight >= {
         "raw pairs",
         "winograd",
+        "few channels",
         "fused planes",
         "generic",
         "words",

@@ -6,12 +6,13 @@ of chained_rows.py.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array, wrap_int32
-from memaopt.kernels import around, strips
+from memaopt.kernels import strips
 from memaopt.kernels.chained_rows import blocks, chains
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions, padded
@@ -20,13 +21,12 @@ from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
 from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, joined, patch_of
-from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, emitted_patches, strip_heights, tiles_code
+from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, strip_heights
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import words_bytes
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv, Layer
 
@@ -136,39 +136,9 @@ class ChainedChannels:
         if chosen is None:
             return None
         kernel, grid, proven = chosen
-        scratch_bytes, cycles = 0, float(LAYER_CYCLES)
-        if rows:
-            strip = strips.strip_of(layer, rows)
-            work = strips.strip_work(layer, strip)
-            runs = [run for height in work.heights for run in grid.runs(height)]
-            scratch_bytes, cycles = strip.bytes, cycles + work.cycles
-        else:
-            runs = grid.runs(grid.rows)
-        runs *= layer.groups
-        source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
-        if rows:
-            promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
-        else:
-            promise = Promise((source,), output, parameters, stack=stack)
-        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
-        cycles += (layer.groups - 1) * (len(work.heights) if rows else 1) * around.GROUP_CYCLES
         group_words = kernel.channel_tiles * kernel.words
-        frame = around.tiles_frame(rows > 0, layer.groups)
-        return Plan(
-            family=self.name,
-            tile=kernel.tile + (f", strips of {rows}" if rows else ""),
-            cycles=round(cycles),
-            promise=promise,
-            data_bytes=words_bytes(layer.groups * group_words),
-            code_bytes=kernel.code_bytes + frame.code,
-            scratch_bytes=scratch_bytes,
-            stack_bytes=kernel.stack_bytes + frame.stack,
-            kernels=(kernel.name,),
-            shared_bytes=kernel.code_bytes,
-            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs), group_words),
-            lead=_lead(layer, grid, rows),
-            alignment=4,
-            requantization=proven.describe(),
+        return replace(
+            patch_plan(self.name, layer, kernel, grid, rows, proven, group_words),
             fpu=kernel.fpu,
             packings=(kernel.packing(layer.groups * kernel.channel_tiles),),
             options=(("form", form), ("strip", rows)),
@@ -200,13 +170,6 @@ class ChainedChannels:
         comment = "four channels at a time: starts, chained weights, output stage"
         words = kernel.tiles_of(plan.block) * kernel.words
         return emitted_patches(layer, plan, name, kernel, grid, stream, comment, words)
-
-
-def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
-    """None if a later group reads the input again while there are outputs."""
-    if rows:
-        return strips.strip_lead(layer, strips.strip_of(layer, rows))
-    return strips.tiles_lead(layer, grid) if layer.groups == 1 else None
 
 
 def kernel_of(

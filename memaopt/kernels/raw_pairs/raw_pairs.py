@@ -11,11 +11,14 @@ bias. Two output channels by n = 3 positions fill the 13 registers besides SP, w
 Preconditions, checked offline: B fits 16 bits, 256 |acc| < 2^31 for every input, and the requantisation is proven.
 """
 
+from dataclasses import replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
 from memaopt import fixedpoint
+from memaopt.access import Access
 from memaopt.alignment import align
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
@@ -139,38 +142,10 @@ class RawPairs:
         if chosen is None:
             return None
         kernel, grid, proven = chosen
-        scratch_bytes, cycles = 0, float(LAYER_CYCLES)
-        if rows:
-            strip = strips.strip_of(layer, rows)
-            work = strips.strip_work(layer, strip)
-            runs = [run for height in work.heights for run in grid.runs(height)]
-            scratch_bytes, cycles = strip.bytes, cycles + work.cycles
-        else:
-            runs = grid.runs(grid.rows)
-        source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
-        if rows:
-            promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
-        else:
-            promise = Promise((source,), output, parameters, stack=stack)
-        cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
-        whole, frame = words_bytes(kernel.channel_tiles * kernel.words), around.tiles_frame(rows > 0)
-        return Plan(
-            family=self.name,
-            tile=kernel.tile + (f", strips of {rows}" if rows else ""),
-            cycles=round(cycles),
-            promise=promise,
-            data_bytes=whole,
-            code_bytes=kernel.code_bytes + frame.code,
-            scratch_bytes=scratch_bytes,
-            stack_bytes=kernel.stack_bytes + frame.stack,
-            kernels=(kernel.name,),
-            shared_bytes=kernel.code_bytes,
-            code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs)),
+        return replace(
+            patch_plan(self.name, layer, kernel, grid, rows, proven),
             input_format=input_format,
             output_format=output_format,
-            lead=strips.strip_lead(layer, strips.strip_of(layer, rows)) if rows else strips.tiles_lead(layer, grid),
-            alignment=4,
-            requantization=proven.describe(),
             options=(("loop", int(looped)), ("strip", rows)),
         )
 
@@ -186,6 +161,94 @@ class RawPairs:
         return emitted_patches(layer, plan, name, kernel, grid, stream, comment)
 
 
+class PatchKernel(Assembly, Protocol):
+    """What computes tiles of patches, of ``words`` of constants for each of its tiles of channels."""
+
+    @property
+    def n(self) -> int: ...
+
+    @property
+    def tile(self) -> str: ...
+
+    @property
+    def words(self) -> int: ...
+
+    @property
+    def channel_tiles(self) -> int: ...
+
+    @property
+    def tile_cycles(self) -> float: ...
+
+    @property
+    def call_cycles(self) -> float: ...
+
+    @property
+    def code_bytes(self) -> int: ...
+
+    @property
+    def stack_bytes(self) -> int: ...
+
+    def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]: ...
+
+    def call(self, tiles: float) -> Call: ...
+
+
+def patch_plan(
+    family: str,
+    layer: Conv,
+    kernel: PatchKernel,
+    grid: strips.Grid,
+    rows: int,
+    proven: Proven,
+    group_words: int = 0,
+) -> Plan:
+    """A convolution by a kernel that computes tiles of patches, in strips of so many rows or (0) from the input itself.
+
+    ``group_words`` as in :func:`emitted_patches`.
+    """
+    scratch_bytes, cycles = 0, float(LAYER_CYCLES)
+    if rows:
+        strip = strips.strip_of(layer, rows)
+        work = strips.strip_work(layer, strip)
+        runs = [run for height in work.heights for run in grid.runs(height)]
+        scratch_bytes, cycles = strip.bytes, cycles + work.cycles
+    else:
+        runs = grid.runs(grid.rows)
+    runs *= layer.groups
+    source, output, parameters, stack = kernel.accesses(sum(runs), len(runs))
+    if rows:
+        promise = Promise((work.input,), output, parameters, work.scratch + source, stack)
+    else:
+        promise = Promise((source,), output, parameters, stack=stack)
+    cycles += sum(runs) * kernel.tile_cycles + len(runs) * (kernel.call_cycles + around.run_cycles(kernel.n))
+    cycles += (layer.groups - 1) * (len(work.heights) if rows else 1) * around.GROUP_CYCLES
+    frame = around.tiles_frame(rows > 0, layer.groups)
+    return Plan(
+        family=family,
+        tile=kernel.tile + (f", strips of {rows}" if rows else ""),
+        cycles=round(cycles),
+        promise=promise,
+        data_bytes=words_bytes(layer.groups * kernel.channel_tiles * kernel.words),
+        code_bytes=kernel.code_bytes + frame.code,
+        scratch_bytes=scratch_bytes,
+        stack_bytes=kernel.stack_bytes + frame.stack,
+        kernels=(kernel.name,),
+        shared_bytes=kernel.code_bytes,
+        code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs), group_words),
+        lead=_lead(layer, grid, rows),
+        alignment=4,
+        requantization=proven.describe(),
+        options=(("strip", rows),),
+    )
+
+
+def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
+    """None if a later group reads the input again while there are outputs."""
+    if rows:
+        return strips.strip_lead(layer, strips.strip_of(layer, rows))
+    return strips.tiles_lead(layer, grid) if layer.groups == 1 else None
+
+
 def emitted_patches(
     layer: Conv,
     plan: Plan,
@@ -195,10 +258,11 @@ def emitted_patches(
     stream: Int64Array,
     comment: str,
     group_words: int = 0,
+    title: str = "",
 ) -> Emitted:
     """A convolution by a kernel that computes tiles of patches: its constants, strips, a call for each run of tiles.
 
-    ``group_words``: constants of each of the layer's groups.
+    ``group_words``: constants of each of the layer's groups. ``title``: what it is called, if not as it is.
     """
     arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
     assert plan.block or data_bytes(arrays) == plan.kernel_bytes
@@ -206,7 +270,7 @@ def emitted_patches(
     return emitted(
         unary(name),
         plan,
-        f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
+        title or f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
         "kernels/raw_pairs/patch_layer.c.j2",
         arrays=arrays,
         kernels=(kernel,),

@@ -1,0 +1,1 @@
+"""Convolutions and fully connected layers of few outputs, straight from bytes."""
