@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from memaopt import blas
 from memaopt.cli.completion import presets
 from memaopt.cli.options import JsonOption
 from memaopt.cli.warmup import start_board
@@ -30,6 +31,9 @@ def validate_command(
     tflite: Annotated[
         bool, typer.Option("--tflite", metavar="", help="Compare every output with TFLite's reference kernels.")
     ] = False,
+    library: Annotated[
+        bool, typer.Option("--library", metavar="", help="Run the library's C, built for this computer, instead.")
+    ] = False,
     board: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Run the first N samples on the virtual board too, layer by layer."),
@@ -50,7 +54,7 @@ def validate_command(
     ] = "stm32l4r5",
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy, confusion, errors of a network on your own samples, by the very C that is emitted, built here.
+    """Accuracy, confusion, errors of a network on your own samples, by the reference: TFLite's arithmetic, bit for bit.
 
     Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
     subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's, or if the board differs.
@@ -60,7 +64,9 @@ def validate_command(
       memaopt validate model.tflite test.npz --tflite
       memaopt validate model.tflite pictures/ --pixels -1:1 --top 3 --json
       memaopt validate model.tflite test.npz --board 5
+      memaopt validate model.tflite test.npz --library
     """
+    blas.one_thread()  # before numpy is loaded: each process has a core of its own
     from memaopt.choice.compile import compile_network
     from memaopt.machines.mcu import mcu
     from memaopt.networks.formats.model import Model
@@ -70,13 +76,24 @@ def validate_command(
 
     read = Model.read(model)
     samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels, _range(pixels))
-    with console.spinner(f"choosing the kernels of {model.name}"):
-        plan = compile_network(read, mcu(mcu_name))
+    plan, machine = None, mcu(mcu_name)
+    if library or board is not None:
+        with console.spinner(f"choosing the kernels of {model.name}"):
+            plan = compile_network(read, machine)
     if board is not None:
         start_board()
     with console.progress() as bar:
         task = bar.add_task("running the samples", total=len(samples.inputs))
-        found = validate(plan, samples, k=top, tflite=tflite, board=board or 0, done=lambda: bar.advance(task))
+        found = validate(
+            read,
+            samples,
+            plan=plan,
+            k=top,
+            tflite=tflite,
+            board=board or 0,
+            library=library,
+            done=lambda count: bar.advance(task, count),
+        )
     if as_json:
         console.print_json({**found.to_dict(), "passed": found.passed})
     else:

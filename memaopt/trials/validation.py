@@ -1,39 +1,28 @@
 """A network on a user's samples: how often it is right, how far off, and whether it is TFLite's to the last bit.
 
-The samples run through the library's own C, built for this computer, on all of its cores; where there is no compiler,
-through the executor in Python, which computes the same bits.
+The samples run through the reference, on all cores, or through the library's own C, built for this computer.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from memaopt import interrupts
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.emit import folder as emitted
-from memaopt.emit import network as emit
-from memaopt.errors import BuildError, InputError
-from memaopt.host_compiler import host_compiler
-from memaopt.networks import reference
+from memaopt.errors import InputError
+from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Tensor
 from memaopt.overview import Overview
 from memaopt.trials import network as trial
+from memaopt.trials.executors import executor
 from memaopt.trials.samples import Samples
-from memaopt.writer import write_scratch
 
 Array = npt.NDArray[Any]
-_Run = Callable[[Array], Array]
 
 
 class BoardRun(BaseModel):
@@ -118,47 +107,49 @@ class Validation(Overview):
 
 
 def validate(
-    plan: NetworkPlan,
+    model: Model,
     samples: Samples,
     *,
+    plan: NetworkPlan | None = None,
     k: int = 5,
     tflite: bool = False,
     board: int = 0,
-    done: Callable[[], object] = lambda: None,
+    library: bool = False,
+    done: Callable[[int], object] = lambda _: None,
 ) -> Validation:
     """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too; ``board``: the
-    first so many on the virtual board, every layer and access compared. ``done`` is called after each sample.
+    first so many on the virtual board, every layer and access compared; ``library``: the emitted C computes the
+    outputs, not the reference. Both are of ``plan``. ``done`` is told how many samples are done each time.
     """
-    if tflite and plan.model is not None and plan.model.format != "tflite":
-        raise InputError(f"{plan.name}: TFLite does not read a file of {plan.model.format}; leave out --tflite")
-    if plan.source.states:
+    graph = model.graph
+    if tflite and model.format != "tflite":
+        raise InputError(f"{graph.name}: TFLite does not read a file of {model.format}; leave out --tflite")
+    if graph.states:
         raise InputError(
-            f"{plan.name}: keeps a state from run to run, so that an output is not of one sample alone; solve --run "
+            f"{graph.name}: keeps a state from run to run, so that an output is not of one sample alone; solve --run "
             "--inputs random:20 would push it on, and compare"
         )
-    if len(plan.source.inputs) != 1 or len(plan.source.outputs) != 1:
-        raise InputError(f"{plan.name}: has several inputs or outputs; one of each is expected")
-    tensor = plan.source.tensors[plan.source.outputs[0]]
-    with _executor(plan) as (executor, run):
-        started = time.perf_counter()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = []
-            for output in pool.map(run, samples.inputs):
-                found.append(output)
-                done()
-            outputs = np.stack(found)
-        seconds = time.perf_counter() - started
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise InputError(f"{graph.name}: has several inputs or outputs; one of each is expected")
+    if plan is None and (board or library):
+        raise InputError(f"{graph.name}: the board and the library need a plan")
+    with executor(graph, plan if library else None) as (name, run):
+        started, found = time.perf_counter(), []
+        for some in run(samples.inputs):
+            found.append(some)
+            done(len(some))
+        outputs, seconds = np.concatenate(found), time.perf_counter() - started
     made = Validation(
-        name=plan.name,
+        name=graph.name,
         samples=len(outputs),
-        executor=executor,
+        executor=name,
         seconds=max(seconds, 1e-9),
         pixels=samples.pixels,
-        board=_on_board(plan, samples.inputs[:board]) if board else None,
+        board=_on_board(plan, samples.inputs[:board]) if board and plan else None,
     )
     if samples.labels is not None:
-        made = made.model_copy(update=against(outputs, samples.labels, tensor, k))
-    return made.model_copy(update={"different": _different(plan, samples, outputs)}) if tflite else made
+        made = made.model_copy(update=against(outputs, samples.labels, graph.tensors[graph.outputs[0]], k))
+    return made.model_copy(update={"different": _different(model, samples, outputs)}) if tflite else made
 
 
 def against(outputs: Array, labels: Array, tensor: Tensor, k: int) -> dict[str, Any]:
@@ -199,52 +190,12 @@ def _on_board(plan: NetworkPlan, inputs: Array) -> BoardRun:
     return BoardRun(samples=found.inputs, wrong=found.wrong, passed=found.passed, cycles=found.cycles)
 
 
-def _different(plan: NetworkPlan, samples: Samples, outputs: Array) -> int:
+def _different(model: Model, samples: Samples, outputs: Array) -> int:
     """Samples whose output TFLite's reference kernels give otherwise."""
     from memaopt.networks.formats.tflite.oracle import Oracle
 
-    if plan.model is None:
-        raise InputError(f"{plan.name}: there is no file that TFLite could read")
-    oracle = Oracle(plan.model.data)
+    oracle = Oracle(model.data)
     return sum(
         not np.array_equal(oracle.run([value[None]])[0].reshape(-1), output.reshape(-1))
         for value, output in zip(samples.inputs, outputs, strict=True)
     )
-
-
-@contextmanager
-def _executor(plan: NetworkPlan) -> Iterator[tuple[str, _Run]]:
-    """What runs a sample: the library built for this computer, or the reference; and its name."""
-    compiler = host_compiler()
-    if compiler is None or plan.ram_bytes:
-        yield "the reference in Python", lambda value: reference.run(plan.source, [value[None]])[0][0]
-        return
-    with interrupts.scratch_folder() as folder:
-        write_scratch(emit.files(plan), folder)
-        library = folder / "library.so"
-        flags = ["-std=c11", "-O3", "-ffp-contract=off", "-shared", "-fPIC"]
-        command = [compiler[0], *flags, str(folder / emitted.source(plan.name)), "-o", str(library)]
-        # A third faster, where the compiler knows this computer.
-        status, _, errors = interrupts.run([*command, "-march=native"], folder)
-        if status != 0:
-            status, _, errors = interrupts.run(command, folder)
-        if status != 0:
-            raise BuildError(f"{compiler[1]} does not build the library: {errors.strip().splitlines()[:1]}")
-        yield f"its C, built here by {compiler[1]}", _called(plan, library)
-
-
-def _called(plan: NetworkPlan, library: Path) -> _Run:
-    """The library's own function, in an arena for each call."""
-    invoke = getattr(ctypes.CDLL(str(library)), f"{plan.name}_invoke_with")
-    output = plan.source.tensors[plan.source.outputs[0]]
-
-    def run(value: Array) -> Array:
-        given, result = np.ascontiguousarray(value), np.zeros(output.shape, output.dtype.numpy)
-        arena = np.zeros(plan.arena_bytes + 16, np.uint8)
-        start = arena.ctypes.data + -arena.ctypes.data % 16
-        status = invoke(*map(ctypes.c_void_p, (start, given.ctypes.data, result.ctypes.data)))
-        if status != 0:
-            raise BuildError(f"{plan.name}_invoke_with returns {status} on this computer")
-        return np.asarray(result[0])
-
-    return run

@@ -19,8 +19,8 @@ from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators.attributes import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
+from memaopt.trials import executors, validation
 from memaopt.trials import samples as files
-from memaopt.trials import validation
 
 SHAPE = (6, 6, 3)
 
@@ -59,7 +59,7 @@ def test_2000_samples_as_tflite_and_numpy_have_them(model: Path, plan: NetworkPl
     samples = files.read(tmp_path / "d.npz", tensor)
     scaled = floats.astype(np.float64) / float(tensor.scale) + tensor.zero_point
     assert np.abs(samples.inputs - np.clip(scaled, -128, 127)).max() <= 0.5001
-    found = validation.validate(plan, samples, k=2, tflite=True)
+    found = validation.validate(Model.read(model), samples, k=2, tflite=True)
     outputs = expected(model, samples.inputs)
     order = np.argsort(-outputs.astype(int), axis=1, kind="stable")
     assert (found.samples, found.different) == (2000, 0)
@@ -76,36 +76,47 @@ def test_errors_against_real_outputs(model: Path, plan: NetworkPlan) -> None:
     real = float(output.scale) * (expected(model, inputs).astype(np.float64) - output.zero_point)
     wanted = real + np.random.default_rng(2).normal(0, 0.1, real.shape)
     wanted[17] += 3.0
-    found = validation.validate(plan, files.Samples(inputs, wanted))
+    found = validation.validate(Model.read(model), files.Samples(inputs, wanted))
     assert found.rmse == pytest.approx(np.sqrt(np.mean((real - wanted) ** 2)))
     assert found.mae == pytest.approx(np.mean(np.abs(real - wanted)))
     assert found.worst == 17
     assert found.accuracy is None
 
 
-def test_an_output_that_is_not_tflites_is_counted(plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_that_is_not_tflites_is_counted(
+    model: Path, plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches a comparison that cannot fail."""
-    run = validation._called
+    run = executors._called
 
     def wrong(*arguments: object) -> object:
         right = run(*arguments)  # type: ignore[arg-type]
         return lambda value: right(value) + (value.flat[0] > 0)
 
-    monkeypatch.setattr(validation, "_called", wrong)
+    monkeypatch.setattr(executors, "_called", wrong)
     inputs = np.random.default_rng(1).integers(-100, 101, (20, *SHAPE)).astype(np.int8)
-    found = validation.validate(plan, files.Samples(inputs, None), tflite=True)
+    samples = files.Samples(inputs, None)
+    found = validation.validate(Model.read(model), samples, plan=plan, library=True, tflite=True)
     assert found.different == np.count_nonzero(inputs[:, 0, 0, 0] > 0)
     assert not found.passed
 
 
-def test_without_a_compiler_the_reference_runs(plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches two executors that answer differently."""
-    samples = files.Samples(np.random.default_rng(1).integers(-128, 128, (9, *SHAPE)).astype(np.int8), np.arange(9) % 5)
-    built = validation.validate(plan, samples)
-    monkeypatch.setattr(validation, "host_compiler", lambda: None)
-    executed = validation.validate(plan, samples)
-    assert executed.executor == "the reference in Python"
-    assert (executed.accuracy, executed.confusion) == (built.accuracy, built.confusion)
+def test_the_library_and_processes_answer_alike(
+    model: Path, plan: NetworkPlan, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches executors that answer differently, and a library that nothing can build found late."""
+    read, values = Model.read(model), np.random.default_rng(1).integers(-128, 128, (90, *SHAPE)).astype(np.int8)
+    samples = files.Samples(values, np.arange(90) % 5)
+    here = validation.validate(read, samples)
+    built = validation.validate(read, samples, plan=plan, library=True)
+    monkeypatch.setattr(executors, "_WORTH_PROCESSES", -1.0)
+    elsewhere = validation.validate(read, samples)
+    assert (here.executor, built.executor[:18]) == ("the reference", "its C, built here ")
+    assert here.accuracy == built.accuracy == elsewhere.accuracy
+    assert here.confusion == built.confusion == elsewhere.confusion
+    np.savez(tmp_path / "d.npz", x=values)
+    monkeypatch.setattr(executors, "host_compiler", lambda: None)
+    assert "--library needs a C compiler" in cli.refused("validate", model, tmp_path / "d.npz", "--library")
 
 
 def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
@@ -170,7 +181,7 @@ def test_the_board_runs_the_first_samples(model: Path, plan: NetworkPlan, cli: C
     assert (found["board"]["samples"], found["board"]["wrong"]) == (2, 0)
     assert found["board"]["cycles"] == pytest.approx(plan.machine_cycles, rel=0.03)
     wrong = validation.BoardRun(samples=2, wrong=1, passed=False, cycles=None)
-    made = validation.validate(plan, files.Samples(np.zeros((1, *SHAPE), np.int8), None))
+    made = validation.validate(Model.read(model), files.Samples(np.zeros((1, *SHAPE), np.int8), None))
     made = made.model_copy(update={"board": wrong, "different": 0})
     assert not made.passed
     assert ("TFLite", "every output is TFLite's, to the last bit") in made.facts()
