@@ -1,4 +1,4 @@
-"""Sums of products of many samples, in floats that hold every partial sum exactly: integers up to 2^24, or 2^53.
+"""FloatSums of products of many samples, in floats that hold every partial sum exactly: integers up to 2^24, or 2^53.
 
 Values are taken as they are stored; what their zero point adds to a channel is a constant, beside the bias.
 """
@@ -27,7 +27,7 @@ _CACHED = 1 << 16
 """Elements of patches that are gathered at a time: they stay in a processor's own cache."""
 
 
-class Sums(NamedTuple):
+class FloatSums(NamedTuple):
     """``products`` gives sums [n, channels] for values [samples, ...]; with the ``constants`` of the channels they are
     the accumulators, which ``requantization`` makes outputs of."""
 
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
     requantization: Requantization
 
 
-def sums_of(graph: Graph, op: Weighted) -> Sums | None:
+def sums_of(graph: Graph, op: Weighted) -> FloatSums | None:
     """How the accumulators of ``op`` are computed for many samples; None if nothing here does."""
     weights = graph.tensors[op.weights].values.astype(np.int64)
     axes = tuple(axis for axis in range(weights.ndim) if axis != op.channel_axis)
@@ -51,7 +51,7 @@ def sums_of(graph: Graph, op: Weighted) -> Sums | None:
     else:
         return None
     constants = op.bias_values(graph) - graph.tensor_of(op).zero_point * weights.sum(axis=axes)
-    return Sums(products, constants, op.requantization(graph))
+    return FloatSums(products, constants, op.requantization(graph))
 
 
 def _fully_connected(graph: Graph, op: FullyConnected, kind: _Float) -> _Products:
