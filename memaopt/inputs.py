@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memaopt.errors import InputError
 
-#: Of every model in a certificate: no other fields, no other types, no infinities.
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 #: Nothing in an address space of 32 bits is larger.
 MOST_BYTES = 1 << 32
 #: A number of bytes, of elements or of blocks; an address.
@@ -54,6 +52,12 @@ def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence
         return f"{place} {_IN_FILES[first['type']].format(**first.get('ctx', {}))}"
     separator = " " if message.startswith("Input ") else ": "
     return " ".join(separator.join(filter(None, (place, message.removeprefix("Input ")))).split())
+
+
+class Strict(BaseModel):
+    """A model in a certificate: no other fields, no other types, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Input(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -19,10 +19,8 @@ from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 _MOST_DEPTHWISE, _MOST = 2.2, 1.5
 
 
-class Cliff(BaseModel):
+class Cliff(BaseModel, frozen=True):
     """A layer at zero wait states: how it is computed, and the cycles counted."""
-
-    model_config = ConfigDict(frozen=True)
 
     layer: str
     kernel: str

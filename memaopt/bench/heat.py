@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -42,10 +42,8 @@ class SquareWindow(NamedTuple):
 WINDOWS = (SquareWindow(1, 1), SquareWindow(3, 1), SquareWindow(3, 2), SquareWindow(5, 1))
 
 
-class Cell(BaseModel):
+class Cell(BaseModel, frozen=True):
     """A convolution at zero wait states: how it is computed, its cycles as predicted and as counted."""
-
-    model_config = ConfigDict(frozen=True)
 
     window: int
     stride: int

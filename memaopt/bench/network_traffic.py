@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
@@ -29,15 +29,12 @@ from memaopt.networks.simplify.simplify import simplify
 from memaopt.networks.zoo import zoo
 from memaopt.report.console import table
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 SIZES = tuple((4 << 10) << i for i in range(7))
 _EVALUATIONS = 1000
 
 
-class StagedLayerRow(BaseModel):
+class StagedLayerRow(BaseModel, frozen=True, extra="forbid"):
     """One layer of a staged network: its schedule, what crosses for it, and what no order of its products is below."""
-
-    model_config = _FROZEN
 
     operator: str
     rows_outside: bool
@@ -49,13 +46,11 @@ class StagedLayerRow(BaseModel):
     least: int
 
 
-class SizeRow(BaseModel):
+class SizeRow(BaseModel, frozen=True, extra="forbid"):
     """Bytes from and to outside with ``sram`` bytes: of the choice that no other beats and of its walk; of each layer's
     best schedule with every tensor out and in; of what the tilers found of those. None where nothing fits: why is the
     ``reason``.
     """
-
-    model_config = _FROZEN
 
     sram: int
     staged: int | None
@@ -67,10 +62,8 @@ class SizeRow(BaseModel):
     reason: str = ""
 
 
-class NetworkTraffic(BaseModel):
+class NetworkTraffic(BaseModel, frozen=True, extra="forbid"):
     """A network's traffic over sizes of SRAM, with what does not depend on them."""
-
-    model_config = _FROZEN
 
     name: str
     compulsory: int

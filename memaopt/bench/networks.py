@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 
 from memaopt.board.results import known
@@ -81,10 +81,8 @@ class NetworkCase(NamedTuple):
     mcu: Mcu
 
 
-class LayerResult(BaseModel):
+class LayerResult(BaseModel, frozen=True):
     """One layer: cycles counted and predicted with the machine's wait states, and CMSIS-NN's for the same operators."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     operator: str
@@ -97,10 +95,8 @@ class LayerResult(BaseModel):
     passed: bool
 
 
-class NetworkResult(BaseModel):
+class NetworkResult(BaseModel, frozen=True):
     """One network on one machine. Cycles are counted with the machine's wait states from call to return."""
-
-    model_config = ConfigDict(frozen=True)
 
     model: str
     setting: str

@@ -3,7 +3,7 @@
 Weights in flash are staged in SRAM or streamed from where they are; the code runs from flash or from RAM.
 """
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 
 from memaopt.certificates.gemm import certify
@@ -21,20 +21,16 @@ CHOICE_LIMIT = 0.01
 WEIGHTS_IN_FLASH = Placement(a="flash", b="sram", c="sram")
 
 
-class VariantRun(BaseModel):
+class VariantRun(BaseModel, frozen=True):
     """One variant: where weights are read and code runs from, and the cycles of its best schedule."""
-
-    model_config = ConfigDict(frozen=True)
 
     variant: str
     cycles: int
     correct: bool
 
 
-class PlaceStudy(BaseModel):
+class PlaceStudy(BaseModel, frozen=True):
     """All variants of a problem, and the one that the models chose."""
-
-    model_config = ConfigDict(frozen=True)
 
     problem: str
     dtype: Dtype

@@ -3,17 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.problems.gemm import Dtype
 
 #: The name of memaopt's own entry beside those of the baselines.
 OURS = "memaopt"
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 
-
-class Entry(BaseModel):
+class Entry(BaseModel, frozen=True, extra="forbid"):
     """One kernel on one problem.
 
     ``cycles`` with the machine's wait states, ``ideal_cycles`` without any; ``accesses`` and ``bytes``
@@ -21,8 +19,6 @@ class Entry(BaseModel):
     optimal for it: ``schedule`` and ``ideal_schedule``; ``predicted_cycles`` are what the cost data gave for the latter
     before the run, and ``as_promised`` says whether the accesses counted to every buffer were the certificates'.
     """
-
-    model_config = _FROZEN
 
     correct: bool
     cycles: int
@@ -43,10 +39,8 @@ class Entry(BaseModel):
         return self.ideal_cycles if ideal else self.cycles
 
 
-class Case(BaseModel):
+class Case(BaseModel, frozen=True, extra="forbid"):
     """One problem: the entry of each kernel that ran, and one line for each that could not."""
-
-    model_config = _FROZEN
 
     m: int
     k: int
@@ -71,10 +65,8 @@ class Case(BaseModel):
         return None if ours is None or theirs is None else theirs.of(ideal) / ours.of(ideal)
 
 
-class Speedup(BaseModel):
+class Speedup(BaseModel, frozen=True, extra="forbid"):
     """Geometric mean and least of the cycle ratios to one baseline, over ``cases`` problems."""
-
-    model_config = _FROZEN
 
     baseline: str
     dtype: Dtype
@@ -85,14 +77,12 @@ class Speedup(BaseModel):
     least: float
 
 
-class Searched(BaseModel):
+class Searched(BaseModel, frozen=True, extra="forbid"):
     """One tiler on one problem with one seed, against the certified optimum.
 
     ``gap`` is how far its external bytes lie above the optimum's, ``optimal`` whether it reached the whole objective
     (external bytes, then register bytes), ``best_at`` the evaluation that found its best.
     """
-
-    model_config = _FROZEN
 
     problem: str
     tiler: str
@@ -103,10 +93,8 @@ class Searched(BaseModel):
     optimal: bool
 
 
-class TrafficPoint(BaseModel):
+class TrafficPoint(BaseModel, frozen=True, extra="forbid"):
     """External bytes with one size of SRAM: certified optimum, best of the grid of powers of two, lower bounds."""
-
-    model_config = _FROZEN
 
     sram: int
     certified: int
@@ -120,10 +108,8 @@ class TrafficPoint(BaseModel):
         return max(self.compulsory, self.io_bound)
 
 
-class TrafficCurve(BaseModel):
+class TrafficCurve(BaseModel, frozen=True, extra="forbid"):
     """Traffic of one problem against the size of the SRAM, all operands outside it."""
-
-    model_config = _FROZEN
 
     problem: str
     dtype: Dtype
@@ -131,10 +117,8 @@ class TrafficCurve(BaseModel):
     points: tuple[TrafficPoint, ...]
 
 
-class Heading(BaseModel):
+class Heading(BaseModel, frozen=True, extra="forbid"):
     """What the figures depend on: the machine, its memories, the compiler and all flags."""
-
-    model_config = _FROZEN
 
     version: str
     machine: str
@@ -147,10 +131,8 @@ class Heading(BaseModel):
     cmsis_dsp: str
 
 
-class Bench(BaseModel):
+class Bench(BaseModel, frozen=True, extra="forbid"):
     """A whole benchmark. Sections that were not asked for are empty."""
-
-    model_config = _FROZEN
 
     heading: Heading
     layers: tuple[Case, ...] = ()

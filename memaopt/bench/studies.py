@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -33,19 +33,15 @@ _DRAWS = 5
 _STORED_BYTES = 4
 
 
-class StudyPoint(BaseModel):
+class StudyPoint(BaseModel, frozen=True):
     """One case: what it is called, and its figures by name; None is one that there is not."""
-
-    model_config = ConfigDict(frozen=True)
 
     case: str
     figures: dict[str, float | None]
 
 
-class Study(BaseModel):
+class Study(BaseModel, frozen=True):
     """A study of products of one dtype. ``unit`` is that of ``drawn``, the figures that a plot shows."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     title: str

@@ -1,6 +1,6 @@
 """Is the chosen register tile the fastest? Run all tiles on a layer, and compare with the predictions."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 
 from memaopt.board.results import known
@@ -18,10 +18,8 @@ CHOICE_LIMIT = 0.01
 PREDICTION_LIMIT = 0.03
 
 
-class TileRun(BaseModel):
+class TileRun(BaseModel, frozen=True):
     """One register tile on one problem: cycles at zero wait states, predicted by its cost data and counted."""
-
-    model_config = ConfigDict(frozen=True)
 
     kernel: str
     predicted: int
@@ -34,10 +32,8 @@ class TileRun(BaseModel):
         return self.predicted / self.cycles - 1
 
 
-class TileStudy(BaseModel):
+class TileStudy(BaseModel, frozen=True):
     """All tiles of a problem that were run, the chosen one first."""
-
-    model_config = ConfigDict(frozen=True)
 
     problem: str
     dtype: Dtype

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -33,10 +33,8 @@ _MOST_SCRATCH = 48 << 10
 _CODE_ROOM = 24 << 10
 
 
-class LayerRun(BaseModel):
+class LayerRun(BaseModel, frozen=True):
     """A layer in one setting: how it was computed, cycles predicted and counted."""
-
-    model_config = ConfigDict(frozen=True)
 
     layer: str
     setting: str
@@ -52,10 +50,8 @@ class LayerRun(BaseModel):
         return self.predicted / self.counted - 1
 
 
-class WaitStudy(BaseModel):
+class WaitStudy(BaseModel, frozen=True):
     """The runs of all layers, and of all GEMMs, in all settings of a machine."""
-
-    model_config = ConfigDict(frozen=True)
 
     mcu: str
     runs: tuple[LayerRun, ...]

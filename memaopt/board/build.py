@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt import interrupts
 from memaopt.board.link import linker_script
@@ -34,10 +34,8 @@ _COMMON = ("-std=c11", "-ffreestanding", "-fno-common", "-fno-unwind-tables", "-
 CompilerName = Literal["gcc", "zig"]
 
 
-class Compiler(BaseModel):
+class Compiler(BaseModel, frozen=True):
     """A C compiler: its command, its version line and the flags that choose the core."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: CompilerName
     version: str
@@ -45,10 +43,8 @@ class Compiler(BaseModel):
     target: tuple[str, ...]
 
 
-class Build(BaseModel):
+class Build(BaseModel, frozen=True):
     """A linked program, and what made it. ``flags`` are all that the compiler was given besides files."""
-
-    model_config = ConfigDict(frozen=True)
 
     elf: Path
     compiler: str

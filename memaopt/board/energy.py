@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.access import Access
 from memaopt.machines.mcu import Mcu
 
 
-class Energy(BaseModel):
+class Energy(BaseModel, frozen=True):
     """Energy in microjoules. It is modelled from the machine's figures (see its TOML), never measured.
 
     ``core_uj`` is power times time; ``range_uj`` the same with the least and the most power measured.
     ``memory_uj`` adds the energy for each byte; on-chip memories are part of the power, and count nothing.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["modelled"] = "modelled"
     seconds: float

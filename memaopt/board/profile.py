@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.board import layout
 from memaopt.board.elf import Program
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class FunctionProfile(_Frozen):
+class FunctionProfile(BaseModel, frozen=True):
     """A function's own cycles (those of the functions it calls are theirs), most first."""
 
     name: str
@@ -25,7 +21,7 @@ class FunctionProfile(_Frozen):
     ideal_cycles: int
 
 
-class BlockProfile(_Frozen):
+class BlockProfile(BaseModel, frozen=True):
     """A basic block, from ``start`` up to ``end``: straight-line code that ran ``executions`` times."""
 
     function: str
@@ -37,7 +33,7 @@ class BlockProfile(_Frozen):
     ideal_cycles: int
 
 
-class Line(_Frozen):
+class Line(BaseModel, frozen=True):
     """An instruction, how often it ran, and what one run of it cost on average (its waits included)."""
 
     address: int
@@ -47,7 +43,7 @@ class Line(_Frozen):
     ideal_cycles: float
 
 
-class LoopProfile(_Frozen):
+class LoopProfile(BaseModel, frozen=True):
     """An innermost loop: the code between a branch that was taken backwards and its target."""
 
     function: str
@@ -59,7 +55,7 @@ class LoopProfile(_Frozen):
     lines: tuple[Line, ...]
 
 
-class Profile(_Frozen):
+class Profile(BaseModel, frozen=True):
     """A run's profile; each tuple has the costliest first."""
 
     functions: tuple[FunctionProfile, ...]

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.access import Access
 from memaopt.board.energy import Energy
@@ -24,7 +24,7 @@ def known(figure: _Figure | None) -> _Figure:
     return figure
 
 
-class Run(BaseModel):
+class Run(BaseModel, frozen=True):
     """One call on the board, or a run from reset.
 
     ``cycles`` are core cycles with the machine's wait states, ``ideal_cycles`` those of the same run without
@@ -42,8 +42,6 @@ class Run(BaseModel):
     ``ended`` says how the run ended and ``ended_at`` where; ``exit_code`` is that of a semihosting exit, ``output``
     what the program wrote by semihosting.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     function: str
     ended: End

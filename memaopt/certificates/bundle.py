@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from memaopt.certificates import envelope, network_check
 from memaopt.certificates.envelope import Envelope, Verified
@@ -18,17 +18,15 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network import certify as certify_network
 from memaopt.choice.bundle import BundlePlan, together
 from memaopt.errors import FalseClaimError
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 
 
-class BundleTotals(BaseModel):
+class BundleTotals(Strict):
     """What the networks take together. ``arena_bytes`` are the largest arena's, ``shared_bytes`` the constants that
     several have and that are there once; stack and code are estimates. ``apart_arena_bytes`` and ``apart_flash_bytes``
     are the sums over the networks with the kernels that they have here; alone, in the arena of its own default, one may
     take less.
     """
-
-    model_config = STRICT
 
     arena_bytes: int
     stack_bytes: int

@@ -40,7 +40,6 @@ class OfModel(Envelope):
 
     def _customs(self, folder: Path) -> Sequence[CustomCode]:
         """The user's C that computes operators of the model, from files in the certificate's folder."""
-        del folder
         return ()
 
     def demand(self, model: Model) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from memaopt.access import Access
 from memaopt.choice import choice
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.traffic import MovedBytes, compulsory_bytes, layer_traffic, network_traffic
 from memaopt.errors import FalseClaimError
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 from memaopt.kernels.registry import Format
 from memaopt.networks.custom_files import SOURCES, code_of, read_code
 from memaopt.problems.custom import CodeFile, CustomCode
 
 
-class LayerClaim(BaseModel):
+class LayerClaim(Strict):
     """One layer: which kernel, what it promises in one inference, what it costs, why its rounding is exact.
 
     ``operator`` is a position in the simplified network, ``location`` in the file; ``within`` is the position of the
@@ -27,8 +27,6 @@ class LayerClaim(BaseModel):
     ``requantization`` is empty for layers that round nothing. ``without``: the operator that C of the user's computes,
     of which nothing is promised, and nothing is in any figure.
     """
-
-    model_config = STRICT
 
     name: str
     kind: str
@@ -57,10 +55,8 @@ class LayerClaim(BaseModel):
     without: str | None
 
 
-class CustomClaim(BaseModel):
+class CustomClaim(Strict):
     """An operator of the model that the C in these files computes, beside the library's source: their digests."""
-
-    model_config = STRICT
 
     name: str
     files: tuple[tuple[str, str], ...] = Field(min_length=1, max_length=2)
@@ -79,34 +75,28 @@ class CustomClaim(BaseModel):
         return f"{self.name}: " + ", ".join(f"{name} (sha256 {sha256[:16]})" for name, sha256 in self.files)
 
 
-class ChoiceClaim(BaseModel):
+class ChoiceClaim(Strict):
     """The sum over the layers of what is minimised, what no choice is below, and why (see ``choice.Choice``)."""
-
-    model_config = STRICT
 
     price: int
     bound: int
     proof: choice.Proof
 
 
-class ImageClaim(BaseModel):
+class ImageClaim(Strict):
     """The constants outside the chip: in which memory, their bytes as they lie there, and the CRC-32 of these."""
-
-    model_config = STRICT
 
     memory: str
     bytes: int
     crc32: int
 
 
-class Totals(BaseModel):
+class Totals(Strict):
     """``arena_bytes`` are ``tensor_bytes`` (the largest live set) and what scratch adds; stack, code are estimates.
 
     ``traffic`` is that of all layers, its least theirs one by one; ``compulsory_bytes`` what no order of their rows is
     below. ``state_bytes`` are the caller's, kept from run to run.
     """
-
-    model_config = STRICT
 
     macs: int
     traffic: MovedBytes

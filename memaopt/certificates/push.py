@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 from memaopt.networks.streaming.rows import phases_of
 from memaopt.printable import counted
 
 
-class RowsClaim(BaseModel):
+class RowsClaim(Strict):
     """The rows of one tensor of the window. A push computes ``once`` rows that no push computes again, and ``again``
     those that depend on padding; it finds ``kept`` rows in the state. ``stride`` are frames from one row to the next.
     Where the hop is no multiple of that, rows are kept once for each of the phases that pushes go through;
     ``kept_bytes`` of the state are those of all phases.
     """
-
-    model_config = STRICT
 
     tensor: str
     rows: int
@@ -28,14 +24,12 @@ class RowsClaim(BaseModel):
     kept_bytes: int
 
 
-class PushClaim(BaseModel):
+class PushClaim(Strict):
     """A push of ``hop`` frames through a window of ``frames``.
 
     ``moved_bytes`` is all that the layers read and write. ``least_bytes`` is what every push has to: the new frames,
     each weight, and the outputs.
     """
-
-    model_config = STRICT
 
     hop: int
     frames: int

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.certificates.model_file import OfModel
 from memaopt.choice.external import StagedLayer, stage
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 from memaopt.machines.mcu import Mcu
 from memaopt.models.layer_nest import ROWS_OUTSIDE
 from memaopt.networks.formats.model import Model
@@ -27,13 +27,11 @@ PREMISES = ("model", "machine", "sram_bytes")
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
 
-class StagedLayerClaim(BaseModel):
+class StagedLayerClaim(Strict):
     """The operator at a position of the simplified network: its schedule, the tensors in SRAM while it runs, and what
     crosses. ``moved`` is for its schedule, ``evicted`` and ``fetched`` are whole tensors beside it; from where its
     operands are, no order of its products moves fewer bytes than ``least``, and ``gap`` is how far ``moved`` is above.
     """
-
-    model_config = STRICT
 
     operator: int
     kind: str

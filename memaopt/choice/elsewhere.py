@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.errors import InfeasibleError
 from memaopt.machines.mcu import Mcu
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from memaopt.kernels.schedule import Space
 
 
-class Elsewhere(BaseModel):
+class Elsewhere(BaseModel, frozen=True):
     """A problem in another setting: predicted cycles with its wait states, and what it needs there.
 
     Figures are None where nothing fits, ``problem`` then says what does not: a network's bytes of arena and of copies
     in RAM; of a GEMM whether its kernels run from RAM. ``at_best``: they are those of the best of all, where to compile
     the network there would look for a smaller arena that costs little more.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     setting: str
     machine_cycles: int | None = None

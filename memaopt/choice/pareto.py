@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.choice import choice, invoke
 from memaopt.choice.choice import Budgets, Choice
@@ -38,13 +38,11 @@ _STEPS = {"flash": 1 / 12, "arena": 1 / 50, "SRAM": 1 / 12}
 _LEAST_STEP = 1 / 100
 
 
-class Point(BaseModel):
+class Point(BaseModel, frozen=True):
     """A library: predicted cycles without and with the machine's wait states, and what it takes. ``default``: what
     ``solve`` gives, the least arena whose price is within :data:`~memaopt.choice.knee.WITHIN` of the best.
     ``chains``: operators that it computes depth first together, in the front of arenas.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     cycles: int
     machine_cycles: int

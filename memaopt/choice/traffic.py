@@ -10,29 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from memaopt.access import Access
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.placement import FLASH, SRAM, sites
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 
 _Bytes = Annotated[int, Field(ge=0)]
 
 
-class Crossing(BaseModel):
+class Crossing(Strict):
     """Bytes between the core and a memory: those promised, and those that no kernel does without."""
-
-    model_config = STRICT
 
     bytes: _Bytes
     least: _Bytes
 
 
-class MovedBytes(BaseModel):
+class MovedBytes(Strict):
     """What is promised to cross, by memory; ``gap`` is how far all of it lies above the least, as a fraction."""
-
-    model_config = STRICT
 
     memories: dict[str, Crossing]
     bytes: _Bytes

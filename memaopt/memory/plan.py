@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pydantic import BaseModel
-
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 from memaopt.memory import liveness
 from memaopt.memory import replay as memory_check
 from memaopt.memory.liveness import ArenaProblem, InPlace, Leads, Lifetime, elementwise_in_place, no_leads
@@ -23,10 +21,8 @@ from memaopt.networks.graph import Graph
 _TIME_LIMIT = 5.0
 
 
-class TensorBuffer(BaseModel):
+class TensorBuffer(Strict):
     """Bytes [offset, offset + size) hold the tensors in turn, from step ``first`` to step ``last`` inclusive."""
-
-    model_config = STRICT
 
     tensors: tuple[int, ...]
     offset: int
@@ -35,17 +31,15 @@ class TensorBuffer(BaseModel):
     last: int
 
 
-class ScratchBuffer(BaseModel):
+class ScratchBuffer(Strict):
     """Bytes that one operator uses while it runs."""
-
-    model_config = STRICT
 
     operator: int
     offset: int
     size: int
 
 
-class MemoryPlan(BaseModel):
+class MemoryPlan(Strict):
     """Offsets for an execution order. Sizes and bounds in bytes, multiples of ``alignment``.
 
     ``operator`` and ``order`` count positions in ``graph.operators``. ``lower_bound`` is the largest live set,
@@ -53,8 +47,6 @@ class MemoryPlan(BaseModel):
     without scratch. ``proof`` says why no smaller arena exists for this order: it equals the live set, an exhaustive
     search found none, or the solver proved it; ``order_proven`` that no other order has a smaller live set.
     """
-
-    model_config = STRICT
 
     order: tuple[int, ...]
     alignment: int

@@ -1,14 +1,12 @@
 """What each optimisation model returns."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.kernels.schedule import AnySchedule
 
 
-class Answer(BaseModel):
+class Answer(BaseModel, frozen=True, extra="forbid"):
     """One model's optimum: a schedule that reaches it, the objective's parts, and how long it took."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     schedule: AnySchedule

@@ -6,7 +6,7 @@
 wide as they are here, which is larger wherever K is. The bound is the best of the three.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from memaopt.kernels.schedule import Space
 from memaopt.models import io_bound
@@ -16,10 +16,8 @@ from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, Gemm
 _REGISTER_BYTES = 4
 
 
-class LowerBounds(BaseModel):
+class LowerBounds(BaseModel, frozen=True, extra="forbid"):
     """Bytes that must cross between external memory and SRAM, and between SRAM and registers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     external_compulsory: int = Field(ge=0)
     external_io: int = Field(ge=0)

@@ -58,7 +58,6 @@ class DepthFirst(Operator):
         return None if chain is None else Lowered(chain, (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return tuple(op.kind for op in self.operators)
 
     def macs(self, graph: Graph) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator, Weighted, Windowed
@@ -14,13 +14,11 @@ from memaopt.networks.refusals import told
 Quantization = Literal["per tensor", "per channel", "none"]
 
 
-class OperatorRow(BaseModel):
+class OperatorRow(BaseModel, frozen=True):
     """One operator. ``kernel``, ``stride``, ``padding`` are None where there is no window; bytes of constants.
 
     One that is not ``supported`` has its kind and tensors only.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     index: int
     location: int
@@ -40,11 +38,9 @@ class OperatorRow(BaseModel):
     supported: bool = True
 
 
-class Summary(BaseModel):
+class Summary(BaseModel, frozen=True):
     """The network: its ends, a row for each operator, totals, a line for each node that is not computed exactly as the
     file's format says, and one for each thing that is not supported."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     inputs: tuple[str, ...]

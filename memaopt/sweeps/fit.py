@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import Mcu
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
     energy_mj: float | None = None
 
 
-class Fit(BaseModel):
+class Fit(BaseModel, frozen=True):
     """A network on a chip in a setting.
 
     Of one that fits: the fastest library's predicted cycles, its latency, its energy as modelled, power times time; the
@@ -44,8 +44,6 @@ class Fit(BaseModel):
     one that is too large: bytes of SRAM and flash that would do, each alone, and how many the chip is short of. None is
     what is not known: cycles of a core whose timing nobody has validated, energy of a chip of unknown power.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     model: str
     machine: str

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict
-
 from memaopt.choice.bundle import BundlePlan
 from memaopt.emit import bundle
 from memaopt.interrupts import scratch_folder
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
     from memaopt.board.projects import Layout
 
 
-class BundleTrial(Overview):
+class BundleTrial(Overview, frozen=True):
     """The trial of each network, in their order."""
-
-    model_config = ConfigDict(frozen=True)
 
     names: tuple[str, ...]
     networks: tuple[NetworkTrial, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.access import Access
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from memaopt.board import Run
 
 
-class CallTrial(BaseModel):
+class CallTrial(BaseModel, frozen=True):
     """A call of a GEMM or of a layer. ``promised`` and ``counted`` are accesses by buffer, ``wrong`` the elements of
     the result that are not the reference's.
 
@@ -22,8 +22,6 @@ class CallTrial(BaseModel):
     spills): counted, and promised by nobody, since a compiler decides about them. ``cycles`` are with the machine's
     wait states, ``ideal_cycles`` without any; both are None on a core whose timing nobody has validated.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     promised: dict[str, Access]
     counted: dict[str, Access]

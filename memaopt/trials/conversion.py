@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict
 
 from memaopt.errors import InputError
 from memaopt.files import read_bytes
@@ -27,11 +26,9 @@ from memaopt.trials.samples import Samples
 from memaopt.trials.validation import against
 
 
-class OutputLoss(Overview):
+class OutputLoss(Overview, frozen=True):
     """Of one output, in reals: the root of the mean square of what is lost, the greatest loss, the root of the mean
     square of the float network's values; how often the greatest element is the same one, where there are several."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     rms: float
@@ -50,10 +47,8 @@ class OutputLoss(Overview):
         return tuple(facts)
 
 
-class Conversion(Overview):
+class Conversion(Overview, frozen=True):
     """``accuracy``: of the float network and of the int8 one, where the labels are classes."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     samples: int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.choice.in_ram import IN_FLASH
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
@@ -33,10 +33,8 @@ _TOLERANCE = 0.03
 _FRAME, _STORED = (0xFF00, 0xAF00), (0xF83F, 0x6038)
 
 
-class SectionHeld(BaseModel):
+class SectionHeld(BaseModel, frozen=True):
     """What of the library a section of the image holds."""
-
-    model_config = ConfigDict(frozen=True)
 
     section: str
     memory: str
@@ -44,14 +42,12 @@ class SectionHeld(BaseModel):
     bytes: int
 
 
-class FirmwareTrial(Overview):
+class FirmwareTrial(Overview, frozen=True):
     """An image on the virtual board: ``promised`` and ``counted`` are cycles of the library's call, None where nobody
     validated the timing or it was never called; ``status`` what it returned. ``stack_top`` is the vector table's,
     ``stack_bytes`` what the image took of the stack until the call returned. ``findings`` are empty if all is as the
     certificate assumes.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     firmware: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.board.build import WARNINGS, Build
 from memaopt.board.projects import Layout, build_project
@@ -22,12 +22,10 @@ _STACK = 512
 _CUSTOM_STACK = 4096
 
 
-class ImageRun(BaseModel):
+class ImageRun(BaseModel, frozen=True):
     """One inference in an image: what ``invoke`` returned, negated, the wrong bytes of its outputs, and its cycles by
     DWT's counter, its own reading included. ``stack_bytes`` are the whole image's.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     layout: Layout
     status: int

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt import interrupts
 from memaopt.certificates import envelope
@@ -46,12 +46,10 @@ _EXECUTED = "the plan was executed in Python on its memory plan, and gave the re
 _UNCOMPARED = "its results were compared with nothing"
 
 
-class LibraryCheck(BaseModel):
+class LibraryCheck(BaseModel, frozen=True):
     """What was found right: the compiler for this computer (empty: there is none), the one for the chip, and what was
     compared with the reference, in words.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     target: str

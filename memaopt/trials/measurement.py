@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.board.build import WARNINGS, build
 from memaopt.choice.network_plan import NetworkPlan
@@ -23,10 +23,8 @@ from memaopt.trials.layer import stored
 from memaopt.trials.readout import Readout
 
 
-class LayerMeasurement(BaseModel):
+class LayerMeasurement(BaseModel, frozen=True):
     """A layer's cycles, None where nobody promises or measured any. ``right``: its output is, wherever it ran."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     promised: int | None
@@ -35,13 +33,11 @@ class LayerMeasurement(BaseModel):
     right: bool
 
 
-class Measurement(Overview):
+class Measurement(Overview, frozen=True):
     """A call of a library and its layers: cycles promised, on the virtual board, and on silicon where it was measured.
 
     ``findings`` are empty if every output is right and the program is of this certificate.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     machine: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
@@ -31,13 +30,12 @@ if TYPE_CHECKING:
     from memaopt.board.elf import Program
     from memaopt.board.projects import Layout
 
-_FROZEN = ConfigDict(frozen=True)
 _Array = npt.NDArray[Any]
 #: Pushes of which every layer is looked at by itself; of all others the outputs alone.
 _MOST_LAYERED = 3
 
 
-class NetworkTrial(Overview):
+class NetworkTrial(Overview, frozen=True):
     """A network on the board: its layers, ``invoke`` from call to return, and a whole image from reset. Energy is
     modelled.
 
@@ -47,8 +45,6 @@ class NetworkTrial(Overview):
     why, and the trial has not passed. ``pushed``: the network keeps a state, and was run from a reset on; of the first
     few pushes every layer was looked at by itself besides.
     """
-
-    model_config = _FROZEN
 
     layers: tuple[LayerTrial, ...]
     inputs: int

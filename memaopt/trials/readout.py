@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 _LAYER = re.compile(r"layer (\d+): (?:promised (\d+), )?measured (\d+), sum ([0-9a-f]+)")
 _CALL = r"(?<!\w){}: (?:promised (\d+), )?measured (\d+), status (\d+), wrong (\d+)$"
 
 
-class LayerReadout(BaseModel):
+class LayerReadout(BaseModel, frozen=True):
     """A layer's cycles, those that the program promises of it, None where it promises none, and its output's CRC-32."""
-
-    model_config = ConfigDict(frozen=True)
 
     promised: int | None
     cycles: int
     crc: int
 
 
-class Readout(BaseModel):
+class Readout(BaseModel, frozen=True):
     """A call of a library: what it returned, negated, the wrong bytes of its outputs, its cycles by DWT's counter with
     the counter's own reading, and its layers where the program measured them.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     layers: tuple[LayerReadout, ...]
     promised: int | None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import InputError
@@ -25,10 +25,8 @@ from memaopt.trials.samples import Samples
 Array = npt.NDArray[Any]
 
 
-class BoardRun(BaseModel):
+class BoardRun(BaseModel, frozen=True):
     """The first samples on the virtual board: ``cycles`` of the first, None on a core that is not timed."""
-
-    model_config = ConfigDict(frozen=True)
 
     samples: int
     wrong: int
@@ -44,14 +42,12 @@ class BoardRun(BaseModel):
         )
 
 
-class Validation(Overview):
+class Validation(Overview, frozen=True):
     """What came out for ``samples``. Against labels that are classes: ``accuracy``, ``top`` (the right one is among the
     ``k`` greatest outputs), ``confusion`` (rows: labels, columns: answers); against real outputs: ``rmse``, ``mae`` and
     the worst sample. ``different`` counts samples whose output is not TFLite's, None if nobody asked it. ``pixels``
     are what 0 and 255 stand for in pictures; ``board`` is what the virtual board made of the first samples.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     samples: int

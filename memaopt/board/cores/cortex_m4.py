@@ -9,7 +9,7 @@ instruction alignment; *fit* was fitted to cycle counts published for real board
 import difflib
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from memaopt.errors import InputError
 from memaopt.models.fetching import TABLE_SIXTEENTHS
@@ -19,10 +19,8 @@ def _rule(cycles: int, text: str) -> int:
     return Field(default=cycles, ge=0, le=64, description=text)
 
 
-class Timing(BaseModel):
+class Timing(BaseModel, frozen=True, extra="forbid"):
     """Core cycles of the timing rules. ``Timing(load=3)`` overrides one; descriptions carry the sources."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     simple: int = _rule(1, "data processing and multiplies (MUL, SMULL, SMLAD, UMAAL, SXTB16, ...): TRM")
     it: int = _rule(0, "IT, folded into the instruction before: TRM")

@@ -76,7 +76,6 @@ class _Sixteen:
 
     def most_code(self, layer: Layer) -> int:
         """Bytes of code at most: `tests/kernels/test_frames.py`."""
-        del layer
         return self.code_bytes
 
     def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
@@ -221,7 +220,6 @@ class GenericPool16(_Sixteen):
     rounding = ""
 
     def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        del layer, name
         return []
 
     def plans(self, layer: Layer) -> tuple[Plan, ...]:

@@ -19,7 +19,6 @@ class Alike(Operator):
         return cls(**source.common())
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form()
 
     def output_shape(self, graph: Graph) -> Shape:

@@ -49,7 +49,6 @@ class ArgExtreme(Operator):
         return graph.tensor_of(self).elements
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         x = arguments[0]
         found: Array = x.argmax(axis=self.axis) if self.layer_kind is PoolKind.MAX else x.argmin(axis=self.axis)
         return found
@@ -60,5 +59,4 @@ class ArgExtreme(Operator):
         return Lowered(layers.ArgExtreme(self.layer_kind, around, size), (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axis {self.axis}",)

@@ -36,7 +36,6 @@ class BatchMatmul(Operator):
         return cls(**source.common(source.inputs), transposed=transposed)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options=dict(zip(("adjX", "adjY"), self.transposed, strict=True)))
 
     def matrices(self, graph: Graph) -> tuple[Shape, Shape]:
@@ -128,6 +127,5 @@ class BatchMatmul(Operator):
         return Lowered(layer, self.inputs)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         names = zip(("first", "second"), self.transposed, strict=True)
         return tuple(f"{name} transposed" for name, given in names if given)

@@ -36,7 +36,6 @@ class Batches(Moving):
         return cls(**source.common(), block=block, edges=tuple(zip(edges[::2], edges[1::2], strict=True)))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"blocks": self.block, self.edges_name: self.edges})
 
     def check_operands(self, graph: Graph) -> None:
@@ -49,9 +48,7 @@ class Batches(Moving):
         return {self.input: np.arange(depth(graph.output_of(self)))}
 
     def is_identity(self, graph: Graph) -> bool:
-        del graph
         return set(self.block) == {1} and not any(map(any, self.edges))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"blocks {plain(self.block)}", f"{self.edges_name} {plain(self.edges)}")

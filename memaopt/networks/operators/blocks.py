@@ -28,9 +28,7 @@ class Blocks(Gathered):
         return cls(**source.common(), block=block)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={BLOCK_SIZE.name: self.block})
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"blocks {self.block}x{self.block}",)

@@ -35,12 +35,10 @@ class Bounded(Operator):
 
     def clamp(self, graph: Graph) -> Bounds:
         """The range that is left of the outputs."""
-        del graph
         return EVERY_BYTE if self.bounds is None else self.bounds
 
     def clamped_to(self, graph: Graph, bounds: Bounds) -> Self:
         """The operator with these bounds in place of its own."""
-        del graph
         return self.model_copy(update={"bounds": None if bounds == EVERY_BYTE else bounds})
 
     def clamp_words(self) -> tuple[str, ...]:

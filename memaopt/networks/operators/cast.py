@@ -67,5 +67,4 @@ class Cast(Alike):
         return graph.tensor_of(self).dtype is graph.output_of(self).dtype
 
     def links(self, graph: Graph) -> Links | None:
-        del graph
         return None

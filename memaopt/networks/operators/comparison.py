@@ -53,5 +53,4 @@ class Comparison(Pairwise):
         return Lowered(self._layer(graph), self.inputs)
 
     def links(self, graph: Graph) -> Links | None:
-        del graph
         return None

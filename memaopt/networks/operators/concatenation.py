@@ -38,7 +38,6 @@ class Concatenation(Moving):
         return cls(**source.common(source.inputs), axis=axis % dimensions)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={"axis": self.axis})
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
@@ -60,7 +59,6 @@ class Concatenation(Moving):
         return (*first[: self.axis], sum(shape[self.axis] for shape in shapes), *first[self.axis + 1 :])
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         return np.concatenate(arguments, axis=self.axis)
 
     def pieces(self, graph: Graph) -> list[movement.Piece]:
@@ -76,5 +74,4 @@ class Concatenation(Moving):
         return len(self.inputs) == 1 and graph.tensor_of(self).elements == graph.output_of(self).elements
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axis {self.axis}",)

@@ -42,7 +42,6 @@ class Custom(OfNoFile):
         return Lowered(self.layer(graph), self.inputs)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (self.code.name,)
 
 

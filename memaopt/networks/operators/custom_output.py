@@ -32,5 +32,4 @@ class CustomOutput(OfNoFile):
         return Lowered(Movement(f"CUSTOM_OUTPUT at {self.offset} of a block", size, (piece,)), (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"at {self.offset}",)

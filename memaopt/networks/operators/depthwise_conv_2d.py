@@ -58,7 +58,6 @@ class DepthwiseConv2D(Convolution):
         return {self.input: np.arange(outputs) // (outputs // graph.tensor_of(self).shape[3])}
 
     def narrowed_weights(self, graph: Graph, outputs: Array, inputs: Array) -> Array:
-        del inputs  # they go with the outputs
         return graph.tensors[self.weights].values[..., outputs]
 
     def lower(self, graph: Graph) -> Lowered | None:

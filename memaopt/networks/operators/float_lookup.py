@@ -29,7 +29,6 @@ class FloatLookup(Dequantize):
         raise source.refuse("no file has it")
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         found: Array = np.array(self.bits, np.uint32).view(np.float32)[arguments[0].astype(np.int64) + 128]
         return found
 
@@ -42,5 +41,4 @@ class FloatLookup(Dequantize):
         self.expect(graph, self.output, "output", DType.FLOAT32)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"of {self.of}",)

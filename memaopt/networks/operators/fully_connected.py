@@ -86,7 +86,6 @@ class FullyConnected(Mixing):
         return self.requantization(graph).apply(self.accumulators(graph, arguments[0]))
 
     def one_group(self, graph: Graph) -> bool:
-        del graph
         return True
 
     def contribution(self, graph: Graph, value: Array) -> tuple[Mask, Int64Array]:
@@ -101,5 +100,4 @@ class FullyConnected(Mixing):
         return Lowered(layers.FullyConnected(rows, weights, bias, x.zero_point, q), (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return self.clamp_words()

@@ -62,7 +62,6 @@ class Gather(Moving):
         return self.regrouped(graph, math.prod(self._box(graph)))
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         return np.take(arguments[0], self.indices, axis=self.axis)
 
     def pieces(self, graph: Graph) -> list[movement.Piece]:
@@ -77,5 +76,4 @@ class Gather(Moving):
         return self.indices == tuple(range(graph.tensor_of(self).shape[self.axis]))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axis {self.axis}", f"indices {plain(self.indices)}")

@@ -31,7 +31,6 @@ class Gelu(Unary):
         return cls(**source.common(), approximate=bool(source.options().get("approximate", False)))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={"approximate": self.approximate})
 
     def table(self, graph: Graph) -> Int8Table:
@@ -41,7 +40,6 @@ class Gelu(Unary):
         self.table(graph)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return ("approximate",) if self.approximate else ()
 
 

@@ -28,7 +28,6 @@ class Interleave(Gathered):
         raise source.refuse("no file has it")
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form()
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -53,5 +52,4 @@ class Interleave(Gathered):
         )
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"blocks {self.block.height}x{self.block.width}",)

@@ -35,7 +35,6 @@ class L2Normalization(Alike):
         return cls(**source.common())
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={ACTIVATION.name: Activation.NONE.name})
 
     def check_arithmetic(self, graph: Graph) -> None:

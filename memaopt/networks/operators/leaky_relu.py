@@ -30,7 +30,6 @@ class LeakyRelu(Floating):
         return cls(**source.common(), alpha=source.required("LeakyReluOptions")["alpha"])
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={"alpha": self.alpha})
 
     def real(self, x: np.float32) -> np.float32:
@@ -50,5 +49,4 @@ class LeakyRelu(Floating):
         float_rescale(graph, self, self.alpha)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"alpha {plain(self.alpha)}",)

@@ -21,9 +21,7 @@ class Logical(Extreme):
         """There are none."""
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form()
 
     def links(self, graph: Graph) -> Links | None:
-        del graph
         return None

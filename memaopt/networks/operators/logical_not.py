@@ -19,7 +19,6 @@ class LogicalNot(Unary):
     dtypes: ClassVar[tuple[DType, ...]] = (DType.BOOL,)
 
     def table(self, graph: Graph) -> Int8Table:
-        del graph
         table: Int8Table = (EVERY_INT8 == 0).astype(np.int8)
         return table
 

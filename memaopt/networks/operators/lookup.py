@@ -34,7 +34,6 @@ class Lookup(Unary):
         raise source.refuse("no file has it")
 
     def table(self, graph: Graph) -> Int8Table:
-        del graph
         return np.array(self.values, np.int8)
 
     def check_types(self, graph: Graph) -> None:
@@ -45,5 +44,4 @@ class Lookup(Unary):
         """There is none."""
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"of {self.of}",)

@@ -31,7 +31,6 @@ class MirrorPad(Gathered):
         return cls(**source.common(), paddings=read_paddings(source), mode=mode)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"paddings": self.paddings}, {"mode": self.mode})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -54,5 +53,4 @@ class MirrorPad(Gathered):
         return tuple(tables)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"paddings {plain(self.paddings)}", self.mode.lower())

@@ -91,13 +91,11 @@ class Operator(BaseModel, ABC):
     @classmethod
     def read_as(cls, source: Source) -> type["Operator"]:
         """The class that reads it: this one, or that of another operator that it is with such operands."""
-        del source
         return cls
 
     @classmethod
     def known(cls, source: Source) -> Array | None:
         """What it writes, where integers that are known before the network runs decide that; then no network has it."""
-        del source
         return None
 
     @abstractmethod
@@ -127,27 +125,22 @@ class Operator(BaseModel, ABC):
     def links(self, graph: Graph) -> Links | None:
         """For each input tensor, on which of its channels each output channel depends, as long as it is an int8
         activation; None if channels mix."""
-        del graph
         return None
 
     def in_place(self, graph: Graph) -> tuple[int, ...]:
         """The positions of the inputs over which its output may be written element by element."""
-        del graph
         return ()
 
     def is_identity(self, graph: Graph) -> bool:
         """Whether its output has its input's bytes, in their order, whatever they are, at a cost that can be saved."""
-        del graph
         return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         """Its attributes in a few words, as in ``3x3 /2 same relu``."""
-        del graph
         return ()
 
     def macs(self, graph: Graph) -> int:
         """Multiply-accumulates of one inference, padding included; 0 for operators without weights."""
-        del graph
         return 0
 
     def work(self, graph: Graph) -> int:

@@ -33,7 +33,6 @@ class Pack(Moving):
         return cls(**source.common(source.inputs), axis=axis % dimensions)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={"valuesCount": len(self.inputs), "axis": self.axis})
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
@@ -47,7 +46,6 @@ class Pack(Moving):
         return (*shapes[0][: self.axis], len(shapes), *shapes[0][self.axis :])
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         return np.stack(arguments, axis=self.axis)
 
     def pieces(self, graph: Graph) -> list[movement.Piece]:
@@ -57,9 +55,7 @@ class Pack(Moving):
         return [movement.box(i, part, output, shape=part, output_start=start) for i, start in enumerate(starts)]
 
     def is_identity(self, graph: Graph) -> bool:
-        del graph
         return len(self.inputs) == 1
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axis {self.axis}",)

@@ -30,7 +30,6 @@ class Pad(Moving):
         return cls(**source.common(), paddings=read_paddings(source))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"paddings": self.paddings})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -65,7 +64,6 @@ class Pad(Moving):
         return graph.tensor_of(self).elements == graph.output_of(self).elements
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"paddings {plain(self.paddings)}",)
 
 

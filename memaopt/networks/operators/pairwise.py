@@ -48,7 +48,6 @@ class Pairwise(Elementwise, Activated):
         return cls(**common, activation=source.activation(source.options()))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={ACTIVATION.name: self.activation.name})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -80,7 +79,6 @@ class Pairwise(Elementwise, Activated):
         return dict.fromkeys(self.inputs, np.arange(outputs))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return self.clamp_words()
 
     def centred(self, graph: Graph, arguments: Sequence[Array], position: int) -> Int64Array:

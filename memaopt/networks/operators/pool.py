@@ -55,7 +55,6 @@ class Pool2D(Windowed, Activated):
         return Form(options={**size, **self.window_options(graph), ACTIVATION.name: self.activation.name})
 
     def window(self, graph: Graph) -> SlidingWindow:
-        del graph
         return SlidingWindow(self.kernel, self.stride, ONE, self.padding)
 
     def output_shape(self, graph: Graph) -> Shape:

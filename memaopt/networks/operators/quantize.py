@@ -64,5 +64,4 @@ class Quantize(Unary):
         return Lowered(layer, (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return ("ties to even",) if self.even else ()

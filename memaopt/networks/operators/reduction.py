@@ -61,5 +61,4 @@ class Reduction(Operator):
         return np.array_equal(self.on_every_byte(graph), EVERY_INT8)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axes {plain(self.axes)}",)

@@ -43,6 +43,5 @@ class Resizing(Operator):
         return {self.input: np.arange(depth(graph.output_of(self)))}
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         named = {"corners aligned": self.align_corners, "half pixels": self.half_pixel_centers}
         return tuple(name for name, given in named.items() if given)

@@ -27,7 +27,6 @@ class ReverseV2(Gathered):
         return cls(**source.common(), axes=tuple(sorted(axes)))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"axes": self.axes})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -39,5 +38,4 @@ class ReverseV2(Gathered):
         return tuple(table[::-1] if axis in self.axes else table for axis, table in enumerate(steps))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"axes {plain(self.axes)}",)

@@ -26,7 +26,6 @@ class Selecting(Operator):
         return cls(**source.common(source.inputs))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form()
 
     def check_types(self, graph: Graph) -> None:

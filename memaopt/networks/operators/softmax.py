@@ -33,7 +33,6 @@ class Softmax(Alike):
         return cls(**source.common(), beta=source.required("SoftmaxOptions")["beta"])
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form(options={"beta": self.beta})
 
     def check_types(self, graph: Graph) -> None:
@@ -90,5 +89,4 @@ class Softmax(Alike):
         return Lowered(self.layer(graph), (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"beta {plain(self.beta)}",)

@@ -70,7 +70,6 @@ class StridedSlice(Moving):
         return self.regrouped(graph, math.prod(s.length for s in self.slices))
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         result = arguments[0]
         for axis, (start, step, length) in enumerate(self.slices):
             if (start, step, length) != (0, 1, result.shape[axis]):
@@ -88,7 +87,6 @@ class StridedSlice(Moving):
         return all(s.length == n and (s.step == 1 or n == 1) for s, n in zip(self.slices, sizes, strict=True))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"slices {plain(self.slices)}",)
 
 

@@ -29,7 +29,6 @@ class Tile(Gathered):
         return cls(**source.common(), multiples=multiples)
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"multiples": self.multiples})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -43,5 +42,4 @@ class Tile(Gathered):
         )
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"multiples {plain(self.multiples)}",)

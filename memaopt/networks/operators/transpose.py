@@ -32,7 +32,6 @@ class Transpose(Moving):
         return cls(**source.common(), permutation=tuple(axis % dimensions for axis in permutation))
 
     def write(self, graph: Graph) -> Form:
-        del graph
         return Form({"permutation": self.permutation})
 
     def output_shape(self, graph: Graph) -> Shape:
@@ -42,7 +41,6 @@ class Transpose(Moving):
         return tuple(shape[axis] for axis in self.permutation)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        del graph
         return arguments[0].transpose(self.permutation)
 
     def pieces(self, graph: Graph) -> list[movement.Piece]:
@@ -54,5 +52,4 @@ class Transpose(Moving):
         return order == sorted(order)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"permutation {plain(self.permutation)}",)

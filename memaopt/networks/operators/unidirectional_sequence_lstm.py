@@ -191,15 +191,12 @@ class UnidirectionalSequenceLstm(Operator):
         return Lowered(self._layer(graph), (self.input,))
 
     def links(self, graph: Graph) -> Links | None:
-        del graph
         return None
 
     def in_place(self, graph: Graph) -> tuple[int, ...]:
-        del graph
         return ()
 
     def is_identity(self, graph: Graph) -> bool:
-        del graph
         return False
 
     def words(self, graph: Graph) -> tuple[str, ...]:

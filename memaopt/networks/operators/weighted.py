@@ -162,7 +162,6 @@ class Weighted(Activated):
 
     def sums_dtype(self, graph: Graph) -> DType:
         """What holds accumulators, and the bias."""
-        del graph
         return DType.INT32
 
     def _bias_like(self, graph: Graph) -> Tensor:

@@ -111,7 +111,6 @@ def _folded(
 
 
 def _through_table(graph: Graph, producer: Operator, table: _Table) -> Operator | None:
-    del graph
     if not isinstance(producer, Addition) or producer.through:
         return None
     values = tuple(int(v) for v in table.values)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Self, cast
 
-from pydantic import BaseModel
-
 from memaopt.errors import InputError
-from memaopt.inputs import STRICT
+from memaopt.inputs import Strict
 from memaopt.networks.graph import Graph
 from memaopt.networks.simplify.simplify import simplify
 from memaopt.networks.streaming.push import Push, TimeWindow, push_of
@@ -15,12 +13,10 @@ from memaopt.networks.streaming.rows import least_hop
 from memaopt.problems.words import AXES, FILLS, Axis, Fill
 
 
-class Stream(BaseModel):
+class Stream(Strict):
     """How a window slides: along which axis of the input, by how many frames a push (None: the least there is), and
     what it holds before it is full.
     """
-
-    model_config = STRICT
 
     axis: Axis = "auto"
     hop: int | None = None

@@ -42,7 +42,6 @@ def moved(node: OnnxNode, building: Building, shape: Shape, move: Move) -> Value
 
 def identity(node: OnnxNode, building: Building) -> Value:
     """Identity, Dropout of inference, a Cast of floats to float32."""
-    del building
     value = node.value(0)
     if node.kind == "Cast" and (node.get("to") != _FLOAT32 or not isinstance(value, Reals | Pending | Integers)):
         raise node.refuse("a cast of what is computed; of floats to float32 is supported")

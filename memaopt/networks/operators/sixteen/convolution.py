@@ -40,7 +40,6 @@ class Convolution16(Convolution):
         weighted.check_types(graph, self)
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
-        del operands
         weighted.check_scales(graph, self)
 
     def multipliers(self, graph: Graph) -> tuple[fixedpoint.Int64Array, fixedpoint.Int64Array]:

@@ -46,7 +46,6 @@ class FullyConnected16x8(FullyConnected):
         weighted.check_types(graph, self)
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
-        del operands
         weighted.check_scales(graph, self)
 
     def scales(self, graph: Graph) -> npt.NDArray[np.float64]:

@@ -27,7 +27,6 @@ class MeanOf16(Mean):
         self._layer(graph)
 
     def is_identity(self, graph: Graph) -> bool:
-        del graph
         return False
 
     def _layer(self, graph: Graph) -> Mean16:

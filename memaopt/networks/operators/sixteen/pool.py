@@ -31,7 +31,6 @@ class Pool16x8(Pool2D):
         return np.clip(self.reduced(graph, arguments[0]), *clamp16(graph, self))
 
     def is_identity(self, graph: Graph) -> bool:
-        del graph
         return False
 
     def lower(self, graph: Graph) -> Lowered | None:
