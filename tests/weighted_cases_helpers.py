@@ -99,4 +99,4 @@ def transpose_conv(rng: Rng) -> Graph:
     weights = weights_of(rng, (outputs, *kernel, c), 0, max(kernel.height * kernel.width * c // 2, 1), y, x)
     if rng.integers(2):
         weights.pop()
-    return single(OPERATORS["TRANSPOSE_CONV"], [x, *weights, y], 1, stride=stride, same=same)
+    return single(OPERATORS["TRANSPOSE_CONV"], [x, *weights, y], 1, stride=stride, same=same, activation=fused(rng))

@@ -54,7 +54,7 @@ class GrowingWindows(Growing):
         if rng.integers(4):
             bias = rng.normal(0, pick(rng, (3000, 3000, 100000)), channels).astype(np.int32)
             inputs.append(self._constant(bias, scales * float(tensor.scale)))
-        fused = {} if cls.kind == "TRANSPOSE_CONV" else {"activation": pick(rng, list(Activation))}
+        fused = {"activation": pick(rng, list(Activation))}
         return self._put(cls, tuple(inputs), shape, scale, zero_point, **fused, **more)
 
     def _window(self, x: int, dilated: bool) -> tuple[Size2D, Size2D, Size2D, Padding2D, Shape] | None:

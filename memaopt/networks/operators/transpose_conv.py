@@ -6,10 +6,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from memaopt.errors import InputError
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.attributes import ONE, Activation, Size2D
+from memaopt.networks.operators.attributes import ONE, Size2D
 from memaopt.networks.operators.convolution import Accumulating
 from memaopt.networks.operators.form import ACTIVATION, PADDING, Field, Form, Options
 from memaopt.networks.operators.operator import Array, Lowered, Shape, check_rank
@@ -25,7 +24,7 @@ class TransposeConv(Accumulating):
     """
 
     kind: ClassVar[str] = "TRANSPOSE_CONV"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     options: ClassVar[Options | None] = Options(
         "TransposeConvOptions", 49, (PADDING, Field("strideW", 4), Field("strideH", 4), ACTIVATION)
     )
@@ -42,8 +41,6 @@ class TransposeConv(Accumulating):
         check_rank(source.place, source.tensor(1).shape, 4)
         if source.integers(0, "shape")[1:] != shape[1:]:
             raise source.refuse(f"shape {list(source.integers(0, 'shape'))} is not that of the output")
-        if source.activation(options) is not Activation.NONE:
-            raise source.refuse("a fused activation; none is supported")
         stride = Size2D(options["strideH"], options["strideW"])
         if not all(0 < step < 1 << 15 for step in stride):
             raise source.refuse(f"stride {list(stride)} must be positive")
@@ -52,13 +49,13 @@ class TransposeConv(Accumulating):
             **source.common((source.inputs[2], source.inputs[1], *bias)),
             stride=stride,
             same=options[PADDING.name] == "SAME",
+            activation=source.activation(options),
         )
 
     def write(self, graph: Graph) -> Form:
         output = graph.output_of(self).shape
-        if self.activation is not Activation.NONE:
-            raise InputError(f"{graph.place(self)}: .tflite has no form for its activation")
         options = {
+            ACTIVATION.name: self.activation.name,
             PADDING.name: "SAME" if self.same else "VALID",
             "strideH": self.stride.height,
             "strideW": self.stride.width,
