@@ -209,7 +209,7 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
     """Inputs for a layer."""
     match layer:
         case Embedding():
-            return [rng.integers(-2, layer.rows + 2, layer.count).astype(np.int32)]
+            return [rng.integers(-layer.rows if layer.from_end else -2, layer.rows + 2, layer.count).astype(np.int32)]
         case Quantize() | FromFloat16():
             spread = 60 if isinstance(layer, Quantize) else 20000
             return [rng.normal(0, spread * layer.scale, layer.elements).astype(np.float32)]

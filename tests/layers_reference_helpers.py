@@ -132,7 +132,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
                 out[row] = fixedpoint.multiply_by_quantized_multiplier(rows[row], multiplier, shift + 7)
             return np.clip(out, -128, 127).ravel()
         case Embedding():
-            return layer.table[first.clip(0, layer.rows - 1)].ravel()
+            wanted = first + layer.rows * (first < 0) if layer.from_end else first
+            return layer.table[wanted.clip(0, layer.rows - 1)].ravel()
         case Conv16() | Depthwise16() | Pool16():
             return _of_16(layer, first.reshape(layer.shape)).ravel()
         case FullyConnected16():

@@ -13,10 +13,11 @@ from memaopt.problems.operands import Operand, Operands
 @dataclass(frozen=True, eq=False)
 class Embedding(Layer, ByContent):
     """For each of ``count`` int32 indices the row of ``table`` [rows, size] that it names, the nearest one for an index
-    outside."""
+    outside. ``from_end``: -1 names the last row, and so on."""
 
     count: int
     table: npt.NDArray[np.int8]
+    from_end: bool = False
 
     @property
     def rows(self) -> int:
@@ -46,5 +47,8 @@ class Embedding(Layer, ByContent):
 
     def apply(self, indices: npt.ArrayLike) -> npt.NDArray[np.int8]:
         """The rows [count, size]."""
-        found: npt.NDArray[np.int8] = self.table[np.clip(np.asarray(indices, np.int64).reshape(-1), 0, self.rows - 1)]
+        wanted = np.asarray(indices, np.int64).reshape(-1)
+        if self.from_end:
+            wanted = np.where(wanted < 0, wanted + self.rows, wanted)
+        found: npt.NDArray[np.int8] = self.table[np.clip(wanted, 0, self.rows - 1)]
         return found

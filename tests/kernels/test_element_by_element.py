@@ -46,7 +46,7 @@ _LAYERS: dict[str, Layer] = {
     "lstm": _lstm(2, 4, 12, 8),
     "lstm_time_first": _lstm(3, 3, 7, 6, time_major=True, clip=0),
     **{
-        f"rows_{size}": Embedding(count, _RNG.integers(-128, 128, (33, size)).astype(np.int8))
+        f"rows_{size}": Embedding(count, _RNG.integers(-128, 128, (33, size)).astype(np.int8), from_end=count == 7)
         for count, size in ((1, 64), (9, 3), (7, 16), (11, 50), (6, 96))
     },
     "floats": FloatLookup(77, _FLOATS),

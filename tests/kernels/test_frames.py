@@ -94,7 +94,8 @@ def _layers() -> Iterator[Layer]:
     yield from (_lstm(rng, *sizes) for sizes in ((3, 9, 5, 12), (2, 9, 2, 12), (2, 4, 1, 2), (2, 2, 12, 12)))
     yield from _sixteen(rng)
     yield L2Norm(7, 33, 5)
-    yield from (Embedding(4, rng.integers(-128, 128, (9, size)).astype(np.int8)) for size in (1, 7, 64))
+    for size in (1, 7, 64):
+        yield Embedding(4, rng.integers(-128, 128, (9, size)).astype(np.int8), from_end=size == 64)
     yield Resize(Image(5, 7, 1), Image(9, 3, 1), Pair(569, 2389), True)
     yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))

@@ -15,6 +15,8 @@ from memaopt.problems.layers import Layer
 #: What GCC 12.2 makes at -O3 of entry and exit, of an index (its load, its bounds, the row's address and the call), and
 #: of all that where there is one index; fitted to counts of 72 layers on the virtual board.
 _ENTRY, _INDEX, _ONE = Compiled(40, 14), Compiled(36, 17), Compiled(52, 19)
+#: Adding the rows to an index below 0.
+_FROM_END = Compiled(8, 3)
 _MOST_CODE = 88  # bytes, as measured by tests/kernels/test_frames.py
 #: Cycles that a word costs more where rows have so many bytes beyond words: the mean over where rows begin.
 _UNALIGNED = (0, 1.25, 0.5, 1.25)
@@ -34,6 +36,7 @@ class RowEmbedding:
         copy = around.copy_words(words, True) if _by_words(layer) else around.copy_bytes(layer.size, True)
         apart = Compiled(4, words * _UNALIGNED[rest])
         row = (copy, piece(apart)) if apart.cycles else (copy,)
+        row = (piece(_FROM_END), *row) if layer.from_end else row
         turns = (piece(_ENTRY), Loop((piece(_INDEX), *row), layer.count))
         code = (*(turns if layer.count > 1 else (piece(_ONE), *row)), Literal())
         one = Promise((loads(1, 4),), stores(words, 4) + stores(rest, 1), loads(words, 4) + loads(rest, 1))

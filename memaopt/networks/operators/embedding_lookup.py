@@ -17,11 +17,20 @@ from memaopt.problems.embedding import Embedding
 
 
 class EmbeddingLookup(Operator):
-    """Inputs are (indices, table). TFLite does not run where an index is outside; here that is the nearest row."""
+    """Inputs are (indices, table). TFLite does not run where an index is outside; here that is the nearest row.
+
+    ``from_end``: an index below 0 is counted from the table's end, as Keras's Embedding has it.
+    """
 
     kind: ClassVar[str] = "EMBEDDING_LOOKUP"
     version: ClassVar[int] = 3
     arity: ClassVar[tuple[int, int]] = (2, 2)
+
+    from_end: bool = False
+
+    @property
+    def fused(self) -> bool:
+        return self.from_end or super().fused
 
     @classmethod
     def read(cls, source: Source) -> Self:
@@ -65,10 +74,15 @@ class EmbeddingLookup(Operator):
 
     def layer(self, graph: Graph) -> Embedding:
         table = graph.tensor_of(self, 1)
-        return Embedding(graph.tensor_of(self).elements, table.values.astype(np.int8).reshape(table.shape[0], -1))
+        rows = table.values.astype(np.int8).reshape(table.shape[0], -1)
+        return Embedding(graph.tensor_of(self).elements, rows, self.from_end)
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         return self.layer(graph).apply(arguments[0])
+
+    def words(self, graph: Graph) -> tuple[str, ...]:
+        del graph
+        return ("indices below 0 from the end",) if self.from_end else ()
 
     def lower(self, graph: Graph) -> Lowered | None:
         return Lowered(self.layer(graph), (self.input,))

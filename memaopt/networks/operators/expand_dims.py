@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import Form
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
 
@@ -18,6 +19,13 @@ class ExpandDims(Reshape):
     def read(cls, source: Source) -> Self:
         source.expect(2, 2)
         return cls(**source.common())
+
+    @classmethod
+    def sizes(cls, source: Source) -> Shape:
+        source.expect(2, 2)
+        shape = source.tensor(0).shape
+        axis = source.integer(1, "axis") % (len(shape) + 1)
+        return (*shape[:axis], 1, *shape[axis:])
 
     def check_scales(self, graph: Graph, operands: tuple[int, ...]) -> None:
         super().check_scales(graph, operands)

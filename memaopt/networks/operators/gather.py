@@ -59,7 +59,7 @@ class Gather(Moving):
         return (*shape[: self.axis], len(self.indices), *shape[self.axis + 1 :])
 
     def output_shape(self, graph: Graph) -> Shape:
-        return self.regrouped(graph, math.prod(self._box(graph)))
+        return self.regrouped(graph, self._box(graph))
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         return np.take(arguments[0], self.indices, axis=self.axis)

@@ -66,9 +66,11 @@ class Moving(Operator):
         """The inputs whose elements move."""
         return self.inputs
 
-    def regrouped(self, graph: Graph, elements: int) -> Shape:
-        """The output's own shape, if it has so many elements."""
-        output = graph.output_of(self).shape
-        if math.prod(output) != elements:
-            raise self.refuse(graph, f"{elements} elements do not fill the output {list(output)}")
-        return output
+    def regrouped(self, graph: Graph, box: Shape) -> Shape:
+        """The output's own shape, if it has as many elements as what is moved, or else that of ``box``."""
+        output, elements = graph.output_of(self).shape, math.prod(box)
+        if math.prod(output) == elements:
+            return output
+        if len(output) == len(box):
+            return box
+        raise self.refuse(graph, f"{elements} elements do not fill the output {list(output)}")

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import Field, Form, Options
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
 
@@ -17,14 +18,18 @@ class Squeeze(Reshape):
 
     @classmethod
     def read(cls, source: Source) -> Self:
-        source.expect(1, 1)
-        given = list(source.options().get("squeezeDims", ()))
         shape, output = source.tensor(0).shape, source.output().shape
-        axes = {axis % len(shape) for axis in given} if shape else set()
-        expected = tuple(n for axis, n in enumerate(shape) if (axis not in axes if given else n != 1))
-        if output != expected:
-            raise source.refuse(f"squeezing {given or 'all axes'} of {list(shape)} does not give {list(output)}")
+        if output != cls.sizes(source):
+            given = _given(source) or "all axes"
+            raise source.refuse(f"squeezing {given} of {list(shape)} does not give {list(output)}")
         return cls(**source.common())
+
+    @classmethod
+    def sizes(cls, source: Source) -> Shape:
+        source.expect(1, 1)
+        given, shape = _given(source), source.tensor(0).shape
+        axes = {axis % len(shape) for axis in given} if shape else set()
+        return tuple(n for axis, n in enumerate(shape) if (axis not in axes if given else n != 1))
 
     def write(self, graph: Graph) -> Form:
         """The axes of 1 whose removal gives the output's shape, first ones first."""
@@ -38,3 +43,7 @@ class Squeeze(Reshape):
             else:
                 axes.append(axis)
         return Form(options={"squeezeDims": axes})
+
+
+def _given(source: Source) -> list[int]:
+    return list(source.options().get("squeezeDims", ()))

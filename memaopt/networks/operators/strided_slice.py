@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
@@ -67,7 +66,7 @@ class StridedSlice(Moving):
         return mask
 
     def output_shape(self, graph: Graph) -> Shape:
-        return self.regrouped(graph, math.prod(s.length for s in self.slices))
+        return self.regrouped(graph, tuple(s.length for s in self.slices))
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         result = arguments[0]

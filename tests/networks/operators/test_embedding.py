@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,39 @@ def test_gather_of_rows_equals_tflite(indices: tuple[int, ...]) -> None:
     data = _gather(indices, {"axis": 0}, (*indices, 3, 5))
     graph, values = reader.parse(data, "gather"), [np.random.default_rng(5).integers(0, 9, indices).astype(np.int32)]
     np.testing.assert_array_equal(reference.run(graph, values)[0], Oracle(data).run(values)[0])
+
+
+def _from_the_end(zero: int = 0, added: int = 9, swapped: bool = False, kept: bool = False) -> bytes:
+    """What Keras's Embedding becomes: rows of [9, 5] by 6 indices, to which ``added`` is added below ``zero``."""
+    rng, of = np.random.default_rng(4), DType.INT32
+    table = dataclasses.replace(activation("table", (9, 5), 0.1, 3), data=int8(rng, 9, 5))
+    known = [Tensor(name, (), of, data=np.array(value, np.int32)) for name, value in (("zero", zero), ("rows", added))]
+    made = [Tensor("below", (1, 6), DType.BOOL), Tensor("sum", (1, 6), of), Tensor("chosen", (1, 6), of)]
+    tensors = [Tensor("x", (1, 6), of), table, *known, *made, activation("y", (1, 6, 5), 0.1, 3)]
+    nodes = [
+        Node("LESS", [0, 2], [4]),
+        Node("ADD", [0, 3], [5], "AddOptions"),
+        Node("SELECT_V2", [4, 0, 5] if swapped else [4, 5, 0], [6]),
+        Node("GATHER", [1, 6], [7], "GatherOptions", {"axis": 0}, 2),
+    ]
+    return file_of(tensors, nodes, [0], [7, 6] if kept else [7])
+
+
+def test_keras_counts_from_the_end() -> None:
+    """Catches indices below 0 that are taken for 0, and operators on indices that stay behind."""
+    data = _from_the_end()
+    graph, oracle = reader.parse(data, "words"), Oracle(data)
+    assert [op.kind for op in graph.operators] == ["EMBEDDING_LOOKUP"]
+    for indices in ([0, 8, -1, -9, -5, 3], [-2, -8, 7, 1, 0, -1]):
+        values = [np.array([indices], np.int32)]
+        np.testing.assert_array_equal(reference.run(graph, values)[0], oracle.run(values)[0])
+
+
+@pytest.mark.parametrize("changed", [{"zero": 1}, {"added": 8}, {"swapped": True}, {"kept": True}])
+def test_other_indices_are_not_taken_for_those(changed: dict[str, Any]) -> None:
+    """Catches arithmetic on indices that is left out though it does something else, or is read by others."""
+    with pytest.raises(UnsupportedModelError, match="int32 in LESS is not supported"):
+        reader.parse(_from_the_end(**changed), "words")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,41 @@ def test_an_open_batch_is_one() -> None:
 
     graph = reader.parse(changed(Graph("open", (x, y), (reshape,), (0,), (1,)), change))
     assert [graph.tensors[t].shape for t in (0, 1)] == [(1, 4, 4, 2), (1, 32)]
+
+
+def _regrouped(x: tuple[int, ...], y: tuple[int, ...], change: Callable[[Any], None]) -> Graph:
+    """RESHAPE, RELU, and a transpose of the first two axes, of a file that is changed."""
+    shapes = (x, y, y, (y[1], y[0], *y[2:]))
+    tensors = tuple(activation(name, shape, 0.1) for name, shape in zip("xyrt", shapes, strict=True))
+    made = (
+        ops.Reshape(inputs=(0,), outputs=(1,)),
+        ops.Relu(inputs=(1,), outputs=(2,), location=1),
+        ops.Transpose(inputs=(2,), outputs=(3,), location=2, permutation=(1, 0, 2, 3)),
+    )
+    return reader.parse(changed(Graph("regrouped", tensors, made, (0,), (3,)), change))
+
+
+def test_two_open_sizes_are_what_the_operands_say() -> None:
+    """Catches sizes of a converter's placeholder, as behind an upsampling in Keras by rows and columns."""
+
+    def change(model: Any) -> None:
+        for tensor in model.subgraphs[0].tensors[1:4]:
+            tensor.shapeSignature = np.array([-1, -1, *tensor.shape[2:]], np.int32)
+            tensor.shape = np.array([1, 1, *tensor.shape[2:]], np.int32)
+
+    graph = _regrouped((1, 4, 4, 2), (1, 2, 8, 2), change)
+    assert [tensor.shape for tensor in graph.tensors[1:4]] == [(1, 2, 8, 2), (1, 2, 8, 2), (2, 1, 8, 2)]
+
+
+def test_an_output_that_its_operands_contradict_is_refused() -> None:
+    """Catches a reshape to what the tensor says where TFLite reshapes to what the operand says."""
+
+    def change(model: Any) -> None:
+        for tensor in model.subgraphs[0].tensors[1:4]:
+            tensor.shape = np.array([1, 8, 2, 2], np.int32)
+
+    with pytest.raises(UnsupportedModelError, match=r"\[1, 8, 2, 2\] in the file but \[1, 2, 8, 2\] by its operands"):
+        _regrouped((1, 4, 4, 2), (1, 2, 8, 2), change)
 
 
 @pytest.mark.parametrize(

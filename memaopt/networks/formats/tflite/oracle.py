@@ -5,7 +5,8 @@ Only for files that memaopt has read without complaint: the interpreter aborts t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from memaopt.errors import InputError, MissingToolError
 
 Array = npt.NDArray[Any]
+#: Where the table of an OperatorCode has the offset of its version.
+_VERSION = 8
 
 
 class Oracle:
@@ -31,11 +34,14 @@ class Oracle:
             ) from error
         kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter: Any = Interpreter(
-                model_content=data,
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=True,
-                num_threads=1,
+            self._interpreter: Any = _loaded(
+                data,
+                lambda content: Interpreter(
+                    model_content=content,
+                    experimental_op_resolver_type=kernels,
+                    experimental_preserve_all_tensors=True,
+                    num_threads=1,
+                ),
             )
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -62,3 +68,29 @@ class Oracle:
     def tensor(self, index: int) -> Array:
         """The value of the file's tensor after the last run."""
         return np.array(self._interpreter.get_tensor(index))
+
+
+def _loaded(data: bytes, load: Callable[[bytes], Any]) -> Any:
+    """An interpreter. The list of reference kernels stops at versions below those of the same kernels elsewhere (TILE,
+    DEPTH_TO_SPACE), so versions that it misses are lowered, down to the first.
+    """
+    while True:
+        try:
+            return load(data)
+        except ValueError as error:
+            missing = re.search(r"builtin opcode '(\w+)' version '(\d+)'", str(error))
+            if missing is None or int(missing[2]) == 1:
+                raise
+            data = _lowered(data, missing[1], int(missing[2]))
+
+
+def _lowered(data: bytes, kind: str, version: int) -> bytes:
+    """The file with an operator of one version less."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    lower, model, number = bytearray(data), schema.Model.GetRootAs(data, 0), getattr(schema.BuiltinOperator, kind)
+    for code in (model.OperatorCodes(i) for i in range(model.OperatorCodesLength())):
+        if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) == number and code.Version() == version:
+            place = code._tab.Pos + code._tab.Offset(_VERSION)
+            lower[place : place + 4] = (version - 1).to_bytes(4, "little")
+    return bytes(lower)

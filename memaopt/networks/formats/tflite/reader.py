@@ -9,7 +9,6 @@ limits.py.
 from __future__ import annotations
 
 import dataclasses
-import math
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
-from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables
+from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables, wrapped
 from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, name_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
@@ -28,7 +27,9 @@ from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
 from memaopt.networks.operators.custom import Custom, in_block
 from memaopt.networks.operators.folded import held
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, NOWHERE, OPERATORS, PARTED, READ, SIXTEEN
+from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
 from memaopt.networks.reading import Reading, Unread
 from memaopt.networks.refusals import Refusal, collected, way_for
@@ -134,6 +135,7 @@ class _Reader:
             with collected(refusals):
                 operators, states = self.variables.states(operators, tensors, outputs)
                 states += tuple(self.remembered)
+        operators = wrapped.from_the_end(operators, tensors, outputs)
         operators, inputs, outputs = unsigned.with_ends(operators, inputs, outputs, flipped, tensors)
         touched = {t for op in operators for t in (*op.inputs, *op.outputs)}
         touched |= {t for op in unread for t in (*op.inputs, *op.outputs)}
@@ -230,8 +232,12 @@ class _Reader:
         first = source.inputs[0] if source.inputs else -1
         ends = (first, *outputs) if kind == "QUANTIZE" else (first,)
         sixteen = any(t >= 0 and tensors[t].dtype is DType.INT16 for t in ends)
+        regroups = OPERATORS[kind]
+        if issubclass(regroups, Reshape) and outputs and self.tensors.open[outputs[0]]:
+            self.tensors.settle(outputs[0], regroups.sizes(source), tensors)
         op = (SIXTEEN.get(kind, OPERATORS[kind]) if sixteen else OPERATORS[kind]).read_as(source).read(source)
-        self._settle(op, tensors)
+        if not isinstance(op, Reshape):
+            self.tensors.settle(op.output, self._natural(op, tensors), tensors)
         return [op]
 
     def _source(self, accessor: Record, location: int, kind: str, place: str, tensors: list[Tensor]) -> Source:
@@ -280,18 +286,12 @@ class _Reader:
             sources.append(self._source(accessor, i, kind, place, tensors))
         return sources
 
-    def _settle(self, op: Operator, tensors: list[Tensor]) -> None:
-        """The first size of an output that the file leaves open, by the operator's inputs."""
-        output = tensors[op.output]
-        if op.output not in self.tensors.open or not output.shape or output.is_constant:
-            return
-        if op.alias:
-            first = tensors[op.input].elements // max(math.prod(output.shape[1:]), 1)
-        else:
-            data = tuple(i for i in dict.fromkeys(op.inputs) if not tensors[i].is_constant) or (len(tensors),)
-            graph = Graph(self.name, (*tensors, _UNUSED), (op,), data, op.outputs)
-            first = (op.output_shape(graph) or (1,))[0]
-        tensors[op.output] = dataclasses.replace(output, shape=(first, *output.shape[1:]))
+    def _natural(self, op: Operator, tensors: list[Tensor]) -> Shape:
+        """An output's shape by the operator's inputs, if the file leaves some of it open."""
+        if not self.tensors.open[op.output]:
+            return ()
+        data = tuple(i for i in dict.fromkeys(op.inputs) if not tensors[i].is_constant) or (len(tensors),)
+        return op.output_shape(Graph(self.name, (*tensors, _UNUSED), (op,), data, op.outputs))
 
     def _known(self, source: Source, index: int, value: npt.NDArray[Any] | None) -> bool:
         """Whether a value is known; if so the tensor holds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from memaopt.networks.formats.tflite.enumerations import TENSOR_TYPES, name_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.values import indices, line
 from memaopt.networks.graph import DType, Tensor
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.refusals import Refusal, collected
 
 _DTYPES = {dtype.name: dtype for dtype in DType}
@@ -23,7 +25,7 @@ _DTYPES = {dtype.name: dtype for dtype in DType}
 
 class TensorReader:
     """The tensors of one subgraph, as they are read. ``refusals``: what is not supported of each; ``kept``: those that
-    keep their values from one call to the next; ``open``: those whose first size the file leaves open, which is 1, or
+    keep their values from one call to the next; ``open``: the axes whose sizes the file leaves open, which are 1, or
     what their operator makes of that; ``constant_bytes`` of all that were read."""
 
     def __init__(self, name: str, buffers: Sequence[Record]) -> None:
@@ -32,7 +34,7 @@ class TensorReader:
         self.constant_bytes = 0
         self.refusals: dict[int, list[Refusal]] = {}
         self.kept: set[int] = set()
-        self.open: set[int] = set()
+        self.open: dict[int, tuple[int, ...]] = {}
 
     def read(self, accessor: Record, index: int) -> Tensor:
         """A tensor; one that no operator can use is refused where operators use it, and has neither scales nor data."""
@@ -43,8 +45,8 @@ class TensorReader:
         shape = indices(accessor, "shape")
         if shape[:1] == (-1,):  # a batch that is left open
             shape = (1, *shape[1:])
-        if shape and -1 in (*indices(accessor, "shape")[:1], *indices(accessor, "shape_signature")[:1]):
-            self.open.add(index)
+        signed = [s for field in ("shape", "shape_signature") if len(s := indices(accessor, field)) == len(shape)]
+        self.open[index] = tuple(axis for axis in range(len(shape)) if any(s[axis] == -1 for s in signed))
         refused = self.refusals.setdefault(index, [])
         with collected(refused):
             if dtype is DType.OPAQUE:
@@ -64,6 +66,13 @@ class TensorReader:
             data = self._data(accessor, index, name, shape, dtype, halves)
             return Tensor(name, shape, dtype, scales, zero_points, dimension, data)
         return Tensor(name, shape, dtype)
+
+    def settle(self, index: int, sizes: Shape, tensors: list[Tensor]) -> None:
+        """Give what the file leaves open of an output's shape the sizes that its operator finds."""
+        output, left = tensors[index], self.open[index]
+        if not output.is_constant and len(sizes) == len(output.shape):
+            shape = tuple(sizes[axis] if axis in left else size for axis, size in enumerate(output.shape))
+            tensors[index] = dataclasses.replace(output, shape=shape)
 
     def _has_data(self, accessor: Record) -> bool:
         """Whether a tensor is a constant; what is no buffer is told of where its data are read."""
