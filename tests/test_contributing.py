@@ -27,7 +27,7 @@ from memaopt.networks.zoo import zoo
 from memaopt.problems import reference
 from memaopt.problems.custom import CustomCode
 from memaopt.problems.dtypes import ELEMENT_TYPES
-from memaopt.problems.layers import Layer, Lookup
+from memaopt.problems.layers import Lookup
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -46,14 +46,12 @@ class _Backwards:
     name = "backwards"
     computes = Lookup
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Lookup)
+    def plans(self, layer: Lookup) -> tuple[Plan, ...]:
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
         return (Plan(self.name, "", cycles=9 * n, promise=promise, data_bytes=256, code_bytes=40),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Lookup)
+    def emit(self, layer: Lookup, plan: Plan, name: str) -> Emitted:
         table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up")]
         return emitted(unary(name), plan, "a table, backwards", "backwards.c.j2", table, layer=layer)
 

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 
 
 @runtime_checkable
@@ -22,11 +21,11 @@ class Family(Protocol):
         """The class of layers that it is for."""
         ...
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+    def plans(self, layer: Any) -> tuple[Plan, ...]:
         """The plans for a layer of that class: none where a precondition fails."""
         ...
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+    def emit(self, layer: Any, plan: Plan, name: str) -> Emitted:
         """The C text of one of :meth:`plans`' plans, as function ``name``."""
         ...
 
@@ -35,7 +34,7 @@ class Family(Protocol):
 class InBlocks(Protocol):
     """A family that can also compute a layer in blocks of output channels, whose constants it stages one by one."""
 
-    def in_blocks(self, layer: Layer, plan: Plan) -> Iterable[Plan]:
+    def in_blocks(self, layer: Any, plan: Plan) -> Iterable[Plan]:
         """One of :meth:`Family.plans`' plans in blocks, of several sizes."""
         ...
 

@@ -28,7 +28,7 @@ from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.problems.content import interned
-from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.layers import Conv
 
 _MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 KiB
 _WORD, _TURN = 18, 6  # cycles of two inputs at three positions, and of a turn besides
@@ -112,8 +112,7 @@ class ChainedChannels:
     name = "chained channels"
     computes = Conv
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
+    def plans(self, layer: Conv) -> tuple[Plan, ...]:
         layer = joined(layer, ROWS)
         plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in PatchForm]
         return pareto(plan for plan in plans if plan is not None)
@@ -144,12 +143,11 @@ class ChainedChannels:
             options=(("form", form), ("strip", rows)),
         )
 
-    def in_blocks(self, layer: Layer, plan: Plan) -> Iterator[Plan]:
+    def in_blocks(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
         """A plan's layer with its constants staged in blocks of channels, as they are and packed: all positions for a
         block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
         gathered again for each.
         """
-        assert isinstance(layer, Conv)
         chosen = None if layer.groups > 1 else self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form")))
         if chosen is None:
             return
@@ -159,8 +157,7 @@ class ChainedChannels:
             if chains_fit:
                 yield from blocks.in_blocks(layer, plan, kernel, grid, channels)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
+    def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         layer = joined(layer, ROWS)
         rows = plan.option("strip")
         chosen = self._kernel(layer, rows, PatchForm(plan.option("form")))

@@ -32,7 +32,7 @@ from memaopt.kernels.patches import Patch, patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.problems.content import interned
-from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.layers import Conv
 from memaopt.problems.step_functions import accumulator_range
 
 _FRAME = around.Frame(904, 232)
@@ -96,8 +96,7 @@ class ChainedSums:
     name = "chained sums"
     computes = Conv
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
+    def plans(self, layer: Conv) -> tuple[Plan, ...]:
         if layer.groups != 1 or len(layer.weights) < ROWS:
             return ()
         if chained_channels.in_one_piece(layer) and chains.fits(_matrix(layer)[chains_of(layer)], packed=False):
@@ -175,8 +174,7 @@ class ChainedSums:
             options=(("loop", int(looped)),),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
+    def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         chosen = self._choose(layer, bool(plan.option("loop")))
         assert chosen is not None
         kernel, grid, strip, _, offsets, taken = chosen

@@ -66,8 +66,7 @@ class ChainKernels:
     name = "depth first"
     computes = LayerChain
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, LayerChain)
+    def plans(self, layer: LayerChain) -> tuple[Plan, ...]:
         shape = shape_of(layer)
         if shape is None:
             return ()
@@ -152,8 +151,7 @@ class ChainKernels:
         formats = (plan.input_format, *(p.output_format for p in plans))
         return Chosen(order, picks, _without_sums(shape, plans), formats)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, LayerChain)
+    def emit(self, layer: LayerChain, plan: Plan, name: str) -> Emitted:
         chosen = self._chosen(layer, plan)
         order, shape = chosen.order, chosen.order.shape
         codes = {step: code for code, step in enumerate(order.counts)}

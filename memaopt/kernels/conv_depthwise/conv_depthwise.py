@@ -37,7 +37,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
-from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise, Layer
+from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
@@ -188,8 +188,7 @@ class ConvIntoDepthwise:
     name = "fused planes"
     computes = ConvDepthwise
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, ConvDepthwise)
+    def plans(self, layer: ConvDepthwise) -> tuple[Plan, ...]:
         conv, window = layer.conv, layer.depthwise.window
         walked = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride.height <= 3
         if conv.groups != 1 or not walked or layer.depthwise.multiplier != 1:
@@ -306,8 +305,7 @@ class ConvIntoDepthwise:
             options=tuple(sorted(options.items())),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, ConvDepthwise)
+    def emit(self, layer: ConvDepthwise, plan: Plan, name: str) -> Emitted:
         chosen = self._choose(layer, dict(plan.options))
         assert chosen is not None
         kernel, across, grid, strip, rounding, walked, planes = chosen

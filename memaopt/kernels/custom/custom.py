@@ -6,7 +6,6 @@ from memaopt.kernels.emitted import Emitted, emitted
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.problems.custom import CustomLayer
-from memaopt.problems.layers import Layer
 
 #: Bytes of the call and, for each tensor, of its description (ten words) and its argument.
 _CALL, _TENSOR = 64, 56
@@ -18,8 +17,7 @@ class CustomCall:
     name = "custom"
     computes = CustomLayer
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, CustomLayer)
+    def plans(self, layer: CustomLayer) -> tuple[Plan, ...]:
         tensors = len(layer.inputs) + len(layer.outputs)
         code = around.entry()
         return (
@@ -36,8 +34,7 @@ class CustomCall:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, CustomLayer)
+    def emit(self, layer: CustomLayer, plan: Plan, name: str) -> Emitted:
         places = tuple(f"in{i}" for i in range(len(layer.inputs)))
         parameters = [f"const {_element(x.type)} *{at}" for x, at in zip(layer.inputs, places, strict=True)]
         output = "int8_t" if len(layer.outputs) > 1 else _element(layer.outputs[0].type)

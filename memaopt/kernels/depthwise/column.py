@@ -32,7 +32,7 @@ from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Depthwise, Layer
+from memaopt.problems.layers import Depthwise
 
 _FRAME = around.Frame(60, 24)
 _UNROLL = 4  # pairs of taps in a turn of a loop, where there are two turns of them at least
@@ -44,8 +44,7 @@ class DepthwiseColumn:
     name = "depthwise column"
     computes = Depthwise
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         unrolls = (0, _UNROLL) if layer.window.kernel.height * layer.window.kernel.width >= 4 * _UNROLL else (0,)
         found = (_choose(layer, packed, unroll) for packed in (False, True) for unroll in unrolls)
         return pareto(self._plan(layer, *chosen) for chosen in found if chosen is not None)
@@ -77,8 +76,7 @@ class DepthwiseColumn:
             options=(("packed", int(kernel.packed)), ("unroll", kernel.unroll)),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         chosen = _choose(layer, bool(plan.option("packed")), plan.option("unroll"))
         assert chosen is not None
         kernel, proven = chosen

@@ -24,7 +24,7 @@ from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Depthwise, Layer
+from memaopt.problems.layers import Depthwise
 
 SCALE = 256
 #: Without bands, whose rows above and below are cleared apart, and with them.
@@ -74,8 +74,7 @@ class OnPlanes:
     def _options(self, layer: Depthwise) -> list[dict[str, int]]:
         raise AssertionError
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         if layer.shape.channels > REACH:
             return ()
         plans = [self._plan(layer, options) for options in self._options(layer)]
@@ -164,8 +163,7 @@ class OnPlanes:
             nodes.append(Loop((Loop(body, len(bands)),), count, size * words))
         return tuple(nodes)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         options = dict(plan.options)
         chosen = self._choose(layer, options)
         assert chosen is not None

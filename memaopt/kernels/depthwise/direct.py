@@ -36,7 +36,7 @@ from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
 from memaopt.problems.geometry import Image, Padding, Pair, Window
-from memaopt.problems.layers import Depthwise, Layer
+from memaopt.problems.layers import Depthwise
 
 _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
@@ -129,8 +129,7 @@ class DepthwiseDirect:
     name = "depthwise direct"
     computes = Depthwise
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         longer = layer.output.width > layer.output.height
         first = self._plans(layer, turned=longer)
         # A line either way; else where taps of the longer side's rows lie too far apart.
@@ -206,8 +205,7 @@ class DepthwiseDirect:
             options=(("apart", int(apart)), ("turned", int(turned)), ("unroll", unroll)),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         turned, apart = bool(plan.option("turned")), bool(plan.option("apart"))
         chosen = self._choose(layer, turned, plan.option("unroll"), apart)
         assert chosen is not None

@@ -13,7 +13,7 @@ from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import Family
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.raw_pairs import RawPairs
-from memaopt.problems.layers import Conv, Depthwise, Layer
+from memaopt.problems.layers import Conv, Depthwise
 
 
 class OneChannel:
@@ -25,12 +25,10 @@ class OneChannel:
         self.name = family.name
         self._family = family
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         return self._family.plans(as_convolution(layer)) if layer.shape.channels == 1 else ()
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         return self._family.emit(as_convolution(layer), plan, name)
 
 

@@ -12,7 +12,7 @@ from memaopt.kernels.emitted import Emitted, emitted
 from memaopt.kernels.executed import body_of, cycles_of, words
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import LINE, Array, short_name
-from memaopt.problems.layers import Dequantize, FloatLookup, Layer, Quantize
+from memaopt.problems.layers import Dequantize, FloatLookup, Quantize
 from memaopt.problems.sixteen import FromFloat16, ToFloat16
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a lookup of floats, DEQUANTIZE of int8 and int16.
@@ -27,16 +27,14 @@ class FloatTable:
     name = "lookup floats"
     computes = FloatLookup
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, FloatLookup)
+    def plans(self, layer: FloatLookup) -> tuple[Plan, ...]:
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 4), loads(n, 4))
         code, lead = (around.each(n, _FLOAT_LOOKUP), TableLoads(1024, n)), 3 * (n - 1)
         cycles = round(_FLOAT_LOOKUP.cycles * n) + around.LEAF_CYCLES
         return (Plan(self.name, "", cycles, promise, 1024, 44, code=code, lead=lead, alignment=4),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, FloatLookup)
+    def emit(self, layer: FloatLookup, plan: Plan, name: str) -> Emitted:
         table = [Array("float", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
         return emitted(
             f"void {name}(const int8_t *in, float *out, void *scratch)",
@@ -61,14 +59,12 @@ class FloatToInteger:
     lead: int | None
     alignment: int
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, self.computes)
+    def plans(self, layer: Quantize | FromFloat16) -> tuple[Plan, ...]:
         n, code = layer.elements, (around.each(layer.elements, *self.compiled),)
         promise, cycles = Promise((loads(n, 4),), stores(n, self.bits // 8)), round(cycles_of(code))
         return (Plan(self.name, "", cycles, promise, 0, 252, code=code, lead=self.lead, alignment=self.alignment),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, self.computes)
+    def emit(self, layer: Quantize | FromFloat16, plan: Plan, name: str) -> Emitted:
         return emitted(
             f"void {name}(const float *in, int{self.bits}_t *out, void *scratch)",
             plan,
@@ -94,8 +90,7 @@ class IntegerToFloat:
     overlaps: bool
     alignment: int
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, self.computes)
+    def plans(self, layer: Dequantize | ToFloat16) -> tuple[Plan, ...]:
         n, code = layer.elements, (around.each(layer.elements, self.compiled),)
         promise = Promise((loads(n, self.bits // 8),), stores(n, 4))
         cycles, lead = round(cycles_of(code)), 3 * (n - 1) if self.overlaps else None
@@ -103,8 +98,7 @@ class IntegerToFloat:
             Plan(self.name, "", cycles, promise, 0, self.code_bytes, code=code, lead=lead, alignment=self.alignment),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, self.computes)
+    def emit(self, layer: Dequantize | ToFloat16, plan: Plan, name: str) -> Emitted:
         return emitted(
             f"void {name}(const int{self.bits}_t *in, float *out, void *scratch)",
             plan,
@@ -122,8 +116,7 @@ class WordToFloat:
     name = "dequantize words"
     computes = Dequantize
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Dequantize)
+    def plans(self, layer: Dequantize) -> tuple[Plan, ...]:
         n = layer.elements
         turns, rest = divmod(n, 4)
         if not turns:
@@ -149,8 +142,7 @@ class WordToFloat:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Dequantize)
+    def emit(self, layer: Dequantize, plan: Plan, name: str) -> Emitted:
         turns, rest = divmod(layer.elements, 4)
         kernel = _to_float(layer)
         return emitted(

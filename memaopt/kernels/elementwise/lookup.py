@@ -11,7 +11,7 @@ from memaopt.kernels.code import Call, Rendered, TableLoads
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array
-from memaopt.problems.layers import Layer, Lookup
+from memaopt.problems.layers import Lookup
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a lookup, and one that the assembly leaves over.
 _LOOKUP, _LOOKUP_REST = Compiled(24, 11), Compiled(16, 8)
@@ -36,16 +36,14 @@ class TableLookup:
     name = "lookup"
     computes = Lookup
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Lookup)
+    def plans(self, layer: Lookup) -> tuple[Plan, ...]:
         n = layer.elements
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
         cycles = round(_LOOKUP.cycles * n) + around.LEAF_CYCLES
         code = (around.each(n, _LOOKUP), TableLoads(256, n))
         return (Plan(self.name, "", cycles, promise, data_bytes=256, code_bytes=44, code=code, in_place=True),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Lookup)
+    def emit(self, layer: Lookup, plan: Plan, name: str) -> Emitted:
         table = [Array("int8_t", f"{name}_table", layer.table, "output of each input, from -128 up", alignment=LINE)]
         return emitted(
             unary(name),
@@ -65,8 +63,7 @@ class LookupSixteens:
     _per_turn = 16
     _kernel = Rendered("lookup_sixteens", "kernels/elementwise/lookup_sixteens.c.j2")
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Lookup)
+    def plans(self, layer: Lookup) -> tuple[Plan, ...]:
         turns, rest = divmod(layer.elements, self._per_turn)
         if not turns:
             return ()
@@ -99,8 +96,7 @@ class LookupSixteens:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Lookup)
+    def emit(self, layer: Lookup, plan: Plan, name: str) -> Emitted:
         turns, rest = divmod(layer.elements, self._per_turn)
         by_byte = np.roll(layer.table, 128)
         comment = "output of each input: 0 to 127, then -128 to -1"

@@ -16,7 +16,6 @@ from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.binary import Binary, BinaryKind
-from memaopt.problems.layers import Layer
 from memaopt.problems.selection import Selection
 
 #: What GCC 12.2 makes of the C at -O3 for an element: a product, a sum (150 to 176 bytes: as it waits for them where
@@ -35,8 +34,7 @@ class GenericBinary:
     name = "generic"
     computes = Binary
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Binary)
+    def plans(self, layer: Binary) -> tuple[Plan, ...]:
         n = layer.elements
         same, element = layer.first_shape == layer.output_shape, _element(layer.kind)
         table = (TableLoads(len(layer.table), n),) if layer.table else ()
@@ -54,8 +52,7 @@ class GenericBinary:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Binary)
+    def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         return emitted_pairs(layer, plan, name)
 
 
@@ -91,8 +88,7 @@ class GenericSelect:
     name = "generic"
     computes = Selection
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Selection)
+    def plans(self, layer: Selection) -> tuple[Plan, ...]:
         n = layer.elements
         return (
             Plan(
@@ -107,8 +103,7 @@ class GenericSelect:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Selection)
+    def emit(self, layer: Selection, plan: Plan, name: str) -> Emitted:
         shape, strides = _merged(layer.output_shape, *layer.shapes)
         condition, first, second = (_index(each) for each in strides)
         sizes = ", ".join(dimensions(each) for each in layer.shapes)

@@ -10,7 +10,6 @@ from memaopt.kernels.family import data_bytes
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
 from memaopt.problems.embedding import Embedding
-from memaopt.problems.layers import Layer
 
 #: What GCC 12.2 makes at -O3 of entry and exit, of an index (its load, its bounds, the row's address and the call), and
 #: of all that where there is one index; fitted to counts of 72 layers on the virtual board.
@@ -30,8 +29,7 @@ class RowEmbedding:
     name = "rows"
     computes = Embedding
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Embedding)
+    def plans(self, layer: Embedding) -> tuple[Plan, ...]:
         words, rest = divmod(layer.size, 4)
         copy = around.copy_words(words, True) if _by_words(layer) else around.copy_bytes(layer.size, True)
         apart = Compiled(4, words * _UNALIGNED[rest])
@@ -54,8 +52,7 @@ class RowEmbedding:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Embedding)
+    def emit(self, layer: Embedding, plan: Plan, name: str) -> Emitted:
         return emitted(
             f"void {name}(const int32_t *in, int8_t *out, void *scratch)",
             plan,

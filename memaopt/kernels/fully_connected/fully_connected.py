@@ -29,7 +29,7 @@ from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.templates import render
-from memaopt.problems.layers import FullyConnected, Layer
+from memaopt.problems.layers import FullyConnected
 
 SCALE = 256
 _MOST_ROWS = 8
@@ -187,8 +187,7 @@ class RawRows:
     name = "raw rows"
     computes = FullyConnected
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, FullyConnected)
+    def plans(self, layer: FullyConnected) -> tuple[Plan, ...]:
         m, depth = layer.weights.shape
         if not fits(layer) or depth > _MOST_INPUTS:
             return ()
@@ -245,8 +244,7 @@ class RawRows:
             options=(("rows", kernel.m), ("unroll", kernel.unroll)),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, FullyConnected)
+    def emit(self, layer: FullyConnected, plan: Plan, name: str) -> Emitted:
         m, depth = layer.weights.shape
         proven = _proven(layer)
         assert proven is not None

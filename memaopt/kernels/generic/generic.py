@@ -21,7 +21,7 @@ from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array, short_name
-from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer
+from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 
 
 class _Compiled(NamedTuple):
@@ -158,15 +158,16 @@ class _GenericWindow(_Generic):
     """What convolutions share: assembly for the layer's own sizes, unless its scales are doubles."""
 
     template = "kernels/generic/generic_conv.c.j2"
+    title: ClassVar[str]
 
-    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
+    def _sizes(self, layer: Any) -> _Sizes:
         raise NotImplementedError
 
-    def _compiled(self, layer: Conv | Depthwise) -> float:
+    def _compiled(self, layer: Any) -> float:
         """Cycles of what GCC 12.2 makes of the plain C."""
         raise NotImplementedError
 
-    def _window_plan(self, layer: Conv | Depthwise) -> Plan:
+    def plans(self, layer: Conv | Depthwise) -> tuple[Plan, ...]:
         sizes, output = self._sizes(layer), layer.output
         # The input channel that each output's elements start at.
         first = np.arange(output.channels) // sizes.outputs * sizes.depth
@@ -177,11 +178,11 @@ class _GenericWindow(_Generic):
         plan = self._plan(layer, taps, output.elements, self._compiled(layer), output.positions, few, lead, apart)
         kernel = _kernel(layer, sizes)
         if kernel is None:
-            return plan
+            return (plan,)
         call = _call(layer, sizes, kernel)
         code = (around.piece(around.CALL), call, _scan(layer, sizes))
         size = 4 * words_of(call)
-        return dataclasses.replace(
+        made = dataclasses.replace(
             plan,
             cycles=round(cycles_of(code)) - _SKIPPED * _columns_beside(layer, sizes),
             code=code,
@@ -191,11 +192,12 @@ class _GenericWindow(_Generic):
             promise=plan.promise._replace(stack=_stack(layer, sizes)),
             kernels=(kernel.name,),
         )
+        return (made,)
 
-    def _emit_window(self, layer: Conv | Depthwise, plan: Plan, name: str, title: str) -> Emitted:
+    def emit(self, layer: Conv | Depthwise, plan: Plan, name: str) -> Emitted:
         sizes = self._sizes(layer)
         kernel = _kernel(layer, sizes)
-        title = f"{title} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
+        title = f"{self.title} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
         return self._emit(layer, plan, name, title, kernel, depth=sizes.depth, apart=sizes.apart)
 
 
@@ -288,44 +290,34 @@ class GenericConv(_GenericWindow):
     """CONV_2D, element by element."""
 
     computes = Conv
+    title = "CONV_2D"
     code = 500
     most = 640
     tap = 7
 
-    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
-        assert isinstance(layer, Conv)
+    def _sizes(self, layer: Conv) -> _Sizes:
         return _Sizes(layer.groups, layer.output.channels // layer.groups, layer.weights.shape[3], apart=False)
 
-    def _compiled(self, layer: Conv | Depthwise) -> float:
-        assert isinstance(layer, Conv)
+    def _compiled(self, layer: Conv) -> float:
         taps, depth = layer.window.taps(layer.shape, layer.output) * layer.output.channels, int(layer.weights.shape[3])
         n, rows = layer.output.elements, layer.window.kernel.height * layer.output.elements
         window = _CONV_INSIDE if _inside(layer) else _CONV_CUT
         return _CONV.tap * taps * depth + window.tap * taps + window.row * rows + _CONV.output * n
-
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
-        return (self._window_plan(layer),)
-
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
-        return self._emit_window(layer, plan, name, "CONV_2D")
 
 
 class GenericDepthwise(_GenericWindow):
     """DEPTHWISE_CONV_2D, element by element."""
 
     computes = Depthwise
+    title = "DEPTHWISE_CONV_2D"
     code = 560
     most = 640
     tap = 15.5
 
-    def _sizes(self, layer: Conv | Depthwise) -> _Sizes:
-        assert isinstance(layer, Depthwise)
+    def _sizes(self, layer: Depthwise) -> _Sizes:
         return _Sizes(layer.shape.channels, layer.multiplier, 1, apart=True)
 
-    def _compiled(self, layer: Conv | Depthwise) -> float:
-        assert isinstance(layer, Depthwise)
+    def _compiled(self, layer: Depthwise) -> float:
         window = layer.window
         taps = window.taps(layer.shape, layer.output) * layer.output.channels
         n, (height, width) = layer.output.elements, window.kernel
@@ -340,14 +332,6 @@ class GenericDepthwise(_GenericWindow):
             c, steps = _CUT, width * rows * layer.output.width * layer.output.channels
         return c.tap * taps + c.column * steps + c.output * n
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
-        return (self._window_plan(layer),)
-
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
-        return self._emit_window(layer, plan, name, "DEPTHWISE_CONV_2D")
-
 
 class GenericFullyConnected(_Generic):
     """FULLY_CONNECTED with loops over rows, outputs and inputs."""
@@ -358,16 +342,14 @@ class GenericFullyConnected(_Generic):
     most = 408
     tap = _FULLY_CONNECTED.tap
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, FullyConnected)
+    def plans(self, layer: FullyConnected) -> tuple[Plan, ...]:
         outputs = layer.rows * len(layer.weights)
         output = _EVEN if layer.requantization.even else _FULLY_CONNECTED.output
         cycles = _FULLY_CONNECTED.tap * layer.macs + output * outputs
         m, k = layer.weights.shape
         return (self._plan(layer, layer.macs, outputs, cycles, layer.rows, m <= 2 and k <= 4),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, FullyConnected)
+    def emit(self, layer: FullyConnected, plan: Plan, name: str) -> Emitted:
         m, k = layer.weights.shape
         title = f"FULLY_CONNECTED {layer.rows}x{k} -> {layer.rows}x{m}"
         return self._emit(layer, plan, name, title, outputs=m, depth=k)

@@ -7,7 +7,7 @@ from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import L2Norm, Layer
+from memaopt.problems.layers import L2Norm
 
 #: What GCC 12.2 makes of an element in each pass at -O3, and of a row's inverse root.
 _SQUARE, _OUTPUT, _ROOT = Compiled(20, 8), Compiled(80, 30), Compiled(300, 260)
@@ -20,15 +20,13 @@ class GenericL2Norm:
     name = "generic"
     computes = L2Norm
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, L2Norm)
+    def plans(self, layer: L2Norm) -> tuple[Plan, ...]:
         n = layer.rows * layer.depth
         row = (Loop((piece(_SQUARE),), layer.depth), piece(_ROOT), Loop((piece(_OUTPUT),), layer.depth))
         code = (*around.entry(), Loop(row, layer.rows))
         return (plain(code, Promise((loads(2 * n, 1),), stores(n, 1)), _MOST_CODE),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, L2Norm)
+    def emit(self, layer: L2Norm, plan: Plan, name: str) -> Emitted:
         title = f"L2_NORMALIZATION of {layer.rows} rows of {layer.depth}"
         return emitted(unary(name), plan, title, "kernels/l2_norm/l2_norm.c.j2", layer=layer)
 

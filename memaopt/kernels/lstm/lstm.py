@@ -10,7 +10,6 @@ from memaopt.kernels.family import data_bytes
 from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 from memaopt.problems.lstm import GATES, Lstm
 
 #: What GCC 12.2 makes at -O3 of four products with one input, of what a unit is besides, of its recurrent sums
@@ -27,8 +26,7 @@ class GenericLstm:
     name = "generic"
     computes = Lstm
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Lstm)
+    def plans(self, layer: Lstm) -> tuple[Plan, ...]:
         first = Loop((piece(_PRODUCTS),), layer.inputs)
         again = (piece(_RECURRENT), Loop((piece(_PRODUCTS),), layer.units))
         each, later = layer.batch * layer.units, layer.steps - 1
@@ -63,8 +61,7 @@ class GenericLstm:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Lstm)
+    def emit(self, layer: Lstm, plan: Plan, name: str) -> Emitted:
         title = (
             f"UNIDIRECTIONAL_SEQUENCE_LSTM of {layer.batch} x {layer.steps} steps, "
             f"{layer.inputs} inputs, {layer.units} units"

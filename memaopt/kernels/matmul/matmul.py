@@ -10,7 +10,7 @@ from memaopt.kernels.emitted import Emitted, binary, emitted
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import Layer, MatMul
+from memaopt.problems.layers import MatMul
 
 #: What GCC 12.2 makes of a product at -O3, of an output, and of a row.
 _PRODUCT, _OUTPUT, _ROW = Compiled(24, 12), Compiled(100, 31), Compiled(24, 10)
@@ -23,8 +23,7 @@ class GenericMatMul:
     name = "generic"
     computes = MatMul
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, MatMul)
+    def plans(self, layer: MatMul) -> tuple[Plan, ...]:
         rows, depth, columns = layer.size
         batch = math.prod(layer.batches)
         products = Loop((piece(_OUTPUT), Loop((piece(_PRODUCT),), depth)), columns)
@@ -33,8 +32,7 @@ class GenericMatMul:
         moved = Promise((loads(n * depth, 1), loads(n * depth, 1)), stores(n, 1))
         return (plain(code, moved, _MOST_CODE),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, MatMul)
+    def emit(self, layer: MatMul, plan: Plan, name: str) -> Emitted:
         rows, depth, columns = layer.size
         return emitted(
             binary(name),

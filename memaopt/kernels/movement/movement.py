@@ -16,7 +16,7 @@ from memaopt.kernels.family import data_bytes
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.staging import prefix
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Int8Array, Layer
+from memaopt.problems.layers import Int8Array
 from memaopt.problems.movement import Movement, Piece
 
 #: Cycles of a layer's entry and exit, code and cycles of a run besides its copy, cycles of a turn of a loop around
@@ -61,8 +61,7 @@ class _Mover:
         """The layer's pieces as this family moves them."""
         raise NotImplementedError
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Movement)
+    def emit(self, layer: Movement, plan: Plan, name: str) -> Emitted:
         pieces = self.pieces(layer)
         nests, arrays, _ = _loops((piece for piece, _ in pieces), name, prefix(plan, name))
         runs = [run for _, run in pieces]
@@ -91,8 +90,7 @@ class ElementMover(_Mover):
     def pieces(self, layer: Movement) -> _Pieces:
         return [(piece.without_ones(), 1) for piece in layer.pieces]
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Movement)
+    def plans(self, layer: Movement) -> tuple[Plan, ...]:
         moved = sum(piece.elements for piece in layer.pieces)
         rows = sum(math.prod(piece.shape[:-1]) for piece in layer.pieces)
         _, arrays, table_loads = _loops((piece for piece, _ in self.pieces(layer)))
@@ -119,8 +117,7 @@ class RunMover(_Mover):
     def pieces(self, layer: Movement) -> _Pieces:
         return [_split(piece) for piece in layer.pieces]
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Movement)
+    def plans(self, layer: Movement) -> tuple[Plan, ...]:
         pieces = self.pieces(layer)
         if min((run for _, run in pieces), default=0) < 4:
             return ()

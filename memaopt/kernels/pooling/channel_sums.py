@@ -24,7 +24,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.rounding.thresholds import StepFunction
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Layer, Mean, Pool, PoolKind
+from memaopt.problems.layers import Mean, Pool, PoolKind
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Average
 
 SCALE = 256
@@ -111,8 +111,7 @@ class ChannelSums:
     name = "channel sums"
     computes: type = Pool
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Pool | Mean)
+    def plans(self, layer: Pool | Mean) -> tuple[Plan, ...]:
         sums = sums_of(layer)
         if sums is None or sums.count > _MOST or sums.channels < 4:
             return ()
@@ -151,8 +150,7 @@ class ChannelSums:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Pool | Mean)
+    def emit(self, layer: Pool | Mean, plan: Plan, name: str) -> Emitted:
         sums, proven = sums_of(layer), proven_of(layer)
         assert sums is not None
         assert proven is not None

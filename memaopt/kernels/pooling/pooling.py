@@ -15,7 +15,7 @@ from memaopt.kernels.leads import window_lead
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Layer, Pool, PoolKind
+from memaopt.problems.layers import Pool, PoolKind
 
 #: Elements that a 16-bit sum holds, and that the reciprocal of their number is exact for.
 _MOST = 255
@@ -114,8 +114,7 @@ class _AssemblyPool:
     by: ClassVar[int]
     computes = Pool
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Pool)
+    def plans(self, layer: Pool) -> tuple[Plan, ...]:
         kernel = _kernel(layer, self.by == 4)
         if kernel is None or layer.shape.channels % self.by:
             return ()
@@ -143,8 +142,7 @@ class _AssemblyPool:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Pool)
+    def emit(self, layer: Pool, plan: Plan, name: str) -> Emitted:
         kernel = _kernel(layer, self.by == 4)
         assert kernel is not None
         template = "kernels/pooling/pool_layer.c.j2"
@@ -175,8 +173,7 @@ class GenericPool:
     name = "generic"
     computes = Pool
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Pool)
+    def plans(self, layer: Pool) -> tuple[Plan, ...]:
         channels, output = layer.shape.channels, layer.output
         taps = layer.window.taps(layer.shape, output) * channels
         rows = layer.window.rows_inside(layer.shape, output) * output.width * channels
@@ -199,8 +196,7 @@ class GenericPool:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Pool)
+    def emit(self, layer: Pool, plan: Plan, name: str) -> Emitted:
         return emitted(unary(name), plan, _title(layer), "kernels/pooling/generic_pool.c.j2", layer=layer)
 
 

@@ -11,7 +11,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plain import ARITHMETIC, plain
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import ArgExtreme, Extreme, Layer, Mean, PoolKind
+from memaopt.problems.layers import ArgExtreme, Extreme, Mean, PoolKind
 from memaopt.problems.sixteen import Mean16
 
 #: What GCC 12.2 makes of an element of ARG_MAX at -O3, and of an output.
@@ -29,15 +29,13 @@ class GenericMean:
     name = "generic"
     computes = Mean
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Mean)
+    def plans(self, layer: Mean) -> tuple[Plan, ...]:
         if layer.requantization.scales is not None and not layer.requantization.even:
             return ()
         several = len(layer.axes) > 1
         return (_plan(layer, _SUMMED[several], _MEAN[several], ARITHMETIC),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Mean)
+    def emit(self, layer: Mean, plan: Plan, name: str) -> Emitted:
         q = layer.requantization
         if q.scales is not None:
             scaled = f"rescale_to_even(acc, {float_text(float(q.scales[0]))}f)"
@@ -56,13 +54,11 @@ class GenericExtreme:
     name = "generic"
     computes = Extreme
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Extreme)
+    def plans(self, layer: Extreme) -> tuple[Plan, ...]:
         several = len(layer.axes) > 1
         return (_plan(layer, _GREATER[several], _GREATEST[several]),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Extreme)
+    def emit(self, layer: Extreme, plan: Plan, name: str) -> Emitted:
         greatest = layer.kind is PoolKind.MAX
         what, start, compare = ("REDUCE_MAX", -128, ">") if greatest else ("REDUCE_MIN", 127, "<")
         result = f"clamp(acc, {layer.minimum}, {layer.maximum})"
@@ -105,15 +101,13 @@ class GenericArgExtreme:
     name = "generic"
     computes = ArgExtreme
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, ArgExtreme)
+    def plans(self, layer: ArgExtreme) -> tuple[Plan, ...]:
         n, outputs = math.prod(layer.shape), layer.outputs
         code = (Loop((piece(_FOUND), Loop((piece(_COMPARED),), layer.shape[1] - 1)), outputs),)
         written = stores(outputs * layer.size // 4, 4)
         return (plain(code, Promise((loads(n, 1),), written), _MOST_FOUND, "", alignment=4),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, ArgExtreme)
+    def emit(self, layer: ArgExtreme, plan: Plan, name: str) -> Emitted:
         greatest = layer.kind is PoolKind.MAX
         return emitted(
             f"void {name}(const int8_t *in, int{8 * layer.size}_t *out, void *scratch)",

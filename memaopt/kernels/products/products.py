@@ -22,7 +22,6 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
 from memaopt.problems.binary import Binary, BinaryKind
-from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
@@ -100,8 +99,7 @@ class Product:
     name = "product"
     computes = Binary
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Binary)
+    def plans(self, layer: Binary) -> tuple[Plan, ...]:
         runs = runs_of(layer)
         if layer.kind is not BinaryKind.MUL or layer.table or runs is None or not runs.eights:
             return ()
@@ -127,8 +125,7 @@ class Product:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Binary)
+    def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         factors, runs = _factors(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None

@@ -34,7 +34,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
-from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.layers import Conv
 
 SCALE = 256
 _MOST_UNROLLED = 8  # words of a patch; so a loop stays below 1 KiB
@@ -99,8 +99,7 @@ class RawPairs:
     name = "raw pairs"
     computes = Conv
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
+    def plans(self, layer: Conv) -> tuple[Plan, ...]:
         layer = joined(layer, ROWS)
         if layer.groups != 1 or not fits(layer):
             return ()
@@ -149,8 +148,7 @@ class RawPairs:
             options=(("loop", int(looped)), ("strip", rows)),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
+    def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         layer = joined(layer, ROWS)
         rows = plan.option("strip")
         chosen = self._kernel(layer, rows, bool(plan.option("loop")), plan.input_format, plan.output_format)

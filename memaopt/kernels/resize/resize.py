@@ -8,7 +8,6 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import Layer
 from memaopt.problems.resize import RESIZE_UNIT, Resize
 
 #: What GCC 12.2 makes of an element at -O3, of a position's weights and addresses, and of a row.
@@ -24,8 +23,7 @@ class GenericResize:
     name = "generic"
     computes = Resize
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Resize)
+    def plans(self, layer: Resize) -> tuple[Plan, ...]:
         height, width, channels = layer.output
         element, position, row = map(piece, _WRITTEN_OUT if channels <= 2 else (_ELEMENT, _POSITION, _ROW))
         columns = Loop((position, Loop((element,), channels)), width)
@@ -33,8 +31,7 @@ class GenericResize:
         n = layer.output.elements
         return (plain(code, Promise((loads(4 * n, 1),), stores(n, 1)), _MOST_CODE),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Resize)
+    def emit(self, layer: Resize, plan: Plan, name: str) -> Emitted:
         title = f"RESIZE_BILINEAR {dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return emitted(unary(name), plan, title, "kernels/resize/resize.c.j2", layer=layer, unit=RESIZE_UNIT)
 

@@ -15,7 +15,6 @@ from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.pooling.reductions import emitted_reduction
 from memaopt.problems.binary import BinaryKind
-from memaopt.problems.layers import Layer
 from memaopt.problems.sixteen import Binary16, Mean16
 
 #: Of a product and a sum of two elements.
@@ -48,15 +47,13 @@ class GenericBinary16:
     name = "generic 16x8"
     computes = Binary16
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Binary16)
+    def plans(self, layer: Binary16) -> tuple[Plan, ...]:
         n, pairs = layer.elements, layer.pairs
         code = (around.each(n, _PRODUCT if pairs.kind is BinaryKind.MUL else _SUM),)
         promise = Promise((loads(n, 2), loads(n, 2)), stores(n, 2))
         return (_plan(code, promise, most_code(pairs), in_place=pairs.first_shape == pairs.output_shape),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Binary16)
+    def emit(self, layer: Binary16, plan: Plan, name: str) -> Emitted:
         return emitted_pairs(layer.pairs, plan, name, 16)
 
 
@@ -66,14 +63,12 @@ class GenericMean16:
     name = "generic 16x8"
     computes = Mean16
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Mean16)
+    def plans(self, layer: Mean16) -> tuple[Plan, ...]:
         outputs, several = layer.elements // layer.count, len(layer.axes) > 1
         code = (Loop((Loop((piece(_ADDED[several]),), layer.count), piece(_MEAN[several])), outputs),)
         return (_plan(code, Promise((loads(layer.elements, 2),), stores(outputs, 2)), _MEAN_CODE),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Mean16)
+    def emit(self, layer: Mean16, plan: Plan, name: str) -> Emitted:
         result = f"clamp(rescale(acc, {layer.result.multiplier}, {layer.result.shift}), INT16_MIN, INT16_MAX)"
         return emitted_reduction(layer, plan, name, "MEAN of int16", 16, start=0, compare="", result=result)
 

@@ -7,7 +7,6 @@ from memaopt.kernels.emitted import Emitted, emitted
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.problems.layers import Layer
 from memaopt.problems.sixteen import Rescaled
 
 #: What GCC 12.2 makes of an element at -O3, where it is shifted right at last, and where it is shifted left at first.
@@ -20,8 +19,7 @@ class GenericRescaled:
     name = "generic 16x8"
     computes = Rescaled
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Rescaled)
+    def plans(self, layer: Rescaled) -> tuple[Plan, ...]:
         n = layer.elements
         code = (around.each(n, _LEFT if layer.result.shift >= 0 else _RIGHT),)
         return (
@@ -39,8 +37,7 @@ class GenericRescaled:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Rescaled)
+    def emit(self, layer: Rescaled, plan: Plan, name: str) -> Emitted:
         source, target = 8 * layer.source, 8 * layer.target
         least, most = layer.bounds
         return emitted(

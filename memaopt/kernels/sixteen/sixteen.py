@@ -6,6 +6,7 @@ small ones within a quarter, and a window of 5 over one channel with sums of int
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,12 +16,10 @@ from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.executed import cycles_of
-from memaopt.kernels.family import data_bytes, dimensions
-from memaopt.kernels.plain import ARITHMETIC
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plain import ARITHMETIC, plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 from memaopt.problems.sixteen import Conv16, Depthwise16, FullyConnected16, Pool16, Softmax16
 
 #: Of a product, an output, a tap of a window inside the image, likewise where GCC writes loops out, and one beside it.
@@ -57,39 +56,21 @@ class _Sixteen:
     stack_bytes: ClassVar[int] = 0
     rounding: ClassVar[str] = ARITHMETIC
 
-    def _plan(self, layer: Layer, promise: Promise, code: tuple[Node, ...]) -> tuple[Plan, ...]:
-        return (
-            Plan(
-                family=self.name,
-                tile="",
-                cycles=round(cycles_of(code)),
-                promise=promise,
-                data_bytes=data_bytes(self.arrays(layer, "")),
-                code_bytes=self.most_code(layer),
-                code=code,
-                alignment=2,
-                words=False,
-                stack_bytes=self.stack_bytes,
-                requantization=self.rounding,
-            ),
-        )
+    def _plan(self, layer: Any, promise: Promise, code: tuple[Node, ...]) -> tuple[Plan, ...]:
+        made = plain(code, promise, self.most_code(layer), self.rounding, alignment=2, arrays=self.arrays(layer, ""))
+        return (replace(made, family=self.name, stack_bytes=self.stack_bytes),)
 
-    def most_code(self, layer: Layer) -> int:
+    def most_code(self, layer: Any) -> int:
         """Bytes of code at most: `tests/kernels/test_frames.py`."""
         return self.code_bytes
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        """The layer's constants."""
-        raise NotImplementedError
+    def arrays(self, layer: Any, name: str) -> Sequence[Array]:
+        """The layer's constants: none."""
+        return ()
 
-    def _emitted(self, layer: Layer, plan: Plan, name: str, title: str, **values: Any) -> Emitted:
+    def _emitted(self, layer: Any, plan: Plan, name: str, title: str, **values: Any) -> Emitted:
         arrays = self.arrays(layer, name)
         return emitted(unary(name, 16), plan, title, self.template, arrays=arrays, layer=layer, **values)
-
-
-def _few(layer: Conv16 | Depthwise16) -> bool:
-    """Whether GCC writes its loops out."""
-    return layer.output.channels <= 2 and math.prod(layer.window.kernel) <= 4
 
 
 def _sums(layer: Conv16 | FullyConnected16) -> dict[str, str]:
@@ -97,36 +78,36 @@ def _sums(layer: Conv16 | FullyConnected16) -> dict[str, str]:
     return {"sums": "int32_t", "product": ""} if layer.narrow else {"sums": "int64_t", "product": "(int64_t)"}
 
 
-def _channels(layer: Conv16 | Depthwise16, name: str) -> list[Array]:
-    """Weights and what there is of each output channel."""
-    weights = Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model")
-    reduced = np.where(layer.multipliers < 0x7FFF0000, (layer.multipliers + (1 << 15)) >> 16, 0x7FFF)
-    pair = (layer.multipliers, layer.shifts) if layer.narrow else (reduced, 15 - layer.shifts)
-    said = f"multiplier and {'shift' if layer.narrow else 'right shift'} of each output channel"
-    bias = "int32_t" if layer.narrow else "int64_t"
-    return [
-        weights,
-        Array(bias, f"{name}_bias", layer.bias, "bias of each output channel"),
-        Array("int32_t", f"{name}_channels", np.stack(pair, axis=1), said),
-    ]
+class _Convolution16(_Sixteen):
+    """Of either kind."""
+
+    stack_bytes = 48
+
+    def arrays(self, layer: Conv16 | Depthwise16, name: str) -> Sequence[Array]:
+        """Weights and what there is of each output channel."""
+        weights = Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model")
+        reduced = np.where(layer.multipliers < 0x7FFF0000, (layer.multipliers + (1 << 15)) >> 16, 0x7FFF)
+        pair = (layer.multipliers, layer.shifts) if layer.narrow else (reduced, 15 - layer.shifts)
+        said = f"multiplier and {'shift' if layer.narrow else 'right shift'} of each output channel"
+        bias = "int32_t" if layer.narrow else "int64_t"
+        return [
+            weights,
+            Array(bias, f"{name}_bias", layer.bias, "bias of each output channel"),
+            Array("int32_t", f"{name}_channels", np.stack(pair, axis=1), said),
+        ]
+
+    def most_code(self, layer: Conv16 | Depthwise16) -> int:
+        """Where there are few outputs and taps, GCC writes its loops out."""
+        few = layer.output.channels <= 2 and math.prod(layer.window.kernel) <= 4
+        return _FEW_WRITTEN_OUT if few else self.code_bytes
 
 
-class GenericConv16(_Sixteen):
+class GenericConv16(_Convolution16):
     computes = Conv16
     template = "kernels/sixteen/conv.c.j2"
     code_bytes = 640
-    stack_bytes = 48
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        assert isinstance(layer, Conv16)
-        return _channels(layer, name)
-
-    def most_code(self, layer: Layer) -> int:
-        assert isinstance(layer, Conv16)
-        return _FEW_WRITTEN_OUT if _few(layer) else self.code_bytes
-
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv16)
+    def plans(self, layer: Conv16) -> tuple[Plan, ...]:
         n, depth = layer.output.elements, layer.shape.channels
         taps = layer.window.taps(layer.shape, layer.output) * layer.output.channels
         beside = n * layer.window.kernel.height * layer.window.kernel.width - taps
@@ -141,29 +122,18 @@ class GenericConv16(_Sixteen):
         each = (piece(output), Loop(inside, taps / n), Loop((piece(_BESIDE),), beside / n))
         return self._plan(layer, promise, (*around.entry(), Loop(each, n)))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv16)
+    def emit(self, layer: Conv16, plan: Plan, name: str) -> Emitted:
         sizes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         title = f"CONV_2D of int16 {sizes}, {layer.window.describe()}"
         return self._emitted(layer, plan, name, title, **_sums(layer))
 
 
-class GenericDepthwise16(_Sixteen):
+class GenericDepthwise16(_Convolution16):
     computes = Depthwise16
     template = "kernels/sixteen/depthwise.c.j2"
     code_bytes = 560
-    stack_bytes = 48
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        assert isinstance(layer, Depthwise16)
-        return _channels(layer, name)
-
-    def most_code(self, layer: Layer) -> int:
-        assert isinstance(layer, Depthwise16)
-        return _FEW_WRITTEN_OUT if _few(layer) else self.code_bytes
-
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise16)
+    def plans(self, layer: Depthwise16) -> tuple[Plan, ...]:
         n = layer.output.elements
         taps = layer.window.taps(layer.shape, layer.output) * layer.output.channels
         beside = n * layer.window.kernel.height * layer.window.kernel.width - taps
@@ -178,8 +148,7 @@ class GenericDepthwise16(_Sixteen):
         each = (piece(output), Loop((piece(_WINDOW_ROW),), rows), *inside)
         return self._plan(layer, promise, (*around.entry(), Loop(each, n)))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise16)
+    def emit(self, layer: Depthwise16, plan: Plan, name: str) -> Emitted:
         sizes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return self._emitted(layer, plan, name, f"DEPTHWISE_CONV_2D of int16 {sizes}, {layer.window.describe()}")
 
@@ -189,16 +158,14 @@ class GenericFullyConnected16(_Sixteen):
     template = "kernels/sixteen/fully_connected.c.j2"
     code_bytes = 672
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        assert isinstance(layer, FullyConnected16)
+    def arrays(self, layer: FullyConnected16, name: str) -> Sequence[Array]:
         return [
             Array("int8_t", f"{name}_weights", layer.weights, "weights, in the order of the model"),
             Array("int32_t" if layer.narrow else "int64_t", f"{name}_bias", layer.bias, "bias of each output channel"),
             Array("double", f"{name}_scales", layer.scales, "scale of each output channel"),
         ]
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, FullyConnected16)
+    def plans(self, layer: FullyConnected16) -> tuple[Plan, ...]:
         outputs, depth = layer.weights.shape
         n = layer.rows * outputs
         parameters = loads(n * depth, 1) + loads((3 if layer.narrow else 4) * n, 4)  # a double is two words
@@ -206,8 +173,7 @@ class GenericFullyConnected16(_Sixteen):
         each = (piece(_DOUBLE), Loop((piece(_FULLY_CONNECTED),), depth))
         return self._plan(layer, promise, (*around.entry(), Loop(each, n)))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, FullyConnected16)
+    def emit(self, layer: FullyConnected16, plan: Plan, name: str) -> Emitted:
         m, k = layer.weights.shape
         title = f"FULLY_CONNECTED of int16 {layer.rows}x{k} -> {layer.rows}x{m}"
         return self._emitted(layer, plan, name, title, **_sums(layer))
@@ -219,11 +185,7 @@ class GenericPool16(_Sixteen):
     code_bytes = 864
     rounding = ""
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        return []
-
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Pool16)
+    def plans(self, layer: Pool16) -> tuple[Plan, ...]:
         channels, output = layer.shape.channels, layer.output
         taps = layer.window.taps(layer.shape, output)
         rows = layer.window.rows_inside(layer.shape, output) * output.width
@@ -243,8 +205,7 @@ class GenericPool16(_Sixteen):
         position = (piece(at), Loop(each, channels))
         return self._plan(layer, promise, (*around.entry(), Loop(position, output.positions)))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Pool16)
+    def emit(self, layer: Pool16, plan: Plan, name: str) -> Emitted:
         what = "AVERAGE_POOL_2D" if layer.average else "MAX_POOL_2D"
         sizes = f"{dimensions(layer.shape)} -> {dimensions(layer.output)}"
         return self._emitted(layer, plan, name, f"{what} of int16 {sizes}, {layer.window.describe()}")
@@ -255,23 +216,20 @@ class GenericSoftmax16(_Sixteen):
     template = "kernels/sixteen/softmax.c.j2"
     code_bytes = 944
 
-    def arrays(self, layer: Layer, name: str) -> Sequence[Array]:
-        assert isinstance(layer, Softmax16)
+    def arrays(self, layer: Softmax16, name: str) -> Sequence[Array]:
         return [
             Array("int16_t", f"{name}_exp", layer.exponentials, "exp(x) of x from -10 to 0, in Q0.15"),
             Array("int16_t", f"{name}_reciprocal", layer.reciprocals, "1 / (1 + x) of x from 0 to 1, in Q0.15"),
         ]
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Softmax16)
+    def plans(self, layer: Softmax16) -> tuple[Plan, ...]:
         n, rows = layer.elements, layer.rows
         parameters = loads(2 * (n + rows), 2)
         promise = Promise((loads(2 * n, 2),), stores(2 * n, 2) + loads(n, 2), parameters)
         passes = (Loop((piece(of),), layer.depth) for of in (_COMPARED, _POWER, _SHARE))
         return self._plan(layer, promise, (*around.entry(), Loop((piece(_SUM), *passes), rows)))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Softmax16)
+    def emit(self, layer: Softmax16, plan: Plan, name: str) -> Emitted:
         return self._emitted(layer, plan, name, f"SOFTMAX of int16, {layer.rows} rows of {layer.depth}")
 
 

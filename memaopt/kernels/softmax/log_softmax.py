@@ -12,7 +12,6 @@ from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plain import ARITHMETIC
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 from memaopt.problems.log_softmax import LogSoftmax
 
 #: Of an element in each of the three passes; of a row, its logarithm included.
@@ -27,8 +26,7 @@ class TableLogSoftmax:
     name = "log softmax"
     computes = LogSoftmax
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, LogSoftmax)
+    def plans(self, layer: LogSoftmax) -> tuple[Plan, ...]:
         n, passes = layer.elements, (_GREATEST, _TOTAL, _OUTPUT)
         row: tuple[Node, ...] = (piece(_ROW), *(Loop((piece(element),), layer.depth) for element in passes))
         code = (*around.entry(), Loop(row, layer.rows), TableLoads(1024, n))
@@ -45,8 +43,7 @@ class TableLogSoftmax:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, LogSoftmax)
+    def emit(self, layer: LogSoftmax, plan: Plan, name: str) -> Emitted:
         table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale) in Q0.31")]
         title = f"LOG_SOFTMAX of {layer.rows} rows of {layer.depth}"
         return emitted(unary(name), plan, title, "kernels/softmax/log_softmax.c.j2", arrays=table, layer=layer)

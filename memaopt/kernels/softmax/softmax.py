@@ -8,7 +8,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer, Softmax
+from memaopt.problems.layers import Softmax
 
 #: What GCC 12.2 makes of the C at -O3: an element in each of the three passes, until its exponential is loaded and from
 #: then on; of the row's reciprocal what comes before its steps, a step, and what comes behind; a row's end.
@@ -26,8 +26,7 @@ class TableSoftmax:
     name = "softmax"
     computes = Softmax
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Softmax)
+    def plans(self, layer: Softmax) -> tuple[Plan, ...]:
         n = layer.rows * layer.depth
         code, wide = _code(layer), layer.output_bits > 8
         return (
@@ -43,8 +42,7 @@ class TableSoftmax:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Softmax)
+    def emit(self, layer: Softmax, plan: Plan, name: str) -> Emitted:
         table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
         return emitted(
             unary(name, output_bits=layer.output_bits),

@@ -16,7 +16,6 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.binary import Binary
-from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 
@@ -26,8 +25,7 @@ class SumThroughTable:
     name = "sum through table"
     computes = Binary
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Binary)
+    def plans(self, layer: Binary) -> tuple[Plan, ...]:
         runs = runs_of(layer)
         if not layer.kind.is_sum or runs is None:
             return ()
@@ -57,8 +55,7 @@ class SumThroughTable:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Binary)
+    def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         factors, runs = _factors(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None

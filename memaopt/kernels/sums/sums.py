@@ -26,7 +26,6 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import Array
 from memaopt.problems.binary import Binary, BinaryKind
-from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
@@ -95,8 +94,7 @@ class WeightedSum:
     name = "weighted sum"
     computes = Binary
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Binary)
+    def plans(self, layer: Binary) -> tuple[Plan, ...]:
         runs = runs_of(layer)
         if not layer.kind.is_sum or layer.table or runs is None:
             return ()
@@ -125,8 +123,7 @@ class WeightedSum:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Binary)
+    def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         by_words, runs = _word_factors(layer), runs_of(layer)
         factors = by_words or factors_of(layer)
         assert factors is not None

@@ -10,7 +10,6 @@ from memaopt.kernels.emitted import Emitted, emitted
 from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
 
 #: What GCC 12.2 makes at -O3 of a product of the features, and of a feature besides.
@@ -29,16 +28,14 @@ class GenericFeatures:
     name = "generic"
     computes = SvdfFeatures
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, SvdfFeatures)
+    def plans(self, layer: SvdfFeatures) -> tuple[Plan, ...]:
         filters, inputs = layer.weights.shape
         n = layer.rows * filters
         promise = Promise((loads(n * inputs, 1),), stores(n, 2), loads(n * inputs, 1) + loads(n, 4))
         code = (*around.entry(), Loop((piece(_FEATURE), Loop((piece(_PRODUCT),), inputs)), n))
         return (plain(code, promise, _FEATURES_CODE, alignment=2, arrays=_feature_arrays(layer, "")),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, SvdfFeatures)
+    def emit(self, layer: SvdfFeatures, plan: Plan, name: str) -> Emitted:
         filters, inputs = layer.weights.shape
         return emitted(
             f"void {name}(const int8_t *in, int16_t *out, void *scratch)",
@@ -56,8 +53,7 @@ class GenericFilter:
     name = "generic"
     computes = SvdfFilter
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, SvdfFilter)
+    def plans(self, layer: SvdfFilter) -> tuple[Plan, ...]:
         n, products = layer.batch * layer.units, layer.macs
         promise = Promise((loads(products, 2),), stores(n, 1), loads(products, 2) + loads(n, 4))
         looped = layer.rank > _WRITTEN_OUT
@@ -66,8 +62,7 @@ class GenericFilter:
         code = (*around.entry(), Loop((piece(_OUTPUT), Loop(step, len(layer.weights))), n))
         return (plain(code, promise, _FILTERS_CODE, alignment=2, arrays=_filter_arrays(layer, "")),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, SvdfFilter)
+    def emit(self, layer: SvdfFilter, plan: Plan, name: str) -> Emitted:
         steps, filters = layer.weights.shape
         return emitted(
             f"void {name}(const int16_t *in, int8_t *out, void *scratch)",

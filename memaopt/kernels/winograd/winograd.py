@@ -30,7 +30,7 @@ from memaopt.kernels.strips import copied_rows_lead
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.kernels.winograd.kernels import FPU, InputKernel, OutputKernel, ProductKernel
-from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.layers import Conv
 
 SCALE = 576
 _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 3]], np.int64)
@@ -89,8 +89,7 @@ class Winograd:
     name = "winograd"
     computes = Conv
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
+    def plans(self, layer: Conv) -> tuple[Plan, ...]:
         window, (height, width, outputs) = layer.window, layer.output
         plain = window.kernel == (3, 3) and window.stride == (1, 1) and window.dilation == (1, 1) and layer.groups == 1
         fits = height >= 4 and width >= 8 and layer.shape.channels % 4 == 0 and outputs % 4 == 0
@@ -189,8 +188,7 @@ class Winograd:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
+    def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         proven = _proven(layer)
         assert proven is not None
         chunk = plan.option("chunk")

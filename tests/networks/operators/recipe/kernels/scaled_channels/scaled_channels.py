@@ -10,7 +10,6 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.plain import plain
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text.c import Array
-from memaopt.problems.layers import Layer
 
 #: What GCC 12.2 makes of an element at -O3, and of a position besides.
 _ELEMENT, _POSITION = Compiled(64, 23), Compiled(16, 9)
@@ -23,15 +22,13 @@ class GenericScaledChannels:
     name = "generic"
     computes = ScaledChannels
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, ScaledChannels)
+    def plans(self, layer: ScaledChannels) -> tuple[Plan, ...]:
         n, channels = layer.elements, layer.weights.size
         code = (*around.entry(), Loop((piece(_POSITION), Loop((piece(_ELEMENT),), channels)), n // channels))
         promise = Promise((loads(n, 1),), stores(n, 1), loads(n, 1))
         return (plain(code, promise, _MOST_CODE, arrays=_arrays(layer, "")),)
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, ScaledChannels)
+    def emit(self, layer: ScaledChannels, plan: Plan, name: str) -> Emitted:
         title = f"{layer.elements} elements times the weights of {layer.weights.size} channels"
         template = "kernels/scaled_channels/scaled_channels.c.j2"
         return emitted(unary(name), plan, title, template, _arrays(layer, name), layer=layer)
