@@ -1,4 +1,4 @@
-"""FloatSums of products of many samples, in floats that hold every partial sum exactly: integers up to 2^24, or 2^53.
+"""Sums of products of many samples, in floats that hold every partial sum exactly: integers up to 2^24, or 2^53.
 
 Values are taken as they are stored; what their zero point adds to a channel is a constant, beside the bias.
 """
