@@ -9,7 +9,6 @@ import typer
 
 from memaopt.cli.options import JsonOption
 from memaopt.cli.warmup import start_board
-from memaopt.errors import InputError
 
 
 def check_command(
@@ -28,22 +27,18 @@ def check_command(
     Example:
       memaopt check firmware.elf --certificate library/certificate.json
     """
-    from memaopt.api import read
-    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.cli.plans import of_networks, plans_in
     from memaopt.report import console
     from memaopt.trials import firmware as trial
 
-    signed = read(certificate)
-    if not isinstance(signed, NetworkCertificate):
-        raise InputError(f"{certificate}: of a GEMM or of several networks; check takes one network's")
-    with console.spinner(f"making the plan of {signed.model} again"):
-        plan = signed.plan
+    plans = plans_in(certificate)
     start_board()
     with console.spinner(f"running {firmware.name} from reset"):
-        found = trial.check(plan, firmware)
+        found = trial.check_all(plans, firmware)
     if as_json:
-        console.print_json({**found.to_dict(), "passed": found.passed})
+        console.print_json(of_networks(found))
     else:
-        console.stdout().print(found.summary(), soft_wrap=True, markup=False, highlight=False)
-    if not found.passed:
+        for each in found:
+            console.stdout().print(each.summary(), soft_wrap=True, markup=False, highlight=False)
+    if not all(each.passed for each in found):
         raise typer.Exit(1)

@@ -10,7 +10,6 @@ import typer
 
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
 from memaopt.cli.warmup import start_board
-from memaopt.errors import InputError
 
 _BAUD, _SECONDS = 115200, 30.0
 
@@ -55,13 +54,11 @@ def measure_command(
       memaopt measure build/ --probe --target stm32l4r5zitx
       memaopt measure build/ --serial /dev/ttyACM0 --json
     """
-    from memaopt.api import read
-    from memaopt.certificates import envelope
-    from memaopt.certificates.network import NetworkCertificate
+    from memaopt.cli.plans import of_networks, plans_in
     from memaopt.report import console
     from memaopt.report import measurement as report
     from memaopt.trials import readout, silicon
-    from memaopt.trials.measurement import measure
+    from memaopt.trials.measurement import measure_all
 
     refuse("--virtual", ("--serial", serial if virtual else None, "it is for a chip"))
     refuse("--virtual", ("--probe", virtual and probe, "it is for a chip"))
@@ -69,26 +66,23 @@ def measure_command(
     refuse("--virtual", ("--seconds", seconds if serial is None and not probe else None, "nothing is waited for"))
     refuse("a run without --serial", ("--baud", baud if serial is None else None, "it is the port's"))
     refuse("a run without --probe", ("--target", None if probe else target, "it is the probe's"))
-    signed = read(folder / envelope.FILE)
-    if not isinstance(signed, NetworkCertificate):
-        raise InputError(f"{folder}: of a GEMM or of several networks; measure takes the folder of one network")
-    with console.spinner(f"making the plan of {signed.model} again"):
-        plan = signed.plan
+    plans = plans_in(folder)
     start_board()
     patience = seconds or _SECONDS
 
     def at_port(_: Path) -> str:
         def enough(text: str) -> bool:
-            return readout.read(text, plan.name, len(plan.layers)) is not None
+            return all(readout.read(text, plan.name, len(plan.layers)) is not None for plan in plans)
 
         return silicon.by_serial(str(serial), baud or _BAUD, enough, patience)
 
     at_probe = partial(silicon.by_probe, target=target, seconds=patience)
     with console.spinner("running the firmware"):
-        found = measure(plan, folder, at_probe if probe else at_port if serial else None, compiler=compiler)
+        found = measure_all(plans, folder, at_probe if probe else at_port if serial else None, compiler=compiler)
     if as_json:
-        console.print_json({**found.to_dict(), "passed": found.passed})
+        console.print_json(of_networks(found))
     else:
-        report.print_measurement(console.stdout(), found)
-    if not found.passed:
+        for each in found:
+            report.print_measurement(console.stdout(), each)
+    if not all(each.passed for each in found):
         raise typer.Exit(1)

@@ -47,6 +47,7 @@ def files(bundle: BundlePlan) -> dict[str, str]:
     }
     for texts in tests.values():
         own |= texts
+    own |= firmware.files(bundle.plans)
     return folder.files(_library(bundle), own)
 
 

@@ -1,4 +1,5 @@
-"""A network's firmware: an image for the chip alone that measures each layer, and prints promised and measured cycles.
+"""A library's firmware: an image for the chip alone that measures each layer of its networks, and prints promised and
+measured cycles.
 
 It runs as it is on the virtual board, on silicon by semihosting or RTT; ``NAME_measure.h`` does the measuring, in any
 other program too.
@@ -6,7 +7,7 @@ other program too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memaopt.alignment import align
@@ -35,12 +36,12 @@ class _Control(NamedTuple):
 
 
 def measuring(name: str) -> str:
-    """The path of the header that measures the library in any program."""
+    """The path of the header that measures a network in any program."""
     return f"extras/{name}_measure.h"
 
 
 def program(name: str) -> str:
-    """The path of the firmware's C text; likewise of its linker script."""
+    """The path of the C text of a library's firmware; likewise of its linker script."""
     return f"{FOLDER}/{name}_firmware.inc"
 
 
@@ -48,46 +49,45 @@ def linker_script(name: str) -> str:
     return f"{FOLDER}/{name}_firmware.ld"
 
 
-def files(plan: NetworkPlan, values: Mapping[str, Any], behind_data: str) -> dict[str, str]:
-    """The firmware by path. ``values`` are those of the library's templates (:mod:`memaopt.emit.network`);
-    ``behind_data`` is what its linker script places behind ``.data``.
+def files(
+    plans: Sequence[NetworkPlan], behind_data: str = "", *, has_init: bool = False, custom_sources: Sequence[str] = ()
+) -> dict[str, str]:
+    """The firmware of a library by path; ``plans`` are its networks', which :func:`measuring_files` measure.
+
+    ``behind_data`` is what its linker script places behind ``.data``; ``has_init``: the library is initialised once;
+    ``custom_sources``: the user's files that are built with it.
     """
-    name = plan.name
-    given = _given(plan, values)
+    name, mcu = plans[0].library, plans[0].mcu
+    given = {
+        "name": name,
+        "networks": [plan.name for plan in plans],
+        "machine": in_comment(mcu.title),
+        "mcu": mcu,
+        "core": mcu.core,
+        "setting": mcu.setting,
+        "control": _control(mcu),
+        "turn_on": mcu.setting.turn_on,
+        "has_init": has_init,
+        "custom_sources": custom_sources,
+        "rtt_bytes": min(_MOST_KEPT, _LINE * sum(len(plan.layers) + 3 for plan in plans)),
+        "flash": mcu.memory("flash"),
+        "stack_bytes": align(max(plan.stack_bytes for plan in plans) + _STACK, 8),
+        "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
+        "behind_data": behind_data,
+    }
     texts = {program(name): "firmware.inc", linker_script(name): "firmware.ld", f"{FOLDER}/Makefile": "Makefile"}
-    made = {path: _text(text, given, behind_data=behind_data) for path, text in texts.items()}
-    made[f"{FOLDER}/{name}_memory.inc"] = source("board/freestanding.c")
-    return {**measuring_files(plan, values), **made}
+    made = {path: render(f"emit/templates/firmware/{template}.j2", **given) for path, template in texts.items()}
+    return {**made, f"{FOLDER}/{name}_memory.inc": source("board/freestanding.c")}
 
 
 def measuring_files(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, str]:
-    """The header that measures the network in any program, by path."""
-    return {measuring(plan.name): _text("measure.h", _given(plan, values))}
-
-
-def _text(template: str, given: Mapping[str, Any], **more: Any) -> str:
-    return render(f"emit/templates/firmware/{template}.j2", **given, **more)
-
-
-def _given(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the templates see beside the ``values`` of the library's."""
-    name, mcu = plan.name, plan.mcu
-    kept = [f"{name}_kept()"] if plan.graph.states else []
-    return {
-        **values,
-        "layers": [layer.machine_cycles for layer in plan.layers],
-        "nothing": ", ".join(
-            [*kept, *(f"{name}_test_{end.parameter}" if end.by_rows else "NULL" for end in values["ends"])]
-        ),
-        "mcu": mcu,
-        "core": mcu.core,
-        "control": _control(mcu),
-        "turn_on": mcu.setting.turn_on,
-        "rtt_bytes": min(_MOST_KEPT, _LINE * (len(plan.layers) + 3)),
-        "flash": mcu.memory("flash"),
-        "stack_bytes": align(plan.stack_bytes + _STACK, 8),
-        "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
-    }
+    """The header that measures the network in any program, by path. ``values`` are those of the library's templates
+    (:mod:`memaopt.emit.network`).
+    """
+    kept = [f"{plan.name}_kept()"] if plan.graph.states else []
+    given = [f"{plan.name}_test_{end.parameter}" if end.by_rows else "NULL" for end in values["ends"]]
+    more = {"layers": [layer.machine_cycles for layer in plan.layers], "nothing": ", ".join([*kept, *given])}
+    return {measuring(plan.name): render("emit/templates/firmware/measure.h.j2", **values, **more)}
 
 
 def _control(mcu: Mcu) -> _Control | None:

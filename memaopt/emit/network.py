@@ -80,7 +80,8 @@ def files(
         **customs.files(plan),
         **vector_files(plan, values, vector),
         **linker,
-        **firmware.files(plan, values, behind_data),
+        **firmware.measuring_files(plan, values),
+        **firmware.files([plan], behind_data, has_init=values["has_init"], custom_sources=values["custom_sources"]),
     }
     return folder.files(library_of(plan), own)
 

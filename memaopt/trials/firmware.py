@@ -6,7 +6,7 @@ names a cause, and what that costs where it is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class FirmwareTrial(Overview, frozen=True):
 
     def headline(self) -> str:
         found = f"{len(self.findings)} finding{'s' if len(self.findings) != 1 else ''}"
-        return f"{self.firmware}: {'as the certificate assumes' if self.passed else found}"
+        return f"{self.name} in {self.firmware}: {'as the certificate assumes' if self.passed else found}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         return (
@@ -78,14 +78,34 @@ class FirmwareTrial(Overview, frozen=True):
 
 
 def check(plan: NetworkPlan, firmware: str | Path) -> FirmwareTrial:
-    """Hold an ELF image to the plan. InputError if it is none, or has not the library in it or not its symbols."""
-    from memaopt.board import Board
+    """:func:`check_all` of a library of one network."""
+    (found,) = check_all([plan], firmware)
+    return found
+
+
+def check_all(plans: Sequence[NetworkPlan], firmware: str | Path) -> tuple[FirmwareTrial, ...]:
+    """Hold an ELF image to the plans of the networks in a library: a trial for each that is in it, since what nobody
+    calls is not linked. InputError if the file is no image, or has not the library in it or not its symbols.
+    """
     from memaopt.board.elf import read_elf
 
     image = read_elf(firmware)
-    invoke = f"{plan.name}_{emit.verb(plan)}"
-    if invoke not in image.symbols:
-        raise InputError(f"{firmware}: has no {invoke}: the library is not in it, or its symbols were stripped")
+    there = [plan for plan in plans if _function(plan) in image.symbols]
+    if not there:
+        names = " or ".join(map(_function, plans))
+        raise InputError(f"{firmware}: has no {names}: the library is not in it, or its symbols were stripped")
+    return tuple(_checked(plan, firmware, image) for plan in there)
+
+
+def _function(plan: NetworkPlan) -> str:
+    """What a program calls."""
+    return f"{plan.name}_{emit.verb(plan)}"
+
+
+def _checked(plan: NetworkPlan, firmware: str | Path, image: Program) -> FirmwareTrial:
+    from memaopt.board import Board
+
+    invoke = _function(plan)
     found = [*_of_another(plan, image), *_constants(plan, image), *_in_flash(plan, image), *_unoptimised(plan, image)]
     # What the program turns on itself is off before; what a setting has off stays off.
     board = Board(plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu).load(image)
@@ -113,7 +133,7 @@ def check(plan: NetworkPlan, firmware: str | Path) -> FirmwareTrial:
 
 def _functions(plan: NetworkPlan) -> list[str]:
     kernels = {kernel.name for layer in plan.layers for kernel in layer.emitted.kernels}
-    return [f"{plan.name}_{emit.verb(plan)}", *(layer.name for layer in plan.layers), *sorted(kernels)]
+    return [_function(plan), *(layer.name for layer in plan.layers), *sorted(kernels)]
 
 
 def _memory(plan: NetworkPlan, address: int) -> str:
@@ -125,7 +145,7 @@ def _places(plan: NetworkPlan, image: Program) -> Iterator[SectionHeld]:
     """What of the library lies in which section, in the order of their addresses."""
     sizes = {s.name: s.size for s in (*image.functions, *image.objects)}
     constants = [name for layer in plan.layers for name in layer.emitted.parameters]
-    names = [*_functions(plan), *constants, f"{plan.name}_static_arena"]
+    names = [*_functions(plan), *constants, f"{plan.library}_static_arena"]
     for section in sorted(image.sections, key=lambda s: s.address):
         end = section.address + section.size
         here = [n for n in dict.fromkeys(names) if section.address <= image.symbols.get(n, -1) < end]
@@ -184,7 +204,7 @@ def _in_flash(plan: NetworkPlan, image: Program) -> Iterator[str]:
             f"{text} of {len(layers)} layers" for text, layers in (("code", code), ("constants", data)) if layers
         )
         price = f": about {costs:,} cycles more" if plan.mcu.core.is_timed else ""
-        yield f"built without its linker fragment extras/{plan.name}.ld: {what} in flash instead of RAM{price}"
+        yield f"built without its linker fragment extras/{plan.library}.ld: {what} in flash instead of RAM{price}"
 
 
 def _code_of(layer: LayerPlan) -> tuple[str, ...]:
@@ -197,12 +217,12 @@ def _is_in_flash(plan: NetworkPlan, image: Program, names: tuple[str, ...]) -> b
 
 def _unoptimised(plan: NetworkPlan, image: Program) -> Iterator[str]:
     """A compiler without optimisation sets a frame pointer and stores every argument beside it."""
-    name = f"{plan.name}_{emit.verb(plan)}_observed"
+    name = f"{_function(plan)}_observed"
     code = None if name not in image.symbols else _bytes(image, image.symbols[name], 32)
     halves = [] if code is None else np.frombuffer(code, "<u2").tolist()
     framed = next((i for i, half in enumerate(halves) if half & _FRAME[0] == _FRAME[1]), None)
     if framed is not None and any(half & _STORED[0] == _STORED[1] for half in halves[framed:]):
-        yield f"src/{plan.name}.c was built with -O0: {name} keeps its variables on the stack; build it with -O3"
+        yield f"src/{plan.library}.c was built with -O0: {name} keeps its variables on the stack; build it with -O3"
 
 
 def _run(board: Board, invoke: str) -> tuple[int | None, int | None, int, list[str]]:
@@ -239,12 +259,12 @@ def _refused(plan: NetworkPlan, status: int | None) -> Iterator[str]:
         -5: "the first frames lie in the arena: they are passed, since they fill the window",
     }
     if status:
-        yield f"{plan.name}_{emit.verb(plan)} returns {status}: {reasons.get(status, 'which it never does')}"
+        yield f"{_function(plan)} returns {status}: {reasons.get(status, 'which it never does')}"
 
 
 def _wrong(plan: NetworkPlan, board: Board) -> Iterator[str]:
     """Outputs of a random input that are not the reference's, computed by the image as it stands after its call."""
-    arena = board.symbols.get(f"{plan.name}_static_arena")
+    arena = board.symbols.get(f"{plan.library}_static_arena")
     if arena is None or plan.graph.states or plan.graph.by_rows:
         return  # nobody knows where an image has its state, or its input
     values = emit.random_inputs(plan)

@@ -1,9 +1,9 @@
-"""A network's firmware measured: promised, on the virtual board, on silicon, layer by layer, each output compared."""
+"""A library's firmware measured: promised, on the virtual board, on silicon, layer by layer, each output compared."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -69,25 +69,44 @@ def measure(
     *,
     compiler: str | None = None,
 ) -> Measurement:
+    """:func:`measure_all` of a library of one network."""
+    (found,) = measure_all([plan], folder, silicon, compiler=compiler)
+    return found
+
+
+def measure_all(
+    plans: Sequence[NetworkPlan],
+    folder: Path,
+    silicon: Callable[[Path], str] | None = None,
+    *,
+    compiler: str | None = None,
+) -> tuple[Measurement, ...]:
     """Build the firmware in a library's folder and run it on the virtual board; ``silicon`` is given the image, and
-    returns what a chip printed.
+    returns what a chip printed. A measurement for each of its networks, in their order.
 
     Raises InputError for a folder without firmware or text that is no readout, BuildError, FaultError.
     """
     with scratch_folder() as scratch:
         image = scratch / "firmware.elf"
-        make(plan, folder, image, compiler=compiler)
-        found = {"virtual": _read(plan, _on_board(plan, image), "the virtual board")}
+        make(plans, folder, image, compiler=compiler)
+        printed = {"the virtual board": _on_board(plans[0], image)}
         if silicon is not None:
-            found["silicon"] = _read(plan, silicon(image), "silicon")
+            printed["silicon"] = silicon(image)
+    return tuple(_measured(plan, printed) for plan in plans)
+
+
+def _measured(plan: NetworkPlan, printed: Mapping[str, str]) -> Measurement:
+    """What was printed, by where, about a network."""
+    found = {where: _read(plan, text, where) for where, text in printed.items()}
     wanted = _sums(plan)
-    timed = {where: run if where == "silicon" or plan.mcu.core.is_timed else None for where, run in found.items()}
+    virtual = found["the virtual board"] if plan.mcu.core.is_timed else None
+    timed = {"virtual": virtual, "silicon": found.get("silicon")}
     layers = tuple(
         LayerMeasurement(
             name=layer.name,
             promised=layer.machine_cycles if plan.promises_cycles else None,
             right=all(run.layers[number].crc == wanted[number] for run in found.values()),
-            **{where: _cycles(timed.get(where), number) for where in ("virtual", "silicon")},
+            **{where: _cycles(run, number) for where, run in timed.items()},
         )
         for number, layer in enumerate(plan.layers)
     )
@@ -96,26 +115,27 @@ def measure(
         machine=plan.mcu.title,
         layers=layers,
         promised=plan.machine_cycles if plan.promises_cycles else None,
-        **{where: _cycles(timed.get(where)) for where in ("virtual", "silicon")},
+        **{where: _cycles(run) for where, run in timed.items()},
         findings=tuple(line for where, run in found.items() for line in _findings(plan, where, run, wanted)),
     )
 
 
-def make(plan: NetworkPlan, folder: Path, image: Path, *, compiler: str | None = None) -> None:
-    """Build the firmware in a library's folder; InputError if there is none."""
+def make(plans: Sequence[NetworkPlan], folder: Path, image: Path, *, compiler: str | None = None) -> None:
+    """Build the firmware in the folder of a library of these networks; InputError if there is none."""
+    name, customs = plans[0].library, plans[0].customs
     with scratch_folder() as scratch:
-        program, script = folder / firmware.program(plan.name), folder / firmware.linker_script(plan.name)
+        program, script = folder / firmware.program(name), folder / firmware.linker_script(name)
         if not (program.is_file() and script.is_file()):
             raise InputError(f"{folder}: has no {firmware.FOLDER}: write it again with solve --out")
         main = scratch / "firmware.c"
         main.write_bytes(program.read_bytes())
         build(
-            [main, *library.sources(folder, plan.name, plan.customs)],
+            [main, *library.sources(folder, name, customs)],
             image,
-            plan.mcu,
+            plans[0].mcu,
             compiler=compiler,
             include=library.include_folders(folder),
-            warnings=() if plan.customs else WARNINGS,
+            warnings=() if customs else WARNINGS,
             linker=script.read_text(encoding="utf-8"),
         )
 

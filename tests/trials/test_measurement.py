@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkPlan, Path, P
     folder = tmp_path_factory.mktemp("measured") / "library"
     plan = written(folder)
     image = folder.parent / "firmware.elf"
-    make(plan, folder, image)
+    make([plan], folder, image)
     return plan, folder, image, Board(plan.mcu).load(image).reset().output
 
 
@@ -259,7 +259,7 @@ def test_without_a_debugger_the_text_is_kept(made: tuple[NetworkPlan, Path, Path
     program = tmp_path / "alone" / firmware.program(plan.name)
     # Where DHCSR would say that a debugger is there, a word of zeros.
     program.write_text(program.read_text().replace("0xE000EDF0u", "0xE000ED08u"))
-    make(plan, tmp_path / "alone", tmp_path / "alone.elf")
+    make([plan], tmp_path / "alone", tmp_path / "alone.elf")
     board = Board(plan.mcu).load(tmp_path / "alone.elf")
     run = board.reset()
     assert (run.output, run.ended) == ("", "loop")
