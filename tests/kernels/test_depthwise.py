@@ -44,6 +44,9 @@ def _others() -> dict[str, Layer]:
     return {
         "kernel_5x5": h.depthwise(rng, (9, 9, 4), (5, 5)),
         "kernel_1x7": h.depthwise(rng, (6, 12, 2), (1, 7)),
+        "few_rows": h.depthwise(rng, (5, 7, 4), (5, 5), output_zero_point=9, clamp=(-70, 90)),
+        "one_row": h.depthwise(rng, (5, 9, 2), (5, 5), padding="valid"),
+        "kernel_9x9": h.depthwise(rng, (13, 9, 3), (9, 9)),
         "kernel_7x1": h.depthwise(rng, (12, 6, 2), (7, 1), stride=(2, 1)),
         "kernel_4x4": h.depthwise(rng, (8, 8, 3), (4, 4), stride=(2, 2)),
         "dilated": h.depthwise(rng, (9, 9, 4), dilation=(2, 2)),
@@ -124,6 +127,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "wake_words_strided": (h.depthwise(rng, (24, 24, 32), stride=(2, 2)), 2.8),
         "wake_words_late": (h.depthwise(rng, (6, 6, 128)), 1.85),
         "by_sign": (h.depthwise(rng, (13, 12, 16), output_zero_point=-48), 2.1),
+        "kernel_5x5": (h.depthwise(rng, (24, 24, 16), (5, 5), padding="valid"), 1.55),
         "strided_by_sign": (h.depthwise(rng, (24, 24, 16), stride=(2, 2), output_zero_point=-48), 2.5),
         "line_by_sign": (h.depthwise(rng, (15, 24, 16), (5, 1), output_zero_point=-48), 3.0),
     }

@@ -14,7 +14,8 @@ from memaopt.access import Access, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.depthwise.kernels import TapsKernel, WalkKernel
+from memaopt.kernels.depthwise.kernels import WalkKernel
+from memaopt.kernels.depthwise.taps_kernel import TapsKernel
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
@@ -94,7 +95,7 @@ class OnPlanes:
         source, planes, output, read = Access(), stores(scratch_bytes // 4, 4), Access(), Access()
         stack = Access()
         c = _CYCLES
-        cycles, walking = c.layer + around.FILLED_WORD * scratch_bytes / 4, 0
+        cycles, walking = c.layer + around.FILLED_WORD * scratch_bytes / 4, 0.0
         for size, count in groups(layer.shape.channels, options["group"]):
             gather = self._gather(layer, size, plane, input_format)
             calls = size if layer.multiplier > 1 else 1

@@ -1,4 +1,4 @@
-"""The two depthwise kernels and the planes that they read: sizes, cost and text. See depthwise.py for how they work."""
+"""The planes that depthwise kernels read, and the walk over them: sizes, cost and text; see depthwise.py."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,6 @@ from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm, load_imm, numberless
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
-from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
 
 
@@ -79,22 +78,7 @@ class _WalkCycles(NamedTuple):
     byte: int = 1  # stored, beside its output stage
 
 
-class _TapsCycles(NamedTuple):
-    """Of the taps' parts, instruction by instruction (docs/timing.md)."""
-
-    call: int = 32  # nine registers pushed and popped, SP moved twice, five words kept
-    channel: int = 16  # its words are loaded, moved on, kept
-    columns: int = 7  # of a set: where it reads and writes, and their number
-    column: int = 8  # the pointers move on, counted in memory, and back
-    tile: int = 4 - 1 + 1 + 5  # parameters and the bias; the output stage's words; the pointers move on, and back
-    position: int = 1  # starts with the bias
-    word: int = 2  # of weights
-    word_position: int = 2  # a load, a product
-    byte: int = 1  # stored, beside its output stage
-    overlap: int = 4  # is this the last tile?
-
-
-_WALK, _TAPS = _WalkCycles(), _TapsCycles()
+_WALK = _WalkCycles()
 
 
 @dataclass(frozen=True)
@@ -255,123 +239,3 @@ class WalkKernel:
 def _instructions(advance: int) -> int:
     """Of moving a pointer on."""
     return len(add_imm("r1", "r1", advance, "").splitlines())
-
-
-@dataclass(frozen=True)
-class TapsKernel:
-    """Any window over planes with their rows of zeros, ``t`` rows of outputs of a column at a time."""
-
-    geometry: Geometry
-    t: int
-    rows: int
-    words_a_row: int
-    stride: int
-    dilation: int
-    out_pitch: int
-    output: Output
-
-    @property
-    def name(self) -> str:
-        return short_name("depthwise_taps", self.details)
-
-    @property
-    def details(self) -> str:
-        """What tells kernels apart."""
-        g = self.geometry
-        columns = ", ".join(f"{s.columns} {'odd' if s.odd else 'even'} columns" for s in g.sets)
-        return (
-            f"{self.rows}x{2 * self.words_a_row} taps, dilation {self.dilation}, stride {self.stride}"
-            f"x{g.sets[0].x_step // 2}, bands of {g.band}, rows {g.plane.pitch} bytes apart, {columns}, outputs "
-            f"{self.out_pitch} and {g.sets[0].y_step} bytes apart, rounding {self.output.slug}"
-        )
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of a column."""
-        return -(-self.geometry.band // self.t)
-
-    @property
-    def far(self) -> bool:
-        """Whether outputs of a tile lie too far apart for offsets from one pointer."""
-        return (self.t - 1) * self.out_pitch > REACH
-
-    @property
-    def overlap(self) -> int:
-        """Rows that the last tile computes again."""
-        return self.tiles * self.t - self.geometry.band
-
-    @property
-    def words(self) -> int:
-        """Parameters of a channel: initial accumulator, output stage, weights for each set of columns."""
-        return 1 + self.output.words + len(self.geometry.sets) * self.rows * self.words_a_row
-
-    def cycles(self, channels: int) -> int:
-        """One call."""
-        c = _TAPS
-        position = c.position + self.output.cycles + c.byte + (_instructions(self.out_pitch) if self.far else 0)
-        words = self.rows * self.words_a_row * (c.word + c.word_position * self.t)
-        tile = c.tile + self.output.words + self.t * position + words + (c.overlap if self.overlap else 0)
-        column = self.tiles * tile + c.column
-        channel = sum(s.columns * column + c.columns for s in self.geometry.sets) + c.channel
-        return c.call + channels * channel
-
-    #: The parameters of a channel, from the start for each tile.
-    constants = (Constants("lr", "[sp, #8]"),)
-
-    def call(self, channels: float) -> Call:
-        """A call for so many channels."""
-        columns = [trips for s in self.geometry.sets for trips in (float(s.columns), float(self.tiles))]
-        return Call(self, (channels, *columns), (float(self.words), *(0.0,) * len(columns)))
-
-    @property
-    def code_bytes(self) -> int:
-        return len(self.geometry.sets) * (self.loop_bytes + 56) + 72
-
-    @property
-    def loop_bytes(self) -> int:
-        """Of the loop over tiles."""
-        taps = self.rows * self.words_a_row * (1 + 2 * self.t)
-        return 4 * (2 + self.t + taps + self.t * (self.output.cycles + 1) + 8)
-
-    def accesses(self, channels: int) -> tuple[Access, Access, Access]:
-        """Planes, output and parameters of one call."""
-        tiles = sum(s.columns for s in self.geometry.sets) * channels * self.tiles
-        taps = self.rows * self.words_a_row
-        return (
-            loads(taps * self.t * tiles, 4),
-            stores(self.t * tiles, 1),
-            loads((1 + taps + self.output.words) * tiles, 4),
-        )
-
-    def stack(self, channels: int) -> Access:
-        """Of one call: its arguments lie there, what is left to do and the columns left."""
-        sets, columns = len(self.geometry.sets), sum(s.columns for s in self.geometry.sets)
-        channel = loads(2 * sets + (self.tiles + 1) * columns + 5, 4) + stores(sets + columns + 4, 4)
-        return saved(9) + loads(1, 4) + stores(5, 4) + channel.times(channels)
-
-    def text(self, attribute: str = "") -> str:
-        """The kernel's C text; ``attribute`` says where it lies."""
-        return render(
-            "kernels/depthwise/depthwise_taps.c.j2",
-            name=self.name,
-            attribute=attribute,
-            title=f"Depthwise, {self.rows} x {self.words_a_row} words of taps, {self.t} outputs of a column at once.",
-            comment=[
-                "Parameters of a channel: initial accumulator, output stage, then weights (times 256) in pairs, as",
-                "columns that start a word need them and, shifted by one, as the others do.",
-                f"Its number stands for: {self.details}.",
-            ],
-            t=self.t,
-            rows=self.rows,
-            words=self.words_a_row,
-            stride=self.stride,
-            dilation=self.dilation,
-            out_pitch=self.out_pitch,
-            plane=self.geometry.plane,
-            sets=self.geometry.sets,
-            tiles=self.tiles,
-            overlap=self.overlap,
-            outputs=self.geometry.band,
-            far=self.far,
-            q=self.output,
-        )

@@ -1,5 +1,5 @@
-"""Any window on planes (family "depthwise taps"): up to four rows of a column at a time; each word of
-weights, shifted by one element for odd columns, meets a word of each row.
+"""Any window on planes (family "depthwise taps"): up to six rows of a column at a time; each word of
+weights, shifted by one element for odd columns, meets a word of the rows that it belongs to.
 """
 
 import numpy as np
@@ -7,7 +7,8 @@ import numpy as np
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.depthwise.depthwise import SCALE, OnPlanes, Tapped, pairs_of, prove_multiply_add
-from memaopt.kernels.depthwise.kernels import Geometry, TapsKernel, geometry
+from memaopt.kernels.depthwise.kernels import Geometry, geometry
+from memaopt.kernels.depthwise.taps_kernel import MOST, TapsKernel, rows_at_once
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
@@ -33,7 +34,7 @@ class DepthwiseTaps(OnPlanes):
         shape = geometry(layer, options["band"], zero_rows=True)
         out_pitch = layer.output.width * layer.output.channels
         rows, words = window.kernel.height, _words(layer, shape)
-        t = min(4, options["band"])
+        t = min(MOST, options["band"])
         while (
             t
             and max(
@@ -45,8 +46,10 @@ class DepthwiseTaps(OnPlanes):
             t -= 1
         if t == 0 or out_pitch >= 1 << 20:
             return None
+        sizes = rows, words, window.stride.height, window.dilation.height
+        t = rows_at_once(t, options["band"], *sizes)
         output = Output.of(proven, layer.requantization)
-        kernel = TapsKernel(shape, t, rows, words, window.stride.height, window.dilation.height, out_pitch, output)
+        kernel = TapsKernel(shape, t, *sizes, out_pitch, output)
         return Tapped(kernel, proven)
 
     def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:
@@ -64,7 +67,7 @@ def _words(layer: Depthwise, shape: Geometry) -> int:
 
 
 def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
-    """Weights in pairs, [channels, sets, rows, words]: spread by the dilation, shifted by one for odd columns."""
+    """Weights in pairs, [channels, sets, words, rows]: spread by the dilation, shifted by one for odd columns."""
     window = layer.window
     spread = np.zeros(
         (layer.output.channels, len(shape.sets), window.kernel.height, 2 * _words(layer, shape)), np.int64
@@ -72,7 +75,7 @@ def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     for number, columns in enumerate(shape.sets):
         spread[:, number, :, columns.odd : columns.odd + window.extent.width : window.dilation.width] = w
-    return pairs_of(spread[..., ::2], spread[..., 1::2])
+    return pairs_of(spread[..., ::2], spread[..., 1::2]).transpose(0, 1, 3, 2)
 
 
 FAMILIES = (DepthwiseTaps(),)
