@@ -16,6 +16,7 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.registry import FAMILIES, in_blocks, packed, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
+from memaopt.problems.detection import Detection
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
 from memaopt.problems.layers import (
@@ -78,7 +79,7 @@ def _layers() -> Iterator[Layer]:
     yield from (_in_double(conv(rng, (5, 9, 1), 2, kernel, stride=(2, 2))) for kernel in ((1, 1), (3, 3)))
     yield from (fully_connected(rng, k, m) for k, m in ((37, 9), (500, 16), (4000, 6)))
     yield from (fully_connected(rng, k, m, rows=rows) for k, m, rows in ((1, 2, 6), (2, 1, 10), (9, 2, 9), (8, 8, 2)))
-    yield from _customs()
+    yield from (*_customs(), *_detections(rng))
     yield from _pairs()
     yield from (Movement(what, elements, pieces, -7) for what, elements, pieces in _moved())
     yield from (Lookup(n, np.arange(256).astype(np.uint8).view(np.int8)) for n in (20, 4562))
@@ -146,6 +147,14 @@ def _moved() -> Iterator[tuple[str, int, tuple[Piece, ...]]]:
     pieces = tuple(box(i, (2, 11, 10), (8, 11, 10), shape=(2, 11, 10), output_start=(2 * i, 0, 0)) for i in range(4))
     yield "CONCATENATION", 8 * 11 * 10, pieces
     yield "TRANSPOSE", 60, (box(0, (3, 4, 5), (5, 3, 4), shape=(5, 3, 4), permutation=(2, 0, 1)),)
+
+
+def _detections(rng: np.random.Generator) -> Iterator[Detection]:
+    """Of int8 and float, all classes together and each by itself."""
+    anchors, table = rng.random((9, 4)).astype(np.float32), rng.normal(0, 1, 256).astype(np.float32)
+    for tables, regular, classes in itertools.product(((table, table), (None, None)), (False, True), (1, 7)):
+        rest = (regular, 0.3, 0.5, (10.0, 9.0, 5.0, 4.0), anchors, *tables)
+        yield Detection(9, 5, classes, 1, 4, 3, 6, *rest)
 
 
 def _customs() -> Iterator[CustomLayer]:

@@ -1,4 +1,4 @@
-"""An operator of a file's own name, computed by a C function of the user's; and its outputs where it has several."""
+"""An operator of a file's own name, computed by a C function of the user's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from memaopt.networks.graph import C_TYPES, DType, Graph, Tensor
-from memaopt.networks.operators.custom_output import CustomOutput
+from memaopt.networks.graph import C_TYPES, Graph, Tensor
 from memaopt.networks.operators.custom_program import computed
 from memaopt.networks.operators.of_no_file import OfNoFile
 from memaopt.networks.operators.operator import Array, Lowered, Operator
+from memaopt.networks.operators.several import in_block
 from memaopt.problems.custom import CustomCode, CustomLayer, CustomTensor
 
 
@@ -52,18 +52,11 @@ def tensor_of(tensor: Tensor) -> CustomTensor:
     return CustomTensor(C_TYPES.get(tensor.dtype, "int8_t"), tensor.dtype.value, tensor.shape, scale, zero)
 
 
-def in_block(op: Custom, outputs: Sequence[int], tensors: list[Tensor]) -> list[Operator]:
-    """An operator whose outputs are these tensors: with several, it writes a block (a new tensor, appended) and each is
-    moved out of that."""
+def with_outputs(op: Custom, outputs: Sequence[int], tensors: list[Tensor]) -> list[Operator]:
+    """What computes these tensors, whose operator it is."""
     if len(outputs) == 1:
         return [op]
     several = tuple(tensor_of(tensors[index]) for index in outputs)
     whole = CustomLayer(op.code, (), several, b"")
-    tensors.append(Tensor(f"{op.code.name}/outputs", (whole.gives.bytes,), DType.INT8))
-    block = len(tensors) - 1
-    made = op.model_copy(update={"outputs": (block,), "several": several})
-    moved = [
-        CustomOutput(inputs=(block,), outputs=(index,), location=op.location, offset=offset)
-        for index, offset in zip(outputs, whole.offsets, strict=True)
-    ]
-    return [made, *moved]
+    made = op.model_copy(update={"several": several})
+    return in_block(made, outputs, whole.offsets, whole.gives.bytes, tensors)

@@ -17,6 +17,7 @@ from memaopt.networks.operators.keeping import Keeping
 from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.operator import Operator
 from memaopt.networks.operators.parted import Parted
+from memaopt.networks.operators.several import Several
 
 
 def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
@@ -29,7 +30,7 @@ def load(folders: Iterable[str]) -> dict[str, type[Operator]]:
 
 def _classes(
     folders: Iterable[str],
-    base: type[Operator | Folded | Parted | Kept | Keeping],
+    base: type[Operator | Folded | Parted | Kept | Keeping | Several],
     package: str = operators.__name__,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
@@ -65,8 +66,12 @@ KEPT: dict[str, type[Kept]] = _classes(operators.__path__, Kept)
 """Every operator of a file about what it keeps from run to run, by its TFLite name."""
 KEEPING: dict[str, type[Keeping]] = _classes(operators.__path__, Keeping)
 """Every operator of a file that keeps a tensor of its own and is read as others, by its TFLite name."""
-READ: Mapping[str, type[Operator | Folded | Parted | Kept | Keeping]] = ChainMap[str, Any](
-    OPERATORS, FOLDED, PARTED, KEPT, KEEPING
+SEVERAL: dict[str, type[Several]] = _classes(operators.__path__, Several)
+"""Every operator of a file that is read as one which writes all its outputs into a block."""
+CUSTOM: Mapping[str, str] = {cls.custom: kind for kind, cls in SEVERAL.items() if cls.custom}
+"""The kinds of operators that are none of TFLite's builtin ones, by what a file calls them."""
+READ: Mapping[str, type[Operator | Folded | Parted | Kept | Keeping | Several]] = ChainMap[str, Any](
+    OPERATORS, FOLDED, PARTED, KEPT, KEEPING, SEVERAL
 )
 """All of them."""
 NOWHERE: Mapping[str, str] = {

@@ -32,6 +32,8 @@ class Source:
     tensors: list[Tensor]
     intermediates: tuple[int, ...]
     values: Callable[[], Values | None]
+    custom: bytes = b""
+    """What the file has of an operator that is none of TFLite's own."""
 
     def refuse(self, problem: str) -> UnsupportedModelError:
         return UnsupportedModelError(f"{self.place}: {problem}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Operator
+from memaopt.networks.operators.detection_postprocess import DetectionPostprocess
 from memaopt.networks.operators.float_lookup import FloatLookup
 from memaopt.networks.operators.floating import Floating, Floats
 
@@ -22,6 +23,17 @@ class _Decided(NamedTuple):
     x: int
     values: Floats
     of: str
+
+
+def _detecting(op: DetectionPostprocess, known: Mapping[int, _Decided]) -> DetectionPostprocess:
+    """The operator on the int8 that decide its floats, which then nobody keeps."""
+    inputs, bits = list(op.inputs), {}
+    for position, field in enumerate(("box_bits", "score_bits")):
+        before = known.get(inputs[position])
+        if before is not None:
+            inputs[position] = before.x
+            bits[field] = tuple(before.values.view(np.uint32).tolist())
+    return op.model_copy(update={"inputs": tuple(inputs), **bits})
 
 
 def fold_floats(graph: Graph, report: Report) -> Graph:
@@ -50,6 +62,10 @@ def fold_floats(graph: Graph, report: Report) -> Graph:
             common = {"inputs": (before.x,), "outputs": op.outputs, "location": op.location}
             operators.append(ops.Lookup(**common, values=table, of=f"{before.of}, {op.kind}"))
             report(f"{graph.place(op)}: a table of {graph.tensors[before.x].name!r}")
+            continue
+        elif isinstance(op, DetectionPostprocess) and not known.keys().isdisjoint(op.inputs):
+            operators.append(_detecting(op, known))
+            report(f"{graph.place(op)}: reads the int8 that decide its floats")
             continue
         operators.append(op)
     return graph.replace(operators=operators)

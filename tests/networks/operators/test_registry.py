@@ -20,7 +20,8 @@ from memaopt.networks.operators.folded import Folded
 from memaopt.networks.operators.keeping import Keeping
 from memaopt.networks.operators.kept import Kept
 from memaopt.networks.operators.parted import Parted
-from memaopt.networks.operators.registry import OPERATORS, READ
+from memaopt.networks.operators.registry import CUSTOM, OPERATORS, READ
+from memaopt.networks.operators.several import Several
 
 _ROOT = Path(__file__).parents[3]
 _NETWORKS = _ROOT / "memaopt" / "networks"
@@ -31,7 +32,7 @@ def test_an_operator_is_a_file() -> None:
     homes = {}
     for module in pkgutil.iter_modules(operators.__path__):
         own = importlib.import_module(f"{operators.__name__}.{module.name}")
-        bases = Operator | Folded | Parted | Kept | Keeping
+        bases = Operator | Folded | Parted | Kept | Keeping | Several
         kinds = [
             cls.kind
             for cls in vars(own).values()
@@ -52,7 +53,7 @@ def test_an_operator_is_a_file() -> None:
             "SVDF_FEATURES",
             "SVDF_FILTER",
             "CUSTOM",
-            "CUSTOM_OUTPUT",
+            "BLOCK_OUTPUT",
         )
     }
 
@@ -68,7 +69,7 @@ def test_options_are_those_of_the_schema() -> None:
     """Catches a name or number of a table, a field or an enumeration that TFLite's schema does not have."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     for kind, cls in READ.items():
-        assert hasattr(schema.BuiltinOperator, kind)
+        assert kind in CUSTOM.values() or hasattr(schema.BuiltinOperator, kind)
         if cls.options is None:
             continue
         assert getattr(schema.BuiltinOptions, cls.options.name) == cls.options.number

@@ -37,7 +37,7 @@ def _rows() -> Iterator[str]:
     from memaopt.errors import UnsupportedModelError
     from memaopt.kernels.registry import plans
     from memaopt.networks.operators.floating import Floating, FloatOnly
-    from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, READ
+    from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, READ, SEVERAL
     from memaopt.networks.simplify import simplify
 
     for kind in sorted(READ):
@@ -50,6 +50,9 @@ def _rows() -> Iterator[str]:
         if kind in KEEPING:
             becomes = "a state, CONV_2D, DEPTHWISE_CONV_2D or CONV_2D, moves; of int16 kernels of its own"
             yield f"| {kind} | int8, its state int8 or int16 | {becomes} | C, assembly | TFLite Micro |"
+            continue
+        if kind in SEVERAL:
+            yield f"| {kind} | float32, int8 (behind DEQUANTIZE) to float32 | {kind}, BLOCK_OUTPUT | C | LiteRT |"
             continue
         if kind in PARTED:
             yield f"| {kind} | int8 | STRIDED_SLICE, one for each output | | LiteRT |"

@@ -25,10 +25,21 @@ from memaopt.networks.formats.tflite.tensors import TensorReader
 from memaopt.networks.formats.tflite.values import indices, line, options_of
 from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator
-from memaopt.networks.operators.custom import Custom, in_block
+from memaopt.networks.operators.custom import Custom, with_outputs
 from memaopt.networks.operators.folded import held
 from memaopt.networks.operators.operator import Shape
-from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, NOWHERE, OPERATORS, PARTED, READ, SIXTEEN
+from memaopt.networks.operators.registry import (
+    CUSTOM,
+    FOLDED,
+    KEEPING,
+    KEPT,
+    NOWHERE,
+    OPERATORS,
+    PARTED,
+    READ,
+    SEVERAL,
+    SIXTEEN,
+)
 from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
 from memaopt.networks.reading import Reading, Unread
@@ -205,7 +216,11 @@ class _Reader:
         code = self.codes[index]
         value = max(code.number("builtin_code"), code.number("deprecated_builtin_code"))
         kind = name_of(BUILTIN_OPERATORS, value, "code")
-        return f"CUSTOM {line(code.text('custom_code'))}" if kind == "CUSTOM" else kind
+        if kind != "CUSTOM":
+            return kind
+        name = line(code.text("custom_code"))
+        own = f"CUSTOM {name}"
+        return own if own in self.customs else CUSTOM.get(name, own)
 
     def _operator(
         self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
@@ -216,9 +231,10 @@ class _Reader:
         if kind in self.customs:
             if not outputs:
                 raise source.refuse("it has no output")
-            options = bytes(accessor.numbers("custom_options"))
-            custom = Custom(**source.common(source.inputs), code=self.customs[kind], options_data=options)
-            return in_block(custom, outputs, tensors)
+            custom = Custom(**source.common(source.inputs), code=self.customs[kind], options_data=source.custom)
+            return with_outputs(custom, outputs, tensors)
+        if kind in SEVERAL:
+            return SEVERAL[kind].parts(source)
         if kind in KEEPING:
             remembered = KEEPING[kind].parts(source)
             self.remembered += remembered.states
@@ -255,6 +271,7 @@ class _Reader:
             tensors=tensors,
             intermediates=indices(accessor, "intermediates"),
             values=lambda: options and options_of(accessor, place, options),
+            custom=bytes(accessor.numbers("custom_options")),
         )
 
     def _kept(self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:

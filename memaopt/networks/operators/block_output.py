@@ -1,4 +1,4 @@
-"""CUSTOM_OUTPUT: one of several outputs of an operator, out of the block that it writes them into."""
+"""BLOCK_OUTPUT: one of several outputs of an operator, out of the block that it writes them into."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.problems.movement import Movement, Piece
 
 
-class CustomOutput(OfNoFile):
+class BlockOutput(OfNoFile):
     """One of several outputs that lie in a block: its bytes, from ``offset`` on."""
 
-    kind: ClassVar[str] = "CUSTOM_OUTPUT"
+    kind: ClassVar[str] = "BLOCK_OUTPUT"
 
     offset: int
 
@@ -29,7 +29,7 @@ class CustomOutput(OfNoFile):
         size = graph.output_of(self).nbytes
         along = (np.arange(size, dtype=np.int64),)
         piece = Piece(0, (size,), along, along, self.offset)
-        return Lowered(Movement(f"CUSTOM_OUTPUT at {self.offset} of a block", size, (piece,)), (self.input,))
+        return Lowered(Movement(f"BLOCK_OUTPUT at {self.offset} of a block", size, (piece,)), (self.input,))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         return (f"at {self.offset}",)

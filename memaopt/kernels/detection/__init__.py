@@ -1,0 +1,1 @@
+"""Detections: boxes that scores leave."""
