@@ -6,7 +6,7 @@ No file has such an operator; it is put in the place of others where a network i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn, Self
+from typing import ClassVar
 
 from pydantic import SerializeAsAny
 
@@ -14,8 +14,8 @@ from memaopt.errors import InputError
 from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.operators.convolution import image_of
+from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.operator import Array, Shape
-from memaopt.networks.operators.source import Source
 from memaopt.problems.geometry import Image
 from memaopt.problems.layers import LayerChain, Part
 
@@ -23,20 +23,12 @@ Chains = tuple[tuple[int, int], ...]
 """Ranges of positions of operators, each from the first to before the last."""
 
 
-class DepthFirst(Operator):
+class DepthFirst(Unfiled):
     """``operators`` in execution order: the only input is the first one's, the output that of the last."""
 
     kind: ClassVar[str] = "DEPTH_FIRST"
-    version: ClassVar[int] = 0
 
     operators: tuple[SerializeAsAny[Operator], ...]
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
-
-    def write(self, graph: Graph) -> NoReturn:
-        raise InputError(f"{graph.name}: no file has a form for {self.kind}")
 
     def output_shape(self, graph: Graph) -> Shape:
         return graph.output_of(self).shape

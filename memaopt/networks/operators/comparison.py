@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators.operator import Array, Links, Lowered
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import Links
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import rescale
 from memaopt.problems import binary
@@ -14,7 +14,7 @@ from memaopt.problems import binary
 _SHIFT = 8
 
 
-class Comparison(Pairwise):
+class Comparison(Layered, Pairwise):
     """What is left to a subclass: which one. The output is bool."""
 
     version: ClassVar[int] = 2
@@ -28,9 +28,9 @@ class Comparison(Pairwise):
         self.expect(graph, self.output, "output", DType.BOOL)
 
     def check_arithmetic(self, graph: Graph) -> None:
-        self._layer(graph)
+        self.layer(graph)
 
-    def _layer(self, graph: Graph) -> binary.Binary:
+    def layer(self, graph: Graph) -> binary.Binary:
         """Scales must be below 1, which TFLite's kernel checks."""
         first, second = graph.tensor_of(self, 0), graph.tensor_of(self, 1)
         return binary.Binary(
@@ -45,12 +45,6 @@ class Comparison(Pairwise):
             second=rescale(graph, self, float(second.scale), below_one=True),
             left_shift=_SHIFT,
         )
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(*arguments)
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), self.inputs)
 
     def links(self, graph: Graph) -> Links | None:
         return None

@@ -5,12 +5,11 @@ A divisor of 0, and a last shift beyond 31 bits, are undefined there: of those t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.form import ACTIVATION, Options
-from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import rescale
 from memaopt.problems import binary
@@ -20,7 +19,7 @@ _MOST_SHIFT = 23
 """A numerator of 8 bits is shifted left by so much at least, which the last shift takes back."""
 
 
-class Div(Pairwise):
+class Div(Layered, Pairwise):
     kind: ClassVar[str] = "DIV"
     unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
@@ -39,11 +38,5 @@ class Div(Pairwise):
         self.rescale(graph)
         self.clamp(graph)
 
-    def _layer(self, graph: Graph) -> binary.Binary:
+    def layer(self, graph: Graph) -> binary.Binary:
         return binary.Binary(**self.ends(graph), kind=binary.BinaryKind.DIV, result=self.rescale(graph))
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(*arguments)
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), self.inputs)

@@ -3,7 +3,6 @@ of a constant is read as this, whatever shape its indices have."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from memaopt.errors import InputError
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.source import Source
 from memaopt.problems.embedding import Embedding
 
 
-class EmbeddingLookup(Operator):
+class EmbeddingLookup(Layered):
     """Inputs are (indices, table). TFLite does not run where an index is outside; here that is the nearest row.
 
     ``from_end``: an index below 0 is counted from the table's end, as Keras's Embedding has it.
@@ -77,12 +77,6 @@ class EmbeddingLookup(Operator):
         rows = table.values.astype(np.int8).reshape(table.shape[0], -1)
         return Embedding(graph.tensor_of(self).elements, rows, self.from_end)
 
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self.layer(graph).apply(arguments[0])
-
     def words(self, graph: Graph) -> tuple[str, ...]:
         del graph
         return ("indices below 0 from the end",) if self.from_end else ()
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self.layer(graph), (self.input,))

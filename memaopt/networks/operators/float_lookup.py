@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.dequantize import Dequantize
+from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.operator import Array, Lowered
-from memaopt.networks.operators.source import Source
 from memaopt.problems import layers
 
 
-class FloatLookup(Dequantize):
+class FloatLookup(Unfiled, Dequantize):
     """``bits`` are the floats of the inputs -128 to 127, as unsigned integers; ``of`` names what it stands for."""
 
     kind: ClassVar[str] = "FLOAT_LOOKUP"
-    version: ClassVar[int] = 0
     counts_scale: ClassVar[bool] = False
 
     bits: tuple[int, ...]
     of: str = ""
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
 
     def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
         found: Array = np.array(self.bits, np.uint32).view(np.float32)[arguments[0].astype(np.int64) + 128]

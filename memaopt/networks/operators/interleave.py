@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Size2D
-from memaopt.networks.operators.form import Form
 from memaopt.networks.operators.gathered import Gathered, Tables, strides
+from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.operator import Shape
-from memaopt.networks.operators.source import Source
 
 
-class Interleave(Gathered):
+class Interleave(Unfiled, Gathered):
     """``before`` rows and columns are left out, and what the output has no room for."""
 
     kind: ClassVar[str] = "INTERLEAVE"
-    version: ClassVar[int] = 0
 
     block: Size2D
     before: Size2D
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
-
-    def write(self, graph: Graph) -> Form:
-        return Form()
 
     def output_shape(self, graph: Graph) -> Shape:
         x, y = graph.tensor_of(self).shape, graph.output_of(self).shape

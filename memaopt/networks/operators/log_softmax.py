@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt import fixedpoint
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.alike import Alike
 from memaopt.networks.operators.form import Options
-from memaopt.networks.operators.operator import Array, Lowered, depth
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import depth
 from memaopt.problems.log_softmax import LogSoftmax as Layer
 
 _MAX_DEPTH = 4095
 
 
-class LogSoftmax(Alike):
+class LogSoftmax(Layered, Alike):
     """Outputs are in 1/16, with the zero point 127."""
 
     kind: ClassVar[str] = "LOG_SOFTMAX"
@@ -24,7 +24,7 @@ class LogSoftmax(Alike):
     options: ClassVar[Options | None] = Options("LogSoftmaxOptions", 36, ())
 
     def check_arithmetic(self, graph: Graph) -> None:
-        self._layer(graph)
+        self.layer(graph)
         shape, y = graph.tensor_of(self).shape, graph.output_of(self)
         if y.zero_point != 127 or float(y.scale) != 1 / 16:
             problem = f"output scale {y.scale:g}, zero point {y.zero_point}; 1/16 and 127 are supported, as in TFLite"
@@ -32,7 +32,7 @@ class LogSoftmax(Alike):
         if shape[-1:] == () or not 0 < shape[-1] <= _MAX_DEPTH:
             raise self.refuse(graph, f"a last axis of 1 to {_MAX_DEPTH} is supported, not {list(shape)}")
 
-    def _layer(self, graph: Graph) -> Layer:
+    def layer(self, graph: Graph) -> Layer:
         """The input's scale as a multiplier and a left shift to 5 integer bits, of which TFLite takes the inverse too;
         it leaves out what is below the least difference that these hold: its logarithm would be below -16."""
         x = graph.tensor_of(self)
@@ -42,9 +42,3 @@ class LogSoftmax(Alike):
         multiplier, left_shift = fixedpoint.quantize_multiplier(real)
         least = -math.floor(31.0 * (1 << 26) / (1 << left_shift))
         return Layer(x.elements // depth(x), depth(x), multiplier, left_shift, least)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from pydantic import field_validator
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.elementwise import Int8Table, checked_table
-from memaopt.networks.operators.source import Source
+from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.unary import Unary
 
 
-class Lookup(Unary):
+class Lookup(Unfiled, Unary):
     """``values`` are the outputs of the inputs -128 to 127; ``of`` names the operators that it stands for."""
 
     kind: ClassVar[str] = "LOOKUP"
-    version: ClassVar[int] = 0
     counts_scale: ClassVar[bool] = False
     dtypes: ClassVar[tuple[DType, ...]] = (DType.INT8, DType.UINT8)
 
@@ -28,10 +27,6 @@ class Lookup(Unary):
     @classmethod
     def _check_values(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         return checked_table(values)
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
 
     def table(self, graph: Graph) -> Int8Table:
         return np.array(self.values, np.int8)

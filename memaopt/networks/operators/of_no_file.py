@@ -1,4 +1,4 @@
-"""What is left to write of an operator that no file has by itself, whose shapes and types are those of its tensors."""
+"""Operators that no file has: what reading makes of others, or leaves of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from memaopt.networks.operators.operator import Operator, Shape
 from memaopt.networks.operators.source import Source
 
 
-class OfNoFile(Operator):
-    """What is left of an operator of a file; by itself no file has a form for it."""
+class Unfiled(Operator):
+    """What no file has a form for."""
 
     version: ClassVar[int] = 0
-    counts_scale: ClassVar[bool] = False
-    dtypes: ClassVar[tuple[DType, ...]] = tuple(C_TYPES)
 
     @classmethod
     def read(cls, source: Source) -> Self:
@@ -24,6 +22,13 @@ class OfNoFile(Operator):
 
     def write(self, graph: Graph) -> Form:
         raise InputError(f"{graph.place(self)}: it is written to no file")
+
+
+class OfNoFile(Unfiled):
+    """What is left of an operator of a file, of any types, and nobody knows what it computes."""
+
+    counts_scale: ClassVar[bool] = False
+    dtypes: ClassVar[tuple[DType, ...]] = tuple(C_TYPES)
 
     def output_shape(self, graph: Graph) -> Shape:
         return graph.output_of(self).shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,14 +9,15 @@ import numpy as np
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Bounds
 from memaopt.networks.operators.bounded import Bounded
-from memaopt.networks.operators.operator import Array, Lowered, Shape
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import checked_left_shift, float_rescale, rescale
 from memaopt.problems import binary
 from memaopt.problems.step_functions import Rescale
 
 
-class Prelu(Pairwise):
+class Prelu(Layered, Pairwise):
     """Inputs are (input, slopes); slopes are broadcast to the input's shape."""
 
     kind: ClassVar[str] = "PRELU"
@@ -39,15 +39,9 @@ class Prelu(Pairwise):
         float_rescale(graph, self)
         self.slope(graph)
 
-    def _layer(self, graph: Graph) -> binary.Binary:
+    def layer(self, graph: Graph) -> binary.Binary:
         first, result = float_rescale(graph, self), self.slope(graph)
         return binary.Binary(**self.ends(graph), kind=binary.BinaryKind.PRELU, first=first, result=result)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(*arguments)
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), self.inputs)
 
     def clamped_to(self, graph: Graph, bounds: Bounds) -> Self:
         """With bounds always: a file has no fused activation here."""

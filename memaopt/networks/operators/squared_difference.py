@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,7 +11,7 @@ from memaopt.networks.operators.addition import SumRescale
 from memaopt.networks.operators.attributes import Bounds
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.form import Options
-from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.pairwise import Pairwise
 from memaopt.networks.operators.quantization import rescale
 from memaopt.problems import binary
@@ -20,7 +19,7 @@ from memaopt.problems import binary
 _SHIFT = 7
 
 
-class SquaredDifference(Pairwise):
+class SquaredDifference(Layered, Pairwise):
     kind: ClassVar[str] = "SQUARED_DIFFERENCE"
     unsigned: ClassVar[bool] = False
     version: ClassVar[int] = 2
@@ -42,7 +41,7 @@ class SquaredDifference(Pairwise):
     def check_arithmetic(self, graph: Graph) -> None:
         self.rescale(graph)
 
-    def _layer(self, graph: Graph) -> binary.Binary:
+    def layer(self, graph: Graph) -> binary.Binary:
         r = self.rescale(graph)
         return binary.Binary(
             **self.ends(graph),
@@ -52,12 +51,6 @@ class SquaredDifference(Pairwise):
             second=r.second,
             result=r.output,
         )
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(*arguments)
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), self.inputs)
 
     def clamped_to(self, graph: Graph, bounds: Bounds) -> Self:
         """With bounds always: a file has no fused activation here."""

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape, depth
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.of_no_file import Unfiled
+from memaopt.networks.operators.operator import Shape, depth
 from memaopt.networks.operators.quantization import checked_left_shift, rescale
-from memaopt.networks.operators.source import Source
 from memaopt.problems.svdf import SvdfFeatures as Layer
 
 
-class SvdfFeatures(Operator):
+class SvdfFeatures(Unfiled, Layered):
     """Inputs are (input, weights [filters, inputs]); outputs are int16 [batch, 1, 1, filters]."""
 
     kind: ClassVar[str] = "SVDF_FEATURES"
-    version: ClassVar[int] = 0
     arity: ClassVar[tuple[int, int]] = (2, 2)
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
-
-    def write(self, graph: Graph) -> Form:
-        raise NotImplementedError
 
     def check_types(self, graph: Graph) -> None:
         for index in self.inputs:
@@ -41,13 +32,13 @@ class SvdfFeatures(Operator):
         return (x.elements // depth(x), 1, 1, weights.shape[0])
 
     def check_arithmetic(self, graph: Graph) -> None:
-        layer = self._layer(graph)
+        layer = self.layer(graph)
         if graph.tensor_of(self, 1).zero_point:
             raise self.refuse(graph, "weights have a zero point; 0 is supported")
         sums = np.abs(layer.weights.astype(np.int64)).sum(axis=1) * (128 + abs(layer.input_zero_point))
         checked_left_shift(graph, self, layer.result, int(sums.max()))
 
-    def _layer(self, graph: Graph) -> Layer:
+    def layer(self, graph: Graph) -> Layer:
         """Scales are multiplied in float."""
         x, weights = graph.tensor_of(self), graph.tensor_of(self, 1)
         with np.errstate(over="ignore", under="ignore"):
@@ -55,10 +46,4 @@ class SvdfFeatures(Operator):
         return Layer(x.elements // depth(x), weights.values, x.zero_point, factor)
 
     def macs(self, graph: Graph) -> int:
-        return self._layer(graph).macs
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))
+        return self.layer(graph).macs

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
-from memaopt.networks.operators.form import Form
-from memaopt.networks.operators.operator import Array, Lowered, Operator, Shape
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.of_no_file import Unfiled
+from memaopt.networks.operators.operator import Shape
 from memaopt.networks.operators.quantization import rescale
-from memaopt.networks.operators.source import Source
 from memaopt.problems.svdf import SvdfFilter as Layer
 
 
-class SvdfFilter(Operator):
+class SvdfFilter(Unfiled, Layered):
     """Inputs are (features [batch, steps, 1, filters], weights [steps, filters][, bias])."""
 
     kind: ClassVar[str] = "SVDF_FILTER"
-    version: ClassVar[int] = 0
     arity: ClassVar[tuple[int, int]] = (2, 3)
 
     rank: int
-
-    @classmethod
-    def read(cls, source: Source) -> Self:
-        raise source.refuse("no file has it")
-
-    def write(self, graph: Graph) -> Form:
-        raise NotImplementedError
 
     def check_types(self, graph: Graph) -> None:
         self.expect(graph, self.inputs[0], "state", DType.INT16)
@@ -54,9 +45,9 @@ class SvdfFilter(Operator):
         return (x[0], 1, 1, units)
 
     def check_arithmetic(self, graph: Graph) -> None:
-        self._layer(graph)
+        self.layer(graph)
 
-    def _layer(self, graph: Graph) -> Layer:
+    def layer(self, graph: Graph) -> Layer:
         """Scales are multiplied in float."""
         x, weights, y = graph.tensor_of(self), graph.tensor_of(self, 1), graph.output_of(self)
         with np.errstate(over="ignore", under="ignore"):
@@ -67,13 +58,7 @@ class SvdfFilter(Operator):
         return Layer(x.shape[0], self.rank, weights.values, bias, factor, y.zero_point)
 
     def macs(self, graph: Graph) -> int:
-        return self._layer(graph).macs
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))
+        return self.layer(graph).macs
 
     def words(self, graph: Graph) -> tuple[str, ...]:
         return (f"{graph.tensor_of(self).shape[1]} steps, rank {self.rank}",)

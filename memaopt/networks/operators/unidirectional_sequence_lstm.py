@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,7 +11,8 @@ from memaopt import fixedpoint16
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
 from memaopt.networks.operators.form import ACTIVATION, Field, Form, Options
-from memaopt.networks.operators.operator import Array, Links, Lowered, Operator, Shape, check_rank
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import Links, Shape, check_rank
 from memaopt.networks.operators.quantization import SAFE, Meaning, checked_left_shift, rescale
 from memaopt.networks.operators.source import Source
 from memaopt.problems.lstm import GATES, Lstm
@@ -25,7 +25,7 @@ _HIDDEN = 4
 """Of the intermediate values that which is an output before it is stored."""
 
 
-class UnidirectionalSequenceLstm(Operator):
+class UnidirectionalSequenceLstm(Layered):
     """Inputs are (input, weights, recurrent weights, biases), of the gates input, forget, cell, output each.
 
     What a run would leave to the next is not kept, as if ``reset_all_variables`` came before each.
@@ -131,7 +131,7 @@ class UnidirectionalSequenceLstm(Operator):
                 f"cells have the scale {self.cell.scale:g}; 2^-15 to 2^{fixedpoint16.MOST_BITS - 15} are supported"
             )
             raise self.refuse(graph, problem)
-        layer = self._layer(graph)
+        layer = self.layer(graph)
         checked_left_shift(graph, self, layer.hidden, 1 << 30)
         ends = (
             (layer.weights, layer.bias, layer.rescales),
@@ -148,7 +148,7 @@ class UnidirectionalSequenceLstm(Operator):
     def _factor(self, graph: Graph, real: np.float32) -> Rescale:
         return rescale(graph, self, float(real))
 
-    def _layer(self, graph: Graph) -> Lstm:
+    def layer(self, graph: Graph) -> Lstm:
         """Scales are multiplied in float, as TFLite's Prepare does."""
         x, weights, recurrent = graph.tensor_of(self), self._gates(graph, 1), self._gates(graph, 5)
         state, cell, hidden = (np.float32(one.scale) for one in (self.state, self.cell, self.hidden))
@@ -183,12 +183,6 @@ class UnidirectionalSequenceLstm(Operator):
         steps, batch, inputs = graph.tensor_of(self).shape
         units = graph.output_of(self).shape[-1]
         return steps * batch * GATES * units * (inputs + units)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))
 
     def links(self, graph: Graph) -> Links | None:
         return None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.alike import Alike
-from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.sixteen.activations import check_tensor16
 from memaopt.problems.sixteen import ToFloat16
 
 
-class Dequantize16(Alike):
+class Dequantize16(Layered, Alike):
     """No table decides what follows, so that floats go no further."""
 
     kind: ClassVar[str] = "DEQUANTIZE"
@@ -29,12 +28,6 @@ class Dequantize16(Alike):
     def check_arithmetic(self, graph: Graph) -> None:
         """Each int16 times the scale is a float32."""
 
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def _layer(self, graph: Graph) -> ToFloat16:
+    def layer(self, graph: Graph) -> ToFloat16:
         x = graph.tensor_of(self)
         return ToFloat16(x.elements, float(x.scale))
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from memaopt.fixedpoint16 import INT16_MIN
 from memaopt.networks.graph import Graph
+from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.mean import Mean
-from memaopt.networks.operators.operator import Array, Lowered
 from memaopt.networks.operators.sixteen.activations import check_int16
 from memaopt.problems.sixteen import Mean16
 
 
-class MeanOf16(Mean):
+class MeanOf16(Layered, Mean):
     kind: ClassVar[str] = "MEAN"
     widest: ClassVar[int] = -INT16_MIN
 
@@ -24,16 +23,10 @@ class MeanOf16(Mean):
         """Those of the types' check."""
 
     def check_arithmetic(self, graph: Graph) -> None:
-        self._layer(graph)
+        self.layer(graph)
 
     def is_identity(self, graph: Graph) -> bool:
         return False
 
-    def _layer(self, graph: Graph) -> Mean16:
+    def layer(self, graph: Graph) -> Mean16:
         return Mean16(graph.tensor_of(self).shape, self.axes, self.rescale(graph))
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.alike import Alike
-from memaopt.networks.operators.operator import Array, Lowered
+from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.quantization import checked_left_shift, rescale
 from memaopt.problems.sixteen import FromFloat16, Rescaled
 
 
-class Quantize16(Alike):
+class Quantize16(Layered, Alike):
     """No table: an int16 has too many values."""
 
     kind: ClassVar[str] = "QUANTIZE"
@@ -43,7 +42,7 @@ class Quantize16(Alike):
         widest = abs(x.zero_point) + (1 << (8 * x.dtype.itemsize - 1))
         checked_left_shift(graph, self, self._rescaled(graph).result, widest + abs(graph.output_of(self).zero_point))
 
-    def _layer(self, graph: Graph) -> Rescaled | FromFloat16:
+    def layer(self, graph: Graph) -> Rescaled | FromFloat16:
         y = graph.output_of(self)
         wide = graph.tensor_of(self).dtype is not DType.FLOAT32
         return self._rescaled(graph) if wide else FromFloat16(y.elements, float(y.scale))
@@ -53,9 +52,3 @@ class Quantize16(Alike):
         x, y = graph.tensor_of(self), graph.output_of(self)
         factor = rescale(graph, self, float(x.scale) / float(y.scale))
         return Rescaled(x.elements, x.dtype.itemsize, y.dtype.itemsize, x.zero_point, factor, y.zero_point)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))

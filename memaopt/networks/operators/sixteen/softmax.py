@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from memaopt import fixedpoint, fixedpoint16
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators.operator import Array, Lowered, depth
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import depth
 from memaopt.networks.operators.quantization import SAFE
 from memaopt.networks.operators.sixteen.activations import check_int16
 from memaopt.networks.operators.softmax import Softmax
@@ -20,7 +20,7 @@ _WIDEST = 65535
 """Between two int16; also the parts in which differences down to -10 are counted."""
 
 
-class SoftmaxOf16(Softmax):
+class SoftmaxOf16(Layered, Softmax):
     """Outputs are in 1/32768."""
 
     kind: ClassVar[str] = "SOFTMAX"
@@ -48,14 +48,8 @@ class SoftmaxOf16(Softmax):
             raise self.refuse(graph, f"beta * input scale is {scale * 10 / _WIDEST:g}, which is out of range")
         return fixedpoint.quantize_multiplier(scale)
 
-    def _layer(self, graph: Graph) -> Softmax16:
+    def layer(self, graph: Graph) -> Any:  # of another class than that of int8
         x, (multiplier, shift) = graph.tensor_of(self), self.rescale(graph)
         powers = fixedpoint16.table(10.0 / _WIDEST, fixedpoint16.INT16_MAX, 2.0 / _WIDEST, np.exp)
         one_over = fixedpoint16.table(1.0 / _WIDEST, fixedpoint16.INT16_MIN, 2.0 / _WIDEST, lambda v: 1.0 / (1.0 + v))
         return Softmax16(x.elements // depth(x), depth(x), multiplier, shift, powers, one_over)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self._layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self._layer(graph), (self.input,))

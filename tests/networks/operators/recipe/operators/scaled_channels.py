@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -12,7 +11,8 @@ import numpy.typing as npt
 from memaopt.fixedpoint import Int64Array
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.alike import Alike
-from memaopt.networks.operators.operator import Array, Lowered, depth
+from memaopt.networks.operators.layered import Layered
+from memaopt.networks.operators.operator import depth
 from memaopt.networks.operators.quantization import checked_left_shift, rescale
 from memaopt.networks.operators.source import Source
 from memaopt.problems.content import ByContent
@@ -42,7 +42,7 @@ class ScaledChannels(OfElements, ByContent):
         return outputs
 
 
-class ScaleChannels(Alike):
+class ScaleChannels(Layered, Alike):
     """Inputs are (input, weights [channels]). No file has the like: it is read by the name of an operator that is not
     supported, whose arithmetic is another."""
 
@@ -64,12 +64,6 @@ class ScaleChannels(Alike):
         if not weights.is_constant or weights.shape != (depth(graph.tensor_of(self)),) or weights.zero_point:
             raise self.refuse(graph, "weights are a constant of each channel, with zero point 0")
         checked_left_shift(graph, self, self.layer(graph).result, 255 * 128)
-
-    def evaluate(self, graph: Graph, arguments: Sequence[Array]) -> Array:
-        return self.layer(graph).apply(arguments[0])
-
-    def lower(self, graph: Graph) -> Lowered | None:
-        return Lowered(self.layer(graph), (self.input,))
 
     def macs(self, graph: Graph) -> int:
         return graph.output_of(self).elements
