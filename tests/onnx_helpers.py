@@ -110,6 +110,31 @@ def conv(group: int = 1, depthwise: bool = False, per_channel: bool = True, **at
     return case
 
 
+def transposed(
+    group: int = 1, kernel: Sequence[int] = (3, 3), per_channel: bool = True, image: Sequence[int] = (5, 4), **more: Any
+) -> Case:
+    def case(s: Sketch) -> ModelProto:
+        x = s.bytes(1, 6, *image)
+        w, scales = s.weights(6, 4 // group, *kernel, axis=1 if per_channel else None)
+        each = np.tile(scales, group) if per_channel else np.repeat(scales, 4)
+        return s.model(s.add("ConvTranspose", x, w, s.bias(x, each), group=group, **more), scale=0.2)
+
+    return case
+
+
+def normalised(*shape: int) -> Case:
+    """Of channels, some of which are turned over, or all one value."""
+
+    def case(s: Sketch) -> ModelProto:
+        x, rng, n = s.bytes(*shape), s.rng, shape[1]
+        factors = rng.normal(0, 1, n) * (np.arange(n) != 1)
+        parts = [factors, rng.normal(0, 1, n), rng.normal(0, 1, n), rng.uniform(0.1, 2, n)]
+        given = [s.constant(part.astype(np.float32)) for part in parts]
+        return s.model(s.add("Relu", s.add("BatchNormalization", x, *given)))
+
+    return case
+
+
 def _conv_1d(s: Sketch) -> ModelProto:
     x = s.bytes(2, 5, 14)
     w, scales = s.weights(4, 5, 3)
@@ -212,6 +237,15 @@ CASES: dict[str, Case] = {
     "conv_dilated": conv(dilations=[2, 2], pads=[2, 2, 2, 2]),
     "conv_depthwise": conv(depthwise=True, pads=[1, 1, 1, 1]),
     "conv_1d": _conv_1d,
+    "transposed": transposed(),
+    "transposed_cut": transposed(strides=[2, 3], pads=[1, 0, 0, 2], output_padding=[1, 0]),
+    "transposed_far": transposed(kernel=(2, 2), strides=[3, 2]),
+    "transposed_same": transposed(kernel=(4, 3), strides=[2, 2], auto_pad="SAME_LOWER", per_channel=False),
+    "transposed_groups": transposed(2, strides=[2, 2], dilations=[2, 1], pads=[1, 1, 1, 1]),
+    "transposed_1d": transposed(kernel=(4,), strides=[2], pads=[1, 1], image=(7,)),
+    "normalised": normalised(2, 5, 4, 3),
+    "normalised_lines": normalised(1, 4, 9),
+    "normalised_rows": normalised(3, 12),
     "gemm": _gemm,
     "matmul": _matmul,
     "matmul_biased": _biased_product,

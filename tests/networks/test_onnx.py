@@ -175,7 +175,18 @@ def _enormous(graph: Any) -> None:
             constant.CopyFrom(numpy_helper.from_array(huge, constant.name))
 
 
+def _far(s: Sketch) -> Any:
+    """Offsets of which the factors are a millionth."""
+    rows = [s.constant(np.full(4, value, np.float32)) for value in (1e-3, 1e5, 0.0, 1.0)]
+    return s.model(s.add("BatchNormalization", s.bytes(1, 4, 3, 3), *rows), scale=1e-5)
+
+
 REFUSED = {
+    "cut away": (
+        sketches.transposed(kernel=(2, 2), pads=[2, 0, 0, 0]),
+        r"\(ConvTranspose\): pads \[2, 0\] of a window",
+    ),
+    "far": (_far, "a rescaled accumulator can reach 1e.10, which does not fit 32 bits"),
     "mixed": (_changed(_mixed), r"\(DequantizeLinear\): bytes of uint8 with a zero point of int8"),
     "unordered": (_changed(_unordered), r"no node before it that is supported gives its input"),
     "no output": (_changed(_nowhere), "it has no output"),

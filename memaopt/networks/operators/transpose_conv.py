@@ -18,7 +18,7 @@ from memaopt.networks.operators.window import same_padding
 
 class TransposeConv(Accumulating):
     """Input NHWC, weights OHWI. Input row y adds to the output's rows from y * stride - before on, which
-    is as SAME says or, without it, 0.
+    is as SAME says or, without it, 0; or ``cropped``, which no .tflite file can say.
 
     It has no layer: simplification makes a convolution of it, whose outputs are interleaved.
     """
@@ -31,6 +31,11 @@ class TransposeConv(Accumulating):
 
     stride: Size2D = ONE
     same: bool = False
+    cropped: Size2D | None = None
+
+    @property
+    def fused(self) -> bool:
+        return self.cropped is not None or super().fused
 
     @classmethod
     def read(cls, source: Source) -> Self:
@@ -69,6 +74,8 @@ class TransposeConv(Accumulating):
         check_rank(graph.place(self), y, 4)
         if weights[3] != x[3]:
             raise self.refuse(graph, f"weights {list(weights)} do not go with input {list(x)}")
+        if self.cropped is not None:
+            return (x[0], *y[1:3], weights[0])
         taken = [1, 1] if self.same else weights[1:3]
         steps = zip(y[1:3], taken, self.stride, strict=True)
         if any(-(-(size - taps + 1) // step) != n for n, (size, taps, step) in zip(x[1:3], steps, strict=True)):
@@ -78,6 +85,8 @@ class TransposeConv(Accumulating):
     def before(self, graph: Graph) -> Size2D:
         """Rows and columns of the windows that lie before the output."""
         _, rows, columns, _ = graph.output_of(self).shape
+        if self.cropped is not None:
+            return self.cropped
         if not self.same:
             return Size2D(0, 0)
         kernel = Size2D(*graph.tensors[self.weights].shape[1:3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memaopt.networks.formats.onnx import moving, pointwise, pooling, weighted
+from memaopt.networks.formats.onnx import moving, normalised, pointwise, pooling, transposed, weighted
 from memaopt.networks.formats.onnx.quantised import Handler, around, concatenated, dequantise, quantise
 
 _UNARY = ((0, 1, 2),)
@@ -10,9 +10,11 @@ _TWO = ((0, 1, 2), (3, 4, 5))
 
 HANDLERS: dict[str, Handler] = {
     "AveragePool": pooling.average_pool,
+    "BatchNormalization": normalised.batch_normalization,
     "Cast": moving.identity,
     "Concat": moving.concat,
     "Conv": weighted.conv,
+    "ConvTranspose": transposed.conv_transpose,
     "DequantizeLinear": dequantise,
     "Dropout": moving.identity,
     "Flatten": moving.reshape,

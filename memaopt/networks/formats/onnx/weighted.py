@@ -30,7 +30,7 @@ _SPAN = 128 * 2.0**-22  # steps that a float32 product may be off, as an accumul
 _MOST_REACH = 64
 
 
-class _Kernel(NamedTuple):
+class WeightedKernel(NamedTuple):
     """An operator with weights, the order that it has ONNX's axes of weights in, and its other attributes."""
 
     op: type[ops.Weighted]
@@ -60,18 +60,18 @@ def _conv(
     depthwise = group == x.shape[1] and group > 1
     attributes = {"stride": window.stride, "dilation": window.dilation, "padding": window.padding}
     if depthwise:
-        kernel = _Kernel(ops.DepthwiseConv2D, (1, 2, 3, 0), attributes)
+        kernel = WeightedKernel(ops.DepthwiseConv2D, (1, 2, 3, 0), attributes)
     else:
-        kernel = _Kernel(ops.Conv2D, (0, 2, 3, 1), attributes)
+        kernel = WeightedKernel(ops.Conv2D, (0, 2, 3, 1), attributes)
     shape = (x.shape[0], outputs, *window.output)
 
     def emit(bias: Bias, target: Target, bounds: Bounds | None) -> Held:
         building.at(node)
         image = building.laid(building.linear(x), channels_last(4))
         place = (shape, channels_last(4))
-        return _weighted(node, building, kernel, (image, weights, bias), place, target, bounds)
+        return weighted(node, building, kernel, (image, weights, bias), place, target, bounds)
 
-    return _pending(node, shape, emit, bias, outputs)
+    return pending(node, shape, emit, bias, outputs)
 
 
 def _of_lines(node: OnnxNode, building: Building, x: Reals, weights: Integers, bias: Value | None) -> Pending:
@@ -117,10 +117,10 @@ def _product(node: OnnxNode, building: Building, x: Reals, weights: Integers, bi
         building.at(node)
         rows, used = _rows(building, building.linear(x), weights)
         place = (shape, natural(len(shape)))
-        kernel = _Kernel(ops.FullyConnected, (0, 1), {})
-        return _weighted(node, building, kernel, (rows, used, bias), place, target, bounds)
+        kernel = WeightedKernel(ops.FullyConnected, (0, 1), {})
+        return weighted(node, building, kernel, (rows, used, bias), place, target, bounds)
 
-    return _pending(node, shape, emit, bias, outputs)
+    return pending(node, shape, emit, bias, outputs)
 
 
 def _rows(building: Building, x: Held, weights: Integers) -> tuple[Held, Integers]:
@@ -165,7 +165,9 @@ def turned(weights: Integers, permutation: tuple[int, ...]) -> Integers:
     return dataclasses.replace(weights, integers=weights.integers.transpose(permutation), axis=axis)
 
 
-def _pending(node: OnnxNode, shape: Shape, emit: Any, bias: Value | None, outputs: int) -> Pending:
+def pending(node: OnnxNode, shape: Shape, emit: Any, bias: Value | None, outputs: int) -> Pending:
+    """What ``emit`` makes of a bias, a target and bounds, when they are known."""
+
     def biased(given: Integers | Constant) -> Pending:
         array = given.integers if isinstance(given, Integers) else given.array
         if array.size != outputs:
@@ -179,10 +181,10 @@ def _pending(node: OnnxNode, shape: Shape, emit: Any, bias: Value | None, output
     return biased(bias)
 
 
-def _weighted(
+def weighted(
     node: OnnxNode,
     building: Building,
-    kernel: _Kernel,
+    kernel: WeightedKernel,
     operands: tuple[Held, Integers, Bias],
     place: tuple[Shape, tuple[int, ...]],
     target: Target,
