@@ -19,6 +19,7 @@ from memaopt.board.elf import Program, Segment, read_elf
 from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
+from memaopt.board.semihosting import HostInput
 from memaopt.board.vectors import Vectors, find_vectors
 from memaopt.errors import FaultError, InputError, MissingToolError
 from memaopt.machines.mcu import Mcu
@@ -145,6 +146,7 @@ class Board:
         buffers: Mapping[str, tuple[int, int]] | None = None,
         max_instructions: int = BUDGET,
         profile: bool = False,
+        given: HostInput | None = None,
     ) -> Run:
         """Run the program as after power-up, from the reset handler in its vector table, until it ends.
 
@@ -153,7 +155,7 @@ class Board:
         RAM holds nothing that the program did not put there (what a debugger would load into RAM is there); flash
         keeps what was written to it. Without a vector table the program starts at its entry point, with the stack at
         the end of the SRAM. There are no interrupts; peripherals keep what is written to them, and the machine's file
-        says which flags follow (docs/board.md).
+        says which flags follow (docs/board.md). ``given``: what it is given by semihosting.
         """
         from memaopt.board.core import VirtualCore
 
@@ -164,6 +166,7 @@ class Board:
         entry, top = (image.entry & ~1, self.mcu.sram.end) if vectors is None else (vectors.reset, vectors.stack)
         self._core = core = VirtualCore(self.mcu, self._timing)
         core.power_up()
+        core.give(given)
         for m in self.mcu.memories:
             if not m.writable:
                 core.write(m.base, before.read(m.base, m.size))

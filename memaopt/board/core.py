@@ -23,7 +23,7 @@ from memaopt.board.decode import Decoder
 from memaopt.board.machine_state import flags_of, free_page, switches, whole_pages
 from memaopt.board.maps import PAGE, PagedMap
 from memaopt.board.native import on_instruction
-from memaopt.board.semihosting import Reply, Semihosting
+from memaopt.board.semihosting import HostInput, Reply, Semihosting
 from memaopt.board.waits import WaitTable
 from memaopt.errors import FaultError, InputError
 from memaopt.machines.mcu import Mcu
@@ -78,7 +78,8 @@ class VirtualCore:
         self._uc.mem_write(self.exit, struct.pack("<2H", 0xBF00, 0xBF00))
         self._reset_registers()
         self._set_word(_CPACR, _FPU_ON if mcu.core.has_fpu else 0)
-        self._host_requests = Semihosting(self.read)
+        self._given: HostInput | None = None
+        self._host_requests = Semihosting(self.read, self.write)
 
         self._code = PagedMap(2, np.uint32)
         self.rows: NDArray[Any] = np.zeros(1024, layout.ROW)
@@ -119,6 +120,10 @@ class VirtualCore:
             if m.writable:
                 self.write(m.base, _UNKNOWN * m.size)
         self._set_word(_CPACR, 0)
+
+    def give(self, given: HostInput | None) -> None:
+        """What the host has for the program in later runs."""
+        self._given = given
 
     def register(self, number: int) -> int:
         """A register by Unicorn's number."""
@@ -190,7 +195,7 @@ class VirtualCore:
         state["memory_count"] = len(table.records)
         state["code"] = table.place(entry)
         state["banks"], state["bank_count"] = table.banks.ctypes.data, len(table.banks)
-        self._host_requests = Semihosting(self.read)
+        self._host_requests = Semihosting(self.read, self.write, self._given)
         # The run begins with the registers as memory has them.
         state["touched"], state["touched_end"] = PRIVATE[0], sum(PRIVATE)
         self._point()

@@ -1,13 +1,15 @@
 """Semihosting: what a program asks of its host with BKPT 0xAB, r0 the operation and r1 its argument.
 
-Semihosting for AArch32 and AArch64 (Arm, 2.0). Output and the end of the program are served; whatever else a program
-asks for, it would wait for, or go on wrongly: that is a fault.
+Semihosting for AArch32 and AArch64 (Arm, 2.0). Output, the end of the program, and where its host has some a command
+line and standard input are served; whatever else a program asks for, it would wait for, or go on wrongly: a fault.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-_WRITE_CHARACTER, _WRITE_STRING, _WRITE = 0x03, 0x04, 0x05
+_OPEN, _WRITE_CHARACTER, _WRITE_STRING, _WRITE, _READ, _COMMAND_LINE = 0x01, 0x03, 0x04, 0x05, 0x06, 0x15
+_CONSOLE, _INPUT = b":tt", 3  # the file that is the console, and the handle of its input
+_FAILED = 0xFFFF_FFFF
 _EXIT, _EXIT_EXTENDED = 0x18, 0x20
 _APPLICATION_EXIT = 0x20026
 _MOST_OUTPUT = 1 << 20
@@ -22,11 +24,26 @@ class Reply(NamedTuple):
     refused: str = ""
 
 
-class Semihosting:
-    """One run's requests; ``read(address, size)`` is the program's memory."""
+class HostInput(NamedTuple):
+    """What a program is given: its command line, and what it reads from standard input."""
 
-    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+    command_line: str = ""
+    data: bytes = b""
+
+
+class Semihosting:
+    """One run's requests; ``read(address, size)`` is the program's memory, and ``write(address, data)``."""
+
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        write: Callable[[int, bytes], None],
+        given: HostInput | None = None,
+    ) -> None:
         self._read = read
+        self._put = write
+        self._given = given
+        self._taken = 0
         self._output = bytearray()
 
     @property
@@ -50,6 +67,30 @@ class Semihosting:
         if operation == _EXIT_EXTENDED:
             reason, code = self._word(argument), self._word(argument + 4)
             return Reply(exit_code=code if reason == _APPLICATION_EXIT else 1)
+        return self._serve_input(operation, argument)
+
+    def _serve_input(self, operation: int, argument: int) -> Reply:
+        """What only a program asks for that is given something; any other is told that it is not there."""
+        if operation == _COMMAND_LINE:
+            if self._given is None:
+                return Reply(result=_FAILED)
+            address, room, line = self._word(argument), self._word(argument + 4), self._given.command_line.encode()
+            if len(line) >= room:
+                return Reply(result=_FAILED)
+            self._put(address, line + b"\0")
+            self._put(argument + 4, len(line).to_bytes(4, "little"))
+            return Reply(result=0)
+        if self._given is not None and operation == _OPEN:
+            address, mode, length = (self._word(argument + 4 * n) for n in range(3))
+            is_input = length == len(_CONSOLE) and mode < 4 and self._read(address, length) == _CONSOLE
+            return Reply(result=_INPUT if is_input else _FAILED)
+        if self._given is not None and operation == _READ and self._word(argument) == _INPUT:
+            address, size = self._word(argument + 4), self._word(argument + 8)
+            data = self._given.data[self._taken : self._taken + size]
+            self._taken += len(data)
+            if data:
+                self._put(address, data)
+            return Reply(result=size - len(data))
         return Reply(refused=f"asks for operation {operation:#x}, which the board does not have")
 
     def _write(self, data: bytes, result: int | None, size: int = 0) -> Reply:

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
+from memaopt.cli.chip import BAUD, SECONDS, BaudOption, ProbeOption, SecondsOption, SerialOption, refuse_idle
 from memaopt.cli.options import CompilerOption, JsonOption, refuse
 from memaopt.cli.warmup import start_board
-
-_BAUD, _SECONDS = 115200, 30.0
 
 
 def measure_command(
@@ -19,26 +18,14 @@ def measure_command(
     virtual: Annotated[
         bool, typer.Option("--virtual", metavar="", help="On the virtual board alone, which is what it does otherwise.")
     ] = False,
-    serial: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PORT", help="Read what a program of the chip sends by a serial port, as in /dev/ttyACM0."
-        ),
-    ] = None,
-    baud: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help=f"Speed of the port.  \\[default: {_BAUD}]")
-    ] = None,
-    probe: Annotated[
-        bool, typer.Option("--probe", metavar="", help="Write the firmware into the chip at a debug probe, and run it.")
-    ] = False,
+    serial: SerialOption = None,
+    baud: BaudOption = None,
+    probe: ProbeOption = False,
     target: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What pyOCD calls the chip.  \\[default: what the board says itself]"),
     ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(metavar="N", min=0.1, help=f"How long to wait for the chip.  \\[default: {_SECONDS:g}]"),
-    ] = None,
+    seconds: SecondsOption = None,
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,19 +49,16 @@ def measure_command(
 
     refuse("--virtual", ("--serial", serial if virtual else None, "it is for a chip"))
     refuse("--virtual", ("--probe", virtual and probe, "it is for a chip"))
-    refuse("--serial", ("--probe", serial is not None and probe, "give one of them"))
-    refuse("--virtual", ("--seconds", seconds if serial is None and not probe else None, "nothing is waited for"))
-    refuse("a run without --serial", ("--baud", baud if serial is None else None, "it is the port's"))
-    refuse("a run without --probe", ("--target", None if probe else target, "it is the probe's"))
+    refuse_idle(serial, probe, baud, seconds, ("--target", target))
     plans = plans_in(folder)
     start_board()
-    patience = seconds or _SECONDS
+    patience = seconds or SECONDS
 
     def at_port(_: Path) -> str:
         def enough(text: str) -> bool:
             return all(readout.read(text, plan.name, len(plan.layers)) is not None for plan in plans)
 
-        return silicon.by_serial(str(serial), baud or _BAUD, enough, patience)
+        return silicon.by_serial(str(serial), baud or BAUD, enough, patience)
 
     at_probe = partial(silicon.by_probe, target=target, seconds=patience)
     with console.spinner("running the firmware"):

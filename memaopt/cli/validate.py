@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memaopt import blas
+from memaopt.cli.chip import BAUD, SECONDS, BaudOption, ProbeOption, SecondsOption, SerialOption, refuse_idle
 from memaopt.cli.completion import presets
-from memaopt.cli.options import JsonOption
+from memaopt.cli.options import JsonOption, refuse
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
+
+if TYPE_CHECKING:
+    from memaopt.choice.network_plan import NetworkPlan
+    from memaopt.networks.formats.model import Model
+    from memaopt.trials.silicon import Exchange
+    from memaopt.trials.target import Target
 
 
 def validate_command(
@@ -38,6 +47,22 @@ def validate_command(
         int | None,
         typer.Option(metavar="N", min=1, help="Run the first N samples on the virtual board too, layer by layer."),
     ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Run all samples by the firmware in a folder that solve --out wrote too: on the virtual board, on the "
+            "chip with --probe, or by a program of yours with --serial.",
+        ),
+    ] = None,
+    serial: SerialOption = None,
+    baud: BaudOption = None,
+    probe: ProbeOption = False,
+    chip: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What pyOCD calls the chip.  \\[default: what the board says itself]"),
+    ] = None,
+    seconds: SecondsOption = None,
     pixels: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +82,7 @@ def validate_command(
     """Accuracy, confusion, errors of a network on your own samples, by the reference: TFLite's arithmetic, bit for bit.
 
     Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
-    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's, or if the board differs.
+    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's, or not the target's.
 
     \b
     Examples:
@@ -65,6 +90,7 @@ def validate_command(
       memaopt validate model.tflite pictures/ --pixels -1:1 --top 3 --json
       memaopt validate model.tflite test.npz --board 5
       memaopt validate model.tflite test.npz --library
+      memaopt validate model.tflite test.npz --target build/ --serial /dev/ttyACM0
     """
     blas.one_thread()  # before numpy is loaded: each process has a core of its own
     from memaopt.choice.compile import compile_network
@@ -74,16 +100,24 @@ def validate_command(
     from memaopt.trials import samples as files
     from memaopt.trials.validation import validate
 
+    for option, value in (("--serial", serial), ("--probe", probe)):
+        refuse("a run without --target", (option, value if target is None else None, "it is the target's"))
+    refuse_idle(serial, probe, baud, seconds, ("--chip", chip))
     read = Model.read(model)
     samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels, _range(pixels))
     plan, machine = None, mcu(mcu_name)
     if library or board is not None:
         with console.spinner(f"choosing the kernels of {model.name}"):
             plan = compile_network(read, machine)
-    if board is not None:
+    library_plan = None if target is None else _plan_of(target, read)
+    if board is not None or target is not None:
         start_board()
-    with console.progress() as bar:
-        task = bar.add_task("running the samples", total=len(samples.inputs))
+    with ExitStack() as open_ports, console.progress() as bar:
+        at = None
+        if target is not None and library_plan is not None:
+            line = open_ports.enter_context(_line(serial, baud, seconds))
+            at = _target(library_plan, target, line, (chip, seconds) if probe else None)
+        task = bar.add_task("running the samples", total=len(samples.inputs) * (1 if at is None else 2))
         found = validate(
             read,
             samples,
@@ -92,6 +126,7 @@ def validate_command(
             tflite=tflite,
             board=board or 0,
             library=library,
+            target=at,
             done=lambda count: bar.advance(task, count),
         )
     if as_json:
@@ -100,6 +135,35 @@ def validate_command(
         console.stdout().print(found.summary(), soft_wrap=True, markup=False, highlight=False)
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _plan_of(folder: Path, model: Model) -> NetworkPlan:
+    """The plan of the library in a folder; InputError unless it is of this model."""
+    from memaopt.cli.plans import plans_in
+
+    plans = plans_in(folder)
+    if len(plans) != 1 or plans[0].model is None or plans[0].model.sha256 != model.sha256:
+        raise InputError(f"--target {folder}: is not a library of this model alone")
+    return plans[0]
+
+
+def _line(serial: str | None, baud: int | None, seconds: float | None) -> AbstractContextManager[Exchange | None]:
+    from memaopt.trials import silicon
+
+    return nullcontext() if serial is None else silicon.serial_line(serial, baud or BAUD, seconds or SECONDS)
+
+
+def _target(
+    plan: NetworkPlan, folder: Path, line: Exchange | None, probe: tuple[str | None, float | None] | None
+) -> Target:
+    """Where samples run: at a line, at a probe (the chip's name, and seconds to wait), else on the virtual board."""
+    from memaopt.trials import silicon
+    from memaopt.trials.target import by_firmware, by_line
+
+    if line is not None:
+        return by_line(plan, line)
+    serve = None if probe is None else partial(silicon.by_probe, target=probe[0], seconds=probe[1] or SECONDS)
+    return by_firmware(plan, folder, serve)
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

@@ -61,6 +61,7 @@ def files(
     given = {
         "name": name,
         "networks": [plan.name for plan in plans],
+        "serves": len(plans) == 1 and serves(plans[0]),
         "machine": in_comment(mcu.title),
         "mcu": mcu,
         "core": mcu.core,
@@ -80,14 +81,31 @@ def files(
     return {**made, f"{FOLDER}/{name}_memory.inc": source("board/freestanding.c")}
 
 
+def samples(name: str) -> str:
+    """The path of the header that runs a host's samples in any program."""
+    return f"extras/{name}_samples.h"
+
+
+def serves(plan: NetworkPlan) -> bool:
+    """Whether its samples can come from a host: an input and an output, in its arena, and nothing kept between runs."""
+    graph = plan.graph
+    ends = (*graph.inputs, *graph.outputs)
+    return len(ends) == 2 and not graph.states and not graph.by_rows and not any(map(plan.is_away, ends))
+
+
 def measuring_files(plan: NetworkPlan, values: Mapping[str, Any]) -> dict[str, str]:
-    """The header that measures the network in any program, by path. ``values`` are those of the library's templates
-    (:mod:`memaopt.emit.network`).
+    """The headers that measure the network in any program, and run samples in it, by path. ``values`` are those of the
+    library's templates (:mod:`memaopt.emit.network`).
     """
     kept = [f"{plan.name}_kept()"] if plan.graph.states else []
     given = [f"{plan.name}_test_{end.parameter}" if end.by_rows else "NULL" for end in values["ends"]]
     more = {"layers": [layer.machine_cycles for layer in plan.layers], "nothing": ", ".join([*kept, *given])}
-    return {measuring(plan.name): render("emit/templates/firmware/measure.h.j2", **values, **more)}
+    made = {measuring(plan.name): render("emit/templates/firmware/measure.h.j2", **values, **more)}
+    if serves(plan):
+        (taken, result) = values["ends"]
+        more |= {"given": taken, "made": result}
+        made[samples(plan.name)] = render("emit/templates/firmware/samples.h.j2", **values, **more)
+    return made
 
 
 def _control(mcu: Mcu) -> _Control | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from memaopt.board.build import WARNINGS, build
+from memaopt.board.semihosting import HostInput
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.emit import folder as library
@@ -89,7 +90,7 @@ def measure_all(
     with scratch_folder() as scratch:
         image = scratch / "firmware.elf"
         make(plans, folder, image, compiler=compiler)
-        printed = {"the virtual board": _on_board(plans[0], image)}
+        printed = {"the virtual board": from_reset(plans[0], image)}
         if silicon is not None:
             printed["silicon"] = silicon(image)
     return tuple(_measured(plan, printed) for plan in plans)
@@ -140,11 +141,12 @@ def make(plans: Sequence[NetworkPlan], folder: Path, image: Path, *, compiler: s
         )
 
 
-def _on_board(plan: NetworkPlan, image: Path) -> str:
-    """What the image prints on the virtual board, from reset."""
+def from_reset(plan: NetworkPlan, image: Path, given: HostInput | None = None) -> str:
+    """What the firmware prints on the virtual board, from reset, with what its host has for it."""
     from memaopt.board import Board
 
-    ran = Board(plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu).load(image).reset()
+    machine = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+    ran = Board(machine).load(image).reset(given=given)
     if ran.ended != "exit":
         raise FaultError(f"the firmware ended without a result ({ran.ended})", ran.ended_at, "main")
     return ran.output

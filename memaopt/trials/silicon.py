@@ -12,9 +12,10 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from memaopt.board.semihosting import Semihosting
+from memaopt.board.semihosting import HostInput, Semihosting
 from memaopt.errors import FaultError, InputError, MissingToolError
 
+Exchange = Callable[[bytes, Callable[[str], bool]], str]
 #: BKPT 0xAB.
 _REQUEST = 0xBEAB
 _INSTALL = "pip install 'memaopt[probe]'"
@@ -26,25 +27,38 @@ def by_serial(port: str, baud: int, enough: Callable[[str], bool], seconds: floa
     """What arrives at a serial port until it is ``enough``. InputError if the port cannot be opened, or if it is not
     enough after so many seconds.
     """
+    with serial_line(port, baud, seconds) as exchange:
+        return exchange(b"", enough)
+
+
+@contextmanager
+def serial_line(port: str, baud: int, seconds: float) -> Iterator[Exchange]:
+    """What sends bytes by a serial port, and returns what then arrives until that is enough; errors as above."""
     try:
         import serial
     except ImportError:
         raise MissingToolError(f"reading a serial port needs pyserial: {_INSTALL}") from None
     try:
         with serial.Serial(port, baud, timeout=0.1) as line:
-            text: str = ""
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline:
-                text = (text + line.read(max(1, line.in_waiting)).decode("utf-8", "replace"))[-_MOST:]
-                if enough(text):
-                    return text
+
+            def exchange(data: bytes, enough: Callable[[str], bool]) -> str:
+                line.write(data)
+                text: str = ""
+                deadline = time.monotonic() + seconds
+                while time.monotonic() < deadline:
+                    text = (text + line.read(max(1, line.in_waiting)).decode("utf-8", "replace"))[-_MOST:]
+                    if enough(text):
+                        return text
+                raise InputError(f"{port}: {_came(text)} in {seconds:g} s; {baud} baud?")
+
+            yield exchange
     except (serial.SerialException, OSError, ValueError) as error:
         raise InputError(f"{port}: {' '.join(str(error).split())}") from None
-    raise InputError(f"{port}: {_came(text)} in {seconds:g} s; {baud} baud?")
 
 
-def by_probe(elf: Path, target: str | None, seconds: float) -> str:
-    """Write an image into the chip at the first debug probe, run it from reset, and return what it printed.
+def by_probe(elf: Path, given: HostInput | None = None, *, target: str | None, seconds: float) -> str:
+    """Write an image into the chip at the first debug probe, run it from reset with what its host has for it, and
+    return what it printed.
 
     ``target`` is what pyOCD calls the chip; None: the probe knows it. InputError if there is no probe, or the program
     does not end in so many seconds; FaultError if it stops otherwise.
@@ -55,17 +69,19 @@ def by_probe(elf: Path, target: str | None, seconds: float) -> str:
 
         try:
             FileProgrammer(session, progress=lambda _: None).program(str(elf))
-            return served(session.target, seconds)
+            return served(session.target, seconds, given)
         except Error as error:
             raise InputError(f"probe: {' '.join(str(error).split())}") from None
 
 
-def served(chip: Any, seconds: float) -> str:
+def served(chip: Any, seconds: float, given: HostInput | None = None) -> str:
     """Run the program in a chip from reset, doing what it asks of its host, until it ends; what it printed.
 
     ``chip`` is pyOCD's target, or what has its methods.
     """
-    host = Semihosting(lambda address, size: bytes(chip.read_memory_block8(address, size)))
+    host = Semihosting(
+        lambda address, size: bytes(chip.read_memory_block8(address, size)), chip.write_memory_block8, given
+    )
     chip.reset_and_halt()
     chip.resume()
     deadline = time.monotonic() + seconds

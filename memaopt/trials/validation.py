@@ -17,10 +17,12 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import InputError
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Tensor
+from memaopt.networks.names import identifier_of
 from memaopt.overview import Overview
 from memaopt.trials import network as trial
 from memaopt.trials.executors import executor
 from memaopt.trials.samples import Samples
+from memaopt.trials.target import Target, TargetRun, compared
 
 Array = npt.NDArray[Any]
 
@@ -46,7 +48,8 @@ class Validation(Overview, frozen=True):
     """What came out for ``samples``. Against labels that are classes: ``accuracy``, ``top`` (the right one is among the
     ``k`` greatest outputs), ``confusion`` (rows: labels, columns: answers); against real outputs: ``rmse``, ``mae`` and
     the worst sample. ``different`` counts samples whose output is not TFLite's, None if nobody asked it. ``pixels``
-    are what 0 and 255 stand for in pictures; ``board`` is what the virtual board made of the first samples.
+    are what 0 and 255 stand for in pictures; ``board`` is what the virtual board made of the first samples, ``target``
+    what the firmware made of all.
     """
 
     name: str
@@ -64,11 +67,13 @@ class Validation(Overview, frozen=True):
     different: int | None = None
     pixels: tuple[float, float] | None = None
     board: BoardRun | None = None
+    target: TargetRun | None = None
 
     @property
     def passed(self) -> bool:
-        """Nothing differs from TFLite, and nothing on the virtual board from what was promised."""
-        return not self.different and (self.board is None or self.board.passed)
+        """Nothing differs from TFLite, nothing on the board from what was promised, no output on the target."""
+        beside = (self.board is None or self.board.passed) and (self.target is None or not self.target.wrong)
+        return not self.different and beside
 
     def headline(self) -> str:
         return f"{self.name}: {self.samples:,} samples by {self.executor}, {self.samples / self.seconds:,.0f} a second"
@@ -96,6 +101,8 @@ class Validation(Overview, frozen=True):
             facts.append(("pixels", f"0 to 255 stand for {self.pixels[0]:g} to {self.pixels[1]:g}"))
         if self.board is not None:
             facts.append(("board", self.board.describe()))
+        if self.target is not None:
+            facts.append(("target", self.target.describe()))
         if self.different is not None:
             same = "every output is TFLite's, to the last bit"
             facts.append(("TFLite", f"{self.different:,} outputs differ" if self.different else same))
@@ -111,11 +118,13 @@ def validate(
     tflite: bool = False,
     board: int = 0,
     library: bool = False,
+    target: Target | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> Validation:
     """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too; ``board``: the
     first so many on the virtual board, every layer and access compared; ``library``: the emitted C computes the
-    outputs, not the reference. Both are of ``plan``. ``done`` is told how many samples are done each time.
+    outputs, not the reference; both are of ``plan``. ``target`` runs them all once more. ``done`` is told how many
+    samples are done each time.
     """
     graph = model.graph
     if tflite and model.format != "tflite":
@@ -136,13 +145,15 @@ def validate(
             done(len(some))
         outputs, seconds = np.concatenate(found), time.perf_counter() - started
     made = Validation(
-        name=graph.name,
+        name=identifier_of(graph.name),
         samples=len(outputs),
         executor=name,
         seconds=max(seconds, 1e-9),
         pixels=samples.pixels,
         board=_on_board(plan, samples.inputs[:board]) if board and plan else None,
     )
+    if target is not None:
+        made = made.model_copy(update={"target": compared(target, samples.inputs, outputs, done)})
     if samples.labels is not None:
         made = made.model_copy(update=against(outputs, samples.labels, graph.tensors[graph.outputs[0]], k))
     return made.model_copy(update={"different": _different(model, samples, outputs)}) if tflite else made

@@ -180,6 +180,9 @@ class Chip:
     def write_core_register(self, name: str, value: int) -> None:
         self._registers[name] = value
 
+    def write_memory_block8(self, address: int, data: bytes) -> None:
+        raise AssertionError("nothing is given to it")
+
     def read_memory_block8(self, address: int, size: int) -> list[int]:
         if address < 0x2000_0000:
             return list(b"\xab\xbe" if self._registers["r0"] else b"\x00\xbf")
@@ -241,11 +244,11 @@ def test_an_image_goes_through_pyocd(
     ):
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(**members))
     if there:
-        assert silicon.by_probe(image, "stm32l4r5zitx", 5) == text
+        assert silicon.by_probe(image, target="stm32l4r5zitx", seconds=5) == text
         assert done == [{"target_override": "stm32l4r5zitx"}, str(image)]
     else:
         with pytest.raises(InputError, match="probe: none is connected"):
-            silicon.by_probe(image, None, 5)
+            silicon.by_probe(image, target=None, seconds=5)
         assert done == [{}]
     assert capsys.readouterr().out == ""
 
