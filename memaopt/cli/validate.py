@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memaopt.choice.network_plan import NetworkPlan
     from memaopt.networks.formats.model import Model
     from memaopt.trials.silicon import Exchange
-    from memaopt.trials.target import Target
+    from memaopt.trials.target import SampleTarget
 
 
 def validate_command(
@@ -155,7 +155,7 @@ def _line(serial: str | None, baud: int | None, seconds: float | None) -> Abstra
 
 def _target(
     plan: NetworkPlan, folder: Path, line: Exchange | None, probe: tuple[str | None, float | None] | None
-) -> Target:
+) -> SampleTarget:
     """Where samples run: at a line, at a probe (the chip's name, and seconds to wait), else on the virtual board."""
     from memaopt.trials import silicon
     from memaopt.trials.target import by_firmware, by_line

@@ -32,7 +32,7 @@ _MOST_TOGETHER, _MOST_CYCLES, _MOST_HEX = 64, 1_000_000_000, 500_000
 _TRIES = 3
 
 
-class Answer(NamedTuple):
+class SampleAnswer(NamedTuple):
     """A sample's output bytes, as the program said them; its cycles; what its call returned, negated."""
 
     output: bytes
@@ -60,11 +60,11 @@ class TargetRun(BaseModel):
         return f"{self.samples:,} samples on {self.where}{taken}: {found}"
 
 
-class Target(NamedTuple):
+class SampleTarget(NamedTuple):
     """Where samples run, in words, and what runs them: an answer for each, in their order."""
 
     where: str
-    run: Callable[[Array], Iterator[Answer]]
+    run: Callable[[Array], Iterator[SampleAnswer]]
     timed: bool
 
 
@@ -74,19 +74,19 @@ def frame(sample: Array) -> bytes:
     return b"MS" + data + zlib.crc32(data).to_bytes(4, "little")
 
 
-def answers(text: str, name: str) -> list[Answer | None]:
+def answers(text: str, name: str) -> list[SampleAnswer | None]:
     """What a program has said of samples, one after the other: None where it wants one again, or said it wrongly."""
     reply = re.compile(_REPLY.format(re.escape(name)))
     return [_answer(found) for line in text.splitlines() if (found := reply.search(line.strip())) is not None]
 
 
-def _answer(found: re.Match[str]) -> Answer | None:
+def _answer(found: re.Match[str]) -> SampleAnswer | None:
     if found[1] is None or len(found[5]) % 2 or zlib.crc32(bytes.fromhex(found[5])) != int(found[4], 16):
         return None
-    return Answer(bytes.fromhex(found[5]), int(found[2]), int(found[3]))
+    return SampleAnswer(bytes.fromhex(found[5]), int(found[2]), int(found[3]))
 
 
-def compared(target: Target, samples: Array, outputs: Array, done: Callable[[int], object]) -> TargetRun:
+def compared(target: SampleTarget, samples: Array, outputs: Array, done: Callable[[int], object]) -> TargetRun:
     """Run all samples, and compare each with its output; ``done`` is told of each."""
     wrong, cycles = 0, []
     for answer, wanted in zip(target.run(samples), outputs, strict=True):
@@ -103,14 +103,14 @@ def by_firmware(
     serve: Callable[[Path, HostInput], str] | None = None,
     *,
     compiler: str | None = None,
-) -> Target:
+) -> SampleTarget:
     """The firmware in a library's folder, on the virtual board; or ``serve`` runs an image from reset with what its
     host has for it, on a chip, and returns what it printed. InputError for a folder without firmware that serves.
     """
     _demand(plan)
     together = min(_MOST_TOGETHER, _MOST_CYCLES // (plan.machine_cycles + 1), _MOST_HEX // _output_bytes(plan))
 
-    def run(samples: Array) -> Iterator[Answer]:
+    def run(samples: Array) -> Iterator[SampleAnswer]:
         with scratch_folder() as scratch:
             image = scratch / "firmware.elf"
             make([plan], folder, image, compiler=compiler)
@@ -123,10 +123,12 @@ def by_firmware(
                     raise InputError(f"{folder}: its firmware serves no samples: write it again with solve --out")
                 yield from (answer for answer in found if answer is not None)
 
-    return Target("the virtual board" if serve is None else "silicon", run, serve is not None or plan.mcu.core.is_timed)
+    return SampleTarget(
+        "the virtual board" if serve is None else "silicon", run, serve is not None or plan.mcu.core.is_timed
+    )
 
 
-def by_line(plan: NetworkPlan, exchange: Callable[[bytes, Callable[[str], bool]], str]) -> Target:
+def by_line(plan: NetworkPlan, exchange: Callable[[bytes, Callable[[str], bool]], str]) -> SampleTarget:
     """A program at a serial port that calls ``NAME_serve``: ``exchange`` sends bytes, and returns what has come since
     once that is enough.
     """
@@ -135,7 +137,7 @@ def by_line(plan: NetworkPlan, exchange: Callable[[bytes, Callable[[str], bool]]
     def enough(text: str) -> bool:
         return bool(answers(text[: text.rfind("\n") + 1], plan.name))
 
-    def run(samples: Array) -> Iterator[Answer]:
+    def run(samples: Array) -> Iterator[SampleAnswer]:
         for number, sample in enumerate(samples):
             for _ in range(_TRIES):
                 found = answers(exchange(frame(sample), enough), plan.name)[-1]
@@ -145,7 +147,7 @@ def by_line(plan: NetworkPlan, exchange: Callable[[bytes, Callable[[str], bool]]
             else:
                 raise InputError(f"sample {number} did not cross whole in {_TRIES} tries: a slower port?")
 
-    return Target("silicon", run, timed=True)
+    return SampleTarget("silicon", run, timed=True)
 
 
 def _demand(plan: NetworkPlan) -> None:

@@ -22,7 +22,7 @@ from memaopt.overview import Overview
 from memaopt.trials import network as trial
 from memaopt.trials.executors import executor
 from memaopt.trials.samples import Samples
-from memaopt.trials.target import Target, TargetRun, compared
+from memaopt.trials.target import SampleTarget, TargetRun, compared
 
 Array = npt.NDArray[Any]
 
@@ -118,7 +118,7 @@ def validate(
     tflite: bool = False,
     board: int = 0,
     library: bool = False,
-    target: Target | None = None,
+    target: SampleTarget | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> Validation:
     """Run the samples, and compare with what is known of them; ``tflite``: with its interpreter too; ``board``: the

@@ -281,8 +281,9 @@ def test_the_header_in_a_program_of_ones_own(made: tuple[NetworkPlan, Path, Path
     plan, folder, _, _ = made
     user = tmp_path / "user.cpp"
     user.write_text(
-        f'#include "{plan.name}_measure.h"\nstatic void put(const char *) {{}}\n'
-        f"int main() {{ return {plan.name}_report(put); }}\n"
+        f'#include "{plan.name}_samples.h"\nstatic void put(const char *) {{}}\n'
+        f"static int get(void *, uint32_t) {{ return 1; }}\n"
+        f"int main() {{ {plan.name}_serve(get, put); return {plan.name}_report(put); }}\n"
     )
     include = [f"-I{path}" for path in library.include_folders(folder)]
     subprocess.run(["g++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *include, user], check=True)
