@@ -24,10 +24,11 @@ from memaopt.cli.panels import option
 from memaopt.errors import InputError, MissingToolError
 from memaopt.problems.dtypes import DTYPES, Dtype
 from memaopt.problems.suites import TINYML
+from memaopt.problems.words import MCU
 
 SECTIONS = ("layers", "squares", "search", "traffic")
 _INSTEAD = "Other studies, instead"
-_MCU, _SETTING = "stm32l4r5", "stock"
+_SETTING = "stock"
 _WITHIN, _COUNT, _SEED = 1.15, 200, 0
 
 
@@ -50,7 +51,7 @@ def bench_command(
             "--mcu",
             metavar="NAME|FILE",
             autocompletion=presets,
-            help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
+            help=f"A preset (see memaopt mcus) or a .toml file.  \\[default: {MCU}]",
         ),
     ] = None,
     setting: Annotated[
@@ -249,12 +250,12 @@ def bench_command(
     from memaopt.report import console
 
     if study is not None:
-        machine = mcu(mcu_name or _MCU, setting or _SETTING)
+        machine = mcu(mcu_name or MCU, setting or _SETTING)
         machine = machine if wait_states is None else machine.with_wait_states(wait_states)
         study_certified(study, machine, _dtypes(dtype or []), plots, as_json)
         return
     if waits or cliffs or heat:
-        whole = mcu(mcu_name or _MCU)
+        whole = mcu(mcu_name or MCU)
         whole.core.require_timing("bench")
         if cliffs:
             study_cliffs(whole, compiler, as_json)
@@ -270,7 +271,7 @@ def bench_command(
         raise MissingToolError("bench compares with kernels that pip does not install: run it in a checkout of memaopt")
     chosen = _sections(sections or [])
     dtypes = _dtypes(dtype or [])
-    machine = mcu(mcu_name or _MCU, setting or _SETTING)
+    machine = mcu(mcu_name or MCU, setting or _SETTING)
     machine.core.require_timing("bench")
     if wait_states is not None:
         machine = machine.with_wait_states(wait_states)

@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memaopt.cli.completion import presets, words
-from memaopt.cli.machine import ClockOption, WaitStatesOption, clocked, machine_of
+from memaopt.cli.completion import words
+from memaopt.cli.machine import (
+    ArenaOption,
+    ClockOption,
+    FlashOption,
+    McuOption,
+    SettingOption,
+    SizeOption,
+    SramOption,
+    WaitStatesOption,
+    clocked,
+    machine_of,
+    size_of,
+)
 from memaopt.cli.options import JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.dtypes import DTYPES
-from memaopt.problems.words import OBJECTIVES, PROOFS
+from memaopt.problems.words import MCU, OBJECTIVES, PROOFS
 
 if TYPE_CHECKING:
     from memaopt.problems.gemm import Gemm
@@ -36,23 +48,14 @@ def evaluate_command(
     weights: Annotated[
         str | None, typer.Option(metavar="FILE|argument", help="A of an s8 product, as solve has it.")
     ] = None,
-    mcu_name: Annotated[
-        str,
-        typer.Option(
-            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
-        ),
-    ] = "stm32l4r5",
-    setting: Annotated[
-        str, typer.Option("--setting", metavar="NAME", help="The project that the machine is used in.")
-    ] = "stock",
+    mcu_name: McuOption = MCU,
+    setting: SettingOption = "stock",
     clock: ClockOption = None,
     wait_states: WaitStatesOption = None,
-    sram: Annotated[str | None, typer.Option("--sram", metavar="SIZE", help="SRAM to use, as in 32KiB.")] = None,
-    size: Annotated[
-        list[str], typer.Option("--size", metavar="MEMORY=SIZE", help="Resize another memory; repeatable.")
-    ] = [],  # noqa: B006  # typer copies it
-    flash: Annotated[str | None, typer.Option("--flash", metavar="SIZE", help="Flash for a network's library.")] = None,
-    arena: Annotated[str | None, typer.Option("--arena", metavar="SIZE", help="Arena of a network at most.")] = None,
+    sram: SramOption = None,
+    size: SizeOption = [],  # noqa: B006  # typer copies it
+    flash: FlashOption = None,
+    arena: ArenaOption = None,
     objective: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +87,6 @@ def evaluate_command(
       memaopt evaluate kws.tflite plan.json --mcu stm32f446
     """
     from memaopt.api import evaluate
-    from memaopt.machines.mcu import parse_size
     from memaopt.report import console
 
     budgets = {"sram": sram, "flash": flash, "arena": arena}
@@ -94,7 +96,7 @@ def evaluate_command(
             if value is not None:
                 raise InputError(f"evaluate: {option} has no effect on a network")
         problem, machine = what[0], machine_of(mcu_name, setting, size)
-        sizes = {name: None if text is None else parse_size(text) for name, text in budgets.items()}
+        sizes = {name: size_of(text) for name, text in budgets.items()}
     elif len(what) == 3:
         for name in ("flash", "arena"):
             if budgets[name] is not None:

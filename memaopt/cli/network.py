@@ -13,7 +13,7 @@ from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitState
 from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
-from memaopt.problems.words import TAKEN
+from memaopt.problems.words import MCU, TAKEN
 from memaopt.report import console
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def zoo_command(
 
 def pareto_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
-    mcu_name: McuOption = "stm32l4r5",
+    mcu_name: McuOption = MCU,
     setting: SettingOption = "stock",
     clock: ClockOption = None,
     wait_states: WaitStatesOption = None,

@@ -16,13 +16,13 @@ from memaopt.cli.options import JsonOption
 from memaopt.cli.panels import option
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
+from memaopt.problems.words import MCU
 
 if TYPE_CHECKING:
     from memaopt.board import Run
     from memaopt.board.elf import Program
     from memaopt.machines.mcu import Mcu
 
-_MCU = "stm32l4r5"
 _INTEGER = re.compile(r"[-+]?(0x[0-9a-f]+|0b[01]+|\d+)", re.IGNORECASE)
 _PANEL = "An ELF program"
 
@@ -83,7 +83,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
             option(
                 _PANEL,
                 "NAME|FILE",
-                f"A preset (see memaopt mcus) or a .toml file.  \\[default: {_MCU}]",
+                f"A preset (see memaopt mcus) or a .toml file.  \\[default: {MCU}]",
                 "--mcu",
                 autocompletion=presets,
             ),
@@ -173,7 +173,7 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     from memaopt.report import console
     from memaopt.report import program as elf_report
 
-    machine = clocked(mcu(options.mcu or _MCU, options.setting or "stock"), options.clock, options.wait_states)
+    machine = clocked(mcu(options.mcu or MCU, options.setting or "stock"), options.clock, options.wait_states)
     if options.call is None:
         for name, value in (("--args", options.args), ("--stack", options.stack)):
             if value is not None:

@@ -39,7 +39,7 @@ from memaopt.cli.panels import option
 from memaopt.errors import InputError
 from memaopt.problems import suites
 from memaopt.problems.dtypes import DTYPES
-from memaopt.problems.words import BUFFERINGS, OBJECTIVES, PROOFS, TAKEN
+from memaopt.problems.words import BUFFERINGS, MCU, OBJECTIVES, PROOFS, TAKEN
 
 
 def solve_command(
@@ -90,7 +90,7 @@ def solve_command(
         Path | None,
         option("Problem", "TOML", "A file with many problems."),
     ] = None,
-    mcu_name: McuOption = "stm32l4r5",
+    mcu_name: McuOption = MCU,
     sram: SramOption = None,
     size: SizeOption = [],  # noqa: B006  # typer copies it
     clock: ClockOption = None,

@@ -12,10 +12,11 @@ import typer
 
 from memaopt import blas
 from memaopt.cli.chip import BAUD, SECONDS, BaudOption, ProbeOption, SecondsOption, SerialOption, refuse_idle
-from memaopt.cli.completion import presets
+from memaopt.cli.machine import McuOption
 from memaopt.cli.options import JsonOption, refuse
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
+from memaopt.problems.words import MCU
 
 if TYPE_CHECKING:
     from memaopt.choice.network_plan import NetworkPlan
@@ -71,12 +72,7 @@ def validate_command(
             "whichever is nearest to what the input can say]",
         ),
     ] = None,
-    mcu_name: Annotated[
-        str,
-        typer.Option(
-            "--mcu", metavar="NAME|FILE", autocompletion=presets, help="A preset (see memaopt mcus) or a .toml file."
-        ),
-    ] = "stm32l4r5",
+    mcu_name: McuOption = MCU,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy, confusion, errors of a network on your own samples, by the reference: TFLite's arithmetic, bit for bit.
