@@ -12,11 +12,11 @@ shifts. Each output channel has its m, b and c; the shift is the layer's. Where 
 (ties away from it), negative accumulators may need another c: :attr:`Proven.negative`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -218,11 +218,11 @@ def _prove(
     hardest: int | None = None
     for shift in _shifts(real, scale):
         for form in forms:
-            asked = points, real, active, scale, shift, form, step
+            search = _Search(points, real, active, scale, shift, form, step)
             # The channel that ended a search mostly ends the next one too: it is looked at first.
-            if hardest is not None and not _has_some(*asked, hardest):
+            if hardest is not None and not search.has_some(hardest):
                 continue
-            found = _search(*asked, ~constant)
+            found = search.nearest(~constant)
             if found.open.any():
                 hardest = int(np.argmax(found.open))
                 continue
@@ -272,66 +272,54 @@ class _Searched(NamedTuple):
     open: Bools
 
 
-def _search(
-    points: _Points,
-    real: Float64Array,
-    span: AccumulatorRange,
-    scale: int,
-    shift: int,
-    form: _Form,
-    step: int,
-    channels: Bools,
-) -> _Searched:
-    """What is found for some channels, none of them constant: for each the m nearest to where it should be."""
-    base = np.zeros(len(real), np.int64)
-    base[channels] = _multipliers(points.of(channels), real[channels], scale, shift, form)
-    b, c, c_negative = (np.zeros_like(base) for _ in range(3))
-    found = _Searched(base.copy(), b, c, c_negative, channels.copy())
-    for delta in _NEAR:
-        open_ = found.open.copy()
-        if not open_.any():
-            break
-        m = np.maximum(base[open_] + delta, 1)
-        k = _fitting(points.of(open_), m, [end[open_] for end in span.ends], scale, shift, form, step)
-        where = np.flatnonzero(open_)[k.found]
-        for target, value in zip(found, (m, k.b, k.c, k.c_negative), strict=False):
-            target[where] = value[k.found]
-        found.open[where] = False
-    return found
+class _Search(NamedTuple):
+    """What constants are looked for: channels' points and scales, the accumulators of those that are not constant, and
+    a shift and a form of the sequence."""
 
+    points: _Points
+    real: Float64Array
+    span: AccumulatorRange
+    scale: int
+    shift: int
+    form: _Form
+    step: int
 
-def _has_some(
-    points: _Points,
-    real: Float64Array,
-    span: AccumulatorRange,
-    scale: int,
-    shift: int,
-    form: _Form,
-    step: int,
-    channel: int,
-) -> bool:
-    """Whether :func:`_search` would find something for a channel: each m of it is a row here."""
-    one = np.array([channel])
-    rows = np.repeat(one, len(_NEAR))
-    m = np.maximum(_multipliers(points.of(one), real[one], scale, shift, form) + np.array(_NEAR), 1)
-    k = _fitting(points.of(rows), m, [end[rows] for end in span.ends], scale, shift, form, step)
-    return bool(k.found.any())
+    def nearest(self, channels: Bools) -> _Searched:
+        """What is found for some channels, none of them constant: for each the m nearest to where it should be."""
+        base = np.zeros(len(self.real), np.int64)
+        base[channels] = self._multipliers(channels)
+        b, c, c_negative = (np.zeros_like(base) for _ in range(3))
+        found = _Searched(base.copy(), b, c, c_negative, channels.copy())
+        for delta in _NEAR:
+            open_ = found.open.copy()
+            if not open_.any():
+                break
+            m = np.maximum(base[open_] + delta, 1)
+            k = self._fitting(open_, m)
+            where = np.flatnonzero(open_)[k.found]
+            for target, value in zip(found, (m, k.b, k.c, k.c_negative), strict=False):
+                target[where] = value[k.found]
+            found.open[where] = False
+        return found
 
+    def has_some(self, channel: int) -> bool:
+        """Whether anything would be found for a channel: each m of it is a row here."""
+        one = np.array([channel])
+        m = np.maximum(self._multipliers(one) + np.array(_NEAR), 1)
+        return bool(self._fitting(np.repeat(one, len(_NEAR)), m).found.any())
 
-def _multipliers(points: _Points, real: Float64Array, scale: int, shift: int, form: _Form) -> Int64Array:
-    """Where the m of each channel should be near."""
-    base: Int64Array = np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64)
-    return _roomiest(points, base, scale, shift) if form is _Form.MULTIPLY else base
+    def _multipliers(self, channels: Any) -> Int64Array:
+        """Where the m of each channel should be near."""
+        base: Int64Array = np.rint(self.real[channels] * (2.0 ** (32 + self.shift) / self.scale)).astype(np.int64)
+        if self.form is not _Form.MULTIPLY:
+            return base
+        return _roomiest(self.points.of(channels), base, self.scale, self.shift)
 
-
-def _fitting(
-    points: _Points, m: Int64Array, ends: Sequence[Int64Array], scale: int, shift: int, form: _Form, step: int
-) -> _Constants:
-    """The constants for given m: found where all that is computed fits 32 bits besides. ``ends``: the least and the
-    greatest accumulators."""
-    k = _constants(points, m, scale, shift, form, step)
-    held = np.stack([*(scale * end + k.b for end in ends), k.c, k.c_negative])
-    return k._replace(found=k.found & (m <= INT32_MAX) & (np.abs(held) <= INT32_MAX).all(axis=0))
+    def _fitting(self, channels: Any, m: Int64Array) -> _Constants:
+        """The constants for given m of channels: found where all that is computed fits 32 bits besides."""
+        k = _constants(self.points.of(channels), m, self.scale, self.shift, self.form, self.step)
+        held = np.stack([*(self.scale * end[channels] + k.b for end in self.span.ends), k.c, k.c_negative])
+        return k._replace(found=k.found & (m <= INT32_MAX) & (np.abs(held) <= INT32_MAX).all(axis=0))
 
 
 def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
