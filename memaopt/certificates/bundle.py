@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from memaopt.certificates import envelope, network_check
-from memaopt.certificates.envelope import Envelope, Verified
+from memaopt.certificates.envelope import Named, Verified
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network import certify as certify_network
 from memaopt.choice.bundle import BundlePlan, together
@@ -38,7 +38,7 @@ class BundleTotals(Strict):
     apart_flash_bytes: int
 
 
-class BundleCertificate(Envelope):
+class BundleCertificate(Named):
     """Networks compiled for one library, each with its certificate, and everything claimed of them together.
 
     Their models are those of the plan that it was made for, or lie beside the file that it was read from.
@@ -47,16 +47,11 @@ class BundleCertificate(Envelope):
     what: ClassVar[str] = "a certificate of several networks"
 
     format: Literal["memaopt-bundle-certificate-2"] = "memaopt-bundle-certificate-2"
-    name: str
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
     networks: tuple[NetworkCertificate, ...] = Field(min_length=2)
     totals: BundleTotals
     _plan: BundlePlan | None = PrivateAttr(default=None)
-
-    @property
-    def subject(self) -> str:
-        return f"{self.name} on {self.machine.name}"
 
     @functools.cached_property
     def plan(self) -> BundlePlan:

@@ -135,6 +135,17 @@ class Envelope(Input, Overview):
             raise FalseClaimError(f"{self.subject}: {claim}")
 
 
+class Named(Envelope):
+    """What speaks of a network by its name, or of several by theirs together."""
+
+    name: str
+
+    @property
+    def subject(self) -> str:
+        """The name and the machine."""
+        return f"{self.name} on {self.machine.name}"
+
+
 def read(path: str | Path, *kinds: type[_Kind]) -> _Kind:
     """The certificate in a file, unverified: of the kind that its format says, of the last if it says none of them."""
     if names_model(path):

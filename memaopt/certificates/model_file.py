@@ -8,24 +8,18 @@ from typing import Self
 
 from pydantic import Field, PrivateAttr
 
-from memaopt.certificates.envelope import Envelope
+from memaopt.certificates.envelope import Named
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.networks.formats.model import Model
 from memaopt.problems.custom import CustomCode
 
 
-class OfModel(Envelope):
+class OfModel(Named):
     """``model`` is the name of a file beside the certificate's, ``model_sha256`` the digest of its bytes."""
 
-    name: str
     model: str = Field(min_length=1)
     model_sha256: str
     _folder: Path | None = PrivateAttr(default=None)
-
-    @property
-    def subject(self) -> str:
-        """The network and the machine."""
-        return f"{self.name} on {self.machine.name}"
 
     @property
     def model_file(self) -> Model:

@@ -26,7 +26,7 @@ from memaopt.models.traffic import (
     looped_of,
     passes,
     register_bytes,
-    stack_words,
+    words_on_stack,
 )
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, REVISITED_BY, Dim, Operand
 
@@ -110,7 +110,7 @@ def _stack(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kern
     cp.add_multiplication_equality(rests, [m - kernel.tiles["m"], kernel.tiles["n"]])
     words = cp.new_int_var(0, 1 << 52, "words of the stack")
     for chosen, (family, tile) in zip(kernel.chosen, space.kernels, strict=True):
-        call, turn, row, loops_too = stack_words(space, family, (tile,))
+        call, turn, row, loops_too = words_on_stack(space, family, (tile,))
         many = call.each * by_calls + call.ends * called + turn.each * by_turns + turn.ends * turned
         once = call.single * called + turn.single * turned
         beside = row * rests + (in_loops if loops_too else 0)

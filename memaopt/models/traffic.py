@@ -99,7 +99,7 @@ def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile, loop
 
 def looped_of(space: Space, family: GemmFamily, tile: RegisterTile) -> Unrolling | None:
     """The unrolling of a kernel whose loop over the reduction uses the stack, None of any other."""
-    return family.unrolling if stack_words(space, family, (tile,)).looped else None
+    return family.unrolling if words_on_stack(space, family, (tile,)).looped else None
 
 
 @lru_cache(maxsize=256)
@@ -116,7 +116,7 @@ def loop_words(size: int, kr: int, unrolling: Unrolling) -> npt.NDArray[np.int64
 
 
 @lru_cache(maxsize=1024)
-def _stack_words(family: GemmFamily, tiles: tuple[RegisterTile, ...], fpu: bool) -> StackWords:
+def _words_on_stack(family: GemmFamily, tiles: tuple[RegisterTile, ...], fpu: bool) -> StackWords:
     each = [family.stack(*tile, fpu) for tile in tiles]
     if len(each) == 1:
         return each[0]
@@ -127,9 +127,9 @@ def _stack_words(family: GemmFamily, tiles: tuple[RegisterTile, ...], fpu: bool)
     return StackWords(call, turn, np.array([words.row for words in each]), each[0].looped)
 
 
-def stack_words(space: Space, family: GemmFamily, tiles: Sequence[RegisterTile]) -> StackWords:
+def words_on_stack(space: Space, family: GemmFamily, tiles: Sequence[RegisterTile]) -> StackWords:
     """What kernels of a family do to the stack: of one tile, or as arrays of several."""
-    return _stack_words(family, tuple(tiles), space.machine.core.has_fpu)
+    return _words_on_stack(family, tuple(tiles), space.machine.core.has_fpu)
 
 
 def passes(family: GemmFamily, c: Counts) -> Ints:
@@ -171,7 +171,7 @@ def register_bytes(space: Space, family: GemmFamily, tiles: Sequence[RegisterTil
         + problem.bytes_of("B") * times("B")
         + problem.elements("C") * c_element
         + problem.m * problem.channel_bytes * c.rn
-        + STACK_WORD * _on_stack(problem, family, stack_words(space, family, tiles), c)
+        + STACK_WORD * _on_stack(problem, family, words_on_stack(space, family, tiles), c)
     )
 
 

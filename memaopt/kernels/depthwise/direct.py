@@ -24,8 +24,8 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
+from memaopt.kernels.depthwise.descent import Column, walk_of
 from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase
-from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.depthwise.walks import Column, Walk, walk_of
+from memaopt.kernels.depthwise.descent import Column, Walk, walk_of
 from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output

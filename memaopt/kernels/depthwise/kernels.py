@@ -8,7 +8,7 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.depthwise.walks import Column, Step, Walk, walk_of
+from memaopt.kernels.depthwise.descent import Column, Step, Walk, walk_of
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.packing import TapPacking
 from memaopt.kernels.plan import saved

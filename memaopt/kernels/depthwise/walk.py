@@ -10,8 +10,8 @@ import numpy as np
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.depthwise.depthwise import SCALE, OnPlanes, Walked, pairs_of, prove_multiply
+from memaopt.kernels.depthwise.descent import Column, walk_of
 from memaopt.kernels.depthwise.kernels import Geometry, WalkKernel, geometry
-from memaopt.kernels.depthwise.walks import Column, walk_of
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
