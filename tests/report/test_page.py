@@ -22,7 +22,8 @@ from memaopt.problems.gemm import Gemm
 from memaopt.report.page import page
 
 _EMPTY = {"meta", "link"}
-CHROMIUM = next((name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)), None)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell", "chrome-headless-shell")
+CHROMIUM = next(filter(shutil.which, _BROWSERS), None)
 
 
 class _Reader(HTMLParser):
