@@ -50,12 +50,17 @@ def linker_script(name: str) -> str:
 
 
 def files(
-    plans: Sequence[NetworkPlan], behind_data: str = "", *, has_init: bool = False, custom_sources: Sequence[str] = ()
+    plans: Sequence[NetworkPlan],
+    behind_data: str = "",
+    *,
+    has_init: bool = False,
+    custom_sources: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> dict[str, str]:
     """The firmware of a library by path; ``plans`` are its networks', which :func:`measuring_files` measure.
 
     ``behind_data`` is what its linker script places behind ``.data``; ``has_init``: the library is initialised once;
-    ``custom_sources``: the user's files that are built with it.
+    ``custom_sources``: the user's files that are built with it; ``outside``: the memories beyond the chip that it uses.
     """
     name, mcu = plans[0].library, plans[0].mcu
     given = {
@@ -69,6 +74,7 @@ def files(
         "control": _control(mcu),
         "turn_on": mcu.setting.turn_on,
         "has_init": has_init,
+        "outside": list(outside),
         "custom_sources": custom_sources,
         "rtt_bytes": min(_MOST_KEPT, _LINE * sum(len(plan.layers) + 3 for plan in plans)),
         "flash": mcu.memory("flash"),

@@ -81,7 +81,13 @@ def files(
         **vector_files(plan, values, vector),
         **linker,
         **firmware.measuring_files(plan, values),
-        **firmware.files([plan], behind_data, has_init=values["has_init"], custom_sources=values["custom_sources"]),
+        **firmware.files(
+            [plan],
+            behind_data,
+            has_init=values["has_init"],
+            custom_sources=values["custom_sources"],
+            outside=dict.fromkeys(each.memory for each in (external, values["outer"]) if each is not None),
+        ),
     }
     return folder.files(library_of(plan), own)
 

@@ -13,6 +13,7 @@ from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.traffic import network_traffic
+from memaopt.emit import firmware
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import external, images
@@ -22,7 +23,9 @@ from memaopt.networks import reference
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial
+from memaopt.trials import readout
 from memaopt.trials.library import check, execute, host_compiler
+from memaopt.trials.measurement import from_reset, make
 from memaopt.writer import write_files
 
 OUTSIDE = NetworkPlacement(weights="qspi")
@@ -61,6 +64,22 @@ def test_other_presets() -> None:
     """Catches costs or addresses of one chip, and sections that a project's .text or .data takes by their name."""
     for machine, name in (("nrf52840", "text"), ("stm32f469", "data")):
         assert network_trial.run(_plan(machine=machine, name=name)).passed
+
+
+def test_the_firmware_opens_what_lies_outside(tmp_path: Path) -> None:
+    """Catches firmware that reads the memory outside before its user's function has made that answer."""
+    plan = _plan()
+    write_files(emit.files(plan), tmp_path)
+    program = tmp_path / firmware.program("small")
+    weak = "__attribute__((weak)) void small_open_outside(void)\n{\n"
+    assert program.read_text().count(weak) == 1
+    program.write_text(program.read_text().replace(weak, f'{weak}    small_write("opened\\n");\n'))
+    make([plan], tmp_path, tmp_path / "small.elf")
+    printed = from_reset(plan, tmp_path / "small.elf")
+    assert printed.startswith("opened\nlayer 0")
+    found = readout.read(printed, "small", len(plan.layers))
+    assert found is not None
+    assert (found.status, found.wrong) == (0, 0)
 
 
 def test_what_lies_outside_is_checked(tmp_path: Path) -> None:
