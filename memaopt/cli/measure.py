@@ -29,7 +29,7 @@ def measure_command(
     compiler: CompilerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a network's firmware: cycles promised, on the virtual board and on silicon, layer by layer.
+    """Run a library's firmware: cycles promised, on the virtual board and on silicon, layer by layer.
 
     Every layer's output is compared with the reference's, by its checksum, the network's byte by byte. Exit 1 if one
     differs. The same image runs on the virtual board and, with --probe, on the chip. With --serial any program of the
@@ -41,28 +41,38 @@ def measure_command(
       memaopt measure build/ --probe --target stm32l4r5zitx
       memaopt measure build/ --serial /dev/ttyACM0 --json
     """
-    from memaopt.cli.plans import of_networks, plans_in
+    from memaopt.api import read
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.cli.plans import of_networks, plans_of
+    from memaopt.emit import gemm
     from memaopt.report import console
     from memaopt.report import measurement as report
     from memaopt.trials import readout, silicon
-    from memaopt.trials.measurement import measure_all
+    from memaopt.trials.measurement import Measurement, measure_all, measure_gemm
 
     refuse("--virtual", ("--serial", serial if virtual else None, "it is for a chip"))
     refuse("--virtual", ("--probe", virtual and probe, "it is for a chip"))
     refuse_idle(serial, probe, baud, seconds, ("--target", target))
-    plans = plans_in(folder)
+    signed = read(folder)
+    product = signed if isinstance(signed, Certificate) else None
+    plans = plans_of(signed, folder) if product is None else ()
+    calls = [(plan.name, len(plan.layers)) for plan in plans] if product is None else [(gemm.name_of(product), 0)]
     start_board()
     patience = seconds or SECONDS
 
     def at_port(_: Path) -> str:
         def enough(text: str) -> bool:
-            return all(readout.read(text, plan.name, len(plan.layers)) is not None for plan in plans)
+            return all(readout.read(text, name, layers) is not None for name, layers in calls)
 
         return silicon.by_serial(str(serial), baud or BAUD, enough, patience)
 
     at_probe = partial(silicon.by_probe, target=target, seconds=patience)
     with console.spinner("running the firmware"):
-        found = measure_all(plans, folder, at_probe if probe else at_port if serial else None, compiler=compiler)
+        chip = at_probe if probe else at_port if serial else None
+        if product is not None:
+            found: tuple[Measurement, ...] = (measure_gemm(product, folder, chip, compiler=compiler),)
+        else:
+            found = measure_all(plans, folder, chip, compiler=compiler)
     if as_json:
         console.print_json(of_networks(found))
     else:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from memaopt.errors import InputError
 
 if TYPE_CHECKING:
+    from memaopt.certificates.bundle import BundleCertificate
+    from memaopt.certificates.gemm import Certificate
+    from memaopt.certificates.network import NetworkCertificate
     from memaopt.choice.network_plan import NetworkPlan
     from memaopt.trials.firmware import FirmwareTrial
     from memaopt.trials.measurement import Measurement
@@ -17,11 +20,16 @@ if TYPE_CHECKING:
 def plans_in(path: Path) -> tuple[NetworkPlan, ...]:
     """The plans of the networks that a certificate, or the one in a folder, speaks of; InputError for one of a GEMM."""
     from memaopt.api import read
+
+    return plans_of(read(path), path)
+
+
+def plans_of(signed: Certificate | NetworkCertificate | BundleCertificate, path: Path) -> tuple[NetworkPlan, ...]:
+    """The same of a certificate that was read from there."""
     from memaopt.certificates.bundle import BundleCertificate
     from memaopt.certificates.network import NetworkCertificate
     from memaopt.report import console
 
-    signed = read(path)
     if not isinstance(signed, NetworkCertificate | BundleCertificate):
         raise InputError(f"{path}: of a GEMM; one of networks is expected")
     several = isinstance(signed, BundleCertificate)

@@ -7,7 +7,7 @@ other program too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memaopt.alignment import align
@@ -49,24 +49,45 @@ def linker_script(name: str) -> str:
     return f"{FOLDER}/{name}_firmware.ld"
 
 
-def files(
-    plans: Sequence[NetworkPlan],
-    behind_data: str = "",
+def files(plans: Sequence[NetworkPlan], behind_data: str = "", **options: Any) -> dict[str, str]:
+    """The firmware of a library of networks by path, which :func:`measuring_files` measure; the rest is as in
+    :func:`image`."""
+    return image(
+        plans[0].library,
+        plans[0].mcu,
+        [plan.name for plan in plans],
+        stack_bytes=max(plan.stack_bytes for plan in plans),
+        lines=sum(len(plan.layers) + 2 for plan in plans),
+        behind_data=behind_data,
+        serves=len(plans) == 1 and serves(plans[0]),
+        **options,
+    )
+
+
+def image(
+    name: str,
+    mcu: Mcu,
+    reports: Sequence[str],
     *,
+    stack_bytes: int,
+    lines: int = 2,
+    behind_data: str = "",
+    serves: bool = False,
     has_init: bool = False,
     custom_sources: Sequence[str] = (),
-    outside: Sequence[str] = (),
+    outside: Iterable[str] = (),
 ) -> dict[str, str]:
-    """The firmware of a library by path; ``plans`` are its networks', which :func:`measuring_files` measure.
+    """The firmware of a library by path; ``reports``: the names by which its headers measure it, so many ``lines`` in
+    all. ``stack_bytes`` is what the library takes.
 
-    ``behind_data`` is what its linker script places behind ``.data``; ``has_init``: the library is initialised once;
-    ``custom_sources``: the user's files that are built with it; ``outside``: the memories beyond the chip that it uses.
+    ``behind_data`` is what its linker script places behind ``.data``; ``serves``: it runs samples of a host's;
+    ``has_init``: the library is initialised once; ``custom_sources``: the user's files that are built with it;
+    ``outside``: the memories beyond the chip that it uses.
     """
-    name, mcu = plans[0].library, plans[0].mcu
     given = {
         "name": name,
-        "networks": [plan.name for plan in plans],
-        "serves": len(plans) == 1 and serves(plans[0]),
+        "networks": list(reports),
+        "serves": serves,
         "machine": in_comment(mcu.title),
         "mcu": mcu,
         "core": mcu.core,
@@ -76,9 +97,9 @@ def files(
         "has_init": has_init,
         "outside": list(outside),
         "custom_sources": custom_sources,
-        "rtt_bytes": min(_MOST_KEPT, _LINE * sum(len(plan.layers) + 3 for plan in plans)),
+        "rtt_bytes": min(_MOST_KEPT, _LINE * (lines + 1)),
         "flash": mcu.memory("flash"),
-        "stack_bytes": align(max(plan.stack_bytes for plan in plans) + _STACK, 8),
+        "stack_bytes": align(stack_bytes + _STACK, 8),
         "warnings": " ".join(w for w in WARNINGS if w != "-Werror"),
         "behind_data": behind_data,
     }

@@ -7,7 +7,7 @@ import numpy as np
 
 from memaopt.certificates import envelope
 from memaopt.certificates.gemm import ALONE, Certificate
-from memaopt.emit import folder
+from memaopt.emit import firmware, folder
 from memaopt.emit.nest_text import fetches, loops_of
 from memaopt.errors import InputError
 from memaopt.kernels import registry
@@ -66,6 +66,7 @@ def files(certificate: Certificate) -> dict[str, str]:
     source = (
         _layer(certificate, context) if isinstance(certificate.schedule, LayerSchedule) else _nest(certificate, context)
     )
+    described = _library(certificate)
     own = {
         folder.header(name): render("emit/templates/gemm.h.j2", **context),
         folder.source(name): source,
@@ -73,7 +74,18 @@ def files(certificate: Certificate) -> dict[str, str]:
         folder.checker(name): render("emit/templates/gemm_test.h.j2", **context),
         envelope.FILE: certificate.to_json(),
     }
-    return folder.files(_library(certificate), own)
+    if has_firmware(certificate):
+        measuring = render("emit/templates/firmware/gemm_measure.h.j2", **context, promised=described.promised)
+        own |= {firmware.measuring(name): measuring}
+        own |= firmware.image(name, certificate.machine, [name], stack_bytes=described.stack_bytes)
+    return folder.files(described, own)
+
+
+def has_firmware(certificate: Certificate) -> bool:
+    """Whether its firmware can be linked without a project's own script: all is in flash and SRAM, code in flash."""
+    problem, machine = certificate.problem, certificate.machine
+    homes = {problem.placement.of(x) for x in OPERANDS}
+    return homes <= {"flash", machine.sram.name} and certificate.schedule.code == "flash"
 
 
 def _library(certificate: Certificate) -> folder.Library:
@@ -147,6 +159,8 @@ def _context(certificate: Certificate) -> dict[str, Any]:
     return {
         "name": name,
         "macro": name.upper(),
+        "upper": name.upper(),
+        "call": f"{name}({'B, C' if problem.weights else 'A, B, C, channels' if problem.channel_bytes else 'A, B, C'})",
         "guard": f"{name.upper()}_H",
         "version": __version__,
         "digest": certificate.sha256,

@@ -19,7 +19,7 @@ def print_measurement(console: Console, found: Measurement) -> None:
     made.add_row("the whole call", *_cells(found), _verdict(found.passed))
     print_whole(console, made)
     said = [Fact("finding", text, "red") for text in found.findings]
-    print_facts(console, said or [Fact("checked", "every layer's output is the reference's, bit for bit", "green")])
+    print_facts(console, said or [Fact("checked", _checked(found), "green")])
 
 
 def _cells(row: LayerMeasurement | Measurement) -> list[str]:
@@ -27,6 +27,12 @@ def _cells(row: LayerMeasurement | Measurement) -> list[str]:
     if row.silicon is not None:
         cells += [f"{row.silicon:,}", f"{100 * (row.silicon / row.promised - 1):+.1f}%" if row.promised else ""]
     return cells
+
+
+def _checked(found: Measurement) -> str:
+    if not found.exact:
+        return "every element is the reference's, within what other roundings of its sum leave"
+    return "every " + ("layer's output" if found.layers else "element") + " is the reference's, bit for bit"
 
 
 def _verdict(right: bool) -> Text:

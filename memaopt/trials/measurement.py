@@ -10,15 +10,18 @@ from pydantic import BaseModel
 
 from memaopt.board.build import WARNINGS, build
 from memaopt.board.semihosting import HostInput
+from memaopt.certificates.gemm import Certificate
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.emit import firmware
+from memaopt.emit import firmware, gemm
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.states import initial_states
 from memaopt.errors import FaultError, InputError
 from memaopt.interrupts import scratch_folder
+from memaopt.machines.mcu import Mcu
 from memaopt.networks import reference
 from memaopt.overview import Overview
+from memaopt.problems.custom import CustomCode
 from memaopt.trials import readout
 from memaopt.trials.layer import stored
 from memaopt.trials.readout import Readout
@@ -37,7 +40,8 @@ class LayerMeasurement(BaseModel, frozen=True):
 class Measurement(Overview, frozen=True):
     """A call of a library and its layers: cycles promised, on the virtual board, and on silicon where it was measured.
 
-    ``findings`` are empty if every output is right and the program is of this certificate.
+    ``findings`` are empty if every output is right and the program is of this certificate; not ``exact``: right but for
+    other roundings of sums. A product is a call without layers.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Measurement(Overview, frozen=True):
     virtual: int | None
     silicon: int | None
     findings: tuple[str, ...]
+    exact: bool = True
 
     @property
     def passed(self) -> bool:
@@ -90,7 +95,7 @@ def measure_all(
     with scratch_folder() as scratch:
         image = scratch / "firmware.elf"
         make(plans, folder, image, compiler=compiler)
-        printed = {"the virtual board": from_reset(plans[0], image)}
+        printed = {"the virtual board": from_reset(plans[0].mcu, image)}
         if silicon is not None:
             printed["silicon"] = silicon(image)
     return tuple(_measured(plan, printed) for plan in plans)
@@ -98,7 +103,7 @@ def measure_all(
 
 def _measured(plan: NetworkPlan, printed: Mapping[str, str]) -> Measurement:
     """What was printed, by where, about a network."""
-    found = {where: _read(plan, text, where) for where, text in printed.items()}
+    found = {where: _read(plan.name, len(plan.layers), text, where) for where, text in printed.items()}
     wanted = _sums(plan)
     virtual = found["the virtual board"] if plan.mcu.core.is_timed else None
     timed = {"virtual": virtual, "silicon": found.get("silicon")}
@@ -123,7 +128,12 @@ def _measured(plan: NetworkPlan, printed: Mapping[str, str]) -> Measurement:
 
 def make(plans: Sequence[NetworkPlan], folder: Path, image: Path, *, compiler: str | None = None) -> None:
     """Build the firmware in the folder of a library of these networks; InputError if there is none."""
-    name, customs = plans[0].library, plans[0].customs
+    _build(plans[0].library, plans[0].mcu, folder, image, compiler, plans[0].customs)
+
+
+def _build(
+    name: str, mcu: Mcu, folder: Path, image: Path, compiler: str | None, customs: Sequence[CustomCode] = ()
+) -> None:
     with scratch_folder() as scratch:
         program, script = folder / firmware.program(name), folder / firmware.linker_script(name)
         if not (program.is_file() and script.is_file()):
@@ -133,7 +143,7 @@ def make(plans: Sequence[NetworkPlan], folder: Path, image: Path, *, compiler: s
         build(
             [main, *library.sources(folder, name, customs)],
             image,
-            plans[0].mcu,
+            mcu,
             compiler=compiler,
             include=library.include_folders(folder),
             warnings=() if customs else WARNINGS,
@@ -141,21 +151,59 @@ def make(plans: Sequence[NetworkPlan], folder: Path, image: Path, *, compiler: s
         )
 
 
-def from_reset(plan: NetworkPlan, image: Path, given: HostInput | None = None) -> str:
+def measure_gemm(
+    certificate: Certificate,
+    folder: Path,
+    silicon: Callable[[Path], str] | None = None,
+    *,
+    compiler: str | None = None,
+) -> Measurement:
+    """:func:`measure_all` of a product, which is one call."""
+    name, machine = gemm.name_of(certificate), certificate.machine
+    if not gemm.has_firmware(certificate):
+        raise InputError(f"{folder}: has no firmware: it has operands beside flash and SRAM, or code in RAM")
+    with scratch_folder() as scratch:
+        image = scratch / "firmware.elf"
+        _build(name, machine, folder, image, compiler)
+        printed = {"the virtual board": from_reset(machine, image)}
+        if silicon is not None:
+            printed["silicon"] = silicon(image)
+    found = {where: _read(name, 0, text, where) for where, text in printed.items()}
+    promised = certificate.traffic.cycles if machine.core.is_timed else None
+    findings = [f"{where}: {run.wrong:,} elements of C are wrong" for where, run in found.items() if run.wrong]
+    findings += [
+        f"{where}: another certificate's library, its promised cycles are others"
+        for where, run in found.items()
+        if run.promised != promised
+    ]
+    return Measurement(
+        name=name,
+        machine=machine.title,
+        layers=(),
+        promised=promised,
+        virtual=_cycles(found["the virtual board"]) if machine.core.is_timed else None,
+        silicon=_cycles(found.get("silicon")),
+        findings=tuple(findings),
+        exact=certificate.problem.element.exact,
+    )
+
+
+def from_reset(mcu: Mcu, image: Path, given: HostInput | None = None) -> str:
     """What the firmware prints on the virtual board, from reset, with what its host has for it."""
     from memaopt.board import Board
 
-    machine = plan.mcu.in_setting("stock") if plan.mcu.setting.turn_on else plan.mcu
+    # What the program turns on itself is off before.
+    machine = mcu.in_setting("stock") if mcu.setting.turn_on else mcu
     ran = Board(machine).load(image).reset(given=given)
     if ran.ended != "exit":
         raise FaultError(f"the firmware ended without a result ({ran.ended})", ran.ended_at, "main")
     return ran.output
 
 
-def _read(plan: NetworkPlan, text: str, where: str) -> Readout:
-    found = readout.read(text, plan.name, len(plan.layers))
+def _read(name: str, layers: int, text: str, where: str) -> Readout:
+    found = readout.read(text, name, layers)
     if found is None:
-        raise InputError(f"{plan.name}: what {where} printed is no readout of its {len(plan.layers)} layers")
+        raise InputError(f"{name}: what {where} printed is no readout of {f'its {layers} layers' if layers else 'it'}")
     return found
 
 

@@ -117,7 +117,7 @@ def by_firmware(
             for first in range(0, len(samples), max(1, together)):
                 some = samples[first : first + max(1, together)]
                 given = HostInput(_COMMAND_LINE, b"".join(map(frame, some)) + _END)
-                text = from_reset(plan, image, given) if serve is None else serve(image, given)
+                text = from_reset(plan.mcu, image, given) if serve is None else serve(image, given)
                 found = answers(text, plan.name)
                 if len(found) != len(some) or None in found:
                     raise InputError(f"{folder}: its firmware serves no samples: write it again with solve --out")

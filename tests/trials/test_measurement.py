@@ -20,6 +20,7 @@ from cli_helpers import Cli
 
 from memaopt.api import certify, emit
 from memaopt.board import Board
+from memaopt.certificates.gemm import Certificate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
@@ -30,8 +31,9 @@ from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.attributes import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
+from memaopt.problems.gemm import Gemm
 from memaopt.trials import readout, silicon
-from memaopt.trials.measurement import make, measure
+from memaopt.trials.measurement import make, measure, measure_gemm
 
 
 def network() -> Graph:
@@ -287,6 +289,41 @@ def test_the_header_in_a_program_of_ones_own(made: tuple[NetworkPlan, Path, Path
     )
     include = [f"-I{path}" for path in library.include_folders(folder)]
     subprocess.run(["g++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *include, user], check=True)
+
+
+@pytest.mark.parametrize(
+    ("problem", "setting"),
+    [
+        (Gemm(m=16, k=24, n=20), "stock-prefetch"),
+        (Gemm(m=8, k=16, n=12, dtype="f32"), "stock"),
+        (Gemm(m=16, k=64, n=16, dtype="s8"), "stock"),
+    ],
+)
+def test_the_firmware_of_a_product(problem: Gemm, setting: str, tmp_path: Path, cli: Cli) -> None:
+    """Catches firmware of a product that does not start, and wrong elements, or another library, that nobody tells."""
+    signed = certify(problem, mcu("stm32l4r5", setting), "cycles")
+    assert isinstance(signed, Certificate)
+    emit(signed, tmp_path)
+    found = cli("measure", tmp_path, "--json").json
+    assert found["passed"]
+    assert found["virtual"] == pytest.approx(signed.traffic.cycles, rel=0.05)
+    checker = tmp_path / library.checker(found["name"])
+    text = checker.read_text()
+    assert "expected[i]" in text
+    checker.write_text(text.replace("expected[i]", "expected[i ^ 1]"))
+    wrong = cli("measure", tmp_path)
+    assert wrong.code == 1
+    assert "elements of C are wrong" in wrong.out
+    traffic = signed.traffic.model_copy(update={"cycles": signed.traffic.cycles + 1})
+    other = measure_gemm(signed.model_copy(update={"traffic": traffic}), tmp_path)
+    assert "another certificate's library" in other.findings[-1]
+
+
+def test_a_product_without_firmware(tmp_path: Path, cli: Cli) -> None:
+    """Catches firmware that would read operands from a memory that nothing has put them into."""
+    cli("solve", "gemm", "8x16x8", "--place", "all=qspi", "--out", tmp_path)
+    assert not (tmp_path / firmware.FOLDER).exists()
+    assert "has no firmware: it has operands beside flash and SRAM" in cli.refused("measure", tmp_path)
 
 
 def test_measure_on_the_command_line(cli: Cli, tmp_path: Path) -> None:

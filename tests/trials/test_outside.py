@@ -75,7 +75,7 @@ def test_the_firmware_opens_what_lies_outside(tmp_path: Path) -> None:
     assert program.read_text().count(weak) == 1
     program.write_text(program.read_text().replace(weak, f'{weak}    small_write("opened\\n");\n'))
     make([plan], tmp_path, tmp_path / "small.elf")
-    printed = from_reset(plan, tmp_path / "small.elf")
+    printed = from_reset(plan.mcu, tmp_path / "small.elf")
     assert printed.startswith("opened\nlayer 0")
     found = readout.read(printed, "small", len(plan.layers))
     assert found is not None

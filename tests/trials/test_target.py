@@ -95,13 +95,13 @@ def test_a_sample_that_comes_torn(made: tuple[NetworkPlan, Path], samples: np.nd
     whole = target.frame(samples[0])
     torn = whole[:9] + bytes([whole[9] ^ 1]) + whole[10:]
     given = HostInput("samples", torn + b"MMX" + whole + b"ME" + whole)
-    found = target.answers(from_reset(plan, tmp_path / "firmware.elf", given), plan.name)
+    found = target.answers(from_reset(plan.mcu, tmp_path / "firmware.elf", given), plan.name)
     assert len(found) == 2
     assert found[0] is None
     assert found[1] is not None
     assert found[1].output == reference.run(plan.source, [samples[:1]])[0].tobytes()
     for nothing in (None, HostInput("", whole), HostInput("samples", whole[:-1])):
-        assert target.answers(from_reset(plan, tmp_path / "firmware.elf", nothing), plan.name) == []
+        assert target.answers(from_reset(plan.mcu, tmp_path / "firmware.elf", nothing), plan.name) == []
 
 
 def test_by_a_line(made: tuple[NetworkPlan, Path], samples: np.ndarray) -> None:
