@@ -34,11 +34,10 @@ STACK_BYTES = 512
 CODE_BYTES = 8 << 10
 
 
-class Schedule(Input):
-    """Loop order over SRAM blocks of MC x KC x NC, and the register kernel that computes each block.
+class BlockLoops(Input):
+    """Loop order over SRAM blocks of MC x KC x NC, outermost first.
 
-    ``order`` is outermost first; ``hold`` the hold level of A, B and C (:mod:`memaopt.models.walks`), 3 for operands
-    that are not staged. ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its register tile.
+    ``hold`` is the hold level of A, B and C (:mod:`memaopt.models.walks`), 3 for operands that are not staged.
     ``streamed`` operands are read by the kernel where they live, without a tile in SRAM; ``code`` is where the
     emitted functions run from.
     """
@@ -51,10 +50,6 @@ class Schedule(Input):
     buffering: Buffering = "single"
     streamed: tuple[Operand, ...] = ()
     code: Code = "flash"
-    kernel: str
-    mr: Size
-    kr: Size
-    nr: Size
 
     @field_validator("order")
     @classmethod
@@ -62,6 +57,17 @@ class Schedule(Input):
         if len({*order}) != len(DIMS):
             raise ValueError("each of the loops m, k and n is there once")
         return order
+
+
+class Schedule(BlockLoops):
+    """BlockLoops, and the register kernel that computes each: ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its
+    register tile.
+    """
+
+    kernel: str
+    mr: Size
+    kr: Size
+    nr: Size
 
     @property
     def family(self) -> GemmFamily:

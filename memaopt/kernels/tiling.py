@@ -4,40 +4,24 @@ from collections.abc import Iterator
 
 from pydantic import field_validator
 
-from memaopt.inputs import Input, Size
+from memaopt.inputs import Size
 from memaopt.kernels.gemm.families import BY_NAME, GemmFamily, RegisterTile
-from memaopt.kernels.schedule import IN_BLOCKS, Code, Hold, Order, Schedule, Space
-from memaopt.problems.gemm import DIMS, Operand
-from memaopt.problems.words import Buffering
+from memaopt.kernels.schedule import BlockLoops, Schedule, Space
+from memaopt.problems.gemm import Operand
 
 
-class Tiling(Input):
-    """Loop order over blocks of MC x KC x NC, outermost first; what is None is left open.
+class Tiling(BlockLoops):
+    """BlockLoops; what is None is left open.
 
     ``kernel`` names a family, ``stationary`` the operand that it keeps in registers; ``mr``, ``kr``, ``nr`` are its
-    register tile. The rest is as in :class:`~memaopt.kernels.schedule.Schedule`.
+    register tile.
     """
 
-    order: Order
-    hold: Hold = IN_BLOCKS
-    mc: Size
-    kc: Size
-    nc: Size
-    buffering: Buffering = "single"
-    streamed: tuple[Operand, ...] = ()
-    code: Code = "flash"
     kernel: str | None = None
     stationary: Operand | None = None
     mr: Size | None = None
     kr: Size | None = None
     nr: Size | None = None
-
-    @field_validator("order")
-    @classmethod
-    def _check_order(cls, order: Order) -> Order:
-        if len({*order}) != len(DIMS):
-            raise ValueError("each of the loops m, k and n is there once")
-        return order
 
     @field_validator("kernel")
     @classmethod

@@ -15,8 +15,39 @@ from memaopt.kernels.text.thumb import REACH
 FPU = 32
 
 
+class _Kernel:
+    """What the three share: a template, filled with the kernel's ``values``."""
+
+    template: ClassVar[str]
+    constants: ClassVar[tuple[Constants, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def call(self) -> Call:
+        raise NotImplementedError
+
+    def values(self) -> dict[str, object]:
+        """What the template is told."""
+        raise NotImplementedError
+
+    @property
+    def cycles(self) -> int:
+        """One call."""
+        return round(cycles_of((self.call(),)))
+
+    @property
+    def code_bytes(self) -> int:
+        return 4 * words_of(self.call())
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        return render(self.template, name=self.name, attribute=attribute, **self.values())
+
+
 @dataclass(frozen=True)
-class InputKernel:
+class InputKernel(_Kernel):
     """V of two tiles of ``depth`` channels, from rows ``pitch`` bytes apart. ``looped``: rows and columns are loops,
     which fit an instruction cache of 1 KiB.
     """
@@ -25,23 +56,16 @@ class InputKernel:
     pitch: int
     looped: bool
 
+    template = "kernels/winograd/winograd_input.c.j2"
+
     @property
     def name(self) -> str:
         return f"winograd_input_c{self.depth}_p{self.pitch}{'_looped' if self.looped else ''}"
 
     @property
-    def cycles(self) -> int:
-        """One call."""
-        return round(cycles_of((self.call(),)))
-
-    @property
     def _far(self) -> list[int]:
         """The rows of a tile that its pointer does not reach."""
         return [i for i in range(6) if i * self.pitch + 5 * self.depth > REACH]
-
-    @property
-    def code_bytes(self) -> int:
-        return 4 * words_of(self.call())
 
     @property
     def accesses(self) -> tuple[Access, Access]:
@@ -57,27 +81,16 @@ class InputKernel:
         tile = loads(1, 4) + stores(3, 4) + four.times(self.depth // 4)
         return saved(9) + stores(3, 4) + tile.times(2)
 
-    constants: ClassVar[tuple[Constants, ...]] = ()
-
     def call(self) -> Call:
         """A call: two tiles, groups of four channels; rows without and with the offset, columns."""
         return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
 
-    def text(self, attribute: str = "") -> str:
-        """The kernel's C text; ``attribute`` says where it lies."""
-        return render(
-            "kernels/winograd/winograd_input.c.j2",
-            name=self.name,
-            attribute=attribute,
-            depth=self.depth,
-            pitch=self.pitch,
-            far=self._far,
-            looped=self.looped,
-        )
+    def values(self) -> dict[str, object]:
+        return {"depth": self.depth, "pitch": self.pitch, "far": self._far, "looped": self.looped}
 
 
 @dataclass(frozen=True)
-class ProductKernel:
+class ProductKernel(_Kernel):
     """M of ``chunk`` output channels and two tiles, ``turn`` in a turn of the loop, from ``depth`` channels of V.
 
     ``holds``: both tiles' V of a place are held in the FPU, so that the loads are those of U: 15 cycles for eight
@@ -89,18 +102,11 @@ class ProductKernel:
     turn: int
     holds: bool = False
 
+    template = "kernels/winograd/winograd_product.c.j2"
+
     @property
     def name(self) -> str:
         return f"winograd_product_c{self.depth}_to_{self.chunk}_by_{self.turn}{'_held' if self.holds else ''}"
-
-    @property
-    def cycles(self) -> int:
-        """One call."""
-        return round(cycles_of((self.call(),)))
-
-    @property
-    def code_bytes(self) -> int:
-        return 4 * words_of(self.call())
 
     @property
     def saved(self) -> int:
@@ -133,22 +139,13 @@ class ProductKernel:
         several = (self.chunk / self.turn,) if self.chunk > self.turn else ()
         return Call(self, (36, *several))
 
-    def text(self, attribute: str = "") -> str:
-        """The kernel's C text; ``attribute`` says where it lies."""
-        return render(
-            "kernels/winograd/winograd_product.c.j2",
-            name=self.name,
-            attribute=attribute,
-            holds=self.holds,
-            saved=self.saved,
-            depth=self.depth,
-            chunk=self.chunk,
-            turn=self.turn,
-        )
+    def values(self) -> dict[str, object]:
+        sizes = {"depth": self.depth, "chunk": self.chunk, "turn": self.turn}
+        return {**sizes, "holds": self.holds, "saved": self.saved}
 
 
 @dataclass(frozen=True)
-class OutputKernel:
+class OutputKernel(_Kernel):
     """``chunk`` of ``outputs`` channels of 4x8 positions, from M; rows of outputs are ``out_pitch`` bytes apart.
 
     ``holds``: straight code that holds what lies between the passes in the FPU, so that it is no group of loads.
@@ -161,6 +158,8 @@ class OutputKernel:
     looped: bool
     holds: bool = False
 
+    template = "kernels/winograd/winograd_output.c.j2"
+
     @property
     def name(self) -> str:
         form = "_looped" * self.looped + "_held" * self.holds
@@ -170,15 +169,6 @@ class OutputKernel:
     def words(self) -> int:
         """Parameters of a channel: bias, output stage, four corrections."""
         return 1 + self.output.words + 4
-
-    @property
-    def cycles(self) -> int:
-        """One call."""
-        return round(cycles_of((self.call(),)))
-
-    @property
-    def code_bytes(self) -> int:
-        return 4 * words_of(self.call())
 
     @property
     def accesses(self) -> tuple[Access, Access, Access]:
@@ -200,17 +190,6 @@ class OutputKernel:
         """A call: two tiles, channels; columns, rows without and with corrections."""
         return Call(self, (2, self.chunk, 4, 2, 2) if self.looped else (2, self.chunk))
 
-    def text(self, attribute: str = "") -> str:
-        """The kernel's C text; ``attribute`` says where it lies."""
-        return render(
-            "kernels/winograd/winograd_output.c.j2",
-            name=self.name,
-            attribute=attribute,
-            chunk=self.chunk,
-            outputs=self.outputs,
-            out_pitch=self.out_pitch,
-            q=self.output,
-            looped=self.looped,
-            holds=self.holds,
-            frame=20 if self.holds else 124,
-        )
+    def values(self) -> dict[str, object]:
+        sizes = {"chunk": self.chunk, "outputs": self.outputs, "out_pitch": self.out_pitch, "looped": self.looped}
+        return {**sizes, "q": self.output, "holds": self.holds, "frame": 20 if self.holds else 124}
