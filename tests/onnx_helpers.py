@@ -224,6 +224,20 @@ def _resize(s: Sketch) -> ModelProto:
     return s.model(s.add("Resize", s.bytes(1, 3, 4, 5), "", factors, mode="nearest", **modes))
 
 
+def _linear(s: Sketch) -> ModelProto:
+    factors = s.constant(np.array([1, 1, 2, 4], np.float32))
+    return s.model(s.add("Resize", s.bytes(1, 3, 4, 5, scale=0.05), "", factors, mode="linear"))
+
+
+def _gather(indices: Any, axis: int) -> Case:
+    return lambda s: s.model(s.add("Gather", s.bytes(2, 6, 4, 5), s.constant(np.array(indices)), axis=axis))
+
+
+def _prelu(s: Sketch) -> ModelProto:
+    slopes = s.constant(s.rng.uniform(-0.2, 0.3, (1, 5, 1, 1)).astype(np.float32))
+    return s.model(s.add("PRelu", s.bytes(1, 5, 16, 16, scale=0.05), slopes), scale=0.04)
+
+
 def _softmax(s: Sketch) -> ModelProto:
     return s.model(s.add("Softmax", s.bytes(3, 10), axis=-1), scale=1 / 255)
 
@@ -272,6 +286,15 @@ CASES: dict[str, Case] = {
     "moves": _moves,
     "pad": _pad,
     "resize": _resize,
+    "resize_linear": _linear,
+    "gather_one": _gather(-1, 2),
+    "gather_some": _gather([[3, 0], [5, -1]], 1),
+    "gather_reversed": _gather([3, 2, 1], 3),
+    "prelu": _prelu,
+    "depth_to_space": image("DepthToSpace", (1, 8, 3, 4), blocksize=2),
+    "pixel_shuffle": image("DepthToSpace", (2, 12, 3, 4), blocksize=2, mode="CRD"),
+    "space_to_depth": image("SpaceToDepth", (1, 3, 4, 6), blocksize=2),
+    "gelu": unary("Gelu", domain="com.microsoft"),
     "softmax": _softmax,
 }
 

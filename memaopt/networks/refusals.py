@@ -30,8 +30,17 @@ def collected(found: list[Refusal], location: int | None = None) -> Iterator[Non
         found.append(Refusal(str(error), location, error.subject))
 
 
+_STEPS = ", but its steps written out are: a cell in a loop of PyTorch's, unroll=True of Keras's layer"
+_WAYS = {
+    **dict.fromkeys(("operator GRU", "operator LSTM"), _STEPS),
+    "operator LayerNormalization": ", but as the operators that a .tflite file has of it",
+}
+
+
 def way_for(subject: str) -> str:
-    """What would do for an operator of the file's own name, behind a comma; empty for any other subject."""
+    """What would do for an operator that is not supported, behind a comma; empty where there is nothing to say."""
+    if subject in _WAYS:
+        return _WAYS[subject]
     name = subject.removeprefix("operator CUSTOM ")
     return "" if name == subject else f", but by C of yours: solve --custom {name}=header.h"
 

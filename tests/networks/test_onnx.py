@@ -181,7 +181,19 @@ def _far(s: Sketch) -> Any:
     return s.model(s.add("BatchNormalization", s.bytes(1, 4, 3, 3), *rows), scale=1e-5)
 
 
+def _steep(s: Sketch) -> Any:
+    slopes = s.constant(np.array([0.5, 9, -0.3, 0.37], np.float32).reshape(4, 1, 1))
+    return s.model(s.add("PRelu", s.bytes(1, 4, 3, 3, scale=0.1), slopes), scale=0.01)
+
+
+def _by_thirds(s: Sketch) -> Any:
+    factors = s.constant(np.array([1, 1, 3, 3], np.float32))
+    return s.model(s.add("Resize", s.bytes(1, 2, 4, 4), "", factors, mode="linear"))
+
+
 REFUSED = {
+    "steep": (_steep, r"\(PRelu\): slopes of 8 bits are \d+ steps off; one is supported"),
+    "thirds": (_by_thirds, r"\(Resize\): 4 elements as 12: TFLite's positions in 1/1024 are others"),
     "cut away": (
         sketches.transposed(kernel=(2, 2), pads=[2, 0, 0, 0]),
         r"\(ConvTranspose\): pads \[2, 0\] of a window",

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from memaopt.networks import operators as ops
-from memaopt.networks.formats.onnx.building import Building, channels_last, natural, scalar
+from memaopt.networks.formats.onnx.building import Building, natural, scalar
 from memaopt.networks.formats.onnx.nodes import OnnxNode, axes_of, axis_of
+from memaopt.networks.formats.onnx.quantised import quantised
 from memaopt.networks.formats.onnx.values import Constant, Held, Integers, Pending, Reals, Shape, Target, Value
 from memaopt.networks.formats.onnx.weighted import turned
+from memaopt.networks.graph import DType
 from memaopt.networks.operators import Bounds, Slice
 
 Move = Callable[[Held], Held]
 _FAR = 1 << 40
+_COPYING = frozenset({"DepthToSpace", "Gather", "Resize", "Slice", "SpaceToDepth", "Split", "Upsample"})
 _FLOAT32 = 1
-_NEAREST = (("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"))
 
 
 def shape_of(node: OnnxNode, value: Value) -> Shape:
@@ -29,6 +32,8 @@ def shape_of(node: OnnxNode, value: Value) -> Shape:
 def moved(node: OnnxNode, building: Building, shape: Shape, move: Move) -> Value:
     """The first input, its elements moved."""
     value = node.value(0)
+    if isinstance(value, Held) and node.kind in _COPYING and building.tensors[value.tensor].dtype is DType.FLOAT32:
+        return Pending(shape, functools.partial(_quantised_first, node, building, value, move))
     if isinstance(value, Held):
         return move(value)
     if isinstance(value, Pending):
@@ -38,6 +43,15 @@ def moved(node: OnnxNode, building: Building, shape: Shape, move: Move) -> Value
     if value.linear is None or value.meaning is None:
         return dataclasses.replace(value, x=move(value.x))
     return building.dequantised(move(value.linear), value.meaning)
+
+
+def _quantised_first(
+    node: OnnxNode, building: Building, x: Held, move: Move, target: Target, bounds: Bounds | None
+) -> Held:
+    """Floats of the network's input are bytes before they move."""
+    if bounds is not None:
+        raise node.refuse("it is clamped without being quantised before that")
+    return move(quantised(node, building, x, target))
 
 
 def identity(node: OnnxNode, building: Building) -> Value:
@@ -198,35 +212,3 @@ def concat(node: OnnxNode, building: Building) -> Value:
     if len(meanings) == 1 and isinstance(first, Reals) and first.linear is not None and first.meaning is not None:
         return building.dequantised(emit(Target(first.meaning, first.linear.unsigned), None), first.meaning)
     return Pending(shape, emit)
-
-
-def resize(node: OnnxNode, building: Building) -> Value:
-    """Nearest neighbours of an image, by whole factors: each element so many times, in all modes that are taken."""
-    old = shape_of(node, node.value(0))
-    if node.get("mode", "nearest") != "nearest" or len(old) != 4:
-        raise node.refuse(f"mode {node.get('mode')} of {len(old)} dimensions; nearest of 4 is supported")
-    modes = node.get("coordinate_transformation_mode", "half_pixel"), node.get("nearest_mode", "round_prefer_floor")
-    if modes not in _NEAREST and node.kind != "Upsample":
-        raise node.refuse(f"{modes[0]} with {modes[1]}; {' or '.join(map(' with '.join, _NEAREST))} is supported")
-    position = 1 if node.kind == "Upsample" else 2
-    if node.has(3):
-        sizes = node.integers(3, "sizes")
-        factors = tuple(size / n for size, n in zip(sizes, old, strict=False))
-    else:
-        factors = tuple(float(f) for f in np.asarray(node.constant(position, "scales")).reshape(-1))
-    if len(factors) != 4 or factors[:2] != (1.0, 1.0) or any(f < 1 or f != int(f) for f in factors):
-        raise node.refuse(f"factors {list(factors)}; whole ones of rows and columns are supported")
-    shape = tuple(size * int(f) for size, f in zip(old, factors, strict=True))
-
-    for size, wanted in zip(old[2:], shape[2:], strict=True):
-        taken = np.floor(np.arange(wanted).astype(np.float32) * (np.float32(size) / np.float32(wanted)))
-        if not np.array_equal(taken, np.arange(size).repeat(wanted // size)):
-            raise node.refuse(f"{size} elements as {wanted}: TFLite's floats take others")
-
-    def move(held: Held) -> Held:
-        image = building.laid(held, channels_last(4))
-        made = building.like(image, shape, channels_last(4))
-        building.add(ops.ResizeNearestNeighbor, (image.tensor,), made)
-        return made
-
-    return moved(node, building, shape, move)

@@ -4,6 +4,7 @@ products of two tensors are TFLite's, at most one step apart."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def pointwise(node: OnnxNode, building: Building) -> Value:
                 raise node.refuse("it computes with bytes; floats between DequantizeLinear and QuantizeLinear do")
             raise node.float_input()
     data = [value for value in values if isinstance(value, Reals)]
-    constants = [scalar(value) for value in values if not isinstance(value, Reals)]
+    constants = [_scalar(value, data[:1]) for value in values if not isinstance(value, Reals)]
     if data and all(value.x == data[0].x for value in data) and None not in constants:
         if node.kind in _PAIRS:
             building.note(node, _TABLE)
@@ -51,6 +52,15 @@ def pointwise(node: OnnxNode, building: Building) -> Value:
     if node.kind in _PAIRS and len(values) == 2:
         return _pair(node, building)
     raise node.refuse("it is computed of one quantised tensor and of constants of one element only")
+
+
+def _scalar(value: Value, data: Sequence[Reals]) -> np.float32 | None:
+    """The one number of a constant, which may say it for each element of the data."""
+    if isinstance(value, Constant) and value.array.size > 1 and data:
+        fits = value.array.shape == data[0].shape[len(data[0].shape) - value.array.ndim :]
+        if fits and value.array.dtype.kind == "f" and (value.array == value.array.flat[0]).all():
+            return np.float32(value.array.flat[0])
+    return scalar(value)
 
 
 def _clamp(node: OnnxNode) -> tuple[float, float]:
@@ -82,10 +92,21 @@ def _table(node: OnnxNode, first: Reals) -> Reals:
         if isinstance(value, Reals):
             arguments.append(value.values)
         else:
-            arguments.append(None if value is None else np.asarray(scalar(value), np.float32))
-    (found,) = evaluated(node, arguments)
+            arguments.append(None if value is None else np.asarray(_scalar(value, [first]), np.float32))
+    (found,) = [_gelu(node, first.values)] if node.kind == "Gelu" else evaluated(node, arguments)
     values = np.broadcast_to(np.asarray(found, np.float32), (256,))
     return Reals(first.x, np.ascontiguousarray(values))
+
+
+def _gelu(node: OnnxNode, x: Array) -> Array:
+    """Of which ONNX's reference has a function alone that depends on its context."""
+    reals = x.astype(np.float64)
+    if node.get("approximate", "none") == "tanh":
+        inner = np.tanh(math.sqrt(2 / math.pi) * (reals + 0.044715 * reals**3))
+    else:
+        inner = np.array([math.erf(value / math.sqrt(2)) for value in reals])
+    found: Array = reals * 0.5 * (1 + inner)
+    return found
 
 
 def _pair(node: OnnxNode, building: Building) -> Pending:

@@ -25,7 +25,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators.float_lookup import FloatLookup
 from memaopt.networks.operators.quantization import Meaning
 from memaopt.networks.reading import Reading, Unread
-from memaopt.networks.refusals import Refusal, collected
+from memaopt.networks.refusals import Refusal, collected, way_for
 from memaopt.printable import printable
 
 _MOST_NODES = limits.MAX_ENTRIES
@@ -249,8 +249,9 @@ class _Reader:
                 self.values[proto.output[0]] = _constant(node)
                 return True
             if proto.op_type not in HANDLERS:
-                message = f"{place} is not supported; supported are {', '.join(sorted(HANDLERS))}"
-                raise UnsupportedModelError(message, f"operator {printable(proto.op_type)}")
+                subject = f"operator {printable(proto.op_type)}"
+                way = way_for(subject) or f"; supported are {', '.join(sorted(HANDLERS))}"
+                raise UnsupportedModelError(f"{place} is not supported{way}", subject)
             found = HANDLERS[proto.op_type](node, self.building)
             for name, value in zip(proto.output, found if isinstance(found, list) else [found], strict=False):
                 self.values[name] = value

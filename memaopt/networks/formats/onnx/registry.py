@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from memaopt.networks.formats.onnx import moving, normalised, pointwise, pooling, transposed, weighted
+from memaopt.networks.formats.onnx import (
+    moving,
+    normalised,
+    pointwise,
+    pooling,
+    rearranging,
+    resizing,
+    slopes,
+    transposed,
+    weighted,
+)
 from memaopt.networks.formats.onnx.quantised import Handler, around, concatenated, dequantise, quantise
 
 _UNARY = ((0, 1, 2),)
@@ -15,9 +25,11 @@ HANDLERS: dict[str, Handler] = {
     "Concat": moving.concat,
     "Conv": weighted.conv,
     "ConvTranspose": transposed.conv_transpose,
+    "DepthToSpace": rearranging.depth_to_space,
     "DequantizeLinear": dequantise,
     "Dropout": moving.identity,
     "Flatten": moving.reshape,
+    "Gather": rearranging.gather,
     "Gemm": weighted.gemm,
     "GlobalAveragePool": pooling.mean,
     "Identity": moving.identity,
@@ -38,14 +50,16 @@ HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": quantise,
     "ReduceMean": pooling.mean,
     "Reshape": moving.reshape,
-    "Resize": moving.resize,
+    "Resize": resizing.resize,
     "Slice": moving.slices,
     "Softmax": pointwise.softmax,
+    "SpaceToDepth": rearranging.space_to_depth,
     "Split": moving.split,
     "Squeeze": moving.reshape,
     "Transpose": moving.transpose,
     "Unsqueeze": moving.reshape,
-    "Upsample": moving.resize,
+    "Upsample": resizing.resize,
     **dict.fromkeys(pointwise.POINTWISE, pointwise.pointwise),
+    "PRelu": slopes.prelu,
 }
 """By the node's kind, whatever its domain; those of bytes but QLinearConv and QLinearMatMul are onnxruntime's own."""
