@@ -17,6 +17,8 @@ from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 
 #: Cycles that a multiply-accumulate may take: of a depthwise convolution, and of the others.
 _MOST_DEPTHWISE, _MOST = 2.2, 1.5
+#: What CMSIS-NN's inner loops take of a random layer, as documented.
+MOST_OF_ANY = 2.7
 
 
 class Cliff(BaseModel, frozen=True):
@@ -71,9 +73,13 @@ def layers() -> Iterator[tuple[str, Conv | Depthwise | FullyConnected]]:
 
 
 def study(
-    machine: Mcu, named: Iterable[tuple[str, Conv | Depthwise | FullyConnected]], compiler: str | None = None
+    machine: Mcu,
+    named: Iterable[tuple[str, Conv | Depthwise | FullyConnected]],
+    compiler: str | None = None,
+    most: float | None = None,
 ) -> Iterator[Cliff]:
-    """Layers as they take the fewest cycles without wait states."""
+    """Layers as they take the fewest cycles without wait states; ``most`` cycles a multiply-accumulate, whatever it
+    is, or each its own."""
     at_once = machine.with_wait_states(0)
     for name, layer in named:
         for run in waits.runs_of(name, layer, [at_once], compiler):
@@ -82,12 +88,33 @@ def study(
                 kernel=run.kernel,
                 macs=layer.macs,
                 counted=run.counted,
-                limit=_MOST_DEPTHWISE if isinstance(layer, Depthwise) else _MOST,
+                limit=most or (_MOST_DEPTHWISE if isinstance(layer, Depthwise) else _MOST),
             )
 
 
 def print_cliffs(console: Console, cliffs: Sequence[Cliff], machine: Mcu) -> None:
     """A line for each layer."""
+    _print_table(console, cliffs, machine)
+    _print_held(console, "", cliffs)
+
+
+def print_beyond(console: Console, cliffs: Sequence[Cliff], machine: Mcu) -> None:
+    """A line for each layer beyond its limit, the worst first; then how many are not, by the first word of their
+    names."""
+    beyond = sorted((cliff for cliff in cliffs if not cliff.holds), key=lambda cliff: -cliff.per_mac)
+    if beyond:
+        _print_table(console, beyond, machine)
+    for kind in dict.fromkeys(cliff.layer.split()[0] for cliff in cliffs):
+        _print_held(console, f"{kind}: ", [cliff for cliff in cliffs if cliff.layer.split()[0] == kind])
+
+
+def _print_held(console: Console, kind: str, cliffs: Sequence[Cliff]) -> None:
+    middle = float(np.median([cliff.per_mac for cliff in cliffs]))
+    held = f"{sum(cliff.holds for cliff in cliffs)} of {len(cliffs)} within their limits, median {middle:.2f}"
+    console.print(f"{kind}{held}", highlight=False)
+
+
+def _print_table(console: Console, cliffs: Sequence[Cliff], machine: Mcu) -> None:
     title = f"Cycles for a multiply-accumulate, {machine.title}, no wait states"
     table = Table(title=title, title_justify="left")
     table.add_column("layer")
@@ -99,4 +126,3 @@ def print_cliffs(console: Console, cliffs: Sequence[Cliff], machine: Mcu) -> Non
         figures = (f"{cliff.counted:,}", f"{cliff.per_mac:.2f}", f"{cliff.limit:.1f}")
         table.add_row(cliff.layer, cliff.kernel, *figures, style=style)
     console.print(table)
-    console.print(f"{sum(cliff.holds for cliff in cliffs)} of {len(cliffs)} within their limits", highlight=False)

@@ -33,6 +33,8 @@ from memaopt.problems.step_functions import Requantization, Rescale
 #: Multiply-accumulates of a layer, at most: so that counting a few hundred takes minutes.
 _MOST_MACS = 1_500_000
 _MOST_ELEMENTS = 16_384
+#: Of a layer whose cycles for each are of interest, at least: of a smaller one its entry is what is measured.
+LEAST_MACS = 10_000
 
 
 def random_layers(count: int, seed: int = 0) -> Iterator[tuple[str, Layer]]:
@@ -41,6 +43,19 @@ def random_layers(count: int, seed: int = 0) -> Iterator[tuple[str, Layer]]:
     kinds = itertools.cycle(_KINDS)
     for _ in range(count):
         yield next(kinds)(rng)
+
+
+def products_of(count: int, seed: int = 0) -> Iterator[tuple[str, Conv | Depthwise | FullyConnected]]:
+    """``count`` convolutions of every kind and fully connected layers of at least 10,000 multiply-accumulates."""
+    rng = np.random.default_rng(seed)
+    kinds = itertools.cycle((_conv, _depthwise, _conv, _grouped, _depthwise, _conv, _fully_connected))
+    made = (next(kinds)(rng) for _ in itertools.count())
+    large = (
+        (name, layer)
+        for name, layer in made
+        if isinstance(layer, Conv | Depthwise | FullyConnected) and layer.macs >= LEAST_MACS
+    )
+    return itertools.islice(large, count)
 
 
 def _requantization(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, in_double: bool) -> Requantization:

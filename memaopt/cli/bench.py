@@ -132,11 +132,16 @@ def bench_command(
     ] = None,
     count: Annotated[
         int | None,
-        option(_INSTEAD, "N", f"With --waits: how many layers, and how many GEMMs.  \\[default: {_COUNT}]", min=1),
+        option(
+            _INSTEAD,
+            "N",
+            f"With --waits: how many layers, and GEMMs.  \\[default: {_COUNT}]  With --cliffs: random layers instead.",
+            min=1,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
-        option(_INSTEAD, "N", f"With --waits: of the layers and GEMMs.  \\[default: {_SEED}]", min=0),
+        option(_INSTEAD, "N", f"Of the random layers and GEMMs.  \\[default: {_SEED}]", min=0),
     ] = None,
     cliffs: Annotated[
         bool,
@@ -174,6 +179,7 @@ def bench_command(
         others |= {"--layer": layer, "--compiler": compiler, "--cmsis-nn": cmsis_nn}
         why = "it has its own products and runs nothing"
         refuse("bench --study", *((name, wanted, why) for name, wanted in others.items()))
+    random = waits or (cliffs and count is not None)
     studied = next((name for name, wanted in studies.items() if wanted), None)
     refuse(
         f"bench {'--suite' if suite is not None else '--network' if network is not None else studied or ''}".strip(),
@@ -235,8 +241,8 @@ def bench_command(
         ("--layer", layer and sections and set(sections) <= {"squares", "traffic"}, "it is for layers and search"),
         ("--cmsis-nn", cmsis_nn if suite is not None or studied is not None else None, "it compares no products"),
         ("--within", None if tiles else within, "it is for --tiles"),
-        ("--count", None if waits else count, "it is for --waits"),
-        ("--seed", None if waits else seed, "it is for --waits"),
+        ("--count", None if waits or cliffs else count, "it is for --waits and --cliffs"),
+        ("--seed", None if random else seed, "it is for --waits, and for --cliffs with --count"),
     )
     if suite is not None:
         study_networks(suite, models, layers, compiler, as_json)
@@ -258,7 +264,7 @@ def bench_command(
         whole = mcu(mcu_name or MCU)
         whole.core.require_timing("bench")
         if cliffs:
-            study_cliffs(whole, compiler, as_json)
+            study_cliffs(whole, count, seed or 0, compiler, as_json)
             return
         if heat:
             study_heat(whole, compiler, plots, as_json)

@@ -130,13 +130,17 @@ def study_certified(name: str, machine: "Mcu", dtypes: list[Dtype], plots: Path 
             console.stderr().print(f"written {path}", soft_wrap=True)
 
 
-def study_cliffs(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
-    from memaopt.bench import cliffs
+def study_cliffs(machine: "Mcu", count: int | None, seed: int, compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import cliffs, random_layers
     from memaopt.report import console
 
-    found = list(cliffs.study(machine, console.watched(cliffs.layers(), "layers"), compiler))
+    layers = cliffs.layers() if count is None else random_layers.products_of(count, seed)
+    most = None if count is None else cliffs.MOST_OF_ANY
+    found = list(cliffs.study(machine, console.watched(layers, "layers"), compiler, most))
     if as_json:
         console.print_json([cliff.model_dump(mode="json") for cliff in found])
+    elif count is not None:
+        cliffs.print_beyond(console.stdout(), found, machine)
     else:
         cliffs.print_cliffs(console.stdout(), found, machine)
 

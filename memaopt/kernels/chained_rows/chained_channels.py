@@ -182,6 +182,9 @@ def kernel_of(
     patch, channels = patch_of(layer, pitch), layer.shape.channels
     unroll = unroll_of(patch, form is PatchForm.LOOPED)
     n = min(positions, most_positions(padded(runs_of(patch).pairs, unroll or 0), form is PatchForm.LOOPED))
+    if n == TILE and positions == TILE + 1 and planes is None:
+        # Two tiles of two, where the second of three would compute two of the first once more.
+        n = 2
     # What is held is loaded for each tile, so that it does not pay for the channels of one chain.
     holds = n == TILE and m > ROWS
     if n < 1 or unroll is None or (form is PatchForm.HELD and not holds):
