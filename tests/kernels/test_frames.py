@@ -55,6 +55,8 @@ from memaopt.problems.sixteen import (
 )
 from memaopt.problems.step_functions import Requantization, Rescale
 
+#: Rows, sum and columns of products whose operands are packed by columns and one by one.
+_PRODUCTS = ((16, 16, 16), (8, 7, 12), (4, 8, 2), (1, 4, 8), (5, 6, 7))
 #: Plans of a layer and a family that are measured: the first, the last and some between.
 _MOST_PLANS = 6
 
@@ -100,6 +102,7 @@ def _layers() -> Iterator[Layer]:
     yield Resize(Image(5, 7, 1), Image(9, 3, 1), Pair(569, 2389), True)
     yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
+    yield from (MatMul((2, k, m), (2, k, n), (True, False), 3, -4, 5, Rescale(1518500250, -9)) for m, k, n in _PRODUCTS)
     yield Softmax(2, 10, 1374389535, 23, -248)
     yield from (LogSoftmax(2, depth, 1374389535, 23, -248) for depth in (1, 2, 10))
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))

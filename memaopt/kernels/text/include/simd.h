@@ -91,6 +91,12 @@ static inline uint32_t greater_bytes(uint32_t x, uint32_t y)
 #endif
 }
 
+/* Where element k of a row lies that is packed in fours of elements 0, 2, 1, 3, as SXTAB16 takes words apart. */
+static inline int32_t in_fours(int32_t k)
+{
+    return (k & ~3) | (k & 1) << 1 | (k >> 1 & 1);
+}
+
 /* SMMLA: the high word of a * b, plus c. */
 static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
 {
