@@ -60,8 +60,8 @@ class BlockLoops(Input):
 
 
 class Schedule(BlockLoops):
-    """BlockLoops, and the register kernel that computes each: ``kernel`` names a family; ``mr``, ``kr``, ``nr`` are its
-    register tile.
+    """Loops over blocks, and the register kernel that computes each: ``kernel`` names a family, ``mr``, ``kr`` and
+    ``nr`` are its register tile.
     """
 
     kernel: str

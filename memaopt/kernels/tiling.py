@@ -11,7 +11,7 @@ from memaopt.problems.gemm import Operand
 
 
 class Tiling(BlockLoops):
-    """BlockLoops; what is None is left open.
+    """Loops over blocks; what is None is left open.
 
     ``kernel`` names a family, ``stationary`` the operand that it keeps in registers; ``mr``, ``kr``, ``nr`` are its
     register tile.

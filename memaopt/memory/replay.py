@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,52 +11,14 @@ from memaopt.errors import FalseClaimError
 from memaopt.memory.liveness import InPlace, Leads, no_leads
 from memaopt.networks.graph import Graph
 
+if TYPE_CHECKING:  # a plan asks for the replay of itself
+    from memaopt.memory.plan import MemoryPlan
+
 _NOBODY, _SCRATCH = -1, -2
 
 
-class _Buffer(Protocol):
-    """A tensor buffer of a plan."""
-
-    @property
-    def tensors(self) -> tuple[int, ...]: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def last(self) -> int: ...
-
-
-class _Scratch(Protocol):
-    """A scratch buffer of a plan."""
-
-    @property
-    def operator(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-
-
-class _Plan(Protocol):
-    """What is replayed."""
-
-    @property
-    def order(self) -> tuple[int, ...]: ...
-    @property
-    def alignment(self) -> int: ...
-    @property
-    def buffers(self) -> Sequence[_Buffer]: ...
-    @property
-    def scratch(self) -> Sequence[_Scratch]: ...
-    @property
-    def arena_bytes(self) -> int: ...
-
-
 def replay(
-    plan: _Plan,
+    plan: MemoryPlan,
     graph: Graph,
     scratch: Mapping[int, int],
     in_place: InPlace,
@@ -130,7 +92,7 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _ranges(
-    plan: _Plan, graph: Graph, scratch: Mapping[int, int], external: frozenset[int]
+    plan: MemoryPlan, graph: Graph, scratch: Mapping[int, int], external: frozenset[int]
 ) -> dict[int, tuple[int, int]]:
     """The bytes of each tensor, after checking order, sizes, alignment and completeness."""
     if plan.alignment < 1 or plan.alignment & (plan.alignment - 1):
@@ -174,7 +136,7 @@ def _ranges(
     return ranges
 
 
-def _check_range(plan: _Plan, what: str, offset: int, size: int) -> None:
+def _check_range(plan: MemoryPlan, what: str, offset: int, size: int) -> None:
     if offset < 0 or offset + size > plan.arena_bytes or offset % plan.alignment:
         raise FalseClaimError(
             f"the memory plan puts {what} at bytes {offset} to {offset + size} of {plan.arena_bytes}, "

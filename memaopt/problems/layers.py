@@ -34,8 +34,8 @@ Int8Array = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Convolving, ByContent):
-    """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
+class Windowed8(Convolving, ByContent):
+    """A convolution of either kind, of int8."""
 
     shape: Image
     output: Image
@@ -44,6 +44,12 @@ class Conv(Convolving, ByContent):
     window: Window
     input_zero_point: int
     requantization: Requantization
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Windowed8):
+    """CONV_2D: ``weights`` are OHWI. With ``groups`` > 1, I is the input's channels / groups."""
+
     groups: int = 1
 
     @cached_property
@@ -52,17 +58,8 @@ class Conv(Convolving, ByContent):
         return accumulator_range(flat, self.bias, self.input_zero_point)
 
 
-@dataclass(frozen=True, eq=False)
-class Depthwise(Convolving, ByContent):
+class Depthwise(Windowed8):
     """DEPTHWISE_CONV_2D: ``weights`` are HWO; output channel o reads input channel o // (O / C)."""
-
-    shape: Image
-    output: Image
-    weights: Int8Array
-    bias: Int64Array
-    window: Window
-    input_zero_point: int
-    requantization: Requantization
 
     @property
     def multiplier(self) -> int:
