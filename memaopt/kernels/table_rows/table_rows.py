@@ -1,0 +1,95 @@
+"""CONV_2D of one channel by windows of 1x1: what a position becomes is a row of a table of 256.
+
+An output is a function of one byte, so that all of a position's are known offline, whatever their rounding is. They
+are copied, in words. The table takes 256 bytes a channel where weights and constants take 16 or less.
+"""
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.access import loads, stores
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around
+from memaopt.kernels.code import Call, Node, Rendered, TableLoads
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of, words_of
+from memaopt.kernels.family import dimensions
+from memaopt.kernels.plan import Plan, Promise, saved
+from memaopt.kernels.text.c import LINE, Array
+from memaopt.problems.layers import Conv, Layer
+
+_FRAME = around.Frame(60, 24)
+_INPUTS = 256
+
+
+def _unroll(layer: Conv) -> int:
+    """Positions a turn."""
+    return 2 - layer.output.positions % 2
+
+
+def _kernel(layer: Conv) -> Rendered:
+    words, unroll = layer.output.channels // 4, _unroll(layer)
+    values = ("words", words), ("unroll", unroll)
+    return Rendered(f"table_rows_{unroll}x{4 * words}", "kernels/table_rows/table_rows.c.j2", values)
+
+
+class TableRows:
+    """Of channels in fours, at every position of the image."""
+
+    name = "table rows"
+    computes = Conv
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Conv)
+        if layer.shape.channels != 1 or layer.output != layer.shape._replace(channels=layer.output.channels):
+            return ()
+        window = layer.window
+        if window.kernel != (1, 1) or window.stride != (1, 1) or any(window.padding) or layer.output.channels % 4:
+            return ()
+        kernel, count, words = _kernel(layer), layer.output.positions, layer.output.elements // 4
+        call = Call(kernel, (count / _unroll(layer),))
+        code: tuple[Node, ...] = (*around.entry(), around.piece(around.CALL), call)
+        size = _INPUTS * layer.output.channels
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(count, 1),), stores(words, 4), loads(words, 4), stack=saved(9)),
+                data_bytes=size,
+                code_bytes=4 * words_of(call) + _FRAME.code,
+                stack_bytes=36 + _FRAME.stack,
+                kernels=(kernel.name,),
+                shared_bytes=4 * words_of(call),
+                code=(*code, TableLoads(size, words)),
+                alignment=4,
+                requantization="the reference's own arithmetic, computed offline",
+            ),
+        )
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Conv)
+        kernel, channels = _kernel(layer), layer.output.channels
+        table = _table(layer).astype(np.uint8).reshape(-1, 4).astype(np.int64)
+        words = fixedpoint.wrap_int32((table << np.arange(0, 32, 8)).sum(axis=1)).reshape(_INPUTS, -1)
+        comment = "outputs of each input, from -128 up"
+        return emitted(
+            unary(name),
+            plan,
+            f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)} by a table",
+            "kernels/table_rows/table_rows_layer.c.j2",
+            arrays=[Array("int32_t", f"{name}_table", words, comment, alignment=LINE)],
+            kernels=(kernel,),
+            kernel=kernel.name,
+            middle=_INPUTS // 2 * channels // 4,
+            turns=layer.output.positions // _unroll(layer),
+        )
+
+
+def _table(layer: Conv) -> Int64Array:
+    """Outputs [inputs, channels]."""
+    x = np.arange(-128, 128)[:, None] - layer.input_zero_point
+    return layer.requantization.apply(x * layer.weights.reshape(1, -1).astype(np.int64) + layer.bias)
+
+
+FAMILIES = (TableRows(),)
