@@ -56,6 +56,7 @@ def certify(
     place: str | None = None,
     by_rows: bool = False,
     custom: Sequence[str] = (),
+    subgraph: str | None = None,
 ) -> Certificate | NetworkCertificate | BundleCertificate:
     """The best schedule of a product, or the best kernels of a layer or network, with the proof.
 
@@ -71,7 +72,8 @@ def certify(
     by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
     ``first`` frame; of several networks ``wake=rows`` says which slides. ``place``: the memories of its buffers, as in
     ``weights=qspi`` or ``weights=auto``. ``by_rows``: the input, an image, is consumed as its rows arrive.
-    ``custom``: operators of a ``.tflite`` file's own that C of the caller's computes, as ``Rasp=rasp.h,rasp.c``. Raises
+    ``custom``: operators of a ``.tflite`` file's own that C of the caller's computes, as ``Rasp=rasp.h,rasp.c``;
+    ``subgraph``: the one of its subgraphs that is the network, by name, signature or number. Raises
     InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if models
     differ.
     """
@@ -83,6 +85,7 @@ def certify(
     if isinstance(problem, list):
         _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof, place=place)
         _without_effect("certify", "several networks", by_rows=by_rows or None, custom=custom or None)
+        _without_effect("certify", "several networks", subgraph=subgraph)
         budgets = {"sram": sram, "flash": flash, "arena": arena}
         return _together(problem, machine, objective, names, (stream, hop, fill), within=within, **budgets)
     _without_effect("certify", "one problem", names=names)
@@ -94,6 +97,7 @@ def certify(
         _without_effect("certify", "a Gemm: its placement is part of it", place=place)
         _without_effect("certify", "a Gemm, which has no window", stream=stream, hop=hop, fill=fill)
         _without_effect("certify", "a Gemm, whose operands are whole", by_rows=by_rows or None, custom=custom or None)
+        _without_effect("certify", "a Gemm, which is in no file", subgraph=subgraph)
         return gemm.certify(problem, machine, objective or "bytes", buffering or "single", proof or "full")
     _without_effect("certify", "a network: its layers copy nothing block by block", buffering=buffering)
     _without_effect("certify", "a network: its choice says itself how it was proven", proof=proof)
@@ -104,7 +108,7 @@ def certify(
     from memaopt.choice.placement import NetworkPlacement
     from memaopt.networks.streaming.window import Stream
 
-    model = _model(problem, custom)
+    model = _model(problem, custom, subgraph)
     goal = objective or "cycles"
     slack = WITHIN if within is None else within
     if objective == "ram":
@@ -211,16 +215,19 @@ def _without_effect(verb: str, on: str, **options: object) -> None:
 
 
 def _model(
-    problem: Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path, custom: Sequence[str] = ()
+    problem: Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path,
+    custom: Sequence[str] = (),
+    subgraph: str | None = None,
 ) -> Model:
     """The model of a layer, a graph, or the file at a path, some of whose operators the caller's C computes."""
     from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
     from memaopt.networks.graph import Graph
+    from memaopt.networks.reading import Wanted
 
     if isinstance(problem, str | Path):
-        return Model.read(problem, read_customs(custom))
-    _without_effect("certify", "a network that is not in a file", custom=custom or None)
+        return Model.read(problem, Wanted(read_customs(custom), subgraph or ""))
+    _without_effect("certify", "a network that is not in a file", custom=custom or None, subgraph=subgraph)
     return Model.of(problem if isinstance(problem, Graph) else problem.graph())
 
 

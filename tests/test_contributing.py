@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -22,10 +21,9 @@ from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.text import templates
 from memaopt.kernels.text.c import Array
 from memaopt.networks.formats import model
-from memaopt.networks.reading import Reading
+from memaopt.networks.reading import Reading, Wanted
 from memaopt.networks.zoo import zoo
 from memaopt.problems import reference
-from memaopt.problems.custom import CustomCode
 from memaopt.problems.dtypes import ELEMENT_TYPES
 from memaopt.problems.layers import Lookup
 
@@ -72,7 +70,7 @@ def test_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a kind of file that is known in more places than the recipe names."""
 
-    def examine(data: bytes, name: str, customs: Sequence[CustomCode]) -> Reading:
+    def examine(data: bytes, name: str, asked: Wanted) -> Reading:
         graph = zoo.build(data.decode().removeprefix("zoo:"))
         return Reading(graph, graph.inputs, graph.outputs, unread=(), refusals=())
 

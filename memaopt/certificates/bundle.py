@@ -46,7 +46,7 @@ class BundleCertificate(Named):
 
     what: ClassVar[str] = "a certificate of several networks"
 
-    format: Literal["memaopt-bundle-certificate-2"] = "memaopt-bundle-certificate-2"
+    format: Literal["memaopt-bundle-certificate-3"] = "memaopt-bundle-certificate-3"
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
     networks: tuple[NetworkCertificate, ...] = Field(min_length=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from memaopt.certificates.envelope import Named
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.networks.formats.model import Model
-from memaopt.problems.custom import CustomCode
+from memaopt.networks.reading import PLAIN, Wanted
 
 
 class OfModel(Named):
@@ -30,11 +29,12 @@ class OfModel(Named):
             )
         if Path(self.model).name != self.model or not self.model.isprintable():
             raise InputError(f"{self.name}: the model {self.model!r} is not the name of a file beside the certificate")
-        return Model.read(self._folder / self.model, self._customs(self._folder))
+        return Model.read(self._folder / self.model, self._asked(self._folder))
 
-    def _customs(self, folder: Path) -> Sequence[CustomCode]:
-        """The user's C that computes operators of the model, from files in the certificate's folder."""
-        return ()
+    def _asked(self, folder: Path) -> Wanted:
+        """What is asked of the model, with files in the certificate's folder."""
+        del folder
+        return PLAIN
 
     def demand(self, model: Model) -> None:
         """FalseClaimError unless it is the model that was certified."""

@@ -28,9 +28,9 @@ from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import bound, told
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
+from memaopt.networks.reading import Wanted
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.printable import counted
-from memaopt.problems.custom import CustomCode
 from memaopt.problems.words import Objective
 
 PREMISES = (
@@ -47,6 +47,7 @@ PREMISES = (
     "stream",
     "by_rows",
     "custom",
+    "subgraph",
 )
 """Fields that say of what a certificate speaks: with others it is another certificate, true or false as it stands."""
 
@@ -59,7 +60,7 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-7"] = "memaopt-network-certificate-7"
+    format: Literal["memaopt-network-certificate-8"] = "memaopt-network-certificate-8"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -69,6 +70,7 @@ class NetworkCertificate(OfModel):
     stream: Stream | None
     by_rows: bool = False
     custom: tuple[CustomClaim, ...]
+    subgraph: str
     multiple: int
     simplified: tuple[str, ...]
     chains: Chains = ()
@@ -102,9 +104,9 @@ class NetworkCertificate(OfModel):
             return self._plan.model
         return super().model_file
 
-    def _customs(self, folder: Path) -> tuple[CustomCode, ...]:
-        """The user's C from its files; FalseClaimError if one is not that which was certified."""
-        return tuple(claim.read(folder, self.subject) for claim in self.custom)
+    def _asked(self, folder: Path) -> Wanted:
+        """The subgraph, and the user's C from its files; FalseClaimError if one is not that which was certified."""
+        return Wanted(tuple(claim.read(folder, self.subject) for claim in self.custom), self.subgraph)
 
     def headline(self) -> str:
         where = f"{self.machine.name} in setting {self.machine.setting.name}"
@@ -190,6 +192,7 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
         stream=plan.slides,
         by_rows=plan.graph.by_rows,
         custom=customs(plan),
+        subgraph=plan.model.subgraph,
         multiple=plan.multiple,
         simplified=plan.steps,
         chains=plan.chains,

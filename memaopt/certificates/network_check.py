@@ -88,6 +88,7 @@ def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
         *((f"placement: {certificate.placement.describe()}",) if certificate.placement.describe() else ()),
         *(() if certificate.stream is None else (f"stream: {certificate.stream.describe()}",)),
         *(("input: by rows, kept nowhere",) if certificate.by_rows else ()),
+        *((f"subgraph {certificate.subgraph}",) if certificate.subgraph else ()),
         *(f"custom operator {each.describe()}" for each in certificate.custom),
     )
 

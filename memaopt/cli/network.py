@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitStatesOption, clocked
-from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
+from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption, SubgraphOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import MCU, TAKEN
@@ -48,6 +48,7 @@ def solve(
     within: float | None = None,
     place: str | None = None,
     custom: Sequence[str] = (),
+    subgraph: str | None = None,
     report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run a network; Exit 1 if a check fails, and then nothing is written.
@@ -56,7 +57,7 @@ def solve(
     ``within``: how much more than the best a smaller arena may cost; None is the default. ``place``: the memories of
     buffers, as they were asked for. ``report``: where the page of it goes, with the front of the arena, which takes
     seconds. ``stream``: axis, hop and fill as they were asked for, ``taken``: how the input is; ``custom``: operators
-    with the user's C.
+    with the user's C, ``subgraph``: the one that is the network.
     """
     from memaopt.certificates import network as certificate
     from memaopt.choice import elsewhere
@@ -67,6 +68,7 @@ def solve(
     from memaopt.choice.problem import left_by_project
     from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.reading import Wanted
     from memaopt.networks.streaming.window import Stream
     from memaopt.report import network as network_report
     from memaopt.report import network_json
@@ -83,9 +85,9 @@ def solve(
     if objective == "ram" and place is not None:
         raise InputError("--objective ram finds the least arena of a network on the chip: no --place")
     by_rows = _by_rows(taken, within, stream[0])
-    customs = read_customs(custom)
     with console.spinner(f"reading {Path(model).name}") as now:
-        read, slack = Model.read(model, customs), WITHIN if within is None else within
+        read = Model.read(model, Wanted(read_customs(custom), subgraph or ""))
+        slack = WITHIN if within is None else within
         sram, flash, arena = (budgets[name] for name in ("sram", "flash", "arena"))
         machine = large_enough(machine, left_by_project(machine, read.graph), budgets)
         now(f"choosing the kernels and the arena of {len(read.graph.operators)} operators")
@@ -197,6 +199,7 @@ def run_folder(signed: NetworkCertificate, folder: Path, compiler: str | None, a
 
 def inspect_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
+    subgraph: SubgraphOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the operators of a file without compiling it, and all that is not supported.
@@ -207,9 +210,10 @@ def inspect_command(
     """
     from memaopt.networks import summary
     from memaopt.networks.formats import model as files
+    from memaopt.networks.reading import Wanted
     from memaopt.report import network as network_report
 
-    found = summary.summarize_reading(files.examine(model))
+    found = summary.summarize_reading(files.examine(model, Wanted(subgraph=subgraph or "")))
     if as_json:
         console.print_json(found.model_dump(mode="json"))
     else:

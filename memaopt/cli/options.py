@@ -48,6 +48,17 @@ FillOption = Annotated[
     ),
 ]
 
+SubgraphOption = Annotated[
+    str | None,
+    option(
+        "Problem",
+        "NAME|N",
+        "Which of a .tflite file's subgraphs the network is: its name, its signature's, or its number.  "
+        "\\[default: the first]",
+        "--subgraph",
+    ),
+]
+
 _LABELS_BYTES = 1 << 20
 
 

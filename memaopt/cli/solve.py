@@ -30,6 +30,7 @@ from memaopt.cli.options import (
     HopOption,
     JsonOption,
     StreamOption,
+    SubgraphOption,
     demand_packages,
     percent,
     read_labels,
@@ -153,6 +154,7 @@ def solve_command(
             "are planned, its cycles are in no figure; repeatable.",
         ),
     ] = [],  # noqa: B006
+    subgraph: SubgraphOption = None,
     out: Annotated[
         Path | None,
         option("Output", "DIR", "Write the C project and the certificate there."),
@@ -246,6 +248,7 @@ def solve_command(
             ("--place", place, f"all of it is on the chip: {apart}"),
             ("--labels", labels, f"they are of one output: {apart}"),
             ("--custom", custom, f"they have no C of yours: {apart}"),
+            ("--subgraph", subgraph, f"each is its file's first: {apart}"),
         )
         bundle_cli.solve(
             several,
@@ -283,6 +286,7 @@ def solve_command(
             within=percent("--within", within),
             place=place,
             custom=custom,
+            subgraph=subgraph,
             report=report,
         )
         return
@@ -296,6 +300,7 @@ def solve_command(
         ("--inputs", inputs, "it runs on inputs of its own"),
         ("--input", taken, "its operands are whole"),
         ("--custom", custom, "it has no operators"),
+        ("--subgraph", subgraph, "it is in no file"),
         *(
             (f"--{name}", value, "it has no window")
             for name, value in (("stream", stream), ("hop", hop), ("fill", fill))

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.refusals import Refusal, error_of
+from memaopt.problems.custom import CustomCode
+
+
+class Wanted(NamedTuple):
+    """What is asked of a file: the C that computes operators of its own, and which of several subgraphs the network is,
+    by its name, its signature's, or its number (empty: the first one)."""
+
+    customs: tuple[CustomCode, ...] = ()
+    subgraph: str = ""
+
+
+PLAIN = Wanted()
 
 
 @dataclass(frozen=True)

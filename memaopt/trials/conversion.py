@@ -18,7 +18,7 @@ from memaopt.networks.formats.tflite.oracle import Array, Oracle
 from memaopt.networks.graph import DType, Tensor
 from memaopt.networks.operators import Weighted
 from memaopt.networks.posttraining.quantise import quantised
-from memaopt.networks.reading import Reading
+from memaopt.networks.reading import PLAIN, Reading
 from memaopt.overview import Overview
 from memaopt.trials import samples as files
 from memaopt.trials.keras import KerasModel
@@ -87,7 +87,7 @@ def convert(path: Path, data: Path, labels: Path | None = None) -> Converted:
 def _converted(path: Path, data: Path, labels: Path | None, keras: KerasModel | None) -> Converted:
     before = read_bytes(path, limits.MAX_FILE_BYTES) if keras is None else keras.floats()
     found = format_of(before, path if keras is None else path.with_suffix(".tflite"))
-    reading = found.examine(before, path.name, ())
+    reading = found.examine(before, path.name, PLAIN)
     _demand_floats(path.name, reading, found.name)
     taken = reading.graph.tensors[reading.inputs[0]]
     given = files.read(data, taken, labels)

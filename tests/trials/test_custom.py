@@ -21,6 +21,7 @@ from memaopt.networks import limits, reference
 from memaopt.networks.custom_files import read_customs
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
+from memaopt.networks.reading import Wanted
 from memaopt.problems.custom import RANK
 from memaopt.trials import measurement
 from memaopt.trials import network as network_trial
@@ -154,7 +155,7 @@ def _solved(folder: Path, *files: tuple[str, str], name: str = "Rasp") -> Graph:
     for file, text in files:
         (folder / file).write_text(text)
     custom = f"{name}={','.join(str(folder / file) for file, _ in files)}"
-    return Model.read(folder.parent / "net.tflite", read_customs([custom])).graph
+    return Model.read(folder.parent / "net.tflite", Wanted(read_customs([custom]))).graph
 
 
 @pytest.mark.parametrize(
@@ -220,11 +221,11 @@ def test_bytes_that_are_unsigned(folder: Path) -> None:
     ]
     customs = read_customs([f"Rasp={folder / 'rasp.h'}"])
     alone = file_of(tensors, [Node("CUSTOM", (0, 2), (3, 4, 5), custom="Rasp")], [0], [3, 4, 5])
-    graph = Model.parsed(alone, "alone.tflite", customs).graph
+    graph = Model.parsed(alone, "alone.tflite", Wanted(customs)).graph
     assert [graph.tensors[t].dtype for t in (*graph.inputs, *graph.outputs)][:2] == [DType.UINT8] * 2
     shared = file_of(tensors, _NODES, [0], [6, 4, 5])
     with pytest.raises(UnsupportedModelError, match="uint8"):
-        Model.parsed(shared, "shared.tflite", customs)
+        Model.parsed(shared, "shared.tflite", Wanted(customs))
 
 
 def test_a_description_has_room() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,7 @@ from memaopt.networks.formats import converting
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
-from memaopt.networks.reading import Reading
-from memaopt.problems.custom import CustomCode
+from memaopt.networks.reading import PLAIN, Reading, Wanted
 
 
 class FileFormat(NamedTuple):
@@ -26,7 +25,7 @@ class FileFormat(NamedTuple):
 
     name: str
     recognises: Callable[[bytes], bool]
-    examine: Callable[[bytes, str, Sequence[CustomCode]], Reading]
+    examine: Callable[[bytes, str, Wanted], Reading]
 
 
 def _is_onnx(data: bytes) -> bool:
@@ -35,11 +34,13 @@ def _is_onnx(data: bytes) -> bool:
     return onnx.recognises(data)
 
 
-def _examine_onnx(data: bytes, name: str, customs: Sequence[CustomCode]) -> Reading:
+def _examine_onnx(data: bytes, name: str, asked: Wanted) -> Reading:
     from memaopt.networks.formats.onnx import reader as onnx
 
-    if customs:
-        raise InputError(f"--custom {customs[0].name}: {name} is ONNX; it is for operators of a .tflite file")
+    if asked.customs:
+        raise InputError(f"--custom {asked.customs[0].name}: {name} is ONNX; it is for operators of a .tflite file")
+    if asked.subgraph:
+        raise InputError(f"--subgraph {asked.subgraph}: {name} is ONNX, which has one graph")
     return onnx.examine(data, name)
 
 
@@ -51,12 +52,13 @@ FORMATS: tuple[FileFormat, ...] = (_TFLITE, _ONNX)
 @dataclass(frozen=True, eq=False)
 class Model:
     """The bytes of a file and the network that they hold; ``notes``: where it may differ from what the file's format
-    says."""
+    says; ``subgraph``: which of several it is, as it was asked for."""
 
     data: bytes
     graph: Graph
     format: str = _TFLITE.name
     notes: tuple[str, ...] = ()
+    subgraph: str = ""
 
     @cached_property
     def sha256(self) -> str:
@@ -64,17 +66,17 @@ class Model:
         return hashlib.sha256(self.data).hexdigest()
 
     @classmethod
-    def read(cls, path: str | Path, customs: Sequence[CustomCode] = ()) -> Model:
-        """The model in a file, some of whose operators the C of ``customs`` computes. Raises InputError (not readable,
-        not valid) or UnsupportedModelError."""
-        return cls.parsed(_bytes(path), path, customs)
+    def read(cls, path: str | Path, asked: Wanted = PLAIN) -> Model:
+        """The model in a file. Raises InputError (not readable, not valid, without what is asked of it) or
+        UnsupportedModelError."""
+        return cls.parsed(_bytes(path), path, asked)
 
     @classmethod
-    def parsed(cls, data: bytes, name: str | Path, customs: Sequence[CustomCode] = ()) -> Model:
+    def parsed(cls, data: bytes, name: str | Path, asked: Wanted = PLAIN) -> Model:
         """The model in the bytes of a file of that name. Raises InputError or UnsupportedModelError."""
         found = format_of(data, name)
-        reading = found.examine(data, Path(name).name, customs)
-        return cls(data, reading.whole(), found.name, reading.notes)
+        reading = found.examine(data, Path(name).name, asked)
+        return cls(data, reading.whole(), found.name, reading.notes, asked.subgraph)
 
     @property
     def fidelity(self) -> str:
@@ -98,10 +100,10 @@ class Model:
         return cls(data, reader.parse(data, graph.name))
 
 
-def examine(path: str | Path) -> Reading:
-    """What a file holds, supported or not. Raises InputError (not readable, not valid)."""
+def examine(path: str | Path, asked: Wanted = PLAIN) -> Reading:
+    """What a file holds, supported or not. Raises InputError (not readable, not valid, without what is asked of it)."""
     data = _bytes(path)
-    return format_of(data, path).examine(data, Path(path).name, ())
+    return format_of(data, path).examine(data, Path(path).name, asked)
 
 
 def _bytes(path: str | Path) -> bytes:

@@ -9,6 +9,7 @@ limits.py.
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -42,9 +43,9 @@ from memaopt.networks.operators.registry import (
 )
 from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
-from memaopt.networks.reading import Reading, Unread
+from memaopt.networks.reading import PLAIN, Reading, Unread, Wanted
 from memaopt.networks.refusals import Refusal, collected, way_for
-from memaopt.problems.custom import CustomCode
+from memaopt.printable import counted
 
 _ETHOS_U = "ethos-u"
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
@@ -58,14 +59,14 @@ def parse(data: bytes, name: str = "network") -> Graph:
     return examine(data, name).whole()
 
 
-def examine(data: bytes, name: str = "network", customs: Sequence[CustomCode] = ()) -> Reading:
-    """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file, or have no
-    operator that one of ``customs`` is for."""
+def examine(data: bytes, name: str = "network", asked: Wanted = PLAIN) -> Reading:
+    """What the bytes of a ``.tflite`` file hold, supported or not; InputError if they are not a valid file, or have not
+    what is asked of them."""
     if len(data) > limits.MAX_FILE_BYTES:
         raise InputError(f"{name} has {len(data):,} bytes; at most {limits.MAX_FILE_BYTES:,} are supported")
     flatbuffer.verify(data, MODEL, IDENTIFIER, name)
     try:
-        return _Reader(data, name, customs).reading()
+        return _Reader(data, name, asked).reading()
     except MemaoptError:
         raise
     except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
@@ -76,9 +77,10 @@ def examine(data: bytes, name: str = "network", customs: Sequence[CustomCode] = 
 class _Reader:
     """One file, as it is read."""
 
-    def __init__(self, data: bytes, name: str, customs: Sequence[CustomCode]) -> None:
+    def __init__(self, data: bytes, name: str, asked: Wanted) -> None:
         self.name = name
-        self.customs = {f"CUSTOM {code.name}": code for code in customs}
+        self.asked = asked.subgraph
+        self.customs = {f"CUSTOM {code.name}": code for code in asked.customs}
         self.model = Record.root(data, MODEL)
         self.codes = self.model.records("operator_codes")
         self.tensors = TensorReader(name, self.model.records("buffers"))
@@ -99,7 +101,8 @@ class _Reader:
                 f"{self.name} has 0 subgraphs; one, and those that CALL_ONCE runs, are supported"
             )
         refusals: list[Refusal] = []
-        subgraph = subgraphs[0]
+        self.main = self._main(subgraphs)
+        subgraph = subgraphs[self.main]
         inputs, outputs = indices(subgraph, "inputs"), indices(subgraph, "outputs")
         accessors = subgraph.records("operators")
         total = len(accessors)
@@ -180,9 +183,22 @@ class _Reader:
         others = subgraphs - 1 - len(self.once)
         if not others:
             return ()
-        return (
-            f"of {subgraphs} subgraphs {others} {'is' if others == 1 else 'are'} not read: the first is the network",
-        )
+        which = self.asked or "the first"
+        return (f"of {subgraphs} subgraphs {others} {'is' if others == 1 else 'are'} not read: {which} is the network",)
+
+    def _main(self, subgraphs: Sequence[Record]) -> int:
+        """Which subgraph is the network; InputError for one that there is not."""
+        asked, count = self.asked, len(subgraphs)
+        if not asked:
+            return 0
+        named = {line(each.text("name")): number for number, each in enumerate(subgraphs)}
+        for each in self.model.records("signature_defs"):
+            named[line(each.text("signature_key"))] = int(each.number("subgraph_index"))
+        found = named.get(asked, int(asked) if re.fullmatch(r"\d{1,6}", asked) else count)
+        if found >= count:
+            there = ", ".join(f"{name} ({number})" for name, number in named.items() if name)
+            raise InputError(f"--subgraph {asked}: {self.name} has {counted(count, 'subgraph')}: {there or 'unnamed'}")
+        return found
 
     def _unusable(self, accessor: Record, location: int, total: int, kind: str) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
@@ -280,7 +296,7 @@ class _Reader:
         if kind != "CALL_ONCE":
             return self.variables.apply(source)
         number, subgraphs = source.required("CallOnceOptions")["initSubgraphIndex"], self.model.records("subgraphs")
-        if not 1 <= number < len(subgraphs):
+        if not 0 <= number < len(subgraphs) or number == self.main:
             raise source.refuse(f"it runs subgraph {number} of {len(subgraphs)}")
         self.once.add(number)
         self.variables.initial.update(variables.assigned(self._sources(subgraphs[number], number)))

@@ -90,6 +90,7 @@ _SUBGRAPH = Table(
 _BUFFER = Table(
     "Buffer", {0: Vector("data", "B", limits.MAX_FILE_BYTES), 1: Scalar("offset", "Q"), 2: Scalar("size", "Q")}
 )
+_SIGNATURE = Table("SignatureDef", {2: String("signature_key"), 4: Scalar("subgraph_index", "I")})
 MODEL = Table(
     "Model",
     {
@@ -98,5 +99,6 @@ MODEL = Table(
         2: Tables("subgraphs", _SUBGRAPH, limits.MAX_ENTRIES),
         3: String("description"),
         4: Tables("buffers", _BUFFER, limits.MAX_ENTRIES),
+        7: Tables("signature_defs", _SIGNATURE, limits.MAX_ENTRIES),
     },
 )
