@@ -16,8 +16,7 @@ from memaopt.errors import BuildError, MissingToolError
 from memaopt.host_compiler import HOST_COMPILERS, host_command
 
 _HERE = Path(__file__).parent
-_SOURCES = ("hook.c", "fetch.h", "memories.h", "system.h", "address.h")
-_FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-nostdlib")
+_FLAGS = ("-std=c11", "-O2", "-shared", "-fvisibility=hidden", *(() if sys.platform == "win32" else ("-fPIC",)))
 
 
 @cache
@@ -56,9 +55,11 @@ def _build(folder: Path) -> Path:
         )
     (folder / "layout.h").write_text(layout.header(), encoding="utf-8")
     built = folder / f"hook{_suffix()}"
-    status, _, errors = interrupts.run(
-        [*command, *_FLAGS, f"-I{folder}", str(_HERE / "hook.c"), "-o", str(built)], folder
-    )
+    whole = [*command, *_FLAGS, f"-I{folder}", str(_HERE / "hook.c"), "-o", str(built)]
+    # It needs no library, and Zig would build one first; macOS wants its own in everything all the same.
+    status, _, errors = interrupts.run([*whole, "-nostdlib"], folder)
+    if status != 0:
+        status, _, errors = interrupts.run(whole, folder)
     if status != 0:
         first = next((line for line in errors.splitlines() if "error" in line), f"{command[0]} failed")
         raise BuildError(f"{first}: the board's native hook is not built here by {command[0]}")
@@ -68,7 +69,7 @@ def _build(folder: Path) -> Path:
 def _digest() -> str:
     """Of all that the hook is made of, and of what it runs on."""
     kind = f"{sys.platform} {platform.machine()} {sys.maxsize} {' '.join(_FLAGS)}"
-    texts = [kind, layout.header(), *((_HERE / name).read_text(encoding="utf-8") for name in _SOURCES)]
+    texts = [kind, layout.header(), *(file.read_text(encoding="utf-8") for file in sorted(_HERE.glob("*.[ch]")))]
     return sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
