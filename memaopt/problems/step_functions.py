@@ -1,6 +1,8 @@
 """Step functions: how an accumulator becomes an int8 output, as TFLite's kernels do it."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -44,6 +46,19 @@ class Requantization(ByContent):
     @property
     def channels(self) -> int:
         return len(self.real_scales)
+
+    def tiled(self, times: int) -> Requantization:
+        """Of so many times as many channels, all of them one time after the other."""
+
+        def each(values: Int64Array) -> Int64Array:
+            return np.tile(values, times)
+
+        return replace(
+            self,
+            multipliers=None if self.multipliers is None else each(self.multipliers),
+            shifts=None if self.shifts is None else each(self.shifts),
+            scales=None if self.scales is None else np.tile(self.scales, times),
+        )
 
     @cached_property
     def real_scales(self) -> Float64Array:

@@ -2,6 +2,8 @@
 weights, shifted by one element for odd columns, meets a word of the rows that it belongs to.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from memaopt import fixedpoint
@@ -9,9 +11,35 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.depthwise.depthwise import SCALE, OnPlanes, Tapped, pairs_of, prove_multiply_add
 from memaopt.kernels.depthwise.kernels import Geometry, geometry
 from memaopt.kernels.depthwise.taps_kernel import MOST, TapsKernel, rows_at_once
+from memaopt.kernels.emitted import Emitted
+from memaopt.kernels.family import pareto
+from memaopt.kernels.plan import Format, Plan
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Depthwise
+from memaopt.problems.geometry import Image, Padding, Pair
+from memaopt.problems.layers import Depthwise, Layer
+
+
+def columns_apart(layer: Depthwise) -> Depthwise | None:
+    """The same bytes as an image of fewer columns and more channels, in which a window that is dilated along rows is
+    not: neighbouring columns, as many as its taps are apart, are one. None where they do not fill the rows."""
+    apart, window, (height, width, channels) = layer.window.dilation.width, layer.window, layer.shape
+    sizes = width, layer.output.width, window.padding.left
+    if apart == 1 or window.stride.width > 1 or any(size % apart for size in sizes):
+        return None
+    return replace(
+        layer,
+        shape=Image(height, width // apart, apart * channels),
+        output=Image(layer.output.height, layer.output.width // apart, apart * layer.output.channels),
+        weights=np.tile(layer.weights, (1, 1, apart)),
+        bias=np.tile(layer.bias, apart),
+        window=replace(
+            window,
+            dilation=Pair(window.dilation.height, 1),
+            padding=Padding(window.padding.top, window.padding.left // apart),
+        ),
+        requantization=layer.requantization.tiled(apart),
+    )
 
 
 class DepthwiseTaps(OnPlanes):
@@ -25,6 +53,22 @@ class DepthwiseTaps(OnPlanes):
         most = [g for g in (4, 2) if g <= layer.shape.channels] or [1]
         formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
         return [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
+
+    def plans(self, layer: Layer) -> tuple[Plan, ...]:
+        assert isinstance(layer, Depthwise)
+        made, apart = super().plans(layer), columns_apart(layer)
+        if apart is None:
+            return made
+        # Of an odd number of channels, bytes of even ones are others in every other column.
+        even = layer.shape.channels % 2 == 0
+        found = [plan for plan in super().plans(apart) if even or plan.input_format is Format.S8]
+        more = (replace(p, tile=f"{p.tile}, columns apart", options=(("apart", 1), *p.options)) for p in found)
+        return pareto((*made, *more))
+
+    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
+        assert isinstance(layer, Depthwise)
+        apart = columns_apart(layer) if ("apart", 1) in plan.options else None
+        return super().emit(layer if apart is None else apart, plan, name)
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> Tapped | None:
         proven = prove_multiply_add(layer)
