@@ -55,8 +55,7 @@ def _reference(graph: Graph, samples: Array) -> Iterator[Array]:
         if (time.perf_counter() - started) * left / (len(samples) - left) > _WORTH_PROCESSES:
             break
     if left and (os.cpu_count() or 1) > 1:
-        blas.one_thread()
-        with Processes() as workers:
+        with blas.one_thread_each(), Processes() as workers:
             data = pickle.dumps(graph)
             for answer in [workers.submit(run_elsewhere, data, part) for part in parts]:
                 yield workers.result(answer)
