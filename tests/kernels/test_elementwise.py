@@ -97,6 +97,13 @@ def _layers() -> dict[str, Layer]:
         "mul_relu": _mul((8, 8, 8), (8, 8, 8), 0.0043, (-128, -128, -128)),
         "mul_clamped": _mul((47,), (47,), 0.0079, (127, 5, 11), (-20, 90)),
         "mul_gate": _mul((2, 5, 3, 16), (2, 1, 1, 16), 0.0039, (-5, -128, -7)),
+        "add_rows": _sum(BinaryKind.ADD, (3, 5, 24), (0.031, 0.044, 0.0525), (-3, 100, 0), other=(3, 5, 1)),
+        "sub_scalar": _sum(BinaryKind.SUB, (1,), (0.09, 0.02, 0.07), (5, -128, 11), (-20, 90), other=(2, 16)),
+        "sub_table_rows": _sum(
+            BinaryKind.SUB, (4, 1), (0.21, 0.003, 0.1), (127, -128, 0), other=(4, 32), table=OUTPUTS
+        ),
+        "mul_rows": _mul((5, 7, 1), (5, 7, 48), 0.0043, (3, -128, 9)),
+        "mul_planes": _mul((3, 2, 4, 8), (3, 1, 1, 1), 0.0079, (127, 5, 11), (-20, 90)),
         "mul_channels": _mul((24,), (3, 5, 24), 0.02, (0, 0, 0), (-128, 100)),
         "lookup": Lookup(333, TABLE),
         "lookup_turn": Lookup(16, TABLE),

@@ -131,7 +131,13 @@ def _pairs() -> Iterator[Layer]:
     """Sums, through tables and not, products and others, with elements left over and in loops."""
     rescales = Rescale(1288490189, -18), Rescale(1518500250, -1), Rescale(2147000000, -2)
     table = tuple(range(127, -129, -1))
-    for shapes in (((6, 3), (6, 3)), ((15, 9, 30), (15, 9, 30)), ((5, 4, 16), (5, 1, 16)), ((2, 3, 4), (1,))):
+    for shapes in (
+        ((6, 3), (6, 3)),
+        ((15, 9, 30), (15, 9, 30)),
+        ((5, 4, 16), (5, 1, 16)),
+        ((2, 3, 4), (1,)),
+        ((4, 3, 16), (4, 3, 1)),
+    ):
         sum_ = Binary(BinaryKind.ADD, *shapes, -3, 7, 11, *rescales)
         yield from (sum_, dataclasses.replace(sum_, table=table))
         yield Binary(BinaryKind.MUL, *shapes, -3, 7, 11, Rescale(1518500250, -6))

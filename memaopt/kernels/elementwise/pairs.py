@@ -171,13 +171,18 @@ class PairCycles(NamedTuple):
 
 #: Cycles of loops around calls of such a kernel, and what a call in them takes less: as counted.
 _LOOPS, _WITHIN = 20, 8
+#: What one element besides takes that fills a run, and each word of it.
+_SPREAD, _FILLED = Compiled(40, 27), 2
+#: Eights from which on such a run is worth a call.
+_WORTH = 2
 
 
 @dataclass(frozen=True)
 class Runs:
     """How two broadcast inputs run along together: ``count`` times ``eights`` times 8 elements, and ``rest`` more.
 
-    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``.
+    ``first``, ``second`` and ``out`` are the C texts of the pointers in loops over the axes ``shape``. ``spread``: of
+    this one (0 or 1) a run is one element, which fills scratch memory first; None if both run along.
     """
 
     shape: tuple[int, ...]
@@ -186,6 +191,12 @@ class Runs:
     out: str
     eights: int
     rest: int
+    spread: int | None = None
+
+    @property
+    def words(self) -> int:
+        """That one element fills."""
+        return 0 if self.spread is None else 2 * self.eights
 
     @property
     def count(self) -> int:
@@ -194,29 +205,30 @@ class Runs:
     @property
     def code_bytes(self) -> int:
         """An estimate of the code around the kernel."""
-        return 40 + 24 * len(self.shape) + (168 if self.rest else 0)
+        return 40 + 24 * len(self.shape) + (168 if self.rest else 0) + (_SPREAD.size if self.words else 0)
 
     def cycles(self, of: PairCycles) -> int:
         """Of the layer."""
         loops = _LOOPS - _WITHIN * self.count if self.shape else 0
-        return round(loops + self.count * (of.call + of.turn * self.eights) + of.each * self.rest)
+        spread = _SPREAD.cycles + _FILLED * self.words if self.words else 0
+        return round(loops + self.count * (of.call + of.turn * self.eights + spread) + of.each * self.rest)
 
 
 def runs_of(layer: Binary) -> Runs | None:
-    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights."""
+    """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights, or
+    one of them does and the other is there one element for each run."""
     shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
-    if (first[-1], second[-1]) != (1, 1):
-        return None
     eights, rest = divmod(shape[-1], 8)
     outer = shape[:-1]
-    if outer and rest:
+    alone = (first[-1], second[-1]).index(0) if 0 in (first[-1], second[-1]) else None
+    if (outer and rest) or (alone is not None and (rest or eights < _WORTH)):
         return None
     steps = _strides(tuple(shape), len(shape))
     first_at, second_at, out_at = (
         name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
         for name, strides in (("first", first), ("second", second), ("out", steps))
     )
-    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest)
+    return Runs(tuple(outer), first_at, second_at, out_at, eights, rest, alone)
 
 
 def pairs_plan(
@@ -240,20 +252,26 @@ def pairs_plan(
     stack; ``output`` by bytes if not given; ``eights`` in a turn of its loop."""
     nodes: list[Node] = [*around.entry()]
     if runs.eights:
-        nodes.append(Loop((around.piece(around.CALL), Call(kernel, (runs.eights / eights,))), runs.count))
+        spread = (around.piece(_SPREAD), around.fill_words(runs.words)) if runs.words else ()
+        nodes.append(Loop((*spread, around.piece(around.CALL), Call(kernel, (runs.eights / eights,))), runs.count))
     if runs.rest:
         nodes.append(around.each(runs.rest, Compiled(40, cycles.each)))
     if table:
         nodes.append(TableLoads(table, layer.elements))
     on_stack = (saved(9) + loads(arguments, 4)).times(runs.count) if runs.eights else Access()
     read = loads(2 * runs.eights, 4).times(runs.count) + loads(runs.rest, 1)
+    inputs, scratch = [read, read], Access()
+    if runs.spread is not None:
+        inputs[runs.spread] = loads(runs.count, 1)
+        scratch = stores(runs.words, 4).times(runs.count) + read
     return Plan(
         family=family,
         tile=str(8 * eights),
         cycles=runs.cycles(cycles),
         promise=Promise(
-            (read, read), stores(layer.elements, 1) if output is None else output, parameters, stack=on_stack
+            tuple(inputs), stores(layer.elements, 1) if output is None else output, parameters, scratch, on_stack
         ),
+        scratch_bytes=4 * runs.words,
         data_bytes=data,
         code_bytes=code + runs.code_bytes,
         stack_bytes=stack,
