@@ -110,7 +110,9 @@ def test_networks_on_every_core(name: str) -> None:
     assert tried.image is not None
     assert {tried.cycles, tried.energy_uj, tried.image.cycles, *(layer.cycles for layer in tried.layers)} == {None}
     files = emit_network.files(plan)
-    assert not any(_FIGURES.search(text) for file, text in files.items() if "stm32cube" not in file)
+    # Programs that print what the chip counts have the words, and no figure.
+    claims = {file: text for file, text in files.items() if "stm32cube" not in file and "samples" not in file}
+    assert not any(_FIGURES.search(text) for text in claims.values())
     said = f"No cycles are stated: nobody has validated the timing of a {machine.core.title}."
     assert said in files[library.source(plan.name)]
     assert f"-mcpu={machine.core.gcc_cpu} " in files["Makefile"]
