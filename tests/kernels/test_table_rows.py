@@ -19,6 +19,7 @@ FAMILY = "table rows"
 def _layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
     sizes = {"four": (1, 2, 4), "odd": (5, 7, 8), "many": (4, 6, 32), "large": (16, 16, 16)}
+    sizes |= {f"few_{m}_{width}": (3, width, m) for m in (1, 2, 3) for width in (4, 6, 5)}
     made: dict[str, Layer] = {
         name: h.conv(rng, (height, width, 1), m, zero_point=-9, output_zero_point=5, clamp=(-60, 127))
         for name, (height, width, m) in sizes.items()
@@ -53,6 +54,7 @@ def test_others_have_no_table() -> None:
     none = [
         h.conv(rng, (5, 4, 2), 8),
         h.conv(rng, (5, 4, 1), 6),
+        h.conv(rng, (5, 4, 1), 5),
         h.conv(rng, (6, 4, 1), 8, stride=(2, 1)),
         h.conv(rng, (6, 4, 1), 8, (1, 2)),
     ]
