@@ -255,6 +255,7 @@ CASES: dict[str, Case] = {
     "transposed_cut": transposed(strides=[2, 3], pads=[1, 0, 0, 2], output_padding=[1, 0]),
     "transposed_far": transposed(kernel=(2, 2), strides=[3, 2]),
     "transposed_same": transposed(kernel=(4, 3), strides=[2, 2], auto_pad="SAME_LOWER", per_channel=False),
+    "transposed_sized": transposed(kernel=(4, 3), strides=[2, 2], output_shape=[11, 8]),
     "transposed_groups": transposed(2, strides=[2, 2], dilations=[2, 1], pads=[1, 1, 1, 1]),
     "transposed_1d": transposed(kernel=(4,), strides=[2], pads=[1, 1], image=(7,)),
     "normalised": normalised(2, 5, 4, 3),

@@ -78,7 +78,8 @@ def _cut(node: OnnxNode, image: Shape, extents: list[int], stride: Size2D) -> tu
     if wanted:
         wanted = [1, *wanted] if len(wanted) == 1 else list(wanted)[-2:]
         cut = [max(w - size, 0) for w, size in zip(whole, wanted, strict=True)]
-        before = [c - c // 2 if auto == "SAME_LOWER" else c // 2 for c in cut]
+        # An odd one more is cut before the output: ONNX says so of all but SAME_UPPER.
+        before = [c // 2 if auto == "SAME_UPPER" else c - c // 2 for c in cut]
         size = wanted
     else:
         pads = list(node.get("pads") or (0, 0, 0, 0)) if auto == "NOTSET" else [0, 0, 0, 0]
