@@ -38,22 +38,31 @@ def serial_line(port: str, baud: int, seconds: float) -> Iterator[Exchange]:
         import serial
     except ImportError:
         raise MissingToolError(f"reading a serial port needs pyserial: {_INSTALL}") from None
+    failures = (serial.SerialException, OSError, ValueError)
     try:
-        with serial.Serial(port, baud, timeout=0.1) as line:
+        line = serial.Serial(port, baud, timeout=0.1)
+    except failures as error:
+        raise _unusable(port, error) from None
 
-            def exchange(data: bytes, enough: Callable[[str], bool]) -> str:
-                line.write(data)
-                text: str = ""
-                deadline = time.monotonic() + seconds
-                while time.monotonic() < deadline:
-                    text = (text + line.read(max(1, line.in_waiting)).decode("utf-8", "replace"))[-_MOST:]
-                    if enough(text):
-                        return text
-                raise InputError(f"{port}: {_came(text)} in {seconds:g} s; {baud} baud?")
+    def exchange(data: bytes, enough: Callable[[str], bool]) -> str:
+        text: str = ""
+        deadline = time.monotonic() + seconds
+        try:
+            line.write(data)
+            while time.monotonic() < deadline:
+                text = (text + line.read(max(1, line.in_waiting)).decode("utf-8", "replace"))[-_MOST:]
+                if enough(text):
+                    return text
+        except failures as error:
+            raise _unusable(port, error) from None
+        raise InputError(f"{port}: {_came(text)} in {seconds:g} s; {baud} baud?")
 
-            yield exchange
-    except (serial.SerialException, OSError, ValueError) as error:
-        raise InputError(f"{port}: {' '.join(str(error).split())}") from None
+    with line:
+        yield exchange
+
+
+def _unusable(port: str, error: Exception) -> InputError:
+    return InputError(f"{port}: {' '.join(str(error).split())}")
 
 
 def by_probe(elf: Path, given: HostInput | None = None, *, target: str | None, seconds: float) -> str:

@@ -152,7 +152,7 @@ def test_what_arrives_at_a_serial_port(made: tuple[NetworkPlan, Path, Path, str]
     sender.join()
     assert found.passed, found.findings
     assert found.silicon == found.virtual
-    with pytest.raises(InputError, match=r"nothing came in 0\.3 s"):
+    with pytest.raises(InputError, match=rf"^{port}: nothing came in 0\.3 s"):
         silicon.by_serial(port, 115200, lambda _: False, 0.3)
     with pytest.raises(InputError, match="/no/such/port"):
         silicon.by_serial("/no/such/port", 115200, lambda _: False, 0.3)
