@@ -187,6 +187,8 @@ def test_the_exponential() -> None:
         ({"max_detections": 0}, "max_detections is 0; 1 to 4096 are supported"),
         ({"h_scale": 0.0}, "its scales are 10, "),
         ({"num_classes": 40}, "scores a box for 40 classes"),
+        ({"num_classes": float("nan")}, "num_classes is nan; finite numbers are supported"),
+        ({"nms_score_threshold": float("inf")}, "nms_score_threshold is inf; finite numbers are supported"),
     ],
 )
 def test_what_is_refused(changed: dict[str, float], told: str) -> None:

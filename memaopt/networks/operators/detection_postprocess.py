@@ -23,6 +23,7 @@ _MOST = 1 << 12
 #: What an option is that a file leaves out, where that is not 0.
 _DEFAULTS = {"detections_per_class": 100}
 _COUNTS = ("num_classes", "max_detections", "max_classes_per_detection", "detections_per_class")
+_THRESHOLDS = ("nms_score_threshold", "nms_iou_threshold")
 _SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
 
 
@@ -124,32 +125,37 @@ class DetectionPostprocess(OfNoFile, Several):
         return layer.boxes * (layer.classes + 20 * layer.rounds * (layer.classes if layer.regular else 1))
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return (f"{self.most} of {self.classes} classes", "each class by itself" if self.regular else "all classes")
 
 
 def _attributes(source: Source, values: Mapping[str, float]) -> dict[str, object]:
     """The attributes that options say; UnsupportedModelError for those with which TFLite does not run."""
+    odd = next((name for name, value in values.items() if not math.isfinite(value)), None)
+    if odd is not None:
+        raise source.refuse(f"{odd} is {values[odd]:g}; finite numbers are supported")
     counts = {name: int(values.get(name, 0)) for name in _COUNTS}
     regular = bool(values.get("use_regular_nms", 0))
     for name, count in counts.items():
-        unused = "max_classes_per_detection" if regular else "detections_per_class"
-        if not (0 if name == unused and not regular else 1) <= count <= _MOST:
-            raise source.refuse(f"{name} is {count}; 1 to {_MOST} are supported")
-    scales = tuple(float(np.float32(values.get(name, 0))) for name in _SCALES)
+        least = 0 if name == "detections_per_class" and not regular else 1
+        if not least <= count <= _MOST:
+            raise source.refuse(f"{name} is {count}; {least} to {_MOST} are supported")
+    with np.errstate(over="ignore"):
+        scales = tuple(float(np.float32(values.get(name, 0))) for name in _SCALES)
+        score, overlap = (float(np.float32(values.get(name, 0))) for name in _THRESHOLDS)
     if not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise source.refuse(f"its scales are {', '.join(f'{s:g}' for s in scales)}; numbers above 0 are supported")
-    thresholds = [float(np.float32(values.get(name, 0))) for name in ("nms_score_threshold", "nms_iou_threshold")]
-    if not math.isfinite(thresholds[0]) or not 0 < thresholds[1] <= 1:
-        raise source.refuse(f"nms_iou_threshold is {thresholds[1]:g}; above 0 and up to 1 is supported, as in TFLite")
+    if not math.isfinite(score):
+        raise source.refuse(f"nms_score_threshold is {score:g}; a float32 is supported")
+    if not 0 < overlap <= 1:
+        raise source.refuse(f"nms_iou_threshold is {overlap:g}; above 0 and up to 1 is supported, as in TFLite")
     return {
         "classes": counts["num_classes"],
         "most": counts["max_detections"],
         "each": counts["max_classes_per_detection"],
         "per_class": counts["detections_per_class"],
         "regular": regular,
-        "score_threshold": thresholds[0],
-        "overlap_threshold": thresholds[1],
+        "score_threshold": score,
+        "overlap_threshold": overlap,
         "scales": scales,
     }
 
