@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memaopt.errors import InputError
 from memaopt.files import read_text
+from memaopt.printable import in_comment
 from memaopt.problems.custom import DESCRIPTION, CodeFile, CustomCode
 
 SOURCES = "src"
@@ -42,6 +43,8 @@ def code_of(name: str, files: Sequence[CodeFile]) -> CustomCode:
     function = re.sub(r"\W", "_", name, flags=re.ASCII)
     if not re.fullmatch(r"[A-Za-z_]\w*", function, re.ASCII):
         raise InputError(f"--custom {name!r}: no C function is called like that")
+    if in_comment(name) != name:
+        raise InputError(f"--custom {name!r}: no comment in C can hold that name")
     for file, ending in zip(files, (".h", ".c"), strict=False):
         if not re.fullmatch(rf"[A-Za-z0-9_][\w.-]*\{ending}", file.name, re.ASCII):
             raise InputError(f"--custom {name}: {file.name!r} is no name of a {ending} file; {_FORM}")

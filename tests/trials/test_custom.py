@@ -180,6 +180,7 @@ def test_c_that_does_not_do(folder: Path, header: str, source: str, told: str) -
     [
         (["--custom", "Rasp"], "--custom Rasp: give NAME=header.h or NAME=header.h,source.c"),
         (["--custom", "Rasp=rasp.c"], "'rasp.c' is no name of a .h file"),
+        (["--custom", "a*/b=rasp.h"], "--custom 'a*/b': no comment in C can hold that name"),
         (["--custom", "Grate=rasp.h"], "net.tflite has no operator of that name; its custom operators are Rasp"),
         (["--custom", "Rasp=none.h"], "none.h: cannot be read"),
         (["--custom", "Rasp=rasp.h", "--custom", "Rasp=rasp.h"], "it is given twice"),
@@ -211,6 +212,14 @@ def test_files_of_one_name(folder: Path, tmp_path: Path) -> None:
     assert isinstance(certificate, NetworkCertificate)
     with pytest.raises(InputError, match=r"another file is called net\.h in the library"):
         emit(certificate, tmp_path / "out")
+
+
+def test_a_source_called_program(folder: Path) -> None:
+    """Catches files of the user's in the place of those that the reference is built of."""
+    where = folder / "program"
+    where.mkdir()
+    graph = _solved(where, ("program.h", _HEADER), ("program.c", _SOURCE.replace("rasp.h", "program.h")))
+    reference.run(graph, [np.zeros((1, 6, 3), np.int8)])
 
 
 def test_bytes_that_are_unsigned(folder: Path) -> None:

@@ -37,17 +37,19 @@ def _computed(layer: CustomLayer, inputs: tuple[bytes, ...]) -> bytes:
             f"({', '.join(HOST_COMPILERS)}) is on PATH"
         )
     with interrupts.scratch_folder() as folder:
+        own = folder / "own"  # a file of the user's may be called as one of these
+        own.mkdir()
         for name, text in files_of(code).items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (own / name).write_text(text, encoding="utf-8")
         (folder / "program.c").write_text(_program(layer), encoding="utf-8")
         (folder / "inputs").write_bytes(b"".join(inputs))
-        sources = [str(folder / name) for name in ("program.c", *(file.name for file in code.sources))]
-        flags = ["-std=c11", "-O2", "-ffp-contract=off", "-o", str(folder / "program")]
+        sources = [str(folder / "program.c"), *(str(own / file.name) for file in code.sources)]
+        flags = ["-std=c11", "-O2", "-ffp-contract=off", f"-I{own}", "-o", str(folder / "program")]
         status, _, errors = interrupts.run([*compiler, *flags, *sources, "-lm"], folder)
         if status != 0:
             lines = errors.splitlines()
             told = next((line for line in lines if "error:" in line or "undefined" in line), "it does not build")
-            told = told.replace(f"{folder}/", "").removeprefix("/usr/bin/ld: ")
+            told = told.replace(f"{own}/", "").replace(f"{folder}/", "").removeprefix("/usr/bin/ld: ")
             raise BuildError(f"custom operator {code.name}: {told}; it is called as {layer.declared}")
         program = [str(folder / name) for name in ("program", "inputs", "outputs")]
         try:
