@@ -1,6 +1,7 @@
 """The native hook: built here without a warning, by whatever compiler there is."""
 
 import subprocess
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from emit_helpers import WARNINGS, host_compilers
 
 from memaopt.board import layout
-from memaopt.errors import MissingToolError
+from memaopt.errors import BuildError, MissingToolError
 
 native = import_module("memaopt.board.native")
 
@@ -42,3 +43,37 @@ def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MissingToolError, match=r"cc, gcc, clang on PATH, or pip install 'memaopt\[zig\]'"):
         native._build(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_of_windows_has_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a library whose loading calls whatever code comes first, since the compiler's own start is left out."""
+    built: list[Sequence[str]] = []
+
+    def run(command: Sequence[str], scratch: Path) -> tuple[int, str, str]:
+        built.append(command)
+        return 0, "", ""
+
+    monkeypatch.setattr(native.sys, "platform", "win32")
+    monkeypatch.setattr(native, "host_command", lambda: ("gcc",))
+    monkeypatch.setattr(native.interrupts, "run", run)
+    native._build(tmp_path)
+    assert len(built) == 1
+    assert "-nostdlib" not in built[0]
+
+
+def test_where_nothing_may_be_kept_or_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches half a library that stays beside Python's files, and an error without a word of what it is of."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    built = tmp_path / "built"
+    built.write_bytes(b"no library")
+    monkeypatch.setattr(native, "cache_from_source", lambda path: str(kept / "hook.pyc"))
+    monkeypatch.setattr(native, "_build", lambda folder: built)
+
+    def refuse(*paths: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(native.os, "replace", refuse)
+    with pytest.raises(BuildError, match=r"native hook was built, and cannot be loaded: .*built"):
+        native.on_instruction.__wrapped__()
+    assert list(kept.iterdir()) == []

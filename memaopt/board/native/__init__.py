@@ -24,7 +24,7 @@ def on_instruction() -> int:
     """The hook's address in this process.
 
     It is built when it is first asked for on a computer, and kept beside Python's own compiled files where there is a
-    folder for it. MissingToolError without a C compiler, BuildError if that does not build it.
+    folder for it. MissingToolError without a C compiler, BuildError if that does not build it, or it cannot be loaded.
     """
     kept = Path(cache_from_source(str(_HERE / "hook.py"))).with_name(f"hook-{_digest()}{_suffix()}")
     with suppress(OSError):
@@ -32,12 +32,23 @@ def on_instruction() -> int:
     with interrupts.scratch_folder() as folder:
         built = _build(folder)
         with suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_name(f"{kept.name}.{os.getpid()}")
-            partial.write_bytes(built.read_bytes())
-            os.replace(partial, kept)
+            _keep(built, kept)
             return _load(kept)
-        return _load(built)
+        try:
+            return _load(built)
+        except OSError as error:
+            raise BuildError(f"the board's native hook was built, and cannot be loaded: {error}") from None
+
+
+def _keep(built: Path, kept: Path) -> None:
+    """Whole or not at all; OSError where that cannot be."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(built.read_bytes())
+        os.replace(partial, kept)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load(library: Path) -> int:
@@ -56,10 +67,13 @@ def _build(folder: Path) -> Path:
     (folder / "layout.h").write_text(layout.header(), encoding="utf-8")
     built = folder / f"hook{_suffix()}"
     whole = [*command, *_FLAGS, f"-I{folder}", str(_HERE / "hook.c"), "-o", str(built)]
-    # It needs no library, and Zig would build one first; macOS wants its own in everything all the same.
-    status, _, errors = interrupts.run([*whole, "-nostdlib"], folder)
-    if status != 0:
-        status, _, errors = interrupts.run(whole, folder)
+    # It needs no library, and Zig would build one first. macOS wants its own in everything all the same; what Windows
+    # calls where a library is loaded is in the compiler's, and a linker that misses it may take other code for it.
+    ways = [whole] if sys.platform == "win32" else [[*whole, "-nostdlib"], whole]
+    for way in ways:
+        status, _, errors = interrupts.run(way, folder)
+        if status == 0:
+            break
     if status != 0:
         first = next((line for line in errors.splitlines() if "error" in line), f"{command[0]} failed")
         raise BuildError(f"{first}: the board's native hook is not built here by {command[0]}")
