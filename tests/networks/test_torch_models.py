@@ -24,6 +24,11 @@ READ = tuple(sorted(path.stem for path in _FOLDER.glob("*.onnx") if path.stem no
 _FAR = {"attention": 3}
 
 
+def test_files_name_no_program_that_made_them() -> None:
+    """Catches an exporter's notes, half of a file: lines of source with the paths of whoever ran it."""
+    assert not [path.name for path in _FOLDER.iterdir() if b'File "' in path.read_bytes()]
+
+
 @pytest.mark.parametrize("name", READ)
 def test_a_model_is_near_to_onnxruntime(name: str) -> None:
     """Catches a node of an exporter's that is not read, or is read as something else."""
