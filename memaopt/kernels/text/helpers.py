@@ -18,6 +18,7 @@ _HEADER = re.compile(r"/\*.*?\*/\n#ifndef (\w+)\n#define \1\n(?P<body>.*)\n#endi
 _NAMES = re.compile(
     r"^(?:#define (\w+)|(?:KERNEL |ONE_TEXT )?static (?:inline )?\w+ (\w+)\(|struct (\w+) \{)", re.MULTILINE
 )
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _WORDS = re.compile(r"\b[A-Za-z]\w*")
 
 _PUSH = """\
@@ -52,10 +53,10 @@ def with_helpers(text: str) -> str:
 
 
 def used(texts: Iterable[str]) -> list[Helper]:
-    """The helpers that texts name, and those that these name, in the order of the headers."""
+    """The helpers that texts name, comments apart, and those that these name, in the order of the headers."""
     pending, found = list(texts), set[Helper]()
     while pending:
-        words = set(_WORDS.findall(pending.pop()))
+        words = set(_WORDS.findall(_COMMENT.sub("", pending.pop())))
         new = {helper for helper in _helpers() if helper.names & words} - found
         found |= new
         pending.extend(helper.text for helper in new)
