@@ -20,7 +20,7 @@ from network_helpers import MCU
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
 from memaopt.networks.formats.tflite import reader
-from memaopt.networks.operators.registry import OPERATORS
+from memaopt.networks.operators.registry import OPERATORS, SIXTEEN
 from tests.fuzz import bench, certificates, host, mutate, tflite, watch
 from tests.fuzz.bench import Case, Rng
 from tests.fuzz.classes import CLASSES
@@ -84,6 +84,7 @@ def test_a_case_depends_on_its_number_alone() -> None:
 def test_random_networks_have_all_that_a_network_can_have() -> None:
     """Catches a generator that no longer reaches an operator, a batch, a second end or a part of constants."""
     kinds: collections.Counter[str] = collections.Counter()
+    wide: collections.Counter[str] = collections.Counter()
     seen = collections.Counter({"batch": 0, "ends": 0, "constants alone": 0, "read often": 0, "size 1": 0})
     for number in range(700):
         graph = random_network(np.random.default_rng([1, number]), "n")
@@ -95,7 +96,9 @@ def test_random_networks_have_all_that_a_network_can_have() -> None:
         seen["read often"] += any(len(readers) > 2 for readers in graph.consumers.values())
         alone = [op for op in graph.operators if all(graph.tensors[i].is_constant for i in op.inputs)]
         seen["constants alone"] += bool(alone)
+        wide.update(op.kind for op in graph.operators if type(op) is SIXTEEN.get(op.kind))
     assert {*OPERATORS} == {*kinds}
+    assert {*SIXTEEN} == {*wide}
     assert min(seen.values()) > 8, seen
 
 
@@ -133,6 +136,7 @@ def test_other_bytes_of_a_layer_are_seen(tmp_path: Path, monkeypatch: pytest.Mon
         ("board-networks", 3),
         ("streams", 2),
         ("tflite-files", 48),
+        ("onnx-files", 24),
         ("network-certificates", 60),
         ("gemm-certificates", 25),
         ("elfs", 12),

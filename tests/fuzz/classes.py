@@ -7,6 +7,7 @@ from tests.fuzz.certificates import GemmCertificates, NetworkCertificates
 from tests.fuzz.elfs import Elfs
 from tests.fuzz.machines import Machines, Problems
 from tests.fuzz.networks import BoardNetworks, HostNetworks
+from tests.fuzz.onnx_files import OnnxFiles
 from tests.fuzz.streams import Streams
 from tests.fuzz.tflite import Files
 from tests.fuzz.writing import Writing
@@ -18,6 +19,7 @@ CLASSES: dict[str, Callable[[], Class]] = {
         BoardNetworks,
         Streams,
         Files,
+        OnnxFiles,
         NetworkCertificates,
         GemmCertificates,
         Elfs,

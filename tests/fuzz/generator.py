@@ -1,5 +1,5 @@
-"""Random int8 networks: batches, several ends, tensors read many times, parts of constants alone, extreme zero points
-and scales, axes of size 1, every operator of a file."""
+"""Random networks, mostly of int8: batches, several ends, tensors read many times, parts of constants alone, extreme
+scales and zero points, axes of size 1, every operator of a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from tests.fuzz.growing_bools import GrowingBools
 from tests.fuzz.growing_elements import GrowingElements
 from tests.fuzz.growing_moves import GrowingMoves
 from tests.fuzz.growing_pairs import GrowingPairs
+from tests.fuzz.growing_sixteen import GrowingSixteen
 from tests.fuzz.growing_windows import GrowingWindows
+
+#: One step in so many is of int16.
+_RARE = 25
 
 
 def random_network(rng: Rng, name: str, *, most: int = 9, writable: bool = False) -> Graph:
@@ -40,11 +44,14 @@ def random_network(rng: Rng, name: str, *, most: int = 9, writable: bool = False
         return graph
 
 
-class _Network(GrowingWindows, GrowingPairs, GrowingMoves, GrowingElements, GrowingBools):
+class _Network(GrowingWindows, GrowingPairs, GrowingMoves, GrowingElements, GrowingBools, GrowingSixteen):
     """A network that gets one operator after another."""
 
     def _step(self) -> None:
         before = len(self.tensors)
+        if self.rng.integers(_RARE) == 0:
+            self.sixteen()
+            return
         kind = pick(self.rng, _VISION if self.vision else list(OPERATORS))
         images = [t for t in self.ready if len(self.tensors[t].shape) == 4]
         x = int(pick(self.rng, images[-2:])) if kind in _WINDOWS and images else self._operand()

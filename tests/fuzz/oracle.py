@@ -80,15 +80,15 @@ def _alone(graph: Graph, op: Operator, held: Mapping[int, Any]) -> tuple[Graph, 
 def ask_micro(graph: Graph, values: Sequence[Any]) -> str:
     """Whether the operators of a network whose arithmetic is TFLite Micro's give there, each alone on what comes to it,
     what the reference gives; in words."""
-    return _answered(_compare_in_micro, (graph, values), "TFLite Micro")
+    return answered(_compare_in_micro, (graph, values), "TFLite Micro")
 
 
 def ask(data: bytes, values: Sequence[Any], expected: Sequence[Any]) -> str:
     """Whether a file computes ``expected`` from ``values`` in TFLite's interpreter, in words."""
-    return _answered(_compare, (data, values, expected), "TFLite")
+    return answered(_compare, (data, values, expected), "TFLite")
 
 
-def _answered(compare: Callable[..., None], arguments: tuple[Any, ...], who: str) -> str:
+def answered(compare: Callable[..., None], arguments: tuple[Any, ...], who: str) -> str:
     """What a process of its own says."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=compare, args=(*arguments, theirs))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import flatbuffers
 import layers_helpers as h
 import layers_run_helpers as running
 import numpy as np
 import pytest
 from network_helpers import MCU
-from tflite_helpers import Micro, Node, file_of, schema
+from svdf_helpers import svdf_file
+from tflite_helpers import Micro
 
 from memaopt.choice.compile import compile_network
 from memaopt.errors import UnsupportedModelError
@@ -19,7 +19,7 @@ from memaopt.kernels.registry import emit, plans
 from memaopt.networks import reference
 from memaopt.networks.formats.tflite import reader
 from memaopt.networks.formats.tflite.oracle import Oracle
-from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.graph import Graph
 from memaopt.problems.layers import Layer
 from memaopt.problems.step_functions import Rescale
 from memaopt.problems.svdf import SvdfFeatures, SvdfFilter
@@ -29,40 +29,6 @@ from memaopt.trials import network as network_trial
 pytest.importorskip("ai_edge_litert")
 
 Rng = np.random.Generator
-
-
-def _tensor(
-    name: str, shape: tuple[int, ...], dtype: DType, scale: float, point: int = 0, data: object = None
-) -> Tensor:
-    values = None if data is None else np.asarray(data).astype(dtype.value)
-    return Tensor(name, shape, dtype, np.array([scale], np.float32), np.array([point], np.int64), data=values)
-
-
-def _file(rng: Rng, wide: bool, *, rank: int | None = None, activation: int = 1, unsigned: bool = False) -> bytes:
-    """A random SVDF. Features leave the state's range now and then, where a zero point makes bytes wrap round."""
-    rank = int(rng.integers(1, 4)) if rank is None else rank
-    batch, units, memory, inputs = (int(v) for v in rng.integers([1, 1, 1, 1], [3, 6, 9, 13]))
-    filters, kept = units * rank, DType.INT16 if wide else DType.INT8
-    state = 0.0005 if wide else float(rng.choice([0.01, 0.05]))
-    step, y = (0.0005, 0.05) if wide else (0.01, 0.1)
-    reach = 9000 if wide else 128
-    tensors = [
-        _tensor("x", (batch, inputs), DType.INT8, 0.05, int(rng.integers(-128, 128))),
-        _tensor("features", (filters, inputs), DType.INT8, 0.01, data=rng.integers(-127, 128, (filters, inputs))),
-        _tensor("time", (filters, memory), kept, step, data=rng.integers(1 - reach, reach, (filters, memory))),
-        _tensor("bias", (units,), DType.INT32, state * step, data=rng.integers(-2000, 2000, units)),
-        _tensor("state", (batch, filters * memory), kept, state, 0 if wide else int(rng.integers(-60, 60))),
-        _tensor("y", (batch, units), DType.INT8, y, int(rng.integers(-128, 20))),
-    ]
-    options = {"rank": rank, "fusedActivationFunction": activation}
-    data = file_of(tensors, [Node("SVDF", [0, 1, 2, 3, 4], [5], "SVDFOptions", options, 3)], [0], [5])
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-    model.subgraphs[0].tensors[4].isVariable = True
-    for tensor in model.subgraphs[0].tensors if unsigned else ():
-        tensor.type = schema.TensorType.UINT8 if tensor.type == schema.TensorType.INT8 else tensor.type
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _steps(rng: Rng, graph: Graph, count: int) -> list[np.ndarray]:
@@ -76,7 +42,7 @@ def test_each_step_equals_the_interpreters(wide: bool) -> None:
     pytest.importorskip("tflite_micro")
     for seed in range(25):
         rng = np.random.default_rng([seed, wide])
-        data = _file(rng, wide)
+        data = svdf_file(rng, wide)
         graph, micro = reader.parse(data), Micro(data, 1)
         litert = Oracle(data) if wide else None
         kept = [state.initial for state in graph.states]
@@ -92,7 +58,7 @@ def test_each_step_equals_the_interpreters(wide: bool) -> None:
 @pytest.mark.parametrize(("wide", "rank", "seed"), [(False, 1, 3), (False, 2, 5), (True, 2, 4)])
 def test_a_stream_runs_as_promised(wide: bool, rank: int, seed: int) -> None:
     """Catches rows of two bytes an element that are moved as one, and a state that is read after it is written."""
-    graph = reader.parse(_file(np.random.default_rng(seed), wide, rank=rank), "svdf")
+    graph = reader.parse(svdf_file(np.random.default_rng(seed), wide, rank=rank), "svdf")
     plan = compile_network(graph, MCU)
     library.check(plan, library.emit.files(plan))
     assert network_trial.run(plan, 12).passed
@@ -137,10 +103,10 @@ def test_kernels(tmp_path: Path) -> None:
 def test_other_activations_are_refused() -> None:
     """Catches an activation that TFLite ignores or refuses, taken as none."""
     with pytest.raises(UnsupportedModelError, match="RELU"):
-        reader.parse(_file(np.random.default_rng(0), wide=True, activation=3))
+        reader.parse(svdf_file(np.random.default_rng(0), wide=True, activation=3))
 
 
 def test_uint8_is_refused() -> None:
     """Catches the older scheme, of which no interpreter has SVDF, read as int8."""
     with pytest.raises(UnsupportedModelError, match="uint8"):
-        reader.parse(_file(np.random.default_rng(0), wide=False, unsigned=True))
+        reader.parse(svdf_file(np.random.default_rng(0), wide=False, unsigned=True))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memaopt.errors import UnsupportedModelError
+from memaopt.networks import limits
 from memaopt.networks.formats.onnx.values import Constant, Held, Integers, Pending, Reals, Value
 
 #: The commands that make int8 of a float ONNX model.
@@ -46,6 +48,11 @@ class OnnxNode:
         for name, value in expected.items():
             if self.get(name, value) != value:
                 raise self.refuse(f"{name} = {self.get(name)}; {value} is supported")
+
+    def bounded(self, shape: Sequence[int]) -> None:
+        """UnsupportedModelError for more elements than a tensor may have, before any are made."""
+        if math.prod(shape) > limits.MAX_TENSOR_BYTES:
+            raise self.refuse(f"{list(shape)} elements; {limits.MAX_TENSOR_BYTES:,} are supported")
 
     def has(self, position: int) -> bool:
         return len(self.given) > position and self.given[position] is not None

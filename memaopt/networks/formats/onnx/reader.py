@@ -8,6 +8,7 @@ waits until a QuantizeLinear says what its output is. Constants are folded by ON
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -192,6 +193,9 @@ class _Reader:
         if any(size < 1 for size in sizes[1:]) or (sizes and sizes[0] == 0):
             raise UnsupportedModelError(f"input {name!r} has the shape {sizes}; only the first size may be left open")
         shape = tuple(1 if size < 1 else size for size in sizes)
+        if math.prod(shape) > limits.MAX_TENSOR_BYTES:
+            what = f"input {name!r} has the shape {sizes}"
+            raise UnsupportedModelError(f"{what}; at most {limits.MAX_TENSOR_BYTES:,} elements are supported")
         if len(shape) > limits.MAX_RANK:
             raise UnsupportedModelError(f"input {name!r} has {len(shape)} dimensions; {limits.MAX_RANK} are supported")
         dtypes = {_FLOAT: DType.FLOAT32, _UINT8: DType.UINT8, _INT8: DType.INT8}

@@ -36,6 +36,7 @@ def resize(node: OnnxNode, building: Building) -> Value:
         raise node.refuse(f"factors {list(factors)}; whole ones of rows and columns are supported")
     shape = tuple(size * int(f) for size, f in zip(old, factors, strict=True))
 
+    node.bounded(shape)
     for size, wanted in zip(old[2:], shape[2:], strict=True):
         taken = np.floor(np.arange(wanted).astype(np.float32) * (np.float32(size) / np.float32(wanted)))
         if not np.array_equal(taken, np.arange(size).repeat(wanted // size)):

@@ -102,6 +102,7 @@ def _dense(node: OnnxNode, weights: Integers, group: int) -> Integers:
     inputs, each, height, width = centred.shape
     down, across = _pair(node, "dilations", 1)
     size = (group * each, inputs, (height - 1) * down + 1, (width - 1) * across + 1)
+    node.bounded(size)
     dense: Array = np.zeros(size, np.int64)
     for g in range(group):
         members = slice(g * inputs // group, (g + 1) * inputs // group)
