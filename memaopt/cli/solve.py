@@ -214,7 +214,7 @@ def solve_command(
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
       memaopt solve wake.tflite door.tflite --stream wake=rows --out library/
-      memaopt solve model.tflite --custom Rasp=rasp.h,rasp.c --run
+      memaopt solve own.tflite --custom Rasp=rasp.h,rasp.c --run
     """
     named = what[0] if what and len(what) == 1 and suite is None and file is None else ""
     model = named if _is_model(named) else None

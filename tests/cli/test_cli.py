@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 from cli_helpers import Cli
+from custom_helpers import write_own
 from elf_helpers import firmware
 from onnx_helpers import Sketch
 from onnx_helpers import network as onnx
@@ -274,6 +275,7 @@ def test_the_examples_of_the_help_work(cli: Cli, tmp_path: Path, monkeypatch: py
     (tmp_path / "tcn.tflite").write_bytes(write(build("tcn")))
     (tmp_path / "model.onnx").write_bytes(onnx(Sketch(np.random.default_rng(3))).SerializeToString())
     (tmp_path / "camera.tflite").write_bytes(write(build("resnet8")))
+    write_own(tmp_path / "own.tflite")
     for name in ("wake", "door"):
         b = Builder(name, (1, 6, 1, 8), 3)
         x = b.conv_2d(0, 4, Size2D(3, 1), same=False)

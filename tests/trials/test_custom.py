@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 from cli_helpers import Cli
+from custom_helpers import HEADER, NODES, SOURCE, TENSORS, write_own
 from tflite_helpers import Node, file_of
 
 from memaopt.api import certify, emit, verify
@@ -20,7 +21,7 @@ from memaopt.machines.mcu import mcu
 from memaopt.networks import limits, reference
 from memaopt.networks.custom_files import read_customs
 from memaopt.networks.formats.model import Model
-from memaopt.networks.graph import DType, Graph, Tensor, int8_tensor
+from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.reading import Wanted
 from memaopt.problems.custom import RANK
 from memaopt.trials import measurement
@@ -28,50 +29,12 @@ from memaopt.trials import network as network_trial
 
 pytestmark = pytest.mark.skipif(host_compiler() is None, reason="its C is run here, which takes a compiler")
 
-_HEADER = """\
-#include "memaopt_custom.h"
-void Rasp(const int8_t *x, const int16_t *table, int8_t *y, float *means, int32_t *seen, const memaopt_custom *node);
-"""
-_SOURCE = """\
-#include "rasp.h"
-void Rasp(const int8_t *x, const int16_t *table, int8_t *y, float *means, int32_t *seen, const memaopt_custom *node)
-{
-    const memaopt_tensor *in = &node->tensors[0], *out = &node->tensors[2];
-    const int rows = in->shape[1], channels = in->shape[2];
-    for (int k = 0; k < channels; k++) {
-        int sum = 0;
-        for (int i = 0; i < rows; i++) {
-            y[i * channels + k] = (int8_t)(x[i * channels + k] ^ table[k] ^ node->options[1]);
-            sum += x[i * channels + k] - in->zero_point;
-        }
-        means[k] = (float)sum * in->scale;
-    }
-    seen[0] = node->inputs * 1000 + node->outputs * 100 + out->rank * 10 + node->option_bytes;
-}
-"""
-_TENSORS = [
-    int8_tensor("in", (1, 6, 3), 0.5, 3),
-    int8_tensor("relu", (1, 6, 3), 0.25, -5),
-    Tensor("table", (3,), DType.INT16, data=np.array([1, 2, 300], np.int16)),
-    int8_tensor("y", (1, 6, 3), 0.5, 3),
-    Tensor("means", (1, 3), DType.FLOAT32),
-    Tensor("seen", (1,), DType.INT32),
-    int8_tensor("out", (1, 6, 3), 0.25, -5),
-]
-_NODES = [
-    Node("RELU", (0,), (1,)),
-    Node("CUSTOM", (1, 2), (3, 4, 5), custom="Rasp", data=b"\x07\x09"),
-    Node("RELU", (3,), (6,)),
-]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with an operator of its own, and that one's C."""
     where = tmp_path_factory.mktemp("custom")
-    (where / "net.tflite").write_bytes(file_of(_TENSORS, _NODES, [0], [6, 4, 5]))
-    (where / "rasp.h").write_text(_HEADER)
-    (where / "rasp.c").write_text(_SOURCE)
+    write_own(where / "net.tflite")
     return where
 
 
@@ -146,7 +109,7 @@ def test_its_folder_holds_all(certificate: NetworkCertificate, tmp_path: Path) -
     assert measurement.measure(again.plan, tmp_path).passed
     for path in ("CMakeLists.txt", "Makefile", "zephyr/CMakeLists.txt", "memaopt.net.pdsc", "extras/firmware/Makefile"):
         assert "src/rasp.c" in (tmp_path / path).read_text(), path
-    (tmp_path / "src" / "rasp.c").write_text(_SOURCE.replace("int sum = 0", "int sum = 1"))
+    (tmp_path / "src" / "rasp.c").write_text(SOURCE.replace("int sum = 0", "int sum = 1"))
     with pytest.raises(FalseClaimError, match=r"src/rasp\.c is not the file that was certified"):
         verify(tmp_path / "certificate.json")
 
@@ -161,9 +124,9 @@ def _solved(folder: Path, *files: tuple[str, str], name: str = "Rasp") -> Graph:
 @pytest.mark.parametrize(
     ("header", "source", "told"),
     [
-        (_HEADER, "", "undefined reference to `Rasp'; it is called as void Rasp.const int8_t .x0, const int16_t .x1"),
+        (HEADER, "", "undefined reference to `Rasp'; it is called as void Rasp.const int8_t .x0, const int16_t .x1"),
         ("int Rasp;", "", "error: "),
-        (_HEADER, _SOURCE.replace("int sum = 0", "int sum = 0; __builtin_trap()"), "a call ends by signal"),
+        (HEADER, SOURCE.replace("int sum = 0", "int sum = 0; __builtin_trap()"), "a call ends by signal"),
     ],
 )
 def test_c_that_does_not_do(folder: Path, header: str, source: str, told: str) -> None:
@@ -203,11 +166,11 @@ def test_what_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 def test_files_of_one_name(folder: Path, tmp_path: Path) -> None:
     """Catches a header of the user's in the place of the library's own."""
     for name in ("net.h", "memaopt_custom.h"):
-        (tmp_path / name).write_text(_HEADER)
+        (tmp_path / name).write_text(HEADER)
     with pytest.raises(InputError, match=r"another file is called memaopt_custom\.h"):
         read_customs([f"Rasp={tmp_path / 'memaopt_custom.h'}"])
     custom = [f"Rasp={tmp_path / 'net.h'},{folder / 'rasp.c'}"]
-    (tmp_path / "net.h").write_text(_HEADER)
+    (tmp_path / "net.h").write_text(HEADER)
     certificate = certify(folder / "net.tflite", mcu("stm32l4r5"), custom=custom)
     assert isinstance(certificate, NetworkCertificate)
     with pytest.raises(InputError, match=r"another file is called net\.h in the library"):
@@ -218,7 +181,7 @@ def test_a_source_called_program(folder: Path) -> None:
     """Catches files of the user's in the place of those that the reference is built of."""
     where = folder / "program"
     where.mkdir()
-    graph = _solved(where, ("program.h", _HEADER), ("program.c", _SOURCE.replace("rasp.h", "program.h")))
+    graph = _solved(where, ("program.h", HEADER), ("program.c", SOURCE.replace("rasp.h", "program.h")))
     reference.run(graph, [np.zeros((1, 6, 3), np.int8)])
 
 
@@ -226,13 +189,13 @@ def test_bytes_that_are_unsigned(folder: Path) -> None:
     """Catches a function that is given int8 where its file has uint8: alone it is given those, shared it is refused."""
     tensors = [
         Tensor(t.name, t.shape, DType.UINT8, t.scales, t.zero_points + 128) if t.dtype is DType.INT8 else t
-        for t in _TENSORS
+        for t in TENSORS
     ]
     customs = read_customs([f"Rasp={folder / 'rasp.h'}"])
     alone = file_of(tensors, [Node("CUSTOM", (0, 2), (3, 4, 5), custom="Rasp")], [0], [3, 4, 5])
     graph = Model.parsed(alone, "alone.tflite", Wanted(customs)).graph
     assert [graph.tensors[t].dtype for t in (*graph.inputs, *graph.outputs)][:2] == [DType.UINT8] * 2
-    shared = file_of(tensors, _NODES, [0], [6, 4, 5])
+    shared = file_of(tensors, NODES, [0], [6, 4, 5])
     with pytest.raises(UnsupportedModelError, match="uint8"):
         Model.parsed(shared, "shared.tflite", Wanted(customs))
 
