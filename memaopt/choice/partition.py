@@ -22,19 +22,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from memaopt.access import Access
 from memaopt.alignment import align
-from memaopt.choice.choice import Budgets, Candidate, Stage, fits
-from memaopt.choice.in_ram import constants_stall
+from memaopt.choice.chain_floor import PartFloor, chain_floor, part_floor
+from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets, Candidate, Stage, fits
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
 from memaopt.choice.quotes import Quotes
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
-from memaopt.kernels.registry import Format, Plan, plans
+from memaopt.kernels.registry import Format, plans
 from memaopt.memory import liveness
 from memaopt.memory.liveness import Lead, elementwise_in_place
 from memaopt.models.fetching import FlashTiming
+from memaopt.models.least_waits import least_loading
+from memaopt.models.outside import least_loading as outside_loading
 from memaopt.models.waits import timing
-from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
+from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed, lowered
+from memaopt.problems.bands import Rows
 from memaopt.problems.layers import LayerChain
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
@@ -131,7 +135,7 @@ class Partitions:
 
     problem: Problem
     objective: Objective
-    _floors: dict[int, int] = field(default_factory=dict)
+    _floors: dict[int, PartFloor] = field(default_factory=dict)
 
     def cheapest(self, limits: Budgets) -> Partition | None:
         """The partition of the least price whose every step is within the limits; None if there is none, or the
@@ -188,7 +192,10 @@ class Partitions:
 
         def floor(segment: _Segment, first: int) -> int | None:
             most = min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
-            return None if most is not None and segment.arena_floor > most else self._cost_floor(segment, first)
+            if most is None:
+                return self._cost_floor(segment, first, None)
+            room = most - segment.arena_floor
+            return None if room < 0 else self._cost_floor(segment, first, room)
 
         return quotes, floor
 
@@ -313,9 +320,10 @@ class Partitions:
     def segments(self) -> dict[tuple[int, int], _Segment]:
         """Every chain that there can be."""
         graph, found = self.problem.graph, {}
+        layers = lowered(graph, graph.operators)
         for first in range(len(graph.operators)):
             for last in range(first + 2, len(graph.operators) + 1):
-                chain = chain_of(graph, graph.operators[first:last])
+                chain = chain_of(graph, graph.operators[first:last], layers[first:last])
                 if chain is None:
                     break  # nor is any longer one
                 shape = shape_of(chain) if is_closed(graph, first, last) else None
@@ -334,34 +342,38 @@ class Partitions:
         ]
         return ends + align(max(windows, default=0), ALIGNMENT)
 
-    def _cost_floor(self, segment: _Segment, first: int) -> int:
-        """What no plan of a chain costs less than, wherever its code and constants may live."""
-        return sum(self._part_floor(first + k, segment.shape, k) for k in range(len(segment.shape.parts)))
-
-    def _part_floor(self, position: int, shape: ChainRows, part: int) -> int:
-        rows = shape.parts[part]
-        if rows is None:
-            return 0
-        if position not in self._floors:
-            heights = {band_height(rows.height, most) for most in HEIGHTS}
-            self._floors[position] = min(
-                rows.height // h * min(self._price_floor(plan) for plan in plans(rows.band(h)) if plan.runs_on(False))
-                for h in heights
-            )
-        return self._floors[position]
-
-    def _price_floor(self, plan: Plan) -> int:
+    def _cost_floor(self, segment: _Segment, first: int, room: int | None) -> int:
+        """What no plan of a chain costs less than, wherever its code and constants may live, with so many bytes for
+        constants that it keeps."""
         if is_sum(self.objective):
             return 0  # some weights of a sum may be 0
-        if self.objective == "bytes":
-            return plan.promise.total.bytes
+        parts = enumerate(segment.shape.parts)
+        return chain_floor([self._part_floor(first + k, rows) for k, rows in parts if rows is not None], room)
+
+    def _part_floor(self, position: int, rows: Rows) -> PartFloor:
+        if position not in self._floors:
+            heights = {band_height(rows.height, most) for most in HEIGHTS}
+            bands = [(rows.height // h, plan) for h in heights for plan in plans(rows.band(h)) if plan.runs_on(False)]
+            moved = self.objective == "bytes"
+            own = (lambda plan: plan.promise.total.bytes) if moved else (lambda plan: plan.cycles)
+            self._floors[position] = part_floor(bands, own, self._moved_floor if moved else self._waits_floor)
+        return self._floors[position]
+
+    def _moved_floor(self, parameters: Access, _: int) -> int:
+        """What loads of constants count at least beyond their bytes."""
+        return (OUTSIDE_WEIGHT - 1) * parameters.bytes if all(self.problem.sites.choices) else 0
+
+    def _waits_floor(self, parameters: Access, size: int) -> int:
+        """What loads of constants that take so many bytes wait at least. A chain has the constants of all its parts, so
+        that it waits for them no less than they do one by one."""
         if self.problem.limits.constants_ram:
-            return plan.cycles
-        # A chain has the constants of all its parts, so that it waits for them no less than they do one by one.
-        return plan.cycles + min(
-            constants_stall(plan, 1, where, self._machine)
-            for where in places_of(plan, self.problem.limits, self.problem.sites)
-        )
+            return 0
+        outside, inside = self._machine.outside, self._machine._replace(outside=None)
+        waits = [
+            outside_loading(parameters, outside) if beyond and outside else least_loading(parameters, size, inside)
+            for beyond in self.problem.sites.choices
+        ]
+        return int(min(waits))
 
     @cached_property
     def _machine(self) -> FlashTiming:
@@ -376,7 +388,8 @@ class Partitions:
         low = op.lower(graph)
         assert low is not None
         apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-        for plan in options_of(graph, op, low, formats=False, has_fpu=self.problem.mcu.core.has_fpu):
+        outside = self.problem.sites.outside is not None
+        for plan in options_of(graph, op, low, False, self.problem.mcu.core.has_fpu, outside):
             leads = leads_of(graph, {first: plan}, {first: low})
             view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
             arena = view.during(first, done) + align(plan.scratch_bytes, ALIGNMENT)

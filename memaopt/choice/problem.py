@@ -15,7 +15,7 @@ from memaopt.choice.homes import away
 from memaopt.choice.in_ram import Where, copyable
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.registry import Format, Plan, in_blocks, packed, plans, staged
+from memaopt.kernels.registry import Format, Plan, in_parts, packed, plans, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.memory import liveness
@@ -249,7 +249,7 @@ def options_of(
     graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False
 ) -> tuple[Plan, ...]:
     """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged;
-    those that pack what crosses, or stage blocks of channels, where constants may be ``outside`` the chip."""
+    those that pack what crosses, or stage parts of it, where constants may be ``outside`` the chip."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
@@ -261,7 +261,7 @@ def options_of(
     ]
     copied = [staged(plan) for plan in streamed]
     copied += [packed(plan) for plan in streamed] if outside else []
-    parted = [part for plan in streamed for part in in_blocks(low.layer, plan)] if outside else []
+    parted = [part for plan in streamed for part in in_parts(low.layer, plan)] if outside else []
     return (*streamed, *(plan for plan in copied if plan is not None), *parted)
 
 

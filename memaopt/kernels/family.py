@@ -31,11 +31,12 @@ class Family(Protocol):
 
 
 @runtime_checkable
-class InBlocks(Protocol):
-    """A family that can also compute a layer in blocks of output channels, whose constants it stages one by one."""
+class InParts(Protocol):
+    """A family that can also stage parts of a layer's constants: block after block of output channels, or those of some
+    layers of a chain."""
 
-    def in_blocks(self, layer: Any, plan: Plan) -> Iterable[Plan]:
-        """One of :meth:`Family.plans`' plans in blocks, of several sizes."""
+    def in_parts(self, layer: Any, plan: Plan) -> Iterable[Plan]:
+        """One of :meth:`Family.plans`' plans in that way, with several sizes of what is staged."""
         ...
 
 

@@ -48,6 +48,8 @@ class Packing(Protocol):
         """The C statement for that."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 class ChainPacking(NamedTuple):
     """An array of ``records``: three words of starts, ``pairs`` times three words of weights, a word, and ``fours``

@@ -76,7 +76,8 @@ class Plan:
     without the copy, if this one copies its constants into scratch before it reads them. ``packings``: how its
     arrays of constants, from the first on, may be packed (None: that one not); ``packed``: they lie so, and the copy
     expands them. ``block``: the output channels
-    whose constants are copied at a time, 0 for all of them. ``without``: the model's name of an operator that the
+    whose constants are copied at a time, 0 for all of them. ``kept``: the copies are made beforehand, and lie so many
+    words from the start of its scratch memory. ``without``: the model's name of an operator that the
     user's C computes, whose cycles, accesses, stack and code are in none of these figures.
     """
 
@@ -103,6 +104,7 @@ class Plan:
     packings: tuple[Packing | None, ...] = ()
     packed: bool = False
     block: int = 0
+    kept: int | None = None
     without: str = ""
     fpu: bool | None = None
     options: tuple[tuple[str, int], ...] = ()

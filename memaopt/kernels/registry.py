@@ -14,7 +14,7 @@ from memaopt import extensions, kernels
 from memaopt.errors import InputError
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.emitted import Emitted, Kernel
-from memaopt.kernels.family import Family, InBlocks
+from memaopt.kernels.family import Family, InParts
 from memaopt.kernels.foreign import emitted_by, plans_of
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.sections import in_sections
@@ -41,7 +41,7 @@ FAMILIES = load(kernels.__path__)
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "in_blocks", "in_sections", "packed", "plans", "source_file", "staged",
+    "emit", "in_parts", "in_sections", "packed", "plans", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -59,11 +59,11 @@ def plans(layer: Layer) -> tuple[Plan, ...]:
     return tuple(found)
 
 
-def in_blocks(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
-    """A plan of :func:`plans` in blocks of output channels whose constants are staged; none of most families."""
-    for family in FAMILIES:
+def in_parts(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
+    """A plan of :func:`plans` with constants staged part by part (:class:`InParts`); none of most families."""
+    for family in (*FAMILIES, CHAINS):
         if family.name == plan.family and isinstance(layer, family.computes):
-            return tuple(family.in_blocks(layer, plan)) if isinstance(family, InBlocks) else ()
+            return tuple(family.in_parts(layer, plan)) if isinstance(family, InParts) else ()
     return ()
 
 

@@ -7,9 +7,10 @@ its kernels stay as they are and get another pointer.
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.access import loads, stores
+from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
 from memaopt.kernels import around
 from memaopt.kernels.code import Node, Staged
@@ -25,18 +26,31 @@ _STACK = 16  # more of it where copies expand (GCC 12.2 -O3: 8 in tests/kernels/
 
 
 class CopyCost(NamedTuple):
-    """What a copy of constants is: the words that are read, its cycles and code."""
+    """What a copy of constants is: the words that are read, its cycles and code, the bytes of that in flash."""
 
     words: int
     cycles: float
     code: tuple[Node, ...]
+    code_bytes: int
 
 
+@lru_cache(maxsize=1 << 12)
 def copying(words: int, packing: Packing | None) -> CopyCost:
     """The copy of so many words of constants, as kernels read them or packed."""
     if packing is not None:
-        return CopyCost(packing.packed_words, cycles_of(packing.code()), packing.code())
-    return CopyCost(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words))
+        return CopyCost(packing.packed_words, cycles_of(packing.code()), packing.code(), STAGES[True])
+    return CopyCost(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words), STAGES[False])
+
+
+def copies_of(plan: Plan) -> list[CopyCost]:
+    """The copies of all constants of a plan that streams, packed as far as they can be; none unless it reads them in
+    words."""
+    again, words = plan.promise.parameters, plan.data_bytes // 4
+    if not plan.words or words == 0 or again != loads(again.loads, 4):
+        return []
+    packings = [packing for packing in plan.packings if packing is not None]
+    others = words - sum(packing.words for packing in packings)
+    return [*(copying(each.words, each) for each in packings), *([copying(others, None)] if others else [])]
 
 
 def staged(plan: Plan) -> Plan | None:
@@ -61,21 +75,17 @@ def staged(plan: Plan) -> Plan | None:
 
 def packed(plan: Plan) -> Plan | None:
     """The plan with its constants packed, which expand into scratch, and the others copied; None if none can be."""
-    again, words = plan.promise.parameters, plan.data_bytes // 4
-    packings = [packing for packing in plan.packings if packing is not None]
-    if not packings or again != loads(again.loads, 4):
+    copies, words = copies_of(plan), plan.data_bytes // 4
+    if not copies or not any(plan.packings):
         return None
-    others = words - sum(packing.words for packing in packings)
-    copies = [copying(packing.words, packing) for packing in packings]
-    copies += [copying(others, None)] if others else []
-    read, promise = sum(copy.words for copy in copies), plan.promise
+    read, promise, again = sum(copy.words for copy in copies), plan.promise, plan.promise.parameters
     return dataclasses.replace(
         plan,
         tile=f"{plan.tile}, packed and staged",
         cycles=plan.cycles + round(sum(copy.cycles for copy in copies)),
         promise=promise._replace(parameters=loads(read, 4), scratch=promise.scratch + stores(words, 4) + again),
         data_bytes=4 * read,
-        code_bytes=plan.code_bytes + STAGES[False] * (others > 0) + STAGES[True] * len(packings),
+        code_bytes=plan.code_bytes + sum(copy.code_bytes for copy in copies),
         code=(*(node for copy in copies for node in copy.code), Staged(plan.code)),
         scratch_bytes=align(plan.scratch_bytes, 4) + 4 * words,
         stack_bytes=plan.stack_bytes + _STACK,
@@ -83,6 +93,23 @@ def packed(plan: Plan) -> Plan | None:
         options=(*plan.options, ("staged", 1), ("expanded", 1)),
         streams=plan,
         packed=True,
+    )
+
+
+def kept(plan: Plan, at: int = 0) -> Plan:
+    """A plan that streams, with its constants copied by somebody else before, as :func:`copies_of` says; to ``at``
+    words from the start of its scratch memory."""
+    promise = plan.promise
+    return dataclasses.replace(
+        plan,
+        tile=f"{plan.tile}, constants kept" if plan.tile else "constants kept",
+        promise=promise._replace(parameters=Access(), scratch=promise.scratch + promise.parameters),
+        data_bytes=4 * sum(copy.words for copy in copies_of(plan)),
+        code=(Staged(plan.code),),
+        alignment=max(plan.alignment, 4),
+        streams=plan,
+        packed=any(plan.packings),
+        kept=at,
     )
 
 
@@ -98,15 +125,31 @@ def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[st
     places = {array.name: f"{prefix(plan, name)}{array.name.removeprefix(name)}" for array in arrays}
     if plan.streams is None or plan.block:
         return "", places
-    at = align(plan.streams.scratch_bytes, 4) // 4
-    text = "    /* Constants out of slow memory: they are read again for every tile. */\n"
+    at = align(plan.streams.scratch_bytes, 4) // 4 if plan.kept is None else plan.kept
+    why = "they are read again for every tile" if plan.kept is None else "whoever calls this has copied them"
+    text = f"    /* Constants out of slow memory: {why}. */\n"
     for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
         local = places[array.name]
-        text += f"    int32_t *{local} = (int32_t *)scratch{f' + {at}' if at else ''};\n"
-        copy = f"copy_words({local}, {array.name}, {array.length});"
-        text += f"    {packing.call(local, array.name) if packing else copy}\n"
+        begin = f" {'-' if at < 0 else '+'} {abs(at)}" if at else ""
+        text += f"    {'' if plan.kept is None else 'const '}int32_t *{local} = (int32_t *)scratch{begin};\n"
+        text += f"    {_copy(local, array, packing)}\n" if plan.kept is None else ""
         at += array.length
     return text, places
+
+
+def kept_copies(plan: Plan, arrays: Sequence[Array], to: str, at: int) -> list[str]:
+    """The statements that copy the constants (``arrays``, as they lie) of a plan that :func:`kept` made, from ``at``
+    words behind the pointer ``to`` on."""
+    made = []
+    for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
+        made.append(_copy(f"{to} + {at}" if at else to, array, packing))
+        at += array.length if packing is None else packing.words
+    return made
+
+
+def _copy(to: str, array: Array, packing: Packing | None) -> str:
+    """A statement that copies an array of constants, or expands it."""
+    return packing.call(to, array.name) if packing else f"copy_words({to}, {array.name}, {array.length});"
 
 
 def as_they_lie(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, ...]:

@@ -56,12 +56,19 @@ class DepthFirst(Unfiled):
         return sum(op.macs(graph) for op in self.operators)
 
 
-def chain_of(graph: Graph, operators: Sequence[Operator]) -> LayerChain | None:
-    """Operators as a chain; None unless each computes an int8 image from those of others, or from one from outside."""
+def lowered(graph: Graph, operators: Sequence[Operator]) -> tuple[Lowered | None, ...]:
+    """What operators compute, as layers; None of those that are none."""
+    return tuple(None if op.alias else op.lower(graph) for op in operators)
+
+
+def chain_of(
+    graph: Graph, operators: Sequence[Operator], layers: Sequence[Lowered | None] | None = None
+) -> LayerChain | None:
+    """Operators as a chain; None unless each computes an int8 image from those of others, or from one from outside.
+    ``layers``: what they are :func:`lowered` to, where that is known."""
     tensors = [operators[0].input]
     parts = []
-    for op in operators:
-        low = None if op.alias else op.lower(graph)
+    for op, low in zip(operators, layers or lowered(graph, operators), strict=True):
         if low is None or low.batch != 1 or any(t not in tensors for t in low.inputs):
             return None
         parts.append(Part(low.layer, tuple(tensors.index(t) for t in low.inputs)))

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.partition import Partitions, Potentials
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
 from memaopt.choice.quotes import Quotes
 from memaopt.choice.solution import search
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite.writer import write
@@ -31,7 +34,10 @@ from memaopt.networks.operators import Size2D
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
 from memaopt.networks.zoo.builder import Builder
+from memaopt.problems.words import Objective
 from memaopt.trials import network as network_trial
+
+L4S5 = mcu("stm32l4s5")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -67,22 +73,27 @@ def _partitions(graph: Graph) -> Iterator[Chains]:
                 yield chosen
 
 
-@pytest.mark.parametrize("seed", [0, 7])
-def test_no_partition_is_better(seed: int) -> None:
-    """Catches a path that is not the shortest, a floor that is above what it bounds, formats that do not agree."""
+@pytest.mark.parametrize(
+    ("seed", "machine", "place", "objective"),
+    [(0, ZERO, "", "cycles"), (7, ZERO, "", "cycles"), (6, L4S5, "qspi", "cycles"), (2, L4S5, "qspi", "bytes")],
+)
+def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: Objective) -> None:
+    """Catches a path that is not the shortest, a floor that is above what it bounds (of chains that keep constants,
+    too), formats that do not agree."""
     graph = simplify.simplify(random_chain(seed)).graph
-    whole = prepare(graph, ZERO)
-    smallest = Partitions(whole, "cycles").smallest()
+    prepared = partial(prepare, mcu=machine, place=NetworkPlacement(weights=place or "flash"))
+    whole = prepared(graph)
+    smallest = Partitions(whole, objective).smallest()
     assert smallest is not None
     for arena in (smallest.value, smallest.value * 5 // 4):
         problem = dataclasses.replace(whole, limits=dataclasses.replace(whole.limits, arena=arena))
-        found = Partitions(problem, "cycles").cheapest(problem.limits)
+        found = Partitions(problem, objective).cheapest(problem.limits)
         prices = []
         for chains in _partitions(graph):
-            made = search(prepare(depth_first(graph, chains), ZERO, arena=arena), "cycles")
+            made = search(prepared(depth_first(graph, chains), arena=arena), objective)
             prices += [] if made.choice is None else [made.choice.price]
         assert found is not None
-        assert Partitions(problem, "cycles").bound(problem.limits, found.potentials) == found.value
+        assert Partitions(problem, objective).bound(problem.limits, found.potentials) == found.value
         assert all(price >= found.value for price in prices)
 
 

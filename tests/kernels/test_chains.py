@@ -8,7 +8,7 @@ from chains_helpers import random_chain
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import Order, StepKind, order_of, shape_of
 from memaopt.kernels.chains.replay import replay
-from memaopt.kernels.registry import CHAINS, plans
+from memaopt.kernels.registry import CHAINS, in_parts, plans
 from memaopt.networks.chains import chain_of, is_closed
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
@@ -34,6 +34,9 @@ def test_every_plan_computes_its_chain(seed: int) -> None:
             fed = dataclasses.replace(chain, by_rows=True)
             for plan in plans(fed):
                 CHAINS.replay(fed, plan)
+            for keeping in in_parts(fed, plans(fed)[0]):
+                CHAINS.replay(fed, keeping)
+                assert keeping.promise.parameters.bytes < plans(fed)[0].promise.parameters.bytes
 
 
 def _order() -> Order:

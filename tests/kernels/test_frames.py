@@ -13,7 +13,7 @@ from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
 from stack_helpers import framed_elsewhere, overclaimed
 
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.registry import FAMILIES, in_blocks, packed, plans
+from memaopt.kernels.registry import FAMILIES, in_parts, packed, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
 from memaopt.problems.detection import Detection
@@ -224,7 +224,7 @@ def _some(layer: Layer) -> Iterator[Plan]:
         yield from (offered[round(i)] for i in at)
         narrow = packed(offered[0])
         yield from [narrow] if narrow else []
-        yield from in_blocks(layer, offered[0])[:2]
+        yield from in_parts(layer, offered[0])[:2]
 
 
 @pytest.mark.slow

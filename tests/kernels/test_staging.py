@@ -10,7 +10,7 @@ from board_helpers import compilers
 
 from memaopt.choice.compile import compile_network
 from memaopt.kernels.packing import ChainPacking, TapPacking
-from memaopt.kernels.registry import Emitted, Plan, emit, in_blocks, packed, plans, staged
+from memaopt.kernels.registry import Emitted, Plan, emit, in_parts, packed, plans, staged
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import Layer, Lookup
@@ -42,7 +42,7 @@ def _ways(layer: Layer, plan: Plan) -> Iterator[tuple[str, Plan]]:
     whole, narrow = staged(plan), packed(plan)
     yield from [("staged", whole)] if whole else []
     yield from [("packed", narrow)] if narrow else []
-    for part in in_blocks(layer, plan):
+    for part in in_parts(layer, plan):
         yield f"blocks_{part.block}_{'packed' if part.packed else 'staged'}", part
 
 

@@ -143,7 +143,7 @@ class ChainedChannels:
             options=(("form", form), ("strip", rows)),
         )
 
-    def in_blocks(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
+    def in_parts(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
         """A plan's layer with its constants staged in blocks of channels, as they are and packed: all positions for a
         block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
         gathered again for each.

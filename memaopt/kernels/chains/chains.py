@@ -7,14 +7,16 @@ each reader's window starts. An average over all that the chain computes adds ro
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from memaopt.access import Access
+from memaopt.kernels import staging
 from memaopt.kernels.chains import fed
 from memaopt.kernels.chains.order import (
     HEIGHTS,
@@ -28,7 +30,16 @@ from memaopt.kernels.chains.order import (
     order_of,
     shape_of,
 )
-from memaopt.kernels.chains.pricing import Chosen, code_of, kept_bytes, layout_of, own_code, promise_of
+from memaopt.kernels.chains.pricing import (
+    Chosen,
+    code_of,
+    constants_at,
+    copies_of,
+    kept_bytes,
+    layout_of,
+    own_code,
+    promise_of,
+)
 from memaopt.kernels.chains.replay import replay
 from memaopt.kernels.emitted import Emitted, composed, function_of
 from memaopt.kernels.executed import cycles_of
@@ -91,6 +102,19 @@ class ChainKernels:
                 plans = [next(p for i, p in offer if i == pick) for offer, pick in zip(offers, path.picks, strict=True)]
                 yield Chosen(order, path.picks, _without_sums(shape, plans), path.formats)
 
+    def in_parts(self, layer: LayerChain, plan: Plan) -> Iterator[Plan]:
+        """A plan with the constants of some of its parts copied into scratch once, before the first step: of those
+        that save most for their bytes; of all for which that saves, of half of their bytes, of a quarter and so on.
+        """
+        chosen = self._chosen(layer, plan)
+        parts, most = _worth_keeping(chosen), None
+        while parts:
+            size = sum(each.kernel_bytes for each in parts.values())
+            if most is None or size <= most:
+                most = size // 2
+                yield dataclasses.replace(self._plan(layer, _with(chosen, parts)), streams=plan)
+            parts.popitem()
+
     def _offers(self, order: Order, part: int) -> list[tuple[int, Plan]]:
         """The plans of a part's band that every core can have, numbered; of a part that sums rows, one that is none."""
         rows = order.shape.parts[part]
@@ -103,7 +127,7 @@ class ChainKernels:
     def _plan(self, chain: LayerChain, chosen: Chosen) -> Plan:
         order, plans = chosen.order, [plan for plan in chosen.plans if plan is not None]
         promise, code, own = promise_of(chain, chosen), code_of(chain, chosen), own_code(chain, chosen)
-        counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
+        counts, copies = order.bands, copies_of(chosen)
         cycles = sum(counts[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
         kernels = {kernel: plan for plan in plans for kernel in plan.kernels}
         shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
@@ -111,12 +135,13 @@ class ChainKernels:
         return Plan(
             family=self.name,
             tile=f"{len(chain.parts)} layers, bands of {' and '.join(map(str, heights))}",
-            cycles=round(cycles + cycles_of(own)),
+            cycles=round(cycles + cycles_of(own) + sum(copy.cycles for copy in copies)),
             promise=promise,
             data_bytes=sum(plan.data_bytes for plan in plans) + len(order.steps),
             code_bytes=sum(plan.code_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
             + sum(shared.values())
             + _CASE_CODE * len(order.counts)
+            + sum(copy.code_bytes for copy in copies)
             + _CODE,
             scratch_bytes=layout_of(chain, chosen).bytes,
             stack_bytes=_STACK + max((plan.stack_bytes for plan in plans), default=0),
@@ -132,6 +157,7 @@ class ChainKernels:
             options=(
                 *((f"height_{part}", height) for part, height in enumerate(order.heights)),
                 *((f"kernel_{part}", pick) for part, pick in enumerate(chosen.picks)),
+                *((f"kept_{part}", 1) for part in chosen.kept),
             ),
         )
 
@@ -149,23 +175,31 @@ class ChainKernels:
         picks = tuple(plan.option(f"kernel_{part}") for part in numbers)
         plans = [next(p for i, p in self._offers(order, part) if i == picks[part]) for part in numbers]
         formats = (plan.input_format, *(p.output_format for p in plans))
-        return Chosen(order, picks, _without_sums(shape, plans), formats)
+        named = dict(plan.options)
+        chosen = Chosen(order, picks, _without_sums(shape, plans), formats)
+        keeping = (part for part in numbers if f"kept_{part}" in named)
+        return _with(chosen, {part: staging.kept(plans[part]) for part in keeping})
 
     def emit(self, layer: LayerChain, plan: Plan, name: str) -> Emitted:
         chosen = self._chosen(layer, plan)
         order, shape = chosen.order, chosen.order.shape
         codes = {step: code for code, step in enumerate(order.counts)}
-        table = np.array([codes[step] for step in order.steps])
-        inner = [
-            self.text(rows.band(order.heights[part]), kernel, f"{name}_part{part}")
-            for part, (rows, kernel) in enumerate(zip(shape.parts, chosen.plans, strict=True))
-            if rows is not None and kernel is not None
-        ]
+        table, layout = np.array([codes[step] for step in order.steps]), layout_of(layer, chosen)
+        constants, inner, copies = constants_at(layer, chosen), list[Emitted](), list[str]()
+        for part, (rows, kernel) in enumerate(zip(shape.parts, chosen.plans, strict=True)):
+            if rows is None or kernel is None:
+                continue
+            if part in constants:
+                kernel = dataclasses.replace(kernel, kept=(constants[part] - layout.work[part]) // 4)
+            made = self.text(rows.band(order.heights[part]), kernel, f"{name}_part{part}")
+            inner.append(made)
+            if part in constants:
+                copies += staging.kept_copies(kernel, made.arrays, "constants", constants[part] // 4)
         stepped = feed_name(name) if shape.fed else name
         steps = Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")
         title = f"{len(layer.parts)} layers depth first, {dimensions(layer.shape)} -> {dimensions(layer.output)}"
-        layout = layout_of(layer, chosen)
         values: dict[str, object] = {
+            "copies": copies,
             "cases": [_case(layer, chosen, step, code) for step, code in codes.items()],
             "steps": len(order.steps),
             "chain": layer,
@@ -176,6 +210,7 @@ class ChainKernels:
             "function": name,
         }
         notes, template = [f"Bands of {', '.join(map(str, order.heights))} rows."], "kernels/chains/chain.c.j2"
+        plan = dataclasses.replace(plan, streams=None)  # its own array is read where it lies
         if not shape.fed:
             return composed(name, plan, title, template, arrays=[steps], inner=inner, notes=notes, **values)
         values |= {"feed": codes[ChainStep(StepKind.FEED, 0)], "kept": fed.words_of(shape, layout.lines)}
@@ -199,6 +234,25 @@ def feed_name(name: str) -> str:
     return f"{name}_feed"
 
 
+def _worth_keeping(chosen: Chosen) -> dict[int, Plan]:
+    """The parts that read fewer constants if these are copied once, with their plans then; those first that save most
+    for their bytes."""
+    found: dict[int, Plan] = {}
+    worth: dict[int, float] = {}
+    for part, plan in enumerate(chosen.plans):
+        if plan is not None and staging.copies_of(plan):
+            kept = staging.kept(plan)
+            saved = chosen.order.bands[part] * plan.promise.parameters.bytes - kept.data_bytes
+            if saved > 0:
+                found[part], worth[part] = kept, saved / plan.data_bytes
+    return {part: found[part] for part in sorted(found, key=lambda part: -worth[part])}
+
+
+def _with(chosen: Chosen, plans: Mapping[int, Plan]) -> Chosen:
+    """A choice of kernels with others of some parts."""
+    return chosen._replace(plans=tuple(plans.get(part, plan) for part, plan in enumerate(chosen.plans)))
+
+
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
     return tuple(None if rows is None else plan for rows, plan in zip(shape.parts, plans, strict=True))
 
@@ -219,7 +273,7 @@ def _heights(shape: ChainRows) -> Iterator[tuple[int, ...]]:
 def _paths(order: Order, offers: Sequence[Sequence[tuple[int, Plan]]]) -> list[_Path]:
     """The fastest kernels whose formats agree, for each format of the chain's input and output."""
     shape = order.shape
-    counts = {step.of: count for step, count in order.counts.items() if step.kind is StepKind.COMPUTE}
+    counts = order.bands
     paths = [_Path(0, (), (format_,)) for format_ in (Format.S8, Format.RAW)]
     last = [max((reader.part for reader in line.readers), default=-1) for line in shape.lines]
     for part, offer in enumerate(offers):

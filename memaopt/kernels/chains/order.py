@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from memaopt.alignment import align
@@ -106,6 +106,7 @@ def sums_rows(layer: Layer, image: Image) -> bool:
     return isinstance(layer, Mean) and layer.shape == (1, *image) and sorted(layer.axes) in ([1, 2], [0, 1, 2])
 
 
+@lru_cache(maxsize=256)
 def shape_of(chain: LayerChain) -> ChainRows | None:
     """The chain as rows; None if some part does not compute rows from rows, or tensors' padding differs."""
     parts: list[Rows | None] = []
@@ -166,11 +167,25 @@ class Order:
             found[step] = found.get(step, 0) + 1
         return found
 
+    @cached_property
+    def bands(self) -> dict[int, int]:
+        """How many bands each part computes, in the order of their first ones."""
+        return {step.of: count for step, count in self.counts.items() if step.kind is StepKind.COMPUTE}
+
+    @cached_property
+    def apart(self) -> frozenset[frozenset[tuple[str, int]]]:
+        """What may not share bytes: line buffers by their tensors, a part's own memory by the part."""
+        lines = {frozenset((("line", a), ("line", b))) for a, b in self.together}
+        return frozenset(
+            lines | {frozenset((("line", t), ("work", i))) for i, held in enumerate(self.busy) for t in held}
+        )
+
     def bytes(self, tensor: int) -> int:
         """Of a line buffer, in whole words."""
         return align(self.capacities[tensor] * self.shape.lines[tensor].row_bytes, 4)
 
 
+@lru_cache(maxsize=16)
 def order_of(shape: ChainRows, heights: tuple[int, ...]) -> Order:
     """The order of steps; each height divides the rows of its part's output."""
     needed = _Run(shape, heights, None)

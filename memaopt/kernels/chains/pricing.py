@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
-from memaopt.kernels import around
+from memaopt.kernels import around, staging
 from memaopt.kernels.around import Compiled
 from memaopt.kernels.chains import fed
 from memaopt.kernels.chains.order import (
@@ -16,6 +17,7 @@ from memaopt.kernels.chains.order import (
 )
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.plan import Format, Plan, Promise
+from memaopt.kernels.staging import CopyCost
 from memaopt.problems.layers import LayerChain
 
 #: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
@@ -31,9 +33,40 @@ class Chosen(NamedTuple):
     plans: tuple[Plan | None, ...]
     formats: tuple[Format, ...]
 
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The parts whose constants are in SRAM from the first step on."""
+        return tuple(part for part, plan in enumerate(self.plans) if plan is not None and plan.kept is not None)
+
 
 def kept_bytes(chain: LayerChain, chosen: Chosen) -> int:
-    """What no line buffer and no part's own memory shares bytes with: words kept from row to row, and sums."""
+    """What no line buffer and no part's own memory shares bytes with: words kept from row to row, sums, constants."""
+    return _before_constants(chain, chosen) + 4 * sum(_words(chosen, part) for part in chosen.kept)
+
+
+def constants_at(chain: LayerChain, chosen: Chosen) -> dict[int, int]:
+    """Offsets in scratch of the constants that are kept there, by part."""
+    at, found = _before_constants(chain, chosen), dict[int, int]()
+    for part in chosen.kept:
+        found[part] = at
+        at += 4 * _words(chosen, part)
+    return found
+
+
+def copies_of(chosen: Chosen) -> list[CopyCost]:
+    """The copies of constants that are kept."""
+    streams = [plan.streams for plan in chosen.plans if plan is not None and plan.kept is not None]
+    return [copy for plan in streams if plan is not None for copy in staging.copies_of(plan)]
+
+
+def _words(chosen: Chosen, part: int) -> int:
+    """Words of a part's constants as its kernel reads them."""
+    plan = chosen.plans[part]
+    assert plan is not None
+    return plan.kernel_bytes // 4
+
+
+def _before_constants(chain: LayerChain, chosen: Chosen) -> int:
     shape = chosen.order.shape
     return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
 
@@ -53,13 +86,11 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
     kept = kept_bytes(chain, chosen)
     sizes = {("line", t): order.bytes(t) for t in buffered}
     sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
-    apart = {frozenset((("line", a), ("line", b))) for a, b in order.together}
-    apart |= {frozenset((("line", t), ("work", i))) for i, busy in enumerate(order.busy) for t in busy}
     placed: dict[tuple[str, int], int] = {}
     most = kept
     for item in sorted(sizes, key=lambda item: (-sizes[item], item)):
         at = kept
-        for other in sorted((o for o in placed if frozenset((item, o)) in apart), key=lambda o: placed[o]):
+        for other in sorted((o for o in placed if frozenset((item, o)) in order.apart), key=lambda o: placed[o]):
             if placed[other] - at >= sizes[item]:
                 break
             at = max(at, placed[other] + sizes[other])
@@ -108,8 +139,11 @@ def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
         elif step.kind is StepKind.FINISH:
             scratch += loads(chain.output.channels, 4)
             output += stores(chain.output.channels, 1)
-    for size in order.moves:
-        scratch += _copied(size)
+    for part in chosen.kept:
+        scratch += stores(_words(chosen, part), 4)
+    parameters += loads(sum(copy.words for copy in copies_of(chosen)), 4)
+    for size, times in Counter(order.moves).items():
+        scratch += _copied(size).times(times)
     if shape.sums:
         scratch += stores(chain.output.channels, 4)
     if shape.fed:
@@ -153,7 +187,8 @@ def own_code(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
 
 def code_of(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
     """What one call executes. Parts take turns, so no part finds its code in a cache from its last turn on."""
-    counts = {step.of: count for step, count in chosen.order.counts.items() if step.kind is StepKind.COMPUTE}
+    counts = chosen.order.bands
     turns = max(counts.values())
     parts = [Loop(plan.code, counts[i] / turns) for i, plan in enumerate(chosen.plans) if plan is not None]
-    return (*own_code(chain, chosen), Loop(tuple(parts), turns))
+    copied = (node for copy in copies_of(chosen) for node in copy.code)
+    return (*copied, *own_code(chain, chosen), Loop(tuple(parts), turns))
