@@ -19,6 +19,7 @@ FAMILY = "table rows"
 def _layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
     sizes = {"four": (1, 2, 4), "odd": (5, 7, 8), "many": (4, 6, 32), "large": (16, 16, 16)}
+    sizes |= {f"large_{m}": (16, 16, m) for m in (1, 2, 3)}
     sizes |= {f"few_{m}_{width}": (3, width, m) for m in (1, 2, 3) for width in (4, 6, 5)}
     made: dict[str, Layer] = {
         name: h.conv(rng, (height, width, 1), m, zero_point=-9, output_zero_point=5, clamp=(-60, 127))
@@ -43,9 +44,9 @@ def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     h.check_on_board(tmp_path, emitted, RNG, compiler)
     large = {name: each for name, each in emitted.items() if name.startswith("large")}
     h.check_on_board(tmp_path, large, RNG, compiler, cycles_within=0.03, kinds=["random"])
-    ((layer, e),) = large.values()
-    assert isinstance(layer, Conv)
-    assert e.plan.cycles < 1.1 * layer.macs
+    for (layer, e), most in zip(large.values(), (1.1, 4.6, 2.4, 3), strict=True):
+        assert isinstance(layer, Conv)
+        assert e.plan.cycles < most * layer.macs
 
 
 def test_others_have_no_table() -> None:
