@@ -6,7 +6,7 @@ import layers_helpers as h
 import layers_run_helpers as running
 import numpy as np
 
-from memaopt.kernels.registry import emit, plans
+from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Pair
@@ -51,19 +51,36 @@ _LAYERS: dict[str, Layer] = {
     },
     "floats": FloatLookup(77, _FLOATS),
     "slopes": Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0)),
+    "same_squares": Binary(
+        BinaryKind.SQUARED_DIFFERENCE, (77,), (77,), -20, -20, -128, Rescale(1318500250, -12), _TENTH, _TENTH, 7
+    ),
     "squares": Binary(
         BinaryKind.SQUARED_DIFFERENCE, (6, 32), (6, 1), 3, -5, -128, Rescale(1518500250, -10), _TENTH, _TENTH, 7
     ),
 }
 
 
+def _emitted() -> dict[str, tuple[Layer, Emitted]]:
+    """Each layer by its first plan, and by that whose rounding is proven."""
+    return {
+        f"{name}_{number}": (layer, emit(layer, plan, f"{name}_{number}"))
+        for name, layer in _LAYERS.items()
+        for number, plan in enumerate(plans(layer))
+        if number == 0 or plan.family == "proven"
+    }
+
+
+def test_both_ways_are_tried() -> None:
+    """Catches PRELU or SQUARED_DIFFERENCE without the proven rounding, which is half as long."""
+    proven = {layer.kind for layer, e in _emitted().values() if e.plan.family == "proven" and isinstance(layer, Binary)}
+    assert proven == {BinaryKind.PRELU, BinaryKind.SQUARED_DIFFERENCE}
+
+
 def test_on_host(tmp_path: Path) -> None:
     """Catches an index, a sign or a rounding that is not the reference's."""
-    emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in _LAYERS.items()}
-    h.check_on_host(tmp_path, emitted, np.random.default_rng(1))
+    h.check_on_host(tmp_path, _emitted(), np.random.default_rng(1))
 
 
 def test_on_board(tmp_path: Path) -> None:
     """Catches an access that is not promised, and cycles that mislead a choice between chips and settings."""
-    emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in _LAYERS.items()}
-    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), running.COMPILER, cycles_within=0.12)
+    h.check_on_board(tmp_path, _emitted(), np.random.default_rng(2), running.COMPILER, cycles_within=0.12)

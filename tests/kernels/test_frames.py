@@ -148,6 +148,9 @@ def _pairs() -> Iterator[Layer]:
     for shapes in (((30,), (30,), (30,)), ((5, 1, 4), (3, 4), (1,))):
         yield Selection(*shapes)
     yield Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0))
+    yield Binary(
+        BinaryKind.SQUARED_DIFFERENCE, (2, 2, 2, 5), (2, 1, 2, 1), 3, 9, 0, Rescale(1518500250, -9), *rescales[1:], 7
+    )
 
 
 def _moved() -> Iterator[tuple[str, int, tuple[Piece, ...]]]:

@@ -58,13 +58,13 @@ class GenericBinary:
 
 def most_code(layer: Binary) -> int:
     """Bytes of that code at most."""
-    twice = _merged(layer.output_shape, layer.first_shape, layer.second_shape)[0].count(2)
+    twice = merged(layer.output_shape, layer.first_shape, layer.second_shape)[0].count(2)
     return (_QUOTIENT_CODE if layer.kind is BinaryKind.DIV else _CODE) << twice
 
 
 def emitted_pairs(layer: Binary, plan: Plan, name: str, bits: int = 8) -> Emitted:
     """The text of any two inputs, of so many bits an element."""
-    shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    shape, (first, second) = merged(layer.output_shape, layer.first_shape, layer.second_shape)
     title = f"{layer.kind.upper()} {dimensions(layer.first_shape)}, {dimensions(layer.second_shape)}"
     values, comment = np.array(layer.table), "output of each result, from -128 up"
     table = [Array("int8_t", f"{name}_table", values, comment, alignment=LINE)]
@@ -76,8 +76,8 @@ def emitted_pairs(layer: Binary, plan: Plan, name: str, bits: int = 8) -> Emitte
         arrays=table if layer.table else [],
         layer=layer,
         shape=shape,
-        first_index=_index(first),
-        second_index=_index(second),
+        first_index=index_text(first),
+        second_index=index_text(second),
         bits=bits,
     )
 
@@ -104,8 +104,8 @@ class GenericSelect:
         )
 
     def emit(self, layer: Selection, plan: Plan, name: str) -> Emitted:
-        shape, strides = _merged(layer.output_shape, *layer.shapes)
-        condition, first, second = (_index(each) for each in strides)
+        shape, strides = merged(layer.output_shape, *layer.shapes)
+        condition, first, second = (index_text(each) for each in strides)
         sizes = ", ".join(dimensions(each) for each in layer.shapes)
         return emitted(
             f"void {name}(const int8_t *condition, const int8_t *first, const int8_t *second, int8_t *out, "
@@ -139,7 +139,7 @@ def _strides(shape: tuple[int, ...], rank: int) -> list[int]:
     return strides[::-1]
 
 
-def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[list[int]]]:
+def merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int], list[list[int]]]:
     """Sizes, and each input's strides, with neighbouring dimensions joined where all inputs run through them."""
     strides = [_strides(x, len(shape)) for x in inputs]
     axes: list[tuple[int, tuple[int, ...]]] = []
@@ -154,7 +154,7 @@ def _merged(shape: tuple[int, ...], *inputs: tuple[int, ...]) -> tuple[list[int]
     return [size for size, _ in axes], [list(each) for each in zip(*(steps for _, steps in axes), strict=True)]
 
 
-def _index(strides: list[int]) -> str:
+def index_text(strides: list[int]) -> str:
     terms = [f"i{d}" if s == 1 else f"i{d} * {s}" for d, s in enumerate(strides) if s]
     return " + ".join(terms) or "0"
 
@@ -217,7 +217,7 @@ class Runs:
 def runs_of(layer: Binary) -> Runs | None:
     """The runs of ADD, SUB and MUL; None unless both inputs run along the innermost axes, all of them or by eights, or
     one of them does and the other is there one element for each run."""
-    shape, (first, second) = _merged(layer.output_shape, layer.first_shape, layer.second_shape)
+    shape, (first, second) = merged(layer.output_shape, layer.first_shape, layer.second_shape)
     eights, rest = divmod(shape[-1], 8)
     outer = shape[:-1]
     alone = (first[-1], second[-1]).index(0) if 0 in (first[-1], second[-1]) else None
@@ -225,7 +225,7 @@ def runs_of(layer: Binary) -> Runs | None:
         return None
     steps = _strides(tuple(shape), len(shape))
     first_at, second_at, out_at = (
-        name if _index(strides[:-1]) == "0" else f"{name} + {_index(strides[:-1])}"
+        name if index_text(strides[:-1]) == "0" else f"{name} + {index_text(strides[:-1])}"
         for name, strides in (("first", first), ("second", second), ("out", steps))
     )
     return Runs(tuple(outer), first_at, second_at, out_at, eights, rest, alone)

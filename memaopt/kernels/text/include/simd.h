@@ -97,6 +97,18 @@ static inline int32_t in_fours(int32_t k)
     return (k & ~3) | (k & 1) << 1 | (k >> 1 & 1);
 }
 
+/* SSAT: the nearest int8. GCC's intrinsic warns of conversions within itself. */
+static inline int32_t saturated(int32_t x)
+{
+#if MEMAOPT_SIMD && defined(__GNUC__)
+    int32_t nearest;
+    __asm__("ssat %0, #8, %1" : "=r"(nearest) : "r"(x));
+    return nearest;
+#else
+    return x < INT8_MIN ? INT8_MIN : x > INT8_MAX ? INT8_MAX : x;
+#endif
+}
+
 /* SMMLA: the high word of a * b, plus c. */
 static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
 {
