@@ -69,13 +69,13 @@ def certify(
     budgets in bytes: ``sram``, ``flash``, ``arena``; of an arena that is not bounded the least is taken whose price is
     at most ``within`` (0.004: 0.4 %) above the best.
     ``stream``: the input is a window that slides along its ``rows`` or ``columns`` (``auto``: the axis that is not 1)
-    by ``hop`` frames a push, the least there is by default; before it is full it holds ``fill``, ``zero`` or the
-    ``first`` frame; of several networks ``wake=rows`` says which slides. ``place``: the memories of its buffers, as in
-    ``weights=qspi`` or ``weights=auto``. ``by_rows``: the input, an image, is consumed as its rows arrive.
-    ``custom``: operators of a ``.tflite`` file's own that C of the caller's computes, as ``Rasp=rasp.h,rasp.c``;
-    ``subgraph``: the one of its subgraphs that is the network, by name, signature or number. Raises
-    InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if models
-    differ.
+    by ``hop`` frames a push, by default the least multiple of all strides along it; before it is full it holds
+    ``fill``, ``zero`` or the ``first`` frame; of several networks ``wake=rows`` says which slides. ``place``: the
+    memories of its buffers, as in ``weights=qspi`` or ``weights=auto``. ``by_rows``: the input, an image, is consumed
+    as its rows arrive. ``custom``: operators of a ``.tflite`` file's own that C of the caller's computes, as
+    ``Rasp=rasp.h,rasp.c``; ``subgraph``: the one of its subgraphs that is the network, by name, signature or number.
+    Raises InputError for what cannot be read or has no effect, InfeasibleError if nothing fits, DisagreementError if
+    models differ.
     """
     from memaopt.machines.mcu import mcu
     from memaopt.problems.gemm import Gemm

@@ -93,7 +93,8 @@ def _figures(bench: Bench) -> Iterator[tuple[str, Any]]:
     for dtype in dict.fromkeys(case.dtype for case in bench.layers):
         cases = [case for case in bench.layers if case.dtype == dtype]
         yield f"layers_{dtype}", _layers(cases, bench)
-        yield f"roofline_{dtype}", _roofline(cases, bench)
+        if dtype in _PEAKS:
+            yield f"roofline_{dtype}", _roofline(cases, bench)
     for dtype in dict.fromkeys(case.dtype for case in bench.squares):
         cases = [case for case in bench.squares if case.dtype == dtype]
         yield f"squares_{dtype}", _squares(cases, bench)
@@ -208,7 +209,7 @@ def _roofline(cases: Sequence[Case], bench: Bench) -> Any:
             zorder=3,
         )
     low, high = 0.8 * min(intensities), 1.6 * max(intensities)
-    peaks = _PEAKS.get(cases[0].dtype, ())
+    peaks = _PEAKS[cases[0].dtype]
     top = peaks[0][1]
     ridge = top / _BYTES_PER_CYCLE
     axes.plot([low, ridge], [low * _BYTES_PER_CYCLE, top], color="black", lw=1)

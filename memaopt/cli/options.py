@@ -36,7 +36,7 @@ StreamOption = Annotated[
 ]
 HopOption = Annotated[
     int | None,
-    option("Problem", "N", "New frames a push.  \\[default: the fewest that would do]", "--hop"),
+    option("Problem", "N", "New frames a push.  \\[default: the least multiple of all strides along time]", "--hop"),
 ]
 FillOption = Annotated[
     str | None,

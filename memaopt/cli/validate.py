@@ -75,10 +75,11 @@ def validate_command(
     mcu_name: McuOption = MCU,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy, confusion, errors of a network on your own samples, by the reference: TFLite's arithmetic, bit for bit.
+    """Accuracy, confusion, errors of a network on your own samples, by the reference; of .tflite files TFLite's bits.
 
     Floats are quantised as the model says. An .npz holds the samples, and labels as y, labels, y_test or targets; the
-    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's, or not the target's.
+    subfolders of a folder are classes, by their names. Exit 1 if an output is not TFLite's or the target's,
+    or if the board differs.
 
     \b
     Examples:
@@ -98,6 +99,8 @@ def validate_command(
 
     for option, value in (("--serial", serial), ("--probe", probe)):
         refuse("a run without --target", (option, value if target is None else None, "it is the target's"))
+    unplanned = mcu_name if mcu_name != MCU and not library and board is None else None
+    refuse("a run without --library and --board", ("--mcu", unplanned, "no kernel is chosen"))
     refuse_idle(serial, probe, baud, seconds, ("--chip", chip))
     read = Model.read(model)
     samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels, _range(pixels))
@@ -138,9 +141,13 @@ def _plan_of(folder: Path, model: Model) -> NetworkPlan:
     from memaopt.cli.plans import plans_in
 
     plans = plans_in(folder)
-    if len(plans) != 1 or plans[0].model is None or plans[0].model.sha256 != model.sha256:
+    if len(plans) != 1 or plans[0].model is None or _which(plans[0].model) != _which(model):
         raise InputError(f"--target {folder}: is not a library of this model alone")
     return plans[0]
+
+
+def _which(model: Model) -> tuple[str, str]:
+    return model.sha256, model.subgraph
 
 
 def _line(serial: str | None, baud: int | None, seconds: float | None) -> AbstractContextManager[Exchange | None]:

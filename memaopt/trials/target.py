@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from memaopt.board.semihosting import HostInput
 from memaopt.choice.network_plan import NetworkPlan
@@ -40,12 +40,10 @@ class SampleAnswer(NamedTuple):
     status: int
 
 
-class TargetRun(BaseModel):
+class TargetRun(BaseModel, frozen=True):
     """Samples on a chip, or on the virtual board: ``wrong`` have other outputs than the reference, or a call that
     failed. ``cycles`` are the least and the most of a call, by the chip's counter; None on a core that is not timed.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     where: str
     samples: int

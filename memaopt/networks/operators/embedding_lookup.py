@@ -78,5 +78,4 @@ class EmbeddingLookup(Layered):
         return Embedding(graph.tensor_of(self).elements, rows, self.from_end)
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        del graph
         return ("indices below 0 from the end",) if self.from_end else ()

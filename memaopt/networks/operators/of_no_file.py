@@ -25,7 +25,7 @@ class Unfiled(Operator):
 
 
 class OfNoFile(Unfiled):
-    """What is left of an operator of a file, of any types, and nobody knows what it computes."""
+    """What is left of an operator of a file, of any types; what is checked of its arithmetic is a subclass's."""
 
     counts_scale: ClassVar[bool] = False
     dtypes: ClassVar[tuple[DType, ...]] = tuple(C_TYPES)
@@ -39,4 +39,4 @@ class OfNoFile(Unfiled):
         self.expect(graph, self.output, "output", *self.dtypes)
 
     def check_arithmetic(self, graph: Graph) -> None:
-        """There is none that is known."""
+        """Nothing."""

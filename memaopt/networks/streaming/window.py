@@ -14,8 +14,8 @@ from memaopt.problems.words import AXES, FILLS, Axis, Fill
 
 
 class Stream(Strict):
-    """How a window slides: along which axis of the input, by how many frames a push (None: the least there is), and
-    what it holds before it is full.
+    """How a window slides: along which axis of the input, by how many frames a push (None: the least multiple of
+    all strides along it), and what it holds before it is full.
     """
 
     axis: Axis = "auto"
@@ -70,10 +70,14 @@ def streamed(graph: Graph, asked: Stream) -> tuple[Push, Stream]:
         even, live = push.work.steps, sorted(push.work.live)
         uneven = (whole.operators[i] for i in live if i not in even)
         first = next((op for op in uneven if not op.alias), None)
-        why = "every row depends on padding" if first is None else f"{whole.place(first)} reads the whole window"
+        why = (
+            "every row that windows share depends on padding"
+            if first is None
+            else f"{whole.place(first)} reads the whole window"
+        )
         raise InputError(
             f"{graph.name}: hop {hop}: a push would compute all of the window again: {why}; convolutions along "
-            "time without padding, or padded before the window alone, would do"
+            f"time without padding, or padded before the window alone, would do{', a shorter hop may' * (hop > 1)}"
         )
     return push, Stream(axis=axis, hop=hop, fill=asked.fill)
 

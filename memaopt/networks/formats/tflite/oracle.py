@@ -81,7 +81,10 @@ def _loaded(data: bytes, load: Callable[[bytes], Any]) -> Any:
             missing = re.search(r"builtin opcode '(\w+)' version '(\d+)'", str(error))
             if missing is None or int(missing[2]) == 1:
                 raise
-            data = _lowered(data, missing[1], int(missing[2]))
+            lower = _lowered(data, missing[1], int(missing[2]))
+            if lower == data:
+                raise
+            data = lower
 
 
 def _lowered(data: bytes, kind: str, version: int) -> bytes:
