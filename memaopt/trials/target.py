@@ -21,6 +21,7 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import firmware
 from memaopt.errors import InputError
 from memaopt.interrupts import scratch_folder
+from memaopt.printable import counted
 from memaopt.trials.measurement import from_reset, make
 
 Array = npt.NDArray[Any]
@@ -41,8 +42,9 @@ class SampleAnswer(NamedTuple):
 
 
 class TargetRun(BaseModel, frozen=True):
-    """Samples on a chip, or on the virtual board: ``wrong`` have other outputs than the reference, or a call that
-    failed. ``cycles`` are the least and the most of a call, by the chip's counter; None on a core that is not timed.
+    """Samples on a chip, or on the virtual board: ``wrong`` have other outputs than the run beside it, by the
+    reference or the library's C, or a call that failed. ``cycles`` are the least and the most of a call, by the chip's
+    counter; None on a core that is not timed.
     """
 
     where: str
@@ -54,8 +56,8 @@ class TargetRun(BaseModel, frozen=True):
         """In a line."""
         least, most = self.cycles or (0, 0)
         taken = "" if self.cycles is None else f", {least:,}{f' to {most:,}' if most > least else ''} cycles each"
-        found = f"{self.wrong:,} outputs differ" if self.wrong else "every output is the reference's, bit for bit"
-        return f"{self.samples:,} samples on {self.where}{taken}: {found}"
+        found = f"{self.wrong:,} outputs differ" if self.wrong else "every output is the same, bit for bit"
+        return f"{counted(self.samples, 'sample')} on {self.where}{taken}: {found}"
 
 
 class SampleTarget(NamedTuple):

@@ -19,6 +19,7 @@ from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Tensor
 from memaopt.networks.names import identifier_of
 from memaopt.overview import Overview
+from memaopt.printable import counted
 from memaopt.trials import network as trial
 from memaopt.trials.executors import executor
 from memaopt.trials.samples import Samples
@@ -37,11 +38,11 @@ class BoardRun(BaseModel, frozen=True):
 
     def describe(self) -> str:
         """In a line."""
-        taken = "" if self.cycles is None else f", {self.cycles:,} cycles each"
+        several = ", the first in" if self.samples > 1 else " in"
+        taken = "" if self.cycles is None else f"{several} {self.cycles:,} cycles"
         found = "every layer's bytes and accesses are as promised" if self.passed else f"{self.wrong:,} bytes are wrong"
-        return (
-            f"{self.samples:,} samples{taken}: {found if self.passed or self.wrong else 'accesses are not as promised'}"
-        )
+        found = found if self.passed or self.wrong else "accesses are not as promised"
+        return f"{counted(self.samples, 'sample')}{taken}: {found}"
 
 
 class Validation(Overview, frozen=True):
@@ -76,7 +77,8 @@ class Validation(Overview, frozen=True):
         return not self.different and beside
 
     def headline(self) -> str:
-        return f"{self.name}: {self.samples:,} samples by {self.executor}, {self.samples / self.seconds:,.0f} a second"
+        pace = f"{self.samples / self.seconds:,.0f} a second"
+        return f"{self.name}: {counted(self.samples, 'sample')} by {self.executor}, {pace}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         facts = []

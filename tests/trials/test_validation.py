@@ -21,6 +21,7 @@ from memaopt.networks.operators.attributes import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import executors, validation
 from memaopt.trials import samples as files
+from memaopt.trials.target import TargetRun
 
 SHAPE = (6, 6, 3)
 
@@ -239,3 +240,13 @@ def test_on_the_command_line(model: Path, cli: Cli, tmp_path: Path) -> None:
     assert "every output is TFLite's, to the last bit" in shown.out
     found = cli("validate", model, tmp_path / "d.npz", "--top", "3", "--json").json
     assert (found["samples"], found["k"], found["different"]) == (30, 3, None)
+
+
+def test_what_is_said_of_samples() -> None:
+    """Catches cycles of one sample that are told as those of each, and outputs told equal to another run's than they
+    were compared with."""
+    ran = validation.BoardRun(samples=2, wrong=0, passed=True, cycles=1234)
+    assert ran.describe().startswith("2 samples, the first in 1,234 cycles: ")
+    assert ran.model_copy(update={"samples": 1}).describe().startswith("1 sample in 1,234 cycles: ")
+    sent = TargetRun(where="silicon", samples=2, wrong=0, cycles=(5, 6))
+    assert sent.describe() == "2 samples on silicon, 5 to 6 cycles each: every output is the same, bit for bit"
