@@ -17,7 +17,7 @@ from memaopt.kernels.plan import Format, Plan
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.geometry import Image, Padding, Pair
-from memaopt.problems.layers import Depthwise, Layer
+from memaopt.problems.layers import Depthwise
 
 
 def columns_apart(layer: Depthwise) -> Depthwise | None:
@@ -54,8 +54,7 @@ class DepthwiseTaps(OnPlanes):
         formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
         return [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Depthwise)
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         made, apart = super().plans(layer), columns_apart(layer)
         if apart is None:
             return made
@@ -65,8 +64,7 @@ class DepthwiseTaps(OnPlanes):
         more = (replace(p, tile=f"{p.tile}, columns apart", options=(("apart", 1), *p.options)) for p in found)
         return pareto((*made, *more))
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Depthwise)
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         apart = columns_apart(layer) if ("apart", 1) in plan.options else None
         return super().emit(layer if apart is None else apart, plan, name)
 

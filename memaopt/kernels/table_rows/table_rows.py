@@ -19,7 +19,7 @@ from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.text.c import LINE, Array
-from memaopt.problems.layers import Conv, Layer
+from memaopt.problems.layers import Conv
 
 _FRAME = around.Frame(60, 24)
 _INPUTS, _WORD = 256, 4
@@ -47,8 +47,7 @@ class TableRows:
     name = "table rows"
     computes = Conv
 
-    def plans(self, layer: Layer) -> tuple[Plan, ...]:
-        assert isinstance(layer, Conv)
+    def plans(self, layer: Conv) -> tuple[Plan, ...]:
         if layer.shape.channels != 1 or layer.output != layer.shape._replace(channels=layer.output.channels):
             return ()
         window = layer.window
@@ -79,8 +78,7 @@ class TableRows:
             ),
         )
 
-    def emit(self, layer: Layer, plan: Plan, name: str) -> Emitted:
-        assert isinstance(layer, Conv)
+    def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         kernel, row = _kernel(layer), _row(layer)
         rows = np.zeros((_INPUTS, row), np.uint8)
         rows[:, : layer.output.channels] = _table(layer).astype(np.uint8)
