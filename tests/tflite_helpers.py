@@ -23,7 +23,7 @@ class Micro:
 
     def __init__(self, data: bytes, outputs: int) -> None:
         runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
-        self._interpreter: Any = runtime.Interpreter.from_bytes(data)
+        self._interpreter: Any = runtime.Interpreter.from_bytes(data, arena_size=1 << 20)
         self._outputs = outputs
 
     def run(self, values: Sequence[Any]) -> list[Any]:
