@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memaopt.choice import choice, solution
+from memaopt.choice import best, choice, solution
 from memaopt.choice.choice import Candidate
 from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
 from memaopt.errors import UnsupportedModelError
@@ -136,7 +136,7 @@ def brute(problem: Problem, objective: Objective, most: int = 60_000) -> int | N
             continue
         if choice.ram_constant_bytes(taken) > (limits.constants_ram or 0):
             continue
-        if max(c.arena_bytes for c in taken) > solution.room_of(problem, picks):
+        if max(c.arena_bytes for c in taken) > best.room_of(problem, picks):
             continue
         key = tuple((p.input_format, p.output_format, p.in_place, p.lead, p.lead_step, p.scratch_bytes) for p in plans)
         if key not in packed:
@@ -150,7 +150,7 @@ def brute(problem: Problem, objective: Objective, most: int = 60_000) -> int | N
                 reorder=False,
                 leads=leads_of(problem.graph, chosen, problem.lowered),
             ).arena_bytes
-        if packed[key] <= solution.room_of(problem, picks):
+        if packed[key] <= best.room_of(problem, picks):
             return price
     return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from memaopt.alignment import align
 from memaopt.arguments import public
 from memaopt.choice import fusion, rows
+from memaopt.choice.best import weakest
 from memaopt.choice.choice import Candidate, Choice, Proof
 from memaopt.choice.customs import refuse_with_customs
 from memaopt.choice.homes import away, rooms
@@ -23,7 +24,7 @@ from memaopt.choice.partition import Partitions, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import ALIGNMENT, Problem, left_by_project, prepare, refuse_weights_beyond
-from memaopt.choice.solution import cheaper, lower_bound, search, weakest, why_not
+from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.kernels.registry import Format
@@ -211,6 +212,7 @@ def _cheapest(
     """
     best: NetworkPlan | None = None
     problems: list[Problem] = []
+    bounds: list[int | None] = []
     proof: Proof = "enumeration"
     for multiple, simple, whole, prices, part, chains in spaces:
         problem = whole if part is None else part.problem
@@ -218,6 +220,7 @@ def _cheapest(
         found = search(problem, objective, least, solver=below is None, known=prices)
         proof = weakest(proof, found.proof)
         problems.append(problem)
+        bounds.append(found.bound)
         if found.choice is not None and found.memory is not None:
             layers = layers_of(problem, identifier, found.memory.order, found.choice.picks)
             best = NetworkPlan(
@@ -248,7 +251,7 @@ def _cheapest(
     price = best.choice.price
     if proof != "enumeration" and all(cheaper(problem, objective, price) is None for problem in problems):
         proof = "enumeration"  # below the best of the spaces there may be little to look at in each
-    bound = price if proof != "none" else _least(problems, objective, price)
+    bound = price if proof != "none" else _least(problems, objective, price, bounds)
     return replace(best, choice=replace(best.choice, proof=proof, bound=bound))
 
 
@@ -337,8 +340,12 @@ def lower_bound_of(plan: NetworkPlan) -> int:
     return partition_bound(plan) if plan.chains else _least(list(problems_of(plan)), plan.objective, plan.choice.price)
 
 
-def _least(problems: Sequence[Problem], objective: Objective, price: int) -> int:
-    return min(price, *(lower_bound(problem, objective) for problem in problems))
+def _least(
+    problems: Sequence[Problem], objective: Objective, price: int, known: Sequence[int | None] | None = None
+) -> int:
+    """What no choice is below in any of the problems; ``known`` are their bounds as far as they were found already."""
+    bounds = zip(problems, known or [None] * len(problems), strict=True)
+    return min(price, *(lower_bound(each, objective) if bound is None else bound for each, bound in bounds))
 
 
 def layers_of(problem: Problem, name: str, order: Sequence[int], picks: Sequence[int]) -> tuple[LayerPlan, ...]:

@@ -112,7 +112,10 @@ def pays(plan: Plan, where: Where, machine: FlashTiming) -> bool:
         dear = here < streams.cycles + least_stall(streams, 1, IN_FLASH, machine)
         if not dear and here >= streams.cycles + stall_cycles(streams, 1, IN_FLASH, machine):
             return False
-    return where == home or round(_waited(plan, 1, where, machine)) < round(_waited(plan, 1, home, machine))
+    if where == home:
+        return True
+    copied = round(_waited(plan, 1, where, machine))
+    return copied < round(_least_waited(plan, home, machine)) or copied < round(_waited(plan, 1, home, machine))
 
 
 def copyable(

@@ -12,7 +12,7 @@ import numpy as np
 
 from memaopt.choice.choice import Stage
 from memaopt.choice.clashes import Clash
-from memaopt.choice.dominance import CODE, FLASH, SUMS, Array
+from memaopt.choice.dominance import ARENA, CODE, FLASH, SUMS, Array
 from memaopt.choice.offers import Offers, Option, Price, SharedKernel
 from memaopt.kernels.registry import Format
 
@@ -118,7 +118,7 @@ class Layers:
         following = [0] * len(self.states[-1])
         least = [following]
         for costs, steps in zip(reversed(weights), reversed(self.edges), strict=True):
-            following = [min([never, *(costs[edge.row] + following[edge.to] for edge in edges)]) for edges in steps]
+            following = [min([costs[row] + following[to] for row, to in edges] + [never]) for edges in steps]
             least.append(following)
         return [np.array(each, np.int64) for each in reversed(least)]
 
@@ -129,8 +129,10 @@ class Layers:
             costs = weights[i]
             following = [int(NEVER)] * len(self.states[i + 1])
             for before, edges in zip(reached[-1], steps, strict=True):
-                for edge in edges:
-                    following[edge.to] = min(following[edge.to], before + costs[edge.row])
+                for row, to in edges:
+                    here = before + costs[row]
+                    if here < following[to]:
+                        following[to] = here
             reached.append(following)
         return reached
 
@@ -139,9 +141,7 @@ class Layers:
         following = [0] * len(self.states[-1])
         least = [following]
         for costs, steps in zip(reversed(self.apart(self.own[:, column])), reversed(self.edges), strict=True):
-            following = [
-                min([int(NEVER), *(max(costs[edge.row], following[edge.to]) for edge in edges)]) for edges in steps
-            ]
+            following = [min([max(costs[row], following[to]) for row, to in edges] + [int(NEVER)]) for edges in steps]
             least.append(following)
         return [np.array(each, np.int64) for each in reversed(least)]
 
@@ -149,10 +149,11 @@ class Layers:
         """The rows of one path that attains the least sum of weights."""
         state, taken = 0, []
         for i, (rows, costs) in enumerate(zip(self.rows, weights, strict=True)):
-            for edge in self.edges[i][state]:
-                if costs[edge.row] + least[i + 1][edge.to] == least[i][state]:
-                    taken.append(rows[edge.row])
-                    state = edge.to
+            to_go, most = least[i + 1].tolist(), int(least[i][state])
+            for row, to in self.edges[i][state]:
+                if costs[row] + to_go[to] == most:
+                    taken.append(rows[row])
+                    state = to
                     break
         return taken
 
@@ -171,6 +172,12 @@ class Layers:
         made._settle()
         made._drop_impossible()
         return made
+
+    def in_arena(self, least: int, most: int) -> Layers:
+        """The layers without rows whose arena has more than ``most`` bytes; all others are taken to need ``least``."""
+        made = copy.copy(self)
+        made.rows = [[row.in_arena(least) for row in rows] for rows in self.rows]
+        return made.without(lambda i, _, edge: self.rows[i][edge.row].own[ARENA] > most)
 
     def _settle(self) -> None:
         """Keep the rows that are left, and of the kernels those that still are a question."""

@@ -5,7 +5,7 @@ What labels are, :mod:`memaopt.choice.labels` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,19 +36,23 @@ _MOST_PAIRS, _MOST_AFTER_CLASHES = 100_000_000, 10_000_000
 
 class Found(NamedTuple):
     """The best picks (None: there are none, or none below what was asked for), their value, and whether that is proven;
-    ``bound`` is what no choice is below."""
+    ``bound`` is what no choice is below. ``hopeless``: there was so much left that it was not tried."""
 
     picks: tuple[int, ...] | None
     value: int
     bound: int
     proven: bool
+    hopeless: bool = False
 
 
 class LabelWalk:
-    """Passes over the stages for one value that is to be the least. ``rough``: only multipliers are found, roughly."""
+    """Passes over the stages for one value that is to be the least. ``rough``: only multipliers are found, roughly;
+    ``first``: those of more stages, rows or room, near which they are looked for."""
 
-    def __init__(self, layers: Layers, least: Least, *, rough: bool = False) -> None:
-        self.layers, self.least, self.rough = layers, least, rough
+    def __init__(
+        self, layers: Layers, least: Least, *, rough: bool = False, first: Mapping[str, int] | None = None
+    ) -> None:
+        self.layers, self.least, self.rough, self.first = layers, least, rough, first
         count = len(layers.kernels)
         self.flash = np.array([kernel.flash for kernel in layers.kernels], np.int64)
         self.code = np.array([kernel.code for kernel in layers.kernels], np.int64)
@@ -101,9 +105,13 @@ class LabelWalk:
         made = [Relaxation(layers, column, {}, {}, layers.shares)]
         room = self._room()
         if self.least == "price" and room:
-            best = rough(layers, column, room)
+            if self.first is None:
+                best = rough(layers, column, room)
+            else:
+                near = {name: self.first.get(name, 0) for name in room}
+                best = Relaxation(layers, column, near, room, layers.shares)
             if not self.rough:
-                best, layers.shares = tightened(layers, best)
+                best, layers.shares = tightened(layers, best, near=self.first is not None)
             made.append(best)
         return made
 
@@ -118,6 +126,16 @@ class LabelWalk:
             sizes = [[used(name, layers.weights(row)) for row in rows] for rows in layers.rows]
             made.append((name, relaxed, Knapsack(layers, relaxed.weights, sizes, limit)))
         return made
+
+    @property
+    def price_of_ram(self) -> int:
+        """What a byte of RAM is worth, by the multipliers."""
+        return self.relaxed[-1].taken.get("ram", 0) if self.relaxed else 0
+
+    @property
+    def least_arena(self) -> int:
+        """What every choice needs."""
+        return int(self.narrow[ARENA][0][0])
 
     def bound(self) -> int:
         """What no choice is below."""
@@ -146,13 +164,23 @@ class LabelWalk:
             here = before[i][state] + relaxed.weights[i][edge.row]
             return bool(here + relaxed.to_go[i + 1][edge.to] > limit)
 
-        return LabelWalk(layers.without(beyond), self.least)
+        return LabelWalk(layers.without(beyond), self.least, first=relaxed.taken)
 
-    def run(self, below: int | None, beam: int | None, most: int) -> Found:
-        """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more."""
+    def in_arena(self, least: int, most: int) -> LabelWalk:
+        """The walk over what may take an arena of ``most`` bytes at most, ``least`` of which are taken in any case."""
+        first = self.relaxed[-1].taken if self.relaxed else None
+        return LabelWalk(self.layers.in_arena(least, most), self.least, first=first)
+
+    def effort(self) -> Effort:
+        """What may be compared before the search gives up."""
+        return Effort(_MOST_AFTER_CLASHES if self.layers.clashes else _MOST_PAIRS)
+
+    def run(self, below: int | None, beam: int | None, most: int, effort: Effort | None = None) -> Found:
+        """One pass; with a ``beam`` only the most promising labels of each state are kept, if there are more, and no
+        ``effort`` is too much. TooMuchError if another pass makes more than ``most`` labels or takes more effort."""
         layers = self.layers
         whole, made = True, 0
-        effort = Effort(_MOST_AFTER_CLASHES if layers.clashes else _MOST_PAIRS) if beam is None else None
+        effort = (effort or self.effort()) if beam is None else None
         back: list[tuple[Array, Array]] = []
         labels = {(0, 0): (np.zeros((1, 6), np.int64), np.zeros((1, len(layers.kernels)), bool))}
         starts = {(0, 0): 0}

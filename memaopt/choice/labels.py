@@ -10,13 +10,15 @@ left is the optimum; if there is more to look at than ``MOST_LABELS``, the answe
 The bound prices each resource (:mod:`memaopt.choice.relaxation`). Of each budget that is short it also knows what is to
 go for every amount of it that is left (:mod:`memaopt.choice.knapsack`). As soon as an end is known, the rows go with
 which the bound is not below it, and the shared kernels with all of which it is not; where a kernel then has one user,
-or is there in any case, it is no longer a question, and labels need not tell it. All numbers are integers.
+or is there in any case, it is no longer a question, and labels need not tell it. Where RAM is short, choices are told
+apart by their arena (:mod:`memaopt.choice.arenas`). All numbers are integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from memaopt.choice.arenas import Arenas, PriceChangedError, Settle
 from memaopt.choice.clashes import Clash
 from memaopt.choice.dominance import TooMuchError
 from memaopt.choice.label_stages import Layers
@@ -27,6 +29,8 @@ from memaopt.choice.relaxation import Relaxation
 #: Labels that are made in all before the search gives up, and those kept in a state while it looks for a first answer.
 MOST_LABELS = 4_000_000
 _BEAMS = (24, 96, 400)
+#: The last of them where it is known that no proof will come of it.
+_LAST = 96
 
 
 def search(
@@ -39,49 +43,74 @@ def search(
     most: int = MOST_LABELS,
     settle: Callable[[tuple[int, ...]], bool] | None = None,
     whole: bool = True,
+    walk: LabelWalk | None = None,
 ) -> Found:
     """The choice of the least price (or flash, arena, SRAM) within the budgets that no clash rules out.
 
     ``below``: only a value below it is looked for. ``clashes`` raise the arena of the choices that meet them.
     ``settle`` says of picks whether what ``price`` gave for them stays; where it does not, the search is made again.
-    Where not the ``whole`` is searched, the answer is a good one and not proven.
+    Where not the ``whole`` is searched, the answer is a good one and not proven. ``walk``: that of all this.
     """
     # What may be asked for prices is first looked at in part.
     beams: tuple[int | None, ...] = _BEAMS if below is None else _BEAMS[:1] if settle is not None else ()
     if whole:
         beams = *beams, None
+    prices, best = price or (lambda _: 0), Found(None, 0, 0, False)
+
+    def priced(picks: tuple[int, ...]) -> tuple[int | None, bool]:
+        stays = settled = settle is None or settle(picks)
+        while settle is not None and not settled:
+            settled = settle(picks)
+        asked = [prices(stage.candidates[pick]) for stage, pick in zip(offers.stages, picks, strict=True)]
+        known = [each for each in asked if each is not None]
+        return sum(known) if len(known) == len(asked) else None, stays
+
+    walk = walk or walk_of(offers, clashes, prices, least)
     while True:
-        walk = LabelWalk(Layers(offers, clashes, price or (lambda _: 0)), least)
-        found = _search(walk, below, beams, most, settle or (lambda _: True))
-        if found is not None:
-            return found
+        try:
+            return _search(walk, best, below if best.picks is None else best.value, beams, most, priced)
+        except PriceChangedError as changed:
+            best, walk = changed.best, walk_of(offers, clashes, prices, least)
+
+
+def walk_of(offers: Offers, clashes: Sequence[Clash], price: Price, least: Least = "price") -> LabelWalk:
+    """The walk over all that is offered."""
+    return LabelWalk(Layers(offers, clashes, price), least)
 
 
 def _search(
-    walk: LabelWalk,
-    below: int | None,
-    beams: Sequence[int | None],
-    most: int,
-    settle: Callable[[tuple[int, ...]], bool],
-) -> Found | None:
-    """What :func:`search` finds with these prices; None if one of them does not stay."""
-    best, bound = Found(None, 0, 0, False), 0
-    for beam in beams:
+    walk: LabelWalk, best: Found, below: int | None, beams: Sequence[int | None], most: int, settle: Settle
+) -> Found:
+    """What :func:`search` finds with these prices below what is known; PriceChangedError if one of them changes."""
+    bound, hopeless = 0, False
+    for number, beam in enumerate(beams):
         # What cannot end below the best that is known need not be looked at.
         walk = walk if below is None else walk.within(below)
         if walk.impossible or (below is not None and walk.bound() >= below):
-            return best._replace(bound=best.value, proven=True)
+            return best._replace(bound=best.value, proven=True, hopeless=False)
         bound = max(bound, walk.bound())
+        if below is not None and not hopeless and (number > 0 or beam is None) and walk.price_of_ram:
+            found = Arenas(best, below, settle, most).search(walk, whole=None in beams)
+            if not found.hopeless:
+                return found
+            if found.picks != best.picks:
+                return found
+            best, hopeless, bound = found, True, max(bound, found.bound)
+        if hopeless and (beam is None or beam > _LAST):
+            break
         try:
             found = walk.run(below, beam, most)
         except TooMuchError:
             break
         if found.picks is not None:
-            if not settle(found.picks):
-                return None
-            best, below = found, found.value
+            value, stays = settle(found.picks)
+            value = found.value if stays else value
+            if value is not None and (below is None or value < below):
+                best, below = Found(found.picks, value, 0, False, hopeless), value
+            if not stays:
+                raise PriceChangedError(best)
         if found.proven or (best.picks is not None and best.value <= bound):
-            return best._replace(bound=best.value, proven=True)
+            return best._replace(bound=best.value, proven=True, hopeless=False)
     return best._replace(bound=bound)
 
 

@@ -36,6 +36,12 @@ class Option(NamedTuple):
     own: tuple[int, ...]
     meets: int
 
+    def in_arena(self, least: int) -> Option:
+        """The row with so many bytes of arena at least."""
+        if self.own[ARENA] >= least:
+            return self
+        return self._replace(own=(*self.own[:ARENA], least, *self.own[ARENA + 1 :]))
+
 
 @dataclass(frozen=True)
 class SharedKernel:

@@ -58,6 +58,11 @@ class Prices:
         more.add(id(candidate))
         self._answers.pop(id(candidate), None)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was asked yet."""
+        return not self._answers
+
     def settle(self, picks: Sequence[int]) -> bool:
         """Price what was picked, and what of its formats may be better; whether everything had its price already."""
         settled = True

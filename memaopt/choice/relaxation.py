@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from memaopt.choice.dominance import CODE, DATA, FLASH, PRICE, SUMS, Array
-from memaopt.choice.label_stages import WHOLE, Costs, Layers, Shares
+from memaopt.choice.dominance import ARENA, CODE, DATA, FLASH, PRICE, SUMS, Array
+from memaopt.choice.label_stages import NEVER, WHOLE, Costs, Layers, Shares
 from memaopt.choice.offers import Option
 
 #: Multipliers are fractions of this.
@@ -23,8 +23,9 @@ UNIT = 1 << 16
 #: How a first idea is found: rounds over all multipliers, the largest, and the bits they are found to.
 _ROUNDS, _MOST, _ROUGH = 2, 1 << 34, 4
 #: Steps along the subgradient, those without a gain before they are halved, and how often they are halved. There may be
-#: a ``_HOPE``-th of the bound to gain; less than a ``_GAIN``-th of what a step hopes for is no gain.
-_STEPS, _PATIENCE, _HALVINGS, _GAIN, _HOPE = 400, 8, 14, 1 << 10, 1 << 6
+#: a ``_HOPE``-th of the bound to gain; less than a ``_GAIN``-th of what a step hopes for is no gain. Near where they
+#: begin, they have been halved ``_NEAR`` times.
+_STEPS, _PATIENCE, _HALVINGS, _GAIN, _HOPE, _NEAR = 400, 8, 14, 1 << 10, 1 << 6, 4
 
 
 class Relaxation:
@@ -39,18 +40,23 @@ class Relaxation:
         self._of = flash + UNIT * (column == FLASH), code + ram, data + ram
         self._price = UNIT * (column == PRICE)
         self.worth = [self._of[0] * kernel.flash + self._of[1] * kernel.code for kernel in layers.kernels]
-        self.parts = [
-            {i: worth * share >> WHOLE for i, share in each.items()}
-            for worth, each in zip(self.worth, shares, strict=True)
-        ]
+        self._shares = shares
+
+    @cached_property
+    def parts(self) -> list[dict[int, int]]:
+        """What each stage pays of each kernel."""
+        borne = zip(self.worth, self._shares, strict=True)
+        return [{i: worth * share >> WHOLE for i, share in each.items()} for worth, each in borne]
 
     @cached_property
     def weights(self) -> Costs:
         """What each row adds."""
         multipliers = np.zeros(SUMS + 2, np.int64)
         multipliers[[PRICE, FLASH, CODE, DATA]] = self._price, *self._of
-        parts = np.array([part for each in self.parts for part in each.values()] + [0], np.int64)
-        return self.layers.apart(self.layers.own @ multipliers + parts[self.layers.share_of])
+        borne = zip(self.worth, self._shares, strict=True)
+        parts = [worth * share >> WHOLE for worth, each in borne for share in each.values()]
+        shared = np.array([*parts, 0], np.int64)[self.layers.share_of]
+        return self.layers.apart(self.layers.own @ multipliers + shared)
 
     def weight(self, own: Sequence[int], kernel: int, stage: int) -> int:
         """What a row adds that takes so much for itself and uses a shared kernel (or none, -1) at a stage."""
@@ -94,6 +100,18 @@ class Relaxation:
         """What no choice is below."""
         return -(-self.whole // UNIT)
 
+    def in_arena(self, least: int, most: int, beyond: int) -> int:
+        """What no choice is below whose arena has ``least`` to ``most`` bytes: ``beyond`` those that the bound reckons
+        with already. NEVER if there is none."""
+        rows = zip(self.weights, self.layers.rows, strict=True)
+        weights = [
+            [w if row.own[ARENA] <= most else int(NEVER) for w, row in zip(costs, here, strict=True)]
+            for costs, here in rows
+        ]
+        total = int(self.layers.to_go(weights)[0][0])
+        spare = self.spare - self.taken.get("ram", 0) * (least - beyond)
+        return int(NEVER) if total >= NEVER else -((spare - total) // UNIT)
+
 
 def used(name: str, sums: Sequence[int]) -> int:
     """What sums take of a budget."""
@@ -121,10 +139,11 @@ def rough(layers: Layers, column: int, room: Mapping[str, int]) -> Relaxation:
     return Relaxation(layers, column, best, room, layers.shares)
 
 
-def tightened(layers: Layers, first: Relaxation) -> tuple[Relaxation, Shares]:
-    """Multipliers and shares that nearly give the highest bound: steps along the subgradient, ever smaller ones."""
+def tightened(layers: Layers, first: Relaxation, *, near: bool = False) -> tuple[Relaxation, Shares]:
+    """Multipliers and shares that nearly give the highest bound: steps along the subgradient, ever smaller ones, and
+    small from the first where that is ``near``."""
     room, column, scale = first.room, first.column, _scales(layers, first.room)
-    best, shares, theta, idle = first, layers.shares, 1.0, 0
+    best, shares, theta, idle = first, layers.shares, 0.5**_NEAR if near else 1.0, 0
     now, divided = best, shares
     hope = max(abs(first.whole) // _HOPE, UNIT)
     for _ in range(_STEPS):

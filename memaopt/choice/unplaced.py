@@ -1,18 +1,66 @@
 """Why a choice of kernels has no layout in RAM: the least that it copies there which already has none.
 
 Less to place is never harder to place. So copies are left out, and what is left is made smaller, as long as there is
-still no layout: all choices that copy as much as what remains have none either, and are excluded at once.
+still no layout: all choices that copy as much as what remains have none either, and are excluded at once. Where that
+is little, besides the arena, it is told by sizes alone: a :class:`Fence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from memaopt.choice import layout
 from memaopt.choice.choice import ram_code_bytes
 from memaopt.choice.clashes import Clash, RamUse, copies_of, demand_of
 from memaopt.choice.problem import Problem
 from memaopt.machines.mcu import Mcu
+
+#: Stages whose constants a fence speaks of, at most.
+_MOST_SIDES = 2
+
+
+class Fence(NamedTuple):
+    """An arena of ``arena`` bytes or more, ``code`` bytes or more of code in RAM and, of some stages, so many bytes of
+    constants there or more (``data``: stage, bytes) have no layout together, whatever else is there."""
+
+    arena: int
+    code: int
+    data: tuple[tuple[int, int], ...]
+
+    def sides(self, problem: Problem) -> Iterator[tuple[Problem, tuple[tuple[int, ...], ...]]]:
+        """The problems that have all choices which it leaves, and which candidates of the problem's are theirs: a
+        smaller arena, less code, fewer constants of a stage."""
+        every = [tuple(range(len(stage.candidates))) for stage in problem.stages]
+        limits = problem.limits
+        if self.arena:
+            smaller = dataclasses.replace(limits, arena=self.arena - 1)
+            yield dataclasses.replace(problem, limits=smaller), tuple(every)
+        if self.code:
+            less = dataclasses.replace(limits, code_ram=self.code - 1)
+            yield dataclasses.replace(problem, limits=less), tuple(every)
+        for i, data in self.data:
+            taken = problem.stages[i].candidates
+            kept = tuple(j for j in every[i] if copies_of(taken[j]).data < data)
+            if kept:
+                stage = dataclasses.replace(problem.stages[i], candidates=tuple(taken[j] for j in kept))
+                stages = (*problem.stages[:i], stage, *problem.stages[i + 1 :])
+                yield dataclasses.replace(problem, stages=stages), (*every[:i], kept, *every[i + 1 :])
+
+
+def fence(problem: Problem, picks: Sequence[int], arena: int) -> Fence | None:
+    """What of a choice that packs into ``arena`` bytes has no layout in RAM, by its sizes alone; None where that is a
+    few things together, or does not depend on the arena."""
+    assert problem.mcu is not None
+    mcu, taken = problem.mcu, list(problem.taken(picks).values())
+    kept, code = _fewest(mcu, arena, [copies_of(candidate) for candidate in taken], ram_code_bytes(taken))
+    arena = _least(arena, lambda tried: not _placed(mcu, tried, kept, code))
+    data = tuple((i, left.data) for i, left in enumerate(kept) if left.data)
+    known = max(min(c.arena_bytes for c in stage.candidates) for stage in problem.stages)
+    if len(data) > _MOST_SIDES or any(left.stack for left in kept) or arena <= known:
+        return None
+    return Fence(arena, code, data)
 
 
 def explain(problem: Problem, picks: Sequence[int], arena: int) -> Clash:

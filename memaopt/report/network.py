@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PROOFS = {
     "enumeration": "the best of all that fit in this order, proven by an exhaustive search",
     "solver": "the best of all that fit in this order, by CP-SAT",
-    "none": "not proven to be the best: neither the search nor the solver came to an end",
+    "none": "not proven to be the best: the search did not come to an end; none of them has fewer than {bound:,}",
 }
 _BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
 _NAMES = {
@@ -157,7 +157,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         *_kept(plan),
         (
             "kernels",
-            f"of this version's kernels in this setting{_bounded(plan)}, {_by(plan)}: {_PROOFS[plan.choice.proof]}",
+            f"of this version's kernels in this setting{_bounded(plan)}, {_by(plan)}: {_proof(plan)}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
         ("rounding", f"exact: {_rounding(plan)}", ""),
@@ -197,6 +197,11 @@ def _kept(plan: NetworkPlan) -> list[tuple[str, str, str]]:
 def _bounded(plan: NetworkPlan) -> str:
     """The budget of the arena, if there is one."""
     return "" if plan.budgets.arena is None else f" and {plan.budgets.arena:,} bytes of arena"
+
+
+def _proof(plan: NetworkPlan) -> str:
+    """What is proven of the choice."""
+    return _PROOFS[plan.choice.proof].format(bound=plan.choice.bound)
 
 
 def _neighbours(plan: NetworkPlan) -> list[tuple[str, str, str]]:

@@ -102,12 +102,9 @@ def test_choice_equals_brute_force(seed: int) -> None:
         assert (solved.value if solved.picks else None) == least
         assert solved.proven
         if least is not None:
-            assert labels.search(Offers(stages, plain, budgets), price=price_of(goal), below=least) == (
-                None,
-                0,
-                0,
-                True,
-            )
+            none = labels.search(Offers(stages, plain, budgets), price=price_of(goal), below=least)
+            assert none.proven
+            assert none.picks is None
             assert labels.lower_bound(Offers(stages, plain, budgets), price_of(goal)) <= least
     unlimited = dataclasses.replace(budgets, flash=None)
     light = labels.search(Offers(stages, plain, unlimited), least="flash")

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaopt.choice import choice, label_walk, labels, solution, unplaced
+from memaopt.choice import best, choice, label_walk, labels, solution, unplaced
+from memaopt.choice.best import room_of
 from memaopt.choice.choice import Candidate
-from memaopt.choice.clashes import Clash
+from memaopt.choice.clashes import Clash, copies_of
 from memaopt.choice.layout import Layout, place
 from memaopt.choice.problem import Problem, prepare
-from memaopt.choice.solution import room_of, search
+from memaopt.choice.solution import search
 from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
@@ -196,7 +197,7 @@ def test_what_leaves_a_choice_without_a_layout_leaves_others_without_one(sram: i
         return tuple(int(rng.integers(count)) for count in counts)
 
     least = max(min(c.arena_bytes for c in stage.candidates) for stage in problem.stages)
-    found = 0
+    found = beyond = 0
     for _ in range(40):
         picks = drawn()
         size = problem.memory_plan(picks).arena_bytes
@@ -204,12 +205,17 @@ def test_what_leaves_a_choice_without_a_layout_leaves_others_without_one(sram: i
             continue
         clash = unplaced.explain(problem, picks, size)
         assert _meets(clash, list(problem.taken(picks).values()))
+        fence = unplaced.fence(problem, picks, size)
         for _ in range(40):
             others = drawn()
+            if fence is not None and _is_behind(fence, list(problem.taken(others).values())):
+                beyond += 1
+                assert not problem.laid_out(others, fence.arena)
             if _meets(clash, list(problem.taken(others).values())):
                 found += 1
                 assert not problem.laid_out(others, least if clash.demands[0] is None else size)
     assert found
+    assert beyond
 
 
 @pytest.mark.parametrize("sram", [0x2700, 0x2800, 0x2900])
@@ -221,6 +227,7 @@ def test_the_solver_finds_the_same_where_the_search_gives_up(sram: int, monkeypa
     monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
     monkeypatch.setattr(label_walk, "_MOST_AFTER_CLASHES", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
+    monkeypatch.setattr(label_walk.LabelWalk, "price_of_ram", 0)
     found = search(problem, "cycles")
     assert found.proof in ("solver", "enumeration")
     assert found.choice is not None
@@ -233,17 +240,25 @@ def test_the_solver_finds_the_same_where_the_search_gives_up(sram: int, monkeypa
 def test_without_the_solver_a_search_that_gives_up_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a proof that nobody made: the search gave up, and no solver was asked."""
     problem = _prepared(0x2900)
-    best = search(problem, "cycles").choice
-    assert best is not None
+    known = search(problem, "cycles").choice
+    assert known is not None
     monkeypatch.setattr(label_walk, "_MOST_PAIRS", 0)
     monkeypatch.setattr(label_walk, "_MOST_AFTER_CLASHES", 0)
     monkeypatch.setattr(labels, "_BEAMS", (1, 2))
-    monkeypatch.setattr(solution, "_SOLVER_UNITS", 0)
+    monkeypatch.setattr(label_walk.LabelWalk, "price_of_ram", 0)
+    monkeypatch.setattr(best, "_SOLVER_UNITS", 0)
+    monkeypatch.setattr(unplaced, "_MOST_SIDES", -1)
     found = search(problem, "cycles")
     assert found.choice is not None
     assert (found.proof, found.choice.bound) == ("none", 0)
-    assert solution.lower_bound(problem, "cycles") <= best.price <= found.choice.price
-    assert solution.cheaper(problem, "cycles", best.price) in (None, "unknown")
+    assert solution.lower_bound(problem, "cycles") <= known.price <= found.choice.price
+    assert solution.cheaper(problem, "cycles", known.price) in (None, "unknown")
+
+
+def _is_behind(fence: unplaced.Fence, taken: Sequence[Candidate]) -> bool:
+    """Whether a fence excludes candidates with an arena as large as it speaks of."""
+    code = choice.ram_code_bytes(taken) >= fence.code
+    return code and all(copies_of(taken[i]).data >= data for i, data in fence.data)
 
 
 def _meets(clash: Clash, taken: Sequence[Candidate]) -> bool:

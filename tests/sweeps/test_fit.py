@@ -7,7 +7,7 @@ import pytest
 from cli_helpers import Cli
 from rich.console import Console
 
-from memaopt.choice import solution
+from memaopt.choice import best, solution
 from memaopt.choice.compile import compile_network
 from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu, preset_names
@@ -60,7 +60,7 @@ def test_what_would_do_does(model: Path) -> None:
 
 def test_what_is_not_known_is_not_zero(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a network of which the search finds no least budget, and that 0 bytes are said to be enough for."""
-    monkeypatch.setattr(solution, "_best", lambda *_: solution._Found(None, None, 0, "none"))
+    monkeypatch.setattr(solution, "best_of", lambda *_: best.Best(None, None, 0, "none"))
     assert fit._would_do(mcu("stm32f446"), fit.ModelFile(model.name, model.read_bytes())) == dict.fromkeys(
         ("sram_bytes", "sram_short", "flash_bytes", "flash_short")
     )
