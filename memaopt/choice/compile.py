@@ -164,15 +164,15 @@ def _problems(prepared: Callable[..., Problem], graph: Graph, tensors: Memory | 
     if tensors is None:
         yield prepared(graph)
         return
-    whole, known = prepared(graph), set[frozenset[int]]()
+    # With all of them inside outputs may lie on inputs, for which no room is counted here.
+    whole, known = prepared(graph), {frozenset[int]()}
+    yield whole
     assert whole.limits.sram is not None
     for room in rooms(whole.limits.sram):
         gone = away(graph, whole.order, room, ALIGNMENT)
         if gone is not None and gone not in known:
             known.add(gone)
             yield prepared(graph, room=room)
-    if not known:
-        yield whole
 
 
 def _held_outside(plan: NetworkPlan) -> NetworkPlan:
