@@ -68,5 +68,5 @@ class KerasModel:
         if code < 0:
             how = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
         title = "int8" if wanted == "int8" else "a .tflite file"
-        would = "an int8 .tflite file that another version of it makes goes to `memaopt solve` as it is"
+        would = "recurrent layers convert with unroll=True; an int8 .tflite file made elsewhere goes to `memaopt solve`"
         return f"{self._path.name}: TensorFlow itself crashed ({how}) while it made {title} of it; {would}"
