@@ -10,6 +10,7 @@ import layers_reference_helpers as oracle
 import layers_run_helpers as running
 import numpy as np
 import pytest
+from registers_helpers import unnamed
 
 from memaopt.kernels.registry import Kernel, emit, in_sections, plans, source_file
 
@@ -67,12 +68,15 @@ def test_sections(tmp_path: Path) -> None:
 
 
 def test_kernels_have_short_names_and_tell_their_registers() -> None:
-    """Catches assembly that a reader cannot follow: no register map above it, or a name longer than its prototype."""
+    """Catches assembly that a reader cannot follow: no register map above it, one that leaves a register out, or a name
+    longer than its prototype.
+    """
     kernels = [kernel for _, e in h.every_family().values() for kernel in e.kernels]
     assert kernels
     for kernel in kernels:
-        comment = kernel.source[: kernel.source.index("#if MEMAOPT_ASM")]
+        comment, _, rest = kernel.source.partition("#if MEMAOPT_ASM")
         assert " * Registers: " in comment, kernel.name
+        assert not unnamed(comment, rest.partition("\n    );")[0]), kernel.name
         assert len(kernel.name) <= 48, kernel.name
 
 
