@@ -5,6 +5,7 @@ As in :mod:`memaopt.models.traffic` the formulas take integers or numpy arrays a
 
 from functools import lru_cache
 
+from memaopt.kernels.around import UNALIGNED
 from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, GemmFamily, RegisterTile, Shape
 from memaopt.kernels.schedule import IN_BLOCKS, ORDERS, Space
 from memaopt.machines.memory import Memory
@@ -57,10 +58,6 @@ def kernel_cycles(space: Space, family: GemmFamily, tile: RegisterTile, c: Count
     return kernel_time(space, family, tile, c) // CYCLE
 
 
-#: Cycles that LDR takes beyond its own at byte offsets 0 to 3 from a word (docs/timing.md).
-UNALIGNED_CYCLES = (0, 2, 1, 2)
-
-
 def unaligned_shares(space: Space, family: GemmFamily) -> tuple[int, int]:
     """What one reading of A, and one of B, costs beyond aligned words, in 1/CYCLE of a cycle.
 
@@ -71,7 +68,7 @@ def unaligned_shares(space: Space, family: GemmFamily) -> tuple[int, int]:
         return 0, 0
 
     def share(operand: Operand, row: int, vector: int) -> int:
-        cycles = sum(UNALIGNED_CYCLES[i * row * problem.width % 4] for i in range(4))
+        cycles = sum(UNALIGNED[i * row * problem.width % 4] for i in range(4))
         return CYCLE * cycles * (problem.elements(operand) // vector) // 4
 
     return share("A", problem.row("A"), family.a_vector), share("B", problem.row("B"), family.b_vector)

@@ -126,14 +126,14 @@ class RunMover(_Mover):
         code: list[Node] = [*around.entry()]
         if _fills(layer):
             written += stores(layer.elements // 4, 4) + stores(layer.elements % 4, 1)
-            cycles += _fill_cycles(layer.elements // 4) + 2 * (layer.elements % 4)
+            cycles += _FILL.cycles(layer.elements // 4) + 2 * (layer.elements % 4)
             code.append(around.fill_words(layer.elements // 4))
         for piece, run in pieces:
             times, (words, rest) = piece.elements, divmod(run, 4)
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
             whole = _by_words(piece, run)
-            cycles += times * ((_WORDS.cycles(words) if whole else _copy_cycles(run)) + _RUN.cycles) + _ROW * sum(
+            cycles += times * ((_WORDS.cycles(words) if whole else _BYTES.cycles(run)) + _RUN.cycles) + _ROW * sum(
                 math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
             )
             copy = around.copy_words(words) if whole else around.copy_bytes(run)
@@ -183,16 +183,22 @@ def _by_words(piece: Piece, run: int) -> bool:
     return run >= _LONG and run % 4 == 0 and not any((places % 4).any() for places in starts)
 
 
-def _copy_cycles(run: int) -> int:
-    """Cycles of copy_bytes, but for what unaligned words cost: its instructions, one by one."""
-    words, rest = divmod(run, 4)
-    return 6 * words + 5 + (6 * rest or 3)
+class _Fours(NamedTuple):
+    """Cycles of a helper of four items a turn, but for what unaligned words cost: its instructions, one by one."""
+
+    call: int
+    turn: int
+    one: int  # of those left over
+    none: int = 3  # where none are: the branch
+
+    def cycles(self, items: int) -> int:
+        """Of so many."""
+        turns, rest = divmod(items, 4)
+        return self.turn * turns + self.call + (self.one * rest or self.none)
 
 
-def _fill_cycles(words: int) -> int:
-    """Cycles of fill_words: its instructions, one by one."""
-    turns, rest = divmod(words, 4)
-    return 16 + 8 * turns + (4 * rest or 3)
+#: Of copy_bytes, and of fill_words, whose items are words.
+_BYTES, _FILL = _Fours(call=5, turn=6, one=6), _Fours(call=16, turn=8, one=4)
 
 
 def _split(piece: Piece) -> tuple[Piece, int]:
