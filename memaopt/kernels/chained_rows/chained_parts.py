@@ -34,7 +34,7 @@ from memaopt.problems.layers import Conv, FullyConnected, Layer
 from memaopt.problems.step_functions import accumulator_range
 
 _TAKEN_OFF = Compiled(32, 14)  # an input, off a sum
-_FRAME = around.Frame(200, 80)
+_FRAME = around.Frame(320, 80)
 _UNROLL = 8  # words of inputs in a turn of the loop; for weights of a byte, half as many stay within 1 KiB
 
 
