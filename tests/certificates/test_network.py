@@ -167,7 +167,7 @@ def tensors_outside() -> tuple[Model, dict[str, Any]]:
     x = made.depthwise_conv_2d(made.conv_2d(0, 16, Size2D(3, 3)), Activation.RELU)
     model = Model.of(made.finish(made.conv_2d(made.conv_2d(x, 16, Size2D(1, 1)), 4, Size2D(1, 1))))
     machine, place = mcu("stm32f469"), NetworkPlacement(activations="fmc")
-    plan = compile_network(model, machine, sram=4000, place=place)
+    plan = compile_network(model, machine, sram=3600, place=place)
     assert plan.away
     return model, json.loads(certificate.certify(plan).to_json())
 
