@@ -54,10 +54,8 @@ def fit_command(
       memaopt fit model.tflite --setting all --html fit.html
       memaopt fit tcn.tflite --stream rows --latency 2ms
     """
-    from memaopt.files import read_bytes
     from memaopt.machines.mcu import mcu, preset_names
-    from memaopt.networks.formats.model import examine
-    from memaopt.networks.limits import MAX_FILE_BYTES
+    from memaopt.networks.formats.model import examine_bytes, read_file
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import console
     from memaopt.report import fit as report
@@ -75,11 +73,12 @@ def fit_command(
     if page in models:
         raise InputError(f"--html {page}: that is a model; choose another file")
     for path in models:
-        read = examine(path)  # a file that is no model is refused once, not on each chip
+        data = read_file(path)
+        read = examine_bytes(data, path)  # a file that is no model is refused once, not on each chip
         if slides is not None:
             streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
-        files.append(fit.ModelFile(name, read_bytes(path, MAX_FILE_BYTES), slides))
+        files.append(fit.ModelFile(name, data, slides))
     chips, left_out = [], []
     for given in mcus:
         for name in preset_names() if given == "all" else [given]:

@@ -69,7 +69,7 @@ class Model:
     def read(cls, path: str | Path, asked: Wanted = PLAIN) -> Model:
         """The model in a file. Raises InputError (not readable, not valid, without what is asked of it) or
         UnsupportedModelError."""
-        return cls.parsed(_bytes(path), path, asked)
+        return cls.parsed(read_file(path), path, asked)
 
     @classmethod
     def parsed(cls, data: bytes, name: str | Path, asked: Wanted = PLAIN) -> Model:
@@ -102,11 +102,16 @@ class Model:
 
 def examine(path: str | Path, asked: Wanted = PLAIN) -> Reading:
     """What a file holds, supported or not. Raises InputError (not readable, not valid, without what is asked of it)."""
-    data = _bytes(path)
-    return format_of(data, path).examine(data, Path(path).name, asked)
+    return examine_bytes(read_file(path), path, asked)
 
 
-def _bytes(path: str | Path) -> bytes:
+def examine_bytes(data: bytes, name: str | Path, asked: Wanted = PLAIN) -> Reading:
+    """What the bytes of a file of that name hold, supported or not. Raises InputError as :func:`examine`."""
+    return format_of(data, name).examine(data, Path(name).name, asked)
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a model's file. Raises InputError (not readable, too large, of a kind that is not read)."""
     converting.refuse(path)
     return read_bytes(Path(path), limits.MAX_FILE_BYTES)
 
