@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 
 from memaopt.bench import waits
 from memaopt.bench.random_layers import conv_of, depthwise_of, fully_connected_of
 from memaopt.machines.mcu import Mcu
 from memaopt.problems.geometry import Image
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected
+from memaopt.report.console import table
 
 #: Cycles that a multiply-accumulate may take: of a depthwise convolution, and of the others.
 _MOST_DEPTHWISE, _MOST = 2.2, 1.5
@@ -116,13 +116,10 @@ def _print_held(console: Console, kind: str, cliffs: Sequence[Cliff]) -> None:
 
 def _print_table(console: Console, cliffs: Sequence[Cliff], machine: Mcu) -> None:
     title = f"Cycles for a multiply-accumulate, {machine.title}, no wait states"
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer")
-    table.add_column("kernel")
-    for column in ("cycles", "each", "at most"):
-        table.add_column(column, justify="right")
+    made = table(("layer", "kernel", "cycles", "each", "at most"), words=2)
     for cliff in cliffs:
         style = None if cliff.holds else "yellow"
         figures = (f"{cliff.counted:,}", f"{cliff.per_mac:.2f}", f"{cliff.limit:.1f}")
-        table.add_row(cliff.layer, cliff.kernel, *figures, style=style)
-    console.print(table)
+        made.add_row(cliff.layer, cliff.kernel, *figures, style=style)
+    console.print(title, style="bold", highlight=False)
+    console.print(made)

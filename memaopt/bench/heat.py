@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from memaopt.bench import waits
@@ -18,6 +17,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.problems.geometry import Image
 from memaopt.problems.layers import Conv
 from memaopt.problems.step_functions import INT8_MIN
+from memaopt.report.console import table
 
 #: Channels in, and channels out.
 CHANNELS = (1, 2, 3, 4, 8, 16, 32, 64)
@@ -106,13 +106,11 @@ def print_heat(console: Console, cells: Sequence[Cell], machine: Mcu) -> None:
 
 
 def _print_panel(console: Console, shape: SquareWindow, rows: Mapping[int, Mapping[int, Cell]]) -> None:
-    table = Table(title=shape.name, title_justify="left")
-    table.add_column("in \\ out", justify="right")
-    for outputs in next(iter(rows.values())):
-        table.add_column(str(outputs), justify="right")
+    made = table(("in \\ out", *(str(outputs) for outputs in next(iter(rows.values())))), words=0)
     for inputs, row in rows.items():
-        table.add_row(str(inputs), *(_figure(cell.per_mac) for cell in row.values()))
-    console.print(table)
+        made.add_row(str(inputs), *(_figure(cell.per_mac) for cell in row.values()))
+    console.print(f"\n{shape.name}", style="bold", highlight=False)
+    console.print(made)
 
 
 def _figure(per_mac: float) -> Text:

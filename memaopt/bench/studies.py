@@ -11,7 +11,6 @@ from functools import cache
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 
 from memaopt.bench.sweeps import external_memory, outside
 from memaopt.certificates.gemm import Certificate, certify
@@ -21,6 +20,7 @@ from memaopt.kernels.schedule import AnySchedule, LayerSchedule, space
 from memaopt.machines.mcu import Mcu
 from memaopt.models.layer_kernels import predicted_cycles
 from memaopt.problems.gemm import Dtype, Gemm, gemm
+from memaopt.report.console import table
 
 #: SRAM of the studies with operands outside it.
 SRAM = 8 << 10
@@ -225,15 +225,13 @@ STUDIES: dict[str, Callable[[Mcu, Dtype], Study]] = {"bandwidth": bandwidth, "sh
 
 def print_study(console: Console, found: Study, machine: Mcu) -> None:
     """A line for each case."""
-    table = Table(title=f"{found.title}, {machine.title}", title_justify="left")
-    table.add_column(found.axis)
     names = list(found.points[0].figures)
-    for name in names:
-        table.add_column(name, justify="right")
+    made = table((found.axis, *names))
     for point in found.points:
         values = (point.figures[name] for name in names)
-        table.add_row(point.case, *("-" if each is None else _number(each) for each in values))
-    console.print(table)
+        made.add_row(point.case, *("-" if each is None else _number(each) for each in values))
+    console.print(f"{found.title}, {machine.title}", style="bold", highlight=False)
+    console.print(made)
     if found.note:
         console.print(found.note, highlight=False)
 

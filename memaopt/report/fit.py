@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from memaopt.printable import printable
-from memaopt.report.console import print_whole
+from memaopt.report.console import print_whole, table
 from memaopt.sweeps.fit import Fit
 
 _HEADINGS = ("chip", "setting", "verdict", "ms", "mJ", "SRAM", "left", "flash", "left", "proof")
@@ -31,21 +29,12 @@ th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left }
 def print_fits(console: Console, fits: Sequence[Fit]) -> None:
     """A table for each model, and the reasons of what failed."""
     for model in dict.fromkeys(each.model for each in fits):
-        table = Table(
-            title=model,
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            show_edge=False,
-            padding=(0, 0),  # the box has a space between columns
-        )
-        for i, name in enumerate(_HEADINGS):
-            table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
+        console.print(model, style="bold", highlight=False, soft_wrap=True)
+        made = table(_HEADINGS, words=range(3), blanks=1)
         for each in fits:
             if each.model == model:
-                table.add_row(*("too much" if cell == "too much energy" else cell for cell in _cells(each)))
-        print_whole(console, table)
+                made.add_row(*("too much" if cell == "too much energy" else cell for cell in _cells(each)))
+        print_whole(console, made)
     for each in fits:
         if each.verdict in ("failed", "unknown"):
             console.print(f"{each.model} on {each.machine}: {each.reason}", soft_wrap=True)

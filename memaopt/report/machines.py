@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
+from memaopt.report.console import table
+
+#: The columns of memories, and their least widths: the tables of all presets are aligned.
+_COLUMNS = {"memory": 6, "address": 10, "size": 8, "wait states": 11, "": 0}
 
 
 def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
@@ -17,14 +21,15 @@ def print_machines(console: Console, machines: Sequence[Mcu]) -> None:
         note = "" if core.is_timed else " (no cycles are shown: their timing is not validated)"
         console.print(Text.assemble((machine.name, "bold cyan"), f"  {machine.title}"), soft_wrap=True)
         console.print(Text(f"  {core.title}{note}"), soft_wrap=True)
-        table = Table(box=None, padding=(0, 1, 0, 2), show_header=machine is machines[0])
-        for name, width in (("memory", 6), ("address", 10), ("size", 8), ("wait states", 11), ("", 0)):
-            table.add_column(name, min_width=width, no_wrap=True, justify="right" if name == "size" else "left")
+        made = table(_COLUMNS, words=_COLUMNS.keys() - {"size"}, blanks=3)
+        made.show_header = machine is machines[0]
+        for column, width in zip(made.columns, _COLUMNS.values(), strict=True):
+            column.min_width = width
         for memory in machine.memories:
-            table.add_row(
+            made.add_row(
                 memory.name, f"{memory.base:#010x}", size_text(memory.size), waits_text(memory), _caches(memory)
             )
-        console.print(table)
+        console.print(Padding.indent(made, 2))
         for setting in machine.settings:
             console.print(Text.assemble("  ", (setting.name, "bold"), f": {setting.title}"), soft_wrap=True)
 
