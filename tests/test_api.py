@@ -38,7 +38,9 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("kind", [*LAYERS, "graph", "file", "gemm", "several"])
+@pytest.mark.parametrize(
+    "kind", ["gemm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (*LAYERS, "graph", "file", "several"))]
+)
 def test_certified_written_verified_and_run(kind: str, tmp_path: Path) -> None:
     """Catches a verb that knows only some kinds of problems, and a folder that the next verb cannot use."""
     several = [_graph(), LAYERS["one_row"].graph()]

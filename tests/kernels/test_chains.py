@@ -24,6 +24,7 @@ def _chains(seed: int) -> list[LayerChain]:
     return [chain for chain in found if chain is not None and shape_of(chain) is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_every_plan_computes_its_chain(seed: int) -> None:
     """Catches rows that are overwritten before they are read, in whatever heights and with whatever kernels."""

@@ -66,6 +66,7 @@ def test_every_column_on_the_host(tmp_path: Path) -> None:
     h.check_on_host(tmp_path, h.every_plan(_layers(), COLUMN), RNG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_column_on_the_board(compiler: str, tmp_path: Path) -> None:
     """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import layers_helpers as h
 import layers_run_helpers as running
 import numpy as np
+import pytest
 
 from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.problems.binary import Binary, BinaryKind
@@ -81,6 +82,7 @@ def test_on_host(tmp_path: Path) -> None:
     h.check_on_host(tmp_path, _emitted(), np.random.default_rng(1))
 
 
+@pytest.mark.slow
 def test_on_board(tmp_path: Path) -> None:
     """Catches an access that is not promised, and cycles that mislead a choice between chips and settings."""
     h.check_on_board(tmp_path, _emitted(), np.random.default_rng(2), running.COMPILER, cycles_within=0.12)

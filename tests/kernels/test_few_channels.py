@@ -60,17 +60,20 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
     return h.every_plan(_layers(), FAMILY)
 
 
+@pytest.mark.slow
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
     """Wrong layout of weights, folding of offsets, order of a patch or padding, in the plain C."""
     h.check_on_host(tmp_path, _emitted(), RNG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
     h.check_on_board(tmp_path, _emitted(), RNG, compiler)
 
 
+@pytest.mark.slow
 def test_cycles(tmp_path: Path) -> None:
     """A kernel that got slower, or a cost that an optimiser could not trust."""
     rng = np.random.default_rng(1)

@@ -32,6 +32,7 @@ def _layers(sizes: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[str, tupl
         yield name, (layer, _FAMILY.emit(layer, _FAMILY.plans(layer)[0], name))
 
 
+@pytest.mark.slow
 def test_on_host(tmp_path: Path) -> None:
     """Catches halfwords that are packed in another order by one operand, and a sum that leaves its range."""
     h.check_on_host(tmp_path, dict(_layers((*_EVEN, *_ODD))), np.random.default_rng(1))

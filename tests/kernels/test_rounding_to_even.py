@@ -71,6 +71,7 @@ def test_on_the_host(tmp_path: Path) -> None:
     h.check_on_host(tmp_path, _emitted(), np.random.default_rng(1))
 
 
+@pytest.mark.slow
 @pytest.mark.board
 @pytest.mark.parametrize("compiler", compilers())
 def test_on_the_board(compiler: str, tmp_path: Path) -> None:

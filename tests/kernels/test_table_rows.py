@@ -37,6 +37,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     h.check_on_host(tmp_path, _emitted(), RNG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     """The same in assembly, accesses that differ from the promise, or cycles from the prediction."""

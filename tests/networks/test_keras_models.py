@@ -72,6 +72,7 @@ def test_a_model_equals_tflite(name: str) -> None:
     _equal(graph, data, [_given(graph, seed) for seed in range(2)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTEGERS if _ALL else _FEW)
 def test_its_library_equals_the_reference(name: str, tmp_path: Path) -> None:
     """Catches a layer of the usual styles whose C computes something else than TFLite; on 20 inputs with all."""
@@ -81,6 +82,7 @@ def test_its_library_equals_the_reference(name: str, tmp_path: Path) -> None:
         library.check(_given(graph, seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOATS)
 def test_floats_are_quantised_by_samples(name: str, tmp_path: Path) -> None:
     """Catches floats that are refused without a word of what makes int8 of them, or are not made int8."""

@@ -53,6 +53,7 @@ def test_what_is_refused_says_what_would_do(name: str) -> None:
         Model.read(_FOLDER / f"{name}.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parametric", "super_resolution"])
 def test_its_library_equals_the_reference(name: str, tmp_path: Path) -> None:
     """Catches C of what ONNX alone has: slopes and blocks of channels in its order."""

@@ -85,6 +85,7 @@ def test_a_smaller_network_has_what_the_arena_leaves(plan: BundlePlan, models: l
     assert tight.arena_bytes + tight.stack_bytes < plan.arena_bytes + plan.stack_bytes
 
 
+@pytest.mark.slow
 def test_built_and_compared(plan: BundlePlan, tmp_path: Path) -> None:
     """Catches a library that does not compile without a warning, and a network's wrong output after another's run."""
     files = library.files_of_bundle(certify(plan))
@@ -124,6 +125,7 @@ def test_the_certificate(plan: BundlePlan, models: list[Path], tmp_path: Path) -
             verify(signed.model_copy(update=changed).signed())
 
 
+@pytest.mark.slow
 def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     """Catches a command that takes the first model alone, or writes what the next one does not know; and on the board
     a network that reads another's constants or places, or that is wrong in an image where another has run before.
@@ -148,6 +150,7 @@ def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
         assert each["virtual"] == pytest.approx(each["promised"], rel=0.2)  # the third has a few hundred instructions
 
 
+@pytest.mark.slow
 def test_in_an_image_of_ones_own(plan: BundlePlan, tmp_path: Path, cli: Cli) -> None:
     """Catches a network that is looked for under the library's name, and a fault of one that is laid on another."""
     write_scratch(library.files_of_bundle(certify(plan)), tmp_path)

@@ -75,6 +75,7 @@ def test_on_the_board(certificate: NetworkCertificate, compiler: str) -> None:
     assert "but for Rasp, of which none is" in dict(found.facts())["accesses"]
 
 
+@pytest.mark.slow
 def test_no_figure_pretends(certificate: NetworkCertificate, folder: Path, tmp_path: Path, cli: Cli) -> None:
     """Catches cycles, stack or code that are printed, certified or compiled in as if Rasp's were in them."""
     plan = certificate.plan

@@ -86,6 +86,7 @@ def test_other_presets() -> None:
         assert network_trial.run(_plan(machine=machine, name=name)).passed
 
 
+@pytest.mark.slow
 def test_the_firmware_opens_what_lies_outside(tmp_path: Path) -> None:
     """Catches firmware that reads the memory outside before its user's function has made that answer."""
     plan = _plan()

@@ -56,6 +56,7 @@ def answered(plan: NetworkPlan, sample: np.ndarray, *, torn: bool = False) -> st
     return f"{plan.name}: sample {sent:x}, cycles 77, status 0, sum {zlib.crc32(output):x}, output {data}\n"
 
 
+@pytest.mark.slow
 def test_by_the_firmware(made: tuple[NetworkPlan, Path], samples: np.ndarray, cli: Cli, tmp_path: Path) -> None:
     """Catches samples that are served wrongly, or not all, and a difference that nobody is told of."""
     plan, folder = made
@@ -86,6 +87,7 @@ def test_by_the_firmware(made: tuple[NetworkPlan, Path], samples: np.ndarray, cl
     assert "is not a library of this model alone" in other
 
 
+@pytest.mark.slow
 def test_a_sample_that_comes_torn(made: tuple[NetworkPlan, Path], samples: np.ndarray, tmp_path: Path) -> None:
     """Catches firmware that computes rubbish, or loses its place between two samples, and one that waits for input
     where nobody has any.
