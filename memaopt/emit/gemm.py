@@ -18,7 +18,7 @@ from memaopt.kernels.registry import source_file
 from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.kernels.sections import in_sections
 from memaopt.kernels.text import assembly
-from memaopt.kernels.text.helpers import with_helpers
+from memaopt.kernels.text.helpers import used, with_helpers
 from memaopt.kernels.text.templates import render
 from memaopt.models import layer_kernels
 from memaopt.models.nest import Nest, nest_of
@@ -153,6 +153,7 @@ def _layer(certificate: Certificate, context: dict[str, Any]) -> str:
 def _context(certificate: Certificate) -> dict[str, Any]:
     """What all templates see."""
     problem, name, ctype = certificate.problem, name_of(certificate), certificate.problem.element.c
+    sections = _sections(certificate)
     whole = isinstance(certificate.schedule, LayerSchedule)
     a = "" if problem.weights else f"const {ctype} *a, "
     channels = f", const {name}_channel *channels" if problem.channel_bytes and not problem.weights else ""
@@ -175,7 +176,8 @@ def _context(certificate: Certificate) -> dict[str, Any]:
         "title": f"C[{problem.m}][{problem.n}] = A[{problem.m}][{problem.k}] B[{problem.k}][{problem.n}], "
         f"{problem.dtype}, for {in_comment(certificate.machine.title)}",
         "summary": _summary(certificate),
-        "sections": _sections(certificate),
+        "sections": sections,
+        "placing": "\n".join(helper.text for helper in used(sections.values())),
     }
 
 
