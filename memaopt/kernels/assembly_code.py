@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.kernels.code import REWIND, Constants, Loop, Node, Straight
+from memaopt.kernels.text.thumb import listed
 
 _QUOTED = re.compile(r'^\s*"(.*?)\s*\\n"', re.MULTILINE)
 
@@ -89,7 +90,7 @@ def _instruction(line: str) -> _Instruction | None:
     address = set(_REGISTER.findall(operands[operands.find("[") :])) if "[" in operands else set()
     kind, cycles, many, label = "", 1.0, 0, ""
     if name in _STACKED or name.startswith(("ldm", "stm", "vldm", "vstm")):
-        count = listed(operands[operands.find("{") :])
+        count = len(listed(operands[operands.find("{") :]))
         cycles, address = 1.0 + count + (2 if "pc" in registers else 0), {first} if name not in _STACKED else set()
         many = count if "ld" in name else 0
     elif name == "vmov" and len(registers) == 4:
@@ -217,25 +218,12 @@ class _Reader:
         return Straight(tuple(cycles), tuple(loads))
 
 
-def listed(text: str) -> int:
-    """Registers of a list such as {r4-r11, lr}."""
-    count = 0
-    for part in text.strip("{} ").split(","):
-        ends = [int(x) for x in re.findall(r"[rs](\d+)", part)]
-        count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
-    return count
-
-
 def _gone(name: str, operands: str, registers: list[str]) -> set[str]:
     """Registers that no longer address constants after an instruction: written from anything but themselves."""
     if (name.startswith(_NO_TARGET) and name != "pop") or not registers:
         return set()
     if name.startswith(("ldm", "pop", "vldm")):
-        listed = operands[operands.find("{") :]
-        names = set(_REGISTER.findall(listed))
-        for first, last in re.findall(r"r(\d+)-r(\d+)", listed):
-            names |= {f"r{i}" for i in range(int(first), int(last) + 1)}
-        return names
+        return set(listed(operands[operands.find("{") :]))
     if name.startswith("ldr"):
         return {registers[0]}
     return set() if registers[0] in registers[1:] else {registers[0]}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from memaopt.access import Access, loads, stores
-from memaopt.kernels.assembly_code import listed
+from memaopt.kernels.text.thumb import listed
 
 _MULTIPLE, _SINGLE = re.compile(r"^v?(push|pop)\s+(\{.*\})"), re.compile(r"^v?(ldr|str)(d?)\S*\s.*\[sp\b")
 _BACK = re.compile(r"b\S*\s+(\d+)b$")
@@ -51,7 +51,7 @@ def of_call(depths: Sequence[Access], *turns: int) -> Access:
 def _accesses(line: str) -> Access:
     """What an instruction does to the stack."""
     if (many := _MULTIPLE.match(line)) is not None:
-        return (stores if many[1] == "push" else loads)(listed(many[2]), 4)
+        return (stores if many[1] == "push" else loads)(len(listed(many[2])), 4)
     if (one := _SINGLE.match(line)) is not None:
         return (stores if one[1] == "str" else loads)(2 if one[2] else 1, 4)
     return Access()

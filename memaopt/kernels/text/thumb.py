@@ -250,15 +250,16 @@ def _check_address(base: str, operands: str, line: str) -> None:
 def _check_list(operands: str, line: str) -> None:
     """A multiple load or store of one register, or of its own base with writeback, is unpredictable."""
     base, _, registers = operands.partition(", ")
-    names = _listed(registers)
+    names = listed(registers)
     _check(len(names) > 1 and not (base.endswith("!") and base[:-1] in names), line, "the list of registers")
 
 
-def _listed(registers: str) -> list[str]:
+def listed(registers: str) -> list[str]:
+    """The registers of a list such as {r4-r11, lr} or {s0-s3}, by name."""
     names: list[str] = []
     for part in registers.strip("{} ").split(","):
         first, dash, last = part.strip().partition("-")
-        names += [f"r{n}" for n in range(int(first[1:]), int(last[1:]) + 1)] if dash else [first]
+        names += [f"{first[0]}{n}" for n in range(int(first[1:]), int(last[1:]) + 1)] if dash else [first]
     return names
 
 
