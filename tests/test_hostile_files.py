@@ -11,6 +11,7 @@ import pytest
 from cli_helpers import Cli
 
 from memaopt.files import CERTIFICATE_BYTES, MACHINE_BYTES, PROBLEMS_BYTES, read_bytes
+from memaopt.machines.core import core
 
 _HEAD = 'name = "m"\ntitle = "T"\nclock_hz = 100\n'
 _FLASH = '[[memories]]\nname = "flash"\nkind = "flash"\nbase = 0x0800_0000\nsize = 0x1_0000\nwritable = false\n'
@@ -28,6 +29,7 @@ def _core(**changes: object) -> str:
     fields = {"name": '"cortex-m4"', "title": '"T"', "thumb2": "true", "dsp": "true", "core_registers": 14}
     fields |= {"fpu_registers": 32, "gcc_cpu": '"cortex-m4"', "gcc_fpu": '"fpv4-sp-d16"', "zig_cpu": '"cortex_m4"'}
     fields |= {"emulator": '"cortex-m4"', "cpuid": 0x410F_C241}
+    fields |= {f"reach.{each}": size for each, size in core("cortex-m4").reach}
     return "".join(f"core.{name} = {value}\n" for name, value in {**fields, **changes}.items())
 
 
@@ -57,6 +59,10 @@ def _core(**changes: object) -> str:
         (_machine(_core(core_registers=1000000)), "core.core_registers should be less than or equal to 14"),
         (_machine(_core(fpu_registers=1000000)), "core.fpu_registers should be less than or equal to 32"),
         (_machine(_core(gcc_cpu='"x -fplugin=x"')), "core.gcc_cpu: String should match pattern"),
+        (
+            _machine(_core(**{"reach.behind": 127})),
+            "core: cortex-m4: reach.behind is 127, and kernels are",
+        ),
         (_machine(_core(dsp="false")), "core: cortex-m4 has no dsp: every kernel needs it"),
         (_machine(_core(fpu_registers=0)), "core: cortex-m4: an FPU has registers and a name for gcc_fpu, or"),
         (_machine('core = "banana"\n'), "core: 'banana' is not known: there are cortex-m"),

@@ -1,4 +1,4 @@
-"""WHAT computes: a core's instructions, registers, compiler targets, and whose timing rules hold for it.
+"""WHAT computes: a core's instructions, registers, reach, compiler targets, and whose timing rules hold for it.
 
 A core is a TOML file (presets in ``memaopt/machines/cores/``), or a table ``[core]`` in a machine's file. Every kernel
 needs Thumb-2 with the DSP instructions; what else there is, such as an FPU, the core says.
@@ -6,13 +6,13 @@ needs Thumb-2 with the DSP instructions; what else there is, such as an FPU, the
 
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from memaopt.errors import InputError
 from memaopt.files import parse_toml
-from memaopt.inputs import Input, Prose, Word, YesNo
+from memaopt.inputs import Input, Prose, Size, Word, YesNo
 
 #: What the objective ``cycles`` means on a core whose timing nobody has validated.
 ORDERED = "ordered by the Cortex-M4's timing"
@@ -21,23 +21,19 @@ _Flag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)]
 _Bits = Annotated[int, Field(strict=True, ge=0, lt=1 << 32)]
 
 
-class Encoding(NamedTuple):
-    """How far the immediates of an instruction set reach, in bytes."""
+class Encoding(Input):
+    """How far the immediates of a core's instructions reach, in bytes."""
 
-    offset: int
+    offset: Size
     """Of a load or store of a byte, a halfword or a word."""
-    behind: int
+    behind: Size
     """Of a negative one, and of one that moves the pointer."""
-    pair: int
+    pair: Size
     """Of LDRD, STRD, VLDR and VSTR, in words, either way."""
-    branch: int
-    """Of a branch, either way."""
-    conditional: int
+    branch: Size
+    """Of a branch or a call, either way."""
+    conditional: Size
     """Of a branch with a condition, either way."""
-
-
-#: Armv7-M Architecture Reference Manual (DDI 0403), A7.7; Armv8-M (DDI 0553), C2.4, encodes the same.
-THUMB2 = Encoding(offset=4095, behind=255, pair=1020, branch=1 << 24, conditional=1 << 20)
 
 
 class Core(Input):
@@ -58,6 +54,7 @@ class Core(Input):
     gcc_cpu: _Flag
     gcc_fpu: _Flag | None = None
     zig_cpu: _Flag
+    reach: Encoding
     emulator: Literal["cortex-m4", "cortex-m7", "cortex-m33"]
     cpuid: _Bits
     mvfr0: _Bits = 0
@@ -135,6 +132,21 @@ def core(name: str) -> Core:
     return Core.checked(parse_toml(preset.read_text(encoding="utf-8"), name), name)
 
 
+@cache
+def least_reach() -> Encoding:
+    """What each core that comes with the package reaches: kernels are written for that."""
+    each = [core(name).reach for name in core_names()]
+    return Encoding(**{field: min(getattr(reach, field) for reach in each) for field in Encoding.model_fields})
+
+
+def _reaching(given: Core) -> Core:
+    """ValueError for a core that reaches less than kernels are written for."""
+    for field, least in least_reach():
+        if (found := getattr(given.reach, field)) < least:
+            raise ValueError(f"{given.name}: reach.{field} is {found}, and kernels are written for {least}")
+    return given
+
+
 def _resolved(given: Any) -> Any:
     return core(given) if isinstance(given, str) else given
 
@@ -146,4 +158,4 @@ def _written(given: Core) -> Any:
 
 
 #: A core in a machine's file: the name of one there is, or a table.
-CoreField = Annotated[Core, BeforeValidator(_resolved), PlainSerializer(_written)]
+CoreField = Annotated[Core, BeforeValidator(_resolved), AfterValidator(_reaching), PlainSerializer(_written)]

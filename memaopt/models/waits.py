@@ -22,8 +22,7 @@ from memaopt.models.passages import Remembering
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 6
-#: Reach of BL, in bytes; the linker puts a load of PC, with the address behind it, where a routine lies farther away.
-_REACH = 1 << 24
+#: The linker puts a load of PC, with the address behind it, where a routine lies farther away than BL reaches.
 _VENEER = Straight((4.0,), (0,))
 #: Below it the core fetches over its code buses, from there on over the bus that data take (Arm DDI 0403, B3.1).
 _SYSTEM_BUS = 0x2000_0000
@@ -38,7 +37,7 @@ def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
     beyond = None if outside is None else Outside(outside.first, outside.next)
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
-    far = abs(ram.base - flash.base) >= _REACH
+    far = abs(ram.base - flash.base) >= mcu.core.reach.branch
     shared = ram.name == "sram" or min(ram.base, mcu.sram.base) >= _SYSTEM_BUS
     a = flash.accelerator
     if a is None:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from memaopt.machines.core import THUMB2
+from memaopt.machines.core import least_reach
 
-REACH = THUMB2.offset
+_REACH = least_reach()
+REACH = _REACH.offset
 _CONDITIONS = ("", "eq", "ne", "lt", "gt", "ge", "le", "hs", "lo")
 
 
@@ -174,7 +175,7 @@ def _checked(line: str) -> _Branch | None:
         return None
     if base == "b":
         label, forward = parts[:-1], parts[-1] == "f"
-        return _Branch(0, label, forward, THUMB2.conditional if condition else THUMB2.branch, line)
+        return _Branch(0, label, forward, _REACH.conditional if condition else _REACH.branch, line)
     if base in _SINGLE | _DOUBLE | _FLOAT:
         _check_address(base, parts, line)
     elif base in _MULTIPLE:
@@ -238,13 +239,13 @@ def _check_address(base: str, operands: str, line: str) -> None:
     value = _number(offset if after is None else after, line) if offset or after else 0
     if base in _SINGLE:
         # Clang's assembler has no negative offset for a load or store that is written as wide.
-        low = 0 if line.split(" ")[0].endswith(".w") and not moves else -THUMB2.behind
-        high = THUMB2.behind if moves else REACH
+        low = 0 if line.split(" ")[0].endswith(".w") and not moves else -_REACH.behind
+        high = _REACH.behind if moves else REACH
         _check(low <= value <= high, line, f"the offset {value}")
         _check(shift is None or int(shift) <= 3, line, f"the shift of {shift}")
     else:
         _check(found["index"] is None and not (base in _FLOAT and moves), line, "the address")
-        _check(abs(value) <= THUMB2.pair and value % 4 == 0, line, f"the offset {value}")
+        _check(abs(value) <= _REACH.pair and value % 4 == 0, line, f"the offset {value}")
 
 
 def _check_list(operands: str, line: str) -> None:
