@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt import fixedpoint
+from memaopt.kernels.code import Call, Loop
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.products.products import prove_product
 from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.kernels.sums.sums import prove_sum
@@ -263,3 +265,24 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         e = emit(layer, plan, name)
         h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles <= limit
+
+
+@pytest.mark.parametrize("elements", [32, 96])
+def test_cycles_of_pairs_are_those_of_the_instructions(elements: int) -> None:
+    """Catches a record of a kernel's parts that is not what its text has, or a template that moves away from it."""
+    scales, shape = (0.031073, 0.044219, 0.052511), (elements,)
+    of = {
+        "by words": _sum(BinaryKind.ADD, shape, scales, (-3, 100, 0)),
+        "clamped": _sum(BinaryKind.ADD, shape, scales, (-3, 100, -128), (-20, 90)),
+        "fine": _sum(BinaryKind.SUB, shape, (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-90, 80)),
+        "table": _sum(BinaryKind.ADD, shape, scales, (-3, 100, 0), table=OUTPUTS),
+        "product": _mul(shape, shape, 0.0141, (3, -20, 5)),
+        "clamped product": _mul(shape, shape, 0.0079, (127, 5, 11), (-20, 90)),
+    }
+    # What is left is the layer around the call.
+    around = {"weighted sum": 21, "sum through table": 22, "product": 20}
+    found = [plan for layer in of.values() for plan in plans(layer) if plan.family in around]
+    assert {plan.family for plan in found} == set(around)
+    for plan in found:
+        (call,) = (n for loop in plan.code if isinstance(loop, Loop) for n in loop.body if isinstance(n, Call))
+        assert plan.cycles - cycles_of((call,)) == around[plan.family], plan.kernels

@@ -160,13 +160,23 @@ def index_text(strides: list[int]) -> str:
 
 
 class PairCycles(NamedTuple):
-    """Of a kernel over two inputs: a call with entry and exit, a turn of eight elements (both instruction by
-    instruction, docs/timing.md), and one of the rest in C as GCC 12.2 makes it at -O3.
+    """Of a kernel over two inputs: its entry and exit and eight elements of its turns, instruction by instruction
+    (docs/timing.md); the layer around its call, and one of the up to seven elements left over, in C as GCC 12.2 makes
+    it at -O3.
+
+    Of the C these are estimates. Layers of ADD and MUL of 8 to 64 elements take 4 to 6 cycles less than predicted;
+    elements left over were counted at 9 each where a sum is clamped, else at 26 to 32.
     """
 
-    call: int
+    kernel: int
+    layer: int
     turn: float
     each: int
+
+    @property
+    def call(self) -> int:
+        """A call, with a layer's entry and exit."""
+        return self.kernel + self.layer
 
 
 #: Cycles of loops around calls of such a kernel, and what a call in them takes less: as counted.

@@ -29,6 +29,23 @@ _STEPS: list[int] = sorted(range(-4, 5), key=abs)
 _SCALE = 128
 
 
+class _Cycles(NamedTuple):
+    """Of the kernel's parts, instruction by instruction (docs/timing.md), but for ``layer`` and ``each``
+    (:class:`PairCycles`).
+    """
+
+    kernel: int = 10 + 2 + 6 - 1 + 12  # nine registers pushed and popped, factors; the last branch is not taken
+    layer: int = 20
+    each: int = 17
+    loaded: int = 2 + 1  # a word of each: the first of loads in a row takes two
+    spread: int = 3 + 2 + 2  # into halfwords, less the zero points
+    element: int = 1 + 1  # a product, and its store
+    turn: int = 1 + 1 + 2  # counted, the output moves on, and back
+
+
+_CYCLES = _Cycles()
+
+
 class ProductFactors(NamedTuple):
     """(H(128 p m) + c) >> shift, with c + negative in place of c where p < 0."""
 
@@ -107,8 +124,8 @@ class Product:
         if factors is None:
             return ()
         output = _output(layer, factors)
-        # Two words of each: loaded, made halfwords, four products with their output stages, stored; counted, and back.
-        turn = 2 * (3 + 7 + 4 * (2 + output.cycles)) + 4
+        four = _CYCLES.loaded + _CYCLES.spread + 4 * (_CYCLES.element + output.cycles)
+        turn = 2 * four + _CYCLES.turn
         code = 4 * (10 + 2 * (9 + 4 * (2 + output.cycles)))
         return (
             pairs_plan(
@@ -116,7 +133,7 @@ class Product:
                 layer,
                 runs,
                 _kernel(output),
-                cycles=PairCycles(call=49, turn=turn, each=17),
+                cycles=PairCycles(_CYCLES.kernel, _CYCLES.layer, turn, _CYCLES.each),
                 code=code,
                 stack=76,
                 data=20,

@@ -4,6 +4,7 @@ The sum is that of :mod:`memaopt.kernels.sums.sums`, saturated to 0..255 instead
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,24 @@ from memaopt.kernels.sums.sums import SumFactors, factors_of
 from memaopt.kernels.text.c import LINE, Array
 from memaopt.problems.binary import Binary
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+
+class _Cycles(NamedTuple):
+    """Of the kernel's parts, instruction by instruction (docs/timing.md), but for ``layer`` and ``each``
+    (:class:`PairCycles`).
+    """
+
+    kernel: int = 10 + 3 + 4 - 1 + 12  # nine registers pushed and popped, table and factors; the last branch not taken
+    layer: int = 22
+    each: int = 17
+    loaded: int = 2 + 1  # a word of each: the first of loads in a row takes two
+    spread: int = 4  # into halfwords
+    spread_fine: int = 6  # into halfwords times 256
+    four: int = 8 + 4 + 5 + 3 + 1  # products, saturated, looked up, put together, stored
+    turn: int = 1 + 2  # counted, and back
+
+
+_CYCLES = _Cycles()
 
 
 class SumThroughTable:
@@ -34,8 +53,8 @@ class SumThroughTable:
         if factors is None:
             return ()
         spread = 6 if factors.fine else 4
-        # Two words of each: loaded, spread, eight products, shifts, a look-up of each, put together, stored; and back.
-        turn = 2 * (3 + spread + 8 + 4 + 5 + 3 + 1) + 3
+        halfwords = _CYCLES.spread_fine if factors.fine else _CYCLES.spread
+        turn = 2 * (_CYCLES.loaded + halfwords + _CYCLES.four) + _CYCLES.turn
         code = 4 * (9 + 2 * (2 + spread + 8 + 4 + 4 + 3 + 1))
         whole = runs.count * runs.eights
         return (
@@ -44,7 +63,7 @@ class SumThroughTable:
                 layer,
                 runs,
                 _kernel(factors),
-                cycles=PairCycles(call=50, turn=turn, each=17),
+                cycles=PairCycles(_CYCLES.kernel, _CYCLES.layer, turn, _CYCLES.each),
                 code=code,
                 stack=96,
                 data=12 + 256,

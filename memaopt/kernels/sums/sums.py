@@ -33,6 +33,34 @@ _STEPS: list[int] = sorted(range(-3, 4), key=abs)
 _UPPER = 16  # the shift that leaves the upper half
 
 
+class _Cycles(NamedTuple):
+    """Of the kernels' parts, instruction by instruction (docs/timing.md), but for ``layer`` and ``each``
+    (:class:`PairCycles`).
+    """
+
+    kernel: int = 10 + 2 + 4 - 1 + 12  # nine registers pushed and popped, factors; the last branch is not taken
+    layer: int = 21
+    each: int = 14
+    loaded: int = 2 + 3  # four words: the first of loads in a row takes two
+    spread: int = 4 + 4  # into halfwords
+    spread_fine: int = 6 + 6  # into halfwords times 256
+    products: int = 2  # of an element, beside its output stage, in which a store takes the place of SMMLA
+    turn: int = 1 + 2  # counted, and back
+
+
+class _WordCycles(NamedTuple):
+    """Likewise of the kernel that puts sums together as words."""
+
+    kernel: int = 10 + 2 + 4 + 1 + 1 - 1 + 12  # likewise; a mask, and turns instead of eights
+    layer: int = 21
+    each: int = 14
+    word: int = 2 + 1 + 4 + 8 + 6 + 1  # two loads, four masks, eight products, put together, stored
+    turn: int = 1 + 2
+
+
+_CYCLES, _WORD_CYCLES = _Cycles(), _WordCycles()
+
+
 class SumFactors(NamedTuple):
     """(H(a x) + H(b y) + c) >> shift, where H drops 16 bits and inputs are scaled by 256 if ``fine``."""
 
@@ -104,8 +132,8 @@ class WeightedSum:
         if factors is None:
             return ()
         output = _output(layer, factors)
-        # Four words loaded and spread; eight sums with their output stages, stored; counted, and back.
-        turn = 5 + (12 if factors.fine else 8) + 8 * (2 + output.cycles) + 3
+        spread = _CYCLES.spread_fine if factors.fine else _CYCLES.spread
+        turn = _CYCLES.loaded + spread + 8 * (_CYCLES.products + output.cycles) + _CYCLES.turn
         parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
         code = 4 * (12 + 8 * (2 + output.cycles) + (12 if factors.fine else 8) + 8)
         return (
@@ -114,7 +142,7 @@ class WeightedSum:
                 layer,
                 runs,
                 _kernel(factors, output),
-                cycles=PairCycles(call=48, turn=turn, each=14),
+                cycles=PairCycles(_CYCLES.kernel, _CYCLES.layer, turn, _CYCLES.each),
                 code=code,
                 stack=76,
                 data=12,
@@ -167,15 +195,15 @@ def _word_kernel(words: int) -> Rendered:
 
 def _word_plan(layer: Binary, runs: Runs, factors: SumFactors) -> Plan:
     words = _words_a_turn(runs)
-    # Of a word: two loads and a store, four masks, eight products, five to put it together; counted, and back.
-    turn, code = 22 * words + 3, 4 * (10 + 21 * words)
+    cycles = _WORD_CYCLES
+    turn, code = cycles.word * words + cycles.turn, 4 * (10 + 21 * words)
     whole = runs.count * runs.eights
     return pairs_plan(
         WeightedSum.name,
         layer,
         runs,
         _word_kernel(words),
-        cycles=PairCycles(call=50, turn=2 * turn / words, each=14),
+        cycles=PairCycles(cycles.kernel, cycles.layer, 2 * turn / words, cycles.each),
         code=code,
         stack=76,
         data=12,
