@@ -86,49 +86,72 @@ def _stretch(words: int, cycles: float) -> Straight:
     return Straight((cycles / words,) * words, (0,) * words)
 
 
-def _copy(
-    name: str,
-    size: int,
-    count: float,
-    by: int,
-    turn: float,
-    each: float,
-    entry: float = 16,
-    constants: tuple[Straight, Straight] | None = None,
-) -> Call:
-    """A routine of two loops: ``turn`` cycles for ``by`` items, ``each`` for one of the rest; both as they read
-    ``constants``, if they do."""
-    turns, rest = divmod(count, by)
-    whole, single = constants or (_stretch(3, turn), _stretch(3, each))
-    body = (_stretch(3, entry), Loop((whole,), turns), _stretch(2, 4), Loop((single,), rest))
-    return Call(Small(name, size, body))
+#: Of a word by itself, and of four apart, a cycle more than their instructions have: an allowance, not counted.
+_ALLOWED = 1
+#: Of a helper between its two loops.
+_BETWEEN = 4
+
+
+class _Helper(NamedTuple):
+    """A helper of two loops (text/include/copy.h): its bytes, the items of a turn of the first, and cycles by the
+    instructions (docs/timing.md): of such a turn, and of one of the rest.
+
+    ``ends``, its entry and exit, is one figure for those that save registers: with what is between the loops their
+    mean, 15 to 25 by the instructions.
+    """
+
+    name: str
+    size: int
+    by: int
+    turn: int
+    each: int
+    ends: int = 16
+
+    def call(self, count: float, constants: tuple[Straight, Straight] | None = None) -> Call:
+        """A call for so many items; both loops as they read ``constants``, if they do."""
+        turns, rest = divmod(count, self.by)
+        whole, single = constants or (_stretch(3, self.turn), _stretch(3, self.each))
+        body = (_stretch(3, self.ends), Loop((whole,), turns), _stretch(2, _BETWEEN), Loop((single,), rest))
+        return Call(Small(self.name, self.size, body))
+
+
+# Loaded, changed if at all, counted, stored, and back.
+_WORDS = _Helper("copy_words", 42, 8, turn=9 + 1 + 9 + 2, each=2 + 1 + 1 + 2 + _ALLOWED)
+_FLIPPED = _Helper("copy_words_flipped", 78, 8, turn=9 + 8 + 1 + 9 + 2, each=2 + 1 + 1 + 1 + 2 + _ALLOWED)
+_BYTES = _Helper("copy_bytes", 34, 4, turn=2 + 1 + 1 + 2, each=2 + 1 + 1 + 2, ends=3)  # it saves no registers
+# Stored, counted, and back; those apart move on by an instruction of its own.
+_FILL = _Helper("fill_words", 34, 4, turn=5 + 1 + 2, each=1 + 1 + 2 + _ALLOWED)
+_CLEAR = _Helper("clear_words_apart", 48, 4, turn=4 + 1 + 1 + 2 + _ALLOWED, each=1 + 1 + 1 + 2 + _ALLOWED)
+#: The loops of copies as they read constants, the same cycles: by words, of them whole
+#: turns in a row, and by bytes.
+_CONSTANT_WORDS = Straight((9.0, 10.0, 2.0), (8, 0, 0)), Straight((2.0, 3.0, 2.0), (1, 0, 0))
+_CONSTANT_EIGHT = Straight((8.0, 9.0, 4.0), (8, 0, 0))
+_CONSTANT_BYTES = Straight((2.0, 2.0, 2.0), (1, 0, 0)), Straight((2.0, 2.0, 2.0), (1, 0, 0), 0.25)
 
 
 def copy_words(words: float, constants: bool = False) -> Call:
     """A call of copy_words in RAM, or of constants."""
-    read = Straight((9.0, 10.0, 2.0), (8, 0, 0)), Straight((2.0, 3.0, 2.0), (1, 0, 0))
-    return _copy("copy_words", 42, words, 8, 21, 7, constants=read if constants else None)
+    return _WORDS.call(words, _CONSTANT_WORDS if constants else None)
 
 
 def copy_flipped(words: float) -> Call:
     """A call of copy_words_flipped."""
-    return _copy("copy_words_flipped", 78, words, 8, 29, 8)
+    return _FLIPPED.call(words)
 
 
 def copy_bytes(count: float, constants: bool = False) -> Call:
     """A call of copy_bytes, which saves no registers, in RAM, or of constants."""
-    read = Straight((2.0, 2.0, 2.0), (1, 0, 0)), Straight((2.0, 2.0, 2.0), (1, 0, 0), 0.25)
-    return _copy("copy_bytes", 34, count, 4, 6, 6, 3, read if constants else None)
+    return _BYTES.call(count, _CONSTANT_BYTES if constants else None)
 
 
 def fill_words(words: float) -> Call:
     """A call of fill_words."""
-    return _copy("fill_words", 34, words, 4, 8, 5)
+    return _FILL.call(words)
 
 
 def clear_apart(words: float) -> Call:
     """A call of clear_words_apart."""
-    return _copy("clear_words_apart", 48, words, 4, 9, 6)
+    return _CLEAR.call(words)
 
 
 def run_cycles(positions: int) -> float:
@@ -145,8 +168,7 @@ def run_tiles(runs: float, kernel: Call, positions: int) -> tuple[Node, ...]:
 
 def copy_constants(words: int) -> tuple[Node, ...]:
     """copy_words of constants: each word is read from where they lie."""
-    loop = Straight((8.0, 9.0, 4.0), (8, 0, 0))
-    return (compiled(*CALL), Loop((loop,), words / 8))
+    return (compiled(*CALL), Loop((_CONSTANT_EIGHT,), words / _WORDS.by))
 
 
 def entry() -> tuple[Node, ...]:

@@ -4,6 +4,7 @@ As in :mod:`memaopt.models.traffic` the formulas take integers or numpy arrays a
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from memaopt.kernels.around import UNALIGNED
 from memaopt.kernels.gemm.families import CYCLE, Cost, Cycles, GemmFamily, RegisterTile, Shape
@@ -170,14 +171,28 @@ def _price_code(space: Space, priced: dict[tuple[str, RegisterTile], int]) -> No
             best = whole if best is None else min(best, whole)
 
 
-#: Core cycles to copy a word within zero-wait-state memory: a load, a store and a share of the loop.
-COPY_CYCLES_PER_WORD = 3
+class _Copy(NamedTuple):
+    """Core cycles to copy a word within zero-wait-state memory: an estimate, an instruction a cycle.
+
+    The loop of copy_rows takes 14 for four words by its instructions (docs/timing.md), half a cycle a word more.
+    """
+
+    load: int = 1
+    store: int = 1
+    loop: int = 1  # a share of it
+
+    @property
+    def word(self) -> int:
+        return self.load + self.store + self.loop
+
+
+_COPY = _Copy()
 
 
 def staging_cycles(space: Space) -> dict[Operand, int]:
     """What staging a byte of each operand takes, in 1/CYCLE of a cycle."""
     homes = {x: space.machine.memory(space.problem.placement.of(x)) for x in OPERANDS}
-    return {x: CYCLE * COPY_CYCLES_PER_WORD // 4 + stall_per_byte(home) for x, home in homes.items()}
+    return {x: CYCLE * _COPY.word // 4 + stall_per_byte(home) for x, home in homes.items()}
 
 
 def direct_cycles(space: Space) -> dict[Operand, int]:

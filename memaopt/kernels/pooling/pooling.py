@@ -1,13 +1,14 @@
 """AVERAGE_POOL_2D, MAX_POOL_2D, and the extremes along neighbouring axes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels import around
-from memaopt.kernels.code import Call, Loop, Node, Rendered, compiled
+from memaopt.kernels.around import piece
+from memaopt.kernels.code import Call, Loop, Node, Rendered
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
@@ -165,9 +166,24 @@ class BytePool(_AssemblyPool):
     by = 1
 
 
+class _Compiled(NamedTuple):
+    """Of plain C as GCC 12.2 makes it at -O3, fitted to counts of windows of 9 elements and more: of an element of a
+    window, of a row of it, of an output, of a position.
+    """
+
+    tap: around.Compiled
+    row: around.Compiled
+    output: around.Compiled
+    position: around.Compiled = around.Compiled(100, 33)
+
+
+_AVERAGE = _Compiled(around.Compiled(20, 6.6), around.Compiled(20, 7.6), around.Compiled(80, 33))
+_EXTREME = _Compiled(around.Compiled(20, 7.5), around.Compiled(20, 8.5), around.Compiled(80, 22))
+
+
 class GenericPool:
-    """Pooling with any window, element by element, as a compiler makes it: cycles are of GCC 12.2, fitted to windows of
-    9 elements and more. Smaller ones it unrolls, but there is assembly for them.
+    """Pooling with any window, element by element, as a compiler makes it. Windows smaller than were fitted it unrolls,
+    but there is assembly for them.
     """
 
     name = "generic"
@@ -178,10 +194,10 @@ class GenericPool:
         taps = layer.window.taps(layer.shape, output) * channels
         rows = layer.window.rows_inside(layer.shape, output) * output.width * channels
         n = output.elements
-        tap, row, each = (6.6, 7.6, 33) if layer.kind is PoolKind.AVERAGE else (7.5, 8.5, 22)
-        window = Loop((Loop((compiled(20, tap),), taps / rows), compiled(20, row)), rows / n)
+        made = _AVERAGE if layer.kind is PoolKind.AVERAGE else _EXTREME
+        window = Loop((Loop((piece(made.tap),), taps / rows), piece(made.row)), rows / n)
         code: tuple[Node, ...] = (
-            Loop((compiled(100, 33), Loop((window, compiled(80, each)), channels)), n / channels),
+            Loop((piece(made.position), Loop((window, piece(made.output)), channels)), n / channels),
         )
         return (
             Plan(

@@ -1,6 +1,7 @@
 """The output stage of the assembly kernels: what they share of a proven requantisation."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,19 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.rounding.thresholds import StepFunction
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+
+class _Cycles(NamedTuple):
+    """Of an output's stage, a cycle for each instruction (output.j2)."""
+
+    rounded: int = 1 + 1  # multiplied and added to, shifted and saturated
+    by_sign: int = 1 + 1  # what negative accumulators add, and the addend
+    clamp: int = 1 + 1 + 1  # the distance to a bound, saturated, and back
+    least_zero: int = 1  # saturated: the distance is the output itself
+    complements: int = 1 + 1  # before and behind, where the bound is no constant of RSB's
+
+
+_CYCLES = _Cycles()
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,11 @@ class Output:
         """The same where the byte may be value + 128. The distance to a least output of 0 is the output itself, that to
         a greatest one of -1 its complement; one below is no constant of RSB's.
         """
-        offset, cycles = 128 if unsigned else 0, 4 if self.by_sign else 2
+        offset, cycles = 128 if unsigned else 0, _CYCLES.rounded + _CYCLES.by_sign * self.by_sign
         if self.minimum is not None:
-            cycles += 3 if self.minimum + offset else 1
+            cycles += _CYCLES.clamp if self.minimum + offset else _CYCLES.least_zero
         if self.maximum is not None:
-            cycles += 3 if self.maximum + offset >= -1 else 5
+            cycles += _CYCLES.clamp + (0 if self.maximum + offset >= -1 else _CYCLES.complements)
         return cycles
 
 
