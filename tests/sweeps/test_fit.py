@@ -110,11 +110,14 @@ def test_the_table_is_no_wider_than_a_hundred_columns(capsys: pytest.CaptureFixt
     assert any("too much" in line and "123.456" in line and "enumeration" in line for line in lines)
 
 
-def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli) -> None:
-    """Catches a table, JSON and exit code that differ; a unit that is taken for another."""
+def test_on_the_command_line(model: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a table, JSON and exit code that differ; a unit that is taken for another; a file that is read twice."""
+    opened, really = list[Path](), Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *how, **named: opened.append(path) or really(path, *how, **named))
     command = ("fit", model, "--mcus", "stm32f446", "--mcus", "nrf52840", "--workers", 1)
     told = cli(*command, "--html", tmp_path / "fit.html", "--json")
     assert told.code == 0
+    assert opened.count(model) == 1
     assert [each["machine"] for each in told.json] == ["stm32f446", "nrf52840"]
     assert (tmp_path / "fit.html").read_text().count("<tr class") == 2
     slow = cli(*command[:4], "--workers", 1, "--latency", "1us")
