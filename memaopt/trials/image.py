@@ -87,14 +87,8 @@ def build(
     """
     name, mcu = plans[0].library, plans[0].mcu
     customs = [code for plan in plans for code in plan.customs]
-    main = render(
-        "board/projects/network.c.j2",
-        names=[plan.name for plan in plans],
-        turn_on=[library.turn_on(bits) for bits in mcu.setting.turn_on],
-        initialised=[plan.name for plan in plans if plan.has_init],
-    )
     with scratch_folder() as scratch:
-        (scratch / "main.c").write_text(main, encoding="utf-8")
+        (scratch / "main.c").write_text(main_file(plans), encoding="utf-8")
         return build_project(
             layout,
             mcu,
@@ -107,3 +101,13 @@ def build(
             compiler=compiler,
             optimise=optimise,
         )
+
+
+def main_file(plans: Sequence[NetworkPlan]) -> str:
+    """The program: what the setting turns on, and one inference of each network on its test vector, measured."""
+    return render(
+        "board/projects/network.c.j2",
+        names=[plan.name for plan in plans],
+        turn_on=[library.turn_on(bits) for bits in plans[0].mcu.setting.turn_on],
+        initialised=[plan.name for plan in plans if plan.has_init],
+    )

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tarfile
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from memaopt import interrupts
 from memaopt.board import Board
-from memaopt.board.projects import LAYOUTS, TITLES, Layout, build_project, usual_layout
+from memaopt.board.build import find_compiler
+from memaopt.board.projects import LAYOUTS, TITLES, Layout, build_project, project_files, usual_layout
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
+from memaopt.emit.package import archive
 from memaopt.errors import BuildError
 from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks.zoo import zoo
 from memaopt.trials import image as network_image
 from memaopt.trials import network as network_trial
+from memaopt.trials.measurement import from_reset
+from memaopt.trials.readout import read
 from memaopt.writer import write_files
 
 MODELS = ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "vww_96_int8")
@@ -55,6 +63,73 @@ def test_the_promise_holds_in_a_vendors_project(model: str, setting: str, layout
     assert (image.layout, image.status, image.wrong) == (layout, 0, 0)
     assert abs(image.cycles / plan.machine_cycles - 1) < 0.03
     assert image.stack_bytes <= plan.stack_bytes + 512
+
+
+#: A project of the chip's by CMake: it fetches the package, and is linked with its own script.
+_APP = """
+cmake_minimum_required(VERSION 3.16)
+project(app LANGUAGES C ASM)
+include(FetchContent)
+FetchContent_Declare({name} URL {package})
+FetchContent_MakeAvailable({name})
+add_executable(app main.c host.c system.c start.s)
+target_include_directories(app PRIVATE . ${{{name}_SOURCE_DIR}}/extras)
+target_link_libraries(app PRIVATE {name}::{name})
+target_link_options(app PRIVATE -nostartfiles --specs=nosys.specs -T${{CMAKE_SOURCE_DIR}}/project.ld)
+"""
+_TOOLCHAIN = """
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+set(CMAKE_C_FLAGS_INIT "{flags}")
+set(CMAKE_ASM_FLAGS_INIT "{flags}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("cmake") and shutil.which("arm-none-eabi-gcc")), reason="needs cmake and GCC")
+@pytest.mark.parametrize("model", MODELS if WHOLE else ("ds_cnn",))
+def test_the_promise_holds_in_a_project_of_cmake(model: str, tmp_path: Path) -> None:
+    """Catches a package whose library CMake builds otherwise for the chip than was promised."""
+    plan = compiled(model, "stock")
+    name, package = archive("cmake", plan.name, emit.files(plan))
+    app = _APP.format(name=plan.name, package=tmp_path / name)
+    toolchain = _TOOLCHAIN.format(flags=" ".join(find_compiler("gcc", plan.mcu.core).target))
+    project = project_files("stm32cube", plan.mcu, stack_bytes=plan.stack_bytes + 2048)
+    files = {"CMakeLists.txt": app, "chip.cmake": toolchain, "main.c": network_image.main_file([plan])}
+    (tmp_path / name).write_bytes(package)
+    write_files({**files, **project}, tmp_path / "app")
+    made, chip = tmp_path / "built", tmp_path / "app" / "chip.cmake"
+    configure = [f"-DCMAKE_TOOLCHAIN_FILE={chip}", "-DCMAKE_BUILD_TYPE=Release"]
+    for command in (["-S", str(tmp_path / "app"), "-B", str(made), *configure], ["--build", str(made)]):
+        code, said, errors = interrupts.run(["cmake", *command], tmp_path)
+        assert code == 0, said + errors
+    _held(plan, from_reset(plan.mcu, made / "app"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS if WHOLE else ("ds_cnn",))
+def test_the_promise_holds_of_a_package_of_platformio(model: str, tmp_path: Path) -> None:
+    """Catches a package in which PlatformIO, which compiles all of src/, builds something else than was promised."""
+    plan = compiled(model, "stock")
+    _, package = archive("platformio", plan.name, emit.files(plan))
+    with tarfile.open(fileobj=BytesIO(package)) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (tmp_path / "main.c").write_text(network_image.main_file([plan]))
+    sources = [tmp_path / "main.c", *sorted((tmp_path / "src").glob("*.c"))]
+    include = [tmp_path / "include", tmp_path / "extras"]
+    stack = plan.stack_bytes + 512
+    output = tmp_path / "app.elf"
+    build_project("stm32cube", plan.mcu, sources, output, stack_bytes=stack, include=include, optimise="-O2")
+    _held(plan, from_reset(plan.mcu, output))
+
+
+def _held(plan: NetworkPlan, printed: str) -> None:
+    said = read(printed, plan.name, 0)
+    assert said is not None
+    assert (said.status, said.wrong) == (0, 0)
+    assert said.cycles is not None
+    assert abs(said.cycles / plan.machine_cycles - 1) < 0.03
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

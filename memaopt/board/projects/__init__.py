@@ -40,6 +40,29 @@ def usual_layout(mcu: Mcu) -> Layout:
     return "stm32cube" if mcu.name.startswith("stm32") else "arduino"
 
 
+def project_files(
+    layout: Layout, mcu: Mcu, *, stack_bytes: int = 2048, behind_data: str = "", anywhere: bool = False
+) -> dict[str, str]:
+    """The files of a project of that layout beside its program: start-up code, clocks, output, and ``project.ld``.
+
+    ``behind_data`` is put into the linker script behind ``.data``, as a library wants its own script included;
+    ``stack_bytes`` are what the project reserves. ``anywhere``: for lld, which puts a section with an address of its
+    own into the first region that will do.
+    """
+    values = {
+        "flash": mcu.memory("flash"),
+        "sram": mcu.sram,
+        "aliases": mcu.aliases,
+        "stack_bytes": align(stack_bytes, 8),
+        "behind_data": behind_data,
+        "switches": _switches(mcu),
+        "anywhere": anywhere,
+    }
+    texts = {"start.s": _START[layout], "project.ld": f"{layout}.ld.j2", "system.c": "system.c.j2"}
+    texts |= {name: name for name in ("host.c", "host.h")}
+    return {name: _text(text, values) for name, text in texts.items()}
+
+
 def build_project(
     layout: Layout,
     mcu: Mcu,
@@ -53,27 +76,21 @@ def build_project(
     optimise: str = "-O3",
     warnings: Sequence[str] = WARNINGS,
 ) -> Build:
-    """Build ``sources``, which define ``main``, as a project of that layout.
+    """Build ``sources``, which define ``main``, as a project of that layout (:func:`project_files`).
 
-    ``behind_data`` is put into the linker script behind ``.data``, as a library wants its own script included;
-    ``stack_bytes`` are what the project reserves. Headers of this folder (``host.h``) are found. Raises BuildError.
+    Headers of this folder (``host.h``) are found. Raises BuildError.
     """
-    values = {
-        "flash": mcu.memory("flash"),
-        "sram": mcu.sram,
-        "aliases": mcu.aliases,
-        "stack_bytes": align(stack_bytes, 8),
-        "behind_data": behind_data,
-        "switches": _switches(mcu),
-        # lld puts a section with an address of its own into the first region that will do.
-        "anywhere": find_compiler(compiler, mcu.core).name == "zig",
-    }
+    texts = project_files(
+        layout,
+        mcu,
+        stack_bytes=stack_bytes,
+        behind_data=behind_data,
+        anywhere=find_compiler(compiler, mcu.core).name == "zig",
+    )
     with scratch_folder() as folder:
-        texts = {"start.s": _text(_START[layout], values), "system.c": _text("system.c.j2", values)}
-        texts |= {name: _text(name, values) for name in ("host.c", "host.h")}
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        own = [folder / name for name in texts if not name.endswith(".h")]
+        own = [folder / name for name in texts if name.endswith((".c", ".s"))]
         return build(
             [*own, *sources],
             output,
@@ -82,7 +99,7 @@ def build_project(
             optimise=optimise,
             include=[folder, *include],
             warnings=warnings,
-            linker=_text(f"{layout}.ld.j2", values),
+            linker=texts["project.ld"],
         )
 
 
@@ -103,4 +120,4 @@ def _text(name: str, values: dict[str, Any]) -> str:
     return render(path, **values) if name.endswith(".j2") else source(path)
 
 
-__all__ = ["LAYOUTS", "TITLES", "Layout", "build_project", "usual_layout"]
+__all__ = ["LAYOUTS", "TITLES", "Layout", "build_project", "project_files", "usual_layout"]
