@@ -201,9 +201,11 @@ def _spoil(plan: NetworkPlan, layer: LayerPlan, arena: _Array) -> None:
 
 
 def _computed(plan: NetworkPlan, layer: LayerPlan, inputs: list[_Array]) -> _Array:
-    what, shape = layer.lowered.layer, plan.graph.output_of(layer.op).shape
-    if isinstance(what, Movement):
-        return movement.moved(what, layer.plan, inputs).reshape(shape)
+    what, output = layer.lowered.layer, plan.graph.output_of(layer.op)
+    shape = output.shape
+    if isinstance(what, Movement):  # of bytes, whatever the elements are
+        given = [np.ascontiguousarray(each).view(np.int8) for each in inputs]
+        return movement.moved(what, layer.plan, given).view(output.dtype.numpy).reshape(shape)
     if isinstance(what, Lookup):
         return what.table[inputs[0].astype(np.int8).astype(np.int64) + 128].reshape(shape)
     operators = [*([] if layer.within is None else [plan.graph.operators[layer.within]]), layer.op]

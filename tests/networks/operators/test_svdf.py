@@ -61,6 +61,9 @@ def test_a_stream_runs_as_promised(wide: bool, rank: int, seed: int) -> None:
     graph = reader.parse(svdf_file(np.random.default_rng(seed), wide, rank=rank), "svdf")
     plan = compile_network(graph, MCU)
     library.check(plan, library.emit.files(plan))
+    inputs = [*library.emit.random_inputs(plan), *(state.initial for state in graph.states)]
+    for found, wanted in zip(library.execute(plan, inputs), reference.run(graph, inputs), strict=True):
+        np.testing.assert_array_equal(found, wanted)
     assert network_trial.run(plan, 12).passed
 
 
