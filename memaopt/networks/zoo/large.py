@@ -10,39 +10,22 @@ from collections.abc import Callable
 
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo import mobilenets
 from memaopt.networks.zoo.builder import Builder
 
 _RELU, _RELU6 = Activation.RELU, Activation.RELU6
-_LOGITS = 10.0  # of 1000 classes: smaller ones would make every probability the least that int8 holds
 _ONE, _TWO, _THREE = Size2D(1, 1), Size2D(2, 2), Size2D(3, 3)
 
 
 def mobilenet_v2_035_128() -> Graph:
-    """Inverted residuals (channels, repeats, stride), each six times as wide inside; 1.66 million weights."""
-    b = Builder("mobilenet_v2_035_128", (1, 128, 128, 3), seed=6)
-    x = b.conv_2d(b.input, 16, _THREE, _RELU6, stride=_TWO)
-    x = b.depthwise_conv_2d(x, _RELU6)
-    x = b.conv_2d(x, 8, _ONE)
-    for channels, repeats, stride in ((8, 2, 2), (16, 3, 2), (24, 4, 2), (32, 3, 1), (56, 3, 2), (112, 1, 1)):
-        for repeat in range(repeats):
-            step = stride if repeat == 0 else 1
-            y = b.conv_2d(x, 6 * b.channels(x), _ONE, _RELU6)
-            y = b.depthwise_conv_2d(y, _RELU6, stride=Size2D(step, step))
-            y = b.conv_2d(y, channels, _ONE)
-            x = b.add(x, y) if repeat else y
-    x = b.conv_2d(x, 1280, _ONE, _RELU6)
-    return b.finish(b.classify(b.mean(x), 1000, largest=_LOGITS))
+    """1.66 million weights."""
+    stages = ((8, 2, 2), (16, 3, 2), (24, 4, 2), (32, 3, 1), (56, 3, 2), (112, 1, 1))
+    return mobilenets.v2(Builder("mobilenet_v2_035_128", (1, 128, 128, 3), seed=6), 16, stages)
 
 
 def mobilenet_v1_025_224() -> Graph:
-    """Depthwise-separable blocks on 224x224, whose first layers have far more activations than weights."""
-    b = Builder("mobilenet_v1_025_224", (1, 224, 224, 3), seed=7)
-    x = b.conv_2d(b.input, 8, _THREE, _RELU6, stride=_TWO)
-    blocks = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]
-    for channels, stride in blocks:
-        x = b.depthwise_conv_2d(x, _RELU6, stride=Size2D(stride, stride))
-        x = b.conv_2d(x, channels, _ONE, _RELU6)
-    return b.finish(b.classify(b.average_pool(x), 1000, largest=_LOGITS))
+    """Its first layers have far more activations than weights."""
+    return mobilenets.v1(Builder("mobilenet_v1_025_224", (1, 224, 224, 3), seed=7), 8)
 
 
 def unet() -> Graph:
