@@ -14,10 +14,9 @@ import numpy as np
 
 from memaopt.networks import operators as ops
 from memaopt.networks.formats.onnx.nodes import OnnxNode
-from memaopt.networks.formats.onnx.values import Array, Held, Integers, Reals, Shape, Target
+from memaopt.networks.formats.onnx.values import Array, Held, Integers, Reals, Shape, Target, reals_of
 from memaopt.networks.graph import DType, Tensor, int8_tensor
 from memaopt.networks.operators import Operator
-from memaopt.networks.operators.operator import EVERY_INT8
 from memaopt.networks.operators.quantization import Meaning
 
 Axes = tuple[int, ...]
@@ -152,7 +151,7 @@ class Building:
     def dequantised(self, x: Held, meaning: Meaning) -> Reals:
         """DequantizeLinear of bytes: the difference times the scale, in float32. What a table made of another tensor is
         decided by that one."""
-        values = (EVERY_INT8.astype(np.int64) - meaning.zero_point).astype(np.float32) * np.float32(meaning.scale)
+        values = reals_of(meaning)
         if x.tensor in self._tables:
             base, table = self._tables[x.tensor]
             if dataclasses.replace(x, tensor=base.tensor, unsigned=base.unsigned) == base:

@@ -7,7 +7,7 @@ import numpy as np
 from memaopt.networks import operators as ops
 from memaopt.networks.formats.onnx.building import Building, channels_last
 from memaopt.networks.formats.onnx.nodes import OnnxNode
-from memaopt.networks.formats.onnx.values import Array, Constant, Held, Integers, Pending, Target, Value
+from memaopt.networks.formats.onnx.values import Array, Constant, Held, Integers, Pending, Target, Value, reals_of
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Bounds, Rounding
 from memaopt.networks.operators.operator import EVERY_INT8
@@ -41,7 +41,7 @@ def batch_normalization(node: OnnxNode, building: Building) -> Value:
         )
         made = building.activation(image, channels_last(4), target, name)
         building.add(ops.DepthwiseConv2D, inputs, made, rounding=Rounding.NEAREST, bounds=bounds)
-        wanted = target.steps(_reals(meaning.scale, meaning.zero_point) * factors + offsets)
+        wanted = target.steps(reals_of(meaning)[:, None] * factors + offsets)
         _compare(node, building, weights, steps, wanted)
         return made
 
@@ -76,11 +76,6 @@ def _integers(factors: Array, offsets: Array, scale: float) -> tuple[Array, Arra
     weights = np.clip(np.rint(factors / scales), -INT8_MAX, INT8_MAX).astype(np.int64)
     steps = np.rint(offsets.astype(np.float64) / (scales * np.float32(scale)).astype(np.float64))
     return scales, weights, steps.astype(np.int64)
-
-
-def _reals(scale: float, zero_point: int) -> Array:
-    """The floats of all bytes, as a column."""
-    return ((EVERY_INT8.astype(np.int64) - zero_point).astype(np.float32) * np.float32(scale))[:, None]
 
 
 def _compare(node: OnnxNode, building: Building, weights: Array, steps: Array, wanted: Array) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from memaopt.networks.formats.onnx.building import Building, channels_last
 from memaopt.networks.formats.onnx.nodes import OnnxNode
 from memaopt.networks.formats.onnx.pointwise import pointwise
-from memaopt.networks.formats.onnx.values import Array, Constant, Held, Integers, Pending, Target, Value
+from memaopt.networks.formats.onnx.values import Array, Constant, Held, Integers, Pending, Target, Value, reals_of
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Bounds
 from memaopt.networks.operators.operator import EVERY_INT8
@@ -42,9 +42,7 @@ def prelu(node: OnnxNode, building: Building) -> Value:
         one = building.constant(f"{node.outputs[0]}/slopes", steps, DType.INT8, np.array([greatest], np.float32))
         made = building.activation(x.shape, channels_last(4), target, node.outputs[0])
         building.add(Prelu, (image.tensor, one), made)
-        reals = (EVERY_INT8.astype(np.int64) - meaning.zero_point).astype(np.float32)[:, None] * np.float32(
-            meaning.scale
-        )
+        reals = reals_of(meaning)[:, None]
         _compare(node, building, target.steps(np.where(reals < 0, reals * flat, reals)))
         return made
 

@@ -12,11 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.networks.operators.attributes import Bounds
+from memaopt.networks.operators.operator import EVERY_INT8
 from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, Meaning
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
+
+
+def reals_of(meaning: Meaning) -> Floats:
+    """The floats of all int8, from -128 up: DequantizeLinear's, the difference times the scale in float32."""
+    return (EVERY_INT8.astype(np.int64) - meaning.zero_point).astype(np.float32) * np.float32(meaning.scale)
 
 
 @dataclass(frozen=True)
