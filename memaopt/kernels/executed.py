@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 from memaopt.kernels.assembly_code import parse
 from memaopt.kernels.code import Assembly, Call, Loop, Node, Small, Staged, Straight, form_of
@@ -64,6 +64,12 @@ def words(nodes: tuple[Node, ...]) -> int:
         len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
         for node in nodes
     )
+
+
+def tile_and_call(call: Callable[[float], Call]) -> tuple[float, float]:
+    """Cycles, at zero wait states, of a tile more, and of a call without one: entry and exit."""
+    one, two = cycles_of((call(1),)), cycles_of((call(2),))
+    return two - one, 2 * one - two
 
 
 def cycles_of(nodes: tuple[Node, ...], kernels: bool = True) -> float:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, partial
 
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
@@ -23,7 +23,7 @@ from memaopt.kernels.chained_rows.chains import ROWS, SUMS
 from memaopt.kernels.chained_rows.outputs import OUT, OutputStage, OutputStep
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.executed import tile_and_call
 from memaopt.kernels.executed import words_of as code_words
 from memaopt.kernels.packing import ChainPacking
 from memaopt.kernels.patches import Patch
@@ -234,13 +234,12 @@ class ChainedChannelsKernel:
 
     def tile_cycles_of(self, channels: int | None) -> float:
         """The same of a block of channels."""
-        one, two = self.call(1, channels), self.call(2, channels)
-        return cycles_of((two,)) - cycles_of((one,)) + self.n * self.copy.waits
+        return tile_and_call(partial(self.call, channels=channels))[0] + self.n * self.copy.waits
 
     @cached_property
     def call_cycles(self) -> float:
         """Entry and exit."""
-        return 2 * cycles_of((self.call(1),)) - cycles_of((self.call(2),))
+        return tile_and_call(self.call)[1]
 
     @cached_property
     def code_bytes(self) -> int:

@@ -16,7 +16,7 @@ from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, runs_of
 from memaopt.kernels.code import Call, Constants
-from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.executed import tile_and_call
 from memaopt.kernels.executed import words_of as code_words
 from memaopt.kernels.patches import Patch, unaligned
 from memaopt.kernels.plan import saved
@@ -158,12 +158,12 @@ class FewChannelsKernel:
         """n positions, all channels: what the text takes, and its unaligned loads."""
         places = [self.runs.offset(run) + at for run in range(self.runs.number) for at in range(0, self.runs.whole, 4)]
         waits = self._reads * sum(unaligned(place, self.apart) for place in places)
-        return cycles_of((self.call(2),)) - cycles_of((self.call(1),)) + self.n * waits
+        return tile_and_call(self.call)[0] + self.n * waits
 
     @cached_property
     def call_cycles(self) -> float:
         """Entry and exit."""
-        return 2 * cycles_of((self.call(1),)) - cycles_of((self.call(2),))
+        return tile_and_call(self.call)[1]
 
     @cached_property
     def code_bytes(self) -> int:
