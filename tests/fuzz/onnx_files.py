@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_helpers as sketches
 from onnx import ModelProto, helper, numpy_helper
 
-from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.emit import network as emit
-from memaopt.errors import InfeasibleError, InputError, MemaoptError
-from memaopt.machines.mcu import mcu
-from memaopt.networks import reference, summary
+from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
-from memaopt.networks.graph import DType
+from memaopt.networks.graph import DType, Graph
 from tests.fuzz import mutate
-from tests.fuzz.bench import Case, Rng, judged
-from tests.fuzz.host import compilers, samples
-from tests.fuzz.networks import built_and_run
+from tests.fuzz.bench import Rng
+from tests.fuzz.host import samples
+from tests.fuzz.model_files import ModelFiles
 from tests.fuzz.oracle import answered
 from tests.fuzz.watch import watched
 
-#: Of what is accepted, one in so many is built.
-_BUILT = 4
-_LINE = 1200
 _AROUND = ("QuantizeLinear", "DequantizeLinear")
 _NUMBERS = (0, 1, 2, 3, -1, -2, 7, 127, 128, 255, 256, 1 << 15, 1 << 20, (1 << 31) - 1, 1 << 40, -(1 << 62))
 _REALS = (0.0, -1.0, 1.0, 0.5, 1e-30, 1e30, float("inf"), float("nan"), 1e-3, 255.0)
@@ -120,54 +110,24 @@ def mutated(rng: Rng, files: Sequence[bytes]) -> bytes:
     return rewritten(rng, original) if style < 5 else mutate.mutated_bytes(rng, original, files)
 
 
-class OnnxFiles:
-    """Mutated files, through to compared bytes."""
+class OnnxFiles(ModelFiles):
+    """Each of one operator near to onnxruntime."""
 
     name = "onnx-files"
     batch = 24
+    ending = "onnx"
 
-    def prepare(self, folder: Path, seed: int) -> None:
-        self.folder = folder
-        self.pool = pool()
-        self.machine = mcu("stm32l4r5")
+    def pool(self) -> list[bytes]:
+        return pool()
 
-    def check(self, numbers: Sequence[int], rngs: Sequence[Rng]) -> list[str | Case]:
-        found: dict[int, str | Case] = {}
-        plans: dict[int, NetworkPlan] = {}
-        for number, rng in zip(numbers, rngs, strict=True):
-            data = mutated(rng, self.pool)
+    def mutated(self, rng: Rng, files: Sequence[bytes]) -> bytes:
+        return mutated(rng, files)
 
-            def front(data: bytes = data, number: int = number, rng: Rng = rng) -> str:
-                word, plan = self._front(data, rng, f"n{number}")
-                if plan is not None and rng.integers(_BUILT) == 0:
-                    plans[number] = plan
-                    return "accepted, built and equal"
-                return word
+    def read(self, data: bytes) -> tuple[Graph, Sequence[str]]:
+        model = Model.parsed(data, "fuzzed.onnx")
+        return model.graph, model.notes
 
-            found[number] = judged(front, {"model.onnx": data})
-        if plans:
-            tools = compilers()
-            tool = tools[numbers[0] // self.batch % len(tools)]
-            own = dict(zip(numbers, rngs, strict=True))
-            found.update(built_and_run(plans, self.folder / "host", tool, own))
-        return [found[number] for number in numbers]
-
-    def _front(self, data: bytes, rng: Rng, name: str) -> tuple[str, NetworkPlan | None]:
-        """What the compiler and onnxruntime make of one file."""
-        try:
-            with watched():
-                model = Model.parsed(data, "fuzzed.onnx")
-                summary.summarize(model.graph)
-                plan = compile_network(model.graph, self.machine, name=name)
-                emit.files(plan)
-        except (InputError, InfeasibleError) as error:
-            message = str(error)
-            assert message.isprintable(), f"not one printable line: {message[:400]!r}"
-            assert 8 < len(message) < _LINE, f"an error of {len(message)} letters"
-            return f"refused ({type(error).__name__})", None
-        except MemaoptError as error:
-            raise AssertionError(f"{type(error).__name__}: {error}") from error
-        graph = model.graph
+    def compared(self, data: bytes, plan: NetworkPlan, graph: Graph, notes: Sequence[str], rng: Rng) -> str:
         values = samples(plan, rng)[0]
         with watched():
             expected = reference.run(graph, values)
@@ -175,33 +135,29 @@ class OnnxFiles:
         alone = sum(node.op_type not in _AROUND for node in whole.node) == 1
         bytes_only = all(graph.tensors[i].dtype is not DType.FLOAT32 for i in (*graph.inputs, *graph.outputs))
         # A bias of another scale than the products' is integers of theirs in onnxruntime's kernels.
-        other = any("up to" in note or "its bias" in note for note in model.notes)
+        other = any("up to" in note or "its bias" in note for note in notes)
         if not alone or not bytes_only or other:
-            return "accepted", plan
+            return "accepted"
         names = [end.name for end in whole.input if end.name not in {c.name for c in whole.initializer}]
         feeds = dict(zip(names, values, strict=True))
         verdict = answered(_compare, (data, feeds, expected), "onnxruntime")
         assert "DIFFERS" not in verdict, verdict
-        return f"accepted, {verdict}", plan
+        return f"accepted, {verdict}"
 
 
-def _compare(data: bytes, feeds: dict[str, Any], expected: Sequence[Any], pipe: Connection) -> None:
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+def _compare(data: bytes, feeds: dict[str, Any], expected: Sequence[Any]) -> str:
     try:
         import onnxruntime
     except ImportError:
-        pipe.send("onnxruntime is not there")
-        return
+        return "onnxruntime is not there"
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         found = onnxruntime.InferenceSession(data, options).run(None, feeds)
     except Exception:  # of several kinds
-        pipe.send("onnxruntime refuses")
-        return
+        return "onnxruntime refuses"
     far = max(
         (np.abs(f.astype(int) - e.reshape(f.shape)).max(initial=0) for f, e in zip(found, expected, strict=True)),
         default=0,
     )
-    pipe.send("onnxruntime agrees" if far <= 1 else f"onnxruntime DIFFERS by {far} steps")
+    return "onnxruntime agrees" if far <= 1 else f"onnxruntime DIFFERS by {far} steps"

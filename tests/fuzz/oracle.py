@@ -18,30 +18,22 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Operator
 
 
-def _compare(data: bytes, values: Sequence[Any], expected: Sequence[Any], pipe: Connection) -> None:
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+def _compare(data: bytes, values: Sequence[Any], expected: Sequence[Any]) -> str:
     try:
         actual = Oracle(data).run(values)
     except MissingToolError:
-        pipe.send("TFLite is not there")
-        return
+        return "TFLite is not there"
     except (InputError, ValueError, RuntimeError):
-        pipe.send("TFLite refuses")
-        return
+        return "TFLite refuses"
     same = all(a.tobytes() == e.tobytes() for a, e in zip(actual, expected, strict=True))
-    pipe.send("TFLite agrees" if same else "TFLite DIFFERS")
+    return "TFLite agrees" if same else "TFLite DIFFERS"
 
 
-def _compare_in_micro(graph: Graph, values: Sequence[Any], pipe: Connection) -> None:
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+def _compare_in_micro(graph: Graph, values: Sequence[Any]) -> str:
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError:
-        pipe.send("TFLite Micro is not there")
-        return
+        return "TFLite Micro is not there"
     held, asked = dict(zip(graph.inputs, values, strict=True)), 0
     for op, expected in reference.layers(graph, values):
         held[op.output] = expected
@@ -58,9 +50,8 @@ def _compare_in_micro(graph: Graph, values: Sequence[Any], pipe: Connection) -> 
         asked += 1
         found = interpreter.get_output(0)
         if not np.array_equal(found.reshape(expected.shape), expected):  # floats as numbers: ROUND gives -0.0 there
-            pipe.send(f"TFLite Micro DIFFERS in {op.kind}")
-            return
-    pipe.send("TFLite Micro agrees" if asked else "TFLite Micro refuses")
+            return f"TFLite Micro DIFFERS in {op.kind}"
+    return "TFLite Micro agrees" if asked else "TFLite Micro refuses"
 
 
 def _defined(graph: Graph, op: Operator) -> bool:
@@ -88,10 +79,10 @@ def ask(data: bytes, values: Sequence[Any], expected: Sequence[Any]) -> str:
     return answered(_compare, (data, values, expected), "TFLite")
 
 
-def answered(compare: Callable[..., None], arguments: tuple[Any, ...], who: str) -> str:
+def answered(compare: Callable[..., str], arguments: tuple[Any, ...], who: str) -> str:
     """What a process of its own says."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=compare, args=(*arguments, theirs))
+    child = multiprocessing.get_context("fork").Process(target=_answer, args=(compare, arguments, theirs))
     child.start()
     theirs.close()
     try:
@@ -103,3 +94,11 @@ def answered(compare: Callable[..., None], arguments: tuple[Any, ...], who: str)
         child.kill()
         child.join()
     return verdict
+
+
+def _answer(compare: Callable[..., str], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    """What others print of it goes nowhere."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    pipe.send(compare(*arguments))

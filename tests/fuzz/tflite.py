@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -12,27 +11,20 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from networks_helpers import CASES
 
-from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.emit import network as emit
-from memaopt.errors import InfeasibleError, InputError, MemaoptError
-from memaopt.machines.mcu import mcu
-from memaopt.networks import reference, summary
+from memaopt.networks import reference
 from memaopt.networks.formats.tflite import reader as tflite
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
+from memaopt.networks.graph import Graph
 from memaopt.networks.zoo import zoo
 from tests.fuzz import mutate
-from tests.fuzz.bench import Case, Rng, judged
+from tests.fuzz.bench import Rng
 from tests.fuzz.generator import random_network
-from tests.fuzz.host import compilers, samples
-from tests.fuzz.networks import built_and_run
+from tests.fuzz.host import samples
+from tests.fuzz.model_files import ModelFiles
 from tests.fuzz.oracle import ask, ask_micro
 from tests.fuzz.watch import watched
-
-#: Of what is accepted, one in so many is built; all of it is compared with TFLite.
-_BUILT = 4
-_LINE = 1200
 
 
 def pool() -> list[bytes]:
@@ -97,57 +89,27 @@ def mutated(rng: Rng, files: Sequence[bytes]) -> bytes:
     return repacked(rng, original) if rng.integers(2) else mutate.mutated_bytes(rng, original, files)
 
 
-class Files:
-    """Mutated files, through to compared bytes."""
+class Files(ModelFiles):
+    """Each equal to TFLite, byte for byte."""
 
     name = "tflite-files"
     batch = 48
+    ending = "tflite"
 
-    def prepare(self, folder: Path, seed: int) -> None:
-        self.folder = folder
-        self.pool = pool()
-        self.machine = mcu("stm32l4r5")
+    def pool(self) -> list[bytes]:
+        return pool()
 
-    def check(self, numbers: Sequence[int], rngs: Sequence[Rng]) -> list[str | Case]:
-        found: dict[int, str | Case] = {}
-        plans: dict[int, NetworkPlan] = {}
-        for number, rng in zip(numbers, rngs, strict=True):
-            data = mutated(rng, self.pool)
+    def mutated(self, rng: Rng, files: Sequence[bytes]) -> bytes:
+        return mutated(rng, files)
 
-            def front(data: bytes = data, number: int = number, rng: Rng = rng) -> str:
-                word, plan = self._front(data, rng, f"n{number}")
-                if plan is not None and rng.integers(_BUILT) == 0:
-                    plans[number] = plan
-                    return "accepted, built and equal"
-                return word
+    def read(self, data: bytes) -> tuple[Graph, Sequence[str]]:
+        return tflite.parse(data, "fuzzed.tflite"), ()
 
-            found[number] = judged(front, {"model.tflite": data})
-        if plans:
-            tools = compilers()
-            tool = tools[numbers[0] // self.batch % len(tools)]
-            own = dict(zip(numbers, rngs, strict=True))
-            found.update(built_and_run(plans, self.folder / "host", tool, own))
-        return [found[number] for number in numbers]
-
-    def _front(self, data: bytes, rng: Rng, name: str) -> tuple[str, NetworkPlan | None]:
-        """What the compiler and TFLite make of one file."""
-        try:
-            with watched():
-                graph = tflite.parse(data, "fuzzed.tflite")
-                summary.summarize(graph)
-                plan = compile_network(graph, self.machine, name=name)
-                emit.files(plan)
-        except (InputError, InfeasibleError) as error:
-            message = str(error)
-            assert message.isprintable(), f"not one printable line: {message[:400]!r}"
-            assert 8 < len(message) < _LINE, f"an error of {len(message)} letters"
-            return f"refused ({type(error).__name__})", None
-        except MemaoptError as error:
-            raise AssertionError(f"{type(error).__name__}: {error}") from error
+    def compared(self, data: bytes, plan: NetworkPlan, graph: Graph, notes: Sequence[str], rng: Rng) -> str:
         values = samples(plan, rng)[0]
         with watched():
             expected = reference.run(graph, values)
         micro = any(op.micro for op in graph.operators)
         verdict = ask_micro(graph, values) if micro else ask(data, values, expected)
         assert "DIFFERS" not in verdict, verdict
-        return f"accepted, {verdict}", plan
+        return f"accepted, {verdict}"
