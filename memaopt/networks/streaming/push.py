@@ -22,6 +22,7 @@ from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import Graph, State, Tensor
 from memaopt.networks.operators import Operator, Slice
+from memaopt.networks.states import with_writers
 from memaopt.networks.streaming.rows import Work, work_of
 from memaopt.networks.streaming.steps import RowRange, for_rows, from_row, needed
 from memaopt.problems.words import Fill
@@ -125,7 +126,7 @@ class _Builder:
         self.held: dict[tuple[int, RowRange], int] = {}
         self.same: dict[int, int] = {}
         self.states: list[State] = []
-        self.keeping: list[tuple[int, Operator]] = []
+        self.keeping: dict[int, Operator] = {}
         self.filled = _filled(whole, window, work)
 
     def graph(self) -> Graph:
@@ -139,13 +140,11 @@ class _Builder:
             else:
                 self._whole(op)
         outputs = [self._all(t) for t in self.whole.outputs]
-        for read, writer in self.keeping:
-            uses = (i for i, op in enumerate(self.operators) if read in op.inputs or op.output == writer.input)
-            self.operators.insert(max(uses, default=0) + 1, writer)
+        operators = with_writers(self.tensors, self.operators, self.keeping)
         return Graph(
             self.whole.name,
             tuple(self.tensors),
-            tuple(self.operators),
+            tuple(operators),
             (frames, *(state.read for state in self.states)),
             (*outputs, *(state.written for state in self.states)),
             tuple(self.states),
@@ -204,7 +203,7 @@ class _Builder:
             written = self._tensor(dataclasses.replace(self.tensors[read], name=f"{of.name}/next"))
             source, at = self._holder(tensor, later)
             span = RowRange(later.first - at, later.end - at)
-            self.keeping.append((read, _slice(self.tensors[source], line.axis, span, source, written)))
+            self.keeping[read] = _slice(self.tensors[source], line.axis, span, source, written)
             first = np.take(self.filled[tensor], range(later.first, later.end), axis=line.axis)
             self.states.append(State(read, written, np.ascontiguousarray(first), rows.phases))
 

@@ -98,6 +98,17 @@ def test_a_flat_input_has_the_frames_of_its_image() -> None:
     assert check_pushes(push, graph, np.random.default_rng(2), 30) > 20
 
 
+@pytest.mark.parametrize(("frames", "seen"), [(26, 1), (27, 2)])
+def test_kept_rows_that_a_reshape_renames_are_read_before_they_are_written(frames: int, seen: int) -> None:
+    """Catches a state that is written while an alias of it, or another state made from that, still needs it."""
+    b = Builder("renamed", (1, frames, 1, 3), seed=2)
+    image = b._append(Reshape, (b.input,), b._like(b.input, "image", (1, frames, 1, 3)), {})
+    x = b.conv_2d(image, 4, Size2D(seen, 1), stride=Size2D(2, 1), same=False)
+    graph = b.finish(b.fully_connected(b.mean(x), 3))
+    push, _ = streamed(graph, Stream(axis="rows", hop=1))
+    assert check_pushes(push, graph, np.random.default_rng(2), 40) > 20
+
+
 def test_one_value_a_frame_is_no_flat_input() -> None:
     """Catches an input [1, time, 1, 1] that is taken for a flat one because something flattens it."""
     b = Builder("one", (1, 20, 1, 1), seed=2)

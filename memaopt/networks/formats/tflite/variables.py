@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.networks.graph import State, Tensor
-from memaopt.networks.operators import Operator, Reshape, Slice, StridedSlice
+from memaopt.networks.operators import Operator, Reshape, StridedSlice
 from memaopt.networks.operators.source import Source
+from memaopt.networks.states import whole, with_writers
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +78,7 @@ class Variables:
         """
         states, used = [], [t for op in operators for t in op.inputs]
         slices = {op.output: op for op in operators if isinstance(op, StridedSlice)}
-        made = list(operators)
+        made, writers = list(operators), dict[int, Operator]()
         taken = set[int]()
         for name, read in self._first.items():
             value = self._now[name]
@@ -90,28 +91,13 @@ class Variables:
                 raise source.refuse(f"it assigns {tensor.describe()} to what is {tensors[read].describe()}")
             if value in slices and value not in used and value not in outputs and value not in taken:
                 made.remove(slices[value])
-                written, writer = value, slices[value]
+                writers[read] = slices[value]
             else:
-                written = len(tensors)
-                tensors.append(dataclasses.replace(tensor, name=f"{tensors[read].name}/next", data=None))
-                every = tuple(Slice(0, 1, size) for size in tensor.shape)
-                location = self._places[name].location
-                writer = StridedSlice(inputs=(value,), outputs=(written,), slices=every, location=location)
+                next_name = f"{tensors[read].name}/next"
+                writers[read] = whole(tensors, value, next_name, self._places[name].location)
             taken.add(value)
-            made.insert(_after(made, read, writer), writer)
-            states.append(State(read, written, self.initial[name]))
-        return made, tuple(states)
-
-
-def _after(operators: list[Operator], read: int, writer: Operator) -> int:
-    """The first position behind all that reads a state, or an alias of it, and behind what the writer reads."""
-    same, last = {read}, 0
-    for position, op in enumerate(operators, start=1):
-        if op.alias and op.input in same:
-            same.add(op.output)
-        if same.intersection(op.inputs) or op.output == writer.input:
-            last = position
-    return last
+            states.append(State(read, writers[read].output, self.initial[name]))
+        return with_writers(tensors, made, writers), tuple(states)
 
 
 def assigned(sources: list[Source]) -> Mapping[str, Array]:
