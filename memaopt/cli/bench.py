@@ -14,6 +14,7 @@ from memaopt.cli.bench_studies import (
     study_heat,
     study_network_traffic,
     study_networks,
+    study_operators,
     study_places,
     study_tiles,
     study_waits,
@@ -147,6 +148,10 @@ def bench_command(
         bool,
         option(_INSTEAD, "", "Layers at the edges of the kernels: cycles for each product.", "--cliffs"),
     ] = False,
+    operators: Annotated[
+        bool,
+        option(_INSTEAD, "", "One of each operator and type: cycles an element, or a product.", "--operators"),
+    ] = False,
     heat: Annotated[
         bool,
         option(
@@ -171,9 +176,11 @@ def bench_command(
       memaopt bench traffic --network model.tflite --sram 32KiB --layers
       memaopt bench --waits --mcu stm32f446 --count 50
       memaopt bench --heat --plots plots/
+      memaopt bench --operators --json
       memaopt bench --study bandwidth --dtype q15 --plots plots/
     """
     studies = {"--tiles": tiles, "--places": places, "--waits": waits, "--cliffs": cliffs, "--heat": heat}
+    studies |= {"--operators": operators}
     if study is not None:
         others: dict[str, object] = {**studies, "--suite": suite, "--network": network, "a section": sections}
         others |= {"--layer": layer, "--compiler": compiler, "--cmsis-nn": cmsis_nn}
@@ -195,7 +202,7 @@ def bench_command(
                 ("--layer", layer, "it runs whole networks"),
                 ("--plots", plots, "it draws none"),
                 ("--network", network, "its networks are fixed"),
-                ("--tiles, --places, --waits, --cliffs or --heat", studied, "one study at a time"),
+                ("another study", studied, "one study at a time"),
             )
         ),
         *(
@@ -216,7 +223,7 @@ def bench_command(
                 ("--wait-states", wait_states, "nothing runs"),
                 ("--layer", layer, "it takes a whole network"),
                 ("--compiler", compiler, "nothing runs"),
-                ("--tiles, --places, --waits, --cliffs or --heat", studied, "one study at a time"),
+                ("another study", studied, "one study at a time"),
             )
         ),
         *(
@@ -230,7 +237,7 @@ def bench_command(
         ),
         *(
             ()
-            if not (waits or cliffs or heat)
+            if not (waits or cliffs or heat or operators)
             else (
                 ("--dtype", dtype, "it runs what it has"),
                 ("--layer", layer, "it has its own"),
@@ -260,7 +267,7 @@ def bench_command(
         machine = machine if wait_states is None else machine.with_wait_states(wait_states)
         study_certified(study, machine, _dtypes(dtype or []), plots, as_json)
         return
-    if waits or cliffs or heat:
+    if waits or cliffs or heat or operators:
         whole = mcu(mcu_name or MCU)
         whole.core.require_timing("bench")
         if cliffs:
@@ -268,6 +275,9 @@ def bench_command(
             return
         if heat:
             study_heat(whole, compiler, plots, as_json)
+            return
+        if operators:
+            study_operators(whole, compiler, as_json)
             return
         study_waits(whole, count or _COUNT, seed or _SEED, compiler, as_json)
         return

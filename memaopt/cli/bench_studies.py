@@ -1,4 +1,4 @@
-"""Other studies of ``memaopt bench``: networks, tiles, places, waits, cliffs, a heat map."""
+"""Other studies of ``memaopt bench``: networks, tiles, places, waits, cliffs, operators, a heat map."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +143,17 @@ def study_cliffs(machine: "Mcu", count: int | None, seed: int, compiler: str | N
         cliffs.print_beyond(console.stdout(), found, machine)
     else:
         cliffs.print_cliffs(console.stdout(), found, machine)
+
+
+def study_operators(machine: "Mcu", compiler: str | None, as_json: bool) -> None:
+    from memaopt.bench import operator_cases, operators
+    from memaopt.report import console
+
+    found = operators.study(machine, console.watched(list(operator_cases.cases()), "operators"), compiler)
+    if as_json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        operators.print_operators(console.stdout(), found, machine)
 
 
 def study_heat(machine: "Mcu", compiler: str | None, plots: Path | None, as_json: bool) -> None:
