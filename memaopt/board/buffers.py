@@ -70,9 +70,14 @@ class BufferMap:
         return None
 
     def add_image(self, image: Program) -> None:
-        """Name the literals in the program's code, then its objects (the smaller of two that overlap)."""
+        """Name the literals in the program's code, and its compiler's, then its objects (the smaller of two that
+        overlap).
+        """
         for start, end in image.code:
             self.add(LITERALS, start, end - start)
+        for literal in image.literals:
+            if self._place(literal.address, literal.size) is not None:
+                self.add(LITERALS, literal.address, literal.size)
         # What there is no number for is the rest of its memory.
         for symbol in sorted(image.objects, key=lambda s: -s.size)[:_MOST_OBJECTS]:
             if self._place(symbol.address, symbol.size) is not None:

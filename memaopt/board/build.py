@@ -32,6 +32,9 @@ _ZIG_FLAGS = ("-fno-sanitize=undefined", "-fomit-frame-pointer")
 _COMMON = ("-std=c11", "-ffreestanding", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 
 CompilerName = Literal["gcc", "zig"]
+#: The object files that are made here, where a linker is to drop the rest of the compiler's own library: Zig's is one
+#: file of 200 KB, of which few functions are ever called. GCC's comes in parts.
+_OURS: dict[CompilerName, str] = {"gcc": "", "zig": "*memaopt-*.o"}
 
 
 class Compiler(BaseModel, frozen=True):
@@ -112,7 +115,7 @@ def build(
         # After all others: our few headers stand in only where the compiler has none.
         options = (*cflags, "-idirafter", str(system))
         objects = [_compile(chosen, path, options, folder / f"{i}-{path.stem}.o") for i, path in enumerate(paths)]
-        text = linker_script(mcu, script) if linker is None else linker
+        text = linker_script(mcu, script, _OURS[chosen.name]) if linker is None else linker
         linked = _link(chosen, objects, text, folder, target.name, without_entry=linker is None)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,8 @@ def _compile(compiler: Compiler, source: Path, cflags: Sequence[str], output: Pa
 
 def _link(compiler: Compiler, objects: Sequence[Path], text: str, folder: Path, name: str, without_entry: bool) -> Path:
     """Link; where functions are called there is no entry point. A project is linked without what nothing refers to."""
-    how = "--entry=0" if without_entry else "--gc-sections"
+    drops = not without_entry or bool(_OURS[compiler.name])
+    how = ",".join(["--entry=0"] * without_entry + ["--gc-sections"] * drops)
     script = folder / "memaopt.ld"
     script.write_text(text, encoding="utf-8")
     output = folder / name

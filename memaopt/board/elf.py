@@ -18,11 +18,13 @@ _MOST_SYMBOLS = 1_000_000
 _MOST_NAME = 4096
 _MOST_NAMES = 64 << 20
 
-_EXECUTABLE, _ALLOCATED = 0x4, 0x2  # SHF_EXECINSTR, SHF_ALLOC
+_EXECUTABLE, _ALLOCATED, _WRITABLE = 0x4, 0x2, 0x1  # SHF_EXECINSTR, SHF_ALLOC, SHF_WRITE
 _LOAD = 1  # PT_LOAD
+_LOCAL = 0  # STB_LOCAL
 _SYMBOLS = 2  # SHT_SYMTAB
-_NO_TYPE, _OBJECT, _FUNCTION = 0, 1, 2  # STT_NOTYPE, STT_OBJECT, STT_FUNC
+_NO_TYPE, _OBJECT, _FUNCTION, _SOURCE = 0, 1, 2, 4  # STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_FILE
 _ARM, _LINKED = 40, 2  # EM_ARM, ET_EXEC
+_RUNTIME = "compiler_rt"  # what Zig's library calls itself: behind that name stand its own local symbols
 _KINDS = {1: "ET_REL", 3: "ET_DYN", 4: "ET_CORE"}
 
 # ELF for the Arm architecture (IHI 0044) and the System V ABI, chapter 4: 32 bits, little-endian.
@@ -65,7 +67,10 @@ class Symbol(NamedTuple):
 
 
 class Program:
-    """A program: its segments, allocated sections, code ranges, functions, objects and every symbol's address."""
+    """A program: its segments, allocated sections, code ranges, functions, objects and every symbol's address.
+
+    ``objects`` are the program's, ``literals`` constants of its compiler's own library.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Program:
         code: list[tuple[int, int]],
         functions: list[Symbol],
         objects: list[Symbol],
+        literals: list[Symbol],
         symbols: dict[str, int],
     ) -> None:
         self.name = name
@@ -85,6 +91,7 @@ class Program:
         self.code = code
         self.functions = sorted(functions, key=lambda s: s.address)
         self.objects = objects
+        self.literals = literals
         self.symbols = symbols
         self._starts = [f.address for f in self.functions]
 
@@ -151,7 +158,7 @@ class _File:
         used = sections[(sections["flags"] & _ALLOCATED != 0) & (sections["size"] > 0)]
         code = used[used["flags"] & _EXECUTABLE != 0]
         names = self._strings(sections, int(h["shstrndx"]))
-        functions, objects, symbols = self._symbols(sections)
+        functions, objects, literals, symbols = self._symbols(sections)
         return Program(
             self._name,
             int(h["entry"]),
@@ -160,6 +167,7 @@ class _File:
             [(int(s["addr"]), int(s["addr"]) + int(s["size"])) for s in code],
             functions,
             objects,
+            literals,
             symbols,
         )
 
@@ -187,10 +195,11 @@ class _File:
             if low + size > high:
                 raise self._wrong(f"two segments {verb} at {high:#010x}")
 
-    def _symbols(self, sections: Any) -> tuple[list[Symbol], list[Symbol], dict[str, int]]:
-        """Functions (one for each address), objects of a size, and every symbol's address."""
+    def _symbols(self, sections: Any) -> tuple[list[Symbol], list[Symbol], list[Symbol], dict[str, int]]:
+        """Functions (one for each address), objects of a size, constants of the compiler's, every symbol's address."""
         functions: dict[int, Symbol] = {}
         objects: list[Symbol] = []
+        literals: list[Symbol] = []
         symbols: dict[str, int] = {}
         for table in sections[sections["type"] == _SYMBOLS][:1]:
             count = int(table["size"]) // _SYMBOL.itemsize
@@ -199,22 +208,29 @@ class _File:
             names = self._strings(sections, int(table["link"]))
             rows = self._table(int(table["offset"]), count, _SYMBOL, "the symbols")
             kinds = rows["info"] & 0xF
-            rows = rows[(rows["name"] > 0) & (rows["section"] > 0) & (kinds <= _FUNCTION)]
-            letters = 0
-            for at, address, size, info, _, _ in rows.tolist():
+            known = (kinds <= _FUNCTION) | (kinds == _SOURCE)
+            rows = rows[(rows["name"] > 0) & (rows["section"] > 0) & known]
+            letters, runtime = 0, False
+            constant = sections["flags"] & _WRITABLE == 0
+            for at, address, size, info, _, section in rows.tolist():
                 name = self._text(names, at)
                 letters += len(name)
                 if letters > _MOST_NAMES:
                     raise InputError(f"{self._name}: its symbols' names are too long together: strip it")
+                if info & 0xF == _SOURCE:
+                    runtime = name == _RUNTIME
+                    continue
                 if not name or name[:2] in ("$t", "$d", "$a"):
                     continue
                 if info & 0xF == _FUNCTION:
                     address &= ~1
                     functions.setdefault(address, Symbol(name, address, size))
                 elif info & 0xF == _OBJECT and size:
-                    objects.append(Symbol(name, address, size))
+                    # Local symbols stand behind their file's name, global ones behind all of them.
+                    its = runtime and info >> 4 == _LOCAL and section < len(constant) and constant[section]
+                    (literals if its else objects).append(Symbol(name, address, size))
                 symbols[name] = address
-        return list(functions.values()), objects, symbols
+        return list(functions.values()), objects, literals, symbols
 
     def _strings(self, sections: Any, number: int) -> tuple[int, int]:
         """The range of the file that a string table takes; an empty one where there is no such section."""

@@ -15,14 +15,14 @@ REGION_ALIAS("RAM", sram)
 
 SECTIONS
 {{
-  .text : {{ *(.vectors .vectors.*) *(.text .text.*) }} > flash
-  .rodata : ALIGN(4) {{ *(.rodata .rodata.*) }} > flash
+  .text : {{ {vectors} {text} }} > flash
+  .rodata : ALIGN(4) {{ {rodata} }} > flash
   .ARM.extab : {{ *(.ARM.extab .ARM.extab.*) }} > flash
   .ARM.exidx : {{ *(.ARM.exidx .ARM.exidx.*) }} > flash
-  .data : ALIGN(4) {{ *(.data .data.*) }} > sram
+  .data : ALIGN(4) {{ {data} }} > sram
 {behind_data}
-  .bss (NOLOAD) : ALIGN(4) {{ *(.bss .bss.*) *(COMMON) }} > sram
-  .sram : ALIGN(8) {{ *(.sram .sram.*) }} > sram
+  .bss (NOLOAD) : ALIGN(4) {{ {bss} *(COMMON) }} > sram
+  .sram : ALIGN(8) {{ {sram} }} > sram
   memaopt_data_end = ALIGN(8);
 {sections}
   /DISCARD/ : {{ *(.comment) *(.note .note.*) }}
@@ -30,14 +30,20 @@ SECTIONS
 """
 
 
-def linker_script(mcu: Mcu, behind_data: str = "") -> str:
+def linker_script(mcu: Mcu, behind_data: str = "", kept: str = "") -> str:
     """A GNU linker script (ld and lld): code and constants in ``flash``, data in ``sram``, ``.NAME`` in NAME.
 
     ``behind_data`` goes directly behind the section ``.data``, as a library wants its own script included. The first
     two are also called ``FLASH`` and ``RAM``, as most projects' scripts have them. Functions in ``.ramfunc`` go to the
-    machine's ``code_ram``. If that is an alias of the SRAM they are placed behind the data, where both
-    addresses mean the same bytes.
+    machine's ``code_ram``. If that is an alias of the SRAM they are placed behind the data, where both addresses mean
+    the same bytes. ``kept`` is a pattern of the object files of which all stays where the linker drops what nothing
+    refers to.
     """
+
+    def taken(*names: str) -> str:
+        listed = f"({' '.join(names)})"
+        return f"KEEP({kept}{listed}) *{listed}" if kept else f"*{listed}"
+
     # lld wants a region for each section, those with an address of their own too, and takes the first that will do.
     regions = [(m.name, "rwx" if m.writable else "rx", m.base, m.size) for m in mcu.memories]
     regions += [(a.name, "rwx", a.base, a.size) for a in mcu.aliases]
@@ -45,16 +51,19 @@ def linker_script(mcu: Mcu, behind_data: str = "") -> str:
         f"  {name} ({attributes}) : ORIGIN = {base:#x}, LENGTH = {size:#x}" for name, attributes, base, size in regions
     )
     sections = [
-        f"  .{m.name} : ALIGN(8) {{ *(.{m.name} .{m.name}.*) }} > {m.name}" for m in mcu.memories if m.name != "sram"
+        f"  .{m.name} : ALIGN(8) {{ {taken(f'.{m.name}', f'.{m.name}.*')} }} > {m.name}"
+        for m in mcu.memories
+        if m.name != "sram"
     ]
-    sections.append(_ramfunc(mcu))
-    title = in_comment(mcu.title)
-    return _HEAD.format(title=title, memories=memories, sections="\n".join(sections), behind_data=behind_data)
+    sections.append(_ramfunc(mcu, taken(".ramfunc", ".ramfunc.*")))
+    usual = {name: taken(f".{name}", f".{name}.*") for name in ("vectors", "text", "rodata", "data", "bss", "sram")}
+    named = {"memories": memories, "sections": "\n".join(sections), "behind_data": behind_data}
+    return _HEAD.format(title=in_comment(mcu.title), **named, **usual)
 
 
-def _ramfunc(mcu: Mcu) -> str:
+def _ramfunc(mcu: Mcu, code: str) -> str:
     """The section of code in RAM, and a check that its bytes are not also data under another address."""
-    content = "{ *(.ramfunc .ramfunc.*) }"
+    content = f"{{ {code} }}"
     for alias in mcu.aliases:
         if alias.name == mcu.code_ram:
             start = mcu.memory(alias.memory).base + alias.offset

@@ -33,9 +33,9 @@ class Run(BaseModel, frozen=True):
 
     All of these, and ``energy``, are None on a core whose timing nobody has validated.
 
-    ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data
-    within code), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped`` are the
-    instructions inside IT blocks whose condition was false; ``instructions`` does not include them.
+    ``buffers`` has every named buffer: the caller's ranges, the ELF's objects, ``stack``, ``literals`` (data within
+    code, and those of Zig's compiler-rt), ``peripheral``, and ``MEMORY:other`` for the rest of each memory. ``skipped``
+    are the instructions inside IT blocks whose condition was false; ``instructions`` does not include them.
 
     ``stack_by_function`` are the stack's accesses by the function whose own instructions made them.
 

@@ -31,6 +31,8 @@ _PROOFS = {
     "none": "not proven to be the best: the search did not come to an end; none of them has fewer than {bound:,}",
 }
 _BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
+#: How near to the prediction what was counted needs no explanation.
+_NEAR = 0.03
 _NAMES = {
     "CONV_2D": "conv",
     "DEPTHWISE_CONV_2D": "depthwise",
@@ -129,7 +131,7 @@ def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple
 
 
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
-    memory, clock = plan.memory, plan.mcu.clock_hz
+    memory = plan.memory
     live_set = f"({memory.lower_bound:,})"
     proof = {
         "live set": f"it equals the largest live set {live_set}",
@@ -173,7 +175,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
             facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
         return facts
     facts += [
-        *_counted(trial, clock),
+        *_counted(plan, trial),
         *_image(trial),
         *([] if trial.energy_uj is None else [("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", "")]),
         ("stack", f"{trial.stack_bytes:,} bytes used{_around(trial)}", ""),
@@ -229,11 +231,16 @@ def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     return [("cycles", said, ""), *_without_waits(plan.cycles, plan.machine_cycles)]
 
 
-def _counted(trial: NetworkTrial, clock: int) -> list[tuple[str, str, str]]:
+def _counted(plan: NetworkPlan, trial: NetworkTrial) -> list[tuple[str, str, str]]:
     if trial.cycles is None or trial.ideal_cycles is None:
         return []
-    said = f"{trial.cycles:,} cycles, {_ms(trial.cycles, clock)}"
-    return [("counted", said, ""), *_without_waits(trial.ideal_cycles, trial.cycles)]
+    said = f"{trial.cycles:,} cycles, {_ms(trial.cycles, plan.mcu.clock_hz)}"
+    facts = [("counted", said, ""), *_without_waits(trial.ideal_cycles, trial.cycles)]
+    far = plan.promises_cycles and abs(trial.cycles / plan.machine_cycles - 1) > _NEAR
+    if far and "gcc" not in trial.compiler:
+        told = f"predicted is what GCC 12.2 makes of plain C at -O3; this was built by {trial.compiler}"
+        facts.append(("", told, ""))
+    return facts
 
 
 def _left(plan: NetworkPlan) -> str:

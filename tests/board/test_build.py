@@ -7,6 +7,7 @@ from board_helpers import compilers
 
 from memaopt.board import Board, build, find_compiler
 from memaopt.board import build as build_function
+from memaopt.board.elf import read_elf
 from memaopt.errors import BuildError, InputError, MissingToolError
 from memaopt.machines.mcu import mcu
 
@@ -55,10 +56,13 @@ def test_sections_go_to_their_memories(tmp_path, compiler):
 
 @pytest.mark.parametrize("compiler", compilers())
 def test_compilers_find_their_libraries(tmp_path, compiler):
-    """Catches a missing memcpy or arithmetic helper, or one that computes wrongly."""
+    """Catches a missing memcpy or arithmetic helper, one that computes wrongly, and all of them linked where few are
+    called."""
     source = tmp_path / "s.c"
     source.write_text(SECTIONS)
-    board = Board(MACHINE).load(build([source], tmp_path / "s.elf", MACHINE, compiler=compiler))
+    made = build([source], tmp_path / "s.elf", MACHINE, compiler=compiler)
+    assert sum(end - start for start, end in read_elf(made.elf).code) < 8192
+    board = Board(MACHINE).load(made)
     a, b = 0x2000_4000, 0x2000_4100
     for n in (0, 1, 7, 16):
         board.write(a, bytes(range(64)))

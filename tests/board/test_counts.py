@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from board_helpers import assemble, compile_c, compilers, function
+from board_helpers import MCU, assemble, compile_c, compilers, function
 
-from memaopt.board import Access
+from memaopt.board import Access, Board, build
 from memaopt.errors import InputError
 
 # One statement each, so that a miscount shows which access it is.
@@ -88,6 +88,26 @@ def test_literals_stack_and_user_ranges_are_told_apart(tmp_path):
     assert run.memories["flash"].loads == 1
     with pytest.raises(InputError, match="no buffer 'C'"):
         run.accesses("C")
+
+
+def test_constants_of_the_compilers_library_are_literals(tmp_path):
+    """Catches what compiler-rt reads of its own taken for an operand, and what the user shares a file's name with."""
+    head = ".syntax unified\n.thumb\n.cpu cortex-m4\n"
+    objects = "".join(
+        f".type {name},%object\n{name}: .word {n}\n.size {name},4\n" for n, name in enumerate(["own", "seen"])
+    )
+    runtime = (
+        f'{head}.file "compiler_rt"\n.global seen, at\n.section .rodata.a\n{objects}.align 2\nat: .word own, seen\n'
+    )
+    body = "ldr r3,=at\n ldr r1,[r3]\n ldr r0,[r1]\n ldr r1,[r3,#4]\n ldr r0,[r1]\n bx lr\n .ltorg"
+    sources = [tmp_path / "program.s", tmp_path / "runtime.s"]
+    for source, text in zip(sources, (f"{head}.text\n{function('f', body)}", runtime), strict=True):
+        source.write_text(text)
+    run = Board(MCU).load(build(sources, tmp_path / "program.elf", MCU)).call("f")
+    # The pool's word and what is local; ``at`` has no size and is nobody's.
+    assert run.accesses("literals") == Access(loads=2, load_bytes=8)
+    assert run.accesses("seen") == Access(loads=1, load_bytes=4)
+    assert "own" not in run.buffers
 
 
 def test_multiple_load_across_two_buffers_counts_each_word_where_it_lies(tmp_path):

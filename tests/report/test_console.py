@@ -1,10 +1,18 @@
-"""Tables on a console that is narrower than they are."""
+"""Tables on a console that is narrower than they are, and what a run says beside the prediction."""
 
 import io
 
+import pytest
+from choice_helpers import network
 from rich.console import Console
 
+from memaopt.access import Access
+from memaopt.choice.compile import compile_network
+from memaopt.machines.mcu import mcu
 from memaopt.report.console import print_whole, table
+from memaopt.report.network import print_plan
+from memaopt.trials.layer import LayerTrial
+from memaopt.trials.network import NetworkTrial
 
 
 def test_a_wide_table_is_printed_whole() -> None:
@@ -16,3 +24,20 @@ def test_a_wide_table_is_printed_whole() -> None:
     heading, _, row = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert all(name in heading for name in names)
     assert row.split() == [f"{10**number:,}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "share", "told"),
+    [("clang version 20.1.2", 0.8, True), ("clang version 20.1.2", 1.01, False), ("arm-none-eabi-gcc 14", 0.8, False)],
+)
+def test_a_run_that_another_compiler_made_says_so(compiler: str, share: float, told: bool) -> None:
+    """Catches cycles that a reader takes for a fault of the prediction, where Clang made what GCC was predicted for."""
+    plan = compile_network(network(3), mcu("stm32l4r5"))
+    figures = {"cycles": int(share * plan.machine_cycles), "ideal_cycles": 1, "stack_bytes": 8}
+    layer = LayerTrial(name="", wrong=0, promised={}, counted={}, around=Access(), predicted_cycles=1, **figures)
+    rest = {"inputs": 1, "wrong": 0, "instructions": 1, "energy_uj": 1.0, "flash_bytes": 1, "flags": (), "seconds": 0.1}
+    trial = NetworkTrial(layers=(layer,) * len(plan.layers), compiler=compiler, **figures, **rest)
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(console, plan, trial)
+    said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert (f"what GCC 12.2 makes of plain C at -O3; this was built by {compiler}" in said) == told

@@ -239,7 +239,9 @@ def test_kernels_on_the_board(tmp_path: Path) -> None:
         "softmax": dataclasses.replace(lowered.layer, rows=5, depth=20),
     }
     emitted = {name: (layer, emit(layer, plans(layer)[0], name)) for name, layer in layers.items()}
-    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), running.COMPILER, cycles_within=0.25)
+    # Predicted is GCC's code: what Clang makes of plain C is its own (docs/kernels.md).
+    within = 0.25 if running.COMPILER == "gcc" else 0.6
+    h.check_on_board(tmp_path, emitted, np.random.default_rng(2), running.COMPILER, cycles_within=within)
 
 
 def test_a_network_runs_as_promised(tmp_path: Path) -> None:
