@@ -25,8 +25,9 @@ _BEAM = 96
 #: With more than the second, after a look that found nothing better, no other part is looked at.
 _MOST_KERNELS, _HOPELESS = 64, 96
 
-#: The price of picks after all in them got theirs (None: they are no longer to be had), and whether they had it.
-Settle = Callable[[tuple[int, ...]], tuple[int | None, bool]]
+#: The value of what was found after all in it got its price (None: it is no longer to be had), and whether it is that
+#: which it was found with.
+Settle = Callable[[Found], tuple[int | None, bool]]
 
 
 class PriceChangedError(Exception):
@@ -134,8 +135,7 @@ class Arenas:
         """Keep what was found if it is better; whether it has the price that it was found with."""
         if found.picks is None:
             return True
-        price, settled = self._settle(found.picks)
-        value = found.value if settled else price
+        value, stays = self._settle(found)
         if value is not None and value < self.below:
             self.best, self.below = Found(found.picks, value, 0, False), value
-        return settled
+        return stays

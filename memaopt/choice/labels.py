@@ -57,13 +57,16 @@ def search(
         beams = *beams, None
     prices, best = price or (lambda _: 0), Found(None, 0, 0, False)
 
-    def priced(picks: tuple[int, ...]) -> tuple[int | None, bool]:
-        stays = settled = settle is None or settle(picks)
-        while settle is not None and not settled:
-            settled = settle(picks)
-        asked = [prices(stage.candidates[pick]) for stage, pick in zip(offers.stages, picks, strict=True)]
-        known = [each for each in asked if each is not None]
-        return sum(known) if len(known) == len(asked) else None, stays
+    def priced(found: Found) -> tuple[int | None, bool]:
+        if settle is None or found.picks is None:
+            return found.value, True
+        settled = settle(found.picks)
+        while not settled:
+            settled = settle(found.picks)
+        asked = [prices(stage.candidates[pick]) for stage, pick in zip(offers.stages, found.picks, strict=True)]
+        value = None if None in asked else sum(each or 0 for each in asked)
+        # All may have had its price before, and after the walk was made.
+        return value, value == found.value
 
     walk = walk or walk_of(offers, clashes, prices, least)
     while True:
@@ -103,8 +106,7 @@ def _search(
         except TooMuchError:
             break
         if found.picks is not None:
-            value, stays = settle(found.picks)
-            value = found.value if stays else value
+            value, stays = settle(found)
             if value is not None and (below is None or value < below):
                 best, below = Found(found.picks, value, 0, False, hopeless), value
             if not stays:

@@ -85,3 +85,26 @@ def test_what_is_not_searched_is_not_called_proven(monkeypatch: pytest.MonkeyPat
         assert found.hopeless != found.proven
         assert best is None or found.bound <= best <= found.value
     assert hopeless
+
+
+def test_what_was_priced_since_is_not_taken_for_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a choice of candidates that all have their prices by now, with the value that their floors had before."""
+    monkeypatch.setattr(labels, "_BEAMS", (1,))
+    monkeypatch.setattr(arenas, "_BEAM", 1)
+    for seed in range(16):
+        stages, offers = _offered(seed)
+        known: set[int] = set()
+
+        def price(candidate: Candidate, known: set[int] = known) -> int:
+            whole = candidate.price("cycles")
+            return whole if id(candidate) in known else whole - whole % 1000 - 500 * (whole % 2)
+
+        def settle(picks: tuple[int, ...], known: set[int] = known, stages: list[Stage] = stages) -> bool:
+            asked = {id(stage.candidates[pick]) for stage, pick in zip(stages, picks, strict=True)}
+            stays = asked <= known
+            known |= asked
+            return stays
+
+        found = labels.search(offers, price=price, settle=settle)
+        assert found.proven
+        assert (found.value if found.picks else None) == _best(stages)
