@@ -249,10 +249,13 @@ class Fetching:
     def _without_accelerator(self, run: PlacedRun) -> None:
         """Code each of whose words waits alike, but behind instructions of several cycles."""
         each = self.m.fetch if run.flash else self.m.ram
-        self.clock += max(run.text.total, len(run.text.cycles) * (1 + each)) if each else run.text.total
+        text = run.text
+        slower = max(len(text.cycles) * (1 + each) / text.total, 1.0) if each and text.total else 1.0
         self.at = NOWHERE
-        for _, loads in run.text.reads:
-            self._load(loads, run.text.step)
+        for before, loads in text.reads:
+            self.clock += before * slower
+            self._load(loads, text.step)
+        self.clock += text.rest * slower
 
     def _base(self) -> int:
         """The line of the next constant."""

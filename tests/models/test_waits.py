@@ -91,6 +91,13 @@ def test_words_of_one_load_come_a_cycle_after_each_other():
     assert each == pytest.approx(machine.first, abs=0.3)
 
 
+def test_loads_of_code_in_ram_wait_where_they_are():
+    """Catches loads that all wait at the end of a run, each for the array that the last one has just left."""
+    machine = timing(mcu("stm32f303", "ram"))
+    assert machine.data_lines == machine.ram == 0
+    assert waiting((Straight((1.0, 2.0) * 50, (0, 1) * 50),), machine, True) == 50 * machine.first
+
+
 def test_code_that_loads_a_word_beside_itself_waits_for_it():
     """Catches addresses in literal pools, which are read from flash wherever the constants themselves lie."""
     for data_in_ram in (False, True):
