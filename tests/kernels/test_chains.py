@@ -7,6 +7,7 @@ from chains_helpers import random_chain
 
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import Order, StepKind, order_of, shape_of
+from memaopt.kernels.chains.packed import packed_order
 from memaopt.kernels.chains.replay import replay
 from memaopt.kernels.registry import CHAINS, in_parts, plans
 from memaopt.networks.chains import chain_of, is_closed
@@ -27,10 +28,12 @@ def _chains(seed: int) -> list[LayerChain]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_every_plan_computes_its_chain(seed: int) -> None:
-    """Catches rows that are overwritten before they are read, in whatever heights and with whatever kernels."""
+    """Catches rows that are overwritten before they are read, in whatever heights, with whatever kernels and places."""
+    packed = 0
     for chain in _chains(seed):
         for plan in plans(chain):
             CHAINS.replay(chain, plan)
+        packed += sum("packed" in dict(plan.options) for plan in plans(chain))
         if seed < 3:
             fed = dataclasses.replace(chain, by_rows=True)
             for plan in plans(fed):
@@ -38,6 +41,7 @@ def test_every_plan_computes_its_chain(seed: int) -> None:
             for keeping in in_parts(fed, plans(fed)[0]):
                 CHAINS.replay(fed, keeping)
                 assert keeping.promise.parameters.bytes < plans(fed)[0].promise.parameters.bytes
+    assert packed or seed not in (0, 2, 3)
 
 
 def _order() -> Order:
@@ -89,6 +93,28 @@ def test_replay_refuses_what_is_wrong() -> None:
     small = {t: rows - (t == 1) for t, rows in order.capacities.items()}
     with pytest.raises(FalseClaimError):
         _replay(dataclasses.replace(order, capacities=small))
+
+
+def test_replay_refuses_places_that_are_wrong() -> None:
+    """Catches packed rows on others, or beyond their memory, and a table that is longer or shorter than its steps."""
+    order = packed_order(_order().shape, (1, 1, 1, 1), (0, 0, 0, 0))
+    assert order is not None
+    packing = order.packing
+    assert packing is not None
+    assert packing.bytes < sum(map(_order().bytes, order.shape.buffered))
+
+    def check(places: tuple[int, ...], size: int = packing.bytes) -> None:
+        told = dataclasses.replace(order, packing=packing._replace(places=places))
+        replay(told, dict.fromkeys(order.shape.buffered, 0), {}, size, [None] * 4)
+
+    places = packing.places
+    check(places)
+    low, high = (0,) * len(places), (*places[:9], packing.bytes // 4, *places[10:])
+    for wrong in (low, high, places[:-1], (*places, 0), (*places[:8], places[9], places[8], *places[10:])):
+        with pytest.raises(FalseClaimError):
+            check(wrong)
+    with pytest.raises(FalseClaimError):
+        check(places, packing.bytes - 4)
 
 
 def test_what_a_chain_reads_at_least() -> None:

@@ -2,7 +2,9 @@
 
 Each part is a layer of fewer rows (:mod:`memaopt.problems.bands`), computed by any kernel there is for it. A table has
 a byte for each step of the order (:mod:`memaopt.kernels.chains.order`); pointers say where each buffer ends and where
-each reader's window starts. An average over all that the chain computes adds rows to 32-bit sums as they come.
+each reader's window starts. Buffers have bytes of their own, or places that change with the steps
+(:mod:`memaopt.kernels.chains.packed`). An average over all that the chain computes adds rows to 32-bit sums as they
+come.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from memaopt.kernels.chains.order import (
     order_of,
     shape_of,
 )
+from memaopt.kernels.chains.packed import early_order, packed_order
 from memaopt.kernels.chains.pricing import (
     Chosen,
     code_of,
@@ -85,8 +88,16 @@ class ChainKernels:
         return pareto(made)
 
     def _choices(self, shape: ChainRows, heights: tuple[int, ...]) -> Iterator[Chosen]:
+        """Of buffers with bytes of their own, and of packed ones for whoever reads and writes plain int8."""
+        yield from self._fastest(order_of(shape, heights))
+        for chosen in self._fastest(early_order(shape, heights)):
+            order = packed_order(shape, heights, _own_bytes(chosen.plans))
+            if order is not None and (chosen.formats[0], chosen.formats[-1]) == (Format.S8, Format.S8):
+                yield chosen._replace(order=order)
+
+    def _fastest(self, order: Order) -> Iterator[Chosen]:
         """The fastest kernels for each of some sizes of scratch and each format of the ends."""
-        order = order_of(shape, heights)
+        shape = order.shape
         offers = [self._offers(order, part) for part in range(len(shape.parts))]
         if not all(offers):
             return
@@ -131,13 +142,16 @@ class ChainKernels:
         cycles = sum(counts[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
         kernels = {kernel: plan for plan in plans for kernel in plan.kernels}
         shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
-        heights = sorted(set(order.heights))
+        packing = order.packing
+        bands = " and ".join(map(str, sorted(set(order.heights)))) + (", packed" if packing else "")
         return Plan(
             family=self.name,
-            tile=f"{len(chain.parts)} layers, bands of {' and '.join(map(str, heights))}",
+            tile=f"{len(chain.parts)} layers, bands of {bands}",
             cycles=round(cycles + cycles_of(own) + sum(copy.cycles for copy in copies)),
             promise=promise,
-            data_bytes=sum(plan.data_bytes for plan in plans) + len(order.steps),
+            data_bytes=sum(plan.data_bytes for plan in plans)
+            + len(order.steps)
+            + (2 * len(packing.places) if packing else 0),
             code_bytes=sum(plan.code_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
             + sum(shared.values())
             + _CASE_CODE * len(order.counts)
@@ -158,6 +172,7 @@ class ChainKernels:
                 *((f"height_{part}", height) for part, height in enumerate(order.heights)),
                 *((f"kernel_{part}", pick) for part, pick in enumerate(chosen.picks)),
                 *((f"kept_{part}", 1) for part in chosen.kept),
+                *([("packed", 1)] if packing else []),
             ),
         )
 
@@ -171,11 +186,16 @@ class ChainKernels:
         shape = shape_of(chain)
         assert shape is not None
         numbers = range(len(chain.parts))
-        order = order_of(shape, tuple(plan.option(f"height_{part}") for part in numbers))
+        named, heights = dict(plan.options), tuple(plan.option(f"height_{part}") for part in numbers)
+        packed = "packed" in named
+        order: Order | None = early_order(shape, heights) if packed else order_of(shape, heights)
+        assert order is not None
         picks = tuple(plan.option(f"kernel_{part}") for part in numbers)
         plans = [next(p for i, p in self._offers(order, part) if i == picks[part]) for part in numbers]
         formats = (plan.input_format, *(p.output_format for p in plans))
-        named = dict(plan.options)
+        if packed:
+            order = packed_order(shape, heights, _own_bytes(_without_sums(shape, plans)))
+            assert order is not None
         chosen = Chosen(order, picks, _without_sums(shape, plans), formats)
         keeping = (part for part in numbers if f"kept_{part}" in named)
         return _with(chosen, {part: staging.kept(plans[part]) for part in keeping})
@@ -196,7 +216,10 @@ class ChainKernels:
             if part in constants:
                 copies += staging.kept_copies(kernel, made.arrays, "constants", constants[part] // 4)
         stepped = feed_name(name) if shape.fed else name
-        steps = Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")
+        tables = [Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")]
+        if order.packing is not None:
+            places = np.array(order.packing.places)
+            tables.append(Array("int16_t", f"{stepped}_places", places, "where rows move, and parts work: words"))
         title = f"{len(layer.parts)} layers depth first, {dimensions(layer.shape)} -> {dimensions(layer.output)}"
         values: dict[str, object] = {
             "copies": copies,
@@ -212,14 +235,14 @@ class ChainKernels:
         notes, template = [f"Bands of {', '.join(map(str, order.heights))} rows."], "kernels/chains/chain.c.j2"
         plan = dataclasses.replace(plan, streams=None)  # its own array is read where it lies
         if not shape.fed:
-            return composed(name, plan, title, template, arrays=[steps], inner=inner, notes=notes, **values)
-        values |= {"feed": codes[ChainStep(StepKind.FEED, 0)], "kept": fed.words_of(shape, layout.lines)}
+            return composed(name, plan, title, template, arrays=tables, inner=inner, notes=notes, **values)
+        values |= {"feed": codes[ChainStep(StepKind.FEED, 0)], "kept": fed.words_of(order, layout.lines)}
         row = function_of(
             f"int32_t {stepped}(const int8_t *in, int32_t row, int8_t *out, void *scratch)",
             plan,
             f"A row of the input of {name}: 1 after the last one, else 0; -6 if another one is the next.",
             "kernels/chains/chain_feed.c.j2",
-            arrays=[steps],
+            arrays=tables,
             inner=inner,
             **values,
         )
@@ -251,6 +274,11 @@ def _worth_keeping(chosen: Chosen) -> dict[int, Plan]:
 def _with(chosen: Chosen, plans: Mapping[int, Plan]) -> Chosen:
     """A choice of kernels with others of some parts."""
     return chosen._replace(plans=tuple(plans.get(part, plan) for part, plan in enumerate(chosen.plans)))
+
+
+def _own_bytes(plans: Sequence[Plan | None]) -> tuple[int, ...]:
+    """Of each part's own memory."""
+    return tuple(0 if plan is None else plan.scratch_bytes for plan in plans)
 
 
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
@@ -336,5 +364,12 @@ def _case(chain: LayerChain, chosen: Chosen, step: ChainStep, code: int) -> dict
             height * shape.reach(Reader(step.of, slot)).stride * shape.lines[read].row_bytes
             for slot, read in enumerate(reads)
         ]
-        case |= {"advance": advance, "reads": reads, "bytes": height * shape.lines[step.of + 1].row_bytes}
+        plan = chosen.plans[step.of]
+        placed = order.packing is not None and plan is not None and plan.scratch_bytes > 0
+        case |= {
+            "placed": placed,
+            "advance": advance,
+            "reads": reads,
+            "bytes": height * shape.lines[step.of + 1].row_bytes,
+        }
     return case

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.around import Compiled
-from memaopt.kernels.chains.order import ChainRows, Order, StepKind
+from memaopt.kernels.chains.order import Order, StepKind
 
 #: A call for a row, and each word that is kept; by the counts of chains on the board.
 ROW, WORD = Compiled(120, 100), Compiled(16, 16)
@@ -24,9 +24,12 @@ class KeptWord(NamedTuple):
     left: str
 
 
-def words_of(shape: ChainRows, lines: Mapping[int, int]) -> tuple[KeptWord, ...]:
+def words_of(order: Order, lines: Mapping[int, int]) -> tuple[KeptWord, ...]:
     """The words that are kept beside the number of the next row; ``lines``: where line buffers start."""
+    shape = order.shape
     made = [KeptWord("0", "int32_t i = ", "i")]
+    if order.packing is not None:
+        made.append(KeptWord("0", "int32_t place = ", "place"))
     if not shape.sums:
         made.append(KeptWord("0", "out += ", "(int32_t)(out - start)"))
     for tensor, at in lines.items():
@@ -40,14 +43,14 @@ def words_of(shape: ChainRows, lines: Mapping[int, int]) -> tuple[KeptWord, ...]
     return tuple(made)
 
 
-def word_count(shape: ChainRows) -> int:
+def word_count(order: Order) -> int:
     """All words that are kept."""
-    return 1 + len(words_of(shape, dict.fromkeys(shape.buffered, 0)))
+    return 1 + len(words_of(order, dict.fromkeys(order.shape.buffered, 0)))
 
 
 def access(order: Order, height: int) -> tuple[Access, Access]:
     """Of the words that are kept, and of steps that are looked at twice, while ``height`` rows come."""
-    count, fed = word_count(order.shape), sum(step.kind is StepKind.FEED for step in order.steps)
+    count, fed = word_count(order), sum(step.kind is StepKind.FEED for step in order.steps)
     first = stores(count - 1, 4)
     each = loads(count - 1, 4) + stores(count, 4)
     return first + each.times(height) + loads(height - 1, 4), loads(fed - 1, 1)

@@ -92,6 +92,10 @@ class ChainRows:
         first = self.lines[0]
         return tuple(range(0 if first.above or first.below or self.fed else 1, len(self.lines) - 1))
 
+    def reads(self, part: int) -> list[tuple[int, Reader]]:
+        """The tensors that a part reads."""
+        return [(t, reader) for t, line in enumerate(self.lines) for reader in line.readers if reader.part == part]
+
     def reach(self, reader: Reader) -> Reach:
         """The rows that a part reads of an input."""
         rows = self.parts[reader.part]
@@ -140,13 +144,21 @@ def shape_of(chain: LayerChain) -> ChainRows | None:
     return ChainRows(tuple(parts), tuple(lines), chain.by_rows)
 
 
+class PackedRows(NamedTuple):
+    """Line buffers at addresses that change over time: the ``places``, in words, that each move has, and each part with
+    memory of its own, in the order of the steps; all within so many ``bytes``."""
+
+    places: tuple[int, ...]
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Order:
     """The steps of a chain whose parts compute bands of so many rows (``heights``), and the rows of each line buffer.
 
     ``moves``: bytes that move within a buffer, each time. ``together``: pairs of buffers that hold rows at the same
     time; ``busy``: for each part, those that do while it computes. ``aligned``: parts whose windows and bands all start
-    at multiples of 4 bytes, if the buffers do.
+    at multiples of 4 bytes, if the buffers do. With a ``packing`` no line buffer has bytes of its own.
     """
 
     shape: ChainRows
@@ -158,6 +170,7 @@ class Order:
     busy: tuple[frozenset[int], ...]
     aligned: frozenset[int]
     lead: int
+    packing: PackedRows | None = None
 
     @cached_property
     def counts(self) -> dict[ChainStep, int]:
@@ -188,26 +201,14 @@ class Order:
 @lru_cache(maxsize=16)
 def order_of(shape: ChainRows, heights: tuple[int, ...]) -> Order:
     """The order of steps; each height divides the rows of its part's output."""
-    needed = _Run(shape, heights, None)
+    needed = DemandDriven(shape, heights, None)
     needed.finish()
-    run = _Run(shape, heights, needed.needed)
+    run = DemandDriven(shape, heights, needed.needed)
     run.finish()
-    lead = lead_of(run.reads, run.ends, shape.lines[0].height * shape.lines[0].row_bytes)
-    aligned = frozenset(range(len(shape.parts))) - run.unaligned
-    return Order(
-        shape,
-        heights,
-        tuple(run.steps),
-        needed.needed,
-        tuple(run.moves),
-        frozenset(run.together),
-        run.busy,
-        aligned,
-        lead,
-    )
+    return run.order(needed.needed)
 
 
-class _Run:
+class DemandDriven:
     """The chain on the move. Without ``capacities`` rows move as soon as they can, which shows how many are needed.
 
     Rows are counted with those of padding: of a tensor, ``base`` is the row at the start of its buffer, ``have`` the
@@ -238,6 +239,14 @@ class _Run:
         """For each part, the buffers that hold rows while it computes."""
         return tuple(map(frozenset, self._busy))
 
+    def order(self, capacities: dict[int, int]) -> Order:
+        """The order of what was done, with so many rows of each line buffer."""
+        shape = self.shape
+        lead = lead_of(self.reads, self.ends, shape.lines[0].height * shape.lines[0].row_bytes)
+        aligned = frozenset(range(len(shape.parts))) - self.unaligned
+        steps, moves, together = tuple(self.steps), tuple(self.moves), frozenset(self.together)
+        return Order(shape, self.heights, steps, capacities, moves, together, self.busy, aligned, lead)
+
     def _held(self, written: int) -> set[int]:
         """The buffers that hold rows while one is written; none where only rows are counted."""
         if self.capacities is None:
@@ -255,13 +264,17 @@ class _Run:
 
     def _ensure(self, tensor: int, rows: int) -> None:
         while self.have[tensor] < rows:
-            line = self.shape.lines[tensor]
-            if not line.above <= self.have[tensor] < line.above + line.height:
-                self._came(StepKind.PAD, tensor)
-            elif tensor == 0:
-                self._came(StepKind.FEED, tensor)
-            else:
-                self._compute(tensor - 1)
+            self._advance(tensor)
+
+    def _advance(self, tensor: int) -> None:
+        """The next rows of a tensor."""
+        line = self.shape.lines[tensor]
+        if not line.above <= self.have[tensor] < line.above + line.height:
+            self._came(StepKind.PAD, tensor)
+        elif tensor == 0:
+            self._came(StepKind.FEED, tensor)
+        else:
+            self._compute(tensor - 1)
 
     def _came(self, kind: StepKind, tensor: int) -> None:
         line = self.shape.lines[tensor]
@@ -273,8 +286,7 @@ class _Run:
         self.have[tensor] += 1
 
     def _compute(self, part: int) -> None:
-        rows, output = self.heights[part], part + 1
-        reads = [(t, r) for t, line in enumerate(self.shape.lines) for r in line.readers if r.part == part]
+        rows, output, reads = self.heights[part], part + 1, self.shape.reads(part)
         for tensor, reader in reads:
             self._ensure(tensor, self.window[reader] + self.shape.reach(reader).rows_in(rows))
         if output in self.base:

@@ -22,6 +22,8 @@ from memaopt.problems.layers import LayerChain
 
 #: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
 _STEP = Compiled(28, 16)
+#: An offset out of the table of those that change.
+_PLACE = Compiled(12, 5)
 _SUM_BYTE, _SUM, _SUMMED = Compiled(16, 6), Compiled(32, 12), Compiled(48, 16)
 
 
@@ -67,23 +69,28 @@ def _words(chosen: Chosen, part: int) -> int:
 
 
 def _before_constants(chain: LayerChain, chosen: Chosen) -> int:
-    shape = chosen.order.shape
-    return 4 * (chain.output.channels * shape.sums + (fed.word_count(shape) if shape.fed else 0))
+    order = chosen.order
+    return 4 * (chain.output.channels * order.shape.sums + (fed.word_count(order) if order.shape.fed else 0))
 
 
 class ScratchLayout(NamedTuple):
-    """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes."""
+    """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes. From ``start``
+    on bytes are shared: where a packing has its places, all buffers start there, and no part's own memory has one."""
 
     lines: dict[int, int]
     sums: int
     work: dict[int, int]
     bytes: int
+    start: int
 
 
 def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
     """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
     order, buffered = chosen.order, chosen.order.shape.buffered
     kept = kept_bytes(chain, chosen)
+    sums = 4 * fed.word_count(order) if order.shape.fed else 0
+    if order.packing is not None:
+        return ScratchLayout(dict.fromkeys(buffered, kept), sums, {}, kept + order.packing.bytes, kept)
     sizes = {("line", t): order.bytes(t) for t in buffered}
     sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
     placed: dict[tuple[str, int], int] = {}
@@ -97,8 +104,7 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
         placed[item] = at
         most = max(most, at + sizes[item])
     lines = {t: placed["line", t] for t in buffered}
-    sums = 4 * fed.word_count(order.shape) if order.shape.fed else 0
-    return ScratchLayout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most)
+    return ScratchLayout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most, kept)
 
 
 def _copied(count: int) -> Access:
@@ -141,6 +147,8 @@ def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
             output += stores(chain.output.channels, 1)
     for part in chosen.kept:
         scratch += stores(_words(chosen, part), 4)
+    if order.packing is not None:
+        parameters += loads(len(order.packing.places), 2)
     parameters += loads(sum(copy.words for copy in copies_of(chosen)), 4)
     for size, times in Counter(order.moves).items():
         scratch += _copied(size).times(times)
@@ -179,8 +187,10 @@ def own_code(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
     if order.moves:
         mean = sum(order.moves) / len(order.moves)
         nodes.append(Loop((call, around.copy_words(mean / 4)), len(order.moves)))
+    if order.packing is not None:
+        nodes.append(Loop((around.piece(_PLACE),), len(order.packing.places)))
     if shape.fed:
-        words = Loop((around.piece(fed.WORD),), fed.word_count(shape))
+        words = Loop((around.piece(fed.WORD),), fed.word_count(order))
         nodes.append(Loop((around.piece(fed.ROW), words), shape.lines[0].height))
     return tuple(nodes)
 

@@ -19,6 +19,7 @@ from memaopt.kernels.plan import Plan
 
 _NOTHING = -1
 _ALIGNMENT = 16
+_WORD = 4
 
 
 class _Memory:
@@ -26,7 +27,8 @@ class _Memory:
 
     def __init__(self, order: Order, lines: Mapping[int, int], scratch: int, kept: int) -> None:
         shape = order.shape
-        self.shape, self.lines, self.kept = shape, lines, kept
+        self.shape, self.lines, self.kept, self.scratch = shape, lines, kept, scratch
+        self.places = None if order.packing is None else iter(order.packing.places)
         first, last = shape.lines[0], shape.lines[-1]
         source = first.height * first.row_bytes
         lead = align(order.lead, _ALIGNMENT)
@@ -48,6 +50,13 @@ class _Memory:
         """What the bytes of some rows are called."""
         size = self.shape.lines[tensor].row_bytes
         return (tensor << 40) + np.arange(row * size, (row + rows) * size, dtype=np.int64)
+
+    def place(self) -> int:
+        """The next byte of those that change."""
+        found = None if self.places is None else next(self.places, None)
+        if found is None:
+            raise FalseClaimError("a chain has fewer places than steps that need one")
+        return self.kept + _WORD * found
 
     def write(self, tensor: int, at: int, most: int, rows: int) -> None:
         """The next rows of a tensor, from a byte on, into a place that ends at ``most``."""
@@ -98,6 +107,8 @@ def replay(
             case StepKind.FINISH:
                 if not shape.sums or memory.done[len(shape.lines) - 1] != shape.lines[-1].height:
                     raise FalseClaimError("a chain finishes sums before all rows are added")
+    if memory.places is not None and next(memory.places, None) is not None:
+        raise FalseClaimError("a chain has more places than steps that need one")
     last = len(shape.lines) - 1
     if memory.done[last] != shape.lines[last].height:
         raise FalseClaimError(f"a chain computes {memory.done[last]} of {shape.lines[last].height} rows")
@@ -107,13 +118,17 @@ def replay(
 
 def _append(memory: _Memory, order: Order, tensor: int, rows: int) -> None:
     """The next rows of a line buffer."""
-    memory.write(tensor, memory.end[tensor], memory.lines[tensor] + order.bytes(tensor), rows)
+    most = memory.scratch if memory.places is not None else memory.lines[tensor] + order.bytes(tensor)
+    memory.write(tensor, memory.end[tensor], most, rows)
     memory.end[tensor] += rows * memory.shape.lines[tensor].row_bytes
 
 
 def _move(memory: _Memory, tensor: int) -> None:
-    readers, start, end = memory.shape.lines[tensor].readers, memory.lines[tensor], memory.end[tensor]
+    readers, end = memory.shape.lines[tensor].readers, memory.end[tensor]
+    start = memory.lines[tensor] if memory.places is None else memory.place()
     low = min([end, *(memory.rows[reader] for reader in readers)])
+    if not memory.kept <= start <= memory.scratch - (end - low):
+        raise FalseClaimError(f"a chain moves rows of tensor {tensor} beyond its memory")
     memory.held[start : start + end - low] = memory.held[low:end].copy()
     memory.end[tensor] -= low - start
     for reader in readers:
@@ -123,9 +138,9 @@ def _move(memory: _Memory, tensor: int) -> None:
 def _compute(memory: _Memory, order: Order, part: int, band: int, work: Mapping[int, int], plan: Plan | None) -> None:
     """A band: its windows are there while its own memory is in use, and its rows come to lie beside that."""
     shape, rows, output = order.shape, order.heights[part], part + 1
-    own = range(0) if plan is None else range(work[part], work[part] + plan.scratch_bytes)
-    if own and own.start < memory.kept:
-        raise FalseClaimError(f"the memory of part {part} of a chain is that of its sums, or of what it keeps")
+    own = _own(memory, part, work, plan)
+    if own and (own.start < memory.kept or own.stop > memory.scratch):
+        raise FalseClaimError(f"the memory of part {part} of a chain is that of sums, of what is kept, or nobody's")
     memory.held[own.start : own.stop] = _NOTHING
     row_bytes = shape.lines[output].row_bytes
     target = memory.end.get(output, memory.next_output)
@@ -142,6 +157,15 @@ def _compute(memory: _Memory, order: Order, part: int, band: int, work: Mapping[
     else:
         memory.write(output, target, len(memory.held), rows)
         memory.next_output += rows * row_bytes
+
+
+def _own(memory: _Memory, part: int, work: Mapping[int, int], plan: Plan | None) -> range:
+    """A part's own memory."""
+    size = 0 if plan is None else plan.scratch_bytes
+    if not size:
+        return range(0)
+    start = work[part] if memory.places is None else memory.place()
+    return range(start, start + size)
 
 
 def _window(memory: _Memory, tensor: int, reader: Reader, band: int, rows: int) -> int:

@@ -129,6 +129,84 @@ static void copy_bytes(void *to, const void *from, int32_t bytes)
 }
 #endif
 
+/* Copies ``words`` words to where they may lie higher among themselves: the last one first; both ends are aligned to
+ * 4 bytes. Registers: r0 end of to, r1 end of from, r2 words left, r3-r10 words. */
+#if MEMAOPT_ASM
+KERNEL static void copy_words_up(void *to, const void *from, int32_t words)
+{
+    __asm__ volatile(
+        "  push  {r4-r10}          \n"
+        "  add   r0, r0, r2, lsl #2\n"
+        "  add   r1, r1, r2, lsl #2\n"
+        "  subs  r2, r2, #8        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  ldmdb r1!, {r3-r10}     \n"
+        "  subs  r2, r2, #8        \n"
+        "  stmdb r0!, {r3-r10}     \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #8        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  ldr   r3, [r1, #-4]!    \n"
+        "  subs  r2, r2, #1        \n"
+        "  str   r3, [r0, #-4]!    \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  pop   {r4-r10}          \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void copy_words_up(void *to, const void *from, int32_t words)
+{
+    uint8_t *target = to;
+    const uint8_t *source = from;
+    for (int32_t i = 4 * words; i-- > 0;) {
+        target[i] = source[i];
+    }
+}
+#endif
+
+/* Copies ``bytes`` bytes to where they may lie higher among themselves, by words where there are four: the last ones
+ * first; nothing need be aligned. Registers: r0 end of to, r1 end of from, r2 bytes left, r3 a word or a byte. */
+#if MEMAOPT_ASM
+KERNEL static void copy_bytes_up(void *to, const void *from, int32_t bytes)
+{
+    __asm__ volatile(
+        "  add   r0, r0, r2        \n"
+        "  add   r1, r1, r2        \n"
+        "  subs  r2, r2, #4        \n"
+        "  blt   2f                \n"
+        "1:                        \n"
+        "  ldr   r3, [r1, #-4]!    \n"
+        "  subs  r2, r2, #4        \n"
+        "  str   r3, [r0, #-4]!    \n"
+        "  bge   1b                \n"
+        "2:                        \n"
+        "  adds  r2, r2, #4        \n"
+        "  beq   4f                \n"
+        "3:                        \n"
+        "  ldrb  r3, [r1, #-1]!    \n"
+        "  subs  r2, r2, #1        \n"
+        "  strb  r3, [r0, #-1]!    \n"
+        "  bne   3b                \n"
+        "4:                        \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void copy_bytes_up(void *to, const void *from, int32_t bytes)
+{
+    uint8_t *target = to;
+    const uint8_t *source = from;
+    for (int32_t i = bytes; i-- > 0;) {
+        target[i] = source[i];
+    }
+}
+#endif
+
 /* Sets ``words`` words, aligned to 4 bytes.
  * Registers: r0 to, r1 and r3-r5 value, r2 words left, r6 unused. */
 #if MEMAOPT_ASM
