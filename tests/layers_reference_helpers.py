@@ -17,6 +17,7 @@ from memaopt.problems.layers import (
     Extreme,
     FloatLookup,
     FullyConnected,
+    JoinedDepthwise,
     L2Norm,
     Layer,
     Lookup,
@@ -92,6 +93,8 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
         case Depthwise():
             image = first.reshape(layer.shape)
             return layer.requantization.apply(conv_accumulators(as_conv(layer), image)).ravel()
+        case JoinedDepthwise():
+            return expected(layer.depthwise, np.concatenate([first.ravel(), inputs[1].ravel()]))
         case ConvDepthwise():
             return expected(layer.depthwise, expected(layer.conv, first))
         case FullyConnected():

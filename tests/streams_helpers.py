@@ -83,6 +83,9 @@ def _layer(b: Builder, x: int, rng: Rng) -> int:
     same = padding == 1
     if kind == 4 and (same or height >= 4) and width >= 3:
         return b.depthwise_conv_2d(x, activation, same=same)
+    if kind in (3, 4) and width == 1 and b.tensors[x].shape[1] >= kernel.height:
+        x = x if channels % 4 == 0 else b.conv_2d(x, 4 * int(rng.integers(1, 4)), Size2D(1, 1))
+        return b.depthwise_conv_2d(x, activation, kernel=kernel, same=same)
     outputs = int(rng.integers(2, 9))
     return b.conv_2d(x, outputs, kernel, activation, stride=stride, dilation=dilation, same=same)
 

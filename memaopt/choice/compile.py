@@ -27,12 +27,13 @@ from memaopt.choice.problem import ALIGNMENT, Problem, left_by_project, prepare,
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
-from memaopt.kernels.registry import Format
+from memaopt.kernels.registry import Format, plans
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
+from memaopt.networks.joined import read_where_they_lie
 from memaopt.networks.names import identifier_of
 from memaopt.networks.simplify import simplify
 from memaopt.networks.streaming.push import Push
@@ -294,7 +295,8 @@ def simplifications(graph: Graph) -> tuple[tuple[int, simplify.Simplified], ...]
     made = []
     for multiple in MULTIPLES:
         simple = simplify.simplify(graph, multiple=multiple)
-        made.append((multiple, simple))
+        joined, steps = read_where_they_lie(simple.graph, lambda layer: bool(plans(layer)))
+        made.append((multiple, replace(simple, graph=joined, steps=(*simple.steps, *steps))))
         if not simple.kept:
             break  # without dropped channels every multiple gives the same network
     return tuple(made)

@@ -12,7 +12,7 @@ from board_helpers import compilers
 
 from memaopt.kernels.depthwise.column import _choose
 from memaopt.kernels.registry import emit, plans
-from memaopt.problems.layers import Depthwise, Image, Layer
+from memaopt.problems.layers import Depthwise, Image, JoinedDepthwise, Layer
 
 RNG = np.random.default_rng(9)
 COLUMN = "depthwise column"
@@ -34,6 +34,11 @@ def _constant(layer: Depthwise) -> Depthwise:
     return dataclasses.replace(layer, weights=weights)
 
 
+def _joined(layer: Depthwise) -> JoinedDepthwise:
+    """The same where the last row lies elsewhere."""
+    return JoinedDepthwise(layer, layer.shape.height - 1)
+
+
 def _layers() -> dict[str, Layer]:
     return {
         "two_taps": _column(1, 2, 4),
@@ -46,6 +51,11 @@ def _layers() -> dict[str, Layer]:
         "dilated": _column(6, 5, 8, dilation=(2, 1)),
         "positions": _column(7, 4, 16, 4, stride=(2, 1)),
         "signed_constant": _constant(_column(2, 3, 8, output_zero_point=3)),
+        "joined_two": _joined(_column(1, 2, 4)),
+        "joined_five": _joined(_column(3, 5, 12, zero_point=4, clamp=(-100, 90), output_zero_point=-10)),
+        "joined_dilated": _joined(_column(6, 5, 8, dilation=(2, 1))),
+        "joined_far": _joined(_column(9, 32, 8, zero_point=5)),
+        "joined_signed": _joined(_constant(_column(2, 3, 8, output_zero_point=3))),
         "wide": h.depthwise(np.random.default_rng(8), (40, 3, 8), (3, 3), padding="valid"),
     }
 
@@ -58,6 +68,8 @@ def _others() -> dict[str, Layer]:
         "narrow": h.depthwise(rng, (5, 4, 8), (3, 3), padding="valid"),
         "multiplied": h.depthwise(rng, (5, 1, 4), (3, 1), multiplier=2, padding="valid"),
         "far": h.depthwise(rng, (30, 1, 1024), (18, 1), padding="valid"),
+        "two_new_rows": JoinedDepthwise(_column(3, 5, 12), 3),
+        "joined_wide": _joined(h.depthwise(rng, (3, 3, 8), (3, 3), padding="valid")),
     }
 
 
@@ -87,6 +99,7 @@ def test_a_byte_a_weight_is_offered_by_sign_too() -> None:
     found = {
         (kernel.packed, kernel.by_sign, kernel.adds, bool(proven.constant.any()))
         for layer in _layers().values()
+        if isinstance(layer, Depthwise)
         for packed in (False, True)
         for kernel, proven in filter(None, [_choose(layer, packed)])
     }

@@ -17,8 +17,11 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.errors import FalseClaimError, InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks.formats.model import Model
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.streaming.window import Stream
 from memaopt.networks.zoo import zoo
+from memaopt.networks.zoo.builder import Builder
 from memaopt.problems.words import Fill
 from memaopt.trials import library
 from memaopt.trials import network as trial
@@ -28,11 +31,31 @@ from memaopt.trials.validation import validate
 MCU = mcu("stm32l4r5")
 
 
+def _separable() -> Graph:
+    """Depthwise convolutions at one position of a push, over rows of one frame each and of two."""
+    b = Builder("separable", (1, 20, 1, 8), seed=5)
+    x = b.depthwise_conv_2d(b.input, Activation.NONE, kernel=Size2D(4, 1), same=False)
+    x = b.conv_2d(x, 12, Size2D(3, 1), Activation.RELU, stride=Size2D(2, 1), same=False)
+    x = b.depthwise_conv_2d(x, Activation.NONE, kernel=Size2D(3, 1), same=False)
+    return b.finish(b.fully_connected(b.flatten(x), 3))
+
+
 def _plan(name: str, fill: Fill = "zero", hop: int | None = None) -> NetworkPlan:
-    return compile_network(Model.of(zoo.build(name)), MCU, stream=Stream(axis="rows", hop=hop, fill=fill))
+    graph = _separable() if name == "separable" else zoo.build(name)
+    return compile_network(Model.of(graph), MCU, stream=Stream(axis="rows", hop=hop, fill=fill))
 
 
-@pytest.mark.parametrize(("name", "fill", "hop"), [("tcn", "zero", 2), ("cnn_1d", "first", 3)])
+def test_depthwise_layers_read_kept_rows_where_they_lie() -> None:
+    """Catches rows that are moved together for a layer that could read them apart, with one phase or with two."""
+    for hop, joined in ((1, 2), (2, 1)):
+        plan = _plan("separable", hop=hop)
+        kinds = [layer.op.kind for layer in plan.layers]
+        assert kinds.count("JOINED_DEPTHWISE_CONV_2D") == kinds.count("LATER_ROWS") == joined, hop
+
+
+@pytest.mark.parametrize(
+    ("name", "fill", "hop"), [("tcn", "zero", 2), ("cnn_1d", "first", 3), ("separable", "first", 1)]
+)
 def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> None:
     """Catches a library whose reset or first push is not what its reference says, or whose phases go on in the wrong
     copy."""
@@ -43,7 +66,13 @@ def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> No
 
 @pytest.mark.board
 @pytest.mark.parametrize(
-    ("name", "fill", "hop"), [("tcn", "first", None), ("causal_ds_cnn", "zero", None), ("cnn_1d", "first", 3)]
+    ("name", "fill", "hop"),
+    [
+        ("tcn", "first", None),
+        ("causal_ds_cnn", "zero", None),
+        ("cnn_1d", "first", 3),
+        ("separable", "zero", 1),
+    ],
 )
 def test_a_push_keeps_its_promise_on_the_board(name: str, fill: Fill, hop: int | None) -> None:
     """Catches a state that is not what the next push needs, or an access that nobody promised."""

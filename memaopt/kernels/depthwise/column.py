@@ -13,9 +13,14 @@ of -1, SMLAD(k, word, base) is c or c'.
 
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, the requantisation is proven, its addends by sign fit
 these halves, and no tap is padding.
+
+Where rows were kept from run to run, the last tap's is a new one that lies elsewhere: a word on the stack says how far.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,30 +37,37 @@ from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Depthwise
+from memaopt.problems.layers import Depthwise, JoinedDepthwise
 
 _FRAME = around.Frame(60, 24)
+_LAST = around.Frame(8, 8)  # more of it where the last row lies elsewhere
 _UNROLL = 4  # pairs of taps in a turn of a loop, where there are two turns of them at least
 
 
+@dataclass(frozen=True)
 class DepthwiseColumn:
-    """Windows as wide as their image, without padding; channels by four."""
+    """Windows as wide as their image, without padding; channels by four. Or at one position, where all rows but the
+    last one, which is one tap, lie together."""
 
-    name = "depthwise column"
-    computes = Depthwise
+    computes: type
+    name: ClassVar[str] = "depthwise column"
 
-    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
-        unrolls = (0, _UNROLL) if layer.window.kernel.height * layer.window.kernel.width >= 4 * _UNROLL else (0,)
-        found = (_choose(layer, packed, unroll) for packed in (False, True) for unroll in unrolls)
-        return pareto(self._plan(layer, *chosen) for chosen in found if chosen is not None)
+    def plans(self, layer: Depthwise | JoinedDepthwise) -> tuple[Plan, ...]:
+        whole, joined = _whole(layer)
+        if isinstance(layer, JoinedDepthwise) and not _last_is_a_tap(layer):
+            return ()
+        unrolls = (0, _UNROLL) if whole.window.kernel.height * whole.window.kernel.width >= 4 * _UNROLL else (0,)
+        found = (_choose(whole, packed, unroll, joined) for packed in (False, True) for unroll in unrolls)
+        return pareto(self._plan(whole, *chosen) for chosen in found if chosen is not None)
 
     def _plan(self, layer: Depthwise, kernel: ColumnKernel, proven: Proven) -> Plan:
         positions, turns = layer.output.height, layer.output.channels // GROUP
-        calls = positions * turns
+        calls, frame = positions * turns, _LAST if kernel.joined else around.Frame(0, 0)
+        last = (loads(calls, 4),) if kernel.joined else ()
         code = (around.piece(around.CALL), kernel.call(turns))
         cycles = around.ENTRY.cycles + positions * (kernel.cycles(turns) + around.CALL.cycles)
         promise = Promise(
-            (loads(kernel.taps * calls, 4),),
+            (loads((kernel.taps - kernel.joined) * calls, 4), *last),
             stores(GROUP * calls, 1),
             loads(kernel.words * calls + kernel.by_sign * positions, 4),
             stack=kernel.stack(turns).times(positions),
@@ -66,8 +78,8 @@ class DepthwiseColumn:
             cycles=round(cycles),
             promise=promise,
             data_bytes=words_bytes(turns * kernel.words + kernel.by_sign),
-            code_bytes=kernel.code_bytes + _FRAME.code,
-            stack_bytes=4 * (SAVED + kernel.by_sign) + _FRAME.stack,
+            code_bytes=kernel.code_bytes + _FRAME.code + frame.code,
+            stack_bytes=4 * (SAVED + kernel.slots) + _FRAME.stack + frame.stack,
             kernels=(kernel.name,),
             shared_bytes=kernel.code_bytes,
             code=(*around.entry(), Loop(code, positions)),
@@ -76,8 +88,9 @@ class DepthwiseColumn:
             options=(("packed", int(kernel.packed)), ("unroll", kernel.unroll)),
         )
 
-    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
-        chosen = _choose(layer, bool(plan.option("packed")), plan.option("unroll"))
+    def emit(self, layer: Depthwise | JoinedDepthwise, plan: Plan, name: str) -> Emitted:
+        layer, joined = _whole(layer)
+        chosen = _choose(layer, bool(plan.option("packed")), plan.option("unroll"), joined)
         assert chosen is not None
         kernel, proven = chosen
         order = "weights, initial accumulators" if kernel.packed else "initial accumulators, weights in pairs"
@@ -86,13 +99,16 @@ class DepthwiseColumn:
         arrays = [weights] if layer.output.height == 1 else [weights.in_lines()]
         assert data_bytes(arrays) == plan.data_bytes
         return emitted(
-            unary(name),
+            f"void {name}(const int8_t *kept, const int8_t *last, int8_t *out, void *scratch)"
+            if joined
+            else unary(name),
             plan,
             f"DEPTHWISE_CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
             "kernels/depthwise/depthwise_column_layer.c.j2",
             arrays=arrays,
             kernels=(kernel,),
             kernel=kernel.name,
+            joined=joined,
             positions=layer.output.height,
             advance=layer.window.stride.height * layer.shape.width * layer.shape.channels,
             channels=layer.output.channels,
@@ -100,7 +116,21 @@ class DepthwiseColumn:
         )
 
 
-def _choose(layer: Depthwise, packed: bool, unroll: int = 0) -> tuple[ColumnKernel, Proven] | None:
+def _whole(layer: Depthwise | JoinedDepthwise) -> tuple[Depthwise, bool]:
+    """The layer on its image, and whether that lies nowhere as a whole."""
+    return (layer.depthwise, True) if isinstance(layer, JoinedDepthwise) else (layer, False)
+
+
+def _last_is_a_tap(layer: JoinedDepthwise) -> bool:
+    """Whether all but one row are kept, and that one is the last tap of the one position."""
+    whole = layer.depthwise
+    window, (height, width, _) = whole.window, whole.shape
+    return layer.kept == height - 1 and width == 1 and whole.output.height == 1 and window.extent.height == height
+
+
+def _choose(
+    layer: Depthwise, packed: bool, unroll: int = 0, joined: bool = False
+) -> tuple[ColumnKernel, Proven] | None:
     """The kernel, None where a precondition fails."""
     window, (height, width, channels), positions = layer.window, layer.shape, layer.output.height
     across = width == window.kernel.width and (width == 1 or window.dilation == (1, 1))
@@ -112,7 +142,7 @@ def _choose(layer: Depthwise, packed: bool, unroll: int = 0) -> tuple[ColumnKern
     if found is None or taps < 2:
         return None
     proven, adds = found
-    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), adds, packed, unroll)
+    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), adds, packed, unroll, joined)
     fits = not kernel.by_sign or bool((abs(_addends(proven)[1]) < 1 << 15).all())
     return (kernel, proven) if fits and kernel.reach <= REACH else None
 
@@ -175,4 +205,4 @@ def _packed(w: Int64Array) -> Int64Array:
     return wrap_int32(np.stack(bytes_of, axis=1) @ (1 << np.arange(0, 32, 8)))
 
 
-FAMILIES = (DepthwiseColumn(),)
+FAMILIES = (DepthwiseColumn(Depthwise), DepthwiseColumn(JoinedDepthwise))

@@ -31,7 +31,7 @@ class ColumnKernel:
     """The assembly that layers share: ``taps`` rows, ``step`` bytes apart, of four channels a turn.
 
     ``adds``: the output stage has addends. ``packed``: one byte a weight instead of two. ``unroll``: two taps so many
-    times in a turn of a loop, as often as there are; 0 without a loop.
+    times in a turn of a loop, as often as there are; 0 without a loop. ``joined``: the last row lies elsewhere.
     """
 
     taps: int
@@ -40,6 +40,7 @@ class ColumnKernel:
     adds: bool
     packed: bool = False
     unroll: int = 0
+    joined: bool = False
 
     #: The weights, once from the first to the last.
     constants = (Constants("lr", "r2"),)
@@ -54,7 +55,8 @@ class ColumnKernel:
         weights = ", a byte a weight" if self.packed else ""
         rounding = f"{'' if self.adds else 'bare '}rounding {self.output.slug}"
         loop = f", {2 * self.unroll} of them in a turn" if self.unroll else ""
-        return f"{self.taps} taps {self.step} bytes apart{loop}, {rounding}{weights}"
+        last = ", the last elsewhere" if self.joined else ""
+        return f"{self.taps} taps {self.step} bytes apart{last}{loop}, {rounding}{weights}"
 
     @property
     def by_sign(self) -> bool:
@@ -84,7 +86,7 @@ class ColumnKernel:
     @property
     def loops(self) -> int:
         """Turns of the loop over taps, 0 if there is none."""
-        return self.taps // (2 * self.unroll) if self.unroll else 0
+        return (self.taps - self.joined) // (2 * self.unroll) if self.unroll else 0
 
     @property
     def looped(self) -> int:
@@ -94,7 +96,28 @@ class ColumnKernel:
     @property
     def reach(self) -> int:
         """The farthest row from where the pointer to them is."""
-        return self.step * (max(2 * self.unroll, self.taps - self.looped) - 1)
+        return self.step * (max(2 * self.unroll, self.taps - self.joined - self.looped) - 1)
+
+    @property
+    def kept(self) -> list[str]:
+        """Registers of what is kept on the stack: the base, and how far the last row is from the others."""
+        return ["r4"] * self.by_sign + ["r5"] * self.joined
+
+    @property
+    def slots(self) -> int:
+        """Words on the stack besides saved registers."""
+        return len(self.kept)
+
+    @property
+    def _elsewhere(self) -> str:
+        """Where the distance of the last row is."""
+        return f"[sp, #{4 * self.by_sign}]"
+
+    @property
+    def away(self) -> list[str]:
+        """The distance of the last row, in r5, from where r0 is when that is met."""
+        lines = ["ldr r5, [sp, #36]", "sub r5, r5, r0"]
+        return lines + [line.strip() for line in add_imm("r5", "r5", -self.looped * self.step, "r4").splitlines()]
 
     @cached_property
     def turn(self) -> list[str]:
@@ -110,6 +133,8 @@ class ColumnKernel:
         """The products of some taps, of which r0 is at the first."""
         number = end - begin
         rows = [f"[r0, #{i * self.step}]" for i in range(number)]
+        if self.joined and end == self.taps:
+            rows[-1] = self._elsewhere
         each = self.pair_words // 2
         weights = [f"[lr, #{i}]" for i in range(number * each)]
         wanted = [
@@ -126,9 +151,16 @@ class ColumnKernel:
             self._alone(held, rows[-1], weights[(number - 1) * each :])
         return held.lines
 
+    def _tap(self, held: Loads, row: str) -> str:
+        """The register with a row's word."""
+        found = held.need(row)
+        if row == self._elsewhere:
+            held.lines.append(f"ldr {found}, [r0, {found}]")
+        return found
+
     def _packed_pair(self, held: Loads, upper: str, lower: str, weights: list[str], *, first: bool) -> None:
         """Two taps of four channels, of which a word has the weights of two; the ``first`` begin the sums."""
-        a, b, t, n = held.need(upper), held.need(lower), _SPARE, _SPREAD
+        a, b, t, n = self._tap(held, upper), self._tap(held, lower), _SPARE, _SPREAD
         p, q = (held.need(weight) for weight in weights)
         held.lines += [f"pkhbt {t}, {a}, {b}, lsl #16", f"pkhtb {b}, {b}, {a}, asr #16"]
         for (even, odd), taps, word, spread in ((_SUMS[:2], t, p, a), (_SUMS[2:], b, q, t)):
@@ -142,7 +174,7 @@ class ColumnKernel:
 
     def _pair(self, held: Loads, upper: str, lower: str, weights: list[str]) -> None:
         """Two taps of four channels."""
-        a, b, t = held.need(upper), held.need(lower), _SPARE
+        a, b, t = self._tap(held, upper), self._tap(held, lower), _SPARE
         held.lines += [f"pkhbt {t}, {a}, {b}, lsl #16", f"pkhtb {b}, {b}, {a}, asr #16", f"sxtb16 {a}, {t}"]
         held.lines.append(f"sxtb16 {t}, {t}, ror #8")
         for channel, (acc, weight) in enumerate(zip(_SUMS, weights, strict=True)):
@@ -158,7 +190,7 @@ class ColumnKernel:
     def _alone(self, held: Loads, row: str, weights: list[str]) -> None:
         """The last tap, where their number is odd: channels 0 and 2 are in one word, 1 and 3 in the other; packed
         weights of all four in one."""
-        a, t = held.need(row), _SPARE
+        a, t = self._tap(held, row), _SPARE
         held.lines += [f"sxtb16 {t}, {a}", f"sxtb16 {a}, {a}, ror #8"]
         if self.packed:
             word = held.need(weights[0])
@@ -200,8 +232,9 @@ class ColumnKernel:
         return Call(self, (turns, self.loops) if self.loops else (turns,))
 
     def stack(self, turns: int) -> Access:
-        """Of a call: saved registers, and the base of addends, read every turn."""
-        return saved(SAVED) + (stores(1, 4) + loads(turns, 4)).times(int(self.by_sign))
+        """Of a call: saved registers, and what is read every turn; the last row's address is an argument there."""
+        argument = loads(int(self.joined), 4)
+        return saved(SAVED) + argument + (stores(1, 4) + loads(turns, 4)).times(self.slots)
 
     def cycles(self, turns: int) -> float:
         """One call."""

@@ -19,6 +19,7 @@ from memaopt.networks.operators.window import SlidingWindow, same_padding
 Array = npt.NDArray[Any]
 
 _CALIBRATION_INPUTS = 8
+_THREE = Size2D(3, 3)
 
 
 class Builder:
@@ -57,10 +58,17 @@ class Builder:
         attributes = {"stride": stride, "dilation": dilation, "padding": padding, "activation": activation}
         return self._weighted(ops.Conv2D, x, weights, 0, (1, rows, columns, channels), attributes)
 
-    def depthwise_conv_2d(self, x: int, activation: Activation, *, stride: Size2D = ops.ONE, same: bool = True) -> int:
-        """3x3, one output channel for each input channel."""
+    def depthwise_conv_2d(
+        self,
+        x: int,
+        activation: Activation,
+        *,
+        kernel: Size2D = _THREE,
+        stride: Size2D = ops.ONE,
+        same: bool = True,
+    ) -> int:
+        """3x3 unless told, one output channel for each input channel."""
         _, height, width, depth = self.tensors[x].shape
-        kernel = Size2D(3, 3)
         padding = same_padding(height, width, kernel, stride, ops.ONE) if same else Padding2D()
         rows, columns = SlidingWindow(kernel, stride, ops.ONE, padding).output(height, width)
         attributes = {"stride": stride, "padding": padding, "activation": activation}
