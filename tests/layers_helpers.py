@@ -199,6 +199,17 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
             return np.where(rng.integers(0, 2, size), 127, -128).astype(np.int8)
 
 
+def _floats(rng: np.random.Generator, size: int, scale: float, spread: int, kind: str) -> np.ndarray:
+    """Floats that are some steps of the scale; extreme ones lie at ties and beside them, are far beyond or no number."""
+    if kind != "extreme":
+        return rng.normal(0, spread * scale, size).astype(np.float32)
+    ties = (rng.integers(-2 * spread, 2 * spread, size) + np.float32(0.5)) * np.float32(scale)
+    beside = np.nextafter(ties, np.where(rng.integers(0, 2, size), np.inf, -np.inf).astype(np.float32))
+    wild = rng.choice(np.array([0, -0.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-45, -1e-45], np.float32), size)
+    chosen = np.select([rng.integers(0, 3, size) == 0, rng.integers(0, 2, size) == 0], [ties, wild], beside)
+    return chosen.astype(np.float32)
+
+
 def _of_int16(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:
     if kind == "extreme":
         return rng.choice([-32768, 32767], size).astype(np.int16)
@@ -212,7 +223,7 @@ def inputs_of(rng: np.random.Generator, layer: Layer, kind: str = "random") -> l
             return [rng.integers(-layer.rows if layer.from_end else -2, layer.rows + 2, layer.count).astype(np.int32)]
         case Quantize() | FromFloat16():
             spread = 60 if isinstance(layer, Quantize) else 20000
-            return [rng.normal(0, spread * layer.scale, layer.elements).astype(np.float32)]
+            return [_floats(rng, layer.elements, layer.scale, spread, kind)]
     made = {"int8": random_input, "int16": _of_int16}
     return [made[each.dtype](rng, each.size, kind) for each in layer.takes]
 

@@ -155,8 +155,10 @@ def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
         case Softmax():
             return _softmax(layer, first.reshape(layer.rows, layer.depth)).ravel()
         case Quantize():
-            ratio = np.float32(first) / np.float32(layer.scale)
-            return np.clip(fixedpoint.round_half_away_from_zero(ratio) + layer.zero_point, -128, 127).ravel()
+            with np.errstate(over="ignore"):
+                ratio = np.nan_to_num(np.float32(first) / np.float32(layer.scale), nan=0.0).clip(-1e4, 1e4)
+            rounded = np.rint(ratio) if layer.even else fixedpoint.round_half_away_from_zero(ratio)
+            return np.clip(rounded + layer.zero_point, -128, 127).ravel()
         case Dequantize():
             product = np.float64(np.float32(layer.scale)) * (first.astype(np.float64) - layer.zero_point)
             return product.astype(np.float32).ravel()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.problems.content import ByContent
 from memaopt.problems.geometry import Image, Window
@@ -380,6 +381,10 @@ class Quantize(OfElements):
     scale: float
     zero_point: int
     even: bool = False
+
+    def apply(self, x: npt.ArrayLike) -> Int64Array:
+        """The outputs; the zero point of what is no number."""
+        return np.clip(fixedpoint.rounded_steps(x, self.scale, even=self.even) + self.zero_point, INT8_MIN, INT8_MAX)
 
 
 @dataclass(frozen=True)

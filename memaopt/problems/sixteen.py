@@ -190,10 +190,8 @@ class FromFloat16(OfElements):
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs; 0 of what is no number."""
-        with np.errstate(over="ignore"):
-            steps = np.nan_to_num(np.asarray(x, np.float32) / np.float32(self.scale), nan=0.0)
-        rounded = fixedpoint.round_half_away_from_zero(np.clip(steps, -(2.0**31), 2.0**31))
-        outputs: Int64Array = np.clip(rounded, INT16_MIN, INT16_MAX).astype(np.int64)
+        rounded = fixedpoint.rounded_steps(x, self.scale)
+        outputs: Int64Array = np.clip(rounded, INT16_MIN, INT16_MAX)
         return outputs
 
 

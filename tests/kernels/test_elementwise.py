@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from memaopt import fixedpoint
 from memaopt.kernels.code import Call, Loop
+from memaopt.kernels.elementwise.quantize import factors_of, outputs
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.products.products import prove_product
 from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.kernels.sums.sums import prove_sum
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.geometry import Image, Padding, Pair, Window
-from memaopt.problems.layers import Dequantize, Layer, Lookup, Mean, Pool, PoolKind
+from memaopt.problems.layers import Dequantize, Layer, Lookup, Mean, Pool, PoolKind, Quantize
 from memaopt.problems.step_functions import Requantization, Rescale
 
 RNG = np.random.default_rng(9)
@@ -32,6 +33,7 @@ FAMILIES = (
     "bytes",
     "lookup sixteens",
     "dequantize words",
+    "quantize fours",
 )
 TABLE = np.random.default_rng(4).permutation(256).astype(np.uint8).view(np.int8)
 OUTPUTS = tuple(TABLE.tolist())
@@ -112,6 +114,11 @@ def _layers() -> dict[str, Layer]:
         "dequantize": Dequantize(31, 0.037, -128),
         "dequantize_turn": Dequantize(4, 3e-39, 127),
         "dequantize_zero": Dequantize(8, 1.5, 0),
+        "quantize": Quantize(403, 0.037, -5),
+        "quantize_turn": Quantize(4, 3e-9, 127),
+        "quantize_power": Quantize(402, 0.0078125, -128),
+        "quantize_even": Quantize(401, 0.0471, 25, even=True),
+        "quantize_even_power": Quantize(400, 0.5, 0, even=True),
         "average": _pool(PoolKind.AVERAGE, (25, 5, 8), (25, 5)),
         "average_clamped": _pool(PoolKind.AVERAGE, (7, 7, 12), (7, 7), minimum=-100, maximum=-5),
         "average_22": _pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)),
@@ -208,6 +215,24 @@ def test_products_are_always_proven(power: float, zero_points: tuple[int, int, i
     np.testing.assert_array_equal(got, layer.apply(x[:, None], x))
 
 
+@given(
+    st.one_of(st.floats(-40, 40), st.integers(-40, 40)),
+    st.integers(-128, 127),
+    st.booleans(),
+    st.lists(st.floats(width=32), min_size=1, max_size=200),
+)
+@settings(max_examples=40, deadline=None)
+def test_quotients_are_always_proven(power: float, zero_point: int, even: bool, floats: list[float]) -> None:
+    """A scale without factors, and a float that they and the division round apart: beside each tie, and any."""
+    layer = Quantize(4, float(np.float32(2.0**power)), zero_point, even)
+    found = factors_of(layer)
+    assert found is not None
+    ties = (np.arange(-300, 300) + 0.5).astype(np.float32) * np.float32(layer.scale)
+    nearby = [np.nextafter(ties, np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.concatenate([ties, *nearby, np.array([*floats, np.inf, -np.inf, np.nan], np.float32)])
+    np.testing.assert_array_equal(outputs(layer, found, x), layer.apply(x))
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -256,6 +281,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         ),
         "table": (Lookup(16400, TABLE), 3.4 * 16400),
         "floats": (Dequantize(1030, 0.037, -5), 7.6 * 1030),
+        "to_bytes": (Quantize(1000, 0.037, -5), 11.8 * 1000),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
         "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),

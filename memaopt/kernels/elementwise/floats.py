@@ -18,7 +18,7 @@ from memaopt.problems.sixteen import FromFloat16, ToFloat16
 #: What GCC 12.2 makes of the C at -O3 for an element: a lookup of floats, DEQUANTIZE of int8 and int16.
 _FLOAT_LOOKUP, _DEQUANTIZE, _DEQUANTIZE_16 = Compiled(24, 12), Compiled(28, 15), Compiled(28, 12)
 #: QUANTIZE: what comes before the division, that, and what comes behind; the same to int16, as counted on the board.
-_QUANTIZE, _QUANTIZE_16 = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7)), (Compiled(110, 50),)
+QUANTIZED, _QUANTIZE_16 = (Compiled(80, 26), Compiled(8, 17), Compiled(22, 7)), (Compiled(110, 50),)
 
 
 class FloatTable:
@@ -179,7 +179,7 @@ def float_text(value: float) -> str:
 
 FAMILIES = (
     FloatTable(),
-    FloatToInteger("quantize", Quantize, 8, _QUANTIZE, lead=-3, alignment=1),
+    FloatToInteger("quantize", Quantize, 8, QUANTIZED, lead=-3, alignment=1),
     IntegerToFloat("dequantize", Dequantize, 8, _DEQUANTIZE, 60, overlaps=True, alignment=1),
     WordToFloat(),
     FloatToInteger("generic 16x8", FromFloat16, 16, _QUANTIZE_16, lead=None, alignment=4),

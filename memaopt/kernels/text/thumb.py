@@ -71,6 +71,7 @@ _IMMEDIATES: Mapping[str, Callable[[int], bool]] = {
     **dict.fromkeys(("lsl", "lsls"), _within(0, 31)),
     **dict.fromkeys(("lsr", "lsrs", "asr", "asrs"), _within(1, 32)),
     "ror": _within(1, 31),
+    "vcvt.s32.f32": _within(1, 32),
 }
 _SHIFTS = {"lsl": _within(0, 31), "lsr": _within(1, 32), "asr": _within(1, 32), "ror": _within(1, 31)}
 _SINGLE = {"ldr", "ldrb", "ldrh", "ldrsb", "ldrsh", "str", "strb", "strh"}
@@ -79,10 +80,10 @@ _FLOAT = {"vldr", "vstr"}
 _MULTIPLE = {"ldmia", "stmia"}
 _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
-    "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt", "smlad",
+    "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "qadd", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt", "smlad",
     "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmul", "smuad", "smulbb", "smulbt", "smull", "smultb", "smultt",
     "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat", "usat16", "uxtab16", "uxtb",
-    "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vmov", "vmul.f32",
+    "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32", "vmov", "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
 _ADDRESS = re.compile(

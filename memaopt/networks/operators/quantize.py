@@ -50,11 +50,8 @@ class Quantize(Unary):
         if arguments[0].dtype != np.float32:
             return super().evaluate(graph, arguments)
         output = graph.output_of(self)
-        with np.errstate(over="ignore"):
-            steps = np.nan_to_num(arguments[0] / output.scale, nan=0.0)
-        rounding = np.rint if self.even else fixedpoint.round_half_away_from_zero
-        rounded = rounding(np.clip(steps, -(2.0**31), 2.0**31)).astype(np.int64)
-        return np.clip(rounded + output.zero_point, INT8_MIN, INT8_MAX)
+        steps = fixedpoint.rounded_steps(arguments[0], float(output.scale), even=self.even)
+        return np.clip(steps + output.zero_point, INT8_MIN, INT8_MAX)
 
     def lower(self, graph: Graph) -> Lowered | None:
         if graph.tensor_of(self).dtype is not DType.FLOAT32:

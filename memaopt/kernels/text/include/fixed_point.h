@@ -54,6 +54,31 @@ static inline int32_t rescale_to_even(int32_t x, float scale)
            (product < below || (product <= below && odd) ? 1 : 0);
 }
 
+/* x, but no farther from 0 than a power of two, and 0 if it is no number. */
+static inline float kept_within(float x, int32_t far)
+{
+    return x > (float)far ? (float)far : x >= -(float)far ? x : x < -(float)far ? -(float)far : 0.0f;
+}
+
+/* round(x), ties away from zero, of what is kept within so many either way. */
+static inline int32_t rounded_away(float x, int32_t far)
+{
+    const float kept = kept_within(x, far);
+    const int32_t whole = (int32_t)kept;
+    const float rest = kept - (float)whole;
+    return whole + (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
+}
+
+/* The same, ties to even. */
+static inline int32_t rounded_to_even(float x, int32_t far)
+{
+    const float kept = kept_within(x, far);
+    const int32_t whole = (int32_t)kept;
+    const float rest = kept - (float)whole;
+    const int32_t odd = whole & 1;
+    return whole + (rest > 0.5f || (rest >= 0.5f && odd) ? 1 : 0) - (rest < -0.5f || (rest <= -0.5f && odd) ? 1 : 0);
+}
+
 /* The zeros above the top set bit of x != 0. */
 static inline int32_t leading_zeros(uint32_t x)
 {
