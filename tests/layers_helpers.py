@@ -200,7 +200,7 @@ def random_input(rng: np.random.Generator, size: int, kind: str = "random") -> n
 
 
 def _floats(rng: np.random.Generator, size: int, scale: float, spread: int, kind: str) -> np.ndarray:
-    """Floats that are some steps of the scale; extreme ones lie at ties and beside them, are far beyond or no number."""
+    """Floats some steps of the scale from 0; extreme ones lie at ties and beside them, are far beyond or no number."""
     if kind != "extreme":
         return rng.normal(0, spread * scale, size).astype(np.float32)
     ties = (rng.integers(-2 * spread, 2 * spread, size) + np.float32(0.5)) * np.float32(scale)

@@ -149,6 +149,12 @@ def fill_words(words: float) -> Call:
     return _FILL.call(words)
 
 
+def spread_bytes(count: float, times: float) -> Call:
+    """A call of spread_bytes: its entry and exit, a byte loaded, stored so many times, and on to the next."""
+    each = (_stretch(3, 2 + 1 + 1), Loop((_stretch(4, 1 + 1 + 1 + 2),), times, left=1), _stretch(3, 1 + 1 + 2))
+    return Call(Small("spread_bytes", 56, (_stretch(5, 6 + 3 + 6 + 3), Loop(each, count, left=1))))
+
+
 def clear_apart(words: float) -> Call:
     """A call of clear_words_apart."""
     return _CLEAR.call(words)

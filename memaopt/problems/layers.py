@@ -384,7 +384,9 @@ class Quantize(OfElements):
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs; the zero point of what is no number."""
-        return np.clip(fixedpoint.rounded_steps(x, self.scale, even=self.even) + self.zero_point, INT8_MIN, INT8_MAX)
+        steps = fixedpoint.rounded_steps(x, self.scale, even=self.even)
+        outputs: Int64Array = np.clip(steps + self.zero_point, INT8_MIN, INT8_MAX)
+        return outputs
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def _pairs() -> Iterator[Layer]:
         ((5, 4, 16), (5, 1, 16)),
         ((2, 3, 4), (1,)),
         ((4, 3, 16), (4, 3, 1)),
+        ((3, 21, 12), (3, 1, 12)),
+        ((3, 8, 11, 3), (3, 8, 11, 1)),
     ):
         sum_ = Binary(BinaryKind.ADD, *shapes, -3, 7, 11, *rescales)
         yield from (sum_, dataclasses.replace(sum_, table=table))

@@ -123,7 +123,7 @@ def test_limits_are_those_of_the_assemblers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "vfma.f32 s0, s1, s2",
+        "vfnma.f32 s0, s1, s2",
         "ldmia r0!, {r1}",
         "ldmia r0!, {r0-r3}",
         "b 1f",

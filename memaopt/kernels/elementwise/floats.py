@@ -62,7 +62,7 @@ class FloatToInteger:
     def plans(self, layer: Quantize | FromFloat16) -> tuple[Plan, ...]:
         n, code = layer.elements, (around.each(layer.elements, *self.compiled),)
         promise, cycles = Promise((loads(n, 4),), stores(n, self.bits // 8)), round(cycles_of(code))
-        return (Plan(self.name, "", cycles, promise, 0, 252, code=code, lead=self.lead, alignment=self.alignment),)
+        return (Plan(self.name, "", cycles, promise, 0, 272, code=code, lead=self.lead, alignment=self.alignment),)
 
     def emit(self, layer: Quantize | FromFloat16, plan: Plan, name: str) -> Emitted:
         return emitted(

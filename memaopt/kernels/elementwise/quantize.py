@@ -132,7 +132,7 @@ def factors_of(layer: Quantize) -> Factors | None:
         # An infinite x must stay infinite, so no factor is 0.
         rest = max(rest, np.nextafter(np.float32(0), np.float32(1)))
         for found in (Factors(factor, None), Factors(factor, rest)):
-            if all(_holds(layer, found, x, reached=reached) for x, reached in zip(at_least, (True, False), strict=True)):
+            if _holds(layer, found, at_least[0], reached=True) and _holds(layer, found, at_least[1], reached=False):
                 return found
     return None
 
@@ -145,19 +145,17 @@ def _holds(layer: Quantize, factors: Factors, x: Floats, *, reached: bool) -> bo
 def outputs(layer: Quantize, factors: Factors, x: Floats) -> Int64Array:
     """What the kernel computes, instruction by instruction."""
     with np.errstate(all="ignore"):
-        if factors.rest is None:
-            y = np.float64(x * factors.factor)
-        else:
-            y = np.float64(_fused(x, factors.factor, x * factors.rest))
-    y = np.where(np.isnan(y), 0, y)
+        y = x * factors.factor if factors.rest is None else _fused(x, factors.factor, x * factors.rest)
+    number = np.where(np.isnan(y), 0, y.astype(np.float64))
     least, greatest = -(1 << 31), (1 << 31) - 1
     if layer.even:
-        whole = np.clip(np.rint(y), least, greatest).astype(np.int64)
-        return np.clip(whole + layer.zero_point, INT8_MIN, INT8_MAX)
-    steps = np.clip(np.trunc(y * 2.0**_STEP), least, greatest).astype(np.int64)
-    half = (layer.zero_point << _STEP) + (1 << (_STEP - 1))
-    total = np.clip(steps + half - (steps < 0), least, greatest)
-    return np.clip(total >> _STEP, INT8_MIN, INT8_MAX)
+        total = np.clip(np.rint(number), least, greatest).astype(np.int64) + layer.zero_point
+    else:
+        steps = np.clip(np.trunc(number * 2.0**_STEP), least, greatest).astype(np.int64)
+        half = (layer.zero_point << _STEP) + (1 << (_STEP - 1))
+        total = np.clip(steps + half - (steps < 0), least, greatest) >> _STEP
+    found: Int64Array = np.clip(total, INT8_MIN, INT8_MAX)
+    return found
 
 
 def _fused(x: Floats, factor: np.float32, addend: Floats) -> Floats:

@@ -6,17 +6,16 @@ high word (SMMLA) and c may depend on the sign of p. The factor 128 gives H the 
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from memaopt.access import loads
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.pairs import PairCycles, pairs_plan, runs_of
-from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.elementwise.runs import PairKernel, PairRun, emitted_runs, pairs_plan, runs_of
+from memaopt.kernels.emitted import Emitted, binary
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
@@ -27,23 +26,6 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-4, 5), key=abs)
 _SCALE = 128
-
-
-class _Cycles(NamedTuple):
-    """Of the kernel's parts, instruction by instruction (docs/timing.md), but for ``layer`` and ``each``
-    (:class:`PairCycles`).
-    """
-
-    kernel: int = 10 + 2 + 6 - 1 + 12  # nine registers pushed and popped, factors; the last branch is not taken
-    layer: int = 20
-    each: int = 17
-    loaded: int = 2 + 1  # a word of each: the first of loads in a row takes two
-    spread: int = 3 + 2 + 2  # into halfwords, less the zero points
-    element: int = 1 + 1  # a product, and its store
-    turn: int = 1 + 1 + 2  # counted, the output moves on, and back
-
-
-_CYCLES = _Cycles()
 
 
 class ProductFactors(NamedTuple):
@@ -111,43 +93,25 @@ def _constant(least: npt.NDArray[np.int64], greatest: npt.NDArray[np.int64]) -> 
 
 
 class Product:
-    """MUL of inputs that run along together, eight elements at least; outer axes may be broadcast."""
+    """MUL, broadcast as :func:`runs_of` has it."""
 
     name = "product"
     computes = Binary
 
     def plans(self, layer: Binary) -> tuple[Plan, ...]:
         runs = runs_of(layer)
-        if layer.kind is not BinaryKind.MUL or layer.table or runs is None or not runs.eights:
+        if layer.kind is not BinaryKind.MUL or layer.table or runs is None:
             return ()
         factors = _factors(layer)
         if factors is None:
             return ()
-        output = _output(layer, factors)
-        four = _CYCLES.loaded + _CYCLES.spread + 4 * (_CYCLES.element + output.cycles)
-        turn = 2 * four + _CYCLES.turn
-        code = 4 * (10 + 2 * (9 + 4 * (2 + output.cycles)))
-        return (
-            pairs_plan(
-                self.name,
-                layer,
-                runs,
-                _kernel(output),
-                cycles=PairCycles(_CYCLES.kernel, _CYCLES.layer, turn, _CYCLES.each),
-                code=code,
-                stack=76,
-                data=20,
-                parameters=loads(5, 4).times(runs.count),
-                arguments=1,
-            ),
-        )
+        kernel_of = partial(_kernel, _output(layer, factors))
+        return (pairs_plan(self.name, layer, runs, kernel_of, stack=96, data=20),)
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         factors, runs = _factors(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None
-        output = _output(layer, factors)
-        kernel = _kernel(output)
         words = np.array(
             [
                 factors.m,
@@ -159,20 +123,8 @@ class Product:
         )
         arrays = [Array("int32_t", f"{name}_factors", words, "m, c, what p < 0 adds to it, 256 zx and -zy, both twice")]
         assert data_bytes(arrays) == plan.data_bytes
-        shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        return emitted(
-            binary(name),
-            plan,
-            f"MUL of {shapes}",
-            "kernels/products/product_layer.c.j2",
-            arrays=arrays,
-            kernels=(kernel,),
-            layer=layer,
-            kernel=kernel.name,
-            runs=runs,
-            factors=factors,
-            by_sign=output.by_sign,
-        )
+        title = f"MUL of {dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
+        return emitted_runs(binary(name), plan, title, arrays, runs, partial(_kernel, _output(layer, factors)))
 
 
 def _halfwords(value: int) -> int:
@@ -190,8 +142,9 @@ def _output(layer: Binary, factors: ProductFactors) -> Output:
     )
 
 
-def _kernel(output: Output) -> Rendered:
-    return Rendered(f"product_{output.slug}", "kernels/products/product.c.j2", (("q", output),))
+def _kernel(output: Output, run: PairRun) -> PairKernel:
+    values = (("q", output), ("eights", run.eights > 0), ("rest", run.rest))
+    return PairKernel(Rendered(f"product_{output.slug}{run.slug}", "kernels/products/product.c.j2", values), 5, 1)
 
 
 @lru_cache(maxsize=256)

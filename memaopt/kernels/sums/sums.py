@@ -12,15 +12,15 @@ shifted, scales four elements.
 """
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.access import loads, stores
 from memaopt.kernels.code import Rendered
-from memaopt.kernels.elementwise.pairs import PairCycles, Runs, pairs_plan, runs_of
-from memaopt.kernels.emitted import Emitted, binary, emitted
+from memaopt.kernels.elementwise.runs import PairKernel, PairRun, emitted_runs, pairs_plan, runs_of
+from memaopt.kernels.emitted import Emitted, binary
 from memaopt.kernels.family import data_bytes, dimensions
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
@@ -31,34 +31,6 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
 _UPPER = 16  # the shift that leaves the upper half
-
-
-class _Cycles(NamedTuple):
-    """Of the kernels' parts, instruction by instruction (docs/timing.md), but for ``layer`` and ``each``
-    (:class:`PairCycles`).
-    """
-
-    kernel: int = 10 + 2 + 4 - 1 + 12  # nine registers pushed and popped, factors; the last branch is not taken
-    layer: int = 21
-    each: int = 14
-    loaded: int = 2 + 3  # four words: the first of loads in a row takes two
-    spread: int = 4 + 4  # into halfwords
-    spread_fine: int = 6 + 6  # into halfwords times 256
-    products: int = 2  # of an element, beside its output stage, in which a store takes the place of SMMLA
-    turn: int = 1 + 2  # counted, and back
-
-
-class _WordCycles(NamedTuple):
-    """Likewise of the kernel that puts sums together as words."""
-
-    kernel: int = 10 + 2 + 4 + 1 + 1 - 1 + 12  # likewise; a mask, and turns instead of eights
-    layer: int = 21
-    each: int = 14
-    word: int = 2 + 1 + 4 + 8 + 6 + 1  # two loads, four masks, eight products, put together, stored
-    turn: int = 1 + 2
-
-
-_CYCLES, _WORD_CYCLES = _Cycles(), _WordCycles()
 
 
 class SumFactors(NamedTuple):
@@ -117,7 +89,7 @@ def prove_sum(layer: Binary, fine: bool, only: int | None = None) -> SumFactors 
 
 
 class WeightedSum:
-    """ADD and SUB of inputs that run along together; outer axes may be broadcast, by eights."""
+    """ADD and SUB, broadcast as :func:`runs_of` has it."""
 
     name = "weighted sum"
     computes = Binary
@@ -126,92 +98,51 @@ class WeightedSum:
         runs = runs_of(layer)
         if not layer.kind.is_sum or layer.table or runs is None:
             return ()
-        if (by_words := _word_factors(layer)) is not None:
-            return (_word_plan(layer, runs, by_words),)
-        factors = factors_of(layer)
-        if factors is None:
-            return ()
-        output = _output(layer, factors)
-        spread = _CYCLES.spread_fine if factors.fine else _CYCLES.spread
-        turn = _CYCLES.loaded + spread + 8 * (_CYCLES.products + output.cycles) + _CYCLES.turn
-        parameters = loads(3 if runs.eights else 0, 4).times(runs.count)
-        code = 4 * (12 + 8 * (2 + output.cycles) + (12 if factors.fine else 8) + 8)
-        return (
-            pairs_plan(
-                self.name,
-                layer,
-                runs,
-                _kernel(factors, output),
-                cycles=PairCycles(_CYCLES.kernel, _CYCLES.layer, turn, _CYCLES.each),
-                code=code,
-                stack=76,
-                data=12,
-                parameters=parameters,
-                arguments=1,
-            ),
-        )
+        kernel_of = _kernels(layer)
+        return () if kernel_of is None else (pairs_plan(self.name, layer, runs, kernel_of, stack=96, data=12),)
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
-        by_words, runs = _word_factors(layer), runs_of(layer)
+        by_words, runs, kernel_of = _word_factors(layer), runs_of(layer), _kernels(layer)
         factors = by_words or factors_of(layer)
         assert factors is not None
         assert runs is not None
-        kernel = _word_kernel(_words_a_turn(runs)) if by_words else _kernel(factors, _output(layer, factors))
+        assert kernel_of is not None
         words = np.array(factors[:3]) + ([0, 0, _OFFSET] if by_words else 0)
         arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        title = f"{layer.kind.upper()} of {shapes}"
-        kernels = (kernel,) if runs.eights else ()
-        return emitted(
-            binary(name),
-            plan,
-            title,
-            "kernels/sums/sum_layer.c.j2",
-            arrays=arrays if runs.eights else [],
-            kernels=kernels,
-            layer=layer,
-            kernel=kernel.name,
-            runs=runs,
-            fine=factors.fine,
-            factors=factors[:3],
-            shift=factors.shift,
-        )
+        return emitted_runs(binary(name), plan, f"{layer.kind.upper()} of {shapes}", arrays, runs, kernel_of)
 
 
 #: What the constant has more where outputs saturate as 0 to 255.
 _OFFSET = -INT8_MIN << _UPPER
 
 
-def _words_a_turn(runs: Runs) -> int:
-    return next(words for words in (8, 4, 2) if runs.eights % (words // 2) == 0)
+def _kernels(layer: Binary) -> Callable[[PairRun], PairKernel] | None:
+    """The kernel of each run; None without a proof."""
+    if _word_factors(layer) is not None:
+        return _word_kernel
+    factors = factors_of(layer)
+    return None if factors is None else partial(_kernel, factors, _output(layer, factors))
 
 
-def _word_kernel(words: int) -> Rendered:
-    """The kernel of so many words, two, four or eight, in a turn."""
-    values = (("words", words), ("halvings", words.bit_length() - 2))
-    return Rendered(f"sum_words_by_{4 * words}", "kernels/sums/sum_words.c.j2", values)
-
-
-def _word_plan(layer: Binary, runs: Runs, factors: SumFactors) -> Plan:
-    words = _words_a_turn(runs)
-    cycles = _WORD_CYCLES
-    turn, code = cycles.word * words + cycles.turn, 4 * (10 + 21 * words)
-    whole = runs.count * runs.eights
-    return pairs_plan(
-        WeightedSum.name,
-        layer,
-        runs,
-        _word_kernel(words),
-        cycles=PairCycles(cycles.kernel, cycles.layer, 2 * turn / words, cycles.each),
-        code=code,
-        stack=76,
-        data=12,
-        parameters=loads(3 if runs.eights else 0, 4).times(runs.count),
-        arguments=1,
-        output=stores(2 * whole, 4) + stores(runs.rest, 1),
-        eights=words // 2,
+def _word_kernel(run: PairRun) -> PairKernel:
+    """By two, four or eight words in a turn."""
+    words = next(words for words in (8, 4, 2) if run.eights % (words // 2) == 0)
+    values = (
+        ("words", words),
+        ("halvings", words.bit_length() - 2),
+        ("eights", run.eights > 0),
+        ("rest", run.rest),
     )
+    name = f"sum_words_by_{4 * words}{run.slug}"
+    return PairKernel(Rendered(name, "kernels/sums/sum_words.c.j2", values), 3, 1, words // 2, by_words=True)
+
+
+def _kernel(factors: SumFactors, output: Output, run: PairRun) -> PairKernel:
+    name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}{run.slug}"
+    values = (("fine", factors.fine), ("q_", output), ("eights", run.eights > 0), ("rest", run.rest))
+    return PairKernel(Rendered(name, "kernels/sums/sum.c.j2", values), 3, 1)
 
 
 def _output(layer: Binary, factors: SumFactors) -> Output:
@@ -221,11 +152,6 @@ def _output(layer: Binary, factors: SumFactors) -> Output:
         layer.minimum if factors.clamp_low else None,
         layer.maximum if factors.clamp_high else None,
     )
-
-
-def _kernel(factors: SumFactors, output: Output) -> Rendered:
-    name = f"weighted_sum_{output.slug}{'_fine' if factors.fine else ''}"
-    return Rendered(name, "kernels/sums/sum.c.j2", (("fine", factors.fine), ("q_", output)))
 
 
 @lru_cache(maxsize=256)

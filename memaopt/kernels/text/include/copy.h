@@ -245,6 +245,43 @@ static void fill_words(void *to, uint32_t value, int32_t words)
 }
 #endif
 
+/* Each of ``count`` bytes ``times`` times, ``apart`` bytes from each to the next; those of the next byte ``step`` behind.
+ * Registers: r0 to, r1 from, r2 bytes left, r3 times, r4 step, r5 apart, r6 a byte, r7 where it goes, r8 times left. */
+#if MEMAOPT_ASM
+KERNEL static void spread_bytes(int8_t *to, const int8_t *from, int32_t count, int32_t times, int32_t step, int32_t apart)
+{
+    __asm__ volatile(
+        "  push  {r4-r8}           \n"
+        "  ldr   r4, [sp, #20]     \n"
+        "  ldr   r5, [sp, #24]     \n"
+        "  .balign 4               \n"
+        "1:                        \n"
+        "  ldrb.w r6, [r1], #1     \n"
+        "  mov.w r7, r0            \n"
+        "  mov.w r8, r3            \n"
+        "2:                        \n"
+        "  strb.w r6, [r7]         \n"
+        "  subs.w r8, r8, #1       \n"
+        "  add.w r7, r7, r5        \n"
+        "  bne.w 2b                \n"
+        "  add.w r0, r0, r4        \n"
+        "  subs.w r2, r2, #1       \n"
+        "  bne.w 1b                \n"
+        "  pop   {r4-r8}           \n"
+        "  bx    lr                \n"
+    );
+}
+#else
+static void spread_bytes(int8_t *to, const int8_t *from, int32_t count, int32_t times, int32_t step, int32_t apart)
+{
+    for (int32_t i = 0; i < count; i++) {
+        for (int32_t j = 0; j < times; j++) {
+            to[i * step + j * apart] = from[i];
+        }
+    }
+}
+#endif
+
 /* Sets ``words`` words to 0, ``step`` bytes from each to the next; all are aligned to 4 bytes.
  * Registers: r0 to, r1 step, r2 words left, r3 zero, r4 three steps, r5 unused. */
 #if MEMAOPT_ASM
