@@ -87,15 +87,16 @@ def round_half_away_from_zero(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return rounded
 
 
-def rounded_steps(x: npt.ArrayLike, scale: float, *, even: bool = False) -> Int64Array:
-    """round(x / scale) of float32, ties away from zero or to even: 0 of what is no number; beyond 32 bits it saturates
-    (TFLite leaves both undefined).
+def quantized(x: npt.ArrayLike, scale: float, zero_point: int, bits: int = 8, *, even: bool = False) -> Int64Array:
+    """round(x / scale) + zero_point of float32, ties away from zero or to even, saturated to so many bits. What is no
+    number is the zero point, and beyond 32 bits it saturates (TFLite leaves both undefined).
     """
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         steps = np.nan_to_num(np.asarray(x, np.float32) / np.float32(scale), nan=0.0)
     kept = np.clip(steps, -(2.0**31), 2.0**31)
-    rounded: Int64Array = (np.rint(kept) if even else round_half_away_from_zero(kept)).astype(np.int64)
-    return rounded
+    rounded = (np.rint(kept) if even else round_half_away_from_zero(kept)).astype(np.int64)
+    found: Int64Array = np.clip(rounded + zero_point, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    return found
 
 
 def requantize_in_double(x: IntLike, scale: npt.ArrayLike) -> Int64Array:

@@ -384,9 +384,7 @@ class Quantize(OfElements):
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs; the zero point of what is no number."""
-        steps = fixedpoint.rounded_steps(x, self.scale, even=self.even)
-        outputs: Int64Array = np.clip(steps + self.zero_point, INT8_MIN, INT8_MAX)
-        return outputs
+        return fixedpoint.quantized(x, self.scale, self.zero_point, even=self.even)
 
 
 @dataclass(frozen=True)

@@ -190,9 +190,7 @@ class FromFloat16(OfElements):
 
     def apply(self, x: npt.ArrayLike) -> Int64Array:
         """The outputs; 0 of what is no number."""
-        rounded = fixedpoint.rounded_steps(x, self.scale)
-        outputs: Int64Array = np.clip(rounded, INT16_MIN, INT16_MAX)
-        return outputs
+        return fixedpoint.quantized(x, self.scale, 0, 16)
 
 
 @dataclass(frozen=True)

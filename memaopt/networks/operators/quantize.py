@@ -11,7 +11,7 @@ from memaopt import fixedpoint
 from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators.elementwise import Int8Table
 from memaopt.networks.operators.operator import Array, Lowered
-from memaopt.networks.operators.quantization import INT8_MAX, INT8_MIN, double_rescale
+from memaopt.networks.operators.quantization import double_rescale
 from memaopt.networks.operators.unary import Unary, centred
 from memaopt.problems import layers
 
@@ -50,8 +50,7 @@ class Quantize(Unary):
         if arguments[0].dtype != np.float32:
             return super().evaluate(graph, arguments)
         output = graph.output_of(self)
-        steps = fixedpoint.rounded_steps(arguments[0], float(output.scale), even=self.even)
-        return np.clip(steps + output.zero_point, INT8_MIN, INT8_MAX)
+        return fixedpoint.quantized(arguments[0], float(output.scale), output.zero_point, even=self.even)
 
     def lower(self, graph: Graph) -> Lowered | None:
         if graph.tensor_of(self).dtype is not DType.FLOAT32:
