@@ -96,7 +96,7 @@ def counted(layer: Emitted, run: Run) -> dict[str, Access]:
     stack = [run.stack_by_function[k.name] for k in layer.kernels if k.name in run.stack_by_function]
     counts = {"stack": sum(stack, Access())} if stack else {}
     for name, access in run.buffers.items():
-        key = "parameters" if name in layer.parameters else name
-        if access and (key in ("output", "scratch", "parameters") or key.startswith("input")):
+        key = layer.buffers.get(name, name)
+        if access and (key in ("output", "scratch", "parameters", "channels") or key.startswith("input")):
             counts[key] = counts.get(key, Access()) + access
     return counts

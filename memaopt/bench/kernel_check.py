@@ -71,7 +71,7 @@ def _counted(one: Emitted, buffers: dict[str, Access], stack: Access) -> dict[st
     """The counts under the names of a promise."""
     found = {"stack": stack} if stack else {}
     for name, access in buffers.items():
-        key = "parameters" if name in one.parameters else name
-        if access and (key in ("output", "scratch", "parameters") or key.startswith("input")):
+        key = one.buffers.get(name, name)
+        if access and (key in ("output", "scratch", "parameters", "channels") or key.startswith("input")):
             found[key] = found.get(key, Access()) + access
     return found

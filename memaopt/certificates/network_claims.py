@@ -48,6 +48,7 @@ class LayerClaim(Strict):
     cycles: int | None
     stall_cycles: int | None
     data_bytes: int
+    channel_bytes: int
     code_bytes: int
     scratch_bytes: int
     stack_bytes: int
@@ -139,6 +140,7 @@ def claim(network: NetworkPlan, layer: LayerPlan) -> LayerClaim:
         cycles=layer.cycles if timed else None,
         stall_cycles=layer.stall_cycles if timed else None,
         data_bytes=plan.data_bytes,
+        channel_bytes=plan.channel_bytes,
         code_bytes=plan.code_bytes,
         scratch_bytes=plan.scratch_bytes,
         stack_bytes=plan.stack_bytes,

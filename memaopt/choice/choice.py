@@ -136,6 +136,7 @@ class Candidate:
         names are of the memory outside."""
         parameters = self.batch * self.plan.promise.parameters.bytes
         flash = 0 if self.where.data or self.where.outside else parameters
+        flash += self.batch * self.plan.promise.channels.bytes
         rest = {"flash": flash, "sram": self.moved_bytes - flash - self.outside_bytes}
         return rest.get(memory, self.outside_bytes)
 

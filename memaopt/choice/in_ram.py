@@ -66,8 +66,15 @@ def least_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> i
 def _constants_wait(plan: Plan, where: Where, machine: FlashTiming) -> float:
     if where.outside:
         assert machine.outside is not None
-        return outside.least_loading(plan.promise.parameters, machine.outside)
+        return outside.least_loading(plan.promise.parameters, machine.outside) + _channels_wait(plan, machine)
     return 0.0 if where.data else least_loading(plan.promise.parameters, plan.data_bytes, machine)
+
+
+def _channels_wait(plan: Plan, machine: FlashTiming) -> float:
+    """What channels take from flash while weights come from outside, one after the other: a wait for each read, or for
+    each load where reads are not kept."""
+    loads = plan.promise.channels
+    return (loads.load_bytes / (4 * machine.read) if machine.read else loads.loads) * machine.first
 
 
 def _least_waited(plan: Plan, where: Where, machine: FlashTiming) -> float:
@@ -86,6 +93,7 @@ def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float
     if where.outside:
         assert machine.outside is not None
         waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)
+        waited += batch * _channels_wait(plan, machine)
     return max(waited, batch * _least_waited(plan, where, machine)) + batch * _contending(plan, where, machine)
 
 
@@ -96,7 +104,7 @@ def _contending(plan: Plan, where: Where, machine: FlashTiming) -> int:
     if not (where.code and machine.shared):
         return 0
     total, parameters = plan.promise.total, plan.promise.parameters
-    in_flash = 0 if where.data or where.outside else parameters.loads
+    in_flash = (0 if where.data or where.outside else parameters.loads) + plan.promise.channels.loads
     return total.loads + total.stores - in_flash
 
 

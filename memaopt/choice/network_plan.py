@@ -253,7 +253,11 @@ class NetworkPlan:
     def image(self) -> ConstantsImage:
         """The constants that live there, one after the other."""
         return ConstantsImage(
-            array for layer in self.layers if layer.where.outside for array in layer.emitted.constants
+            array
+            for layer in self.layers
+            if layer.where.outside
+            for array in layer.emitted.constants
+            if not array.stays
         )
 
     @property
@@ -313,7 +317,8 @@ class NetworkPlan:
     def constant_bytes(self) -> int:
         """Flash for weights, tables and parameters."""
         operands = {i for layer in self.layers for i in layer.lowered.inputs if self.graph.tensors[i].is_constant}
-        own = sum(layer.plan.data_bytes for layer in self.layers) - choice.outside_constants(self.layers)
+        own = sum(layer.plan.data_bytes + layer.plan.channel_bytes for layer in self.layers)
+        own -= choice.outside_constants(self.layers)
         return own + sum(self.graph.tensors[i].nbytes for i in operands)
 
     @property

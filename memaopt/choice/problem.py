@@ -260,7 +260,7 @@ def options_of(
         and (formats or plan.input_format is plan.output_format is Format.S8)
     ]
     copied = [staged(plan) for plan in streamed]
-    copied += [packed(plan) for plan in streamed] if outside else []
+    copied += [packed(plan, apart) for plan in streamed for apart in (False, True)] if outside else []
     parted = [part for plan in streamed for part in in_parts(low.layer, plan)] if outside else []
     return (*streamed, *(plan for plan in copied if plan is not None), *parted)
 
@@ -268,7 +268,12 @@ def options_of(
 def places_of(plan: Plan, limits: Budgets, allowed: Sites) -> tuple[Where, ...]:
     """Where a plan's code and constants may live within budgets."""
     code, data = bool(limits.code_ram), bool(limits.constants_ram)
-    return copyable(plan, code=code, data=data, sites=allowed.choices)
+    apart = plan.channel_bytes > 0
+    if apart and not allowed.apart:
+        return ()
+    # What is apart is so for what lies outside.
+    choices = tuple(outside for outside in allowed.choices if outside or not apart)
+    return copyable(plan, code=code, data=data, sites=choices)
 
 
 def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:

@@ -59,7 +59,7 @@ def layer_traffic(plan: NetworkPlan, layer: LayerPlan) -> MovedBytes:
     homes = [FLASH if graph.tensors[i].is_constant else _home(plan, i) for i in layer.lowered.inputs]
     written = _home(plan, layer.op.output)
     moved = [*zip(homes, promise.inputs, strict=True), (parameters, promise.parameters)]
-    moved += [(written, promise.output), (SRAM, promise.scratch), (SRAM, promise.stack)]
+    moved += [(written, promise.output), (SRAM, promise.scratch), (SRAM, promise.stack), (FLASH, promise.channels)]
     # The weights are read again by each call, but need not be.
     least = [(home, size * layer.batch) for home, size in zip(homes, needed.inputs, strict=True)]
     least += [(written, needed.output * layer.batch), (parameters, needed.weights)]

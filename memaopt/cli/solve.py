@@ -67,7 +67,8 @@ def solve_command(
             "Problem",
             "X=MEMORY,...",
             "Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
-            "do, as in weights=qspi or activations=fmc (auto: the first memory that can hold them, where that suits).  "
+            "do, as in weights=qspi or activations=fmc (auto: the first memory that can hold them, where that suits); "
+            "parameters=qspi: biases and factors of the rounding there too, which else may stay in flash.  "
             "\\[default: A in flash, B and C in sram, what does not fit in external memory; a network's weights in "
             "flash, its activations in sram]",
         ),

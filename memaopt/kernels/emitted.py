@@ -60,6 +60,11 @@ class Emitted:
         return tuple(array.symbol for array in self.constants)
 
     @property
+    def buffers(self) -> dict[str, str]:
+        """What a promise calls them, by their symbols."""
+        return {array.symbol: "channels" if array.stays else "parameters" for array in self.constants}
+
+    @property
     def source(self) -> str:
         """Comment, constants and function, for callers in other files."""
         return self.text()

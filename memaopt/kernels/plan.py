@@ -13,7 +13,8 @@ from memaopt.kernels.turns import Turns, turns_of
 
 class Promise(NamedTuple):
     """What one call of a layer accesses, buffer by buffer. The ``stack`` is accessed by the layer's kernels, what the
-    compiled code around them does there is its compiler's.
+    compiled code around them does there is its compiler's. ``channels``: of the constants those that stay on the chip
+    while the others (``parameters``) are outside.
     """
 
     inputs: tuple[Access, ...]
@@ -21,6 +22,7 @@ class Promise(NamedTuple):
     parameters: Access = Access()
     scratch: Access = Access()
     stack: Access = Access()
+    channels: Access = Access()
 
     @property
     def buffers(self) -> dict[str, Access]:
@@ -30,6 +32,7 @@ class Promise(NamedTuple):
         many = len(self.inputs) > 1
         named = {f"input{number if many else ''}": access for number, access in enumerate(self.inputs)}
         named |= {"output": self.output, "parameters": self.parameters, "scratch": self.scratch, "stack": self.stack}
+        named |= {"channels": self.channels}
         return {name: access for name, access in named.items() if access}
 
     @property
@@ -75,10 +78,10 @@ class Plan:
     none (False). ``alignment``: bytes, of inputs, output and scratch memory. ``streams``: the plan
     without the copy, if this one copies its constants into scratch before it reads them. ``packings``: how its
     arrays of constants, from the first on, may be packed (None: that one not); ``packed``: they lie so, and the copy
-    expands them. ``block``: the output channels
-    whose constants are copied at a time, 0 for all of them. ``kept``: the copies are made beforehand, and lie so many
-    words from the start of its scratch memory. ``without``: the model's name of an operator that the
-    user's C computes, whose cycles, accesses, stack and code are in none of these figures.
+    expands them. ``channel_bytes``: constants that stay on the chip beside ``data_bytes`` of others outside.
+    ``block``: the output channels whose constants are copied at a time, 0 for all of them. ``kept``: the copies are
+    made beforehand, and lie so many words from the start of its scratch memory. ``without``: the model's name of an
+    operator that the user's C computes, whose cycles, accesses, stack and code are in none of these figures.
     """
 
     family: str
@@ -103,6 +106,7 @@ class Plan:
     streams: "Plan | None" = None
     packings: tuple[Packing | None, ...] = ()
     packed: bool = False
+    channel_bytes: int = 0
     block: int = 0
     kept: int | None = None
     without: str = ""
@@ -131,4 +135,4 @@ class Plan:
     @property
     def flash_bytes(self) -> int:
         """Weights, parameters and code."""
-        return self.data_bytes + self.code_bytes
+        return self.data_bytes + self.channel_bytes + self.code_bytes

@@ -41,8 +41,10 @@ def in_sections(layer: Emitted, *, code: str = "", data: str = "") -> Emitted:
 
 
 def with_constants_in(layer: Emitted, attribute: str) -> Emitted:
-    """The layer with this attribute on its constants; ``{}`` in it is the symbol."""
-    arrays = tuple(array._replace(attribute=attribute.format(array.name)) for array in layer.arrays)
+    """The layer with this attribute on its constants, but those that stay; ``{}`` in it is the symbol."""
+    arrays = tuple(
+        array if array.stays else array._replace(attribute=attribute.format(array.name)) for array in layer.arrays
+    )
     inner = tuple(with_constants_in(each, attribute) for each in layer.inner)
     return dataclasses.replace(layer, arrays=arrays, inner=inner)
 

@@ -5,8 +5,8 @@ once for each word and takes RAM only while the layer runs. Any plan that reads 
 its kernels stay as they are and get another pointer.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,28 +17,43 @@ from memaopt.kernels.code import Node, Staged
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.packing import Packing
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.text.c import Array
+from memaopt.kernels.text.c import Array, words_bytes
 
 _CODE = 24  # bytes of a copy's call
 #: Bytes of code of a copy, and of one that expands: its function (82 or 180 by GCC 12.2 at -O3) and the call.
 STAGES = (_CODE, 208)
+#: What the tile of a plan says whose channels' constants stay on the chip.
+APART = ", channels apart"
 _STACK = 16  # more of it where copies expand (GCC 12.2 -O3: 8 in tests/kernels/test_frames.py)
 
 
 class CopyCost(NamedTuple):
-    """What a copy of constants is: the words that are read, its cycles and code, the bytes of that in flash."""
+    """What a copy of constants is: the words that are read, its cycles and code, the bytes of that in flash, and the
+    words that are read besides from what stays on the chip."""
 
     words: int
     cycles: float
     code: tuple[Node, ...]
     code_bytes: int
+    channel_words: int = 0
+
+    @property
+    def data_bytes(self) -> int:
+        """The bytes of the array that is copied."""
+        return words_bytes(self.words) if self.channel_words else 4 * self.words
+
+    @property
+    def channel_bytes(self) -> int:
+        """The bytes of the array that stays, if there is one."""
+        return words_bytes(self.channel_words) if self.channel_words else 0
 
 
 @lru_cache(maxsize=1 << 12)
 def copying(words: int, packing: Packing | None) -> CopyCost:
     """The copy of so many words of constants, as kernels read them or packed."""
     if packing is not None:
-        return CopyCost(packing.packed_words, cycles_of(packing.code()), packing.code(), STAGES[True])
+        cycles = cycles_of(packing.code())
+        return CopyCost(packing.packed_words, cycles, packing.code(), STAGES[True], packing.channel_words)
     return CopyCost(words, around.ROW_OF_WORDS.cycles(words), around.copy_constants(words), STAGES[False])
 
 
@@ -59,7 +74,7 @@ def staged(plan: Plan) -> Plan | None:
     again = promise.parameters
     if not plan.words or words == 0 or again != loads(again.loads, 4) or again.loads <= words:
         return None
-    return dataclasses.replace(
+    return replace(
         plan,
         tile=f"{plan.tile}, staged" if plan.tile else "staged",
         cycles=plan.cycles + round(around.ROW_OF_WORDS.cycles(words)),
@@ -73,24 +88,30 @@ def staged(plan: Plan) -> Plan | None:
     )
 
 
-def packed(plan: Plan) -> Plan | None:
-    """The plan with its constants packed, which expand into scratch, and the others copied; None if none can be."""
+def packed(plan: Plan, apart: bool = False) -> Plan | None:
+    """The plan with its constants packed, which expand into scratch, and the others copied; None if none can be. What
+    channels take may be ``apart``, so that it can stay on the chip."""
+    if apart:
+        plan = replace(plan, packings=tuple(each and each.parted() for each in plan.packings))
     copies, words = copies_of(plan), plan.data_bytes // 4
     if not copies or not any(plan.packings):
         return None
     read, promise, again = sum(copy.words for copy in copies), plan.promise, plan.promise.parameters
-    return dataclasses.replace(
+    stay = sum(copy.channel_words for copy in copies)
+    scratch = promise.scratch + stores(words, 4) + again
+    return replace(
         plan,
-        tile=f"{plan.tile}, packed and staged",
+        tile=f"{plan.tile}, packed and staged" + APART * apart,
         cycles=plan.cycles + round(sum(copy.cycles for copy in copies)),
-        promise=promise._replace(parameters=loads(read, 4), scratch=promise.scratch + stores(words, 4) + again),
-        data_bytes=4 * read,
+        promise=promise._replace(parameters=loads(read, 4), scratch=scratch, channels=loads(stay, 4)),
+        data_bytes=sum(copy.data_bytes for copy in copies),
+        channel_bytes=sum(copy.channel_bytes for copy in copies),
         code_bytes=plan.code_bytes + sum(copy.code_bytes for copy in copies),
         code=(*(node for copy in copies for node in copy.code), Staged(plan.code)),
         scratch_bytes=align(plan.scratch_bytes, 4) + 4 * words,
         stack_bytes=plan.stack_bytes + _STACK,
         alignment=max(plan.alignment, 4),
-        options=(*plan.options, ("staged", 1), ("expanded", 1)),
+        options=(*plan.options, ("staged", 1), ("expanded", 1 + apart)),
         streams=plan,
         packed=True,
     )
@@ -100,7 +121,7 @@ def kept(plan: Plan, at: int = 0) -> Plan:
     """A plan that streams, with its constants copied by somebody else before, as :func:`copies_of` says; to ``at``
     words from the start of its scratch memory."""
     promise = plan.promise
-    return dataclasses.replace(
+    return replace(
         plan,
         tile=f"{plan.tile}, constants kept" if plan.tile else "constants kept",
         promise=promise._replace(parameters=Access(), scratch=promise.scratch + promise.parameters),
@@ -149,17 +170,29 @@ def kept_copies(plan: Plan, arrays: Sequence[Array], to: str, at: int) -> list[s
 
 def _copy(to: str, array: Array, packing: Packing | None) -> str:
     """A statement that copies an array of constants, or expands it."""
-    return packing.call(to, array.name) if packing else f"copy_words({to}, {array.name}, {array.length});"
+    if packing is None:
+        return f"copy_words({to}, {array.name}, {array.length});"
+    return packing.call(to, array.name, channels_of(array.name))
+
+
+def channels_of(name: str) -> str:
+    """What stays on the chip of an array of constants of this name."""
+    return f"{name}_channels"
 
 
 def as_they_lie(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """A layer's constants as memory has them: packed, if they are."""
-    return tuple(
-        array
-        if packing is None
-        else array._replace(values=packing.packed(array.values), comment=f"{array.comment}; weights in a byte each")
-        for array, packing in zip(arrays, _packings(plan, arrays), strict=True)
-    )
+    """A layer's constants as memory has them: packed, if they are, and what channels take apart."""
+    made: list[Array] = []
+    for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
+        if packing is None:
+            made.append(array)
+            continue
+        only = "weights alone, a byte each" if packing.apart else "weights in a byte each"
+        made.append(array._replace(values=packing.packed(array.values), comment=f"{array.comment}; {only}"))
+        if packing.apart:
+            stays, values = f"{array.comment}; all but weights", packing.beside(array.values)
+            made.append(array._replace(name=channels_of(array.name), values=values, comment=stays, stays=True))
+    return tuple(made)
 
 
 def _packings(plan: Plan, arrays: Sequence[Array]) -> tuple[Packing | None, ...]:

@@ -141,6 +141,7 @@ def _operands(plan: NetworkPlan, layer: LayerPlan, bases: Bases) -> tuple[_Range
     start = bases.of(plan, layer.op.output)
     end = start + plan.graph.tensors[layer.op.output].nbytes
     promised |= {"output": promise.output, "parameters": promise.parameters, "stack": promise.stack}
+    promised |= {"channels": promise.channels}
     ranges: _Ranges = {"output": (start, end - start)}
     for (first, size), name in pieces.items():
         last = first + size
@@ -161,13 +162,12 @@ def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, 
     only scratch, which nothing lies on, is both written and read.
     """
     # A compiler may merge equal constants of two layers; the board then knows both by one of their names.
-    own = {symbols[name] for name in layer.emitted.parameters if name in symbols}
+    own = {symbols[name]: buffer for name, buffer in layer.emitted.buffers.items() if name in symbols}
     counted: dict[str, Access] = {}
     for name, access in run.buffers.items():
         if not access or name in ("stack", "literals") or _LOOPS & set(name.split(".")):
             continue
-        if symbols.get(name) in own:
-            name = "parameters"
+        name = own.get(symbols.get(name, -1), name)
         if name in ranges and name.endswith(_AND_OUTPUT):
             _add(counted, {"output": access.only_stores})
             access = access.only_loads

@@ -10,10 +10,11 @@ from network_helpers import MCU
 from memaopt.choice import choice
 from memaopt.choice.compile import compile_network
 from memaopt.choice.homes import away
-from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, sites
+from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.problem import prepare
 from memaopt.choice.solution import search
 from memaopt.choice.traffic import network_traffic
+from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu
 from memaopt.memory import liveness
@@ -46,8 +47,12 @@ def test_what_is_no_placement_is_refused(text: str, said: str) -> None:
 def test_placements_on_a_machine() -> None:
     """Catches constants in a memory that is none of the kind, or not there."""
     assert sites(NetworkPlacement.asked(None), L4S5) == sites(ON_CHIP, L4S5) == NOWHERE
-    assert sites(NetworkPlacement.asked(" weights = qspi "), L4S5) == (L4S5.memory("qspi"), (True,), None)
-    assert sites(AUTO, L4S5) == (L4S5.memory("qspi"), (False, True), None)
+    assert sites(NetworkPlacement.asked(" weights = qspi "), L4S5) == Sites(L4S5.memory("qspi"), (True,))
+    assert sites(AUTO, L4S5) == Sites(L4S5.memory("qspi"), (False, True))
+    assert sites(NetworkPlacement.asked("weights=qspi,parameters=qspi"), L4S5).apart is False
+    for asked in ("parameters=qspi", "weights=qspi,parameters=flash"):
+        with pytest.raises(InputError, match=r"^parameters=.*, or with the weights \(parameters="):
+            sites(NetworkPlacement.asked(asked), L4S5)
     with pytest.raises(InputError, match="no external memory of"):
         sites(NetworkPlacement(weights="sram"), L4S5)
     with pytest.raises(InputError, match="has no memory 'psram'"):
@@ -111,6 +116,21 @@ def test_bytes_from_outside_come_first() -> None:
     assert moved[0] < moved[1]
     stages = prepare(fewest.graph, L4S5, place=place).stages
     assert moved[0] == sum(min(c.outside_bytes for c in stage.candidates if c.plan.code) for stage in stages)
+
+
+def test_what_channels_take_may_stay_on_the_chip() -> None:
+    """Catches constants that stay in flash and are counted in the image, or not in flash, or as bytes from outside; and
+    a placement of all of them outside that leaves some on the chip."""
+    graph, places = zoo.build("ds_cnn"), ("weights=qspi,parameters=qspi", "weights=qspi")
+    together, apart = (compile_network(graph, L4S5, "bytes", place=NetworkPlacement.asked(p)) for p in places)
+    moved = [network_traffic(plan).memories for plan in (together, apart)]
+    stay = sum(layer.plan.channel_bytes for layer in apart.layers)
+    assert stay == moved[1]["flash"].bytes == moved[0]["qspi"].bytes - moved[1]["qspi"].bytes > 0
+    assert (together.constant_bytes, apart.constant_bytes) == (0, stay)
+    assert together.image.nbytes - apart.image.nbytes == stay
+    text = emit.files(apart)["src/ds_cnn.c"]
+    stays = [array.name for layer in apart.layers for array in layer.emitted.constants if array.stays]
+    assert all(f"{name}[" in text and f"({name})" not in text for name in stays)
 
 
 def test_floors_hold_outside() -> None:

@@ -229,9 +229,8 @@ def _some(layer: Layer) -> Iterator[Plan]:
         offered = [plan for plan in every if plan.family == family]
         at = np.linspace(0, len(offered) - 1, min(len(offered), _MOST_PLANS))
         yield from (offered[round(i)] for i in at)
-        narrow = packed(offered[0])
-        yield from [narrow] if narrow else []
-        yield from in_parts(layer, offered[0])[:2]
+        yield from (narrow for apart in (False, True) if (narrow := packed(offered[0], apart)))
+        yield from in_parts(layer, offered[0])[:3]
 
 
 @pytest.mark.slow

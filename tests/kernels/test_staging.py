@@ -39,11 +39,12 @@ def _layers() -> dict[str, Layer]:
 
 def _ways(layer: Layer, plan: Plan) -> Iterator[tuple[str, Plan]]:
     """A plan's copies of constants: whole, packed, and both in blocks of channels."""
-    whole, narrow = staged(plan), packed(plan)
+    whole, narrow, apart = staged(plan), packed(plan), packed(plan, True)
     yield from [("staged", whole)] if whole else []
     yield from [("packed", narrow)] if narrow else []
+    yield from [("apart", apart)] if apart else []
     for part in in_parts(layer, plan):
-        yield f"blocks_{part.block}_{'packed' if part.packed else 'staged'}", part
+        yield f"blocks_{part.block}_{'apart' if part.channel_bytes else 'packed' if part.packed else 'staged'}", part
 
 
 def _emitted() -> dict[str, tuple[Layer, Emitted]]:
@@ -77,11 +78,14 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
         assert e.plan.promise.parameters.load_bytes == e.plan.data_bytes
-        assert sum(array.nbytes for array in e.constants) == e.plan.data_bytes
+        assert e.plan.promise.channels.load_bytes == e.plan.channel_bytes
+        assert sum(array.nbytes for array in e.constants if not array.stays) == e.plan.data_bytes
+        assert sum(array.nbytes for array in e.constants if array.stays) == e.plan.channel_bytes
         packings = e.plan.packings if e.plan.packed else ()
-        for number, symbol in enumerate(e.parameters):
+        for number, symbol in enumerate(array.symbol for array in e.constants if not array.stays):
             packing = packings[number] if number < len(packings) else None
             way = {ChainPacking: "expand_chains", TapPacking: "expand_taps"}.get(type(packing), "copy_words")
+            way += "_apart" * (packing is not None and packing.apart)
             place = "block" if e.plan.block else f"staged{symbol.removeprefix(e.name)}"
             assert f"{way}({place}, " in e.source
     tapped = {packing for _, e in emitted.values() for packing in e.plan.packings if isinstance(packing, TapPacking)}

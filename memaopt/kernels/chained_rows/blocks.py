@@ -18,7 +18,8 @@ from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel
 from memaopt.kernels.code import Loop, Staged
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.raw_pairs import LAYER_CYCLES, tiles_code
-from memaopt.kernels.staging import STAGES, copying
+from memaopt.kernels.staging import APART, STAGES, copying
+from memaopt.kernels.text.c import words_bytes
 from memaopt.problems.layers import Conv
 
 #: Numbers of blocks that are offered: each at most 1.5 times the one before.
@@ -37,7 +38,8 @@ def sizes(channels: int, step: int) -> tuple[int, ...]:
 def in_blocks(
     layer: Conv, plan: Plan, kernel: ChainedChannelsKernel, grid: strips.Grid, channels: int
 ) -> Iterator[Plan]:
-    """The plan that streams, in blocks of so many channels, with constants as they are and packed."""
+    """The plan that streams, in blocks of so many channels, with constants as they are, packed, and packed with what
+    channels take apart."""
     whole, last = divmod(kernel.m, channels)
     parts = [(channels, whole), *([(last, 1)] if last else [])]
     rows, count = plan.option("strip"), whole + bool(last)
@@ -64,8 +66,8 @@ def in_blocks(
         )
         for part, _ in parts
     ]
-    for packed in (False, True):
-        records_of = [kernel.packing(kernel.tiles_of(part)) for part, _ in parts]
+    for packed, apart in ((False, False), (True, False), (True, True)):
+        records_of = [kernel.packing(kernel.tiles_of(part))._replace(apart=apart) for part, _ in parts]
         copies = [copying(each.words, each if packed else None) for each in records_of]
         code = around.entry() + tuple(
             Loop((around.piece(_BLOCK), *copy.code, body), times)
@@ -73,22 +75,29 @@ def in_blocks(
         )
         copied = sum(copy.cycles * times for copy, (_, times) in zip(copies, parts, strict=True))
         words = sum(copy.words * times for copy, (_, times) in zip(copies, parts, strict=True))
+        stay = sum(copy.channel_words * times for copy, (_, times) in zip(copies, parts, strict=True))
         yield replace(
             plan,
-            tile=f"{plan.tile}, blocks of {channels}{' packed' if packed else ''}",
+            tile=f"{plan.tile}, blocks of {channels}{' packed' * packed}{APART * apart}",
             cycles=round(cycles + copied),
             promise=Promise(
-                (read,), output, loads(words, 4), scratch + stores(records * kernel.words, 4) + again, stack
+                (read,),
+                output,
+                loads(words, 4),
+                scratch + stores(records * kernel.words, 4) + again,
+                stack,
+                loads(stay, 4),
             ),
-            data_bytes=4 * words,
+            data_bytes=words_bytes(words) if apart else 4 * words,
+            channel_bytes=words_bytes(stay) if apart else 0,
             code_bytes=plan.code_bytes + _BLOCK.size + STAGES[packed],
             code=code,
             scratch_bytes=align(plan.scratch_bytes, 4) + 4 * kernel.tiles_of(channels) * kernel.words,
             stack_bytes=plan.stack_bytes + _STACK,
             lead=None,
-            options=(*plan.options, ("block", channels), ("expanded", int(packed))),
+            options=(*plan.options, ("block", channels), ("expanded", packed + apart)),
             streams=plan,
-            packings=(kernel.packing(records),),
+            packings=(kernel.packing(records)._replace(apart=apart),),
             packed=packed,
             block=channels,
         )

@@ -31,6 +31,7 @@ from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.staging import channels_of
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
@@ -279,6 +280,7 @@ def emitted_patches(
         group_words=group_words,
         block=plan.block,
         packing=plan.packings[0] if plan.packed else None,
+        channels_of=channels_of,
         staged=align(streamed.scratch_bytes, 4) // 4,
         strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
     )

@@ -42,6 +42,7 @@ class Array(NamedTuple):
 
     ``alignment``: bytes, if more than the type's. A table of 256 bytes that starts a line fits a data cache of 256.
     ``attribute``: C that says where it lies. ``of``: the array that it is, by another name, where there is one.
+    ``stays``: on the chip, wherever other constants are.
     """
 
     type: str
@@ -51,6 +52,7 @@ class Array(NamedTuple):
     alignment: int = 0
     attribute: str = ""
     of: str = ""
+    stays: bool = False
 
     @property
     def symbol(self) -> str:

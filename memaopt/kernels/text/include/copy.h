@@ -383,6 +383,68 @@ static void expand_chains(int32_t *to, const int32_t *from, int32_t records, int
 }
 #endif
 
+/* The same, where ``from`` has weights alone and ``channels`` what kernels read between them.
+ * Registers: r0 to, r1 from, r2 channels, r3 records left, r4-r6 and r12 words, r7 and r8 masks, r9 turns left, r10 pairs,
+ * r11 fours. */
+#if MEMAOPT_ASM
+KERNEL static void expand_chains_apart(int32_t *to, const int32_t *from, const int32_t *channels, int32_t records,
+                                       int32_t pairs, int32_t fours)
+{
+    __asm__ volatile(
+        "  push  {r4-r11}         \n"
+        "  ldr   r10, [sp, #32]   \n"
+        "  ldr   r11, [sp, #36]   \n"
+        "  mov   r7, #0xff00ff00  \n"
+        "  mov   r8, #0x00800080  \n"
+        "1:                       \n"
+        "  ldmia r2!, {r4-r6}     \n"
+        "  mov   r9, r10          \n"
+        "  stmia r0!, {r4-r6}     \n"
+        "2:                       \n"
+        "  ldmia r1!, {r4, r6}    \n"
+        "  subs  r9, r9, #1       \n"
+        "  and   r5, r7, r4, lsl #8 \n"
+        "  sxtab16 r5, r5, r6, ror #8 \n"
+        "  ssub16 r6, r6, r8      \n"
+        "  stmia r0!, {r4-r6}     \n"
+        "  bne   2b               \n"
+        "  ldr   r4, [r2], #4     \n"
+        "  movs  r9, r11          \n"
+        "  str   r4, [r0], #4     \n"
+        "  beq   4f               \n"
+        "3:                       \n"
+        "  ldmia r2!, {r4-r6, r12} \n"
+        "  subs  r9, r9, #1       \n"
+        "  stmia r0!, {r4-r6, r12} \n"
+        "  bne   3b               \n"
+        "4:                       \n"
+        "  subs  r3, r3, #1       \n"
+        "  bne   1b               \n"
+        "  pop   {r4-r11}         \n"
+        "  bx    lr               \n"
+    );
+}
+#else
+static void expand_chains_apart(int32_t *to, const int32_t *from, const int32_t *channels, int32_t records,
+                                int32_t pairs, int32_t fours)
+{
+    for (int32_t record = 0; record < records; record++) {
+        for (int32_t i = 0; i < 3; i++) {
+            *to++ = *channels++;
+        }
+        for (int32_t i = 0; i < pairs; i++, from += 2, to += 3) {
+            const uint32_t high = (uint32_t)from[0], low = (uint32_t)from[1];
+            to[0] = from[0];
+            to[1] = (int32_t)sxtab16(high << 8 & 0xFF00FF00u, low >> 8 | low << 24);
+            to[2] = (int32_t)pack_halves(low_half(low) - 128, high_half(low) - 128);
+        }
+        for (int32_t i = 0; i < 1 + 4 * fours; i++) {
+            *to++ = *channels++;
+        }
+    }
+}
+#endif
+
 /* Weights of 3x3 windows, a word for each row, as a walk reads them of each channel: for one or two ``sets`` of
  * columns, of which the first begins within a word if it is ``odd``; behind the first set two words that stay. */
 ONE_TEXT static void expand_taps(int32_t *to, const int32_t *from, int32_t channels, int32_t odd, int32_t sets)
@@ -400,6 +462,28 @@ ONE_TEXT static void expand_taps(int32_t *to, const int32_t *from, int32_t chann
             if (set == 0) {
                 store_s32(&to[5], load_s32(&from[3]));
                 store_s32(&to[6], load_s32(&from[4]));
+                to += 2;
+            }
+        }
+    }
+}
+
+/* The same, where ``from`` has weights alone and ``kept`` the two words that stay of each channel. */
+ONE_TEXT static void expand_taps_apart(int32_t *to, const int32_t *from, const int32_t *kept, int32_t channels, int32_t odd,
+                                       int32_t sets)
+{
+    for (int32_t channel = 0; channel < channels; channel++, from += 3, kept += 2) {
+        const uint32_t x = (uint32_t)load_s32(&from[0]), y = (uint32_t)load_s32(&from[1]), z = (uint32_t)load_s32(&from[2]);
+        for (int32_t set = 0; set < sets; set++, to += 5) {
+            const int32_t up = set == odd ? 0 : 8, down = 8 - up;
+            store_s32(&to[0], (int32_t)(x << up & 0xFF00FF00u));
+            store_s32(&to[1], (int32_t)(y << up & 0xFF00FF00u));
+            store_s32(&to[2], (int32_t)(z << up & 0xFF00FF00u));
+            store_s32(&to[3], (int32_t)((x >> down & 0xFF00u) | (y >> down & 0xFF00u) << 16));
+            store_s32(&to[4], (int32_t)(z >> down & 0xFF00u));
+            if (set == 0) {
+                store_s32(&to[5], load_s32(&kept[0]));
+                store_s32(&to[6], load_s32(&kept[1]));
                 to += 2;
             }
         }
