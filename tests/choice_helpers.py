@@ -11,7 +11,8 @@ import numpy as np
 
 from memaopt.choice import best, choice, solution
 from memaopt.choice.choice import Candidate
-from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, prepare
+from memaopt.choice.problem import Problem, prepare
+from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of
 from memaopt.errors import UnsupportedModelError
 from memaopt.machines.mcu import mcu
 from memaopt.memory import plan as memory

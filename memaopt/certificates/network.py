@@ -253,6 +253,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         formats=certificate.formats,
         place=certificate.placement,
         room=certificate.room,
+        objective=certificate.objective,
     )
     picks = _picks(problem, certificate, where)
     memory, goal, said = certificate.memory, certificate.objective, certificate.choice

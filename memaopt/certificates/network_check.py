@@ -16,8 +16,9 @@ from memaopt.certificates.network import NetworkCertificate, certify, derived
 from memaopt.choice import choice, compile
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
-from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of
+from memaopt.choice.problem import Problem
 from memaopt.choice.solution import cheaper
+from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of
 from memaopt.choice.weighing import objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError, MemaoptError
 from memaopt.kernels.registry import CHAINS, Format

@@ -20,7 +20,8 @@ from memaopt.certificates.network_claims import LayerClaim, Totals
 from memaopt.choice.compile import compile_network
 from memaopt.choice.given import GivenPlan
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.choice.problem import Problem, in_place_of, leads_of
+from memaopt.choice.problem import Problem
+from memaopt.choice.stages import in_place_of, leads_of
 from memaopt.choice.weighing import objective_of
 from memaopt.errors import DisagreementError, InfeasibleError, InputError, MemaoptError
 from memaopt.inputs import Input

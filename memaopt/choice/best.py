@@ -20,7 +20,8 @@ from memaopt.choice.conflicts import explain
 from memaopt.choice.label_walk import Found, Least
 from memaopt.choice.offers import Offers
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import Problem, stack_bytes
+from memaopt.choice.problem import Problem
+from memaopt.choice.stages import stack_bytes
 from memaopt.errors import DisagreementError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective

@@ -23,8 +23,9 @@ from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.partition import Partitions, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import ALIGNMENT, Problem, left_by_project, prepare, refuse_weights_beyond
+from memaopt.choice.problem import SUITED, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.kernels.registry import Format, plans
@@ -97,6 +98,7 @@ def compile_network(
     if by_rows:
         graph = rows.by_rows(graph)
     prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=place)
+    prepared = partial(prepared, objective=objective)
     spaces = []
     for multiple, simple in simplifications(graph):
         given_chains = () if chains is None else chains.get(multiple)
@@ -165,9 +167,15 @@ def _problems(prepared: Callable[..., Problem], graph: Graph, tensors: Memory | 
     if tensors is None:
         yield prepared(graph)
         return
-    # With all of them inside outputs may lie on inputs, for which no room is counted here.
-    whole, known = prepared(graph), {frozenset[int]()}
+    whole = prepared(graph)
     yield whole
+    try:
+        best = prepared(graph, room=SUITED)
+    except InfeasibleError:
+        return  # nothing fits, whatever is outside
+    known = {frozenset[int](), best.away}
+    if best.away:
+        yield best
     assert whole.limits.sram is not None
     for room in rooms(whole.limits.sram):
         gone = away(graph, whole.order, room, ALIGNMENT)
@@ -315,7 +323,9 @@ def problem_within(plan: NetworkPlan, graph: Graph, room: int | None = None) -> 
     """The problem of choosing for a graph within a plan's budgets, with so much room for tensors inside."""
     limits = plan.budgets
     budgets = {"sram": limits.sram, "flash": limits.flash, "arena": limits.arena}
-    return prepare(graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement, room=room)
+    return prepare(
+        graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement, room=room, objective=plan.objective
+    )
 
 
 def partition_bound(plan: NetworkPlan) -> int:

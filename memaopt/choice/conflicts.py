@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from memaopt.choice.clashes import Clash, demand_of
-from memaopt.choice.problem import ALIGNMENT, Problem
+from memaopt.choice.problem import Problem
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory.packing_search import WORK, within

@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from memaopt.choice.problem import ALIGNMENT, Problem
+from memaopt.choice.problem import Problem
+from memaopt.choice.stages import ALIGNMENT
 
 #: How much more than the best of all the default may cost.
 WITHIN = 0.004

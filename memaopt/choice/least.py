@@ -14,7 +14,8 @@ from memaopt.choice import rows
 from memaopt.choice.compile import compile_network, simplifications
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
-from memaopt.choice.problem import ALIGNMENT, prepare
+from memaopt.choice.problem import prepare
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InfeasibleError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model

@@ -15,7 +15,7 @@ from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
 from memaopt.choice.partition import Potentials
 from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
-from memaopt.choice.problem import ALIGNMENT, stack_bytes
+from memaopt.choice.stages import ALIGNMENT, stack_bytes
 from memaopt.kernels.image import ConstantsImage
 from memaopt.kernels.plan import Promise
 from memaopt.kernels.registry import Emitted, Format, Plan, emit

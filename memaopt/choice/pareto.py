@@ -20,8 +20,9 @@ from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
-from memaopt.choice.problem import Problem, prepare, stack_bytes
+from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.solution import search, solve
+from memaopt.choice.stages import stack_bytes
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import RowBound, bound

@@ -26,8 +26,9 @@ from memaopt.access import Access
 from memaopt.alignment import align
 from memaopt.choice.chain_floor import PartFloor, chain_floor, part_floor
 from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets, Candidate, Stage, fits
-from memaopt.choice.problem import ALIGNMENT, Problem, in_place_of, leads_of, options_of, places_of, stack_bytes
+from memaopt.choice.problem import Problem, options_of
 from memaopt.choice.quotes import Quotes
+from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of, places_of, stack_bytes
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
 from memaopt.kernels.registry import Format, plans

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.access import Access
-from memaopt.alignment import align
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
 from memaopt.choice.homes import away
-from memaopt.choice.in_ram import Where, copyable
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
+from memaopt.choice.stages import ALIGNMENT, Stages, in_place_of, leads_of, stack_bytes
+from memaopt.choice.suits import suited
 from memaopt.errors import InfeasibleError
 from memaopt.kernels.registry import Format, Plan, in_parts, packed, plans, staged
 from memaopt.machines.mcu import Mcu
-from memaopt.machines.memory import Memory
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
 from memaopt.memory import states as places
-from memaopt.memory.liveness import InPlace, Lead, Leads, elementwise_in_place
+from memaopt.memory.liveness import elementwise_in_place
 from memaopt.memory.plan import MemoryPlan
-from memaopt.models.fetching import FlashTiming, Outside
-from memaopt.models.outside import moving
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
-from memaopt.networks.operators import Lowered, Operator, Pairwise, Weighted
-from memaopt.problems.layers import Conv, FullyConnected
+from memaopt.networks.operators import Lowered, Operator, Weighted
+from memaopt.problems.words import Objective
 
-#: What tensors, scratch memory and states begin at multiples of.
-ALIGNMENT = 16
-#: The frame of ``invoke`` and what the layers' C around the kernels needs; the kernels' own stack comes on top.
-_FRAME = 160
+#: In the place of the bytes that tensors inside may take: those are outside that suit the kernels best.
+SUITED = 0
+
 #: NAME_init() that checks what lies outside: 180 bytes and a table of 64, by GCC 12.2 at -O3.
 _CHECK = 244
 #: Code of the three ways to invoke a network of one input and one output, of more; of the call of a layer; of helpers
@@ -49,7 +44,8 @@ class Problem:
     ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
     with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
     is as much RAM as it takes. ``sites``: where constants and tensors may be;
-    ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside).
+    ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside;
+    SUITED: those suit the kernels best).
     """
 
     graph: Graph
@@ -150,10 +146,12 @@ def prepare(
     formats: bool = True,
     place: NetworkPlacement | None = None,
     room: int | None = None,
+    objective: Objective = "cycles",
 ) -> Problem:
     """The problem of choosing kernels for a simplified network; budgets are what a project leaves of the machine's
     memories by default, and what may be copied into RAM is what its setting allows. ``place``: which memories buffers
-    may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside.
+    may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside, or
+    SUITED: those that suit the kernels best under the ``objective`` are.
     """
     allowed = sites(place or ON_CHIP, mcu)
     machine = timing(mcu, allowed.outside)
@@ -172,14 +170,19 @@ def prepare(
         arena,
         mcu.setting.constants_in_ram,
     )
-    gone = None if room is None else away(graph, order, room, ALIGNMENT)
-    if room is not None and gone is None:
+    made = Stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed)
+    gone: frozenset[int] | None = frozenset()
+    if room == SUITED:
+        best = suited(made, objective)
+        gone = None if best is None else best.away
+    elif room is not None:
+        gone = away(graph, order, room, ALIGNMENT)
+    if gone is None:
         raise InfeasibleError(f"{graph.name}: what goes in and comes out takes more than {room:,} bytes of SRAM")
-    outer = Outer(gone or frozenset(), roots, allowed.tensors)
-    stages = tuple(_stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed, outer))
+    stages = tuple(made.every(gone))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, outer.away, room)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, gone, room)
 
 
 class Ways(NamedTuple):
@@ -240,11 +243,6 @@ def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> Non
         )
 
 
-def stack_bytes(chosen: Iterable[Plan]) -> int:
-    """An estimate of what ``invoke`` puts on the stack with these plans."""
-    return align(_FRAME + max((plan.stack_bytes for plan in chosen), default=0), ALIGNMENT)
-
-
 def options_of(
     graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False
 ) -> tuple[Plan, ...]:
@@ -265,132 +263,7 @@ def options_of(
     return (*streamed, *(plan for plan in copied if plan is not None), *parted)
 
 
-def places_of(plan: Plan, limits: Budgets, allowed: Sites) -> tuple[Where, ...]:
-    """Where a plan's code and constants may live within budgets."""
-    code, data = bool(limits.code_ram), bool(limits.constants_ram)
-    apart = plan.channel_bytes > 0
-    if apart and not allowed.apart:
-        return ()
-    # What is apart is so for what lies outside.
-    choices = tuple(outside for outside in allowed.choices if outside or not apart)
-    return copyable(plan, code=code, data=data, sites=choices)
-
-
-def in_place_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> InPlace:
-    """Which inputs the chosen kernels may overwrite, for :func:`memaopt.memory.plan.plan`."""
-    by_output = {graph.operators[i].output: i for i in chosen}
-
-    def in_place(graph: Graph, op: Operator) -> tuple[int, ...]:
-        i = by_output.get(op.output)
-        if i is None or not chosen[i].in_place or graph.tensors[op.input].is_constant:
-            return ()
-        if isinstance(op, Pairwise):
-            # Element by element: either input will do, if no element of it is read again for another output.
-            return elementwise_in_place(graph, op)
-        if isinstance(lowered[i].layer, Conv | FullyConnected):
-            return ()  # only the assembly has read all inputs before it writes; the plain C has not
-        sizes = {graph.tensors[op.input].nbytes, graph.tensors[op.output].nbytes}
-        return (0,) if lowered[i].batch == 1 or len(sizes) == 1 else ()
-
-    return in_place
-
-
-def leads_of(graph: Graph, chosen: Mapping[int, Plan], lowered: Mapping[int, Lowered]) -> Leads:
-    """How the chosen kernels' outputs may overlap their inputs, for :func:`memaopt.memory.plan.plan`."""
-    # A batch's later images would be overwritten by the outputs of its first ones.
-    found = {
-        graph.operators[i].output: Lead(plan.lead, plan.lead_step)
-        for i, plan in chosen.items()
-        if plan.lead is not None and lowered[i].batch == 1
-    }
-    return lambda _, op: found.get(op.output)
-
-
-class Outer(NamedTuple):
-    """The tensors (alias roots) outside the chip, all of them by their roots, and the memory that they are in."""
-
-    away: frozenset[int]
-    roots: Mapping[int, int]
-    memory: Memory | None
-
-    def accesses(self, plan: Plan, inputs: Sequence[int], output: int) -> Access:
-        """What a call of a plan that reads and writes these tensors accesses of those outside."""
-        pairs = [*zip(inputs, plan.promise.inputs, strict=True), (output, plan.promise.output)]
-        return sum((moved for t, moved in pairs if self.roots.get(t) in self.away), Access())
-
-    def waits(self, moved: Access) -> int:
-        """Cycles that these wait."""
-        if self.memory is None:
-            return 0
-        return moving(moved, Outside(self.memory.first, self.memory.next))
-
-
 def _order(graph: Graph) -> tuple[int, ...]:
     """The order whose largest live set of tensors is the least."""
     problem = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
     return liveness.best_order(problem)[0]
-
-
-def _stages(
-    graph: Graph,
-    lowered: Mapping[int, Lowered],
-    pairs: Mapping[int, int],
-    options: Mapping[int, tuple[Plan, ...]],
-    roots: Mapping[int, int],
-    order: tuple[int, ...],
-    machine: FlashTiming,
-    limits: Budgets,
-    allowed: Sites,
-    outer: Outer,
-) -> list[Stage]:
-    """A stage for each operator that runs, in execution order, with what is alive while it does."""
-    ready: list[Stage] = []
-    done = 0
-    apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, outer.away)
-    for i in order:
-        if i in lowered:
-            op = graph.operators[i]
-            views = {False: apart}
-            if i in pairs:
-                together = fusion.in_memory(graph, [pairs[i]])
-                gone = outer.away - {graph.operators[pairs[i]].output}
-                views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, gone)
-            alive: dict[tuple[object, ...], int] = {}
-            for plan in options[i]:
-                if _sharing(plan) not in alive:
-                    in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
-                    view = liveness.ruled(views[plan.input_format is Format.FUSED], in_place, leads, [i])
-                    alive[_sharing(plan)] = view.during(i, done)
-            read = {False: lowered[i].inputs, True: lowered[pairs[i]].inputs if i in pairs else ()}
-            moved = {
-                id(plan): outer.accesses(plan, read[plan.input_format is Format.FUSED], op.output)
-                for plan in options[i]
-                if plan is not fusion.DEFERRED
-            }
-            candidates = tuple(
-                Candidate(
-                    plan,
-                    lowered[i].batch,
-                    alive[_sharing(plan)] + align(plan.scratch_bytes, ALIGNMENT),
-                    stack_bytes((plan,)),
-                    where,
-                    machine,
-                    moved[id(plan)],
-                    outer.waits(moved[id(plan)]),
-                )
-                for plan in options[i]
-                if plan is not fusion.DEFERRED
-                for where in places_of(plan, limits, allowed)
-            )
-            if fusion.DEFERRED in options[i]:
-                candidates += (Candidate(fusion.DEFERRED, lowered[i].batch, 0),)
-            ready.append(
-                Stage(candidates, tuple(roots.get(t) for t in lowered[i].inputs), roots.get(op.output, op.output))
-            )
-        done |= 1 << i
-    return ready
-
-
-def _sharing(plan: Plan) -> tuple[object, ...]:
-    """What decides which bytes are alive while a plan runs."""
-    return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step

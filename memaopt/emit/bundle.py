@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memaopt.choice.bundle import BundlePlan
-from memaopt.choice.problem import ALIGNMENT
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.emit import firmware, folder, network
 from memaopt.errors import InputError
 from memaopt.kernels.registry import source_file

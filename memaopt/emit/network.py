@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
-from memaopt.choice.problem import ALIGNMENT
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.emit import customs, firmware, folder, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.emit.ends import End, ends

@@ -8,7 +8,7 @@ from pathlib import Path
 from memaopt.alignment import align
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
-from memaopt.choice.problem import ALIGNMENT
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InputError
 from memaopt.files import read_bytes
 
