@@ -78,6 +78,7 @@ class NetworkCertificate(OfModel):
     layers: tuple[LayerClaim, ...]
     memory: MemoryPlan
     room: int | None = None
+    outer_bound: int | None = None
     outer: MemoryPlan | None = None
     choice: ChoiceClaim
     potentials: tuple[Potentials, ...] = ()
@@ -200,6 +201,7 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
         layers=tuple(claim(plan, layer) for layer in plan.layers),
         memory=plan.memory,
         room=plan.room,
+        outer_bound=plan.outer_bound,
         outer=plan.outer,
         choice=ChoiceClaim(
             price=plan.choice.price,
@@ -283,6 +285,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
         outer=certificate.outer,
         away=problem.away,
         room=certificate.room,
+        outer_bound=problem.outer_bound,
         potentials=certificate.potentials,
     )
     return problem, plan

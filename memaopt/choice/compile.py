@@ -254,6 +254,7 @@ def _cheapest(
                 outer=problem.outer_plan(found.choice.picks, found.memory.order),
                 away=problem.away,
                 room=problem.room,
+                outer_bound=problem.outer_bound,
             )
     if best is None or (below is not None and proof != "enumeration"):
         return None

@@ -117,7 +117,8 @@ class NetworkPlan:
     which one costs at most so much more than the best of all; None if nobody asked for that. ``neighbours`` on the
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
-    ``room`` bytes. ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
+    ``room`` bytes; if that is SUITED, nothing costs less than ``outer_bound``, whichever tensors are outside.
+    ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
     networks; None for one of its own. ``potentials``: with chains, what proves for each way to simplify the network
     that no partition into chains costs less than the bound.
     """
@@ -145,6 +146,7 @@ class NetworkPlan:
     outer: MemoryPlan | None = None
     away: frozenset[int] = frozenset()
     room: int | None = None
+    outer_bound: int | None = None
     home: str | None = None
     potentials: tuple[Potentials, ...] = ()
 

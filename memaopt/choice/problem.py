@@ -45,7 +45,7 @@ class Problem:
     with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
     is as much RAM as it takes. ``sites``: where constants and tensors may be;
     ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside;
-    SUITED: those suit the kernels best).
+    SUITED: those suit the kernels best, and no choice with any others is below ``outer_bound``).
     """
 
     graph: Graph
@@ -60,6 +60,7 @@ class Problem:
     sites: Sites = NOWHERE
     away: frozenset[int] = frozenset()
     room: int | None = None
+    outer_bound: int | None = None
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -172,9 +173,10 @@ def prepare(
     )
     made = Stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed)
     gone: frozenset[int] | None = frozenset()
+    bound: int | None = None
     if room == SUITED:
         best = suited(made, objective)
-        gone = None if best is None else best.away
+        gone, bound = (None, None) if best is None else best
     elif room is not None:
         gone = away(graph, order, room, ALIGNMENT)
     if gone is None:
@@ -182,7 +184,7 @@ def prepare(
     stages = tuple(made.every(gone))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, gone, room)
+    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, gone, room, bound)
 
 
 class Ways(NamedTuple):

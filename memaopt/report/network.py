@@ -261,8 +261,7 @@ def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     told = []
     if tensors is not None and plan.away:
         told.append((tensors.name, f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole", ""))
-        sets = "for each eighth of the SRAM the tensors inside whose set saves most of their bytes"
-        told.append(("", f"tried, with the best kernels each: {sets}", ""))
+        told.append(("", _sets(plan), ""))
     if memory is None:
         return told
     layers = [layer for layer in plan.layers if layer.where.outside]
@@ -278,6 +277,17 @@ def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
         (memory.name, f"{size:,} bytes of {memory.size:,}: {how}; CRC-32 {plan.image.checksum:08x}", ""),
         ("", f"no kernels read fewer than {bound:,} bytes of weights there", ""),
     ]
+
+
+def _sets(plan: NetworkPlan) -> str:
+    """What is known of other tensors outside."""
+    price, bound = plan.choice.price, plan.outer_bound
+    if bound is None:
+        sets = "those that suit the kernels best, and for each eighth of the SRAM those that leave that much room"
+        return f"tried, with the best kernels each: {sets}"
+    if bound == price:
+        return "no others outside would do better in this order, as a shortest path over where each is shows"
+    return f"no others outside would do better in this order by more than {(price - bound) / price:.1%}"
 
 
 def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:

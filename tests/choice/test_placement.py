@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from network_helpers import MCU
 
 from memaopt.choice import choice
 from memaopt.choice.compile import compile_network
+from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.homes import away
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
-from memaopt.choice.problem import prepare
+from memaopt.choice.problem import prepare, ways
 from memaopt.choice.solution import search
+from memaopt.choice.stages import Stages
+from memaopt.choice.suits import suited
 from memaopt.choice.traffic import network_traffic
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu
 from memaopt.memory import liveness
+from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.streaming.window import Stream
@@ -109,27 +114,22 @@ def test_short_flash_is_relieved() -> None:
 
 
 def test_bytes_from_outside_come_first() -> None:
-    """Catches an objective ``bytes`` for which a byte from outside is one on the chip."""
+    """Catches an objective ``bytes`` for which a byte from outside is one on the chip; constants that stay in flash and
+    are counted in the image, or as bytes from outside; and a placement of all of them outside that leaves some here."""
     graph, place = zoo.build("ds_cnn"), NetworkPlacement(weights="qspi")
     fewest, fastest = (compile_network(graph, L4S5, objective, place=place) for objective in ("bytes", "cycles"))
     moved = [network_traffic(plan).memories["qspi"].bytes for plan in (fewest, fastest)]
     assert moved[0] < moved[1]
     stages = prepare(fewest.graph, L4S5, place=place).stages
     assert moved[0] == sum(min(c.outside_bytes for c in stage.candidates if c.plan.code) for stage in stages)
-
-
-def test_what_channels_take_may_stay_on_the_chip() -> None:
-    """Catches constants that stay in flash and are counted in the image, or not in flash, or as bytes from outside; and
-    a placement of all of them outside that leaves some on the chip."""
-    graph, places = zoo.build("ds_cnn"), ("weights=qspi,parameters=qspi", "weights=qspi")
-    together, apart = (compile_network(graph, L4S5, "bytes", place=NetworkPlacement.asked(p)) for p in places)
-    moved = [network_traffic(plan).memories for plan in (together, apart)]
-    stay = sum(layer.plan.channel_bytes for layer in apart.layers)
-    assert stay == moved[1]["flash"].bytes == moved[0]["qspi"].bytes - moved[1]["qspi"].bytes > 0
-    assert (together.constant_bytes, apart.constant_bytes) == (0, stay)
-    assert together.image.nbytes - apart.image.nbytes == stay
-    text = emit.files(apart)["src/ds_cnn.c"]
-    stays = [array.name for layer in apart.layers for array in layer.emitted.constants if array.stays]
+    together = compile_network(graph, L4S5, "bytes", place=NetworkPlacement.asked("weights=qspi,parameters=qspi"))
+    stay = sum(layer.plan.channel_bytes for layer in fewest.layers)
+    found = [network_traffic(plan).memories for plan in (together, fewest)]
+    assert stay == found[1]["flash"].bytes == found[0]["qspi"].bytes - found[1]["qspi"].bytes > 0
+    assert (together.constant_bytes, fewest.constant_bytes) == (0, stay)
+    assert together.image.nbytes - fewest.image.nbytes == stay
+    text = emit.files(fewest)["src/ds_cnn.c"]
+    stays = [array.name for layer in fewest.layers for array in layer.emitted.constants if array.stays]
     assert all(f"{name}[" in text and f"({name})" not in text for name in stays)
 
 
@@ -171,6 +171,51 @@ def test_the_tensors_outside_are_the_cheapest() -> None:
         assert live[found] <= room
         assert sum(cost[t] for t in found) == min(sum(cost[t] for t in s) for s in sets if live[s] <= room)
     assert away(graph, order, distinct[0] - 1, 16) is None
+
+
+@pytest.mark.parametrize("objective", ["bytes", "cycles"])
+def test_no_other_tensors_outside_are_better(objective: str) -> None:
+    """Catches a bound that is not the least of all sets, and tensors that are not those of the bound: every set is
+    tried, with a convolution and its depthwise reader apart and as one."""
+    made = Builder("places", (1, 6, 6, 4), 3)
+    x = made.conv_2d(0, 12, Size2D(1, 1))
+    y = made.depthwise_conv_2d(made.conv_2d(x, 48, Size2D(1, 1)), Activation.RELU)
+    graph = made.finish(made.conv_2d(made.add(x, made.conv_2d(y, 12, Size2D(1, 1))), 4, Size2D(1, 1)))
+    f469, place = mcu("stm32f469"), NetworkPlacement.asked("weights=qspi,activations=fmc")
+    free, every = prepare(graph, f469, place=place), ways(graph, True, True, True)
+    p = liveness.problem(graph, 16, lambda *_: (), {}, ())
+    inner = [t for t in p.sizes if t not in graph.inputs and t not in p.kept]
+    sets = [frozenset(c) for n in range(len(inner) + 1) for c in itertools.combinations(inner, n)]
+    apart = set()
+    for sram in (1000, 1400, 2600, 3400):
+        limits, machine = replace(free.limits, sram=sram), timing(f469, free.sites.outside)
+        stages = Stages(
+            graph, every.lowered, every.pairs, every.options, every.roots, every.order, machine, limits, free.sites
+        )
+        prices = {gone: found for gone in sets if (found := _least(stages, objective, gone)) is not None}
+        found = suited(stages, objective)
+        assert (found is None) == (not prices)
+        if found is not None:
+            assert found.bound == min(prices.values()) == prices[found.away], sram
+            apart.add(found.away)
+    assert len(apart) > 2
+
+
+def _least(stages: Stages, objective: str, gone: frozenset[int]) -> int | None:
+    """What all operators cost at least with these tensors outside, in formats that need not agree; None where one fits
+    in no way."""
+    prices: dict[tuple[int, bool], int] = {}
+    for i, stage in zip((i for i in stages.order if i in stages.lowered), stages.every(gone), strict=True):
+        for c in stage.candidates:
+            if c.plan is not DEFERRED and choice.fits(c, stages.limits):
+                key = i, c.plan.input_format == "fused"
+                prices[key] = min(prices.get(key, c.floor(objective)), c.floor(objective))
+    ((second, first),) = stages.pairs.items()
+    alone = [prices.get((i, False)) for i in stages.lowered]
+    ways_of = [alone, [p for i, p in zip(stages.lowered, alone, strict=True) if i not in (first, second)]]
+    # As one they leave nothing between them, outside or inside.
+    ways_of[1].append(None if stages.graph.operators[first].output in gone else prices.get((second, True)))
+    return min((sum(p for p in each if p) for each in ways_of if None not in each), default=None)
 
 
 def test_tensors_outside_in_other_uses() -> None:
