@@ -14,7 +14,7 @@ from memaopt.kernels.text.c import CACHE, LINE
 from memaopt.problems.layers import Layer
 
 RNG = np.random.default_rng(7)
-WALK, TAPS, DIRECT = "depthwise walk", "depthwise taps", "depthwise direct"
+WALK, TAPS, DIRECT, IN_LINE = "depthwise walk", "depthwise taps", "depthwise direct", "depthwise line"
 
 
 def _walks() -> dict[str, Layer]:
@@ -88,6 +88,25 @@ def _small_windows() -> dict[str, Layer]:
         "column_of_4_in_few_rows": h.depthwise(rng, (2, 5, 3), (4, 1)),
         "turns_out_of_reach": h.depthwise(rng, (16, 1, 1040), (5, 1)),
         "dilated_beyond": h.depthwise(rng, (4, 5, 3), (3, 3), dilation=(3, 1)),
+        "dilated_and_strided": h.depthwise(rng, (11, 9, 3), stride=(2, 2), dilation=(2, 2), output_zero_point=-3),
+        "strided_further": h.depthwise(rng, (29, 5, 2), (3, 2), stride=(3, 2), dilation=(2, 4)),
+    }
+
+
+def _lines() -> dict[str, Layer]:
+    rng = np.random.default_rng(5)
+    five = {name: layer for name, layer in _small_windows().items() if sorted(layer.window.kernel) == [1, 5]}
+    return {
+        **five,
+        "clamped": h.depthwise(rng, (15, 2, 3), (5, 1), output_zero_point=-9, clamp=(-9, 90)),
+        "clamped_from_below": h.depthwise(rng, (15, 2, 3), (5, 1), output_zero_point=-9, clamp=(-9, 127)),
+        "clamped_by_sign": h.depthwise(rng, (2, 15, 3), (1, 5), output_zero_point=3, clamp=(-128, -1)),
+        "strided_by_sign": h.depthwise(rng, (2, 28, 3), (1, 5), stride=(1, 2), zero_point=-9, output_zero_point=5),
+        "strided_and_dilated": h.depthwise(rng, (2, 37, 3), (1, 5), stride=(2, 2), dilation=(2, 2), multiplier=2),
+        "dilated_by_four": h.depthwise(rng, (43, 3, 2), (5, 1), stride=(2, 1), dilation=(4, 1), zero_point=127),
+        "two_rows": h.depthwise(rng, (2, 4, 5), (5, 1), output_zero_point=1),
+        "one_row": h.depthwise(rng, (1, 4, 5), (5, 1)),
+        "far": h.depthwise(rng, (14, 3, 1040), (5, 1), padding="valid"),
     }
 
 
@@ -100,7 +119,9 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     small = h.every_plan({f"small_{name}": layer for name, layer in _small_windows().items()}, DIRECT)
     assert any("loop" in e.plan.tile for _, e in small.values())
     assert any("by sets" in e.plan.tile for _, e in small.values())
-    h.check_on_host(tmp_path, emitted | others | small, RNG)
+    lines = h.every_plan({f"line_{name}": layer for name, layer in _lines().items()}, IN_LINE)
+    assert any("loop" in e.plan.tile for _, e in lines.values())
+    h.check_on_host(tmp_path, emitted | others | small | lines, RNG)
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -117,8 +138,9 @@ def test_every_other_window_on_the_board(compiler: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_small_window_from_bytes_on_the_board(compiler: str, tmp_path: Path) -> None:
-    """The same of the kernel without planes: also the wrong initial accumulator at an edge."""
-    h.check_on_board(tmp_path, h.every_plan(_small_windows(), DIRECT), RNG, compiler)
+    """The same of the kernels without planes: also the wrong initial accumulator at an edge."""
+    lines = h.every_plan({f"line_{name}": layer for name, layer in _lines().items()}, IN_LINE)
+    h.check_on_board(tmp_path, h.every_plan(_small_windows(), DIRECT) | lines, RNG, compiler)
 
 
 def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
@@ -132,7 +154,9 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "by_sign": (h.depthwise(rng, (13, 12, 16), output_zero_point=-48), 2.1),
         "kernel_5x5": (h.depthwise(rng, (24, 24, 16), (5, 5), padding="valid"), 1.55),
         "strided_by_sign": (h.depthwise(rng, (24, 24, 16), stride=(2, 2), output_zero_point=-48), 2.5),
-        "line_by_sign": (h.depthwise(rng, (15, 24, 16), (5, 1), output_zero_point=-48), 3.0),
+        "line": (h.depthwise(rng, (15, 24, 16), (5, 1)), 1.9),
+        "line_by_sign": (h.depthwise(rng, (15, 24, 16), (5, 1), output_zero_point=-48), 2.45),
+        "line_strided_and_dilated": (h.depthwise(rng, (35, 48, 17), (1, 5), stride=(2, 2), dilation=(2, 2)), 2.0),
     }
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)

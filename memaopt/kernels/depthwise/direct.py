@@ -25,7 +25,7 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
 from memaopt.kernels.depthwise.descent import Column, walk_of
-from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase
+from memaopt.kernels.depthwise.direct_kernel import DirectKernel, MetColumns, Phase, phases_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
@@ -47,7 +47,7 @@ _FRAME = around.Frame(72, 64)
 _STACK = 56  # of a kernel: r4 to r11, lr and five words
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """A layer as the walk sees it: rows are where it goes along, the image's own or (``turned``) its columns.
 
     Bytes from a row of the input to the next, from a column to the next, and the same of the output.
@@ -62,11 +62,11 @@ class _View(NamedTuple):
     out_column: int
 
 
-def _view(layer: Depthwise, turned: bool) -> _View:
+def view_of(layer: Depthwise, turned: bool) -> View:
     window, shape, output = layer.window, layer.shape, layer.output
     row, out_row = shape.width * shape.channels, output.width * output.channels
     if not turned:
-        return _View(window, shape, output, row, shape.channels, out_row, output.channels)
+        return View(window, shape, output, row, shape.channels, out_row, output.channels)
     other = Window(
         Pair(*window.kernel[::-1]),
         Pair(*window.stride[::-1]),
@@ -75,10 +75,10 @@ def _view(layer: Depthwise, turned: bool) -> _View:
     )
     turned_shape = Image(shape.width, shape.height, shape.channels)
     turned_output = Image(output.width, output.height, output.channels)
-    return _View(other, turned_shape, turned_output, shape.channels, row, output.channels, out_row)
+    return View(other, turned_shape, turned_output, shape.channels, row, output.channels, out_row)
 
 
-def _sets(view: _View) -> tuple[MetColumns, ...]:
+def sets_of(view: View) -> tuple[MetColumns, ...]:
     """The columns, by which taps of a row their windows meet."""
     window = view.window
     starts = [c * window.stride.width - window.padding.left for c in range(view.output.width)]
@@ -94,22 +94,24 @@ def _sets(view: _View) -> tuple[MetColumns, ...]:
     return tuple(sets)
 
 
-def _phases(view: _View, span: int) -> Iterator[Phase]:
-    """Of a dilated window as many as its rows are apart."""
+def phases_in(view: View, span: int) -> Iterator[Phase]:
+    """Of a dilated window as many as its rows are apart, but for what strides leave out: where output o reads the rows
+    s o + d k, those that read the same ones are d / gcd(s, d) apart."""
     window, height = view.window, view.shape.height
-    apart = window.dilation.height
-    for phase in range(min(apart, view.output.height)):
-        top = phase - window.padding.top
+    apart, step = window.dilation.height, phases_of(window)
+    for phase in range(min(step, view.output.height)):
+        top = phase * window.stride.height - window.padding.top
         above = max(-(top // apart), 0)
-        first, outputs = top + apart * above, -(-(view.output.height - phase) // apart)
-        read = (outputs - 1) * window.stride.height + window.kernel.height - above
+        first, outputs = top + apart * above, -(-(view.output.height - phase) // step)
+        stride = window.stride.height * step // apart
+        read = (outputs - 1) * stride + window.kernel.height - above
         column = Column(
             rows=max(min(-(-(height - first) // apart), read), 0),
             above=above,
-            stride=window.stride.height,
+            stride=stride,
             outputs=outputs,
             pitch=apart * view.row,
-            out_pitch=apart * view.out_row,
+            out_pitch=step * view.out_row,
             kernel_rows=window.kernel.height,
             span=span,
         )
@@ -124,7 +126,7 @@ class _Chosen(NamedTuple):
 
 
 class DepthwiseDirect:
-    """Windows of up to 3x3, or up to 5 in a line, of any stride, and dilated ones without strides along the walk."""
+    """Windows of up to 3x3, or up to 5 in a line, of any stride and dilation."""
 
     name = "depthwise direct"
     computes = Depthwise
@@ -147,16 +149,15 @@ class DepthwiseDirect:
         return tuple(plan for plan in made if plan is not None)
 
     def _choose(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> _Chosen | None:
-        view, found = _view(layer, turned), prove(layer)
+        view, found = view_of(layer, turned), prove(layer)
         window = view.window
         tap_step = window.dilation.width * view.column
         span = (window.kernel.width - 1) * tap_step
-        strided = window.dilation.height > 1 and window.stride.height > 1
-        if found is None or window.kernel.width > 3 or strided or span > REACH:
+        if found is None or window.kernel.width > 3 or span > REACH:
             return None
         if window.kernel.height > (_MOST_IN_LINE if window.kernel.width == 1 else 3):
             return None
-        sets, phases = _sets(view), tuple(_phases(view, span))
+        sets, phases = sets_of(view), tuple(phases_in(view, span))
         if not all(s.taps for s in sets) or any(walk_of(phase.column, unroll) is None for phase in phases):
             return None
         if apart and (len(sets) == 1 or layer.output.channels < _FEW_CHANNELS):

@@ -1,5 +1,6 @@
 """The depthwise kernel that reads bytes: its columns, its cost and its text. See direct.py for how it works."""
 
+import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,12 +42,18 @@ class MetColumns(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Every ``dilation``-th row of outputs, whose windows share their rows: where its input and output begin, in
-    bytes, and the column."""
+    """Every so many-th row of outputs (:func:`phases_of`), whose windows share their rows: where its input and output
+    begin, in bytes, and the column."""
 
     x: int
     y: int
     column: Column
+
+
+def phases_of(window: Window) -> int:
+    """How far rows of outputs are apart whose windows share rows."""
+    apart = window.dilation.height
+    return apart // math.gcd(apart, window.stride.height)
 
 
 @dataclass(frozen=True)
@@ -269,7 +276,7 @@ class DirectKernel:
             height=self.height,
             window=self.window,
             pitch=column.pitch // self.window.dilation.height,
-            out_pitch=column.out_pitch // self.window.dilation.height,
+            out_pitch=column.out_pitch // phases_of(self.window),
             outputs=sum(phase.column.outputs for phase in self.phases),
             first_row=self.phases[0].x,
             added=self.added,

@@ -1,0 +1,177 @@
+"""DEPTHWISE_CONV_2D of five taps in a line straight from NHWC bytes: as direct.py, with two inputs in a word.
+
+A line of one channel is walked with its weights in registers. Two neighbouring inputs are packed (PKHBT), so that an
+output is two SMLAD and one SMLABx; inputs beyond the image are the zero point, of which an output's initial accumulator
+has taken all. Of a dilated line those that share inputs are walked apart, and strides may leave some of them out
+(direct.py). Outputs with clamps are made as their distance to the least one, so that USAT has that clamp.
+
+Preconditions, checked offline: those of direct.py; what negative accumulators add to the addend fits 16 bits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import around
+from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
+from memaopt.kernels.depthwise.direct import phases_in, sets_of, view_of
+from memaopt.kernels.depthwise.line_form import LineForm
+from memaopt.kernels.depthwise.line_kernel import TAPS, LineKernel
+from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.executed import cycles_of
+from memaopt.kernels.family import dimensions, pareto
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.text.c import Array, words_bytes
+from memaopt.problems.content import interned
+from memaopt.problems.layers import Depthwise
+from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
+
+_MOST_STRAIGHT = 12  # outputs of a line, without a loop beside the straight code
+_MOST_PITCH = 1 << 19
+_STACK = 64  # of a kernel: r4 to r11, lr and seven words
+_FRAME = around.Frame(92, 64)
+
+
+class _Rounding(NamedTuple):
+    """How outputs are made; see :class:`LineKernel`."""
+
+    proven: Proven
+    output: Output
+    added: bool
+    halved: bool
+    base: int | None
+
+
+class DepthwiseLine:
+    """Windows of 5x1 and 1x5, of any dilation, and strides that are 1 or 2 beyond it."""
+
+    name = "depthwise line"
+    computes = Depthwise
+
+    def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
+        if sorted(layer.window.kernel) != [1, TAPS]:
+            return ()
+        turned = layer.window.kernel.width == TAPS
+        return pareto(p for unroll in (0, 1) if (p := self._plan(layer, turned, bool(unroll))) is not None)
+
+    def _choose(self, layer: Depthwise, turned: bool, looped: bool) -> tuple[LineKernel, Proven] | None:
+        view, rounding = view_of(layer, turned), _rounding(layer)
+        sets = sets_of(view)
+        if rounding is None or len(sets) > 1 or not sets[0].taps:
+            return None
+        phases = tuple(phases_in(view, 0))
+        columns = [phase.column for phase in phases]
+        first, met = columns[0], [column for column in columns if column.rows and column.above < TAPS]
+        if first.stride > 2 or met != columns or max(first.pitch, first.out_pitch) > _MOST_PITCH:
+            return None
+        if any((column.outputs - 1) * column.stride >= column.above + column.rows for column in columns):
+            return None  # an output that meets no input
+        one, proven = sets[0], rounding.proven
+        form = LineForm.STRIDED if first.stride == 2 else LineForm.EACH if rounding.halved else LineForm.TWO
+        if looped and max(column.outputs for column in columns) <= _MOST_STRAIGHT:
+            return None
+        kernel = LineKernel(
+            phases,
+            one.columns,
+            one.x,
+            one.x_step,
+            one.y_step,
+            int(layer.multiplier == 1),
+            2 * form.period if looped else 0,
+            layer.input_zero_point,
+            rounding.output,
+            rounding.added,
+            rounding.halved,
+            rounding.base,
+        )
+        if looped and not any(line.turns for line in kernel.code):
+            return None
+        return interned(kernel), proven
+
+    def _plan(self, layer: Depthwise, turned: bool, looped: bool) -> Plan | None:
+        chosen = self._choose(layer, turned, looped)
+        if chosen is None:
+            return None
+        kernel, proven = chosen
+        calls = layer.shape.channels if layer.multiplier > 1 else 1
+        channels = layer.output.channels // calls
+        read, output, parameters, stack = (access.times(calls) for access in kernel.accesses(channels))
+        call: tuple[Node, ...] = (around.piece(around.CALL), kernel.call(channels))
+        code: tuple[Node, ...] = around.entry()
+        code += (Loop(call, calls, kernel.words * channels),) if calls > 1 else call
+        return Plan(
+            family=self.name,
+            tile=("rows" if turned else "columns") + (f", loop of {kernel.unroll}" if looped else ""),
+            cycles=round(cycles_of(code)),
+            promise=Promise((read,), output, parameters, stack=stack),
+            data_bytes=words_bytes(layer.output.channels * kernel.words),
+            code_bytes=kernel.code_bytes + _FRAME.code,
+            scratch_bytes=0,
+            stack_bytes=_STACK + _FRAME.stack,
+            kernels=(kernel.name,),
+            shared_bytes=kernel.code_bytes,
+            code=code,
+            requantization=proven.describe(),
+            options=(("looped", int(looped)), ("turned", int(turned))),
+        )
+
+    def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
+        chosen = self._choose(layer, bool(plan.option("turned")), bool(plan.option("looped")))
+        assert chosen is not None
+        kernel, proven = chosen
+        comment = "parameters of each channel, as the kernel reads them"
+        weights = Array("int32_t", f"{name}_weights", _parameters(layer, kernel, proven).ravel(), comment)
+        return emitted(
+            unary(name),
+            plan,
+            f"DEPTHWISE_CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
+            "kernels/depthwise/depthwise_direct_layer.c.j2",
+            arrays=[weights.in_lines(4 * kernel.words)],
+            kernels=(kernel,),
+            layer=layer,
+            calls=[(kernel.name, 0, kernel.words)],
+        )
+
+
+def _rounding(layer: Depthwise) -> _Rounding | None:
+    """None if no rounding is found, or none that this kernel has."""
+    found = prove(layer)
+    if found is None:
+        return None
+    (proven, added), q, base = found, layer.requantization, None
+    if proven.clamp_low or proven.clamp_high:
+        base = q.minimum
+        clamped = requantize.prove_multiply_add(q, layer.range, SCALE, np.full(len(layer.bias), -base))
+        if clamped is None:
+            return None
+        proven, added = clamped, True
+    halved = proven.negative is not None
+    if proven.negative is not None and not bool((abs(proven.negative) < 1 << 15).all()):
+        return None
+    bounds = (None, None) if base is None else (base if base > INT8_MIN else None, q.maximum)
+    assert base is None or q.maximum <= INT8_MAX
+    return _Rounding(proven, Output(proven.shift, halved, *bounds), added, halved, base)
+
+
+def _parameters(layer: Depthwise, kernel: LineKernel, proven: Proven) -> Int64Array:
+    """What the kernel reads, [channels, words]."""
+    w = SCALE * layer.weights.astype(np.int64).reshape(TAPS, -1).T
+    w[proven.constant] = 0
+    start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start - layer.input_zero_point * w.sum(axis=1)
+    negative = np.zeros(len(w), np.int64) if proven.negative is None else -proven.negative
+    pairs = [pairs_of(w[:, 0], w[:, 1]), pairs_of(w[:, 2], w[:, 3])]
+    if kernel.way is LineForm.TWO:
+        pairs += [pairs_of(w[:, 1], w[:, 2]), pairs_of(w[:, 3], w[:, 4])]
+    else:
+        pairs.append(pairs_of(w[:, 4], negative))
+    addends = [proven.addend] if kernel.added else []
+    return np.stack([*pairs, proven.multiplier, *addends, fixedpoint.wrap_int32(start)], axis=1)
+
+
+FAMILIES = (DepthwiseLine(),)

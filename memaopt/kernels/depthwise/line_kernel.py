@@ -1,0 +1,324 @@
+"""The depthwise kernel of windows of five in a line: its steps, cost and text. See line.py for how it works."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from memaopt.access import Access, loads, stores
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.depthwise.direct_kernel import Phase
+from memaopt.kernels.depthwise.line_form import LineCode, LineForm, LinePointer, LineRegisters, LineRun
+from memaopt.kernels.executed import words_of
+from memaopt.kernels.plan import saved
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.c import short_name
+from memaopt.kernels.text.templates import render
+
+TAPS = 5
+_WEIGHTS = 2  # the first register of weights
+
+
+class _Product(NamedTuple):
+    """An instruction by a pair of the pool (its number) and a word of weights."""
+
+    name: str
+    pair: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class LineKernel:
+    """Lines of five taps over NHWC bytes, ``lines`` of them for a channel, whose input and output begin ``x_step`` and
+    ``y_step`` bytes apart; ``channel``: bytes of input to the next channel, 0 where all read the same one.
+
+    ``unroll`` outputs in a turn of a loop, or 0. Outputs are made as value - ``base`` and saturated to 0..255, or
+    (None) as they are. ``added`` and ``halved`` as in direct_kernel.py.
+    """
+
+    phases: tuple[Phase, ...]
+    lines: int
+    x: int
+    x_step: int
+    y_step: int
+    channel: int
+    unroll: int
+    zero_point: int
+    output: Output
+    added: bool
+    halved: bool
+    base: int | None
+
+    @property
+    def name(self) -> str:
+        return short_name("depthwise_line", self.details)
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
+        phases = ", ".join(
+            f"{p.column.outputs} outputs of {p.column.rows} inputs, {p.column.above} before, from {p.x} to {p.y}"
+            for p in self.phases
+        )
+        column = self.phases[0].column
+        rounding = f"{self.output.slug}{' with an addend' if self.added else ''}{' by sign' if self.halved else ''}"
+        return (
+            f"stride {column.stride}, {phases}, inputs {column.pitch} and outputs {column.out_pitch} bytes apart, "
+            f"{self.lines} lines {self.x_step} and {self.y_step} bytes apart from {self.x}, channels {self.channel} "
+            f"apart, zero point {self.zero_point}, {self.unroll} outputs a turn, rounding {rounding}"
+            f"{'' if self.base is None else f' from {self.base}'}"
+        )
+
+    @property
+    def way(self) -> LineForm:
+        if self.phases[0].column.stride == 2:
+            return LineForm.STRIDED
+        return LineForm.EACH if self.halved else LineForm.TWO
+
+    @property
+    def words(self) -> int:
+        """Parameters of a channel: weights, multiplier, the addend if there is one, initial accumulator."""
+        return self.way.weights + 2 + int(self.added)
+
+    @property
+    def registers(self) -> LineRegisters:
+        names = iter([*(f"r{i}" for i in range(_WEIGHTS, 13)), "lr"])
+        weights = [next(names) for _ in range(self.way.weights)]
+        m = next(names)
+        c = next(names) if self.added else ""
+        start, acc = next(names), next(names)
+        pool = [next(names) for _ in range(self.way.pool)]
+        return LineRegisters(weights, m, c, start, acc, pool, next(names, ""))
+
+    @cached_property
+    def code(self) -> tuple[LineCode, ...]:
+        """That of each phase."""
+        return tuple(_Writer(self, phase).line() for phase in self.phases)
+
+    @property
+    def moves(self) -> list[tuple[int, int]]:
+        """What the pointers move on by before each phase; then to the next line."""
+        x, y, made = 0, 0, list[tuple[int, int]]()
+        for phase, line in zip(self.phases, self.code, strict=True):
+            made.append((phase.x - x, phase.y - y))
+            x, y = phase.x + line.x_total, phase.y + line.y_total
+        return [*made, (self.x_step - x, self.y_step - y)]
+
+    #: The parameters of a channel.
+    constants = tuple(Constants(register, "[sp, #8]") for register in ("r7", "r8", "r9"))
+
+    def call(self, channels: float) -> Call:
+        """A call for so many channels."""
+        trips = [float(self.lines)] if self.lines > 1 else []
+        trips += [float(line.turns) for line in self.code if line.turns]
+        return Call(self, (channels, *trips), (float(self.words), *(0.0,) * len(trips)))
+
+    @cached_property
+    def code_bytes(self) -> int:
+        return 4 * words_of(self.call(1))
+
+    @property
+    def slots(self) -> int:
+        """Bytes of the stack besides the registers pushed."""
+        return 28 if any(line.turns for line in self.code) else 20
+
+    def accesses(self, channels: int) -> tuple[Access, Access, Access, Access]:
+        """Input, output, parameters and stack of one call."""
+        outputs = sum(phase.column.outputs for phase in self.phases)
+        turns = [line.turns for line in self.code if line.turns]
+        several = int(self.lines > 1)
+        channel = loads(7 + self.lines * (several + sum(turns)), 4) + stores(4 + several + self.lines * len(turns), 4)
+        return (
+            loads(sum(line.loads for line in self.code) * self.lines * channels, 1),
+            stores(outputs * self.lines * channels, 1),
+            loads(self.words * channels, 4),
+            saved(9) + stores(4, 4) + channel.times(channels),
+        )
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        column = self.phases[0].column
+        return render(
+            "kernels/depthwise/depthwise_line.c.j2",
+            name=self.name,
+            attribute=attribute,
+            comment=self.way.comment,
+            details=self.details,
+            way=self.way,
+            registers=self.registers,
+            phases=list(zip(self.moves, self.code, self.phases, strict=False)),
+            last=self.moves[-1],
+            lines=self.lines,
+            x=self.x,
+            x_step=self.x_step,
+            y_step=self.y_step,
+            channel=self.channel,
+            words=self.words,
+            slots=self.slots,
+            zero_point=self.zero_point,
+            pitch=column.pitch,
+            out_pitch=column.out_pitch,
+            stride=column.stride,
+            taps=TAPS,
+            added=self.added,
+            halved=self.halved,
+            base=self.base,
+            q=self.output,
+        )
+
+
+class _Writer:
+    """Writes the code of one phase."""
+
+    def __init__(self, kernel: LineKernel, phase: Phase) -> None:
+        self._kernel, self._column, self._way = kernel, phase.column, kernel.way
+        self._r = kernel.registers
+        self._lines: list[str] = []
+        self._x, self._y = LinePointer("r0", self._lines), LinePointer("r1", self._lines)
+        self._loads = 0
+        self._needed = (self._column.outputs - 1) * self._column.stride + TAPS
+
+    def line(self) -> LineCode:
+        """All of it."""
+        turns, unroll = self._turns(), self._kernel.unroll
+        self._prologue()
+        before, length, turn = self._piece(), 0, LineRun((), 0)
+        if turns:
+            x, y = self._x.base, self._y.base
+            self._outputs(range(unroll))
+            length, step = unroll * self._column.stride * self._column.pitch, unroll * self._column.out_pitch
+            self._x.move(length - (self._x.base - x))
+            self._y.move(step - (self._y.base - y))
+            turn = self._piece()
+            self._x.base, self._y.base = x + turns * length, y + turns * step
+        self._outputs(range(turns * unroll, self._column.outputs))
+        return LineCode(before, turn, turns, turns * length, self._piece(), self._x.base, self._y.base)
+
+    def _turns(self) -> int:
+        """Turns in which all inputs that are fetched are in the image, and wanted."""
+        if not self._kernel.unroll:
+            return 0
+        count, end = 0, min(self._column.above + self._column.rows, self._needed)
+        while True:
+            outputs = range(count * self._kernel.unroll, (count + 1) * self._kernel.unroll)
+            if outputs.stop > self._column.outputs:
+                return count
+            fetched = [t for o in outputs if (chunk := self._next(o)) is not None for t, _ in self._inputs(chunk)]
+            if max(fetched) >= end:
+                return count
+            count += 1
+
+    def _piece(self) -> LineRun:
+        made = LineRun(tuple(line for text in self._lines for line in text.split("\n  ")), self._loads)
+        self._lines.clear()
+        self._loads = 0
+        return made
+
+    def _inputs(self, chunk: int) -> list[tuple[int, str]]:
+        """The inputs of a word, or of what is one with the input before it, and where they go first."""
+        if self._way is LineForm.EACH:
+            return [(chunk, self._pair(chunk))]
+        return [(2 * chunk, self._pair(chunk)), (2 * chunk + 1, self._r.free)]
+
+    def _pair(self, number: int) -> str:
+        return self._r.pool[number % len(self._r.pool)]
+
+    def _next(self, output: int) -> int | None:
+        """What is fetched once an output is made: it takes the place of what no other one needs."""
+        if self._way is LineForm.TWO:
+            return output // 2 + 3 if output % 2 else None
+        return output + (TAPS if self._way is LineForm.EACH else 3)
+
+    def _inside(self, t: int) -> bool:
+        return 0 <= t - self._column.above < self._column.rows
+
+    def _fetch(self, chunk: int) -> None:
+        inputs = [(t, register) for t, register in self._inputs(chunk) if t < self._needed]
+        if not any(self._inside(t) for t, _ in inputs):
+            # Both halves are the zero point, one of which does for an input alone.
+            inputs = inputs[:1]
+        for t, register in inputs:
+            if self._inside(t):
+                self._lines.append(f"ldrsb {register}, {self._x.at((t - self._column.above) * self._column.pitch)}")
+                self._loads += 1
+            else:
+                value = self._kernel.zero_point
+                negative, half = value < 0, ~value if value < 0 else value
+                self._lines.append(f"{'mvn' if negative else 'mov'} {register}, #{half * 0x10001}")
+
+    def _pack(self, chunk: int) -> None:
+        each = self._way is LineForm.EACH
+        number, (t, high) = (chunk - 1 if each else chunk), self._inputs(chunk)[-1]
+        # A pair is the first of an output or, two further on, the second.
+        wanted = any(0 <= o < self._column.outputs for o in (number, number - 2)) if each else t < self._needed
+        if number >= 0 and wanted and (self._inside(t - 1) or self._inside(t)):
+            low = self._pair(number)
+            self._lines.append(f"pkhbt {low}, {low}, {high}, lsl #16")
+
+    def _prologue(self) -> None:
+        chunks = range(TAPS if self._way is LineForm.EACH else 3)
+        if self._way is LineForm.EACH:
+            for chunk in chunks:
+                self._fetch(chunk)
+            for chunk in chunks:
+                self._pack(chunk)
+            return
+        for chunk in chunks:
+            self._fetch(chunk)
+            self._pack(chunk)
+
+    def _products(self, o: int) -> tuple[_Product, ...]:
+        if self._way is LineForm.EACH:
+            return _Product("smlad", o, 0), _Product("smlad", o + 2, 1), _Product("smlabb", o + 4, 2)
+        if self._way is LineForm.STRIDED:
+            return _Product("smlad", o, 0), _Product("smlad", o + 1, 1), _Product("smlabb", o + 2, 2)
+        j = o // 2
+        if o % 2:
+            return _Product("smlatb", j, 0), _Product("smlad", j + 1, 2), _Product("smlad", j + 2, 3)
+        return _Product("smlad", j, 0), _Product("smlad", j + 1, 1), _Product("smlabt", j + 2, 3)
+
+    def _outputs(self, which: range) -> None:
+        for o in which:
+            r, acc = self._r, self._r.acc
+            products = self._products(o)
+            for number, product in enumerate(products):
+                start = acc if number else r.start
+                by = r.weights[product.weight]
+                self._lines.append(f"{product.name} {acc}, {self._pair(product.pair)}, {by}, {start}")
+            chunk, place = self._next(o), o * self._column.out_pitch
+            wanted = [] if chunk is None else [t for t, _ in self._inputs(chunk)]
+            ahead = [t for t in wanted if self._inside(t) and t < self._needed]
+            # Pointers move on before they are used: an address waits for the instruction right before it.
+            if ahead:
+                self._x.reach((ahead[0] - self._column.above) * self._column.pitch)
+            self._y.reach(place)
+            self._lines += self._rounded(self._pair(products[0].pair))
+            if chunk is not None:
+                self._fetch(chunk)
+            self._lines += self._saturated()
+            self._lines.append(f"strb {acc}, {self._y.at(place)}")
+            if chunk is not None:
+                self._pack(chunk)
+
+    def _rounded(self, spare: str) -> list[str]:
+        r, acc = self._r, self._r.acc
+        if self._kernel.halved:
+            last = r.weights[-1]
+            return [
+                f"asr {spare}, {acc}, #31",
+                f"smlabt {spare}, {spare}, {last}, {r.c}",
+                f"smmla {acc}, {acc}, {r.m}, {spare}",
+            ]
+        return [f"smmla {acc}, {acc}, {r.m}, {r.c}" if r.c else f"smmul {acc}, {acc}, {r.m}"]
+
+    def _saturated(self) -> list[str]:
+        acc, base, q = self._r.acc, self._kernel.base, self._kernel.output
+        if base is None:
+            return [f"ssat {acc}, #8, {acc}, asr #{q.shift}"]
+        assert q.maximum is not None
+        # A byte is stored, so that the greatest output counts modulo 256.
+        return [
+            f"usat {acc}, #8, {acc}, asr #{q.shift}",
+            f"rsb {acc}, {acc}, #{q.maximum - base}",
+            f"usat {acc}, #8, {acc}",
+            f"rsb {acc}, {acc}, #{q.maximum & 0xFF}",
+        ]
