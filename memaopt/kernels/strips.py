@@ -1,7 +1,8 @@
 """Driving a patch kernel over an image: rows of positions in tiles, and strips that add the padding.
 
 A strip is a copy in scratch memory of the input rows under some rows of outputs, with the padding around them, so
-that every patch of it has the same geometry. Without padding the kernel reads the input itself.
+that every patch of it has the same geometry. Without padding the kernel reads the input itself. Where memory is short a
+strip has a part of one row's columns.
 """
 
 from collections.abc import Iterable
@@ -48,7 +49,8 @@ class Grid(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """``rows`` of outputs at a time; ``reach``: input rows under one of them; everything else in bytes."""
+    """``rows`` of outputs at a time; ``reach``: input rows under one of them; everything else in bytes. With ``parts``
+    it is one row's part of so many, of ``columns`` outputs over ``span`` columns of the input."""
 
     rows: int
     stride: int
@@ -60,6 +62,9 @@ class Strip(NamedTuple):
     bytes: int
     copy: str
     fill: str
+    parts: int = 1
+    columns: int = 0
+    span: int = 0
 
 
 def pads(layer: Conv) -> bool:
@@ -93,6 +98,24 @@ def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
         bytes=((rows - 1) * window.stride.height + window.extent.height) * pitch,
         copy="copy_words" if row_bytes % 4 == 0 else "copy_bytes",
         fill=f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}",
+    )
+
+
+def part_of(layer: Conv, parts: int, input_format: Format = Format.S8) -> Strip:
+    """The strip under one of so many equal parts of a row of outputs."""
+    whole, window, channels = strip_of(layer, 1, input_format), layer.window, layer.shape.channels
+    columns = layer.output.width // parts
+    span = (columns - 1) * window.stride.width + window.extent.width
+    pitch = align(span * channels, 4)
+    return whole._replace(
+        pitch=pitch,
+        lead=0,
+        start=0,
+        bytes=whole.reach * pitch,
+        copy="copy_words" if channels % 4 == 0 else "copy_bytes",
+        parts=parts,
+        columns=columns,
+        span=span,
     )
 
 
@@ -130,6 +153,8 @@ class StripWork(NamedTuple):
 
 def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) -> StripWork:
     """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``."""
+    if strip.parts > 1:
+        return _part_work(layer, strip)
     rows_of = [range(layer.output.height)] if parts is None else parts
     strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
     heights = [len(rows) for rows in strips]
@@ -148,8 +173,49 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) 
     return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
 
 
+class _Taken(NamedTuple):
+    """Rows of the input inside the image, from one on, and its columns from one on to before another."""
+
+    top: int
+    rows: int
+    start: int
+    end: int
+
+
+def _taken(layer: Conv, strip: Strip) -> list[_Taken]:
+    """What each part of each row of outputs copies of the input."""
+    (height, width, _), window = layer.shape, layer.window
+    found = []
+    for y in range(layer.output.height):
+        top = y * window.stride.height - window.padding.top
+        low, high = max(top, 0), min(top + strip.reach, height)
+        for x in range(0, layer.output.width, strip.columns):
+            first = x * window.stride.width - window.padding.left
+            found.append(_Taken(low, max(high - low, 0), max(first, 0), min(first + strip.span, width)))
+    return found
+
+
+def _part_work(layer: Conv, strip: Strip) -> StripWork:
+    """Of strips that are parts of rows: each is filled with padding before its rows are copied."""
+    source, target, cycles, taken = Access(), Access(), 0.0, _taken(layer, strip)
+    by = around.ROW_OF_WORDS if strip.copy == "copy_words" else around.ROW_OF_BYTES
+    for part in taken:
+        words, rest = divmod((part.end - part.start) * layer.shape.channels, 4)
+        source += (loads(words, 4) + loads(rest, 1)).times(part.rows)
+        target += (stores(words, 4) + stores(rest, 1)).times(part.rows)
+        slow = around.UNALIGNED[(part.top * strip.row_bytes + part.start * layer.shape.channels) % 4]
+        cycles += part.rows * (by.cycles(words, rest) + slow * words)
+    filled = len(taken) * strip.bytes // 4
+    cycles += around.FILLED_WORD * filled + (_CYCLES.output_row + _CYCLES.strip) * len(taken)
+    return StripWork([1] * len(taken), source, target + stores(filled, 4), round(cycles))
+
+
 def filling(layer: Conv, strip: Strip, count: float) -> Loop:
     """The code that fills one of ``count`` strips."""
+    if strip.parts > 1:
+        size = strip.span * layer.shape.channels
+        copied = around.copy_words(size // 4) if strip.copy == "copy_words" else around.copy_bytes(size)
+        return Loop((around.piece(around.ROW), copied), strip.reach)
     rows = (layer.output.height / count - 1) * strip.stride + strip.reach
     copy = around.copy_words(strip.row_bytes // 4) if strip.copy == "copy_words" else around.copy_bytes(strip.row_bytes)
     return Loop((around.piece(around.ROW), copy), rows)
@@ -165,6 +231,12 @@ def tiles_lead(layer: Conv, grid: Grid) -> int:
 
 def strip_lead(layer: Conv, strip: Strip) -> int:
     """The lead where each strip is copied before its outputs are written."""
+    if strip.parts > 1:
+        size, channels = layer.shape.elements, layer.shape.channels
+        taken = _taken(layer, strip)
+        reads = [part.top * strip.row_bytes + part.start * channels if part.rows else size for part in taken]
+        outputs = strip.columns * layer.output.channels
+        return lead_of(reads, [(i + 1) * outputs for i in range(len(taken))], size)
     rows = range(0, layer.output.height, strip.rows)
     tops = [y * strip.stride - layer.window.padding.top for y in rows]
     ends = [min(y + strip.rows, layer.output.height) * layer.output.width * layer.output.channels for y in rows]

@@ -33,6 +33,8 @@ def _layers() -> dict[str, Layer]:
         "groups_of_one": h.conv(rng, (6, 5, 8), 4, (2, 3), groups=4, padding="valid"),
         "groups_of_three": h.conv(rng, (5, 6, 4), 6, (3, 3), groups=2, zero_point=-9, stride=(2, 2)),
         "pointwise_groups": h.conv(rng, (3, 4, 20), 16, groups=4),
+        "parts_of_rows": h.conv(rng, (4, 16, 4), 5, (3, 3), zero_point=-7),
+        "parts_of_strided_rows": h.conv(rng, (5, 17, 3), 6, (3, 4), stride=(2, 2), dilation=(1, 2), zero_point=9),
         "far_rows": h.conv(rng, (3, 1500, 3), 4, (3, 3), stride=(1, 100), zero_point=3),
         "depthwise_of_one_channel": h.depthwise(rng, (9, 11, 1), (5, 4), multiplier=6, stride=(2, 2), zero_point=7),
     }
@@ -50,7 +52,7 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
 
 
 def test_every_form_is_tried() -> None:
-    """A form of the kernel that no layer here takes: positions by loop or straight code, by sign or not."""
+    """A form of the kernel that no layer here takes: positions by loop or not, by sign or not, parts of rows."""
     seen = set()
     for _, e in _emitted().values():
         by_sign = "sign" in e.plan.requantization
@@ -61,6 +63,7 @@ def test_every_form_is_tried() -> None:
         *(("3", form, by_sign) for form in PatchForm for by_sign in (False, True)),
         ("2", PatchForm.LOOPED, True),
     } <= seen
+    assert {dict(e.plan.options).get("parts", 1) for _, e in _emitted().values()} == {1, 2, 4}
 
 
 def test_every_plan_on_the_host(tmp_path: Path) -> None:

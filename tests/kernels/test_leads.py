@@ -33,6 +33,7 @@ def _layers() -> dict[str, layers.Layer]:
         "strided": h.conv(rng, (7, 8, 4), 6, stride=(2, 2), padding="valid", **zero),
         "valid": h.conv(rng, (7, 6, 4), 5, (3, 2), padding="valid", **zero),
         "padded": h.conv(rng, (7, 6, 4), 4, (3, 3), **zero),
+        "padded_parts": h.conv(rng, (5, 8, 4), 9, (3, 3), **zero),
         "padded_strided": h.conv(rng, (9, 6, 3), 7, (3, 3), stride=(2, 2), **zero),
         "tall": h.conv(rng, (9, 3, 2), 2, (5, 1), dilation=(2, 1), **zero),
         "winograd": h.conv(rng, (9, 11, 4), 8, (3, 3), **zero),

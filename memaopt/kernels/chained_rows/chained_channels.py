@@ -23,7 +23,7 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, strip_heights
+from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, strip_heights, strip_in, strip_parts
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -114,41 +114,44 @@ class ChainedChannels:
 
     def plans(self, layer: Conv) -> tuple[Plan, ...]:
         layer = joined(layer, ROWS)
-        plans = [self._plan(layer, rows, form) for rows in strip_heights(layer) for form in PatchForm]
+        strips_of = [*((rows, 1) for rows in strip_heights(layer)), *((1, parts) for parts in strip_parts(layer))]
+        plans = [self._plan(layer, rows, form, parts) for rows, parts in strips_of for form in PatchForm]
         return pareto(plan for plan in plans if plan is not None)
 
     def _kernel(
-        self, layer: Conv, rows: int, form: PatchForm
+        self, layer: Conv, rows: int, form: PatchForm, parts: int = 1
     ) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
-        """``rows`` is the height of a strip, 0 if there is none."""
-        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * layer.shape.channels
-        height, width = layer.output[:2]
+        """``rows`` is the height of a strip, 0 if there is none; ``parts``: it is one of so many of a row."""
+        pitch = strip_in(layer, rows, parts).pitch if rows else layer.shape.width * layer.shape.channels
+        height, width = (1, layer.output.width // parts) if parts > 1 else layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
         made = kernel_of(layer, positions, form, pitch)
         if made is None:
             return None
         kernel, proven = made
-        return kernel, strips.grid_of(layer, kernel.n, pitch, rows > 0), proven
+        grid = strips.grid_of(layer, kernel.n, pitch, rows > 0)
+        return kernel, grid._replace(width=grid.width // parts), proven
 
-    def _plan(self, layer: Conv, rows: int, form: PatchForm) -> Plan | None:
-        chosen = self._kernel(layer, rows, form)
+    def _plan(self, layer: Conv, rows: int, form: PatchForm, parts: int) -> Plan | None:
+        chosen = self._kernel(layer, rows, form, parts)
         if chosen is None:
             return None
         kernel, grid, proven = chosen
         group_words = kernel.channel_tiles * kernel.words
         return replace(
-            patch_plan(self.name, layer, kernel, grid, rows, proven, group_words),
+            patch_plan(self.name, layer, kernel, grid, rows, proven, group_words, parts),
             fpu=kernel.fpu,
             packings=(kernel.packing(layer.groups * kernel.channel_tiles),),
-            options=(("form", form), ("strip", rows)),
+            options=(("form", form), ("strip", rows), *([("parts", parts)] if parts > 1 else [])),
         )
 
     def in_parts(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
         """A plan's layer with its constants staged in blocks of channels, as they are and packed: all positions for a
         block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
-        gathered again for each.
+        gathered again for each. None where a strip is a part of a row: that is for memory that is short.
         """
-        chosen = None if layer.groups > 1 else self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form")))
+        whole = layer.groups == 1 and "parts" not in dict(plan.options)
+        chosen = self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form"))) if whole else None
         if chosen is None:
             return
         kernel, grid, proven = chosen
@@ -159,8 +162,8 @@ class ChainedChannels:
 
     def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         layer = joined(layer, ROWS)
-        rows = plan.option("strip")
-        chosen = self._kernel(layer, rows, PatchForm(plan.option("form")))
+        rows, parts = plan.option("strip"), dict(plan.options).get("parts", 1)
+        chosen = self._kernel(layer, rows, PatchForm(plan.option("form")), parts)
         assert chosen is not None
         kernel, grid, proven = chosen
         stream = weight_stream(layer, kernel, proven, plan.block or None)

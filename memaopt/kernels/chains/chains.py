@@ -32,7 +32,7 @@ from memaopt.kernels.chains.order import (
     order_of,
     shape_of,
 )
-from memaopt.kernels.chains.packed import early_order, packed_order
+from memaopt.kernels.chains.packed import early_order, held_bytes, packed_order
 from memaopt.kernels.chains.pricing import (
     Chosen,
     code_of,
@@ -89,23 +89,29 @@ class ChainKernels:
 
     def _choices(self, shape: ChainRows, heights: tuple[int, ...]) -> Iterator[Chosen]:
         """Of buffers with bytes of their own, and of packed ones for whoever reads and writes plain int8."""
-        yield from self._fastest(order_of(shape, heights))
-        for chosen in self._fastest(early_order(shape, heights)):
+        yield from self._fastest(order_of(shape, heights), (0,) * len(heights))
+        early = early_order(shape, heights)
+        for chosen in self._fastest(early, held_bytes(early)[1]):
             order = packed_order(shape, heights, _own_bytes(chosen.plans))
             if order is not None and (chosen.formats[0], chosen.formats[-1]) == (Format.S8, Format.S8):
                 yield chosen._replace(order=order)
 
-    def _fastest(self, order: Order) -> Iterator[Chosen]:
-        """The fastest kernels for each of some sizes of scratch and each format of the ends."""
+    def _fastest(self, order: Order, beside: tuple[int, ...]) -> Iterator[Chosen]:
+        """The fastest kernels for each of some sizes of what a part takes with its own memory, ``beside`` so many
+        bytes of rows, and each format of the ends."""
         shape = order.shape
         offers = [self._offers(order, part) for part in range(len(shape.parts))]
         if not all(offers):
             return
-        least = max(min(plan.scratch_bytes for _, plan in offer) for offer in offers)
-        sizes = sorted({p.scratch_bytes for offer in offers for _, p in offer if p.scratch_bytes >= least})
+        taken = [[held + p.scratch_bytes for _, p in offer] for held, offer in zip(beside, offers, strict=True)]
+        least = max(map(min, taken))
+        sizes = sorted({size for each in taken for size in each if size >= least})
         seen = set[_Path]()
         for size in sizes if len(sizes) <= _MOST_SCRATCH else sizes[:: -(-len(sizes) // _MOST_SCRATCH)]:
-            small = [[(i, p) for i, p in offer if p.scratch_bytes <= size] for offer in offers]
+            small = [
+                [pick for pick, takes in zip(offer, each, strict=True) if takes <= size]
+                for offer, each in zip(offers, taken, strict=True)
+            ]
             for path in _paths(order, small):
                 if path in seen:
                     continue

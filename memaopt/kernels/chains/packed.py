@@ -39,7 +39,8 @@ def packed_order(shape: ChainRows, heights: tuple[int, ...], work: tuple[int, ..
     """The order of :func:`early_order` with its moves and places, in the least memory that holds its rows; ``work`` has
     the bytes of each part's own memory. None if that is more than offsets reach."""
     order = early_order(shape, heights)
-    size = least_bytes(order, work)
+    most, during = held_bytes(order)
+    size = max([most, *(held + align(own, _UNIT) for held, own in zip(during, work, strict=True))])
     if size > _MOST:
         return None
     placing = _Placing(order, work, size)
@@ -49,16 +50,18 @@ def packed_order(shape: ChainRows, heights: tuple[int, ...], work: tuple[int, ..
     return dataclasses.replace(order, steps=tuple(placing.steps), moves=tuple(placing.moves), packing=packing)
 
 
-def least_bytes(order: Order, work: tuple[int, ...]) -> int:
-    """The most bytes that are held at one time, in whole words of each buffer."""
-    rows, most = _Rows(order), 0
+def held_bytes(order: Order) -> tuple[int, tuple[int, ...]]:
+    """The most bytes of rows that are held at one time, in whole words of each buffer: ever, and while each part
+    computes."""
+    rows, most, during = _Rows(order), 0, [0] * len(order.heights)
     for step in order.steps:
         grown = rows.grown(step)
         held = sum(align(rows.live(t) + (grown[1] if grown and t == grown[0] else 0), _UNIT) for t in rows.have)
-        own = work[step.of] if step.kind is StepKind.COMPUTE else 0
-        most = max(most, held + align(own, _UNIT))
+        most = max(most, held)
+        if step.kind is StepKind.COMPUTE:
+            during[step.of] = max(during[step.of], held)
         rows.make(step)
-    return most
+    return most, tuple(during)
 
 
 class _Early(DemandDriven):

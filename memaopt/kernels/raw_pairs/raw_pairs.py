@@ -39,6 +39,7 @@ from memaopt.problems.layers import Conv
 
 SCALE = 256
 _MOST_UNROLLED = 8  # words of a patch; so a loop stays below 1 KiB
+_PARTS, _LEAST_PART = (2, 4), 4  # of a row of outputs, and how many make a part
 LAYER_CYCLES = 60  # of a layer's entry and exit, fitted to counts of layers on the virtual board (GCC 12.2 -O3)
 
 
@@ -200,14 +201,16 @@ def patch_plan(
     rows: int,
     proven: Proven,
     group_words: int = 0,
+    parts: int = 1,
 ) -> Plan:
-    """A convolution by a kernel that computes tiles of patches, in strips of so many rows or (0) from the input itself.
+    """A convolution by a kernel that computes tiles of patches, in strips of so many rows (in ``parts`` of one), or (0)
+    from the input itself.
 
     ``group_words`` as in :func:`emitted_patches`.
     """
     scratch_bytes, cycles = 0, float(LAYER_CYCLES)
     if rows:
-        strip = strips.strip_of(layer, rows)
+        strip = strip_in(layer, rows, parts)
         work = strips.strip_work(layer, strip)
         runs = [run for height in work.heights for run in grid.runs(height)]
         scratch_bytes, cycles = strip.bytes, cycles + work.cycles
@@ -224,7 +227,7 @@ def patch_plan(
     frame = around.tiles_frame(rows > 0, layer.groups)
     return Plan(
         family=family,
-        tile=kernel.tile + (f", strips of {rows}" if rows else ""),
+        tile=kernel.tile + (f", strips of {f'1/{parts}' if parts > 1 else rows}" if rows else ""),
         cycles=round(cycles),
         promise=promise,
         data_bytes=words_bytes(layer.groups * kernel.channel_tiles * kernel.words),
@@ -233,18 +236,23 @@ def patch_plan(
         stack_bytes=kernel.stack_bytes + frame.stack,
         kernels=(kernel.name,),
         shared_bytes=kernel.code_bytes,
-        code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs), group_words),
-        lead=_lead(layer, grid, rows),
+        code=tiles_code(layer, kernel.call(sum(runs) / len(runs)), kernel.n, rows, len(runs), group_words, parts),
+        lead=_lead(layer, grid, rows, parts),
         alignment=4,
         requantization=proven.describe(),
         options=(("strip", rows),),
     )
 
 
-def _lead(layer: Conv, grid: strips.Grid, rows: int) -> int | None:
+def strip_in(layer: Conv, rows: int, parts: int, input_format: Format = Format.S8) -> strips.Strip:
+    """The strip of so many rows, or of one of the parts of one."""
+    return strips.part_of(layer, parts, input_format) if parts > 1 else strips.strip_of(layer, rows, input_format)
+
+
+def _lead(layer: Conv, grid: strips.Grid, rows: int, parts: int) -> int | None:
     """None if a later group reads the input again while there are outputs."""
     if rows:
-        return strips.strip_lead(layer, strips.strip_of(layer, rows))
+        return strips.strip_lead(layer, strip_in(layer, rows, parts))
     return strips.tiles_lead(layer, grid) if layer.groups == 1 else None
 
 
@@ -266,6 +274,7 @@ def emitted_patches(
     arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
     assert plan.block or data_bytes(arrays) == plan.kernel_bytes
     rows, streamed = plan.option("strip"), plan.streams or plan
+    parts = dict(plan.options).get("parts", 1)
     return emitted(
         unary(name),
         plan,
@@ -282,23 +291,27 @@ def emitted_patches(
         packing=plan.packings[0] if plan.packed else None,
         channels_of=channels_of,
         staged=align(streamed.scratch_bytes, 4) // 4,
-        strip=strips.strip_of(layer, rows, plan.input_format) if rows else None,
+        strip=strip_in(layer, rows, parts, plan.input_format) if rows else None,
     )
 
 
-def tiles_code(layer: Conv, call: Call, positions: int, rows: int, runs: int, group_words: int = 0) -> tuple[Node, ...]:
+def tiles_code(
+    layer: Conv, call: Call, positions: int, rows: int, runs: int, group_words: int = 0, parts: int = 1
+) -> tuple[Node, ...]:
     """What one call executes: for each strip, if any, its rows' copies; then the kernel for each run of tiles of so
     many positions, for each group with constants of its own.
     """
-    count, groups = -(-layer.output.height // rows) if rows else 1, layer.groups
+    count, groups = -(-layer.output.height // rows) * parts if rows else 1, layer.groups
     tiles = around.run_tiles(runs / (count * groups), call, positions)
     if groups > 1:
         tiles = (Loop((around.piece(around.GROUP), *tiles), groups, group_words),)
     if not rows:
         return (*around.entry(), *tiles)
-    strip = strips.strip_of(layer, rows)
+    strip = strip_in(layer, rows, parts)
     body = (strips.filling(layer, strip, count), *tiles)
     again = -groups * group_words
+    if parts > 1:
+        return (*around.entry(), Loop((around.fill_words(strip.bytes // 4), *body), count, again))
     return (*around.entry(), around.fill_words(strip.bytes // 4), Loop(body, count, again))
 
 
@@ -310,6 +323,14 @@ def strip_heights(layer: Conv) -> tuple[int, ...]:
     if width < 3:
         return (height,)
     return tuple(sorted({1, min(2, height), min(3, height), min(4, height)}))
+
+
+def strip_parts(layer: Conv) -> tuple[int, ...]:
+    """Equal parts of a row that a strip may be of instead."""
+    width = layer.output.width
+    return tuple(
+        parts for parts in _PARTS if strips.pads(layer) and width % parts == 0 and width // parts >= _LEAST_PART
+    )
 
 
 @lru_cache(maxsize=256)
