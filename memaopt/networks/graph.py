@@ -325,7 +325,8 @@ def _validate_states(graph: Graph) -> None:
         if not read.shape == written.shape == state.initial.shape or read.dtype != written.dtype:
             raise InputError(f"state {read.name!r} of network {graph.name!r} changes its shape or type")
         writer = graph.operators[graph.producers[state.written]]
-        if writer.alias or state.written in graph.consumers:
+        elsewhere = writer.alias and writer.input != state.read
+        if elsewhere or state.written in graph.consumers:
             raise InputError(f"state {read.name!r} of network {graph.name!r} is not written by an operator of its own")
     for position, readers in graph.after.items():
         if any(reader > position for reader in readers):

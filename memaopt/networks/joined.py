@@ -30,6 +30,8 @@ class JoinedDepthwiseConv2D(Unfiled):
     arity: ClassVar[tuple[int, int]] = (3, 4)
 
     depthwise: SerializeAsAny[ops.DepthwiseConv2D]
+    moves: bool = False
+    """Whether it leaves the later rows where kept ones were; :class:`MovedRows` are these."""
 
     def output_shape(self, graph: Graph) -> Shape:
         return self.depthwise.output_shape(graph)
@@ -48,10 +50,10 @@ class JoinedDepthwiseConv2D(Unfiled):
         whole = self.depthwise.lower(graph)
         if whole is None or not isinstance(whole.layer, Depthwise):
             return whole
-        return Lowered(JoinedDepthwise(whole.layer, graph.tensor_of(self).shape[1]), self.inputs[:2])
+        return Lowered(JoinedDepthwise(whole.layer, graph.tensor_of(self).shape[1], self.moves), self.inputs[:2])
 
     def words(self, graph: Graph) -> tuple[str, ...]:
-        return self.depthwise.words(graph)
+        return (*self.depthwise.words(graph), *(["kept rows move up"] if self.moves else []))
 
     def macs(self, graph: Graph) -> int:
         return self.depthwise.macs(graph)
@@ -87,6 +89,16 @@ class LaterRows(Unfiled, Moving):
         return (f"from row {self.first}",)
 
 
+class MovedRows(LaterRows):
+    """They are where kept rows were before: the depthwise convolution that reads these leaves them there."""
+
+    kind: ClassVar[str] = "MOVED_ROWS"
+    alias: ClassVar[bool] = True
+
+    def lower(self, graph: Graph) -> Lowered | None:
+        return None
+
+
 def _rows(shape: Shape, rows: int) -> Shape:
     return (shape[0], rows, *shape[2:])
 
@@ -107,24 +119,46 @@ def read_where_they_lie(graph: Graph, computes: Callable[[JoinedDepthwise], bool
         first, *slices = readers
         depthwise = graph.operators[first]
         assert isinstance(depthwise, ops.DepthwiseConv2D)
-        made = JoinedDepthwiseConv2D(
-            inputs=(*op.inputs, *depthwise.inputs[1:]),
-            outputs=depthwise.outputs,
-            location=depthwise.location,
-            depthwise=depthwise,
+        made = next(
+            filter(None, (_joined(graph, op, depthwise, m, computes) for m in _moving(graph, op, slices))), None
         )
-        low = made.lower(graph)
-        if low is None or low.batch != 1 or not isinstance(low.layer, JoinedDepthwise) or not computes(low.layer):
+        if made is None:
             continue
         operators[position], operators[first] = made, None
+        later = MovedRows if made.moves else LaterRows
         for at in slices:
             read = graph.operators[at]
             assert isinstance(read, ops.StridedSlice)
-            operators[at] = LaterRows(
-                inputs=op.inputs, outputs=read.outputs, location=read.location, first=read.slices[1].start
-            )
+            start = read.slices[1].start
+            operators[at] = later(inputs=op.inputs, outputs=read.outputs, location=read.location, first=start)
         steps.append(f"{graph.place(depthwise)}: reads kept rows, and new ones, where they lie")
     return graph.replace(operators=[op for op in operators if op is not None]), tuple(steps)
+
+
+def _joined(
+    graph: Graph,
+    op: Operator,
+    depthwise: ops.DepthwiseConv2D,
+    moves: bool,
+    computes: Callable[[JoinedDepthwise], bool],
+) -> JoinedDepthwiseConv2D | None:
+    """A depthwise convolution of the rows that an operator joins; None where there is no way to compute it."""
+    inputs = (*op.inputs, *depthwise.inputs[1:])
+    made = JoinedDepthwiseConv2D(
+        inputs=inputs, outputs=depthwise.outputs, location=depthwise.location, depthwise=depthwise, moves=moves
+    )
+    low = made.lower(graph)
+    there = low is not None and low.batch == 1 and isinstance(low.layer, JoinedDepthwise) and computes(low.layer)
+    return made if there else None
+
+
+def _moving(graph: Graph, op: Operator, slices: Sequence[int]) -> tuple[bool, ...]:
+    """Whether kept rows may move up as they are read, and then whether not: if the one slice is what is kept next, each
+    row is one of it later on, and nobody else reads the kept ones."""
+    kept = op.input
+    alone = len(slices) == 1 and len(graph.consumers[kept]) == 1
+    written = [state.written for state in graph.states if state.read == kept]
+    return (True, False) if alone and [graph.operators[at].output for at in slices] == written else (False,)
 
 
 def _readers(graph: Graph, op: Operator) -> list[int]:

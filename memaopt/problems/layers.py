@@ -122,10 +122,12 @@ class ConvDepthwise(OfImage, ByContent):
 @dataclass(frozen=True, eq=False)
 class JoinedDepthwise(Layer, ByContent):
     """A DEPTHWISE_CONV_2D at one position of an image that lies nowhere as a whole: its first ``kept`` rows are one
-    input, and those after them another."""
+    input, and those after them another. ``moves``: besides, the input of kept rows becomes the last rows of the image.
+    """
 
     depthwise: Depthwise
     kept: int
+    moves: bool = False
 
     @property
     def macs(self) -> int:

@@ -34,9 +34,9 @@ def _constant(layer: Depthwise) -> Depthwise:
     return dataclasses.replace(layer, weights=weights)
 
 
-def _joined(layer: Depthwise) -> JoinedDepthwise:
+def _joined(layer: Depthwise, *, moves: bool = False) -> JoinedDepthwise:
     """The same where the last row lies elsewhere."""
-    return JoinedDepthwise(layer, layer.shape.height - 1)
+    return JoinedDepthwise(layer, layer.shape.height - 1, moves)
 
 
 def _layers() -> dict[str, Layer]:
@@ -56,6 +56,9 @@ def _layers() -> dict[str, Layer]:
         "joined_dilated": _joined(_column(6, 5, 8, dilation=(2, 1))),
         "joined_far": _joined(_column(9, 32, 8, zero_point=5)),
         "joined_signed": _joined(_constant(_column(2, 3, 8, output_zero_point=3))),
+        "moved_two": _joined(_column(1, 2, 4), moves=True),
+        "moved_ten": _joined(_column(4, 10, 8, zero_point=127), moves=True),
+        "moved_signed": _joined(_column(2, 3, 8, output_zero_point=3), moves=True),
         "wide": h.depthwise(np.random.default_rng(8), (40, 3, 8), (3, 3), padding="valid"),
     }
 
@@ -69,6 +72,8 @@ def _others() -> dict[str, Layer]:
         "multiplied": h.depthwise(rng, (5, 1, 4), (3, 1), multiplier=2, padding="valid"),
         "far": h.depthwise(rng, (30, 1, 1024), (18, 1), padding="valid"),
         "two_new_rows": JoinedDepthwise(_column(3, 5, 12), 3),
+        "moved_dilated": _joined(_column(6, 5, 8, dilation=(2, 1)), moves=True),
+        "moved_far": _joined(_column(9, 32, 8, zero_point=5), moves=True),
         "joined_wide": _joined(h.depthwise(rng, (3, 3, 8), (3, 3), padding="valid")),
     }
 

@@ -123,7 +123,7 @@ def _layers() -> Iterator[Layer]:
     yield from (ArgExtreme(PoolKind.MAX, shape, size) for shape in ((4, 7, 3), (2, 3, 3)) for size in (4, 8))
     yield conv_depthwise(rng, (21, 16, 4), 4, (3, 3))
     yield conv_depthwise(rng, (14, 16, 8), 8)
-    yield from (JoinedDepthwise(depthwise(rng, (n, 1, 8), (n, 1), padding="valid"), n - 1) for n in (3, 24))
+    yield from (JoinedDepthwise(depthwise(rng, (n, 1, 8), (n, 1), padding="valid"), n - 1, n < 9) for n in (3, 24))
 
 
 def _in_double(layer: Conv) -> Conv:

@@ -15,6 +15,7 @@ Preconditions, checked offline: 256 |acc| < 2^31 for every input, the requantisa
 these halves, and no tap is padding.
 
 Where rows were kept from run to run, the last tap's is a new one that lies elsewhere: a word on the stack says how far.
+While all of them pass, each may go where the one before was: so they are kept for the next run.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from memaopt.problems.layers import Depthwise, JoinedDepthwise
 _FRAME = around.Frame(60, 24)
 _LAST = around.Frame(8, 8)  # more of it where the last row lies elsewhere
 _UNROLL = 4  # pairs of taps in a turn of a loop, where there are two turns of them at least
+_LOOPED = 4 * _UNROLL  # taps from which on there is a loop
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,23 @@ class DepthwiseColumn:
     name: ClassVar[str] = "depthwise column"
 
     def plans(self, layer: Depthwise | JoinedDepthwise) -> tuple[Plan, ...]:
-        whole, joined = _whole(layer)
-        if isinstance(layer, JoinedDepthwise) and not _last_is_a_tap(layer):
+        whole = _whole(layer)
+        if isinstance(layer, JoinedDepthwise) and not _fits(layer):
             return ()
-        unrolls = (0, _UNROLL) if whole.window.kernel.height * whole.window.kernel.width >= 4 * _UNROLL else (0,)
-        found = (_choose(whole, packed, unroll, joined) for packed in (False, True) for unroll in unrolls)
+        loops = whole.window.kernel.height * whole.window.kernel.width >= _LOOPED
+        found = (_choose(layer, packed, unroll) for packed in (False, True) for unroll in (0, _UNROLL)[: 1 + loops])
         return pareto(self._plan(whole, *chosen) for chosen in found if chosen is not None)
 
     def _plan(self, layer: Depthwise, kernel: ColumnKernel, proven: Proven) -> Plan:
         positions, turns = layer.output.height, layer.output.channels // GROUP
         calls, frame = positions * turns, _LAST if kernel.joined else around.Frame(0, 0)
         last = (loads(calls, 4),) if kernel.joined else ()
+        rows = (kernel.taps - kernel.joined) * calls
+        kept = loads(rows, 4) + stores(rows * kernel.moves, 4)
         code = (around.piece(around.CALL), kernel.call(turns))
         cycles = around.ENTRY.cycles + positions * (kernel.cycles(turns) + around.CALL.cycles)
         promise = Promise(
-            (loads((kernel.taps - kernel.joined) * calls, 4), *last),
+            (kept, *last),
             stores(GROUP * calls, 1),
             loads(kernel.words * calls + kernel.by_sign * positions, 4),
             stack=kernel.stack(turns).times(positions),
@@ -89,26 +93,25 @@ class DepthwiseColumn:
         )
 
     def emit(self, layer: Depthwise | JoinedDepthwise, plan: Plan, name: str) -> Emitted:
-        layer, joined = _whole(layer)
-        chosen = _choose(layer, bool(plan.option("packed")), plan.option("unroll"), joined)
+        chosen = _choose(layer, bool(plan.option("packed")), plan.option("unroll"))
         assert chosen is not None
         kernel, proven = chosen
+        layer = _whole(layer)
+        kept = f"{'' if kernel.moves else 'const '}int8_t *kept, const int8_t *last"
         order = "weights, initial accumulators" if kernel.packed else "initial accumulators, weights in pairs"
         comment = f"four channels at a time: {order}, output stage{'; a base in front' * kernel.by_sign}"
         weights = Array("int32_t", f"{name}_weights", _parameters(layer, kernel, proven), comment)
         arrays = [weights] if layer.output.height == 1 else [weights.in_lines()]
         assert data_bytes(arrays) == plan.data_bytes
         return emitted(
-            f"void {name}(const int8_t *kept, const int8_t *last, int8_t *out, void *scratch)"
-            if joined
-            else unary(name),
+            f"void {name}({kept}, int8_t *out, void *scratch)" if kernel.joined else unary(name),
             plan,
             f"DEPTHWISE_CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
             "kernels/depthwise/depthwise_column_layer.c.j2",
             arrays=arrays,
             kernels=(kernel,),
             kernel=kernel.name,
-            joined=joined,
+            joined=kernel.joined,
             positions=layer.output.height,
             advance=layer.window.stride.height * layer.shape.width * layer.shape.channels,
             channels=layer.output.channels,
@@ -116,22 +119,28 @@ class DepthwiseColumn:
         )
 
 
-def _whole(layer: Depthwise | JoinedDepthwise) -> tuple[Depthwise, bool]:
-    """The layer on its image, and whether that lies nowhere as a whole."""
-    return (layer.depthwise, True) if isinstance(layer, JoinedDepthwise) else (layer, False)
+def _whole(layer: Depthwise | JoinedDepthwise) -> Depthwise:
+    """The layer on its image, which may lie nowhere as a whole."""
+    return layer.depthwise if isinstance(layer, JoinedDepthwise) else layer
 
 
-def _last_is_a_tap(layer: JoinedDepthwise) -> bool:
-    """Whether all but one row are kept, and that one is the last tap of the one position."""
+def _moves(layer: Depthwise | JoinedDepthwise) -> bool:
+    """Whether kept rows move up."""
+    return isinstance(layer, JoinedDepthwise) and layer.moves
+
+
+def _fits(layer: JoinedDepthwise) -> bool:
+    """Whether one row alone is new, the last tap of the one position; if rows move, all of them are taps, but so few
+    that no loop is worth while."""
     whole = layer.depthwise
     window, (height, width, _) = whole.window, whole.shape
-    return layer.kept == height - 1 and width == 1 and whole.output.height == 1 and window.extent.height == height
+    last = layer.kept == height - 1 and width == 1 and whole.output.height == 1 and window.extent.height == height
+    return last and (not layer.moves or window.kernel.height == height < _LOOPED)
 
 
-def _choose(
-    layer: Depthwise, packed: bool, unroll: int = 0, joined: bool = False
-) -> tuple[ColumnKernel, Proven] | None:
+def _choose(layer: Depthwise | JoinedDepthwise, packed: bool, unroll: int = 0) -> tuple[ColumnKernel, Proven] | None:
     """The kernel, None where a precondition fails."""
+    joined, moves, layer = isinstance(layer, JoinedDepthwise), _moves(layer), _whole(layer)
     window, (height, width, channels), positions = layer.window, layer.shape, layer.output.height
     across = width == window.kernel.width and (width == 1 or window.dilation == (1, 1))
     inside = not any(window.padding) and (positions - 1) * window.stride.height + window.extent.height <= height
@@ -142,7 +151,7 @@ def _choose(
     if found is None or taps < 2:
         return None
     proven, adds = found
-    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), adds, packed, unroll, joined)
+    kernel = ColumnKernel(taps, step, Output.of(proven, layer.requantization), adds, packed, unroll, joined, moves)
     fits = not kernel.by_sign or bool((abs(_addends(proven)[1]) < 1 << 15).all())
     return (kernel, proven) if fits and kernel.reach <= REACH else None
 

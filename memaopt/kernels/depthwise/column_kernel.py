@@ -31,7 +31,8 @@ class ColumnKernel:
     """The assembly that layers share: ``taps`` rows, ``step`` bytes apart, of four channels a turn.
 
     ``adds``: the output stage has addends. ``packed``: one byte a weight instead of two. ``unroll``: two taps so many
-    times in a turn of a loop, as often as there are; 0 without a loop. ``joined``: the last row lies elsewhere.
+    times in a turn of a loop, as often as there are; 0 without a loop. ``joined``: the last row lies elsewhere;
+    ``moves``: and each row goes where the one before was.
     """
 
     taps: int
@@ -41,6 +42,7 @@ class ColumnKernel:
     packed: bool = False
     unroll: int = 0
     joined: bool = False
+    moves: bool = False
 
     #: The weights, once from the first to the last.
     constants = (Constants("lr", "r2"),)
@@ -55,7 +57,7 @@ class ColumnKernel:
         weights = ", a byte a weight" if self.packed else ""
         rounding = f"{'' if self.adds else 'bare '}rounding {self.output.slug}"
         loop = f", {2 * self.unroll} of them in a turn" if self.unroll else ""
-        last = ", the last elsewhere" if self.joined else ""
+        last = ", the last elsewhere" * self.joined + ", moved up" * self.moves
         return f"{self.taps} taps {self.step} bytes apart{last}{loop}, {rounding}{weights}"
 
     @property
@@ -144,23 +146,27 @@ class ColumnKernel:
         ]
         held = Loads(wanted, [r for r in _FREE if not self.packed or r != _SPREAD], moving=weights)
         for at in range(0, number - 1, 2):
-            of_pair = rows[at], rows[at + 1], weights[at * each : (at + 2) * each]
+            of_pair = at, rows[at], rows[at + 1], weights[at * each : (at + 2) * each]
             first = begin + at == 0 and not self.unroll
             self._packed_pair(held, *of_pair, first=first) if self.packed else self._pair(held, *of_pair)
         if number % 2:
-            self._alone(held, rows[-1], weights[(number - 1) * each :])
+            self._alone(held, number - 1, rows[-1], weights[(number - 1) * each :])
         return held.lines
 
-    def _tap(self, held: Loads, row: str) -> str:
-        """The register with a row's word."""
+    def _tap(self, held: Loads, row: str, number: int) -> str:
+        """The register with the word of a row, ``number`` rows from r0's."""
         found = held.need(row)
         if row == self._elsewhere:
             held.lines.append(f"ldr {found}, [r0, {found}]")
+        if self.moves and number:
+            held.lines.append(f"str {found}, [r0, #{(number - 1) * self.step}]")
         return found
 
-    def _packed_pair(self, held: Loads, upper: str, lower: str, weights: list[str], *, first: bool) -> None:
+    def _packed_pair(
+        self, held: Loads, number: int, upper: str, lower: str, weights: list[str], *, first: bool
+    ) -> None:
         """Two taps of four channels, of which a word has the weights of two; the ``first`` begin the sums."""
-        a, b, t, n = self._tap(held, upper), self._tap(held, lower), _SPARE, _SPREAD
+        a, b, t, n = self._tap(held, upper, number), self._tap(held, lower, number + 1), _SPARE, _SPREAD
         p, q = (held.need(weight) for weight in weights)
         held.lines += [f"pkhbt {t}, {a}, {b}, lsl #16", f"pkhtb {b}, {b}, {a}, asr #16"]
         for (even, odd), taps, word, spread in ((_SUMS[:2], t, p, a), (_SUMS[2:], b, q, t)):
@@ -172,9 +178,9 @@ class ColumnKernel:
         for address in (upper, lower, *weights):
             held.done(address)
 
-    def _pair(self, held: Loads, upper: str, lower: str, weights: list[str]) -> None:
+    def _pair(self, held: Loads, number: int, upper: str, lower: str, weights: list[str]) -> None:
         """Two taps of four channels."""
-        a, b, t = self._tap(held, upper), self._tap(held, lower), _SPARE
+        a, b, t = self._tap(held, upper, number), self._tap(held, lower, number + 1), _SPARE
         held.lines += [f"pkhbt {t}, {a}, {b}, lsl #16", f"pkhtb {b}, {b}, {a}, asr #16", f"sxtb16 {a}, {t}"]
         held.lines.append(f"sxtb16 {t}, {t}, ror #8")
         for channel, (acc, weight) in enumerate(zip(_SUMS, weights, strict=True)):
@@ -187,10 +193,10 @@ class ColumnKernel:
                 held.done(upper)
         held.done(lower)
 
-    def _alone(self, held: Loads, row: str, weights: list[str]) -> None:
+    def _alone(self, held: Loads, at: int, row: str, weights: list[str]) -> None:
         """The last tap, where their number is odd: channels 0 and 2 are in one word, 1 and 3 in the other; packed
         weights of all four in one."""
-        a, t = self._tap(held, row), _SPARE
+        a, t = self._tap(held, row, at), _SPARE
         held.lines += [f"sxtb16 {t}, {a}", f"sxtb16 {a}, {a}, ror #8"]
         if self.packed:
             word = held.need(weights[0])
