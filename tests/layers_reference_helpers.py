@@ -8,6 +8,7 @@ from memaopt import fixedpoint, fixedpoint16
 from memaopt.kernels.text.standard import WARNINGS as WARNINGS
 from memaopt.problems.binary import Binary
 from memaopt.problems.embedding import Embedding
+from memaopt.problems.joined import JoinedDepthwise
 from memaopt.problems.layers import (
     ArgExtreme,
     Conv,
@@ -17,7 +18,6 @@ from memaopt.problems.layers import (
     Extreme,
     FloatLookup,
     FullyConnected,
-    JoinedDepthwise,
     L2Norm,
     Layer,
     Lookup,

@@ -19,7 +19,8 @@ from memaopt.networks.operators.moving import Moving
 from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.operator import Array, Shape
 from memaopt.problems import movement
-from memaopt.problems.layers import Depthwise, JoinedDepthwise
+from memaopt.problems.joined import JoinedDepthwise
+from memaopt.problems.layers import Depthwise
 
 
 class JoinedDepthwiseConv2D(Unfiled):

@@ -12,7 +12,8 @@ from board_helpers import compilers
 
 from memaopt.kernels.depthwise.column import _choose
 from memaopt.kernels.registry import emit, plans
-from memaopt.problems.layers import Depthwise, Image, JoinedDepthwise, Layer
+from memaopt.problems.joined import JoinedDepthwise
+from memaopt.problems.layers import Depthwise, Image, Layer
 
 RNG = np.random.default_rng(9)
 COLUMN = "depthwise column"

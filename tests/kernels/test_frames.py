@@ -19,13 +19,13 @@ from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, Cust
 from memaopt.problems.detection import Detection
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
+from memaopt.problems.joined import JoinedDepthwise
 from memaopt.problems.layers import (
     ArgExtreme,
     Conv,
     Dequantize,
     Extreme,
     FloatLookup,
-    JoinedDepthwise,
     L2Norm,
     Layer,
     Lookup,

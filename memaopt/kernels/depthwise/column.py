@@ -38,7 +38,8 @@ from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
-from memaopt.problems.layers import Depthwise, JoinedDepthwise
+from memaopt.problems.joined import JoinedDepthwise
+from memaopt.problems.layers import Depthwise
 
 _FRAME = around.Frame(60, 24)
 _LAST = around.Frame(8, 8)  # more of it where the last row lies elsewhere
