@@ -8,15 +8,13 @@ has taken all. Of a dilated line those that share inputs are walked apart, and s
 Preconditions, checked offline: those of direct.py; what negative accumulators add to the addend fits 16 bits.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from memaopt import fixedpoint
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of, prove
+from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of
 from memaopt.kernels.depthwise.direct import phases_in, sets_of, view_of
 from memaopt.kernels.depthwise.line_form import LineForm
 from memaopt.kernels.depthwise.line_kernel import TAPS, LineKernel
@@ -24,28 +22,16 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.kernels.rounding import requantize
-from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.rounding.bytes_of import ByteRounding, byte_rounding
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Depthwise
-from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _MOST_STRAIGHT = 12  # outputs of a line, without a loop beside the straight code
 _MOST_PITCH = 1 << 19
 _STACK = 64  # of a kernel: r4 to r11, lr and seven words
 _FRAME = around.Frame(92, 64)
-
-
-class _Rounding(NamedTuple):
-    """How outputs are made; see :class:`LineKernel`."""
-
-    proven: Proven
-    output: Output
-    added: bool
-    halved: bool
-    base: int | None
 
 
 class DepthwiseLine:
@@ -73,7 +59,7 @@ class DepthwiseLine:
         if any((column.outputs - 1) * column.stride >= column.above + column.rows for column in columns):
             return None  # an output that meets no input
         one, proven = sets[0], rounding.proven
-        form = LineForm.STRIDED if first.stride == 2 else LineForm.EACH if rounding.halved else LineForm.TWO
+        form = LineForm.STRIDED if first.stride == 2 else LineForm.EACH if rounding.output.by_sign else LineForm.TWO
         if looped and max(column.outputs for column in columns) <= _MOST_STRAIGHT:
             return None
         kernel = LineKernel(
@@ -87,8 +73,6 @@ class DepthwiseLine:
             layer.input_zero_point,
             rounding.output,
             rounding.added,
-            rounding.halved,
-            rounding.base,
         )
         if looped and not any(line.turns for line in kernel.code):
             return None
@@ -139,24 +123,14 @@ class DepthwiseLine:
         )
 
 
-def _rounding(layer: Depthwise) -> _Rounding | None:
-    """None if no rounding is found, or none that this kernel has."""
-    found = prove(layer)
-    if found is None:
+def _rounding(layer: Depthwise) -> ByteRounding | None:
+    """None if no rounding is found, or none without clamps of their own and whose addends of negative accumulators fit
+    half a word."""
+    found = byte_rounding(layer.requantization, layer.range, SCALE)
+    if found is None or found.output.clamps:
         return None
-    (proven, added), q, base = found, layer.requantization, None
-    if proven.clamp_low or proven.clamp_high:
-        base = q.minimum
-        clamped = requantize.prove_multiply_add(q, layer.range, SCALE, np.full(len(layer.bias), -base))
-        if clamped is None:
-            return None
-        proven, added = clamped, True
-    halved = proven.negative is not None
-    if proven.negative is not None and not bool((abs(proven.negative) < 1 << 15).all()):
-        return None
-    bounds = (None, None) if base is None else (base if base > INT8_MIN else None, q.maximum)
-    assert base is None or q.maximum <= INT8_MAX
-    return _Rounding(proven, Output(proven.shift, halved, *bounds), added, halved, base)
+    negative = found.proven.negative
+    return None if negative is not None and bool((abs(negative) >= 1 << 15).any()) else found
 
 
 def _parameters(layer: Depthwise, kernel: LineKernel, proven: Proven) -> Int64Array:

@@ -31,8 +31,8 @@ class LineKernel:
     """Lines of five taps over NHWC bytes, ``lines`` of them for a channel, whose input and output begin ``x_step`` and
     ``y_step`` bytes apart; ``channel``: bytes of input to the next channel, 0 where all read the same one.
 
-    ``unroll`` outputs in a turn of a loop, or 0. Outputs are made as value - ``base`` and saturated to 0..255, or
-    (None) as they are. ``added`` and ``halved`` as in direct_kernel.py.
+    ``unroll`` outputs in a turn of a loop, or 0. ``added``: the rounding has an addend; what negative accumulators add
+    to it is the upper half of a word of weights.
     """
 
     phases: tuple[Phase, ...]
@@ -45,8 +45,6 @@ class LineKernel:
     zero_point: int
     output: Output
     added: bool
-    halved: bool
-    base: int | None
 
     @property
     def name(self) -> str:
@@ -60,19 +58,18 @@ class LineKernel:
             for p in self.phases
         )
         column = self.phases[0].column
-        rounding = f"{self.output.slug}{' with an addend' if self.added else ''}{' by sign' if self.halved else ''}"
+        rounding = f"{self.output.slug}{' with an addend' if self.added else ''}"
         return (
             f"stride {column.stride}, {phases}, inputs {column.pitch} and outputs {column.out_pitch} bytes apart, "
             f"{self.lines} lines {self.x_step} and {self.y_step} bytes apart from {self.x}, channels {self.channel} "
             f"apart, zero point {self.zero_point}, {self.unroll} outputs a turn, rounding {rounding}"
-            f"{'' if self.base is None else f' from {self.base}'}"
         )
 
     @property
     def way(self) -> LineForm:
         if self.phases[0].column.stride == 2:
             return LineForm.STRIDED
-        return LineForm.EACH if self.halved else LineForm.TWO
+        return LineForm.EACH if self.output.by_sign else LineForm.TWO
 
     @property
     def words(self) -> int:
@@ -160,8 +157,6 @@ class LineKernel:
             stride=column.stride,
             taps=TAPS,
             added=self.added,
-            halved=self.halved,
-            base=self.base,
             q=self.output,
         )
 
@@ -294,14 +289,14 @@ class _Writer:
             self._lines += self._rounded(self._pair(products[0].pair))
             if chunk is not None:
                 self._fetch(chunk)
-            self._lines += self._saturated()
+            self._lines += self._kernel.output.saturated(acc)
             self._lines.append(f"strb {acc}, {self._y.at(place)}")
             if chunk is not None:
                 self._pack(chunk)
 
     def _rounded(self, spare: str) -> list[str]:
         r, acc = self._r, self._r.acc
-        if self._kernel.halved:
+        if self._kernel.output.by_sign:
             last = r.weights[-1]
             return [
                 f"asr {spare}, {acc}, #31",
@@ -309,16 +304,3 @@ class _Writer:
                 f"smmla {acc}, {acc}, {r.m}, {spare}",
             ]
         return [f"smmla {acc}, {acc}, {r.m}, {r.c}" if r.c else f"smmul {acc}, {acc}, {r.m}"]
-
-    def _saturated(self) -> list[str]:
-        acc, base, q = self._r.acc, self._kernel.base, self._kernel.output
-        if base is None:
-            return [f"ssat {acc}, #8, {acc}, asr #{q.shift}"]
-        assert q.maximum is not None
-        # A byte is stored, so that the greatest output counts modulo 256.
-        return [
-            f"usat {acc}, #8, {acc}, asr #{q.shift}",
-            f"rsb {acc}, {acc}, #{q.maximum - base}",
-            f"usat {acc}, #8, {acc}",
-            f"rsb {acc}, {acc}, #{q.maximum & 0xFF}",
-        ]

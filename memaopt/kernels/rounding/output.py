@@ -28,13 +28,15 @@ _CYCLES = _Cycles()
 class Output:
     """How accumulators become bytes. Layers with equal stages (and sizes) can share a kernel.
 
-    ``minimum`` and ``maximum`` are None where the saturation to 8 bits makes the clamp.
+    ``minimum`` and ``maximum`` are None where the saturation to 8 bits makes the clamp. ``base``: the requantisation
+    gives distances to it, the least output, saturated to 0..255.
     """
 
     shift: int
     by_sign: bool
     minimum: int | None
     maximum: int | None
+    base: int | None = None
 
     @classmethod
     def of(cls, proven: Proven, requantization: StepFunction) -> "Output":
@@ -46,12 +48,32 @@ class Output:
             requantization.maximum if proven.clamp_high else None,
         )
 
+    @classmethod
+    def distances(cls, proven: Proven, requantization: StepFunction) -> "Output":
+        """The same of a requantisation that gives distances to the least output."""
+        bounds = requantization.minimum, requantization.maximum
+        return cls(proven.shift, proven.negative is not None, *bounds, requantization.minimum)
+
     @property
     def slug(self) -> str:
         """For the names of kernels."""
         bounds = (("_ge", self.minimum), ("_le", self.maximum))
         clamps = "".join(f"{key}{bound}".replace("-", "m") for key, bound in bounds if bound is not None)
-        return f"s{self.shift}{'_signed' if self.by_sign else ''}{clamps}"
+        return f"s{self.shift}{'_signed' if self.by_sign else ''}{clamps}{'' if self.base is None else '_apart'}"
+
+    def saturated(self, acc: str) -> list[str]:
+        """Instructions that make a byte of what was multiplied and added to, where no clamp is left to make. The last
+        ones of a distance leave the output modulo 256, of which a byte is stored.
+        """
+        if self.base is None:
+            return [f"ssat {acc}, #8, {acc}, asr #{self.shift}"]
+        assert self.maximum is not None
+        return [
+            f"usat {acc}, #8, {acc}, asr #{self.shift}",
+            f"rsb {acc}, {acc}, #{self.maximum - self.base}",
+            f"usat {acc}, #8, {acc}",
+            f"rsb {acc}, {acc}, #{self.maximum % 256}",
+        ]
 
     @property
     def low(self) -> int:
@@ -62,6 +84,11 @@ class Output:
     def high(self) -> int:
         """The greatest output, for C's clamp."""
         return INT8_MAX if self.maximum is None else self.maximum
+
+    @property
+    def clamps(self) -> bool:
+        """Whether the saturation leaves clamps to make."""
+        return self.base is None and (self.minimum, self.maximum) != (None, None)
 
     @property
     def words(self) -> int:
@@ -78,6 +105,8 @@ class Output:
         a greatest one of -1 its complement; one below is no constant of RSB's.
         """
         offset, cycles = 128 if unsigned else 0, _CYCLES.rounded + _CYCLES.by_sign * self.by_sign
+        if self.base is not None:
+            return cycles + _CYCLES.clamp
         if self.minimum is not None:
             cycles += _CYCLES.clamp if self.minimum + offset else _CYCLES.least_zero
         if self.maximum is not None:

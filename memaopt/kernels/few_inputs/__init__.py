@@ -1,0 +1,1 @@
+"""Convolutions of few inputs, which stay in registers."""
