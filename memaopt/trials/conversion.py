@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.errors import InputError
+from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.files import read_bytes
 from memaopt.interrupts import scratch_folder
 from memaopt.networks import limits, reference
@@ -48,12 +48,14 @@ class OutputLoss(Overview, frozen=True):
 
 
 class Conversion(Overview, frozen=True):
-    """``accuracy``: of the float network and of the int8 one, where the labels are classes."""
+    """``accuracy``: of the float network and of the int8 one, where the labels are classes. ``instead``: why memaopt's
+    own rules made int8 of what TensorFlow's converter was asked for, if they did."""
 
     name: str
     samples: int
     outputs: tuple[OutputLoss, ...]
     accuracy: tuple[float, float] | None = None
+    instead: str = ""
 
     def headline(self) -> str:
         return f"{self.name}: int8, with the ranges of {self.samples:,} samples"
@@ -63,6 +65,8 @@ class Conversion(Overview, frozen=True):
         if self.accuracy is not None:
             before, after = (f"{100 * share:.2f}%" for share in self.accuracy)
             facts.append(("accuracy", f"{before} in float, {after} in int8"))
+        if self.instead:
+            facts.append(("by", f"memaopt's own rules; {self.instead}"))
         return tuple(facts)
 
 
@@ -75,7 +79,8 @@ class Converted(NamedTuple):
 
 def convert(path: Path, data: Path, labels: Path | None = None) -> Converted:
     """The float network of a ``.tflite`` file, a Keras model or a SavedModel in int8, by the samples of another file
-    (:func:`files.read`): a ``.tflite`` file by memaopt's own rules, the others by TensorFlow's converter.
+    (:func:`files.read`): a ``.tflite`` file by memaopt's own rules, the others by TensorFlow's converter, or by those
+    rules where it makes floats of a model and no int8, as of recurrent layers that are not unrolled.
 
     InputError for what is no float network of one input or cannot be read, UnsupportedModelError for operators that
     have no int8, MissingToolError without TensorFlow where that is needed.
@@ -92,9 +97,23 @@ def _converted(path: Path, data: Path, labels: Path | None, keras: KerasModel | 
     taken = reading.graph.tensors[reading.inputs[0]]
     given = files.read(data, taken, labels)
     samples = [sample[None] for sample in given.inputs]
-    made = quantised(before, path.name, [[sample] for sample in samples]) if keras is None else keras.int8(samples)
+    made, instead = _int8(before, path.name, samples, keras)
     after = Model.parsed(made, path.stem + ".tflite")
-    return Converted(after, _loss(before, after, given))
+    return Converted(after, _loss(before, after, given, instead))
+
+
+def _int8(before: bytes, name: str, samples: list[Array], keras: KerasModel | None) -> tuple[bytes, str]:
+    """The file of int8, and why it is not of the converter that was asked."""
+    given = [[sample] for sample in samples]
+    if keras is None:
+        return quantised(before, name, given), ""
+    try:
+        return keras.int8(samples), ""
+    except UnsupportedModelError as error:
+        try:
+            return quantised(before, name, given), str(error).removeprefix(f"{name}: ").split("; ")[0]
+        except MemaoptError:
+            raise error from None
 
 
 def _demand_floats(name: str, reading: Reading, kind: str) -> None:
@@ -109,7 +128,7 @@ def _demand_floats(name: str, reading: Reading, kind: str) -> None:
         raise InputError(f"{name}: a network with one float32 input can be quantised")
 
 
-def _loss(before: bytes, after: Model, given: Samples) -> Conversion:
+def _loss(before: bytes, after: Model, given: Samples, instead: str) -> Conversion:
     """By TFLite's kernels in float, and the executor in int8, which computes what the emitted C does."""
     graph, oracle = after.graph, Oracle.of_floats(before)
     taken, written = graph.tensors[graph.inputs[0]], [graph.tensors[i] for i in graph.outputs]
@@ -118,7 +137,11 @@ def _loss(before: bytes, after: Model, given: Samples) -> Conversion:
     both = [[np.stack([row[n] for row in rows]) for n in range(len(written))] for rows in (wanted, found)]
     outputs = tuple(_output(*one) for one in zip(written, *both, strict=True))
     return Conversion(
-        name=graph.name, samples=len(given.inputs), outputs=outputs, accuracy=_accuracy(written, both, given.labels)
+        name=graph.name,
+        samples=len(given.inputs),
+        outputs=outputs,
+        accuracy=_accuracy(written, both, given.labels),
+        instead=instead,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import Sequential, layers
 
 from tests.keras_models.catalogue import model
@@ -84,17 +85,17 @@ def accelerometer_as_picture() -> Any:
     )
 
 
-@model(batch=1)
+@model(batch=1, style="float")
 def lstm() -> Any:
     return Sequential([keras.Input((8, 5)), layers.LSTM(6), layers.Dense(3, activation="softmax")])
 
 
-@model()
+@model(style="float")
 def lstm_of_any_batch() -> Any:
     return Sequential([keras.Input((8, 5)), layers.LSTM(6), layers.Dense(3)])
 
 
-@model(batch=1)
+@model(batch=1, style="float")
 def stacked_lstm() -> Any:
     given = keras.Input((8, 5))
     x = layers.LSTM(6, return_sequences=True)(given)
@@ -116,9 +117,53 @@ def gru_unrolled() -> Any:
     return Sequential([keras.Input((5, 4)), layers.GRU(5, unroll=True), layers.Dense(3)])
 
 
-@model(batch=1)
+@model(batch=1, style="float")
 def gru() -> Any:
     return Sequential([keras.Input((6, 4)), layers.GRU(5), layers.Dense(3)])
+
+
+@model(batch=1, style="float")
+def recurrent_both_ways() -> Any:
+    given = keras.Input((5, 4))
+    x = layers.Bidirectional(layers.GRU(4, return_sequences=True))(given)
+    x = layers.SimpleRNN(5, go_backwards=True, return_sequences=True)(x)
+    return keras.Model(given, layers.Dense(3)(layers.LSTM(4, recurrent_activation="hard_sigmoid")(x)))
+
+
+class Turns(layers.Layer):
+    """A dense layer over and over, in a loop of the graph's."""
+
+    def build(self, shape: Any) -> None:
+        self.weight = self.add_weight(shape=(shape[-1], shape[-1]), name="weight")
+
+    def call(self, x: Any) -> Any:
+        def body(turn: Any, x: Any) -> Any:
+            return turn + 1, tf.tanh(x @ self.weight)
+
+        return tf.while_loop(lambda turn, _: turn < 3, body, [tf.constant(0), x])[1]
+
+
+class Either(layers.Layer):
+    """One of two dense layers, as the greatest element decides."""
+
+    def build(self, shape: Any) -> None:
+        self.first = self.add_weight(shape=(shape[-1], 3), name="first")
+        self.second = self.add_weight(shape=(shape[-1], 3), name="second")
+
+    def call(self, x: Any) -> Any:
+        return tf.cond(tf.reduce_max(x) > 1.5, lambda: tf.nn.relu(x @ self.first), lambda: tf.tanh(x @ self.second))
+
+
+@model(batch=1)
+def loop_of_the_graph() -> Any:
+    given = keras.Input((4,))
+    return keras.Model(given, Turns()(given))
+
+
+@model(batch=1)
+def branch_of_the_graph() -> Any:
+    given = keras.Input((4,))
+    return keras.Model(given, Either()(given))
 
 
 @model(batch=1)

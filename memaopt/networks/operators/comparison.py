@@ -1,4 +1,5 @@
-"""Comparisons of two int8 tensors: both are rescaled to 1/256 of a real, then compared."""
+"""Comparisons of two int8 tensors: both are rescaled to 1/256 of a real, then compared. Integers that are known are
+compared when they are read."""
 
 from __future__ import annotations
 

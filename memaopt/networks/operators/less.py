@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from memaopt.networks.operators.comparison import Comparison
 from memaopt.networks.operators.form import Options
 from memaopt.problems.binary import BinaryKind
@@ -13,3 +15,4 @@ class Less(Comparison):
     kind: ClassVar[str] = "LESS"
     options: ClassVar[Options | None] = Options("LessOptions", 41, ())
     layer_kind: ClassVar[BinaryKind] = BinaryKind.LESS
+    of_integers = np.less

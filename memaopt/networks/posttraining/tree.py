@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,9 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError, MissingToolError
 from memaopt.networks.formats.tflite import flatbuffer
+from memaopt.networks.formats.tflite.flow import MADE
+from memaopt.networks.formats.tflite.placed import network_of
+from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL
 
 Array = npt.NDArray[Any]
@@ -27,12 +31,34 @@ class Tree:
             self.model: Any = self._module.ModelT.InitFromObj(self._module.Model.GetRootAs(data, 0))
         except (struct.error, ValueError, IndexError, TypeError, AttributeError, MemoryError) as error:
             raise InputError(f"{name} is not a valid .tflite file: {type(error).__name__}: {error}") from error
-        if len(self.model.subgraphs or ()) != 1:
-            raise InputError(f"{name} has several subgraphs; one can be converted")
+        if not self.model.subgraphs:
+            raise InputError(f"{name} has no subgraph")
         # What is said of tensors beside them would no longer be true.
         self.model.signatureDefs = self.model.metadata = self.model.metadataBuffer = None
         self.subgraph: Any = self.model.subgraphs[0]
         self._kinds, self._types = (_names(of) for of in (self._module.BuiltinOperator, self._module.TensorType))
+        if len(self.model.subgraphs) > 1:
+            self._write_out(Record.root(data, MODEL))
+
+    def _write_out(self, model: Record) -> None:
+        """Loops and branches become operators of the first subgraph, which is then the only one."""
+        subgraphs, given = model.records("subgraphs"), self.model.subgraphs
+        network = network_of(subgraphs, 0, model.records("buffers"), lambda record, *_: self.kind(record), self.name)
+        unread = len(given) - len(network.sections)
+        if unread:
+            raise InputError(
+                f"{self.name} has {unread} subgraphs that the first one does not run; one can be converted"
+            )
+        self.subgraph.tensors = [copy.copy(given[s].tensors[t]) for s, t in network.places]
+        operators = []
+        for step in (placed.step for placed in network.operators):
+            if step.section == MADE:
+                raise InputError(f"{self.name}: an IF whose condition is computed; of floats there is no rule for it")
+            operator = copy.copy(given[step.section].operators[step.position])
+            operator.inputs, operator.outputs = list(step.inputs), list(step.outputs)
+            operators.append(operator)
+        self.subgraph.operators, self.subgraph.outputs = operators, list(network.outputs)
+        self.model.subgraphs = [self.subgraph]
 
     @property
     def tensors(self) -> list[Any]:
@@ -46,7 +72,8 @@ class Tree:
 
     def kind(self, operator: Any) -> str:
         """Its name in TFLite."""
-        code = self.model.operatorCodes[operator.opcodeIndex]
+        number = operator.number("opcode_index") if isinstance(operator, Record) else operator.opcodeIndex
+        code = self.model.operatorCodes[number]
         return self._kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
 
     def raise_version(self, operator: Any, version: int) -> None:

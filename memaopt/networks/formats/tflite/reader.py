@@ -20,6 +20,8 @@ from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables, wrapped
 from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, name_of
+from memaopt.networks.formats.tflite.flow import Step
+from memaopt.networks.formats.tflite.placed import Placed, network_of, step_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
 from memaopt.networks.formats.tflite.tensors import TensorReader
@@ -87,6 +89,8 @@ class _Reader:
         self.variables = variables.Variables()
         self.remembered: list[State] = []
         """The states of operators that keep a tensor of their own."""
+        self.run: frozenset[int] = frozenset()
+        """The subgraphs that are the network: the main one, and those that it runs."""
         self.once: set[int] = set()
         """The subgraphs that CALL_ONCE runs."""
 
@@ -102,20 +106,15 @@ class _Reader:
             )
         refusals: list[Refusal] = []
         self.main = self._main(subgraphs)
-        subgraph = subgraphs[self.main]
-        inputs, outputs = indices(subgraph, "inputs"), indices(subgraph, "outputs")
-        accessors = subgraph.records("operators")
-        total = len(accessors)
-        kinds = [self._kind(accessor, i, total) for i, accessor in enumerate(accessors)]
+        network = network_of(subgraphs, self.main, self.tensors.buffers, self._kind, self.name)
+        placed, records, self.run = network.operators, network.tensors, network.sections
+        inputs, outputs = indices(subgraphs[self.main], "inputs"), network.outputs
+        total = len(placed)
+        kinds = [each.step.kind for each in placed]
         self._demand_customs(kinds)
         used = {*inputs, *outputs}
-        for accessor in accessors:
-            used.update(*(indices(accessor, field) for field in ("inputs", "outputs", "intermediates")))
-        records = subgraph.records("tensors")
-        count = len(records)
-        for index in used:
-            if not -1 <= index < count:
-                raise InputError(f"{self.name} is not a valid .tflite file: tensor {index} of {count} is used")
+        for step in (each.step for each in placed):
+            used.update(step.inputs, step.outputs, step.intermediates)
         tensors = []
         for i, record in enumerate(records):
             tensors.append(self.tensors.read(record, i) if i in used else _UNUSED)
@@ -124,26 +123,26 @@ class _Reader:
                     f"the constants take more than {limits.MAX_CONSTANT_BYTES:,} bytes, the most that is supported"
                 )
         nodes = [
-            unsigned.Node(kind, indices(accessor, "inputs"), indices(accessor, "outputs"))
-            for kind, accessor in zip(kinds, accessors, strict=True)
-            if kind not in self.customs
+            unsigned.Node(step.kind, step.inputs, step.outputs)
+            for step in (each.step for each in placed)
+            if step.kind not in self.customs
         ]
         flipped = unsigned.flip(tensors, nodes)
         operators: list[Operator] = []
         unread: list[Unread] = []
-        for i, (kind, accessor) in enumerate(zip(kinds, accessors, strict=True)):
+        for i, (kind, each) in enumerate(zip(kinds, placed, strict=True)):
             before = len(refusals)
-            refusals += self._unusable(accessor, i, total, kind)
+            refusals += self._unusable(each.step, i, total)
             with collected(refusals, i):
                 if len(refusals) == before and kind in KEPT:
-                    operators += self._kept(accessor, i, total, kind, tensors)
+                    operators += self._kept(each, i, total, tensors)
                 elif len(refusals) == before:
-                    for op in self._operator(accessor, i, total, kind, tensors):
+                    for op in self._operator(each, i, total, tensors):
                         old = flipped.intersection((*op.inputs, *op.outputs))
                         place = f"operator {i} of {total} ({kind})"
                         operators += unsigned.computed(op, kind, place, tensors) if old else [op]
             if len(refusals) > before:
-                unread.append(Unread(i, kind, indices(accessor, "inputs"), indices(accessor, "outputs")))
+                unread.append(Unread(i, kind, each.step.inputs, each.step.outputs))
         states: tuple[State, ...] = ()
         if not refusals:
             with collected(refusals):
@@ -180,7 +179,7 @@ class _Reader:
 
     def _notes(self, subgraphs: int) -> tuple[str, ...]:
         """What of the file is left out: subgraphs that nothing in the first one runs, or nothing that was read."""
-        others = subgraphs - 1 - len(self.once)
+        others = subgraphs - len(self.run | self.once)
         if not others:
             return ()
         which = self.asked or "the first"
@@ -200,8 +199,9 @@ class _Reader:
             raise InputError(f"--subgraph {asked}: {self.name} has {counted(count, 'subgraph')}: {there or 'unnamed'}")
         return found
 
-    def _unusable(self, accessor: Record, location: int, total: int, kind: str) -> list[Refusal]:
+    def _unusable(self, step: Step, location: int, total: int) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
+        kind = step.kind
         if kind == f"CUSTOM {_ETHOS_U}":
             compiled = "was compiled for an Ethos-U by Vela; hand in the file from before that"
             return [Refusal(f"operator {location} of {total} {compiled}", location)]
@@ -212,7 +212,7 @@ class _Reader:
             return [Refusal(f"{what}{way_for(subject) or f'; {why}'}", location, subject)]
         if kind in KEPT:
             return []  # of what a handle is nothing is known, or needed
-        tensors = dict.fromkeys((*indices(accessor, "inputs"), *indices(accessor, "outputs")))
+        tensors = dict.fromkeys((*step.inputs, *step.outputs))
         takes = kind in KEEPING or (kind in OPERATORS and OPERATORS[kind].keeps_state)
         kept = () if takes else self.tensors.kept.intersection(tensors)
         what = f"operator {location} of {total} ({kind}) has a state that it keeps, which is not supported"
@@ -238,11 +238,10 @@ class _Reader:
         own = f"CUSTOM {name}"
         return own if own in self.customs else CUSTOM.get(name, own)
 
-    def _operator(
-        self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]
-    ) -> list[Operator]:
+    def _operator(self, placed: Placed, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
-        source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
+        kind = placed.step.kind
+        source = self._source(placed, location, f"operator {location} of {total} ({kind})", tensors)
         outputs = source.outputs
         if kind in self.customs:
             if not outputs:
@@ -272,27 +271,29 @@ class _Reader:
             self.tensors.settle(op.output, self._natural(op, tensors), tensors)
         return [op]
 
-    def _source(self, accessor: Record, location: int, kind: str, place: str, tensors: list[Tensor]) -> Source:
+    def _source(self, placed: Placed, location: int, place: str, tensors: list[Tensor]) -> Source:
         """An operator as it reads itself."""
-        outputs = indices(accessor, "outputs")
+        step, record = placed
+        kind, outputs = step.kind, step.outputs
         if any(index < 0 for index in outputs):
             raise UnsupportedModelError(f"{place}: an output is missing")
-        options = None if kind in self.customs else READ[kind].options
+        options = None if kind in self.customs or record is None else READ[kind].options
         return Source(
             kind=kind,
             location=location,
             place=place,
-            inputs=indices(accessor, "inputs"),
+            inputs=step.inputs,
             outputs=outputs,
             tensors=tensors,
-            intermediates=indices(accessor, "intermediates"),
-            values=lambda: options and options_of(accessor, place, options),
-            custom=bytes(accessor.numbers("custom_options")),
+            intermediates=step.intermediates,
+            values=lambda: options_of(record, place, options) if record is not None and options is not None else None,
+            custom=placed.custom_options,
         )
 
-    def _kept(self, accessor: Record, location: int, total: int, kind: str, tensors: list[Tensor]) -> list[Operator]:
+    def _kept(self, placed: Placed, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
         """What an operator about variables takes in the network; CALL_ONCE runs its subgraph here and now."""
-        source = self._source(accessor, location, kind, f"operator {location} of {total} ({kind})", tensors)
+        kind = placed.step.kind
+        source = self._source(placed, location, f"operator {location} of {total} ({kind})", tensors)
         if kind != "CALL_ONCE":
             return self.variables.apply(source)
         number, subgraphs = source.required("CallOnceOptions")["initSubgraphIndex"], self.model.records("subgraphs")
@@ -311,12 +312,12 @@ class _Reader:
         for i, accessor in enumerate(accessors):
             kind = self._kind(accessor, i, len(accessors))
             place = f"operator {i} of {len(accessors)} ({kind}) of subgraph {number}"
-            used = (*indices(accessor, "inputs"), *indices(accessor, "outputs"))
-            if any(not -1 <= t < len(tensors) for t in used):
+            step = step_of(accessor, number, i, kind)
+            if any(not -1 <= t < len(tensors) for t in (*step.inputs, *step.outputs)):
                 raise InputError(f"{self.name} is not a valid .tflite file: {place} uses a tensor that there is not")
             if kind not in READ:
                 raise UnsupportedModelError(f"{place} is not supported")
-            sources.append(self._source(accessor, i, kind, place, tensors))
+            sources.append(self._source(Placed(step, accessor), i, place, tensors))
         return sources
 
     def _natural(self, op: Operator, tensors: list[Tensor]) -> Shape:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from memaopt.networks import limits
 from memaopt.networks.formats.tflite.flatbuffer import Child, Scalar, Slot, String, Table, Tables, Vector
+from memaopt.networks.formats.tflite.flow import FLOW
 from memaopt.networks.operators.form import Field
 from memaopt.networks.operators.registry import READ
 
@@ -52,7 +53,7 @@ def _slot(field: Field) -> Slot:
 
 _BUILTIN_OPTIONS = {
     options.number: Table(options.name, dict(enumerate(map(_slot, options.fields))))
-    for options in (op.options for op in READ.values())
+    for options in (*(op.options for op in READ.values()), *FLOW.values())
     if options is not None
 }
 

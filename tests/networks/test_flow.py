@@ -1,0 +1,154 @@
+"""WHILE and IF that are known before a network runs, and what is said of those that are not; files are changed ones of
+``tests/keras_models``, whose own outputs ``test_keras_models.py`` compares with LiteRT's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tflite_helpers import Node, file_of, flatbuffers, schema
+
+from memaopt.errors import InputError, UnsupportedModelError
+from memaopt.networks import reference
+from memaopt.networks.formats.model import Model
+from memaopt.networks.formats.tflite import reader
+from memaopt.networks.formats.tflite.oracle import Oracle
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.posttraining.tree import Tree
+
+_FILES = Path(__file__).parents[1] / "keras_models" / "files"
+_LOOP, _BRANCH = _FILES / "loop_of_the_graph.tflite", _FILES / "branch_of_the_graph.tflite"
+
+
+def _changed(path: Path, change: Callable[[Any], None]) -> bytes:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    change(model)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _operator(model: Any, name: str) -> Any:
+    """The operator of a kind in the first subgraph."""
+    code = getattr(schema.BuiltinOperator, name)
+    return next(op for op in model.subgraphs[0].operators if model.operatorCodes[op.opcodeIndex].builtinCode == code)
+
+
+def _constants(model: Any, subgraph: int) -> list[Any]:
+    """The buffers of a subgraph's constants of four bytes."""
+    found = (model.buffers[tensor.buffer] for tensor in model.subgraphs[subgraph].tensors)
+    return [buffer for buffer in found if buffer.data is not None and len(buffer.data) == 4]
+
+
+def _turns(count: int) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        (bound,) = _constants(model, _operator(model, "WHILE").builtinOptions.condSubgraphIndex)
+        bound.data = np.frombuffer(np.int32(count).tobytes(), np.uint8)
+
+    return change
+
+
+def _agrees(data: bytes, kinds: dict[str, int]) -> Graph:
+    graph, oracle = reader.parse(data), Oracle(data)
+    for seed in range(4):
+        ends = (graph.tensors[i] for i in graph.inputs)
+        values = [np.random.default_rng(seed).integers(-128, 128, end.shape).astype(np.int8) for end in ends]
+        np.testing.assert_array_equal(reference.run(graph, values)[0], oracle.run(values)[0])
+    assert {kind: [op.kind for op in graph.operators].count(kind) for kind in kinds} == kinds
+    return graph
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5])
+def test_a_loop_is_written_out(turns: int) -> None:
+    """Catches a turn too many or too few, weights that are there once a turn, and a loop that is never entered."""
+    graph = _agrees(_changed(_LOOP, _turns(turns)), {"TANH": turns, "FULLY_CONNECTED": turns, "WHILE": 0})
+    weights = {op.inputs[1] for op in graph.operators if op.kind == "FULLY_CONNECTED"}
+    assert len(weights) == min(turns, 1)
+
+
+def _computed(model: Any) -> None:
+    """The loop's counter begins at what an input says."""
+    main, loop = model.subgraphs[0], _operator(model, "WHILE")
+    counter = main.tensors[loop.inputs[0]]
+    counter.buffer = 0
+    main.inputs = [*main.inputs, loop.inputs[0]]
+
+
+def _beyond(model: Any) -> None:
+    _operator(model, "WHILE").builtinOptions.bodySubgraphIndex = 9
+
+
+def _itself(model: Any) -> None:
+    """The body runs the loop's own body."""
+    loop = _operator(model, "WHILE")
+    body = model.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+    again = schema.OperatorT()
+    again.opcodeIndex, again.builtinOptionsType, again.builtinOptions = (
+        loop.opcodeIndex,
+        loop.builtinOptionsType,
+        loop.builtinOptions,
+    )
+    again.inputs, again.outputs = list(body.inputs), list(body.outputs)
+    body.operators = [again]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "line"),
+    [
+        (_computed, UnsupportedModelError, r"\(WHILE\): whether it goes on is computed; a loop whose number of turns"),
+        (_turns(1 << 30), UnsupportedModelError, r"written out, the network has more than 1,024 operators"),
+        (_beyond, InputError, "subgraph 9 of 3 is used"),
+        (_itself, UnsupportedModelError, "more than 8 subgraphs run each other"),
+    ],
+)
+def test_what_cannot_be_written_out_is_a_line(change: Callable[[Any], None], error: type[Exception], line: str) -> None:
+    """Catches a loop that reading never leaves, and a traceback."""
+    with pytest.raises(error, match=line):
+        reader.parse(_changed(_LOOP, change))
+
+
+def _decided(first: bool) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        branch = _operator(model, "IF")
+        condition = model.subgraphs[0].tensors[branch.inputs[0]]
+        buffer = schema.BufferT()
+        buffer.data = np.array([first], np.uint8)
+        model.buffers.append(buffer)
+        known = schema.TensorT()
+        known.name, known.shape, known.type = b"known", condition.shape, condition.type
+        known.buffer = len(model.buffers) - 1
+        model.subgraphs[0].tensors.append(known)
+        branch.inputs = [len(model.subgraphs[0].tensors) - 1, *branch.inputs[1:]]
+
+    return change
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_known_branch_is_taken(first: bool) -> None:
+    """Catches the other branch, and operators of the one that never runs."""
+    _agrees(_changed(_BRANCH, _decided(first)), {"SELECT_V2": 0, "TANH": int(not first), "FULLY_CONNECTED": 1})
+
+
+def test_rows_that_a_loop_writes_are_put_together() -> None:
+    """Catches a tensor of all rows that is copied once a turn, as large as it is."""
+    tree = Tree((_FILES / "recurrent_both_ways.tflite").read_bytes(), "net")
+    kinds = [tree.kind(op) for op in tree.operators]
+    assert "SLICE" not in kinds
+    assert max(len(op.inputs) for op, kind in zip(tree.operators, kinds, strict=True) if kind == "CONCATENATION") == 5
+
+
+def test_integers_that_are_known_are_compared() -> None:
+    """Catches a comparison that is taken for one of bytes, where both sides are known."""
+    tensors = [
+        Tensor("x", (1, 4), DType.INT8, np.array([0.1], np.float32), np.array([0])),
+        Tensor("a", (), DType.INT32, data=np.array(2, np.int32)),
+        Tensor("b", (), DType.INT32, data=np.array(3, np.int32)),
+        Tensor("less", (), DType.BOOL),
+        Tensor("y", (1, 4), DType.INT8, np.array([0.1], np.float32), np.array([0])),
+    ]
+    nodes = [Node("LESS", [1, 2], [3], "LessOptions"), Node("RELU", [0], [4])]
+    graph = Model.parsed(file_of(tensors, nodes, [0], [4]), "net.tflite").graph
+    assert [op.kind for op in graph.operators] == ["RELU"]
