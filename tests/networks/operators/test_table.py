@@ -15,6 +15,7 @@ from rich.console import Console
 from memaopt.bench import operator_cases
 from memaopt.bench.operators import OperatorSpeed, OperatorStudy, print_operators, study
 from memaopt.machines.mcu import mcu
+from memaopt.networks.formats.tflite.flow import FLOW
 from memaopt.networks.graph import DType
 from memaopt.networks.operators import Operator
 
@@ -67,6 +68,11 @@ def _found(kind: str) -> _Found:
     from memaopt.networks.operators.registry import FOLDED, KEEPING, KEPT, OPERATORS, PARTED, SEVERAL
     from memaopt.networks.simplify import simplify
 
+    if kind in FLOW:
+        becomes = {"WHILE": "its body's operators, once a turn", "IF": "a branch's operators, or both and SELECT_V2"}[
+            kind
+        ]
+        return _Found(("any",), becomes, "", "LiteRT")
     if kind in FOLDED:
         return _Found(("integers that are known",), "nothing: computed when the file is read", "", "LiteRT")
     if kind in KEPT:
@@ -142,7 +148,7 @@ def _rows(study: OperatorStudy, nodes: Mapping[str, Mapping[str, str]]) -> Itera
     keras, torch = keras_models(), torch_models()
     speeds = {(speed.kind, "int16" in speed.types): speed for speed in study.speeds}
     moves = {kind for kind, op in OPERATORS.items() if issubclass(op, Moving) and DType.INT16 in op.dtypes}
-    for kind in sorted({*READ, "LOOKUP"}):
+    for kind in sorted({*READ, *FLOW, "LOOKUP"}):
         found = _Found(("int8",), "LOOKUP", "C, assembly", "") if kind == "LOOKUP" else _found(kind)
         speed = speeds.get((kind if kind != "LOOKUP" else "RELU", False))
         oracle = f"{found.oracle} ({keras[kind]})" if keras[kind] else found.oracle

@@ -30,7 +30,7 @@ _DEEPEST = 8
 _CHOOSES = "SELECT_V2"
 
 
-class Step(NamedTuple):
+class FlowStep(NamedTuple):
     """An operator: its subgraph and its place there, its kind and its tensors."""
 
     section: int
@@ -46,7 +46,7 @@ class Section(NamedTuple):
 
     inputs: Indices
     outputs: Indices
-    steps: tuple[Step, ...]
+    steps: tuple[FlowStep, ...]
     branches: dict[int, tuple[int, int]]
 
 
@@ -55,7 +55,7 @@ class Flat(NamedTuple):
     in their order; the outputs; and the subgraphs that took part."""
 
     tensors: tuple[tuple[int, int], ...]
-    steps: tuple[Step, ...]
+    steps: tuple[FlowStep, ...]
     outputs: Indices
     sections: frozenset[int]
 
@@ -102,7 +102,7 @@ class _Flow:
     def __init__(self, file: File, main: int, count: int) -> None:
         self.file = file
         self.tensors = [(main, index) for index in range(count)]
-        self.steps: list[Step] = []
+        self.steps: list[FlowStep] = []
         self.sections = {main}
         self.outputs: Indices = ()
         self.constants: dict[tuple[int, int], int] = {}
@@ -141,9 +141,9 @@ class _Flow:
             names.update(zip(step.outputs, made, strict=True))
         return at(section.outputs)
 
-    def settled(self) -> list[Step]:
+    def settled(self) -> list[FlowStep]:
         """The operators; a choice of floats that are then quantised is one of what both are quantised to."""
-        readers: dict[int, list[Step]] = {}
+        readers: dict[int, list[FlowStep]] = {}
         for step in self.steps:
             for t in step.inputs:
                 readers.setdefault(t, []).append(step)
@@ -153,7 +153,7 @@ class _Flow:
             if step.section == MADE and self.file.is_float(*self.tensors[step.outputs[0]])
         }
         late = {t for t in chosen if {step.kind for step in readers.get(t, ())} == {"QUANTIZE"}}
-        found: list[Step] = []
+        found: list[FlowStep] = []
         for step in self.steps:
             if step.inputs and step.inputs[0] in late:
                 choice = chosen[step.inputs[0]]
@@ -164,7 +164,7 @@ class _Flow:
                 found.append(step)
         return self._read(found)
 
-    def _read(self, steps: list[Step]) -> list[Step]:
+    def _read(self, steps: list[FlowStep]) -> list[FlowStep]:
         """The operators without rows that were written into what is not whole, and nobody reads."""
         left = {"CONCATENATION", "SLICE"} if self.written else set()
         found, read = [], set(self.outputs)
@@ -189,7 +189,7 @@ class _Flow:
             value = self._value(asked[0]) if len(asked) == 1 else None
             if value is None or value.size != 1:
                 raise UnsupportedModelError(
-                    f"{place}: whether it goes on is computed; a loop whose number of turns is known before is supported"
+                    f"{place}: whether it goes on is computed; a loop whose number of turns is known is supported"
                 )
             del self.steps[before:]
             if not value.reshape(-1)[0]:
@@ -205,10 +205,10 @@ class _Flow:
         first, second = (self._called(branch, given[1:], place, depth) for branch in branches)
         made = outputs()
         for a, b, out in zip(first, second, made, strict=False):
-            self._add(Step(MADE, 0, _CHOOSES, (given[0], a, b), (out,)), place)
+            self._add(FlowStep(MADE, 0, _CHOOSES, (given[0], a, b), (out,)), place)
         return made if len(first) == len(second) else ()
 
-    def _add(self, step: Step, place: str) -> None:
+    def _add(self, step: FlowStep, place: str) -> None:
         self.steps.append(step)
         if len(self.steps) > limits.MAX_OPERATORS:
             raise UnsupportedModelError(
@@ -226,7 +226,7 @@ class _Flow:
         if step.kind == "CONCATENATION" and len(step.inputs) == 3:
             self._row(step)
 
-    def _row(self, step: Step) -> None:
+    def _row(self, step: FlowStep) -> None:
         """Rows before one, the one, and those behind it are a tensor with that row written; where all rows are, a
         concatenation of them is the same."""
         before, row, behind = step.inputs

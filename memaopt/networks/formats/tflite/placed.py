@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from memaopt.errors import InputError
 from memaopt.networks.formats.tflite.enumerations import TENSOR_TYPES, name_of
-from memaopt.networks.formats.tflite.flow import FLOW, MADE, File, Flat, Section, Step, flatten
+from memaopt.networks.formats.tflite.flow import FLOW, MADE, File, Flat, FlowStep, Section, flatten
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.values import indices, options_of
 
 _INTEGERS = {"INT32": "<i4", "INT64": "<i8", "BOOL": "?"}
 
 
-class Placed(NamedTuple):
+class PlacedOperator(NamedTuple):
     """An operator, and its record in the file; None for one that no file has."""
 
-    step: Step
+    step: FlowStep
     record: Record | None
 
     @property
@@ -30,20 +30,20 @@ class Placed(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The operators in their order; the tensors' records, and for each its subgraph and place there; the outputs; and the
-    subgraphs that took part."""
+    """The operators in their order; the tensors' records, and for each its subgraph and place there; the outputs; and
+    the subgraphs that took part."""
 
-    operators: tuple[Placed, ...]
+    operators: tuple[PlacedOperator, ...]
     tensors: tuple[Record, ...]
     places: tuple[tuple[int, int], ...]
     outputs: tuple[int, ...]
     sections: frozenset[int]
 
 
-def step_of(record: Record, section: int, position: int, kind: str) -> Step:
+def step_of(record: Record, section: int, position: int, kind: str) -> FlowStep:
     """An operator with the tensors of its own subgraph."""
     inputs, outputs, inner = (indices(record, name) for name in ("inputs", "outputs", "intermediates"))
-    return Step(section, position, kind, inputs, outputs, inner)
+    return FlowStep(section, position, kind, inputs, outputs, inner)
 
 
 def network_of(
@@ -52,9 +52,12 @@ def network_of(
     buffers: Sequence[Record],
     kind_of: Callable[[Record, int, int], str],
     name: str,
+    *,
+    as_is: bool = False,
 ) -> Network:
-    """The subgraph ``main`` with what it runs of others in its place; ``kind_of`` names an operator at a place of so
-    many. InputError for a file that uses tensors or subgraphs that there are not."""
+    """The subgraph ``main`` with what it runs of others in its place, unless it is wanted ``as_is``; ``kind_of`` names
+    an operator at a place of so many. InputError for a file that uses tensors or subgraphs that there are not,
+    UnsupportedModelError for what cannot be written out."""
 
     @cache
     def tensors(number: int) -> list[Record]:
@@ -98,7 +101,7 @@ def network_of(
         return np.frombuffer(found.tobytes(), dtype)
 
     first = section(main)
-    if any(step.kind in FLOW for step in first.steps):
+    if not as_is and any(step.kind in FLOW for step in first.steps):
         constant, floats = (lambda s, t: len(data(s, t)) > 0), (lambda s, t: kind(s, t) == "FLOAT32")
         file = File(section, integers, constant, floats, lambda s, t: int(indices(tensors(s)[t], "shape")[0]))
         flat = flatten(file, main, len(tensors(main)))
@@ -106,7 +109,8 @@ def network_of(
         own = tuple((main, index) for index in range(len(tensors(main))))
         flat = Flat(own, first.steps, first.outputs, frozenset((main,)))
     placed = tuple(
-        Placed(step, None if step.section == MADE else operators(step.section)[step.position]) for step in flat.steps
+        PlacedOperator(step, None if step.section == MADE else operators(step.section)[step.position])
+        for step in flat.steps
     )
     records = tuple(tensors(s)[t] for s, t in flat.tensors)
     return Network(placed, records, flat.tensors, flat.outputs, flat.sections)

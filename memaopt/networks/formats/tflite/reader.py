@@ -12,6 +12,7 @@ import dataclasses
 import re
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -20,8 +21,8 @@ from memaopt.errors import InputError, MemaoptError, UnsupportedModelError
 from memaopt.networks import checks, limits
 from memaopt.networks.formats.tflite import flatbuffer, unsigned, variables, wrapped
 from memaopt.networks.formats.tflite.enumerations import BUILTIN_OPERATORS, name_of
-from memaopt.networks.formats.tflite.flow import Step
-from memaopt.networks.formats.tflite.placed import Placed, network_of, step_of
+from memaopt.networks.formats.tflite.flow import FLOW, FlowStep
+from memaopt.networks.formats.tflite.placed import Network, PlacedOperator, network_of, step_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL, VERSION
 from memaopt.networks.formats.tflite.tensors import TensorReader
@@ -106,7 +107,7 @@ class _Reader:
             )
         refusals: list[Refusal] = []
         self.main = self._main(subgraphs)
-        network = network_of(subgraphs, self.main, self.tensors.buffers, self._kind, self.name)
+        network = self._network(subgraphs, refusals)
         placed, records, self.run = network.operators, network.tensors, network.sections
         inputs, outputs = indices(subgraphs[self.main], "inputs"), network.outputs
         total = len(placed)
@@ -132,6 +133,9 @@ class _Reader:
         unread: list[Unread] = []
         for i, (kind, each) in enumerate(zip(kinds, placed, strict=True)):
             before = len(refusals)
+            if kind in FLOW:  # of which there is a refusal
+                unread.append(Unread(i, kind, each.step.inputs, each.step.outputs))
+                continue
             refusals += self._unusable(each.step, i, total)
             with collected(refusals, i):
                 if len(refusals) == before and kind in KEPT:
@@ -169,6 +173,13 @@ class _Reader:
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals), self._notes(len(subgraphs)))
 
+    def _network(self, subgraphs: Sequence[Record], refusals: list[Refusal]) -> Network:
+        """The network with its loops written out, or as it is where they cannot be."""
+        read = partial(network_of, subgraphs, self.main, self.tensors.buffers, self._kind, self.name)
+        with collected(refusals):
+            return read()
+        return read(as_is=True)
+
     def _demand_customs(self, kinds: Sequence[str]) -> None:
         """InputError for C of an operator that there is none of."""
         for kind, code in self.customs.items():
@@ -199,7 +210,7 @@ class _Reader:
             raise InputError(f"--subgraph {asked}: {self.name} has {counted(count, 'subgraph')}: {there or 'unnamed'}")
         return found
 
-    def _unusable(self, step: Step, location: int, total: int) -> list[Refusal]:
+    def _unusable(self, step: FlowStep, location: int, total: int) -> list[Refusal]:
         """What stands in the way of an operator before its attributes are looked at: its kind, or its tensors."""
         kind = step.kind
         if kind == f"CUSTOM {_ETHOS_U}":
@@ -238,7 +249,7 @@ class _Reader:
         own = f"CUSTOM {name}"
         return own if own in self.customs else CUSTOM.get(name, own)
 
-    def _operator(self, placed: Placed, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
+    def _operator(self, placed: PlacedOperator, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
         """The operators that compute it; none where what it writes is known, which its tensor then holds."""
         kind = placed.step.kind
         source = self._source(placed, location, f"operator {location} of {total} ({kind})", tensors)
@@ -271,7 +282,7 @@ class _Reader:
             self.tensors.settle(op.output, self._natural(op, tensors), tensors)
         return [op]
 
-    def _source(self, placed: Placed, location: int, place: str, tensors: list[Tensor]) -> Source:
+    def _source(self, placed: PlacedOperator, location: int, place: str, tensors: list[Tensor]) -> Source:
         """An operator as it reads itself."""
         step, record = placed
         kind, outputs = step.kind, step.outputs
@@ -290,7 +301,7 @@ class _Reader:
             custom=placed.custom_options,
         )
 
-    def _kept(self, placed: Placed, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
+    def _kept(self, placed: PlacedOperator, location: int, total: int, tensors: list[Tensor]) -> list[Operator]:
         """What an operator about variables takes in the network; CALL_ONCE runs its subgraph here and now."""
         kind = placed.step.kind
         source = self._source(placed, location, f"operator {location} of {total} ({kind})", tensors)
@@ -317,7 +328,7 @@ class _Reader:
                 raise InputError(f"{self.name} is not a valid .tflite file: {place} uses a tensor that there is not")
             if kind not in READ:
                 raise UnsupportedModelError(f"{place} is not supported")
-            sources.append(self._source(Placed(step, accessor), i, place, tensors))
+            sources.append(self._source(PlacedOperator(step, accessor), i, place, tensors))
         return sources
 
     def _natural(self, op: Operator, tensors: list[Tensor]) -> Shape:
