@@ -78,10 +78,11 @@ def unaligned_shares(space: Space, family: GemmFamily) -> tuple[int, int]:
 def stall_per_byte(memory: Memory) -> int:
     """What a byte of data read in order from ``memory`` stalls the core, in 1/CYCLE of a cycle.
 
-    Behind an accelerator a read of the array delivers ``read_bytes`` at once (RM0432 and RM0090, flash memory).
+    Behind an accelerator that keeps data a read of the array delivers ``read_bytes`` at once (RM0432 and RM0090, flash
+    memory); behind another each load, of a word, waits for its own.
     """
     if memory.accelerator is not None:
-        return CYCLE * memory.first // memory.accelerator.read_bytes
+        return CYCLE * memory.first // (memory.accelerator.read_bytes if memory.accelerator.load_lines else 4)
     return CYCLE * memory.next // 4
 
 
@@ -100,7 +101,7 @@ def rereads(space: Space, family: GemmFamily, tile: RegisterTile) -> bool:
     rows = space.problem.m if family.stationary == "B" else tile.mr
     wanted = (rows * space.problem.k * space.problem.width, rows * space.problem.channel_bytes)
     lines = sum(-(-size // accelerator.line_bytes) + 1 for size in wanted if size)
-    return lines > accelerator.data_lines
+    return lines > accelerator.load_lines
 
 
 def fetch_cycles(space: Space) -> int:

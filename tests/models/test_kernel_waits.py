@@ -1,9 +1,12 @@
 """What the code of a GEMM waits for in flash: predicted from the kernels' text, counted, and what is chosen by it."""
 
+import numpy as np
 import pytest
 from emit_helpers import case, certificate_of
 
 from memaopt import mcu
+from memaopt.bench.gemm_waits import random_gemms, runs
+from memaopt.bench.waits import ALL, study
 from memaopt.certificates.gemm import certify, verify
 from memaopt.kernels.assembly_code import parse
 from memaopt.kernels.executed import words
@@ -11,6 +14,7 @@ from memaopt.kernels.gemm.families import BY_NAME, RegisterTile
 from memaopt.models import kernel_waits
 from memaopt.models.waits import timing
 from memaopt.problems.gemm import Dtype, Placement, gemm
+from memaopt.problems.layers import Lookup
 from memaopt.trials import gemm as trial
 
 _STOCK = mcu("stm32l4r5", "stock")
@@ -84,3 +88,25 @@ def test_sizes_of_instructions_are_those_of_an_assembler() -> None:
     halves = [2, 1, 2, 2, 1, 2, 1, 1, 1, 2, 2, 2, 1]
     assert words(parse(text, wide=False)) == -(-sum(halves) // 2)
     assert words(parse(text)) == len(halves)
+
+
+def test_each_word_of_a_waits_where_no_data_are_cached() -> None:
+    """Catches an accelerator that keeps instructions alone, priced as if a read of it gave four words of A."""
+    machine = mcu("nrf52840")
+    accelerator = machine.memory("flash").accelerator
+    assert accelerator is not None
+    assert accelerator.load_lines == 0
+    product = gemm(24, 31, 10, dtype="q15", placement=Placement(a="flash", b="sram", c="sram"))
+    for run in runs(product, machine):
+        assert abs(run.error) <= ALL, run
+
+
+def test_a_study_takes_what_fits_the_machine() -> None:
+    """Catches a study that ends at the first problem which a smaller machine has not the room for."""
+    every, small = list(random_gemms(9)), list(random_gemms(9, 0, 32 << 10))
+    assert len(small) == 9
+    assert any(each not in small for each in every)
+    for each in small:
+        assert certify(each, mcu("ra4m1"), "bytes").proof
+    large = Lookup(40_000, np.zeros(256, np.int8))
+    assert not study(mcu("ra4m1"), [("large", large)]).runs
