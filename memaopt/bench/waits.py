@@ -1,7 +1,7 @@
 """Is waiting predicted well? Random layers, each as the chooser has it computed, predicted and counted in each setting.
 
-Every setting has its own choice of kernels and places; the program of a layer holds all of them, and each runs on a
-board in that setting, from empty caches.
+Every setting has its own choice of kernels and places; the program of a layer holds all of them, where the SRAM does,
+and each runs on a board in that setting, from empty caches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from memaopt.alignment import align
 from memaopt.board import Board, build
-from memaopt.choice.in_ram import IN_FLASH, Where, constants_room, copyable, pays, stall_cycles
+from memaopt.choice.in_ram import IN_FLASH, Where, code_room, constants_room, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -69,9 +69,10 @@ def worst(runs: Sequence[LayerRun]) -> LayerRun:
 
 
 def study(machine: Mcu, layers: Iterable[tuple[str, Layer]], compiler: str | None = None) -> WaitStudy:
-    """Layers, each with its name, in every setting of a machine."""
+    """Layers, each with its name, in every setting of a machine; those that it has not the SRAM for are left out."""
     settings = [machine.in_setting(setting.name) for setting in machine.settings]
-    runs = [run for name, layer in layers for run in runs_of(name, layer, settings, compiler)]
+    fitting = [(name, layer) for name, layer in layers if any(_offered(layer, machine))]
+    runs = [run for name, layer in fitting for run in runs_of(name, layer, settings, compiler)]
     return WaitStudy(mcu=machine.name, runs=tuple(runs))
 
 
@@ -80,16 +81,13 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Where, int]:
     the layer itself, for here no code in flash calls it.
     """
     figures, setting = timing(machine), machine.setting
-    offered = [plan for plan in plans(layer) if plan.scratch_bytes <= _MOST_SCRATCH]
-    copies = [copy for plan in offered if (copy := staged(plan)) is not None]
-    offered += [copy for copy in copies if copy.scratch_bytes <= _MOST_SCRATCH]
     candidates = [
         (plan.cycles + stall_cycles(plan, 1, where, figures), i, plan, where)
-        for i, plan in enumerate(offered)
+        for i, plan in enumerate(_offered(layer, machine))
         for where in copyable(
             plan,
-            code=setting.code_in_ram > 0 and bool(plan.kernels),
-            data=setting.constants_in_ram > 0 and _room(layer, plan) <= machine.sram.size,
+            code=bool(plan.kernels) and code_room(plan) <= setting.code_in_ram,
+            data=setting.constants_in_ram > 0 and _room(layer, plan, constants_room(plan)) <= machine.sram.size,
         )
         if pays(plan, where, figures)
     ]
@@ -97,10 +95,20 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Where, int]:
     return plan, where, plan.cycles + round(waiting(plan.code, figures, where.code, where.data))
 
 
-def _room(layer: Layer, plan: Plan) -> int:
-    """Bytes of SRAM that a call takes at most with its constants there, each operand aligned."""
+def _offered(layer: Layer, machine: Mcu) -> list[Plan]:
+    """The plans that a machine has the SRAM for, and those of them that copy their constants into scratch."""
+
+    def fits(plan: Plan) -> bool:
+        return plan.scratch_bytes <= _MOST_SCRATCH and _room(layer, plan) <= machine.sram.size
+
+    offered = [plan for plan in plans(layer) if fits(plan)]
+    return [*offered, *(copy for plan in offered if (copy := staged(plan)) is not None and fits(copy))]
+
+
+def _room(layer: Layer, plan: Plan, constants: int = 0) -> int:
+    """Bytes of SRAM that a call takes at most with so many of constants there, each operand aligned."""
     operands = [each.bytes for each in (*layer.takes, layer.gives)]
-    return _CODE_ROOM + constants_room(plan) + sum(size + 48 for size in (*operands, plan.scratch_bytes))
+    return _CODE_ROOM + constants + sum(size + 48 for size in (*operands, plan.scratch_bytes))
 
 
 def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | None) -> Iterable[LayerRun]:
@@ -109,6 +117,10 @@ def runs_of(name: str, layer: Layer, settings: Sequence[Mcu], compiler: str | No
     distinct = list(dict.fromkeys((plan, where) for _, plan, where, _ in choices))
     emitted = [_emitted(layer, plan, where, f"layer_{i}") for i, (plan, where) in enumerate(distinct)]
     in_ram = sum(constants_room(plan) for plan, where in distinct if where.data)
+    if len(settings) > 1 and max(_room(layer, plan, in_ram) for plan, _ in distinct) > settings[0].sram.size:
+        for machine in settings:
+            yield from runs_of(name, layer, [machine], compiler)
+        return
     with tempfile.TemporaryDirectory(prefix="memaopt-") as folder:
         source = Path(folder) / "layers.c"
         source.write_text(source_file(emitted), encoding="utf-8")

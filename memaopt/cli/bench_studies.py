@@ -101,7 +101,7 @@ def study_waits(machine: "Mcu", count: int, seed: int, compiler: str | None, as_
 
     layers = console.watched(list(random_layers(count, seed)), "layers")
     found = waits.study(machine, layers, compiler)
-    problems = console.watched(list(gemm_waits.random_gemms(count, seed)), "GEMMs")
+    problems = console.watched(list(gemm_waits.random_gemms(count, seed, machine.sram.size)), "GEMMs")
     gemms = [run for problem in problems for run in gemm_waits.runs(problem, machine, compiler)]
     found = found.model_copy(update={"gemms": tuple(gemms)})
     if as_json:
