@@ -29,24 +29,27 @@ _LABELS = ("y", "labels", "y_test", "targets")
 
 class Samples(NamedTuple):
     """``inputs`` as the network takes them, sample by sample; ``labels`` are classes, or real outputs, or unknown;
-    ``pixels`` what a pixel of 0 and one of 255 stand for, of pictures.
+    ``pixels`` what a pixel of 0 and one of 255 stand for, of pictures; ``classes`` the names of a folder's subfolders,
+    each at its label.
     """
 
     inputs: Array
     labels: Array | None
     pixels: tuple[float, float] | None = None
+    classes: tuple[str, ...] = ()
 
 
 def read(path: Path, tensor: Tensor, labels: Path | None = None, pixels: tuple[float, float] | None = None) -> Samples:
     """The samples in an ``.npz``, ``.npy`` or ``.csv``, or in a folder of pictures or of WAV files, for an input.
 
-    A folder's subfolders are the classes, in the order of their names. Floats are quantised as the tensor says.
+    A folder's subfolders are the classes, in the order of their names; its pictures become grey for a network of one
+    channel, and red, green and blue for one of three. Floats are quantised as the tensor says.
     ``pixels``: what 0 and 255 stand for in a picture; None: what :func:`range_of` says of the tensor.
     InputError for what cannot be read, or has another size than the input.
     """
-    values, known = _read(path)
+    values, known, classes = _read(path, tensor.shape[-1])
     if labels is not None:
-        known = _array(labels)
+        known, classes = _array(labels), ()
     if tensor.shape[0] != 1:
         raise InputError(f"{path}: the network takes {tensor.shape[0]} samples at a time; one is expected")
     if len(values) == 0:
@@ -62,7 +65,7 @@ def read(path: Path, tensor: Tensor, labels: Path | None = None, pixels: tuple[f
     ends = (pixels or range_of(tensor)) if pictures else None
     if ends is not None:
         values = (ends[0] + values.astype(np.float64) * (ends[1] - ends[0]) / 255).astype(np.float32)
-    return Samples(quantised(values.reshape(-1, *tensor.shape[1:]), tensor), known, ends)
+    return Samples(quantised(values.reshape(-1, *tensor.shape[1:]), tensor), known, ends, classes)
 
 
 def quantised(values: Array, tensor: Tensor) -> Array:
@@ -92,12 +95,12 @@ def range_of(tensor: Tensor) -> tuple[float, float]:
     return min(_RANGES, key=lambda ends: (abs(ends[0] - least) + abs(ends[1] - most)) / (ends[1] - ends[0]))
 
 
-def _read(path: Path) -> tuple[Array, Array | None]:
+def _read(path: Path, channels: int) -> tuple[Array, Array | None, tuple[str, ...]]:
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, channels)
     if path.suffix == ".npz":
-        return _archive(path)
-    return _array(path), None
+        return *_archive(path), ()
+    return _array(path), None, ()
 
 
 def _array(path: Path) -> Array:
@@ -159,21 +162,23 @@ def _archive(path: Path) -> tuple[Array, Array | None]:
     return _numbers(path, arrays[inputs[0]]), None if label is None else _numbers(path, arrays[label])
 
 
-def _folder(path: Path) -> tuple[Array, Array | None]:
+def _folder(path: Path, channels: int) -> tuple[Array, Array | None, tuple[str, ...]]:
     classes = [child for child in _seen(path) if child.is_dir()]
     homes = [(child, number) for number, child in enumerate(classes)] or [(path, 0)]
     found = [(file, number) for home, number in homes for file in _seen(home) if file.is_file()]
-    kinds = {file.suffix.lower() for file, _ in found}
-    if found and kinds <= _PICTURES:
-        values = [_picture(file) for file, _ in found]
-    elif found and kinds == {".wav"}:
-        values = [_sound(file) for file, _ in found]
-    else:
-        raise InputError(f"{path}: a folder of pictures ({', '.join(sorted(_PICTURES))}) or of .wav files is expected")
+    wanted = f"pictures ({', '.join(sorted(_PICTURES))}) or of .wav files"
+    if not found:
+        raise InputError(f"{path}: a folder of {wanted} is expected, or of folders of them")
+    kinds = _PICTURES if found[0][0].suffix.lower() in _PICTURES else {".wav"}
+    other = next((file for file, _ in found if file.suffix.lower() not in kinds), None)
+    if other is not None:
+        raise InputError(f"{other}: a folder of {wanted}, and of nothing else, is expected")
+    values = [_sound(file) if kinds == {".wav"} else _picture(file, channels) for file, _ in found]
     odd = next((file for (file, _), value in zip(found, values, strict=True) if value.shape != values[0].shape), None)
     if odd is not None:
         raise InputError(f"{odd}: has another size than {found[0][0].name}: give all of them the network's")
-    return np.stack(values), np.array([number for _, number in found]) if classes else None
+    labels = np.array([number for _, number in found]) if classes else None
+    return np.stack(values), labels, tuple(child.name for child in classes)
 
 
 def _seen(folder: Path) -> list[Path]:
@@ -181,14 +186,16 @@ def _seen(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
 
 
-def _picture(file: Path) -> Array:
+def _picture(file: Path, channels: int) -> Array:
     try:
         from PIL import Image
     except ImportError:
         raise MissingToolError("reading pictures needs Pillow: pip install pillow") from None
     try:
         with Image.open(file) as picture:
-            return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+            usual = "L" if picture.mode in ("1", "L") else "RGB"
+            made = np.asarray(picture.convert({1: "L", 3: "RGB"}.get(channels, usual)))
+            return made[..., None] if channels == 1 else made
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{file}: no picture that can be read: {error}") from None
 

@@ -19,7 +19,7 @@ from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Tensor
 from memaopt.networks.names import identifier_of
 from memaopt.overview import Overview
-from memaopt.printable import counted
+from memaopt.printable import counted, printable
 from memaopt.trials import network as trial
 from memaopt.trials.executors import executor
 from memaopt.trials.samples import Samples
@@ -47,7 +47,8 @@ class BoardRun(BaseModel, frozen=True):
 
 class Validation(Overview, frozen=True):
     """What came out for ``samples``. Against labels that are classes: ``accuracy``, ``top`` (the right one is among the
-    ``k`` greatest outputs), ``confusion`` (rows: labels, columns: answers); against real outputs: ``rmse``, ``mae`` and
+    ``k`` greatest outputs), ``confusion`` (rows: labels, columns: answers; ``classes`` are names of the first of them,
+    where the samples gave some); against real outputs: ``rmse``, ``mae`` and
     the worst sample. ``different`` counts samples whose output is not TFLite's, None if nobody asked it. ``pixels``
     are what 0 and 255 stand for in pictures; ``board`` is what the virtual board made of the first samples, ``target``
     what the firmware made of all.
@@ -61,6 +62,7 @@ class Validation(Overview, frozen=True):
     k: int = 5
     top: float | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
+    classes: tuple[str, ...] = ()
     rmse: float | None = None
     mae: float | None = None
     worst: int | None = None
@@ -87,11 +89,7 @@ class Validation(Overview, frozen=True):
                 ("accuracy", f"{100 * self.accuracy:.2f}%; of the first {self.k} answers {100 * (self.top or 0):.2f}%")
             )
         if self.confusion is not None and len(self.confusion) <= 20:
-            width = max(len(f"{n:,}") for row in self.confusion for n in row)
-            facts += [
-                ("confusion", "a row for each label, a column for each answer"),
-                *(("", " ".join(f"{n:>{width},}" for n in row)) for row in self.confusion),
-            ]
+            facts += [("confusion", "a row for each label, a column for each answer"), *_table(self)]
         if self.rmse is not None:
             facts.append(
                 (
@@ -108,7 +106,20 @@ class Validation(Overview, frozen=True):
         if self.different is not None:
             same = "every output is TFLite's, to the last bit"
             facts.append(("TFLite", f"{self.different:,} outputs differ" if self.different else same))
+        if all(what is None for what in (self.accuracy, self.rmse, self.board, self.target, self.different)):
+            facts.append(("compared", "with nothing: there are no labels (--labels), nor was TFLite asked (--tflite)"))
         return tuple(facts)
+
+
+def _table(found: Validation) -> list[tuple[str, str]]:
+    """The confusion matrix with its labels, and the names of those that have one, before each row."""
+    rows = found.confusion or ()
+    width = max(len(f"{n:,}") for row in (*rows, (len(rows) - 1,)) for n in row)
+    called = [printable(" ".join(name.split()))[:20] for name in found.classes] + [""] * len(rows)
+    names = [f"{n} {called[n]}".strip() for n in range(len(rows))]
+    before = max(map(len, names))
+    lines = [("", range(len(rows))), *zip(names, rows, strict=True)]
+    return [("", f"{name:<{before}}  " + " ".join(f"{n:>{width},}" for n in row)) for name, row in lines]
 
 
 def validate(
@@ -152,6 +163,7 @@ def validate(
         executor=name,
         seconds=max(seconds, 1e-9),
         pixels=samples.pixels,
+        classes=samples.classes,
         board=_on_board(plan, samples.inputs[:board]) if board and plan else None,
     )
     if target is not None:

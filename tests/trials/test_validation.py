@@ -135,6 +135,7 @@ def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
     assert found.pixels == (0.0, 1.0)
     assert found.labels is not None
     assert found.labels.tolist() == [0, 0, 1, 1]
+    assert found.classes == ("class0", "class1")
     floats = pixels[[0, 2, 1, 3]].astype(np.float32) / 255
     np.testing.assert_array_equal(found.inputs, files.quantised(floats, tensor))
     np.save(tmp_path / "d.npy", floats)
@@ -154,6 +155,22 @@ def test_every_form_of_samples(plan: NetworkPlan, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         heard.inputs.ravel(), files.quantised((np.arange(-54, 54) / 32768).astype(np.float32), tensor)
     )
+    (tmp_path / "sounds" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"notes\.txt: a folder of pictures"):
+        files.read(tmp_path / "sounds", tensor)
+
+
+def test_pictures_have_the_networks_channels(tmp_path: Path) -> None:
+    """Catches a grey network that refuses pictures in colour, and the other way round."""
+    image = pytest.importorskip("PIL.Image")
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    for name, values in (("grey", grey), ("colours", np.stack([grey] * 3, -1))):
+        (tmp_path / name).mkdir()
+        image.fromarray(values).save(tmp_path / name / "a.png")
+        for channels in (1, 3):
+            tensor = Tensor("x", (1, 4, 4, channels), DType.FLOAT32)
+            found = files.read(tmp_path / name, tensor, pixels=(0.0, 255.0))
+            np.testing.assert_array_equal(found.inputs[0], np.repeat(grey[..., None], channels, -1).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -250,3 +267,8 @@ def test_what_is_said_of_samples() -> None:
     assert ran.model_copy(update={"samples": 1}).describe().startswith("1 sample in 1,234 cycles: ")
     sent = TargetRun(where="silicon", samples=2, wrong=0, cycles=(5, 6))
     assert sent.describe() == "2 samples on silicon, 5 to 6 cycles each: every output is the same, bit for bit"
+    made = validation.Validation(name="n", samples=2, executor="the reference", seconds=1)
+    assert [name for name, _ in made.facts()] == ["compared"]
+    table = {"accuracy": 0.5, "top": 1.0, "confusion": ((9, 1), (0, 12)), "classes": ("a cat\x1b\n",)}
+    told = [text for _, text in made.model_copy(update=table).facts()][2:]
+    assert told == ["           0  1", "0 a cat?   9  1", "1          0 12"]
