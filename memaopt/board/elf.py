@@ -211,7 +211,7 @@ class _File:
             known = (kinds <= _FUNCTION) | (kinds == _SOURCE)
             rows = rows[(rows["name"] > 0) & (rows["section"] > 0) & known]
             letters, runtime = 0, False
-            constant = sections["flags"] & _WRITABLE == 0
+            constant, data = sections["flags"] & _WRITABLE == 0, sections["flags"] & _EXECUTABLE == 0
             for at, address, size, info, _, section in rows.tolist():
                 name = self._text(names, at)
                 letters += len(name)
@@ -225,7 +225,8 @@ class _File:
                 if info & 0xF == _FUNCTION:
                     address &= ~1
                     functions.setdefault(address, Symbol(name, address, size))
-                elif info & 0xF == _OBJECT and size:
+                elif size and (info & 0xF == _OBJECT or (section < len(data) and data[section])):
+                    # GCC without optimisation gives no type to what lies in .bss.
                     # Local symbols stand behind their file's name, global ones behind all of them.
                     its = runtime and info >> 4 == _LOCAL and section < len(constant) and constant[section]
                     (literals if its else objects).append(Symbol(name, address, size))

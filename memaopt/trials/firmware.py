@@ -20,6 +20,7 @@ from memaopt.errors import FaultError, InputError
 from memaopt.models.waits import timing
 from memaopt.networks import reference
 from memaopt.overview import Overview
+from memaopt.printable import counted
 
 if TYPE_CHECKING:
     from memaopt.board import Board
@@ -64,12 +65,12 @@ class FirmwareTrial(Overview, frozen=True):
         return not self.findings
 
     def headline(self) -> str:
-        found = f"{len(self.findings)} finding{'s' if len(self.findings) != 1 else ''}"
+        found = counted(len(self.findings), "finding")
         return f"{self.name} in {self.firmware}: {'as the certificate assumes' if self.passed else found}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         return (
-            *((p.section, f"{p.symbols} symbols, {p.bytes:,} bytes, in {p.memory}") for p in self.places),
+            *((p.section, f"{counted(p.symbols, 'symbol')}, {p.bytes:,} bytes, in {p.memory}") for p in self.places),
             *((("stack", f"from {self.stack_top:#010x} down, {self.stack_bytes:,} bytes"),) if self.stack_top else ()),
             *((("promised", f"{self.promised:,} cycles"),) if self.promised is not None else ()),
             *((("counted", f"{self.counted:,} cycles from reset"),) if self.counted is not None else ()),

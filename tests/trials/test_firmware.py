@@ -102,6 +102,7 @@ def test_each_fault_is_named(tmp_path: Path) -> None:
     for name, (plan, file, said) in cases.items():
         found = firmware.check(plan, file)
         assert not found.passed, name
+        assert all(place.bytes for place in found.places), (name, found.places)
         assert said in found.findings[0], (name, found.findings)
         assert all("\n" not in line for line in found.findings)
         others = [case[2] for key, case in cases.items() if key != name]
