@@ -137,13 +137,18 @@ class GemmFamily(NamedTuple):
         return f"kernels/gemm/{self.name.removesuffix('-rolled').replace('-', '_')}.s.j2"
 
 
-def _f32_c(tile: RegisterTile, shape: Shape) -> Cost:
-    """Each k: VLDM of a row of B and an addition; each row of A: VLDM of KR values; two cycles a multiply-add."""
+def _f32_c(tile: RegisterTile, shape: Shape, unrolling: Unrolling) -> Cost:
+    """Each k: VLDM of a row of B and an addition; each row of A: VLDM of KR values; two cycles a multiply-add. The
+    first step is apart; a round of the loop over the others is counted and branched back in three cycles.
+    """
     mr, kr, nr = tile
     saved = 0 if stack_words.wide(mr, kr, nr) else 64 / 2 + 2
+    steps = max(shape.k // kr, 1)
+    rounds = (steps - 1) // unrolling.steps(steps)
+    looped = 3 * rounds / steps if rounds > 1 else 0
     return Cost(
-        step=cycles(2 * kr, 1 + kr, kr, 2 * kr + 3 + (kr == 4)),
-        ends=cycles(m=4, one=5 + (kr == 4) + (mr == 9) * 2 + (mr == 10) * 5),
+        step=cycles(2 * kr, 1 + kr, kr, 2 * kr + looped + (kr == 4)),
+        ends=cycles(m=4, one=8 + (kr == 4) + (mr == 9) * 2 + (mr == 10) * 5),
         tail=cycles(2, 2, 1, 2),
         call=cycles(m=1, one=82.75 - saved),
     )
@@ -264,7 +269,26 @@ def _s8_b(tile: RegisterTile, shape: Shape) -> Cost:
 _PAIRS = tuple(range(2, 19, 2))
 _QUADS = (4, 8, 12, 16)
 
-_Q15_UNROLLING, _S8_UNROLLING = Unrolling(8, straight=True), Unrolling(4, straight=True)
+_Q15_UNROLLING, _S8_UNROLLING = Unrolling(16, straight=True), Unrolling(4, straight=True)
+_F32_UNROLLING = Unrolling(2)
+_F32_C = GemmFamily(
+    "f32-c",
+    "f32",
+    "C",
+    range(1, 11),
+    (1, 2, 4),
+    range(1, 17),
+    core=Registers(m=1, one=4),
+    fpu=Registers(mn=1, kn=1, k=1, one=2),
+    a_vector=1,
+    b_vector=1,
+    b_along="n",
+    cost=partial(_f32_c, unrolling=_F32_UNROLLING),
+    stack=stack_words.f32_c,
+    unrolling=_F32_UNROLLING,
+    by_tile=True,
+    first_apart=True,
+)
 _Q15_C = GemmFamily(
     "q15-c",
     "q15",
@@ -308,12 +332,8 @@ def _rolled(family: GemmFamily, cost: Callable[..., Cost], unrolling: Unrolling)
 
 #: VMUL and VADD apart take 2 cycles where VFMA takes 3 (Arm DDI 0439, table 7-1), so f32 multiplies and adds.
 FAMILIES: tuple[GemmFamily, ...] = (
-    GemmFamily(
-        "f32-c", "f32", "C", range(1, 11), (1, 2, 4), range(1, 17),
-        core=Registers(m=1, one=4), fpu=Registers(mn=1, kn=1, k=1, one=2),
-        a_vector=1, b_vector=1, b_along="n",
-        cost=_f32_c, stack=stack_words.f32_c, by_tile=True, first_apart=True,
-    ),
+    _F32_C,
+    _rolled(_F32_C, _f32_c, Unrolling(1)),
     GemmFamily(
         "f32-a", "f32", "A", range(1, 28), tuple(range(1, 15)), range(1, 2),
         core=Registers(one=8), fpu=Registers(mk=1, k=1, one=3),
