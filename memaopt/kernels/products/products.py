@@ -1,8 +1,11 @@
-"""MUL, rounded in three instructions that are proven by trying every pair of inputs.
+"""MUL, rounded in few instructions that are proven by trying every pair of inputs.
 
-A product p = (x - zx)(y - zy) is requantised as an accumulator is: out = (H(128 p m) + c) >> shift, where H is the
-high word (SMMLA) and c may depend on the sign of p. The factor 128 gives H the bits that p lacks: SHSUB16 halves
-256 x - 256 zx, which needs 17 bits, without losing one.
+The reference rounds a product p = (x - zx)(y - zy) twice: r = round(p m / 2^31), ties up, then round(r / 2^e), ties
+away from zero. SMMLAR of 2 p and m is r, to which it adds the zero point and one half in 1/2^e; less one where p < 0,
+and the shift (SSAT) is the second rounding. SXTAB16 makes x - zx of two bytes, and twice that by adding them once more.
+
+Where p is never negative, or ties do not show, both roundings are one: with t = H(m 256 x) + k, which is a multiple of
+x - zx, out = (H(t (y - zy)) + c) >> shift, where H drops 16 bits (SMLAWx). Factors next to the real one are tried.
 """
 
 import math
@@ -10,7 +13,6 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.code import Rendered
@@ -25,13 +27,19 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-4, 5), key=abs)
-_SCALE = 128
+_SHIFTS = 4
+#: Shifts to the right beyond which a zero point has no room.
+_FARTHEST = 22
+_X = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)[:, None]
+_Y = _X.T
 
 
 class ProductFactors(NamedTuple):
-    """(H(128 p m) + c) >> shift, with c + negative in place of c where p < 0."""
+    """(H(t (y - zy)) + c) >> shift with t = H(m 256 x) + k; without a k both roundings apart, less ``negative`` (0 or
+    1) where a product is below 0."""
 
     m: int
+    k: int | None
     c: int
     negative: int
     shift: int
@@ -41,55 +49,61 @@ class ProductFactors(NamedTuple):
 
 def prove_product(layer: Binary) -> ProductFactors | None:
     """Factors that give the layer's output for every pair of inputs, or None if none were found."""
-    x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
-    pairs = (x[:, None] - layer.first_zero_point) * (x[None, :] - layer.second_zero_point)
-    p, where = np.unique(pairs, return_index=True)
-    wanted = layer.apply(x[:, None], x[None, :]).reshape(-1)[where]
+    wanted = layer.apply(_X, _Y)
+    return _at_once(layer, wanted) or _apart(layer, wanted)
+
+
+def _apart(layer: Binary, wanted: Int64Array) -> ProductFactors | None:
+    """Both roundings, one after the other."""
+    multiplier, shift = layer.result.multiplier, -layer.result.shift
+    if multiplier <= 0 or not 0 <= shift <= _FARTHEST:
+        return None
+    c = (layer.zero_point << shift) + (1 << shift >> 1)
+    twice = 2 * (_X - layer.first_zero_point) * (_Y - layer.second_zero_point)
+    negative = int((twice < 0).any() and shift > 0)
+    total = ((twice * multiplier + (1 << 31)) >> 32) + c - negative * (twice < 0)
+    return _checked(layer, wanted, total, ProductFactors(multiplier, None, c, negative, shift, False, False))
+
+
+def _at_once(layer: Binary, wanted: Int64Array) -> ProductFactors | None:
+    """Both roundings at once."""
     scale = float(layer.result.multiplier) * 2.0 ** (layer.result.shift - 31)
     if scale <= 0:
         return None
-    most = min(22, math.floor(math.log2(((1 << 31) - 16) * _SCALE / scale)) - 32)
-    for shift in range(most, max(most - 4, 0), -1):
+    farthest = int(np.abs(_X - layer.first_zero_point).max())
+    largest = min((1 << 31) - 16, ((1 << 39) - 4096) / farthest)
+    most = min(22, math.floor(math.log2(largest / scale)) - 24)
+    for shift in range(most, max(most - _SHIFTS, 0), -1):
         for step in _STEPS:
-            m = round(scale * 2.0 ** (32 + shift) / _SCALE) + step
-            value = (_SCALE * p * m) >> 32
-            least, greatest = _bounds(layer, wanted, value, shift)
-            for negative in ((p < 0) & False, p < 0):
-                found = [_constant(least[side], greatest[side]) for side in (~negative, negative)]
-                if m <= 0 or None in found:
-                    continue
-                c, below = (int(side) for side in found if side is not None)
-                below = below if negative.any() else c
-                total = value + np.where(negative, below, c)
-                if max(abs(c), abs(below), abs(below - c), int(np.abs(total).max())) >= 1 << 31:
-                    continue
-                low, high = int(total.min()) >> shift, int(total.max()) >> shift
-                return ProductFactors(
-                    m,
-                    c,
-                    below - c,
-                    shift,
-                    clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
-                    clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
-                )
+            m = round(scale * 2.0 ** (24 + shift)) + step
+            k = -(m * 256 * layer.first_zero_point >> 16)
+            t = (m * 256 * _X >> 16) + k
+            if not 0 < m < 1 << 31 or max(abs(k), int(np.abs(t).max())) >= 1 << 31:
+                continue
+            value = t * (_Y - layer.second_zero_point) >> 16
+            least = int(np.where(wanted > layer.minimum, (wanted << shift) - value, -_FAR).max())
+            greatest = int(np.where(wanted < layer.maximum, ((wanted + 1) << shift) - 1 - value, _FAR).min())
+            if least > greatest:
+                continue
+            # Bounded on one side only, it is that bound.
+            c = (least + greatest) // 2 if least > -_FAR and greatest < _FAR else max(least, min(greatest, 0))
+            found = ProductFactors(m, k, c, 0, shift, False, False)
+            if abs(c) < 1 << 31 and (proven := _checked(layer, wanted, value + c, found)) is not None:
+                return proven
     return None
 
 
-def _bounds(layer: Binary, wanted: Int64Array, value: Int64Array, shift: int) -> tuple[Int64Array, Int64Array]:
-    """For each product, the least and the greatest c that gives its output."""
-    least = np.where(wanted > layer.minimum, (wanted << shift) - value, -_FAR)
-    greatest = np.where(wanted < layer.maximum, ((wanted + 1) << shift) - 1 - value, _FAR)
-    return least, greatest
-
-
-def _constant(least: npt.NDArray[np.int64], greatest: npt.NDArray[np.int64]) -> int | None:
-    """A c between all bounds, in the middle where there are both."""
-    low, high = int(least.max(initial=-_FAR)), int(greatest.min(initial=_FAR))
-    if low > high:
+def _checked(layer: Binary, wanted: Int64Array, total: Int64Array, found: ProductFactors) -> ProductFactors | None:
+    """The factors with the clamps that they need, if the totals of all pairs of inputs, shifted and clamped, are what
+    is wanted; a total has 32 bits."""
+    outputs = total >> found.shift
+    if int(np.abs(total).max()) >= 1 << 31 or (np.clip(outputs, layer.minimum, layer.maximum) != wanted).any():
         return None
-    if low > -_FAR and high < _FAR:
-        return (low + high) // 2
-    return low if low > -_FAR else min(high, 0)
+    low, high = int(outputs.min()), int(outputs.max())
+    return found._replace(
+        clamp_low=layer.minimum > INT8_MIN and low < layer.minimum,
+        clamp_high=layer.maximum < INT8_MAX and high > layer.maximum,
+    )
 
 
 class Product:
@@ -105,26 +119,25 @@ class Product:
         factors = _factors(layer)
         if factors is None:
             return ()
-        kernel_of = partial(_kernel, _output(layer, factors))
-        return (pairs_plan(self.name, layer, runs, kernel_of, stack=96, data=20),)
+        return (pairs_plan(self.name, layer, runs, partial(_kernel, layer, factors), stack=96, data=_BYTES),)
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         factors, runs = _factors(layer), runs_of(layer)
         assert factors is not None
         assert runs is not None
-        words = np.array(
-            [
-                factors.m,
-                factors.c,
-                factors.negative,
-                _halfwords(256 * layer.first_zero_point),
-                _halfwords(-layer.second_zero_point),
-            ]
-        )
-        arrays = [Array("int32_t", f"{name}_factors", words, "m, c, what p < 0 adds to it, 256 zx and -zy, both twice")]
+        minus_y = _halfwords(-layer.second_zero_point)
+        if factors.k is None:
+            words, told = [factors.m, factors.c, _halfwords(-2 * layer.first_zero_point), minus_y], "m, c, -2 zx, -zy"
+        else:
+            words, told = [factors.m, factors.k, factors.c, minus_y], "m, k, c, -zy"
+        arrays = [Array("int32_t", f"{name}_factors", np.array(words), f"{told}; zero points twice")]
         assert data_bytes(arrays) == plan.data_bytes
         title = f"MUL of {dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        return emitted_runs(binary(name), plan, title, arrays, runs, partial(_kernel, _output(layer, factors)))
+        return emitted_runs(binary(name), plan, title, arrays, runs, partial(_kernel, layer, factors))
+
+
+#: Of the constants: four words and one apart (:class:`Array`).
+_BYTES = 20
 
 
 def _halfwords(value: int) -> int:
@@ -133,18 +146,27 @@ def _halfwords(value: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
-def _output(layer: Binary, factors: ProductFactors) -> Output:
-    return Output(
+def _kernel(layer: Binary, factors: ProductFactors, run: PairRun) -> PairKernel:
+    """By 8, 16 or 32 elements in a turn, whatever divides a run; not by 32 with clamps, which no small cache holds."""
+    output = Output(
         factors.shift,
-        factors.negative != 0,
+        False,
         layer.minimum if factors.clamp_low else None,
         layer.maximum if factors.clamp_high else None,
     )
-
-
-def _kernel(output: Output, run: PairRun) -> PairKernel:
-    values = (("q", output), ("eights", run.eights > 0), ("rest", run.rest))
-    return PairKernel(Rendered(f"product_{output.slug}{run.slug}", "kernels/products/product.c.j2", values), 5, 1)
+    most = 2 if factors.clamp_low or factors.clamp_high else 4
+    eights = next(n for n in (4, 2, 1) if n <= most and run.eights % n == 0)
+    form = "_at_once" if factors.k is not None else "_signed" if factors.negative else ""
+    values = (
+        ("q", output),
+        ("at_once", factors.k is not None),
+        ("negative", factors.negative),
+        ("words", 2 * eights),
+        ("eights", run.eights > 0),
+        ("rest", run.rest),
+    )
+    name = f"product{form}_by_{8 * eights}_{output.slug}{run.slug}"
+    return PairKernel(Rendered(name, "kernels/products/product.c.j2", values), 4, 1, eights)
 
 
 @lru_cache(maxsize=256)

@@ -81,9 +81,10 @@ _MULTIPLE = {"ldmia", "stmia"}
 _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
     "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "qadd", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt",
-    "smlad", "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmul", "smuad", "smulbb", "smulbt", "smull", "smultb",
-    "smultt", "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat", "usat16", "uxtab16",
-    "uxtb", "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32", "vmov", "vmul.f32",
+    "smlad", "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmlar", "smmul", "smuad", "smulbb", "smulbt",
+    "smull", "smultb", "smultt", "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat",
+    "usat16", "uxtab16", "uxtb", "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32", "vmov",
+    "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
 _ADDRESS = re.compile(

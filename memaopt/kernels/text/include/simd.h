@@ -115,6 +115,12 @@ static inline int32_t smmla(int32_t a, int32_t b, int32_t c)
     return c + (int32_t)(((int64_t)a * b) >> 32);
 }
 
+/* SMMLAR: the same, rounded to nearest. */
+static inline int32_t smmlar(int32_t a, int32_t b, int32_t c)
+{
+    return c + (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+}
+
 /* 256 times accumulator i of four, of which the sums are s[j] = 256 acc[j] + acc[j + 1] modulo 2^32. */
 static inline int32_t unchained(const int32_t *s, int32_t i)
 {
