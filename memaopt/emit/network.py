@@ -321,12 +321,12 @@ def _constants(plan: NetworkPlan) -> list[str]:
 def _call(plan: NetworkPlan, number: int, tensors: Mapping[int, Place], scratch: Mapping[int, Place]) -> LayerCall:
     graph, layer, constants = plan.graph, plan.layers[number], constant_operands(plan)
     arguments = []
-    for tensor in layer.lowered.inputs:
+    for tensor, access in zip(layer.lowered.inputs, layer.plan.promise.inputs, strict=True):
         t = graph.tensors[tensor]
         start = constants.get(tensor, _GIVEN if t.dtype is DType.INT8 else f"(const int8_t *){_GIVEN}")
         if tensor in tensors:
             start = f"{tensors[tensor].base} + {tensors[tensor].symbol}"
-        arguments.append(_argument(start, t, layer, "const "))
+        arguments.append(_argument(start, t, layer, "" if access.stores else "const "))
     output = graph.tensors[layer.op.output]
     place = f"{tensors[layer.op.output].base} + {tensors[layer.op.output].symbol}"
     arguments.append(_argument(place, output, layer, ""))

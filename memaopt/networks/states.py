@@ -22,23 +22,23 @@ def with_writers(
         if op.alias and op.input in state:
             state[op.output] = state[op.input]
     while pending:
-        awaited = {state.get(writer.input) for read, writer in pending.items() if state.get(writer.input) != read}
+        awaited = {state.get(t) for read, writer in pending.items() for t in writer.inputs if state.get(t) != read}
         free = next((read for read in pending if read not in awaited), None)
         if free is None:
             read, writer = next(iter(pending.items()))
-            copy = whole(tensors, writer.input, f"{tensors[writer.input].name}/before", writer.location)
+            copy = copied(tensors, writer.input, f"{tensors[writer.input].name}/before", writer.location)
             made.append(copy)
             pending[read] = writer.model_copy(update={"inputs": (copy.output,)})
             continue
         writer, last = pending.pop(free), 0
         for position, op in enumerate(made, start=1):
-            if op.output == writer.input or any(state.get(t) == free for t in op.inputs):
+            if op.output in writer.inputs or any(state.get(t) == free for t in op.inputs):
                 last = position
         made.insert(last, writer)
     return made
 
 
-def whole(tensors: list[Tensor], source: int, name: str, location: int = 0) -> StridedSlice:
+def copied(tensors: list[Tensor], source: int, name: str, location: int = 0) -> StridedSlice:
     """A copy of a tensor into a new one, which is appended to ``tensors``."""
     tensors.append(dataclasses.replace(tensors[source], name=name, data=None))
     slices = tuple(Slice(0, 1, size) for size in tensors[source].shape)

@@ -40,6 +40,7 @@ from memaopt.problems.log_softmax import LogSoftmax
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.movement import Movement, Piece, box
 from memaopt.problems.resize import Resize
+from memaopt.problems.running import RunningMean
 from memaopt.problems.selection import Selection
 from memaopt.problems.sixteen import (
     Binary16,
@@ -125,6 +126,9 @@ def _layers() -> Iterator[Layer]:
     yield conv_depthwise(rng, (21, 16, 4), 4, (3, 3))
     yield conv_depthwise(rng, (14, 16, 8), 8)
     yield from (JoinedDepthwise(depthwise(rng, (n, 1, 8), (n, 1), padding="valid"), n - 1, n < 9) for n in (3, 24))
+    for n in (1, 4, 8):
+        yield RunningMean(Pool(PoolKind.AVERAGE, Image(80, 1, 6), Image(1, 1, 6), Window(Pair(80, 1))), n)
+        yield from (RunningMean(Mean((rows, 6), (0,), 5, q), n) for rows in (80, 1 << 18))
 
 
 def _in_double(layer: Conv) -> Conv:

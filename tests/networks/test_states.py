@@ -8,7 +8,7 @@ import pytest
 from memaopt.networks import reference
 from memaopt.networks.graph import Graph, State
 from memaopt.networks.operators import Operator, Reshape
-from memaopt.networks.states import whole, with_writers
+from memaopt.networks.states import copied, with_writers
 from memaopt.networks.zoo.builder import Builder
 
 
@@ -28,7 +28,7 @@ def test_states_written_from_each_other_are_read_first(circle: bool, alias: bool
             operators.append(Reshape(inputs=(read,), outputs=(sources[position],)))
     # The first state becomes the second one, or the input; the second one becomes the first.
     taken = (sources[1] if circle else 0, sources[0])
-    writers = {read: whole(b.tensors, t, f"next{read}") for read, t in zip(reads, taken, strict=True)}
+    writers = {read: copied(b.tensors, t, f"next{read}") for read, t in zip(reads, taken, strict=True)}
     operators = with_writers(b.tensors, operators, writers)
     held = [np.full((1, 4), value, np.int8) for value in (1, 2)]
     states = tuple(State(r, writers[r].output, h) for r, h in zip(reads, held, strict=True))

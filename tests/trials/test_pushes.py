@@ -53,7 +53,8 @@ def test_depthwise_layers_read_kept_rows_where_they_lie() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fill", "hop"), [("tcn", "zero", 2), ("cnn_1d", "first", 3), ("separable", "first", 1)]
+    ("name", "fill", "hop"),
+    [("tcn", "zero", 2), ("cnn_1d", "first", 3), ("separable", "first", 1), ("causal_ds_cnn", "first", 1)],
 )
 def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> None:
     """Catches a library whose reset or first push is not what its reference says, or whose phases go on in the wrong

@@ -36,16 +36,21 @@ class GenericMean:
         return (_plan(layer, _SUMMED[several], _MEAN[several], ARITHMETIC),)
 
     def emit(self, layer: Mean, plan: Plan, name: str) -> Emitted:
-        q = layer.requantization
-        if q.scales is not None:
-            scaled = f"rescale_to_even(acc, {float_text(float(q.scales[0]))}f)"
-        else:
-            assert q.multipliers is not None
-            assert q.shifts is not None
-            scaled = f"rescale(acc, {int(q.multipliers[0])}, {int(q.shifts[0])})"
-        result = f"clamp({scaled} + ({q.zero_point}), {q.minimum}, {q.maximum})"
+        result = rescaled(layer, "acc")
         start = -layer.count * layer.input_zero_point
         return emitted_reduction(layer, plan, name, "sum", start=start, compare="", result=result)
+
+
+def rescaled(layer: Mean, acc: str) -> str:
+    """The C text of the output of a sum."""
+    q = layer.requantization
+    if q.scales is not None:
+        scaled = f"rescale_to_even({acc}, {float_text(float(q.scales[0]))}f)"
+    else:
+        assert q.multipliers is not None
+        assert q.shifts is not None
+        scaled = f"rescale({acc}, {int(q.multipliers[0])}, {int(q.shifts[0])})"
+    return f"clamp({scaled} + ({q.zero_point}), {q.minimum}, {q.maximum})"
 
 
 class GenericExtreme:

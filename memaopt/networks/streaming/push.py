@@ -20,14 +20,19 @@ import numpy.typing as npt
 from memaopt.errors import InputError
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import Graph, State, Tensor
+from memaopt.networks.graph import DType, Graph, State, Tensor
 from memaopt.networks.operators import Operator, Slice
-from memaopt.networks.states import with_writers
-from memaopt.networks.streaming.rows import Work, work_of
+from memaopt.networks.running import MeanOverTime, MovedSums
+from memaopt.networks.states import copied, with_writers
+from memaopt.networks.streaming.rows import PushRows, Work, work_of
 from memaopt.networks.streaming.steps import RowRange, for_rows, from_row, needed
+from memaopt.networks.streaming.sums import readers, running
 from memaopt.problems.words import Fill
 
 Array = npt.NDArray[Any]
+
+#: Pushes after which a state's number begins again, at most; strides along time take some more.
+_MOST_TURNS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,7 @@ class _Builder:
         self.same: dict[int, int] = {}
         self.states: list[State] = []
         self.keeping: dict[int, Operator] = {}
+        self.sums: dict[int, MeanOverTime] = {}
         self.filled = _filled(whole, window, work)
 
     def graph(self) -> Graph:
@@ -138,7 +144,7 @@ class _Builder:
             if position in self.work.steps:
                 self._step(position, op)
             else:
-                self._whole(op)
+                self._whole(position, op)
         outputs = [self._all(t) for t in self.whole.outputs]
         operators = with_writers(self.tensors, self.operators, self.keeping)
         return Graph(
@@ -167,6 +173,10 @@ class _Builder:
 
     def _step(self, position: int, op: Operator) -> None:
         """An even operator, once for each run of rows that it computes."""
+        if position in self.sums:
+            self.operators.append(self.sums[position])
+            self._hold(op.output, [(RowRange(0, 1), self.sums[position].output)])
+            return
         step, computed = self.work.steps[position], []
         for rows in self.work.rows[op.output].computed:
             span, inputs, padding, axis = step.reads(rows), [], (0, 0), 0
@@ -191,6 +201,9 @@ class _Builder:
         """The parts of a tensor: what was computed, and what was kept; and what is kept for the next push."""
         rows = self.work.rows[tensor]
         parts = list(computed)
+        if len(computed) == 1 and running(self.whole, self.work, tensor, self.filled) and self._turns(rows):
+            self._hold_sums(tensor, computed[0][1])
+            return
         if rows.kept.rows:
             of, line = self.whole.tensors[tensor], rows.line
             shape = _resized(of.shape, line.axis, rows.kept.rows)
@@ -203,9 +216,40 @@ class _Builder:
             written = self._tensor(dataclasses.replace(self.tensors[read], name=f"{of.name}/next"))
             source, at = self._holder(tensor, later)
             span = RowRange(later.first - at, later.end - at)
-            self.keeping[read] = _slice(self.tensors[source], line.axis, span, source, written)
             first = np.take(self.filled[tensor], range(later.first, later.end), axis=line.axis)
-            self.states.append(State(read, written, np.ascontiguousarray(first), rows.phases))
+            self._keep(read, _slice(self.tensors[source], line.axis, span, source, written), first, rows.phases)
+
+    def _turns(self, rows: PushRows) -> bool:
+        """Whether pushes may take turns at the rows that are kept, one by one, beside all else that takes turns."""
+        copies = rows.kept.rows // rows.fresh.rows
+        return math.lcm(*(state.copies for state in self.states), copies) <= _MOST_TURNS
+
+    def _hold_sums(self, tensor: int, new: int) -> None:
+        """Of a tensor that is averaged: sums of the rows that are kept, and those rows, of which a push reads the
+        oldest and writes new ones in their place."""
+        rows, of, filled = self.work.rows[tensor], self.whole.tensors[tensor], self.filled[tensor]
+        oldest = np.take(filled, range(rows.fresh.rows), axis=rows.line.axis)
+        leaving = self._tensor(dataclasses.replace(self.tensors[new], name=f"{of.name}/leaving"))
+        writer = copied(self.tensors, new, f"{of.name}/next")
+        self._keep(leaving, writer, oldest, rows.kept.rows // rows.fresh.rows)
+        kept = np.take(filled, range(rows.kept.rows), axis=rows.line.axis).astype(np.int64)
+        initial = kept.reshape(-1, of.shape[-1]).sum(axis=0).astype(np.int32)
+        sums = self._tensor(Tensor(f"{of.name}/sums", initial.shape, DType.INT32))
+        moved = self._tensor(Tensor(f"{of.name}/moved", initial.shape, DType.INT32))
+        (position,) = readers(self.whole, self.work, tensor)
+        op = self.whole.operators[position]
+        mean = op.model_copy(
+            update={"inputs": (self._tensor(of),), "outputs": (self._tensor(self.whole.output_of(op)),)}
+        )
+        self.sums[position] = MeanOverTime(
+            inputs=(sums, leaving, new), outputs=mean.outputs, location=op.location, mean=mean
+        )
+        after = MovedSums(inputs=(sums, leaving, new), outputs=(moved,), location=op.location, mean=mean)
+        self._keep(sums, after, initial, 1)
+
+    def _keep(self, read: int, writer: Operator, initial: Array, copies: int) -> None:
+        self.keeping[read] = writer
+        self.states.append(State(read, writer.output, np.ascontiguousarray(initial), copies))
 
     def _rows(self, tensor: int, rows: RowRange) -> int:
         """The tensor of the push that holds just these rows."""
@@ -239,8 +283,12 @@ class _Builder:
         missing = sum(b[0].first - a[0].end for a, b in itertools.pairwise(parts) if b[0].first <= rows.first)
         return self.held[tensor, whole], whole.first + missing
 
-    def _whole(self, op: Operator) -> None:
-        """An operator that reads its inputs as they are in the window."""
+    def _whole(self, position: int, op: Operator) -> None:
+        """An operator that reads its inputs as they are in the window, or goes on from sums of them."""
+        if position in self.sums:
+            self.operators.append(self.sums[position])
+            self.same[op.output] = self.sums[position].output
+            return
         inputs = []
         for t in op.inputs:
             if t in self.work.rows:

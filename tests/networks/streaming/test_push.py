@@ -109,6 +109,19 @@ def test_kept_rows_that_a_reshape_renames_are_read_before_they_are_written(frame
     assert check_pushes(push, graph, np.random.default_rng(2), 40) > 20
 
 
+@pytest.mark.parametrize("hop", [1, 2, 3])
+@pytest.mark.parametrize("average", [Builder.average_pool, Builder.mean])
+def test_averages_over_time_go_on_from_sums(average: Callable[[Builder, int], int], hop: int) -> None:
+    """Catches a row that leaves the sum too late, or goes on in another one's place; and all rows added again."""
+    b = Builder("running", (1, 26, 2, 3), seed=4)
+    x = b.conv_2d(b.input, 5, Size2D(3, 1), same=False)
+    push, _ = streamed(b.finish(b.fully_connected(average(b, x), 3)), Stream(axis="rows", hop=hop))
+    copies = [state.copies for state in push.graph.states]
+    assert (24 // hop - 1 in copies) == ("RUNNING_MEAN" in [op.kind for op in push.graph.operators])
+    assert ("RUNNING_MEAN" in [op.kind for op in push.graph.operators]) == (24 // hop - 1 >= 7)
+    assert check_pushes(push, push.whole, np.random.default_rng(2), 60) > 20
+
+
 def test_one_value_a_frame_is_no_flat_input() -> None:
     """Catches an input [1, time, 1, 1] that is taken for a flat one because something flattens it."""
     b = Builder("one", (1, 20, 1, 1), seed=2)

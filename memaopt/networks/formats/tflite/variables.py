@@ -12,7 +12,7 @@ import numpy.typing as npt
 from memaopt.networks.graph import State, Tensor
 from memaopt.networks.operators import Operator, Reshape, StridedSlice
 from memaopt.networks.operators.source import Source
-from memaopt.networks.states import whole, with_writers
+from memaopt.networks.states import copied, with_writers
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +94,7 @@ class Variables:
                 writers[read] = slices[value]
             else:
                 next_name = f"{tensors[read].name}/next"
-                writers[read] = whole(tensors, value, next_name, self._places[name].location)
+                writers[read] = copied(tensors, value, next_name, self._places[name].location)
             taken.add(value)
             states.append(State(read, writers[read].output, self.initial[name]))
         return with_writers(tensors, made, writers), tuple(states)

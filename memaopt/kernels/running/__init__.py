@@ -1,0 +1,1 @@
+"""Averages of a window that slides, from sums that go on."""

@@ -1,0 +1,75 @@
+"""Averages over a window that slides, channel by channel: what is new joins the sum, what leaves the window goes."""
+
+from __future__ import annotations
+
+from memaopt.access import loads, stores
+from memaopt.kernels import around
+from memaopt.kernels.around import Compiled, piece
+from memaopt.kernels.code import Loop
+from memaopt.kernels.emitted import Emitted, emitted
+from memaopt.kernels.plain import ARITHMETIC, plain
+from memaopt.kernels.plan import Plan, Promise
+from memaopt.kernels.pooling.channel_sums import SCALE, proven_of
+from memaopt.kernels.pooling.reductions import rescaled
+from memaopt.problems.layers import Pool
+from memaopt.problems.running import RunningMean
+
+_WRITTEN_OUT = 4  # positions, at most
+#: What GCC 12.2 makes at -O3 of a position and of a channel besides, written out and in a loop, and what arithmetic as
+#: the reference's takes more than a multiplication: by counts of layers on the board.
+_STRAIGHT, _LOOPED = (Compiled(14, 6.3), Compiled(70, 20)), (Compiled(24, 12), Compiled(90, 12))
+_REFERENCE = Compiled(80, 22)
+#: Bytes of code at most (`tests/kernels/test_frames.py`).
+_CODE = 320
+
+
+class GenericRunning:
+    """Any sizes."""
+
+    name = "generic"
+    computes = RunningMean
+
+    def plans(self, layer: RunningMean) -> tuple[Plan, ...]:
+        n, rows = layer.channels, loads(layer.channels * layer.moved, 1)
+        proven = proven_of(layer.whole)
+        position, channel = _STRAIGHT if layer.moved <= _WRITTEN_OUT else _LOOPED
+        more = (piece(_REFERENCE),) if proven is None else ()
+        code = (*around.entry(), Loop((piece(channel), *more, Loop((piece(position),), layer.moved)), n))
+        promise = Promise((loads(n, 4) + stores(n, 4), rows, rows), stores(n, 1))
+        said = ARITHMETIC if proven is None else proven.describe()
+        return (plain(code, promise, _CODE, said, alignment=4),)
+
+    def emit(self, layer: RunningMean, plan: Plan, name: str) -> Emitted:
+        return emitted(
+            f"void {name}(int32_t *sums, const int8_t *leaving, const int8_t *last, int8_t *out, void *scratch)",
+            plan,
+            f"average of {layer.count} positions of {layer.channels} channels, {layer.moved} of them new",
+            "kernels/running/running.c.j2",
+            layer=layer,
+            written_out=layer.moved <= _WRITTEN_OUT,
+            result=_result(layer),
+        )
+
+
+def _result(layer: RunningMean) -> str:
+    """The C text of the output of ``total``."""
+    whole = layer.whole
+    proven = proven_of(whole)
+    if proven is None:
+        if not isinstance(whole, Pool):
+            return rescaled(whole, f"total - ({layer.count * whole.input_zero_point})")
+        up = 128 if whole.ties_up else 0
+        mean = f"divide_rounding(total + {up * layer.count}, {layer.count}) - {up}"
+        return f"clamp({mean}, {whole.minimum}, {whole.maximum})"
+    zero_point = 0 if isinstance(whole, Pool) else whole.input_zero_point
+    start = int(proven.start[0]) - SCALE * layer.count * zero_point
+    acc = f"total * {SCALE} + ({start})"
+    addend = f"{int(proven.addend[0])}"
+    if proven.negative is not None:
+        addend += f" + ({acc} < 0 ? {int(proven.negative[0])} : 0)"
+    q = whole if isinstance(whole, Pool) else whole.requantization
+    value = f"smmla({acc}, {int(proven.multiplier[0])}, {addend}) >> {proven.shift}"
+    return f"clamp({value}, {q.minimum}, {q.maximum})"
+
+
+FAMILIES = (GenericRunning(),)
