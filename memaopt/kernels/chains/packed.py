@@ -54,13 +54,17 @@ def held_bytes(order: Order) -> tuple[int, tuple[int, ...]]:
     """The most bytes of rows that are held at one time, in whole words of each buffer: ever, and while each part
     computes."""
     rows, most, during = _Rows(order), 0, [0] * len(order.heights)
+    words = dict.fromkeys(order.shape.buffered, 0)
     for step in order.steps:
-        grown = rows.grown(step)
-        held = sum(align(rows.live(t) + (grown[1] if grown and t == grown[0] else 0), _UNIT) for t in rows.have)
+        held = sum(words.values())
+        if (grown := rows.grown(step)) is not None:
+            tensor, size = grown
+            held += align(rows.live[tensor] + size, _UNIT) - words[tensor]
         most = max(most, held)
         if step.kind is StepKind.COMPUTE:
             during[step.of] = max(during[step.of], held)
-        rows.make(step)
+        for tensor in rows.make(step):
+            words[tensor] = align(rows.live[tensor], _UNIT)
     return most, tuple(during)
 
 
@@ -115,21 +119,20 @@ class _Early(DemandDriven):
 
 
 class _Rows:
-    """Which rows each line buffer holds, step by step."""
+    """Which rows each line buffer holds, step by step. ``low``: the first row that is still needed; ``live``: bytes of
+    those that are."""
 
     def __init__(self, order: Order) -> None:
         self.order, self.shape = order, order.shape
-        self.have = dict.fromkeys(self.shape.buffered, 0)
-        lines = [(t, self.shape.lines[t]) for t in self.shape.buffered]
-        self.window = {r: line.above - self.shape.reach(r).above for _, line in lines for r in line.readers}
-
-    def low(self, tensor: int) -> int:
-        """The first row that is still needed."""
-        return min(self.have[tensor], *(self.window[reader] for reader in self.shape.lines[tensor].readers))
-
-    def live(self, tensor: int) -> int:
-        """Bytes of the rows that are still needed."""
-        return (self.have[tensor] - self.low(tensor)) * self.shape.lines[tensor].row_bytes
+        shape = self.shape
+        self.have, self.low, self.live = (dict.fromkeys(shape.buffered, 0) for _ in range(3))
+        self._readers = {t: shape.lines[t].readers for t in shape.buffered}
+        self._window = {r: shape.lines[t].above - shape.reach(r).above for t in self.have for r in self._readers[t]}
+        parts = range(len(order.heights))
+        self._ahead = [
+            [(t, r, order.heights[i] * shape.reach(r).stride) for t, r in shape.reads(i) if t in self.have]
+            for i in parts
+        ]
 
     def grown(self, step: ChainStep) -> tuple[int, int] | None:
         """The line buffer that a step writes rows to, and their bytes."""
@@ -140,15 +143,21 @@ class _Rows:
         found = step.kind is not StepKind.FINISH and tensor in self.have
         return (tensor, rows * self.shape.lines[tensor].row_bytes) if found else None
 
-    def make(self, step: ChainStep) -> None:
-        """What a step does to the rows."""
+    def make(self, step: ChainStep) -> list[int]:
+        """What a step does to the rows; the buffers that it writes or reads."""
+        touched = []
         if (grown := self.grown(step)) is not None:
             tensor, size = grown
             self.have[tensor] += size // self.shape.lines[tensor].row_bytes
+            touched.append(tensor)
         if step.kind is StepKind.COMPUTE:
-            for tensor, reader in self.shape.reads(step.of):
-                if tensor in self.have:
-                    self.window[reader] += self.order.heights[step.of] * self.shape.reach(reader).stride
+            for tensor, reader, rows in self._ahead[step.of]:
+                self._window[reader] += rows
+                touched.append(tensor)
+        for tensor in touched:
+            self.low[tensor] = min(self.have[tensor], *(self._window[reader] for reader in self._readers[tensor]))
+            self.live[tensor] = (self.have[tensor] - self.low[tensor]) * self.shape.lines[tensor].row_bytes
+        return touched
 
 
 class _Span(NamedTuple):
@@ -179,7 +188,7 @@ class _Placing(_Rows):
         self.at = dict.fromkeys(self.have, 0)
         self.most = _most_rows(order)
 
-    def make(self, step: ChainStep) -> None:
+    def make(self, step: ChainStep) -> list[int]:
         """A step behind the moves that make room for it."""
         grown = self.grown(step)
         own = align(self.work[step.of], _UNIT) if step.kind is StepKind.COMPUTE else 0
@@ -187,10 +196,11 @@ class _Placing(_Rows):
             tensor, size = grown or (None, 0)
             self._make_room(tensor, size, own)
         self.steps.append(step)
-        before = {t: self.low(t) for t in self.have}
-        super().make(step)
-        for tensor, low in before.items():
-            self.at[tensor] += (self.low(tensor) - low) * self.shape.lines[tensor].row_bytes
+        before = dict(self.low)
+        touched = super().make(step)
+        for each in set(touched):
+            self.at[each] += (self.low[each] - before[each]) * self.shape.lines[each].row_bytes
+        return touched
 
     def _make_room(self, tensor: int | None, size: int, own: int) -> None:
         """Room for rows of a tensor, and beside them for a part's own memory."""
@@ -209,9 +219,10 @@ class _Placing(_Rows):
 
     def _spans(self) -> list[_Span]:
         """Of the buffers that hold rows, upwards."""
-        live = {t: self.live(t) for t in self.have}
         at = self.at
-        return sorted(_Span(at[t] // _UNIT * _UNIT, align(at[t] + n, _UNIT), t, at[t]) for t, n in live.items() if n)
+        return sorted(
+            _Span(at[t] // _UNIT * _UNIT, align(at[t] + n, _UNIT), t, at[t]) for t, n in self.live.items() if n
+        )
 
     def _room_at(self, spans: list[_Span], place: int, tensor: int | None, size: int, own: int) -> _Room | None:
         """Room in the gap below the span number ``place``, for the rows of that below it or of an empty buffer."""
@@ -219,7 +230,7 @@ class _Placing(_Rows):
         low, high = ends[place], starts[place]
         if place and tensor == spans[place - 1].tensor:
             # Rows go on where the last one ends, which is no whole word where a row is none.
-            tries = [spans[place - 1].at + self.live(tensor)]
+            tries = [spans[place - 1].at + self.live[tensor]]
         else:
             # As high as all rows that it will hold find room: rows of the buffer below come next to that.
             tries = [max(low, high - self.most[tensor]), low] if tensor is not None else [low]
@@ -235,16 +246,17 @@ class _Placing(_Rows):
 
     def _pushed(self, spans: list[_Span], place: int, tensor: int | None, size: int, own: int) -> _Room:
         """Room in a gap once buffers below it have moved downwards, and those above it upwards; of few bytes."""
-        best: tuple[int, list[_Span], _Room] | None = None
-        ranges = itertools.product(range(place + 1), range(place, len(spans) + 1))
-        for first, last in ranges:
-            moved = self._moved(spans, first, place, last)
-            cost = sum(self.live(span.tensor) for span in moved if span.at != self.at[span.tensor])
-            room = self._room_at(moved, place, tensor, size, own) if best is None or cost < best[0] else None
-            if room is not None:
-                best = cost, moved, room
-        assert best is not None  # with all of them moved whatever is free is in the gap
-        _, moved, room = best
+        ends, starts = [0, *(span.end for span in spans)], [*(span.start for span in spans), self.size]
+        before = [0, *itertools.accumulate(align(self.live[span.tensor], _UNIT) for span in spans)]
+        ranges = sorted(
+            (before[last] - before[first], first, last)
+            for first, last in itertools.product(range(place + 1), range(place, len(spans) + 1))
+            if starts[last] - ends[first] - (before[last] - before[first]) > size - _UNIT
+        )
+        ways = (self._moved(spans, first, place, last) for _, first, last in ranges)
+        tried = ((moved, self._room_at(moved, place, tensor, size, own)) for moved in ways)
+        # With all of them moved whatever is free is in the gap.
+        moved, room = next((moved, room) for moved, room in tried if room is not None)
         for span in (*moved[:place], *moved[place:][::-1]):
             self._move(span.tensor, span.at)
         return room
@@ -256,17 +268,17 @@ class _Placing(_Rows):
             found[i] = self._span(found[i].tensor, found[i - 1].end if i else 0)
         for i in range(last - 1, place - 1, -1):
             end = found[i + 1].start if i + 1 < len(found) else self.size
-            found[i] = self._span(found[i].tensor, end - align(self.live(found[i].tensor), _UNIT))
+            found[i] = self._span(found[i].tensor, end - align(self.live[found[i].tensor], _UNIT))
         return found
 
     def _span(self, tensor: int, at: int) -> _Span:
-        return _Span(at, at + align(self.live(tensor), _UNIT), tensor, at)
+        return _Span(at, at + align(self.live[tensor], _UNIT), tensor, at)
 
     def _move(self, tensor: int, at: int) -> None:
         """A buffer's rows to a byte, unless they are there."""
         if self.at[tensor] != at:
             self.steps.append(ChainStep(StepKind.MOVE, tensor))
-            self.moves.append(self.live(tensor))
+            self.moves.append(self.live[tensor])
             self.places.append(at // _UNIT)
             self.at[tensor] = at
 
@@ -277,6 +289,6 @@ def _most_rows(order: Order) -> dict[int, int]:
     for step in order.steps:
         if (grown := rows.grown(step)) is not None:
             tensor, size = grown
-            most[tensor] = max(most[tensor], align(rows.live(tensor) + size, _UNIT))
+            most[tensor] = max(most[tensor], align(rows.live[tensor] + size, _UNIT))
         rows.make(step)
     return most
