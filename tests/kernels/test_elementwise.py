@@ -136,6 +136,9 @@ def _layers() -> dict[str, Layer]:
         "average_few": _pool(PoolKind.AVERAGE, (5, 5, 7), (5, 5), minimum=-100, maximum=100),
         "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
         "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
+        "mean_in_parts": _mean((1, 19, 31, 12), (1, 2), 1.3, (-5, 7)),
+        "mean_of_batches_in_parts": _mean((2, 257, 7), (1,), 0.9, (100, -128)),
+        "average_in_parts": _pool(PoolKind.AVERAGE, (20, 20, 13), (20, 20), minimum=-100, maximum=100),
         "mean_rows": _mean((3, 85, 4), (0, 1), 1.0, (0, 3)),
         "mean_of_rows": _mean((1, 5, 9, 12), (2,), 0.9, (3, -128)),
         "mean_of_columns": _mean((3, 4, 6, 7), (1, 2), 0.9, (-128, 5)),
@@ -309,6 +312,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "floats": (Dequantize(1030, 0.037, -5), 7.6 * 1030),
         "to_bytes": (Quantize(1000, 0.037, -5), 11.8 * 1000),
         "keyword_spotting": (_pool(PoolKind.AVERAGE, (25, 5, 64), (25, 5)), 8000),
+        "large_images": (_mean((32, 32, 16), (0, 1), 1.3, (-5, 7)), 1.1 * 16384),
         "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
     }

@@ -347,7 +347,7 @@ FAMILIES: tuple[GemmFamily, ...] = (
         cost=_f32_b, stack=stack_words.f32_stationary,
     ),
     _Q15_C,
-    _rolled(_Q15_C, _q15_c, Unrolling(8)),
+    _rolled(_Q15_C, _q15_c, Unrolling(8, straight=True)),
     GemmFamily(
         "q15-a", "q15", "A", range(1, 6), _PAIRS, range(1, 2),
         core=Registers(mk=0.5, m=1, one=4), fpu=Registers(one=8),

@@ -1,6 +1,7 @@
 """AVERAGE_POOL_2D over a whole image and MEAN over all but the last axis, or over some before it: sums of each channel.
 
-SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow. The output is a
+SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow; more are summed in parts, which
+are added up in 32 bits. The output is a
 non-decreasing function of the sum, so one multiplication gives it, proven at its thresholds. Channels that are no
 multiple of four make the last four overlap those before.
 """
@@ -15,7 +16,7 @@ from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
 from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.executed import words_of
+from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
 from memaopt.kernels.rounding import requantize
@@ -50,6 +51,21 @@ class _Cycles(NamedTuple):
 _CYCLES = _Cycles()
 
 
+class Parts(NamedTuple):
+    """``parts`` of ``turns`` times ``unroll`` positions each, and ``left`` more."""
+
+    unroll: int
+    turns: int
+    parts: int
+    left: int
+
+    @property
+    def cycles(self) -> int:
+        """To choose by, of four channels: turns, parts, and what is left."""
+        turn = 3 * self.unroll + 2 + 3
+        return self.parts * (self.turns * turn + 10) + (3 * self.left + 8 if self.left else 0)
+
+
 @dataclass(frozen=True)
 class Sums:
     """``count`` positions of ``channels`` channels, so many ``times``, and the step function of their sums."""
@@ -78,6 +94,20 @@ class Sums:
         starts = np.minimum(4 * np.arange(self.fours), self.channels - 4)
         at = np.add.outer(np.arange(self.times * self.count) * self.channels, starts)
         return int(np.where(at % 2 == 1, 2, np.where(at % 4 == 2, 1, 0)).sum())
+
+    @property
+    def parts(self) -> "Parts | None":
+        """How more positions than 16 bits hold are parted, with few left over; None if there is no need to."""
+        if self.count <= _MOST:
+            return None
+        most = min(4, REACH // self.channels + 1)
+        found = [
+            Parts(unroll, turns, *divmod(self.count, unroll * turns))
+            for unroll in range(1, most + 1)
+            for turns in range(2, _MOST // unroll + 1)
+            if self.count % (unroll * turns) <= most
+        ]
+        return min(found, key=lambda each: each.cycles) if found else None
 
     @property
     def unroll(self) -> int:
@@ -113,11 +143,13 @@ class ChannelSums:
 
     def plans(self, layer: Pool | Mean) -> tuple[Plan, ...]:
         sums = sums_of(layer)
-        if sums is None or sums.count > _MOST or sums.channels < 4:
+        if sums is None or sums.channels < 4 or (sums.count > _MOST and sums.parts is None):
             return ()
         proven = proven_of(layer)
         if proven is None:
             return ()
+        if sums.parts is not None:
+            return (self._in_parts(sums, sums.parts, proven),)
         output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
         unroll = sums.unroll
         turns, rest = divmod(sums.count, unroll)
@@ -150,6 +182,27 @@ class ChannelSums:
             ),
         )
 
+    def _in_parts(self, sums: Sums, parts: Parts, proven: Proven) -> Plan:
+        kernel, fours, overlap = _kernel(sums, proven), sums.fours, sums.channels % 4 > 0
+        call = Call(kernel, (fours, parts.parts, parts.turns))
+        words, code = sums.times * sums.count * fours, 4 * words_of(call)
+        cycles = sums.times * (cycles_of((call,)) + _CYCLES.again) - _CYCLES.again + _CYCLES.only
+        return Plan(
+            family=self.name,
+            tile=f"4x{parts.unroll} in {parts.parts}",
+            cycles=round(cycles) + sums.unaligned_cycles,
+            promise=Promise((loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)),
+            data_bytes=0,
+            code_bytes=code + 36,
+            stack_bytes=52,
+            kernels=(kernel.name,),
+            shared_bytes=code,
+            code=(Loop((around.piece(around.CALL), call), sums.times),),
+            in_place=not overlap,
+            alignment=4,
+            requantization=proven.describe(),
+        )
+
     def emit(self, layer: Pool | Mean, plan: Plan, name: str) -> Emitted:
         sums, proven = sums_of(layer), proven_of(layer)
         assert sums is not None
@@ -172,16 +225,17 @@ def _kernel(sums: Sums, proven: Proven) -> Rendered:
     output = Output.of(proven, sums.function)
     constants = ", ".join(f"{value:,}" for value in values)
     details = f"{sums.count} positions, {sums.channels} channels, rounding {output.slug} with {constants}"
-    turns, rest = divmod(sums.count, sums.unroll)
+    parts = sums.parts or Parts(sums.unroll, sums.count // sums.unroll, 1, sums.count % sums.unroll)
     return Rendered(
         short_name("channel_sums", details),
-        "kernels/pooling/channel_sums.c.j2",
+        f"kernels/pooling/channel_sums{'_parts' if sums.parts else ''}.c.j2",
         (
             ("channels", sums.channels),
             ("count", sums.count),
-            ("unroll", sums.unroll),
-            ("turns", turns),
-            ("rest", rest),
+            ("unroll", parts.unroll),
+            ("turns", parts.turns),
+            ("parts", parts.parts),
+            ("rest", parts.left),
             ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
             ("multiplier", int(proven.multiplier[0])),
             ("addend", int(proven.addend[0])),

@@ -82,9 +82,9 @@ _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
     "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "qadd", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt",
     "smlad", "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmlar", "smmul", "smuad", "smulbb", "smulbt",
-    "smull", "smultb", "smultt", "ssat", "ssub16", "ssub8", "sxtab16", "sxtb16", "sxth", "ubfx", "udiv", "usat",
-    "usat16", "uxtab16", "uxtb", "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32", "vmov",
-    "vmul.f32",
+    "smull", "smultb", "smultt", "ssat", "ssub16", "ssub8", "sxtab16", "sxtah", "sxtb16", "sxth", "ubfx", "udiv",
+    "usat", "usat16", "uxtab16", "uxtb", "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32",
+    "vmov", "vmul.f32",
 }  # fmt: skip
 _KNOWN = {*_IMMEDIATES, *_SINGLE, *_DOUBLE, *_FLOAT, *_MULTIPLE, *_LISTS, *_REGISTERS, "b"}
 _ADDRESS = re.compile(
@@ -293,6 +293,6 @@ def _check_operands(base: str, operands: str, line: str) -> None:
         elif "#" in part:
             kind, amount = part.split(" #")
             shifted = _number(amount, line)
-            rotates = base in ("sxtb16", "uxtb16", "sxtab16", "uxtab16", "sxth", "uxth")
+            rotates = base in ("sxtb16", "uxtb16", "sxtab16", "uxtab16", "sxtah", "sxth", "uxth")
             fits = kind == "ror" and shifted in (8, 16, 24) if rotates else kind in _SHIFTS and _SHIFTS[kind](shifted)
             _check(fits, line, f"the shift of {shifted}")
