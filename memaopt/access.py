@@ -49,6 +49,15 @@ class Access:
             self.store_bytes + other.store_bytes,
         )
 
+    def less(self, other: "Access") -> "Access":
+        """Without accesses that are among them."""
+        return Access(
+            self.loads - other.loads,
+            self.load_bytes - other.load_bytes,
+            self.stores - other.stores,
+            self.store_bytes - other.store_bytes,
+        )
+
     def times(self, count: int) -> "Access":
         """The accesses of ``count`` repetitions."""
         return Access(self.loads * count, self.load_bytes * count, self.stores * count, self.store_bytes * count)

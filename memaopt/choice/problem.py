@@ -14,7 +14,7 @@ from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, 
 from memaopt.choice.stages import ALIGNMENT, Stages, in_place_of, leads_of, stack_bytes
 from memaopt.choice.suits import suited
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.registry import Format, Plan, in_parts, packed, plans, staged
+from memaopt.kernels.registry import FAMILIES, Format, Plan, fetched, in_parts, packed, plans, slid, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
@@ -24,8 +24,11 @@ from memaopt.memory.plan import MemoryPlan
 from memaopt.models.waits import timing
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator, Weighted
+from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 from memaopt.problems.words import Objective
 
+#: The families whose text this package makes.
+OWN = frozenset(family.name for family in FAMILIES)
 #: In the place of the bytes that tensors inside may take: those are outside that suit the kernels best.
 SUITED = 0
 
@@ -156,7 +159,8 @@ def prepare(
     """
     allowed = sites(place or ON_CHIP, mcu)
     machine = timing(mcu, allowed.outside)
-    lowered, options, pairs, order, roots = ways(graph, formats, mcu.core.has_fpu, allowed.outside is not None)
+    beyond = allowed.outside is not None, allowed.tensors is not None
+    lowered, options, pairs, order, roots = ways(graph, formats, mcu.core.has_fpu, *beyond)
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     invoke = _INVOKE if len(graph.inputs) == len(graph.outputs) == 1 else _INVOKE_MORE
     overhead = invoke + _CALL * len(lowered) + _HELPERS + sum(graph.tensors[t].nbytes for t in constants)
@@ -199,15 +203,16 @@ class Ways(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool) -> Ways:
+def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool, away: bool) -> Ways:
     """What can be chosen for a graph, found once for all settings of a machine; see :func:`options_of`."""
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
-    options = {i: options_of(graph, graph.operators[i], low, formats, has_fpu, outside) for i, low in lowered.items()}
+    given = formats, has_fpu, outside, away
+    options = {i: options_of(graph, graph.operators[i], low, *given) for i, low in lowered.items()}
     order = _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
     for i, first in dict(pairs).items():
         together = fusion.together(lowered[first], lowered[i])
-        fused = options_of(graph, graph.operators[i], together, formats, has_fpu, outside)
+        fused = options_of(graph, graph.operators[i], together, *given)
         options[i] += fused
         if fused:
             options[first] += (fusion.DEFERRED,)
@@ -246,10 +251,11 @@ def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> Non
 
 
 def options_of(
-    graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False
+    graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False, away: bool = False
 ) -> tuple[Plan, ...]:
     """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged;
-    those that pack what crosses, or stage parts of it, where constants may be ``outside`` the chip."""
+    those that pack what crosses, or stage parts of it, where constants may be ``outside`` the chip; and those that read
+    each byte of their input once, where tensors may be ``away``."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
@@ -259,10 +265,16 @@ def options_of(
         and plan.alignment <= ALIGNMENT
         and (formats or plan.input_format is plan.output_format is Format.S8)
     ]
+    once = [slid(low.layer, plan) for plan in streamed] if away else []
+    streamed += [plan for plan in once if plan is not None]
     copied = [staged(plan) for plan in streamed]
     copied += [packed(plan, apart) for plan in streamed for apart in (False, True)] if outside else []
     parted = [part for plan in streamed for part in in_parts(low.layer, plan)] if outside else []
-    return (*streamed, *(plan for plan in copied if plan is not None), *parted)
+    found = (*streamed, *(plan for plan in copied if plan is not None), *parted)
+    if not away or low.batch > 1 or not isinstance(low.layer, Conv | Depthwise | FullyConnected):
+        return found
+    still = (fetched(plan, sizes[0]) for plan in found if not plan.slides and plan.family in OWN)
+    return (*found, *(plan for plan in still if plan is not None))
 
 
 def _order(graph: Graph) -> tuple[int, ...]:

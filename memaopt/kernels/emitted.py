@@ -9,7 +9,7 @@ from typing import Any
 from memaopt.access import Access
 from memaopt.kernels.code import Assembly
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.staging import as_they_lie, copies
+from memaopt.kernels.staging import as_they_lie, copies, fetch
 from memaopt.kernels.text.c import Array
 from memaopt.kernels.text.templates import render
 
@@ -108,7 +108,9 @@ def emitted(
     body = render(template, at=at, **values)
     comment = _comment([f"{name}: {title}", *notes, *_facts(plan)])
     constants = as_they_lie(plan, arrays)
-    return Emitted(name, signature, comment, constants, prologue + body, plan, tuple(map(Kernel, kernels)))
+    return Emitted(
+        name, signature, comment, constants, fetch(plan) + prologue + body, plan, tuple(map(Kernel, kernels))
+    )
 
 
 def composed(

@@ -40,6 +40,15 @@ class InParts(Protocol):
         ...
 
 
+@runtime_checkable
+class Slides(Protocol):
+    """A family that copies rows of its input into strips, which can also slide (:mod:`memaopt.kernels.strips`)."""
+
+    def slid(self, layer: Any, plan: Plan) -> Plan | None:
+        """One of :meth:`Family.plans`' plans with strips that slide; None where it reads each row once anyway."""
+        ...
+
+
 def pareto(plans: Iterable[Plan]) -> tuple[Plan, ...]:
     """The plans that no other one of equal formats, on the same cores, matches or beats in cycles, flash and memory."""
 

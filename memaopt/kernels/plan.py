@@ -80,8 +80,9 @@ class Plan:
     arrays of constants, from the first on, may be packed (None: that one not); ``packed``: they lie so, and the copy
     expands them. ``channel_bytes``: constants that stay on the chip beside ``data_bytes`` of others outside.
     ``block``: the output channels whose constants are copied at a time, 0 for all of them. ``kept``: the copies are
-    made beforehand, and lie so many words from the start of its scratch memory. ``without``: the model's name of an
-    operator that the user's C computes, whose cycles, accesses, stack and code are in none of these figures.
+    made beforehand, and lie so many words from the start of its scratch memory. ``fetched``: its input is copied first,
+    and lies so many bytes from there. ``without``: the model's name of an operator that the user's C computes, whose
+    cycles, accesses, stack and code are in none of these figures.
     """
 
     family: str
@@ -109,6 +110,7 @@ class Plan:
     channel_bytes: int = 0
     block: int = 0
     kept: int | None = None
+    fetched: int | None = None
     without: str = ""
     fpu: bool | None = None
     options: tuple[tuple[str, int], ...] = ()
@@ -117,6 +119,11 @@ class Plan:
     def option(self, name: str) -> int:
         """The value of one of the family's choices."""
         return dict(self.options)[name]
+
+    @property
+    def slides(self) -> bool:
+        """Whether rows that strips share are moved, not read again."""
+        return dict(self.options).get("slides", 0) > 0
 
     @cached_property
     def turns(self) -> tuple[Turns, ...]:
@@ -127,6 +134,13 @@ class Plan:
     def kernel_bytes(self) -> int:
         """Constants as the kernels read them."""
         return (self.streams or self).data_bytes
+
+    @property
+    def kernel_scratch(self) -> int:
+        """Scratch memory without copies of constants and of the input."""
+        if self.streams is not None:
+            return self.streams.scratch_bytes
+        return self.scratch_bytes if self.fetched is None else self.fetched
 
     def runs_on(self, has_fpu: bool) -> bool:
         """Whether a core with such an FPU, or without one, can have the plan."""

@@ -14,11 +14,11 @@ from memaopt import extensions, kernels
 from memaopt.errors import InputError
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.emitted import Emitted, Kernel
-from memaopt.kernels.family import Family, InParts
+from memaopt.kernels.family import Family, InParts, Slides
 from memaopt.kernels.foreign import emitted_by, plans_of
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.sections import in_sections
-from memaopt.kernels.staging import packed, staged
+from memaopt.kernels.staging import fetched, packed, staged
 from memaopt.kernels.text.helpers import with_helpers
 from memaopt.problems.layers import Layer
 
@@ -41,7 +41,7 @@ FAMILIES = load(kernels.__path__)
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "in_parts", "in_sections", "packed", "plans", "source_file", "staged",
+    "emit", "fetched", "in_parts", "in_sections", "packed", "plans", "slid", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -65,6 +65,14 @@ def in_parts(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
         if family.name == plan.family and isinstance(layer, family.computes):
             return tuple(family.in_parts(layer, plan)) if isinstance(family, InParts) else ()
     return ()
+
+
+def slid(layer: Layer, plan: Plan) -> Plan | None:
+    """A plan of :func:`plans` that reads each row of its input once, where the family can (:class:`Slides`)."""
+    for family in FAMILIES:
+        if family.name == plan.family and isinstance(layer, family.computes):
+            return family.slid(layer, plan) if isinstance(family, Slides) else None
+    return None
 
 
 def families() -> tuple[Family, ...]:

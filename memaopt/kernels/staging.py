@@ -134,6 +134,44 @@ def kept(plan: Plan, at: int = 0) -> Plan:
     )
 
 
+def fetched(plan: Plan, size: int) -> Plan | None:
+    """The plan with its input, of so many bytes, copied into scratch first, so that each crosses once; None where that
+    is no less than it reads."""
+    words, rest = divmod(size, 4)
+    again = plan.promise.inputs[0]
+    if rest or len(plan.promise.inputs) > 1 or again.bytes <= size:
+        return None
+    at = align(plan.scratch_bytes, 4)
+    promise = plan.promise
+    return replace(
+        plan,
+        tile=f"{plan.tile}, input fetched" if plan.tile else "input fetched",
+        cycles=plan.cycles + round(around.ROW_OF_WORDS.cycles(words)),
+        promise=promise._replace(inputs=(loads(words, 4),), scratch=promise.scratch + stores(words, 4) + again),
+        code_bytes=plan.code_bytes + _CODE,
+        code=(around.copy_words(words), *plan.code),
+        scratch_bytes=at + size,
+        alignment=max(plan.alignment, 4),
+        lead=None,
+        in_place=False,
+        options=(*plan.options, ("fetched", 1)),
+        fetched=at,
+    )
+
+
+def fetch(plan: Plan, name: str = "in") -> str:
+    """The statements that a layer's function begins with if its input is fetched."""
+    if plan.fetched is None:
+        return ""
+    place = f"(int8_t *)scratch + {plan.fetched}" if plan.fetched else "scratch"
+    words = (plan.scratch_bytes - plan.fetched) // 4
+    return (
+        f"    /* The input out of slow memory: it is read again and again. */\n"
+        f"    copy_words({place}, {name}, {words});\n"
+        f"    {name} = (const void *)({place});\n"
+    )
+
+
 def prefix(plan: Plan, name: str) -> str:
     """What the names of a layer's constants begin with where its function reads them."""
     return name if plan.streams is None or plan.block else "staged"

@@ -3,6 +3,9 @@
 A strip is a copy in scratch memory of the input rows under some rows of outputs, with the padding around them, so
 that every patch of it has the same geometry. Without padding the kernel reads the input itself. Where memory is short a
 strip has a part of one row's columns.
+
+The rows that a strip shares with the one before are read again; or strips *slide*: such rows are moved up, and each row
+of the input is read once. That moves as many bytes, but fewer of them from outside the chip if the input is there.
 """
 
 from collections.abc import Iterable
@@ -65,6 +68,16 @@ class Strip(NamedTuple):
     parts: int = 1
     columns: int = 0
     span: int = 0
+
+    @property
+    def shared(self) -> int:
+        """Rows that are under the strip before as well."""
+        return max(self.reach - self.stride, 0)
+
+    @property
+    def shared_words(self) -> int:
+        """Words of these rows, with their padding."""
+        return self.shared * self.pitch // 4
 
 
 def pads(layer: Conv) -> bool:
@@ -151,17 +164,19 @@ class StripWork(NamedTuple):
     cycles: int
 
 
-def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) -> StripWork:
-    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``."""
+def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, *, slides: bool = False) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``; of one
+    that ``slides`` rows are moved."""
     if strip.parts > 1:
         return _part_work(layer, strip)
     rows_of = [range(layer.output.height)] if parts is None else parts
     strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
     heights = [len(rows) for rows in strips]
     copied = filled = 0
-    for rows in strips:
+    for number, rows in enumerate(strips):
         first = rows.start * strip.stride - layer.window.padding.top
         at = range(first, first + (len(rows) - 1) * strip.stride + strip.reach)
+        at = at[strip.shared if slides and number else 0 :]
         copied += sum(0 <= row < layer.shape.height for row in at)
         filled += sum(row >= layer.shape.height for row in at)
     words, rest = divmod(strip.row_bytes, 4)
@@ -170,7 +185,10 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None) 
     by = around.ROW_OF_WORDS if strip.copy == "copy_words" else around.ROW_OF_BYTES
     cycles = copied * by.cycles(words, rest) + around.FILLED_WORD * fill_words + _CYCLES.filled_row * filled
     cycles += _CYCLES.output_row * sum(heights) + _CYCLES.strip * len(heights)
-    return StripWork(heights, row_in.times(copied), row_out.times(copied) + stores(fill_words, 4), round(cycles))
+    moved = strip.shared_words * (len(strips) - 1) if slides else 0
+    cycles += around.ROW_OF_WORDS.cycles(strip.shared_words) * (len(strips) - 1) if slides else 0
+    scratch = row_out.times(copied) + stores(fill_words, 4) + loads(moved, 4) + stores(moved, 4)
+    return StripWork(heights, row_in.times(copied), scratch, round(cycles))
 
 
 class _Taken(NamedTuple):

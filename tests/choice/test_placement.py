@@ -182,7 +182,7 @@ def test_no_other_tensors_outside_are_better(objective: str) -> None:
     y = made.depthwise_conv_2d(made.conv_2d(x, 48, Size2D(1, 1)), Activation.RELU)
     graph = made.finish(made.conv_2d(made.add(x, made.conv_2d(y, 12, Size2D(1, 1))), 4, Size2D(1, 1)))
     f469, place = mcu("stm32f469"), NetworkPlacement.asked("weights=qspi,activations=fmc")
-    free, every = prepare(graph, f469, place=place), ways(graph, True, True, True)
+    free, every = prepare(graph, f469, place=place), ways(graph, True, True, True, True)
     p = liveness.problem(graph, 16, lambda *_: (), {}, ())
     inner = [t for t in p.sizes if t not in graph.inputs and t not in p.kept]
     sets = [frozenset(c) for n in range(len(inner) + 1) for c in itertools.combinations(inner, n)]

@@ -10,7 +10,7 @@ from board_helpers import compilers
 
 from memaopt.choice.compile import compile_network
 from memaopt.kernels.packing import ChainPacking, TapPacking
-from memaopt.kernels.registry import Emitted, Plan, emit, in_parts, packed, plans, staged
+from memaopt.kernels.registry import Emitted, Plan, emit, fetched, in_parts, packed, plans, slid, staged
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import Layer, Lookup
@@ -38,13 +38,21 @@ def _layers() -> dict[str, Layer]:
 
 
 def _ways(layer: Layer, plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """A plan's copies of constants: whole, packed, and both in blocks of channels."""
+    """A plan's copies of constants: whole, packed, and both in blocks of channels; with strips that slide, and with
+    a copy of its input."""
     whole, narrow, apart = staged(plan), packed(plan), packed(plan, True)
     yield from [("staged", whole)] if whole else []
     yield from [("packed", narrow)] if narrow else []
     yield from [("apart", apart)] if apart else []
-    for part in in_parts(layer, plan):
-        yield f"blocks_{part.block}_{'apart' if part.channel_bytes else 'packed' if part.packed else 'staged'}", part
+    once = slid(layer, plan)
+    yield from [("slid", once), ("slid_staged", staged(once) or once)] if once else []
+    size = layer.takes[0].bytes
+    for way, made in ("streamed", plan), ("apart", apart):
+        whole_input = made and fetched(made, size)
+        yield from [(f"{way}_fetched", whole_input)] if whole_input else []
+    for part in (*in_parts(layer, plan), *(in_parts(layer, once) if once else ())):
+        way = f"blocks_{part.block}_{'apart' if part.channel_bytes else 'packed' if part.packed else 'staged'}"
+        yield way + "_slid" * part.slides, part
 
 
 def _emitted() -> dict[str, tuple[Layer, Emitted]]:
@@ -77,6 +85,8 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     assert narrow == {"chained channels", "chained sums", "fused planes", "depthwise walk"}
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
+        if e.plan.streams is None:
+            continue
         assert e.plan.promise.parameters.load_bytes == e.plan.data_bytes
         assert e.plan.promise.channels.load_bytes == e.plan.channel_bytes
         assert sum(array.nbytes for array in e.constants if not array.stays) == e.plan.data_bytes

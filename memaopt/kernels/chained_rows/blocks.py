@@ -45,7 +45,7 @@ def in_blocks(
     rows, count = plan.option("strip"), whole + bool(last)
     runs, read, scratch, cycles = grid.runs(grid.rows), Access(), Access(), float(LAYER_CYCLES)
     if rows:
-        work = strips.strip_work(layer, strips.strip_of(layer, rows))
+        work = strips.strip_work(layer, strips.strip_of(layer, rows), slides=plan.slides)
         runs = [run for height in work.heights for run in grid.runs(height)]
         read, scratch, cycles = work.input.times(count), work.scratch.times(count), cycles + count * work.cycles
     source, output, again, stack = Access(), Access(), Access(), Access()

@@ -23,7 +23,7 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, strip_heights, strip_in, strip_parts
+from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, slid, strip_heights, strip_in, strip_parts
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -144,6 +144,9 @@ class ChainedChannels:
             packings=(kernel.packing(layer.groups * kernel.channel_tiles),),
             options=(("form", form), ("strip", rows), *([("parts", parts)] if parts > 1 else [])),
         )
+
+    def slid(self, layer: Conv, plan: Plan) -> Plan | None:
+        return slid(joined(layer, ROWS), plan)
 
     def in_parts(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
         """A plan's layer with its constants staged in blocks of channels, as they are and packed: all positions for a

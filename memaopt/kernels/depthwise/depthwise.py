@@ -191,7 +191,7 @@ class OnPlanes:
             band={"rows": band} if band else None,
             stride=layer.window.stride.height,
             words=kernel.words,
-            scratch_bytes=(plan.streams or plan).scratch_bytes,
+            scratch_bytes=plan.kernel_scratch,
             groups=[
                 {"size": size, "count": count, "gather": gather.name}
                 for (size, count), gather in zip(split, gathers, strict=True)

@@ -95,6 +95,10 @@ def unroll_of(patch: Patch, looped: bool) -> int | None:
     return None if unroll == blocks else unroll
 
 
+#: Code that moves the rows that strips share (GCC 12.2 at -O3).
+_SLIDE_CODE = 40
+
+
 class RawPairs:
     """CONV_2D of any window, stride, dilation and padding, without groups or with two or three of one channel."""
 
@@ -249,6 +253,27 @@ def strip_in(layer: Conv, rows: int, parts: int, input_format: Format = Format.S
     return strips.part_of(layer, parts, input_format) if parts > 1 else strips.strip_of(layer, rows, input_format)
 
 
+def slid(layer: Conv, plan: Plan) -> Plan | None:
+    """The plan that streams with strips that slide; None where they share no rows, or there is one strip,
+    or one for each part of a row."""
+    rows = dict(plan.options).get("strip", 0)
+    if not rows or rows >= layer.output.height or "parts" in dict(plan.options):
+        return None
+    strip = strips.strip_of(layer, rows)
+    if not strip.shared:
+        return None
+    once, again = (strips.strip_work(layer, strip, slides=slides) for slides in (True, False))
+    promise, rest = plan.promise, plan.promise.scratch.less(again.scratch)
+    return replace(
+        plan,
+        tile=plan.tile.replace("strips of", "sliding strips of"),
+        cycles=plan.cycles + once.cycles - again.cycles,
+        promise=promise._replace(inputs=(once.input,), scratch=rest + once.scratch),
+        code_bytes=plan.code_bytes + _SLIDE_CODE,
+        options=(*plan.options, ("slides", 1)),
+    )
+
+
 def _lead(layer: Conv, grid: strips.Grid, rows: int, parts: int) -> int | None:
     """None if a later group reads the input again while there are outputs."""
     if rows:
@@ -273,7 +298,7 @@ def emitted_patches(
     """
     arrays = [Array("int32_t", f"{name}_weights", stream, comment).in_lines()]
     assert plan.block or data_bytes(arrays) == plan.kernel_bytes
-    rows, streamed = plan.option("strip"), plan.streams or plan
+    rows = plan.option("strip")
     parts = dict(plan.options).get("parts", 1)
     return emitted(
         unary(name),
@@ -290,8 +315,9 @@ def emitted_patches(
         block=plan.block,
         packing=plan.packings[0] if plan.packed else None,
         channels_of=channels_of,
-        staged=align(streamed.scratch_bytes, 4) // 4,
+        staged=align(plan.kernel_scratch, 4) // 4,
         strip=strip_in(layer, rows, parts, plan.input_format) if rows else None,
+        slides=plan.slides,
     )
 
 
