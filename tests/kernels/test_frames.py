@@ -13,7 +13,7 @@ from layers_helpers import conv, conv_depthwise, depthwise, fully_connected
 from stack_helpers import framed_elsewhere, overclaimed
 
 from memaopt.kernels.plan import Plan
-from memaopt.kernels.registry import FAMILIES, in_parts, packed, plans
+from memaopt.kernels.registry import FAMILIES, fetched, in_parts, packed, plans, slid
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
 from memaopt.problems.detection import Detection
@@ -230,13 +230,17 @@ def _sixteen(rng: np.random.Generator) -> Iterator[Layer]:
 
 
 def _some(layer: Layer) -> Iterator[Plan]:
-    """Of each family the first plan, the last, and a few between; the first one packed, and in blocks of channels."""
+    """Of each family the first plan, the last, and a few between; the first one packed, in blocks of channels, with
+    strips that slide, and with a copy of its input."""
     every = plans(layer)
     for family in dict.fromkeys(plan.family for plan in every):
         offered = [plan for plan in every if plan.family == family]
         at = np.linspace(0, len(offered) - 1, min(len(offered), _MOST_PLANS))
         yield from (offered[round(i)] for i in at)
         yield from (narrow for apart in (False, True) if (narrow := packed(offered[0], apart)))
+        if (once := slid(layer, offered[0])) is not None:
+            yield from (once, *in_parts(layer, once)[:3])
+            yield from [whole] if (whole := fetched(offered[0], layer.takes[0].bytes)) else []
         yield from in_parts(layer, offered[0])[:3]
 
 

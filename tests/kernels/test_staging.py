@@ -62,8 +62,10 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
         seen = set()
         for number, plan in enumerate(plans(layer)):
             for way, copied in _ways(layer, plan):
-                if (way, plan.family, plan.scratch_bytes) not in seen:
-                    seen.add((way, plan.family, plan.scratch_bytes))
+                once = copied.slides or copied.fetched is not None
+                key = way, plan.family, 0 if once else plan.scratch_bytes
+                if key not in seen:
+                    seen.add(key)
                     symbol = f"{name}_{number}_{way}"
                     chosen[symbol] = (layer, emit(layer, copied, symbol))
         assert seen, name
