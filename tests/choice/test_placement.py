@@ -218,6 +218,16 @@ def _least(stages: Stages, objective: str, gone: frozenset[int]) -> int | None:
     return min((sum(p for p in each if p) for each in ways_of if None not in each), default=None)
 
 
+def test_what_crosses_of_a_network_larger_than_the_sram() -> None:
+    """Catches kernels that lose a way to read what lies outside once: by blocks, strips that slide, fetched inputs."""
+    place = NetworkPlacement.asked("weights=qspi,activations=fmc")
+    plan = compile_network(zoo.build("resnet8"), mcu("stm32f469"), "bytes", sram=16 << 10, place=place)
+    moved = network_traffic(plan).memories
+    assert moved["qspi"].bytes + moved["fmc"].bytes <= 292_000
+    assert plan.outer_bound is not None
+    assert 0.99 * plan.choice.price < plan.outer_bound <= plan.choice.price
+
+
 def test_tensors_outside_in_other_uses() -> None:
     """Catches tensors in a memory that cannot be written, and a placement that has no effect."""
     with pytest.raises(InputError, match="that can be written"):

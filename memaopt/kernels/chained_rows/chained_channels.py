@@ -114,9 +114,12 @@ class ChainedChannels:
 
     def plans(self, layer: Conv) -> tuple[Plan, ...]:
         layer = joined(layer, ROWS)
-        strips_of = [*((rows, 1) for rows in strip_heights(layer)), *((1, parts) for parts in strip_parts(layer))]
-        plans = [self._plan(layer, rows, form, parts) for rows, parts in strips_of for form in PatchForm]
-        return pareto(plan for plan in plans if plan is not None)
+        whole = [self._plan(layer, rows, form, 1) for rows in strip_heights(layer) for form in PatchForm]
+        parts = [self._plan(layer, 1, form, parts) for parts in strip_parts(layer) for form in PatchForm]
+        best = pareto(plan for plan in whole if plan is not None)
+        # Those by whole rows move fewer bytes, slide, and go in blocks, so no part of a row replaces one.
+        less = pareto(plan for plan in (*best, *parts) if plan is not None)
+        return (*best, *(plan for plan in less if plan not in best))
 
     def _kernel(
         self, layer: Conv, rows: int, form: PatchForm, parts: int = 1
