@@ -14,7 +14,11 @@ def main() -> None:
     gc.set_threshold(_COLLECTED_AFTER)
     from memaopt.cli import main as cli
 
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        # As it ends Python looks for circles once more, in all that there is: as long as a tenth of the work took.
+        gc.freeze()
 
 
 if __name__ == "__main__":
