@@ -66,6 +66,8 @@ class Text(NamedTuple):
     #: How far it comes in the constants at most, in words, and whether it starts again with them.
     constants: float
     rewinds: bool
+    #: The loads with nothing between them but other instructions, together, and where constants start again.
+    passes: tuple[int, ...]
 
 
 class PlacedRun(NamedTuple):
@@ -93,6 +95,12 @@ def text_of(node: Straight) -> Text:
             passed = 0.0
         passed += cycles
     farthest = REWIND - min(min(node.loads, default=0), REWIND)
+    passes: list[int] = []
+    for _, loads in reads:
+        if loads > 0 and passes and passes[-1] > 0:
+            passes[-1] += loads
+        else:
+            passes.append(loads)
     constants = sum(loads for loads in node.loads if loads > REWIND) * node.step + farthest
     return Text(
         next(_numbers),
@@ -104,6 +112,7 @@ def text_of(node: Straight) -> Text:
         passed,
         constants,
         min(node.loads, default=0) <= REWIND,
+        tuple(passes),
     )
 
 
