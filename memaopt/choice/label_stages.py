@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from memaopt.choice.choice import Stage
 from memaopt.choice.clashes import Clash
@@ -36,6 +37,15 @@ class Edge(NamedTuple):
     to: int
 
 
+class _Groups(NamedTuple):
+    """The edges by the states that they join: their rows in the table, where each group of them starts, and for each
+    stage and each state before it the groups from there and the states that they lead to."""
+
+    rows: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+    between: list[list[list[tuple[int, int]]]]
+
+
 class Layers:
     """All stages as rows and states: what every pass walks."""
 
@@ -61,6 +71,7 @@ class Layers:
         self.own = np.array([row.own for row in rows], np.int64).reshape(len(rows), SUMS + 2)
         self.share_of = np.array([number.get((row.kernel, row.stage), len(number)) for row in rows], np.intp)
         self.ends = list(itertools.accumulate((len(each) for each in self.rows), initial=0))
+        self._groups: _Groups | None = None
 
     def apart(self, flat: Array) -> Costs:
         """A value of each row in the table, by stage."""
@@ -96,6 +107,7 @@ class Layers:
                     following[edge.to] = min(following[edge.to], reached[state] + costs[i][edge.row])
                 steps[state] = here
             reached = following
+        self._groups = None
 
     def weights(self, row: Option, shares: Shares | None = None) -> tuple[int, ...]:
         """The sums that a row adds, with its share of the kernel that it uses, in whole bytes."""
@@ -114,11 +126,19 @@ class Layers:
 
     def to_go(self, weights: Costs) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
+        return self.to_go_of(np.array([weight for each in weights for weight in each], np.int64))
+
+    def to_go_of(self, flat: Array) -> list[Array]:
+        """:meth:`to_go` of the weights of the rows in the table."""
         never = int(NEVER)
+        if self._groups is None:
+            self._groups = _groups_of(self.edges, self.ends)
+        rows, starts, between = self._groups
+        cheapest = np.minimum.reduceat(flat[rows], starts).tolist() if len(rows) else []
         following = [0] * len(self.states[-1])
         least = [following]
-        for costs, steps in zip(reversed(weights), reversed(self.edges), strict=True):
-            following = [min([costs[row] + following[to] for row, to in edges] + [never]) for edges in steps]
+        for steps in reversed(between):
+            following = [min([cheapest[group] + following[to] for group, to in here] + [never]) for here in steps]
             least.append(following)
         return [np.array(each, np.int64) for each in reversed(least)]
 
@@ -219,6 +239,25 @@ class Layers:
             return row if kernel == row.kernel else row._replace(kernel=kernel)
         own = self.whole(row) + row.own[SUMS:] if alone[row.kernel] == row.stage else row.own
         return row._replace(kernel=-1, own=own)
+
+
+def _groups_of(edges: Sequence[Sequence[Sequence[Edge]]], ends: Sequence[int]) -> _Groups:
+    rows: list[int] = []
+    starts: list[int] = []
+    between: list[list[list[tuple[int, int]]]] = []
+    for steps, first in zip(edges, ends, strict=False):
+        stage: list[list[tuple[int, int]]] = []
+        for here in steps:
+            joined: dict[int, list[int]] = {}
+            for row, to in here:
+                joined.setdefault(to, []).append(first + row)
+            stage.append([])
+            for to, group in joined.items():
+                stage[-1].append((len(starts), to))
+                starts.append(len(rows))
+                rows += group
+        between.append(stage)
+    return _Groups(np.array(rows, np.intp), np.array(starts, np.intp), between)
 
 
 def _among(shares: Mapping[int, int], stages: Sequence[int]) -> dict[int, int]:

@@ -51,12 +51,19 @@ class Relaxation:
     @cached_property
     def weights(self) -> Costs:
         """What each row adds."""
+        return self.layers.apart(self._flat)
+
+    @cached_property
+    def _flat(self) -> Array:
+        """What each row in the table adds."""
         multipliers = np.zeros(SUMS + 2, np.int64)
         multipliers[[PRICE, FLASH, CODE, DATA]] = self._price, *self._of
-        borne = zip(self.worth, self._shares, strict=True)
-        parts = [worth * share >> WHOLE for worth, each in borne for share in each.values()]
-        shared = np.array([*parts, 0], np.int64)[self.layers.share_of]
-        return self.layers.apart(self.layers.own @ multipliers + shared)
+        return self.layers.own @ multipliers + self._borne[self.layers.share_of]
+
+    @cached_property
+    def _borne(self) -> Array:
+        """All of ``parts``, as the rows number them."""
+        return np.array([*(part for each in self.parts for part in each.values()), 0], np.int64)
 
     def weight(self, own: Sequence[int], kernel: int, stage: int) -> int:
         """What a row adds that takes so much for itself and uses a shared kernel (or none, -1) at a stage."""
@@ -67,7 +74,7 @@ class Relaxation:
     @cached_property
     def to_go(self) -> list[Array]:
         """For each stage and each state before it, the least sum of weights from there to the end."""
-        return self.layers.to_go(self.weights)
+        return self.layers.to_go_of(self._flat)
 
     @cached_property
     def ahead(self) -> Array:
@@ -85,11 +92,10 @@ class Relaxation:
 
     def with_kernel(self, kernel: int) -> int:
         """What no choice that uses a shared kernel weighs less than: it pays for all of it, whoever its users are."""
-        weights = list(self.weights)
-        for i, part in self.parts[kernel].items():
-            users = zip(weights[i], self.layers.rows[i], strict=True)
-            weights[i] = [weight - part if row.kernel == kernel else weight for weight, row in users]
-        return int(self.layers.to_go(weights)[0][0]) + self.worth[kernel]
+        first, of = sum(map(len, self._shares[:kernel])), self.layers.share_of
+        here = (first <= of) & (of < first + len(self._shares[kernel]))
+        flat = self._flat - np.where(here, self._borne[of], 0)
+        return int(self.layers.to_go_of(flat)[0][0]) + self.worth[kernel]
 
     @property
     def whole(self) -> int:
