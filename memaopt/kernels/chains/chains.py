@@ -32,7 +32,7 @@ from memaopt.kernels.chains.order import (
     order_of,
     shape_of,
 )
-from memaopt.kernels.chains.packed import early_order, held_bytes, packed_order
+from memaopt.kernels.chains.packed import early_order, held_bytes, packed_bytes, packed_order
 from memaopt.kernels.chains.pricing import (
     Chosen,
     code_of,
@@ -84,16 +84,32 @@ class ChainKernels:
         shape = shape_of(layer)
         if shape is None:
             return ()
-        made = [self._plan(layer, chosen) for heights in _heights(shape) for chosen in self._choices(shape, heights)]
-        return pareto(made)
+        apart = [
+            self._plan(layer, chosen)
+            for heights in _heights(shape)
+            for chosen in self._fastest(order_of(shape, heights), (0,) * len(heights))
+        ]
+        packed = [
+            self._plan(layer, chosen) for heights in _heights(shape) for chosen in self._packed(layer, heights, apart)
+        ]
+        return pareto([*apart, *packed])
 
-    def _choices(self, shape: ChainRows, heights: tuple[int, ...]) -> Iterator[Chosen]:
-        """Of buffers with bytes of their own, and of packed ones for whoever reads and writes plain int8."""
-        yield from self._fastest(order_of(shape, heights), (0,) * len(heights))
+    def _packed(self, chain: LayerChain, heights: tuple[int, ...], apart: Sequence[Plan]) -> Iterator[Chosen]:
+        """Packed line buffers for whoever reads and writes plain int8, where no buffers of their own (``apart``) are as
+        fast in as little memory."""
+        shape = shape_of(chain)
+        assert shape is not None
         early = early_order(shape, heights)
-        for chosen in self._fastest(early, held_bytes(early)[1]):
-            order = packed_order(shape, heights, _own_bytes(chosen.plans))
-            if order is not None and (chosen.formats[0], chosen.formats[-1]) == (Format.S8, Format.S8):
+        for chosen in self._fastest(early, held_bytes(shape, heights)[1]):
+            if not (chosen.formats[0] is chosen.formats[-1] is Format.S8):
+                continue
+            work = _own_bytes(chosen.plans)
+            size = kept_bytes(chain, chosen) + packed_bytes(shape, heights, work)
+            cycles = sum(early.bands[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
+            fewer = (p for p in apart if p.cycles <= cycles and p.scratch_bytes <= size)
+            if any(p.input_format is p.output_format is Format.S8 for p in fewer):
+                continue
+            if (order := packed_order(shape, heights, work)) is not None:
                 yield chosen._replace(order=order)
 
     def _fastest(self, order: Order, beside: tuple[int, ...]) -> Iterator[Chosen]:
@@ -122,9 +138,10 @@ class ChainKernels:
     def in_parts(self, layer: LayerChain, plan: Plan) -> Iterator[Plan]:
         """A plan with the constants of some of its parts copied into scratch once, before the first step: of those
         that save most for their bytes; of all for which that saves, of half of their bytes, of a quarter and so on.
+        None where buffers are packed: kernels know such constants by where their own memory is, which changes there.
         """
         chosen = self._chosen(layer, plan)
-        parts, most = _worth_keeping(chosen), None
+        parts, most = {} if chosen.order.packing is not None else _worth_keeping(chosen), None
         while parts:
             size = sum(each.kernel_bytes for each in parts.values())
             if most is None or size <= most:

@@ -38,9 +38,7 @@ def early_order(shape: ChainRows, heights: tuple[int, ...]) -> Order:
 def packed_order(shape: ChainRows, heights: tuple[int, ...], work: tuple[int, ...]) -> Order | None:
     """The order of :func:`early_order` with its moves and places, in the least memory that holds its rows; ``work`` has
     the bytes of each part's own memory. None if that is more than offsets reach."""
-    order = early_order(shape, heights)
-    most, during = held_bytes(order)
-    size = max([most, *(held + align(own, _UNIT) for held, own in zip(during, work, strict=True))])
+    order, size = early_order(shape, heights), packed_bytes(shape, heights, work)
     if size > _MOST:
         return None
     placing = _Placing(order, work, size)
@@ -50,10 +48,18 @@ def packed_order(shape: ChainRows, heights: tuple[int, ...], work: tuple[int, ..
     return dataclasses.replace(order, steps=tuple(placing.steps), moves=tuple(placing.moves), packing=packing)
 
 
-def held_bytes(order: Order) -> tuple[int, tuple[int, ...]]:
-    """The most bytes of rows that are held at one time, in whole words of each buffer: ever, and while each part
-    computes."""
-    rows, most, during = _Rows(order), 0, [0] * len(order.heights)
+def packed_bytes(shape: ChainRows, heights: tuple[int, ...], work: tuple[int, ...]) -> int:
+    """The least memory that holds the rows of an order of :func:`early_order`, and each part's own meanwhile."""
+    most, during = held_bytes(shape, heights)
+    return max([most, *(held + align(own, _UNIT) for held, own in zip(during, work, strict=True))])
+
+
+@lru_cache(maxsize=16)
+def held_bytes(shape: ChainRows, heights: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Of an order of :func:`early_order` the most bytes of rows that are held at one time, in whole words of each
+    buffer: ever, and while each part computes."""
+    order = early_order(shape, heights)
+    rows, most, during = _Rows(order), 0, [0] * len(heights)
     words = dict.fromkeys(order.shape.buffered, 0)
     for step in order.steps:
         held = sum(words.values())
