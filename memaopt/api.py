@@ -171,6 +171,7 @@ def evaluate(
     sram: int | None = None,
     flash: int | None = None,
     arena: int | None = None,
+    custom: Sequence[str] = (),
 ) -> Evaluation | NetworkEvaluation:
     """What a schedule of one's own is worth: feasible or why not, traffic, cycles, how far it is from the optimum.
 
@@ -178,9 +179,9 @@ def evaluate(
     loops with levels; the data of one, or the path of a .json, .toml or .yaml file with one, with a
     certificate, or with Timeloop's or ZigZag's mapping. Of a layer, a network or a ``.tflite`` file: a
     :class:`~memaopt.choice.given.GivenPlan`, its data, or a .json, .toml or .yaml file with one or with a network's
-    certificate; what it leaves open is chosen. ``objective``, ``proof`` and the budgets are the optimum's, as in
-    :func:`certify`. Raises InputError for a schedule that cannot be read, InfeasibleError if no schedule fits,
-    DisagreementError if this one beats the optimum.
+    certificate; what it leaves open is chosen. ``objective``, ``proof`` and the budgets are the optimum's, and
+    ``custom`` the C of a file's own operators, as in :func:`certify`. Raises InputError for a schedule that cannot be
+    read, InfeasibleError if no schedule fits, DisagreementError if this one beats the optimum.
     """
     from memaopt.certificates import evaluation
     from memaopt.problems.gemm import Gemm
@@ -191,6 +192,7 @@ def evaluate(
         _without_effect(
             "evaluate", "a Gemm; resize a memory with machine.with_sizes", sram=sram, flash=flash, arena=arena
         )
+        _without_effect("evaluate", "a Gemm", custom=custom or None)
         if isinstance(schedule, GivenPlan):
             raise InputError("evaluate: a GivenPlan is of a network; of a Gemm give a Schedule, a Tiling or a Mapping")
         return evaluation.evaluate(problem, machine, schedule, objective or "bytes", proof or "full")
@@ -204,7 +206,8 @@ def evaluate(
     if not isinstance(given, GivenPlan | dict):
         raise InputError(f"evaluate: a {type(given).__name__} is of a Gemm; of a network give its layers' kernels")
     goal = objective or "cycles"
-    return network_evaluation.evaluate(_model(problem), machine, given, goal, sram=sram, flash=flash, arena=arena)
+    model = _model(problem, custom)
+    return network_evaluation.evaluate(model, machine, given, goal, sram=sram, flash=flash, arena=arena)
 
 
 def _without_effect(verb: str, on: str, **options: object) -> None:

@@ -51,3 +51,23 @@ def write_own(model: Path) -> None:
     model.write_bytes(file_of(TENSORS, NODES, [0], [6, 4, 5]))
     model.with_name("rasp.h").write_text(HEADER)
     model.with_name("rasp.c").write_text(SOURCE)
+
+
+def write_simple(model: Path) -> list[str]:
+    """Write a model of one input and one output whose middle operator is Flip, with its C; the option that says so."""
+    tensors = [int8_tensor(name, (1, 12), 0.5, 3) for name in ("in", "relu", "flipped", "out")]
+    nodes = [
+        Node("RELU", (0,), (1,)),
+        Node("CUSTOM", (1,), (2,), custom="Flip"),
+        Node("RELU", (2,), (3,)),
+    ]
+    model.write_bytes(file_of(tensors, nodes, [0], [3]))
+    header, source = model.with_name("flip.h"), model.with_name("flip.c")
+    header.write_text(
+        '#include "memaopt_custom.h"\nvoid Flip(const int8_t *x, int8_t *y, const memaopt_custom *node);\n'
+    )
+    source.write_text(
+        '#include "flip.h"\nvoid Flip(const int8_t *x, int8_t *y, const memaopt_custom *node)\n'
+        "{\n    for (int i = 0; i < node->tensors[0].shape[1]; i++)\n        y[i] = (int8_t)(6 - x[i]);\n}\n"
+    )
+    return ["--custom", f"Flip={header},{source}"]

@@ -18,6 +18,7 @@ from memaopt.certificates.distance import Distance
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_claims import LayerClaim, Totals
 from memaopt.choice.compile import compile_network
+from memaopt.choice.customs import custom_facts
 from memaopt.choice.given import GivenPlan
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem
@@ -75,6 +76,7 @@ class NetworkEvaluation(Input, Overview):
             ]
             found += [(f"{name} moved", f"{moved.bytes:,} bytes") for name, moved in self.buffers.items()]
             found.append(("flash", f"{self.totals.flash_bytes:,} bytes"))
+        found += custom_facts(each.name for each in best.custom)
         return (*found, ("optimum", best.headline()), ("proof", best.choice.proof), ("certificate", best.sha256[:16]))
 
 

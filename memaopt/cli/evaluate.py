@@ -21,7 +21,7 @@ from memaopt.cli.machine import (
     machine_of,
     size_of,
 )
-from memaopt.cli.options import JsonOption
+from memaopt.cli.options import CustomOption, JsonOption
 from memaopt.errors import InputError
 from memaopt.problems.dtypes import DTYPES
 from memaopt.problems.words import MCU, OBJECTIVES, PROOFS
@@ -72,6 +72,7 @@ def evaluate_command(
             help="What proves a product's optimum: three models, or one.  \\[default: full]",
         ),
     ] = None,
+    custom: CustomOption = [],  # noqa: B006  # typer copies it
     as_json: JsonOption = False,
 ) -> None:
     """Judge a schedule of your own beside the certified optimum. Exit 1 if it is not feasible.
@@ -101,6 +102,8 @@ def evaluate_command(
         for name in ("flash", "arena"):
             if budgets[name] is not None:
                 raise InputError(f"evaluate: --{name} has no effect on a product")
+        if custom:
+            raise InputError("evaluate: --custom has no effect on a product")
         problem = _product(what[:2], dtype, place, weights)
         machine, sizes = machine_of(mcu_name, setting, [*size, *([f"sram={sram}"] if sram is not None else [])]), {}
     else:
@@ -110,7 +113,7 @@ def evaluate_command(
         )
     machine = clocked(machine, clock, wait_states)
     with console.spinner(f"evaluating {Path(what[-1]).name}"):
-        found = evaluate(problem, machine, what[-1], objective, proof=proof, **sizes)
+        found = evaluate(problem, machine, what[-1], objective, proof=proof, custom=custom, **sizes)
     if as_json:
         console.print_json(found.to_dict())
     else:

@@ -10,7 +10,7 @@ import typer
 
 from memaopt.cli.completion import presets
 from memaopt.cli.machine import ClockOption, clocked
-from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption
+from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, StreamOption, refuse
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 from memaopt.errors import InputError
 
@@ -38,6 +38,7 @@ def fit_command(
     stream: StreamOption = None,
     hop: HopOption = None,
     fill: FillOption = None,
+    custom: CustomOption = [],  # noqa: B006  # typer copies it
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML too.")] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
@@ -54,8 +55,11 @@ def fit_command(
       memaopt fit model.tflite --setting all --html fit.html
       memaopt fit tcn.tflite --stream rows --latency 2ms
     """
+    from memaopt.choice.customs import refuse_with_customs
     from memaopt.machines.mcu import mcu, preset_names
+    from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import examine_bytes, read_file
+    from memaopt.networks.reading import Wanted
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import console
     from memaopt.report import fit as report
@@ -68,17 +72,20 @@ def fit_command(
     )
     slides = Stream.asked(stream, hop, fill)
     models = list(dict.fromkeys(models))
+    refuse("fit of several models", ("--custom", custom if len(models) > 1 else None, "it is of one model's operators"))
+    codes = read_customs(custom)
     names = Counter(path.name for path in models)
     files = []
     if page in models:
         raise InputError(f"--html {page}: that is a model; choose another file")
     for path in models:
         data = read_file(path)
-        read = examine_bytes(data, path)  # a file that is no model is refused once, not on each chip
+        read = examine_bytes(data, path, Wanted(codes))  # a file that is no model is refused once, not on each chip
         if slides is not None:
             streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
-        files.append(fit.ModelFile(name, data, slides))
+        refuse_with_customs(read.graph, stream=slides is not None, tensors=False)
+        files.append(fit.ModelFile(name, data, slides, codes))
     chips, left_out = [], []
     for given in mcus:
         for name in preset_names() if given == "all" else [given]:

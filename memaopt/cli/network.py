@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitStatesOption, clocked
-from memaopt.cli.options import FillOption, HopOption, JsonOption, StreamOption, SubgraphOption
+from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, StreamOption, SubgraphOption
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import MCU, TAKEN
@@ -254,6 +254,7 @@ def pareto_command(
     stream: StreamOption = None,
     hop: HopOption = None,
     fill: FillOption = None,
+    custom: CustomOption = [],  # noqa: B006  # typer copies it
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -265,23 +266,31 @@ def pareto_command(
       memaopt pareto tcn.tflite --stream rows --hop 1
     """
     from memaopt.choice import pareto
+    from memaopt.choice.customs import custom_facts, refuse_with_customs
     from memaopt.machines.mcu import mcu
+    from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.reading import Wanted
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import fronts as report
 
     machine = clocked(mcu(mcu_name, setting), clock, wait_states)
     with console.spinner("sweeping the budgets"):
-        graph, slides = Model.read(model).graph, Stream.asked(stream, hop, fill)
+        codes = read_customs(custom)
+        graph, slides = Model.read(model, Wanted(codes)).graph, Stream.asked(stream, hop, fill)
+        refuse_with_customs(graph, stream=slides is not None, tensors=False)
         graph = graph if slides is None else streamed(graph, slides)[0].graph
         fronts, rows = pareto.fronts(graph, machine), pareto.row_bound(graph)
     if plot is not None:
         report.plot_fronts(fronts, plot, rows)
     if as_json:
         found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
-        console.print_json({**found, "row_bound_bytes": None if rows is None else rows.bytes})
+        bound = {"row_bound_bytes": None if rows is None else rows.bytes}
+        console.print_json({**found, **bound, "without": [code.name for code in codes]})
     else:
         report.print_fronts(console.stdout(), fronts, rows)
+        for _, told in custom_facts(code.name for code in codes):
+            console.stdout().print(told, soft_wrap=True, markup=False, highlight=False)
         if plot is not None:
             console.stdout().print(f"written to {plot}", soft_wrap=True)
 

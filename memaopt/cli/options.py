@@ -48,6 +48,16 @@ FillOption = Annotated[
     ),
 ]
 
+CustomOption = Annotated[
+    list[str],
+    option(
+        "Problem",
+        "NAME=H[,C]",
+        "A .tflite file's own operator NAME is the C function of that name in this header, and source: its tensors "
+        "are planned, its cycles are in no figure; repeatable.",
+        "--custom",
+    ),
+]
 SubgraphOption = Annotated[
     str | None,
     option(

@@ -26,6 +26,7 @@ from memaopt.cli.machine import (
 )
 from memaopt.cli.options import (
     CompilerOption,
+    CustomOption,
     FillOption,
     HopOption,
     JsonOption,
@@ -146,15 +147,7 @@ def solve_command(
             "--input",
         ),
     ] = None,
-    custom: Annotated[
-        list[str],
-        option(
-            "Problem",
-            "NAME=H[,C]",
-            "A .tflite file's own operator NAME is the C function of that name in this header, and source: its tensors "
-            "are planned, its cycles are in no figure; repeatable.",
-        ),
-    ] = [],  # noqa: B006
+    custom: CustomOption = [],  # noqa: B006  # typer copies it
     subgraph: SubgraphOption = None,
     out: Annotated[
         Path | None,

@@ -13,7 +13,7 @@ import typer
 from memaopt import blas
 from memaopt.cli.chip import BAUD, SECONDS, BaudOption, ProbeOption, SecondsOption, SerialOption, refuse_idle
 from memaopt.cli.machine import McuOption
-from memaopt.cli.options import JsonOption, refuse
+from memaopt.cli.options import CustomOption, JsonOption, refuse
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import MCU
@@ -64,6 +64,7 @@ def validate_command(
         typer.Option(metavar="NAME", help="What pyOCD calls the chip.  \\[default: what the board says itself]"),
     ] = None,
     seconds: SecondsOption = None,
+    custom: CustomOption = [],  # noqa: B006  # typer copies it
     pixels: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +93,9 @@ def validate_command(
     blas.one_thread()  # before numpy is loaded: each process has a core of its own
     from memaopt.choice.compile import compile_network
     from memaopt.machines.mcu import mcu
+    from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.reading import Wanted
     from memaopt.report import console
     from memaopt.trials import samples as files
     from memaopt.trials.validation import validate
@@ -102,7 +105,7 @@ def validate_command(
     unplanned = mcu_name if mcu_name != MCU and not library and board is None else None
     refuse("a run without --library and --board", ("--mcu", unplanned, "no kernel is chosen"))
     refuse_idle(serial, probe, baud, seconds, ("--chip", chip))
-    read = Model.read(model)
+    read = Model.read(model, Wanted(read_customs(custom)))
     samples = files.read(data, read.graph.tensors[read.graph.inputs[0]], labels, _range(pixels))
     plan, machine = None, mcu(mcu_name)
     if library or board is not None:

@@ -7,6 +7,7 @@ from html import escape
 
 from rich.console import Console
 
+from memaopt.choice.customs import custom_facts
 from memaopt.printable import printable
 from memaopt.report.console import print_whole, table
 from memaopt.sweeps.fit import Fit
@@ -39,6 +40,8 @@ def print_fits(console: Console, fits: Sequence[Fit]) -> None:
         if each.verdict in ("failed", "unknown"):
             console.print(f"{each.model} on {each.machine}: {each.reason}", soft_wrap=True)
     console.print(_NOTE)
+    for told in _customs(fits):
+        console.print(told, soft_wrap=True, markup=False, highlight=False)
 
 
 def html(fits: Sequence[Fit]) -> str:
@@ -48,12 +51,18 @@ def html(fits: Sequence[Fit]) -> str:
         heading = "".join(f"<th>{escape(name)}</th>" for name in _HEADINGS)
         rows = "\n".join(_html_row(each) for each in fits if each.model == model)
         parts.append(f"<table><caption>{escape(model)}</caption>\n<tr>{heading}</tr>\n{rows}\n</table>")
+    parts += [f"<p>{escape(told)}</p>" for told in _customs(fits)]
     body = "\n".join(parts)
     return printable(
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Which chip?</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>Which chip?</h1>\n<p>{escape(_NOTE)}</p>\n"
         f"{body}\n</body>\n</html>\n"
     )
+
+
+def _customs(fits: Sequence[Fit]) -> list[str]:
+    """What is to be said of operators that no figure has."""
+    return [told for _, told in custom_facts(dict.fromkeys(name for each in fits for name in each.without))]
 
 
 def _html_row(fit: Fit) -> str:

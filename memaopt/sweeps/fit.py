@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.streaming.window import Stream
+from memaopt.problems.custom import CustomCode
 from memaopt.sweeps.pools import Workers
 from memaopt.sweeps.worker import internal
 
@@ -22,11 +23,13 @@ FitVerdict = Literal["fits", "too slow", "too much energy", "unknown", "too larg
 
 
 class ModelFile(NamedTuple):
-    """A model's file: its name, and its bytes; ``stream``: how its window slides, if it does."""
+    """A model's file: its name, and its bytes; ``stream``: how its window slides, if it does; ``customs``: the C of
+    operators of its own."""
 
     name: str
     data: bytes
     stream: Stream | None = None
+    customs: tuple[CustomCode, ...] = ()
 
 
 class Limits(NamedTuple):
@@ -43,6 +46,7 @@ class Fit(BaseModel, frozen=True):
     bytes that it takes and those that it and the project leave free, and how it was proven that no choice is faster. Of
     one that is too large: bytes of SRAM and flash that would do, each alone, and how many the chip is short of. None is
     what is not known: cycles of a core whose timing nobody has validated, energy of a chip of unknown power.
+    ``without``: operators that C of the user's computes, of which no figure has anything.
     """
 
     model: str
@@ -61,6 +65,7 @@ class Fit(BaseModel, frozen=True):
     sram_short: int | None = None
     flash_short: int | None = None
     proof: str | None = None
+    without: tuple[str, ...] = ()
 
 
 def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu], limits: Limits) -> Iterator[Fit]:
@@ -98,7 +103,7 @@ def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
     cycles = plan.machine_cycles if mcu.core.is_timed else None
     latency = None if cycles is None else 1e3 * cycles / mcu.clock_hz
     energy = None if latency is None or not mcu.power_mw else 1e-3 * mcu.power_mw * latency
-    verdict, reason = _verdict(latency, energy, limits, mcu)
+    verdict, reason = _verdict(latency, energy, limits, mcu, plan.without)
     figures = {
         "cycles": cycles,
         "latency_ms": latency,
@@ -108,12 +113,15 @@ def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
         "sram_left": plan.budgets.sram - plan.sram_bytes,
         "flash_left": plan.budgets.flash - plan.flash_bytes,
         "proof": plan.choice.proof,
+        "without": tuple(code.name for code in plan.customs),
     }
     return found.model_copy(update={"verdict": verdict, "reason": reason, **figures})
 
 
-def _verdict(latency: float | None, energy: float | None, limits: Limits, mcu: Mcu) -> tuple[FitVerdict, str]:
-    """Whether what is demanded is met."""
+def _verdict(
+    latency: float | None, energy: float | None, limits: Limits, mcu: Mcu, without: str
+) -> tuple[FitVerdict, str]:
+    """Whether what is demanded is met; of figures ``without`` the user's C only that it is not can be known."""
     if limits.latency_ms is not None and latency is None:
         return "unknown", f"its latency: {mcu.core.untimed}"
     if limits.energy_mj is not None and energy is None:
@@ -122,6 +130,8 @@ def _verdict(latency: float | None, energy: float | None, limits: Limits, mcu: M
         return "too slow", f"{latency / limits.latency_ms:.2f} times the latency allowed"
     if limits.energy_mj is not None and energy is not None and energy > limits.energy_mj:
         return "too much energy", f"{energy / limits.energy_mj:.2f} times the energy allowed"
+    if without and limits != Limits():
+        return "unknown", f"whether it meets what is demanded: its figures are{without}"
     return "fits", ""
 
 
@@ -147,8 +157,9 @@ def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
 @lru_cache(maxsize=4)
 def _read(model: ModelFile) -> Model:
     from memaopt.networks.formats.model import Model
+    from memaopt.networks.reading import Wanted
 
-    return Model.parsed(model.data, model.name)
+    return Model.parsed(model.data, model.name, Wanted(model.customs))
 
 
 def amount(text: str, units: dict[str, float], option: str) -> float:

@@ -75,7 +75,9 @@ def _built(plan: NetworkPlan) -> Iterator[tuple[str, Executor]]:
         write_scratch(emit.files(plan), folder)
         library = folder / "library.so"
         flags = ["-std=c11", "-O3", "-ffp-contract=off", "-shared", "-fPIC"]
-        command = [compiler[0], *flags, str(folder / emitted.source(plan.name)), "-o", str(library)]
+        sources = map(str, emitted.sources(folder, plan.name, plan.customs))
+        libraries = ["-lm"] if plan.customs else []
+        command = [compiler[0], *flags, "-I", str(folder / "include"), *sources, "-o", str(library), *libraries]
         # A third faster, where the compiler knows this computer.
         status, _, errors = interrupts.run([*command, "-march=native"], folder)
         if status != 0:
@@ -85,7 +87,8 @@ def _built(plan: NetworkPlan) -> Iterator[tuple[str, Executor]]:
         run = _called(plan, library)
 
         def on_all_cores(samples: Array) -> Iterator[Array]:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            # C of the user's may keep something between its calls.
+            with ThreadPoolExecutor(1 if plan.customs else os.cpu_count()) as pool:
                 yield from pool.map(run, samples)
 
         yield compiler[1], on_all_cores

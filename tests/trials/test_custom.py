@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 from cli_helpers import Cli
-from custom_helpers import HEADER, NODES, SOURCE, TENSORS, write_own
+from custom_helpers import HEADER, NODES, SOURCE, TENSORS, write_own, write_simple
 from tflite_helpers import Node, file_of
 
 from memaopt.api import certify, emit, verify
@@ -204,3 +204,24 @@ def test_bytes_that_are_unsigned(folder: Path) -> None:
 def test_a_description_has_room() -> None:
     """Catches a limit of dimensions that is raised beyond what the function is told."""
     assert limits.MAX_RANK <= RANK
+
+
+def test_every_command_takes_them(tmp_path: Path, cli: Cli) -> None:
+    """Catches a command that does not know the user's C, its source left out of a build, a latency that is met without
+    the operator's cycles, and figures that do not say whose they leave out."""
+    model = tmp_path / "net.tflite"
+    custom = write_simple(model)
+    samples, plan = tmp_path / "samples.npy", tmp_path / "plan.json"
+    values = np.random.default_rng(0).normal(0, 20, (3, 12)).astype(np.float32)
+    np.save(samples, values)
+    assert cli("validate", model, samples, *custom, "--library", "--board", 2).code == 0
+    assert "Flip" in cli("pareto", model, *custom).out
+    fitted = cli("fit", model, *custom, "--mcus", "stm32l4r5", "--latency", "5ms")
+    assert fitted.code == 1
+    assert "its figures are without Flip's" in fitted.out
+    assert "too slow" in cli("fit", model, *custom, "--mcus", "stm32l4r5", "--latency", "0.1us").out
+    assert cli("solve", model, *custom, "--out", tmp_path / "library").code == 0
+    judged = cli("evaluate", model, tmp_path / "library" / "certificate.json", *custom)
+    assert "Flip: C of the user's" in judged.out
+    for words in (("fit", model, model.with_name("other.tflite")), ("evaluate", "gemm", "8x8x8", plan)):
+        assert "--custom" in cli.refused(*words, *custom)
