@@ -109,7 +109,7 @@ def _layers() -> Iterator[Layer]:
     yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
     yield from (MatMul((2, k, m), (2, k, n), (True, False), 3, -4, 5, Rescale(1518500250, -9)) for m, k, n in _PRODUCTS)
-    yield Softmax(2, 10, 1374389535, 23, -248)
+    yield from (Softmax(2, depth, 1374389535, 23, -248) for depth in (10, 16, 128))
     yield from (LogSoftmax(2, depth, 1374389535, 23, -248) for depth in (1, 2, 10))
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
     for shape, axes in (

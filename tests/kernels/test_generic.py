@@ -97,6 +97,20 @@ def test_board_counts_what_is_promised(compiler: str, optimise: str, layers: dic
         assert running.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
 
 
+def test_softmax_by_words(tmp_path: Path) -> None:
+    """Catches a difference that borrows of its neighbour, a rounding of sums that are powers of two, a row that is too
+    long for one exponent, and a price that is far from what is counted."""
+    sizes = ((3, 16, 23), (2, 128, 21), (1, 128, 30), (5, 48, 27), (1, 100, 20))
+    layers: dict[str, Layer] = {
+        f"softmax_{depth}_{shift}": Softmax(rows, depth, 1374389540 + i, shift, -(500 >> max(shift - 20, 0)) - 1)
+        for i, (rows, depth, shift) in enumerate(sizes)
+    }
+    emitted = h.every_plan(layers, "softmax by words")
+    h.check_on_host(tmp_path, emitted, RNG)
+    h.check_on_board(tmp_path, emitted, RNG, running.COMPILER, cycles_within=0.15)
+    assert not [p for n in (12, 18, 132) for p in plans(Softmax(2, n, 1374389535, 23, -248)) if "words" in p.family]
+
+
 def _movements() -> dict[str, tuple[Movement, list[np.ndarray], np.ndarray]]:
     """Each with its inputs and numpy's answer."""
     x, y = (RNG.integers(-128, 128, s).astype(np.int8) for s in ((3, 4, 5), (3, 2, 5)))

@@ -43,15 +43,19 @@ class TableSoftmax:
         )
 
     def emit(self, layer: Softmax, plan: Plan, name: str) -> Emitted:
-        table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
-        return emitted(
-            unary(name, output_bits=layer.output_bits),
-            plan,
-            f"SOFTMAX of {layer.rows} rows of {layer.depth}",
-            "kernels/softmax/softmax.c.j2",
-            arrays=table,
-            layer=layer,
-        )
+        return _emitted(layer, plan, name, "kernels/softmax/softmax.c.j2")
+
+
+def _emitted(layer: Softmax, plan: Plan, name: str, template: str) -> Emitted:
+    table = [Array("int32_t", f"{name}_exp", layer.exponentials, "exp(-i * scale * beta) in Q0.31")]
+    return emitted(
+        unary(name, output_bits=layer.output_bits),
+        plan,
+        f"SOFTMAX of {layer.rows} rows of {layer.depth}",
+        template,
+        arrays=table,
+        layer=layer,
+    )
 
 
 def _code(layer: Softmax) -> tuple[Node, ...]:
@@ -71,4 +75,43 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
     return (*around.entry(), Loop(row, layer.rows))
 
 
-FAMILIES = (TableSoftmax(),)
+#: Likewise of four elements by words in each of the three passes, and of a row; fitted to six layers, within 10 %.
+_FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN = Compiled(40, 8), Compiled(100, 28), Compiled(330, 58)
+_ROW_OF_FOURS = Compiled(240, 60)
+_MOST_WORDS_CODE = 1184  # likewise
+#: Elements of a row: fewer are not worth it, and of more a sum may have more bits than one exponent is written for.
+_LEAST, _MOST = 16, 128
+
+
+class WordSoftmax:
+    """The same by four elements at a time, of rows of whole words to int8."""
+
+    name = "softmax by words"
+    computes = Softmax
+
+    def plans(self, layer: Softmax) -> tuple[Plan, ...]:
+        if layer.output_bits > 8 or layer.depth % 4 or not _LEAST <= layer.depth <= _MOST:
+            return ()
+        n, words = layer.rows * layer.depth, layer.depth // 4
+        greatest, total, outputs = (Loop((piece(four),), words) for four in (_FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN))
+        reciprocal = Loop((piece(_STEP),), 3)
+        row = (piece(_ROW_OF_FOURS), greatest, total, piece(_BEFORE), reciprocal, piece(_BEHIND), outputs)
+        code = (*around.entry(), Loop(row, layer.rows), TableLoads(1024, 2 * n))
+        return (
+            Plan(
+                family=self.name,
+                tile="",
+                cycles=round(cycles_of(code)),
+                promise=Promise((loads(3 * n // 4, 4),), stores(n // 4, 4), loads(2 * n, 4)),
+                data_bytes=1024,
+                code_bytes=_MOST_WORDS_CODE,
+                code=code,
+                alignment=4,
+            ),
+        )
+
+    def emit(self, layer: Softmax, plan: Plan, name: str) -> Emitted:
+        return _emitted(layer, plan, name, "kernels/softmax/softmax_words.c.j2")
+
+
+FAMILIES = (TableSoftmax(), WordSoftmax())

@@ -113,6 +113,14 @@ static inline int32_t one_over_one_plus(int32_t x)
     return shift_left_saturating(estimate, 1);
 }
 
+/* round(round(scale * x / 2^32) / 2^exponent) up to 255, where half is 2^(exponent - 1), exponent 1 to 30. */
+static inline uint32_t softmax_byte(uint32_t scale, uint32_t x, uint32_t half, int32_t exponent)
+{
+    const uint32_t product = (uint32_t)(((uint64_t)scale * x + 0x80000000u) >> 32);
+    const uint32_t output = (product + half) >> exponent;
+    return output < 255 ? output : 255;
+}
+
 static inline int32_t least_of(int32_t a, int64_t b)
 {
     return b < a ? (int32_t)b : a;

@@ -65,6 +65,18 @@ static inline uint32_t load_four(const int8_t *p)
 #endif
 }
 
+/* Four bytes of an activation, aligned to 4, written in one access. */
+static inline void store_four(int8_t *p, uint32_t bytes)
+{
+#if MEMAOPT_SIMD
+    *(volatile uint32_t *)(volatile void *)p = bytes;
+#else
+    for (int32_t i = 0; i < 4; i++) {
+        p[i] = (int8_t)(uint8_t)(bytes >> 8 * i);
+    }
+#endif
+}
+
 /* SXTAB16: bytes 0 and 2 of y, each with its sign, added to the halves of x. */
 static inline uint32_t sxtab16(uint32_t x, uint32_t y)
 {
