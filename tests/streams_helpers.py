@@ -43,7 +43,10 @@ Array = np.ndarray[Any, Any]
 
 def random_stream(rng: Rng, name: str = "stream") -> Graph:
     """A network on a window of 12 to 40 frames: convolutions with every kind of padding along time, strides, dilation,
-    residuals, pools, and an end that reads all that is left of time, or its last step."""
+    residuals, pools, and an end that reads all that is left of time, or its last step. One in four is separable, looks
+    back in time alone, and begins with frames of one column."""
+    if rng.integers(4) == 0:
+        return _separable(rng, name)
     frames, width, channels = int(rng.integers(12, 41)), int(rng.choice([1, 1, 4, 5])), int(rng.integers(1, 9))
     b = Builder(name, (1, frames, width, channels), seed=int(rng.integers(1 << 30)))
     x = b.input
@@ -58,6 +61,20 @@ def random_stream(rng: Rng, name: str = "stream") -> Graph:
         x = b.mean(x)
     else:
         x = b.flatten(x)
+    return b.finish(b.fully_connected(x, int(rng.integers(1, 7))))
+
+
+def _separable(rng: Rng, name: str) -> Graph:
+    """Depthwise convolutions without padding, each behind a convolution of one frame."""
+    b = Builder(name, (1, int(rng.integers(24, 41)), 1, int(rng.integers(1, 9))), seed=int(rng.integers(1 << 30)))
+    x = b.input
+    for _ in range(int(rng.integers(1, 4))):
+        x = b.conv_2d(x, int(rng.choice([4, 8, 12, 6])), Size2D(1, 1))
+        most = min(int(rng.choice([4, 8, 20])), b.tensors[x].shape[1] - 1)
+        x = b.depthwise_conv_2d(
+            x, Activation.NONE, kernel=Size2D(int(rng.integers(2, max(most, 2) + 1)), 1), same=False
+        )
+    x = b.last_step(x) if rng.integers(2) else b.mean(x)
     return b.finish(b.fully_connected(x, int(rng.integers(1, 7))))
 
 
