@@ -28,13 +28,15 @@ _EVEN, _ODD = 0x00800080, 0x80008000
 
 
 class Patch(NamedTuple):
-    """The geometry of one output position's input, in bytes."""
+    """The geometry of one output position's input, in bytes; the first position's begins ``start`` bytes behind a
+    multiple of 4."""
 
     rows: int
     taps: int
     run: int
     pitch: int
     step: int
+    start: int = 0
 
     @property
     def bytes(self) -> int:
@@ -65,8 +67,9 @@ class Patch(NamedTuple):
         return joined
 
 
-def patch_of(layer: Conv, pitch: int) -> Patch:
-    """The patch of a layer's window, of one group's channels, in an image whose rows are ``pitch`` bytes apart."""
+def patch_of(layer: Conv, pitch: int, start: int = 0) -> Patch:
+    """The patch of a layer's window, of one group's channels, in an image (or strip) whose rows are ``pitch`` bytes
+    apart and whose first window begins ``start`` bytes behind where it does."""
     window, channels, depth = layer.window, layer.shape.channels, layer.weights.shape[-1]
     whole_row = window.kernel.width == 1 or (window.dilation.width == 1 and layer.groups == 1)
     return Patch(
@@ -75,6 +78,7 @@ def patch_of(layer: Conv, pitch: int) -> Patch:
         run=depth * (window.kernel.width if whole_row else 1),
         pitch=window.dilation.height * pitch if window.kernel.height > 1 else 0,
         step=0 if whole_row else window.dilation.width * channels,
+        start=start % 4,
     )
 
 
@@ -173,7 +177,7 @@ def _by_pieces(patch: Patch, flip: bool, apart: int) -> Copy:
         for source, target, size in patch.runs()
         for offset, width in _pieces(0, size)
     ]
-    lines: list[str] = []
+    lines, start = list[str](), patch.start
     cycles = 0.0
     base, base_offset = "r12", 0
     source_access, tile_access = Access(), Access()
@@ -187,7 +191,7 @@ def _by_pieces(patch: Patch, flip: bool, apart: int) -> Copy:
             source_access += loads(1, width)
         # The first load is not pipelined, and waits for a store before it.
         cycles += len(group) + (2 if source_access.loads > len(group) else 1)
-        cycles += sum(unaligned(source, apart) for source, _, width in group if width == 4)
+        cycles += sum(unaligned(start + source, apart) for source, _, width in group if width == 4)
         for register, (_, target, width) in zip(_DATA, group, strict=False):
             if flip:
                 mask = _EVEN if target % 2 == 0 else _ODD

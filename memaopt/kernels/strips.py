@@ -132,6 +132,20 @@ def part_of(layer: Conv, parts: int, input_format: Format = Format.S8) -> Strip:
     )
 
 
+def strip_in(layer: Conv, rows: int, parts: int, input_format: Format = Format.S8) -> Strip:
+    """The strip of so many rows, or of one of the parts of one."""
+    return part_of(layer, parts, input_format) if parts > 1 else strip_of(layer, rows, input_format)
+
+
+def pitch_and_start(layer: Conv, rows: int, parts: int = 1) -> tuple[int, int]:
+    """Bytes from a row of the input to the next one, and where the first window begins: in strips of so many rows of
+    outputs or of parts of one, or (0) in the image itself."""
+    if not rows:
+        return layer.shape.width * layer.shape.channels, 0
+    strip = strip_in(layer, rows, parts)
+    return strip.pitch, strip.start
+
+
 def grid_of(layer: Conv, n: int, pitch: int, in_strips: bool) -> Grid:
     """The positions of a layer whose input rows (or the strip's) are ``pitch`` bytes apart."""
     window, channels = layer.window, layer.shape.channels

@@ -84,6 +84,7 @@ def test_cycles(tmp_path: Path) -> None:
         "image_1": (h.conv(rng, (16, 16, 16), 1, (3, 3)), 2.0),
         "image_3": (h.conv(rng, (16, 16, 16), 3, (3, 3)), 1.4),
         "groups": (h.conv(rng, (16, 16, 32), 32, (3, 3), groups=16), 2.7),
+        "behind_padding": (h.conv(rng, (17, 13, 3), 2, (3, 3), stride=(2, 2)), 3.3),
         "unaligned": (h.conv(rng, (12, 12, 21), 3, (3, 3)), 1.7),
         "connected_1": (h.fully_connected(rng, 640, 1), 2.5),
         "connected_3": (h.fully_connected(rng, 640, 3), 1.8),

@@ -23,7 +23,7 @@ from memaopt.kernels.fully_connected.fully_connected import first_rows
 from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
-from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, slid, strip_heights, strip_in, strip_parts
+from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, slid, strip_heights, strip_parts
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
@@ -125,10 +125,10 @@ class ChainedChannels:
         self, layer: Conv, rows: int, form: PatchForm, parts: int = 1
     ) -> tuple[ChainedChannelsKernel, strips.Grid, Proven] | None:
         """``rows`` is the height of a strip, 0 if there is none; ``parts``: it is one of so many of a row."""
-        pitch = strip_in(layer, rows, parts).pitch if rows else layer.shape.width * layer.shape.channels
+        pitch, start = strips.pitch_and_start(layer, rows, parts)
         height, width = (1, layer.output.width // parts) if parts > 1 else layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
-        made = kernel_of(layer, positions, form, pitch)
+        made = kernel_of(layer, positions, form, pitch, start=start)
         if made is None:
             return None
         kernel, proven = made
@@ -179,16 +179,21 @@ class ChainedChannels:
 
 
 def kernel_of(
-    layer: Conv, positions: int, form: PatchForm, pitch: int, planes: Callable[[int], PlaneRows] | None = None
+    layer: Conv,
+    positions: int,
+    form: PatchForm,
+    pitch: int,
+    planes: Callable[[int], PlaneRows] | None = None,
+    start: int = 0,
 ) -> tuple[ChainedChannelsKernel, Proven] | None:
-    """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart; it writes bytes, or ``planes``
-    of its number of positions. None where a precondition fails.
+    """The kernel for rows of so many positions, with input rows ``pitch`` bytes apart, the first window from ``start``;
+    it writes bytes, or ``planes`` of its number of positions. None where a precondition fails.
     """
     m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
     proven = _proven(layer, planes is not None) if m >= ROWS else None
     if proven is None or not fits(layer, proven):
         return None
-    patch, channels = patch_of(layer, pitch), layer.shape.channels
+    patch, channels = patch_of(layer, pitch, start), layer.shape.channels
     unroll = unroll_of(patch, form is PatchForm.LOOPED)
     n = min(positions, most_positions(padded(runs_of(patch).pairs, unroll or 0), form is PatchForm.LOOPED))
     if n == TILE and positions == TILE + 1 and planes is None:

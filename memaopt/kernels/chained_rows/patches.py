@@ -113,7 +113,7 @@ def widening(
         copy.keep(0, len(some))
     if back:
         copy.lines[copy.last : copy.last] = [add_imm("r12", "r12", advance - moved, "r0"), f"str r12, {back}"]
-    waits = 0.0 if aligned else float(sum(unaligned(place, step) for place in words))
+    waits = 0.0 if aligned else float(sum(unaligned(patch.start + place, step) for place in words))
     whole = runs.number * runs.whole // 4
     source = loads(whole, 4) + loads(runs.number * runs.rest, 1)
     tile = stores(runs.pairs if held is None else 0, 4)

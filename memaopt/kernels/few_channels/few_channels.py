@@ -87,8 +87,8 @@ def _choose(layer: Conv, rows: int) -> _Chosen | None:
     if proven is None or layer.output.channels > REACH:
         return None
     m = len(layer.weights) // layer.groups
-    pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * layer.shape.channels
-    patch, (height, width, depth) = patch_of(layer, pitch), layer.output
+    pitch, start = strips.pitch_and_start(layer, rows)
+    patch, (height, width, depth) = patch_of(layer, pitch, start), layer.output
     tall = min(rows, height % rows or rows) if rows else height
     n = min(positions(m), tall * width, 1 + (REACH - m) // depth)
     grid = strips.grid_of(layer, n, pitch, rows > 0)

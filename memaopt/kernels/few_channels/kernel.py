@@ -157,7 +157,7 @@ class FewChannelsKernel:
     def tile_cycles(self) -> float:
         """n positions, all channels: what the text takes, and its unaligned loads."""
         places = [self.runs.offset(run) + at for run in range(self.runs.number) for at in range(0, self.runs.whole, 4)]
-        waits = self._reads * sum(unaligned(place, self.apart) for place in places)
+        waits = self._reads * sum(unaligned(self.patch.start + place, self.apart) for place in places)
         return tile_and_call(self.call)[0] + self.n * waits
 
     @cached_property

@@ -126,8 +126,8 @@ class RawPairs:
         proven = _proven(layer, output_format)
         if proven is None:
             return None
-        pitch = strips.strip_of(layer, rows).pitch if rows else layer.shape.width * channels
-        patch = patch_of(layer, pitch)
+        pitch, start = strips.pitch_and_start(layer, rows)
+        patch = patch_of(layer, pitch, start)
         height, width = layer.output[:2]
         positions = (min(rows, height % rows or rows) if rows else height) * width
         n = min(3, positions, (REACH - SLOTS - 4) // patch.padded_bytes, (REACH - 1) // m + 1)
@@ -214,7 +214,7 @@ def patch_plan(
     """
     scratch_bytes, cycles = 0, float(LAYER_CYCLES)
     if rows:
-        strip = strip_in(layer, rows, parts)
+        strip = strips.strip_in(layer, rows, parts)
         work = strips.strip_work(layer, strip)
         runs = [run for height in work.heights for run in grid.runs(height)]
         scratch_bytes, cycles = strip.bytes, cycles + work.cycles
@@ -248,11 +248,6 @@ def patch_plan(
     )
 
 
-def strip_in(layer: Conv, rows: int, parts: int, input_format: Format = Format.S8) -> strips.Strip:
-    """The strip of so many rows, or of one of the parts of one."""
-    return strips.part_of(layer, parts, input_format) if parts > 1 else strips.strip_of(layer, rows, input_format)
-
-
 def slid(layer: Conv, plan: Plan) -> Plan | None:
     """The plan that streams with strips that slide; None where they share no rows, or there is one strip,
     or one for each part of a row."""
@@ -277,7 +272,7 @@ def slid(layer: Conv, plan: Plan) -> Plan | None:
 def _lead(layer: Conv, grid: strips.Grid, rows: int, parts: int) -> int | None:
     """None if a later group reads the input again while there are outputs."""
     if rows:
-        return strips.strip_lead(layer, strip_in(layer, rows, parts))
+        return strips.strip_lead(layer, strips.strip_in(layer, rows, parts))
     return strips.tiles_lead(layer, grid) if layer.groups == 1 else None
 
 
@@ -316,7 +311,7 @@ def emitted_patches(
         packing=plan.packings[0] if plan.packed else None,
         channels_of=channels_of,
         staged=align(plan.kernel_scratch, 4) // 4,
-        strip=strip_in(layer, rows, parts, plan.input_format) if rows else None,
+        strip=strips.strip_in(layer, rows, parts, plan.input_format) if rows else None,
         slides=plan.slides,
     )
 
@@ -333,7 +328,7 @@ def tiles_code(
         tiles = (Loop((around.piece(around.GROUP), *tiles), groups, group_words),)
     if not rows:
         return (*around.entry(), *tiles)
-    strip = strip_in(layer, rows, parts)
+    strip = strips.strip_in(layer, rows, parts)
     body = (strips.filling(layer, strip, count), *tiles)
     again = -groups * group_words
     if parts > 1:
