@@ -3,6 +3,9 @@
 Of a word of four inputs SXTB16 makes those of bytes 0 and 2, and turned by a byte those of 1 and 3. With weights of 16
 bits, 256 w, each of both is two products a SMLAD in every channel. What other kernels write to a tile on the stack and
 read again for each four channels is read once here, or twice where three channels leave no register for a word.
+
+Positions that lie beside each other, as they do where one row follows on the other, are addressed by one register, so
+that a tile has more of them. One position has registers for several words, whose loads then follow on each other.
 """
 
 from dataclasses import dataclass
@@ -28,12 +31,17 @@ from memaopt.kernels.text.thumb import REACH
 SCALE = 256
 MOST = 3  # channels
 _FRAME = 20  # four words, so that with nine registers the stack stays a multiple of 8
-_TURNS = range(4, 9)  # words of inputs in a turn of a loop
+_TURNS, _TURNS_OF_ONE = range(4, 9), range(9, 13)  # words of inputs in a turn of a loop, and of one position
 
 
-def positions(m: int) -> int:
+def positions(m: int, beside: bool = False) -> int:
     """Of a tile, where there are so many: as registers allow."""
-    return 3 if m == 1 else 2
+    return {1: 4, 2: 3, 3: 2}[m] if beside else {1: 3, 2: 2, 3: 2}[m]
+
+
+def at_once(m: int, n: int) -> int:
+    """Words of inputs that are loaded at once."""
+    return 3 if (m, n) == (1, 1) else 1
 
 
 class ReadRun(NamedTuple):
@@ -62,6 +70,7 @@ class FewChannelsKernel:
     """``m`` output channels by ``n`` positions over a patch; outputs are those of ``depth`` channels.
 
     ``advance``: bytes of input from a tile to the next one; ``apart``: those that divide it and all addresses.
+    ``beside``: those from a position of the tile to the next one, if one register addresses them all, else 0.
     """
 
     m: int
@@ -71,6 +80,7 @@ class FewChannelsKernel:
     apart: int
     output: Output
     depth: int
+    beside: int = 0
 
     channel_tiles = 1
     #: The weights, from the start for each tile.
@@ -90,6 +100,7 @@ class FewChannelsKernel:
         """What tells kernels apart."""
         said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile"]
         said += [f"of {self.depth} channels"] if self.depth != self.m else []
+        said += [f"positions {self.beside} bytes apart"] if self.beside else []
         return ", ".join([*said, f"rounding {self.output.slug}"])
 
     @cached_property
@@ -100,11 +111,11 @@ class FewChannelsKernel:
     def parts(self) -> tuple[ReadRun, ...]:
         """The runs as they are read."""
         runs, words, at, made = self.runs, self.runs.whole // 4, 0, list[ReadRun]()
-        unroll = max(_TURNS, key=lambda u: (-(words % u), u))
-        turns = words // unroll if words >= 2 * unroll else 0
+        unroll = max(_TURNS if self.n > 1 else _TURNS_OF_ONE, key=lambda u: (-(words % u), u))
+        turns, beyond = words // unroll if words >= 2 * unroll else 0, max(self.n - 1, 0) * self.beside
         for number in range(runs.number):
             place = runs.offset(number)
-            move = place - at if turns or place + runs.size - at > REACH else 0
+            move = place - at if turns or place + runs.size + beyond - at > REACH else 0
             at += move + 4 * turns * unroll
             made.append(ReadRun(move, turns, unroll, place + 4 * turns * unroll - at, words - turns * unroll))
         return tuple(made)
@@ -121,9 +132,16 @@ class FewChannelsKernel:
         def take(count: int) -> list[str]:
             return [next(names) for _ in range(count)]
 
-        at, acc = take(self.n), [take(self.n) for _ in range(self.m)]
-        x = take(2 if self.m == 2 else self.n)
-        return _Registers(at, acc, x, take({1: 2, 2: 4, 3: 3}[self.m]), list(names))
+        at = take(1) * self.n if self.beside else take(self.n)
+        acc, words = [take(self.n) for _ in range(self.m)], at_once(self.m, self.n)
+        x = take(words if self.n == 1 else 2 if self.m == 2 else self.n)
+        w = 2 * self.m * words if self.n == 1 or self.m < MOST else self.m
+        return _Registers(at, acc, x, take(w), list(names))
+
+    @property
+    def end_kept(self) -> bool:
+        """Whether the end of a loop lies on the stack: no register is left."""
+        return len(self.registers.free) < 1 + (self.m != 2 or self.n == 1)
 
     @property
     def words(self) -> int:
@@ -173,14 +191,14 @@ class FewChannelsKernel:
     @property
     def _reads(self) -> int:
         """Times that a word of inputs is read."""
-        return 2 if self.m == MOST else 1
+        return 2 if self.m == MOST and self.n > 1 else 1
 
     def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
         """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
         runs = self.runs
         source = loads(self._reads * runs.number * runs.whole // 4, 4) + loads(runs.number * runs.rest, 1)
         stack = loads(3, 4) + stores(1, 4)
-        if self.m == MOST:
+        if self.end_kept:
             looped = [part.turns for part in self.parts if part.turns]
             stack += stores(len(looped), 4) + loads(sum(looped), 4)
         entry = saved(9) + loads(6, 4) + stores(3, 4)
@@ -205,6 +223,9 @@ class FewChannelsKernel:
             comment=f"Its number stands for: {self.details}.",
             m=self.m,
             n=self.n,
+            at_once=at_once(self.m, self.n),
+            beside=self.beside,
+            end_kept=self.end_kept,
             runs=self.runs,
             parts=self.parts,
             registers=self.registers,
