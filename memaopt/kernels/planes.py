@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.plan import Format
-from memaopt.kernels.text.assembly import load_imm
+from memaopt.kernels.text.assembly import add_imm, load_imm
 from memaopt.kernels.text.templates import render
 
 
@@ -44,7 +44,8 @@ _CYCLES = {4: _Cycles(6), 2: _Cycles(3), 1: _Cycles(2)}
 
 @dataclass(frozen=True)
 class PlaneGather:
-    """The kernel that fills the planes of ``channels`` (1, 2 or 4) neighbouring channels from NHWC bytes."""
+    """The kernel that fills the planes of ``channels`` (1, 2 or 4) neighbouring channels from NHWC bytes: of ``width``
+    columns of the image's ``image`` (0: that are all) which are ``apart`` columns from each other."""
 
     channels: int
     depth: int
@@ -52,13 +53,36 @@ class PlaneGather:
     zero_point: int
     plane: Plane
     input_format: Format = Format.S8
+    apart: int = 1
+    image: int = 0
+
+    @property
+    def column(self) -> int:
+        """Bytes of the image from a column to the next one."""
+        return self.apart * self.depth
+
+    @property
+    def left_over(self) -> int:
+        """Bytes of the image from behind a row's last column to the next row's first."""
+        return (self.image - self.width * self.apart) * self.depth if self.image else 0
 
     @property
     def name(self) -> str:
         raw = "_raw" if self.input_format is Format.RAW else ""
         zero = f"{self.zero_point}".replace("-", "m")
         plane = f"{self.plane.rows}x{self.plane.pitch // 2}"
-        return f"gather_{self.channels}_of_{self.depth}_w{self.width}_z{zero}_to_{plane}_{self.plane.left}{raw}"
+        planes = f"z{zero}_to_{plane}_{self.plane.left}"
+        return f"gather_{self.channels}_of_{self.depth}_w{self.width}_{planes}{raw}{self._columns}"
+
+    @property
+    def _columns(self) -> str:
+        """For the name, where columns are left out."""
+        return f"_by_{self.apart}_of_{self.image}" if self.image else ""
+
+    @property
+    def _moved(self) -> int:
+        """Instructions that move the input to the next row."""
+        return len(add_imm("r0", "r0", self.left_over, "r12").splitlines())
 
     @property
     def _constants(self) -> int:
@@ -78,13 +102,13 @@ class PlaneGather:
         pairs, odd = divmod(self.width, 2)
         c, stored = _CYCLES[self.channels], self.channels * _CYCLES[self.channels].plane
         row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored) + c.turn)
-        row += odd * (c.odd + c.pack + stored) + c.row + stored
+        row += odd * (c.odd + c.pack + stored) + c.row + stored + self._moved
         return c.call + self._constants + rows * row
 
     @property
     def code_bytes(self) -> int:
         pair = {4: 13, 2: 8, 1: 6}[self.channels]
-        return 4 * ((self.unroll + self.width % 2) * pair + 18)
+        return 4 * ((self.unroll + self.width % 2) * pair + 18 + self._moved)
 
     def accesses(self, rows: int) -> tuple[Access, Access]:
         """Of the input and of the planes, for one call."""

@@ -53,6 +53,10 @@ def _others() -> dict[str, Layer]:
         "apart": h.depthwise(rng, (7, 8, 3), (5, 5), dilation=(2, 2), zero_point=9, output_zero_point=7),
         "apart_by_three": h.depthwise(rng, (6, 9, 2), (2, 5), dilation=(1, 3), multiplier=2),
         "apart_valid": h.depthwise(rng, (9, 12, 4), (3, 5), dilation=(1, 2), padding="valid"),
+        "apart_odd": h.depthwise(rng, (7, 9, 3), (5, 5), dilation=(2, 2), zero_point=3),
+        "apart_strided": h.depthwise(rng, (11, 13, 4), (5, 5), stride=(2, 2), dilation=(2, 2), output_zero_point=7),
+        "apart_by_three_strided": h.depthwise(rng, (6, 13, 2), (2, 5), stride=(1, 2), dilation=(1, 3), multiplier=2),
+        "apart_narrow": h.depthwise(rng, (6, 2, 4), (1, 4), dilation=(1, 3)),
         "dilated_row": h.depthwise(rng, (12, 12, 2), (3, 2), dilation=(1, 3)),
         "multiplied": h.depthwise(rng, (5, 6, 4), (5, 5), multiplier=3, zero_point=-1, output_zero_point=5),
         "signed": h.depthwise(rng, (6, 6, 4), output_zero_point=3),
@@ -116,6 +120,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     assert any("loop" in e.plan.tile for _, e in emitted.values())
     assert any("bands" in e.plan.tile for _, e in emitted.values())
     others = h.every_plan({f"other_{name}": layer for name, layer in _others().items()}, TAPS)
+    assert any("phased" in e.plan.tile for _, e in others.values())
     small = h.every_plan({f"small_{name}": layer for name, layer in _small_windows().items()}, DIRECT)
     assert any("loop" in e.plan.tile for _, e in small.values())
     assert any("by sets" in e.plan.tile for _, e in small.values())
@@ -153,6 +158,8 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "wake_words_late": (h.depthwise(rng, (6, 6, 128)), 1.85),
         "by_sign": (h.depthwise(rng, (13, 12, 16), output_zero_point=-48), 2.1),
         "kernel_5x5": (h.depthwise(rng, (24, 24, 16), (5, 5), padding="valid"), 1.55),
+        "dilated_5x5": (h.depthwise(rng, (22, 25, 24), (5, 5), dilation=(2, 2)), 1.85),
+        "dilated_and_strided_5x5": (h.depthwise(rng, (34, 10, 16), (5, 5), stride=(2, 2), dilation=(2, 2)), 1.95),
         "strided_by_sign": (h.depthwise(rng, (24, 24, 16), stride=(2, 2), output_zero_point=-48), 2.5),
         "line": (h.depthwise(rng, (15, 24, 16), (5, 1)), 1.9),
         "line_by_sign": (h.depthwise(rng, (15, 24, 16), (5, 1), output_zero_point=-48), 2.45),

@@ -14,7 +14,7 @@ from memaopt.access import Access, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.depthwise.kernels import WalkKernel
+from memaopt.kernels.depthwise.kernels import Geometry, WalkKernel
 from memaopt.kernels.depthwise.taps_kernel import TapsKernel
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
@@ -81,8 +81,18 @@ class OnPlanes:
         plans = [self._plan(layer, options) for options in self._options(layer)]
         return pareto(plan for plan in plans if plan is not None)
 
-    def _gather(self, layer: Depthwise, size: int, plane: Plane, input_format: Format) -> PlaneGather:
-        return PlaneGather(size, layer.shape.channels, layer.shape.width, layer.input_zero_point, plane, input_format)
+    def _gathers(
+        self, layer: Depthwise, size: int, geometry: Geometry, input_format: Format
+    ) -> list[tuple[PlaneGather, int]]:
+        """What fills planes of so many channels, and the image's byte that each begins with."""
+        (_, width, channels), zero_point, plane = layer.shape, layer.input_zero_point, geometry.plane
+        made = []
+        for one in geometry.segments:
+            to, whole = plane._replace(left=one.at), one.width == width
+            columns = () if whole else (one.apart, width)
+            gather = PlaneGather(size, channels, one.width, zero_point, to, input_format, *columns)
+            made += [(gather, one.first * channels)] if one.width else []
+        return made
 
     def _plan(self, layer: Depthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
@@ -97,26 +107,28 @@ class OnPlanes:
         c = _CYCLES
         cycles, walking = c.layer + around.FILLED_WORD * scratch_bytes / 4, 0.0
         for size, count in groups(layer.shape.channels, options["group"]):
-            gather = self._gather(layer, size, plane, input_format)
+            gathers = [gather for gather, _ in self._gathers(layer, size, kernel.geometry, input_format)]
             calls = size if layer.multiplier > 1 else 1
             channels = layer.multiplier if layer.multiplier > 1 else size
             for rows, zeros in _bands(layer, plane, band):
-                image, filled = gather.accesses(rows)
+                image, filled = (sum(each, Access()) for each in zip(*(g.accesses(rows) for g in gathers), strict=True))
                 taps, stored, parameter = kernel.accesses(channels)
                 source += image.times(count)
                 zeroed = stores(zeros * size * plane.pitch // 4, 4)
                 planes += (filled + zeroed + taps.times(calls)).times(count)
                 output, read = output + stored.times(count * calls), read + parameter.times(count * calls)
-                stack += (saved(9) + kernel.stack(channels).times(calls)).times(count)
+                stack += (saved(9).times(len(gathers)) + kernel.stack(channels).times(calls)).times(count)
                 fill = size * (2 * c.fill + around.FILLED_WORD * zeros * plane.pitch / 4) + c.band if band else 0
                 walking += count * calls * kernel.cycles(channels)
-                cycles += count * (gather.cycles(rows) + calls * c.walk + fill + c.gather)
+                gathered = sum(gather.cycles(rows) + c.gather for gather in gathers)
+                cycles += count * (gathered + calls * c.walk + fill)
         cycles += walking
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
-        gathers = {self._gather(layer, size, plane, input_format) for size in sizes}
-        shared = kernel.code_bytes + sum(g.code_bytes for g in gathers)
+        kinds = {g for size in sizes for g, _ in self._gathers(layer, size, kernel.geometry, input_format)}
+        shared = kernel.code_bytes + sum(g.code_bytes for g in kinds)
         frame = _FRAME_OF_BANDS if band else _FRAME
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
+        tile += ", phased" if "phased" in options else ""
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
             tile += f", loop of {kernel.unroll}"
         return Plan(
@@ -128,7 +140,7 @@ class OnPlanes:
             code_bytes=shared + frame.code,
             scratch_bytes=scratch_bytes,
             stack_bytes=72 + frame.stack,
-            kernels=(kernel.name, *sorted(g.name for g in gathers)),
+            kernels=(kernel.name, *sorted(g.name for g in kinds)),
             shared_bytes=shared,
             code=self._code(layer, kernel, options, input_format),
             input_format=input_format,
@@ -159,8 +171,9 @@ class OnPlanes:
             if band:
                 fill: tuple[Node, ...] = (around.piece(around.ROW), *(around.fill_words(zeros * plane.pitch / 8),) * 2)
                 filling = (around.piece(around.ROW), Loop(fill, size))
-            gather = self._gather(layer, size, plane, input_format).call(rows)
-            body = (*filling, around.piece(around.CALL), gather, *walking)
+            gathers = self._gathers(layer, size, kernel.geometry, input_format)
+            called = [node for gather, _ in gathers for node in (around.piece(around.CALL), gather.call(rows))]
+            body = (*filling, *called, *walking)
             nodes.append(Loop((Loop(body, len(bands)),), count, size * words))
         return tuple(nodes)
 
@@ -171,7 +184,7 @@ class OnPlanes:
         kernel = chosen.kernel
         plane, band = kernel.geometry.plane, kernel.geometry.band
         split = groups(layer.shape.channels, options["group"])
-        gathers = [self._gather(layer, size, plane, plan.input_format) for size, _ in split]
+        gathers = [self._gathers(layer, size, kernel.geometry, plan.input_format) for size, _ in split]
         comment = "parameters of each channel, as the kernel reads them"
         weights = Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)
         # A channel's are read again for each tile.
@@ -184,7 +197,7 @@ class OnPlanes:
             f"DEPTHWISE_CONV_2D {shapes}, {layer.window.describe()}",
             "kernels/depthwise/depthwise_layer.c.j2",
             arrays=arrays,
-            kernels=(*gathers, kernel),
+            kernels=(*(gather for each in gathers for gather, _ in each), kernel),
             layer=layer,
             kernel=kernel.name,
             plane=plane,
@@ -193,8 +206,8 @@ class OnPlanes:
             words=kernel.words,
             scratch_bytes=plan.kernel_scratch,
             groups=[
-                {"size": size, "count": count, "gather": gather.name}
-                for (size, count), gather in zip(split, gathers, strict=True)
+                {"size": size, "count": count, "gathers": [(gather.name, at) for gather, at in each]}
+                for (size, count), each in zip(split, gathers, strict=True)
             ],
         )
 

@@ -1,5 +1,6 @@
 """The planes that depthwise kernels read, and the walk over them: sizes, cost and text; see depthwise.py."""
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -31,37 +32,56 @@ class ColumnSet(NamedTuple):
     y_step: int
 
 
+class ColumnSegment(NamedTuple):
+    """Part of a plane's row: every ``apart``-th column of the image from the column ``first`` on, ``width`` of them,
+    from the plane's column ``at`` on."""
+
+    first: int
+    width: int
+    at: int
+    apart: int
+
+
 class Geometry(NamedTuple):
-    """Planes of ``band`` rows of outputs (all of them if it equals their number), and their columns."""
+    """Planes of ``band`` rows of outputs (all of them if it equals their number), their columns, and what of the image
+    is where in a row."""
 
     plane: Plane
     sets: tuple[ColumnSet, ...]
     band: int
+    segments: tuple[ColumnSegment, ...]
 
 
-def geometry(layer: Depthwise, band: int, zero_rows: bool) -> Geometry:
-    """``band`` rows of outputs at a time; without ``zero_rows`` (and with one band) planes hold the image alone."""
+def geometry(layer: Depthwise, band: int, zero_rows: bool, phased: bool = False) -> Geometry:
+    """``band`` rows of outputs at a time; without ``zero_rows`` (and with one band) planes hold the image alone.
+
+    ``phased``: columns as far apart as the taps of a dilated window are neighbours, so that no word has a hole. Where
+    output o reads the columns s o + d k, those that read the same ones are d / gcd(s, d) apart, and columns that no
+    output reads are nowhere.
+    """
     window, output = layer.window, layer.output
-    left = (window.padding.left + 1) // 2 * 2
-    first = left - window.padding.left
-    reach, span = window.extent
-    # Whole words: an odd column's taps start in the middle of one.
-    last = first + (output.width - 1) * window.stride.width + span
-    columns = max(align(last + 1, 2), align(left + layer.shape.width, 2))
-    rows = (band - 1) * window.stride.height + reach if zero_rows else layer.shape.height
-    step = window.stride.width
-    sets = []
-    for start in range(1 if step % 2 == 0 else 2):
-        count = output.width if step % 2 == 0 else (output.width - start + 1) // 2
-        at = first + start * step
-        skip = 1 if step % 2 == 0 else 2
-        if count:
-            sets.append(
-                ColumnSet(
-                    at % 2 == 1, count, at // 2 * 4, start * output.channels, 2 * step * skip, skip * output.channels
-                )
-            )
-    return Geometry(Plane(rows, 2 * columns, left, 0), tuple(sets), band if zero_rows else 0)
+    apart, stride = window.dilation.width if phased else 1, window.stride.width
+    span = window.kernel.width if phased else window.extent.width
+    count = apart // math.gcd(apart, stride)
+    step, at = stride * count // apart, 0
+    sets, segments = list[ColumnSet](), list[ColumnSegment]()
+    for phase in range(min(count, output.width)):
+        start = phase * stride - window.padding.left
+        first, before = start % apart, -(start // apart)
+        left, width = align(max(before, 0), 2), max(-(-(layer.shape.width - first) // apart), 0)
+        begin, outputs = left - before, -(-(output.width - phase) // count)
+        for number in range(1 if step % 2 == 0 else 2):
+            columns = outputs if step % 2 == 0 else (outputs - number + 1) // 2
+            tap, skip = begin + number * step, 1 if step % 2 == 0 else 2
+            if columns:
+                y = (phase + number * count) * output.channels
+                steps = 2 * step * skip, skip * count * output.channels
+                sets.append(ColumnSet(tap % 2 == 1, columns, 2 * at + tap // 2 * 4, y, *steps))
+        segments.append(ColumnSegment(first, width, at + left, apart))
+        # Whole words: an odd column's taps start in the middle of one.
+        at += max(align(begin + (outputs - 1) * step + span + 1, 2), align(left + width, 2))
+    rows = (band - 1) * window.stride.height + window.extent.height if zero_rows else layer.shape.height
+    return Geometry(Plane(rows, 2 * at, segments[0].at, 0), tuple(sets), band if zero_rows else 0, tuple(segments))
 
 
 class _WalkCycles(NamedTuple):

@@ -52,7 +52,10 @@ class DepthwiseTaps(OnPlanes):
         bands = sorted({b for b in (height, 16, 8) if b <= height})
         most = [g for g in (4, 2) if g <= layer.shape.channels] or [1]
         formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
-        return [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
+        plain = [{"band": band, "group": group, "raw": raw} for band in bands for group in most for raw in formats]
+        # Neighbours in planes are columns as far apart as taps are.
+        phased = [{**options, "phased": 1} for options in plain if layer.window.dilation.width > 1]
+        return [*plain, *phased]
 
     def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
         made, apart = super().plans(layer), columns_apart(layer)
@@ -73,15 +76,18 @@ class DepthwiseTaps(OnPlanes):
         if proven is None:
             return None
         window = layer.window
-        shape = geometry(layer, options["band"], zero_rows=True)
+        phased = "phased" in options
+        shape = geometry(layer, options["band"], zero_rows=True, phased=phased)
+        if phased and max(layer.shape.channels * window.dilation.width, shape.plane.pitch) > REACH:
+            return None
         out_pitch = layer.output.width * layer.output.channels
-        rows, words = window.kernel.height, _words(layer, shape)
+        rows, words = window.kernel.height, _words(layer, shape, phased)
         t = min(MOST, options["band"])
         while (
             t
             and max(
                 ((t - 1) * window.stride.height + (rows - 1) * window.dilation.height) * shape.plane.pitch + 4 * words,
-                4 * (5 + 2 * rows * words),
+                4 * (5 + max(len(shape.sets), 2) * rows * words),
             )
             > REACH
         ):
@@ -99,24 +105,27 @@ class DepthwiseTaps(OnPlanes):
         assert tapped is not None
         proven = tapped.proven
         start = fixedpoint.wrap_int32(SCALE * layer.bias + proven.start)
-        taps = _taps(layer, tapped.kernel.geometry)
+        taps = _taps(layer, tapped.kernel.geometry, "phased" in options)
         return np.concatenate([start[:, None], channel_parameters(proven), taps.reshape(len(start), -1)], axis=1)
 
 
-def _words(layer: Depthwise, shape: Geometry) -> int:
+def _words(layer: Depthwise, shape: Geometry, phased: bool) -> int:
     """Words of a row of weights in pairs, shifted by one for odd columns where there are any."""
-    return -(-(layer.window.extent.width + any(s.odd for s in shape.sets)) // 2)
+    span = layer.window.kernel.width if phased else layer.window.extent.width
+    return -(-(span + any(s.odd for s in shape.sets)) // 2)
 
 
-def _taps(layer: Depthwise, shape: Geometry) -> Int64Array:
-    """Weights in pairs, [channels, sets, words, rows]: spread by the dilation, shifted by one for odd columns."""
+def _taps(layer: Depthwise, shape: Geometry, phased: bool) -> Int64Array:
+    """Weights in pairs, [channels, sets, words, rows]: spread by the dilation, but not if they are ``phased``, shifted
+    by one for odd columns."""
     window = layer.window
+    apart = 1 if phased else window.dilation.width
     spread = np.zeros(
-        (layer.output.channels, len(shape.sets), window.kernel.height, 2 * _words(layer, shape)), np.int64
+        (layer.output.channels, len(shape.sets), window.kernel.height, 2 * _words(layer, shape, phased)), np.int64
     )
     w = SCALE * layer.weights.astype(np.int64).transpose(2, 0, 1)
     for number, columns in enumerate(shape.sets):
-        spread[:, number, :, columns.odd : columns.odd + window.extent.width : window.dilation.width] = w
+        spread[:, number, :, columns.odd : columns.odd + (window.kernel.width - 1) * apart + 1 : apart] = w
     return pairs_of(spread[..., ::2], spread[..., 1::2]).transpose(0, 1, 3, 2)
 
 

@@ -105,6 +105,8 @@ class TapsKernel:
         """What tells kernels apart."""
         g = self.geometry
         columns = ", ".join(f"{s.columns} {'odd' if s.odd else 'even'} columns" for s in g.sets)
+        if g.segments[0].apart > 1:
+            columns += "".join(f" from {s.x} to {s.y}" for s in g.sets)
         return (
             f"{self.rows}x{2 * self.words_a_row} taps, dilation {self.dilation}, stride {self.stride}"
             f"x{g.sets[0].x_step // 2}, bands of {g.band}, rows {g.plane.pitch} bytes apart, {columns}, outputs "
