@@ -22,6 +22,8 @@ FAMILY = "chained channels"
 def _layers() -> dict[str, Layer]:
     rng = np.random.default_rng(0)
     return h.patch_layers(rng) | {
+        "two_clamps": h.conv(rng, (3, 4, 12), 8, output_zero_point=-40, clamp=(-40, 60)),
+        "two_clamps_by_sign": h.conv(rng, (3, 4, 6), 5, output_zero_point=5, clamp=(-90, 100)),
         "two_positions": h.conv(rng, (1, 2, 36), 8, zero_point=-3, output_zero_point=0, clamp=(0, 127)),
         "four_positions": h.conv(rng, (2, 2, 20), 8),
         "signed_by_two": h.conv(rng, (3, 4, 72), 5, (3, 3), output_zero_point=5),

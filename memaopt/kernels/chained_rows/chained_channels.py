@@ -80,7 +80,7 @@ def fits(layer: Conv, proven: Proven) -> bool:
 def in_one_piece(layer: Conv) -> bool:
     """Whether a tile has room for a patch, and 32 bits for 256 times each accumulator."""
     patch = patch_of(layer, layer.shape.width * layer.shape.channels)
-    return most_positions(runs_of(patch).pairs, loops=False) > 0 and _proven(layer, unsigned=False) is not None
+    return most_positions(runs_of(patch).pairs, loops=False) > 0 and _rounding(layer, unsigned=False) is not None
 
 
 def chains_of(layer: Conv, block: int | None = None) -> Int64Array:
@@ -190,9 +190,10 @@ def kernel_of(
     it writes bytes, or ``planes`` of its number of positions. None where a precondition fails.
     """
     m, depth = len(layer.weights) // layer.groups, layer.weights.shape[-1]
-    proven = _proven(layer, planes is not None) if m >= ROWS else None
-    if proven is None or not fits(layer, proven):
+    rounding = _rounding(layer, planes is not None) if m >= ROWS else None
+    if rounding is None or not fits(layer, rounding[0]):
         return None
+    proven, output = rounding
     patch, channels = patch_of(layer, pitch, start), layer.shape.channels
     unroll = unroll_of(patch, form is PatchForm.LOOPED)
     n = min(positions, most_positions(padded(runs_of(patch).pairs, unroll or 0), form is PatchForm.LOOPED))
@@ -210,7 +211,7 @@ def kernel_of(
         patch,
         n * layer.window.stride.width * channels,
         depth % 4 == 0,
-        Output.of(proven, layer.requantization),
+        output,
         len(layer.weights),
         None if planes is None else planes(n),
         form is PatchForm.HELD,
@@ -220,10 +221,21 @@ def kernel_of(
 
 
 @lru_cache(maxsize=256)
-def _proven(layer: Conv, unsigned: bool) -> Proven | None:
-    """The requantisation, None if not found; ``unsigned``: outputs are x + 128."""
-    offset = np.full(len(layer.weights), 128) if unsigned else None
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset, step=SCALE)
+def _rounding(layer: Conv, unsigned: bool) -> tuple[Proven, Output] | None:
+    """The requantisation, None if not found; ``unsigned``: outputs are x + 128. With two clamps it gives distances to
+    the lower one, if that is found."""
+    q = layer.requantization
+
+    def prove(offset: int) -> Proven | None:
+        added = np.full(len(layer.weights), offset) if offset else None
+        return requantize.prove_multiply_add(q, layer.range, SCALE, added, step=SCALE)
+
+    proven = prove(128 if unsigned else 0)
+    if proven is None:
+        return None
+    if not unsigned and proven.clamp_low and proven.clamp_high and (distances := prove(-q.minimum)) is not None:
+        return distances, Output.distances(distances, q)
+    return proven, Output.of(proven, q)
 
 
 FAMILIES = (ChainedChannels(),)
