@@ -164,8 +164,11 @@ class _Cycles(NamedTuple):
     filled_row: int = 25
     output_row: int = 12
     strip: int = 40
+    alone: int = 6  # of a row's words behind whole turns of copy_words, each, and what the last one has less
+    last: int = 2
 
 
+_TURN = 8  # words of copy_words
 _CYCLES = _Cycles()
 
 
@@ -197,7 +200,10 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, 
     row_in, row_out = loads(words, 4) + loads(rest, 1), stores(words, 4) + stores(rest, 1)
     fill_words = strip.bytes // 4 + filled * strip.pitch // 4
     by = around.ROW_OF_WORDS if strip.copy == "copy_words" else around.ROW_OF_BYTES
-    cycles = copied * by.cycles(words, rest) + around.FILLED_WORD * fill_words + _CYCLES.filled_row * filled
+    row = by.cycles(words, rest)
+    if by is around.ROW_OF_WORDS and (alone := words % _TURN):
+        row += _CYCLES.alone * alone - _CYCLES.last - by.word * alone
+    cycles = copied * row + around.FILLED_WORD * fill_words + _CYCLES.filled_row * filled
     cycles += _CYCLES.output_row * sum(heights) + _CYCLES.strip * len(heights)
     moved = strip.shared_words * (len(strips) - 1) if slides else 0
     cycles += around.ROW_OF_WORDS.cycles(strip.shared_words) * (len(strips) - 1) if slides else 0

@@ -85,6 +85,7 @@ def test_cycles(tmp_path: Path) -> None:
         "image_3": (h.conv(rng, (16, 16, 16), 3, (3, 3)), 1.4),
         "groups": (h.conv(rng, (16, 16, 32), 32, (3, 3), groups=16), 2.7),
         "behind_padding": (h.conv(rng, (17, 13, 3), 2, (3, 3), stride=(2, 2)), 3.3),
+        "short_rows": (h.conv(rng, (13, 7, 4), 1, (3, 3), stride=(2, 2)), 4.8),
         "unaligned": (h.conv(rng, (12, 12, 21), 3, (3, 3)), 1.7),
         "connected_1": (h.fully_connected(rng, 640, 1), 2.15),
         "connected_3": (h.fully_connected(rng, 640, 3), 1.5),
