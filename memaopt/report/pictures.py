@@ -13,7 +13,7 @@ from typing import NamedTuple
 from memaopt.choice.network_plan import NetworkPlan
 
 _WIDTH = 960
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 22, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 28, 40
 _COLOURS = 6
 #: An SMLAD a cycle, of two products; a word a cycle. Chained rows and Winograd get more multiply-accumulates of one.
 _PEAK_MACS, _PEAK_BYTES = 2.0, 4.0
@@ -89,18 +89,29 @@ def roofline(plan: NetworkPlan) -> str:
 
 
 def front(marks: Sequence[Mark]) -> str:
-    """Bytes of arena against cycles; the chosen point is marked, and each says what it is."""
+    """Bytes of arena against cycles. The chosen point is marked; each says its bytes where there is room for them."""
     height = 300
-    xs, ys = [m.x for m in marks], [m.y for m in marks]
-    x = _scale(*_margins(xs), _LEFT + 10, _WIDTH - _RIGHT - 60)
-    y = _scale(*_margins(ys), height - _BOTTOM, _TOP + 12)
+    within_x, within_y = _margins([m.x for m in marks]), _margins([m.y for m in marks])
+    x = _scale(*within_x, _LEFT + 10, _WIDTH - _RIGHT - 60)
+    y = _scale(*within_y, height - _BOTTOM, _TOP + 12)
     parts = [_point(x(m.x), y(m.y), m) for m in marks]
-    parts += [
-        f'<text x="{x(m.x) + 7:.1f}" y="{y(m.y) - 6:.1f}">{m.x:,.0f}{" (chosen)" if m.chosen else ""}</text>'
-        for m in marks
-    ]
-    ticks = [(y(v), f"{v / 1e6:.2f} M") for v in sorted({min(ys), max(ys)})]
-    return _frame(height, parts, ticks, [], "cycles", "bytes of arena", "front of arena and cycles")
+    ends = {min(m.x for m in marks), max(m.x for m in marks)}
+    texts: list[tuple[float, float, str]] = []
+    for mark in sorted(marks, key=lambda m: (not m.chosen, m.x not in ends)):
+        text = f"{mark.x:,.0f}{' (chosen)' if mark.chosen else ''}"
+        left, base = x(mark.x) + 7, y(mark.y) - 6
+        if not any(_overlap(left, base, text, *other) for other in texts):
+            texts.append((left, base, text))
+    parts += [f'<text x="{left:.1f}" y="{base:.1f}">{text}</text>' for left, base, text in texts]
+    ticks = [(y(v), f"{v / 1e6:g} M") for v in _steps(*within_y)]
+    under = [(x(v), f"{v:,.0f}") for v in _steps(*within_x)]
+    return _frame(height, parts, ticks, under, "cycles", "bytes of arena", "front of arena and cycles")
+
+
+def _overlap(left: float, base: float, text: str, other_left: float, other_base: float, other: str) -> bool:
+    """Whether two texts lie on each other, at 7.5 by 13 for each character."""
+    apart = left + 7.5 * len(text) < other_left or other_left + 7.5 * len(other) < left
+    return not apart and abs(base - other_base) < 13
 
 
 def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, int]], int]], label: str) -> str:
@@ -169,6 +180,13 @@ def _log_scale(low: float, high: float, start: float, end: float) -> Callable[[f
 def _margins(values: Sequence[float]) -> tuple[float, float]:
     edge = 0.08 * (max(values) - min(values)) or 0.1 * max(max(values), 1.0)
     return min(values) - edge, max(values) + edge
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Multiples of the least 1, 2 or 5 times a power of ten of which there are six at most."""
+    steps = (m * 10.0**e for e in range(-3, 12) for m in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step <= 6)
+    return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _decades(low: float, high: float) -> list[float]:

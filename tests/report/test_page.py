@@ -19,6 +19,7 @@ from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.problems.gemm import Gemm
+from memaopt.report import pictures
 from memaopt.report.page import page
 
 _EMPTY = {"meta", "link"}
@@ -86,10 +87,24 @@ def test_blocks_lie_where_the_plan_has_them(made: NetworkCertificate) -> None:
     memory = blocks[: len(plan.memory.buffers) + len(plan.memory.scratch)]
     offsets = [b.offset for b in plan.memory.buffers] + [s.offset for s in plan.memory.scratch]
     sizes = [b.size for b in plan.memory.buffers] + [s.size for s in plan.memory.scratch]
-    scale = (420 - 40 - 22) / plan.memory.arena_bytes
+    scale = (420 - 40 - 28) / plan.memory.arena_bytes
     for block, offset, size in zip(memory, offsets, sizes, strict=True):
         assert float(str(block["height"])) == pytest.approx(size * scale, abs=0.11)
         assert float(str(block["y"])) == pytest.approx(380 - (offset + size) * scale, abs=0.11)
+
+
+def test_a_front_can_be_read() -> None:
+    """Catches labels that lie on each other, a chosen point without one, and axes that say two values or none."""
+    arenas = [28_144, 28_960, 29_900, 30_720, 32_896, 33_664, 35_904, 36_864, 40_064, 42_880, 46_464, 69_504]
+    marks = [pictures.Mark(a, 4.6e6 + 2e10 / a, "", a == 40_064) for a in arenas]
+    texts = re.findall(r'<text x="([0-9.]+)" y="([0-9.]+)">([0-9,]+(?: \(chosen\))?)</text>', pictures.front(marks))
+    assert {"28,144", "69,504", "40,064 (chosen)"} <= {text for _, _, text in texts}
+    boxes = [(float(x), float(y), float(x) + 7 * len(text)) for x, y, text in texts]
+    for number, (left, base, right) in enumerate(boxes):
+        assert all(right < x or end < left or abs(y - base) > 12 for x, y, end in boxes[:number])
+    for kind in ("tick", "under"):
+        assert 3 <= len(re.findall(rf'<text class="{kind}"', pictures.front(marks))) <= 7
+        assert len(re.findall(rf'<text class="{kind}"', pictures.front(marks[:2]))) >= 3
 
 
 def test_it_is_whole_by_itself(made: NetworkCertificate) -> None:
@@ -160,7 +175,9 @@ def test_a_notebook_shows_the_page(made: NetworkCertificate) -> None:
 _MEASURE = """<script>
 const all = [...document.querySelectorAll("a, [tabindex='0']")];
 const reached = all.filter(e => { e.focus(); return document.activeElement === e; });
-parent.document.title = [document.documentElement.scrollWidth, window.innerWidth, reached.length, all.length].join(" ");
+const cut = [...document.querySelectorAll(".wide")].filter(e => e.scrollWidth > e.clientWidth).length;
+const root = document.documentElement;
+parent.document.title = [root.scrollWidth, window.innerWidth, reached.length, all.length, cut].join(" ");
 </script></body>"""
 
 
@@ -168,7 +185,8 @@ parent.document.title = [document.documentElement.scrollWidth, window.innerWidth
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize(("scheme", "what"), [("light", "network"), ("dark", "network"), ("light", "gemm")])
 def test_in_a_browser(width: int, scheme: str, what: str, made: NetworkCertificate, tmp_path: Path) -> None:
-    """Catches a page that is wider than a phone, an error on the console, and what no key reaches."""
+    """Catches a page that is wider than a phone, an error on the console, what no key reaches, and a table or a picture
+    of which a desk's screen shows a part."""
     assert CHROMIUM is not None
     file = tmp_path / "page.html"
     # In a frame of that width: a window has a least one of its own.
@@ -181,9 +199,10 @@ def test_in_a_browser(width: int, scheme: str, what: str, made: NetworkCertifica
     command += ["--enable-logging=stderr", "--dump-dom"]
     command += ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     done = subprocess.run([*command, f"file://{file}"], capture_output=True, text=True, timeout=60, check=False)
-    title = re.search(r"<title>(\d+) (\d+) (\d+) (\d+)</title>", done.stdout)
+    title = re.search(r"<title>(\d+) (\d+) (\d+) (\d+) (\d+)</title>", done.stdout)
     assert title is not None, done.stderr
-    wide, window, reached, there = map(int, title.groups())
+    wide, window, reached, there, cut = map(int, title.groups())
     assert wide <= window == width
     assert reached == there > 5
+    assert cut == 0 or width < 1000
     assert "CONSOLE" not in done.stderr
