@@ -70,7 +70,7 @@ from memaopt.problems import suites
         ("gemm 4x4x4 --ram-for-code much", "'much' is not a size"),
         # Options without an effect on a network: refused before the file is read.
         ("model.tflite --dtype s8", "--dtype has no effect on a network"),
-        ("model.tflite --place all=qspi", "--place all=qspi: give MEMORY once for each of weights, activations"),
+        ("model.tflite --place all=qspi", "--place all=qspi: give MEMORY once for each of weights, parameters"),
         ("model.tflite --buffering double", "--buffering has no effect on a network"),
         ("model.tflite --size qspi=4MiB", "--size has no effect on a network"),
         # Operands that fit nowhere, or not where they were put.
