@@ -11,7 +11,8 @@ from board_helpers import compilers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaopt import fixedpoint
+from memaopt import fixedpoint, mcu
+from memaopt.bench.waits import runs_of
 from memaopt.kernels.elementwise.quantize import factors_of, outputs
 from memaopt.kernels.products.products import prove_product
 from memaopt.kernels.registry import Emitted, emit, plans
@@ -321,3 +322,20 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         e = emit(layer, plan, name)
         h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles <= limit
+
+
+@pytest.mark.parametrize(
+    ("layer", "tile", "limit"),
+    [
+        (_mul((16, 32), (16, 1), 0.0141, (3, -20, 5)), 8, 5800),
+        (_mul((16, 32), (16, 1), 0.0043, (-128, -128, -128)), 16, 5100),
+        (_mul((64, 64), (64, 64), 0.0141, (3, -20, 5)), 32, 31_500),
+    ],
+    ids=["a row", "positive", "long"],
+)
+def test_products_fit_the_cache_of_code(layer: Binary, tile: int, limit: int) -> None:
+    """Turns of more elements than a cache of 1 KiB holds beside what is around them, for rows that come back to it."""
+    (run,) = runs_of("product", layer, [mcu("stm32l4r5", "stock")], running.COMPILER)
+    assert (run.kernel, run.where) == (f"product {tile}", "flash")
+    assert run.counted <= limit
+    assert abs(run.error) <= 0.03

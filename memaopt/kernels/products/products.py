@@ -119,7 +119,12 @@ class Product:
         factors = _factors(layer)
         if factors is None:
             return ()
-        return (pairs_plan(self.name, layer, runs, partial(_kernel, layer, factors), stack=96, data=_BYTES),)
+        # More a turn are faster at once, but a text that a cache of code does not hold waits in every turn.
+        made = (
+            pairs_plan(self.name, layer, runs, partial(_kernel, layer, factors, most), stack=96, data=_BYTES)
+            for most in _EIGHTS
+        )
+        return tuple({plan.tile: plan for plan in made}.values())
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         factors, runs = _factors(layer), runs_of(layer)
@@ -133,9 +138,13 @@ class Product:
         arrays = [Array("int32_t", f"{name}_factors", np.array(words), f"{told}; zero points twice")]
         assert data_bytes(arrays) == plan.data_bytes
         title = f"MUL of {dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
-        return emitted_runs(binary(name), plan, title, arrays, runs, partial(_kernel, layer, factors))
+        return emitted_runs(
+            binary(name), plan, title, arrays, runs, partial(_kernel, layer, factors, int(plan.tile) // 8)
+        )
 
 
+#: Eights of elements that a turn has at most.
+_EIGHTS = (4, 2, 1)
 #: Of the constants: four words and one apart (:class:`Array`).
 _BYTES = 20
 
@@ -146,16 +155,17 @@ def _halfwords(value: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
-def _kernel(layer: Binary, factors: ProductFactors, run: PairRun) -> PairKernel:
-    """By 8, 16 or 32 elements in a turn, whatever divides a run; not by 32 with clamps, which no small cache holds."""
+def _kernel(layer: Binary, factors: ProductFactors, most: int, run: PairRun) -> PairKernel:
+    """By 8, 16 or 32 elements in a turn, as many as divide a run and are at most 8 ``most``; not by 32 with clamps,
+    which no small cache holds."""
     output = Output(
         factors.shift,
         False,
         layer.minimum if factors.clamp_low else None,
         layer.maximum if factors.clamp_high else None,
     )
-    most = 2 if factors.clamp_low or factors.clamp_high else 4
-    eights = next(n for n in (4, 2, 1) if n <= most and run.eights % n == 0)
+    most = min(most, 2) if factors.clamp_low or factors.clamp_high else most
+    eights = next(n for n in _EIGHTS if n <= most and run.eights % n == 0) if run.eights else 1
     form = "_at_once" if factors.k is not None else "_signed" if factors.negative else ""
     values = (
         ("q", output),
