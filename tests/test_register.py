@@ -46,6 +46,12 @@ class _Mine:
         return dataclasses.replace(plan, family=self.name, cycles=plan.cycles - 1, promise=more)
 
 
+def _softmax() -> Layer:
+    """One that no other kernel of memaopt's computes in less time."""
+    layers = (layer for _, layer in kernel_check.random_layers(200) if isinstance(layer, Softmax))
+    return next(each for each in layers if min(registry.plans(each), key=lambda plan: plan.cycles).family == _OWN.name)
+
+
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
     """Nothing stays registered."""
@@ -84,7 +90,7 @@ def test_a_suite_is_known_by_its_name(cli: Cli) -> None:
 def test_a_kernel_is_offered_and_its_promise_counted() -> None:
     """Catches a kernel that is never chosen, one that replaces another, and a promise that nobody counts."""
     mine: Family = _Mine()
-    layer = next(layer for name, layer in kernel_check.random_layers(200) if isinstance(layer, Softmax))
+    layer = _softmax()
     assert "mine" not in {plan.family for plan in registry.plans(layer)}
     register.kernel(mine)
     best = min(registry.plans(layer), key=lambda plan: plan.cycles)
@@ -112,7 +118,7 @@ def test_a_kernel_that_fails_is_one_line(
     part: str, does: Callable[..., object], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a traceback for a fault of a package's kernel, and a message that does not say whose it is."""
-    layer = next(layer for name, layer in kernel_check.random_layers(200) if isinstance(layer, Softmax))
+    layer = _softmax()
     mine = _Mine()
     monkeypatch.setattr(mine, part, does, raising=False)
     register.kernel(mine)

@@ -80,6 +80,8 @@ class DepthwiseTaps(OnPlanes):
         shape = geometry(layer, options["band"], zero_rows=True, phased=phased)
         if phased and max(layer.shape.channels * window.dilation.width, shape.plane.pitch) > REACH:
             return None
+        if not any(segment.width for segment in shape.segments):
+            return None  # no tap meets a column: there is nothing to fill planes with
         out_pitch = layer.output.width * layer.output.channels
         rows, words = window.kernel.height, _words(layer, shape, phased)
         t = min(MOST, options["band"])
