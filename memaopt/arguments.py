@@ -1,7 +1,9 @@
 """Functions that check their arguments. pydantic is imported when one is called: defining them costs nothing."""
 
+import difflib
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from types import NoneType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
@@ -44,7 +46,8 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
         try:
             signature().bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(f"{function.__name__}: {error}") from None
+            hint = _meant(signature(), kwargs)
+            raise InputError(f"{function.__name__}: {error}{hint}") from None
         try:
             return checked()(*args, **kwargs)
         except ValidationError as error:
@@ -53,6 +56,22 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             raise InputError(f"{function.__name__}: {what}") from None
 
     return call
+
+
+def _meant(signature: inspect.Signature, given: Mapping[str, object]) -> str:
+    """Which argument the first unknown one stands for: that of its type's name (``mcu``: the Mcu), or one like it."""
+    there = signature.parameters
+    unknown = next((name for name in given if name not in there), None)
+    if unknown is None:
+        return ""
+    # Annotations are text here, as in "Mcu | None".
+    types = {name: re.findall(r"\w+", str(each.annotation)) for name, each in there.items()}
+    for name, words in types.items():
+        for word in words:
+            if word.lower() == unknown.lower():
+                return f": did you mean {name}, which takes the {word}?"
+    near = difflib.get_close_matches(unknown, there, n=1)
+    return f": did you mean {near[0]}?" if near else f": there are {', '.join(there)}"
 
 
 def _one_of(function: Callable[..., object], error: "ValidationError", names: list[str]) -> str:

@@ -34,6 +34,12 @@ _IN_FILES = {
 }
 
 
+def any_of(names: Sequence[str]) -> str:
+    """One or more names as a sentence has them: ``a``, ``a or b``, ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def told(error: ValidationError, fields: Iterable[str] = (), arguments: Sequence[str] = ()) -> str:
     """The first thing that is wrong, in one line: the field what is wrong with it, and which ``fields`` there are.
 

@@ -19,7 +19,7 @@ from memaopt.arguments import public
 from memaopt.errors import InputError
 from memaopt.extensions import MACHINES
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
-from memaopt.inputs import MOST_BYTES, Input, Prose, Word, YesNo
+from memaopt.inputs import MOST_BYTES, Input, Prose, Word, YesNo, any_of
 from memaopt.machines.core import CoreField, core
 from memaopt.machines.memory import MOST_MEMORY, Alias, Area, Memory, MemoryName, Power, Register
 from memaopt.machines.setting import SWITCHES, USUAL, Setting
@@ -285,5 +285,5 @@ def _chip(name: str | Path) -> Mcu:
     # A letter mistyped or left out, or less or more of the name: another chip of the same family is not meant.
     part = [name for name in names if len(short) > 2 and (name.startswith(short) or short.startswith(name))]
     near = part or difflib.get_close_matches(short, names, n=1, cutoff=0.85)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+    hint = f"did you mean {any_of(near)}?" if near else f"there are {', '.join(names)}"
     raise InputError(f"no microcontroller {text!r}: {hint} (or give a .toml file)")

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from memaopt.errors import InfeasibleError, InputError
-from memaopt.inputs import MOST_BYTES, Input
+from memaopt.inputs import MOST_BYTES, Input, any_of
 from memaopt.machines.mcu import Mcu
 from memaopt.problems.dtypes import DTYPES as DTYPES
 from memaopt.problems.dtypes import ELEMENT_TYPES, ElementType
@@ -54,8 +54,8 @@ class Placement(Input):
 def _known(dtype: str) -> Dtype:
     """ValueError for an element type that there is none of."""
     if dtype not in ELEMENT_TYPES:
-        *others, last = map(repr, ELEMENT_TYPES)
-        raise PydanticCustomError("dtype", "Input should be {names}", {"names": f"{', '.join(others)} or {last}"})
+        names = any_of([repr(name) for name in ELEMENT_TYPES])
+        raise PydanticCustomError("dtype", "Input should be {names}", {"names": names})
     return dtype
 
 

@@ -88,6 +88,9 @@ def test_refused_in_one_line(arguments: str, said: str, form: str, cli: Cli) -> 
     assert said in cli.refused("solve", *form.split(), *arguments.split())
 
 
+_STM32 = [name for name in preset_names() if name.startswith("stm32")]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -97,7 +100,7 @@ def test_refused_in_one_line(arguments: str, said: str, form: str, cli: Cli) -> 
         ("verify .", "no certificate.json there"),
         ("run", "Missing argument"),
         ("run missing", "missing: no certificate.json there; write a project with solve ... --out missing"),
-        ("mcus stm32", f"did you mean {' or '.join(name for name in preset_names() if name.startswith('stm32'))}?"),
+        ("mcus stm32", f"did you mean {', '.join(_STM32[:-1])} or {_STM32[-1]}?"),
         ("--frobnicate", "No such option: --frobnicate; see memaopt --help"),
     ],
 )
