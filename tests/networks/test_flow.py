@@ -15,6 +15,7 @@ from memaopt.errors import InputError, UnsupportedModelError
 from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import reader
+from memaopt.networks.formats.tflite.flow import File, Flat, FlowStep, Section, flatten
 from memaopt.networks.formats.tflite.oracle import Oracle
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.posttraining.tree import Tree
@@ -95,9 +96,21 @@ def _itself(model: Any) -> None:
     body.operators = [again]
 
 
+def _empty(model: Any) -> None:
+    """Turns without end that compute nothing: the condition is a constant."""
+    loop = _operator(model, "WHILE").builtinOptions
+    asked, body = model.subgraphs[loop.condSubgraphIndex], model.subgraphs[loop.bodySubgraphIndex]
+    buffer = schema.BufferT()
+    buffer.data = np.array([1], np.uint8)
+    model.buffers.append(buffer)
+    asked.tensors[asked.outputs[0]].buffer = len(model.buffers) - 1
+    asked.operators, body.operators, body.outputs = [], [], list(body.inputs)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "line"),
     [
+        (_empty, UnsupportedModelError, "subgraphs run more than 4,096 times"),
         (_computed, UnsupportedModelError, r"\(WHILE\): whether it goes on is computed; a loop whose number of turns"),
         (_turns(1 << 30), UnsupportedModelError, r"written out, the network has more than 1,024 operators"),
         (_beyond, InputError, "subgraph 9 of 3 is used"),
@@ -143,6 +156,32 @@ def test_rows_that_a_loop_writes_are_put_together() -> None:
     kinds = [tree.kind(op) for op in tree.operators]
     assert "SLICE" not in kinds
     assert max(len(op.inputs) for op, kind in zip(tree.operators, kinds, strict=True) if kind == "CONCATENATION") == 5
+
+
+def _flow_of(section: Section, rows: int = 2) -> Flat:
+    """A subgraph whose tensors 0 to 2 are constants of so many elements; the others are computed, and no floats."""
+    constants = {0: np.array([0]), 1: np.array([1, 1]), 2: np.array([2, 2, 2])}
+    file = File(lambda _: section, lambda _, t: constants.get(t), lambda _, t: t in constants, lambda *_: False,
+                lambda *_: rows)  # fmt: skip
+    return flatten(file, 0, 12)
+
+
+def test_rows_that_were_written_may_be_an_output() -> None:
+    """Catches a network's output that is dropped with rows of which nobody reads the whole."""
+    steps = [
+        FlowStep(0, 0, "SLICE", (3, 0, 0), (4,)),
+        FlowStep(0, 1, "SLICE", (3, 1, 0), (5,)),
+        FlowStep(0, 2, "CONCATENATION", (4, 6, 5), (7,)),
+    ]
+    flat = _flow_of(Section((3, 6), (7,), tuple(steps), {}))
+    assert [step.kind for step in flat.steps] == ["SLICE", "SLICE", "CONCATENATION"]
+
+
+def test_operators_of_no_outputs_and_of_other_shapes_are_left_to_the_reader() -> None:
+    """Catches a traceback for operators that the checks refuse afterwards."""
+    steps = [FlowStep(0, 0, "ADD", (1, 2), (8,)), FlowStep(0, 1, "SLICE", (3, 0, 0), ()),
+             FlowStep(0, 2, "CONCATENATION", (4, 6, 5), ())]  # fmt: skip
+    assert _flow_of(Section((3, 6), (8,), tuple(steps), {})).steps == tuple(steps)
 
 
 def test_integers_that_are_known_are_compared() -> None:

@@ -27,6 +27,7 @@ FLOW = {
 MADE = -1
 """The section of an operator that no subgraph has."""
 _DEEPEST = 8
+_MOST_CALLS = 4 * limits.MAX_OPERATORS  # turns of a body without operators are bounded by nothing else
 _CHOOSES = "SELECT_V2"
 
 
@@ -79,7 +80,10 @@ def flatten(file: File, main: int, count: int) -> Flat:
     flow = _Flow(file, main, count)
     outputs = flow.run(main, {index: index for index in range(count)}, 0)
     return Flat(
-        steps=tuple(flow.settled()), tensors=tuple(flow.tensors), outputs=outputs, sections=frozenset(flow.sections)
+        steps=tuple(flow.settled(outputs)),
+        tensors=tuple(flow.tensors),
+        outputs=outputs,
+        sections=frozenset(flow.sections),
     )
 
 
@@ -92,6 +96,8 @@ def _computed(kind: str, values: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | N
     of_integers = getattr(OPERATORS.get(kind), "of_integers", None)
     if of_integers is None or len(values) != of_integers.nin:
         return None
+    if len({value.size for value in values} - {1}) > 1:
+        return None  # their shapes are not known here
     with np.errstate(over="ignore"):
         return np.asarray(of_integers(*values))
 
@@ -104,7 +110,7 @@ class _Flow:
         self.tensors = [(main, index) for index in range(count)]
         self.steps: list[FlowStep] = []
         self.sections = {main}
-        self.outputs: Indices = ()
+        self.calls = 0
         self.constants: dict[tuple[int, int], int] = {}
         self.known: dict[int, npt.NDArray[Any]] = {}
         self.slices: dict[int, tuple[int, int, int]] = {}
@@ -141,8 +147,9 @@ class _Flow:
             names.update(zip(step.outputs, made, strict=True))
         return at(section.outputs)
 
-    def settled(self) -> list[FlowStep]:
-        """The operators; a choice of floats that are then quantised is one of what both are quantised to."""
+    def settled(self, outputs: Indices) -> list[FlowStep]:
+        """The operators that lead to ``outputs``; a choice of floats that are then quantised is one of what both are
+        quantised to."""
         readers: dict[int, list[FlowStep]] = {}
         for step in self.steps:
             for t in step.inputs:
@@ -152,7 +159,11 @@ class _Flow:
             for step in self.steps
             if step.section == MADE and self.file.is_float(*self.tensors[step.outputs[0]])
         }
-        late = {t for t in chosen if {step.kind for step in readers.get(t, ())} == {"QUANTIZE"}}
+        late = {
+            t
+            for t in chosen
+            if t not in outputs and {(step.kind, len(step.outputs)) for step in readers.get(t, ())} == {("QUANTIZE", 1)}
+        }
         found: list[FlowStep] = []
         for step in self.steps:
             if step.inputs and step.inputs[0] in late:
@@ -162,14 +173,14 @@ class _Flow:
                 step = choice._replace(inputs=(choice.inputs[0], *(made for _, made in each)), outputs=step.outputs)
             if step.section != MADE or step.outputs[0] not in late:
                 found.append(step)
-        return self._read(found)
+        return self._read(found, outputs)
 
-    def _read(self, steps: list[FlowStep]) -> list[FlowStep]:
+    def _read(self, steps: list[FlowStep], outputs: Indices) -> list[FlowStep]:
         """The operators without rows that were written into what is not whole, and nobody reads."""
         left = {"CONCATENATION", "SLICE"} if self.written else set()
-        found, read = [], set(self.outputs)
+        found, read = [], set(outputs)
         for step in reversed(steps):
-            if step.kind not in left or step.outputs[0] in read:
+            if step.kind not in left or not read.isdisjoint(step.outputs):
                 found.append(step)
                 read.update(step.inputs)
         return found[::-1]
@@ -177,6 +188,9 @@ class _Flow:
     def _called(self, number: int, given: Indices, place: str, depth: int) -> Indices:
         """A subgraph's outputs for these inputs."""
         inputs = self.file.section(number).inputs
+        self.calls += 1
+        if self.calls > _MOST_CALLS:
+            raise UnsupportedModelError(f"{place}: written out, subgraphs run more than {_MOST_CALLS:,} times")
         if len(inputs) != len(given):
             raise UnsupportedModelError(f"{place}: {len(given)} inputs for a subgraph of {len(inputs)}")
         return self.run(number, dict(zip(inputs, given, strict=True)), depth + 1)
@@ -215,7 +229,9 @@ class _Flow:
                 f"{place}: written out, the network has more than {limits.MAX_OPERATORS:,} operators"
             )
         values = [self._value(t) for t in step.inputs]
-        if step.outputs and values and not any(value is None for value in values):
+        if not step.outputs:
+            return
+        if values and not any(value is None for value in values):
             found = _computed(step.kind, [value for value in values if value is not None])
             if found is not None:
                 self.known[step.outputs[0]] = found

@@ -103,7 +103,7 @@ def network_of(
     first = section(main)
     if not as_is and any(step.kind in FLOW for step in first.steps):
         constant, floats = (lambda s, t: len(data(s, t)) > 0), (lambda s, t: kind(s, t) == "FLOAT32")
-        file = File(section, integers, constant, floats, lambda s, t: int(indices(tensors(s)[t], "shape")[0]))
+        file = File(section, integers, constant, floats, lambda s, t: next(iter(indices(tensors(s)[t], "shape")), 0))
         flat = flatten(file, main, len(tensors(main)))
     else:
         own = tuple((main, index) for index in range(len(tensors(main))))
