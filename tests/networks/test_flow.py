@@ -161,8 +161,13 @@ def test_rows_that_a_loop_writes_are_put_together() -> None:
 def _flow_of(section: Section, rows: int = 2) -> Flat:
     """A subgraph whose tensors 0 to 2 are constants of so many elements; the others are computed, and no floats."""
     constants = {0: np.array([0]), 1: np.array([1, 1]), 2: np.array([2, 2, 2])}
-    file = File(lambda _: section, lambda _, t: constants.get(t), lambda _, t: t in constants, lambda *_: False,
-                lambda *_: rows)  # fmt: skip
+    file = File(
+        section=lambda _: section,
+        integers=lambda _, t: constants.get(t),
+        is_constant=lambda _, t: t in constants,
+        is_float=lambda *_: False,
+        rows=lambda *_: rows,
+    )
     return flatten(file, 0, 12)
 
 
@@ -179,8 +184,11 @@ def test_rows_that_were_written_may_be_an_output() -> None:
 
 def test_operators_of_no_outputs_and_of_other_shapes_are_left_to_the_reader() -> None:
     """Catches a traceback for operators that the checks refuse afterwards."""
-    steps = [FlowStep(0, 0, "ADD", (1, 2), (8,)), FlowStep(0, 1, "SLICE", (3, 0, 0), ()),
-             FlowStep(0, 2, "CONCATENATION", (4, 6, 5), ())]  # fmt: skip
+    steps = [
+        FlowStep(0, 0, "ADD", (1, 2), (8,)),
+        FlowStep(0, 1, "SLICE", (3, 0, 0), ()),
+        FlowStep(0, 2, "CONCATENATION", (4, 6, 5), ()),
+    ]
     assert _flow_of(Section((3, 6), (8,), tuple(steps), {})).steps == tuple(steps)
 
 
