@@ -70,7 +70,9 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
                     least = _least(stages, objective, i, done, roots - during)
                 price = least.alone if state.left is None else least.fused
                 more = gone if out is None else tuple(sorted((*gone, out)))
-                if price is not None and state.left in (None, stages.pairs.get(i)):
+                if i not in stages.lowered and state.left is not None:
+                    _keep(found, _State(during, state.left), (paid, more))
+                elif price is not None and state.left in (None, stages.pairs.get(i)):
                     _keep(found, _State(during), (paid + price, more))
                 if least.deferred and out is None and state.left is None:
                     # What it would have written lies nowhere.

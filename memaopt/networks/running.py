@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import SerializeAsAny
 
 from memaopt.networks import operators as ops
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph
 from memaopt.networks.operators import Lowered, Operator
 from memaopt.networks.operators.layered import Layered
 from memaopt.networks.operators.of_no_file import Unfiled
@@ -71,9 +71,9 @@ class MovedSums(_Running):
 
 
 def averages_all(graph: Graph, op: Operator) -> bool:
-    """Whether an operator averages all positions of one image, channel by channel."""
+    """Whether an operator averages all positions of one image of int8, channel by channel."""
     shape = graph.tensor_of(op).shape
-    if shape[:1] != (1,):
+    if shape[:1] != (1,) or graph.tensor_of(op).dtype is not DType.INT8:
         return False
     if isinstance(op, ops.AveragePool2D):
         return tuple(op.kernel) == shape[1:3] and not any(op.padding) and graph.output_of(op).elements == shape[3]

@@ -8,7 +8,9 @@ import layers_run_helpers as running
 import numpy as np
 import pytest
 
+from memaopt.bench.operator_cases import cases
 from memaopt.kernels.registry import emit, plans
+from memaopt.networks.running import averages_all
 from memaopt.problems.geometry import Image, Pair, Window
 from memaopt.problems.layers import Mean, Pool, PoolKind
 from memaopt.problems.running import RunningMean
@@ -44,3 +46,10 @@ def test_outputs_sums_and_accesses(tmp_path: Path) -> None:
         assert running.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
         after = np.frombuffer(board.board.read(running.MCU.sram.base + 0x1000, sums.nbytes), np.int32)
         np.testing.assert_array_equal(after, layer.after(sums, leaving, new), name)
+
+
+def test_averages_of_int16_are_computed_again() -> None:
+    """Catches sums of bytes for rows of halfwords."""
+    (wide,) = (case.graph for case in cases() if case.kind == "MEAN" and case.types == "int16")
+    assert averages_all(wide, wide.operators[0]) is False
+    assert averages_all(next(case.graph for case in cases() if case.kind == "MEAN"), wide.operators[0]) is True
