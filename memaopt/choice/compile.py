@@ -27,7 +27,7 @@ from memaopt.choice.problem import SUITED, Problem, left_by_project, prepare, re
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.choice.weighing import least_with_arena, objective_of
-from memaopt.errors import FalseClaimError, InfeasibleError, InputError
+from memaopt.errors import FalseClaimError, InfeasibleError, InputError, UnfinishedError
 from memaopt.kernels.registry import Format, plans
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
@@ -169,12 +169,15 @@ def _problems(prepared: Callable[..., Problem], graph: Graph, tensors: Memory | 
         return
     whole = prepared(graph)
     yield whole
+    known = {frozenset[int]()}
     try:
         best = prepared(graph, room=SUITED)
     except InfeasibleError:
         return  # nothing fits, whatever is outside
-    known = {frozenset[int](), best.away}
+    except UnfinishedError:
+        best = whole  # too many sets for a path over them
     if best.away:
+        known.add(best.away)
         yield best
     assert whole.limits.sram is not None
     for room in rooms(whole.limits.sram):

@@ -184,7 +184,9 @@ def prepare(
     elif room is not None:
         gone = away(graph, order, room, ALIGNMENT)
     if gone is None:
-        raise InfeasibleError(f"{graph.name}: what goes in and comes out takes more than {room:,} bytes of SRAM")
+        most = limits.sram if room == SUITED else room
+        what = "whichever tensors are outside, the rest takes"
+        raise InfeasibleError(f"{graph.name}: {what} more than {most:,} bytes of SRAM")
     stages = tuple(made.every(gone))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)

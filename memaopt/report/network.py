@@ -283,8 +283,8 @@ def _sets(plan: NetworkPlan) -> str:
     """What is known of other tensors outside."""
     price, bound = plan.choice.price, plan.outer_bound
     if bound is None:
-        sets = "those that suit the kernels best, and for each eighth of the SRAM those that leave that much room"
-        return f"tried, with the best kernels each: {sets}"
+        sets = "for each eighth of the SRAM those that leave that much room"
+        return f"among those tried, with the best kernels each: {sets}"
     if bound == price:
         return "no others outside would do better in this order, as a shortest path over where each is shows"
     return f"no others outside would do better in this order by more than {(price - bound) / price:.1%}"

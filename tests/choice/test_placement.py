@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from network_helpers import MCU
 
-from memaopt.choice import choice
+from memaopt.choice import choice, suits
 from memaopt.choice.compile import compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.homes import away
@@ -240,3 +240,12 @@ def test_tensors_outside_in_other_uses() -> None:
         compile_network(_graph(), f469, place=place, stream=Stream(axis="rows", hop=1))
     with pytest.raises(InputError, match="not of fmc"):
         compile_network(_graph(), f469, "1*cycles + 1*fmc", place=place)
+
+
+def test_too_many_sets_for_a_path_are_tried_by_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a network that is refused because more tensors are alive at once than a path over sets of them takes."""
+    monkeypatch.setattr(suits, "_MOST_STATES", 1)
+    place = NetworkPlacement.asked("weights=qspi,activations=fmc")
+    plan = compile_network(zoo.build("ds_cnn"), mcu("stm32f469"), "bytes", sram=12 << 10, place=place)
+    assert plan.away
+    assert plan.outer_bound is None

@@ -17,6 +17,7 @@ from memaopt.networks.formats.tflite.flow import MADE
 from memaopt.networks.formats.tflite.placed import network_of
 from memaopt.networks.formats.tflite.record import Record
 from memaopt.networks.formats.tflite.schema import IDENTIFIER, MODEL
+from memaopt.printable import counted
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +48,7 @@ class Tree:
         unread = len(given) - len(network.sections)
         if unread:
             raise InputError(
-                f"{self.name} has {unread} subgraphs that the first one does not run; one can be converted"
+                f"{self.name} has {counted(unread, 'subgraph')} that the first one does not run; one can be converted"
             )
         self.subgraph.tensors = [copy.copy(given[s].tensors[t]) for s, t in network.places]
         operators = []
