@@ -2,8 +2,8 @@
 
 Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
 point took, so no point is dominated, and between two points no budget was skipped by more than that step. The front of
-arenas goes on where layers must be computed depth first, down to the smallest that any partition has. Where nothing
-fits the next budget, steps get smaller, down to a hundredth of what the last point took.
+arenas goes on where layers must be computed depth first. Where nothing fits the next budget, steps get smaller, down to
+a hundredth of what the last point took, so that the smallest that there is may be so much smaller.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ from memaopt.certificates import gemm as certificates
 from memaopt.choice.compile import compile_network
 from memaopt.errors import FalseClaimError, MemaoptError
 from memaopt.machines.mcu import Mcu, mcu
+from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite import writer
+from memaopt.networks.reading import Wanted
 from memaopt.problems.gemm import Gemm
 from memaopt.trials import network as network_trial
 from tests.fuzz import mutate
@@ -235,10 +237,12 @@ class NetworkCertificates(_Certificates):
             "arena": read.arena_bytes,
             "formats": read.formats,
         }
-        key = json.dumps([read.model, read.machine.model_dump(mode="json"), read.objective, options])
+        key = json.dumps([read.model, read.subgraph, read.machine.model_dump(mode="json"), read.objective, options])
         if key not in self.fresh:
             try:
-                plan = compile_network(model, read.machine, read.objective, **options)
+                # The first subgraph may be asked for by its name.
+                asked = Model.read(model, Wanted(subgraph=read.subgraph))
+                plan = compile_network(asked, read.machine, read.objective, **options)
             except MemaoptError as error:
                 raise FalseClaimError(f"passes, but its premises give no network: {error}") from error
             true = unclaimed(json.loads(network.certify(plan, read.model).to_json()))
