@@ -153,49 +153,33 @@ class ChannelSums:
         output, fours, overlap = Output.of(proven, sums.function), sums.fours, sums.channels % 4 > 0
         unroll = sums.unroll
         turns, rest = divmod(sums.count, unroll)
-        words = sums.times * sums.count * fours
-        kernel = _kernel(sums, proven)
-        call = Call(kernel, (fours, turns) if turns > 1 else (fours,))
+        call = Call(_kernel(sums, proven), (fours, turns) if turns > 1 else (fours,))
         c = _CYCLES
         group = turns * (c.position * unroll + c.turn) + (c.loop * turns if turns > 1 else 0) + c.four
         group += (c.position * rest + c.rest if rest else 0) + 4 * (output.cycles + c.byte)
         group += (c.by_sign if output.by_sign else 0) + c.overlap * overlap
         again = sums.times * (fours * group + c.overlapping * overlap + c.again)
-        code = 4 * words_of(call)
-        return (
-            Plan(
-                family=self.name,
-                tile=f"4x{unroll}",
-                cycles=again - c.again + c.only + sums.unaligned_cycles,
-                promise=Promise(
-                    (loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)
-                ),
-                data_bytes=0,
-                code_bytes=code + 36,
-                stack_bytes=52,
-                kernels=(kernel.name,),
-                shared_bytes=code,
-                code=(Loop((around.piece(around.CALL), call), sums.times),),
-                in_place=not overlap,
-                alignment=4,
-                requantization=proven.describe(),
-            ),
-        )
+        return (self._plan(sums, proven, call, f"4x{unroll}", again),)
 
     def _in_parts(self, sums: Sums, parts: Parts, proven: Proven) -> Plan:
-        kernel, fours, overlap = _kernel(sums, proven), sums.fours, sums.channels % 4 > 0
-        call = Call(kernel, (fours, parts.parts, parts.turns))
-        words, code = sums.times * sums.count * fours, 4 * words_of(call)
-        cycles = sums.times * (cycles_of((call,)) + _CYCLES.again) - _CYCLES.again + _CYCLES.only
+        call = Call(_kernel(sums, proven), (sums.fours, parts.parts, parts.turns))
+        again = sums.times * (cycles_of((call,)) + _CYCLES.again)
+        return self._plan(sums, proven, call, f"4x{parts.unroll} in {parts.parts}", again)
+
+    def _plan(self, sums: Sums, proven: Proven, call: Call, tile: str, again: float) -> Plan:
+        """The plan of a call for each image; ``again``: cycles, as if every call came after another one."""
+        words, code, overlap = sums.times * sums.count * sums.fours, 4 * words_of(call), sums.channels % 4 > 0
         return Plan(
             family=self.name,
-            tile=f"4x{parts.unroll} in {parts.parts}",
-            cycles=round(cycles) + sums.unaligned_cycles,
-            promise=Promise((loads(words, 4),), stores(sums.times * 4 * fours, 1), stack=saved(9).times(sums.times)),
+            tile=tile,
+            cycles=round(again) - _CYCLES.again + _CYCLES.only + sums.unaligned_cycles,
+            promise=Promise(
+                (loads(words, 4),), stores(sums.times * 4 * sums.fours, 1), stack=saved(9).times(sums.times)
+            ),
             data_bytes=0,
             code_bytes=code + 36,
             stack_bytes=52,
-            kernels=(kernel.name,),
+            kernels=(call.routine.name,),
             shared_bytes=code,
             code=(Loop((around.piece(around.CALL), call), sums.times),),
             in_place=not overlap,
