@@ -52,7 +52,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             return checked()(*args, **kwargs)
         except ValidationError as error:
             names = list(signature().parameters)
-            what = _one_of(function, error, names) or told(error, arguments=names)
+            what = _one_of(function, error, names) or _maker(error, names) or told(error, arguments=names)
             raise InputError(f"{function.__name__}: {what}") from None
 
     return call
@@ -83,3 +83,17 @@ def _one_of(function: Callable[..., object], error: "ValidationError", names: li
         return ""
     *others, last = (each.__name__ for each in types)
     return f"{name} should be a {', a '.join(others)} or a {last}"
+
+
+def _maker(error: "ValidationError", names: list[str]) -> str:
+    """Whose instance an argument should be, and which function makes one: of a chip's name ``mcu``."""
+    import memaopt
+
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "model_type":
+        return ""
+    wanted, at = first["ctx"]["class_name"], first["loc"][0]
+    maker = wanted.lower() if wanted.lower() in memaopt.__all__ else wanted
+    given = repr(first["input"]) if isinstance(first["input"], str) else "..."
+    name = names[at] if isinstance(at, int) else at
+    return f"{name} should be an instance of {wanted}, as memaopt.{maker}({given}) makes"

@@ -47,7 +47,7 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: certify(_GEMM, _MCU, goal="bytes"), "certify: got an unexpected keyword argument 'goal': there are"),
         (lambda: certify(_GEMM, mcu="stm32l4r5"), "argument 'mcu': did you mean machine, which takes the Mcu?"),
         (lambda: certify(_GEMM, objectiv="ram"), "argument 'objectiv': did you mean objective?"),
-        (lambda: certify(_GEMM, "stm32l4r5"), "certify: machine should be a valid"),
+        (lambda: certify(_GEMM, "stm32l4r5"), "should be an instance of Mcu, as memaopt.mcu('stm32l4r5') makes"),
         (lambda: certify(_GEMM, _MCU, "speed"), "no objective 'speed'"),
         (lambda: certify(3), "certify: problem should be a Gemm, a Conv2D, a DepthwiseConv2D"),
         (lambda: emit(), "emit: missing a required argument: 'what'"),

@@ -17,6 +17,7 @@ from memaopt.choice.in_ram import IN_FLASH
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.errors import FaultError, InputError
+from memaopt.inputs import any_of
 from memaopt.models.waits import timing
 from memaopt.networks import reference
 from memaopt.overview import Overview
@@ -93,7 +94,7 @@ def check_all(plans: Sequence[NetworkPlan], firmware: str | Path) -> tuple[Firmw
     image = read_elf(firmware)
     there = [plan for plan in plans if _function(plan) in image.symbols]
     if not there:
-        names = " or ".join(map(_function, plans))
+        names = any_of([*map(_function, plans)])
         raise InputError(f"{firmware}: has no {names}: the library is not in it, or its symbols were stripped")
     return tuple(_checked(plan, firmware, image) for plan in there)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self, cast
 
 from memaopt.errors import InputError
-from memaopt.inputs import Strict
+from memaopt.inputs import Strict, any_of
 from memaopt.networks.graph import Graph
 from memaopt.networks.simplify.simplify import simplify
 from memaopt.networks.streaming.push import Push, TimeWindow, push_of
@@ -108,7 +108,7 @@ def window_of(graph: Graph, axis: Axis) -> tuple[Axis, TimeWindow]:
             raise InputError(f"{graph.name}: the input {described} has no clear axis of time; {would}")
         axis = "columns" if clear[0] == "columns" else "rows"
     if sizes.get(axis, 1) == 1:
-        there = " or ".join(name for name, size in sizes.items() if size > 1) or "an input [1, time, ...]"
+        there = any_of([name for name, size in sizes.items() if size > 1] or ["an input [1, time, ...]"])
         raise InputError(f"{graph.name}: the input {described} has no {axis} to slide along; {there} would do")
     if tensor != given and images[axis] != 1:
         raise InputError(f"{graph.name}: frames of a flat input are its rows; rows would do")
