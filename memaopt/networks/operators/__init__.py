@@ -7,6 +7,7 @@ from memaopt.networks.operators.add import Add
 from memaopt.networks.operators.addition import Addition
 from memaopt.networks.operators.attributes import ONE, Activation, Bounds, Padding2D, Rounding, Size2D, Slice
 from memaopt.networks.operators.average_pool_2d import AveragePool2D
+from memaopt.networks.operators.batch_matmul import BatchMatmul
 from memaopt.networks.operators.bounded import Bounded
 from memaopt.networks.operators.concatenation import Concatenation
 from memaopt.networks.operators.conv_2d import Conv2D
@@ -16,6 +17,7 @@ from memaopt.networks.operators.elementwise import Elementwise
 from memaopt.networks.operators.expand_dims import ExpandDims
 from memaopt.networks.operators.fully_connected import FullyConnected
 from memaopt.networks.operators.gather import Gather
+from memaopt.networks.operators.gelu import Gelu
 from memaopt.networks.operators.hard_swish import HardSwish
 from memaopt.networks.operators.leaky_relu import LeakyRelu
 from memaopt.networks.operators.logistic import Logistic
@@ -32,7 +34,9 @@ from memaopt.networks.operators.relu import Relu
 from memaopt.networks.operators.relu6 import Relu6
 from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.resize_nearest_neighbor import ResizeNearestNeighbor
+from memaopt.networks.operators.rsqrt import Rsqrt
 from memaopt.networks.operators.softmax import Softmax
+from memaopt.networks.operators.squared_difference import SquaredDifference
 from memaopt.networks.operators.squeeze import Squeeze
 from memaopt.networks.operators.strided_slice import StridedSlice
 from memaopt.networks.operators.sub import Sub
@@ -42,9 +46,10 @@ from memaopt.networks.operators.weighted import Mixing, Weighted
 from memaopt.networks.operators.window import Windowed
 
 __all__ = [
-    "ONE", "Activation", "Add", "Addition", "AveragePool2D", "Bounded", "Bounds", "Concatenation", "Conv2D",
-    "DepthwiseConv2D", "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "HardSwish", "LeakyRelu",
-    "Logistic", "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack", "Pad", "Padding2D",
-    "Pairwise", "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Rounding", "Size2D", "Slice",
-    "Softmax", "Squeeze", "StridedSlice", "Sub", "Tanh", "Transpose", "Weighted", "Windowed",
+    "ONE", "Activation", "Add", "Addition", "AveragePool2D", "BatchMatmul", "Bounded", "Bounds", "Concatenation",
+    "Conv2D", "DepthwiseConv2D", "Dequantize", "Elementwise", "ExpandDims", "FullyConnected", "Gather", "Gelu",
+    "HardSwish", "LeakyRelu", "Logistic", "Lookup", "Lowered", "MaxPool2D", "Mean", "Mixing", "Mul", "Operator", "Pack",
+    "Pad", "Padding2D", "Pairwise", "Quantize", "Relu", "Relu6", "Reshape", "ResizeNearestNeighbor", "Rounding",
+    "Rsqrt", "Size2D", "Slice", "Softmax", "SquaredDifference", "Squeeze", "StridedSlice", "Sub", "Tanh", "Transpose",
+    "Weighted", "Windowed",
 ]  # fmt: skip

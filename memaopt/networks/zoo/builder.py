@@ -79,7 +79,7 @@ class Builder:
         self, x: int, units: int, activation: Activation = Activation.NONE, *, largest: float | None = None
     ) -> int:
         """One scale for all weights. ``largest``: the real magnitude to which the outputs are scaled."""
-        shape = (1, units)
+        shape = (*self.tensors[x].shape[:-1], units)
         weights = self._bell((units, self.channels(x)), 31)
         attributes = {"activation": activation}
         return self._weighted(ops.FullyConnected, x, weights, None, shape, attributes, largest=largest)
@@ -89,7 +89,7 @@ class Builder:
         for values in zip(self.values[first], self.values[second], strict=True):
             reals = sum(self._real(tensor, value) for tensor, value in zip((first, second), values, strict=True))
             low, high = min(low, float(np.min(reals))), max(high, float(np.max(reals)))
-        scale, zero_point = _range(low, high, activation)
+        scale, zero_point = quantization(low, high, activation)
         output = int8_tensor(self._name("add"), self.tensors[first].shape, scale, zero_point)
         return self._append(ops.Add, (first, second), output, {"activation": activation})
 
@@ -195,7 +195,8 @@ class Builder:
         bias = (deviation * self.rng.integers(-128, 192, channels) // 128).astype(np.int32)
         if largest is not None:
             # what all inputs have in common goes, so that the classes depend on the input
-            bias = (-(ranges.sum(axis=0).reshape(-1) // len(ranges))).astype(np.int32)
+            rows = ranges.reshape(-1, channels)
+            bias = (-(rows.sum(axis=0) // len(rows))).astype(np.int32)
         elif attributes["activation"] is Activation.RELU6:
             largest = 9.0  # some outputs reach 6
         reals = (ranges + bias) * (scales.astype(np.float64) * np.float64(self.tensors[x].scale))
@@ -203,7 +204,9 @@ class Builder:
             scales = (scales * (largest / np.abs(reals).max())).astype(np.float32)
             reals = (ranges + bias) * (scales.astype(np.float64) * np.float64(self.tensors[x].scale))
         margin = 1.25  # for inputs that were not seen here
-        scale, zero_point = _range(margin * float(reals.min()), margin * float(reals.max()), attributes["activation"])
+        scale, zero_point = quantization(
+            margin * float(reals.min()), margin * float(reals.max()), attributes["activation"]
+        )
         graph = self._draft(cls, x, name, weights, scales, axis or 0, bias, shape, attributes)
         first = len(self.tensors)
         self.tensors += [graph.tensors[1], graph.tensors[2]]
@@ -249,7 +252,7 @@ class Builder:
         return index
 
 
-def _range(low: float, high: float, activation: Activation) -> tuple[float, int]:
+def quantization(low: float, high: float, activation: Activation = Activation.NONE) -> tuple[float, int]:
     """Scale and zero point for reals from ``low`` to ``high``, 0 included, after the activation."""
     if activation is not Activation.NONE:
         low = 0.0

@@ -1,11 +1,12 @@
 """Networks with seeded weights for examples, tests and benchmarks.
 
 The four architectures of MLPerf Tiny, with the shapes of its reference models, and one in the manner of
-MobileNetV2; :mod:`memaopt.networks.zoo.sliding` has three for signals, :mod:`memaopt.networks.zoo.large` larger ones,
-:mod:`memaopt.networks.zoo.outgrown` two that outgrow a chip.
+MobileNetV2; :mod:`memaopt.networks.zoo.attention` has a transformer, :mod:`memaopt.networks.zoo.sliding` three for
+signals, :mod:`memaopt.networks.zoo.large` larger ones, :mod:`memaopt.networks.zoo.outgrown` two that outgrow a chip.
 Weights are random integers; each layer's output scale
 and zero point follow from the range that its exact accumulators take on a few seeded inputs, so every layer's output
-is spread over int8. The bytes are the same everywhere: nothing but integers and single float operations decides them.
+is spread over int8. The bytes are the same everywhere: nothing but integers and single float operations decides them,
+save what the C library's erfcf decides of GELU's table.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from memaopt.networks import operators as ops
 from memaopt.networks.formats.tflite.writer import write
 from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators import Activation, Size2D
+from memaopt.networks.zoo import attention, outgrown, sliding
 from memaopt.networks.zoo import large as zoo_large
-from memaopt.networks.zoo import outgrown, sliding
 from memaopt.networks.zoo.builder import Builder
 from memaopt.writer import write_files
 
@@ -98,7 +99,7 @@ SMALL: dict[str, Callable[[], Graph]] = {
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
 }
-NETWORKS = SMALL | sliding.NETWORKS | zoo_large.NETWORKS | outgrown.NETWORKS
+NETWORKS = SMALL | attention.NETWORKS | sliding.NETWORKS | zoo_large.NETWORKS | outgrown.NETWORKS
 
 
 @cache
