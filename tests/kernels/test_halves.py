@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from memaopt.kernels.matmul.halves import HalvesMatMul
+from memaopt.kernels.matmul.tiles import TiledMatMul
 from memaopt.kernels.registry import Emitted, plans
 from memaopt.problems.layers import MatMul
 from memaopt.problems.step_functions import Rescale
 
-_FAMILY = HalvesMatMul()
+_HALVES, _TILES = HalvesMatMul(), TiledMatMul()
 #: Of sizes whose cycles are predicted well, and of others.
-_EVEN, _ODD = ((16, 16, 16), (8, 32, 12)), ((7, 12, 5), (3, 5, 8), (1, 9, 1))
+_EVEN, _ODD = ((16, 16, 16), (8, 32, 12)), ((7, 12, 5), (3, 5, 8), (1, 9, 1), (9, 49, 2))
 
 
 def _layers(sizes: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[str, tuple[MatMul, Emitted]]]:
@@ -28,8 +29,13 @@ def _layers(sizes: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[str, tupl
         zeros = (int(rng.choice([-128, 127, 3])) for _ in range(2))
         rescale = Rescale(int(rng.integers(1 << 30, (1 << 31) - 1)), -int(rng.integers(5, 9)))
         layer = MatMul((2, *first), (1, *second), turned, *zeros, int(rng.integers(-20, 20)), rescale)
-        name = f"m{m}_{k}_{n}_{turned[0]:d}{turned[1]:d}"
-        yield name, (layer, _FAMILY.emit(layer, _FAMILY.plans(layer)[0], name))
+        tiles = _TILES.plans(layer)
+        halves = _HALVES.plans(layer) if m == 16 or not tiles else ()
+        # Of tiles the longest turns and the shortest.
+        for plan in dict.fromkeys((*halves, *tiles[:1], *tiles[-1:])):
+            family = _HALVES if plan.family == _HALVES.name else _TILES
+            name = f"m{m}_{k}_{n}_{turned[0]:d}{turned[1]:d}_{plan.tile.replace(' ', '_')}_{family.name[0]}"
+            yield name, (layer, family.emit(layer, plan, name))
 
 
 @pytest.mark.slow
@@ -42,16 +48,17 @@ def test_on_host(tmp_path: Path) -> None:
 @pytest.mark.board
 def test_on_board(tmp_path: Path) -> None:
     """Catches an access that is not promised, and cycles that would make a network choose another kernel."""
-    h.check_on_board(tmp_path, dict(_layers(_EVEN)), np.random.default_rng(2), running.COMPILER, cycles_within=0.1)
+    h.check_on_board(tmp_path, dict(_layers(_EVEN)), np.random.default_rng(2), running.COMPILER, cycles_within=0.12)
     h.check_on_board(tmp_path, dict(_layers(_ODD)), np.random.default_rng(3), running.COMPILER, cycles_within=0.3)
 
 
 def test_it_is_the_faster_one() -> None:
     """Catches a product of a transformer that is computed element by element."""
     layer = MatMul((2, 16, 16), (2, 16, 16), (False, True), 3, -4, 5, Rescale(1518500250, -7))
-    generic, halves = plans(layer)
-    assert (generic.family, halves.family) == ("generic", "halves")
+    generic, halves, *tiles = plans(layer)
+    assert (generic.family, halves.family, tiles[0].family) == ("generic", "halves", "tiles of halves")
     assert 3 * halves.cycles < generic.cycles
+    assert 1.4 * min(plan.cycles for plan in tiles) < halves.cycles
 
 
 def test_sums_that_do_not_fit() -> None:

@@ -77,6 +77,29 @@ static inline void store_four(int8_t *p, uint32_t bytes)
 #endif
 }
 
+/* The same at any address, which the chip's single loads and stores may have and a pointer to words may not. */
+static inline uint32_t load_four_anywhere(const int8_t *p)
+{
+#if MEMAOPT_SIMD && defined(__GNUC__)
+    uint32_t four;
+    __asm__ volatile("ldr %0, [%1]" : "=r"(four) : "r"(p), "m"(*(const int8_t(*)[4])p));
+    return four;
+#else
+    return load_word((const uint8_t *)p);
+#endif
+}
+
+static inline void store_four_anywhere(int8_t *p, uint32_t bytes)
+{
+#if MEMAOPT_SIMD && defined(__GNUC__)
+    __asm__ volatile("str %2, [%1]" : "=m"(*(int8_t(*)[4])p) : "r"(p), "r"(bytes));
+#else
+    for (int32_t i = 0; i < 4; i++) {
+        p[i] = (int8_t)(uint8_t)(bytes >> 8 * i);
+    }
+#endif
+}
+
 /* SXTAB16: bytes 0 and 2 of y, each with its sign, added to the halves of x. */
 static inline uint32_t sxtab16(uint32_t x, uint32_t y)
 {
