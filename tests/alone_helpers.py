@@ -33,20 +33,28 @@ class Alone(NamedTuple):
 
 
 def faults(alone: Mapping[str, Alone], folder: Path, compiler: Sequence[str]) -> list[str]:
-    """What is wrong with each of the networks, by its name: outputs are those of TFLite's interpreter by the executor,
-    by the plan executed in Python, by a program of all of them that ``compiler`` makes for this computer, layer by
-    layer, and by a library of all of them on the board, where accesses are as promised besides.
+    """What is wrong with each of the networks, by what it is called here: outputs are those of TFLite's interpreter by
+    the executor, by the plan executed in Python, by a program of all of them that ``compiler`` makes for this computer,
+    layer by layer, and by a library of all of them on the board, where accesses are as promised besides.
     """
-    found: list[str] = []
-    plans = [each for name, one in alone.items() if (each := _planned(name, one, found)) is not None]
+    found, plans = list[str](), dict[str, NetworkPlan]()
+    for called, one in alone.items():
+        try:
+            plans[called] = _planned(f"n{len(plans)}", one)
+        except Exception as error:  # whatever it is, the others are tried, and it is told
+            found.append(f"{called}: {type(error).__name__}: {error}")
     if not plans:
         return found
-    host = Host(plans, folder / "host", compiler)
-    several = together(plans, *reversed(left_together(MCU, [plan.source for plan in plans])))
-    write_scratch(bundle.files(several), folder / "board")
-    linked = network_trial.link(several.plans, folder / "board", folder)
-    for number, plan in enumerate(several.plans):
-        values = alone[plan.name].values
+    several = together(list(plans.values()), *reversed(left_together(MCU, [plan.source for plan in plans.values()])))
+    try:
+        host = Host(list(plans.values()), folder / "host", compiler)
+        write_scratch(bundle.files(several), folder / "board")
+        linked = network_trial.link(several.plans, folder / "board", folder)
+    except Exception as error:
+        error.add_note(f"n0, n1, ... are {', '.join(plans)}")
+        raise
+    for number, (called, plan) in enumerate(zip(plans, several.plans, strict=True)):
+        values = alone[called].values
         try:
             host.check(number, values)
             trial = network_trial.tried(plan, linked, values[:_ON_BOARD])
@@ -55,21 +63,17 @@ def faults(alone: Mapping[str, Alone], folder: Path, compiler: Sequence[str]) ->
                 assert layer.equal, f"{layer.name}: promised {layer.promised}, counted {layer.counted}"
             assert trial.passed, f"{trial.wrong} bytes of the outputs are wrong on the board"
         except AssertionError as error:
-            found.append(f"{plan.name}: {error}")
+            found.append(f"{called}: {error}")
     return found
 
 
-def _planned(name: str, one: Alone, found: list[str]) -> NetworkPlan | None:
-    """The network's plan, which gives the interpreter's outputs; None, and why, if anything is wrong."""
-    try:
-        checks.check(one.graph)
-        plan, oracle = compile_network(one.graph, MCU, name=name), oracle_of(one.graph)
-        for values in one.values:
-            wanted = oracle.run(values)
-            for outputs in (reference.run(plan.source, values), library.execute(plan, values)):
-                for output, expected in zip(outputs, wanted, strict=True):
-                    np.testing.assert_array_equal(output, expected)
-    except Exception as error:  # whatever it is, the others are tried, and it is told
-        found.append(f"{name}: {type(error).__name__}: {error}")
-        return None
+def _planned(name: str, one: Alone) -> NetworkPlan:
+    """The network's plan; AssertionError where its outputs are not the interpreter's."""
+    checks.check(one.graph)
+    plan, oracle = compile_network(one.graph, MCU, name=name), oracle_of(one.graph)
+    for values in one.values:
+        wanted = oracle.run(values)
+        for outputs in (reference.run(plan.source, values), library.execute(plan, values)):
+            for output, expected in zip(outputs, wanted, strict=True):
+                np.testing.assert_array_equal(output, expected)
     return plan
