@@ -1,7 +1,8 @@
 """Random networks on windows of a signal, and the check that pushes give what the whole window does.
 
 As a program it compares pushes of a model with TFLite's interpreter: on every window of a stream, or run by run where
-the model keeps a state itself. ``python -m tests.streams_helpers MODEL.tflite --count 500 [--axis rows] [--hop 1]``.
+the model keeps a state itself. ``python -m tests.streams_helpers MODEL.tflite --count 500 [--axis rows] [--hop 1]``;
+with ``--library`` its library is built here and pushed as often, with ``--board`` on the virtual board.
 With ``random`` for the model it builds the libraries of so many random networks, here or with ``--board`` for the
 virtual board, and compares each push with the whole network on its window.
 """
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from emit_helpers import host_compilers
 
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
@@ -27,7 +27,7 @@ from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import Graph, Tensor
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.streaming.push import Push
 from memaopt.networks.streaming.window import Stream, streamed
@@ -36,6 +36,7 @@ from memaopt.problems.words import AXES, Axis, Fill
 from memaopt.trials import network as network_trial
 from memaopt.trials.pushes import expected
 from memaopt.writer import write_scratch
+from tests.fuzz.host import compilers
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -159,7 +160,7 @@ def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> t
     wrong, seen = 0, set[bytes]()
     if graph.states:
         numbers = tensors_of(data)
-        for given, _ in reference.runs(graph, signal(graph.tensors[graph.given[0]].shape, rng, count)):
+        for given, _ in reference.runs(graph, signal(graph.tensors[graph.given[0]], rng, count)):
             oracle.run(given[:1])
             same, values = True, bytearray()
             for op, made in reference.layers(graph, given):
@@ -174,7 +175,7 @@ def compare(path: Path, axis: Axis, hop: int | None, count: int, seed: int) -> t
             seen.add(bytes(values))
         return wrong, len(seen)
     push, _ = streamed(graph, Stream(axis=axis, hop=hop))
-    pushes = list(signal(push.graph.tensors[push.graph.given[0]].shape, rng, count))
+    pushes = list(signal(push.graph.tensors[push.graph.given[0]], rng, count))
     windows = push.windows(frames for (frames,) in pushes)
     for found, window in zip(pushed(push, pushes), windows, strict=True):
         wrong += not np.array_equal(found[0], oracle.run([np.ascontiguousarray(window)])[0])
@@ -196,15 +197,20 @@ def tensors_of(data: bytes) -> dict[tuple[str, tuple[int, ...]], int]:
 def check_library(plan: NetworkPlan, folder: Path, rng: Rng) -> None:
     """Build a stream's library with this computer's compiler, and push from a reset until beyond a full window."""
     assert plan.push is not None
+    check_library_on(plan, folder, random_pushes(plan.push, rng, plan.push.warming + 3))
+
+
+def check_library_on(plan: NetworkPlan, folder: Path, pushes: list[list[Array]]) -> None:
+    """The library of what keeps a state, built here with the undefined-behaviour sanitizer, and pushed from a reset."""
     write_scratch(emit.files(plan), folder)
     built, name = folder / "library.so", plan.name
-    command = [*host_compilers()[0], "-std=c11", "-O1", "-shared", "-fPIC", "-I", str(folder / "include")]
+    checked = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-fno-sanitize=alignment"]
+    command = [*compilers()[0], "-std=c11", "-O1", *checked, "-shared", "-fPIC", "-I", str(folder / "include")]
     subprocess.run([*command, str(folder / source(name)), "-o", str(built)], check=True)
     library = ctypes.CDLL(str(built))
     kept = np.full(plan.state_bytes // 8, 0x5A5A, np.int64)
     state = ctypes.c_void_p(kept.ctypes.data)
     library[f"{name}_reset"](state)
-    pushes = random_pushes(plan.push, rng, plan.push.warming + 3)
     for number, ((frames,), wanted) in enumerate(zip(pushes, expected(plan, pushes), strict=True)):
         found = [np.zeros_like(value) for value in wanted]
         given = np.ascontiguousarray(frames)
@@ -233,16 +239,32 @@ def check_random(seed: int, board: bool) -> bool:
     return True
 
 
-def signal(shape: tuple[int, ...], rng: Rng, count: int) -> Iterator[list[Array]]:
+def check_built(path: Path, axis: Axis, hop: int | None, count: int, seed: int, board: bool) -> None:
+    """So many pushes of a model's library, here or on the board, each layer's accesses there too."""
+    keeps = Model.read(path).graph.states
+    plan = compile_network(path, mcu("stm32l4r5"), stream=None if keeps else Stream(axis=axis, hop=hop))
+    pushes = list(signal(plan.graph.tensors[plan.graph.given[0]], np.random.default_rng(seed), count))
+    if board:
+        assert network_trial.run(plan, pushes).passed
+        print(f"{path.name}: on the board every byte is right and every access as promised")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        check_library_on(plan, Path(folder), pushes)
+    print(f"{path.name}: built here every byte is right")
+
+
+def signal(tensor: Tensor, rng: Rng, count: int) -> Iterator[list[Array]]:
     """Frames for so many pushes: noise in the first half, then a signal that wanders, and bursts of extremes."""
-    level = np.zeros(shape)
+    ends = np.iinfo(tensor.dtype.numpy)
+    shape, reach, level = tensor.shape, float(ends.max), np.zeros(tensor.shape)
     for number in range(count):
         if number < count // 2:
-            yield [rng.integers(-128, 128, shape).astype(np.int8)]
+            yield [rng.integers(ends.min, ends.max + 1, shape).astype(ends.dtype)]
             continue
-        level = np.clip(level + rng.normal(0, 12, shape), -160, 160)
+        level = np.clip(level + rng.normal(0, 0.1 * reach, shape), -1.25 * reach, 1.25 * reach)
         burst = rng.integers(20) == 0
-        yield [(rng.choice([-128, 127], shape) if burst else np.clip(level, -128, 127)).astype(np.int8)]
+        values = rng.choice([ends.min, ends.max], shape) if burst else np.clip(level, ends.min, ends.max)
+        yield [values.astype(ends.dtype)]
 
 
 def main() -> None:
@@ -253,6 +275,7 @@ def main() -> None:
     parser.add_argument("--hop", type=int)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--library", action="store_true")
     parser.add_argument("--board", action="store_true")
     given = parser.parse_args()
     if str(given.model) == "random":
@@ -261,6 +284,8 @@ def main() -> None:
         return
     wrong, different = compare(given.model, given.axis, given.hop, given.count, given.seed)
     print(f"{given.model.name}: {given.count} pushes, {wrong} differ from TFLite, {different} different outputs")
+    if given.library or given.board:
+        check_built(given.model, given.axis, given.hop, given.count, given.seed, given.board)
     raise SystemExit(wrong > 0)
 
 

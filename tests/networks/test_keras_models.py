@@ -4,22 +4,18 @@ built and run, all of them with MEMAOPT_KERAS_MODELS=1."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from network_helpers import MCU, Library
+from whole_models_helpers import demand_equal, given
 
 from memaopt.choice.compile import compile_network
 from memaopt.errors import UnsupportedModelError
-from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite.oracle import Oracle
-from memaopt.networks.graph import DType, Graph
 from memaopt.networks.posttraining.quantise import quantised
-from tests.fuzz.oracle import ask_micro
 
 pytest.importorskip("ai_edge_litert")
 
@@ -39,32 +35,6 @@ _FEW = (
 )
 
 
-def _given(graph: Graph, seed: int) -> list[np.ndarray[Any, Any]]:
-    rng, values = np.random.default_rng(seed), []
-    for tensor in (graph.tensors[i] for i in graph.inputs):
-        if tensor.dtype is DType.FLOAT32:
-            values.append(rng.normal(0, 1.5, tensor.shape).astype(np.float32))
-        elif tensor.dtype is DType.INT32:  # words, those before the first too
-            values.append(rng.integers(-20, 20, tensor.shape).astype(np.int32))
-        else:
-            ends = np.iinfo(tensor.dtype.numpy)
-            values.append(rng.integers(ends.min, ends.max + 1, tensor.shape).astype(tensor.dtype.numpy))
-    return values
-
-
-def _equal(graph: Graph, data: bytes, values: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
-    """The reference's outputs are TFLite's; operators that LiteRT has not, or not so, are asked in TFLite Micro, each
-    alone. DIV is the same in both."""
-    if any(op.micro and op.kind != "DIV" for op in graph.operators):
-        assert ask_micro(graph, values[0]) == "TFLite Micro agrees"
-        return
-    oracle = Oracle(data)
-    for value in values:
-        for found, wanted in zip(reference.run(graph, list(value)), oracle.run(value), strict=True):
-            assert found.shape == wanted.shape
-            np.testing.assert_array_equal(found, wanted)
-
-
 def test_all_styles_are_there() -> None:
     """Catches a file that was left out, and a folder that has grown large."""
     assert len(NAMES) >= 60
@@ -76,7 +46,7 @@ def test_a_model_equals_tflite(name: str) -> None:
     """Catches a chain of a converter's that is not read as what it computes, and sizes that a file leaves open."""
     data = (_FOLDER / f"{name}.tflite").read_bytes()
     graph = Model.parsed(data, f"{name}.tflite").graph
-    _equal(graph, data, [_given(graph, seed) for seed in range(2)])
+    demand_equal(graph, data, [given(graph, seed) for seed in range(2)])
 
 
 @pytest.mark.slow
@@ -86,7 +56,7 @@ def test_its_library_equals_the_reference(name: str, tmp_path: Path) -> None:
     graph = Model.read(_FOLDER / f"{name}.tflite").graph
     library = Library(compile_network(graph, MCU, name="model"), tmp_path)
     for seed in range(20 if _ALL else 2):
-        library.check(_given(graph, seed))
+        library.check(given(graph, seed))
 
 
 @pytest.mark.slow
@@ -102,6 +72,6 @@ def test_floats_are_quantised_by_samples(name: str, tmp_path: Path) -> None:
     samples = [[np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)] for seed in range(20)]
     made = quantised(path.read_bytes(), name, samples)
     graph = Model.parsed(made, f"{name}.tflite").graph
-    _equal(graph, made, [_given(graph, seed) for seed in range(2)])
+    demand_equal(graph, made, [given(graph, seed) for seed in range(2)])
     if _ALL:
-        Library(compile_network(graph, MCU, name="model"), tmp_path).check(_given(graph, 1))
+        Library(compile_network(graph, MCU, name="model"), tmp_path).check(given(graph, 1))
