@@ -333,6 +333,7 @@ def every_family() -> dict[str, tuple[Layer, Emitted]]:
         Lookup(20, np.arange(256).astype(np.uint8).view(np.int8)),
         Quantize(20, 0.037, -5),
         Dequantize(20, 0.037, -5),
+        conv(rng, (6, 7, 8), 2, (3, 3), output_zero_point=-9),
     ]
     emitted, seen = {}, set()
     for number, layer in enumerate(layers):

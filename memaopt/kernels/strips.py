@@ -181,14 +181,19 @@ class StripWork(NamedTuple):
     cycles: int
 
 
-def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, *, slides: bool = False) -> StripWork:
-    """Accesses and cycles of filling every strip of a layer, whose rows of outputs are computed in ``parts``; of one
-    that ``slides`` rows are moved."""
-    if strip.parts > 1:
-        return _part_work(layer, strip)
+class StripRows(NamedTuple):
+    """The rows of outputs of each strip, and the rows that all of them take from the image, or fill below it."""
+
+    heights: list[int]
+    copied: int
+    filled: int
+
+
+def strip_rows(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, *, slides: bool = False) -> StripRows:
+    """The rows of every strip of a layer, whose rows of outputs are computed in ``parts``; of one that ``slides`` rows
+    are moved."""
     rows_of = [range(layer.output.height)] if parts is None else parts
     strips = [part[at : at + strip.rows] for part in rows_of for at in range(0, len(part), strip.rows)]
-    heights = [len(rows) for rows in strips]
     copied = filled = 0
     for number, rows in enumerate(strips):
         first = rows.start * strip.stride - layer.window.padding.top
@@ -196,6 +201,14 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, 
         at = at[strip.shared if slides and number else 0 :]
         copied += sum(0 <= row < layer.shape.height for row in at)
         filled += sum(row >= layer.shape.height for row in at)
+    return StripRows([len(rows) for rows in strips], copied, filled)
+
+
+def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, *, slides: bool = False) -> StripWork:
+    """Accesses and cycles of filling every strip of a layer (:func:`strip_rows`)."""
+    if strip.parts > 1:
+        return _part_work(layer, strip)
+    heights, copied, filled = strip_rows(layer, strip, parts, slides=slides)
     words, rest = divmod(strip.row_bytes, 4)
     row_in, row_out = loads(words, 4) + loads(rest, 1), stores(words, 4) + stores(rest, 1)
     fill_words = strip.bytes // 4 + filled * strip.pitch // 4
@@ -205,8 +218,8 @@ def strip_work(layer: Conv, strip: Strip, parts: Iterable[range] | None = None, 
         row += _CYCLES.alone * alone - _CYCLES.last - by.word * alone
     cycles = copied * row + around.FILLED_WORD * fill_words + _CYCLES.filled_row * filled
     cycles += _CYCLES.output_row * sum(heights) + _CYCLES.strip * len(heights)
-    moved = strip.shared_words * (len(strips) - 1) if slides else 0
-    cycles += around.ROW_OF_WORDS.cycles(strip.shared_words) * (len(strips) - 1) if slides else 0
+    moved = strip.shared_words * (len(heights) - 1) if slides else 0
+    cycles += around.ROW_OF_WORDS.cycles(strip.shared_words) * (len(heights) - 1) if slides else 0
     scratch = row_out.times(copied) + stores(fill_words, 4) + loads(moved, 4) + stores(moved, 4)
     return StripWork(heights, row_in.times(copied), scratch, round(cycles))
 

@@ -71,6 +71,8 @@ def _layers() -> Iterator[Layer]:
     yield conv(rng, (3, 7, 12), 14, groups=2)
     yield conv(rng, (4, 4, 512), 8, (3, 3))
     yield conv(rng, (8, 8, 16), 8, (3, 3))
+    yield conv(rng, (11, 7, 8), 2, (3, 3))
+    yield conv(rng, (11, 8, 12), 6, (3, 3), padding="valid", groups=6)
     yield depthwise(rng, (35, 29, 7), (7, 7))
     yield depthwise(rng, (20, 16, 18))
     yield conv_depthwise(rng, (13, 8, 8), 8, (3, 3))

@@ -1,0 +1,239 @@
+"""The kernel of up to three output channels over rows of halfwords, and what makes these of bytes.
+
+A word is two channels of a column, so that SMLAD makes two products. For each word of a window's row the weights of all
+its taps and the columns of all its positions are loaded once (products.py). Groups follow on each other within a tile.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from memaopt import fixedpoint
+from memaopt.access import Access, loads, stores
+from memaopt.fixedpoint import Int64Array
+from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.executed import words_of
+from memaopt.kernels.halfword_rows.products import Columns, Group, scheduled
+from memaopt.kernels.plan import saved
+from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.text.c import short_name
+from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
+
+SCALE = 256
+MOST = 3  # channels of a group
+_SUMS = 7  # so that five registers are left for an output
+_FRAME = 20  # five words, so that with nine registers the stack stays a multiple of 8
+_TURN = 4  # words that are widened in a turn
+
+
+class WindowRows(NamedTuple):
+    """Rows of a window, of ``words`` of two channels of one group: bytes from each to the next one (``pitch``) and from
+    a column to the next one (``step``)."""
+
+    number: int
+    words: int
+    pitch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class HalfwordRowsKernel:
+    """``m`` channels of each of ``groups`` groups at neighbouring positions of a row; ``unroll`` words in a turn of a
+    loop, or (0) all in straight code. Outputs are those of ``depth`` channels."""
+
+    m: int
+    groups: int
+    columns: Columns
+    rows: WindowRows
+    unroll: int
+    output: Output
+    depth: int
+
+    #: The weights, from the start for each tile.
+    constants = (Constants("lr", "[sp, #4]"),)
+
+    @property
+    def n(self) -> int:
+        """Positions of a tile."""
+        return self.columns.positions
+
+    @property
+    def name(self) -> str:
+        return short_name(f"halfword_rows_{self.m}x{self.n}", self.details)
+
+    @property
+    def tile(self) -> str:
+        """For people."""
+        return f"{self.m}x{self.n}" + (f" by {self.unroll}" if self.unroll else "")
+
+    @property
+    def details(self) -> str:
+        """What tells kernels apart."""
+        rows, columns = self.rows, self.columns
+        said = [f"{rows.number} rows of {rows.words} words {rows.pitch} bytes apart"]
+        said += [f"{columns.taps} taps {columns.dilation} columns of {rows.step} bytes apart"]
+        said += [f"{self.unroll} words a turn"] if self.unroll else []
+        said += [f"stride {columns.stride}", f"{self.groups} groups", f"of {self.depth} channels"]
+        return ", ".join([*said, f"rounding {self.output.slug}"])
+
+    @cached_property
+    def products(self) -> tuple[Group, ...]:
+        """Of the words of a turn, of a row, or of the whole window."""
+        made = scheduled(self.columns, self.m, left_over(self.m, self.n), at_once(self.rows, self.columns, self.unroll))
+        assert made is not None
+        return made
+
+    @property
+    def pieces(self) -> int:
+        """How often the products are in the text: once, or for each row."""
+        return 1 if at_once(self.rows, self.columns, self.unroll) > self.rows.words else self.rows.number
+
+    @property
+    def turns(self) -> int:
+        """Of the loop over a row's words; 0 without one."""
+        return self.rows.words // self.unroll if self.unroll else 0
+
+    @property
+    def words(self) -> int:
+        """Of parameters, of all groups."""
+        return self.groups * self.m * (1 + self.output.words + self.rows.number * self.rows.words * self.columns.taps)
+
+    def weights(self, w: Int64Array, order: Int64Array) -> Int64Array:
+        """A group's [channels, rows, taps, inputs] as the kernel reads them; ``order`` is that of the halfwords."""
+        pairs = SCALE * w[..., order].reshape(*w.shape[:-1], -1, 2)
+        made = (pairs[..., 0] & 0xFFFF) | (pairs[..., 1] << 16)
+        return fixedpoint.wrap_int32(made.transpose(1, 3, 2, 0).ravel())
+
+    @property
+    def stack_bytes(self) -> int:
+        return 36 + _FRAME
+
+    @cached_property
+    def code_bytes(self) -> int:
+        """Of the kernel; its instructions are 4 bytes long."""
+        return 4 * words_of(self.call(1))
+
+    def call(self, tiles: float) -> Call:
+        """A call for so many tiles."""
+        groups = [float(self.groups)] if self.groups > 1 else []
+        return Call(self, (tiles, *groups, *([float(self.turns)] * self.pieces if self.turns else [])))
+
+    def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
+        """Rows, output, parameters and stack of ``tiles`` tiles in so many calls."""
+        inputs = sum(load.column is not None for group in self.products for load in group.loads)
+        looped = (stores(int(self.turns > 0), 4) + loads(self.turns, 4)).times(self.rows.number)
+        group = looped + loads(1, 4) + (loads(1, 4) + stores(1, 4) if self.groups > 1 else Access())
+        apart = self.groups == 1 or self.n > 1
+        tile = group.times(self.groups) + loads(2, 4) + stores(int(apart), 4)
+        entry = saved(9) + stores(3 + (self.groups > 1), 4)
+        return (
+            loads(inputs * self.pieces * (self.turns or 1), 4).times(self.groups * tiles),
+            stores(self.m * self.n, 1).times(self.groups * tiles),
+            loads(self.words, 4).times(tiles),
+            tile.times(tiles) + entry.times(calls),
+        )
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        rows = self.rows
+        moved = (self.pieces - 1) * rows.pitch
+        on = 4 * rows.words if self.groups > 1 else 0
+        tile = self.n * self.columns.stride * rows.step
+        return render(
+            "kernels/halfword_rows/halfword_rows.c.j2",
+            name=self.name,
+            attribute=attribute,
+            title=f"{self.m} channels x {self.n} positions over {rows.number}x{self.columns.taps} columns.",
+            comment=f"Its number stands for: {self.details}.",
+            m=self.m,
+            n=self.n,
+            groups=self.groups,
+            columns=self.columns,
+            rows=rows,
+            turns=self.turns,
+            unroll=self.unroll,
+            pieces=self.pieces,
+            products=self.products,
+            acc=[[f"r{1 + c * self.n + j}" for j in range(self.n)] for c in range(self.m)],
+            pool=[f"r{i}" for i in range(1 + self.m * self.n, 13)],
+            # Where a row's words are moved past by a loop, the next row is that much nearer.
+            next_row=rows.pitch - (4 * rows.words if self.turns else 0),
+            next_group=on - moved - (4 * rows.words if self.turns else 0),
+            next_tile=tile - self.groups * on,
+            parameters=self.words,
+            depth=self.depth,
+            frame=_FRAME,
+            q=self.output,
+        )
+
+
+def at_once(rows: WindowRows, columns: Columns, unroll: int) -> int:
+    """Words whose products are scheduled together: those of a turn; or of the whole window where offsets reach them
+    all, else of a row."""
+    if unroll:
+        return unroll
+    reached = (rows.number - 1) * rows.pitch + columns.last * rows.step + 4 * (rows.words - 1) <= REACH
+    return rows.words * (rows.number if reached else 1)
+
+
+def left_over(m: int, n: int) -> int:
+    """Registers for words of inputs and weights, besides sums and the two addresses."""
+    return 12 - m * n
+
+
+def most_positions(m: int) -> int:
+    """Of a tile, as registers allow."""
+    return _SUMS // m
+
+
+@dataclass(frozen=True)
+class Widened:
+    """The kernel that makes ``words`` words of halfwords of half as many of bytes: of bytes 0 and 2, and 1 and 3; or
+    ``in_order``, 0 and 1, and 2 and 3."""
+
+    words: int
+    in_order: bool
+
+    constants: tuple[Constants, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"widen_{self.words}{'_in_order' if self.in_order else ''}"
+
+    @property
+    def call(self) -> Call:
+        """A call."""
+        turns = self.words // 2 // _TURN
+        return Call(self, (float(turns),) if turns else ())
+
+    #: What a call does there.
+    stack = saved(9)
+
+    @property
+    def code_bytes(self) -> int:
+        """Of the kernel; its instructions are 4 bytes long."""
+        return 4 * words_of(self.call)
+
+    def text(self, attribute: str = "") -> str:
+        """The kernel's C text; ``attribute`` says where it lies."""
+        return render(
+            "kernels/halfword_rows/widen.c.j2",
+            name=self.name,
+            attribute=attribute,
+            words=self.words,
+            unroll=_TURN,
+            turns=self.words // 2 // _TURN,
+            rest=self.words // 2 % _TURN,
+            in_order=self.in_order,
+        )
+
+
+def order_of(depth: int) -> tuple[Int64Array, bool]:
+    """Which of a group's channels each halfword is, and whether they are in order: words of bytes hold one group's
+    channels, or those of two."""
+    in_order = depth % 4 != 0
+    at = np.arange(depth)
+    return (at if in_order else at // 4 * 4 + np.array([0, 2, 1, 3])[at % 4]), in_order

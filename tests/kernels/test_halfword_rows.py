@@ -1,0 +1,103 @@
+"""Convolutions of up to three outputs over rows of halfwords: exact on host and board, and worth it."""
+
+from pathlib import Path
+
+import layers_helpers as h
+import layers_run_helpers as running
+import numpy as np
+import pytest
+from board_helpers import compilers
+
+from memaopt.kernels.halfword_rows.products import Columns, scheduled
+from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.problems.layers import Conv
+
+RNG = np.random.default_rng(5)
+FAMILY = "halfword rows"
+
+
+def _layers() -> dict[str, Conv]:
+    rng = np.random.default_rng(0)
+    lowest = h.conv(rng, (4, 5, 8), 3, (3, 3), zero_point=5)
+    lowest.weights[:, 1] = -128
+    made = {"lowest": lowest, "one_column": h.conv(rng, (9, 1, 4), 1, (2, 1), zero_point=3)}
+    for m in (1, 2, 3):
+        made |= {
+            f"deep_{m}": h.conv(rng, (4, 4, 88), m, (3, 2), zero_point=-1, clamp=(-128, 60)),
+            f"signed_{m}": h.conv(rng, (12, 9, 8), m, (3, 3), zero_point=7, output_zero_point=9, clamp=(-40, 90)),
+            f"dilated_{m}": h.conv(rng, (9, 9, 8), m, (3, 2), dilation=(2, 3), stride=(1, 2), output_zero_point=-5),
+            f"valid_{m}": h.conv(rng, (9, 11, 4), m, (3, 3), padding="valid", stride=(2, 1), zero_point=127),
+            f"column_{m}": h.conv(rng, (9, 13, 12), m, (5, 1), zero_point=-1, output_zero_point=3),
+            f"groups_{m}": h.conv(rng, (5, 6, 20), 5 * m, (3, 3), groups=5, zero_point=4),
+            f"pairs_{m}": h.conv(rng, (5, 8, 12), 6 * m, (3, 3), groups=6, zero_point=-9, output_zero_point=1),
+        }
+    made["wide"] = h.conv(rng, (3, 4, 512), 2, (1, 3), zero_point=3)
+    return made
+
+
+def _emitted() -> dict[str, tuple[Conv, Emitted]]:
+    return h.every_plan(_layers(), FAMILY)
+
+
+@pytest.mark.slow
+def test_every_plan_on_the_host(tmp_path: Path) -> None:
+    """Wrong layout of weights, order of halfwords, folding of offsets or padding, in the plain C."""
+    h.check_on_host(tmp_path, _emitted(), RNG)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", compilers())
+def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
+    """A wrong register, offset or loop in the assembly, or accesses that differ from the promise."""
+    h.check_on_board(tmp_path, _emitted(), RNG, compiler)
+
+
+@pytest.mark.slow
+def test_cycles(tmp_path: Path) -> None:
+    """A kernel that got slower, or a cost that an optimiser could not trust."""
+    rng = np.random.default_rng(1)
+    layers: dict[str, tuple[Conv, float]] = {
+        "image_1": (h.conv(rng, (16, 16, 16), 1, (3, 3), output_zero_point=3), 1.35),
+        "image_3": (h.conv(rng, (16, 16, 16), 3, (3, 3)), 1.15),
+        "groups": (h.conv(rng, (16, 16, 32), 32, (3, 3), groups=16, padding="valid"), 1.5),
+        "stride": (h.conv(rng, (33, 33, 8), 2, (3, 3), stride=(2, 2)), 1.7),
+        "short_rows": (h.conv(rng, (13, 7, 4), 1, (3, 3), stride=(2, 2)), 4.6),
+        "line": (h.conv(rng, (24, 24, 8), 1, (1, 5)), 1.5),
+        "large": (h.conv(rng, (24, 24, 8), 1, (5, 5)), 1.05),
+    }
+    for name, (layer, limit) in layers.items():
+        plan = min(plans(layer), key=lambda p: p.cycles)
+        assert plan.family == FAMILY, name
+        e = emit(layer, plan, name)
+        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
+        assert plan.cycles / layer.macs <= limit, (name, plan.cycles / layer.macs)
+
+
+def test_every_product_is_made_once() -> None:
+    """A schedule that leaves out a product, or has another value in a register by then."""
+    for columns in (Columns(4, 3, 1, 1), Columns(3, 5, 2, 2), Columns(6, 1, 3, 1)):
+        for registers in (4, 6):
+            held, made, weight = dict[int, tuple[int, int | None]](), list[tuple[int, ...]](), 0
+            groups = scheduled(columns, 1, registers, 2)
+            for group in groups or ():
+                for load in group.loads:
+                    held[load.register] = (weight, None) if load.column is None else (load.word, load.column)
+                    weight += load.column is None
+                for product in group.products:
+                    of_weight, of_input = held[product.weight], held[product.input]
+                    word, tap = divmod(of_weight[0], columns.taps)
+                    assert of_input == (word, columns.column(product.position, tap))
+                    made.append((product.position, word, tap))
+            assert groups is None or len(set(made)) == len(made) == columns.positions * columns.taps * 2
+
+
+def test_others_are_refused() -> None:
+    """A kernel offered for more channels than it has registers for, or for bytes that are no words of groups'."""
+    rng = np.random.default_rng(3)
+    for layer in (
+        h.conv(rng, (4, 4, 16), 4, (3, 3)),
+        h.conv(rng, (4, 4, 6), 1, (3, 3)),
+        h.conv(rng, (4, 4, 16), 1),
+        h.conv(rng, (4, 4, 12), 4, (3, 3), groups=4),
+    ):
+        assert not [plan for plan in plans(layer) if plan.family == FAMILY]
