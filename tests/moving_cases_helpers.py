@@ -175,4 +175,9 @@ def resize_bilinear(rng: Rng) -> Graph:
     graph = resize_nearest_neighbor(rng)
     (op,) = graph.operators
     more = {name: getattr(op, name) for name in ("align_corners", "half_pixel_centers")}
-    return single(OPERATORS["RESIZE_BILINEAR"], list(graph.tensors), 1, **more)
+    x, y = graph.tensors
+    if rng.integers(2):  # whole words of channels, half of them of images twice as large
+        size = tuple(2 * n for n in x.shape[1:3]) if rng.integers(2) else y.shape[1:3]
+        shapes = tuple((x.shape[0], *of, 4 * x.shape[3]) for of in (x.shape[1:3], size))
+        x, y = (dataclasses.replace(tensor, shape=shape) for tensor, shape in zip((x, y), shapes, strict=True))
+    return single(OPERATORS["RESIZE_BILINEAR"], [x, y], 1, **more)

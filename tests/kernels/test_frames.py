@@ -108,7 +108,7 @@ def _layers() -> Iterator[Layer]:
     for size in (1, 7, 64):
         yield Embedding(4, rng.integers(-128, 128, (9, size)).astype(np.int8), from_end=size == 64)
     yield Resize(Image(5, 7, 1), Image(9, 3, 1), Pair(569, 2389), True)
-    yield Resize(Image(4, 4, 3), Image(8, 8, 3), Pair(512, 512), False)
+    yield from (Resize(Image(4, 4, c), Image(8, 8, c), Pair(512, 512), False) for c in (3, 16))
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
     yield from (MatMul((2, k, m), (2, k, n), (True, False), 3, -4, 5, Rescale(1518500250, -9)) for m, k, n in _PRODUCTS)
     yield from (Softmax(2, depth, 1374389535, 23, -248) for depth in (10, 16, 128))
