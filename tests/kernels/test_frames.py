@@ -111,7 +111,7 @@ def _layers() -> Iterator[Layer]:
     yield from (Resize(Image(4, 4, c), Image(8, 8, c), Pair(512, 512), False) for c in (3, 16))
     yield MatMul((1, 3, 2, 4, 5), (3, 1, 5, 6), (False, False), 3, -4, 5, Rescale(1518500250, -9))
     yield from (MatMul((2, k, m), (2, k, n), (True, False), 3, -4, 5, Rescale(1518500250, -9)) for m, k, n in _PRODUCTS)
-    yield from (Softmax(2, depth, 1374389535, 23, -248) for depth in (10, 16, 128))
+    yield from (Softmax(2, depth, 1374389535, 23, -248) for depth in (10, 16, 49, 127, 128))
     yield from (LogSoftmax(2, depth, 1374389535, 23, -248) for depth in (1, 2, 10))
     q = Requantization(-3, multipliers=np.array([1717986918]), shifts=np.array([-4]))
     for shape, axes in (

@@ -78,33 +78,47 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
 #: Likewise of four elements by words in each of the three passes, and of a row; fitted to six layers, within 10 %.
 _FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN = Compiled(40, 8), Compiled(100, 28), Compiled(330, 58)
 _ROW_OF_FOURS = Compiled(240, 60)
-_MOST_WORDS_CODE = 1184  # likewise
+#: Likewise of an element that whole words leave over, and what a word's loads and its store at any address take more.
+_REST, _ANYWHERE = Compiled(60, 22), 5
+_MOST_WORDS_CODE, _MOST_REST_CODE = 1184, 128  # likewise, and of each element left over
 #: Elements of a row: fewer are not worth it, and of more a sum may have more bits than one exponent is written for.
 _LEAST, _MOST = 16, 128
 
 
 class WordSoftmax:
-    """The same by four elements at a time, of rows of whole words to int8."""
+    """The same by four elements at a time, to int8. What a row has besides whole words is in its last four bytes."""
 
     name = "softmax by words"
     computes = Softmax
 
     def plans(self, layer: Softmax) -> tuple[Plan, ...]:
-        if layer.output_bits > 8 or layer.depth % 4 or not _LEAST <= layer.depth <= _MOST:
+        if layer.output_bits > 8 or not _LEAST <= layer.depth <= _MOST:
             return ()
-        n, words = layer.rows * layer.depth, layer.depth // 4
+        n, (words, rest) = layer.rows * layer.depth, divmod(layer.depth, 4)
         greatest, total, outputs = (Loop((piece(four),), words) for four in (_FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN))
         reciprocal = Loop((piece(_STEP),), 3)
-        row = (piece(_ROW_OF_FOURS), greatest, total, piece(_BEFORE), reciprocal, piece(_BEHIND), outputs)
+        row: tuple[Node, ...] = (
+            piece(_ROW_OF_FOURS),
+            greatest,
+            total,
+            piece(_BEFORE),
+            reciprocal,
+            piece(_BEHIND),
+            outputs,
+        )
+        if rest:
+            row += (piece(Compiled(_REST.size * rest, _REST.cycles * rest + _ANYWHERE * words)),)
         code = (*around.entry(), Loop(row, layer.rows), TableLoads(1024, 2 * n))
+        read = layer.rows * (3 * words + (rest > 0))
+        written = stores(layer.rows * words, 4) + stores(layer.rows * rest, 1)
         return (
             Plan(
                 family=self.name,
                 tile="",
                 cycles=round(cycles_of(code)),
-                promise=Promise((loads(3 * n // 4, 4),), stores(n // 4, 4), loads(2 * n, 4)),
+                promise=Promise((loads(read, 4),), written, loads(2 * n, 4)),
                 data_bytes=1024,
-                code_bytes=_MOST_WORDS_CODE,
+                code_bytes=_MOST_WORDS_CODE + _MOST_REST_CODE * rest,
                 code=code,
                 alignment=4,
             ),
