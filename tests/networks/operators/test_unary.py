@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from tensors_helpers import activation, single
+from tflite_helpers import oracle_of
 
 from memaopt import fixedpoint
 from memaopt.errors import UnsupportedModelError
@@ -50,3 +51,11 @@ def test_inverse_roots_are_close() -> None:
     for x in (*range(2, 300), 1 << 20, (1 << 29) - 1):
         multiplier, shift = fixedpoint.inverse_square_root(x)
         assert abs(multiplier * 2.0 ** (shift - 31) * math.sqrt(x) - 1) < 2.0**-19, x
+
+
+def test_elu_takes_one_from_a_float() -> None:
+    """Catches exp(x) - 1 of int8 computed at once: where steps are as small as those of floats near 1, TFLite Micro
+    loses what is less."""
+    graph = single(OPERATORS["ELU"], [activation("x", (256,), 2.7e-8, 127), activation("y", (256,), 5.2e-8, -1)], 1)
+    every = np.arange(-128, 128).astype(np.int8)
+    np.testing.assert_array_equal(reference.run(graph, [every])[0], oracle_of(graph).run([every])[0])
