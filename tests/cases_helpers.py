@@ -30,7 +30,8 @@ def case_of(kind: str, seed: int) -> Case:
     """The case of a kind of :data:`CASES`, from its name and the seed alone."""
     rng = np.random.default_rng([zlib.crc32(kind.encode()), seed])
     graph = CASES[kind](rng)
-    return Case(_stretched(rng, graph) if seed % 5 == 1 and kind not in _UNDEFINED else graph, rng)
+    defined = not any(op.kind in _UNDEFINED for op in graph.operators)
+    return Case(_stretched(rng, graph) if seed % 5 == 1 and defined else graph, rng)
 
 
 def _stretched(rng: Rng, graph: Graph) -> Graph:
