@@ -46,7 +46,8 @@ def test_float_ends_are_kept(name: str, tmp_path: Path) -> None:
         library.check(emit.random_inputs(plan, seed))
 
 
-@pytest.mark.parametrize("name", zoo.SMALL)
+# mobilenet_v1 is among the real models below, its kernels in mobilenet_v2.
+@pytest.mark.parametrize("name", ["fc_autoencoder", "ds_cnn", "resnet8", "mobilenet_v2", "kwt"])
 def test_zoo_on_the_board(name: str) -> None:
     """Catches any layer whose bytes, loads or stores are not those promised, a plan above its lower bound, and kernels
     whose stack nobody promises.

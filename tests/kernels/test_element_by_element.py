@@ -11,10 +11,10 @@ from memaopt.kernels.registry import Emitted, emit, plans
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Pair
-from memaopt.problems.layers import ArgExtreme, Extreme, FloatLookup, L2Norm, Layer, MatMul, PoolKind
+from memaopt.problems.layers import ArgExtreme, Extreme, FloatLookup, L2Norm, Layer, MatMul, Mean, PoolKind
 from memaopt.problems.lstm import Lstm
 from memaopt.problems.resize import Resize
-from memaopt.problems.step_functions import Rescale
+from memaopt.problems.step_functions import Requantization, Rescale
 
 _RNG = np.random.default_rng(17)
 _TENTH = Rescale(1717986918, -3)
@@ -42,6 +42,20 @@ _LAYERS: dict[str, Layer] = {
     "fours_of_a_line": Resize(Image(1, 6, 8), Image(4, 12, 8), Pair(256, 512), True),
     "fours_by_thirds": Resize(Image(3, 1, 8), Image(9, 4, 8), Pair(341, 256), True),
     "fours_of_corners": Resize(Image(9, 12, 4), Image(4, 7, 4), Pair(2731, 1877), False),
+    **{
+        f"means_{axes[0]}_{depth}": Mean(
+            shape,
+            axes,
+            zero_point,
+            Requantization(-3, multipliers=np.array([(1 << 31) // depth]), shifts=np.array([1])),
+        )
+        for shape, axes, depth, zero_point in (
+            ((9, 64), (1,), 64, 5),
+            ((5, 39), (1,), 39, -128),
+            ((7, 1, 3, 4), (2, 3), 12, 127),
+            ((2, 70), (0, 1), 140, 0),
+        )
+    },
     "matmul": MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7)),
     "matmul_turned": MatMul((3, 12, 7), (3, 12, 5), (True, False), -128, 127, -9, Rescale(1518500250, -8)),
     "arg_max": ArgExtreme(PoolKind.MAX, (3, 12, 1), 8),
@@ -61,19 +75,40 @@ _LAYERS: dict[str, Layer] = {
     "same_squares": Binary(
         BinaryKind.SQUARED_DIFFERENCE, (77,), (77,), -20, -20, -128, Rescale(1318500250, -12), _TENTH, _TENTH, 7
     ),
+    **{
+        f"differences_{i}": Binary(
+            BinaryKind.SQUARED_DIFFERENCE, *shapes, *zeros, -128, Rescale(1518500250, shift), *rescales, 7
+        )
+        for i, (shapes, zeros, shift, rescales) in enumerate(
+            (
+                (((5, 4, 9), (5, 4, 9)), (-128, -128), -21, (Rescale(1 << 30, 0), Rescale(1 << 30, -1))),
+                (((4, 48), (4, 1)), (3, 127), -22, (Rescale(1518500250, -2), Rescale(1 << 30, 0))),
+                (((24,), (6, 24)), (0, 9), -20, (Rescale(1 << 30, 0), Rescale(1 << 30, 0))),
+            )
+        )
+    },
     "squares": Binary(
         BinaryKind.SQUARED_DIFFERENCE, (6, 32), (6, 1), 3, -5, -128, Rescale(1518500250, -10), _TENTH, _TENTH, 7
     ),
 }
 
 
+#: Layers that are there for one family.
+_ALONE = {"fours": "fours", "differences": "squares", "means": "row sums"}
+
+
+def _taken(name: str, number: int, family: str) -> bool:
+    alone = _ALONE.get(name.partition("_")[0])
+    return family == alone if alone else number == 0 or family == "proven"
+
+
 def _emitted() -> dict[str, tuple[Layer, Emitted]]:
-    """Each layer by its first plan, and by that whose rounding is proven; by that for four channels alone."""
+    """Each layer by its first plan, and by that whose rounding is proven; those of one family by that alone."""
     return {
         f"{name}_{number}": (layer, emit(layer, plan, f"{name}_{number}"))
         for name, layer in _LAYERS.items()
         for number, plan in enumerate(plans(layer))
-        if (plan.family == "fours" if name.startswith("fours") else number == 0 or plan.family == "proven")
+        if _taken(name, number, plan.family)
     }
 
 
@@ -81,6 +116,7 @@ def test_both_ways_are_tried() -> None:
     """Catches PRELU or SQUARED_DIFFERENCE without the proven rounding, which is half as long."""
     proven = {layer.kind for layer, e in _emitted().values() if e.plan.family == "proven" and isinstance(layer, Binary)}
     assert proven == {BinaryKind.PRELU, BinaryKind.SQUARED_DIFFERENCE}
+    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 13
 
 
 def test_on_host(tmp_path: Path) -> None:

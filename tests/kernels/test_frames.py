@@ -121,6 +121,7 @@ def _layers() -> Iterator[Layer]:
         ((8, 7, 74), (1,)),
         ((2, 7, 2), (1,)),
         ((2, 3, 4, 5, 2), (0, 2, 4)),
+        ((4, 63), (1,)),
     ):
         yield Mean(shape, axes, 5, q)
         yield Extreme(PoolKind.MIN, shape, axes)
@@ -163,6 +164,10 @@ def _pairs() -> Iterator[Layer]:
     yield Binary(BinaryKind.PRELU, (6, 5, 8), (8,), 3, -5, 7, Rescale(1518500250, -6), Rescale(1518500250, 0))
     yield Binary(
         BinaryKind.SQUARED_DIFFERENCE, (2, 2, 2, 5), (2, 1, 2, 1), 3, 9, 0, Rescale(1518500250, -9), *rescales[1:], 7
+    )
+    even = Rescale(1 << 30, 0)
+    yield Binary(
+        BinaryKind.SQUARED_DIFFERENCE, (5, 33), (5, 1), 3, 9, 0, Rescale(1518500250, -20), even, rescales[1], 7
     )
 
 

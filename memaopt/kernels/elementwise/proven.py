@@ -3,6 +3,7 @@
 A difference is of two tables: what each byte of an input comes to, rescaled.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ _FACTORS = tuple(1 << shift for shift in range(8, -1, -1))
 _BYTES = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
 
 
-class _Rounding(NamedTuple):
+class FixedRounding(NamedTuple):
     """clamp(H((scale acc + start) multiplier) + addend (+ negative below 0)) >> shift, as the template sees it."""
 
     scale: int
@@ -47,8 +48,8 @@ class _Rounding(NamedTuple):
 class _Proof(NamedTuple):
     """How a layer is rounded: what is multiplied, and of PRELU what is not; the tables of a difference."""
 
-    result: _Rounding
-    straight: _Rounding | None
+    result: FixedRounding
+    straight: FixedRounding | None
     first: Int64Array | None
     second: Int64Array | None
     told: str
@@ -124,8 +125,8 @@ def _proof(layer: Binary) -> _Proof | None:
     x, y = _BYTES - layer.first_zero_point, _BYTES - layer.second_zero_point
     if layer.kind is BinaryKind.PRELU:
         products = np.multiply.outer(x[x < 0], y) if (x < 0).any() else np.zeros(1, np.int64)
-        result = _rounding(layer, layer.result, products)
-        straight = _rounding(layer, layer.first, np.maximum(x, 0))
+        result = fixed_rounding(layer, layer.result, products)
+        straight = fixed_rounding(layer, layer.first, np.maximum(x, 0))
         if result is None or straight is None:
             return None
         return _Proof(result[0], straight[0], None, None, f"{result[1]}; {straight[1]}")
@@ -135,12 +136,15 @@ def _proof(layer: Binary) -> _Proof | None:
     if max(np.abs(first).max(), np.abs(second).max()) >= 1 << 15:
         return None
     farthest = max(first.max() - second.min(), second.max() - first.min())
-    result = _rounding(layer, layer.result, np.array([0, farthest * farthest]))
+    result = fixed_rounding(layer, layer.result, np.array([0, farthest * farthest]))
     return None if result is None else _Proof(result[0], None, first, second, result[1])
 
 
-def _rounding(layer: Binary, rescale: Rescale, accumulators: Int64Array) -> tuple[_Rounding, str] | None:
-    """How accumulators between the least and the greatest are rounded, and why; None without a proof."""
+def fixed_rounding(
+    layer: Binary, rescale: Rescale, accumulators: Int64Array, factors: Sequence[int] = _FACTORS
+) -> tuple[FixedRounding, str] | None:
+    """How accumulators between the least and the greatest are rounded, times one of the ``factors``, and why; None
+    without a proof."""
     low, high = min(int(accumulators.min()), 0), max(int(accumulators.max()), 0)
     multiplier, shift = rescale
     wanted = Requantization(
@@ -150,7 +154,7 @@ def _rounding(layer: Binary, rescale: Rescale, accumulators: Int64Array) -> tupl
         multipliers=np.array([multiplier]),
         shifts=np.array([shift]),
     )
-    for factor in _FACTORS:
+    for factor in factors:
         if max(-low, high) * factor >= 1 << 31:
             continue
         found = requantize.prove_multiply_add(wanted, AccumulatorRange(np.array([low]), np.array([high])), factor)
@@ -158,7 +162,7 @@ def _rounding(layer: Binary, rescale: Rescale, accumulators: Int64Array) -> tupl
             stage = Output.of(found, wanted)
             start, multiplier, addend = (int(each[0]) for each in (found.start, found.multiplier, found.addend))
             negative = 0 if found.negative is None else int(found.negative[0])
-            numbers = _Rounding(factor, start, multiplier, addend, negative, found.shift, stage.low, stage.high)
+            numbers = FixedRounding(factor, start, multiplier, addend, negative, found.shift, stage.low, stage.high)
             return numbers, found.describe()
     return None
 

@@ -223,14 +223,15 @@ def pairs_plan(
     stack: int,
     data: int,
     table: int = 0,
+    table_item: int = 1,
 ) -> Plan:
     """The plan of kernels over ``runs`` that were proven for all pairs of inputs: ``stack`` bytes, ``data`` bytes of
-    constants, of them ``table`` read here and there."""
+    constants, of them ``table`` read here and there, ``table_item`` bytes an element."""
     nodes: list[Node] = [] if runs.once is None else [*runs.once.nodes]
     inner: tuple[Node, ...]
     sizes: dict[str, int] = {}
     called, read, written = Access(), Access(), Access()
-    parameters, scratch = loads(layer.elements if table else 0, 1), Access()
+    parameters, scratch = loads(layer.elements if table else 0, table_item), Access()
     for run in runs.runs:
         kernel = kernel_of(run)
         call = Call(kernel.rendered, tuple(n for n in (run.eights / kernel.eights, run.rest) if n))

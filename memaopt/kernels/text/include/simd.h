@@ -126,6 +126,16 @@ static inline uint32_t greater_bytes(uint32_t x, uint32_t y)
 #endif
 }
 
+/* USADA8: the sum of four unsigned bytes, added. */
+static inline uint32_t sum_of_bytes(uint32_t x, uint32_t sum)
+{
+#if MEMAOPT_SIMD
+    return __usada8((uint8x4_t)x, (uint8x4_t)0u, sum);
+#else
+    return sum + (x & 0xFF) + (x >> 8 & 0xFF) + (x >> 16 & 0xFF) + (x >> 24);
+#endif
+}
+
 /* Where element k of a row lies that is packed in fours of elements 0, 2, 1, 3, as SXTAB16 takes words apart. */
 static inline int32_t in_fours(int32_t k)
 {
