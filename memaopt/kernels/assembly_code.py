@@ -13,7 +13,8 @@ from typing import NamedTuple
 from memaopt.kernels.code import REWIND, Constants, Loop, Node, Straight
 from memaopt.kernels.text.thumb import listed
 
-_QUOTED = re.compile(r'^\s*"(.*?)\s*\\n"', re.MULTILINE)
+#: What a quoted line ends with.
+_END = '\\n"'
 
 
 def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True) -> tuple[Node, ...]:
@@ -21,10 +22,10 @@ def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True) 
 
     ``wide``: every instruction has its 32-bit form; else those have 16 bits that the assembler can give so few.
     """
-    lines = _QUOTED.findall(text) or text.splitlines()
+    quoted = [before[before.rfind('"') + 1 :] for before in text.split(_END)[:-1]]
+    lines = [line.strip() for line in quoted or text.splitlines()]
     reader = _Reader(constants, wide)
-    for line in _expanded([line.strip() for line in lines]):
-        reader.read(line)
+    reader.read(_expanded(lines) if ".rept" in text else lines)
     return reader.nodes()
 
 
@@ -119,11 +120,12 @@ def _instruction(line: str) -> _Instruction | None:
 
 
 class _Reader:
-    """Reads instructions one by one: what they take depends on those before."""
+    """Reads instructions: what they take depends on those before."""
 
     def __init__(self, constants: Sequence[Constants], wide: bool) -> None:
         self._sources = {f"{held.register}, {held.source}": held for held in constants}
         self._wide = wide
+        #: Of each instruction, if not all have two.
         self._halves: list[int] = []
         self._held: set[str] = set()
         # The instruction that set a register to where constants start, while nothing was read by it.
@@ -134,48 +136,52 @@ class _Reader:
         self._labels: dict[str, int] = {}
         # First instruction -> the one after the last branch back to it.
         self._loops: dict[int, int] = {}
-        self._kind = ""
-        self._loaded = self._written = ""
 
-    def read(self, line: str) -> None:
-        if line.endswith(":") and line[:-1].isdecimal():
-            self._labels[line[:-1]] = len(self._cycles)
-            # What comes before is mostly the branch back to here.
-            self._kind = self._loaded = self._written = ""
-        elif (one := _instruction(line)) is not None:
-            self._append(one)
-
-    def _append(self, one: _Instruction) -> None:
-        cycles, loads, back = one.cycles, 0, one.label in self._labels
-        if one.kind == "load":
-            piped = self._kind == "load" and self._loaded not in one.address
-            cycles = 3 if self._kind == "store" else 1 if piped else 2
-            loads = int(not one.address.isdisjoint(self._held))
-        elif one.many:
-            cycles += self._kind == "store"
-            loads = 0 if one.address.isdisjoint(self._held) else one.many
-        elif back:
-            cycles = 2
-        if self._written in one.address:
-            cycles += 1
-        self._kind, self._loaded = one.kind, one.first if one.kind == "load" else ""
-        self._written = one.written
-        self._start_later(one, loads)
-        held = self._sources.get(one.operands) if one.name in ("ldr", "mov") else None
-        if held is None:
-            self._held -= one.gone
-        else:
-            self._held.add(held.register)
-            if held.rewinds:
-                loads = REWIND
-                self._started[held.register] = len(self._loads)
-        if one.name.startswith("it") and not self._wide:
-            cycles = 0.0
-        self._cycles.append(cycles)
-        self._loads.append(loads)
-        self._halves.append(2 if self._wide or not one.narrow else 1)
-        if back:
-            self._loops[self._labels[one.label]] = len(self._cycles)
+    def read(self, lines: Sequence[str]) -> None:
+        """Read lines in their order: one loop for all of them, since there are tens of thousands."""
+        labels, held, started, wide = self._labels, self._held, self._started, self._wide
+        all_cycles, all_loads, halves = self._cycles, self._loads, self._halves
+        # Of the instruction before.
+        before = loaded = written = ""
+        for line in lines:
+            one = _instruction(line)
+            if one is None:
+                if line.endswith(":") and line[:-1].isdecimal():
+                    labels[line[:-1]] = len(all_cycles)
+                    # What comes before is mostly the branch back to here.
+                    before = loaded = written = ""
+                continue
+            name, operands, kind, cycles, first, address, many, target, gone, label, narrow, _ = one
+            loads, back = 0, label in labels
+            if kind == "load":
+                cycles = 3 if before == "store" else 1 if before == "load" and loaded not in address else 2
+                loads = int(not address.isdisjoint(held))
+            elif many:
+                cycles += before == "store"
+                loads = 0 if address.isdisjoint(held) else many
+            elif back:
+                cycles = 2
+            if written in address:
+                cycles += 1
+            before, loaded, written = kind, first if kind == "load" else "", target
+            if started:
+                self._start_later(one, loads)
+            source = self._sources.get(operands) if name in ("ldr", "mov") else None
+            if source is not None:
+                held.add(source.register)
+                if source.rewinds:
+                    loads = REWIND
+                    started[source.register] = len(all_loads)
+            elif gone:
+                held -= gone
+            if not wide and name.startswith("it"):
+                cycles = 0.0
+            all_cycles.append(cycles)
+            all_loads.append(loads)
+            if not wide:
+                halves.append(1 if narrow else 2)
+            if back:
+                self._loops[labels[label]] = len(all_cycles)
 
     def _start_later(self, one: _Instruction, loads: int) -> None:
         """Constants that are not read from their start on: the register moves on first, or has an offset."""

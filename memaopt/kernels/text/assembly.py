@@ -15,7 +15,6 @@ _SHORT = frozenset(
     for condition in ("", "lt", "gt")
 ) | {"b", "bne", "beq", "bge", "blt", "bhs", "blo"}
 
-_NARROW = re.compile(rf"^[ \t]*({'|'.join(sorted(_SHORT))}) ", re.MULTILINE)
 _IMMEDIATE = re.compile(r"#-?\d+")
 
 
@@ -76,25 +75,36 @@ def quote(text: str) -> str:
     A line that starts with ``@`` becomes a C comment between the literals. OutOfReachError if something in the text
     cannot be encoded.
     """
-    thumb.check(text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    code = [line if line[0].isdigit() else "  " + line for line in lines if line[0] != "@"]
-    width = max(map(len, code))
-    made, rest = [], iter(code)
-    for line in lines:
-        made.append(f"        /* {line[1:].strip()} */" if line[0] == "@" else f'        "{next(rest):<{width}}\\n"')
-    return "\n".join(made)
+    return _quoted(_lines(text))
 
 
-def widened(text: str) -> str:
-    """Assembly lines with every instruction in its 32-bit form.
+def wide_quote(text: str) -> str:
+    """:func:`quote` with every instruction in its 32-bit form.
 
     So all of them lie at multiples of 4 (IT aside): a core whose fetch queue has 3 words falls behind in runs of
     32-bit instructions at addresses 2 mod 4.
     """
-    return _NARROW.sub(r"\1.w ", text)
+    return _quoted([_widened(line) for line in _lines(text)])
 
 
-def wide_quote(text: str) -> str:
-    """:func:`quote` of the 32-bit forms."""
-    return quote(widened(text))
+def _lines(text: str) -> list[str]:
+    """All but blank lines, without what is around them."""
+    return [line for raw in text.splitlines() if (line := raw.strip())]
+
+
+def _widened(line: str) -> str:
+    mnemonic, space, operands = line.partition(" ")
+    return f"{mnemonic}.w {operands}" if space and mnemonic in _SHORT else line
+
+
+def _quoted(lines: list[str]) -> str:
+    instructions = [line for line in lines if line[0] != "@"]
+    thumb.check_lines(instructions)
+    code = [line if line[0].isdigit() else "  " + line for line in instructions]
+    width = max(map(len, code))
+    if len(code) == len(lines):
+        return "\n".join([f'        "{line:<{width}}\\n"' for line in code])
+    made, rest = [], iter(code)
+    for line in lines:
+        made.append(f"        /* {line[1:].strip()} */" if line[0] == "@" else f'        "{next(rest):<{width}}\\n"')
+    return "\n".join(made)

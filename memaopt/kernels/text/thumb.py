@@ -9,6 +9,7 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.machines.core import least_reach
@@ -112,7 +113,11 @@ class _Branch(NamedTuple):
 
 def check(text: str) -> None:
     """Check an assembly text, one instruction, label or directive a line; OutOfReachError names the first bad line."""
-    lines = [line for line in (raw.strip() for raw in text.splitlines()) if line and line[0] != "@"]
+    check_lines([line for raw in text.splitlines() if (line := raw.strip()) and line[0] != "@"])
+
+
+def check_lines(lines: Sequence[str]) -> None:
+    """:func:`check` of lines without what is around them, none of them blank or a comment."""
     branches: list[_Branch] = []
     labels: dict[str, list[int]] = {}
     size = _run(lines, {}, 0, branches, labels)
@@ -168,6 +173,7 @@ _PLAIN: set[str] = set()
 _MOST_PLAIN = 1 << 16
 
 
+@lru_cache(maxsize=_MOST_PLAIN)
 def _checked(line: str) -> _Branch | None:
     """Check one instruction; a branch is returned."""
     written, _, operands = line.partition(" ")
