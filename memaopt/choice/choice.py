@@ -11,7 +11,7 @@ it takes; :mod:`memaopt.choice.labels` finds the best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -58,15 +58,15 @@ class Candidate:
         """Whether what it copies saves more than the copies cost."""
         return self.machine is None or in_ram.pays(self.plan, self.where, self.machine)
 
-    @property
+    @cached_property
     def sram_bytes(self) -> int:
         """What this operator alone needs."""
         return self.arena_bytes + self.stack_bytes + self.ram_bytes
 
-    @property
+    @cached_property
     def ram_bytes(self) -> int:
         """Kept in RAM for code and constants."""
-        return ram_bytes([self])
+        return ram_bytes([self]) if self.where.code or self.where.data else 0
 
     @property
     def cycles(self) -> int:
@@ -89,7 +89,7 @@ class Candidate:
         constants = self.plan.promise.parameters.bytes if self.where.outside else 0
         return self.batch * (constants + self.away.bytes)
 
-    @property
+    @cached_property
     def flash_bytes(self) -> int:
         """What it takes of the flash alone."""
         return self.plan.flash_bytes - (self.plan.data_bytes if self.where.outside else 0)
@@ -151,6 +151,15 @@ class Stage:
     candidates: tuple[Candidate, ...]
     inputs: tuple[int | None, ...]
     output: int
+
+    @cached_property
+    def kernels(self) -> Mapping[tuple[tuple[str, ...], bool], Candidate]:
+        """Kernels that others may share, by their names and whether they are in RAM, with the first that has them."""
+        found: dict[tuple[tuple[str, ...], bool], Candidate] = {}
+        for candidate in self.candidates:
+            if candidate.plan.kernels:
+                found.setdefault((candidate.plan.kernels, candidate.where.code), candidate)
+        return found
 
 
 @dataclass(frozen=True)

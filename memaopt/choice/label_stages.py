@@ -283,13 +283,17 @@ def _states(
         for others in states[-1]:
             formats = dict(others)
             read = {Format.S8 if t is None else formats.get(t, Format.S8) for t in stage.inputs} or {Format.S8}
+            ends: dict[Format, int] = {}
             here = []
             for number, row in enumerate(rows[i]):
-                if read != {row.wanted}:
+                if row.wanted not in read or len(read) > 1:
                     continue
-                added = {(stage.output, row.made)} if row.made is not Format.S8 else set()
-                alive = frozenset(item for item in others | added if last[item[0]] > i)
-                here.append(Edge(number, following.setdefault(alive, len(following))))
+                end = ends.get(row.made)
+                if end is None:
+                    added = {(stage.output, row.made)} if row.made is not Format.S8 else set()
+                    alive = frozenset(item for item in others | added if last[item[0]] > i)
+                    end = ends[row.made] = following.setdefault(alive, len(following))
+                here.append(Edge(number, end))
             steps.append(here)
         edges.append(steps)
         states.append(list(following))

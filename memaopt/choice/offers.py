@@ -139,15 +139,15 @@ def _offered(
     """The candidates of a stage that fit by themselves, and whose formats the stage can have."""
     offered = []
     for pick, candidate in enumerate(stage.candidates):
-        plan = candidate.plan
+        plan, where = candidate.plan, candidate.where
         if not fits(candidate, budgets) or (plan.output_format is not Format.S8 and stage.output in plain):
             continue
         if plan.input_format is not Format.S8 and None in stage.inputs:
             continue
-        kernel = number.get((plan.kernels, candidate.where.code), -1)
+        kernel = number.get((plan.kernels, where.code), -1) if plan.kernels else -1
         flash = candidate.flash_bytes - (plan.shared_bytes if kernel >= 0 else 0)
-        code = code_room(plan) if candidate.where.code and kernel < 0 else 0
-        data = constants_room(plan) if candidate.where.data else 0
+        code = code_room(plan) if where.code and kernel < 0 else 0
+        data = constants_room(plan) if where.data else 0
         own = flash, code, data, candidate.arena_bytes, candidate.stack_bytes
         offered.append(Offered(pick, candidate, kernel, own))
     return offered
@@ -158,11 +158,9 @@ def _shared(stages: Sequence[Stage]) -> tuple[list[SharedKernel], dict[tuple[tup
     users: dict[tuple[str, ...], set[int]] = {}
     places: dict[tuple[tuple[str, ...], bool], tuple[set[int], Candidate]] = {}
     for i, stage in enumerate(stages):
-        for candidate in stage.candidates:
-            if candidate.plan.kernels:
-                users.setdefault(candidate.plan.kernels, set()).add(i)
-                key = candidate.plan.kernels, candidate.where.code
-                places.setdefault(key, (set(), candidate))[0].add(i)
+        for key, candidate in stage.kernels.items():
+            users.setdefault(key[0], set()).add(i)
+            places.setdefault(key, (set(), candidate))[0].add(i)
     kernels: list[SharedKernel] = []
     number: dict[tuple[tuple[str, ...], bool], int] = {}
     for key, (where, one) in places.items():
