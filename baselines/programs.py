@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from baselines import cmsis_dsp, cmsis_nn
 from baselines.kernels import Kernel
 from memaopt.board import Access, Board, Build, build
-from memaopt.board.energy import energy
 from memaopt.board.results import known
 from memaopt.errors import InfeasibleError
 from memaopt.interrupts import scratch_folder
+from memaopt.machines.energy import energy
 from memaopt.machines.mcu import Mcu
 from memaopt.problems import reference
 from memaopt.problems.gemm import Dtype, Gemm

@@ -30,9 +30,12 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
         import memaopt
 
-        # The public names, since some are imported late.
-        used = [name for name in memaopt.__all__ if name in str(function.__annotations__)]
-        names = {**{name: getattr(memaopt, name) for name in used}, **function.__globals__}
+        # The public names that its module does not have, since some are imported late.
+        own, text = function.__globals__, str(function.__annotations__)
+        names = {
+            **{name: getattr(memaopt, name) for name in memaopt.__all__ if name in text and name not in own},
+            **own,
+        }
         function.__annotations__ = get_type_hints(function, names, include_extras=True)
         config = ConfigDict(arbitrary_types_allowed=True, strict=True)
         return validate_call(config=config)(function)

@@ -8,10 +8,10 @@ from baselines.kernels import CMSIS_NN, Kernel, kernels
 from baselines.programs import CMSIS_FLAGS, FLAGS, Measurement, Program
 from memaopt.alignment import align
 from memaopt.bench.results import OURS, Case, Entry, Heading
-from memaopt.board.energy import energy
 from memaopt.board.results import known
 from memaopt.certificates.gemm import Certificate, certify
 from memaopt.errors import MemaoptError
+from memaopt.machines.energy import energy
 from memaopt.machines.mcu import Mcu
 from memaopt.problems import reference
 from memaopt.problems.gemm import Dtype, Gemm, Placement, gemm

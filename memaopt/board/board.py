@@ -16,12 +16,12 @@ from memaopt.board import layout
 from memaopt.board.build import Build
 from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.elf import Program, Segment, read_elf
-from memaopt.board.energy import energy
 from memaopt.board.profile import profile as make_profile
 from memaopt.board.results import Run
 from memaopt.board.semihosting import HostInput
 from memaopt.board.vectors import Vectors, find_vectors
 from memaopt.errors import FaultError, InputError, MissingToolError
+from memaopt.machines.energy import energy
 from memaopt.machines.mcu import Mcu
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from memaopt.access import Access
-from memaopt.board.energy import Energy
 from memaopt.board.profile import Profile
 from memaopt.errors import InputError
+from memaopt.machines.energy import Energy
 
 #: How a run ended: the function returned; the program exited by semihosting; it came to where it was to stop; a
 #: branch to itself; a WFI or WFE that nothing wakes and nothing follows; a breakpoint.

@@ -6,24 +6,18 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from memaopt.printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 WIDTH = 100
 #: Columns that no table needs more of.
@@ -96,21 +90,30 @@ def print_whole(console: Console, table: Table) -> None:
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
     """What is being done and for how long, on stderr if somebody watches it; yields what changes the text."""
     console = stderr()
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # only where somebody watches
+
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda text: bar.update(task, description=text)
 
 
-def progress() -> Progress:
+def progress() -> "Progress":
     """A bar on stderr, with what is being done and how many of how many, if somebody watches it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     console = stderr()
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def timed_progress() -> Progress:
+def timed_progress() -> "Progress":
     """As :func:`progress`, for what takes long: with items a second, and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
     console = stderr()
     rate, left = TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(compact=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.access import Access
-from memaopt.board.energy import energy
 from memaopt.board.projects import TITLES
 from memaopt.certificates.push import claim as push_claim
 from memaopt.choice.elsewhere import Elsewhere
@@ -18,6 +17,7 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.machines.core import ORDERED
+from memaopt.machines.energy import energy
 from memaopt.networks.summary import Summary
 from memaopt.printable import counted
 from memaopt.report.console import Fact, print_facts, table

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from memaopt.board.energy import energy
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import describe, layer_traffic
 from memaopt.kernels.text.templates import render
+from memaopt.machines.energy import energy
 from memaopt.printable import counted, printable
 from memaopt.report import pictures
 from memaopt.report.network import kernel_name, layer_shape, operator_name

@@ -7,7 +7,7 @@ from board_helpers import MCU, assemble, compile_c, function
 
 from memaopt.access import Access
 from memaopt.board import Board
-from memaopt.board.energy import energy
+from memaopt.machines.energy import energy
 from memaopt.machines.mcu import mcu
 
 IDEAL = MCU.with_wait_states(0)

@@ -221,10 +221,11 @@ def _rewritten(
     if not isinstance(op, Weighted) or (op.input not in lost and op.output not in lost):
         return op
     outputs = lost.get(op.output, np.arange(depth(graph.output_of(op))))
-    every = np.arange(graph.tensors[op.weights].shape[-1])
-    inputs = lost.get(op.input, every)
+    depth_in = graph.tensors[op.weights].shape[-1]
+    inputs = lost.get(op.input, np.arange(depth_in))
     added = np.zeros(depth(graph.output_of(op)), np.int64)
     if isinstance(op, Mixing):
-        gone = np.setdiff1d(every, inputs)
+        gone = np.ones(depth_in, bool)
+        gone[inputs] = False
         added = op.contribution(graph, _value(graph, knowledge, op.input))[1][:, gone].sum(axis=1)
     return op.narrowed(graph, outputs, inputs, added, tensors)
