@@ -7,6 +7,7 @@ once and then goes on: instructions that were never decoded, and requests to the
 import ctypes
 import struct
 import time
+import weakref
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class VirtualCore:
         self._reset_registers()
         self._set_word(_CPACR, _FPU_ON if mcu.core.has_fpu else 0)
         self._given: HostInput | None = None
-        self._host_requests = Semihosting(self.read, self.write)
+        self._host_requests = self._host_of()
 
         self._code = PagedMap(2, np.uint32)
         self.rows: NDArray[Any] = np.zeros(1024, layout.ROW)
@@ -195,7 +196,7 @@ class VirtualCore:
         state["memory_count"] = len(table.records)
         state["code"] = table.place(entry)
         state["banks"], state["bank_count"] = table.banks.ctypes.data, len(table.banks)
-        self._host_requests = Semihosting(self.read, self.write, self._given)
+        self._host_requests = self._host_of(self._given)
         # The run begins with the registers as memory has them.
         state["touched"], state["touched_end"] = PRIVATE[0], sum(PRIVATE)
         self._point()
@@ -267,6 +268,13 @@ class VirtualCore:
     def counter(self, field: str) -> int:
         """A counter of the last run: a field of :data:`layout.STATE`."""
         return int(self._state[field][0])
+
+    def _host_of(self, given: HostInput | None = None) -> Semihosting:
+        """What serves a run. It holds the core weakly, whose memories would stay until Python looks for circles."""
+        core = weakref.proxy(self)
+        return Semihosting(
+            lambda address, size: core.read(address, size), lambda address, data: core.write(address, data), given
+        )
 
     def _serve(self, address: int) -> Stop | None:
         """Do what the program asks of its host at ``address``; a stop if it ends there."""

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from memaopt.access import Access
-from memaopt.board.projects import TITLES
 from memaopt.certificates.push import claim as push_claim
 from memaopt.choice.elsewhere import Elsewhere
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
@@ -314,6 +313,8 @@ def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
         return [("from reset", f"not run, its project cannot be linked: {trial.no_image}", "red")]
     if trial.image is None:
         return []
+    from memaopt.board.projects import TITLES  # a report without a run needs no board
+
     image = trial.image
     what = f"from reset in a project as {TITLES[image.layout]}'s"
     said = f"run {what}" if image.cycles is None else f"{image.cycles:,} cycles {what}, by the core's cycle counter"

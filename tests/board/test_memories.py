@@ -4,6 +4,9 @@ The figures for the STM32L4R5 follow from the structure in RM0432: 5 wait states
 1 KiB and 256 bytes; docs/timing.md derives each.
 """
 
+import gc
+import weakref
+
 import pytest
 from board_helpers import assemble, compile_c, compilers, function
 
@@ -265,3 +268,19 @@ def test_a_build_can_be_loaded_directly(tmp_path):
     source = tmp_path / "p.s"
     source.write_text(f".syntax unified\n.thumb\n{function('f', 'mov r0,#7' + chr(10) + ' bx lr')}")
     assert Board(L4R5).load(build([source], tmp_path / "p.elf", L4R5)).call("f").r0 == 7
+
+
+def test_a_board_goes_when_nobody_has_it(tmp_path):
+    """Catches a core that reaches itself: it would keep megabytes until Python looks for circles, which commands
+    hardly ever have it do."""
+    board = assemble(tmp_path, function("f", "bx lr"), L4R5)
+    board.call("f")
+    core = weakref.ref(board._core)
+    with_collector = gc.isenabled()
+    gc.disable()
+    try:
+        del board
+        assert core() is None
+    finally:
+        if with_collector:
+            gc.enable()
