@@ -17,7 +17,7 @@ from rich.table import Table
 
 from memaopt.alignment import align
 from memaopt.board import Board, build
-from memaopt.choice.in_ram import IN_FLASH, Where, code_room, constants_room, copyable, pays, stall_cycles
+from memaopt.choice.in_ram import IN_FLASH, Where, code_room, constants_room, contending, copyable, pays, stall_cycles
 from memaopt.kernels.registry import Emitted, Plan, emit, in_sections, plans, source_file, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.models.waits import timing, waiting
@@ -92,7 +92,8 @@ def chosen(layer: Layer, machine: Mcu) -> tuple[Plan, Where, int]:
         if pays(plan, where, figures)
     ]
     _, _, plan, where = min(candidates, key=lambda candidate: candidate[:2])
-    return plan, where, plan.cycles + round(waiting(plan.code, figures, where.code, where.data))
+    waits = waiting(plan.code, figures, where.code, where.data) + contending(plan, where, figures)
+    return plan, where, plan.cycles + round(waits)
 
 
 def _offered(layer: Layer, machine: Mcu) -> list[Plan]:

@@ -108,10 +108,10 @@ def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float
         assert machine.outside is not None
         waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)
         waited += batch * _channels_wait(plan, machine)
-    return max(waited, batch * _least_waited(plan, where, machine)) + batch * _contending(plan, where, machine)
+    return max(waited, batch * _least_waited(plan, where, machine)) + batch * contending(plan, where, machine)
 
 
-def _contending(plan: Plan, where: Where, machine: FlashTiming) -> int:
+def contending(plan: Plan, where: Where, machine: FlashTiming) -> int:
     """What code in RAM waits for data that come through the same port: at most a cycle for each access, which is what
     it takes where the code is fetched as fast as the port gives it.
     """
