@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array
-from memaopt.kernels.code import Call, Literal, Loop, Node, Small, Straight, compiled
+from memaopt.kernels.code import Call, Literal, Loop, Node, Small, Straight, TableLoads, compiled
 
 
 class Compiled(NamedTuple):
@@ -82,51 +82,77 @@ ROW_OF_WORDS, ROW_FLIPPED, ROW_OF_BYTES = RowCopy(32, 2.6), RowCopy(45, 3.6), Ro
 FILLED_WORD = 1.8
 
 
+def _words(*cycles: float) -> Straight:
+    """Words that take so many cycles each, as far as their last instructions go."""
+    return Straight(tuple(map(float, cycles)), (0,) * len(cycles))
+
+
 def _stretch(words: int, cycles: float) -> Straight:
     return Straight((cycles / words,) * words, (0,) * words)
 
 
 #: Of a word by itself, and of four apart, a cycle more than their instructions have: an allowance, not counted.
 _ALLOWED = 1
-#: Of a helper between its two loops.
-_BETWEEN = 4
+#: Of a helper between its two loops: two instructions, the second of which is a branch past the second loop.
+_BETWEEN = _words(2)
 
 
 class _Helper(NamedTuple):
-    """A helper of two loops (text/include/copy.h): its bytes, the items of a turn of the first, and cycles by the
-    instructions (docs/timing.md): of such a turn, and of one of the rest.
+    """A helper of two loops (text/include/copy.h): its bytes, the items of a turn of the first, a turn of it and one of
+    the second by the instructions (docs/timing.md), and what lies before and behind them, the entry and the exit.
 
-    ``ends``, its entry and exit, is one figure for those that save registers: with what is between the loops their
-    mean, 15 to 25 by the instructions.
+    Those of helpers that save registers are their mean together, 15 to 25 by the instructions.
     """
 
     name: str
     size: int
     by: int
-    turn: int
-    each: int
-    ends: int = 16
+    turn: Straight
+    each: Straight
+    entry: Straight
+    exit: Straight
 
     def call(self, count: float, constants: tuple[Straight, Straight] | None = None) -> Call:
         """A call for so many items; both loops as they read ``constants``, if they do."""
         turns, rest = divmod(count, self.by)
-        whole, single = constants or (_stretch(3, self.turn), _stretch(3, self.each))
-        body = (_stretch(3, self.ends), Loop((whole,), turns), _stretch(2, _BETWEEN), Loop((single,), rest))
+        whole, single = constants or (self.turn, self.each)
+        body = (self.entry, Loop((whole,), turns), _BETWEEN, Loop((single,), rest), self.exit)
         return Call(Small(self.name, self.size, body))
 
 
+#: Registers are saved, and restored: a word each, and a word more with instructions of 16 bits.
+_SAVED, _RESTORED = _stretch(2, 8), _stretch(2, 10)
+_FEW_SAVED, _FEW_RESTORED = _stretch(3, 10), _stretch(1, 8)
 # Loaded, changed if at all, counted, stored, and back.
-_WORDS = _Helper("copy_words", 42, 8, turn=9 + 1 + 9 + 2, each=2 + 1 + 1 + 2 + _ALLOWED)
-_FLIPPED = _Helper("copy_words_flipped", 78, 8, turn=9 + 8 + 1 + 9 + 2, each=2 + 1 + 1 + 1 + 2 + _ALLOWED)
-_BYTES = _Helper("copy_bytes", 34, 4, turn=2 + 1 + 1 + 2, each=2 + 1 + 1 + 2, ends=3)  # it saves no registers
+_WORDS = _Helper("copy_words", 42, 8, _words(9, 1, 9 + 2), _stretch(3, 2 + 1 + 1 + 2 + _ALLOWED), _SAVED, _RESTORED)
+_FLIPPED = _Helper(
+    "copy_words_flipped",
+    78,
+    8,
+    _stretch(11, 9 + 8 + 1 + 9 + 2),
+    _stretch(4, 2 + 1 + 1 + 1 + 2 + _ALLOWED),
+    _SAVED,
+    _RESTORED,
+)
+#: It saves no registers. What is stored lies in two words, of which the second has the branch.
+_BYTE = _words(2, 1, 1 + 2)
+_BYTES = _Helper("copy_bytes", 34, 4, _BYTE, _BYTE, _stretch(1, 2), _stretch(1, 3))
 # Stored, counted, and back; those apart move on by an instruction of its own.
-_FILL = _Helper("fill_words", 34, 4, turn=5 + 1 + 2, each=1 + 1 + 2 + _ALLOWED)
-_CLEAR = _Helper("clear_words_apart", 48, 4, turn=4 + 1 + 1 + 2 + _ALLOWED, each=1 + 1 + 1 + 2 + _ALLOWED)
+_FILL = _Helper("fill_words", 34, 4, _words(5 + 1, 2), _stretch(2, 1 + 1 + 2 + _ALLOWED), _FEW_SAVED, _FEW_RESTORED)
+_CLEAR = _Helper(
+    "clear_words_apart",
+    48,
+    4,
+    _stretch(5, 4 + 1 + 1 + 2 + _ALLOWED),
+    _stretch(2, 1 + 1 + 1 + 2 + _ALLOWED),
+    _FEW_SAVED,
+    _FEW_RESTORED,
+)
 #: The loops of copies as they read constants, the same cycles: by words, of them whole
 #: turns in a row, and by bytes.
 _CONSTANT_WORDS = Straight((9.0, 10.0, 2.0), (8, 0, 0)), Straight((2.0, 3.0, 2.0), (1, 0, 0))
 _CONSTANT_EIGHT = Straight((8.0, 9.0, 4.0), (8, 0, 0))
-_CONSTANT_BYTES = Straight((2.0, 2.0, 2.0), (1, 0, 0)), Straight((2.0, 2.0, 2.0), (1, 0, 0), 0.25)
+_CONSTANT_BYTES = _BYTE._replace(loads=(1, 0, 0)), _BYTE._replace(loads=(1, 0, 0), step=0.25)
 
 
 def copy_words(words: float, constants: bool = False) -> Call:
@@ -190,3 +216,9 @@ def piece(one: Compiled) -> Straight:
 def each(count: float, *element: Compiled) -> Loop:
     """A compiled loop over elements, of one stretch or of several."""
     return Loop(tuple(map(piece, element)), count)
+
+
+def each_looked_up(count: float, size: int, before: Compiled, behind: Compiled, among: float = 0) -> Loop:
+    """A compiled loop over elements, in whose midst one of a table of ``size`` bytes is loaded; ``among``: loads of it
+    in the whole layer, if others than these."""
+    return Loop((piece(before), TableLoads(size, 1, among or count), piece(behind)), count)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.code import REWIND, Constants, Loop, Node, Straight
+from memaopt.kernels.code import REWIND, TABLE, Constants, Loop, Node, Straight
 from memaopt.kernels.text.thumb import listed
 
 #: What a quoted line ends with.
@@ -128,6 +128,7 @@ class _Reader:
         #: Of each instruction, if not all have two.
         self._halves: list[int] = []
         self._held: set[str] = set()
+        self._tables = {held.register for held in constants if held.table and not held.source}
         # The instruction that set a register to where constants start, while nothing was read by it.
         self._started: dict[str, int] = {}
         self._cycles: list[float] = []
@@ -139,7 +140,7 @@ class _Reader:
 
     def read(self, lines: Sequence[str]) -> None:
         """Read lines in their order: one loop for all of them, since there are tens of thousands."""
-        labels, held, started, wide = self._labels, self._held, self._started, self._wide
+        labels, held, tables, started, wide = self._labels, self._held, self._tables, self._started, self._wide
         all_cycles, all_loads, halves = self._cycles, self._loads, self._halves
         # Of the instruction before.
         before = loaded = written = ""
@@ -161,19 +162,24 @@ class _Reader:
                 loads = 0 if address.isdisjoint(held) else many
             elif back:
                 cycles = 2
+            if tables and (many or kind == "load") and not address.isdisjoint(tables):
+                loads = TABLE + (many or 1)
             if written in address:
                 cycles += 1
             before, loaded, written = kind, first if kind == "load" else "", target
             if started:
                 self._start_later(one, loads)
-            source = self._sources.get(operands) if name in ("ldr", "mov") else None
-            if source is not None:
+            source = self._sources.get(operands) if name in ("ldr", "mov", "mla") else None
+            if source is not None and source.table:
+                tables.add(source.register)
+            elif source is not None:
                 held.add(source.register)
                 if source.rewinds:
                     loads = REWIND
                     started[source.register] = len(all_loads)
             elif gone:
                 held -= gone
+                tables -= gone
             if not wide and name.startswith("it"):
                 cycles = 0.0
             all_cycles.append(cycles)

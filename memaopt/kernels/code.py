@@ -14,6 +14,9 @@ from memaopt.kernels.text.templates import render
 
 #: In the place of a number of loads: the constants are read from the start again; one less, from a word later on.
 REWIND = -1
+#: So many more loads than this: as many of a table, anywhere in it. What they wait where data are cached
+#: :class:`TableLoads` says; where none are, each of them is a read of its own.
+TABLE = 1 << 16
 
 
 class Straight(NamedTuple):
@@ -39,12 +42,14 @@ class Loop(NamedTuple):
 
 class TableLoads(NamedTuple):
     """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node. Or by
-    code in whose midst this node stands, if it says of how many loads of the whole layer these are.
+    code in whose midst this node stands, if it says of how many loads of the whole layer these are. ``marked``: that
+    code has the loads themselves (:data:`TABLE`).
     """
 
     size: int
     loads: float
     among: float = 0.0
+    marked: bool = False
 
 
 class Scan(NamedTuple):
@@ -112,11 +117,13 @@ Node = Straight | Loop | TableLoads | Scan | Literal | Call | Staged
 
 
 class Constants(NamedTuple):
-    """A register that addresses constants once it was loaded from ``source`` (as written in the text)."""
+    """A register that addresses constants once it was loaded from ``source`` (as written in the text), or from the
+    beginning on if that is empty. ``table``: they are read here and there."""
 
     register: str
     source: str
     rewinds: bool = True
+    table: bool = False
 
 
 @dataclass(frozen=True)

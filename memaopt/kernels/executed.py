@@ -55,7 +55,7 @@ def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
 
 def words_of(call: Call) -> int:
     """Words of a routine's code."""
-    return call.routine.size // 4 if isinstance(call.routine, Small) else words(body_of(call))
+    return -(-call.routine.size // 4) if isinstance(call.routine, Small) else words(body_of(call))
 
 
 def words(nodes: tuple[Node, ...]) -> int:

@@ -8,7 +8,7 @@ import itertools
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.code import REWIND, Straight
+from memaopt.kernels.code import REWIND, TABLE, Straight
 
 #: Cycles from the request of a word until its instruction can issue (Timing.fetch_latency).
 LATENCY = 3
@@ -96,12 +96,12 @@ def text_of(node: Straight) -> Text:
         passed += cycles
     farthest = REWIND - min(min(node.loads, default=0), REWIND)
     passes: list[int] = []
-    for _, loads in reads:
+    for loads in [loads for _, loads in reads if loads <= TABLE]:
         if loads > 0 and passes and passes[-1] > 0:
             passes[-1] += loads
         else:
             passes.append(loads)
-    constants = sum(loads for loads in node.loads if loads > REWIND) * node.step + farthest
+    constants = sum(loads for loads in passes if loads > 0) * node.step + farthest
     return Text(
         next(_numbers),
         node.cycles,
@@ -157,14 +157,17 @@ class Fetching:
             return
         if run.start != self.at:
             self._branch(run.start)
-        code = self.code
+        code, ready, now = self.code, self.ready, self.clock - run.start
+        # What the cache has by the branch to it, or by a request ahead, may still be on its way.
+        for word in range(run.start, self.word):
+            if ready[word & 7] > now + word:
+                self.follow(run)
+                return
         for line, bits in run.lines:
             if code.get(line, 0) & bits != bits:
-                break
-        else:
-            self._cached(run)
-            return
-        self.follow(run)
+                self.follow(run)
+                return
+        self._cached(run)
 
     def follow(self, run: PlacedRun) -> None:
         """Word by word, from the queue's state on."""
@@ -371,6 +374,10 @@ class Fetching:
         if self.data_in_ram:
             return
         m, place = self.m, self.place
+        if loads > TABLE:
+            for i in range(0 if m.data_lines else loads - TABLE):
+                self.read_array(i)
+            return
         if m.read == 0:
             for _ in range(loads):
                 place += step

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from memaopt.access import Access
-from memaopt.kernels.code import REWIND, Call, Loop, Node, Scan, Staged, Straight, TableLoads
+from memaopt.kernels.code import REWIND, TABLE, Call, Loop, Node, Scan, Staged, Straight, TableLoads
 from memaopt.kernels.executed import body_of
 from memaopt.models.fetching import Outside
 
@@ -79,7 +79,7 @@ class _Head:
         for loads in node.loads:
             if loads <= REWIND:
                 self.place = self.mark + REWIND - loads
-            elif loads:
+            elif 0 < loads <= TABLE:
                 self.seeks += self.place != self.following
                 self.place += loads * node.step
                 self.following = self.place

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.code import REWIND
+from memaopt.kernels.code import REWIND, TABLE
 from memaopt.models.fetching import LATENCY, NOWHERE, Fetching, FlashTiming, PlacedRun
 
 #: Times are kept in this part of a cycle, so that states that differ by rounding alone are one.
@@ -183,7 +183,7 @@ class Remembering(Fetching):
         for _, loads in run.text.reads:
             if loads <= REWIND:
                 place = self.mark + REWIND - loads
-            for _ in range(loads):
+            for _ in range(loads if loads <= TABLE else 0):
                 line = int(place) // self.m.line
                 passed.pop(line, None)
                 passed[line] = None

@@ -140,8 +140,9 @@ class _Core(Remembering):
                 self.routines[name] = self.end
                 self.end += align(words_of(call) * 4, _ALIGNMENT) // 4
         kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
-        # Where a linker puts C is not known: as if it began with a line's last read, so that it needs many of them.
-        start = self.end + self.m.line - self.m.read
+        # Where a linker puts C is not known: as if it began with a line's last read, so that it needs many of them, or
+        # where that is all of the line with its second word, so that a loop as long as reads needs one more.
+        start = self.end + (self.m.line - self.m.read or 1)
         made, self.end = self._place(nodes, start, not self.code_in_ram or kernels)
         return made
 
@@ -338,6 +339,8 @@ class _Core(Remembering):
             return
         m = self.m
         capacity = 4 * m.data_lines * m.line
+        if table.marked and not capacity:
+            return
         if table.among and m.read and not capacity:
             for _ in range(round(table.loads)):
                 self.read_array()

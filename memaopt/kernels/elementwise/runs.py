@@ -253,6 +253,7 @@ def pairs_plan(
     if runs.shape:
         inner = (*(around.piece(_LOOP) for _ in runs.shape), Loop((*nodes, around.piece(_TURN)), runs.count))
     code = sum(sizes.values())
+    marked = all(any(held.table for held in kernel_of(run).rendered.constants) for run in runs.runs)
     return Plan(
         family=family,
         tile=str(8 * max(kernel_of(run).eights for run in runs.runs)),
@@ -264,7 +265,7 @@ def pairs_plan(
         stack_bytes=stack,
         kernels=tuple(sizes),
         shared_bytes=code,
-        code=(*around.entry(), *inner, *([TableLoads(table, layer.elements)] if table else [])),
+        code=(*around.entry(), *inner, *([TableLoads(table, layer.elements, marked=marked)] if table else [])),
         in_place=layer.first_shape == layer.output_shape,
         alignment=4,
         requantization="proven for all 65,536 pairs of inputs",

@@ -19,9 +19,9 @@ from memaopt.kernels.text.c import Array
 from memaopt.problems.layers import Int8Array
 from memaopt.problems.movement import Movement, Piece
 
-#: Cycles of a layer's entry and exit, code and cycles of a run besides its copy, cycles of a turn of a loop around
-#: others: fitted to counts of 14 layers on the virtual board (GCC 12.2 -O3).
-_ENTRY, _RUN, _ROW = 22, around.Compiled(20, 11), 8
+#: Cycles of a layer's entry and exit, code and cycles of a run before its copy and behind it, cycles of a turn of a
+#: loop around others: fitted to counts of 14 layers on the virtual board (GCC 12.2 -O3).
+_ENTRY, _RUN, _ROW = 22, (around.Compiled(12, 7), around.Compiled(8, 4)), 8
 #: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
 _BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
 #: Bytes of that family's code, and of it for each axis of a piece, at most (`tests/kernels/test_frames.py`).
@@ -133,9 +133,9 @@ class RunMover(_Mover):
             inputs[piece.source] += (loads(words, 4) + loads(rest, 1)).times(times)
             written += (stores(words, 4) + stores(rest, 1)).times(times)
             whole = _by_words(piece, run)
-            cycles += times * ((_WORDS.cycles(words) if whole else _BYTES.cycles(run)) + _RUN.cycles) + _ROW * sum(
-                math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape))
-            )
+            cycles += times * (
+                (_WORDS.cycles(words) if whole else _BYTES.cycles(run)) + sum(part.cycles for part in _RUN)
+            ) + _ROW * sum(math.prod(piece.shape[:depth]) for depth in range(1, len(piece.shape)))
             copy = around.copy_words(words) if whole else around.copy_bytes(run)
             cycles += words * sum(
                 around.unaligned_words(_places(tables) + offset)
@@ -144,7 +144,8 @@ class RunMover(_Mover):
                     (piece.output_tables, piece.output_offset),
                 )
             )
-            code.append(Loop((around.piece(_RUN), copy), times))
+            before, behind = map(around.piece, _RUN)
+            code.append(Loop((before, copy, behind), times))
         return (
             Plan(
                 family=self.name,

@@ -3,7 +3,7 @@
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop, Node, TableLoads, compiled
+from memaopt.kernels.code import Literal, Loop, Node, TableLoads, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plan import Plan, Promise
@@ -69,17 +69,22 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
         )
         return (*around.entry(), Loop((before, reciprocal, behind), layer.rows), TableLoads(1024, among))
     greatest = around.each(layer.depth, _GREATEST)
-    load = TableLoads(1024, 1, among)
-    total, outputs = (Loop((piece(a), load, piece(b)), layer.depth) for a, b in (_TOTAL, _OUTPUT))
+    total, outputs = (around.each_looked_up(layer.depth, 1024, *element, among) for element in (_TOTAL, _OUTPUT))
     row = (greatest, total, piece(_BEFORE), reciprocal, piece(_BEHIND), outputs, piece(_END))
     return (*around.entry(), Loop(row, layer.rows))
 
 
-#: Likewise of four elements by words in each of the three passes, and of a row; fitted to six layers, within 10 %.
-_FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN = Compiled(40, 8), Compiled(100, 28), Compiled(330, 58)
-_ROW_OF_FOURS = Compiled(240, 60)
-#: Likewise of an element that whole words leave over, and what a word's loads and its store at any address take more.
-_REST, _ANYWHERE = Compiled(60, 22), 5
+#: Likewise of four elements by words, where each begins in whole words: in the first pass; in the second and the third
+#: until the first of their four exponentials is loaded, from each to the next, and from the last one on.
+_FOUR_GREATEST = Compiled(16, 7)
+_FOUR_SUMMED = (Compiled(16, 7), Compiled(12, 4), Compiled(28, 10))
+_FOUR_GIVEN = (Compiled(20, 9), Compiled(8, 2), Compiled(120, 41))
+#: Of the layer its entry and its exit, of a row what lies before, between and behind these passes and the reciprocal.
+_ENTRY, _EXIT = Compiled(32, 12), Compiled(8, 12)
+_FIRST, _GREATER, _SUMMED, _STEP_BY_WORDS = Compiled(4, 4), Compiled(32, 12), Compiled(64, 20), Compiled(88, 28)
+_INVERTED, _GIVEN = Compiled(56, 25), Compiled(24, 13)
+#: Of an element that whole words leave over, and what a word's loads and its store at any address take more; fitted.
+_REST, _ANYWHERE = Compiled(60, 22), 6
 _MOST_WORDS_CODE, _MOST_REST_CODE = 1184, 128  # likewise, and of each element left over
 #: Elements of a row: fewer are not worth it, and of more a sum may have more bits than one exponent is written for.
 _LEAST, _MOST = 16, 128
@@ -95,20 +100,26 @@ class WordSoftmax:
         if layer.output_bits > 8 or not _LEAST <= layer.depth <= _MOST:
             return ()
         n, (words, rest) = layer.rows * layer.depth, divmod(layer.depth, 4)
-        greatest, total, outputs = (Loop((piece(four),), words) for four in (_FOUR_GREATEST, _FOUR_SUMMED, _FOUR_GIVEN))
-        reciprocal = Loop((piece(_STEP),), 3)
+        load = TableLoads(1024, 1, 2 * n)
+        summed, given = (
+            Loop((piece(before), *(load, piece(between)) * 3, load, piece(behind)), words)
+            for before, between, behind in (_FOUR_SUMMED, _FOUR_GIVEN)
+        )
+        greatest, reciprocal = around.each(words - 1, _FOUR_GREATEST), around.each(3, _STEP_BY_WORDS)
         row: tuple[Node, ...] = (
-            piece(_ROW_OF_FOURS),
+            piece(_FIRST),
             greatest,
-            total,
-            piece(_BEFORE),
+            piece(_GREATER),
+            summed,
+            piece(_SUMMED),
             reciprocal,
-            piece(_BEHIND),
-            outputs,
+            piece(_INVERTED),
+            given,
+            piece(_GIVEN),
         )
         if rest:
             row += (piece(Compiled(_REST.size * rest, _REST.cycles * rest + _ANYWHERE * words)),)
-        code = (*around.entry(), Loop(row, layer.rows), TableLoads(1024, 2 * n))
+        code = (piece(_ENTRY), Literal(), Loop(row, layer.rows), piece(_EXIT))
         read = layer.rows * (3 * words + (rest > 0))
         written = stores(layer.rows * words, 4) + stores(layer.rows * rest, 1)
         return (

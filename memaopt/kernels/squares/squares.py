@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array
-from memaopt.kernels.code import Rendered
+from memaopt.kernels.code import Constants, Rendered
 from memaopt.kernels.elementwise.proven import FixedRounding, fixed_rounding
 from memaopt.kernels.elementwise.runs import PairKernel, PairRun, emitted_runs, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary
@@ -86,7 +86,8 @@ def _kernel(squares: _Squares, run: PairRun) -> PairKernel:
     )
     by = f"{('first', 'second')[squares.linear]}{f'_by_{squares.shift}' if squares.shift else ''}"
     name = f"squares_of_{by}_{output.slug}{run.slug}"
-    return PairKernel(Rendered(name, "kernels/squares/square.c.j2", values), 4, 2)
+    table = (Constants("r4", "[sp, #40]", table=True),)
+    return PairKernel(Rendered(name, "kernels/squares/square.c.j2", values, table), 4, 2)
 
 
 @lru_cache(maxsize=64)

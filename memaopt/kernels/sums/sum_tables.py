@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from memaopt.kernels.code import Rendered
+from memaopt.kernels.code import Constants, Rendered
 from memaopt.kernels.elementwise.runs import PairKernel, PairRun, emitted_runs, pairs_plan, runs_of
 from memaopt.kernels.emitted import Emitted, binary
 from memaopt.kernels.family import dimensions
@@ -72,7 +72,8 @@ def _factors(layer: Binary) -> SumFactors | None:
 def _kernel(factors: SumFactors, run: PairRun) -> PairKernel:
     name = f"sum_through_table_s{factors.shift}{'_fine' if factors.fine else ''}{run.slug}"
     values = (("fine", factors.fine), ("shift", factors.shift), ("eights", run.eights > 0), ("rest", run.rest))
-    return PairKernel(Rendered(name, "kernels/sums/sum_table.c.j2", values), 3, 2, by_words=True)
+    table = (Constants("r7", "[sp, #40]", table=True),)
+    return PairKernel(Rendered(name, "kernels/sums/sum_table.c.j2", values, table), 3, 2, by_words=True)
 
 
 FAMILIES = (SumThroughTable(),)

@@ -13,7 +13,7 @@ from memaopt import fixedpoint
 from memaopt.access import loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
-from memaopt.kernels.code import Call, Node, Rendered, TableLoads
+from memaopt.kernels.code import Call, Constants, Node, Rendered, TableLoads
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
@@ -38,7 +38,9 @@ def _row(layer: Conv) -> int:
 def _kernel(layer: Conv) -> Rendered:
     channels, unroll = layer.output.channels, _unroll(layer)
     values = ("channels", channels), ("unroll", unroll), ("row", _row(layer))
-    return Rendered(f"table_rows_{unroll}x{channels}", "kernels/table_rows/table_rows.c.j2", values)
+    addressed = [Constants(row, f"{row}, r11, r2", table=True) for row in ("r12", "lr")]
+    constants = tuple(addressed) if channels % _WORD == 0 else (Constants("r2", "", table=True),)
+    return Rendered(f"table_rows_{unroll}x{channels}", "kernels/table_rows/table_rows.c.j2", values, constants)
 
 
 class TableRows:
@@ -72,7 +74,7 @@ class TableRows:
                 stack_bytes=36 + _FRAME.stack,
                 kernels=(kernel.name,),
                 shared_bytes=4 * words_of(call),
-                code=(*code, TableLoads(size, read.loads)),
+                code=(*code, TableLoads(size, read.loads, marked=True)),
                 alignment=4,
                 requantization="the reference's own arithmetic, computed offline",
             ),
