@@ -56,6 +56,11 @@ _LAYERS: dict[str, Layer] = {
             ((2, 70), (0, 1), 140, 0),
         )
     },
+    **{
+        f"extremes_{kind}_{i}": Binary(kind, *shapes, 0, 0, 0, Rescale(0, 0))
+        for kind in (BinaryKind.MINIMUM, BinaryKind.MAXIMUM)
+        for i, shapes in enumerate((((3, 43), (3, 43)), ((5, 32), (5, 1)), ((16,), (4, 16))))
+    },
     "matmul": MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7)),
     "matmul_turned": MatMul((3, 12, 7), (3, 12, 5), (True, False), -128, 127, -9, Rescale(1518500250, -8)),
     "arg_max": ArgExtreme(PoolKind.MAX, (3, 12, 1), 8),
@@ -94,7 +99,7 @@ _LAYERS: dict[str, Layer] = {
 
 
 #: Layers that are there for one family.
-_ALONE = {"fours": "fours", "differences": "squares", "means": "row sums"}
+_ALONE = {"fours": "fours", "differences": "squares", "means": "row sums", "extremes": "extremes by words"}
 
 
 def _taken(name: str, number: int, family: str) -> bool:
@@ -116,7 +121,7 @@ def test_both_ways_are_tried() -> None:
     """Catches PRELU or SQUARED_DIFFERENCE without the proven rounding, which is half as long."""
     proven = {layer.kind for layer, e in _emitted().values() if e.plan.family == "proven" and isinstance(layer, Binary)}
     assert proven == {BinaryKind.PRELU, BinaryKind.SQUARED_DIFFERENCE}
-    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 13
+    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 19
 
 
 def test_on_host(tmp_path: Path) -> None:

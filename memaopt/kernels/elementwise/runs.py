@@ -224,9 +224,10 @@ def pairs_plan(
     data: int,
     table: int = 0,
     table_item: int = 1,
+    told: str = "proven for all 65,536 pairs of inputs",
 ) -> Plan:
-    """The plan of kernels over ``runs`` that were proven for all pairs of inputs: ``stack`` bytes, ``data`` bytes of
-    constants, of them ``table`` read here and there, ``table_item`` bytes an element."""
+    """The plan of kernels over ``runs``: ``stack`` bytes, ``data`` bytes of constants, of them ``table`` read here and
+    there, ``table_item`` bytes an element. ``told``: how it is known that they round as they have to."""
     nodes: list[Node] = [] if runs.once is None else [*runs.once.nodes]
     inner: tuple[Node, ...]
     sizes: dict[str, int] = {}
@@ -268,7 +269,7 @@ def pairs_plan(
         code=(*around.entry(), *inner, *([TableLoads(table, layer.elements, marked=marked)] if table else [])),
         in_place=layer.first_shape == layer.output_shape,
         alignment=4,
-        requantization="proven for all 65,536 pairs of inputs",
+        requantization=told,
     )
 
 
@@ -282,7 +283,7 @@ def emitted_runs(
     *,
     table: bool = False,
 ) -> Emitted:
-    """The layer of such a plan; its constants are factors, and after them a table if there is one."""
+    """The layer of such a plan; its constants are factors, if any, and after them a table if there is one."""
     kernels = [kernel_of(run).rendered for run in runs.runs]
     return emitted(
         signature,

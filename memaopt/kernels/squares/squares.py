@@ -31,13 +31,14 @@ _BYTES = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
 
 class _Squares(NamedTuple):
     """``linear``: the input (0 or 1) that a ``factor`` is for; ``table``: of each byte of the other one what is added;
-    ``shift``: of squares, before they are rounded."""
+    ``shift``: of squares, before they are rounded; ``told``: why that is right."""
 
     linear: int
     factor: int
     table: Int64Array
     shift: int
     rounding: FixedRounding
+    told: str
 
 
 class Squares:
@@ -52,7 +53,11 @@ class Squares:
             return ()
         arrays, kernel_of = _arrays(squares, ""), partial(_kernel, squares)
         data, table = data_bytes(arrays), data_bytes(arrays[1:])
-        return (pairs_plan(self.name, layer, runs, kernel_of, stack=104, data=data, table=table, table_item=2),)
+        return (
+            pairs_plan(
+                self.name, layer, runs, kernel_of, stack=104, data=data, table=table, table_item=2, told=squares.told
+            ),
+        )
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         runs, squares = runs_of(layer), _squares(layer)
@@ -110,7 +115,7 @@ def _squares(layer: Binary) -> _Squares | None:
             continue
         found = fixed_rounding(layer, layer.result, np.array([0, farthest * farthest]), (times * times << shift,))
         if found is not None and not found[0].negative and not (shift and found[0].start):
-            return _Squares(linear, _FACTOR * times, times * table, shift, found[0])
+            return _Squares(linear, _FACTOR * times, times * table, shift, *found)
     return None
 
 
