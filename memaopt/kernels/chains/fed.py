@@ -13,7 +13,7 @@ from memaopt.kernels.around import Compiled
 from memaopt.kernels.chains.order import Order, StepKind
 
 #: A call for a row, and each word that is kept; by the counts of chains on the board.
-ROW, WORD = Compiled(120, 100), Compiled(16, 16)
+ROW, WORD = Compiled(120, 8), Compiled(16, 16.5)
 
 
 class KeptWord(NamedTuple):

@@ -66,14 +66,15 @@ class Builder:
         kernel: Size2D = _THREE,
         stride: Size2D = ops.ONE,
         same: bool = True,
+        multiplier: int = 1,
     ) -> int:
-        """3x3 unless told, one output channel for each input channel."""
+        """3x3 unless told, ``multiplier`` output channels for each input channel."""
         _, height, width, depth = self.tensors[x].shape
         padding = same_padding(height, width, kernel, stride, ops.ONE) if same else Padding2D()
         rows, columns = SlidingWindow(kernel, stride, ops.ONE, padding).output(height, width)
         attributes = {"stride": stride, "padding": padding, "activation": activation}
-        weights = self._bell((1, *kernel, depth), 31)
-        return self._weighted(ops.DepthwiseConv2D, x, weights, 3, (1, rows, columns, depth), attributes)
+        weights = self._bell((1, *kernel, depth * multiplier), 31)
+        return self._weighted(ops.DepthwiseConv2D, x, weights, 3, (1, rows, columns, depth * multiplier), attributes)
 
     def fully_connected(
         self, x: int, units: int, activation: Activation = Activation.NONE, *, largest: float | None = None
