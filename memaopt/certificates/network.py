@@ -19,7 +19,7 @@ from memaopt.choice import choice, compile, fusion, rows
 from memaopt.choice.customs import custom_facts, without
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.choice.partition import Potentials
+from memaopt.choice.paths import Potentials
 from memaopt.choice.placement import NetworkPlacement, sites
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.traffic import describe

@@ -20,12 +20,14 @@ from memaopt.choice.homes import away, rooms
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
-from memaopt.choice.partition import Partitions, Potentials
+from memaopt.choice.partition import Partitions
+from memaopt.choice.paths import Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import SUITED, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.stages import ALIGNMENT
+from memaopt.choice.ways import ways
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError, UnfinishedError
 from memaopt.kernels.registry import Format, plans
@@ -279,17 +281,22 @@ def _depth_first(
     least: list[int] = []
     potentials: list[Potentials] = []
     for space in spaces:
-        found = Partitions(space.problem, objective).cheapest(space.problem.limits)
-        potentials.append(() if found is None else found.potentials)
-        if found is None:
-            continue
-        least.append(found.value)
-        if found.chains and (best is None or found.value < best.choice.price):
-            graph = depth_first(space.simple.graph, found.chains)
-            simple, problem = replace(space.simple, graph=graph), prepared(graph)
-            prices = Prices(problem.stages, problem.limits, objective)
-            chained = NetworkSpace(space.multiple, simple, problem, prices, chains=found.chains)
-            best = cheapest([chained], None if best is None else best.choice.price) or best
+        partitions = Partitions(space.problem, objective)
+        first = True
+        for found, problem in ways(partitions, space.problem.limits, prepared):
+            if first:
+                potentials.append(found.potentials)
+                least.append(found.value)
+            if found.chains and (best is None or found.value < best.choice.price):
+                simple = replace(space.simple, graph=problem.graph)
+                prices = Prices(problem.stages, problem.limits, objective)
+                chained = NetworkSpace(space.multiple, simple, problem, prices, chains=found.chains)
+                best = cheapest([chained], None if best is None else best.choice.price) or best
+            first = False
+            if best is not None:
+                break
+        if first:
+            potentials.append(())
     if best is None or not best.chains:
         return best
     return replace(best, choice=bounded(best.choice, min(least)), potentials=tuple(potentials))

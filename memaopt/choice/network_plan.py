@@ -13,7 +13,7 @@ from memaopt.choice.choice import Budgets, Choice
 from memaopt.choice.customs import custom_facts, without
 from memaopt.choice.in_ram import IN_FLASH, Where
 from memaopt.choice.layout import Layout
-from memaopt.choice.partition import Potentials
+from memaopt.choice.paths import Potentials
 from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.stages import ALIGNMENT, stack_bytes
 from memaopt.kernels.image import ConstantsImage

@@ -3,16 +3,19 @@
 Each point is a choice that is proven the best within its budget; the next budget is a step smaller than what the last
 point took, so no point is dominated, and between two points no budget was skipped by more than that step. The front of
 arenas goes on where layers must be computed depth first. Where nothing fits the next budget, steps get smaller, down to
-a hundredth of what the last point took, so that the smallest that there is may be so much smaller.
+a hundredth of what the last point took, so that the smallest that there is may be so much smaller. The front of arenas
+goes on to steps of 16 bytes, or to what no partition into chains takes less than.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from memaopt.alignment import align
 from memaopt.choice import choice, invoke
 from memaopt.choice.choice import Budgets, Choice
 from memaopt.choice.compile import bounded, compile_network
@@ -22,12 +25,13 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import Problem, prepare
 from memaopt.choice.solution import search, solve
-from memaopt.choice.stages import stack_bytes
+from memaopt.choice.stages import ALIGNMENT, stack_bytes
+from memaopt.choice.ways import ways
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import RowBound, bound
 from memaopt.models.waits import timing
-from memaopt.networks.chains import Chains, depth_first
+from memaopt.networks.chains import Chains
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -42,7 +46,8 @@ _LEAST_STEP = 1 / 100
 class Point(BaseModel, frozen=True):
     """A library: predicted cycles without and with the machine's wait states, and what it takes. ``default``: what
     ``solve`` gives, the least arena whose price is within :data:`~memaopt.choice.knee.WITHIN` of the best.
-    ``chains``: operators that it computes depth first together, in the front of arenas.
+    ``chains``: operators that it computes depth first together, in the front of arenas; of whose smallest point
+    ``least_arena`` is what no plan has an arena below, depth first or not, where that is known.
     """
 
     cycles: int
@@ -53,6 +58,7 @@ class Point(BaseModel, frozen=True):
     proof: choice.Proof
     default: bool = False
     chains: Chains = ()
+    least_arena: int | None = None
 
 
 def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
@@ -96,19 +102,22 @@ def _front(problem: Problem, name: str, budget: str, partitions: Partitions | No
     field, step = _FIELDS[budget], _STEPS[budget]
     found = solve(problem, name, "cycles")
     points = [_point(problem, *found)]
-    while step >= _LEAST_STEP:
-        taken = int(getattr(points[-1], f"{field}_bytes"))
-        limits = _limited(problem.limits, field, taken - max(1, int(taken * step)))
-        limited = dataclasses.replace(problem, limits=limits)
-        point = _smaller(limited, partitions)
+    least = None if partitions is None else partitions.smallest()
+    bound = 0 if least is None else align(least.value, ALIGNMENT)
+    while (taken := int(getattr(points[-1], f"{field}_bytes"))) > bound:
+        less = max(1 if partitions is None else ALIGNMENT, int(taken * step))
+        limited = dataclasses.replace(problem, limits=_limited(problem.limits, field, taken - less))
+        point = _smaller(limited, partitions) if taken - less >= bound else None
         if point is None:
             step /= 2
+            if step < _LEAST_STEP if partitions is None else less <= ALIGNMENT:
+                break
             continue
         # A smaller budget may cost nothing: then it replaces the point before.
         if points[-1].machine_cycles == point.machine_cycles:
             points.pop()
         points.append(point)
-    return points
+    return [*points[:-1], points[-1].model_copy(update={"least_arena": bound or None})]
 
 
 def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
@@ -117,16 +126,18 @@ def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
     best = None
     if whole.choice is not None and whole.memory is not None:
         best = _point(limited, whole.choice, whole.memory)
-    found = None if partitions is None else partitions.cheapest(limited.limits)
-    if found is None or not found.chains or (whole.choice is not None and whole.choice.price <= found.value):
+    if partitions is None or limited.mcu is None:
         return best
-    assert limited.mcu is not None
-    again = prepare(depth_first(limited.graph, found.chains), limited.mcu, arena=limited.limits.arena)
-    deep = search(again, "cycles", None if whole.choice is None else whole.choice.price)
-    if deep.choice is None or deep.memory is None:
-        return best
-    point = _point(again, bounded(deep.choice, found.value), deep.memory)
-    return point.model_copy(update={"chains": found.chains})
+    prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena)
+    for found, problem in ways(partitions, limited.limits, prepared):
+        if found.chains and (whole.choice is None or found.value < whole.choice.price):
+            deep = search(problem, "cycles", None if whole.choice is None else whole.choice.price)
+            if deep.choice is not None and deep.memory is not None:
+                point = _point(problem, bounded(deep.choice, found.value), deep.memory)
+                best = point.model_copy(update={"chains": found.chains})
+        if best is not None:
+            break
+    return best
 
 
 def _limited(limits: Budgets, field: str, limit: int) -> Budgets:

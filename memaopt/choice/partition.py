@@ -17,15 +17,17 @@ leads to a state farther than its own value beyond the one before, which is chec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from memaopt.access import Access
 from memaopt.alignment import align
+from memaopt.choice import paths
 from memaopt.choice.chain_floor import PartFloor, chain_floor, part_floor
 from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets, Candidate, Stage, fits
+from memaopt.choice.paths import Formats, PathStep, Potentials, Stretch
 from memaopt.choice.problem import Problem, options_of
 from memaopt.choice.quotes import Quotes
 from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of, places_of, stack_bytes
@@ -46,32 +48,14 @@ from memaopt.problems.words import Objective
 
 #: The lead of an output that may lie anywhere on its input.
 _FREELY = Lead(-(1 << 40))
-_Formats = frozenset[tuple[int, Format]]
-"""Tensors that are not plain int8."""
-
-
-Potentials = tuple[tuple[int, tuple[tuple[int, Format], ...], int], ...]
-"""Of states (a position, and the tensors still to be read that are not plain int8), the value that no way there is
-below."""
 
 
 class Partition(NamedTuple):
-    """The best partition: its chains, the value that no other one is below, and what proves that."""
+    """The best partition: its chains, the value that no other one is below, and what proves that, of all there are."""
 
     chains: Chains
     value: int
     potentials: Potentials
-
-
-class _Step(NamedTuple):
-    """From one position to another: a value, and the formats that the state has afterwards. ``known``: the value is
-    the step's own, and no lower bound."""
-
-    first: int
-    last: int
-    value: int
-    formats: _Formats
-    known: bool = True
 
 
 @dataclass
@@ -119,17 +103,6 @@ _Quoting = Callable[[tuple[Candidate, ...]], Quotes]
 _Floor = Callable[[_Segment, int], int | None]
 
 
-_Reached = list[dict[_Formats, tuple[int, _Step | None, _Formats]]]
-
-
-def _potentials(reached: _Reached) -> Potentials:
-    """The values of the states, in the order of positions and formats."""
-    states = (
-        (i, tuple(sorted(formats)), total) for i, found in enumerate(reached) for formats, (total, *_) in found.items()
-    )
-    return tuple(sorted(states))
-
-
 @dataclass(frozen=True, eq=False)
 class Partitions:
     """The partitions of a network whose operators run in the order of the file."""
@@ -138,10 +111,10 @@ class Partitions:
     objective: Objective
     _floors: dict[int, PartFloor] = field(default_factory=dict)
 
-    def cheapest(self, limits: Budgets) -> Partition | None:
-        """The partition of the least price whose every step is within the limits; None if there is none, or the
-        operators do not run in the order of the file, or keep states."""
-        return self._best(*self._priced(limits), lambda a, b: a + b) if self._in_order else None
+    def cheapest(self, limits: Budgets, besides: Collection[Stretch] = ()) -> Partition | None:
+        """The partition of the least price whose every step is within the limits, with no stretch of some; None if
+        there is none, or the operators do not run in the order of the file, or keep states."""
+        return self._best(*self._priced(limits), lambda a, b: a + b, besides) if self._in_order else None
 
     def bound(self, limits: Budgets, potentials: Potentials) -> int:
         """The price that no partition whose every step is within the limits is below, as potentials show. Checked step
@@ -167,11 +140,11 @@ class Partitions:
         self,
         first: int,
         last: int,
-        formats: _Formats,
+        formats: Formats,
         steps: _Steps,
         reached: int,
-        said: Mapping[tuple[int, _Formats], int],
-    ) -> _Step | None:
+        said: Mapping[tuple[int, Formats], int],
+    ) -> PathStep | None:
         """A step between two positions, as far as it is known, that leads to its state for less than is said."""
         for step in self._steps(first, formats, steps):
             far = said.get((step.last, step.formats))
@@ -220,66 +193,41 @@ class Partitions:
         """Whether there is a chain that starts with the first operator."""
         return any(first == 0 for first, _ in self.segments)
 
-    def _best(self, quotes: _Quoting, floor: _Floor, joined: Callable[[int, int], int]) -> Partition | None:
+    def _best(
+        self, quotes: _Quoting, floor: _Floor, joined: Callable[[int, int], int], besides: Collection[Stretch] = ()
+    ) -> Partition | None:
         """The path of the least joined value; floors give way to values along the shortest path until it has none."""
-        steps = _Steps(self, quotes, floor)
+        steps, count = _Steps(self, quotes, floor), len(self.problem.graph.operators)
         while True:
-            reached = self._reached(steps, joined)
-            path = self._path(reached)
+            reached = paths.reached(count, lambda i, formats: self._steps(i, formats, steps), joined, besides)
+            path = paths.path(reached)
             if path is None:
                 return None
             unknown = [step for step in path if not step.known]
             if not unknown:
                 chains = tuple((s.first, s.last) for s in path if s.last - s.first > 1)
                 (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
-                return Partition(chains, total, _potentials(reached))
+                return Partition(chains, total, () if besides else paths.potentials(reached))
             for step in unknown:
                 steps.look((step.first, step.last))
 
-    def _reached(self, steps: _Steps, joined: Callable[[int, int], int]) -> _Reached:
-        """At each position the states: the least value of a way there, its last step, the formats before that."""
-        count = len(self.problem.graph.operators)
-        best: _Reached = [{} for _ in range(count + 1)]
-        best[0][frozenset()] = (0, None, frozenset())
-        for i in range(count):
-            for formats, (reached, _, _) in best[i].items():
-                for step in self._steps(i, formats, steps):
-                    total = joined(reached, step.value)
-                    known = best[step.last].get(step.formats)
-                    if known is None or total < known[0]:
-                        best[step.last][step.formats] = (total, step, formats)
-        return best
-
-    @staticmethod
-    def _path(best: _Reached) -> list[_Step] | None:
-        """The shortest to the last position; None if there is none."""
-        if not best[-1]:
-            return None
-        formats, at, path = min(best[-1], key=lambda f: best[-1][f][0]), len(best) - 1, list[_Step]()
-        while at:
-            _, taken, formats = best[at][formats]
-            assert taken is not None
-            path.append(taken)
-            at = taken.first
-        return path[::-1]
-
-    def _steps(self, i: int, formats: _Formats, steps: _Steps) -> Iterator[_Step]:
+    def _steps(self, i: int, formats: Formats, steps: _Steps) -> Iterator[PathStep]:
         graph, lies = self.problem.graph, dict(formats)
         stage = self._stage_at.get(i)
         if stage is None:
-            yield _Step(i, i + 1, 0, self._left(formats, i + 1))
+            yield PathStep(i, i + 1, 0, self._left(formats, i + 1))
         else:
             read = {Format.S8 if t is None else lies.get(t, Format.S8) for t in stage.inputs}
             for input_format, output_format, value in steps.single[i]:
                 if read == {input_format} and (output_format is Format.S8 or stage.output not in self.problem.plain):
                     after = formats if output_format is Format.S8 else formats | {(stage.output, output_format)}
-                    yield _Step(i, i + 1, value, self._left(after, i + 1))
+                    yield PathStep(i, i + 1, value, self._left(after, i + 1))
         for last in range(i + 2, len(graph.operators) + 1):
             least, known = steps.chains.get((i, last), (None, False))
             if least is not None and self._roots.get(graph.operators[i].input) not in lies:
-                yield _Step(i, last, least, self._left(formats, last), known)
+                yield PathStep(i, last, least, self._left(formats, last), known)
 
-    def _left(self, formats: _Formats, position: int) -> _Formats:
+    def _left(self, formats: Formats, position: int) -> Formats:
         """Without the tensors that nobody reads from a position on."""
         return frozenset((t, f) for t, f in formats if self._last_read.get(t, -1) >= position)
 
@@ -325,10 +273,9 @@ class Partitions:
         for first in range(len(graph.operators)):
             for last in range(first + 2, len(graph.operators) + 1):
                 chain = chain_of(graph, graph.operators[first:last], layers[first:last])
-                if chain is None:
+                if chain is None and not graph.operators[last - 1].alias:
                     break  # nor is any longer one
-                shape = shape_of(chain) if is_closed(graph, first, last) else None
-                if shape is not None:
+                if chain is not None and is_closed(graph, first, last) and (shape := shape_of(chain)) is not None:
                     found[first, last] = _Segment(chain, shape, self._arena_floor(shape, first, last))
         return found
 
@@ -348,8 +295,9 @@ class Partitions:
         constants that it keeps."""
         if is_sum(self.objective):
             return 0  # some weights of a sum may be 0
-        parts = enumerate(segment.shape.parts)
-        return chain_floor([self._part_floor(first + k, rows) for k, rows in parts if rows is not None], room)
+        positions = (i for i, op in enumerate(self.problem.graph.operators[first:], first) if not op.alias)
+        parts = zip(positions, segment.shape.parts, strict=False)
+        return chain_floor([self._part_floor(i, rows) for i, rows in parts if rows is not None], room)
 
     def _part_floor(self, position: int, rows: Rows) -> PartFloor:
         if position not in self._floors:

@@ -88,7 +88,7 @@ def _reordered(problem: Problem, found: Best) -> MemoryPlan:
     return found.placed.model_copy(update={"order_proven": proven})
 
 
-def _unlimited(problem: Problem, **limits: int | None) -> Problem:
+def unlimited(problem: Problem, **limits: int | None) -> Problem:
     """The problem with budgets that nothing exceeds, but for those given."""
     free = Budgets(sram=1 << 40, flash_overhead=problem.limits.flash_overhead)
     return dataclasses.replace(problem, limits=dataclasses.replace(free, **limits), mcu=None)  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def _unlimited(problem: Problem, **limits: int | None) -> Problem:
 
 def least_budgets(problem: Problem) -> tuple[int | None, int | None]:
     """Bytes of SRAM and of flash that would do, each without a limit of the other; None where the search gives up."""
-    free = _unlimited(problem)
+    free = unlimited(problem)
     sram, flash = best_of(free, "sram"), best_of(free, "flash")
     return None if sram.picks is None else sram.value, None if flash.picks is None else flash.value
 
@@ -121,7 +121,7 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
 
     chained = Partitions(problem, "cycles")
     if limits.arena is not None:
-        smallest = best_of(_unlimited(problem), "arena")
+        smallest = best_of(unlimited(problem), "arena")
         deep = chained.smallest() if smallest.value > limits.arena else None
         if deep is not None and limits.arena < deep.value < smallest.value:
             return InfeasibleError(
@@ -133,7 +133,7 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
                 f"{name} needs an arena of {smallest.value:,} bytes, {smallest.value - limits.arena:,} more than the "
                 f"{limits.arena:,} given: {peak(smallest)} sets the peak"
             )
-    smallest = best_of(_unlimited(problem, arena=limits.arena), "sram")
+    smallest = best_of(unlimited(problem, arena=limits.arena), "sram")
     sram = smallest.value
     deep = chained.smallest("sram_bytes") if sram > limits.sram else None
     if deep is not None and limits.sram < deep.value < sram:

@@ -32,6 +32,16 @@ def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: 
         console.print(made)
         if budget == "arena" and rows is not None:
             console.print(row_bound.told(rows.bytes, min(p.arena_bytes for p in points)))
+        console.print(_least(points), end="")
+
+
+def _least(points: Sequence[Point]) -> str:
+    """How far the smallest arena of a front is from the least, where that is known."""
+    smallest = min(points, key=lambda point: point.arena_bytes)
+    if smallest.least_arena is None:
+        return ""
+    known = "" if smallest.least_arena == smallest.arena_bytes else ", and none with less than the last one's is known"
+    return f"no plan in the file's order, depth first or not, is below {smallest.least_arena:,} bytes{known}\n"
 
 
 def _marks(point: Point) -> str:

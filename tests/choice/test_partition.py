@@ -17,9 +17,11 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
+from memaopt.choice import pareto, paths
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
-from memaopt.choice.partition import Partitions, Potentials
+from memaopt.choice.partition import Partitions
+from memaopt.choice.paths import Potentials
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
 from memaopt.choice.quotes import Quotes
@@ -179,6 +181,43 @@ def test_the_least_arena_of_all(tmp_path: Path) -> None:
     assert cert.chains
     with pytest.raises(InfeasibleError, match=f"needs an arena of {least:,} bytes, 16 more .* depth first"):
         compile_network(model, ZERO, arena=least - 16)
+
+
+def test_what_packs_where_the_cheapest_does_not() -> None:
+    """Catches an arena said to be the least because the cheapest partition does not pack there, while another does; and
+    a front that ends before it."""
+    graph = random_chain(37)
+    partitions = Partitions(prepare(simplify.simplify(graph).graph, ZERO), "cycles")
+    smallest = partitions.smallest()
+    assert smallest is not None
+    limits = dataclasses.replace(partitions.problem.limits, arena=smallest.value)
+    cheapest = partitions.cheapest(limits)
+    assert cheapest is not None
+    assert not cheapest.chains
+    plan = compile_smallest(graph, ZERO)
+    assert plan.chains
+    assert plan.arena_bytes == smallest.value
+    assert plan.choice.bound == cheapest.value
+    last = pareto.fronts(graph, ZERO)["arena"][-1]
+    assert last.least_arena == last.arena_bytes == plan.arena_bytes
+
+
+def test_paths_besides_stretches() -> None:
+    """Catches a path that has a stretch it must not have, or is passed over for having a part of one."""
+    costs = {(0, 1): 1, (1, 2): 1, (2, 3): 1, (0, 2): 5, (1, 3): 4, (0, 3): 9}
+
+    def steps(at: int, formats: paths.Formats) -> Iterator[paths.PathStep]:
+        yield from (paths.PathStep(*ends, cost, formats) for ends, cost in costs.items() if ends[0] == at)
+
+    def best(*besides: paths.Stretch) -> list[tuple[int, int]]:
+        found = paths.path(paths.reached(3, steps, lambda a, b: a + b, besides))
+        return [] if found is None else [(step.first, step.last) for step in found]
+
+    assert best() == [(0, 1), (1, 2), (2, 3)]
+    assert best(((0, 1), (1, 2))) == [(0, 1), (1, 3)]
+    assert best(((0, 1), (1, 2)), ((1, 3),)) == [(0, 2), (2, 3)]
+    assert best(((0, 1), (1, 2)), ((1, 3),), ((2, 3),)) == [(0, 3)]
+    assert best(((0, 1),), ((2, 3),), ((0, 3),)) == []
 
 
 def test_ranges_that_are_no_chains() -> None:
