@@ -17,7 +17,7 @@ from memaopt.networks.operators.convolution import image_of
 from memaopt.networks.operators.of_no_file import Unfiled
 from memaopt.networks.operators.operator import Array, Shape
 from memaopt.problems.geometry import Image
-from memaopt.problems.layers import LayerChain, Part
+from memaopt.problems.layers import FullyConnected, LayerChain, Part
 
 Chains = tuple[tuple[int, int], ...]
 """Ranges of positions of operators, each from the first to before the last."""
@@ -65,13 +65,23 @@ def chain_of(
     graph: Graph, operators: Sequence[Operator], layers: Sequence[Lowered | None] | None = None
 ) -> LayerChain | None:
     """Operators as a chain; None unless each computes an int8 image from those of others, or from one from outside.
-    ``layers``: what they are :func:`lowered` to, where that is known."""
-    tensors = [operators[0].input]
+    The last one may be fully connected, of such an image flattened. ``layers``: what they are :func:`lowered` to, where
+    that is known."""
+    if operators[-1].alias:
+        return None
+    tensors, flat = [operators[0].input], dict[int, int]()
     parts = []
     for op, low in zip(operators, layers or lowered(graph, operators), strict=True):
-        if low is None or low.batch != 1 or any(t not in tensors for t in low.inputs):
+        if op.alias and op.input in tensors[1:]:
+            flat[op.output] = op.input
+            continue
+        if low is None or low.batch != 1:
             return None
-        parts.append(Part(low.layer, tuple(tensors.index(t) for t in low.inputs)))
+        dense = isinstance(low.layer, FullyConnected) and op is operators[-1]
+        read = [flat.get(t, t) if dense else t for t in low.inputs]
+        if any(t not in tensors for t in read):
+            return None
+        parts.append(Part(low.layer, tuple(map(tensors.index, read))))
         tensors.append(op.output)
     images = [_image(graph.tensors[t]) for t in tensors]
     last = images.pop() or _vector(graph.tensors[tensors[-1]])

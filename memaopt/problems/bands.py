@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memaopt.problems.binary import Binary, BinaryKind
-from memaopt.problems.geometry import Padding, Window
-from memaopt.problems.layers import Conv, Depthwise, Layer, Lookup, Pool, PoolKind
+from memaopt.problems.dense_band import DenseBand
+from memaopt.problems.geometry import Image, Padding, Window
+from memaopt.problems.layers import Conv, Depthwise, FullyConnected, Layer, Lookup, Pool, PoolKind
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 #: Of pairs: what is computed row by row, by the same function.
@@ -88,6 +89,13 @@ def rows_of(layer: Layer, height: int) -> Rows | None:
     return None
 
 
+def dense_rows(layer: Layer, image: Image) -> Rows | None:
+    """A fully connected layer that reads an image flattened as one that adds rows of it to sums; None for any other."""
+    if not isinstance(layer, FullyConnected) or layer.rows != 1 or image.height == 1:
+        return None
+    return Rows(layer, image.height, (Reach(),)) if layer.weights.shape[1] == image.elements else None
+
+
 def _reach(window: Window) -> Reach:
     return Reach(window.extent.height, window.stride.height, window.padding.top)
 
@@ -100,6 +108,8 @@ def _band(layer: Layer, height: int, reach: Reach, rows: int) -> Layer:
             output=layer.output._replace(height=rows),
             window=dataclasses.replace(layer.window, padding=Padding(0, layer.window.padding.left)),
         )
+    if isinstance(layer, FullyConnected):
+        return DenseBand(layer, height // rows)
     if isinstance(layer, Lookup):
         return dataclasses.replace(layer, elements=layer.elements // height * rows)
     assert isinstance(layer, Binary)

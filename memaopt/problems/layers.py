@@ -153,12 +153,14 @@ class LayerChain(OfImage, ByContent):
             inner = part.layer
             if isinstance(inner, Convolving):
                 weights += used(inner.weights.size, (rows, columns), inner.shape, inner.window)
+            elif isinstance(inner, Dense):
+                weights += inner.weights.size
             for tensor in part.reads:
                 image = self.images[tensor]
                 read: Outputs = rows, columns
                 if isinstance(inner, Sliding):
                     read = axes((sorted(rows), sorted(columns)), image, inner.window)
-                elif isinstance(inner, Mean):
+                elif isinstance(inner, Mean | Dense):
                     read = whole(image)
                 known = wanted.setdefault(tensor, (set(), set()))
                 known[0].update(read[0])

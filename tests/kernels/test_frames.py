@@ -16,6 +16,7 @@ from memaopt.kernels.plan import Plan
 from memaopt.kernels.registry import FAMILIES, fetched, in_parts, packed, plans, slid
 from memaopt.problems.binary import Binary, BinaryKind
 from memaopt.problems.custom import DESCRIPTION_TEXT, CodeFile, CustomCode, CustomLayer, CustomTensor
+from memaopt.problems.dense_band import DenseBand
 from memaopt.problems.detection import Detection
 from memaopt.problems.embedding import Embedding
 from memaopt.problems.geometry import Image, Padding, Pair, Window
@@ -132,6 +133,9 @@ def _layers() -> Iterator[Layer]:
     for n in (1, 4, 8):
         yield RunningMean(Pool(PoolKind.AVERAGE, Image(80, 1, 6), Image(1, 1, 6), Window(Pair(80, 1))), n)
         yield from (RunningMean(Mean((rows, 6), (0,), 5, q), n) for rows in (80, 1 << 18))
+    yield from (
+        DenseBand(fully_connected(rng, k, m), bands) for k, m, bands in ((480, 10, 12), (45, 3, 3), (3072, 4, 2))
+    )
 
 
 def _in_double(layer: Conv) -> Conv:

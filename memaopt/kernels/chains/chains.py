@@ -40,6 +40,7 @@ from memaopt.kernels.chains.pricing import (
     copies_of,
     kept_bytes,
     layout_of,
+    own_bytes,
     own_code,
     promise_of,
 )
@@ -103,7 +104,7 @@ class ChainKernels:
         for chosen in self._fastest(early, held_bytes(shape, heights)[1]):
             if not (chosen.formats[0] is chosen.formats[-1] is Format.S8):
                 continue
-            work = _own_bytes(chosen.plans)
+            work = own_bytes(chosen)
             size = kept_bytes(chain, chosen) + packed_bytes(shape, heights, work)
             cycles = sum(early.bands[i] * plan.cycles for i, plan in enumerate(chosen.plans) if plan is not None)
             fewer = (p for p in apart if p.cycles <= cycles and p.scratch_bytes <= size)
@@ -217,7 +218,8 @@ class ChainKernels:
         plans = [next(p for i, p in self._offers(order, part) if i == picks[part]) for part in numbers]
         formats = (plan.input_format, *(p.output_format for p in plans))
         if packed:
-            order = packed_order(shape, heights, _own_bytes(_without_sums(shape, plans)))
+            unplaced = Chosen(order, picks, _without_sums(shape, plans), formats)
+            order = packed_order(shape, heights, own_bytes(unplaced))
             assert order is not None
         chosen = Chosen(order, picks, _without_sums(shape, plans), formats)
         keeping = (part for part in numbers if f"kept_{part}" in named)
@@ -253,6 +255,7 @@ class ChainKernels:
             "layout": layout,
             "readers": [(t, r) for t, line in enumerate(shape.lines) for r in line.readers],
             "sums": _sums(layer, chosen),
+            "dense": layout.work[len(shape.parts) - 1] if shape.dense else None,
             "function": name,
         }
         notes, template = [f"Bands of {', '.join(map(str, order.heights))} rows."], "kernels/chains/chain.c.j2"
@@ -297,11 +300,6 @@ def _worth_keeping(chosen: Chosen) -> dict[int, Plan]:
 def _with(chosen: Chosen, plans: Mapping[int, Plan]) -> Chosen:
     """A choice of kernels with others of some parts."""
     return chosen._replace(plans=tuple(plans.get(part, plan) for part, plan in enumerate(chosen.plans)))
-
-
-def _own_bytes(plans: Sequence[Plan | None]) -> tuple[int, ...]:
-    """Of each part's own memory."""
-    return tuple(0 if plan is None else plan.scratch_bytes for plan in plans)
 
 
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
@@ -387,8 +385,7 @@ def _case(chain: LayerChain, chosen: Chosen, step: ChainStep, code: int) -> dict
             height * shape.reach(Reader(step.of, slot)).stride * shape.lines[read].row_bytes
             for slot, read in enumerate(reads)
         ]
-        plan = chosen.plans[step.of]
-        placed = order.packing is not None and plan is not None and plan.scratch_bytes > 0
+        placed = order.packing is not None and own_bytes(chosen)[step.of] > 0
         case |= {
             "placed": placed,
             "advance": advance,

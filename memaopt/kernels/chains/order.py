@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from memaopt.alignment import align
 from memaopt.kernels.leads import lead_of
-from memaopt.problems.bands import Reach, Rows, rows_of
+from memaopt.problems.bands import Reach, Rows, dense_rows, rows_of
 from memaopt.problems.geometry import Image
-from memaopt.problems.layers import Layer, LayerChain, Mean, Pool, PoolKind
+from memaopt.problems.layers import FullyConnected, Layer, LayerChain, Mean, Pool, PoolKind
 
 HEIGHTS = (1, 2, 3, 4, 6, 8)
 """What no band of a part is higher than."""
@@ -75,7 +75,7 @@ class Rowed(NamedTuple):
 @dataclass(frozen=True)
 class ChainRows:
     """A chain as rows: its parts' rows (the last is None if it ``sums`` all of its input), and its tensors'. ``fed``:
-    rows of its input come one at a time."""
+    rows of its input come one at a time. What is summed has rows of no bytes, which are those of its input."""
 
     parts: tuple[Rows | None, ...]
     lines: tuple[Rowed, ...]
@@ -85,6 +85,12 @@ class ChainRows:
     def sums(self) -> bool:
         """Whether the last part sums rows."""
         return self.parts[-1] is None
+
+    @property
+    def dense(self) -> bool:
+        """Whether the last part is fully connected: it keeps sums in memory of its own from band to band."""
+        last = self.parts[-1]
+        return last is not None and isinstance(last.layer, FullyConnected)
 
     @property
     def buffered(self) -> tuple[int, ...]:
@@ -119,7 +125,8 @@ def shape_of(chain: LayerChain) -> ChainRows | None:
         if last and number and sums_rows(part.layer, chain.images[part.reads[0]]):
             parts.append(None)
             continue
-        rows = rows_of(part.layer, chain.images[number + 1].height)
+        whole = dense_rows(part.layer, chain.images[part.reads[0]]) if last and number else None
+        rows = whole or rows_of(part.layer, chain.images[number + 1].height)
         if rows is None:
             return None
         parts.append(rows)
@@ -138,8 +145,8 @@ def shape_of(chain: LayerChain) -> ChainRows | None:
         if len(fills) > 1 and (above or below):
             return None
         height, row_bytes = image.height, image.width * image.channels
-        if tensor == len(chain.images) - 1 and parts[-1] is None:
-            height, row_bytes = chain.images[-2].height, 0
+        if tensor == len(chain.images) - 1 and (parts[-1] is None or isinstance(chain.parts[-1].layer, FullyConnected)):
+            height, row_bytes = chain.images[chain.parts[-1].reads[0]].height, 0
         lines.append(Rowed(height, row_bytes, above, below, fills.pop() if fills else 0, readers))
     return ChainRows(tuple(parts), tuple(lines), chain.by_rows)
 

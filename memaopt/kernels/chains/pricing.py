@@ -16,8 +16,10 @@ from memaopt.kernels.chains.order import (
     StepKind,
 )
 from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.dense_rows.dense_rows import Ends, ends
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.staging import CopyCost
+from memaopt.problems.dense_band import DenseBand
 from memaopt.problems.layers import LayerChain
 
 #: A turn of the loop over steps, its dispatch and its share of the call; by the counts of chains on the board.
@@ -68,9 +70,33 @@ def _words(chosen: Chosen, part: int) -> int:
     return plan.kernel_bytes // 4
 
 
+def own_bytes(chosen: Chosen) -> tuple[int, ...]:
+    """Of each part's own memory while it computes; what a fully connected one has is kept."""
+    sizes = [0 if plan is None else plan.scratch_bytes for plan in chosen.plans]
+    return (*sizes[:-1], 0 if chosen.order.shape.dense else sizes[-1])
+
+
 def _before_constants(chain: LayerChain, chosen: Chosen) -> int:
-    order = chosen.order
-    return 4 * (chain.output.channels * order.shape.sums + (fed.word_count(order) if order.shape.fed else 0))
+    shape, last = chosen.order.shape, chosen.plans[-1]
+    sums = last.scratch_bytes if last is not None and shape.dense else 4 * chain.output.channels * shape.sums
+    return _before_sums(chosen) + sums
+
+
+def _before_sums(chosen: Chosen) -> int:
+    return 4 * fed.word_count(chosen.order) if chosen.order.shape.fed else 0
+
+
+def _dense_ends(chosen: Chosen) -> Ends | None:
+    """What the first and the last band of a fully connected part do besides."""
+    shape, plan = chosen.order.shape, chosen.plans[-1]
+    if not shape.dense:
+        return None
+    rows = shape.parts[-1]
+    assert rows is not None
+    assert plan is not None
+    band = rows.band(chosen.order.heights[-1])
+    assert isinstance(band, DenseBand)
+    return ends(band, plan)
 
 
 class ScratchLayout(NamedTuple):
@@ -88,11 +114,12 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
     """What is not needed at the same time shares bytes: largest first, each as low as it fits."""
     order, buffered = chosen.order, chosen.order.shape.buffered
     kept = kept_bytes(chain, chosen)
-    sums = 4 * fed.word_count(order) if order.shape.fed else 0
+    sums = _before_sums(chosen)
+    dense = {len(chosen.plans) - 1: sums} if order.shape.dense else {}
     if order.packing is not None:
-        return ScratchLayout(dict.fromkeys(buffered, kept), sums, {}, kept + order.packing.bytes, kept)
+        return ScratchLayout(dict.fromkeys(buffered, kept), sums, dense, kept + order.packing.bytes, kept)
     sizes = {("line", t): order.bytes(t) for t in buffered}
-    sizes |= {("work", i): align(p.scratch_bytes, 4) for i, p in enumerate(chosen.plans) if p and p.scratch_bytes}
+    sizes |= {("work", i): align(size, 4) for i, size in enumerate(own_bytes(chosen)) if size}
     placed: dict[tuple[str, int], int] = {}
     most = kept
     for item in sorted(sizes, key=lambda item: (-sizes[item], item)):
@@ -104,7 +131,8 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
         placed[item] = at
         most = max(most, at + sizes[item])
     lines = {t: placed["line", t] for t in buffered}
-    return ScratchLayout(lines, sums, {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))}, most, kept)
+    work = {i: placed.get(("work", i), 0) for i in range(len(chosen.plans))} | dense
+    return ScratchLayout(lines, sums, work, most, kept)
 
 
 def _copied(count: int) -> Access:
@@ -154,6 +182,8 @@ def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
         scratch += _copied(size).times(times)
     if shape.sums:
         scratch += stores(chain.output.channels, 4)
+    if (dense := _dense_ends(chosen)) is not None:
+        scratch, parameters, output = scratch + dense.scratch, parameters + dense.parameters, output + dense.output
     if shape.fed:
         kept, twice = fed.access(order, shape.lines[0].height)
         scratch, parameters = scratch + kept, parameters + twice
@@ -189,6 +219,8 @@ def own_code(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
         nodes.append(Loop((call, around.copy_words(mean / 4)), len(order.moves)))
     if order.packing is not None:
         nodes.append(Loop((around.piece(_PLACE),), len(order.packing.places)))
+    if (dense := _dense_ends(chosen)) is not None:
+        nodes += dense.code
     if shape.fed:
         words = Loop((around.piece(fed.WORD),), fed.word_count(order))
         nodes.append(Loop((around.piece(fed.ROW), words), shape.lines[0].height))

@@ -160,8 +160,9 @@ def _compute(memory: _Memory, order: Order, part: int, band: int, work: Mapping[
 
 
 def _own(memory: _Memory, part: int, work: Mapping[int, int], plan: Plan | None) -> range:
-    """A part's own memory."""
-    size = 0 if plan is None else plan.scratch_bytes
+    """A part's own memory; that of a fully connected one is kept, where no rows are."""
+    kept = memory.shape.dense and part == len(memory.shape.parts) - 1
+    size = 0 if plan is None or kept else plan.scratch_bytes
     if not size:
         return range(0)
     start = work[part] if memory.places is None else memory.place()
