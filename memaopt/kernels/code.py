@@ -43,13 +43,14 @@ class Loop(NamedTuple):
 class TableLoads(NamedTuple):
     """``loads`` of constants here and there in a table of ``size`` bytes, by code that stands beside this node. Or by
     code in whose midst this node stands, if it says of how many loads of the whole layer these are. ``marked``: that
-    code has the loads themselves (:data:`TABLE`).
+    code has the loads themselves (:data:`TABLE`). ``row``: bytes that are loaded in order, by words, if several are.
     """
 
     size: int
     loads: float
     among: float = 0.0
     marked: bool = False
+    row: int = 0
 
 
 class Scan(NamedTuple):

@@ -345,12 +345,15 @@ class _Core(Remembering):
             for _ in range(round(table.loads)):
                 self.read_array()
             return
-        among = table.among or table.loads
-        missed = max(1 - capacity / table.size, 0.0)
+        among, read = table.among or table.loads, 4 * m.read
+        # What lies behind a row's first word comes with it, as far as the read goes, which it lies anywhere in.
+        row = max(table.row, 4)
+        together = ((row - math.gcd(row, read)) / read + 1) * 4 / row if m.read and capacity else 1
+        kept = _kept(min(capacity / table.size, 1), max(4 * m.line / max(row, read), 1) if m.read else 1)
         # Loads anywhere in the table: the reads of it that some load needs.
-        reads = math.ceil(table.size / (4 * m.read)) if m.read and capacity else 0
-        cold = reads * (1 - (1 - 1 / reads) ** among) if reads else 0.0
-        self.waited += m.first * max(missed * among, cold) * table.loads / among
+        reads = math.ceil(table.size / read) if m.read and capacity else 0
+        cold = reads * (1 - (1 - 1 / reads) ** (among * together)) if reads else 0.0
+        self.waited += m.first * max((1 - kept) * among * together, cold) * table.loads / among
 
     def _scan(self, scan: Scan) -> None:
         """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
@@ -362,6 +365,16 @@ class _Core(Remembering):
             return
         again = scan.size > 4 * m.data_lines * m.line
         self.waited += m.first * math.ceil(scan.size / (4 * m.read)) * (scan.times if again else 1)
+
+
+def _kept(share: float, reads: float) -> float:
+    """The share of loads anywhere in a table that find their read in a cache which holds a share of its lines.
+
+    A line that comes in has one of its ``reads`` alone. That a load finds the line, its k-th in a row, and one of the k
+    reads before it: the sum over k of (1 - h) h^k (1 - (1 - 1 / r)^k).
+    """
+    other = 1 - 1 / reads
+    return share * (1 - other) / (1 - share * other)
 
 
 def _calls(nodes: Iterable[Node]) -> Iterable[Call]:

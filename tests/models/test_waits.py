@@ -120,6 +120,26 @@ def test_loads_of_a_table_wait_where_they_are():
     assert waiting((loads, marked), uncached, False, True) == waiting((bare,), uncached)
 
 
+@pytest.mark.parametrize("name", ["stm32l4r5", "stm32f446"])
+@pytest.mark.parametrize(("size", "row"), [(256, 0), (512, 0), (1024, 0), (6144, 24), (1024, 4), (2048, 8)])
+def test_of_a_table_the_cache_keeps_what_its_lines_hold(name, size, row):
+    """Catches a line that seems to come in whole, though it has the one read that was missed, and rows of several words
+    each of which seems a read of its own."""
+    machine, rng = timing(mcu(name)), np.random.default_rng(0)
+    count, words = 4000, max(row // 4, 1)
+    held, missed = dict[int, set[int]](), 0
+    for start in rng.integers(size // (4 * words), size=count) * words:
+        for word in range(start, start + words):
+            read = word // machine.read
+            reads = held.pop(read // (machine.line // machine.read), set())
+            missed += read not in reads
+            held[read // (machine.line // machine.read)] = reads | {read}
+            if len(held) > machine.data_lines:
+                del held[next(iter(held))]
+    waited = waiting((TableLoads(size, count * words, row=row),), machine)
+    assert waited == pytest.approx(missed * machine.first, rel=0.05)
+
+
 def test_code_that_loads_a_word_beside_itself_waits_for_it():
     """Catches addresses in literal pools, which are read from flash wherever the constants themselves lie."""
     for data_in_ram in (False, True):

@@ -74,7 +74,7 @@ class TableRows:
                 stack_bytes=36 + _FRAME.stack,
                 kernels=(kernel.name,),
                 shared_bytes=4 * words_of(call),
-                code=(*code, TableLoads(size, read.loads, marked=True)),
+                code=(*code, TableLoads(size, read.loads, marked=True, row=row)),
                 alignment=4,
                 requantization="the reference's own arithmetic, computed offline",
             ),
