@@ -29,6 +29,9 @@ def _layers() -> dict[str, Conv]:
         "groups": h.conv(rng, (5, 6, 20), 10, (3, 3), groups=5, zero_point=4),
         "seven": h.conv(rng, (5, 9, 28), 4, (3, 3), groups=4, zero_point=-7),
         "threes": h.conv(rng, (5, 7, 9), 6, (3, 3), groups=3, output_zero_point=2),
+        "blocks": h.conv(rng, (5, 7, 8), 5, (3, 3), zero_point=-2, output_zero_point=2),
+        "blocks_of_groups": h.conv(rng, (5, 7, 12), 12, (3, 3), groups=3, zero_point=5),
+        "blocks_by_words": h.conv(rng, (4, 5, 24), 12, (3, 3), groups=2, output_zero_point=2),
         "one_input": h.conv(rng, (6, 8, 1), 2, (2, 3), zero_point=3),
     }
     for m in (1, 2, 3):
@@ -68,6 +71,7 @@ def test_cycles(tmp_path: Path) -> None:
         "stride": (h.conv(rng, (33, 33, 8), 2, (3, 3), stride=(2, 2)), 1.7),
         "short_rows": (h.conv(rng, (13, 7, 4), 1, (3, 3), stride=(2, 2)), 3.5),
         "line": (h.conv(rng, (24, 24, 8), 1, (1, 5)), 1.5),
+        "fours": (h.conv(rng, (16, 16, 32), 32, (3, 3), groups=8), 1.5),
         "seven": (h.conv(rng, (16, 16, 28), 4, (3, 3), groups=4), 1.8),
         "large": (h.conv(rng, (24, 24, 8), 1, (5, 5)), 1.05),
     }
@@ -101,7 +105,7 @@ def test_others_are_refused() -> None:
     """A kernel offered for more channels than it has registers for, or where nothing is read twice."""
     rng = np.random.default_rng(3)
     for layer in (
-        h.conv(rng, (4, 4, 16), 4, (3, 3)),
+        h.conv(rng, (4, 4, 16), 9, (3, 3)),
         h.conv(rng, (4, 4, 65), 1, (3, 3)),
         h.conv(rng, (4, 4, 16), 1),
     ):

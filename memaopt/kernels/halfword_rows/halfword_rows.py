@@ -1,4 +1,4 @@
-"""CONV_2D of up to three output channels (in each group) by windows of two taps or more: over rows of halfwords.
+"""CONV_2D of up to eight output channels (in each group) by windows of two taps or more: over rows of halfwords.
 
 Kernels that read bytes where they lie widen each of them again in every window that it is in, and load it as often.
 Here some rows are widened once, into a strip, and neighbouring positions of a row share what they load (kernel.py).
@@ -43,12 +43,13 @@ from memaopt.problems.layers import Conv
 _FRAME = around.Frame(320, 96)
 _HEIGHTS = (2, 4, 8)  # of a strip, besides all rows
 _MOST_STRAIGHT = 8192  # bytes of products
+_MOST = 8  # channels of a group: with more of them, chains are faster
 _UNROLLS = (4, 3, 2, 1)  # words of a row in a turn of a loop
 #: Of the C around kernels, fitted to counts of 150 plans on the virtual board (GCC 12.2 -O3): what is before strips, a
 #: strip, a row that is widened or filled, and one of outputs.
 _BEFORE, _STRIP, _COPIED = around.Compiled(40, 44), around.Compiled(32, 14), around.Compiled(64, 3)
 _FILLED, _ROW = around.Compiled(24, 24), around.Compiled(32, 12)
-_TILE = 30  # cycles of a tile besides products and outputs, where kernels are compared
+_BLOCK = 20  # cycles of a block's channels at a tile's positions besides products and outputs, to compare kernels
 
 
 class _Chosen(NamedTuple):
@@ -67,7 +68,7 @@ class HalfwordRows:
     computes = Conv
 
     def plans(self, layer: Conv) -> tuple[Plan, ...]:
-        if len(layer.weights) > MOST * layer.groups or layer.window.kernel == (1, 1):
+        if len(layer.weights) > _MOST * layer.groups or layer.window.kernel == (1, 1):
             return ()
         height = layer.output.height
         heights = sorted({height, *(rows for rows in _HEIGHTS if rows < height)})
@@ -141,27 +142,31 @@ def _choose(layer: Conv, rows: int, looped: bool) -> _Chosen | None:
     proven, widened = _proven(layer), widening(layer.shape.width, layer.shape.channels, layer.groups)
     if proven is None or widened is None:
         return None
-    window, m, words = layer.window, len(layer.weights) // layer.groups, -(-layer.weights.shape[-1] // 2)
+    window, deep, words = layer.window, len(layer.weights) // layer.groups, -(-layer.weights.shape[-1] // 2)
     step = 4 * words * layer.groups
     strip = _strip(layer, rows, step, widened.name)
     unroll = next((u for u in _UNROLLS if words % u == 0 and u < words), None) if looped else 0
     if unroll is None:
         return None
     shape, made = WindowRows(window.kernel.height, words, window.dilation.height * strip.pitch, step), []
-    for n in range(1, min(most_positions(m), layer.output.width) + 1):
-        columns = Columns(n, window.kernel.width, window.stride.width, window.dilation.width)
-        count = at_once(shape, columns, unroll)
-        products = scheduled(columns, m, left_over(m, n), count)
-        reached = columns.last * step + 4 * ((unroll or words) - 1) <= REACH
-        if products is not None and reached and (n - 1) * layer.output.channels + m <= REACH:
-            taken = layer.groups * (window.kernel.height * words // count * cycles(products) + _TILE)
-            made.append((-(-layer.output.width // n) * taken, n, columns))
+    for m in (m for m in range(1, MOST + 1) if deep % m == 0):
+        for n in range(1, min(most_positions(m), layer.output.width) + 1):
+            columns = Columns(n, window.kernel.width, window.stride.width, window.dilation.width)
+            count = at_once(shape, columns, unroll)
+            products = scheduled(columns, m, left_over(m, n), count)
+            reached = columns.last * step + 4 * ((unroll or words) - 1) <= REACH
+            if products is not None and reached and (n - 1) * layer.output.channels + deep <= REACH:
+                taken = window.kernel.height * words // count * cycles(products) + 4 * m * n + _BLOCK
+                made.append((-(-layer.output.width // n) * deep // m * taken, m, n, columns))
     if not made:
         return None
-    _, _, columns = min(made)
-    output = Output.of(proven, layer.requantization)
-    kernel = interned(HalfwordRowsKernel(m, layer.groups, columns, shape, unroll, output, layer.output.channels))
-    if not looped and 4 * kernel.pieces * cycles(kernel.products) > _MOST_STRAIGHT:
+    _, m, _, columns = min(made)
+    alone, output = layer.groups == 1, Output.of(proven, layer.requantization)
+    groups, blocks = (deep // m, 1) if alone else (layer.groups, deep // m)
+    kernel = interned(
+        HalfwordRowsKernel(m, groups, blocks, not alone, columns, shape, unroll, output, layer.output.channels)
+    )
+    if not looped and 4 * blocks * kernel.pieces * cycles(kernel.products) > _MOST_STRAIGHT:
         return None
     return _Chosen(kernel, widened, strip, proven)
 
@@ -187,7 +192,7 @@ def _strip(layer: Conv, rows: int, step: int, copy: str) -> strips.Strip:
 
 
 def _stream(layer: Conv, kernel: HalfwordRowsKernel, proven: Proven, order: Int64Array) -> Int64Array:
-    """The kernel's parameters in the order in which it reads them, [groups, words]; ``order`` of a group's channels."""
+    """The kernel's parameters in the order in which it reads them, [blocks, words]; ``order`` of a group's channels."""
     m = len(layer.weights)
     w = np.where(proven.constant[:, None, None, None], 0, layer.weights.astype(np.int64))
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.reshape(m, -1).sum(axis=1))
@@ -195,7 +200,7 @@ def _stream(layer: Conv, kernel: HalfwordRowsKernel, proven: Proven, order: Int6
     return np.stack(
         [
             np.concatenate([start[group], kernel.weights(w[group], order), parameters[group].ravel()])
-            for group in np.arange(m).reshape(layer.groups, -1)
+            for group in np.arange(m).reshape(-1, kernel.m)
         ]
     )
 

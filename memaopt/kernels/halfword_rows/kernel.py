@@ -23,7 +23,7 @@ from memaopt.kernels.text.templates import render
 from memaopt.kernels.text.thumb import REACH
 
 SCALE = 256
-MOST = 3  # channels of a group
+MOST = 3  # channels of a block
 _SUMS = 7  # so that five registers are left for an output
 _FRAME = 20  # five words, so that with nine registers the stack stays a multiple of 8
 
@@ -40,11 +40,14 @@ class WindowRows(NamedTuple):
 
 @dataclass(frozen=True)
 class HalfwordRowsKernel:
-    """``m`` channels of each of ``groups`` groups at neighbouring positions of a row; ``unroll`` words in a turn of a
-    loop, or (0) all in straight code. Outputs are those of ``depth`` channels."""
+    """``m`` channels at a time at neighbouring positions of a row: ``groups`` times ``blocks`` times as many, those of
+    a group of the same inputs, and (``apart``) each group of its own. ``unroll`` words in a turn of a loop, or (0) all
+    in straight code. Outputs are those of ``depth`` channels."""
 
     m: int
     groups: int
+    blocks: int
+    apart: bool
     columns: Columns
     rows: WindowRows
     unroll: int
@@ -75,7 +78,8 @@ class HalfwordRowsKernel:
         said = [f"{rows.number} rows of {rows.words} words {rows.pitch} bytes apart"]
         said += [f"{columns.taps} taps {columns.dilation} columns of {rows.step} bytes apart"]
         said += [f"{self.unroll} words a turn"] if self.unroll else []
-        said += [f"stride {columns.stride}", f"{self.groups} groups", f"of {self.depth} channels"]
+        groups = f"{self.groups} groups{'' if self.apart else ' of the same inputs'} of {self.blocks}"
+        said += [f"stride {columns.stride}", groups, f"of {self.depth} channels"]
         return ", ".join([*said, f"rounding {self.output.slug}"])
 
     @cached_property
@@ -98,10 +102,15 @@ class HalfwordRowsKernel:
     @property
     def words(self) -> int:
         """Of parameters, of all groups."""
-        return self.groups * self.m * (1 + self.output.words + self.rows.number * self.rows.words * self.columns.taps)
+        return (
+            self.groups
+            * self.blocks
+            * self.m
+            * (1 + self.output.words + self.rows.number * self.rows.words * self.columns.taps)
+        )
 
     def weights(self, w: Int64Array, order: Int64Array) -> Int64Array:
-        """A group's [channels, rows, taps, inputs] as the kernel reads them; ``order`` is that of the halfwords, one
+        """A block's [channels, rows, taps, inputs] as the kernel reads them; ``order`` is that of the halfwords, one
         beyond the inputs is none."""
         padded = np.concatenate([w, np.zeros((*w.shape[:-1], 1), np.int64)], axis=-1)
         pairs = SCALE * padded[..., order].reshape(*w.shape[:-1], -1, 2)
@@ -120,19 +129,21 @@ class HalfwordRowsKernel:
     def call(self, tiles: float) -> Call:
         """A call for so many tiles."""
         groups = [float(self.groups)] if self.groups > 1 else []
-        return Call(self, (tiles, *groups, *([float(self.turns)] * self.pieces if self.turns else [])))
+        turns = [float(self.turns)] * self.pieces * self.blocks if self.turns else []
+        return Call(self, (tiles, *groups, *turns))
 
     def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
         """Rows, output, parameters and stack of ``tiles`` tiles in so many calls."""
         inputs = sum(load.column is not None for group in self.products for load in group.loads)
         looped = (stores(int(self.turns > 0), 4) + loads(self.turns, 4)).times(self.rows.number)
-        group = looped + loads(1, 4) + (loads(1, 4) + stores(1, 4) if self.groups > 1 else Access())
-        apart = self.groups == 1 or self.n > 1
-        tile = group.times(self.groups) + loads(2, 4) + stores(int(apart), 4)
+        group = (looped + loads(1, 4)).times(self.blocks)
+        group += loads(1, 4) + stores(1, 4) if self.groups > 1 else Access()
+        moves = self.groups == 1 or self.n > 1
+        tile = group.times(self.groups) + loads(2, 4) + stores(int(moves), 4)
         entry = saved(9) + stores(3 + (self.groups > 1), 4)
         return (
-            loads(inputs * self.pieces * (self.turns or 1), 4).times(self.groups * tiles),
-            stores(self.m * self.n, 1).times(self.groups * tiles),
+            loads(inputs * self.pieces * (self.turns or 1), 4).times(self.groups * self.blocks * tiles),
+            stores(self.m * self.n, 1).times(self.groups * self.blocks * tiles),
             loads(self.words, 4).times(tiles),
             tile.times(tiles) + entry.times(calls),
         )
@@ -140,8 +151,8 @@ class HalfwordRowsKernel:
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
         rows = self.rows
-        moved = (self.pieces - 1) * rows.pitch
-        on = 4 * rows.words if self.groups > 1 else 0
+        moved = (self.pieces - 1) * rows.pitch + (4 * rows.words if self.turns else 0)
+        on = 4 * rows.words if self.groups > 1 and self.apart else 0
         tile = self.n * self.columns.stride * rows.step
         return render(
             "kernels/halfword_rows/halfword_rows.c.j2",
@@ -152,6 +163,8 @@ class HalfwordRowsKernel:
             m=self.m,
             n=self.n,
             groups=self.groups,
+            blocks=self.blocks,
+            apart=self.apart,
             columns=self.columns,
             rows=rows,
             turns=self.turns,
@@ -162,7 +175,8 @@ class HalfwordRowsKernel:
             pool=[f"r{i}" for i in range(1 + self.m * self.n, 13)],
             # Where a row's words are moved past by a loop, the next row is that much nearer.
             next_row=rows.pitch - (4 * rows.words if self.turns else 0),
-            next_group=on - moved - (4 * rows.words if self.turns else 0),
+            next_block=-moved,
+            next_group=on - moved,
             next_tile=tile - self.groups * on,
             parameters=self.words,
             depth=self.depth,
