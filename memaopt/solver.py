@@ -8,6 +8,20 @@ if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 
+def empty_model() -> cp_model.CpModel:
+    """A model with nothing in it.
+
+    OR-Tools gives each one its methods by their old names too, as functions that hold it. So it would reach itself,
+    and stay with its megabytes until Python looks for circles.
+    """
+    from ortools.sat.python import cp_model
+
+    model = cp_model.CpModel()
+    for name in [name for name in vars(model) if name[0].isupper()]:
+        delattr(model, name)
+    return model
+
+
 def reproducible() -> cp_model.CpSolver:
     """A solver without limits."""
     from ortools.sat.python import cp_model

@@ -14,7 +14,7 @@ from memaopt.choice.clashes import Clash
 from memaopt.choice.in_ram import code_room, constants_room
 from memaopt.choice.offers import Price
 from memaopt.kernels.registry import Format
-from memaopt.solver import limited
+from memaopt.solver import empty_model, limited
 
 _UNITS = 5.0
 _MOST_BYTES = 1 << 30
@@ -44,7 +44,7 @@ def solve(
     ``below`` if that is given."""
     from ortools.sat.python import cp_model
 
-    model: Any = cp_model.CpModel()
+    model: Any = empty_model()
     arena, stack = model.new_int_var(0, _MOST_BYTES, "arena"), model.new_int_var(0, _MOST_BYTES, "stack")
     taken = [[model.new_bool_var(f"x{i}_{j}") for j in range(len(s.candidates))] for i, s in enumerate(stages)]
     used = [(x, c) for row, s in zip(taken, stages, strict=True) for x, c in zip(row, s.candidates, strict=True)]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from memaopt.memory.packing_search import within
 from memaopt.memory.rectangles import Rectangle, Sharing
-from memaopt.solver import limited
+from memaopt.solver import empty_model, limited
 
 Proof = Literal["live set", "search", "solver", "none"]
 
@@ -114,7 +114,7 @@ def _solve(
     """Offsets that minimise the arena, and whether the solver proved it. Variables count units of the alignment."""
     from ortools.sat.python import cp_model
 
-    model: Any = cp_model.CpModel()
+    model: Any = empty_model()
     height = arena // alignment
     top = model.new_int_var(bound // alignment, height, "top")
     sizes = [r.size // alignment for r in rectangles]

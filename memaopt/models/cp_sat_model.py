@@ -23,6 +23,7 @@ from memaopt.models.cp_sat_variables import (
 from memaopt.models.cycles import fetch_cycles
 from memaopt.models.prices import prices
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, OPERANDS, Dim, Operand
+from memaopt.solver import empty_model
 
 
 class NestModel(NamedTuple):
@@ -42,7 +43,7 @@ class NestModel(NamedTuple):
 
 def build(space: Space) -> NestModel:
     """The model of the whole space, without an objective."""
-    cp = cp_model.CpModel()
+    cp = empty_model()
     loops = {d: block_loop(cp, d, space.problem.sizes[d]) for d in DIMS}
     nest, kernel = nest_of(cp, space), kernel_of(cp, space, loops)
     visits = {operand: visits_of(cp, operand, loops, nest) for operand in OPERANDS}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memaopt.errors import UnfinishedError
 from memaopt.models.layer_nest import CHANNELS_OUTSIDE, ROWS_OUTSIDE, LayerSpace, NestSchedule
-from memaopt.solver import limited
+from memaopt.solver import empty_model, limited
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -21,7 +21,7 @@ def solve(space: LayerSpace) -> NestSchedule | None:
     from ortools.sat.python import cp_model
 
     nest = space.nest
-    model = cp_model.CpModel()
+    model = empty_model()
     rows_outside, whole = model.new_bool_var("rows outside"), model.new_bool_var("whole")
     band, block = model.new_int_var(1, nest.rows, "band"), model.new_int_var(1, nest.units, "block")
     held = model.new_int_var(0, nest.units, "held")

@@ -242,13 +242,13 @@ def cp_sat(space: Space) -> Answer:
     def picked(prices: list[Price]) -> int | None:
         from ortools.sat.python import cp_model
 
-        from memaopt.solver import limited
+        from memaopt.solver import empty_model, limited
 
         costs = {i: price for i, price in enumerate(prices) if price is not None}
         fixed: list[int] = []
         found: int | None = None
         for part in range(max(map(len, costs.values()), default=0)):
-            model = cp_model.CpModel()
+            model = empty_model()
             chosen = {i: model.new_bool_var("") for i in costs}
             model.add_exactly_one(chosen.values())
             parts = [sum(costs[i][p] * taken for i, taken in chosen.items()) for p in range(part + 1)]
