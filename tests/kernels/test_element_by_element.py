@@ -61,6 +61,15 @@ _LAYERS: dict[str, Layer] = {
         for kind in (BinaryKind.MINIMUM, BinaryKind.MAXIMUM)
         for i, shapes in enumerate((((3, 43), (3, 43)), ((5, 32), (5, 1)), ((16,), (4, 16))))
     },
+    **{
+        # Of the coarser scale some forty bytes are one, so that many are equal.
+        f"bounds_{kind}_{i}": Binary(
+            kind, *shapes, 3, -7, 0, Rescale(0, 0), Rescale(1518500250, shift), Rescale(1288490189, shift), left_shift=8
+        )
+        for kind in BinaryKind
+        if kind.comparison
+        for i, (shapes, shift) in enumerate(((((3, 27), (3, 27)), -13), (((5, 32), (5, 1)), -6)))
+    },
     "matmul": MatMul((2, 1, 7, 12), (3, 5, 12), (False, True), 3, -2, 5, Rescale(1518500250, -7)),
     "matmul_turned": MatMul((3, 12, 7), (3, 12, 5), (True, False), -128, 127, -9, Rescale(1518500250, -8)),
     "arg_max": ArgExtreme(PoolKind.MAX, (3, 12, 1), 8),
@@ -99,7 +108,13 @@ _LAYERS: dict[str, Layer] = {
 
 
 #: Layers that are there for one family.
-_ALONE = {"fours": "fours", "differences": "squares", "means": "row sums", "extremes": "extremes by words"}
+_ALONE = {
+    "fours": "fours",
+    "differences": "squares",
+    "means": "row sums",
+    "extremes": "extremes by words",
+    "bounds": "bounds",
+}
 
 
 def _taken(name: str, number: int, family: str) -> bool:
@@ -121,7 +136,7 @@ def test_both_ways_are_tried() -> None:
     """Catches PRELU or SQUARED_DIFFERENCE without the proven rounding, which is half as long."""
     proven = {layer.kind for layer, e in _emitted().values() if e.plan.family == "proven" and isinstance(layer, Binary)}
     assert proven == {BinaryKind.PRELU, BinaryKind.SQUARED_DIFFERENCE}
-    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 19
+    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 31
 
 
 def test_on_host(tmp_path: Path) -> None:
