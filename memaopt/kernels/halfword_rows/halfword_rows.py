@@ -145,8 +145,8 @@ def _choose(layer: Conv, rows: int, looped: bool) -> _Chosen | None:
     window, deep, words = layer.window, len(layer.weights) // layer.groups, -(-layer.weights.shape[-1] // 2)
     step = 4 * words * layer.groups
     strip = _strip(layer, rows, step, widened.name)
-    unroll = next((u for u in _UNROLLS if words % u == 0 and u < words), None) if looped else 0
-    if unroll is None:
+    unroll = next(u for u in _UNROLLS if words % u == 0) if looped else 0
+    if unroll == words * window.kernel.height:
         return None
     shape, made = WindowRows(window.kernel.height, words, window.dilation.height * strip.pitch, step), []
     for m in (m for m in range(1, MOST + 1) if deep % m == 0):

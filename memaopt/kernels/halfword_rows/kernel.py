@@ -25,7 +25,7 @@ from memaopt.kernels.text.thumb import REACH
 SCALE = 256
 MOST = 3  # channels of a block
 _SUMS = 7  # so that five registers are left for an output
-_FRAME = 20  # five words, so that with nine registers the stack stays a multiple of 8
+_FRAME = 28  # seven words, so that with nine registers the stack stays a multiple of 8
 
 
 class WindowRows(NamedTuple):
@@ -41,8 +41,8 @@ class WindowRows(NamedTuple):
 @dataclass(frozen=True)
 class HalfwordRowsKernel:
     """``m`` channels at a time at neighbouring positions of a row: ``groups`` times ``blocks`` times as many, those of
-    a group of the same inputs, and (``apart``) each group of its own. ``unroll`` words in a turn of a loop, or (0) all
-    in straight code. Outputs are those of ``depth`` channels."""
+    a group of the same inputs, and (``apart``) each group of its own. ``unroll`` words in a turn of a loop over the
+    window's rows and their words, or (0) all in straight code. Outputs are those of ``depth`` channels."""
 
     m: int
     groups: int
@@ -91,13 +91,19 @@ class HalfwordRowsKernel:
 
     @property
     def pieces(self) -> int:
-        """How often the products are in the text: once, or for each row."""
-        return 1 if at_once(self.rows, self.columns, self.unroll) > self.rows.words else self.rows.number
+        """How often a block's products are in the text: once, or for each row."""
+        whole = at_once(self.rows, self.columns, self.unroll) > self.rows.words
+        return 1 if self.unroll or whole else self.rows.number
 
     @property
     def turns(self) -> int:
-        """Of the loop over a row's words; 0 without one."""
+        """Of the loop over a row's words; 0 without one, 1 where a row is a turn."""
         return self.rows.words // self.unroll if self.unroll else 0
+
+    @property
+    def _loops(self) -> tuple[int, ...]:
+        """The trips of a block's loops that go round more than once: over rows, over words."""
+        return tuple(trips for trips in (self.rows.number, self.turns) if trips > 1) if self.unroll else ()
 
     @property
     def words(self) -> int:
@@ -129,20 +135,22 @@ class HalfwordRowsKernel:
     def call(self, tiles: float) -> Call:
         """A call for so many tiles."""
         groups = [float(self.groups)] if self.groups > 1 else []
-        turns = [float(self.turns)] * self.pieces * self.blocks if self.turns else []
-        return Call(self, (tiles, *groups, *turns))
+        return Call(self, (tiles, *groups, *map(float, self._loops * self.blocks)))
 
     def accesses(self, tiles: int, calls: int) -> tuple[Access, Access, Access, Access]:
         """Rows, output, parameters and stack of ``tiles`` tiles in so many calls."""
         inputs = sum(load.column is not None for group in self.products for load in group.loads)
-        looped = (stores(int(self.turns > 0), 4) + loads(self.turns, 4)).times(self.rows.number)
+        looped, times = Access(), 1
+        for trips in self._loops:
+            looped += (stores(1, 4) + loads(trips, 4)).times(times)
+            times *= trips
         group = (looped + loads(1, 4)).times(self.blocks)
         group += loads(1, 4) + stores(1, 4) if self.groups > 1 else Access()
         moves = self.groups == 1 or self.n > 1
         tile = group.times(self.groups) + loads(2, 4) + stores(int(moves), 4)
         entry = saved(9) + stores(3 + (self.groups > 1), 4)
         return (
-            loads(inputs * self.pieces * (self.turns or 1), 4).times(self.groups * self.blocks * tiles),
+            loads(inputs * self.pieces * times, 4).times(self.groups * self.blocks * tiles),
             stores(self.m * self.n, 1).times(self.groups * self.blocks * tiles),
             loads(self.words, 4).times(tiles),
             tile.times(tiles) + entry.times(calls),
@@ -151,7 +159,9 @@ class HalfwordRowsKernel:
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
         rows = self.rows
-        moved = (self.pieces - 1) * rows.pitch + (4 * rows.words if self.turns else 0)
+        moved = (self.pieces - 1) * rows.pitch
+        if self.unroll:
+            moved = rows.number * rows.pitch if rows.number > 1 else 4 * rows.words
         on = 4 * rows.words if self.groups > 1 and self.apart else 0
         tile = self.n * self.columns.stride * rows.step
         return render(
@@ -174,7 +184,7 @@ class HalfwordRowsKernel:
             acc=[[f"r{1 + c * self.n + j}" for j in range(self.n)] for c in range(self.m)],
             pool=[f"r{i}" for i in range(1 + self.m * self.n, 13)],
             # Where a row's words are moved past by a loop, the next row is that much nearer.
-            next_row=rows.pitch - (4 * rows.words if self.turns else 0),
+            next_row=rows.pitch - (4 * rows.words if self.turns > 1 else 0),
             next_block=-moved,
             next_group=on - moved,
             next_tile=tile - self.groups * on,
