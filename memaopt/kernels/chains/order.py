@@ -92,15 +92,23 @@ class ChainRows:
         last = self.parts[-1]
         return last is not None and isinstance(last.layer, FullyConnected)
 
-    @property
+    @cached_property
     def buffered(self) -> tuple[int, ...]:
         """The tensors that have a line buffer. The input has none if it is there whole, without padding around it."""
         first = self.lines[0]
         return tuple(range(0 if first.above or first.below or self.fed else 1, len(self.lines) - 1))
 
-    def reads(self, part: int) -> list[tuple[int, Reader]]:
+    def reads(self, part: int) -> tuple[tuple[int, Reader], ...]:
         """The tensors that a part reads."""
-        return [(t, reader) for t, line in enumerate(self.lines) for reader in line.readers if reader.part == part]
+        return self._reads[part]
+
+    @cached_property
+    def _reads(self) -> tuple[tuple[tuple[int, Reader], ...], ...]:
+        found: list[list[tuple[int, Reader]]] = [[] for _ in self.parts]
+        for tensor, line in enumerate(self.lines):
+            for reader in line.readers:
+                found[reader.part].append((tensor, reader))
+        return tuple(map(tuple, found))
 
     def reach(self, reader: Reader) -> Reach:
         """The rows that a part reads of an input."""
@@ -238,7 +246,7 @@ class DemandDriven:
         self.written = 0
         self.moves: list[int] = []
         self.unaligned: set[int] = set()
-        self.together: set[frozenset[int]] = set()
+        self._held_together: set[frozenset[int]] = set()
         self._busy: list[set[int]] = [set() for _ in shape.parts]
 
     @property
@@ -251,15 +259,18 @@ class DemandDriven:
         shape = self.shape
         lead = lead_of(self.reads, self.ends, shape.lines[0].height * shape.lines[0].row_bytes)
         aligned = frozenset(range(len(shape.parts))) - self.unaligned
-        steps, moves, together = tuple(self.steps), tuple(self.moves), frozenset(self.together)
+        together = frozenset(
+            frozenset(pair) for held in self._held_together for pair in itertools.combinations(sorted(held), 2)
+        )
+        steps, moves = tuple(self.steps), tuple(self.moves)
         return Order(shape, self.heights, steps, capacities, moves, together, self.busy, aligned, lead)
 
-    def _held(self, written: int) -> set[int]:
+    def _held(self, written: int) -> frozenset[int]:
         """The buffers that hold rows while one is written; none where only rows are counted."""
         if self.capacities is None:
-            return set()
-        held = {t for t in self.base if t == written or self.have[t] > self._low(t)}
-        self.together |= {frozenset(pair) for pair in itertools.combinations(sorted(held), 2)}
+            return frozenset()
+        held = frozenset(t for t in self.base if t == written or self.have[t] > self._low(t))
+        self._held_together.add(held)
         return held
 
     def finish(self) -> None:

@@ -80,6 +80,11 @@ class _Early(DemandDriven):
     def __init__(self, shape: ChainRows, heights: tuple[int, ...]) -> None:
         super().__init__(shape, heights, None)
         self._active: list[int] = []
+        #: Of each part the rows that it reads at once, and those that it is done with afterwards.
+        self._windows = [
+            [(t, r, shape.reach(r).rows_in(rows), rows * shape.reach(r).stride) for t, r in shape.reads(part)]
+            for part, rows in enumerate(heights)
+        ]
 
     def _room(self, tensor: int, rows: int) -> None:
         """Everything finds its place afterwards."""
@@ -106,21 +111,29 @@ class _Early(DemandDriven):
 
     def _advance(self, tensor: int) -> None:
         super()._advance(tensor)
-        while (early := next((p for p in range(len(self.shape.parts)) if self._frees(p)), None)) is not None:
+        while (early := self._first_to_free()) is not None:
             self._compute(early)
+
+    def _first_to_free(self) -> int | None:
+        for part in range(len(self.heights)):
+            if self._frees(part):
+                return part
+        return None
 
     def _frees(self, part: int) -> bool:
         """Whether a part that does not wait for rows itself has all it reads, and frees more than it takes."""
         shape, rows, output = self.shape, self.heights[part], part + 1
-        line, reads = shape.lines[output], shape.reads(part)
-        ready = part not in self._active and line.above <= self.have[output] < line.above + line.height
-        if not ready or any(self.have[t] < self.window[r] + shape.reach(r).rows_in(rows) for t, r in reads):
+        line, reads, have = shape.lines[output], self._windows[part], self.have
+        if part in self._active or not line.above <= have[output] < line.above + line.height:
             return False
+        for tensor, reader, read, _ in reads:
+            if have[tensor] < self.window[reader] + read:
+                return False
         freed = 0
-        for tensor in {t for t, _ in reads if t in self.base}:
-            ahead = {r: rows * shape.reach(r).stride for t, r in reads if t == tensor}
+        for tensor in {t for t, *_ in reads if t in self.base}:
+            ahead = {r: done for t, r, _, done in reads if t == tensor}
             low = min(self.window[r] + ahead.get(r, 0) for r in shape.lines[tensor].readers)
-            freed += (min(self.have[tensor], low) - self._low(tensor)) * shape.lines[tensor].row_bytes
+            freed += (min(have[tensor], low) - self._low(tensor)) * shape.lines[tensor].row_bytes
         return freed > rows * line.row_bytes * (output in self.base)
 
 
