@@ -6,10 +6,11 @@ import pytest
 from chains_helpers import random_chain
 
 from memaopt.errors import FalseClaimError
+from memaopt.kernels.chains.least import least_order
 from memaopt.kernels.chains.order import Order, StepKind, order_of, shape_of
-from memaopt.kernels.chains.packed import packed_order
+from memaopt.kernels.chains.packed import early_order, packed_order
 from memaopt.kernels.chains.replay import replay
-from memaopt.kernels.registry import CHAINS, in_parts, plans
+from memaopt.kernels.registry import CHAINS, Format, in_parts, plans
 from memaopt.networks.chains import chain_of, is_closed
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
@@ -44,6 +45,27 @@ def test_every_plan_computes_its_chain(seed: int) -> None:
                 CHAINS.replay(fed, keeping)
                 assert keeping.promise.parameters.bytes < plans(fed)[0].promise.parameters.bytes
     assert packed or seed not in (0, 2, 3)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_no_order_does_less(seed: int) -> None:
+    """Catches rows that no reader needs being counted, kernels left out though their rows may be at whole words, rows
+    that take room though they do not, and what a chain does itself."""
+    for chain in _chains(seed):
+        shape = shape_of(chain)
+        assert shape is not None
+        for heights in {tuple(value for key, value in p.options if "height" in key) for p in plans(chain)}:
+            order, least = order_of(shape, heights), least_order(shape, heights)
+            assert order.bands == least.bands
+            for made in (order, early_order(shape, heights)):
+                assert all(made.counts[step] >= count for step, count in least.counts.items())
+                assert made.aligned <= least.aligned
+        plain = [plan for plan in plans(chain) if plan.input_format is plan.output_format is Format.S8]
+        for room in sorted({plan.scratch_bytes for plan in plain}):
+            found = CHAINS.least(chain, room, lambda band: band.cycles)
+            assert found is not None
+            assert found <= min(plan.cycles for plan in plain if plan.scratch_bytes <= room)
+        assert CHAINS.least(chain, 0, lambda band: band.cycles) is None or not shape.buffered
 
 
 def _order() -> Order:

@@ -10,29 +10,28 @@ come.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from memaopt.access import Access
 from memaopt.kernels import staging
 from memaopt.kernels.chains import fed
+from memaopt.kernels.chains.least import least_order, rows_during
 from memaopt.kernels.chains.order import (
     HEIGHTS,
     ChainRows,
     ChainStep,
     Order,
     Reader,
-    Rowed,
     StepKind,
     band_height,
     order_of,
     shape_of,
 )
 from memaopt.kernels.chains.packed import early_order, held_bytes, packed_bytes, packed_order
+from memaopt.kernels.chains.paths import Cost, Path, paths_of
 from memaopt.kernels.chains.pricing import (
     Chosen,
     code_of,
@@ -59,16 +58,11 @@ _MOST_SCRATCH = 8
 _STACK = 96  # the frame of the C around the parts
 _CODE, _CASE_CODE = 200, 60  # bytes of code around the parts, and of each kind of step
 
+#: In the place of the plan of a part that sums rows.
+_SUMS = Plan("sums", "", 0, Promise((), Access()), 0, 0)
+
 Plans = Callable[[Layer], tuple[Plan, ...]]
 Emit = Callable[[Layer, Plan, str], Emitted]
-
-
-class _Path(NamedTuple):
-    """A choice of kernels for the first parts."""
-
-    cycles: int
-    picks: tuple[int, ...]
-    formats: tuple[Format, ...]
 
 
 @dataclass(frozen=True)
@@ -123,13 +117,13 @@ class ChainKernels:
         taken = [[held + p.scratch_bytes for _, p in offer] for held, offer in zip(beside, offers, strict=True)]
         least = max(map(min, taken))
         sizes = sorted({size for each in taken for size in each if size >= least})
-        seen = set[_Path]()
+        seen = set[Path]()
         for size in sizes if len(sizes) <= _MOST_SCRATCH else sizes[:: -(-len(sizes) // _MOST_SCRATCH)]:
             small = [
                 [pick for pick, takes in zip(offer, each, strict=True) if takes <= size]
                 for offer, each in zip(offers, taken, strict=True)
             ]
-            for path in _paths(order, small):
+            for path in paths_of(order, small):
                 if path in seen:
                     continue
                 seen.add(path)
@@ -150,11 +144,37 @@ class ChainKernels:
                 yield dataclasses.replace(self._plan(layer, _with(chosen, parts)), streams=plan)
             parts.popitem()
 
+    def least(self, layer: LayerChain, room: int | None, cost: Cost) -> int | None:
+        """What none of :meth:`plans` with plain int8 at its ends, and so many bytes of scratch memory at most (None:
+        without a limit), costs less than, with a ``cost`` for each band beside the cycles of what a chain does itself;
+        found without an order of its steps. None if there is no such plan."""
+        shape = shape_of(layer)
+        assert shape is not None
+        found = []
+        for heights in _heights(shape):
+            order = least_order(shape, heights)
+            left = [None if room is None else room - rows for rows in rows_during(shape, heights)]
+            offers = [
+                [each for each in self._by_cycles(order, part) if most is None or each[1].scratch_bytes <= most]
+                for part, most in enumerate(left)
+            ]
+            paths = paths_of(order, offers, cost) if all(offers) else []
+            plain = [path for path in paths if path.formats[0] is path.formats[-1] is Format.S8]
+            if plain:
+                path = min(plain)
+                parts = [None if rows is None else _SUMS for rows in shape.parts]
+                own = own_code(layer, Chosen(order, path.picks, tuple(parts), path.formats))
+                found.append(int(path.cycles + cycles_of(own)))
+        return min(found, default=None)
+
+    def _by_cycles(self, order: Order, part: int) -> list[tuple[int, Plan]]:
+        return sorted(self._offers(order, part), key=lambda each: each[1].cycles)
+
     def _offers(self, order: Order, part: int) -> list[tuple[int, Plan]]:
         """The plans of a part's band that every core can have, numbered; of a part that sums rows, one that is none."""
         rows = order.shape.parts[part]
         if rows is None:
-            return [(0, Plan("sums", "", 0, Promise((), Access()), 0, 0))]
+            return [(0, _SUMS)]
         found = enumerate(self.find(rows.band(order.heights[part])))
         most = 4 if part in order.aligned else 1
         return [(number, plan) for number, plan in found if plan.alignment <= most and plan.runs_on(False)]
@@ -317,37 +337,6 @@ def _heights(shape: ChainRows) -> Iterator[tuple[int, ...]]:
         if heights not in made:
             made.add(heights)
             yield heights
-
-
-def _paths(order: Order, offers: Sequence[Sequence[tuple[int, Plan]]]) -> list[_Path]:
-    """The fastest kernels whose formats agree, for each format of the chain's input and output."""
-    shape = order.shape
-    counts = order.bands
-    paths = [_Path(0, (), (format_,)) for format_ in (Format.S8, Format.RAW)]
-    last = [max((reader.part for reader in line.readers), default=-1) for line in shape.lines]
-    for part, offer in enumerate(offers):
-        reads = [t for t, line in enumerate(shape.lines) for r in line.readers if r.part == part]
-        # Formats of tensors that nobody reads any more do not matter.
-        told = [t for t in range(part + 2) if t in (0, part + 1) or last[t] > part]
-        best: dict[tuple[Format, ...], _Path] = {}
-        for path, (number, plan) in itertools.product(paths, offer):
-            if any(path.formats[t] is not plan.input_format for t in reads):
-                continue
-            if Format.RAW is plan.output_format and not _may_be_raw(shape.lines[part + 1]):
-                continue
-            longer = _Path(
-                path.cycles + counts[part] * plan.cycles, (*path.picks, number), (*path.formats, plan.output_format)
-            )
-            key = tuple(longer.formats[t] for t in told)
-            if key not in best or longer < best[key]:
-                best[key] = longer
-        paths = list(best.values())
-    return [path for path in paths if _may_be_raw(shape.lines[0]) or path.formats[0] is Format.S8]
-
-
-def _may_be_raw(line: Rowed) -> bool:
-    """Whether rows of padding can be written in whole words."""
-    return line.row_bytes % 4 == 0 or not (line.above or line.below)
 
 
 def _sums(chain: LayerChain, chosen: Chosen) -> dict[str, object] | None:

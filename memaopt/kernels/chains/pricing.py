@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
@@ -234,3 +235,12 @@ def code_of(chain: LayerChain, chosen: Chosen) -> tuple[Node, ...]:
     parts = [Loop(plan.code, counts[i] / turns) for i, plan in enumerate(chosen.plans) if plan is not None]
     copied = (node for copy in copies_of(chosen) for node in copy.code)
     return (*copied, *own_code(chain, chosen), Loop(tuple(parts), turns))
+
+
+def bands_of(code: tuple[Node, ...]) -> Iterator[tuple[float, tuple[Node, ...]]]:
+    """Of what :func:`code_of` gives: how many bands each part computes, and what one executes."""
+    turns = code[-1]
+    assert isinstance(turns, Loop)
+    for part in turns.body:
+        assert isinstance(part, Loop)
+        yield turns.trips * part.trips, part.body
