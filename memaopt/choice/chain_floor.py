@@ -1,17 +1,33 @@
 """What no chain of layers costs less than, found from its parts without making its plans.
 
 A part's constants come in for each of its bands, or once, and are then kept in SRAM, as far as there is room. Each
-figure of a part is the least of any kernel and height of bands, so that together they are a bound.
+figure of a part is the least of any kernel and height of bands, so that together they are a bound. A closer look is
+at one height for all parts after the other: at kernels whose formats agree, that have room beside the rows that they
+read, with what the chain itself does, and at what their constants wait, which is found by executing their loads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from memaopt.access import Access, loads
-from memaopt.kernels.registry import Plan
+from memaopt.choice import in_ram
+from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets
+from memaopt.choice.problem import Problem
+from memaopt.choice.segments import ChainAt
+from memaopt.kernels.chains.order import HEIGHTS, band_height
+from memaopt.kernels.registry import Plan, plans
 from memaopt.kernels.staging import copies_of
+from memaopt.models.fetching import FlashTiming
+from memaopt.models.least_waits import least_loading
+from memaopt.models.outside import least_loading as outside_loading
+from memaopt.models.waits import timing
+from memaopt.problems.bands import Rows
+from memaopt.problems.objectives import is_sum
+from memaopt.problems.words import Objective
 
 
 class PartFloor(NamedTuple):
@@ -49,3 +65,90 @@ def chain_floor(parts: Sequence[PartFloor], room: int | None) -> int:
         share = min(1.0, left / max(size, 1))
         total, left = total - share * saved, left - share * size
     return int(total)
+
+
+@dataclass(frozen=True, eq=False)
+class Floors:
+    """What the chains of a problem's network cost at least."""
+
+    problem: Problem
+    objective: Objective
+    #: Of parts of which so many rows are needed.
+    _parts: dict[tuple[Rows, int], PartFloor] = field(default_factory=dict)
+    #: Plans of bands by their ids, with what each costs.
+    _bands: dict[int, tuple[Plan, int]] = field(default_factory=dict)
+
+    @cached_property
+    def machine(self) -> FlashTiming:
+        """What waits."""
+        assert self.problem.mcu is not None
+        return timing(self.problem.mcu, self.problem.sites.outside)
+
+    def quick(self, limits: Budgets, segment: ChainAt) -> int | None:
+        """What no candidate of a chain within the limits costs less than; None if there can be none."""
+        room = _room(limits, segment)
+        if room is not None and room < 0:
+            return None
+        # Some weights of a sum may be 0.
+        return 0 if is_sum(self.objective) else chain_floor(self._part_floors(segment), room)
+
+    def least(self, limits: Budgets, segment: ChainAt) -> int | None:
+        """A better :meth:`quick`, where cycles are the price."""
+        known, least = self.quick(limits, segment), segment.least(_most(limits), self._band_floor)
+        if known is None or least is None:
+            return None
+        apart = [floor._replace(own=0) for floor in self._part_floors(segment)]
+        return max(known, least + (0 if self._streams else chain_floor(apart, _room(limits, segment))))
+
+    @property
+    def _streams(self) -> bool:
+        """Whether all constants of chains come out of flash for each band."""
+        return not self.problem.limits.constants_ram and self.problem.sites.outside is None
+
+    def _band_floor(self, plan: Plan) -> int:
+        """What a band costs that a plan computes, with its constants where these come in for each band."""
+        if id(plan) not in self._bands:
+            waits = in_ram.band_stall(plan, self.machine) if self._streams else 0
+            self._bands[id(plan)] = plan, plan.cycles + waits
+        return self._bands[id(plan)][1]
+
+    def _part_floors(self, segment: ChainAt) -> list[PartFloor]:
+        parts = zip(segment.shape.parts, segment.needed, strict=True)
+        return [self._part_floor(rows, needed) for rows, needed in parts if rows is not None]
+
+    def _part_floor(self, rows: Rows, needed: int) -> PartFloor:
+        if (rows, needed) not in self._parts:
+            heights = {band_height(rows.height, most) for most in HEIGHTS}
+            bands = [(-(-needed // h), plan) for h in heights for plan in plans(rows.band(h)) if plan.runs_on(False)]
+            moved = self.objective == "bytes"
+            own = (lambda plan: plan.promise.total.bytes) if moved else (lambda plan: plan.cycles)
+            constants = self._moved_floor if moved else self._waits_floor
+            self._parts[rows, needed] = part_floor(bands, own, constants)
+        return self._parts[rows, needed]
+
+    def _moved_floor(self, parameters: Access, _: int) -> int:
+        """What loads of constants count at least beyond their bytes."""
+        return (OUTSIDE_WEIGHT - 1) * parameters.bytes if all(self.problem.sites.choices) else 0
+
+    def _waits_floor(self, parameters: Access, size: int) -> int:
+        """What loads of constants that take so many bytes wait at least. A chain has the constants of all its parts, so
+        that it waits for them no less than they do one by one."""
+        if self.problem.limits.constants_ram:
+            return 0
+        outside, inside = self.machine.outside, self.machine._replace(outside=None)
+        waits = [
+            outside_loading(parameters, outside) if beyond and outside else least_loading(parameters, size, inside)
+            for beyond in self.problem.sites.choices
+        ]
+        return int(min(waits))
+
+
+def _most(limits: Budgets) -> int | None:
+    """The most bytes of arena that a step may take."""
+    return min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
+
+
+def _room(limits: Budgets, segment: ChainAt) -> int | None:
+    """What of it a chain leaves for constants, at most."""
+    most = _most(limits)
+    return None if most is None else most - segment.arena_floor

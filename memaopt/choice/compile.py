@@ -282,8 +282,8 @@ def _depth_first(
     potentials: list[Potentials] = []
     for space in spaces:
         partitions = Partitions(space.problem, objective)
-        first = True
-        for found, problem in ways(partitions, space.problem.limits, prepared):
+        first, known = True, None if best is None else best.choice.price
+        for found, problem in ways(partitions, space.problem.limits, prepared, known):
             if first:
                 potentials.append(found.potentials)
                 least.append(found.value)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from memaopt.alignment import align
 from memaopt.choice import invoke
 from memaopt.kernels.around import piece
-from memaopt.kernels.code import Loop
-from memaopt.kernels.registry import Plan
+from memaopt.kernels.chains.pricing import bands_of
+from memaopt.kernels.code import Loop, Node
+from memaopt.kernels.registry import CHAINS, Plan
 from memaopt.models import outside
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.least_waits import least_fetching, least_loading
@@ -61,6 +62,11 @@ def constants_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) 
     return int(batch * _constants_wait(plan, where, machine))
 
 
+def band_stall(plan: Plan, machine: FlashTiming) -> int:
+    """What each band of a chain that a plan computes adds at least to what the chain waits, all in flash."""
+    return int(_loads_alone(plan.code, machine)) if _constants_wait(plan, IN_FLASH, machine) else 0
+
+
 def least_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> int:
     """What :func:`stall_cycles` is not below, found without executing the code."""
     return int(batch * _least_waited(plan, where, machine))
@@ -85,10 +91,18 @@ def _loads_wait(plan: Plan, where: Where, machine: FlashTiming) -> float:
     least = _constants_wait(plan, where, machine)
     if least == 0 or where.outside or plan.streams is not None:
         return least
-    # Of several executions all but the first may find what the last one left in the cache.
+    waited = _loads_alone(plan.code, machine)
+    if plan.family == CHAINS.name:
+        waited = max(waited, sum(count * _loads_alone(code, machine) for count, code in bands_of(plan.code)))
+    return max(least, waited)
+
+
+def _loads_alone(code: tuple[Node, ...], machine: FlashTiming) -> float:
+    """What each of several executions waits at least for what code loads from flash, whatever else is waited for."""
+    # All but the first may find what the last one left in the cache.
     left = machine.data_lines * machine.line // machine.read * machine.first if machine.read else 0
     alike = machine._replace(prefetch=False, outside=None)  # which is for other things than these loads
-    return max(least, _LOADS * loading(plan.code, alike) - left)
+    return max(_LOADS * loading(code, alike) - left, 0.0)
 
 
 def _least_waited(plan: Plan, where: Where, machine: FlashTiming) -> float:

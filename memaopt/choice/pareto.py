@@ -129,9 +129,10 @@ def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
     if partitions is None or limited.mcu is None:
         return best
     prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena)
-    for found, problem in ways(partitions, limited.limits, prepared):
-        if found.chains and (whole.choice is None or found.value < whole.choice.price):
-            deep = search(problem, "cycles", None if whole.choice is None else whole.choice.price)
+    known = None if whole.choice is None else whole.choice.price
+    for found, problem in ways(partitions, limited.limits, prepared, known):
+        if found.chains and (known is None or found.value < known):
+            deep = search(problem, "cycles", known)
             if deep.choice is not None and deep.memory is not None:
                 point = _point(problem, bounded(deep.choice, found.value), deep.memory)
                 best = point.model_copy(update={"chains": found.chains})

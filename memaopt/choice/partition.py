@@ -19,35 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
-from memaopt.access import Access
-from memaopt.alignment import align
 from memaopt.choice import paths
-from memaopt.choice.chain_floor import PartFloor, chain_floor, part_floor
-from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets, Candidate, Stage, fits
+from memaopt.choice.chain_floor import Floors
+from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.paths import Formats, PathStep, Potentials, Stretch
-from memaopt.choice.problem import Problem, options_of
+from memaopt.choice.problem import Problem
 from memaopt.choice.quotes import Quotes
-from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of, places_of, stack_bytes
+from memaopt.choice.segments import ChainAt, segments_of
+from memaopt.choice.stages import places_of
 from memaopt.errors import FalseClaimError
-from memaopt.kernels.chains.order import HEIGHTS, ChainRows, band_height, shape_of
-from memaopt.kernels.registry import Format, plans
+from memaopt.kernels.registry import Format
 from memaopt.memory import liveness
-from memaopt.memory.liveness import Lead, elementwise_in_place
-from memaopt.models.fetching import FlashTiming
-from memaopt.models.least_waits import least_loading
-from memaopt.models.outside import least_loading as outside_loading
-from memaopt.models.waits import timing
-from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed, lowered
-from memaopt.problems.bands import Rows
-from memaopt.problems.layers import LayerChain
+from memaopt.networks.chains import Chains
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
-
-#: The lead of an output that may lie anywhere on its input.
-_FREELY = Lead(-(1 << 40))
 
 
 class Partition(NamedTuple):
@@ -58,49 +46,49 @@ class Partition(NamedTuple):
     potentials: Potentials
 
 
-@dataclass
-class _Segment:
-    """A chain that may be: what it takes at least, and its candidates once they have been made."""
-
-    chain: LayerChain
-    shape: ChainRows
-    arena_floor: int
-    candidates: tuple[Candidate, ...] | None = None
-
-
 class _Steps:
     """The steps that there are, at what is known of their values: of layers alone the values, of chains a bound and
-    whether it is the value, which a closer look makes better."""
+    whether it is the value, which a look makes better: by a ``closer`` floor first, then by candidates."""
 
-    def __init__(self, partitions: Partitions, quotes: _Quoting, floor: _Floor) -> None:
+    def __init__(self, partitions: Partitions, quotes: _Quoting, floor: _Floor, closer: _Floor | None = None) -> None:
         count = len(partitions.problem.graph.operators)
         self.single = {i: partitions.single(i, quotes) for i in range(count)}
         self.chains: dict[tuple[int, int], tuple[int | None, bool]] = {}
-        self._quotes, self._partitions = quotes, partitions
+        self._quotes, self._partitions, self._closer = quotes, partitions, closer
+        self._floors: dict[tuple[int, int], int] = {}
         self._quoted: dict[tuple[int, int], Quotes] = {}
         for ends, segment in partitions.segments.items():
-            if segment.candidates is None:
-                self.chains[ends] = floor(segment, ends[0]), False
+            made = partitions.made.get(ends)
+            if made is None:
+                self.chains[ends] = floor(segment), False
             else:
-                self._quote(ends, segment.candidates)
+                self._quote(ends, made)
 
     def look(self, ends: tuple[int, int]) -> None:
         """Make what is known of a chain's value better."""
         if ends in self._quoted:
             self._quoted[ends].look()
-            self.chains[ends] = self._quoted[ends].least
+            self._tell(ends)
+        elif self._closer is not None and ends not in self._floors:
+            floor = self._closer(self._partitions.segments[ends])
+            self._floors[ends] = floor or 0
+            self.chains[ends] = floor, floor is None
         else:
-            segment = self._partitions.segments[ends]
-            segment.candidates = tuple(self._partitions.candidates(*ends))
-            self._quote(ends, segment.candidates)
+            made = self._partitions.made[ends] = tuple(self._partitions.candidates(*ends))
+            self._quote(ends, made)
 
     def _quote(self, ends: tuple[int, int], candidates: tuple[Candidate, ...]) -> None:
         self._quoted[ends] = self._quotes(candidates)
-        self.chains[ends] = self._quoted[ends].least
+        self._tell(ends)
+
+    def _tell(self, ends: tuple[int, int]) -> None:
+        """What is known of a chain's value by its candidates, and by what bounds all of them."""
+        least, known = self._quoted[ends].least
+        self.chains[ends] = least if known or least is None else max(least, self._floors.get(ends, 0)), known
 
 
 _Quoting = Callable[[tuple[Candidate, ...]], Quotes]
-_Floor = Callable[[_Segment, int], int | None]
+_Floor = Callable[[ChainAt], int | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +97,18 @@ class Partitions:
 
     problem: Problem
     objective: Objective
-    _floors: dict[int, PartFloor] = field(default_factory=dict)
+    #: The candidates of chains, once they have been made.
+    made: dict[tuple[int, int], tuple[Candidate, ...]] = field(default_factory=dict)
 
-    def cheapest(self, limits: Budgets, besides: Collection[Stretch] = ()) -> Partition | None:
+    def cheapest(
+        self, limits: Budgets, besides: Collection[Stretch] = (), below: int | None = None
+    ) -> Partition | None:
         """The partition of the least price whose every step is within the limits, with no stretch of some; None if
-        there is none, or the operators do not run in the order of the file, or keep states."""
-        return self._best(*self._priced(limits), lambda a, b: a + b, besides) if self._in_order else None
+        there is none, or the operators do not run in the order of the file, or keep states. Where none is ``below`` a
+        price, one without chains stands for them, of a value that none is below."""
+        if not self._in_order:
+            return None
+        return self._best(_Steps(self, *self._priced(limits)), lambda a, b: a + b, besides, below)
 
     def bound(self, limits: Budgets, potentials: Potentials) -> int:
         """The price that no partition whose every step is within the limits is below, as potentials show. Checked step
@@ -152,8 +146,9 @@ class Partitions:
                 return step
         return None
 
-    def _priced(self, limits: Budgets) -> tuple[_Quoting, _Floor]:
-        """What candidates cost that are within the limits, and what a chain does before they are made."""
+    def _priced(self, limits: Budgets) -> tuple[_Quoting, _Floor, _Floor | None]:
+        """What candidates cost that are within the limits, and what a chain does before they are made: a bound, and a
+        better one that takes more time."""
 
         def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
             fitting = [c for c in candidates if fits(c, limits)]
@@ -164,14 +159,8 @@ class Partitions:
 
             return Quotes(((c.floor(self.objective), 2) for c in fitting), look)
 
-        def floor(segment: _Segment, first: int) -> int | None:
-            most = min((limit for limit in (limits.arena, limits.sram) if limit is not None), default=None)
-            if most is None:
-                return self._cost_floor(segment, first, None)
-            room = most - segment.arena_floor
-            return None if room < 0 else self._cost_floor(segment, first, room)
-
-        return quotes, floor
+        closer = None if is_sum(self.objective) or self.objective == "bytes" else partial(self.floors.least, limits)
+        return quotes, partial(self.floors.quick, limits), closer
 
     @property
     def _in_order(self) -> bool:
@@ -182,11 +171,11 @@ class Partitions:
         """The partition whose largest step takes the least arena or SRAM, whatever the budgets; None as above."""
         if not self._in_order:
             return None
-        return self._best(
-            lambda candidates: Quotes(((getattr(c, what), 0) for c in candidates), lambda *_: 0),
-            lambda segment, _: segment.arena_floor,
-            max,
-        )
+
+        def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
+            return Quotes(((getattr(c, what), 0) for c in candidates), lambda *_: 0)
+
+        return self._best(_Steps(self, quotes, lambda segment: segment.arena_floor), max)
 
     @property
     def starts(self) -> bool:
@@ -194,19 +183,25 @@ class Partitions:
         return any(first == 0 for first, _ in self.segments)
 
     def _best(
-        self, quotes: _Quoting, floor: _Floor, joined: Callable[[int, int], int], besides: Collection[Stretch] = ()
+        self,
+        steps: _Steps,
+        joined: Callable[[int, int], int],
+        besides: Collection[Stretch] = (),
+        below: int | None = None,
     ) -> Partition | None:
-        """The path of the least joined value; floors give way to values along the shortest path until it has none."""
-        steps, count = _Steps(self, quotes, floor), len(self.problem.graph.operators)
+        """The path of the least joined value; floors give way to values along the shortest path until it has none, or
+        is not below a value."""
+        count = len(self.problem.graph.operators)
         while True:
             reached = paths.reached(count, lambda i, formats: self._steps(i, formats, steps), joined, besides)
             path = paths.path(reached)
             if path is None:
                 return None
             unknown = [step for step in path if not step.known]
-            if not unknown:
-                chains = tuple((s.first, s.last) for s in path if s.last - s.first > 1)
-                (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
+            (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
+            enough = below is not None and total >= below
+            if enough or not unknown:
+                chains = () if enough else tuple((s.first, s.last) for s in path if s.last - s.first > 1)
                 return Partition(chains, total, () if besides else paths.potentials(reached))
             for step in unknown:
                 steps.look((step.first, step.last))
@@ -265,82 +260,20 @@ class Partitions:
                     found[self._roots[t]] = i
         return found
 
-    @cached_property
-    def segments(self) -> dict[tuple[int, int], _Segment]:
+    @property
+    def segments(self) -> Mapping[tuple[int, int], ChainAt]:
         """Every chain that there can be."""
-        graph, found = self.problem.graph, {}
-        layers = lowered(graph, graph.operators)
-        for first in range(len(graph.operators)):
-            for last in range(first + 2, len(graph.operators) + 1):
-                chain = chain_of(graph, graph.operators[first:last], layers[first:last])
-                if chain is None and not graph.operators[last - 1].alias:
-                    break  # nor is any longer one
-                if chain is not None and is_closed(graph, first, last) and (shape := shape_of(chain)) is not None:
-                    found[first, last] = _Segment(chain, shape, self._arena_floor(shape, first, last))
-        return found
-
-    def _arena_floor(self, shape: ChainRows, first: int, last: int) -> int:
-        """What a chain takes at least: what waits, its ends on one another, and the widest window of a reader."""
-        graph, done = depth_first(self.problem.graph, ((first, last),)), (1 << first) - 1
-        apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-        ends = liveness.ruled(apart, lambda *_: (), lambda *_: _FREELY, [first]).during(first, done)
-        windows = [
-            max(shape.reach(reader).extent for reader in shape.lines[t].readers) * shape.lines[t].row_bytes
-            for t in shape.buffered
-        ]
-        return ends + align(max(windows, default=0), ALIGNMENT)
-
-    def _cost_floor(self, segment: _Segment, first: int, room: int | None) -> int:
-        """What no plan of a chain costs less than, wherever its code and constants may live, with so many bytes for
-        constants that it keeps."""
-        if is_sum(self.objective):
-            return 0  # some weights of a sum may be 0
-        positions = (i for i, op in enumerate(self.problem.graph.operators[first:], first) if not op.alias)
-        parts = zip(positions, segment.shape.parts, strict=False)
-        return chain_floor([self._part_floor(i, rows) for i, rows in parts if rows is not None], room)
-
-    def _part_floor(self, position: int, rows: Rows) -> PartFloor:
-        if position not in self._floors:
-            heights = {band_height(rows.height, most) for most in HEIGHTS}
-            bands = [(rows.height // h, plan) for h in heights for plan in plans(rows.band(h)) if plan.runs_on(False)]
-            moved = self.objective == "bytes"
-            own = (lambda plan: plan.promise.total.bytes) if moved else (lambda plan: plan.cycles)
-            self._floors[position] = part_floor(bands, own, self._moved_floor if moved else self._waits_floor)
-        return self._floors[position]
-
-    def _moved_floor(self, parameters: Access, _: int) -> int:
-        """What loads of constants count at least beyond their bytes."""
-        return (OUTSIDE_WEIGHT - 1) * parameters.bytes if all(self.problem.sites.choices) else 0
-
-    def _waits_floor(self, parameters: Access, size: int) -> int:
-        """What loads of constants that take so many bytes wait at least. A chain has the constants of all its parts, so
-        that it waits for them no less than they do one by one."""
-        if self.problem.limits.constants_ram:
-            return 0
-        outside, inside = self._machine.outside, self._machine._replace(outside=None)
-        waits = [
-            outside_loading(parameters, outside) if beyond and outside else least_loading(parameters, size, inside)
-            for beyond in self.problem.sites.choices
-        ]
-        return int(min(waits))
+        return segments_of(self.problem.graph)
 
     @cached_property
-    def _machine(self) -> FlashTiming:
-        assert self.problem.mcu is not None
-        return timing(self.problem.mcu, self.problem.sites.outside)
+    def floors(self) -> Floors:
+        """What chains cost at least."""
+        return Floors(self.problem, self.objective)
 
     def candidates(self, first: int, last: int) -> Iterator[Candidate]:
         """The candidates of a chain that reads and writes plain int8."""
         assert self.problem.mcu is not None
-        graph = depth_first(self.problem.graph, ((first, last),))
-        op, done = graph.operators[first], (1 << first) - 1
-        low = op.lower(graph)
-        assert low is not None
-        apart = liveness.problem(graph, ALIGNMENT, elementwise_in_place, {}, ())
-        outside = self.problem.sites.outside is not None
-        for plan in options_of(graph, op, low, False, self.problem.mcu.core.has_fpu, outside):
-            leads = leads_of(graph, {first: plan}, {first: low})
-            view = liveness.ruled(apart, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
-            arena = view.during(first, done) + align(plan.scratch_bytes, ALIGNMENT)
+        ways = self.segments[first, last].ways(self.problem.mcu.core.has_fpu, self.problem.sites.outside is not None)
+        for plan, arena, stack in ways:
             for where in places_of(plan, self.problem.limits, self.problem.sites):
-                yield Candidate(plan, 1, arena, stack_bytes((plan,)), where, self._machine)
+                yield Candidate(plan, 1, arena, stack, where, self.floors.machine)

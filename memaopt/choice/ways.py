@@ -24,12 +24,12 @@ _MOST = 8
 
 
 def ways(
-    partitions: Partitions, limits: Budgets, prepared: Callable[[Graph], Problem]
+    partitions: Partitions, limits: Budgets, prepared: Callable[[Graph], Problem], below: int | None = None
 ) -> Iterator[tuple[Partition, Problem]]:
     """The cheapest partition with its problem, as it is ``prepared``, then as long as that is asked for those that may
-    pack where the ones before did not."""
+    pack where the ones before did not; ``below`` a price as in :meth:`Partitions.cheapest`."""
     graph, besides = partitions.problem.graph, list[Stretch]()
-    while len(besides) < _MOST and (found := partitions.cheapest(limits, besides)) is not None:
+    while len(besides) < _MOST and (found := partitions.cheapest(limits, besides, below)) is not None:
         problem = prepared(depth_first(graph, found.chains))
         yield found, problem
         besides.append(_clash(problem, steps_of(found.chains, len(graph.operators)), limits))

@@ -117,14 +117,18 @@ def is_closed(graph: Graph, first: int, last: int) -> bool:
 
 def depth_first(graph: Graph, chains: Chains) -> Graph:
     """The network with the operators of each chain as one; InputError for ranges that are no chains."""
-    operators = list(graph.operators)
+    found = graph
     for first, last in sorted(chains, reverse=True):
-        if not (0 <= first < last - 1 < len(operators) and is_closed(graph, first, last)):
+        if not (0 <= first < last - 1 < len(found.operators) and is_closed(graph, first, last)):
             raise InputError(f"{graph.name}: operators {first} to {last} are no chain")
-        inner = tuple(operators[first:last])
-        if chain_of(graph, inner) is None:  # it would be no layer, and cost nothing
+        if chain_of(graph, found.operators[first:last]) is None:  # it would be no layer, and cost nothing
             raise InputError(f"{graph.name}: operators {first} to {last} are no chain: each has to make rows of rows")
-        operators[first:last] = [
-            DepthFirst(inputs=(inner[0].input,), outputs=inner[-1].outputs, location=inner[0].location, operators=inner)
-        ]
-    return graph.replace(operators=operators)
+        found = as_one(found, first, last)
+    return found
+
+
+def as_one(graph: Graph, first: int, last: int) -> Graph:
+    """The network with the operators of a chain, which these are known to be, as one."""
+    inner = graph.operators[first:last]
+    whole = DepthFirst(inputs=(inner[0].input,), outputs=inner[-1].outputs, location=inner[0].location, operators=inner)
+    return graph.replace(operators=(*graph.operators[:first], whole, *graph.operators[last:]))

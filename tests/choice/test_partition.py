@@ -18,6 +18,7 @@ from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice import pareto, paths
+from memaopt.choice.choice import fits
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.partition import Partitions
@@ -81,7 +82,7 @@ def _partitions(graph: Graph) -> Iterator[Chains]:
 )
 def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: Objective) -> None:
     """Catches a path that is not the shortest, a floor that is above what it bounds (of chains that keep constants,
-    too), formats that do not agree."""
+    too), formats that do not agree, and a search below a price that ends too early."""
     graph = simplify.simplify(random_chain(seed)).graph
     prepared = partial(prepare, mcu=machine, place=NetworkPlacement(weights=place or "flash"))
     whole = prepared(graph)
@@ -89,7 +90,9 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
     assert smallest is not None
     for arena in (smallest.value, smallest.value * 5 // 4):
         problem = dataclasses.replace(whole, limits=dataclasses.replace(whole.limits, arena=arena))
-        found = Partitions(problem, objective).cheapest(problem.limits)
+        partitions = Partitions(problem, objective)
+        _check_floors(partitions)
+        found = partitions.cheapest(problem.limits)
         prices = []
         for chains in _partitions(graph):
             made = search(prepared(depth_first(graph, chains), arena=arena), objective)
@@ -97,6 +100,28 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
         assert found is not None
         assert Partitions(problem, objective).bound(problem.limits, found.potentials) == found.value
         assert all(price >= found.value for price in prices)
+        none = Partitions(problem, objective).cheapest(problem.limits, below=found.value)
+        assert none is not None
+        assert not none.chains
+        assert found.value <= Partitions(problem, objective).bound(problem.limits, none.potentials) == none.value
+        assert Partitions(problem, objective).cheapest(problem.limits, below=found.value + 1) == found
+
+
+@pytest.mark.parametrize(("seed", "name"), [(0, "stm32l4r5"), (6, "stm32f303")])
+def test_no_chain_waits_less(seed: int, name: str) -> None:
+    """Catches loads of constants that a floor counts more of than a chain waits for."""
+    problem = prepare(simplify.simplify(random_chain(seed)).graph, mcu(name))
+    _check_floors(Partitions(problem, "cycles"))
+
+
+def _check_floors(partitions: Partitions) -> None:
+    """Both floors of every chain are below what each of its candidates costs that fits."""
+    problem, floors, objective = partitions.problem, partitions.floors, partitions.objective
+    for ends, segment in partitions.segments.items():
+        made = [c.price(objective) for c in partitions.candidates(*ends) if fits(c, problem.limits)]
+        for floor in [floors.quick, floors.least][: 1 if objective == "bytes" else 2]:
+            least = floor(problem.limits, segment)
+            assert not made or (least is not None and least <= min(made))
 
 
 def _model(folder: Path) -> Model:

@@ -162,9 +162,11 @@ class ChainKernels:
             plain = [path for path in paths if path.formats[0] is path.formats[-1] is Format.S8]
             if plain:
                 path = min(plain)
-                parts = [None if rows is None else _SUMS for rows in shape.parts]
-                own = own_code(layer, Chosen(order, path.picks, tuple(parts), path.formats))
-                found.append(int(path.cycles + cycles_of(own)))
+                unsaid = _without_sums(shape, [_SUMS] * len(shape.parts))
+                # What ends a fully connected part is the chain's own.
+                last = [plan for _, plan in offers[-1]] if shape.dense else unsaid[-1:]
+                made = [Chosen(order, path.picks, (*unsaid[:-1], plan), path.formats) for plan in last]
+                found.append(int(path.cycles + min(cycles_of(own_code(layer, each)) for each in made)))
         return min(found, default=None)
 
     def _by_cycles(self, order: Order, part: int) -> list[tuple[int, Plan]]:
