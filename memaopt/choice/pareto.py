@@ -94,7 +94,8 @@ def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:
         default=True,
     )
     others = [p for p in points if p.arena_bytes < plan.arena_bytes or p.machine_cycles < plan.machine_cycles]
-    return sorted([*others, default], key=lambda point: -point.arena_bytes)
+    front = sorted([*others, default], key=lambda point: -point.arena_bytes)
+    return [*front[:-1], front[-1].model_copy(update={"least_arena": points[-1].least_arena})]
 
 
 def _front(problem: Problem, name: str, budget: str, partitions: Partitions | None = None) -> list[Point]:

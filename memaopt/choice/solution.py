@@ -129,9 +129,10 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
                 f"{limits.arena:,} given, even where layers are computed depth first"
             )
         if smallest.value > limits.arena:
+            tried = "" if deep is None or deep.value > limits.arena else "; depth first none was found that packs"
             return InfeasibleError(
                 f"{name} needs an arena of {smallest.value:,} bytes, {smallest.value - limits.arena:,} more than the "
-                f"{limits.arena:,} given: {peak(smallest)} sets the peak"
+                f"{limits.arena:,} given{', layer by layer' * bool(tried)}: {peak(smallest)} sets the peak{tried}"
             )
     smallest = best_of(unlimited(problem, arena=limits.arena), "sram")
     sram = smallest.value

@@ -209,8 +209,8 @@ def test_the_least_arena_of_all(tmp_path: Path) -> None:
 
 
 def test_what_packs_where_the_cheapest_does_not() -> None:
-    """Catches an arena said to be the least because the cheapest partition does not pack there, while another does; and
-    a front that ends before it."""
+    """Catches an arena said to be the least because the cheapest partition does not pack there, while another does; a
+    front that ends before it; and a message that says so of what was not found alone."""
     graph = random_chain(37)
     partitions = Partitions(prepare(simplify.simplify(graph).graph, ZERO), "cycles")
     smallest = partitions.smallest()
@@ -225,6 +225,8 @@ def test_what_packs_where_the_cheapest_does_not() -> None:
     assert plan.choice.bound == cheapest.value
     last = pareto.fronts(graph, ZERO)["arena"][-1]
     assert last.least_arena == last.arena_bytes == plan.arena_bytes
+    with pytest.raises(InfeasibleError, match=r"32 more than the 352 given, layer by layer.* that packs"):
+        compile_network(random_chain(30), ZERO, arena=352)
 
 
 def test_paths_besides_stretches() -> None:
