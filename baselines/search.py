@@ -14,7 +14,7 @@ from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import IN_BLOCKS, ORDERS, Schedule, Space
 from memaopt.models.feasibility import why_infeasible
 from memaopt.models.prices import price_of
-from memaopt.models.walks import WalkChoice, choices
+from memaopt.models.walks import WalkChoice, choices, turning_choices
 from memaopt.problems.gemm import OPERANDS
 
 Cost = tuple[int, ...]
@@ -33,7 +33,8 @@ class Genes(NamedTuple):
 def walks(where: Space) -> tuple[WalkChoice, ...]:
     """The loop orders with tiles held for a block, then whatever else can be best."""
     plain = [WalkChoice(order, IN_BLOCKS) for order in ORDERS]
-    others = {each for operand in OPERANDS for each in choices(where, operand)} - {*plain}
+    some = (each for x in OPERANDS for each in (*choices(where, x), *turning_choices(where, x)))
+    others = {*some} - {*plain}
     return *plain, *sorted(others)
 
 
@@ -61,7 +62,7 @@ class Evaluator:
         self.sizes = (len(self.walks), where.problem.m, where.problem.k, where.problem.n, len(where.kernels))
         self.cost: Cost | None = None
         self.schedule: Schedule | None = None
-        self._some = where.schedule(ORDERS[0], IN_BLOCKS, (1, 1, 1), *where.kernels[0])
+        self._some = where.schedule(ORDERS[0], IN_BLOCKS, False, (1, 1, 1), *where.kernels[0])
 
     @property
     def exhausted(self) -> bool:
@@ -98,12 +99,13 @@ class Evaluator:
 
     def _schedule(self, genes: Genes) -> Schedule:
         family, tile = self.where.kernels[genes.kernel]
-        order, hold = self.walks[genes.walk]
+        order, hold, turning = self.walks[genes.walk]
         # Every value is in range by construction, and validating each candidate would take most of the time.
         return self._some.model_copy(
             update={
                 "order": order,
                 "hold": hold,
+                "turning": turning,
                 "mc": genes.mc,
                 "kc": genes.kc,
                 "nc": genes.nc,

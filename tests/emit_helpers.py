@@ -54,6 +54,9 @@ class Case(NamedTuple):
             found.add("ragged tiles")
         if schedule.kc % schedule.kr:
             found.add("ragged steps")
+        if schedule.turning:
+            blocks = "two" if trips[schedule.order[1]] == 2 else "more"
+            found |= {f"{schedule.order[1]} there and back", f"{blocks} blocks there and back"}
         if where.staged == {"A", "B", "C"}:
             found.add("all staged")
         if not where.staged:
@@ -114,8 +117,10 @@ def case(
     return Case(where, schedule)
 
 
-def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -> Iterator[Case]:
-    """``count`` seeded cases: any sizes, memories, order, block, buffering and tile of the families."""
+def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0, turning: bool = False) -> Iterator[Case]:
+    """``count`` seeded cases: any sizes, memories, order, block, buffering and tile of the families; with ``turning``
+    such as have a loop that runs there and back.
+    """
     rng = random.Random(f"{dtype} {stationary} {seed}")
     while count:
         m, k, n = (
@@ -131,11 +136,14 @@ def random_cases(dtype: Dtype, stationary: Operand, count: int, seed: int = 0) -
                 "output_zero_point": rng.randint(-128, 127),
                 "clamp": (rng.choice((-128, -128, -50, 0)), rng.choice((127, 127, 60))),
             }
-        where = space(gemm(m, k, n, **fields), MACHINE, buffering=rng.choice(BUFFERINGS))
+        where = space(gemm(m, k, n, **fields), MACHINE, buffering="single" if turning else rng.choice(BUFFERINGS))
         family, tile = rng.choice(kernels_of(where, stationary))
         mc, kc, nc = (rng.choice((size, rng.randint(1, size), rng.randint(1, -(-size // 2)))) for size in (m, k, n))
         hold = tuple(rng.choice((3, 3, 4, 4, 0, 1, 2)) if x in where.staged else 3 for x in OPERANDS)
-        schedule = where.schedule(rng.choice(ORDERS), hold, (mc, kc, nc), family, tile)
+        order, block = rng.choice(ORDERS), {"m": mc, "k": kc, "n": nc}
+        if turning:
+            block[order[2]] = where.problem.sizes[order[2]]
+        schedule = where.schedule(order, hold, turning, (block["m"], block["k"], block["n"]), family, tile)
         if why_infeasible(where, schedule) is None:
             count -= 1
             yield Case(where, schedule)

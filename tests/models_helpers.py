@@ -21,8 +21,8 @@ from memaopt.kernels.schedule import (
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models.prices import combined, kernel_cost, staging_cost
 from memaopt.models.traffic import counts, footprint, looped_of, may_be_direct, passes
-from memaopt.models.walks import choices, together, visits, walk
-from memaopt.problems.gemm import DTYPES, OPERANDS, Gemm, gemm
+from memaopt.models.walks import WalkChoice, choices, kept_by, together, visits, walk
+from memaopt.problems.gemm import DIMS, DTYPES, OPERANDS, Dim, Gemm, gemm
 from memaopt.problems.words import OBJECTIVES
 
 _BASE = mcu("stm32l4r5")
@@ -90,11 +90,29 @@ def holds(where: Space) -> Iterator[tuple[int, int, int]]:
     return product(*(range(REGISTER_LEVEL + 1) if x in where.staged else (BLOCK_LEVEL,) for x in OPERANDS))
 
 
+def turnings(where: Space) -> Iterator[WalkChoice]:
+    """Every order and every hold level with which a middle loop may run there and back."""
+    for order, hold in product(ORDERS, holds(where)) if where.may_turn else ():
+        kept = kept_by(order)
+        if kept != "C" and kept in where.staged and hold[OPERANDS.index(kept)] == BLOCK_LEVEL:
+            yield WalkChoice(order, hold, True)
+
+
 @st.composite
 def schedules_in(draw: Draw, where: Space) -> Schedule:
     """Any schedule: blocks, order, hold levels and kernel at will, whether its tiles fit or not."""
     family, tile = draw(st.sampled_from(where.kernels))
-    mc, kc, nc = (draw(st.integers(1, size)) for size in where.problem.sizes.values())
+    sizes = where.problem.sizes
+    turning = draw(st.sampled_from([None, *turnings(where)]))
+    if turning is not None and all(sizes[d] > 1 for d in turning.order[:2]):
+        block: dict[Dim, int] = {d: draw(st.integers(1, sizes[d] - 1)) for d in turning.order[:2]}
+        block[turning.order[2]] = sizes[turning.order[2]]
+        mc, kc, nc = (block[d] for d in DIMS)
+        c = counts(where.problem, mc, kc, nc, tile)
+        direct = [x for x, level in zip(OPERANDS, turning.hold, strict=True) if level == REGISTER_LEVEL]
+        if all(may_be_direct(family, c, x) for x in direct):
+            return where.schedule(*turning, (mc, kc, nc), family, tile)
+    mc, kc, nc = (draw(st.integers(1, size)) for size in sizes.values())
     c = counts(where.problem, mc, kc, nc, tile)
     levels = [
         [level for level in each if level != REGISTER_LEVEL or may_be_direct(family, c, x)]
@@ -121,16 +139,23 @@ def spaces_with_schedule(draw: Draw, most: int = 14) -> tuple[Space, Schedule]:
     return where, draw(schedules_in(where))
 
 
+def turns(where: Space, schedule: Schedule) -> bool:
+    """Whether the outer two loops run more than once and the innermost does not."""
+    *outer, innermost = (schedule.block[d] < where.problem.sizes[d] for d in schedule.order)
+    return all(outer) and not innermost
+
+
 def every_schedule(where: Space) -> Iterator[Schedule]:
     """Every schedule there is, one by one: all MC, KC, NC and kernels in every walk of a cost of its own."""
     p = where.problem
     blocks = product(range(1, p.m + 1), range(1, p.k + 1), range(1, p.n + 1))
     for block, (family, tile) in product(blocks, where.kernels):
         c = counts(p, *block, tile)
-        for order, hold in choices(where, family.stationary):
+        for order, hold, turning in (*choices(where, family.stationary), *turnings(where)):
             direct = [x for x, level in zip(OPERANDS, hold, strict=True) if level == REGISTER_LEVEL]
-            if all(may_be_direct(family, c, x) for x in direct):
-                yield where.schedule(order, hold, block, family, tile)
+            schedule = where.schedule(order, hold, turning, block, family, tile)
+            if all(may_be_direct(family, c, x) for x in direct) and (not turning or turns(where, schedule)):
+                yield schedule
 
 
 def brute_force(where: Space) -> tuple[int, ...] | None:
@@ -139,14 +164,20 @@ def brute_force(where: Space) -> tuple[int, ...] | None:
     axes = np.meshgrid(*(np.arange(1, size + 1, dtype=np.int64) for size in (p.m, p.k, p.n)), indexing="ij")
     block = [axis.ravel() for axis in axes]
     # Rows are walks, columns blocks; walks of equal flags are one.
-    path = together(
-        list({one.key: one for one in (walk(where, *each) for each in product(ORDERS, holds(where)))}.values())
-    )
+    every = [*(WalkChoice(*each) for each in product(ORDERS, holds(where))), *turnings(where)]
+    walks = {(path := walk(where, *each)).key: (each, path) for each in every}
+    path = together([path for _, path in walks.values()])
     c = counts(p, *block, RegisterTile(1, 1, 1))
     shape = len(np.asarray(path.direct["C"])), len(block[0])
     need = [np.broadcast_to(footprint(where, path, *block, accumulating), shape) for accumulating in (0, 1)]
     staging = np.broadcast_to(staging_cost(where, path, c), shape)
     placed = where.may_spill | np.broadcast_to(visits(path, c.trips, "C") == 1, shape)
+    runs = {d: along < p.sizes[d] for d, along in zip(DIMS, block, strict=True)}
+    turned = [
+        runs[each.order[0]] & runs[each.order[1]] & ~runs[each.order[2]] | (not each.turning)
+        for each, _ in walks.values()
+    ]
+    placed = placed & np.array(turned)
     best: tuple[int, ...] | None = None
     for family, tile in where.kernels:
         c = counts(p, *block, tile, looped_of(where, family, tile))

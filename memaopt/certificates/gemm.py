@@ -85,7 +85,7 @@ class Certificate(Envelope):
 
     what: ClassVar[str] = "a certificate"
 
-    format: Literal["memaopt-certificate-5"] = "memaopt-certificate-5"
+    format: Literal["memaopt-certificate-6"] = "memaopt-certificate-6"
     problem: Gemm
     objective: Objective
     buffering: Buffering

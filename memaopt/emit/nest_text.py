@@ -2,7 +2,7 @@
 
 import re
 
-from memaopt.models.nest import BlockFunction, Nest
+from memaopt.models.nest import BlockFunction, Nest, NestLoop
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, REVISITED_BY, Dim, Operand
 
 _INDENT = "    "
@@ -58,15 +58,36 @@ def _level(nest: Nest, out: _Writer, level: int) -> None:
     else:
         loop = nest.loops[level]
         d, size = loop.dim, loop.dim.upper()
-        out.open(f"for (uint32_t {d}0 = 0; {d}0 < {size}; {d}0 += {size}C)")
+        if loop.kept:
+            _open_turning(nest, out, level)
+        else:
+            out.open(f"for (uint32_t {d}0 = 0; {d}0 < {size}; {d}0 += {size}C)")
         at = len(out.lines)
-        out.add(f"const uint32_t {d}c = {d}0 + {size}C < {size} ? {size}C : {size} - {d}0;")
+        out.add(f"const uint32_t {d}c = {_length_at_hand(loop)};")
         _level(nest, out, level + 1)
         if not any(re.search(rf"\b{d}c\b", line) for line in out.lines[at + 1 :]):
             del out.lines[at]
         out.close()
     if nest.depth.get("C") == level:
         _move_out(nest, out)
+
+
+def _open_turning(nest: Nest, out: _Writer, level: int) -> None:
+    """A loop that runs forwards for every even block of the loop outside it, backwards for the others."""
+    loop, around = nest.loops[level], nest.loops[level - 1].dim
+    d, size, last = loop.dim, loop.dim.upper(), loop.trips - 1
+    out.add(f"/* There and back: where {d} turns, the tile of {loop.kept} stays. */")
+    out.open(f"for (uint32_t {d}_step = 0; {d}_step < {loop.trips}; {d}_step++)")
+    out.add(f"const uint32_t {d}_at = {around}0 / {around.upper()}C % 2 == 0 ? {d}_step : {last} - {d}_step;")
+    out.add(f"const uint32_t {d}0 = {d}_at < {last} ? {d}_at * {size}C : {size} - {size}C;")
+
+
+def _length_at_hand(loop: NestLoop) -> str:
+    """The block at hand of a loop: the last may be shorter, of a loop that turns the last but one."""
+    d, size = loop.dim, loop.dim.upper()
+    if loop.kept:
+        return f"{d}_at == {loop.trips - 2} ? {size} - {loop.trips - 1} * {size}C : {size}C"
+    return f"{d}0 + {size}C < {size} ? {size}C : {size} - {d}0"
 
 
 def _length(nest: Nest, d: Dim) -> str:
@@ -106,7 +127,13 @@ def _move_in(nest: Nest, out: _Writer, operand: Operand) -> None:
     x = operand.lower()
     if nest.space.buffering == "single":
         source = f"{x}{_offset(nest, operand, tile=True)}"
-        out.add(_copy(nest, operand, f"{x}_tile", source, nest.problem.width, True))
+        copy = _copy(nest, operand, f"{x}_tile", source, nest.problem.width, True)
+        turning = [loop.dim for loop in nest.loops if loop.kept == operand]
+        for d in turning:
+            out.open(f"if ({nest.loops[0].dim}0 == 0 || {d}_step > 0)")
+        out.add(copy)
+        for _ in turning:
+            out.close()
         return
     out.add(f"const {_ctype(nest)} *const {x}_now = {x}_tile[{x}_move & 1U];")
     out.add(f"{x}_move++;")
@@ -213,14 +240,32 @@ def _call_block(nest: Nest, out: _Writer) -> None:
     if len(nest.blocks) == 1:
         out.add(call(nest.blocks[0]))
         return
-    by_phase = {(block.first, block.last): block for block in nest.blocks}
-    out.open("if (k0 == 0)")
-    out.add(call(by_phase[True, False]))
+    trips = next((loop.trips for loop in nest.loops if loop.dim == "k" and loop.kept), 0)
+    at_start, before_end = ("k_step == 0", f"k_step < {trips - 1}") if trips else ("k0 == 0", "k0 + KC < K")
+    by_phase: dict[tuple[bool, bool], list[BlockFunction]] = {}
+    for block in nest.blocks:
+        by_phase.setdefault((block.first, block.last), []).append(block)
+
+    def calls(blocks: list[BlockFunction]) -> None:
+        """Of two lengths in one phase the longer is that of KC."""
+        if len(blocks) == 1:
+            out.add(call(blocks[0]))
+            return
+        longer, shorter = blocks
+        out.open("if (kc == KC)")
+        out.add(call(longer))
+        out.level -= 1
+        out.open("} else")
+        out.add(call(shorter))
+        out.close()
+
+    out.open(f"if ({at_start})")
+    calls(by_phase[True, False])
     out.level -= 1
     if (False, False) in by_phase:
-        out.open("} else if (k0 + KC < K)")
-        out.add(call(by_phase[False, False]))
+        out.open(f"}} else if ({before_end})")
+        calls(by_phase[False, False])
         out.level -= 1
     out.open("} else")
-    out.add(call(by_phase[False, True]))
+    calls(by_phase[False, True])
     out.close()

@@ -38,6 +38,7 @@ class BlockLoops(Input):
     """Loop order over SRAM blocks of MC x KC x NC, outermost first.
 
     ``hold`` is the hold level of A, B and C (:mod:`memaopt.models.walks`), 3 for operands that are not staged.
+    With ``turning`` the loop in the middle runs there and back by turns (:mod:`memaopt.models.turning`).
     ``streamed`` operands are read by the kernel where they live, without a tile in SRAM; ``code`` is where the
     emitted functions run from.
     """
@@ -47,6 +48,7 @@ class BlockLoops(Input):
     mc: Size
     kc: Size
     nc: Size
+    turning: bool = False
     buffering: Buffering = "single"
     streamed: tuple[Operand, ...] = ()
     code: Code = "flash"
@@ -106,10 +108,11 @@ class Schedule(BlockLoops):
             inside = " and ".join(d for d in self.order[level:] if d in INDEXED_BY[operand])
             return f", all {inside} of {operand} held" if inside else ""
 
-        return "".join(told(x, level) for x, level in self.levels.items() if level != BLOCK_LEVEL)
+        turning = f", {self.order[1]} there and back" if self.turning else ""
+        return turning + "".join(told(x, level) for x, level in self.levels.items() if level != BLOCK_LEVEL)
 
     def __str__(self) -> str:
-        loops = ">".join(self.order) + "".join(f" {told}" for told in self.held)
+        loops = ">".join(self.order) + " turning" * self.turning + "".join(f" {told}" for told in self.held)
         extra = "".join(f", {x} streamed" for x in self.streamed) + (", code in RAM" if self.code == "ram" else "")
         return f"{loops} {self.mc}x{self.kc}x{self.nc} {self.kernel} {self.tile}{extra}"
 
@@ -154,9 +157,10 @@ class Space(Input):
     """Every schedule that is allowed for a problem on a machine, and the objective that ranks them.
 
     With ``layers`` these are the layer kernels, else nests of blocks. A block is any MC <= M, KC <= K, NC <= N in any
-    of the six loop orders, each staged operand held at any level, with the buffering given; a kernel is any tile that
-    any family of the dtype fits into the registers. Operands outside SRAM are staged in it, but for those that are
-    ``streamed``. :func:`variants` has the spaces among which ``cycles`` and ``energy`` choose.
+    of the six loop orders, each staged operand held at any level, with the buffering given; where it ``may_turn``, the
+    inner of two loops that run may do so; a kernel is any tile that any family of the dtype fits into the registers.
+    Operands outside SRAM are staged in it, but for those that are ``streamed``. :func:`variants` has the spaces among
+    which ``cycles`` and ``energy`` choose.
     """
 
     problem: Gemm
@@ -201,6 +205,11 @@ class Space(Input):
         """Buffers for each staged tile."""
         return 2 if self.buffering == "double" else 1
 
+    @property
+    def may_turn(self) -> bool:
+        """Whether nests whose middle loop runs there and back are in the space."""
+        return self.objective == "bytes" and self.buffering == "single"
+
     @cached_property
     def kernels(self) -> tuple[tuple[GemmFamily, RegisterTile], ...]:
         """Every register kernel that fits the core's registers, in a fixed order."""
@@ -239,7 +248,13 @@ class Space(Input):
         )
 
     def schedule(
-        self, order: Order, hold: Hold, block: tuple[int, int, int], family: GemmFamily, tile: RegisterTile
+        self,
+        order: Order,
+        hold: Hold,
+        turning: bool,
+        block: tuple[int, int, int],
+        family: GemmFamily,
+        tile: RegisterTile,
     ) -> Schedule:
         """The schedule of this space with these choices; ``block`` is MC, KC, NC."""
         mc, kc, nc = block
@@ -249,6 +264,7 @@ class Space(Input):
             mc=mc,
             kc=kc,
             nc=nc,
+            turning=turning,
             buffering=self.buffering,
             streamed=self.streamed,
             code=self.code,

@@ -34,7 +34,7 @@ class Tiling(BlockLoops):
         """This tiling with every register kernel of the space that it allows."""
         for family, tile in space.kernels:
             if self._allows(family, tile):
-                yield space.schedule(self.order, self.hold, (self.mc, self.kc, self.nc), family, tile)
+                yield space.schedule(self.order, self.hold, self.turning, (self.mc, self.kc, self.nc), family, tile)
 
     def _allows(self, family: GemmFamily, tile: RegisterTile) -> bool:
         wanted = (self.kernel, self.stationary, self.mr, self.kr, self.nr)

@@ -16,7 +16,9 @@ buffer                     what it is
 ========================== ===========================================================================
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 from memaopt.access import Access
@@ -26,8 +28,9 @@ from memaopt.kernels.schedule import Schedule, Space
 from memaopt.kernels.stack import of_call
 from memaopt.models.nest import Nest, nest_of
 from memaopt.models.traffic import passes, schedule_counts
+from memaopt.models.turning import lengths, turns_at_far, turns_at_near
 from memaopt.models.walks import visits, walk_of
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, Dim, Gemm
 
 #: s8: words of a channel's parameters read when its accumulator starts (bias), and when it is finished.
 CHANNEL_WORDS_FIRST, CHANNEL_WORDS_LAST = 1, 3
@@ -108,13 +111,26 @@ def promise(space: Space, schedule: Schedule) -> dict[str, Access]:
     tally, nest = Tally(), nest_of(space, schedule)
     _stage(tally, space, schedule)
     where, tile = buffers_of(space, schedule), schedule.tile
-    blocks = {d: _blocks(space.problem.sizes[d], schedule.block[d]) for d in space.problem.sizes}
-    for m in blocks["m"]:
-        for n in blocks["n"]:
-            for k in blocks["k"]:
-                _kernel(tally, space.problem, schedule.family, tile, where, (m, k, n))
-                tally.add("stack", _kernels_stack(nest, (m, k, n)).times(m.times * k.times * n.times))
+    for m, k, n in _kinds(space.problem, schedule):
+        _kernel(tally, space.problem, schedule.family, tile, where, (m, k, n))
+        tally.add("stack", _kernels_stack(nest, (m, k, n)).times(m.times * k.times * n.times))
     return tally.result()
+
+
+def _kinds(problem: Gemm, schedule: Schedule) -> Iterator[tuple[_Block, _Block, _Block]]:
+    """The blocks of the nest along m, k and n, those of one kind together."""
+    blocks: dict[Dim, list[_Block]] = {d: _blocks(problem.sizes[d], schedule.block[d]) for d in DIMS}
+    if not schedule.turning:
+        yield from product(*(blocks[d] for d in DIMS))
+        return
+    outer, middle, _ = schedule.order
+    swept = [each.length for each in _blocks(problem.sizes[outer], schedule.block[outer]) for _ in range(each.times)]
+    there = lengths(problem.sizes[middle], schedule.block[middle])
+    for sweeps, met in ((swept[::2], there), (swept[1::2], there[::-1])):
+        ends = [(length, i == 0, i == len(met) - 1) for i, length in enumerate(met)]
+        blocks[outer] = [_Block(length, times, False, False) for length, times in Counter(sweeps).items()]
+        blocks[middle] = [_Block(length, times, *end) for (length, *end), times in Counter(ends).items()]
+        yield from product(*(blocks[d] for d in DIMS))
 
 
 def _blocks(size: int, block: int) -> list[_Block]:
@@ -124,6 +140,15 @@ def _blocks(size: int, block: int) -> list[_Block]:
         return [_Block(size, 1, True, True)]
     middle = [_Block(block, trips - 2, False, False)] if trips > 2 else []
     return [_Block(block, 1, True, False), *middle, _Block(size - (trips - 1) * block, 1, False, True)]
+
+
+def _arriving(size: int, block: int, sweeps: int) -> list[_Block]:
+    """The blocks of a loop that turns, each as often as its tile arrives: at an end fewer times than the sweeps."""
+    near, *between, far = lengths(size, block)
+    found = Counter({length: sweeps * times for length, times in Counter(between).items()})
+    found[near] += sweeps - int(turns_at_near(sweeps))
+    found[far] += sweeps - int(turns_at_far(sweeps))
+    return [_Block(length, times, False, False) for length, times in found.items()]
 
 
 def _vectors(length: int, vector: int) -> int:
@@ -224,8 +249,12 @@ def _stage(tally: Tally, space: Space, schedule: Schedule) -> None:
         moved = int(visits(path, c.trips, operand))
         home, tile = operand, f"{operand.lower()}_tile"
         extent = {d: schedule.block[d] if path.blocked[operand, d] else sizes[d] for d in (along, across)}
-        for row in _blocks(sizes[along], extent[along]):
-            for column in _blocks(sizes[across], extent[across]):
+        parts = {d: _blocks(sizes[d], extent[d]) for d in (along, across)}
+        for x, d in path.turns:
+            if x == operand:
+                parts[d], moved = _arriving(sizes[d], extent[d], moved), 1
+        for row in parts[along]:
+            for column in parts[across]:
                 tiles, elements = row.times * column.times, row.length * column.length
                 accesses = _tile_accesses(row.length, column.length * width, sizes[across] * width)
                 if operand == "C":

@@ -8,7 +8,7 @@ fewest trips, and the multiple of KR below it the fewest steps. ``docs/models.md
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -20,7 +20,8 @@ from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
-from memaopt.models.blocks import even_kc, smallest_blocks, useful_blocks, useful_kc
+from memaopt.models.blocks import even_kc, smallest_blocks, useful_blocks
+from memaopt.models.candidates import BlockCandidates, Walks, candidates, plainest, walks_of
 from memaopt.models.feasibility import check_feasible
 from memaopt.models.prices import called_time, combined, kernel_cost, price, staging_cost
 from memaopt.models.traffic import (
@@ -29,14 +30,16 @@ from memaopt.models.traffic import (
     counts,
     footprint,
     looped_of,
-    passes,
     register_bytes,
     runs_over_blocks,
 )
-from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
-from memaopt.problems.gemm import DIMS, OPERANDS, Dim, Operand
+from memaopt.models.turning_form import Reached, least_turning, turning_best
+from memaopt.models.walks import BlockWalk, Ints, WalkChoice
+from memaopt.problems.gemm import DIMS, Operand
 
 _Array = npt.NDArray[np.int64]
+#: A kernel with an objective that no blocks can better.
+_Bounded = tuple[tuple[int, ...], GemmFamily, RegisterTile]
 #: How many different sets of trip counts are looked at each for itself when a kernel is bounded.
 _FEW = 8
 
@@ -57,19 +60,6 @@ def solve(space: Space) -> Answer:
     )
 
 
-class _Blocks(NamedTuple):
-    """Candidates, 1-D each: the index of the walk among those looked at, and its block."""
-
-    walk: _Array
-    mc: _Array
-    kc: _Array
-    nc: _Array
-
-    def chosen(self, at: _Array) -> "_Blocks":
-        """Those at these places."""
-        return _Blocks(*(part[at] for part in self))
-
-
 class _Tied(NamedTuple):
     """Blocks of one kernel that reach the least objective that it has."""
 
@@ -77,7 +67,7 @@ class _Tied(NamedTuple):
     tile: RegisterTile
     choices: tuple[WalkChoice, ...]
     walks: BlockWalk
-    blocks: _Blocks
+    blocks: BlockCandidates
 
 
 class _Best(NamedTuple):
@@ -87,93 +77,14 @@ class _Best(NamedTuple):
     tied: tuple[_Tied, ...]
 
 
-class _Walks(NamedTuple):
-    """Walks of kernels that keep the same operand in registers, with their flags together."""
-
-    choices: tuple[WalkChoice, ...]
-    flags: BlockWalk
-
-    def of(self, found: _Blocks) -> BlockWalk:
-        """The flags of each candidate."""
-        return self.flags.at(found.walk)
-
-
-def _walks(space: Space, stationary: Operand, among: Collection[WalkChoice] | None = None) -> _Walks:
-    found = tuple(each for each in choices(space, stationary) if among is None or each in among)
-    return _Walks(found, together([walk(space, *each) for each in found]))
-
-
-def _largest_kc(space: Space, path: BlockWalk, mc: _Array, nc: _Array) -> _Array:
-    """The largest KC < K whose tiles fit beside 4-byte accumulators; below 1 where none does."""
-    fixed = np.asarray(footprint(space, path, mc, 0 * mc, nc, 1))
-    slope = np.asarray(footprint(space, path, mc, 0 * mc + 1, nc, 1)) - fixed
-    room = space.capacity - fixed
-    fitting = np.where(slope > 0, room // np.maximum(slope, 1), np.where(room >= 0, space.problem.k, 0))
-    return np.minimum(fitting, space.problem.k - 1)
-
-
-def _candidates(space: Space, walks: _Walks, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array) -> _Blocks:
-    """The feasible blocks that can be optimal for these pairs of MC and NC (1-D each), for each walk."""
-    problem, k, path = space.problem, space.problem.k, walks.flags
-    if (looped := looped_of(space, family, tile)) is not None:
-        return _looped_candidates(space, walks, useful_kc(k, tile.kr, looped), mc, nc)
-    whole = counts(problem, mc, k, nc, tile)
-    accumulating = int(passes(family, whole) > 1)
-    # A C that is not stationary does without a tile only where its sums never leave the registers.
-    apart = 0 if family.stationary == "C" else path.direct["C"]
-    need = np.asarray(footprint(space, path, mc, 0 * mc + k, nc, accumulating)) + 0 * path.direct["C"]
-    fits = (need <= space.capacity) & ~np.asarray(accumulating & apart, dtype=bool)
-    found = [_at(fits, mc, np.full_like(need, k), nc)]
-    if k > 1 and not bool(fits.all()):
-        trips: dict[Dim, Ints] = {"m": whole.tm, "k": 0 * mc + 2, "n": whole.tn}
-        allowed = ~fits & ~np.asarray(apart, dtype=bool)
-        if not space.may_spill:
-            allowed &= np.asarray(visits(path, trips, "C")) == 1
-        largest = _largest_kc(space, path, mc, nc) + 0 * need
-        for kc in (largest,) if tile.kr == 1 else (largest, largest // tile.kr * tile.kr):
-            found.append(_at(allowed & (kc >= 1), mc, kc, nc))
-    return _Blocks(*(np.concatenate(part) for part in zip(*found, strict=True)))
-
-
-def _looped_candidates(space: Space, walks: _Walks, lengths: _Array, mc: _Array, nc: _Array) -> _Blocks:
-    """Each pair of MC and NC with each KC of these that fits, for each walk of a kernel that keeps C."""
-    path, times = walks.flags, len(lengths)
-    mc, nc, kc = np.repeat(mc, times), np.repeat(nc, times), np.tile(lengths, len(mc))
-    trips: dict[Dim, Ints] = {"m": ceil_div(space.problem.m, mc), "k": ceil_div(space.problem.k, kc)}
-    trips["n"] = ceil_div(space.problem.n, nc)
-    fits = np.asarray(footprint(space, path, mc, kc, nc, trips["k"] > 1) <= space.capacity)
-    if not space.may_spill:
-        fits = fits & (np.asarray(visits(path, trips, "C")) == 1)
-    walk_index, at = np.nonzero(fits)
-    return _Blocks(walk_index, mc[at], kc[at], nc[at])
-
-
-def _at(kept: _Array, mc: _Array, kc: _Array, nc: _Array) -> _Blocks:
-    """The places that are kept of a grid of walks by pairs of MC and NC."""
-    walk_index, pair = np.nonzero(kept)
-    return _Blocks(walk_index, mc[pair], kc[walk_index, pair], nc[pair])
-
-
-def _plainest(space: Space) -> Iterator[tuple[GemmFamily, RegisterTile]]:
-    """A kernel for each operand that stays in registers, none of which needs less SRAM: sums leave the registers last.
-
-    Without a tile of A or B saved, none needs less than those that keep C.
-    """
-    for operand in OPERANDS:
-        kernels = [each for each in space.kernels if each[0].stationary == operand]
-        if kernels and (operand == "C" or operand in space.staged):
-            widest = 1 if operand == "C" else max(tile.kr for _, tile in kernels)
-            yield kernels[0][0], RegisterTile(1, widest, 1)
-
-
 def _fits_whole(space: Space) -> bool:
     """Whether everything fits in one block, whichever kernel and walk: nothing can then be moved less often."""
     m, k, n = space.problem.m, space.problem.k, space.problem.n
-    needs = (footprint(space, _walks(space, family.stationary).flags, m, k, n, 1) for family, _ in _plainest(space))
+    needs = (footprint(space, walks_of(space, family.stationary).flags, m, k, n, 1) for family, _ in plainest(space))
     return all(int(np.max(np.asarray(need))) <= space.capacity for need in needs)
 
 
-def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[_Walks, _Blocks]]]:
+def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[Walks, BlockCandidates]]]:
     """The least cost of staging, and the blocks that reach it for each operand that stays in registers.
 
     It depends on the walk and the trip counts alone: the smallest blocks do, and kernels that need the least SRAM.
@@ -183,10 +94,10 @@ def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[_Walks, _Bloc
     m_blocks, n_blocks = (np.array([x]) if whole else smallest_blocks(x) for x in (problem.m, problem.n))
     grid = np.meshgrid(m_blocks, n_blocks, indexing="ij")
     mc, nc = (part.ravel() for part in grid)
-    found: dict[Operand, tuple[_Walks, _Blocks, _Array]] = {}
-    for family, tile in _plainest(space):
-        walks = _walks(space, family.stationary)
-        at = _candidates(space, walks, family, tile, mc, nc)
+    found: dict[Operand, tuple[Walks, BlockCandidates, _Array]] = {}
+    for family, tile in plainest(space):
+        walks = walks_of(space, family.stationary)
+        at = candidates(space, walks, family, tile, mc, nc)
         if len(at.mc):
             cost = np.asarray(staging_cost(space, walks.of(at), counts(problem, *at[1:], tile)))
             found[family.stationary] = walks, at, np.broadcast_to(cost, at.mc.shape)
@@ -197,17 +108,49 @@ def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[_Walks, _Bloc
 
 def _solve_bytes(space: Space) -> _Best:
     """External bytes first; then the kernels over the walks and pairs of MC and NC that reach the fewest."""
-    problem, everything = space.problem, (np.array([space.problem.m]), np.array([space.problem.n]))
-    fewest, reached = _least_staging(space)
+    straight, reached = _least_staging(space)
+    fewest, turning = least_turning(space, straight)
+    best = _best_straight(space, fewest, reached) if straight == fewest else None
+    best = _best_turning(space, fewest, turning, best) if turning else best
+    assert best is not None
+    return best
+
+
+def _promising(space: Space, fewest: int, reached: Iterable[BlockCandidates]) -> tuple[list[_Bounded], list[list[int]]]:
+    """The kernels on the trip counts of these blocks, the most promising first; and those counts, or what none of them
+    undercuts where they are many.
+    """
+    problem = space.problem
     sizes = np.array([[problem.m], [problem.k], [problem.n]])
-    blocks = np.concatenate([np.stack(at[1:]) for _, at in reached.values()], axis=1)
-    sets = _distinct(np.asarray(ceil_div(sizes, blocks)))
+    sets = _distinct(np.asarray(ceil_div(sizes, np.concatenate([np.stack(at[1:]) for at in reached], axis=1))))
     least = sets.min(axis=1).tolist()
-    best: _Best | None = None
-    for coarse, family, tile in _kernels_by_bound(space, fewest, least):
+    return _kernels_by_bound(space, fewest, least), sets.T.tolist() if sets.shape[1] <= _FEW else [least]
+
+
+def _best_turning(space: Space, fewest: int, reached: dict[Operand, list[Reached]], best: _Best | None) -> _Best | None:
+    """``best``, or what is as good or better among nests whose middle loop turns and that reach the fewest bytes."""
+    blocks = [each.blocks for found in reached.values() for each in found]
+    kernels, fine = _promising(space, fewest, blocks)
+    for coarse, family, tile in kernels:
         if best is not None and coarse > best.objective:
             break
-        fine = sets.T.tolist() if sets.shape[1] <= _FEW else [least]
+        if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.objective:
+            continue
+        for stationary in dict.fromkeys(("C", family.stationary)):
+            for each in reached.get(stationary, []):
+                if (found := turning_best(space, each, family, tile, fewest)) is not None:
+                    best = _among(best, space, family, tile, *found)
+    return best
+
+
+def _best_straight(space: Space, fewest: int, reached: dict[Operand, tuple[Walks, BlockCandidates]]) -> _Best | None:
+    """The best of nests whose loops all run forwards, on walks and pairs of MC and NC that reach the fewest bytes."""
+    problem, everything = space.problem, (np.array([space.problem.m]), np.array([space.problem.n]))
+    best: _Best | None = None
+    kernels, fine = _promising(space, fewest, [at for _, at in reached.values()])
+    for coarse, family, tile in kernels:
+        if best is not None and coarse > best.objective:
+            break
         if best is not None and min(_bound(space, fewest, family, tile, each) for each in fine) > best.objective:
             continue
         # No kernel needs less SRAM than those that keep C, but for the operand that it keeps itself.
@@ -215,14 +158,13 @@ def _solve_bytes(space: Space) -> _Best:
             if stationary not in reached:
                 continue
             walks, at = reached[stationary]
-            some = _walks(space, family.stationary, {walks.choices[i] for i in np.unique(at.walk)})
-            in_one = _candidates(space, some, family, tile, *everything)
+            some = walks_of(space, family.stationary, {walks.choices[i] for i in np.unique(at.walk)})
+            in_one = candidates(space, some, family, tile, *everything)
             if (in_one.kc == problem.k).any() and looped_of(space, family, tile) is None:
                 best = _better(best, space, some, family, tile, everything)
                 continue
             mc, nc = _distinct(np.stack([at.mc, at.nc]))
             best = _better(best, space, some, family, tile, _grow(problem.m, mc, tile.mr, problem.n, nc, tile.nr))
-    assert best is not None
     return best
 
 
@@ -245,9 +187,9 @@ def _solve_weighted(space: Space) -> _Best:
         mc = useful_blocks(problem.m, m_blocks, tile.mr)
         nc = useful_blocks(problem.n, n_blocks, tile.nr)
         mc, nc = (part.ravel() for part in np.meshgrid(mc, nc, indexing="ij"))
-        walks = _walks(space, family.stationary)
+        walks = walks_of(space, family.stationary)
         if best is None:
-            best = _better(None, space, _walks(space, family.stationary, walks.choices[:1]), family, tile, (mc, nc))
+            best = _better(None, space, walks_of(space, family.stationary, walks.choices[:1]), family, tile, (mc, nc))
         if best is not None:
             kernel = kernel_cost(space, family, tile, counts(problem, mc, problem.k, nc, tile))
             kept = np.broadcast_to(staging + np.asarray(kernel) <= best.objective[0], mc.shape)
@@ -257,9 +199,7 @@ def _solve_weighted(space: Space) -> _Best:
     return best
 
 
-def _kernels_by_bound(
-    space: Space, staging: int, trips: list[int]
-) -> list[tuple[tuple[int, ...], GemmFamily, RegisterTile]]:
+def _kernels_by_bound(space: Space, staging: int, trips: list[int]) -> list[_Bounded]:
     """The kernels with an objective that no blocks can better, best first.
 
     ``staging``: the least cost of staging; ``trips``: counts of M, K and N that no blocks can undercut.
@@ -270,11 +210,9 @@ def _kernels_by_bound(
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _kernels_by_register_bytes(
-    space: Space, staging: int, trips: list[int]
-) -> list[tuple[tuple[int, ...], GemmFamily, RegisterTile]]:
+def _kernels_by_register_bytes(space: Space, staging: int, trips: list[int]) -> list[_Bounded]:
     """The same under ``bytes``, where the tiles of a family are bounded at once."""
-    found: list[tuple[tuple[int, ...], GemmFamily, RegisterTile]] = []
+    found: list[_Bounded] = []
     for family, kernels in groupby(space.kernels, key=itemgetter(0)):
         tiles = [tile for _, tile in kernels]
         along = np.array(tiles, dtype=np.int64).T
@@ -299,15 +237,20 @@ def _bound(space: Space, staging: int, family: GemmFamily, tile: RegisterTile, t
 def _better(
     best: _Best | None,
     space: Space,
-    walks: _Walks,
+    walks: Walks,
     family: GemmFamily,
     tile: RegisterTile,
     pairs: tuple[_Array, _Array],
 ) -> _Best | None:
     """``best`` with those of these blocks that are as good, or they alone if they are better."""
-    at = _candidates(space, walks, family, tile, *pairs)
-    if not len(at.mc):
-        return best
+    at = candidates(space, walks, family, tile, *pairs)
+    return _among(best, space, family, tile, walks, at) if len(at.mc) else best
+
+
+def _among(
+    best: _Best | None, space: Space, family: GemmFamily, tile: RegisterTile, walks: Walks, at: BlockCandidates
+) -> _Best | None:
+    """The same of blocks that fit, of which there is one."""
     path, c = walks.of(at), counts(space.problem, *at[1:], tile, looped_of(space, family, tile))
     objective, chosen = _least(price(space, family, tile, path, c), len(at.mc))
     if best is not None and best.objective < objective:
@@ -349,11 +292,10 @@ def _fastest(space: Space, best: _Best) -> Schedule:
     assert fastest is not None
     tied, at = best.tied[fastest[1]], fastest[2]
     walk_index, mc, kc, nc = (int(part[at]) for part in tied.blocks)
-    order, hold = tied.choices[walk_index]
-    if looped_of(space, tied.family, tied.tile) is None:
+    choice = tied.choices[walk_index]
+    if looped_of(space, tied.family, tied.tile) is None and not choice.turning:
         kc = even_kc(space.problem.k, kc, tied.tile.kr)
-    block = mc, kc, nc
-    return space.schedule(order, hold, block, tied.family, tied.tile)
+    return space.schedule(*choice, (mc, kc, nc), tied.family, tied.tile)
 
 
 def _distinct(columns: _Array) -> _Array:

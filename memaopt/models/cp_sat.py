@@ -79,7 +79,7 @@ def _search_better(space: Space, known: Schedule, fixed: list[int], value: int, 
     What has no solution is soon refuted walk by walk; what has one is found sooner by the search that CP-SAT chooses.
     """
     status = cp_model.UNKNOWN
-    for solver in (_refuting(units * _SHORT), limited(units * _SHORT), _refuting(units)):
+    for solver in (_refuting(space, units * _SHORT), limited(units * _SHORT), _refuting(space, units)):
         better = build(space)
         for part, at in zip(better.parts, fixed, strict=False):
             better.cp.add(part == at)
@@ -91,9 +91,13 @@ def _search_better(space: Space, known: Schedule, fixed: list[int], value: int, 
     return status
 
 
-def _refuting(units: float) -> cp_model.CpSolver:
-    """A solver for what has no solution: walk by walk, by propagation, without a linear relaxation that says little."""
+def _refuting(space: Space, units: float) -> cp_model.CpSolver:
+    """A solver for what has no solution: walk by walk, by propagation, without a linear relaxation that says little.
+
+    Bytes alone are refuted sooner than such a model is simplified: it is taken as it stands.
+    """
     solver = limited(units)
+    solver.parameters.cp_model_presolve = space.objective != "bytes"
     solver.parameters.search_branching = cp_model.FIXED_SEARCH
     solver.parameters.linearization_level = 0
     return solver
@@ -141,6 +145,7 @@ def _hint(model: NestModel, schedule: Schedule) -> None:
         model.cp.add_hint(loop.block, schedule.block[d])
     for var, order in zip(model.nest.orders, ORDERS, strict=True):
         model.cp.add_hint(var, order == schedule.order)
+    model.cp.add_hint(model.nest.turning, schedule.turning)
     for x in model.nest.free:
         for i, var in enumerate(model.nest.levels[x]):
             model.cp.add_hint(var, i == schedule.levels[x])
@@ -157,4 +162,5 @@ def _schedule(space: Space, model: NestModel, solver: cp_model.CpSolver) -> Sche
     family, tile = space.kernels[first(model.kernel.chosen)]
     mc, kc, nc = (solver.value(model.loops[d].block) for d in DIMS)
     a, b, c = (first(model.nest.levels[x]) if x in space.staged else BLOCK_LEVEL for x in OPERANDS)
-    return space.schedule(ORDERS[first(model.nest.orders)], (a, b, c), (mc, kc, nc), family, tile)
+    turning = bool(solver.value(model.nest.turning))
+    return space.schedule(ORDERS[first(model.nest.orders)], (a, b, c), turning, (mc, kc, nc), family, tile)

@@ -7,7 +7,7 @@ from ortools.sat.python import cp_model
 
 from memaopt.kernels.gemm.families import Cycles
 from memaopt.kernels.schedule import REGISTER_LEVEL, Space
-from memaopt.models.cp_sat_variables import BlockLoop, Expr, KernelVars, NestVars, Var, product, runs_of
+from memaopt.models.cp_sat_variables import BlockLoop, Expr, KernelVars, NestVars, Var, moved_of, product, runs_of
 from memaopt.models.cycles import (
     code_waits,
     kernel_shape,
@@ -31,7 +31,14 @@ from memaopt.models.traffic import (
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, REVISITED_BY, Dim, Operand
 
 
-def crossed_bytes(space: Space, operand: Operand, visits: Var) -> Expr:
+def crossed_bytes(
+    cp: cp_model.CpModel,
+    space: Space,
+    operand: Operand,
+    loops: dict[Dim, BlockLoop],
+    nest: NestVars,
+    visits: Var,
+) -> Expr:
     """Bytes of ``operand`` that cross between its memory and SRAM."""
     problem = space.problem
     if operand not in space.staged:
@@ -39,7 +46,7 @@ def crossed_bytes(space: Space, operand: Operand, visits: Var) -> Expr:
     if operand == "C":
         final, partial = problem.elements("C") * problem.width, problem.elements("C") * ACCUMULATOR_BYTES
         return final + (visits - 1) * partial + (visits - 1) * partial
-    return visits * problem.bytes_of(operand)
+    return problem.width * moved_of(cp, space, operand, loops, nest, visits)
 
 
 def crossing(

@@ -18,6 +18,7 @@ from memaopt.models.cp_sat_variables import (
     kernel_of,
     nest_of,
     tile_of,
+    turn,
     visits_of,
 )
 from memaopt.models.cycles import fetch_cycles
@@ -55,7 +56,8 @@ def build(space: Space) -> NestModel:
         stays = [kernel.keeps[operand], *([partial.Not()] if operand == "C" else [])]
         cp.add_bool_or(stays).only_enforce_if(nest.levels[operand][REGISTER_LEVEL])
     _capacity(cp, space, loops, nest, visits, partial)
-    external = {operand: crossed_bytes(space, operand, visits[operand]) for operand in OPERANDS}
+    turn(cp, loops, nest)
+    external = {x: crossed_bytes(cp, space, x, loops, nest, visits[x]) for x in OPERANDS}
     if space.objective == "bytes":
         parts, scales = [sum(external.values()), chosen_bytes(cp, space, loops, kernel)], [1, 1]
     else:

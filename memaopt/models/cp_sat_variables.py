@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from memaopt.kernels.schedule import BLOCK_LEVEL, ORDERS, REGISTER_LEVEL, Order, Space
+from memaopt.models.walks import kept_by
 from memaopt.problems.gemm import DIMS, INDEXED_BY, OPERANDS, REVISITED_BY, Dim, Operand
 
 Var = cp_model.IntVar
@@ -28,9 +29,12 @@ class BlockLoop(NamedTuple):
 
 
 class NestVars(NamedTuple):
-    """The order of the loops, and for each operand one Boolean for each hold level; ``free`` are the staged ones."""
+    """The order of the loops, whether the middle one turns, and for each operand one Boolean for each hold level;
+    ``free`` are the staged ones.
+    """
 
     orders: list[Var]
+    turning: Var
     levels: dict[Operand, list[Var]]
     free: tuple[Operand, ...]
 
@@ -76,9 +80,16 @@ def nest_of(cp: cp_model.CpModel, space: Space) -> NestVars:
             useful = {kept if kept < 2 else BLOCK_LEVEL, BLOCK_LEVEL, REGISTER_LEVEL}
             for level in set(range(REGISTER_LEVEL + 1)) - useful:
                 cp.add_bool_or(var.Not(), levels[x][level].Not())
-    every = [*orders, *(level for held in levels.values() for level in held)]
+    turning = cp.new_bool_var("the middle loop runs there and back")
+    if not space.may_turn:
+        cp.add(turning == 0)
+    for var, order in zip(orders, ORDERS, strict=True):
+        stays = kept_by(order)
+        tile = [levels[stays][BLOCK_LEVEL]] if stays != "C" and stays in space.staged else []
+        cp.add_bool_or(var.Not(), turning.Not(), *tile)
+    every = [*orders, turning, *(level for held in levels.values() for level in held)]
     cp.add_decision_strategy(every, cp_model.CHOOSE_FIRST, cp_model.SELECT_MAX_VALUE)
-    return NestVars(orders, levels, tuple(x for x in OPERANDS if x in space.staged))
+    return NestVars(orders, turning, levels, tuple(x for x in OPERANDS if x in space.staged))
 
 
 def _where(
@@ -192,6 +203,56 @@ def visits_of(cp: cp_model.CpModel, operand: Operand, loops: dict[Dim, BlockLoop
     cp.add(visits == loops[outer].trips).only_enforce_if(again)
     cp.add(visits == 1).only_enforce_if(again.Not())
     return visits
+
+
+def turn(cp: cp_model.CpModel, loops: dict[Dim, BlockLoop], nest: NestVars) -> None:
+    """The middle loop turns where it and the one outside it run more than once, and the innermost once."""
+    for var, (outer, middle, innermost) in zip(nest.orders, ORDERS, strict=True):
+        for runs in (loops[outer].runs, loops[middle].runs, loops[innermost].runs.Not()):
+            cp.add_bool_or(var.Not(), nest.turning.Not(), runs)
+
+
+def moved_of(
+    cp: cp_model.CpModel, space: Space, operand: Operand, loops: dict[Dim, BlockLoop], nest: NestVars, visits: Var
+) -> Expr:
+    """Elements of a staged A or B that are moved: all of them at each visit, but for what stays where a loop turns.
+
+    That is the far block of the loop at the first turn, the near one at the next, and so on by turns, so each sweep
+    after the first moves the rest. Where there are two blocks the near one is what the far one leaves.
+    """
+    elements = space.problem.elements(operand)
+    if not space.may_turn:
+        return visits * elements
+    outer = loops[REVISITED_BY[operand]]
+    back = cp.new_int_var(0, outer.size, f"turns at the near end, for {operand}")
+    cp.add(2 * back <= outer.trips - 1)
+    cp.add(2 * back >= outer.trips - 2)
+    there = cp.new_int_var(0, outer.size, f"turns at the far end, for {operand}")
+    cp.add(there == outer.trips - 1 - back)
+    moved = cp.new_int_var(elements, outer.size * elements, f"elements moved of {operand}")
+    straight = [nest.turning.Not()]
+    for var, order in zip(nest.orders, ORDERS, strict=True):
+        if order[0] != REVISITED_BY[operand]:
+            straight.append(var)
+            continue
+        loop = loops[order[1]]
+        several = cp.new_bool_var(f"{order[1]} has three blocks or more")
+        cp.add(loop.trips >= 3).only_enforce_if(several)
+        cp.add(loop.trips <= 2).only_enforce_if(several.Not())
+        far_rest, near_rest = (
+            cp.new_int_var(0, loop.size, f"{order[1]} but for its {end} block") for end in ("far", "near")
+        )
+        cp.add(far_rest == loop.size - loop.block)
+        cp.add(near_rest == far_rest).only_enforce_if(several)
+        cp.add(near_rest == loop.block).only_enforce_if(several.Not())
+        after_far, after_near = (cp.new_int_var(0, outer.size * loop.size, "") for _ in range(2))
+        cp.add_multiplication_equality(after_far, [there, far_rest])
+        cp.add_multiplication_equality(after_near, [back, near_rest])
+        row = elements // loop.size
+        cp.add(moved == row * (loop.size + after_far + after_near)).only_enforce_if(var, nest.turning)
+    for each in straight:
+        cp.add(moved == visits * elements).only_enforce_if(each)
+    return moved
 
 
 def tile_of(cp: cp_model.CpModel, space: Space, operand: Operand, loops: dict[Dim, BlockLoop], nest: NestVars) -> Var:

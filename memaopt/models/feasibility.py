@@ -6,7 +6,7 @@ from memaopt.errors import InfeasibleError
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BLOCK_LEVEL, REGISTER_LEVEL, Schedule, Space
 from memaopt.models.traffic import counts, footprint, may_be_direct, passes, schedule_counts
-from memaopt.models.walks import choices, visits, walk, walk_of
+from memaopt.models.walks import choices, kept_by, visits, walk, walk_of
 from memaopt.problems.gemm import DIMS, OPERANDS
 
 
@@ -22,6 +22,8 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
         return f"buffering is {schedule.buffering}, not {space.buffering}"
     if (schedule.family, schedule.tile) not in space.kernels:
         return f"no kernel {schedule.kernel} {schedule.tile} fits the registers"
+    if schedule.turning and (why := _why_not_turning(space, schedule)) is not None:
+        return why
     c, path = schedule_counts(space, schedule), walk_of(space, schedule)
     for x, level in schedule.levels.items():
         if x not in space.staged and level != BLOCK_LEVEL:
@@ -34,6 +36,19 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
     need = footprint(space, path, schedule.mc, schedule.kc, schedule.nc, accumulating)
     if need > space.capacity:
         return f"its tiles need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
+    return None
+
+
+def _why_not_turning(space: Space, schedule: Schedule) -> str | None:
+    """Why the middle loop of the schedule cannot run there and back, None if it can."""
+    outer, inner, innermost = schedule.order
+    kept, runs = kept_by(schedule.order), {d: schedule.block[d] < space.problem.sizes[d] for d in DIMS}
+    if not space.may_turn:
+        return "loops run there and back under objective bytes with single buffering alone"
+    if not (runs[outer] and runs[inner]) or runs[innermost]:
+        return f"loop {inner} runs there and back where {outer} and {inner} run more than once and {innermost} once"
+    if kept == "C" or kept not in space.staged or schedule.levels[kept] != BLOCK_LEVEL:
+        return f"loop {inner} runs there and back for a block of A or B that is staged, and {kept} has none"
     return None
 
 

@@ -6,6 +6,7 @@ from memaopt.kernels.gemm.families import GemmFamily
 from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, segments
 from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models.traffic import passes, schedule_counts
+from memaopt.models.turning import lengths
 from memaopt.models.walks import visits, walk_of
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS, Dim, Gemm, Operand
 
@@ -28,12 +29,15 @@ class BlockFunction:
 
 @dataclass(frozen=True)
 class NestLoop:
-    """One block loop of the emitted nest; loops that run once are left out of it."""
+    """One block loop of the emitted nest; loops that run once are left out of it. ``kept``: the operand whose tile
+    stays where the loop turns, None if it does not turn.
+    """
 
     dim: Dim
     trips: int
     block: int
     size: int
+    kept: Operand | None = None
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,11 @@ def nest_of(space: Space, schedule: Schedule) -> Nest:
     """The nest of a feasible schedule."""
     problem, counts = space.problem, schedule_counts(space, schedule)
     path, tiled = walk_of(space, schedule), space.tiled(schedule)
+    kept: dict[Dim, Operand] = {d: x for x, d in path.turns}
     accumulating = bool(passes(schedule.family, counts) > 1)
     spilling = bool(visits(path, counts.trips, "C") > 1)
     loops = tuple(
-        NestLoop(d, int(counts.trips[d]), schedule.block[d], problem.sizes[d])
+        NestLoop(d, int(counts.trips[d]), schedule.block[d], problem.sizes[d], kept.get(d))
         for d in schedule.order
         if counts.trips[d] > 1
     )
@@ -157,9 +162,18 @@ def _blocks(problem: Gemm, schedule: Schedule, tk: int) -> tuple[BlockFunction, 
         phases.add((schedule.kc, False, False))
     if tk > 1:
         phases.add((last, False, True))
-    ordered = sorted(phases, key=lambda p: (not p[1], p[2]))
+    if tk > 1 and schedule.turning and schedule.order[1] == "k":
+        phases = _turning_phases(lengths(problem.k, schedule.kc))
+    ordered = sorted(phases, key=lambda p: (not p[1], p[2], -p[0]))
     family, kr = schedule.family, schedule.kr
     return tuple(BlockFunction(kc, first, last, segments(family, kr, kc, first, last)) for kc, first, last in ordered)
+
+
+def _turning_phases(blocks: list[int]) -> set[tuple[int, bool, bool]]:
+    """Length and phase of each block of a reduction that runs there and back."""
+    middle = {(length, False, False) for length in blocks[1:-1]}
+    ends = {phase for length in (blocks[0], blocks[-1]) for phase in ((length, True, False), (length, False, True))}
+    return middle | ends
 
 
 def _kernels(

@@ -50,6 +50,12 @@ def simulate(space: Space, schedule: Schedule) -> Replay:
     """Walk the whole loop nest of ``schedule``."""
     problem, tiled = space.problem, space.tiled(schedule)
     spans = {d: list(_spans(problem.sizes[d], schedule.block[d])) for d in schedule.order}
+    outer, middle, inner = schedule.order
+    if schedule.turning:
+        spans[middle] = _turning_spans(problem.sizes[middle], schedule.block[middle])
+    there = list(zip(spans[middle], spans[middle], strict=True))
+    back = [(each, each._replace(first=each.last, last=each.first)) for each in reversed(spans[middle])]
+    sweeps = (there, back if schedule.turning else there)
     whole = {d: next(_spans(size, size)) for d, size in problem.sizes.items()}
     cut = {x: set(schedule.order[: min(level, len(DIMS))]) for x, level in schedule.levels.items()}
     if "C" not in space.staged:
@@ -66,10 +72,9 @@ def simulate(space: Space, schedule: Schedule) -> Replay:
             copies["C", "final" if done else "out", tile[0].length, tile[1].length] += 1
             moves["C"] += 1
 
-    outer, middle, inner = schedule.order
     done = False
-    for i in spans[outer]:
-        for j in spans[middle]:
+    for sweep, i in enumerate(spans[outer]):
+        for j, as_met in sweeps[sweep % 2]:
             for l in spans[inner]:  # noqa: E741
                 at: dict[Dim, _Span] = {outer: i, middle: j, inner: l}
                 for operand in OPERANDS:
@@ -89,6 +94,7 @@ def simulate(space: Space, schedule: Schedule) -> Replay:
                         copies[operand, "in", tile[0].length, tile[1].length] += 1
                         moves[operand] += 1
                     held[operand] = tile
+                at[middle] = as_met
                 calls[at["m"], at["k"], at["n"]] += 1
                 done = at["k"].last
     leave(held["C"], done)
@@ -143,6 +149,14 @@ def _spans(size: int, step: int) -> Iterator[_Span]:
     for start in range(0, size, step):
         length = min(step, size - start)
         yield _Span(start, length, start == 0, start + length == size)
+
+
+def _turning_spans(size: int, step: int) -> list[_Span]:
+    """The blocks of a loop that turns: as many, but the one that may be shorter is the last but one."""
+    found = list(_spans(size, step))
+    lengths = [each.length for each in (*found[:-2], found[-1], found[0])]
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    return [each._replace(start=at, length=length) for each, at, length in zip(found, starts, lengths, strict=True)]
 
 
 def _add(events: _Events, more: _Events, times: int) -> None:

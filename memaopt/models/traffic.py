@@ -6,7 +6,8 @@ With trip counts t and register-tile counts r over all blocks, loops outermost f
 * a tile of operand X is moved each time the nest arrives at one that is not the one held, so X is moved
   ``visits(X)`` times (:mod:`memaopt.models.walks`): the trip count of the loop that does not index X, if that loop lies
   outside one that cuts X's tiles and runs more than once, else 1; an operand that has no tile, because it stays in
-  registers, as often as that loop runs;
+  registers, as often as that loop runs; where the inner one of these loops runs there and back, the tile at each turn
+  stays (:mod:`memaopt.models.turning`);
 * between SRAM and registers the stationary operand is read once for each block-level trip of the loop that
   does not index it, and the others once for each of its register tiles;
 * a partial sum that leaves its level is ``ACCUMULATOR_BYTES`` wide, a final result has its own width;
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile, Unrolling
 from memaopt.kernels.gemm.stack_words import Passes, StackWords
 from memaopt.kernels.schedule import Schedule, Space
+from memaopt.models.turning import kept_length
 from memaopt.models.walks import BlockWalk, Flags, Ints, tile_elements, visits
 from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, REVISITED_BY, Dim, Gemm, Operand
 
@@ -34,7 +36,8 @@ class Counts(NamedTuple):
     """What determines the traffic of a schedule: for each loop, trips over blocks (t) and register tiles (r).
 
     ``cn``: runs of equal register tiles along n, over its blocks: whole ones, and the one left over. ``lk``: words that
-    a kernel whose loop over the reduction uses the stack moves there for one tile, over the blocks of k.
+    a kernel whose loop over the reduction uses the stack moves there for one tile, over the blocks of k. ``bm``,
+    ``bk``, ``bn``: the blocks themselves, on which alone depends what stays at a turn.
     """
 
     tm: Ints
@@ -45,6 +48,9 @@ class Counts(NamedTuple):
     rn: Ints
     cn: Ints
     lk: Ints = 0
+    bm: Ints = 0
+    bk: Ints = 0
+    bn: Ints = 0
 
     @property
     def trips(self) -> dict[Dim, Ints]:
@@ -55,6 +61,11 @@ class Counts(NamedTuple):
     def register_tiles(self) -> dict[Dim, Ints]:
         """Register tiles along each loop, summed over its blocks, by loop name."""
         return {"m": self.rm, "k": self.rk, "n": self.rn}
+
+    @property
+    def blocks(self) -> dict[Dim, Ints]:
+        """MC, KC and NC by loop name."""
+        return {"m": self.bm, "k": self.bk, "n": self.bn}
 
 
 def ceil_div(a: Ints, b: Ints) -> Ints:
@@ -94,6 +105,9 @@ def counts(problem: Gemm, mc: Ints, kc: Ints, nc: Ints, tile: RegisterTile, loop
         tiles_over_blocks(n, nc, tile.nr),
         runs_over_blocks(n, nc, tile.nr),
         0 * trips if looped is None else loop_words(k, tile.kr, looped)[kc],
+        mc,
+        kc,
+        nc,
     )
 
 
@@ -144,7 +158,17 @@ def external_bytes_of(space: Space, operand: Operand, path: BlockWalk, c: Counts
         return 0 * times
     if operand == "C":
         return problem.elements("C") * (problem.width + 2 * ACCUMULATOR_BYTES * (times - 1))
-    return problem.bytes_of(operand) * times
+    return problem.bytes_of(operand) * times - problem.width * kept_elements(problem, operand, path, c)
+
+
+def kept_elements(problem: Gemm, operand: Operand, path: BlockWalk, c: Counts) -> Ints:
+    """Elements of ``operand`` that stay over all the turns of a loop, and need not be moved again."""
+    total: Ints = 0
+    for (x, d), turns in path.turns.items():
+        if x == operand:
+            along = kept_length(problem.sizes[d], c.blocks[d], c.trips[d], c.trips[REVISITED_BY[x]])
+            total = total + turns * along * (problem.elements(x) // problem.sizes[d])
+    return total
 
 
 def external_bytes(space: Space, path: BlockWalk, c: Counts) -> Ints:

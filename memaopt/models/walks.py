@@ -28,17 +28,20 @@ class BlockWalk(NamedTuple):
     """Flags of one walk, or of several as arrays.
 
     ``blocked``: the operand's tile is cut along the loop. ``returns``: if that loop runs more than once, running the
-    loop that does not index the operand brings the same tiles back. ``direct``: the operand has no tile.
+    loop that does not index the operand brings the same tiles back. ``direct``: the operand has no tile. ``turns``: the
+    loop runs there and back, so that the operand's tile stays at each turn; where it is not named it does not.
     """
 
     blocked: Mapping[tuple[Operand, Dim], Flags]
     returns: Mapping[tuple[Operand, Dim], Flags]
     direct: Mapping[Operand, Flags]
+    turns: Mapping[tuple[Operand, Dim], Flags] = {}
 
     @property
     def key(self) -> tuple[Flags, ...]:
         """Walks of equal keys cost the same."""
-        return *self.blocked.values(), *self.returns.values(), *self.direct.values()
+        turns = (self.turns.get(key, 0) for key in _PAIRS)
+        return *self.blocked.values(), *self.returns.values(), *self.direct.values(), *turns
 
     def at(self, index: npt.NDArray[np.int64]) -> "BlockWalk":
         """Of several walks :func:`together`, those with these numbers, one for each place."""
@@ -51,23 +54,25 @@ class BlockWalk(NamedTuple):
             {key: taken(flags) for key, flags in self.blocked.items()},
             {key: taken(flags) for key, flags in self.returns.items()},
             {x: taken(flags) for x, flags in self.direct.items()},
+            {key: taken(flags) for key, flags in self.turns.items()},
         )
 
 
 class WalkChoice(NamedTuple):
-    """A loop order and the hold level of each operand."""
+    """A loop order, the hold level of each operand, and whether the middle loop turns."""
 
     order: Order
     hold: Hold
+    turning: bool = False
 
 
-def walk(space: Space, order: Order, hold: Hold) -> BlockWalk:
+def walk(space: Space, order: Order, hold: Hold, turning: bool = False) -> BlockWalk:
     """The flags of a loop order and hold levels; the sums of a C in SRAM are kept until they are done."""
-    return _walk(space.staged, order, hold)
+    return _walk(space.staged, order, hold, turning)
 
 
 @cache
-def _walk(staged: frozenset[Operand], order: Order, hold: Hold) -> BlockWalk:
+def _walk(staged: frozenset[Operand], order: Order, hold: Hold, turning: bool = False) -> BlockWalk:
     at, level = {d: i for i, d in enumerate(order)}, dict(zip(OPERANDS, hold, strict=True))
     if "C" not in staged:
         level["C"] = at["k"]
@@ -75,12 +80,13 @@ def _walk(staged: frozenset[Operand], order: Order, hold: Hold) -> BlockWalk:
         {(x, d): int(at[d] < level[x]) for x, d in _PAIRS},
         {(x, d): int(at[REVISITED_BY[x]] < at[d] < level[x]) for x, d in _PAIRS},
         {x: int(level[x] == REGISTER_LEVEL) for x in OPERANDS},
+        {(x, order[1]): 1 for x in OPERANDS if turning and x == kept_by(order)},
     )
 
 
 def walk_of(space: Space, schedule: Schedule) -> BlockWalk:
     """The flags of a schedule."""
-    return walk(space, schedule.order, schedule.hold)
+    return walk(space, schedule.order, schedule.hold, schedule.turning)
 
 
 def together(walks: Sequence[BlockWalk]) -> BlockWalk:
@@ -93,7 +99,39 @@ def together(walks: Sequence[BlockWalk]) -> BlockWalk:
         {key: column([each.blocked[key] for each in walks]) for key in _PAIRS},
         {key: column([each.returns[key] for each in walks]) for key in _PAIRS},
         {x: column([each.direct[x] for each in walks]) for x in OPERANDS},
+        {
+            key: column([each.turns.get(key, 0) for each in walks])
+            for key in _PAIRS
+            if any(key in w.turns for w in walks)
+        },
     )
+
+
+def kept_by(order: Order) -> Operand:
+    """The operand whose tile stays where the middle loop of this order turns: the outermost does not index it."""
+    return next(x for x in OPERANDS if REVISITED_BY[x] == order[0])
+
+
+def turning_choices(space: Space, stationary: Operand) -> tuple[WalkChoice, ...]:
+    """The walks whose middle loop turns, with kernels that keep ``stationary`` in registers.
+
+    The operand that is kept over the turn is A or B and has a tile of one block; the innermost loop runs once, so
+    that for the others a tile of one block is as good as any, or none.
+    """
+    return _turning_choices(space.staged, stationary) if space.may_turn else ()
+
+
+@cache
+def _turning_choices(staged: frozenset[Operand], stationary: Operand) -> tuple[WalkChoice, ...]:
+    found = []
+    for order in ORDERS:
+        kept = kept_by(order)
+        if kept == "C" or kept not in staged:
+            continue
+        free = {x for x in staged - {kept} if x in (stationary, "C")}
+        options = [[BLOCK_LEVEL, *([REGISTER_LEVEL] if x in free else [])] for x in OPERANDS]
+        found += [WalkChoice(order, (a, b, c), True) for a, b, c in product(*options)]
+    return tuple(found)
 
 
 def choices(space: Space, stationary: Operand) -> tuple[WalkChoice, ...]:

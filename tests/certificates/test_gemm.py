@@ -123,7 +123,8 @@ def test_one_of_the_cases_has_a_layer_kernel() -> None:
         (("bounds", "external_io"), 10**9, "external_io"),
         (("answers", 1, "objective"), [1, 2], "answer of cp_sat"),
         (("answers", 1, "proven"), False, "answer of cp_sat"),
-        (("schedule", "nc"), 13, "its tiles need"),
+        (("schedule", "mc"), 10, "its tiles need"),
+        (("schedule", "turning"), False, "traffic of A: 171 loads"),
         (("schedule", "kernel"), "f33-c", "no kernel family 'f33-c'"),
         (("problem", "placement", "c"), "flash", "read-only"),
         (("problem", "placement", "a"), "auto", "left open"),
@@ -178,7 +179,7 @@ def test_a_closed_form_alone_says_so() -> None:
 def test_a_worse_schedule_told_truly_is_refused() -> None:
     """Catches a verifier that checks the figures of a schedule but not that nothing is better."""
     cert = certified("f32 all outside")
-    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS})
+    worse = cert.schedule.model_copy(update={"mc": 1, "kc": 1, "nc": 1, "hold": IN_BLOCKS, "turning": False})
     unsigned = cert.model_copy(update=_told_of(cert.space, worse))
     forged = unsigned.signed()
     with pytest.raises(FalseClaimError, match="is possible"):

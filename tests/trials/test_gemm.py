@@ -13,7 +13,9 @@ from memaopt.trials import gemm as trial
 _COUNT = int(os.environ.get("MEMAOPT_GEMM_CASES", "16"))
 _TRAITS = {
     *("single", "double", "ragged blocks", "ragged tiles", "ragged steps", "all staged", "none staged"),
-    *("spilling to external memory", *(f"{x} at level {level}" for x in OPERANDS for level in range(5))),
+    *("m there and back", "k there and back", "n there and back", "two blocks there and back"),
+    *("more blocks there and back", "spilling to external memory"),
+    *(f"{x} at level {level}" for x in OPERANDS for level in range(5)),
 }
 
 
@@ -27,18 +29,24 @@ def _check(made: Case, compiler: str | None = None) -> trial.GemmTrial:
     return tried
 
 
+def _cases(dtype: Dtype, stationary: Operand) -> list[Case]:
+    """Three straight schedules and one whose loop runs there and back, by turns."""
+    there_and_back = random_cases(dtype, stationary, _COUNT // 4, 1, turning=True)
+    return [*random_cases(dtype, stationary, _COUNT - _COUNT // 4, 1), *there_and_back]
+
+
 @pytest.mark.parametrize("stationary", OPERANDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_random_schedules_do_what_they_promise(dtype: Dtype, stationary: Operand) -> None:
     """Catches any access too many, any wrong edge, order, buffer or partial sum, in any kernel family."""
-    for made in random_cases(dtype, stationary, _COUNT):
+    for made in _cases(dtype, stationary):
         _check(made)
 
 
 def test_the_random_schedules_cover_every_trait() -> None:
     """Catches a generator that never makes a case which the test above is meant for."""
     for dtype in DTYPES:
-        made = [c for stationary in OPERANDS for c in random_cases(dtype, stationary, _COUNT)]
+        made = [c for stationary in OPERANDS for c in _cases(dtype, stationary)]
         wanted = _TRAITS | ({"sums of several blocks in SRAM"} if dtype != "f32" else set())
         assert not wanted - set().union(*(c.traits for c in made))
         assert {"".join(c.schedule.order) for c in made} == {"mkn", "mnk", "kmn", "knm", "nmk", "nkm"}
