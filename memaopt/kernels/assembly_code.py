@@ -17,14 +17,15 @@ from memaopt.kernels.text.thumb import listed
 _END = '\\n"'
 
 
-def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True) -> tuple[Node, ...]:
+def parse(text: str, constants: Sequence[Constants] = (), *, wide: bool = True, slow: float = 0.0) -> tuple[Node, ...]:
     """The tree of the assembly in a C text: its quoted lines, or the text itself if it has none.
 
     ``wide``: every instruction has its 32-bit form; else those have 16 bits that the assembler can give so few.
+    ``slow``: see :class:`Call`.
     """
     quoted = [before[before.rfind('"') + 1 :] for before in text.split(_END)[:-1]]
     lines = [line.strip() for line in quoted or text.splitlines()]
-    reader = _Reader(constants, wide)
+    reader = _Reader(constants, wide, slow)
     reader.read(_expanded(lines) if ".rept" in text else lines)
     return reader.nodes()
 
@@ -122,7 +123,8 @@ def _instruction(line: str) -> _Instruction | None:
 class _Reader:
     """Reads instructions: what they take depends on those before."""
 
-    def __init__(self, constants: Sequence[Constants], wide: bool) -> None:
+    def __init__(self, constants: Sequence[Constants], wide: bool, slow: float) -> None:
+        self._slow = slow
         self._sources = {f"{held.register}, {held.source}": held for held in constants}
         self._wide = wide
         #: Of each instruction, if not all have two.
@@ -141,7 +143,7 @@ class _Reader:
     def read(self, lines: Sequence[str]) -> None:
         """Read lines in their order: one loop for all of them, since there are tens of thousands."""
         labels, held, tables, started, wide = self._labels, self._held, self._tables, self._started, self._wide
-        all_cycles, all_loads, halves = self._cycles, self._loads, self._halves
+        all_cycles, all_loads, halves, slow = self._cycles, self._loads, self._halves, self._slow
         # Of the instruction before.
         before = loaded = written = ""
         for line in lines:
@@ -164,6 +166,8 @@ class _Reader:
                 cycles = 2
             if tables and (many or kind == "load") and not address.isdisjoint(tables):
                 loads = TABLE + (many or 1)
+            if slow and name == "ldr" and not loads and "sp" not in address:
+                cycles += slow
             if written in address:
                 cycles += 1
             before, loaded, written = kind, first if kind == "load" else "", target

@@ -71,13 +71,15 @@ class Literal(NamedTuple):
 class Call(NamedTuple):
     """A call of assembly or of a small routine, which lies elsewhere. ``trips``: of the loops of the assembly, in the
     order in which they begin in its text; ``advances``: see :class:`Loop`, one for each of them or none.
-    ``by_pointer``: its address is in a register.
+    ``by_pointer``: its address is in a register. ``slow``: cycles that each load of a word of data takes more than the
+    text says, the mean of what they do at addresses that are no multiples of 4.
     """
 
     routine: Assembly | Small
     trips: tuple[float, ...] = ()
     advances: tuple[float, ...] = ()
     by_pointer: bool = False
+    slow: float = 0.0
 
 
 class Staged(NamedTuple):

@@ -13,7 +13,7 @@ def body_of(call: Call) -> tuple[Node, ...]:
     """What a call executes."""
     if isinstance(call.routine, Small):
         return call.routine.body
-    nodes = _parsed(call.routine.name, call.routine)
+    nodes = _parsed(call.routine.name, call.routine, call.slow)
     numbers = itertools.count()
     body = _with_trips(nodes, numbers, call)
     if next(numbers) != len(call.trips):
@@ -33,22 +33,22 @@ def _with_trips(nodes: tuple[Node, ...], numbers: Iterator[int], call: Call) -> 
     return tuple(made)
 
 
-_TEXTS: dict[str, list[tuple[Assembly, tuple[Node, ...]]]] = {}
-_FORMS: dict[tuple[type, Hashable], tuple[Node, ...]] = {}
+_TEXTS: dict[tuple[str, float], list[tuple[Assembly, tuple[Node, ...]]]] = {}
+_FORMS: dict[tuple[type, Hashable, float], tuple[Node, ...]] = {}
 
 
-def _parsed(name: str, kernel: Assembly) -> tuple[Node, ...]:
+def _parsed(name: str, kernel: Assembly, slow: float) -> tuple[Node, ...]:
     """The tree of a kernel's text, read once; of many thousand kernels two have one name at times."""
-    named = _TEXTS.setdefault(name, [])
+    named = _TEXTS.setdefault((name, slow), [])
     for known, nodes in named:
         if known is kernel or known == kernel:
             return nodes
     form = form_of(kernel)
-    made = None if form is None else _FORMS.get((type(kernel), form))
+    made = None if form is None else _FORMS.get((type(kernel), form, slow))
     if made is None:
-        made = parse(kernel.text(), kernel.constants)
+        made = parse(kernel.text(), kernel.constants, slow=slow)
     if form is not None:
-        _FORMS[type(kernel), form] = made
+        _FORMS[type(kernel), form, slow] = made
     named.append((kernel, made))
     return made
 

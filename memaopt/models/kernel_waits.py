@@ -7,7 +7,9 @@ they wait is shared by the register tiles. So a schedule's price stays linear in
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import fmean
 
+from memaopt.kernels.around import UNALIGNED
 from memaopt.kernels.assembly_code import parse
 from memaopt.kernels.code import Call, Loop, Node, Small, compiled
 from memaopt.kernels.executed import words
@@ -15,7 +17,7 @@ from memaopt.kernels.gemm.families import CYCLE, GemmFamily, RegisterTile
 from memaopt.kernels.gemm.kernel import RegisterKernel, Stretch, Strides, rounds, segments, text
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.waits import waiting
-from memaopt.problems.gemm import ACCUMULATOR_BYTES, Gemm
+from memaopt.problems.gemm import ACCUMULATOR_BYTES, OPERANDS, Gemm
 
 #: Bytes and cycles of the C around each call of a kernel, by GCC 12.2 at -O3.
 _AROUND = (64, 20)
@@ -58,7 +60,7 @@ def tree(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> tuple[Node, .
 def _call(problem: Gemm, family: GemmFamily, tile: RegisterTile, mr: int, nr: int, part: Stretch, count: int) -> Call:
     """A call of a kernel that goes over ``count`` tiles."""
     kernel, kr = RegisterKernel(mr, part.steps, nr, part.first, part.last), tile.kr
-    nodes = _parsed(text(problem, family, tile, kernel, _strides(problem, family, kr)))
+    nodes = _parsed(text(problem, family, tile, kernel, _strides(problem, family, kr)), _slow(problem, family, tile))
     turns = rounds(family, kr, kernel)
     body = tuple(_counted(node, count, turns) for node in nodes)
     return Call(Small(f"{family.name} {kr} {kernel.name}", 4 * words(nodes), body))
@@ -72,8 +74,17 @@ def _counted(node: Node, count: int, turns: int) -> Node:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str) -> tuple[Node, ...]:
-    return parse(text, wide=False)
+def _parsed(text: str, slow: float) -> tuple[Node, ...]:
+    return parse(text, wide=False, slow=slow)
+
+
+def _slow(problem: Gemm, family: GemmFamily, tile: RegisterTile) -> float:
+    """Cycles that a word of A or B takes more than an aligned one, the mean of a tile's: see ``unaligned_shares``."""
+    if family.stationary != "C" or problem.width == ACCUMULATOR_BYTES:
+        return 0.0
+    a, b = (fmean(UNALIGNED[i * problem.row(x) * problem.width % 4] for i in range(4)) for x in OPERANDS[:2])
+    of_a, of_b = tile.mr / family.a_vector, tile.nr / family.b_vector
+    return (of_a * a + of_b * b) / (of_a + of_b)
 
 
 def _strides(problem: Gemm, family: GemmFamily, kr: int) -> Strides:

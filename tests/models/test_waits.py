@@ -140,6 +140,17 @@ def test_of_a_table_the_cache_keeps_what_its_lines_hold(name, size, row):
     assert waited == pytest.approx(missed * machine.first, rel=0.05)
 
 
+def test_loads_at_any_address_hide_what_the_next_words_wait():
+    """Catches unaligned loads whose cycles are priced beside the code, as if the next words waited all the same."""
+    machine, taps = timing(mcu("stm32f303")), "\n".join("sxtab16 r4, r4, r3" for _ in range(6))
+    text = f"1:\nldr r3, [r0]\nldr r3, [sp, #4]\nldr r3, [r2]\nldrb r3, [r0]\n{taps}\nsubs r5, r5, #1\nbne 1b"
+    aligned, anywhere = (parse(text, (Constants("r2", "[sp, #4]"),), slow=slow) for slow in (0.0, 1.5))
+    (plain,), (slower,) = aligned[0].body, anywhere[0].body
+    assert [b - a for a, b in zip(plain.cycles, slower.cycles, strict=True)][:4] == [1.5, 0, 1.5, 0]
+    hidden = waiting((Loop((plain,), 100),), machine) - waiting((Loop((slower,), 100),), machine)
+    assert hidden > 50
+
+
 def test_code_that_loads_a_word_beside_itself_waits_for_it():
     """Catches addresses in literal pools, which are read from flash wherever the constants themselves lie."""
     for data_in_ram in (False, True):

@@ -19,7 +19,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows.chained_rows import title_of
 from memaopt.kernels.emitted import Emitted, emitted, unary
-from memaopt.kernels.executed import cycles_of, tile_and_call
+from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import pareto
 from memaopt.kernels.few_channels.kernel import MOST, SCALE, FewChannelsKernel, positions
 from memaopt.kernels.patches import patch_of
@@ -110,11 +110,10 @@ def _in_one_row(plan: Plan, kernel: FewChannelsKernel, grid: strips.Grid) -> Pla
     code = around.entry()
     for tiles in runs:
         code += (around.piece(around.TILES), kernel.call(tiles))
-    waits = sum(runs) * (kernel.tile_cycles - tile_and_call(kernel.call)[0])
     return replace(
         plan,
         tile=f"{plan.tile} beside",
-        cycles=round(cycles_of(code) + waits),
+        cycles=round(cycles_of(code)),
         code=code,
         code_bytes=kernel.code_bytes + _FRAME.code,
         stack_bytes=kernel.stack_bytes + _FRAME.stack,

@@ -10,6 +10,7 @@ that a tile has more of them. One position has registers for several words, whos
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -174,9 +175,13 @@ class FewChannelsKernel:
     @cached_property
     def tile_cycles(self) -> float:
         """n positions, all channels: what the text takes, and its unaligned loads."""
+        return tile_and_call(self.call)[0]
+
+    @cached_property
+    def slow(self) -> float:
+        """Cycles that a word of inputs takes more than an aligned one, the mean of all."""
         places = [self.runs.offset(run) + at for run in range(self.runs.number) for at in range(0, self.runs.whole, 4)]
-        waits = self._reads * sum(unaligned(self.patch.start + place, self.apart) for place in places)
-        return tile_and_call(self.call)[0] + self.n * waits
+        return fmean(unaligned(self.patch.start + place, self.apart) for place in places) if places else 0.0
 
     @cached_property
     def call_cycles(self) -> float:
@@ -211,7 +216,7 @@ class FewChannelsKernel:
 
     def call(self, tiles: float) -> Call:
         """A call for so many tiles."""
-        return Call(self, (tiles, *(float(part.turns) for part in self.parts if part.turns)))
+        return Call(self, (tiles, *(float(part.turns) for part in self.parts if part.turns)), slow=self.slow)
 
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""

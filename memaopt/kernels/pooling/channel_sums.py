@@ -169,6 +169,7 @@ class ChannelSums:
     def _plan(self, sums: Sums, proven: Proven, call: Call, tile: str, again: float) -> Plan:
         """The plan of a call for each image; ``again``: cycles, as if every call came after another one."""
         words, code, overlap = sums.times * sums.count * sums.fours, 4 * words_of(call), sums.channels % 4 > 0
+        slower = call._replace(slow=sums.unaligned_cycles / words)
         return Plan(
             family=self.name,
             tile=tile,
@@ -181,7 +182,7 @@ class ChannelSums:
             stack_bytes=52,
             kernels=(call.routine.name,),
             shared_bytes=code,
-            code=(Loop((around.piece(around.CALL), call), sums.times),),
+            code=(Loop((around.piece(around.CALL), slower), sums.times),),
             in_place=not overlap,
             alignment=4,
             requantization=proven.describe(),
