@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.problems.binary import Binary, BinaryKind
@@ -67,6 +68,7 @@ class Rows:
         return _band(self.layer, self.height, self.reaches[0], rows)
 
 
+@lru_cache(maxsize=1024)
 def rows_of(layer: Layer, height: int) -> Rows | None:
     """The layer as rows, ``height`` of them; None if a row of its output is not a function of some rows of its inputs,
     the same function for each row.
@@ -100,6 +102,7 @@ def _reach(window: Window) -> Reach:
     return Reach(window.extent.height, window.stride.height, window.padding.top)
 
 
+@lru_cache(maxsize=2048)
 def _band(layer: Layer, height: int, reach: Reach, rows: int) -> Layer:
     if isinstance(layer, Conv | Depthwise | Pool):
         return dataclasses.replace(
