@@ -115,9 +115,9 @@ def _least_waited(plan: Plan, where: Where, machine: FlashTiming) -> float:
 
 def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float:
     """What of it are wait states, which RAM would save."""
-    body, inside = (Loop((piece(invoke.CALL), *plan.code), batch),), machine._replace(outside=None)
-    # What comes from outside takes no read of the flash, nor a line of its cache: as if it were in RAM.
-    waited = waiting(body, inside, where.code, where.data or where.outside)
+    body = (Loop((piece(invoke.CALL), *plan.code), batch),)
+    # What comes from outside takes no read of the flash, nor a line of its cache, but time to fetch code in.
+    waited = waiting(body, machine if where.outside else machine._replace(outside=None), where.code, where.data)
     if where.outside:
         assert machine.outside is not None
         waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)

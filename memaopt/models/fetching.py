@@ -4,11 +4,10 @@ the flash, and its caches.
 
 from __future__ import annotations
 
-import itertools
-from functools import lru_cache
 from typing import NamedTuple
 
-from memaopt.kernels.code import REWIND, TABLE, Straight
+from memaopt.kernels.code import REWIND, TABLE
+from memaopt.models.runs import PlacedRun
 
 #: Cycles from the request of a word until its instruction can issue (Timing.fetch_latency).
 LATENCY = 3
@@ -35,7 +34,7 @@ class FlashTiming(NamedTuple):
     ``read`` and ``line`` are in words; without an accelerator ``read`` is 0 and each word of code waits ``fetch``, each
     word of constants ``first``. ``queue``: words that the core fetches ahead. ``ram``: waits of a word of code in RAM;
     ``far``: whether that lies beyond the reach of a branch in flash; ``shared``: whether its port is also that of the
-    data. ``outside``: the memory outside the chip, if constants may be there.
+    data. ``outside``: the memory outside the chip that constants are in, if they are.
     """
 
     first: int
@@ -52,86 +51,15 @@ class FlashTiming(NamedTuple):
     outside: Outside | None = None
 
 
-class Text(NamedTuple):
-    """What a straight run is wherever it lies: what its words cost and load. Each text has a ``number`` of its own."""
-
-    number: int
-    cycles: tuple[float, ...]
-    loads: tuple[int, ...]
-    step: float
-    total: float
-    #: (cycles before it, loads) of each word that loads, and the cycles after the last.
-    reads: tuple[tuple[float, int], ...]
-    rest: float
-    #: How far it comes in the constants at most, in words, and whether it starts again with them.
-    constants: float
-    rewinds: bool
-    #: The loads with nothing between them but other instructions, together, and where constants start again.
-    passes: tuple[int, ...]
-
-
-class PlacedRun(NamedTuple):
-    """A placed straight run. ``flash``: it waits for the flash. ``lines``: those of the cache that hold it, with the
-    bits of the reads in each.
-    """
-
-    text: Text
-    start: int
-    flash: bool
-    lines: tuple[tuple[int, int], ...]
-
-
-_numbers = itertools.count()
-
-
-@lru_cache(maxsize=1 << 14)
-def text_of(node: Straight) -> Text:
-    """What is the same wherever the run lies."""
-    reads: list[tuple[float, int]] = []
-    passed = 0.0
-    for cycles, loads in zip(node.cycles, node.loads, strict=True):
-        if loads:
-            reads.append((passed, loads))
-            passed = 0.0
-        passed += cycles
-    farthest = REWIND - min(min(node.loads, default=0), REWIND)
-    passes: list[int] = []
-    for loads in [loads for _, loads in reads if loads <= TABLE]:
-        if loads > 0 and passes and passes[-1] > 0:
-            passes[-1] += loads
-        else:
-            passes.append(loads)
-    constants = sum(loads for loads in passes if loads > 0) * node.step + farthest
-    return Text(
-        next(_numbers),
-        node.cycles,
-        node.loads,
-        node.step,
-        sum(node.cycles),
-        tuple(reads),
-        passed,
-        constants,
-        min(node.loads, default=0) <= REWIND,
-        tuple(passes),
-    )
-
-
-def run_of(node: Straight, at: int, flash: bool, machine: FlashTiming) -> PlacedRun:
-    """A straight run at a word's address."""
-    lines: dict[int, int] = {}
-    if machine.read:
-        per_line = machine.line // machine.read
-        for read in range(at // machine.read, (at + len(node.cycles) - 1) // machine.read + 1):
-            lines[read // per_line] = lines.get(read // per_line, 0) | 1 << read % per_line
-    return PlacedRun(text_of(node), at, flash, tuple(lines.items()))
-
-
 class Fetching:
     """The core's clock, its queue of fetched words, and the flash's accelerator."""
 
     def __init__(self, machine: FlashTiming, data_in_ram: bool) -> None:
         self.m = machine
         self.data_in_ram = data_in_ram
+        #: What the core stands still for each constant from outside the chip, while it fetches ahead. One that does not
+        #: follow the last one takes longer, but few queues are not full by then.
+        self.away = None if machine.outside is None else machine.outside.next
         self.clock = self.ideal = 0.0
         # The queue: the next word to request, the first since the last branch, the last request's time.
         # ``at``: the next word to issue, if it follows on the last one.
@@ -152,6 +80,8 @@ class Fetching:
     def straight(self, run: PlacedRun) -> None:
         """Execute a straight run."""
         self.ideal += run.text.total
+        if self.away is not None and not self.data_in_ram:
+            self.ideal += self.away * run.text.loaded
         if not run.flash or self.m.read == 0:
             self._without_accelerator(run)
             return
@@ -374,6 +304,9 @@ class Fetching:
         if self.data_in_ram:
             return
         m, place = self.m, self.place
+        if self.away is not None:
+            self.clock += self.away * (loads - TABLE if loads > TABLE else loads)
+            return
         if loads > TABLE:
             for i in range(0 if m.data_lines else loads - TABLE):
                 self.read_array(i)

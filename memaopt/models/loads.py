@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from memaopt.kernels.code import Call, Loop, Node, Straight
 from memaopt.kernels.executed import body_of
-from memaopt.models.fetching import Fetching, FlashTiming, text_of
+from memaopt.models.fetching import Fetching, FlashTiming
+from memaopt.models.runs import text_of
 
 #: Turns of a loop that are executed at most; each of the rest counts as the cheaper one of the last two.
 _TURNS = 4

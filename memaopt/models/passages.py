@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from memaopt.kernels.code import REWIND, TABLE
-from memaopt.models.fetching import LATENCY, NOWHERE, Fetching, FlashTiming, PlacedRun
+from memaopt.models.fetching import LATENCY, NOWHERE, Fetching, FlashTiming
+from memaopt.models.runs import PlacedRun
 
 #: Times are kept in this part of a cycle, so that states that differ by rounding alone are one.
 _GRID = 256.0
@@ -177,7 +178,7 @@ class Remembering(Fetching):
 
     def _passed(self, run: PlacedRun, place: float) -> Iterable[int]:
         """The lines of constants that a run reads from a place on, each where it is read last."""
-        if self.data_in_ram:
+        if self.data_in_ram or self.away is not None:
             return ()
         passed: dict[int, None] = {}
         for _, loads in run.text.reads:

@@ -17,8 +17,9 @@ from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged,
 from memaopt.kernels.executed import body_of, words_of
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
-from memaopt.models.fetching import FlashTiming, Outside, PlacedRun, run_of
+from memaopt.models.fetching import FlashTiming, Outside
 from memaopt.models.passages import Remembering
+from memaopt.models.runs import PlacedRun, run_of
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 6
@@ -64,7 +65,9 @@ def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
 def waiting(
     body: tuple[Node, ...], machine: FlashTiming, code_in_ram: bool = False, data_in_ram: bool = False
 ) -> float:
-    """The cycles that one execution of ``body`` waits, the caches being empty at first."""
+    """The cycles that one execution of ``body`` waits, the caches being empty at first; but not what constants from
+    outside the chip take: only for code, which the core fetches ahead meanwhile.
+    """
     if machine.read == 0 and machine.fetch == machine.first == machine.ram == 0:
         return 0.0
     core = _Core(machine, code_in_ram, data_in_ram)
@@ -120,6 +123,8 @@ class _Core(Remembering):
     def __init__(self, machine: FlashTiming, code_in_ram: bool, data_in_ram: bool) -> None:
         super().__init__(machine, data_in_ram)
         self.code_in_ram = code_in_ram
+        #: How many words a read has, and a line reads.
+        self.sizes = machine.read, machine.line // (machine.read or 1)
         self.waited = 0.0
         self.numbers = 0
         self.routines: dict[str, int] = {}
@@ -150,7 +155,7 @@ class _Core(Remembering):
         """What a call of a routine in RAM goes through."""
         if name not in self.veneers:
             self.numbers += 1
-            veneer = run_of(_VENEER, _VENEERS + 2 * len(self.veneers), True, self.m)
+            veneer = run_of(_VENEER, _VENEERS + 2 * len(self.veneers), True, *self.sizes)
             self.veneers[name] = (veneer, _Word(self.numbers, veneer.text.total))
         return self.veneers[name]
 
@@ -161,7 +166,7 @@ class _Core(Remembering):
             number = self.numbers
             match node:
                 case Straight():
-                    made.append(run_of(node, at, flash, self.m))
+                    made.append(run_of(node, at, flash, *self.sizes))
                     at += len(node.cycles)
                 case Loop():
                     target = at if flash and self.m.read else None
@@ -326,7 +331,7 @@ class _Core(Remembering):
         self.ideal -= word.beyond
         if word.number in self.words:
             return
-        if self.m.data_lines and self.data_in_ram:
+        if self.m.data_lines and (self.data_in_ram or self.away is not None):
             self.words |= {word.number}
         if self.m.read:
             self.read_array()
@@ -335,7 +340,7 @@ class _Core(Remembering):
 
     def _table(self, table: TableLoads) -> None:
         """Loads here and there: what the cache cannot hold of the table waits."""
-        if self.data_in_ram:
+        if self.data_in_ram or self.away is not None:
             return
         m = self.m
         capacity = 4 * m.data_lines * m.line
@@ -357,7 +362,7 @@ class _Core(Remembering):
 
     def _scan(self, scan: Scan) -> None:
         """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
-        if self.data_in_ram:
+        if self.data_in_ram or self.away is not None:
             return
         m = self.m
         if m.read == 0 or m.data_lines < scan.lines:

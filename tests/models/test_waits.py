@@ -8,7 +8,7 @@ from layers_run_helpers import COMPILER
 from memaopt.bench.waits import ALL, runs_of, study
 from memaopt.board import build
 from memaopt.kernels.assembly_code import parse
-from memaopt.kernels.code import REWIND, TABLE, Call, Constants, Literal, Loop, Small, Straight, TableLoads
+from memaopt.kernels.code import REWIND, TABLE, Call, Constants, Literal, Loop, Small, Staged, Straight, TableLoads
 from memaopt.kernels.executed import body_of, cycles_of
 from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
@@ -50,6 +50,16 @@ def test_constants_wait_once_for_each_read_of_the_array():
 def test_nothing_waits_on_an_ideal_machine():
     ideal = timing(L4R5.with_wait_states(0))
     assert waiting((straight(4000, 1),), ideal) == 0
+
+
+def test_code_is_fetched_while_constants_come_from_outside_the_chip():
+    """Catches what constants from outside take and what code waits beside them as a sum: a chain's bands took a fifth
+    more than the board counts."""
+    chip = mcu("stm32l4s5")
+    machine = timing(chip, chip.memory("qspi"))
+    body = (straight(2000, 1), Loop((straight(300, 1),), 10))
+    assert waiting(body, machine) < 0.1 * waiting((straight(2000), Loop((straight(300),), 10)), machine)
+    assert waiting((Staged(body),), machine) == pytest.approx(waiting((straight(5000),), machine), rel=0.02)
 
 
 def test_a_loop_costs_the_same_whether_it_is_executed_or_scaled():
