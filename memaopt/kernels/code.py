@@ -56,12 +56,14 @@ class TableLoads(NamedTuple):
 class Scan(NamedTuple):
     """``loads`` of ``size`` bytes of constants, ``times`` times from the first to the last, by code that stands beside
     this node. ``lines``: of the cache, that must be held at once for that; else each load is a read of its own.
+    ``seeks``: of the loads, but for each time's first, that do not directly follow the one before.
     """
 
     size: int
     times: float
     loads: int
     lines: int = 1
+    seeks: int = 0
 
 
 class Literal(NamedTuple):

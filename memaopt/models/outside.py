@@ -65,7 +65,7 @@ class _Head:
                     self.seeks += node.loads
                     self.following = -1.0
                 case Scan():
-                    self.seeks += node.times
+                    self.seeks += node.times + node.seeks
                     self.following = -1.0
                 case Call():
                     mark = self.mark

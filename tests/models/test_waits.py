@@ -12,6 +12,7 @@ from memaopt.kernels.code import REWIND, TABLE, Call, Constants, Literal, Loop, 
 from memaopt.kernels.executed import body_of, cycles_of
 from memaopt.kernels.registry import emit, plans, source_file
 from memaopt.machines.mcu import mcu
+from memaopt.models.outside import seeks
 from memaopt.models.passages import passages
 from memaopt.models.waits import timing, waiting
 from memaopt.problems.geometry import Image, Padding, Pair, Window
@@ -60,6 +61,30 @@ def test_code_is_fetched_while_constants_come_from_outside_the_chip():
     body = (straight(2000, 1), Loop((straight(300, 1),), 10))
     assert waiting(body, machine) < 0.1 * waiting((straight(2000), Loop((straight(300),), 10)), machine)
     assert waiting((Staged(body),), machine) == pytest.approx(waiting((straight(5000),), machine), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["depthwise", "conv"])
+def test_constants_here_and_there_follow_one_another_where_they_do(kind):
+    """Catches weights of generic kernels that wait outside the chip as if read in order: those of a depthwise layer's
+    channel lie apart, and a chain with one took less than half of what the board counts."""
+    rng = np.random.default_rng(3)
+    layer = depthwise(rng, (6, 7, 4)) if kind == "depthwise" else conv(rng, (6, 7, 4), 5, (3, 3))
+    plan = next(plan for plan in plans(layer) if plan.family == "generic")
+    channels, following, sought = layer.output.channels, -1, 0
+    read = []  # the address and the bytes of each load, as the kernel makes them
+    for y, x, c in np.ndindex(6, 7, channels):
+        read.append((1 << 20 | 12 * c, 4))
+        for i, j in np.ndindex(3, 3):
+            if 0 <= y + i - 1 < 6 and 0 <= x + j - 1 < 7:
+                tap = 3 * i + j
+                at = [tap * channels + c] if kind == "depthwise" else [4 * (9 * c + tap) + d for d in range(4)]
+                read += [(address, 1) for address in at]
+        read += [(1 << 20 | 12 * c + 4, 4), (1 << 20 | 12 * c + 8, 4)]
+    for address, size in read:
+        sought += address != following
+        following = address + size
+    assert plan.promise.parameters.loads == len(read)
+    assert seeks(plan.code) == pytest.approx(sought, rel=0.02)
 
 
 def test_a_loop_costs_the_same_whether_it_is_executed_or_scaled():

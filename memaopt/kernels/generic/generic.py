@@ -283,7 +283,20 @@ def _scan(layer: Conv | Depthwise, sizes: _Sizes) -> Scan:
     loads = (window.taps(layer.shape, output) * sizes.depth + 3 * output.positions) * output.channels
     # Weights that lie apart are in lines of their own, or some beside each other; one more has the parameters.
     lines = math.ceil(window.kernel.height * window.kernel.width * min(output.channels / LINE, 1)) + 1
-    return Scan(layer.weights.size + 12 * output.channels, output.positions, loads, lines if sizes.apart else 1)
+    size, lines = layer.weights.size + 12 * output.channels, lines if sizes.apart else 1
+    return Scan(size, output.positions, loads, lines, _seeks(layer, sizes))
+
+
+def _seeks(layer: Conv | Depthwise, sizes: _Sizes) -> int:
+    """Of them, those that do not follow the one before: of weights and, behind these, of parameters."""
+    window, shape, output = layer.window, layer.shape, layer.output
+    if sizes.apart and output.channels > 1:
+        return (window.taps(shape, output) + output.positions) * output.channels
+    width, starts = window.kernel.width, np.arange(output.width) * window.stride.width - window.padding.left
+    cut = int(((starts < 0) | (starts + (width - 1) * window.dilation.width >= shape.width)).sum())
+    # Where a window's rows are cut each begins anew.
+    runs = output.height * (output.width - cut) + window.rows_inside(shape, output) * cut
+    return (runs + output.positions) * output.channels
 
 
 class GenericConv(_GenericWindow):
