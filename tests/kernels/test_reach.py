@@ -82,7 +82,7 @@ _FORMS = (
     "ldrd r0, r2, [r1, #{}]", "strd r0, r2, [r1], #{}", "vldr s0, [r1, #{}]", "vstr s0, [r1, #{}]",
     "ssat r0, #{}, r1", "usat r0, #{}, r1", "ssat r0, #8, r1, asr #{}", "usat r0, #8, r1, lsl #{}",
     "ubfx r0, r1, #{}, #8", "ubfx r0, r1, #0, #{}", "add r0, r1, r2, lsl #{}", "add r0, r1, r2, asr #{}",
-    "pkhbt r0, r1, r2, lsl #{}", "sxtb16 r0, r1, ror #{}", "sxtab16 r0, r1, r2, ror #{}",
+    "bfi r0, r1, #{}, #8", "pkhbt r0, r1, r2, lsl #{}", "sxtb16 r0, r1, ror #{}", "sxtab16 r0, r1, r2, ror #{}",
 )  # fmt: skip
 
 

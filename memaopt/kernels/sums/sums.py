@@ -9,6 +9,9 @@ element more and gives the factors eight more bits.
 With inputs scaled so and a shift of 16 a sum's upper half is the output before it saturates: PKHTB puts two of them
 into a word, USAT16 saturates both, and four bytes are stored at once. AND with 0xff00ff00, of a word and of one
 shifted, scales four elements.
+
+Inputs of one scale are added first: SXTB16 and SXTAB16 make two sums of 9 bits, and one product rounds each,
+out = (H(a (x + y)) + c) >> shift.
 """
 
 import math
@@ -30,6 +33,8 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
+#: Of the one factor of two inputs: a steeper one takes ties on both sides of zero away from it.
+_STEEPER: list[int] = [0, *(sign << bits for bits in range(20) for sign in (1, -1))]
 _UPPER = 16  # the shift that leaves the upper half
 
 
@@ -88,6 +93,44 @@ def prove_sum(layer: Binary, fine: bool, only: int | None = None) -> SumFactors 
     return None
 
 
+class AlikeFactors(NamedTuple):
+    """(H(a (x + y)) + c) >> shift, where H drops 16 bits."""
+
+    a: int
+    c: int
+    shift: int
+
+
+@lru_cache(maxsize=256)
+def prove_alike(layer: Binary) -> AlikeFactors | None:
+    """Those of an ADD of inputs of one scale, saturated, for every pair of inputs; None for others, or if none were
+    found."""
+    whole = (layer.minimum, layer.maximum) == (INT8_MIN, INT8_MAX)
+    if layer.kind is not BinaryKind.ADD or layer.first != layer.second or not whole:
+        return None
+    x = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int64)
+    wanted, total = layer.apply(x[:, None], x[None, :]), x[:, None] + x[None, :]
+    inner, result = (math.ldexp(r.multiplier, r.shift - 31) for r in (layer.first, layer.result))
+    scale = math.ldexp(inner * result, layer.left_shift)
+    if scale <= 0:
+        return None
+    # A sum of 9 bits leaves the product 31, of which the shift leaves the output.
+    most = min(22, math.floor(math.log2(((1 << 31) - 16) / max(scale, 2.0**-16))) - 16)
+    for shift in range(most, max(most - 3, 0), -1):
+        floors = np.where(wanted > INT8_MIN, wanted << shift, -_FAR)
+        ceilings = np.where(wanted < INT8_MAX, ((wanted + 1) << shift) - 1, _FAR)
+        for step in _STEEPER:
+            a = round(math.ldexp(scale, shift + 16)) + step
+            value = a * total >> 16
+            least, greatest = int((floors - value).max()), int((ceilings - value).min())
+            if least > greatest or least <= -_FAR // 2 or greatest >= _FAR // 2:
+                continue
+            c = (least + greatest) // 2
+            if max(abs(a), abs(c), int(np.abs(value + c).max())) < 1 << 31:
+                return AlikeFactors(a, c, shift)
+    return None
+
+
 class WeightedSum:
     """ADD and SUB, broadcast as :func:`runs_of` has it."""
 
@@ -102,13 +145,10 @@ class WeightedSum:
         return () if kernel_of is None else (pairs_plan(self.name, layer, runs, kernel_of, stack=96, data=12),)
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
-        by_words, runs, kernel_of = _word_factors(layer), runs_of(layer), _kernels(layer)
-        factors = by_words or factors_of(layer)
-        assert factors is not None
+        runs, kernel_of = runs_of(layer), _kernels(layer)
         assert runs is not None
         assert kernel_of is not None
-        words = np.array(factors[:3]) + ([0, 0, _OFFSET] if by_words else 0)
-        arrays = [Array("int32_t", f"{name}_factors", words, "a, b, c")]
+        arrays = [_constants(layer, f"{name}_factors")]
         assert data_bytes(arrays) == plan.data_bytes
         shapes = f"{dimensions(layer.first_shape)} and {dimensions(layer.second_shape)}"
         return emitted_runs(binary(name), plan, f"{layer.kind.upper()} of {shapes}", arrays, runs, kernel_of)
@@ -118,8 +158,20 @@ class WeightedSum:
 _OFFSET = -INT8_MIN << _UPPER
 
 
+def _constants(layer: Binary, name: str) -> Array:
+    """What the kernels read."""
+    if (alike := prove_alike(layer)) is not None:
+        return Array("int32_t", name, np.array(alike[:2]), "a, c")
+    by_words = _word_factors(layer)
+    factors = by_words or factors_of(layer)
+    assert factors is not None
+    return Array("int32_t", name, np.array(factors[:3]) + ([0, 0, _OFFSET] if by_words else 0), "a, b, c")
+
+
 def _kernels(layer: Binary) -> Callable[[PairRun], PairKernel] | None:
     """The kernel of each run; None without a proof."""
+    if (alike := prove_alike(layer)) is not None:
+        return partial(_alike_kernel, alike)
     if _word_factors(layer) is not None:
         return _word_kernel
     factors = factors_of(layer)
@@ -128,15 +180,24 @@ def _kernels(layer: Binary) -> Callable[[PairRun], PairKernel] | None:
 
 def _word_kernel(run: PairRun) -> PairKernel:
     """By two, four or eight words in a turn."""
-    words = next(words for words in (8, 4, 2) if run.eights % (words // 2) == 0)
-    values = (
-        ("words", words),
-        ("halvings", words.bit_length() - 2),
-        ("eights", run.eights > 0),
-        ("rest", run.rest),
-    )
+    words, values = _turn(run)
     name = f"sum_words_by_{4 * words}{run.slug}"
     return PairKernel(Rendered(name, "kernels/sums/sum_words.c.j2", values), 3, 1, words // 2, by_words=True)
+
+
+def _alike_kernel(factors: AlikeFactors, run: PairRun) -> PairKernel:
+    """Likewise, of inputs of one scale."""
+    words, values = _turn(run)
+    name = f"sum_alike_by_{4 * words}_{factors.shift}{run.slug}"
+    values = (("shift", factors.shift), *values)
+    return PairKernel(Rendered(name, "kernels/sums/sum_alike.c.j2", values), 2, 1, words // 2, by_words=True)
+
+
+def _turn(run: PairRun) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Words of each input in a turn, two, four or eight, and what a text of such turns takes."""
+    words = next(words for words in (8, 4, 2) if run.eights % (words // 2) == 0)
+    halvings = words.bit_length() - 2
+    return words, (("words", words), ("halvings", halvings), ("eights", run.eights > 0), ("rest", run.rest))
 
 
 def _kernel(factors: SumFactors, output: Output, run: PairRun) -> PairKernel:

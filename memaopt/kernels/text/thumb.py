@@ -81,7 +81,7 @@ _FLOAT = {"vldr", "vstr"}
 _MULTIPLE = {"ldmia", "stmia"}
 _LISTS = {"push", "pop", "vpush", "vpop", "vldmia", "vstmia"}
 _REGISTERS = {
-    "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "qadd", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt",
+    "bfi", "bx", "mla", "mls", "mul", "pkhbt", "pkhtb", "qadd", "sadd16", "sbfx", "sel", "shsub16", "smlabb", "smlabt",
     "smlad", "smlatb", "smlatt", "smlawb", "smlawt", "smmla", "smmlar", "smmul", "smuad", "smulbb", "smulbt",
     "smull", "smultb", "smultt", "ssat", "ssub16", "ssub8", "sxtab16", "sxtah", "sxtb16", "sxth", "ubfx", "udiv",
     "usat", "usat16", "uxtab16", "uxtb", "uxtb16", "uxth", "vadd.f32", "vcvt.f32.s32", "vcvtr.s32.f32", "vfma.f32",
@@ -188,7 +188,7 @@ def _checked(line: str) -> _Branch | None:
         _check_address(base, parts, line)
     elif base in _MULTIPLE:
         _check_list(parts, line)
-    elif base in ("ssat", "usat", "usat16", "ubfx", "sbfx"):
+    elif base in ("ssat", "usat", "usat16", "bfi", "ubfx", "sbfx"):
         _check_field(base, parts, line)
     elif base not in _LISTS:
         _check_operands(base, parts, line)
@@ -275,7 +275,7 @@ def listed(registers: str) -> list[str]:
 def _check_field(base: str, operands: str, line: str) -> None:
     """Saturation to a width, shifted; or a field's place and width."""
     _, first, *rest = (part.strip() for part in operands.split(","))
-    if base in ("ubfx", "sbfx"):
+    if base in ("bfi", "ubfx", "sbfx"):
         low, width = (_number(text.removeprefix("#"), line) for text in rest)
         _check(low in range(32) and width in range(1, 33 - low), line, "the field")
         return
