@@ -32,6 +32,8 @@ def ways(
     while len(besides) < _MOST and (found := partitions.cheapest(limits, besides, below)) is not None:
         problem = prepared(depth_first(graph, found.chains))
         yield found, problem
+        if not problem.stages:
+            return  # nothing runs, in one way
         besides.append(_clash(problem, steps_of(found.chains, len(graph.operators)), limits))
 
 

@@ -244,6 +244,7 @@ def test_every_form_assembles_at_large_sizes(compiler: str, tmp_path: Path) -> N
         h.depthwise(rng, (65, 70, 5), stride=(2, 2), zero_point=3),
         h.depthwise(rng, (12, 9, 1025), (5, 5)),
         h.depthwise(rng, (20, 1100, 2), (5, 3), multiplier=2),
+        h.depthwise(rng, (1, 700, 1), (1, 64), dilation=(1, 3)),
         h.conv_depthwise(rng, (56, 56, 4), 6),
         h.conv_depthwise(rng, (20, 64, 4), 48, stride=(2, 2)),
         h.conv_depthwise(rng, (130, 162, 1), 2, (3, 3)),
@@ -279,7 +280,7 @@ def _schedules(seed: int, count: int) -> Iterator[tuple[object, Schedule]]:
         family, tile = rng.choice(where.kernels)
         mc, kc, nc = (rng.choice((size, rng.randint(1, size))) for size in (m, k, n))
         hold = rng.choice((IN_BLOCKS, tuple(rng.randint(0, REGISTER_LEVEL) for _ in "ABC")))
-        schedule = where.schedule(rng.choice(ORDERS), hold, (mc, kc, nc), family, tile)
+        schedule = where.schedule(rng.choice(ORDERS), hold, False, (mc, kc, nc), family, tile)
         if why_infeasible(where, schedule) is None:
             count -= 1
             yield where, schedule
