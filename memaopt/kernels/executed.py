@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from memaopt.kernels.assembly_code import parse
-from memaopt.kernels.code import Assembly, Call, Loop, Node, Small, Staged, Straight, form_of
+from memaopt.kernels.code import REWIND, Assembly, Call, Loop, Node, Small, Staged, Straight, form_of
 
 
 def body_of(call: Call) -> tuple[Node, ...]:
@@ -64,6 +64,28 @@ def words(nodes: tuple[Node, ...]) -> int:
         len(node.cycles) if isinstance(node, Straight) else words(node.body) if isinstance(node, Loop) else 0
         for node in nodes
     )
+
+
+def calls_of(nodes: Iterable[Node]) -> Iterator[Call]:
+    """The calls of nodes, in their order."""
+    for node in nodes:
+        if isinstance(node, Call):
+            yield node
+            if isinstance(node.routine, Small):
+                yield from calls_of(node.routine.body)
+        elif isinstance(node, (Loop, Staged)):
+            yield from calls_of(node.body)
+
+
+def rewinds(nodes: Iterable[Node]) -> bool:
+    """Whether constants are read from their start again in what nodes execute."""
+    for node in nodes:
+        if isinstance(node, Straight):
+            if min(node.loads, default=0) <= REWIND:
+                return True
+        elif isinstance(node, (Call, Loop, Staged)) and rewinds(body_of(node) if isinstance(node, Call) else node.body):
+            return True
+    return False
 
 
 def tile_and_call(call: Callable[[float], Call]) -> tuple[float, float]:

@@ -11,10 +11,10 @@ from memaopt.models.runs import PlacedRun
 
 #: Cycles from the request of a word until its instruction can issue (Timing.fetch_latency).
 LATENCY = 3
+#: Cycles from an access until a queue of fewer words than these is filled as one of so many: fit (docs/timing.md).
+RECOVERS, _KEEPS_UP = 8, 4
 #: The address of a word that no code has.
 NOWHERE = -(1 << 40)
-
-
 #: Sixteenths of a cycle that a load costs from the flash that instructions come from, if that has no wait states: fit
 #: (docs/timing.md).
 TABLE_SIXTEENTHS = 2
@@ -190,8 +190,7 @@ class Fetching:
 
     def _without_accelerator(self, run: PlacedRun) -> None:
         """Code each of whose words waits alike, but behind instructions of several cycles."""
-        each = self.m.fetch if run.flash else self.m.ram
-        text = run.text
+        each, text = self.m.fetch if run.flash else self.m.ram, run.text
         slower = max(len(text.cycles) * (1 + each) / text.total, 1.0) if each and text.total else 1.0
         self.at = NOWHERE
         for before, loads in text.reads:
@@ -215,6 +214,9 @@ class Fetching:
         """The requests that the core makes before then; words from ``at`` on have not been issued."""
         queue, per_read, ready, freed = self.m.queue, self.m.read, self.ready, self.freed
         word, requested, first, issued = self.word, self.requested, self.first, self.at
+        # Behind an instruction as long as a return, which restores many registers.
+        if queue < _KEEPS_UP and self.clock - freed[(issued - 1) & 7] >= RECOVERS:
+            queue = _KEEPS_UP
         while True:
             at = requested + 1
             if word - first >= queue:
@@ -226,8 +228,7 @@ class Fetching:
             if at >= until:
                 break
             # As _request.
-            read = word // per_read
-            if read != self.current:
+            if (read := word // per_read) != self.current:
                 at += self._fetch(read, at)
             requested = at
             ready[word & 7] = at + LATENCY
@@ -252,8 +253,7 @@ class Fetching:
             self.code[line] = held | bit
 
     def _request(self, at: float) -> None:
-        read = self.word // self.m.read
-        if read != self.current:
+        if (read := self.word // self.m.read) != self.current:
             at += self._fetch(read, at)
         self.requested = at
         self.ready[self.word & 7] = at + LATENCY

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from memaopt.alignment import align
 from memaopt.kernels.code import Call, Literal, Loop, Node, Scan, Small, Staged, Straight, TableLoads
-from memaopt.kernels.executed import body_of, words_of
+from memaopt.kernels.executed import body_of, calls_of, rewinds, words_of
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.models.fetching import FlashTiming, Outside
@@ -84,6 +84,8 @@ class _Turns(NamedTuple):
     left: float
     #: Its first word, if it lies in flash: the target of its branch, which is fetched the last time too.
     target: int | None
+    #: Whether constants start again in it.
+    rewinds: bool
 
 
 class _Table(NamedTuple):
@@ -139,12 +141,12 @@ class _Core(Remembering):
     def placed(self, nodes: Iterable[Node]) -> tuple[_Placed, ...]:
         """The nodes with addresses: routines one after the other where they are first called, the rest behind them."""
         nodes = tuple(nodes)
-        for call in _calls(nodes):
+        for call in calls_of(nodes):
             name = call.routine.name
             if name not in self.routines:
                 self.routines[name] = self.end
                 self.end += align(words_of(call) * 4, _ALIGNMENT) // 4
-        kernels = any(not isinstance(call.routine, Small) for call in _calls(nodes))
+        kernels = any(not isinstance(call.routine, Small) for call in calls_of(nodes))
         # Where a linker puts C is not known: as if it began with a line's last read, so that it needs many of them, or
         # where that is all of the line with its second word, so that a loop as long as reads needs one more.
         start = self.end + (self.m.line - self.m.read or 1)
@@ -171,7 +173,7 @@ class _Core(Remembering):
                 case Loop():
                     target = at if flash and self.m.read else None
                     body, at = self._place(node.body, at, flash)
-                    made.append(_Turns(number, body, node.trips, node.advance, node.left, target))
+                    made.append(_Turns(number, body, node.trips, node.advance, node.left, target, rewinds(node.body)))
                 case TableLoads():
                     made.append(_Table(number, node))
                 case Scan():
@@ -217,7 +219,7 @@ class _Core(Remembering):
                     self.data_in_ram = before
 
     def _turns(self, node: _Turns) -> None:
-        key = (node.number, self._key())
+        key = (node.number, self._key(), self._within(node))
         found = self.memo.get(key)
         base = self._base()
         if found is None:
@@ -231,6 +233,15 @@ class _Core(Remembering):
             mark = self.mark + marked
             self._restore(base + moved, state)
             self.mark = mark
+
+    def _within(self, node: _Turns) -> tuple[float, ...]:
+        """Where in a line the next constant lies, what is cached of that line and the next, and where they start again,
+        if they do."""
+        if self.data_in_ram:
+            return ()
+        base = self._base()
+        line, held = base * (self.m.line or 8), (self.data.get(base, 0), self.data.get(base + 1, 0))
+        return (self.place - line, *held, *([self.mark - line] if node.rewinds else []))
 
     def _execute(self, node: _Turns, key: tuple[Any, ...]) -> None:
         """Execute a loop; ``key`` is that of its beginning."""
@@ -380,14 +391,3 @@ def _kept(share: float, reads: float) -> float:
     """
     other = 1 - 1 / reads
     return share * (1 - other) / (1 - share * other)
-
-
-def _calls(nodes: Iterable[Node]) -> Iterable[Call]:
-    """The calls of nodes, in their order."""
-    for node in nodes:
-        if isinstance(node, Call):
-            yield node
-            if isinstance(node.routine, Small):
-                yield from _calls(node.routine.body)
-        elif isinstance(node, (Loop, Staged)):
-            yield from _calls(node.body)

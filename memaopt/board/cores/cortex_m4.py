@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field, ValidationError
 
 from memaopt.errors import InputError
-from memaopt.models.fetching import TABLE_SIXTEENTHS
+from memaopt.models.fetching import RECOVERS, TABLE_SIXTEENTHS
 
 
 def _rule(cycles: int, text: str) -> int:
@@ -53,7 +53,9 @@ class Timing(BaseModel, frozen=True, extra="forbid"):
     divide: int = _rule(
         4, "UDIV, SDIV otherwise, and one cycle for each 4 bits, begun, that the dividend has more: P; TRM: at most 12"
     )
-    fetch_recovers: int = _rule(8, "from a data access until a shorter queue keeps up as one of 4 words does: fit")
+    fetch_recovers: int = _rule(
+        RECOVERS, "from a data access until a shorter queue keeps up as one of 4 words does: fit"
+    )
     table_sixteenths: int = _rule(
         TABLE_SIXTEENTHS,
         "sixteenths of a cycle, a load from the flash that instructions come from, if that has no wait states: fit",
