@@ -145,6 +145,8 @@ def _solve_one(
     """
     certificate: Certificate | None = None
     try:
+        if alone and (run or folder is not None):
+            gemm_files.refuse_unwritable(problem)  # before a proof that nobody will see
         certificate = certify(problem, machine, *how)
         others = elsewhere.of_gemm(certificate.space) if alone else ()
         row = GemmRow(problem, certificate, _tried(certificate, compiler) if run else None, None, others=others)

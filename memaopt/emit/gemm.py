@@ -53,15 +53,20 @@ def _layout(problem: Gemm) -> dict[str, str]:
     }
 
 
-def files(certificate: Certificate) -> dict[str, str]:
-    """Every file of the C project by name, deterministic; InputError if the test vector would be too long to write."""
-    name, problem = name_of(certificate), certificate.problem
+def refuse_unwritable(problem: Gemm) -> None:
+    """InputError if the test vector would be too long to write."""
     elements = sum(map(problem.elements, OPERANDS))
     if elements > _MOST_ELEMENTS:
         raise InputError(
             f"gemm {problem.name}: its test vector would have {elements:,} elements, {_MOST_ELEMENTS:,} are the most: "
             "it can be solved, but not written or run"
         )
+
+
+def files(certificate: Certificate) -> dict[str, str]:
+    """Every file of the C project by name, deterministic; InputError if the test vector would be too long to write."""
+    name, problem = name_of(certificate), certificate.problem
+    refuse_unwritable(problem)
     context = {**_context(certificate), **_vector(certificate)}
     source = (
         _layer(certificate, context) if isinstance(certificate.schedule, LayerSchedule) else _nest(certificate, context)

@@ -177,7 +177,7 @@ def test_the_io_bound_is_within_reach() -> None:
     assert gap(best, bound) == pytest.approx(best / bound - 1)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(spaces_with_schedule(most=40), st.integers(0, Counts._fields.index("lk")), st.integers(1, 9))
 def test_more_trips_or_tiles_never_cost_less(drawn: tuple[Space, Schedule], which: int, more: int) -> None:
     """Catches cost data under which dropping dominated blocks, as all three models' bounds do, would be wrong."""
