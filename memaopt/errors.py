@@ -23,6 +23,10 @@ class DisagreementError(MemaoptError):
     """The models differ, so there is no certificate; the message shows each answer."""
 
 
+class ContradictionError(DisagreementError):
+    """The solver contradicts itself on one model, so its word is no proof and there is no certificate."""
+
+
 class UnfinishedError(MemaoptError):
     """A model did not come to an end within its limit, so there is no certificate; nothing contradicts anything."""
 

@@ -5,11 +5,12 @@ is to be reached and anything better to be refuted.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ortools.sat.python import cp_model
 
-from memaopt.errors import InfeasibleError, UnfinishedError
+from memaopt.errors import ContradictionError, InfeasibleError, UnfinishedError
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BLOCK_LEVEL, ORDERS, Schedule, Space
 from memaopt.models import layer_kernels
@@ -31,7 +32,8 @@ def solve(space: Space, known: Answer | None = None, units: float = UNITS) -> An
 
     With a ``known`` answer the model has to reach it, and to refute whatever is better, part by part: that is decided
     far sooner than an optimum is found. If it cannot do both, it looks for its own optimum.
-    Raises InfeasibleError if no schedule fits, UnfinishedError if it found none.
+    Raises InfeasibleError if no schedule fits, UnfinishedError if it found none, ContradictionError if it proves that
+    nothing is as good as what it reaches itself where it is given the schedule.
     """
     if space.layers:
         return layer_kernels.cp_sat(space)
@@ -39,7 +41,7 @@ def solve(space: Space, known: Answer | None = None, units: float = UNITS) -> An
     check_feasible(space)
     answer = None if known is None else _confirmed(space, known, units)
     if answer is None:
-        answer = _minimised(space, units)
+        answer = _minimised_and_consistent(space, known, units)
     return answer.model_copy(update={"milliseconds": 1e3 * (time.perf_counter() - start)})
 
 
@@ -129,6 +131,42 @@ def _minimised(space: Space, units: float) -> Answer:
     return _answer(space, model, solver, tuple(values), proven)
 
 
+def _minimised_and_consistent(space: Space, known: Answer | None, units: float) -> Answer:
+    """:func:`_minimised`, held against what the same model says of the ``known`` schedule by itself.
+
+    A model that does not reach the known objective with that schedule really differs, and so its answer stands.
+    """
+    try:
+        answer = _minimised(space, units)
+    except InfeasibleError:
+        if known is not None and _reaches(space, known, units):
+            raise _contradiction(space, known, "says that no schedule fits") from None
+        raise
+    if known is not None and answer.proven and answer.objective > known.objective and _reaches(space, known, units):
+        raise _contradiction(space, known, f"calls {answer.objective} the best")
+    return answer
+
+
+def _reaches(space: Space, known: Answer, units: float) -> bool:
+    """Whether the model has the known objective where every choice is that of the known schedule."""
+    assert isinstance(known.schedule, Schedule)
+    model = build(space)
+    _fix(model, known.schedule)
+    for part, exact, scale in zip(model.parts, known.objective, model.scales, strict=True):
+        if exact % scale:
+            return False
+        model.cp.add(part == exact // scale)
+    return _solved(limited(units), model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def _contradiction(space: Space, known: Answer, says: str) -> ContradictionError:
+    return ContradictionError(
+        f"gemm {space.problem.name} on {space.machine.name}: no certificate, CP-SAT contradicts itself: it {says}, and "
+        f"reaches {known.objective} in the same model where it is given {known.schedule}; its version of OR-Tools errs "
+        f"there: take another, or the proof of the closed form alone"
+    )
+
+
 def _solved(solver: cp_model.CpSolver, model: NestModel) -> Any:
     """The solver's status. OR-Tools 9.15 can fail on a hint while it simplifies a model: then it looks without one."""
     try:
@@ -141,16 +179,28 @@ def _solved(solver: cp_model.CpSolver, model: NestModel) -> Any:
 def _hint(model: NestModel, schedule: Schedule) -> None:
     """Where to look first."""
     model.cp.clear_hints()  # type: ignore[no-untyped-call]
+    for var, value in _choices(model, schedule):
+        model.cp.add_hint(var, value)
+
+
+def _fix(model: NestModel, schedule: Schedule) -> None:
+    """Nowhere else to look."""
+    for var, value in _choices(model, schedule):
+        model.cp.add(var == value)
+
+
+def _choices(model: NestModel, schedule: Schedule) -> Iterator[tuple[Var, int]]:
+    """The variables that say what a schedule is, with their values in this one."""
     for d, loop in model.loops.items():
-        model.cp.add_hint(loop.block, schedule.block[d])
+        yield loop.block, schedule.block[d]
     for var, order in zip(model.nest.orders, ORDERS, strict=True):
-        model.cp.add_hint(var, order == schedule.order)
-    model.cp.add_hint(model.nest.turning, schedule.turning)
+        yield var, order == schedule.order
+    yield model.nest.turning, schedule.turning
     for x in model.nest.free:
         for i, var in enumerate(model.nest.levels[x]):
-            model.cp.add_hint(var, i == schedule.levels[x])
+            yield var, i == schedule.levels[x]
     for var, (family, tile) in zip(model.kernel.chosen, model.kernels, strict=True):
-        model.cp.add_hint(var, (family.name, tile) == (schedule.kernel, schedule.tile))
+        yield var, (family.name, tile) == (schedule.kernel, schedule.tile)
 
 
 def _schedule(space: Space, model: NestModel, solver: cp_model.CpSolver) -> Schedule:

@@ -50,16 +50,21 @@ def crossed_bytes(
 
 
 def crossing(
-    cp: cp_model.CpModel, nest: NestVars, operand: Operand, rates: UnitPrices, scale: int, moved: Expr
+    cp: cp_model.CpModel, space: Space, nest: NestVars, operand: Operand, rates: UnitPrices, scale: int, moved: Expr
 ) -> Expr:
-    """What the external bytes of a staged operand cost, in ``scale``: those through a tile, or straight ones."""
+    """What the external bytes of a staged operand cost, in ``scale``: those through a tile, or straight ones.
+
+    Prices are factors of a sum alone: two constraints that hold by turns, each with a large factor between the same
+    two variables, have OR-Tools 9.15 multiply the factors, and what wraps at 64 bits is called infeasible.
+    """
     staged, direct = (each[operand] // scale for each in (rates.staged_byte, rates.direct_byte))
-    cost = cp.new_int_var(0, 1 << 56, f"cost of what crosses of {operand}")
-    straight = nest.levels[operand][REGISTER_LEVEL]
-    cp.add(cost == staged * moved).only_enforce_if(straight.Not())
-    cp.add(cost == direct * moved).only_enforce_if(straight)
-    cp.add(cost >= min(staged, direct) * moved)  # redundant, for the bound
-    return cost
+    most = 2 * ACCUMULATOR_BYTES * space.problem.elements(operand) * space.problem.sizes[REVISITED_BY[operand]]
+    straight = cp.new_int_var(0, most, f"bytes of {operand} that move straight")
+    is_straight = nest.levels[operand][REGISTER_LEVEL]
+    cp.add(straight == moved).only_enforce_if(is_straight)
+    cp.add(straight == 0).only_enforce_if(is_straight.Not())
+    cp.add(straight <= moved)  # redundant, for the bound
+    return staged * moved + (direct - staged) * straight
 
 
 def chosen_bytes(cp: cp_model.CpModel, space: Space, loops: dict[Dim, BlockLoop], kernel: KernelVars) -> Expr:

@@ -65,7 +65,7 @@ def build(space: Space) -> NestModel:
         # 1 where nothing costs anything, as on a machine that takes no energy
         each_byte = [rate[x] for x in sorted(space.staged) for rate in (rates.staged_byte, rates.direct_byte)]
         scale = math.gcd(rates.unit, *each_byte) or 1
-        staging = sum(crossing(cp, nest, x, rates, scale, external[x]) for x in sorted(space.staged))
+        staging = sum(crossing(cp, space, nest, x, rates, scale, external[x]) for x in sorted(space.staged))
         busy = (1 + fetch_cycles(space)) * chosen_time(cp, space, loops, kernel)
         parts = [rates.unit // scale * (busy + stalls(cp, space, loops, kernel)) + staging]
         scales = [scale]

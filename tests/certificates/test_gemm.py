@@ -17,6 +17,7 @@ from memaopt.certificates import gemm as certificates
 from memaopt.certificates.envelope import digest
 from memaopt.certificates.gemm import Certificate, certify, verify
 from memaopt.errors import (
+    ContradictionError,
     DisagreementError,
     FalseClaimError,
     InfeasibleError,
@@ -327,6 +328,45 @@ def test_the_solver_believes_no_answer_that_is_wrong(objective: str) -> None:
         answer = cp_sat.solve(where, told)
         assert answer.proven
         assert answer.objective == best.objective
+
+
+@pytest.mark.parametrize(("sizes", "dtype", "sram"), [((306, 164, 231), "q15", 147080), ((111, 218, 32), "s8", 4939)])
+def test_no_price_is_a_factor_that_wraps(sizes: tuple[int, int, int], dtype: str, sram: int) -> None:
+    """Catches prices as factors of constraints that hold by turns: OR-Tools multiplies those of two, the product wraps
+    at 64 bits, and a model with a solution is called infeasible."""
+    m, k, n = sizes
+    problem = gemm(m, k, n, dtype=dtype, placement={"a": "qspi", "b": "qspi", "c": "sram"})
+    where = space(problem, mcu("stm32l4r5").with_sizes(sram=sram, qspi=64 << 20), "energy")
+    known = closed_form.solve(where)
+    answer = cp_sat.solve(where, known)
+    assert answer.proven
+    assert answer.objective == known.objective
+
+
+def test_a_solver_that_contradicts_itself_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a wrong "infeasible" or optimum of the solver reported as the model's, and a model that really differs
+    (it does not reach the objective, or not by that schedule) reported as the solver's fault."""
+    where = space(gemm(9, 20, 7, placement=OUTSIDE), machine_with(900), "energy")
+    best = closed_form.solve(where)
+    worse = best.model_copy(update={"objective": (best.objective[0] + 1,)})
+    below = best.model_copy(update={"objective": (best.objective[0] - 1,)})
+    too_large = best.model_copy(update={"schedule": best.schedule.model_copy(update={"mc": 9, "kc": 20, "nc": 7})})
+
+    def infeasible(*_: object) -> Answer:
+        raise InfeasibleError("nothing fits")
+
+    monkeypatch.setattr(cp_sat, "_confirmed", lambda *_: None)
+    monkeypatch.setattr(cp_sat, "_minimised", infeasible)
+    with pytest.raises(ContradictionError, match="contradicts itself: it says that no schedule fits, and reaches"):
+        cp_sat.solve(where, best)
+    for told in (below, too_large, None):
+        with pytest.raises(InfeasibleError, match="nothing fits"):
+            cp_sat.solve(where, told)
+    monkeypatch.setattr(cp_sat, "_minimised", lambda *_: worse)
+    with pytest.raises(ContradictionError, match=r"it calls \(.*\) the best, and reaches"):
+        cp_sat.solve(where, best)
+    for told in (below, worse, None):
+        assert cp_sat.solve(where, told).objective == worse.objective
 
 
 def test_every_leaf_is_derived_or_a_premise() -> None:
