@@ -215,7 +215,10 @@ def _different(model: Model, samples: Samples, outputs: Array) -> int:
     """Samples whose output TFLite's reference kernels give otherwise."""
     from memaopt.networks.formats.tflite.oracle import Oracle
 
-    oracle = Oracle(model.data)
+    try:
+        oracle = Oracle(model.data)
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}; leave out --tflite") from error
     return sum(
         not np.array_equal(oracle.run([value[None]])[0].reshape(-1), output.reshape(-1))
         for value, output in zip(samples.inputs, outputs, strict=True)

@@ -13,13 +13,14 @@ from tensors_helpers import activation
 from tflite_helpers import changed, put
 
 from memaopt.cli import main as cli
-from memaopt.errors import UnsupportedModelError
+from memaopt.errors import InputError, UnsupportedModelError
+from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
-from memaopt.networks import reference
 from memaopt.networks.formats import model as files
 from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.oracle import Oracle
-from memaopt.networks.graph import Graph
+from memaopt.networks.graph import DType, Graph, Tensor
+from memaopt.networks.operators.registry import OPERATORS as OPERATORS_BY_KIND
 from memaopt.networks.refusals import Refusal, error_of
 
 RNN, CUMSUM, OPERATORS = 24, 128, "subgraphs[0].operators"
@@ -114,6 +115,21 @@ def test_a_subgraph_that_nothing_runs_is_left_out() -> None:
     values = next(inputs(np.random.default_rng(6), alone))
     for found, expected in zip(reference.run(read, values), Oracle(data).run(values), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_comparison_names_the_scale_that_is_too_great() -> None:
+    """Catches a scale of one input that is called a ratio, and no word of which input's it is."""
+    tensors = (activation("a", (4,), 0.5), activation("b", (4,), 2.0), Tensor("y", (4,), DType.BOOL))
+    less = OPERATORS_BY_KIND["LESS"](inputs=(0, 1), outputs=(2,))
+    with pytest.raises(UnsupportedModelError, match="the second input's scale 2 is out of range; below 1 is supported"):
+        checks.check(Graph("less", tensors, (less,), (0, 1), (2,)))
+
+
+def test_kernels_that_tflite_lacks_are_told_as_such() -> None:
+    """Catches "TFLite does not load the network" where only its reference kernels do not: there is no ELU of them."""
+    data = changed(_chain(), put("operatorCodes[1].builtinCode", 111))
+    with pytest.raises(InputError, match=r"TFLite's reference kernels do not load the network: .*ELU"):
+        Oracle(data)
 
 
 def test_a_file_behind_vela_is_told_what_to_hand_in() -> None:

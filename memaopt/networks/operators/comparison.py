@@ -34,6 +34,10 @@ class Comparison(Layered, Pairwise):
     def layer(self, graph: Graph) -> binary.Binary:
         """Scales must be below 1, which TFLite's kernel checks."""
         first, second = graph.tensor_of(self, 0), graph.tensor_of(self, 1)
+        rescales = (
+            rescale(graph, self, float(tensor.scale), below_one=True, what=f"the {place} input's scale")
+            for place, tensor in (("first", first), ("second", second))
+        )
         return binary.Binary(
             kind=self.layer_kind,
             first_shape=first.shape,
@@ -42,8 +46,8 @@ class Comparison(Layered, Pairwise):
             second_zero_point=second.zero_point,
             zero_point=0,
             result=binary.NONE,
-            first=rescale(graph, self, float(first.scale), below_one=True),
-            second=rescale(graph, self, float(second.scale), below_one=True),
+            first=next(rescales),
+            second=next(rescales),
             left_shift=_SHIFT,
         )
 

@@ -42,12 +42,14 @@ class Meaning(NamedTuple):
         return self.scale * (INT8_MIN - self.zero_point), self.scale * (INT8_MAX - self.zero_point)
 
 
-def rescale(graph: Graph, op: Operator, real: float, *, below_one: bool = False) -> Rescale:
-    """The multiplier and shift of a real factor."""
+def rescale(
+    graph: Graph, op: Operator, real: float, *, below_one: bool = False, what: str = "the ratio of scales"
+) -> Rescale:
+    """The multiplier and shift of a real factor; ``what`` it is called where it is refused."""
     if not math.isfinite(real) or abs(real) >= 2.0**30:
-        raise op.refuse(graph, f"the ratio of scales {real:g} is out of range; at most 2^30 is supported")
+        raise op.refuse(graph, f"{what} {real:g} is out of range; at most 2^30 is supported")
     if below_one and real >= 1.0:
-        raise op.refuse(graph, f"the ratio of scales {real:g} is out of range; below 1 is supported")
+        raise op.refuse(graph, f"{what} {real:g} is out of range; below 1 is supported")
     multipliers, shifts = fixedpoint.quantize_multipliers(real)
     return Rescale(int(multipliers), int(shifts))
 

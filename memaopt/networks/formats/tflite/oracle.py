@@ -45,7 +45,8 @@ class Oracle:
             )
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"TFLite does not load the network: {' '.join(str(error).split())}") from error
+            whose = "TFLite's reference kernels do" if reference else "TFLite does"
+            raise InputError(f"{whose} not load the network: {' '.join(str(error).split())}") from error
         self.inputs: list[int] = [int(d["index"]) for d in self._interpreter.get_input_details()]
         self.outputs: list[int] = [int(d["index"]) for d in self._interpreter.get_output_details()]
 
