@@ -67,7 +67,7 @@ def test_waiting_is_predicted(machine: str, setting: str) -> None:
 
 
 def test_what_invoke_takes_is_predicted() -> None:
-    """Catches a total that is the sum of the layers alone, where calling one is an eighth of it."""
+    """Catches a total that is the sum of the layers alone, where calling one is a tenth of it."""
     plan = compile_network(networks_helpers.fully_connected(np.random.default_rng(3)), MCU)
     trial = network_trial.run(plan, 1)
     (layer,) = plan.layers
