@@ -116,6 +116,11 @@ def _minimised(space: Space, units: float) -> Answer:
         status = _solved(solver, model)
         if status == cp_model.INFEASIBLE:
             raise InfeasibleError(f"no schedule of gemm {space.problem.name} fits {space.machine.name}")
+        if status == cp_model.MODEL_INVALID:
+            raise UnfinishedError(
+                f"gemm {space.problem.name} on {space.machine.name}: its costs are too large for CP-SAT's 64 bits, so "
+                "it did not search; proof 'closed form' asks no solver"
+            )
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             raise UnfinishedError(
                 f"gemm {space.problem.name} on {space.machine.name}: CP-SAT found no schedule in {units:g} units of "

@@ -77,9 +77,15 @@ class NetworkTrial(Overview, frozen=True):
         names = dict.fromkeys(layer.custom for layer in self.layers if layer.custom)
         return f", but for {' and '.join(names)}, of which none is" if names else ""
 
+    @property
+    def turns(self) -> str:
+        """What it ran on, such as ``1 push``."""
+        kind = ("push", "pushes") if self.pushed else ("input", "inputs")
+        return f"{self.inputs:,} {kind[self.inputs > 1]}"
+
     def facts(self) -> tuple[tuple[str, str], ...]:
         unequal = [layer.name for layer in self.layers if not layer.equal]
-        tried = f"{self.inputs} {'pushes' if self.pushed else 'inputs' if self.inputs > 1 else 'input'}"
+        tried = self.turns
         return (
             (
                 "outputs",
