@@ -32,7 +32,7 @@ from memaopt.problems import reference
 from memaopt.problems.gemm import DTYPES, OPERANDS, Dtype, Gemm
 
 _STACK = re.compile(r"\b(sp|push|pop|vpush|vpop)\b")
-_ASSEMBLY = re.compile(r"(/\*(?:(?!\*/).)*\*/)\nNAKED [^{;]*\{\n    __asm__ volatile\((.*?)\n    \);", re.DOTALL)
+_ASSEMBLY = re.compile(r"(/\*(?:(?!\*/).)*\*/)\nKERNEL [^{;]*\{\n    __asm__ volatile\((.*?)\n    \);", re.DOTALL)
 #: What a freestanding C compiler may always call (C11, 4), under its own name and the Arm run-time ABI's.
 _ALLOWED = re.compile(r"(__aeabi_)?mem(cpy|set|move|clr)[48]?")
 
@@ -98,7 +98,7 @@ def test_q15_wraps_rounds_and_saturates_at_the_limits(define: dict[str, int], tm
 
 def _inner_loops(c_file: str) -> Iterator[tuple[str, list[str]]]:
     """Kernel and instructions of each loop in assembly that has no loop inside."""
-    for name, body in re.findall(r"^NAKED static void (\w+)\(.*?\)\n\{(.*?)^\}", c_file, re.MULTILINE | re.DOTALL):
+    for name, body in re.findall(r"^KERNEL static void (\w+)\(.*?\)\n\{(.*?)^\}", c_file, re.MULTILINE | re.DOTALL):
         lines = [line.strip() for line in re.findall(r'"(.*?)\\n"', body)]
         starts = {line[:-1]: at for at, line in enumerate(lines) if re.fullmatch(r"\d+:", line)}
         loops = [
