@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from layers_reference_helpers import as_conv, conv_accumulators, expected, unrounded
-from layers_run_helpers import UNDEFINED, Host, OnBoard, counted
+from layers_run_helpers import COMPILER, UNDEFINED, Host, OnBoard, counted
 
 from memaopt import fixedpoint
 from memaopt.board import Timing
@@ -300,6 +300,12 @@ def check_on_board(
         if cycles_within is not None:
             cycles = run.cycles - run.memories["flash"].loads * Timing().table_sixteenths // 16
             assert abs(e.plan.cycles / cycles - 1) <= cycles_within, (name, e.plan.cycles, cycles)
+
+
+def check_plan(folder: Path, name: str, layer: Layer, plan: Plan, rng: np.random.Generator, within: float) -> None:
+    """One plan on the board as the usual compiler builds it: on random inputs, and its cycles."""
+    emitted = {name: (layer, emit(layer, plan, name))}
+    check_on_board(folder, emitted, rng, COMPILER, cycles_within=within, kinds=["random"])
 
 
 def _variant(plan: Plan) -> str:

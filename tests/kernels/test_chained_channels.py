@@ -91,8 +91,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         for form, limit in zip(PatchForm, limits, strict=True):
             offered = [p for p in plans(layer) if p.family == FAMILY and p.option("form") == form]
             plan = min(offered, key=lambda p: p.cycles)
-            e = emit(layer, plan, name)
-            h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.005, kinds=["random"])
+            h.check_plan(tmp_path, name, layer, plan, RNG, 0.005)
             assert plan.cycles / layer.macs <= limit
 
 

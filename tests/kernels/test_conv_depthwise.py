@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import layers_helpers as h
-import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
@@ -98,8 +97,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         assert min(plan.cycles for plan in offered) <= share * apart
         # The fastest, the smallest, and one between.
         for plan in {offered[0], min(offered, key=lambda p: p.scratch_bytes), offered[len(offered) // 2]}:
-            e = emit(layer, plan, name)
-            h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
+            h.check_plan(tmp_path, name, layer, plan, RNG, 0.03)
 
 
 def test_bands_take_less_memory_than_the_tensor_between() -> None:

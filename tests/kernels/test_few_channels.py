@@ -4,12 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import layers_helpers as h
-import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
 
-from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.kernels.registry import Emitted, plans
 from memaopt.problems.layers import Conv, Layer
 
 RNG = np.random.default_rng(5)
@@ -93,8 +92,7 @@ def test_cycles(tmp_path: Path) -> None:
     for name, (layer, limit) in layers.items():
         # Windows of two taps or more are faster over rows of halfwords, in more memory.
         plan = min((p for p in plans(layer) if p.family == FAMILY), key=lambda p: p.cycles)
-        e = emit(layer, plan, name)
-        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
+        h.check_plan(tmp_path, name, layer, plan, RNG, 0.03)
         assert plan.cycles / layer.macs <= limit, name
 
 

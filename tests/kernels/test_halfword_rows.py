@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import layers_helpers as h
-import layers_run_helpers as running
 import numpy as np
 import pytest
 from board_helpers import compilers
 
 from memaopt.kernels.halfword_rows.products import Columns, scheduled
-from memaopt.kernels.registry import Emitted, emit, plans
+from memaopt.kernels.registry import Emitted, plans
 from memaopt.problems.layers import Conv
 
 RNG = np.random.default_rng(5)
@@ -78,8 +77,7 @@ def test_cycles(tmp_path: Path) -> None:
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)
         assert plan.family == FAMILY, name
-        e = emit(layer, plan, name)
-        h.check_on_board(tmp_path, {name: (layer, e)}, RNG, running.COMPILER, cycles_within=0.03, kinds=["random"])
+        h.check_plan(tmp_path, name, layer, plan, RNG, 0.03)
         assert plan.cycles / layer.macs <= limit, (name, plan.cycles / layer.macs)
 
 
