@@ -77,10 +77,15 @@ def _meant(signature: inspect.Signature, given: Mapping[str, object]) -> str:
     return f": did you mean {near[0]}?" if near else f": there are {', '.join(there)}"
 
 
+def _at_fault(error: "ValidationError", names: list[str]) -> str:
+    """The name of the first argument at fault, of which pydantic may know the number."""
+    at = error.errors(include_url=False, include_context=False)[0]["loc"][0]
+    return names[at] if isinstance(at, int) else str(at)
+
+
 def _one_of(function: Callable[..., object], error: "ValidationError", names: list[str]) -> str:
     """What the first argument at fault should be, if it may be of several types; else nothing."""
-    at = error.errors(include_url=False, include_context=False)[0]["loc"]
-    name = names[at[0]] if isinstance(at[0], int) else str(at[0])
+    at, name = error.errors(include_url=False, include_context=False)[0]["loc"], _at_fault(error, names)
     types = [each for each in get_args(function.__annotations__.get(name)) if each is not NoneType]
     if len(at) == 1 or len(types) < 2 or not all(isinstance(get_origin(each) or each, type) for each in types):
         return ""
@@ -95,8 +100,7 @@ def _maker(error: "ValidationError", names: list[str]) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] != "model_type":
         return ""
-    wanted, at = first["ctx"]["class_name"], first["loc"][0]
+    wanted = first["ctx"]["class_name"]
     maker = wanted.lower() if wanted.lower() in memaopt.__all__ else wanted
     given = repr(first["input"]) if isinstance(first["input"], str) else "..."
-    name = names[at] if isinstance(at, int) else at
-    return f"{name} should be an instance of {wanted}, as memaopt.{maker}({given}) makes"
+    return f"{_at_fault(error, names)} should be an instance of {wanted}, as memaopt.{maker}({given}) makes"

@@ -282,21 +282,20 @@ def _depth_first(
     potentials: list[Potentials] = []
     for space in spaces:
         partitions = Partitions(space.problem, objective)
-        first, known = True, None if best is None else best.choice.price
-        for found, problem in ways(partitions, space.problem.limits, prepared, known):
-            if first:
-                potentials.append(found.potentials)
+        bound: Potentials = ()
+        known = None if best is None else best.choice.price
+        for number, (found, problem) in enumerate(ways(partitions, space.problem.limits, prepared, known)):
+            if number == 0:
+                bound = found.potentials
                 least.append(found.value)
             if found.chains and (best is None or found.value < best.choice.price):
                 simple = replace(space.simple, graph=problem.graph)
                 prices = Prices(problem.stages, problem.limits, objective)
                 chained = NetworkSpace(space.multiple, simple, problem, prices, chains=found.chains)
                 best = cheapest([chained], None if best is None else best.choice.price) or best
-            first = False
             if best is not None:
                 break
-        if first:
-            potentials.append(())
+        potentials.append(bound)
     if best is None or not best.chains:
         return best
     return replace(best, choice=bounded(best.choice, min(least)), potentials=tuple(potentials))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Space
 from memaopt.models.blocks import useful_kc
+from memaopt.models.prices import staging_cost
 from memaopt.models.traffic import ceil_div, counts, footprint, looped_of, passes
 from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
 from memaopt.problems.gemm import OPERANDS, Dim, Operand
@@ -107,6 +108,12 @@ def _at(kept: _Array, mc: _Array, kc: _Array, nc: _Array) -> BlockCandidates:
     """The places that are kept of a grid of walks by pairs of MC and NC."""
     walk_index, pair = np.nonzero(kept)
     return BlockCandidates(walk_index, mc[pair], kc[walk_index, pair], nc[pair])
+
+
+def staging_of(space: Space, walks: Walks, at: BlockCandidates, tile: RegisterTile) -> _Array:
+    """What staging costs with each of these blocks."""
+    cost = np.asarray(staging_cost(space, walks.of(at), counts(space.problem, *at[1:], tile)))
+    return np.broadcast_to(cost, at.mc.shape)
 
 
 def plainest(space: Space) -> Iterator[tuple[GemmFamily, RegisterTile]]:

@@ -21,9 +21,9 @@ from memaopt.kernels.schedule import Schedule, Space
 from memaopt.models import layer_kernels
 from memaopt.models.answers import Answer
 from memaopt.models.blocks import even_kc, smallest_blocks, useful_blocks
-from memaopt.models.candidates import BlockCandidates, Walks, candidates, plainest, walks_of
+from memaopt.models.candidates import BlockCandidates, Walks, candidates, plainest, staging_of, walks_of
 from memaopt.models.feasibility import check_feasible
-from memaopt.models.prices import called_time, combined, kernel_cost, price, staging_cost
+from memaopt.models.prices import called_time, combined, kernel_cost, price
 from memaopt.models.traffic import (
     Counts,
     ceil_div,
@@ -99,8 +99,7 @@ def _least_staging(space: Space) -> tuple[int, dict[Operand, tuple[Walks, BlockC
         walks = walks_of(space, family.stationary)
         at = candidates(space, walks, family, tile, mc, nc)
         if len(at.mc):
-            cost = np.asarray(staging_cost(space, walks.of(at), counts(problem, *at[1:], tile)))
-            found[family.stationary] = walks, at, np.broadcast_to(cost, at.mc.shape)
+            found[family.stationary] = walks, at, staging_of(space, walks, at, tile)
     least = min(int(cost.min()) for _, _, cost in found.values())
     reach = {x: (walks, at.chosen(cost == least)) for x, (walks, at, cost) in found.items()}
     return least, {x: (walks, at) for x, (walks, at) in reach.items() if len(at.mc)}

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Space
 from memaopt.models.blocks import smallest_blocks, useful_blocks
-from memaopt.models.candidates import BlockCandidates, Walks, plainest
-from memaopt.models.prices import staging_cost
+from memaopt.models.candidates import BlockCandidates, Walks, plainest, staging_of
 from memaopt.models.traffic import ceil_div, counts, footprint, passes
 from memaopt.models.walks import Ints, WalkChoice, together, turning_choices, visits, walk
 from memaopt.problems.gemm import DIMS, Dim, Operand
@@ -77,19 +76,13 @@ def least_turning(space: Space, most: int) -> tuple[int, dict[Operand, list[Reac
             blocks = smallest_blocks(size)
             at = turning_blocks(space, walks, family, tile, blocks[blocks < size])
             if len(at.mc):
-                found.append((family.stationary, walks, at, staging(space, walks, at, tile)))
+                found.append((family.stationary, walks, at, staging_of(space, walks, at, tile)))
     least = min((int(cost.min()) for *_, cost in found), default=most + 1)
     reached: dict[Operand, list[Reached]] = {}
     for stationary, walks, at, cost in found:
         if least <= most and cost.min() == least:
             reached.setdefault(stationary, []).append(Reached(walks, at.chosen(cost == least)))
     return min(least, most), reached
-
-
-def staging(space: Space, walks: Walks, at: BlockCandidates, tile: RegisterTile) -> _Array:
-    """What staging costs with each of these blocks."""
-    cost = np.asarray(staging_cost(space, walks.of(at), counts(space.problem, *at[1:], tile)))
-    return np.broadcast_to(cost, at.mc.shape)
 
 
 def turning_best(
@@ -105,7 +98,7 @@ def turning_best(
     outer = useful_blocks(sizes[outside], smallest, along, runs=outside == "n")
     for some in turning_walks(space, family.stationary, among):
         at = turning_blocks(space, some, family, tile, outer)
-        at = at.chosen(staging(space, some, at, tile) == fewest)
+        at = at.chosen(staging_of(space, some, at, tile) == fewest)
         if len(at.mc):
             return some, _with_equals(space, order[:2], at)
     return None

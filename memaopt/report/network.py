@@ -326,7 +326,7 @@ def _image(trial: NetworkTrial) -> list[tuple[str, str, str]]:
 def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
     wrong = sum(layer.wrong for layer in trial.layers) + trial.wrong
     unequal = [layer.name for layer in trial.layers if not layer.equal]
-    inputs = trial.turns
+    inputs = trial.tried_on
     if trial.passed:
         promised = f"every access counted was promised{trial.unpromised}"
         text = f"every layer's output equals the reference's on {inputs}; {promised}"

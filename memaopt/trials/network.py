@@ -78,14 +78,14 @@ class NetworkTrial(Overview, frozen=True):
         return f", but for {' and '.join(names)}, of which none is" if names else ""
 
     @property
-    def turns(self) -> str:
+    def tried_on(self) -> str:
         """What it ran on, such as ``1 push``."""
         kind = ("push", "pushes") if self.pushed else ("input", "inputs")
         return f"{self.inputs:,} {kind[self.inputs > 1]}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         unequal = [layer.name for layer in self.layers if not layer.equal]
-        tried = self.turns
+        tried = self.tried_on
         return (
             (
                 "outputs",
