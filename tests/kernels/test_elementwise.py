@@ -192,15 +192,16 @@ def test_every_pair_of_inputs(tmp_path: Path) -> None:
         "coarse_or_fine": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.044219, 0.052511), (-3, 100, -128)),
         "alike": _sum(BinaryKind.ADD, (65536,), (0.031073, 0.031073, 0.052511), (-3, 100, -128)),
         "alike_ties": _sum(BinaryKind.ADD, (65536,), (0.25, 0.25, 0.5), (-3, 100, 7)),
+        "ties": _sum(BinaryKind.ADD, (65536,), (0.25, 0.5, 0.5), (-3, 100, 7)),
         "unequal": _sum(BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0)),
         "through_table": _sum(
             BinaryKind.SUB, (65536,), (0.21013, 0.0030171, 0.10079), (127, -128, 0), (-50, 90), table=OUTPUTS
         ),
         "both_signs": _mul((65536,), (65536,), 0.0071, (5, -3, -1)),
-        "ties": _mul((65536,), (65536,), 2**-8, (0, 0, 0)),
+        "ties_of_products": _mul((65536,), (65536,), 2**-8, (0, 0, 0)),
     }
     emitted = [emit(layer, plans(layer)[-1], name) for name, layer in layers.items()]
-    families = [*["weighted sum"] * 4, "sum through table", "product", "product"]
+    families = [*["weighted sum"] * 5, "sum through table", "product", "product"]
     assert [e.plan.family for e in emitted] == families
     board = running.OnBoard(tmp_path, emitted)
     for layer, e in zip(layers.values(), emitted, strict=True):
@@ -278,6 +279,15 @@ def test_in_place(layer: Layer, tmp_path: Path) -> None:
         board.call(e.name, at, *(at + 256 * i for i in range(1, len(inputs))), at, 0)
         got = np.frombuffer(board.read(at, 93), np.int8)
         np.testing.assert_array_equal(got, oracle.expected(layer, *inputs), err_msg=e.plan.family)
+
+
+@pytest.mark.parametrize("kind", [BinaryKind.ADD, BinaryKind.SUB])
+@pytest.mark.parametrize("zero_points", [(-128, -128, -128), (3, 100, -7)])
+def test_sums_of_powers_of_two_are_proven(kind: BinaryKind, zero_points: tuple[int, int, int]) -> None:
+    """Scales in whose sums one of four is a tie, at 57 cycles an element: those of all inputs, or of one of them."""
+    for scales in ((0.25, 0.5, 0.5), (0.03125, 0.25, 0.0625), (0.0078125, 0.25, 0.0625), (0.03125, 0.4496, 0.125)):
+        layer = _sum(kind, (64,), scales, zero_points)
+        assert plans(layer)[-1].family == "weighted sum", scales
 
 
 def test_ties_fall_back() -> None:

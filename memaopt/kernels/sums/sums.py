@@ -3,8 +3,9 @@
 The reference rescales each input, adds, and rescales the sum: with its roundings a function of 65,536 pairs. Here
 SMLAWx multiplies a 32-bit factor by a 16-bit input and keeps the upper 32 bits, twice, and SSAT shifts:
 out = (H(a x) + H(b y) + c) >> shift. For given factors every pair bounds c from one side or both; factors next to
-the real ones are tried until the bounds leave a c. Inputs may be scaled by 256 first, which costs half a cycle an
-element more and gives the factors eight more bits.
+the real ones are tried until the bounds leave a c, and then steeper ones: the reference rounds ties away from zero,
+on both sides of it, and of scales whose ratio is a power of two many sums are ties. Inputs may be scaled by 256
+first, which costs half a cycle an element more and gives the factors eight more bits.
 
 With inputs scaled so and a shift of 16 a sum's upper half is the output before it saturates: PKHTB puts two of them
 into a word, USAT16 saturates both, and four bytes are stored at once. AND with 0xff00ff00, of a word and of one
@@ -15,7 +16,7 @@ out = (H(a (x + y)) + c) >> shift.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -33,7 +34,9 @@ from memaopt.problems.step_functions import INT8_MAX, INT8_MIN
 
 _FAR = np.int64(1) << 40
 _STEPS: list[int] = sorted(range(-3, 4), key=abs)
-#: Of the one factor of two inputs: a steeper one takes ties on both sides of zero away from it.
+#: A factor is steeper by its half to the power of one of these; both are, or that of the input which alone makes ties.
+_BITS, _WHICH = range(6, 22), ((1, 1), (1, 0), (0, 1))
+#: Of the one factor of two inputs, likewise.
 _STEEPER: list[int] = [0, *(sign << bits for bits in range(20) for sign in (1, -1))]
 _UPPER = 16  # the shift that leaves the upper half
 
@@ -68,16 +71,14 @@ def prove_sum(layer: Binary, fine: bool, only: int | None = None) -> SumFactors 
         floors = np.where(above, wanted << shift, -_FAR)
         ceilings = np.where(below, ((wanted + 1) << shift) - 1, _FAR)
         a, b = (round(f * 2.0 ** (shift + drop)) for f in (first, second))
-        rows = {d: ((a + d) * width) >> 16 for d in _STEPS}
-        columns = {d: ((b + d) * width) >> 16 for d in _STEPS}
-        for d, e in sorted(((d, e) for d in _STEPS for e in _STEPS), key=lambda pair: abs(pair[0]) + abs(pair[1])):
-            value = rows[d][:, None] + columns[e][None, :]
+        for d, e in _beside(a, b):
+            value = ((a + d) * width >> 16)[:, None] + ((b + e) * width >> 16)[None, :]
             least, most = int((floors - value).max()), int((ceilings - value).min())
             if least > most:
                 continue
             c = (least + most) // 2 if least > -_FAR // 2 and most < _FAR // 2 else max(least, -(1 << 30))
             total = value + c
-            if max(abs(c), int(np.abs(total).max())) >= 1 << 31:
+            if max(abs(a + d), abs(b + e), abs(c), int(np.abs(total).max())) >= 1 << 31:
                 continue
             low, high = int(total.min()) >> shift, int(total.max()) >> shift
             return SumFactors(
@@ -91,6 +92,13 @@ def prove_sum(layer: Binary, fine: bool, only: int | None = None) -> SumFactors 
                 highest=int(total.max()),
             )
     return None
+
+
+def _beside(a: int, b: int) -> Iterator[tuple[int, int]]:
+    """What two factors are tried with more: a few steps, the fewest first, then what makes them steeper."""
+    yield from sorted(((d, e) for d in _STEPS for e in _STEPS), key=lambda pair: abs(pair[0]) + abs(pair[1]))
+    for bits in _BITS:
+        yield from ((first * a >> bits, second * b >> bits) for first, second in _WHICH)
 
 
 class AlikeFactors(NamedTuple):
