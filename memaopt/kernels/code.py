@@ -74,7 +74,8 @@ class Call(NamedTuple):
     """A call of assembly or of a small routine, which lies elsewhere. ``trips``: of the loops of the assembly, in the
     order in which they begin in its text; ``advances``: see :class:`Loop`, one for each of them or none.
     ``by_pointer``: its address is in a register. ``slow``: cycles that each load of a word of data takes more than the
-    text says, the mean of what they do at addresses that are no multiples of 4.
+    text says, the mean of what they do at addresses that are no multiples of 4. ``behind``: words from where a layer's
+    constants start to those that this call is given.
     """
 
     routine: Assembly | Small
@@ -82,6 +83,7 @@ class Call(NamedTuple):
     advances: tuple[float, ...] = ()
     by_pointer: bool = False
     slow: float = 0.0
+    behind: float = 0.0
 
 
 class Staged(NamedTuple):

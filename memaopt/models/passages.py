@@ -206,10 +206,10 @@ class Remembering(Fetching):
         if passage.ahead is not None:
             ahead, ready = passage.ahead
             self.ahead, self.ahead_ready = read + ahead, clock + ready
-        _touch(self.code, passage.code, start // m.line, m.instruction_lines)
+        touch(self.code, passage.code, start // m.line, m.instruction_lines)
         if entry.constants is not None:
             base = self._base()
-            _touch(self.data, passage.data, base, m.data_lines)
+            touch(self.data, passage.data, base, m.data_lines)
             self.place = base * m.line + passage.place
         elif run.text.rewinds:
             self.place = self.mark
@@ -227,7 +227,7 @@ def _held(cache: dict[int, int], low: int, high: int, base: int, most: int) -> _
     )
 
 
-def _touch(cache: dict[int, int], touched: Iterable[tuple[int, int]], base: int, most: int) -> None:
+def touch(cache: dict[int, int], touched: Iterable[tuple[int, int]], base: int, most: int) -> None:
     """Make lines the last of a cache's order; the first of it go."""
     for line, bits in touched:
         line += base

@@ -18,8 +18,9 @@ from memaopt.kernels.executed import body_of, calls_of, rewinds, words_of
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.models.fetching import FlashTiming, Outside
-from memaopt.models.passages import Remembering
+from memaopt.models.passages import Remembering, touch
 from memaopt.models.runs import PlacedRun, run_of
+from memaopt.models.tables import table_wait
 
 #: Turns of a loop that are executed at most; if they still differ, the rest costs the mean of the last two.
 _TURNS = 6
@@ -107,6 +108,7 @@ class _Word(NamedTuple):
 class _Called(NamedTuple):
     number: int
     body: tuple[_Placed, ...]
+    behind: float
 
 
 class _Apart(NamedTuple):
@@ -184,7 +186,7 @@ class _Core(Remembering):
                     body, _ = self._place(body_of(node), self.routines[node.routine.name], inside)
                     if not inside and self.m.far and not node.by_pointer:
                         made.extend(self._veneer(node.routine.name))
-                    made.append(_Called(number, body))
+                    made.append(_Called(number, body, node.behind))
                 case Literal():
                     made.append(_Word(number))
                 case Staged():
@@ -210,7 +212,7 @@ class _Core(Remembering):
                     self._word(node)
                 case _Called():
                     mark = self.mark
-                    self.place = mark
+                    self.place = self.mark = mark + node.behind
                     self.run(node.body)
                     self.mark = mark
                 case _Apart():
@@ -282,13 +284,17 @@ class _Core(Remembering):
         self.ideal += ideal
 
     def _pass_over(self, words: float, mark: float) -> None:
-        """Constants that were read meanwhile: the cache holds the last of them."""
-        before = self._base()
+        """Constants that were read meanwhile, in order: the cache holds the last of them, beside others if it can."""
+        m, before = self.m, self.place
         self.place += words
         self.mark += mark
-        lines = self._base() - before
-        if lines:
-            self.data = {line + lines: bits for line, bits in self.data.items()}
+        if words > 0 and m.data_lines and not self.data_in_ram and self.away is None:
+            first, end, each = int(before) // m.read, math.ceil(self.place / m.read), m.line // m.read
+            passed: dict[int, int] = {}
+            for read in range(max(first, end - (m.data_lines + 1) * each), end):
+                line = read // each
+                passed[line] = passed.get(line, self.data.get(line, 0)) | 1 << read % each
+            touch(self.data, passed.items(), 0, m.data_lines)
 
     def _key(self) -> tuple[Any, ...]:
         """What decides how long a turn takes: where the core is, what the caches hold, how long the array is busy.
@@ -353,23 +359,11 @@ class _Core(Remembering):
         """Loads here and there: what the cache cannot hold of the table waits."""
         if self.data_in_ram or self.away is not None:
             return
-        m = self.m
-        capacity = 4 * m.data_lines * m.line
-        if table.marked and not capacity:
-            return
-        if table.among and m.read and not capacity:
-            for _ in range(round(table.loads)):
+        if table.among and self.m.read and not self.m.data_lines:
+            for _ in range(0 if table.marked else round(table.loads)):
                 self.read_array()
-            return
-        among, read = table.among or table.loads, 4 * m.read
-        # What lies behind a row's first word comes with it, as far as the read goes, which it lies anywhere in.
-        row = max(table.row, 4)
-        together = ((row - math.gcd(row, read)) / read + 1) * 4 / row if m.read and capacity else 1
-        kept = _kept(min(capacity / table.size, 1), max(4 * m.line / max(row, read), 1) if m.read else 1)
-        # Loads anywhere in the table: the reads of it that some load needs.
-        reads = math.ceil(table.size / read) if m.read and capacity else 0
-        cold = reads * (1 - (1 - 1 / reads) ** (among * together)) if reads else 0.0
-        self.waited += m.first * max((1 - kept) * among * together, cold) * table.loads / among
+        else:
+            self.waited += table_wait(table, self.m)
 
     def _scan(self, scan: Scan) -> None:
         """Loads in order: each read waits, the first time or, if the cache cannot hold them all, every time."""
@@ -381,13 +375,3 @@ class _Core(Remembering):
             return
         again = scan.size > 4 * m.data_lines * m.line
         self.waited += m.first * math.ceil(scan.size / (4 * m.read)) * (scan.times if again else 1)
-
-
-def _kept(share: float, reads: float) -> float:
-    """The share of loads anywhere in a table that find their read in a cache which holds a share of its lines.
-
-    A line that comes in has one of its ``reads`` alone. That a load finds the line, its k-th in a row, and one of the k
-    reads before it: the sum over k of (1 - h) h^k (1 - (1 - 1 / r)^k).
-    """
-    other = 1 - 1 / reads
-    return share * (1 - other) / (1 - share * other)

@@ -150,6 +150,15 @@ def test_constants_of_a_loop_go_on_from_where_they_were():
     assert few == many
 
 
+def test_what_untried_turns_read_stays_cached():
+    """Catches constants of a loop of more turns than are tried that push out those of its first turns, though the cache
+    holds them all: read again, they cost as much as the first time."""
+    once, often = (
+        waiting((Loop((Straight((2.0,), (REWIND,)), Loop((straight(1, 1),), 48)), n),), STOCK) for n in (1, 20)
+    )
+    assert often == pytest.approx(once, abs=20)
+
+
 def test_behind_a_return_a_word_more_is_fetched():
     """Catches a call in a loop that seems to fit the cache, though what is fetched behind its return needs a line."""
     loops = []

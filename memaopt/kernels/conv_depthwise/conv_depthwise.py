@@ -357,7 +357,8 @@ def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) ->
     kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row / 4 / len(bands)
     filled = sum(band.zeros for band in bands) * planes.row / 4 / len(bands)
     moving = (call, around.copy_words(kept), call, around.fill_words(filled)) if len(bands) > 1 else ()
-    walk = (call, chosen.walked.kernel.call(planes.channels))
+    weights = kernel.channel_tiles * kernel.words
+    walk = (call, chosen.walked.kernel.call(planes.channels)._replace(behind=weights))
     clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
     filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
     return (
