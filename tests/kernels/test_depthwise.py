@@ -99,9 +99,9 @@ def _small_windows() -> dict[str, Layer]:
 
 def _lines() -> dict[str, Layer]:
     rng = np.random.default_rng(5)
-    five = {name: layer for name, layer in _small_windows().items() if sorted(layer.window.kernel) == [1, 5]}
+    small = {name: layer for name, layer in _small_windows().items() if sorted(layer.window.kernel) in ([1, 3], [1, 5])}
     return {
-        **five,
+        **small,
         "clamped": h.depthwise(rng, (15, 2, 3), (5, 1), output_zero_point=-9, clamp=(-9, 90)),
         "clamped_from_below": h.depthwise(rng, (15, 2, 3), (5, 1), output_zero_point=-9, clamp=(-9, 127)),
         "clamped_by_sign": h.depthwise(rng, (2, 15, 3), (1, 5), output_zero_point=3, clamp=(-128, -1)),
@@ -111,6 +111,12 @@ def _lines() -> dict[str, Layer]:
         "two_rows": h.depthwise(rng, (2, 4, 5), (5, 1), output_zero_point=1),
         "one_row": h.depthwise(rng, (1, 4, 5), (5, 1)),
         "far": h.depthwise(rng, (14, 3, 1040), (5, 1), padding="valid"),
+        "three": h.depthwise(rng, (27, 2, 3), (3, 1)),
+        "three_by_sign": h.depthwise(rng, (2, 29, 3), (1, 3), zero_point=7, output_zero_point=-9, clamp=(-128, 99)),
+        "three_strided_by_sign": h.depthwise(rng, (2, 30, 3), (1, 3), stride=(1, 2), zero_point=5, output_zero_point=6),
+        "three_strided": h.depthwise(rng, (31, 2, 3), (3, 1), stride=(2, 1), padding="valid"),
+        "three_dilated": h.depthwise(rng, (11, 3, 4), (3, 1), dilation=(2, 1), zero_point=-3, multiplier=2),
+        "three_of_one": h.depthwise(rng, (1, 5, 4), (3, 1), output_zero_point=3),
     }
 
 

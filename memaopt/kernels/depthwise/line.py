@@ -1,9 +1,9 @@
-"""DEPTHWISE_CONV_2D of five taps in a line straight from NHWC bytes: as direct.py, with two inputs in a word.
+"""DEPTHWISE_CONV_2D of three or five taps in a line straight from NHWC bytes: as direct.py, with two inputs in a word.
 
 A line of one channel is walked with its weights in registers. Two neighbouring inputs are packed (PKHBT), so that an
-output is two SMLAD and one SMLABx; inputs beyond the image are the zero point, of which an output's initial accumulator
-has taken all. Of a dilated line those that share inputs are walked apart, and strides may leave some of them out
-(direct.py). Outputs with clamps are made as their distance to the least one, so that USAT has that clamp.
+output is one SMLAD or two and one SMLABx; inputs beyond the image are the zero point, of which an output's initial
+accumulator has taken all. Of a dilated line those that share inputs are walked apart, and strides may leave some of
+them out (direct.py). Outputs with clamps are made as their distance to the least one, so that USAT has that clamp.
 
 Preconditions, checked offline: those of direct.py; what negative accumulators add to the addend fits 16 bits.
 """
@@ -16,8 +16,8 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.depthwise import SCALE, pairs_of
 from memaopt.kernels.depthwise.direct import phases_in, sets_of, view_of
-from memaopt.kernels.depthwise.line_form import LineForm
-from memaopt.kernels.depthwise.line_kernel import TAPS, LineKernel
+from memaopt.kernels.depthwise.line_form import LEAST_TAPS, MOST_TAPS, NONE, way_of
+from memaopt.kernels.depthwise.line_kernel import LineKernel
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
@@ -35,41 +35,43 @@ _FRAME = around.Frame(92, 64)
 
 
 class DepthwiseLine:
-    """Windows of 5x1 and 1x5, of any dilation, and strides that are 1 or 2 beyond it."""
+    """Windows of 3x1, 1x3, 5x1 and 1x5, of any dilation, and strides that are 1 or 2 beyond it."""
 
     name = "depthwise line"
     computes = Depthwise
 
     def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
-        if sorted(layer.window.kernel) != [1, TAPS]:
+        across, taps = sorted(layer.window.kernel)
+        if across > 1 or taps not in (LEAST_TAPS, MOST_TAPS):
             return ()
-        turned = layer.window.kernel.width == TAPS
+        turned = layer.window.kernel.width == taps
         return pareto(p for unroll in (0, 1) if (p := self._plan(layer, turned, bool(unroll))) is not None)
 
     def _choose(self, layer: Depthwise, turned: bool, looped: bool) -> tuple[LineKernel, Proven] | None:
         view, rounding = view_of(layer, turned), _rounding(layer)
-        sets = sets_of(view)
+        sets, taps = sets_of(view), view.window.kernel.height
         if rounding is None or len(sets) > 1 or not sets[0].taps:
             return None
         phases = tuple(phases_in(view, 0))
         columns = [phase.column for phase in phases]
-        first, met = columns[0], [column for column in columns if column.rows and column.above < TAPS]
+        first, met = columns[0], [column for column in columns if column.rows and column.above < taps]
         if first.stride > 2 or met != columns or max(first.pitch, first.out_pitch) > _MOST_PITCH:
             return None
         if any((column.outputs - 1) * column.stride >= column.above + column.rows for column in columns):
             return None  # an output that meets no input
         one, proven = sets[0], rounding.proven
-        form = LineForm.STRIDED if first.stride == 2 else LineForm.EACH if rounding.output.by_sign else LineForm.TWO
+        form = way_of(taps, first.stride, rounding.output)
         if looped and max(column.outputs for column in columns) <= _MOST_STRAIGHT:
             return None
         kernel = LineKernel(
+            taps,
             phases,
             one.columns,
             one.x,
             one.x_step,
             one.y_step,
             int(layer.multiplier == 1),
-            2 * form.period if looped else 0,
+            2 // form.ahead(taps) * form.period(taps) if looped else 0,
             layer.input_zero_point,
             rounding.output,
             rounding.added,
@@ -135,15 +137,12 @@ def _rounding(layer: Depthwise) -> ByteRounding | None:
 
 def _parameters(layer: Depthwise, kernel: LineKernel, proven: Proven) -> Int64Array:
     """What the kernel reads, [channels, words]."""
-    w = SCALE * layer.weights.astype(np.int64).reshape(TAPS, -1).T
-    w[proven.constant] = 0
-    start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start - layer.input_zero_point * w.sum(axis=1)
-    negative = np.zeros(len(w), np.int64) if proven.negative is None else -proven.negative
-    pairs = [pairs_of(w[:, 0], w[:, 1]), pairs_of(w[:, 2], w[:, 3])]
-    if kernel.way is LineForm.TWO:
-        pairs += [pairs_of(w[:, 1], w[:, 2]), pairs_of(w[:, 3], w[:, 4])]
-    else:
-        pairs.append(pairs_of(w[:, 4], negative))
+    w = SCALE * layer.weights.astype(np.int64).reshape(kernel.taps, -1)
+    w[:, proven.constant] = 0
+    start = np.where(proven.constant, 0, SCALE * layer.bias) + proven.start - layer.input_zero_point * w.sum(axis=0)
+    negative = np.zeros_like(start) if proven.negative is None else -proven.negative
+    halves = [[negative if tap == NONE else w[tap] for tap in pair] for pair in kernel.pairs]
+    pairs = [pairs_of(*pair) for pair in halves]
     addends = [proven.addend] if kernel.added else []
     return np.stack([*pairs, proven.multiplier, *addends, fixedpoint.wrap_int32(start)], axis=1)
 

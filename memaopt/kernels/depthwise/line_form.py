@@ -1,10 +1,17 @@
-"""What the kernel of five taps in a line is made of: the ways in which a line goes, registers, straight code."""
+"""What the kernel of taps in a line is made of: the ways in which a line goes, registers, straight code."""
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
+from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.assembly import add_imm
 from memaopt.kernels.text.thumb import REACH
+
+#: Taps of a line: as many as registers hold.
+LEAST_TAPS, MOST_TAPS = 3, 5
+#: The tap of half a word that is no weight.
+NONE = -1
 
 
 class LineForm(StrEnum):
@@ -15,48 +22,50 @@ class LineForm(StrEnum):
     TWO = "two"
     STRIDED = "strided"
 
-    @property
-    def weights(self) -> int:
-        """Words of weights: (0, 1), (2, 3) and (4, none), or (0, 1), (2, 3), (1, 2) and (3, 4)."""
-        return 4 if self is LineForm.TWO else 3
+    def pairs(self, taps: int) -> list[tuple[int, int]]:
+        """Weights by words: two taps each, or one and ``NONE``."""
+        even, odd = [(k, k + 1) for k in range(0, taps - 1, 2)], [(k, k + 1) for k in range(1, taps, 2)]
+        return [*even, *odd] if self is LineForm.TWO else [*even, (taps - 1, NONE)]
 
-    @property
-    def pool(self) -> int:
-        """Registers of pairs."""
-        return 5 if self is LineForm.EACH else 3
+    def ahead(self, taps: int) -> int:
+        """Words of inputs that are loaded at once: two where registers allow."""
+        return 2 if taps < MOST_TAPS else 1
 
-    @property
-    def period(self) -> int:
+    def pool(self, taps: int) -> int:
+        """Registers of pairs: what an output or two need, and what is loaded with it."""
+        return taps if self is LineForm.EACH else taps // 2 + self.ahead(taps)
+
+    def outputs(self, taps: int) -> int:
+        """Outputs from one time of loading to the next."""
+        return self.ahead(taps) * (2 if self is LineForm.TWO else 1)
+
+    def period(self, taps: int) -> int:
         """Outputs after which the registers are the same."""
-        return {LineForm.EACH: 5, LineForm.TWO: 6, LineForm.STRIDED: 3}[self]
+        return self.pool(taps) // math.gcd(self.pool(taps), self.ahead(taps)) * self.outputs(taps)
 
     @property
-    def comment(self) -> list[str]:
+    def comment(self) -> str:
         """For the head of the kernel."""
         return _COMMENTS[self]
 
 
 _COMMENTS = {
-    LineForm.EACH: [
-        "Two neighbouring inputs are a word, each one of two words: an output is two of them and an input alone.",
-        "Parameters of a channel: weights (times 256) 0 and 1, 2 and 3, 4 and minus what negative accumulators add to",
-        "the addend; multiplier, addend, initial accumulator.",
-    ],
-    LineForm.TWO: [
-        "Two inputs are a word, which two outputs share: of one they are weights 0 and 1, 2 and 3, 4, of the next 0, 1",
-        "and 2, 3 and 4. Parameters of a channel: weights (times 256) 0 and 1, 2 and 3, 1 and 2, 3 and 4, multiplier,",
-        "an addend if there is one, initial accumulator.",
-    ],
-    LineForm.STRIDED: [
-        "Two inputs are a word; an output is two of them and an input alone. Parameters of a channel: weights (times",
-        "256) 0 and 1, 2 and 3, 4 and minus what negative accumulators add to the addend; multiplier, an addend if",
-        "there is one, initial accumulator.",
-    ],
+    LineForm.EACH: "Two neighbouring inputs are a word, each one of two words.",
+    LineForm.TWO: "Two inputs are a word, which two outputs share, by weights of either place.",
+    LineForm.STRIDED: "Two inputs are a word.",
 }
 
 
+def way_of(taps: int, stride: int, output: Output) -> LineForm:
+    """Five taps leave no register for two outputs' weights and what negative accumulators add."""
+    if stride > 1:
+        return LineForm.STRIDED
+    return LineForm.EACH if output.by_sign and taps == MOST_TAPS else LineForm.TWO
+
+
 class LineRegisters(NamedTuple):
-    """Weights, multiplier, addend (if any), initial accumulator, accumulator, words of inputs, a free one (if any)."""
+    """Weights, multiplier, addend (if any), initial accumulator, accumulator, words of inputs, and free ones, for
+    inputs that become half of such a word."""
 
     weights: list[str]
     m: str
@@ -64,7 +73,7 @@ class LineRegisters(NamedTuple):
     start: str
     acc: str
     pool: list[str]
-    free: str
+    free: list[str]
 
 
 class LinePointer:

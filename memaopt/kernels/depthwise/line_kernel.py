@@ -1,4 +1,4 @@
-"""The depthwise kernel of windows of five in a line: its steps, cost and text. See line.py for how it works."""
+"""The depthwise kernel of three or five taps in a line: its steps, cost and text. See line.py for how it works."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,14 +7,13 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.direct_kernel import Phase
-from memaopt.kernels.depthwise.line_form import LineCode, LineForm, LinePointer, LineRegisters, LineRun
+from memaopt.kernels.depthwise.line_form import NONE, LineCode, LineForm, LinePointer, LineRegisters, LineRun, way_of
 from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.templates import render
 
-TAPS = 5
 _WEIGHTS = 2  # the first register of weights
 
 
@@ -28,13 +27,14 @@ class _Product(NamedTuple):
 
 @dataclass(frozen=True)
 class LineKernel:
-    """Lines of five taps over NHWC bytes, ``lines`` of them for a channel, whose input and output begin ``x_step`` and
-    ``y_step`` bytes apart; ``channel``: bytes of input to the next channel, 0 where all read the same one.
+    """Lines of ``taps`` taps over NHWC bytes, ``lines`` of them for a channel, whose input and output begin ``x_step``
+    and ``y_step`` bytes apart; ``channel``: bytes of input to the next channel, 0 where all read the same one.
 
     ``unroll`` outputs in a turn of a loop, or 0. ``added``: the rounding has an addend; what negative accumulators add
     to it is the upper half of a word of weights.
     """
 
+    taps: int
     phases: tuple[Phase, ...]
     lines: int
     x: int
@@ -60,31 +60,37 @@ class LineKernel:
         column = self.phases[0].column
         rounding = f"{self.output.slug}{' with an addend' if self.added else ''}"
         return (
-            f"stride {column.stride}, {phases}, inputs {column.pitch} and outputs {column.out_pitch} bytes apart, "
-            f"{self.lines} lines {self.x_step} and {self.y_step} bytes apart from {self.x}, channels {self.channel} "
-            f"apart, zero point {self.zero_point}, {self.unroll} outputs a turn, rounding {rounding}"
+            f"{self.taps} taps, stride {column.stride}, {phases}, inputs {column.pitch} and outputs "
+            f"{column.out_pitch} bytes apart, {self.lines} lines {self.x_step} and {self.y_step} bytes apart from "
+            f"{self.x}, channels {self.channel} apart, zero point {self.zero_point}, {self.unroll} outputs a turn, "
+            f"rounding {rounding}"
         )
 
     @property
     def way(self) -> LineForm:
-        if self.phases[0].column.stride == 2:
-            return LineForm.STRIDED
-        return LineForm.EACH if self.output.by_sign else LineForm.TWO
+        return way_of(self.taps, self.phases[0].column.stride, self.output)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The taps in words of weights; that of a half without is what negative accumulators add, if anything."""
+        pairs = self.way.pairs(self.taps)
+        return [*pairs, (NONE, NONE)] if self.output.by_sign and NONE not in pairs[-1] else pairs
 
     @property
     def words(self) -> int:
         """Parameters of a channel: weights, multiplier, the addend if there is one, initial accumulator."""
-        return self.way.weights + 2 + int(self.added)
+        return len(self.pairs) + 2 + int(self.added)
 
     @property
     def registers(self) -> LineRegisters:
         names = iter([*(f"r{i}" for i in range(_WEIGHTS, 13)), "lr"])
-        weights = [next(names) for _ in range(self.way.weights)]
-        m = next(names)
-        c = next(names) if self.added else ""
-        start, acc = next(names), next(names)
-        pool = [next(names) for _ in range(self.way.pool)]
-        return LineRegisters(weights, m, c, start, acc, pool, next(names, ""))
+
+        def take(count: int) -> list[str]:
+            return [next(names) for _ in range(count)]
+
+        weights, m, c, start, acc = take(len(self.pairs)), next(names), take(self.added), next(names), next(names)
+        pool, free = take(self.way.pool(self.taps)), self.way is not LineForm.EACH
+        return LineRegisters(weights, m, "".join(c), start, acc, pool, take(self.way.ahead(self.taps) if free else 0))
 
     @cached_property
     def code(self) -> tuple[LineCode, ...]:
@@ -101,7 +107,7 @@ class LineKernel:
         return [*made, (self.x_step - x, self.y_step - y)]
 
     #: The parameters of a channel.
-    constants = tuple(Constants(register, "[sp, #8]") for register in ("r7", "r8", "r9"))
+    constants = tuple(Constants(f"r{number}", "[sp, #8]") for number in range(6, 10))
 
     def call(self, channels: float) -> Call:
         """A call for so many channels."""
@@ -131,6 +137,18 @@ class LineKernel:
             saved(9) + stores(4, 4) + channel.times(channels),
         )
 
+    @property
+    def _said(self) -> str:
+        """What a channel's parameters are."""
+        named = [" and ".join("by sign" if tap == NONE else str(tap) for tap in dict.fromkeys(p)) for p in self.pairs]
+        return f"weights (times 256) {', '.join(named)}; multiplier, {'addend, ' * self.added}initial accumulator"
+
+    @property
+    def _places(self) -> list[tuple[int, int]]:
+        """Of each tap, the first word that has it, and which half."""
+        halves = {tap: (i, half) for i, pair in reversed(list(enumerate(self.pairs))) for half, tap in enumerate(pair)}
+        return [halves[tap] for tap in range(self.taps)]
+
     def text(self, attribute: str = "") -> str:
         """The kernel's C text; ``attribute`` says where it lies."""
         column = self.phases[0].column
@@ -138,10 +156,11 @@ class LineKernel:
             "kernels/depthwise/depthwise_line.c.j2",
             name=self.name,
             attribute=attribute,
-            comment=self.way.comment,
+            comment=[self.way.comment, f"Parameters of a channel: {self._said}."],
             details=self.details,
-            way=self.way,
             registers=self.registers,
+            pairs=self.pairs,
+            places=self._places,
             phases=list(zip(self.moves, self.code, self.phases, strict=False)),
             last=self.moves[-1],
             lines=self.lines,
@@ -155,7 +174,7 @@ class LineKernel:
             pitch=column.pitch,
             out_pitch=column.out_pitch,
             stride=column.stride,
-            taps=TAPS,
+            taps=self.taps,
             added=self.added,
             q=self.output,
         )
@@ -170,7 +189,8 @@ class _Writer:
         self._lines: list[str] = []
         self._x, self._y = LinePointer("r0", self._lines), LinePointer("r1", self._lines)
         self._loads = 0
-        self._needed = (self._column.outputs - 1) * self._column.stride + TAPS
+        self._taps = kernel.taps
+        self._needed = (self._column.outputs - 1) * self._column.stride + self._taps
 
     def line(self) -> LineCode:
         """All of it."""
@@ -197,7 +217,7 @@ class _Writer:
             outputs = range(count * self._kernel.unroll, (count + 1) * self._kernel.unroll)
             if outputs.stop > self._column.outputs:
                 return count
-            fetched = [t for o in outputs if (chunk := self._next(o)) is not None for t, _ in self._inputs(chunk)]
+            fetched = [t for o in outputs for chunk in self._next(o) for t, _ in self._inputs(chunk)]
             if max(fetched) >= end:
                 return count
             count += 1
@@ -212,16 +232,16 @@ class _Writer:
         """The inputs of a word, or of what is one with the input before it, and where they go first."""
         if self._way is LineForm.EACH:
             return [(chunk, self._pair(chunk))]
-        return [(2 * chunk, self._pair(chunk)), (2 * chunk + 1, self._r.free)]
+        return [(2 * chunk, self._pair(chunk)), (2 * chunk + 1, self._r.free[chunk % len(self._r.free)])]
 
     def _pair(self, number: int) -> str:
         return self._r.pool[number % len(self._r.pool)]
 
-    def _next(self, output: int) -> int | None:
+    def _next(self, output: int) -> range:
         """What is fetched once an output is made: it takes the place of what no other one needs."""
-        if self._way is LineForm.TWO:
-            return output // 2 + 3 if output % 2 else None
-        return output + (TAPS if self._way is LineForm.EACH else 3)
+        times, rest = divmod(output + 1, self._way.outputs(self._taps))
+        first, ahead = len(self._r.pool) + (times - 1) * self._way.ahead(self._taps), self._way.ahead(self._taps)
+        return range(first, first if rest else first + ahead)
 
     def _inside(self, t: int) -> bool:
         return 0 <= t - self._column.above < self._column.rows
@@ -250,26 +270,24 @@ class _Writer:
             self._lines.append(f"pkhbt {low}, {low}, {high}, lsl #16")
 
     def _prologue(self) -> None:
-        chunks = range(TAPS if self._way is LineForm.EACH else 3)
-        if self._way is LineForm.EACH:
-            for chunk in chunks:
+        chunks, each = range(len(self._r.pool)), self._way is LineForm.EACH
+        at_once = len(chunks) if each else self._way.ahead(self._taps)
+        for first in range(0, len(chunks), at_once):
+            for chunk in chunks[first : first + at_once]:
                 self._fetch(chunk)
-            for chunk in chunks:
+            for chunk in chunks[first : first + at_once]:
                 self._pack(chunk)
-            return
-        for chunk in chunks:
-            self._fetch(chunk)
-            self._pack(chunk)
 
-    def _products(self, o: int) -> tuple[_Product, ...]:
-        if self._way is LineForm.EACH:
-            return _Product("smlad", o, 0), _Product("smlad", o + 2, 1), _Product("smlabb", o + 4, 2)
-        if self._way is LineForm.STRIDED:
-            return _Product("smlad", o, 0), _Product("smlad", o + 1, 1), _Product("smlabb", o + 2, 2)
-        j = o // 2
-        if o % 2:
-            return _Product("smlatb", j, 0), _Product("smlad", j + 1, 2), _Product("smlad", j + 2, 3)
-        return _Product("smlad", j, 0), _Product("smlad", j + 1, 1), _Product("smlabt", j + 2, 3)
+    def _products(self, o: int) -> list[_Product]:
+        half = self._taps // 2
+        if self._way is LineForm.TWO and o % 2:
+            odd = [_Product("smlad", o // 2 + 1 + i, half + i) for i in range(half)]
+            return [_Product("smlatb", o // 2, 0), *odd]
+        first, step = (o // 2, 1) if self._way is LineForm.TWO else (o, 2 if self._way is LineForm.EACH else 1)
+        pairs = [_Product("smlad", first + step * i, i) for i in range(half)]
+        # The last tap is the second one of the last pair in a line of two outputs.
+        last = ("smlabt", 2 * half - 1) if self._way is LineForm.TWO else ("smlabb", half)
+        return [*pairs, _Product(last[0], first + step * half, last[1])]
 
     def _outputs(self, which: range) -> None:
         for o in which:
@@ -279,19 +297,19 @@ class _Writer:
                 start = acc if number else r.start
                 by = r.weights[product.weight]
                 self._lines.append(f"{product.name} {acc}, {self._pair(product.pair)}, {by}, {start}")
-            chunk, place = self._next(o), o * self._column.out_pitch
-            wanted = [] if chunk is None else [t for t, _ in self._inputs(chunk)]
+            chunks, place = self._next(o), o * self._column.out_pitch
+            wanted = [t for chunk in chunks for t, _ in self._inputs(chunk)]
             ahead = [t for t in wanted if self._inside(t) and t < self._needed]
             # Pointers move on before they are used: an address waits for the instruction right before it.
             if ahead:
                 self._x.reach((ahead[0] - self._column.above) * self._column.pitch)
             self._y.reach(place)
-            self._lines += self._rounded(self._pair(products[0].pair))
-            if chunk is not None:
+            self._lines += self._rounded(r.free[0] if self._way is LineForm.TWO else self._pair(products[0].pair))
+            for chunk in chunks:
                 self._fetch(chunk)
             self._lines += self._kernel.output.saturated(acc)
             self._lines.append(f"strb {acc}, {self._y.at(place)}")
-            if chunk is not None:
+            for chunk in chunks:
                 self._pack(chunk)
 
     def _rounded(self, spare: str) -> list[str]:
