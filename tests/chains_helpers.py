@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from network_helpers import MCU, Library
 
-from memaopt.choice.compile import compile_network, simplifications
+from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem
+from memaopt.choice.spaces import simplifications
 from memaopt.emit import network as emit
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.chains.order import shape_of

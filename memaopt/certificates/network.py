@@ -15,7 +15,7 @@ from memaopt.certificates import push
 from memaopt.certificates.model_file import OfModel
 from memaopt.certificates.network_claims import ChoiceClaim, CustomClaim, LayerClaim, Totals, claim, customs, totals
 from memaopt.certificates.push import PushClaim
-from memaopt.choice import choice, compile, fusion, rows
+from memaopt.choice import choice, compile, fusion, rows, spaces
 from memaopt.choice.customs import custom_facts, without
 from memaopt.choice.in_ram import Where
 from memaopt.choice.network_plan import NetworkPlan
@@ -60,7 +60,7 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-8"] = "memaopt-network-certificate-8"
+    format: Literal["memaopt-network-certificate-9"] = "memaopt-network-certificate-9"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
@@ -220,8 +220,8 @@ def _row_bound(plan: NetworkPlan) -> int | None:
     """Beside a plan with chains: what no schedule by whole rows has a smaller arena than."""
     if not plan.chains:
         return None
-    simple = dict(compile.simplifications(plan.source))[plan.multiple]
-    found = bound(simple.graph)
+    simple = dict(spaces.simplifications(plan.source))[plan.multiple]
+    found = bound(simple.graph, plan.away)
     return None if found is None else found.bytes
 
 
@@ -239,7 +239,7 @@ def derived(certificate: NetworkCertificate, model: Model) -> tuple[Problem, Net
     pushed, slides = (None, None) if certificate.stream is None else streamed(model.graph, certificate.stream)
     source = model.graph if pushed is None else pushed.graph
     source = rows.by_rows(source) if certificate.by_rows else source
-    simple = dict(compile.simplifications(source)).get(certificate.multiple)
+    simple = dict(spaces.simplifications(source)).get(certificate.multiple)
     if simple is None:
         raise FalseClaimError(f"{where}: channels are not kept in multiples of {certificate.multiple}")
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.certificates.network import NetworkCertificate, certify, derived
-from memaopt.choice import choice, compile
+from memaopt.choice import choice, compile, spaces
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.problem import Problem
@@ -141,7 +141,7 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
         yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
     yield from _disagreements(problem, plan)
     yield from _overruns(certificate, problem, plan)
-    problems = list(compile.problems_of(plan))
+    problems = list(spaces.problems_of(plan))
     if plan.room not in [other.room for other in problems]:
         yield f"room is {plan.room}, which is none of those that are tried"
     found = [cheaper(other, certificate.objective, price) for other in problems]

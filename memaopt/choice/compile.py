@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 
 from memaopt.alignment import align
@@ -16,35 +16,29 @@ from memaopt.choice import fusion, rows
 from memaopt.choice.best import weakest
 from memaopt.choice.choice import Candidate, Choice, Proof
 from memaopt.choice.customs import refuse_with_customs
-from memaopt.choice.homes import away, rooms
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.partition import Partitions
 from memaopt.choice.paths import Potentials
-from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, sites
+from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import SUITED, Problem, left_by_project, prepare, refuse_weights_beyond
+from memaopt.choice.problem import ALL_AWAY, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
+from memaopt.choice.spaces import problem_within, problems, problems_of, simplifications
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.choice.ways import ways
 from memaopt.choice.weighing import least_with_arena, objective_of
-from memaopt.errors import FalseClaimError, InfeasibleError, InputError, UnfinishedError
-from memaopt.kernels.registry import Format, plans
+from memaopt.errors import FalseClaimError, InfeasibleError, InputError
+from memaopt.kernels.registry import Format
 from memaopt.machines.mcu import Mcu
-from memaopt.machines.memory import Memory
 from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
-from memaopt.networks.joined import read_where_they_lie
 from memaopt.networks.names import identifier_of
-from memaopt.networks.simplify import simplify
 from memaopt.networks.streaming.push import Push
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
-
-#: What the number of kept channels is a multiple of, where channels are dropped: even numbers have faster kernels.
-MULTIPLES = (1, 2)
 
 
 @public
@@ -99,45 +93,44 @@ def compile_network(
         raise InputError(f"{graph.name}: a push takes frames as they come; its input cannot be taken by rows besides")
     if by_rows:
         graph = rows.by_rows(graph)
-    prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=place)
-    prepared = partial(prepared, objective=objective)
-    spaces = []
     for multiple, simple in simplifications(graph):
-        given_chains = () if chains is None else chains.get(multiple)
-        if given_chains is None:
-            continue
-        simple = replace(simple, graph=depth_first(simple.graph, given_chains))
-        budget = left_by_project(mcu, graph)[0] if flash is None else flash
-        if outside is None:
-            refuse_weights_beyond(budget, "flash", simple.graph, identifier)
-        else:
-            more = budget if place.weights == AUTO else 0
-            refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)
-        for made in _problems(prepared, simple.graph, tensors):
-            problem = made if among is None else among(made)
-            prices = Prices(problem.stages, problem.limits, objective)
-            spaces.append(NetworkSpace(multiple, simple, problem, prices, chains=given_chains))
-    if not spaces:
-        raise InputError(f"{identifier}: channels are not kept in multiples of {', '.join(map(str, chains or ()))}")
-    cheapest = partial(
-        _cheapest,
-        identifier=identifier,
-        mcu=mcu,
-        objective=objective,
-        graph=graph,
-        formats=formats,
-        model=model,
-        push=push,
-        slides=slides,
-        place=place,
-    )
-    best = None if graph.by_rows else cheapest(spaces)
-    if chains is None and tensors is None and (best is None or arena is not None):
-        best = _depth_first(spaces, best, objective, prepared, cheapest)
+        if chains is None or multiple in chains:
+            budget = left_by_project(mcu, graph)[0] if flash is None else flash
+            if outside is None:
+                refuse_weights_beyond(budget, "flash", simple.graph, identifier)
+            else:
+                more = budget if place.weights == AUTO else 0
+                refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)
+    best: NetworkPlan | None = None
+    for placed in (place, *place.opened(mcu)):
+        prepared = partial(prepare, mcu=mcu, sram=sram, flash=flash, arena=arena, formats=formats, place=placed)
+        prepared = partial(prepared, objective=objective)
+        spaces = list(_spaces(prepared, graph, sites(placed, mcu), objective, among, chains))
+        if not spaces:
+            raise InputError(f"{identifier}: channels are not kept in multiples of {', '.join(map(str, chains or ()))}")
+        cheapest = partial(
+            _cheapest,
+            identifier=identifier,
+            mcu=mcu,
+            objective=objective,
+            graph=graph,
+            formats=formats,
+            model=model,
+            push=push,
+            slides=slides,
+            place=placed,
+        )
+        best = None if graph.by_rows else cheapest(spaces)
+        if chains is None and not there.between and (best is None or arena is not None):
+            best = _depth_first(spaces, best, objective, prepared, cheapest)
+        if best is not None:
+            break
     if best is None and graph.by_rows:
         raise rows.why_not(spaces[0].problem, identifier)
     if best is None:
-        raise why_not(spaces[0].problem, identifier)
+        raise why_not(
+            prepared(spaces[0].simple.graph, room=ALL_AWAY) if there.between else spaces[0].problem, identifier
+        )
     if graph.by_rows:
         return best
 
@@ -150,7 +143,7 @@ def compile_network(
 
     if ram:
         return _held_outside(least_with_arena(best, ram, inside))
-    if within is None or arena is not None or tensors is not None or best.choice.proof != "enumeration":
+    if within is None or arena is not None or there.between or best.choice.proof != "enumeration":
         return _held_outside(best)  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:
@@ -164,29 +157,23 @@ def compile_network(
     return _held_outside(replace(chosen, within=within, neighbours=neighbours))
 
 
-def _problems(prepared: Callable[..., Problem], graph: Graph, tensors: Memory | None) -> Iterator[Problem]:
-    """The problem of choosing for a graph; where tensors may be outside, one for each set of them that is tried."""
-    if tensors is None:
-        yield prepared(graph)
-        return
-    whole = prepared(graph)
-    yield whole
-    known = {frozenset[int]()}
-    try:
-        best = prepared(graph, room=SUITED)
-    except InfeasibleError:
-        return  # nothing fits, whatever is outside
-    except UnfinishedError:
-        best = whole  # too many sets for a path over them
-    if best.away:
-        known.add(best.away)
-        yield best
-    assert whole.limits.sram is not None
-    for room in rooms(whole.limits.sram):
-        gone = away(graph, whole.order, room, ALIGNMENT)
-        if gone is not None and gone not in known:
-            known.add(gone)
-            yield prepared(graph, room=room)
+def _spaces(
+    prepared: Callable[..., Problem],
+    graph: Graph,
+    where: Sites,
+    objective: Objective,
+    among: Callable[[Problem], Problem] | None,
+    chains: Mapping[int, Chains] | None,
+) -> Iterator[NetworkSpace]:
+    """Each way to simplify a graph, with the problem of choosing for it, or those that there are."""
+    for multiple, simple in simplifications(graph):
+        given = () if chains is None else chains.get(multiple)
+        if given is not None:
+            simple = replace(simple, graph=depth_first(simple.graph, given))
+            for made in problems(prepared, simple.graph, where):
+                problem = made if among is None else among(made)
+                prices = Prices(problem.stages, problem.limits, objective)
+                yield NetworkSpace(multiple, simple, problem, prices, chains=given)
 
 
 def _held_outside(plan: NetworkPlan) -> NetworkPlan:
@@ -305,37 +292,6 @@ def bounded(chosen: Choice, least: int) -> Choice:
     """A choice with chains, of which no partition into chains costs less than so much."""
     proof = chosen.proof if chosen.price == least else "none"
     return replace(chosen, proof=proof, bound=min(chosen.price, least))
-
-
-@lru_cache(maxsize=2)
-def simplifications(graph: Graph) -> tuple[tuple[int, simplify.Simplified], ...]:
-    """The simplified networks to choose from: with channels dropped down to any number, and to an even one."""
-    made = []
-    for multiple in MULTIPLES:
-        simple = simplify.simplify(graph, multiple=multiple)
-        joined, steps = read_where_they_lie(simple.graph, lambda layer: bool(plans(layer)))
-        made.append((multiple, replace(simple, graph=joined, steps=(*simple.steps, *steps))))
-        if not simple.kept:
-            break  # without dropped channels every multiple gives the same network
-    return tuple(made)
-
-
-def problems_of(plan: NetworkPlan) -> Iterator[Problem]:
-    """The problems that a plan's choice is the best of, one for each way to simplify the network."""
-    tensors = sites(plan.placement, plan.mcu).tensors
-    for multiple, simple in simplifications(plan.source):
-        if not plan.chains or multiple == plan.multiple:
-            graph = depth_first(simple.graph, plan.chains)
-            yield from _problems(partial(problem_within, plan), graph, tensors)
-
-
-def problem_within(plan: NetworkPlan, graph: Graph, room: int | None = None) -> Problem:
-    """The problem of choosing for a graph within a plan's budgets, with so much room for tensors inside."""
-    limits = plan.budgets
-    budgets = {"sram": limits.sram, "flash": limits.flash, "arena": limits.arena}
-    return prepare(
-        graph, plan.mcu, **budgets, formats=plan.formats, place=plan.placement, room=room, objective=plan.objective
-    )
 
 
 def partition_bound(plan: NetworkPlan) -> int:

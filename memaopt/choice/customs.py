@@ -14,7 +14,7 @@ def refuse_with_customs(graph: Graph, *, stream: bool, tensors: bool) -> None:
     for op in graph.operators:
         if isinstance(op, Custom) and (stream or tensors):
             option, why = (
-                ("--stream", "which frames it reads") if stream else ("--place activations", "what it reads there")
+                ("--stream", "which frames it reads") if stream else ("--place of tensors", "what it reads there")
             )
             raise InputError(f"{option}: {graph.place(op)} is {op.code.name}, the user's C: {why} nobody knows")
 

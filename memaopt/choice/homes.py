@@ -26,16 +26,18 @@ def rooms(sram: int) -> tuple[int, ...]:
     return tuple(sram * eighths // 8 for eighths in EIGHTHS)
 
 
-def away(graph: Graph, order: Sequence[int], room: int, alignment: int) -> frozenset[int] | None:
+def away(
+    graph: Graph, order: Sequence[int], room: int, alignment: int, ends: frozenset[int] = frozenset()
+) -> frozenset[int] | None:
     """The tensors (alias roots) outside; None if what must be inside takes more than ``room`` bytes.
 
-    Inputs and outputs of the network are inside. No output lies on an input here. Raises UnfinishedError where too many
-    tensors are alive at once.
+    Of the network's inputs and outputs those of ``ends`` are outside, the others inside. No output lies on an input
+    here. Raises UnfinishedError where too many tensors are alive at once.
     """
-    p = liveness.problem(graph, alignment, lambda *_: (), {}, ())
-    fixed = frozenset(p.roots[t] for t in graph.inputs if t in p.roots) | p.kept
-    cost = {root: graph.tensors[root].nbytes * (1 + readers.bit_count()) for root, readers in p.readers.items()}
+    p = liveness.problem(graph, alignment, lambda *_: (), {}, ends)
     start = frozenset(p.roots[t] for t in graph.inputs if t in p.roots)
+    fixed = start | p.kept
+    cost = {root: graph.tensors[root].nbytes * (1 + readers.bit_count()) for root, readers in p.readers.items()}
     paths: dict[frozenset[int], _Path] = {start: (0, ())}
     done = 0
     for position in order:
@@ -50,7 +52,7 @@ def away(graph: Graph, order: Sequence[int], room: int, alignment: int) -> froze
         if len(found) > _MOST_STATES:
             raise UnfinishedError(f"{graph.name}: too many tensors are alive at once to place them outside the chip")
         paths = found
-    return frozenset(min(paths.values())[1]) if paths else None
+    return frozenset(min(paths.values())[1]) | ends if paths else None
 
 
 def _options(

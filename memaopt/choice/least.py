@@ -11,10 +11,11 @@ from pathlib import Path
 
 from memaopt.alignment import align
 from memaopt.choice import rows
-from memaopt.choice.compile import compile_network, simplifications
+from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import prepare
+from memaopt.choice.spaces import simplifications
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InfeasibleError
 from memaopt.machines.mcu import Mcu

@@ -347,6 +347,15 @@ class NetworkPlan:
         return self.roots.get(tensor) in self.away
 
     @property
+    def ends_away(self) -> str:
+        """The network's ends that lie outside the chip, as in ``the input and the outputs``; empty for none."""
+        of = {"input": self.graph.given, "output": self.graph.wanted}
+        away = [
+            f"the {end}{'s' * (len(tensors) > 1)}" for end, tensors in of.items() if any(map(self.is_away, tensors))
+        ]
+        return " and ".join(away)
+
+    @property
     def outer_bytes(self) -> int:
         """What the tensors outside the chip take there."""
         return 0 if self.outer is None else self.outer.arena_bytes

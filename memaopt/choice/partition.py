@@ -29,7 +29,7 @@ from memaopt.choice.paths import Formats, PathStep, Potentials, Stretch
 from memaopt.choice.problem import Problem
 from memaopt.choice.quotes import Quotes
 from memaopt.choice.segments import ChainAt, segments_of
-from memaopt.choice.stages import places_of
+from memaopt.choice.stages import Outer, places_of
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.registry import Format
 from memaopt.memory import liveness
@@ -263,7 +263,7 @@ class Partitions:
     @property
     def segments(self) -> Mapping[tuple[int, int], ChainAt]:
         """Every chain that there can be."""
-        return segments_of(self.problem.graph)
+        return segments_of(self.problem.graph, self.problem.away)
 
     @cached_property
     def floors(self) -> Floors:
@@ -274,6 +274,11 @@ class Partitions:
         """The candidates of a chain that reads and writes plain int8."""
         assert self.problem.mcu is not None
         ways = self.segments[first, last].ways(self.problem.mcu.core.has_fpu, self.problem.sites.outside is not None)
+        operators = self.problem.graph.operators
+        ends = (operators[first].input,), operators[last - 1].output
+        outer = Outer(self.problem.away, self._roots, self.problem.sites.tensors)
         for plan, arena, stack in ways:
+            moved = outer.accesses(plan, *ends)
+            waits = outer.waits(moved)
             for where in places_of(plan, self.problem.limits, self.problem.sites):
-                yield Candidate(plan, 1, arena, stack, where, self.floors.machine)
+                yield Candidate(plan, 1, arena, stack, where, self.floors.machine, moved, waits)

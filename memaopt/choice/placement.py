@@ -1,4 +1,4 @@
-"""Which memory the buffers of a network live in: its constants in flash, or outside the chip.
+"""Which memory the buffers of a network live in: its constants in flash, its tensors in SRAM, or outside the chip.
 
 A placement is a premise, as budgets are. ``auto`` leaves it to the choice, layer by layer.
 """
@@ -6,16 +6,21 @@ A placement is a premise, as budgets are. ``auto`` leaves it to the choice, laye
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from memaopt.errors import InputError
 from memaopt.inputs import WORD, Input, Word
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
+from memaopt.memory.liveness import roots_of
+from memaopt.networks.graph import Graph
 
 FLASH, SRAM, AUTO = "flash", "sram", "auto"
 #: What can be placed.
-_KINDS = ("weights", "parameters", "activations")
+_KINDS = ("weights", "parameters", "activations", "input", "output")
+#: The network's inputs and its outputs.
+_ENDS = ("input", "output")
 
 
 class NetworkPlacement(Input):
@@ -24,13 +29,17 @@ class NetworkPlacement(Input):
     first external memory that the machine's file has, whichever suits each layer. ``parameters``, what channels take
     besides weights (bias, factors of the rounding), is ``auto``: where the weights are outside and are copied into SRAM
     it may stay in flash, whichever suits; or it goes with the weights, by the name of their memory. ``activations``:
-    ``sram``, or an external memory, or ``auto``, the first one that can be written: tensors may lie there, whole, where
-    that suits; inputs and outputs of the network do not, nor scratch.
+    ``sram``, or an external memory, or ``auto``, the first one that can be written: tensors between layers may lie
+    there, whole, where that suits; scratch does not. ``input``, ``output``: the network's inputs and outputs, all in
+    ``sram`` or all in an external memory, the same as the activations'; ``auto`` is in SRAM, and where nothing fits so
+    and activations may be outside, with them (:meth:`opened`).
     """
 
     weights: Word = FLASH
     parameters: Word = AUTO
     activations: Word = SRAM
+    input: Word = AUTO
+    output: Word = AUTO
 
     @classmethod
     def asked(cls, text: str | None) -> NetworkPlacement:
@@ -46,24 +55,44 @@ class NetworkPlacement(Input):
 
     def describe(self) -> str:
         """As it is asked for; empty if all is on the chip."""
-        usual = {"weights": FLASH, "parameters": AUTO, "activations": SRAM}
-        return ",".join(f"{kind}={getattr(self, kind)}" for kind in _KINDS if getattr(self, kind) != usual[kind])
+        return ",".join(f"{kind}={getattr(self, kind)}" for kind in _KINDS if getattr(self, kind) != _USUAL[kind])
+
+    def opened(self, mcu: Mcu) -> Iterator[NetworkPlacement]:
+        """What is tried in turn where nothing fits with the ends in SRAM: those of them outside that are left open."""
+        tensors = sites(self, mcu).tensors
+        if self.activations == SRAM or tensors is None:
+            return
+        for ends in (_ENDS[:1], _ENDS[1:], _ENDS):
+            if all(getattr(self, end) == AUTO for end in ends):
+                yield self.model_copy(update=dict.fromkeys(ends, tensors.name))
+
+
+_USUAL = NetworkPlacement().model_dump()
 
 
 class Sites(NamedTuple):
     """A placement on a machine: the memory outside the chip, if constants may be there, and whether a layer's are
     (True), one or both; the memory that tensors may be in; whether what channels take may stay on the chip while
-    weights are outside."""
+    weights are outside; whether tensors between layers may be outside, and whether the network's inputs are, and its
+    outputs."""
 
     outside: Memory | None
     choices: tuple[bool, ...]
     tensors: Memory | None = None
     apart: bool = True
+    between: bool = False
+    ends: tuple[bool, bool] = (False, False)
 
     @property
     def weighed(self) -> Memory | None:
         """The memory outside whose bytes an objective may weigh: the only one."""
         return None if self.tensors is not None else self.outside
+
+    def ends_away(self, graph: Graph) -> frozenset[int]:
+        """The inputs and outputs of a network (alias roots) that are outside; what is both, where either is."""
+        roots = roots_of(graph)
+        away = [tensors for tensors, is_away in zip((graph.inputs, graph.outputs), self.ends, strict=True) if is_away]
+        return frozenset(roots[t] for tensors in away for t in tensors if t in roots)
 
 
 #: Everything on the chip: as a placement, and what that means on any machine.
@@ -72,35 +101,51 @@ ON_CHIP, NOWHERE = NetworkPlacement(), Sites(None, (False,))
 
 def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     """What a placement means on a machine; InputError where that has no such memory."""
-    tensors, apart = _tensors(placement.activations, mcu), placement.parameters == AUTO
+    apart = placement.parameters == AUTO
     if not apart and placement.parameters != placement.weights:
         raise InputError(
             f"parameters={placement.parameters}: they are in flash where that suits (auto, the default), or with the "
             f"weights (parameters={placement.weights})"
         )
+    on_chip = _with_tensors(NOWHERE, placement, mcu)
     if placement.weights == FLASH:
-        return NOWHERE._replace(tensors=tensors)
+        return on_chip
     external = [memory for memory in mcu.memories if memory.kind == "external"]
     if placement.weights == AUTO:
         if not external:
             raise InputError(f"weights=auto: {mcu.name} has no external memory; a machine's file may describe one")
-        return Sites(external[0], (False, True), tensors, apart)
+        return on_chip._replace(outside=external[0], choices=(False, True), apart=apart)
     found = mcu.memory(placement.weights)
     if found not in external:
         raise InputError(f"weights={found.name}: that is no external memory of {mcu.name}; flash is the default")
-    return Sites(found, (True,), tensors, apart)
+    return on_chip._replace(outside=found, choices=(True,), apart=apart)
 
 
-def _tensors(name: str, mcu: Mcu) -> Memory | None:
-    """The memory that tensors may be in beside the SRAM."""
-    if name == SRAM:
-        return None
+def _with_tensors(found: Sites, placement: NetworkPlacement, mcu: Mcu) -> Sites:
+    """With the memory that tensors may be in beside the SRAM, and which of them."""
+    between = placement.activations != SRAM
+    ends = {end: name for end in _ENDS if (name := getattr(placement, end)) not in (SRAM, AUTO)}
+    asked = ({"activations": placement.activations} if between else {}) | ends
+    memories = {kind: _writable(kind, name, mcu) for kind, name in asked.items()}
+    if not memories:
+        return found
+    (first, memory), *others = memories.items()
+    for kind, other in others:
+        if other != memory:
+            raise InputError(
+                f"{kind}={asked[kind]}: {first}={asked[first]} is another memory, and tensors outside lie in one"
+            )
+    return found._replace(tensors=memory, between=between, ends=(_ENDS[0] in ends, _ENDS[1] in ends))
+
+
+def _writable(kind: str, name: str, mcu: Mcu) -> Memory:
+    """The external memory of a name that can be written."""
     if name == AUTO:
         found = next((memory for memory in mcu.memories if memory.kind == "external" and memory.writable), None)
         if found is None:
-            raise InputError(f"activations=auto: {mcu.name} has no external memory that can be written")
+            raise InputError(f"{kind}=auto: {mcu.name} has no external memory that can be written")
         return found
     found = mcu.memory(name)
     if found.kind != "external" or not found.writable:
-        raise InputError(f"activations={name}: that is no external memory of {mcu.name} that can be written")
+        raise InputError(f"{kind}={name}: that is no external memory of {mcu.name} that can be written")
     return found

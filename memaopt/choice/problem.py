@@ -29,8 +29,9 @@ from memaopt.problems.words import Objective
 
 #: The families whose text this package makes.
 OWN = frozenset(family.name for family in FAMILIES)
-#: In the place of the bytes that tensors inside may take: those are outside that suit the kernels best.
-SUITED = 0
+#: In the place of the bytes that tensors inside may take: those are outside that suit the kernels best, or all that may
+#: be.
+SUITED, ALL_AWAY = 0, -1
 
 #: NAME_init() that checks what lies outside: 180 bytes and a table of 64, by GCC 12.2 at -O3.
 _CHECK = 244
@@ -47,8 +48,9 @@ class Problem:
     ``order`` has all operators in execution order. ``pairs`` has, for each depthwise convolution that can be computed
     with the convolution before it, that one's position. What is in RAM must have a layout on ``mcu``; with None there
     is as much RAM as it takes. ``sites``: where constants and tensors may be;
-    ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside;
-    SUITED: those suit the kernels best, and no choice with any others is below ``outer_bound``).
+    ``away``: the tensors (alias roots) outside the chip, where those inside have ``room`` bytes (None: all are inside
+    but for ends that are asked to be outside; SUITED: those suit the kernels best, and no choice with any others is
+    below ``outer_bound``).
     """
 
     graph: Graph
@@ -155,7 +157,7 @@ def prepare(
     """The problem of choosing kernels for a simplified network; budgets are what a project leaves of the machine's
     memories by default, and what may be copied into RAM is what its setting allows. ``place``: which memories buffers
     may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside, or
-    SUITED: those that suit the kernels best under the ``objective`` are.
+    SUITED: those that suit the kernels best under the ``objective`` are, or ALL_AWAY.
     """
     allowed = sites(place or ON_CHIP, mcu)
     machine = timing(mcu, allowed.outside)
@@ -176,13 +178,16 @@ def prepare(
         mcu.setting.constants_in_ram,
     )
     made = Stages(graph, lowered, pairs, options, roots, order, machine, limits, allowed)
-    gone: frozenset[int] | None = frozenset()
+    ends = allowed.ends_away(graph)
+    gone: frozenset[int] | None = ends
     bound: int | None = None
     if room == SUITED:
         best = suited(made, objective)
         gone, bound = (None, None) if best is None else best
+    elif room == ALL_AWAY:
+        gone = frozenset(roots.values()) - (frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs)) - ends)
     elif room is not None:
-        gone = away(graph, order, room, ALIGNMENT)
+        gone = away(graph, order, room, ALIGNMENT, ends)
     if gone is None:
         most = limits.sram if room == SUITED else room
         what = "whichever tensors are outside, the rest takes"

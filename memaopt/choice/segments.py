@@ -34,13 +34,15 @@ class ChainWay(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ChainAt:
-    """A chain that may be: the operators of a graph from the position ``first`` to before ``last``."""
+    """A chain that may be: the operators of a graph from the position ``first`` to before ``last``, with the tensors
+    (alias roots) of ``away`` outside the chip."""
 
     graph: Graph
     first: int
     last: int
     chain: LayerChain
     shape: ChainRows
+    away: frozenset[int]
     _ways: dict[tuple[bool, bool], tuple[ChainWay, ...]] = field(default_factory=dict)
 
     def ways(self, has_fpu: bool, outside: bool) -> tuple[ChainWay, ...]:
@@ -99,12 +101,13 @@ class ChainAt:
 
     @cached_property
     def _alive(self) -> ArenaProblem:
-        return liveness.problem(self._as_one, ALIGNMENT, elementwise_in_place, {}, ())
+        return liveness.problem(self._as_one, ALIGNMENT, elementwise_in_place, {}, self.away)
 
 
 @lru_cache(maxsize=4)
-def segments_of(graph: Graph) -> Mapping[tuple[int, int], ChainAt]:
-    """Every chain that there can be in a graph, by its ends; found once for all settings of a machine."""
+def segments_of(graph: Graph, away: frozenset[int]) -> Mapping[tuple[int, int], ChainAt]:
+    """Every chain that there can be in a graph with these tensors outside the chip, by its ends; found once for all
+    settings of a machine."""
     found = {}
     layers = lowered(graph, graph.operators)
     for first in range(len(graph.operators)):
@@ -113,5 +116,5 @@ def segments_of(graph: Graph) -> Mapping[tuple[int, int], ChainAt]:
             if chain is None and not graph.operators[last - 1].alias:
                 break  # nor is any longer one
             if chain is not None and is_closed(graph, first, last) and (shape := shape_of(chain)) is not None:
-                found[first, last] = ChainAt(graph, first, last, chain, shape)
+                found[first, last] = ChainAt(graph, first, last, chain, shape, away)
     return found

@@ -49,16 +49,17 @@ class _Least(NamedTuple):
 
 
 def suited(stages: Stages, objective: Objective) -> Suited | None:
-    """The tensors outside of the cheapest path; None if there is none. Inputs and outputs of the network are inside.
+    """The tensors outside of the cheapest path; None if there is none. Inputs and outputs of the network are where they
+    are asked for.
 
     Raises UnfinishedError where too many tensors are alive at once.
     """
-    graph, everything = stages.graph, stages.inside(frozenset())
-    roots = frozenset(everything.sizes)
-    fixed = frozenset(everything.roots[t] for t in graph.inputs if t in everything.roots) | everything.kept
-    paths: dict[_State, _Path] = {
-        _State(frozenset(everything.roots[t] for t in graph.inputs if t in everything.roots)): (0, ())
-    }
+    graph, ends = stages.graph, stages.allowed.ends_away(stages.graph)
+    everything = stages.inside(ends)
+    roots = frozenset(everything.sizes) | ends
+    start = frozenset(everything.roots[t] for t in graph.inputs if t in everything.roots)
+    fixed = start | everything.kept
+    paths: dict[_State, _Path] = {_State(start): (0, ())}
     done = 0
     for i in stages.order:
         made = everything.writes(i)
@@ -92,7 +93,7 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
     if not paths:
         return None
     price, gone = min(paths.values())
-    return Suited(frozenset(gone), price)
+    return Suited(frozenset(gone) | ends, price)
 
 
 def _places(

@@ -69,9 +69,10 @@ def solve_command(
             "X=MEMORY,...",
             "Where A, B and C live, as in a=qspi,b=sram or all=qspi; where a network's weights and activations "
             "do, as in weights=qspi or activations=fmc (auto: the first memory that can hold them, where that suits); "
-            "parameters=qspi: biases and factors of the rounding there too, which else may stay in flash.  "
-            "\\[default: A in flash, B and C in sram, what does not fit in external memory; a network's weights in "
-            "flash, its activations in sram]",
+            "parameters=qspi: biases and factors of the rounding there too, which else may stay in flash; input=fmc, "
+            "output=fmc: the network's inputs or outputs, which else are outside where nothing fits and activations "
+            "may be.  \\[default: A in flash, B and C in sram, what does not fit in external memory; a network's "
+            "weights in flash, all else in sram]",
         ),
     ] = None,
     weights: Annotated[

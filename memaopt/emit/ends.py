@@ -14,7 +14,7 @@ from memaopt.printable import in_comment
 
 @dataclass(frozen=True)
 class End:
-    """An input or output of the network, as the templates see it."""
+    """An input or output of the network, as the templates see it; ``away``: in the arena outside the chip."""
 
     parameter: str
     suffix: str
@@ -29,6 +29,17 @@ class End:
     zero_point: int
     dtype: DType
     by_rows: bool = False
+    away: bool = False
+
+    @property
+    def place(self) -> str:
+        """The macro that has its offset: of one outside it is another, so that no text takes it for the arena's."""
+        return f"{self.macro}_{'OUTER_' * self.away}OFFSET"
+
+    @property
+    def base(self) -> str:
+        """What C calls the memory that the offset counts from."""
+        return "outer" if self.away else "base"
 
     @property
     def rows(self) -> int:
@@ -75,6 +86,7 @@ def _ends(plan: NetworkPlan, tensors: Sequence[int], what: str) -> list[End]:
                 zero_point=tensor.zero_point if quantized else 0,
                 dtype=tensor.dtype,
                 by_rows=index in plan.graph.nowhere,
+                away=plan.is_away(index),
             )
         )
     return made

@@ -14,6 +14,7 @@ readers, minimised by eliminating one variable after the other.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,9 +53,9 @@ class _Term(NamedTuple):
     cells: _Cells
 
 
-def bound(graph: Graph) -> RowBound | None:
-    """The bound for a network whose inputs lie in memory whole at the start, but for one that comes by rows; None if it
-    is too wide to compute, or computes nothing.
+def bound(graph: Graph, away: frozenset[int] = frozenset()) -> RowBound | None:
+    """The bound for a network whose inputs lie in memory whole at the start, but for one that comes by rows, and for
+    the tensors (alias roots) that lie ``away``; None if it is too wide to compute, or computes nothing.
 
     Where rows may be summed one at a time or held until all are there, the lesser of both counts.
     """
@@ -62,7 +63,7 @@ def bound(graph: Graph) -> RowBound | None:
     if len(row_network.sums(graph)) > _MOST_SUMS:
         return None
     found = [
-        bound_of(row_network.of(graph, frozenset(chosen)))
+        bound_of(row_network.of(graph, frozenset(chosen)), away)
         for count in range(len(summed) + 1)
         for chosen in itertools.combinations(summed, count)
     ]
@@ -70,8 +71,10 @@ def bound(graph: Graph) -> RowBound | None:
     return min(known) if known and len(known) == len(found) else None
 
 
-def bound_of(network: RowNetwork) -> RowBound | None:
-    """The bound for these rows."""
+def bound_of(network: RowNetwork, away: frozenset[int] = frozenset()) -> RowBound | None:
+    """The bound for these rows; those of tensors ``away`` take no bytes."""
+    there = {t: x._replace(row_bytes=0) if t in away else x for t, x in network.tensors.items()}
+    network = replace(network, tensors=there)
     best: RowBound | None = None
     still = {t: _term(network, t) for t in network.tensors}
     for op in network.operators:

@@ -256,11 +256,13 @@ def _without_waits(ideal: int, cycles: int) -> list[tuple[str, str, str]]:
 
 def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     """What lies outside the chip, of how much, and how it comes in."""
-    memory, tensors = plan.outside, sites(plan.placement, plan.mcu).tensors
+    memory, where = plan.outside, sites(plan.placement, plan.mcu)
     told = []
-    if tensors is not None and plan.away:
-        told.append((tensors.name, f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole", ""))
-        told.append(("", _sets(plan), ""))
+    if where.tensors is not None and plan.away:
+        ends = f", {plan.ends_away} among them" if plan.ends_away else ""
+        outer = f"{plan.outer_bytes:,} bytes of tensors: {len(plan.away)} of them, whole{ends}"
+        told.append((where.tensors.name, outer, ""))
+        told += [("", _sets(plan), "")] if where.between else []
     if memory is None:
         return told
     layers = [layer for layer in plan.layers if layer.where.outside]

@@ -137,9 +137,9 @@ def _verdict(
 
 def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
     """What would do layer by layer, and how many bytes are missing; None where that was not found."""
-    from memaopt.choice.compile import simplifications
     from memaopt.choice.problem import left_by_project, prepare
     from memaopt.choice.solution import least_budgets
+    from memaopt.choice.spaces import simplifications
     from memaopt.networks.streaming.window import streamed
 
     graph = _read(model).graph

@@ -176,6 +176,7 @@ def tensors_outside() -> tuple[Model, dict[str, Any]]:
     ("place", "value"),
     [
         (("placement", "activations"), "sram"),
+        (("placement", "input"), "fmc"),
         (("room",), None),
         (("room",), 2_000),
         (("room",), 200_000),
@@ -315,14 +316,14 @@ def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_p
 
 def test_old_certificates_are_refused_by_their_format() -> None:
     """Catches a certificate of another version that is read as if it were of this one."""
-    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-8"):
+    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-9"):
         NetworkCertificate.from_json('{"format": "memaopt-network-certificate-1"}')
 
 
 def test_no_name_twice() -> None:
     """Catches JSON whose reader decides which of two values counts."""
     with pytest.raises(InputError, match="twice"):
-        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-8", "format": "x"}')
+        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-9", "format": "x"}')
 
 
 def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate]) -> None:
@@ -333,7 +334,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
         network_check.verify(cert, Model.read(other))
 
 
-_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-8"}', "[" * 9999]
+_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-9"}', "[" * 9999]
 
 
 @pytest.mark.parametrize("text", _NO_CERTIFICATES)

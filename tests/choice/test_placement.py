@@ -236,6 +236,22 @@ def test_tensors_outside_in_other_uses() -> None:
         sites(NetworkPlacement(activations="auto"), L4S5)
     f469, place = mcu("stm32f469"), NetworkPlacement(activations="fmc")
     assert sites(NetworkPlacement(activations="auto"), f469) == sites(place, f469)
+    ends = NetworkPlacement.asked("input=fmc,output=fmc")
+    assert sites(ends, f469).ends == (True, True)
+    assert not sites(ends, f469).between
+    asked = [NetworkPlacement.asked(f"activations=fmc{more}") for more in ("", ",input=sram", ",output=fmc")]
+    assert [[each.describe() for each in place.opened(f469)] for place in (*asked, ends)] == [
+        [f"activations=fmc,{more}" for more in ("input=fmc", "output=fmc", "input=fmc,output=fmc")],
+        ["activations=fmc,input=sram,output=fmc"],
+        ["activations=fmc,input=fmc,output=fmc"],
+        [],
+    ]
+    with pytest.raises(InputError, match=r"^input=qspi: that is no external memory of stm32f469 that can be written$"):
+        sites(NetworkPlacement(input="qspi"), f469)
+    other = f469.memory("fmc").model_copy(update={"name": "psram"})
+    two = f469.model_copy(update={"memories": (*f469.memories, other)})
+    with pytest.raises(InputError, match=r"^input=psram: activations=fmc is another memory"):
+        sites(NetworkPlacement(activations="fmc", input="psram"), two)
     with pytest.raises(InputError, match=r"sliding window.* all its activations in SRAM"):
         compile_network(_graph(), f469, place=place, stream=Stream(axis="rows", hop=1))
     with pytest.raises(InputError, match="not of fmc"):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from chains_helpers import ZERO, replayed, run
 
-from memaopt.choice.compile import compile_network, simplifications
+from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem
+from memaopt.choice.spaces import simplifications
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.chains.order import StepKind, order_of, shape_of
 from memaopt.kernels.chains.replay import replay

@@ -18,9 +18,10 @@ from memaopt.emit import firmware
 from memaopt.emit import folder as library
 from memaopt.emit import network as emit
 from memaopt.emit.outside import external, images
-from memaopt.errors import InputError
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks import reference
+from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
 from memaopt.trials import network as network_trial
@@ -175,3 +176,69 @@ def test_tensors_outside(compiler: str) -> None:
         inputs = emit.random_inputs(plan)
         wanted = reference.run(plan.source, inputs)
         assert [x.tobytes() for x in execute(plan, inputs)] == [x.tobytes() for x in wanted]
+
+
+def _image() -> Graph:
+    """A network whose image is larger than the SRAM that it is given below."""
+    made = Builder("image", (1, 32, 32, 4), 3)
+    x = made.conv_2d(0, 8, Size2D(3, 3), Activation.RELU, stride=Size2D(2, 2))
+    x = made.depthwise_conv_2d(x, Activation.RELU)
+    return made.finish(made.conv_2d(made.conv_2d(x, 8, Size2D(3, 3), stride=Size2D(2, 2)), 4, Size2D(1, 1)))
+
+
+@pytest.mark.slow
+def test_an_image_larger_than_the_sram() -> None:
+    """Catches an input outside that is refused, taken where it is not asked for, not where the program puts it, or read
+    more often than promised; also where layers computed depth first read it."""
+    graph, place = _image(), NetworkPlacement.asked("activations=fmc")
+    compiled = partial(compile_network, graph, mcu("stm32f469"), "bytes", sram=2400)
+    assert graph.tensors[0].nbytes > 2400
+    whole = compile_network(graph, mcu("stm32f469"), place=place)
+    assert (whole.ends_away, whole.placement) == ("", place)
+    with pytest.raises(InfeasibleError, match=r"image needs [\d,]+ bytes of SRAM, [\d,]+ more than the 2,400 given"):
+        compiled(place=NetworkPlacement.asked("activations=fmc,input=sram"))
+    deep = compiled(place=NetworkPlacement.asked("input=fmc,output=fmc"))
+    for plan, ends in ((compiled(place=place), "the input"), (deep, "the input and the output")):
+        assert plan.ends_away == ends
+        found = network_trial.run(plan, layout="stm32cube" if plan is deep else None)
+        assert found.passed
+        assert found.cycles is not None
+        assert abs(found.cycles / plan.machine_cycles - 1) < 0.1
+        inputs = emit.random_inputs(plan)
+        wanted = reference.run(plan.source, inputs)
+        assert [x.tobytes() for x in execute(plan, inputs)] == [x.tobytes() for x in wanted]
+    assert deep.chains
+    moved = network_traffic(deep).memories["fmc"]
+    assert moved.least == graph.tensors[0].nbytes + graph.output_of(graph.operators[-1]).nbytes
+    assert moved.bytes < 1.01 * moved.least
+
+
+def test_ends_outside_are_taken_at_their_places(tmp_path: Path) -> None:
+    """Catches an input or output outside whose place in the arena is believed, a copy from or to elsewhere that is not
+    made, and one that lies across others' bytes."""
+    place = NetworkPlacement.asked("input=fmc,output=fmc")
+    plan = compile_network(_image(), mcu("stm32f469"), place=place)
+    write_files(emit.files(plan), tmp_path)
+    script, include = library.read_linker_part(tmp_path, "image"), library.include_folders(tmp_path)
+    header = (tmp_path / library.header("image")).read_text()
+    assert "IMAGE_INPUT_OUTER_OFFSET" in header
+    assert "_INPUT_OFFSET" not in header
+    built = build([tmp_path / library.source("image")], tmp_path / "a.elf", plan.mcu, include=include, script=script)
+    board = Board(plan.mcu).load(built)
+    inputs = emit.random_inputs(plan)
+    wanted = reference.run(plan.source, inputs)[0].tobytes()
+    outer = board.call("image_outer").r0
+    arena = board.call("image_arena").r0
+    assert outer == plan.mcu.memory("fmc").base
+    given, made, free = (
+        outer + plan.place(plan.graph.given[0]),
+        outer + plan.place(plan.graph.wanted[0]),
+        outer + 0x8000,
+    )
+    for source, target in ((0, 0), (given, made), (free, free + 0x8000), (free, 0)):
+        board.write(source or given, inputs[0].tobytes())
+        assert board.call("image_invoke", source, target).r0 == 0
+        assert board.read(target or made, len(wanted)) == wanted
+        board.write(made, bytes(len(wanted)))
+    for source, target in ((given + 16, 0), (0, made + 4), (arena, 0), (0, arena + plan.arena_bytes - 4)):
+        assert board.call("image_invoke", source, target).r0 & 0xFFFFFFFF == 0xFFFFFFFC  # -4
