@@ -94,6 +94,12 @@ def _small_windows() -> dict[str, Layer]:
         "dilated_beyond": h.depthwise(rng, (4, 5, 3), (3, 3), dilation=(3, 1)),
         "dilated_and_strided": h.depthwise(rng, (11, 9, 3), stride=(2, 2), dilation=(2, 2), output_zero_point=-3),
         "strided_further": h.depthwise(rng, (29, 5, 2), (3, 2), stride=(3, 2), dilation=(2, 4)),
+        "side_by_side": h.depthwise(rng, (13, 12, 3), (2, 2), zero_point=7),
+        "side_by_side_added": h.depthwise(rng, (6, 7, 3), (2, 3), output_zero_point=-9, clamp=(-9, 127)),
+        "side_by_side_by_sign": h.depthwise(rng, (7, 6, 4), (2, 2), zero_point=7, output_zero_point=5),
+        "side_by_side_strided": h.depthwise(rng, (31, 10, 3), stride=(2, 2), multiplier=2),
+        "side_by_side_and_dilated": h.depthwise(rng, (9, 9, 2), (2, 2), dilation=(2, 1), padding="valid"),
+        "side_by_side_far": h.depthwise(rng, (4, 9, 260), (2, 2), zero_point=3),
     }
 
 
@@ -130,6 +136,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     small = h.every_plan({f"small_{name}": layer for name, layer in _small_windows().items()}, DIRECT)
     assert any("loop" in e.plan.tile for _, e in small.values())
     assert any("by sets" in e.plan.tile for _, e in small.values())
+    assert {f"by {n}" for n in (2, 3) for _, e in small.values() if f"by {n}" in e.plan.tile} == {"by 2", "by 3"}
     lines = h.every_plan({f"line_{name}": layer for name, layer in _lines().items()}, IN_LINE)
     assert any("loop" in e.plan.tile for _, e in lines.values())
     h.check_on_host(tmp_path, emitted | others | small | lines, RNG)

@@ -65,7 +65,7 @@ class Walk(NamedTuple):
 
 class Column(NamedTuple):
     """A column: ``rows`` rows ``pitch`` bytes apart, ``above`` of padding left out before them; the outputs are
-    ``out_pitch`` bytes apart. Each row is read up to ``span`` bytes from where it begins.
+    ``out_pitch`` bytes apart. Each row is read up to ``span`` bytes from where it begins, and written to ``out_span``.
     """
 
     rows: int
@@ -76,6 +76,7 @@ class Column(NamedTuple):
     out_pitch: int
     kernel_rows: int = 3
     span: int = 4
+    out_span: int = 0
 
     @property
     def live(self) -> int:
@@ -206,7 +207,7 @@ def _place(
     """
     x0, y0 = x_base, y_base
     # Outputs far apart: the pointer moves on after each, so their offsets are all 0.
-    far = 2 * column.out_pitch > REACH
+    far = 2 * column.out_pitch + column.out_span > REACH
     far_rows = _far(column)
     steps: list[Step] = []
 
@@ -214,7 +215,7 @@ def _place(
         """What the pointers move on by before a row, 0 where its offsets reach."""
         outputs = [fed.output * column.out_pitch for fed in rows[i] if fed.last]
         x = (far_rows and steps) or i * column.pitch + column.span - x_base > REACH
-        y = outputs and not far and max(outputs) - y_base > REACH
+        y = outputs and not far and max(outputs) + column.out_span - y_base > REACH
         return i * column.pitch - x_base if x else 0, outputs[0] - y_base if y else 0
 
     for i in which:

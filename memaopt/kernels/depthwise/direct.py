@@ -6,6 +6,9 @@ register is needed again. Inputs are taken as they are: the zero point is in the
 rows have theirs, and columns whose windows meet the image in the same taps are a set with parameters of its own. Rows
 of a dilated window are walked apart.
 
+Where an output is finished before the next one begins (two rows, or strides), a few columns are walked at once, which
+share inputs (side_by_side.py).
+
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven: without an addend
 (SMMUL) if it can be, for there is no register for one where a row feeds two outputs. Outputs by sign have what negative
 accumulators add in the upper half of a word of weights, so that SMLABx by 0 or -1 adds it to the addend; of a window of
@@ -42,6 +45,7 @@ _MOST_ROWS = 12  # that straight code is written for without a loop beside it
 _UNROLLS = (4, 8)
 _MOST_APART = 8  # likewise, with a kernel for each set of columns
 _FEW_CHANNELS = 16  # for fewer, kernels of their own for each set of columns are not worth their code
+_ACROSS = (1, 2, 3)  # columns that are walked at once
 _MOST_IN_LINE = 5  # rows of a window one tap wide
 _FRAME = around.Frame(72, 64)
 _STACK = 56  # of a kernel: r4 to r11, lr and five words
@@ -94,7 +98,17 @@ def sets_of(view: View) -> tuple[MetColumns, ...]:
     return tuple(sets)
 
 
-def phases_in(view: View, span: int) -> Iterator[Phase]:
+def side_by_side(one: MetColumns, across: int) -> Iterator[MetColumns]:
+    """The columns as they are walked so many at once; then those that are left."""
+    rest = one.columns % across if one.columns >= across else 0
+    wide = one._replace(columns=one.columns - rest, across=min(across, one.columns))
+    yield wide
+    if rest:
+        x, y = (wide.columns * step for step in (one.x_step, one.y_step))
+        yield one._replace(columns=rest, across=rest, x=one.x + x, y=one.y + y)
+
+
+def phases_in(view: View, span: int, out_span: int = 0) -> Iterator[Phase]:
     """Of a dilated window as many as its rows are apart, but for what strides leave out: where output o reads the rows
     s o + d k, those that read the same ones are d / gcd(s, d) apart."""
     window, height = view.window, view.shape.height
@@ -114,6 +128,7 @@ def phases_in(view: View, span: int) -> Iterator[Phase]:
             out_pitch=step * view.out_row,
             kernel_rows=window.kernel.height,
             span=span,
+            out_span=out_span,
         )
         yield Phase(first * view.row, phase * view.out_row, column)
 
@@ -145,19 +160,22 @@ class DepthwiseDirect:
         unrolls = (0, *_UNROLLS) if along > _MOST_ROWS else (0,)
         apart = (unroll for unroll in unrolls if unroll or along <= _MOST_APART)
         tried = [*((unroll, False) for unroll in unrolls), *((unroll, True) for unroll in apart)]
-        made = (self._plan(layer, turned, *each) for each in tried)
+        made = (self._plan(layer, turned, *each, across) for each in tried for across in _ACROSS)
         return tuple(plan for plan in made if plan is not None)
 
-    def _choose(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> _Chosen | None:
+    def _choose(self, layer: Depthwise, turned: bool, unroll: int, apart: bool, across: int) -> _Chosen | None:
         view, found = view_of(layer, turned), prove(layer)
         window = view.window
-        tap_step = window.dilation.width * view.column
-        span = (window.kernel.width - 1) * tap_step
+        tap_step, beside = window.dilation.width * view.column, (across - 1) * view.out_column
+        span = (window.kernel.width - 1) * tap_step + (across - 1) * window.stride.width * view.column
         if found is None or window.kernel.width > 3 or span > REACH:
             return None
         if window.kernel.height > (_MOST_IN_LINE if window.kernel.width == 1 else 3):
             return None
-        sets, phases = sets_of(view), tuple(phases_in(view, span))
+        if across > 1 and (window.dilation.width > 1 or across > view.output.width or beside > REACH):
+            return None
+        sets = tuple(part for one in sets_of(view) for part in side_by_side(one, across))
+        phases = tuple(phases_in(view, span, beside))
         if not all(s.taps for s in sets) or any(walk_of(phase.column, unroll) is None for phase in phases):
             return None
         if apart and (len(sets) == 1 or layer.output.channels < _FEW_CHANNELS):
@@ -173,10 +191,15 @@ class DepthwiseDirect:
         )
         if unroll and not any(walk.turns for walk in kernels[0].walks):
             return None
+        # Each column has one accumulator, and what negative ones add is no load.
+        if across > 1 and (phases[0].column.live > 1 or (output.by_sign and not halved)):
+            return None
+        if not all(kernel.fits for kernel in kernels):
+            return None
         return _Chosen(kernels, proven)
 
-    def _plan(self, layer: Depthwise, turned: bool, unroll: int, apart: bool) -> Plan | None:
-        chosen = self._choose(layer, turned, unroll, apart)
+    def _plan(self, layer: Depthwise, turned: bool, unroll: int, apart: bool, across: int) -> Plan | None:
+        chosen = self._choose(layer, turned, unroll, apart, across)
         if chosen is None:
             return None
         kernels, proven = chosen
@@ -192,7 +215,10 @@ class DepthwiseDirect:
         tile = "rows" if turned else "columns"
         return Plan(
             family=self.name,
-            tile=tile + (f", loop of {unroll}" if unroll else "") + (", by sets" if apart else ""),
+            tile=tile
+            + (f" by {across}" if across > 1 else "")
+            + (f", loop of {unroll}" if unroll else "")
+            + (", by sets" if apart else ""),
             cycles=round(cycles_of(code)),
             promise=Promise((read,), output, parameters, stack=stack),
             data_bytes=words_bytes(layer.output.channels * sum(kernel.words for kernel in kernels)),
@@ -203,12 +229,12 @@ class DepthwiseDirect:
             shared_bytes=code_bytes,
             code=code,
             requantization=proven.describe(),
-            options=(("apart", int(apart)), ("turned", int(turned)), ("unroll", unroll)),
+            options=(("across", across), ("apart", int(apart)), ("turned", int(turned)), ("unroll", unroll)),
         )
 
     def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         turned, apart = bool(plan.option("turned")), bool(plan.option("apart"))
-        chosen = self._choose(layer, turned, plan.option("unroll"), apart)
+        chosen = self._choose(layer, turned, plan.option("unroll"), apart, plan.option("across"))
         assert chosen is not None
         kernels, proven = chosen
         comment = "parameters of each channel, as the kernel reads them"

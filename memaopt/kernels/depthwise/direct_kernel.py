@@ -9,6 +9,7 @@ from typing import NamedTuple
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.depthwise.descent import Column, Walk, walk_of
+from memaopt.kernels.depthwise.side_by_side import Side, sides
 from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import saved
 from memaopt.kernels.rounding.output import Output
@@ -20,6 +21,8 @@ from memaopt.problems.geometry import Window
 #: Where a row's taps go, and accumulators: as many as live at a time.
 _TAPS = ("r11", "r12", "lr")
 _ACCUMULATORS = ("r9", "r10", "r12", "lr")
+#: Registers of weights that may be left.
+_SPARE = ("r3", "r4", "r5", "r6")
 #: The first register of weights; three pairs and two words of those alone are the most.
 _WEIGHTS, _MOST_WEIGHTS = 2, 5
 #: That of initial accumulators.
@@ -27,7 +30,8 @@ _START = "r8"
 
 
 class MetColumns(NamedTuple):
-    """Columns of outputs whose window meets the same ``taps`` of a row, from the tap ``first`` on.
+    """Columns of outputs whose window meets the same ``taps`` of a row, from the tap ``first`` on; ``across`` of them
+    are walked at once.
 
     ``x`` and ``y``: where the first column's input and output begin, in bytes; ``x_step``, ``y_step``: to the next.
     """
@@ -39,6 +43,17 @@ class MetColumns(NamedTuple):
     y: int
     x_step: int
     y_step: int
+    across: int = 1
+
+    @property
+    def walks(self) -> int:
+        """Walks down the image."""
+        return self.columns // self.across
+
+    @property
+    def said(self) -> str:
+        """How many are walked at once, for the names of kernels."""
+        return f", {self.across} at once," if self.across > 1 else ""
 
 
 class Phase(NamedTuple):
@@ -84,7 +99,7 @@ class DirectKernel:
     @property
     def details(self) -> str:
         """What tells kernels apart."""
-        columns = ", ".join(f"{s.columns} columns of {s.taps} taps from {s.x} to {s.y}" for s in self.sets)
+        columns = ", ".join(f"{s.columns} columns{s.said} of {s.taps} taps from {s.x} to {s.y}" for s in self.sets)
         column = self.phases[0].column
         return (
             f"{self.window.describe()}, {self.height} rows {column.pitch} bytes apart, {columns}, taps {self.tap_step} "
@@ -113,10 +128,10 @@ class DirectKernel:
         for number, one in enumerate(self.sets):
             made = self._set(number)
             moves = [add_imm("r0", "r0", one.x + self.phases[0].x, "r12"), add_imm("r1", "r1", one.y, "r12")]
-            if one.columns > 1:
-                x, y = one.x_step - self._moved[0], one.y_step - self._moved[1]
-                moves += [load_imm("r12", one.columns), add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")]
-            sets.append((one.taps, bool(made["offset"]), numberless("\n".join(moves))))
+            if one.walks > 1:
+                x, y = one.across * one.x_step - self._moved[0], one.across * one.y_step - self._moved[1]
+                moves += [load_imm("r12", one.walks), add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")]
+            sets.append((one.taps, one.across, bool(made["offset"]), numberless("\n".join(moves))))
         phases = [
             (numberless("\n".join([add_imm("r0", "r0", x, "r11"), add_imm("r1", "r1", y, "r11")])), walk.form)
             for x, y, walk in self._phases()
@@ -127,7 +142,7 @@ class DirectKernel:
         return tuple(sets), tuple(phases), words, held, height, replace(self.output, shift=0)
 
     #: The parameters of a channel; for outputs at an edge the accumulators' registers address them.
-    constants = tuple(Constants(register, "[sp, #8]") for register in (*_ACCUMULATORS, "r12"))
+    constants = tuple(Constants(register, "[sp, #8]") for register in (*_SPARE, *_ACCUMULATORS))
 
     def pairs(self, taps: int) -> int:
         """Words of weights for a row's first two taps."""
@@ -166,10 +181,52 @@ class DirectKernel:
         """
         if not self.added or (self.output.by_sign and not self.halved):
             return ""
+        if self.across > 1:
+            return self._left[0]
         if self.phases[0].column.live == 1:
             return _ACCUMULATORS[1]
         last = max(self.weights(s.taps) for s in self.sets) == _MOST_WEIGHTS or self.unroll > 0
         return (_START if self.halved else "") if last else f"r{_WEIGHTS + _MOST_WEIGHTS - 1}"
+
+    @property
+    def across(self) -> int:
+        """Columns that are walked at once, at most."""
+        return max(s.across for s in self.sets)
+
+    @cached_property
+    def _registers(self) -> list[str]:
+        """Where several columns are walked at once: those for inputs, accumulators, addend and what a rounding by sign
+        needs. The upper half of r6 counts turns."""
+        last = _WEIGHTS + max(self.weights(s.taps) for s in self.sets)
+        return [*_TAPS, *(f"r{r}" for r in range(last, 6 if self.unroll else 7)), *_ACCUMULATORS[1::-1]]
+
+    @property
+    def _left(self) -> list[str]:
+        """Those of an addend, and of a rounding by sign."""
+        return self._registers[len(self._registers) - self.added - self.output.by_sign :] or [""]
+
+    @property
+    def _accumulators(self) -> list[str]:
+        """One a column."""
+        end = len(self._registers) - self.added - self.output.by_sign
+        return self._registers[max(end - self.across, 0) : end]
+
+    def _sides(self, one: MetColumns) -> tuple[Side, ...]:
+        if self.across == 1:
+            return (Side(tuple((register, at) for at, register in enumerate(_TAPS[: one.taps])), _TAPS),)
+        inputs = self._registers[: len(self._registers) - self.added - self.output.by_sign - self.across]
+        found = sides(one.taps, self.window.stride.width, inputs, self._accumulators[: one.across])
+        assert found is not None
+        return found
+
+    @property
+    def fits(self) -> bool:
+        """Whether registers suffice for the columns that are walked at once."""
+        if self.across == 1:
+            return True
+        inputs = self._registers[: max(len(self._registers) - self.added - self.output.by_sign - self.across, 0)]
+        each = [(s.taps, self._accumulators[: s.across]) for s in self.sets]
+        return all(sides(taps, self.window.stride.width, inputs, accs) is not None for taps, accs in each)
 
     @property
     def starts_kept(self) -> bool:
@@ -179,7 +236,7 @@ class DirectKernel:
     def call(self, channels: float) -> Call:
         """A call for so many channels."""
         turns = tuple(float(walk.turns) for walk in self.walks if walk.turns)
-        trips = [t for s in self.sets for t in ((float(s.columns),) if s.columns > 1 else ()) + turns]
+        trips = [t for s in self.sets for t in ((float(s.walks),) if s.walks > 1 else ()) + turns]
         return Call(self, (channels, *trips), (float(self.words), *(0.0,) * len(trips)))
 
     @property
@@ -192,7 +249,8 @@ class DirectKernel:
         outputs = sum(phase.column.outputs for phase in self.phases)
         columns = sum(s.columns for s in self.sets)
         edges = columns * sum(self._edges_of(walk) for walk in self.walks)
-        several = [s.columns for s in self.sets if s.columns > 1]
+        several = [s.walks for s in self.sets if s.walks > 1]
+        read = sum(s.walks * sum(len(side.loads) for side in self._sides(s)) for s in self.sets)
         words = sum(self.weights(s.taps) + 2 for s in self.sets)
         kept = 0 if self.addend_home else self.added_words
         words += len(self.sets) if self.addend_home else kept
@@ -201,7 +259,7 @@ class DirectKernel:
         if self.starts_kept:
             channel += loads(outputs * columns - edges, 4) + stores(len(self.sets), 4)
         return (
-            loads(rows * sum(s.columns * s.taps for s in self.sets) * channels, 1),
+            loads(rows * read * channels, 1),
             stores(outputs * columns * channels, 1),
             loads((words + edges) * channels, 4),
             saved(9) + stores(4, 4) + channel.times(channels),
@@ -215,7 +273,7 @@ class DirectKernel:
 
     def _set(self, number: int) -> dict[str, object]:
         """What the template writes for a set of columns."""
-        one = self.sets[number]
+        one, made = self.sets[number], self._sides(self.sets[number])
         before = self.added_words + sum(self.set_words(s.taps) for s in self.sets[:number])
         pairs, alone = self.pairs(one.taps), self.alone(one.taps)
         weights = self.weights(one.taps)
@@ -227,8 +285,10 @@ class DirectKernel:
             "pair": [f"r{_WEIGHTS + ky}" for ky in range(pairs)],
             "alone": [(f"r{_WEIGHTS + pairs + ky // 2}", "bt"[ky % 2]) for ky in range(2 * alone)],
             "edge": {met: 4 * (before + weights + 2 + number) for number, met in enumerate(self.edges)},
-            "x_total": one.x_step - self._moved[0],
-            "y_total": one.y_step - self._moved[1],
+            "sides": made,
+            "loaded": max(number for number, side in enumerate(made) if side.loads),
+            "x_total": one.across * one.x_step - self._moved[0],
+            "y_total": one.across * one.y_step - self._moved[1],
             "words": self.set_words(one.taps),
             "sign": f"r{last}" if self.halved else "",
             "count": weights,
@@ -261,10 +321,9 @@ class DirectKernel:
                 "multiplier, initial accumulator, then the initial accumulators of outputs at an edge.",
                 f"Its number stands for: {self.details}.",
             ],
-            taps=_TAPS,
-            most=max(s.taps for s in self.sets),
-            acc=_ACCUMULATORS[:live],
-            spare="r12" if live <= 2 else "r5",
+            inputs=list(dict.fromkeys(r for s in self.sets for side in self._sides(s) for r, _ in side.loads)),
+            acc=_ACCUMULATORS[:live] if self.across == 1 else self._accumulators,
+            spare=self._left[-1] if self.across > 1 else "r12" if live <= 2 else "r5",
             rows=self.window.kernel.height,
             sets=[self._set(number) for number in range(len(self.sets))],
             phases=list(self._phases()),
