@@ -234,6 +234,15 @@ def _model(
     return Model.of(problem if isinstance(problem, Graph) else problem.graph())
 
 
+def _refuse_unwritable(what: Any) -> None:
+    """InputError for a product whose C cannot be written, before anything is proven about it."""
+    from memaopt.emit.gemm import refuse_unwritable
+    from memaopt.problems.gemm import Gemm
+
+    if isinstance(what, Gemm):
+        refuse_unwritable(what)
+
+
 def _certified(verb: str, what: Any, machine: Mcu | None, options: dict[str, Any]) -> Envelope:
     """The certificate that a verb was given, as it is or by the path of its file or folder, or that of the problem that
     it was given; options are for a problem alone."""
@@ -266,6 +275,7 @@ def emit(what: Given, folder: str | Path, machine: Mcu | None = None, **options:
     from memaopt.trials import library
     from memaopt.writer import write_files
 
+    _refuse_unwritable(what)
     certificate = _certified("emit", what, machine, options)
     if isinstance(certificate, Certificate):
         from memaopt.emit import gemm
@@ -361,6 +371,7 @@ def run(
     from memaopt.certificates.gemm import Certificate
     from memaopt.trials import bundle, gemm, network
 
+    _refuse_unwritable(what)
     certificate = _certified("run", what, machine, options)
     folder = Path(what) if isinstance(what, str | Path) and not Path(what).is_file() else None
     if isinstance(certificate, Certificate):

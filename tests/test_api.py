@@ -145,6 +145,10 @@ def test_a_layer_computes_what_tflite_would(tmp_path: Path) -> None:
         (lambda: memaopt.certify(LAYERS["rows"], MCU, buffering="double"), "buffering has no effect on a network"),
         (lambda: memaopt.certify(LAYERS["rows"], MCU, "speed"), "no objective 'speed'"),
         (lambda: memaopt.run(memaopt.certify(Gemm(m=4, k=4, n=4), MCU), inputs=2), "inputs has no effect on a Gemm"),
+        (
+            lambda: memaopt.emit(Gemm(m=3000, k=3000, n=3000), "x", MCU),
+            "its test vector would have 27,000,000 elements",
+        ),
     ],
 )
 def test_bad_requests_are_one_line(make: object, said: str) -> None:

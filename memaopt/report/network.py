@@ -368,6 +368,8 @@ def layer_shape(plan: NetworkPlan, layer: LayerPlan) -> str:
 def _name(kind: str) -> str:
     if " + " in kind:
         return " + ".join(_name(part) for part in kind.split(" + "))
+    if not kind.isupper():  # the name of an operator of someone's own
+        return kind
     return _NAMES.get(kind, kind.lower().replace("_2d", "").replace("_", " "))
 
 

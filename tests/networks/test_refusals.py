@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from memaopt.networks.graph import DType, Graph, Tensor
 from memaopt.networks.operators.registry import OPERATORS as OPERATORS_BY_KIND
 from memaopt.networks.refusals import Refusal, error_of
 
-RNN, CUMSUM, OPERATORS = 24, 128, "subgraphs[0].operators"
+RNN, CUSTOM, OPERATORS = 24, 32, "subgraphs[0].operators"
 
 
 def _chain() -> Graph:
@@ -41,7 +42,8 @@ def _chain() -> Graph:
 def _obstructed(model: Any) -> None:
     """Kinds are RELU's, RELU6's and LOGISTIC's codes changed; then a type, a scale and a variable."""
     put("operatorCodes[1].builtinCode", RNN)(model)
-    put("operatorCodes[2].builtinCode", CUMSUM)(model)
+    put("operatorCodes[2].builtinCode", CUSTOM)(model)
+    put("operatorCodes[2].customCode", "MyOp")(model)
     put("subgraphs[0].tensors[0].type", 7)(model)
     put("subgraphs[0].tensors[5].quantization.scale", [0.5])(model)
     put("subgraphs[0].tensors[3].isVariable", True)(model)
@@ -53,7 +55,7 @@ def test_everything_in_the_way_is_told_at_once() -> None:
         reader.parse(changed(_chain(), _obstructed), "net.tflite")
     told = str(caught.value)
     assert told.startswith("net.tflite is not supported as it is: operator RNN is not supported (2 layers); ")
-    assert "operator CUMSUM is not supported (1 layer)" in told
+    assert "operator CUSTOM MyOp is not supported, but by C of yours: solve --custom MyOp=header.h (1 layer)" in told
     assert "int16 in TANH is not supported (1 layer)" in told
     assert "operator 4 (LOGISTIC): output scale 0.5" in told
     assert "state of TANH is not supported (1 layer)" in told
@@ -82,8 +84,9 @@ def test_inspect_shows_what_is_not_supported(tmp_path: Path, capsys: pytest.Capt
     text = run()
     assert text.count("not supported  ") == 6
     assert "operator RNN is not supported (2 layers)" in text
+    assert re.search(r"3 +CUSTOM MyOp +not supported  ", text)
     found = json.loads(run("--json"))
-    assert [row["kind"] for row in found["rows"]] == ["TANH", "RNN", "TANH", "CUMSUM", "LOGISTIC", "RNN"]
+    assert [row["kind"] for row in found["rows"]] == ["TANH", "RNN", "TANH", "CUSTOM MyOp", "LOGISTIC", "RNN"]
     assert not any(row["supported"] for row in found["rows"])
     assert found["inputs"] == ["x int16[1,4] scale 0.1 zero point 0"]
     assert len(found["refusals"]) == 5
