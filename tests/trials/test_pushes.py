@@ -40,8 +40,16 @@ def _separable() -> Graph:
     return b.finish(b.fully_connected(b.flatten(x), 3))
 
 
+def _padded() -> Graph:
+    """Padding before and after the window, and more rows between its ends than a push reads."""
+    b = Builder("padded", (1, 40, 2, 16), seed=5)
+    x = b.conv_2d(b.input, 12, Size2D(3, 1), stride=Size2D(2, 1))
+    return b.finish(b.fully_connected(b.mean(b.conv_2d(x, 4, Size2D(5, 2))), 3))
+
+
 def _plan(name: str, fill: Fill = "zero", hop: int | None = None) -> NetworkPlan:
-    graph = _separable() if name == "separable" else zoo.build(name)
+    made = {"separable": _separable, "padded": _padded}
+    graph = made[name]() if name in made else zoo.build(name)
     return compile_network(Model.of(graph), MCU, stream=Stream(axis="rows", hop=hop, fill=fill))
 
 
@@ -54,7 +62,13 @@ def test_depthwise_layers_read_kept_rows_where_they_lie() -> None:
 
 @pytest.mark.parametrize(
     ("name", "fill", "hop"),
-    [("tcn", "zero", 2), ("cnn_1d", "first", 3), ("separable", "first", 1), ("causal_ds_cnn", "first", 1)],
+    [
+        ("tcn", "zero", 2),
+        ("cnn_1d", "first", 3),
+        ("separable", "first", 1),
+        ("causal_ds_cnn", "first", 1),
+        ("padded", "first", 1),
+    ],
 )
 def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> None:
     """Catches a library whose reset or first push is not what its reference says, or whose phases go on in the wrong
@@ -72,6 +86,7 @@ def test_a_push_is_exact_on_this_computer(name: str, fill: Fill, hop: int) -> No
         ("causal_ds_cnn", "zero", None),
         ("cnn_1d", "first", 3),
         ("separable", "zero", 1),
+        ("padded", "zero", 2),
     ],
 )
 def test_a_push_keeps_its_promise_on_the_board(name: str, fill: Fill, hop: int | None) -> None:

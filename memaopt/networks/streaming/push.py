@@ -8,7 +8,6 @@ their inputs whole. What is kept for the next push is a state of the graph.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,12 +20,14 @@ from memaopt.errors import InputError
 from memaopt.networks import checks, reference
 from memaopt.networks import operators as ops
 from memaopt.networks.graph import DType, Graph, State, Tensor
+from memaopt.networks.joined import LaterRows
 from memaopt.networks.operators import Operator, Slice
 from memaopt.networks.running import MeanOverTime, MovedSums
 from memaopt.networks.states import copied, with_writers
-from memaopt.networks.streaming.rows import PushRows, Work, work_of
+from memaopt.networks.streaming.rows import Work, work_of
 from memaopt.networks.streaming.steps import RowRange, for_rows, from_row, needed
 from memaopt.networks.streaming.sums import readers, running
+from memaopt.networks.streaming.waiting import Wait, wait_of
 from memaopt.problems.words import Fill
 
 Array = npt.NDArray[Any]
@@ -200,28 +201,70 @@ class _Builder:
     def _hold(self, tensor: int, computed: list[tuple[RowRange, int]]) -> None:
         """The parts of a tensor: what was computed, and what was kept; and what is kept for the next push."""
         rows = self.work.rows[tensor]
-        parts = list(computed)
-        if len(computed) == 1 and running(self.whole, self.work, tensor, self.filled) and self._turns(rows):
+        self.parts[tensor] = list(computed)
+        sums = len(computed) == 1 and running(self.whole, self.work, tensor, self.filled)
+        if sums and self._turns(rows.kept.rows // rows.fresh.rows):
             self._hold_sums(tensor, computed[0][1])
             return
-        if rows.kept.rows:
-            of, line = self.whole.tensors[tensor], rows.line
-            shape = _resized(of.shape, line.axis, rows.kept.rows)
-            read = self._tensor(dataclasses.replace(of, shape=shape, name=f"{of.name}/kept"))
-            parts.append((rows.kept, read))
-        self.parts[tensor] = sorted(parts)
-        if rows.kept.rows:
-            moved = rows.fresh.rows
-            later = RowRange(rows.kept.first + moved, rows.fresh.end)
-            written = self._tensor(dataclasses.replace(self.tensors[read], name=f"{of.name}/next"))
-            source, at = self._holder(tensor, later)
-            span = RowRange(later.first - at, later.end - at)
-            first = np.take(self.filled[tensor], range(later.first, later.end), axis=line.axis)
-            self._keep(read, _slice(self.tensors[source], line.axis, span, source, written), first, rows.phases)
+        if not rows.kept.rows:
+            return
+        wait = wait_of(self.whole, self.work, tensor, self.filled[tensor])
+        if wait is not None and self._turns(rows.phases * wait.turns):
+            self._hold_waiting(tensor, wait)
+        else:
+            read = self._kept(tensor, rows.kept, "kept")
+            self._keep_rows(tensor, rows.kept, read, rows.phases)
 
-    def _turns(self, rows: PushRows) -> bool:
-        """Whether pushes may take turns at the rows that are kept, one by one, beside all else that takes turns."""
-        copies = rows.kept.rows // rows.fresh.rows
+    def _hold_waiting(self, tensor: int, wait: Wait) -> None:
+        """Of a tensor whose rows wait: those that push by push move up, and of the others those whose turn it is."""
+        rows, new = self.work.rows[tensor], self.work.rows[tensor].fresh.rows
+        newer = self._kept(tensor, wait.newer, "kept") if wait.newer.rows else None
+        older = self._kept(tensor, wait.older, "older") if wait.older.rows else None
+        last = RowRange(wait.wait.end - new, wait.wait.end)
+        leaving = self._tensor(self._rows_of(tensor, last, "leaving"))
+        self._keep_rows(tensor, last, leaving, rows.phases * wait.turns)
+        if newer is not None:
+            self._keep_rows(tensor, wait.newer, newer, rows.phases)
+        if older is not None:
+            written, count = self._next(older), wait.older.rows
+            writer: Operator = LaterRows(inputs=(older, leaving), outputs=(written,), first=new)
+            if count <= new:
+                writer = _slice(self.tensors[leaving], 1, RowRange(new - count, new), leaving, written)
+            self._keep(older, writer, self._filled_rows(tensor, wait.older), rows.phases)
+
+    def _rows_of(self, tensor: int, rows: RowRange, name: str) -> Tensor:
+        """Some rows of a tensor of the window, as a tensor of their own."""
+        of = self.whole.tensors[tensor]
+        shape = _resized(of.shape, self.work.rows[tensor].line.axis, rows.rows)
+        return dataclasses.replace(of, shape=shape, name=f"{of.name}/{name}")
+
+    def _kept(self, tensor: int, rows: RowRange, name: str) -> int:
+        """What holds rows that operators find kept."""
+        read = self._tensor(self._rows_of(tensor, rows, name))
+        self.parts[tensor] = sorted([*self.parts[tensor], (rows, read)])
+        return read
+
+    def _next(self, read: int) -> int:
+        """What is written where that is read."""
+        of = self.tensors[read]
+        return self._tensor(dataclasses.replace(of, name=f"{of.name.rsplit('/', 1)[0]}/next"))
+
+    def _keep_rows(self, tensor: int, kept: RowRange, read: int, copies: int) -> None:
+        """The rows behind those that were kept, as many as are new, are kept for the next push."""
+        axis, new = self.work.rows[tensor].line.axis, self.work.rows[tensor].fresh.rows
+        written = self._next(read)
+        source, at = self._holder(tensor, RowRange(kept.first + new, kept.end + new))
+        span = RowRange(kept.first + new - at, kept.end + new - at)
+        writer = _slice(self.tensors[source], axis, span, source, written)
+        self._keep(read, writer, self._filled_rows(tensor, kept), copies)
+
+    def _filled_rows(self, tensor: int, kept: RowRange) -> Array:
+        """What the first push finds of rows that are kept."""
+        line, new = self.work.rows[tensor].line, self.work.rows[tensor].fresh.rows
+        return np.take(self.filled[tensor], range(kept.first + new, kept.end + new), axis=line.axis)
+
+    def _turns(self, copies: int) -> bool:
+        """Whether pushes may take turns at so many copies, beside all else that takes turns."""
         return math.lcm(*(state.copies for state in self.states), copies) <= _MOST_TURNS
 
     def _hold_sums(self, tensor: int, new: int) -> None:
@@ -270,18 +313,15 @@ class _Builder:
         for span, part in parts:
             if span.first <= rows.first and rows.end <= span.end:
                 return part, span.first
-        whole = RowRange(parts[0][0].first, parts[-1][0].end)
+        group = next(group for group in _groups(parts) if group[0][0].first <= rows.first < group[-1][0].end)
+        whole = RowRange(group[0][0].first, group[-1][0].end)
         if (tensor, whole) not in self.held:
-            axis, of = self.work.rows[tensor].line.axis, self.whole.tensors[tensor]
-            joined = self._tensor(
-                dataclasses.replace(of, shape=_resized(of.shape, axis, sum(s.rows for s, _ in parts)))
-            )
-            inputs = tuple(part for _, part in parts)
+            inputs = tuple(part for _, part in group)
+            joined = self._tensor(self._rows_of(tensor, whole, f"{whole.first}_{whole.end}"))
+            axis = self.work.rows[tensor].line.axis
             self.operators.append(ops.Concatenation(inputs=inputs, outputs=(joined,), axis=axis))
             self.held[tensor, whole] = joined
-        # Where rows are missing nothing reads across.
-        missing = sum(b[0].first - a[0].end for a, b in itertools.pairwise(parts) if b[0].first <= rows.first)
-        return self.held[tensor, whole], whole.first + missing
+        return self.held[tensor, whole], whole.first
 
     def _whole(self, position: int, op: Operator) -> None:
         """An operator that reads its inputs as they are in the window, or goes on from sums of them."""
@@ -315,6 +355,17 @@ class _Builder:
     def _tensor(self, tensor: Tensor) -> int:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
+
+
+def _groups(parts: list[tuple[RowRange, int]]) -> list[list[tuple[RowRange, int]]]:
+    """Parts of a tensor, in order, those together between which no row is missing."""
+    groups: list[list[tuple[RowRange, int]]] = []
+    for part in parts:
+        if groups and groups[-1][-1][0].end == part[0].first:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
 
 
 def _slice(of: Tensor, axis: int, rows: RowRange, source: int, output: int) -> Operator:
