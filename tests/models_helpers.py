@@ -166,7 +166,7 @@ def brute_force(where: Space) -> tuple[int, ...] | None:
     # Rows are walks, columns blocks; walks of equal flags are one.
     every = [*(WalkChoice(*each) for each in product(ORDERS, holds(where))), *turnings(where)]
     walks = {(path := walk(where, *each)).key: (each, path) for each in every}
-    path = together([path for _, path in walks.values()])
+    path = together(where.staged, tuple(each for each, _ in walks.values())).every
     c = counts(p, *block, RegisterTile(1, 1, 1))
     shape = len(np.asarray(path.direct["C"])), len(block[0])
     need = [np.broadcast_to(footprint(where, path, *block, accumulating), shape) for accumulating in (0, 1)]

@@ -31,6 +31,12 @@ def useful_blocks(size: int, smallest: _Array, tile: int, runs: bool = False) ->
     Those lie below the next multiple of ``tile``, which reaches the fewest possible tiles, ceil(size / tile), and at
     most one run more than there are blocks. It is only where a multiple leaves less than a tile that there are as few.
     """
+    return _useful_blocks(size, smallest.tobytes(), tile, runs)
+
+
+@lru_cache(maxsize=4096)
+def _useful_blocks(size: int, every: bytes, tile: int, runs: bool) -> _Array:
+    smallest: _Array = np.frombuffer(every, dtype=np.int64)
     grown, trips = smallest[:, None] + np.arange(tile, dtype=np.int64), np.asarray(ceil_div(size, smallest))[:, None]
     if runs:
         tiles, before = size // tile, np.maximum(trips - 1, 1)

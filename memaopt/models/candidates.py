@@ -3,7 +3,7 @@
 With MC and NC fixed the footprint is linear in KC, so the largest KC that fits follows from the capacity.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ from memaopt.kernels.schedule import Space
 from memaopt.models.blocks import useful_kc
 from memaopt.models.prices import staging_cost
 from memaopt.models.traffic import ceil_div, counts, footprint, looped_of, passes
-from memaopt.models.walks import BlockWalk, Ints, WalkChoice, choices, together, visits, walk
-from memaopt.problems.gemm import OPERANDS, Dim, Operand
+from memaopt.models.walks import BlockWalk, Ints, Walks, visits
+from memaopt.problems.gemm import OPERANDS, Dim
 
 _Array = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
 
 
 class BlockCandidates(NamedTuple):
@@ -28,8 +29,8 @@ class BlockCandidates(NamedTuple):
     kc: _Array
     nc: _Array
 
-    def chosen(self, at: _Array) -> "BlockCandidates":
-        """Those at these places."""
+    def chosen(self, at: _Array | _Flags) -> "BlockCandidates":
+        """Those at these places, or where this holds."""
         return BlockCandidates(*(part[at] for part in self))
 
     def along(self, d: Dim) -> _Array:
@@ -41,20 +42,22 @@ class BlockCandidates(NamedTuple):
         return self._replace(**{f"{d}c": self.along(d) - by})
 
 
-class Walks(NamedTuple):
-    """Walks of kernels that keep the same operand in registers, with their flags together."""
+class Places(NamedTuple):
+    """Pairs of MC and NC and the number of a walk for each, as arrays that broadcast."""
 
-    choices: tuple[WalkChoice, ...]
-    flags: BlockWalk
+    walk: _Array
+    mc: _Array
+    nc: _Array
 
-    def of(self, found: BlockCandidates) -> BlockWalk:
-        """The flags of each candidate."""
-        return self.flags.at(found.walk)
+    def chosen(self, at: _Flags) -> "Places":
+        """Those where this holds, 1-D each, the walks outermost."""
+        places = np.nonzero(at)
+        return Places(*(np.broadcast_to(part, at.shape)[places] for part in self))
 
 
-def walks_of(space: Space, stationary: Operand, among: Collection[WalkChoice] | None = None) -> Walks:
-    found = tuple(each for each in choices(space, stationary) if among is None or each in among)
-    return Walks(found, together([walk(space, *each) for each in found]))
+def everywhere(walks: Walks, mc: _Array, nc: _Array) -> Places:
+    """Each walk with each of these MC and each NC."""
+    return Places(np.arange(len(walks.choices))[:, None, None], mc[:, None], nc)
 
 
 def _largest_kc(space: Space, path: BlockWalk, mc: _Array, nc: _Array) -> _Array:
@@ -66,53 +69,85 @@ def _largest_kc(space: Space, path: BlockWalk, mc: _Array, nc: _Array) -> _Array
     return np.minimum(fitting, space.problem.k - 1)
 
 
-def candidates(
-    space: Space, walks: Walks, family: GemmFamily, tile: RegisterTile, mc: _Array, nc: _Array
-) -> BlockCandidates:
-    """The feasible blocks that can be optimal for these pairs of MC and NC (1-D each), for each walk."""
-    problem, k, path = space.problem, space.problem.k, walks.flags
-    if (looped := looped_of(space, family, tile)) is not None:
-        return _looped_candidates(space, walks, useful_kc(k, tile.kr, looped), mc, nc)
-    whole = counts(problem, mc, k, nc, tile)
-    accumulating = int(passes(family, whole) > 1)
+class _Fitting(NamedTuple):
+    """Where KC = K fits, where parts of it do, the largest of those, and what staging costs, each over all places."""
+
+    whole: _Flags
+    parts: _Flags
+    largest: _Array
+    cost: _Array
+
+    def within(self, most: int) -> "_Fitting":
+        """Those alone whose staging costs no more."""
+        kept = self.cost <= most
+        return self._replace(whole=self.whole & kept, parts=self.parts & kept)
+
+
+def _fitting(space: Space, walks: Walks, family: GemmFamily, tile: RegisterTile, at: Places) -> _Fitting:
+    problem, k, path = space.problem, space.problem.k, walks.at(at.walk)
+    c, shape = counts(problem, at.mc, k, at.nc, tile), np.broadcast_shapes(*(part.shape for part in at))
+    accumulating = int(passes(family, c) > 1)
     # A C that is not stationary does without a tile only where its sums never leave the registers.
-    apart = 0 if family.stationary == "C" else path.direct["C"]
-    need = np.asarray(footprint(space, path, mc, 0 * mc + k, nc, accumulating)) + 0 * path.direct["C"]
-    fits = (need <= space.capacity) & ~np.asarray(accumulating & apart, dtype=bool)
-    found = [_at(fits, mc, np.full_like(need, k), nc)]
-    if k > 1 and not bool(fits.all()):
-        trips: dict[Dim, Ints] = {"m": whole.tm, "k": 0 * mc + 2, "n": whole.tn}
-        allowed = ~fits & ~np.asarray(apart, dtype=bool)
-        if not space.may_spill:
-            allowed &= np.asarray(visits(path, trips, "C")) == 1
-        largest = _largest_kc(space, path, mc, nc) + 0 * need
-        for kc in (largest,) if tile.kr == 1 else (largest, largest // tile.kr * tile.kr):
-            found.append(_at(allowed & (kc >= 1), mc, kc, nc))
+    apart = np.asarray(0 if family.stationary == "C" else path.direct["C"]) > 0
+    need = np.asarray(footprint(space, path, at.mc, k, at.nc, accumulating))
+    whole = np.broadcast_to((need <= space.capacity) & ~(apart & (accumulating > 0)), shape)
+    largest = np.broadcast_to(_largest_kc(space, path, at.mc, at.nc), shape)
+    parts = ~whole & ~apart & (largest >= 1)
+    if not space.may_spill:
+        parts &= np.asarray(visits(path, {**c.trips, "k": 2}, "C")) == 1
+    tk = np.where(whole, 1, ceil_div(k, np.maximum(largest, 1)))
+    return _Fitting(whole, parts, largest, np.broadcast_to(staging_cost(space, path, c._replace(tk=tk)), shape))
+
+
+def candidates(
+    space: Space, walks: Walks, family: GemmFamily, tile: RegisterTile, at: Places, most: int | None = None
+) -> BlockCandidates:
+    """The feasible blocks that can be optimal at these places; with ``most``, where staging need not cost more."""
+    if (looped := looped_of(space, family, tile)) is not None:
+        return _looped_candidates(space, walks, useful_kc(space.problem.k, tile.kr, looped), at)
+    fitting = _fitting(space, walks, family, tile, at)
+    return _cut(space.problem.k, tile.kr, at, fitting if most is None else fitting.within(most))
+
+
+def cheapest(
+    space: Space, walks: Walks, family: GemmFamily, tile: RegisterTile, at: Places, most: int | None
+) -> tuple[int, BlockCandidates] | None:
+    """The least cost of staging at these places, and the blocks that reach it; None if none does with ``most``."""
+    fitting = _fitting(space, walks, family, tile, at)
+    costs = fitting.cost[fitting.whole | fitting.parts]
+    if not len(costs) or (most is not None and costs.min() > most):
+        return None
+    least = int(costs.min())
+    found = _cut(space.problem.k, tile.kr, at, fitting.within(least))
+    return least, found.chosen(staging_of(space, walks, found, tile) == least)
+
+
+def _cut(k: int, kr: int, at: Places, fitting: _Fitting) -> BlockCandidates:
+    """The blocks of Lemma 3: KC = K where it fits, else the largest that does and the multiple of KR below it."""
+    whole, parts = at.chosen(fitting.whole), at.chosen(fitting.parts)
+    found = [BlockCandidates(whole.walk, whole.mc, np.full_like(whole.mc, k), whole.nc)]
+    largest = fitting.largest[fitting.parts]
+    for kc in (largest,) if kr == 1 else (largest, largest // kr * kr):
+        found.append(BlockCandidates(parts.walk, parts.mc, kc, parts.nc).chosen(kc >= 1))
     return BlockCandidates(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _looped_candidates(space: Space, walks: Walks, lengths: _Array, mc: _Array, nc: _Array) -> BlockCandidates:
-    """Each pair of MC and NC with each KC of these that fits, for each walk of a kernel that keeps C."""
-    path, times = walks.flags, len(lengths)
-    mc, nc, kc = np.repeat(mc, times), np.repeat(nc, times), np.tile(lengths, len(mc))
+def _looped_candidates(space: Space, walks: Walks, lengths: _Array, at: Places) -> BlockCandidates:
+    """Each place with each KC of these that fits, of a kernel that keeps C."""
+    every = at.chosen(np.ones(np.broadcast_shapes(*(part.shape for part in at)), dtype=bool))
+    walk, mc, nc = (np.repeat(part, len(lengths)) for part in every)
+    kc, path = np.tile(lengths, len(every.walk)), walks.at(walk)
     trips: dict[Dim, Ints] = {"m": ceil_div(space.problem.m, mc), "k": ceil_div(space.problem.k, kc)}
     trips["n"] = ceil_div(space.problem.n, nc)
     fits = np.asarray(footprint(space, path, mc, kc, nc, trips["k"] > 1) <= space.capacity)
     if not space.may_spill:
         fits = fits & (np.asarray(visits(path, trips, "C")) == 1)
-    walk_index, at = np.nonzero(fits)
-    return BlockCandidates(walk_index, mc[at], kc[at], nc[at])
-
-
-def _at(kept: _Array, mc: _Array, kc: _Array, nc: _Array) -> BlockCandidates:
-    """The places that are kept of a grid of walks by pairs of MC and NC."""
-    walk_index, pair = np.nonzero(kept)
-    return BlockCandidates(walk_index, mc[pair], kc[walk_index, pair], nc[pair])
+    return BlockCandidates(walk, mc, kc, nc).chosen(fits)
 
 
 def staging_of(space: Space, walks: Walks, at: BlockCandidates, tile: RegisterTile) -> _Array:
     """What staging costs with each of these blocks."""
-    cost = np.asarray(staging_cost(space, walks.of(at), counts(space.problem, *at[1:], tile)))
+    cost = np.asarray(staging_cost(space, walks.at(at.walk), counts(space.problem, *at[1:], tile)))
     return np.broadcast_to(cost, at.mc.shape)
 
 

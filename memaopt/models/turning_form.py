@@ -4,8 +4,6 @@ With the outer block fixed and the innermost loop run once, a larger block of th
 keeps no less at each turn, and the footprint is linear in it. ``docs/models.md`` has the proof (Lemma 4).
 """
 
-from collections.abc import Collection
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +12,10 @@ import numpy.typing as npt
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import Space
 from memaopt.models.blocks import smallest_blocks, useful_blocks
-from memaopt.models.candidates import BlockCandidates, Walks, plainest, staging_of
+from memaopt.models.candidates import BlockCandidates, plainest, staging_of
+from memaopt.models.prices import kernel_cost
 from memaopt.models.traffic import ceil_div, counts, footprint, passes
-from memaopt.models.walks import Ints, WalkChoice, together, turning_choices, visits, walk
+from memaopt.models.walks import Ints, Walks, turning_walks, visits
 from memaopt.problems.gemm import DIMS, Dim, Operand
 
 _Array = npt.NDArray[np.int64]
@@ -29,18 +28,11 @@ class Reached(NamedTuple):
     blocks: BlockCandidates
 
 
-def turning_walks(space: Space, stationary: Operand, among: Collection[WalkChoice] | None = None) -> list[Walks]:
-    """The walks whose middle loop turns, those of one order together."""
-    found = (each for each in turning_choices(space, stationary) if among is None or each in among)
-    by_order = [tuple(each) for _, each in groupby(found, key=lambda choice: choice.order)]
-    return [Walks(each, together([walk(space, *choice) for choice in each])) for each in by_order]
-
-
 def turning_blocks(
     space: Space, walks: Walks, family: GemmFamily, tile: RegisterTile, outer: _Array
 ) -> BlockCandidates:
     """The largest middle block that fits, in parts, for each walk (of one order) and each of these outer blocks."""
-    problem, path, order = space.problem, walks.flags, walks.choices[0].order
+    problem, path, order = space.problem, walks.every, walks.choices[0].order
     outside, middle, _ = order
     block: dict[Dim, _Array] = {d: np.full_like(outer, problem.sizes[d]) for d in DIMS} | {outside: outer}
     accumulating = middle == "k" or bool(np.max(passes(family, counts(problem, 1, problem.k, 1, tile))) > 1)
@@ -86,22 +78,28 @@ def least_turning(space: Space, most: int) -> tuple[int, dict[Operand, list[Reac
 
 
 def turning_best(
-    space: Space, reached: Reached, family: GemmFamily, tile: RegisterTile, fewest: int
+    space: Space, reached: Reached, family: GemmFamily, tile: RegisterTile, fewest: int, most: int | None
 ) -> tuple[Walks, BlockCandidates] | None:
-    """Of a kernel, the blocks that reach ``fewest`` on these walks and trips of the outer loop, None if none does."""
+    """Of a kernel, the blocks that reach ``fewest`` on these walks and trips of the outer loop and move no more than
+    ``most`` to and from registers, None if none does.
+    """
     walks, blocks = reached
     order, sizes = walks.choices[0].order, space.problem.sizes
-    among = {walks.choices[i] for i in np.unique(blocks.walk)}
+    among = walks.some(np.unique(blocks.walk))
     outside = order[0]
     smallest = np.unique(blocks.along(outside))
     along = tile[DIMS.index(outside)]
     outer = useful_blocks(sizes[outside], smallest, along, runs=outside == "n")
-    for some in turning_walks(space, family.stationary, among):
-        at = turning_blocks(space, some, family, tile, outer)
-        at = at.chosen(staging_of(space, some, at, tile) == fewest)
-        if len(at.mc):
-            return some, _with_equals(space, order[:2], at)
-    return None
+    of_order = next(each for each in turning_walks(space, family.stationary) if each.choices[0].order == order)
+    some = of_order.some(np.sort(of_order.named(among)))
+    at = turning_blocks(space, some, family, tile, outer)
+    if most is not None and len(at.mc):
+        c = counts(space.problem, *at[1:], tile)
+        at = at.chosen(np.asarray(kernel_cost(space, family, tile, c) <= most))
+    if not len(at.mc):
+        return None
+    at = at.chosen(staging_of(space, some, at, tile) == fewest)
+    return (some, _with_equals(space, order[:2], at)) if len(at.mc) else None
 
 
 def _with_equals(space: Space, order: tuple[Dim, ...], at: BlockCandidates) -> BlockCandidates:

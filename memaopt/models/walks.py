@@ -5,9 +5,9 @@ whole operand and level 3 its part of one block. At level 4 there is no tile: X 
 the registers. What a walk costs follows from 0/1 flags, given as integers or, for many walks at once, as arrays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from itertools import product
+from itertools import groupby, product
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ Ints = int | npt.NDArray[np.int64]
 Flags = Ints | bool | npt.NDArray[np.bool_]
 
 _PAIRS = tuple((x, d) for x in OPERANDS for d in INDEXED_BY[x])
+#: Flags of a walk: of each pair whether it is blocked, returns and turns, and of each operand whether it is direct.
+_FLAGS = 3 * len(_PAIRS) + len(OPERANDS)
 
 
 class BlockWalk(NamedTuple):
@@ -43,20 +45,6 @@ class BlockWalk(NamedTuple):
         turns = (self.turns.get(key, 0) for key in _PAIRS)
         return *self.blocked.values(), *self.returns.values(), *self.direct.values(), *turns
 
-    def at(self, index: npt.NDArray[np.int64]) -> "BlockWalk":
-        """Of several walks :func:`together`, those with these numbers, one for each place."""
-
-        def taken(flags: Flags) -> Flags:
-            chosen: npt.NDArray[np.int64] = np.asarray(flags)[index, 0]
-            return chosen
-
-        return BlockWalk(
-            {key: taken(flags) for key, flags in self.blocked.items()},
-            {key: taken(flags) for key, flags in self.returns.items()},
-            {x: taken(flags) for x, flags in self.direct.items()},
-            {key: taken(flags) for key, flags in self.turns.items()},
-        )
-
 
 class WalkChoice(NamedTuple):
     """A loop order, the hold level of each operand, and whether the middle loop turns."""
@@ -64,6 +52,37 @@ class WalkChoice(NamedTuple):
     order: Order
     hold: Hold
     turning: bool = False
+
+
+class Walks(NamedTuple):
+    """Walks of kernels that keep the same operand in registers, with their flags: a row each, a column a walk."""
+
+    choices: tuple[WalkChoice, ...]
+    flags: npt.NDArray[np.int64]
+
+    def at(self, index: npt.NDArray[np.int64]) -> BlockWalk:
+        """Those with these numbers, one for each place."""
+        rows = iter(self.flags[:, index])
+        return BlockWalk(
+            {key: next(rows) for key in _PAIRS},
+            {key: next(rows) for key in _PAIRS},
+            {x: next(rows) for x in OPERANDS},
+            dict(zip(_PAIRS, rows, strict=True)) if any(choice.turning for choice in self.choices) else {},
+        )
+
+    @property
+    def every(self) -> BlockWalk:
+        """All of them, each flag a column."""
+        return self.at(np.arange(len(self.choices))[:, None])
+
+    def some(self, index: npt.NDArray[np.int64]) -> "Walks":
+        """Those with these numbers."""
+        return Walks(tuple(self.choices[i] for i in index), self.flags[:, index])
+
+    def named(self, among: "Walks") -> npt.NDArray[np.int64]:
+        """The number here of each of ``among``, all of which are here."""
+        number = {choice: i for i, choice in enumerate(self.choices)}
+        return np.array([number[choice] for choice in among.choices], dtype=np.int64)
 
 
 def walk(space: Space, order: Order, hold: Hold, turning: bool = False) -> BlockWalk:
@@ -87,24 +106,6 @@ def _walk(staged: frozenset[Operand], order: Order, hold: Hold, turning: bool = 
 def walk_of(space: Space, schedule: Schedule) -> BlockWalk:
     """The flags of a schedule."""
     return walk(space, schedule.order, schedule.hold, schedule.turning)
-
-
-def together(walks: Sequence[BlockWalk]) -> BlockWalk:
-    """Several walks as one, each flag a column of them."""
-
-    def column(flags: Sequence[Flags]) -> Flags:
-        return np.array(flags, dtype=np.int64)[:, None]
-
-    return BlockWalk(
-        {key: column([each.blocked[key] for each in walks]) for key in _PAIRS},
-        {key: column([each.returns[key] for each in walks]) for key in _PAIRS},
-        {x: column([each.direct[x] for each in walks]) for x in OPERANDS},
-        {
-            key: column([each.turns.get(key, 0) for each in walks])
-            for key in _PAIRS
-            if any(key in w.turns for w in walks)
-        },
-    )
 
 
 def kept_by(order: Order) -> Operand:
@@ -155,6 +156,23 @@ def _choices(staged: frozenset[Operand], stationary: Operand) -> tuple[WalkChoic
         for a, b, c in product(*options):
             found.setdefault(_walk(staged, order, (a, b, c)).key, WalkChoice(order, (a, b, c)))
     return tuple(found.values())
+
+
+@cache
+def together(staged: frozenset[Operand], found: tuple[WalkChoice, ...]) -> Walks:
+    """Several walks as one."""
+    return Walks(found, np.array([_walk(staged, *each).key for each in found], dtype=np.int64).reshape(-1, _FLAGS).T)
+
+
+def walks_of(space: Space, stationary: Operand) -> Walks:
+    """:func:`choices`, together."""
+    return together(space.staged, choices(space, stationary))
+
+
+def turning_walks(space: Space, stationary: Operand) -> list[Walks]:
+    """:func:`turning_choices`, those of one order together."""
+    by_order = groupby(turning_choices(space, stationary), key=lambda choice: choice.order)
+    return [together(space.staged, tuple(each)) for _, each in by_order]
 
 
 def visits(path: BlockWalk, trips: Mapping[Dim, Ints], operand: Operand) -> Ints:
