@@ -54,6 +54,8 @@ _LAYERS: dict[str, Layer] = {
             ((5, 39), (1,), 39, -128),
             ((7, 1, 3, 4), (2, 3), 12, 127),
             ((2, 70), (0, 1), 140, 0),
+            ((9, 3), (1,), 3, 5),
+            ((7, 6), (1,), 6, -128),
         )
     },
     **{
@@ -136,7 +138,7 @@ def test_both_ways_are_tried() -> None:
     """Catches PRELU or SQUARED_DIFFERENCE without the proven rounding, which is half as long."""
     proven = {layer.kind for layer, e in _emitted().values() if e.plan.family == "proven" and isinstance(layer, Binary)}
     assert proven == {BinaryKind.PRELU, BinaryKind.SQUARED_DIFFERENCE}
-    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 31
+    assert sum(e.plan.family in _ALONE.values() for _, e in _emitted().values()) == 33
 
 
 def test_on_host(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ FAMILIES = (
     "sum through table",
     "product",
     "channel sums",
+    "few sums",
     "words",
     "bytes",
     "lookup sixteens",
@@ -146,6 +147,14 @@ def _layers() -> dict[str, Layer]:
         "mean_of_rows": _mean((1, 5, 9, 12), (2,), 0.9, (3, -128)),
         "mean_of_columns": _mean((3, 4, 6, 7), (1, 2), 0.9, (-128, 5)),
         "mean_far": _mean((7, 7, 16), (0, 1), 0.9, (100, -128)),
+        "mean_of_height": _mean((9, 5, 3), (0,), 0.9, (3, -128)),
+        "mean_of_one": _mean((3, 1, 61, 1), (1, 2), 0.9, (-128, 100)),
+        "mean_of_two": _mean((1, 19, 31, 2), (1, 2), 1.3, (-5, 7)),
+        "mean_of_three": _mean((3, 5, 9, 3), (1, 2), 0.9, (100, -128)),
+        "mean_of_few": _mean((3, 1, 3, 3), (2,), 0.9, (3, 5)),
+        "average_one_channel": _pool(PoolKind.AVERAGE, (13, 23, 1), (13, 23)),
+        "average_two_channels": _pool(PoolKind.AVERAGE, (3, 7, 2), (3, 7), minimum=-100, maximum=-5),
+        "average_three_channels": _pool(PoolKind.AVERAGE, (17, 16, 3), (17, 16), minimum=-100),
         "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
         "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
         "windows_odd": Pool(
@@ -332,6 +341,9 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "large_images": (_mean((32, 32, 16), (0, 1), 1.3, (-5, 7)), 1.1 * 16384),
         "odd_channels": (_pool(PoolKind.AVERAGE, (3, 3, 22), (3, 3)), 600),
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
+        "gray": (_mean((32, 32, 1), (0, 1), 1.3, (-5, 7)), 950),
+        "colours": (_pool(PoolKind.AVERAGE, (32, 32, 3), (32, 32)), 3150),
+        "columns": (_mean((16, 16, 3), (0,), 1.3, (-5, 7)), 1.6 * 768),
     }
     for name, (layer, limit) in layers.items():
         plan = min(plans(layer), key=lambda p: p.cycles)

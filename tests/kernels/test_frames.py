@@ -102,7 +102,8 @@ def _layers() -> Iterator[Layer]:
         yield Pool(kind, Image(4, 4, 2), Image(3, 3, 2), Window(Pair(2, 2)))
         yield Pool(kind, Image(9, 3, 2), Image(5, 2, 2), Window(Pair(3, 3), Pair(2, 2), padding=Padding(1, 1)))
     yield Pool(PoolKind.AVERAGE, Image(12, 8, 1), Image(12, 8, 1), Window(Pair(1, 1)))
-    yield Pool(PoolKind.AVERAGE, Image(8, 6, 12), Image(1, 1, 12), Window(Pair(8, 6)))
+    for channels in (12, 3):
+        yield Pool(PoolKind.AVERAGE, Image(8, 6, channels), Image(1, 1, channels), Window(Pair(8, 6)))
     yield from (_lstm(rng, *sizes) for sizes in ((3, 9, 5, 12), (2, 9, 2, 12), (2, 4, 1, 2), (2, 2, 12, 12)))
     yield from _sixteen(rng)
     yield L2Norm(7, 33, 5)

@@ -1,4 +1,5 @@
-"""AVERAGE_POOL_2D over a whole image and MEAN over all but the last axis, or over some before it: sums of each channel.
+"""AVERAGE_POOL_2D over a whole image and MEAN over neighbouring axes, not the last one: sums of each channel, which is
+all that lies behind those axes.
 
 SXTAB16 adds two channels at once to 16-bit sums, which 255 elements cannot overflow; more are summed in parts, which
 are added up in 32 bits. The output is a
@@ -6,6 +7,7 @@ non-decreasing function of the sum, so one multiplication gives it, proven at it
 multiple of four make the last four overlap those before.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -127,10 +129,11 @@ def sums_of(layer: Pool | Mean) -> Sums | None:
             1, channels, height * width, 0, Average(height * width, layer.minimum, layer.maximum, ties_up=layer.ties_up)
         )
     # Axes that are kept, then those of a sum, then the channels.
-    kept = [d not in layer.axes for d, size in enumerate(layer.shape[:-1]) if size > 1]
-    if len(layer.shape) - 1 in layer.axes or kept != sorted(kept, reverse=True):
+    summed = [d for d in layer.axes if layer.shape[d] > 1]
+    first, last = min(summed, default=0), max(summed, default=-1)
+    if any(layer.shape[d] > 1 and d not in layer.axes for d in range(first, last)):
         return None
-    channels = layer.shape[-1]
+    channels = math.prod(layer.shape[last + 1 :])
     times = layer.elements // layer.count // channels
     return Sums(times, channels, layer.count, layer.input_zero_point, layer.requantization)
 

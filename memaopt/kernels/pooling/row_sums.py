@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt.access import loads, stores
-from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
 from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
@@ -22,18 +21,14 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.problems.layers import Mean
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange
 
-#: What GCC 12.2 makes at -O3 of four words and of a loop of such, of a word and of a byte besides, and of a row, output
-#: included; and what a word at any address takes more. Fitted to 12 counts.
-_SIXTEEN, _LOOP, _WORD, _BYTE, _ROW = (
-    Compiled(56, 17),
-    Compiled(16, 8),
-    Compiled(12, 3),
-    Compiled(12, 4),
-    Compiled(80, 13),
-)
-_ANYWHERE = 2.4
+#: What GCC 12.2 makes at -O3 of four words in a loop, of a word and of a byte besides, and of a row. Fitted to 96
+#: counts, as what follows: what outputs by sign take more, words behind a loop, one at any address; of the layer.
+_SIXTEEN, _WORD, _BYTE, _ROW = Compiled(56, 18.6), Compiled(12, 3.6), Compiled(12, 2.3), Compiled(80, 14.5)
+_BY_SIGN, _BEHIND, _ANYWHERE, _LAYER = 7, 8, 3.7, Compiled(24, 8)
+#: Turns of four words that GCC writes out.
+_WRITTEN_OUT = 2
 #: Elements of a row from which on it is worth while; bytes of code at most (`tests/kernels/test_frames.py`).
-_LEAST, _MOST_CODE = 8, 320
+_LEAST, _MOST_CODE = 2, 320
 _BIAS = -INT8_MIN
 
 
@@ -49,16 +44,16 @@ class RowSums:
         if proven is None:
             return ()
         rows, (words, left) = layer.elements // depth, divmod(depth, 4)
-        sixteens, single = divmod(words, 4) if words >= 8 else (0, words)
+        sixteens, single = divmod(words, 4) if words >= 4 * (_WRITTEN_OUT + 1) else (0, words)
         more = _ANYWHERE if left else 0
+        besides = _BY_SIGN * (proven.negative is not None) + _BEHIND * (sixteens > 0 and single > 0)
         row = (
-            piece(_ROW),
-            *((piece(_LOOP),) if sixteens else ()),
+            piece(_ROW._replace(cycles=_ROW.cycles + besides)),
             Loop((piece(_SIXTEEN._replace(cycles=_SIXTEEN.cycles + 4 * more)),), sixteens),
             Loop((piece(_WORD._replace(cycles=_WORD.cycles + more)),), single),
             Loop((piece(_BYTE),), left),
         )
-        code = (*around.entry(), Loop(row, rows))
+        code = (piece(_LAYER), Loop(row, rows))
         read = loads(rows * words, 4) + loads(rows * left, 1)
         return (
             Plan(
